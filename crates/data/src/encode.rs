@@ -1,0 +1,161 @@
+//! Examples become encoded sequences with the number of their class: in parallel, in order.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::columns::Example;
+use crate::tokenizer::{Encoded, Tokenizer};
+use crate::{Error, Labels, Place};
+
+/// Examples encoded between two reports of progress: some milliseconds of work.
+const CHUNK: usize = 64;
+
+/// The encoded examples of one file, in its order.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    file: PathBuf,
+    pub examples: Vec<EncodedExample>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedExample {
+    pub line: usize,
+    pub encoded: Encoded,
+    /// The number of its class.
+    pub target: usize,
+}
+
+/// Numbers of tokens, before truncation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    pub median: usize,
+    /// 95 of 100 examples are at most this long.
+    pub p95: usize,
+    pub longest: usize,
+}
+
+impl Dataset {
+    /// Encodes on all threads of rayon's pool; the result, and which of several errors is returned, depends on neither
+    /// their number nor their pace. `progress` is told how many examples are done since it was last called.
+    pub fn encode(
+        file: &Path,
+        examples: &[Example],
+        labels: &Labels,
+        tokenizer: &Tokenizer,
+        max_length: usize,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Dataset, Error> {
+        let encode = |example: &Example| {
+            let target = labels.index(file, example)?;
+            let encoded = tokenizer
+                .encode(&example.text, example.text_pair.as_deref(), max_length)
+                .map_err(|error| with_place(error, file, example))?;
+            Ok(EncodedExample { line: example.line, encoded, target })
+        };
+        let chunks: Vec<Result<Vec<EncodedExample>, Error>> = examples
+            .par_chunks(CHUNK)
+            .map(|chunk| {
+                let encoded = chunk.iter().map(encode).collect();
+                progress(chunk.len());
+                encoded
+            })
+            .collect();
+        let mut dataset = Dataset { file: file.to_owned(), examples: Vec::with_capacity(examples.len()) };
+        for chunk in chunks {
+            dataset.examples.extend(chunk?);
+        }
+        Ok(dataset)
+    }
+
+    /// The file that the examples' lines refer to.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// By nearest rank: each number is the length of an example. All are 0 for no examples.
+    pub fn lengths(&self) -> Lengths {
+        let mut lengths: Vec<usize> = self.examples.iter().map(|example| example.encoded.full_length).collect();
+        lengths.sort_unstable();
+        let rank = |percent: usize| match (lengths.len() * percent).div_ceil(100) {
+            0 => 0,
+            rank => lengths[rank - 1],
+        };
+        Lengths { median: rank(50), p95: rank(95), longest: rank(100) }
+    }
+
+    /// The number of examples longer than `max_length`.
+    pub fn truncated(&self) -> usize {
+        self.examples.iter().filter(|example| example.encoded.full_length > example.encoded.ids.len()).count()
+    }
+
+    /// The number of examples of each of `classes` classes.
+    pub fn class_counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        for example in &self.examples {
+            counts[example.target] += 1;
+        }
+        counts
+    }
+}
+
+/// The tokenizer knows the text alone.
+fn with_place(error: Error, file: &Path, example: &Example) -> Error {
+    match error {
+        Error::NoTokens { .. } => Error::NoTokens { subject: Place::new(file, example.line).to_string() },
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::Label;
+    use crate::tokenizer::tests::small;
+
+    fn example(line: usize, text: &str, label: &str) -> Example {
+        Example { line, text: text.into(), text_pair: None, label: Some(Label::Text(label.into())) }
+    }
+
+    fn labels() -> Labels {
+        Labels::new(vec!["bad".into(), "good".into()]).unwrap()
+    }
+
+    #[test]
+    fn examples_keep_their_order_and_progress_counts_each_once() {
+        let examples: Vec<Example> =
+            (0..200).map(|n| example(n + 1, &"a ".repeat(n % 7 + 1), ["bad", "good"][n % 2])).collect();
+        let done = AtomicUsize::new(0);
+        let progress = |count| {
+            done.fetch_add(count, Ordering::Relaxed);
+        };
+        let dataset = Dataset::encode(Path::new("a.csv"), &examples, &labels(), &small(), 6, &progress).unwrap();
+
+        assert_eq!(done.into_inner(), 200);
+        assert_eq!(dataset.examples.iter().map(|it| it.line).collect::<Vec<_>>(), (1..=200).collect::<Vec<_>>());
+        assert_eq!(dataset.class_counts(2), [100, 100]);
+        // Of 200 lengths 3 to 9, those of 7, 8 and 9 tokens (n % 7 in 4..7) do not fit into 6.
+        assert_eq!(dataset.truncated(), (0..200).filter(|n| n % 7 >= 4).count());
+        assert_eq!(dataset.lengths(), Lengths { median: 6, p95: 9, longest: 9 });
+        assert!(dataset.examples.iter().all(|it| it.encoded.ids.len() <= 6));
+    }
+
+    #[test]
+    fn the_first_of_several_errors_is_returned() {
+        let mut examples: Vec<Example> = (0..300).map(|n| example(n + 1, "a", "bad")).collect();
+        examples[290].label = None;
+        examples[150].label = Some(Label::Text("goood".into()));
+        let error = Dataset::encode(Path::new("a.csv"), &examples, &labels(), &small(), 6, &|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "a.csv, line 151: unknown label `goood`");
+    }
+}

@@ -1,0 +1,240 @@
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use miette::Diagnostic;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+
+fn zip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn file(name: &str, content: &[u8]) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    fs::write(&path, content).unwrap();
+    (dir, path)
+}
+
+/// All rows as (line, object).
+fn read(name: &str, content: &[u8]) -> Result<Vec<(usize, Value)>, Error> {
+    let (_dir, path) = file(name, content);
+    let row = |record: Record| (record.line, Value::Object(record.fields.into_iter().collect()));
+    records(&path)?.map(|record| record.map(row)).collect()
+}
+
+/// Message and help, with the directory taken off.
+fn fails(name: &str, content: &[u8]) -> (String, String) {
+    let (dir, path) = file(name, content);
+    let error = match records(&path) {
+        Ok(rows) => rows.filter_map(Result::err).next().expect("an error"),
+        Err(error) => error,
+    };
+    let short = |text: String| text.replace(&format!("{}/", dir.path().display()), "");
+    (short(error.to_string()), error.help().map(|help| short(help.to_string())).unwrap_or_default())
+}
+
+const CSV: &[u8] = b"text,label\nbon,1\n\"a, \"\"b\"\"\nc\",0\n\nlast,1";
+
+#[test]
+fn every_format_gives_the_same_rows() {
+    let rows = vec![(1, json!({"text": "a", "label": "1"})), (2, json!({"text": "b", "label": "0"}))];
+    let lines = b"{\"text\":\"a\",\"label\":\"1\"}\n{\"text\":\"b\",\"label\":\"0\"}\n";
+    let array = b"[{\"text\":\"a\",\"label\":\"1\"},\n\n{\"text\":\"b\",\"label\":\"0\"}]";
+    let under_data = [b"{\"version\": 1, \"data\":", &array[..], b"}"].concat();
+    let shifted: Vec<_> = rows.iter().map(|(line, row)| (line + 1, row.clone())).collect();
+    let cases = [
+        ("a.jsonl", &lines[..], &rows),
+        ("a.json", array, &rows),
+        ("A.JSON", &under_data, &rows),
+        ("a.csv", b"text,label\na,1\nb,0\n", &shifted),
+        ("a.tsv", b"text\tlabel\r\na\t1\r\nb\t0\r\n", &shifted),
+    ];
+    for (name, content, expected) in cases {
+        assert_eq!(&read(name, content).unwrap(), expected, "{name}");
+        assert_eq!(&read(&format!("{name}.gz"), &zip(content)).unwrap(), expected, "{name}.gz");
+        let marked = [b"\xef\xbb\xbf", content].concat();
+        assert_eq!(&read(name, &marked).unwrap(), expected, "{name} with a byte order mark");
+    }
+}
+
+#[test]
+fn columns_keep_the_order_of_the_file() {
+    let (_dir, path) = file("a.jsonl", b"{\"z\": 1, \"a\": 2, \"m\": 3}");
+    let first = records(&path).unwrap().next().unwrap().unwrap();
+    assert_eq!(first.columns().collect::<Vec<_>>(), ["z", "a", "m"]);
+}
+
+#[test]
+fn csv_lines_count_quoted_line_breaks_and_blank_lines() {
+    let rows = read("a.csv", CSV).unwrap();
+    let found: Vec<(usize, &str)> = rows.iter().map(|(line, row)| (*line, row["text"].as_str().unwrap())).collect();
+    assert_eq!(found, [(2, "bon"), (3, "a, \"b\"\nc"), (6, "last")]);
+}
+
+#[test]
+fn blank_json_lines_are_passed_over_and_counted() {
+    let rows = read("a.jsonl", b"\n{\"text\": \"a\"}\r\n  \n{\"text\": \"b\"}").unwrap();
+    assert_eq!(rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn several_gzip_streams_in_a_row_are_one_file() {
+    let rows = read("a.jsonl.gz", &[zip(b"{\"a\":1}\n"), zip(b"{\"a\":2}\n")].concat()).unwrap();
+    assert_eq!(rows.len(), 2);
+}
+
+#[test]
+fn a_large_compressed_file_breaks_only_where_it_is_broken() {
+    let lines: String = (0..20_000).map(|n| format!("{{\"text\": \"row {n} {}\"}}\n", n * 7919 % 10007)).collect();
+    let zipped = zip(lines.as_bytes());
+    let (_dir, path) = file("a.jsonl.gz", &zipped[..zipped.len() / 2]);
+    let rows: Vec<_> = records(&path).unwrap().collect();
+    assert!(rows.len() > 1000 && rows[..rows.len() - 1].iter().all(Result::is_ok), "{}", rows.len());
+    let error = rows.into_iter().next_back().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), format!("{}: broken gzip data", path.display()));
+}
+
+#[test]
+fn broken_and_false_gzip_files_are_named() {
+    let expected = (
+        "a.csv.gz: broken gzip data".to_owned(),
+        "the copy or download may be incomplete: `gzip -t a.csv.gz` checks it".to_owned(),
+    );
+    let zipped = zip(CSV);
+    assert_eq!(fails("a.csv.gz", CSV), expected, "not compressed");
+    assert_eq!(fails("a.csv.gz", &zipped[..zipped.len() - 9]), expected, "cut off");
+    assert_eq!(fails("a.csv.gz", &zipped[..5]), expected, "cut off in its header");
+    let (message, help) = fails("a.csv", &zipped);
+    assert!(message.starts_with("a.csv, line 1: not valid UTF-8"), "{message}");
+    assert_eq!(help, "the file is compressed: give it a name that ends in .gz");
+}
+
+#[test]
+fn files_that_cannot_be_read_say_what_to_do() {
+    let (dir, _) = file("train.jsonl", b"{}");
+    let says = |path: PathBuf| {
+        let error = records(&path).err().unwrap();
+        let help = error.help().unwrap().to_string();
+        (error.to_string().replace(&format!("{}/", dir.path().display()), ""), help)
+    };
+    let (message, help) = says(dir.path().join("tran.jsonl"));
+    assert_eq!(message, "tran.jsonl does not exist");
+    assert_eq!(help, format!("did you mean `{}`?", dir.path().join("train.jsonl").display()));
+    let (_, help) = says(dir.path().join("none/train.jsonl"));
+    assert_eq!(help, format!("the directory {} does not exist either", dir.path().join("none").display()));
+    assert!(matches!(records(dir.path()), Err(Error::Directory { .. })));
+
+    let supported =
+        "supported: .jsonl, .json, .csv, .tsv, each of them also with .gz, and - for JSON lines on standard input";
+    assert_eq!(fails("a.txt", b""), ("a.txt: unknown file type `.txt`".into(), supported.into()));
+    assert_eq!(fails("a.xlsx.gz", b"").0, "a.xlsx.gz: unknown file type `.xlsx`");
+    assert_eq!(fails("data", b"").0, "data: unknown file type");
+}
+
+#[test]
+fn files_without_rows_are_refused() {
+    let empty: [(&str, &[u8]); 8] = [
+        ("a.jsonl", b""),
+        ("a.jsonl", b"\n \n"),
+        ("a.json", b" "),
+        ("a.json", b"[]"),
+        ("a.csv", b""),
+        ("a.csv", b"text,label\n"),
+        ("a.tsv", b"\xef\xbb\xbf"),
+        ("a.csv.gz", &zip(b"")),
+    ];
+    for (name, content) in empty {
+        assert_eq!(fails(name, content).0, format!("{name} holds no rows"), "{content:?}");
+    }
+}
+
+#[test]
+fn malformed_json_is_placed() {
+    let lines = |second: &str| fails("a.jsonl", format!("{{}}\n{second}\n{{}}").as_bytes());
+    assert_eq!(lines("{\"a\": }").0, "a.jsonl, line 2, column 7: malformed JSON: expected value");
+    assert_eq!(lines("[1]").0, "a.jsonl, line 2: expected a JSON object, found an array");
+    assert_eq!(lines("{} {}").0, "a.jsonl, line 2, column 4: malformed JSON: trailing characters");
+    assert_eq!(fails("a.jsonl", b"[\n{}\n]").1, "each line is a whole object; a file that is one array is named .json");
+
+    assert_eq!(fails("a.json", b"[{},\n {]").0, "a.json, line 2, column 3: malformed JSON: key must be a string");
+    assert_eq!(fails("a.json", b"[{}, 5]").0, "a.json, row 2: expected a JSON object, found a number");
+    let (message, help) = fails("a.json", b"{\"a\": 1}\n{\"a\": 2}\n");
+    assert_eq!(message, "a.json, line 2, column 1: malformed JSON: trailing characters");
+    assert_eq!(help, "a file with an object a line is named .jsonl");
+    assert_eq!(
+        fails("a.json", b"{\"rows\": []}").0,
+        "a.json: expected an array of objects or an object with one under `data`, found an object (keys: rows)"
+    );
+}
+
+#[test]
+fn invalid_utf8_is_placed() {
+    assert_eq!(
+        fails("a.jsonl", b"{}\n{\"a\": \"caf\xe9\"}").0,
+        "a.jsonl, line 2: not valid UTF-8 (byte 11 of the line)"
+    );
+    assert_eq!(fails("a.json", b"[{},\n{\"a\": \"\xe9\"}]").0, "a.json, line 2: not valid UTF-8 (byte 8 of the line)");
+    let (message, help) = fails("a.csv", b"text,label\nok,0\nab,\xe9\n");
+    assert_eq!(message, "a.csv, line 3: not valid UTF-8 (byte 4 of the line)");
+    assert_eq!(help, "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`");
+    assert_eq!(fails("a.csv", b"\xff\xfet\0e\0").1, "the file is UTF-16: save it as UTF-8");
+}
+
+#[test]
+fn ragged_rows_and_double_headers_are_placed() {
+    assert_eq!(
+        fails("a.csv", b"text,label\r\n\r\na,0\r\n\r\nb,c,1\r\n").0,
+        "a.csv, line 5: 3 cells where the header has 2"
+    );
+    assert_eq!(fails("a.tsv", b"text\tlabel\na\n").0, "a.tsv, line 2: 1 cells where the header has 2");
+    assert_eq!(fails("a.csv", b"text,label,text\na,0,b\n").0, "a.csv: two columns are named `text`");
+}
+
+#[test]
+fn a_quote_left_open_does_not_swallow_the_rest() {
+    assert_eq!(
+        fails("a.csv", b"label,text\n0,a\n1,\"b\n0,c\n1,d\n").0,
+        "a.csv, line 3: the double quote that opens here is never closed"
+    );
+    let inches = read("a.csv", b"label,text\n0,5\" tall\n1,\"b\"\n").unwrap();
+    assert_eq!(inches[0].1["text"], "5\" tall", "within a cell it is only a character");
+}
+
+#[test]
+fn after_an_error_the_stream_ends() {
+    let (_dir, path) = file("a.jsonl", b"{}\n5\n{}\n6\n");
+    let rows: Vec<bool> = records(&path).unwrap().map(|row| row.is_ok()).collect();
+    assert_eq!(rows, [true, false]);
+}
+
+/// As RFC 4180 has it, every cell quoted.
+fn quoted(cells: &[String]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
+    cells.join(",")
+}
+
+proptest! {
+    #[test]
+    fn quoted_cells_come_back_as_they_were(rows in prop::collection::vec(["[a\",\n é]{0,8}", "[a\",\n é]{0,8}"], 1..20)) {
+        let lines: Vec<String> = rows.iter().map(|row| quoted(row)).collect();
+        let read = read("a.csv", format!("x,y\n{}", lines.join("\n")).as_bytes()).unwrap();
+        let cells: Vec<[String; 2]> =
+            read.iter().map(|(_, row)| ["x", "y"].map(|column| row[column].as_str().unwrap().to_owned())).collect();
+        prop_assert_eq!(cells, rows);
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(content: Vec<u8>, name in prop::sample::select(vec!["a.jsonl", "a.json", "a.csv", "a.tsv", "a.csv.gz"])) {
+        let (_dir, path) = file(name, &content);
+        if let Ok(rows) = records(&path) {
+            rows.for_each(drop);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! A row as its file has it: names and values, before any column has a meaning.
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+/// One row of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Where the row begins: the line of the file, from 1; for the array of a `.json` file the row's number.
+    pub line: usize,
+    /// The columns in the file's order. Cells of CSV and TSV files are strings.
+    pub fields: IndexMap<String, Value>,
+}
+
+impl Record {
+    /// The column names, in the file's order.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> + Clone {
+        self.fields.keys().map(String::as_str)
+    }
+}
+
+/// Rows given as text on a command line: one record per text under column `column`, numbered from 1.
+pub fn text_records(column: &str, texts: &[String]) -> Vec<Record> {
+    let row = |text: &String| IndexMap::from([(column.to_owned(), Value::String(text.clone()))]);
+    texts.iter().enumerate().map(|(n, text)| Record { line: n + 1, fields: row(text) }).collect()
+}
+
+/// What a value is, as messages call it.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(number) if number.is_f64() => "a fraction",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,198 @@
+//! Text becomes token ids, as the checkpoint's own tokenizer and Transformers make them: special tokens of the
+//! checkpoint's template, pairs truncated longest first, from the right.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{
+    AddedToken, Encoding, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+};
+
+use crate::Error;
+
+/// What is copied next to an adapter, so that it can be used without its base at hand.
+const FILES: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+];
+
+/// Transformers writes 1e30 for "no limit"; no model has a billion positions.
+const NO_LIMIT: f64 = 1e9;
+
+/// The tokenizer of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    model_max_length: Option<usize>,
+    vocabulary_size: usize,
+    files: Vec<PathBuf>,
+}
+
+/// The token ids of a text or a pair of texts, special tokens included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    pub ids: Vec<u32>,
+    /// 0 for the first text, 1 for the second where the tokenizer's template tells them apart.
+    pub type_ids: Vec<u32>,
+    /// The number of tokens before truncation; greater than that of `ids` if the text was truncated.
+    pub full_length: usize,
+}
+
+impl Tokenizer {
+    /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`.
+    pub fn from_dir(dir: &Path) -> Result<Self, Error> {
+        let config = read_config(&dir.join("tokenizer_config.json"))?;
+        let (whole, words) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
+        let mut inner = if whole.is_file() {
+            let bytes = read(&whole)?;
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|source| broken(&whole, source))?
+        } else if words.is_file() {
+            bert(&words, &config)?
+        } else {
+            return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
+        };
+        // A tokenizer.json carries those of its last use; here the caller says how long, and batches have no padding.
+        inner.with_truncation(None).map_err(|source| broken(&whole, source))?;
+        inner.with_padding(None);
+        Ok(Self {
+            model_max_length: config["model_max_length"].as_f64().filter(|it| *it < NO_LIMIT).map(|it| it as usize),
+            vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
+            files: FILES.iter().map(|name| dir.join(name)).filter(|file| file.is_file()).collect(),
+            inner,
+        })
+    }
+
+    /// The greatest number of tokens its model takes, if `tokenizer_config.json` says one.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.model_max_length
+    }
+
+    /// The largest id and one, added tokens included: the rows that the embedding must have.
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocabulary_size
+    }
+
+    /// The token with this id as the vocabulary writes it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The files it was read from and those that belong to them, of those that exist.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Encodes a text or a pair with special tokens, truncated to `max_length` tokens.
+    ///
+    /// Errors: no token in the text, or `max_length` too small for a token beside the special ones.
+    pub fn encode(&self, text: &str, text_pair: Option<&str>, max_length: usize) -> Result<Encoded, Error> {
+        let whole = match text_pair {
+            Some(text_pair) => self.inner.encode_fast((text, text_pair), true),
+            None => self.inner.encode_fast(text, true),
+        };
+        let whole = whole.map_err(|source| Error::Tokenizing { source })?;
+        let full_length = whole.len();
+        if full_length == 0 {
+            return Err(Error::NoTokens { subject: format!("`{}`", text.chars().take(40).collect::<String>()) });
+        }
+        let encoding = if full_length > max_length { self.truncated(text, text_pair, max_length)? } else { whole };
+        Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), full_length })
+    }
+
+    /// The texts are encoded bare, then truncated and given their special tokens by the functions that `tokenizers`
+    /// uses itself. Its own setting would have to be changed in a tokenizer that all threads share, and in 0.23.2 cuts
+    /// both texts of a pair before it compares their lengths, which Transformers does not.
+    fn truncated(&self, text: &str, text_pair: Option<&str>, max_length: usize) -> Result<Encoding, Error> {
+        let special = self.inner.get_post_processor().map_or(0, |it| it.added_tokens(text_pair.is_some()));
+        if max_length <= special {
+            return Err(Error::MaxLength { max_length, special });
+        }
+        let room = TruncationParams {
+            max_length: max_length - special,
+            strategy: TruncationStrategy::LongestFirst,
+            direction: TruncationDirection::Right,
+            stride: 0,
+        };
+        self.cut(text, text_pair, &room).map_err(|source| Error::Tokenizing { source })
+    }
+
+    fn cut(&self, text: &str, text_pair: Option<&str>, room: &TruncationParams) -> tokenizers::Result<Encoding> {
+        let first = self.inner.encode_fast(text, false)?;
+        let mut second = text_pair.map(|text_pair| self.inner.encode_fast(text_pair, false)).transpose()?;
+        if let Some(second) = &mut second {
+            // Encoded alone it counts as a first text; a template that sets no type ids relies on the second's being 1.
+            second.set_type_ids(vec![1; second.len()]);
+        }
+        let (first, second) = truncate_encodings(first, second, room)?;
+        self.inner.post_process(first, second, true)
+    }
+}
+
+/// `BertTokenizer` of Transformers: basic tokenization, word pieces, `[CLS] A [SEP] B [SEP]`.
+fn bert(words: &Path, config: &Value) -> Result<tokenizers::Tokenizer, Error> {
+    let vocabulary = WordPiece::read_bytes(&read(words)?).map_err(|source| broken(words, source))?;
+    let id = |token: &'static str| match vocabulary.get(token) {
+        Some(&id) => Ok((token.to_owned(), id)),
+        None => Err(Error::MissingToken { file: words.to_owned(), token }),
+    };
+    id("[UNK]")?;
+    let template = BertProcessing::new(id("[SEP]")?, id("[CLS]")?);
+    // A literal "[SEP]" in a text is the special token, as in Transformers. Only those that the vocabulary has: a new
+    // one would get an id for which the model has no embedding.
+    let special =
+        ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"].into_iter().filter(|token| vocabulary.contains_key(*token));
+    let special: Vec<AddedToken> = special.map(|token| AddedToken::from(token, true)).collect();
+    let option = |key: &str| config[key].as_bool();
+    let normalizer = BertNormalizer::new(
+        true,
+        option("tokenize_chinese_chars").unwrap_or(true),
+        option("strip_accents"),
+        option("do_lower_case").unwrap_or(true),
+    );
+    let pieces = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".to_owned()).build();
+    let mut tokenizer = tokenizers::Tokenizer::new(pieces.map_err(|source| broken(words, source))?);
+    tokenizer.with_normalizer(Some(normalizer)).map_err(|source| broken(words, source))?;
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer)).with_post_processor(Some(template));
+    tokenizer.add_special_tokens(special).map_err(|source| broken(words, source))?;
+    Ok(tokenizer)
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(file).map_err(|source| Error::Read { file: file.to_owned(), source })
+}
+
+fn broken(file: &Path, source: tokenizers::Error) -> Error {
+    Error::BrokenTokenizer { file: file.to_owned(), source }
+}
+
+/// `Null` without the file: each of its keys has a default.
+fn read_config(file: &Path) -> Result<Value, Error> {
+    if !file.is_file() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(&read(file)?).map_err(|error| broken(file, error.into()))
+}
+
+/// Tokenizers come in forms that only Python packages read.
+fn what_to_do_without(dir: &Path) -> String {
+    let others = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"];
+    match others.into_iter().find(|name| dir.join(name).is_file()) {
+        Some(name) => format!(
+            "it has {name}: in Python, `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of Transformers makes a tokenizer.json of it"
+        ),
+        None => "copy the tokenizer files of the checkpoint here".to_owned(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,123 @@
+//! The one trait of this crate, its one list of backends, and its one implementation for autodiff.
+//!
+//! To add a backend: a selector in the list, and an `impl` line. A backend missing from the list panics at run time, in
+//! the code that burn's macro generates for the dispatching backend.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, backend_extension};
+
+use crate::{Attention, Layout, Mask, attention, dropout, linear, lora_linear, widen};
+
+/// burn's `Backend` with the operations of this crate. Every method has a composed form as its default body, correct on
+/// every backend and the reference for the tests of faster forms.
+#[backend_extension(
+    Autodiff,
+    Flex,
+    NdArray: cfg(feature = "ndarray"),
+    LibTorch: cfg(feature = "tch"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm", feature = "cpu"))
+)]
+pub trait KernelBackend: Backend {
+    /// A half-precision tensor in f32. No gradient: only frozen weights are kept in half precision.
+    fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        widen::composed::<Self>(weight)
+    }
+
+    /// `x·Wᵀ` with a frozen W of any float type: `x` is `[rows, d_input]`, W `[d_output, d_input]`.
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::composed::<Self>(x, weight)
+    }
+
+    /// `x·Wᵀ + scale * (mask(x)·Aᵀ)·Bᵀ` with a frozen W; A is `[r, d_input]`, B `[d_output, r]`.
+    fn lora_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+        mask: Option<Mask>,
+    ) -> FloatTensor<Self> {
+        lora_linear::composed::<Self>(x, weight, a, b, scale, mask)
+    }
+
+    /// Softmax attention of each sequence to itself; `q`, `k`, `v` are `[tokens, heads * d_head]`.
+    fn ragged_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> FloatTensor<Self> {
+        attention::composed::<Self>(q, k, v, &layout, &options)
+    }
+
+    /// The gradients of `q`, `k` and `v`, given that of the output. Scores are computed again, not kept.
+    fn ragged_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        attention::composed_backward::<Self>(q, k, v, d_output, &layout, &options)
+    }
+
+    /// `x` times the factors of the mask, `[rows, columns]`.
+    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
+        dropout::composed::<Self>(x, &mask)
+    }
+}
+
+impl KernelBackend for burn::backend::Flex {
+    fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        widen::flex::widen(weight)
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl KernelBackend for burn::backend::NdArray {}
+
+#[cfg(feature = "tch")]
+impl KernelBackend for burn::backend::LibTorch {}
+
+#[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm", feature = "cpu"))]
+impl KernelBackend for burn::backend::Cube {}
+
+impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
+    fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        widen::untracked::<B, C>(weight)
+    }
+
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::tracked::<B, C>(x, weight)
+    }
+
+    fn lora_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+        mask: Option<Mask>,
+    ) -> FloatTensor<Self> {
+        lora_linear::tracked::<B, C>(x, weight, a, b, scale, mask)
+    }
+
+    fn ragged_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> FloatTensor<Self> {
+        attention::tracked::<B, C>(q, k, v, layout, options)
+    }
+
+    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
+        dropout::tracked::<B, C>(x, mask)
+    }
+}

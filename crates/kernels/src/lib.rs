@@ -1,0 +1,29 @@
+//! The operations of a transformer that are worth a form of their own: linear layers with frozen weights and LoRA,
+//! ragged attention, dropout. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
+//! any backend, given its gradients once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
+//!
+//! This crate knows tensors and backends. It knows no parameters, no module names and no files.
+
+mod activation;
+mod attention;
+mod backend;
+mod dropout;
+mod layout;
+mod linear;
+mod lora_linear;
+mod noise;
+mod norm;
+mod pass;
+mod widen;
+
+pub use activation::{Activation, UnknownActivation};
+pub use attention::{Attention, attention};
+pub use backend::KernelBackend;
+pub use dropout::dropout;
+pub use layout::{Layout, Offsets};
+pub use linear::linear;
+pub use lora_linear::lora_linear;
+pub use noise::{Mask, Noise, hash_text, mix, uniform};
+pub use norm::layer_norm;
+pub use pass::Pass;
+pub use widen::widen;

@@ -1,0 +1,258 @@
+//! Every operation with a backward pass of its own, against the same formula in burn's own tracked operations.
+
+use std::sync::Arc;
+
+use burn::module::{Lora, Module, ModuleMapper, Param};
+use burn::nn::LinearConfig;
+use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
+use kernels::{Attention, Layout, Mask, Noise, Offsets, Pass, attention, dropout, linear, lora_linear};
+
+// Sums of at most a few hundred f32 products in another order.
+fn close(left: Tensor<2>, right: Tensor<2>) {
+    left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(2e-5, 2e-5));
+}
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, 0.5), device)
+}
+
+fn layout(lengths: &[usize], first_row: usize) -> Arc<Layout> {
+    let mut offsets = vec![0];
+    for length in lengths {
+        offsets.push(offsets[offsets.len() - 1] + length);
+    }
+    Arc::new(Layout::new(Offsets::new(&offsets), first_row))
+}
+
+fn mask(rows: usize, probability: f64) -> Option<Mask> {
+    let pass = Pass::new(layout(&vec![1; rows], 0), Some(Noise { seed: 5, step: 9 }));
+    pass.mask(probability, 77)
+}
+
+/// The factors that the mask stands for, `[rows, columns]`.
+fn factors(mask: &Option<Mask>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    dropout(Tensor::ones(shape, &device.clone().inner()), mask.clone())
+}
+
+#[test]
+fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
+    let device = device();
+    for [rows, d_input, d_output] in [[1, 1, 1], [7, 5, 3], [64, 33, 17]] {
+        let x = random([rows, d_input], &device).require_grad();
+        let weight = random([d_output, d_input], &device.clone().inner());
+        let upstream = random([rows, d_output], &device);
+
+        let ours = linear(x.clone(), weight.clone());
+        let composed = x.clone().matmul(weight.transpose());
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn lora_linear_equals_the_composed_form_with_and_without_dropout() {
+    let device = device();
+    for [rows, d_input, d_output, r] in [[1, 1, 1, 1], [5, 7, 3, 2], [63, 48, 96, 4], [2, 31, 13, 8]] {
+        for probability in [0.0, 0.4] {
+            let x = random([rows, d_input], &device).require_grad();
+            let weight = random([d_output, d_input], &device.clone().inner());
+            let a = random([r, d_input], &device).require_grad();
+            let b = random([d_output, r], &device).require_grad();
+            let upstream = random([rows, d_output], &device);
+            let mask = mask(rows, probability);
+
+            let ours = lora_linear(x.clone(), weight.clone(), a.clone(), b.clone(), 0.7, mask.clone());
+            let kept = x.clone() * factors(&mask, [rows, d_input], &device);
+            let composed = x.clone().matmul(weight.transpose())
+                + kept.matmul(a.clone().transpose()).matmul(b.clone().transpose()) * 0.7;
+            close(ours.clone().inner(), composed.clone().inner());
+
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream).sum().backward();
+            for tensor in [&x, &a, &b] {
+                close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn lora_linear_gives_no_gradient_to_what_needs_none() {
+    let device = device();
+    let x = random([4, 6], &device);
+    let weight = random([5, 6], &device).require_grad();
+    let a = random([2, 6], &device).require_grad();
+    let b = random([5, 2], &device);
+    let gradients = lora_linear(x.clone(), weight.clone(), a.clone(), b.clone(), 1.0, None).sum().backward();
+    assert!(a.grad(&gradients).is_some());
+    assert!(weight.grad(&gradients).is_none(), "a frozen weight has no gradient, tracked or not");
+    assert!(x.grad(&gradients).is_none() && b.grad(&gradients).is_none());
+}
+
+/// burn's adapter starts with B = 0, which would hide the gradient of A.
+struct FillZeros;
+
+impl ModuleMapper for FillZeros {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| match tensor.clone().abs().max().into_scalar::<f32>() {
+            0.0 => tensor.random_like(Distribution::Normal(0.0, 1.0)).detach().require_grad(),
+            _ => tensor,
+        })
+    }
+}
+
+#[test]
+fn lora_linear_equals_burns_apply_lora() {
+    let device = device();
+    let layer = LinearConfig::new(12, 9).with_bias(false).init(&device);
+    let weight = layer.weight.val().inner().transpose();
+    let layer = layer.apply_lora(Lora::new(3, 6.0)).map(&mut FillZeros);
+    let adapter = layer.weight.adapter().expect("the layer was just adapted");
+    let (a, b) = (adapter.a.val(), adapter.b.val());
+
+    let x = random([6, 12], &device).require_grad();
+    let upstream = random([6, 9], &device);
+    let theirs = layer.forward(x.clone());
+    let ours_a = a.clone().inner().transpose();
+    let ours_b = b.clone().inner().transpose();
+    let [ours_a, ours_b] = [ours_a, ours_b].map(|t| Tensor::from_inner(t).require_grad());
+    let ours = lora_linear(x.clone(), weight, ours_a.clone(), ours_b.clone(), 2.0, None);
+    close(ours.clone().inner(), theirs.clone().inner());
+
+    let theirs = (theirs * upstream.clone()).sum().backward();
+    let ours = (ours * upstream).sum().backward();
+    close(x.grad(&ours).unwrap(), x.grad(&theirs).unwrap());
+    close(ours_a.grad(&ours).unwrap(), a.grad(&theirs).unwrap().transpose());
+    close(ours_b.grad(&ours).unwrap(), b.grad(&theirs).unwrap().transpose());
+}
+
+#[test]
+fn dropout_scales_its_gradient_by_the_same_factors() {
+    let device = device();
+    let x = random([9, 11], &device).require_grad();
+    let mask = mask(9, 0.3);
+    let factors = factors(&mask, [9, 11], &device);
+    let output = dropout(x.clone(), mask);
+    close(output.clone().inner(), x.clone().inner() * factors.clone());
+    let upstream = random([9, 11], &device);
+    let gradients = (output * upstream.clone()).sum().backward();
+    close(x.grad(&gradients).unwrap(), upstream.inner() * factors);
+}
+
+/// Attention of one sequence, head by head, in burn's own tracked operations; `factors` are those of its probabilities.
+fn plain_attention(
+    q: Tensor<2>,
+    k: Tensor<2>,
+    v: Tensor<2>,
+    heads: usize,
+    scale: f32,
+    factors: &[Tensor<2>],
+) -> Tensor<2> {
+    let d_head = q.dims()[1] / heads;
+    let head = |x: &Tensor<2>, h: usize| x.clone().narrow(1, h * d_head, d_head);
+    let outputs = (0..heads).map(|h| {
+        let scores = head(&q, h).matmul(head(&k, h).transpose()) * scale;
+        let p = activation::softmax(scores, 1);
+        let p = match factors.get(h) {
+            Some(factors) => p * factors.clone(),
+            None => p,
+        };
+        p.matmul(head(&v, h))
+    });
+    Tensor::cat(outputs.collect(), 1)
+}
+
+#[test]
+fn ragged_attention_equals_attention_of_each_sequence_alone() {
+    let device = device();
+    for (lengths, heads, d_head) in [(vec![1], 1, 1), (vec![3, 1, 7], 2, 5), (vec![13, 2, 17, 5], 4, 8)] {
+        let (tokens, width) = (lengths.iter().sum::<usize>(), heads * d_head);
+        let [q, k, v] = [(); 3].map(|()| random([tokens, width], &device).require_grad());
+        let upstream = random([tokens, width], &device);
+        let scale = 1.0 / (d_head as f32).sqrt();
+
+        let options = Attention { heads, scale, mask: None };
+        let ours = attention(q.clone(), k.clone(), v.clone(), &layout(&lengths, 0), options);
+        let mut start = 0;
+        let parts = lengths.iter().map(|length| {
+            let part = |x: &Tensor<2>| x.clone().narrow(0, start, *length);
+            let output = plain_attention(part(&q), part(&k), part(&v), heads, scale, &[]);
+            start += length;
+            output
+        });
+        let composed = Tensor::cat(parts.collect(), 0);
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        for tensor in [&q, &k, &v] {
+            close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+        }
+    }
+}
+
+#[test]
+fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched() {
+    let device = device();
+    let (heads, d_head) = (2, 4);
+    let noise = Some(Noise { seed: 1, step: 2 });
+    let [q, k, v] = [(); 3].map(|()| random([9, heads * d_head], &device).require_grad());
+    let run = |lengths: &[usize], first_row: usize, range: std::ops::Range<usize>| {
+        let layout = layout(lengths, first_row);
+        let mask = Pass::new(layout.clone(), noise).mask(0.5, 3);
+        let part = |x: &Tensor<2>| x.clone().slice([range.clone()]);
+        attention(part(&q), part(&k), part(&v), &layout, Attention { heads, scale: 0.5, mask })
+    };
+    let together = run(&[4, 5], 0, 0..9);
+    let apart = Tensor::cat(vec![run(&[4], 0, 0..4), run(&[5], 1, 4..9)], 0);
+    close(together.clone().inner(), apart.clone().inner());
+    let without =
+        attention(q.clone(), k.clone(), v.clone(), &layout(&[4, 5], 0), Attention { heads, scale: 0.5, mask: None });
+    let moved = (together.clone().inner() - without.inner()).abs().max().into_scalar::<f32>();
+    assert!(moved > 0.05, "half of the probabilities are dropped");
+
+    // The factors of one head, read through the operation itself: with equal keys every probability is 1/5, and with
+    // v the identity the output row is the row of dropped probabilities.
+    let layout = layout(&[5], 0);
+    let single = |x: Tensor<2>| x.narrow(0, 4, 5);
+    let mask = Pass::new(layout.clone(), noise).mask(0.5, 3);
+    let identity = Tensor::<2>::eye(5, &device);
+    let wide = Tensor::cat(vec![identity.clone(), identity], 1);
+    let zeros = Tensor::<2>::zeros([5, 10], &device);
+    let options = Attention { heads: 2, scale: 0.5, mask: mask.clone() };
+    let dropped = attention(zeros.clone(), zeros, wide, &layout, options).inner() * 5.0;
+    let factors: Vec<Tensor<2>> = (0..2).map(|h| dropped.clone().narrow(1, h * 5, 5)).collect();
+
+    let options = Attention { heads, scale: 0.5, mask };
+    let ours = attention(single(q.clone()), single(k.clone()), single(v.clone()), &layout, options);
+    let composed = plain_attention(single(q.clone()), single(k.clone()), single(v.clone()), heads, 0.5, &factors);
+    close(ours.clone().inner(), composed.clone().inner());
+    let upstream = random([5, heads * d_head], &device);
+    let ours = (ours * upstream.clone()).sum().backward();
+    let composed = (composed * upstream).sum().backward();
+    for tensor in [&q, &k, &v] {
+        close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn half_precision_weights_compute_like_their_values_in_f32() {
+    let device = device();
+    for dtype in [burn::tensor::DType::F16, burn::tensor::DType::BF16] {
+        let x = random([5, 40], &device).require_grad();
+        let stored = random([30, 40], &device.clone().inner()).cast(dtype);
+        let widened = stored.clone().cast(burn::tensor::DType::F32);
+        let ours = linear(x.clone(), stored);
+        let reference = linear(x.clone(), widened);
+        assert_eq!(ours.clone().into_data(), reference.clone().into_data(), "the same values, hence the same bits");
+        let (ours, reference) = (ours.sum().backward(), reference.sum().backward());
+        assert_eq!(x.grad(&ours).unwrap().into_data(), x.grad(&reference).unwrap().into_data());
+    }
+}

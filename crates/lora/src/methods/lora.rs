@@ -1,0 +1,83 @@
+//! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `lora.Linear` in PEFT.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::{Pass, lora_linear, mix, uniform};
+
+use crate::{Init, Weight};
+
+/// The low-rank update `scale * B·A` of a frozen linear layer.
+#[derive(Module, Debug)]
+pub struct Lora {
+    /// `[r, d_input]`
+    a: Param<Tensor<2>>,
+    /// `[d_output, r]`
+    b: Param<Tensor<2>>,
+    scale: f32,
+    dropout: f64,
+    /// The hash of the layer's path: what its dropout derives from.
+    #[module(skip)]
+    site: u64,
+}
+
+impl Lora {
+    pub fn new(a: Param<Tensor<2>>, b: Param<Tensor<2>>, scale: f64, dropout: f64, site: u64) -> Self {
+        Self { a, b, scale: scale as f32, dropout, site }
+    }
+
+    /// Dropout acts on the input of A alone, as in PEFT.
+    pub(crate) fn forward(&self, x: Tensor<2>, base: &Weight<2>, pass: &Pass) -> Tensor<2> {
+        let mask = pass.mask(self.dropout, self.site);
+        lora_linear(x, base.value(), self.a.val(), self.b.val(), self.scale, mask)
+    }
+}
+
+/// A at the start of training, `[r, d_input]`; B is zero. `key` is the hash of the run's seed and the layer's path, so a
+/// layer's values depend on no other layer.
+pub(crate) fn initial_a(init: Init, r: usize, d_input: usize, key: u64, device: &Device) -> Tensor<2> {
+    let count = (r * d_input) as u64;
+    let values: Vec<f32> = match init {
+        Init::Default => {
+            // Kaiming uniform with a = sqrt(5), which is the bound 1 / sqrt(d_input).
+            let bound = 1.0 / (d_input as f64).sqrt();
+            (0..count).map(|i| ((2.0 * uniform(key, i) - 1.0) * bound) as f32).collect()
+        }
+        Init::Gaussian => normal(count, 1.0 / r as f64, key),
+    };
+    Tensor::from_data(TensorData::new(values, [r, d_input]), device)
+}
+
+/// Normally distributed values with mean 0, by the method of Box and Muller.
+pub(crate) fn normal(count: u64, deviation: f64, key: u64) -> Vec<f32> {
+    let angles = mix(key);
+    (0..count)
+        .map(|i| {
+            let radius = (-2.0 * uniform(key, i).ln()).sqrt();
+            (deviation * radius * (std::f64::consts::TAU * uniform(angles, i)).cos()) as f32
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initial_values_have_the_spread_of_peft_and_depend_on_the_key() {
+        let device = Device::flex();
+        let values = |init, key| initial_a(init, 64, 100, key, &device).into_data().to_vec::<f32>().unwrap();
+        let spread = |values: &[f32]| {
+            let n = values.len() as f64;
+            let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+            (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+        };
+        let uniform = values(Init::Default, 1);
+        assert!(uniform.iter().all(|v| v.abs() <= 0.1));
+        // U(-0.1, 0.1) has the deviation 0.1 / sqrt(3); of 6400 values it is known to about 1 %.
+        assert!((spread(&uniform) - 0.057_735).abs() < 0.001, "{}", spread(&uniform));
+        let gaussian = values(Init::Gaussian, 1);
+        assert!((spread(&gaussian) - 1.0 / 64.0).abs() < 0.000_5, "{}", spread(&gaussian));
+        assert_eq!(uniform, values(Init::Default, 1));
+        assert_ne!(uniform, values(Init::Default, 2));
+    }
+}

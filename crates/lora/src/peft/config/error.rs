@@ -1,0 +1,37 @@
+//! What can be wrong with another's `adapter_config.json`.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ConfigError {
+    #[error("{}, line {line}, column {column}: not valid JSON", file.display())]
+    Syntax { file: PathBuf, line: usize, column: usize, source: serde_json::Error },
+    #[error("{} is not a JSON object", file.display())]
+    NotAnObject { file: PathBuf },
+    #[error("{} has no `peft_type`", file.display())]
+    #[diagnostic(help("it was not written by PEFT; adapters of type \"LORA\" are supported"))]
+    NoType { file: PathBuf },
+    #[error("`peft_type` in {}: adapters of type {found} are not supported", file.display())]
+    #[diagnostic(help("supported: \"LORA\""))]
+    OtherType { file: PathBuf, found: String },
+    #[error("`{key}` in {}: {found} is not {expected}", file.display())]
+    Value { file: PathBuf, key: String, found: String, expected: &'static str },
+    #[error("`bias` in {}: unknown value `{found}`", file.display())]
+    Bias {
+        file: PathBuf,
+        found: String,
+        #[help]
+        suggestion: String,
+    },
+    #[error("`{key}` in {}: {found} is not supported", file.display())]
+    Unsupported {
+        file: PathBuf,
+        key: String,
+        found: String,
+        #[help]
+        reason: &'static str,
+    },
+    #[error("`{key}` in {}: unknown key with the value {found}", file.display())]
+    #[diagnostic(help("it may change what the adapter computes; if it does not, remove it from the file"))]
+    UnknownKey { file: PathBuf, key: String, found: String },
+}

@@ -1,0 +1,107 @@
+//! What may stand in `adapter_config.json` beside the keys that are read: whatever is off, and whatever has no bearing
+//! on the adapter.
+
+use serde_json::Value;
+
+use super::ConfigError;
+use super::keys::{Keys, shown};
+
+/// Variants that would change the forward pass, the tensors or the base, with what to do about them. Their defaults are
+/// null, false or empty.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("use_dora", "DoRA adapters are not supported by this version; plain LoRA and rsLoRA are"),
+    ("lora_bias", "biases of `lora_B` are not supported; merge the adapter with PEFT"),
+    ("trainable_token_indices", "trained token embeddings are not supported; merge the adapter with PEFT"),
+    ("target_parameters", "LoRA on bare parameters is not supported, only on linear layers"),
+    ("ensure_weight_tying", "adapters shared by tied layers are not supported"),
+    ("layer_replication", "replicated layers are not supported"),
+    ("use_qalora", "QALoRA is not supported; plain LoRA and rsLoRA are"),
+    ("use_bdlora", "BD-LoRA is not supported; plain LoRA and rsLoRA are"),
+    ("alora_invocation_tokens", "activated LoRA is not supported; plain LoRA and rsLoRA are"),
+    ("arrow_config", "Arrow routing is not supported; plain LoRA and rsLoRA are"),
+    ("kasa_config", "KaSA is not supported; plain LoRA and rsLoRA are"),
+    ("monteclora_config", "MonteCLoRA is not supported; plain LoRA and rsLoRA are"),
+    ("velora_config", "VeLoRA is not supported; plain LoRA and rsLoRA are"),
+];
+
+/// Keys without a bearing on a trained adapter: derived data, and settings of starts that are refused by
+/// `init_lora_weights` or of other trainers.
+const IGNORED: &[&str] = &[
+    "corda_config",
+    "eva_config",
+    "fan_in_fan_out",
+    "inference_mode",
+    "loftq_config",
+    "lora_ga_config",
+    "megatron_config",
+    "megatron_core",
+    "qalora_group_size",
+    "runtime_config",
+];
+
+impl Keys<'_> {
+    /// Whatever is left must be off, or have no bearing on the adapter.
+    pub(super) fn refuse_the_rest(&self) -> Result<(), ConfigError> {
+        for (key, value) in self.map.iter().filter(|(_, value)| !is_off(value)) {
+            if let Some((_, reason)) = UNSUPPORTED.iter().find(|(unsupported, _)| unsupported == key) {
+                return Err(self.unsupported(key, value, reason));
+            }
+            if !IGNORED.contains(&key.as_str()) {
+                let (file, key, found) = (self.file.to_owned(), key.clone(), shown(value));
+                return Err(ConfigError::UnknownKey { file, key, found });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(true) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::peft::config::fixtures::*;
+
+    #[test]
+    fn unknown_keys_that_are_off_are_ignored() {
+        let off = r#""a": null, "b": false, "c": [], "d": {}, "runtime_config": {"ephemeral_gpu_offload": true}"#;
+        assert_eq!(accepted(off), accepted(r#""megatron_config": {"x": 1}, "eva_config": {"rho": 2.0}"#));
+    }
+
+    #[test]
+    fn an_unknown_key_that_is_on_is_refused() {
+        let (message, help) = refusal(with(r#""use_mora": true"#));
+        assert_eq!(message, "`use_mora` in adapter_config.json: unknown key with the value true");
+        assert_eq!(help, "it may change what the adapter computes; if it does not, remove it from the file");
+    }
+
+    #[test]
+    fn variants_are_refused_by_name() {
+        for (key, value, reason) in [
+            ("use_dora", "true", "DoRA adapters"),
+            ("lora_bias", "true", "biases of `lora_B`"),
+            ("trainable_token_indices", "[1, 2]", "trained token embeddings"),
+            ("target_parameters", r#"["experts.gate_up_proj"]"#, "LoRA on bare parameters"),
+            ("ensure_weight_tying", "true", "adapters shared by tied layers"),
+            ("layer_replication", "[[0, 4], [2, 5]]", "replicated layers"),
+            ("use_qalora", "true", "QALoRA"),
+            ("use_bdlora", r#"{"nblocks": 2}"#, "BD-LoRA"),
+            ("alora_invocation_tokens", "[7]", "activated LoRA"),
+            ("arrow_config", r#"{"top_k": 3}"#, "Arrow routing"),
+            ("kasa_config", r#"{"beta": 1}"#, "KaSA"),
+            ("monteclora_config", r#"{"n": 1}"#, "MonteCLoRA"),
+            ("velora_config", r#"{"n": 1}"#, "VeLoRA"),
+        ] {
+            let (message, help) = refusal(with(&format!(r#""{key}": {value}"#)));
+            let found = value.replace(": ", ":").replace(", ", ",");
+            assert_eq!(message, format!("`{key}` in adapter_config.json: {found} is not supported"));
+            assert!(help.starts_with(reason), "{key}: {help}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What happens to each module of a model, decided by its path while the model is built: adapted, trained or frozen, and
+//! where trained values come from. The plan also records what it decided, which is what files, reports and counts are
+//! made of, so that none of them has to search a model for its adapters.
+
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::{hash_text, mix};
+
+use crate::methods::{Lora, initial_a, normal};
+use crate::peft::AdapterTensors;
+use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Selection, Selector};
+
+/// How a model is trained, or was.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Method {
+    Lora(LoraConfig),
+    /// Every tensor.
+    Full,
+    /// These modules alone, each with all below it: a classification head on a frozen model.
+    Modules(Vec<String>),
+    /// Nothing: the model as its checkpoint has it.
+    Frozen,
+}
+
+/// What the plan says of a module.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Treatment {
+    Frozen,
+    Trained,
+    Adapted { rank: usize, alpha: f64 },
+}
+
+/// What a trained tensor is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    LoraA,
+    LoraB,
+    /// A bias of the base that is trained beside an adapter.
+    Bias,
+    /// A module trained in full: a head, one of `modules_to_save`, or everything.
+    Module,
+}
+
+/// A trained tensor. `name` is its name in the adapter's file without PEFT's prefix.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    pub id: ParamId,
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub part: Part,
+}
+
+impl Parameter {
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+#[derive(Debug)]
+pub struct Plan {
+    method: Method,
+    selector: Option<Selector>,
+    values: Option<AdapterTensors>,
+    seed: u64,
+    parameters: Vec<Parameter>,
+    scales: Vec<(String, f64)>,
+    base_elements: usize,
+}
+
+impl Plan {
+    /// `values` are the tensors of an adapter to start from or to apply; without them trained tensors start from the
+    /// checkpoint, and what is new from `seed` and its path.
+    pub fn new(method: Method, values: Option<AdapterTensors>, seed: u64) -> Result<Self, Error> {
+        let selector = match &method {
+            Method::Lora(config) => Some(Selector::new(config)?),
+            Method::Full | Method::Modules(_) | Method::Frozen => None,
+        };
+        Ok(Self { method, selector, values, seed, parameters: Vec::new(), scales: Vec::new(), base_elements: 0 })
+    }
+
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub fn selector(&self) -> Option<&Selector> {
+        self.selector.as_ref()
+    }
+
+    /// The trained tensors in the order of the model.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The adapted modules and the factors of their updates.
+    pub fn scales(&self) -> &[(String, f64)] {
+        &self.scales
+    }
+
+    /// Whether parts that the checkpoint lacks may start from the seed: not where an adapter should have brought them,
+    /// and not where nothing is trained.
+    pub fn starts_fresh(&self) -> bool {
+        self.values.is_none() && self.method != Method::Frozen
+    }
+
+    pub fn trainable_elements(&self) -> usize {
+        self.parameters.iter().map(Parameter::elements).sum()
+    }
+
+    /// Elements of the base model, trained or not, heads included.
+    pub fn base_elements(&self) -> usize {
+        self.base_elements
+    }
+
+    pub fn count_base(&mut self, elements: usize) {
+        self.base_elements += elements;
+    }
+
+    /// Asked once for each module, in the order of the model.
+    pub fn module(&mut self, path: &str, kind: Kind) -> Treatment {
+        match &self.method {
+            Method::Full => Treatment::Trained,
+            Method::Frozen => Treatment::Frozen,
+            Method::Modules(modules) if modules.iter().any(|module| lies_in(path, module)) => Treatment::Trained,
+            Method::Modules(_) => Treatment::Frozen,
+            Method::Lora(_) => match self.selector.as_mut().map(|selector| selector.select(path, kind)) {
+                Some(Selection::Adapted { rank, alpha }) => Treatment::Adapted { rank, alpha },
+                Some(Selection::Saved) => Treatment::Trained,
+                Some(Selection::Untouched) | None => Treatment::Frozen,
+            },
+        }
+    }
+
+    /// Whether the bias of a module so treated is trained.
+    pub fn trains_bias(&self, treatment: Treatment) -> bool {
+        let mode = match &self.method {
+            Method::Lora(config) => config.bias,
+            Method::Full | Method::Modules(_) | Method::Frozen => BiasMode::None,
+        };
+        match treatment {
+            Treatment::Trained => true,
+            Treatment::Adapted { .. } => mode != BiasMode::None,
+            Treatment::Frozen => mode == BiasMode::All,
+        }
+    }
+
+    /// The adapter of the linear layer `path`.
+    pub fn adapter(
+        &mut self,
+        path: &str,
+        treatment: Treatment,
+        [d_input, d_output]: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Adapter>, Error> {
+        let (Method::Lora(config), Treatment::Adapted { rank, alpha }) = (self.method.clone(), treatment) else {
+            return Ok(None);
+        };
+        let (a_name, b_name) = (format!("{path}.lora_A.weight"), format!("{path}.lora_B.weight"));
+        let key = mix(self.seed) ^ hash_text(path);
+        let a = match self.value(&a_name, [rank, d_input], device)? {
+            Some(a) => a,
+            None => initial_a(config.init, rank, d_input, key, device),
+        };
+        let b = match self.value(&b_name, [d_output, rank], device)? {
+            Some(b) => b,
+            None => Tensor::zeros([d_output, rank], device),
+        };
+        let (a, b) = (self.train(a_name, Part::LoraA, a), self.train(b_name, Part::LoraB, b));
+        let scale = config.scaling(rank, alpha);
+        self.scales.push((path.to_string(), scale));
+        Ok(Some(Adapter::Lora(Lora::new(a, b, scale, config.dropout, hash_text(path)))))
+    }
+
+    /// The value that the plan's adapter has for a trained tensor; `None` if the plan has no adapter.
+    pub fn value<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Option<Tensor<D>>, Error> {
+        match &mut self.values {
+            Some(values) => {
+                Ok(values.take(name, &shape)?.map(|values| Tensor::from_data(TensorData::new(values, shape), device)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Makes a tensor a parameter and records it.
+    pub fn train<const D: usize>(&mut self, name: String, part: Part, tensor: Tensor<D>) -> Param<Tensor<D>> {
+        let shape = tensor.dims().to_vec();
+        let mut param = Param::from_tensor(tensor);
+        // From the name, so that an optimiser's record finds its tensor again in another process.
+        param.id = ParamId::from(hash_text(&name));
+        self.parameters.push(Parameter { id: param.id, name, shape, part });
+        param
+    }
+
+    /// The name under which a trained bias of the base stands in the adapter's file.
+    pub fn bias_name(&self, path: &str, treatment: Treatment) -> (String, Part) {
+        match treatment {
+            Treatment::Adapted { .. } => (format!("{path}.base_layer.bias"), Part::Bias),
+            Treatment::Trained => (format!("{path}.bias"), Part::Module),
+            Treatment::Frozen => (format!("{path}.bias"), Part::Bias),
+        }
+    }
+
+    /// Values of a new module: normal with this deviation, from the seed and the tensor's name.
+    pub fn fresh<const D: usize>(&self, name: &str, shape: [usize; D], deviation: f64, device: &Device) -> Tensor<D> {
+        let count = shape.iter().product::<usize>() as u64;
+        let values = normal(count, deviation, mix(self.seed) ^ hash_text(name));
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// After the model is built: everything that was named must have been found, everything the adapter brought used.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        if let Some(selector) = &self.selector {
+            selector.finish()?;
+        }
+        if let Some(values) = &mut self.values {
+            let expected = self.parameters.iter().map(|parameter| parameter.name.as_str());
+            values.finish(expected)?;
+        }
+        Ok(())
+    }
+
+    /// What the adapter's files had to be changed for, to be told to the user.
+    pub fn notes(&self) -> &[String] {
+        self.values.as_ref().map_or(&[], AdapterTensors::notes)
+    }
+
+    /// The trained tensors of a model built with this plan, by name, in f32.
+    pub fn tensors<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
+        let mut collected = Collect(HashMap::new());
+        model.visit(&mut collected);
+        let tensor = |parameter: &Parameter| Some((parameter.name.clone(), collected.0.remove(&parameter.id)?));
+        let mut tensor = tensor;
+        self.parameters.iter().filter_map(&mut tensor).collect()
+    }
+}
+
+/// PEFT's rule for `modules_to_save`: a module whose full name ends in the entry, without regard to dots, and all below.
+fn lies_in(path: &str, entry: &str) -> bool {
+    path.ends_with(entry) || path.match_indices('.').any(|(dot, _)| path[..dot].ends_with(entry))
+}
+
+struct Collect(HashMap<ParamId, TensorData>);
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.insert(param.id, param.val().into_data());
+    }
+}

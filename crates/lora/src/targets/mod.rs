@@ -1,0 +1,17 @@
+//! Which modules are adapted, and which are saved in full: PEFT's rules (`check_target_module_exists`,
+//! `get_pattern_key`, `_set_trainable`), asked by the loader module by module. PEFT lets a misspelt name, layer or
+//! pattern pass in silence; here each must have found a module once the model is built.
+
+mod entry;
+mod error;
+#[cfg(test)]
+mod fixtures;
+mod layers;
+mod overrides;
+mod path;
+mod seen;
+mod selector;
+mod shorten;
+
+pub use error::TargetError;
+pub use selector::{Kind, Selection, Selector};

@@ -1,0 +1,113 @@
+//! The modules the loader asked about, and what a name or expression that found none of them could have meant.
+
+use indexmap::IndexSet;
+
+use super::entry::{Entry, Rule};
+use super::path::{ends_in, lies_in, suffixes};
+use super::{Kind, TargetError};
+use crate::suggest::suggest;
+
+pub(super) const TARGET_MODULES: &str = "target_modules";
+
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) path: String,
+    pub(super) kind: Kind,
+    /// By `exclude_modules` or `modules_to_save`, so that a target may name it without adapting it.
+    pub(super) kept_out: bool,
+}
+
+/// The error for an entry that found no module.
+pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
+    let (key, text) = (entry.key, entry.text.clone());
+    match entry.rule {
+        Rule::Name => TargetError::UnknownModule { key, suggestion: nearest(key, &text, seen), name: text },
+        Rule::Pattern(_) => {
+            let suggestion = if seen.iter().any(|seen| ends_in(&seen.path, &text)) {
+                format!("a string is an expression for the whole path: write [\"{text}\"] or \".*\\.{text}\"")
+            } else {
+                format!("it must match the whole path; {}", suggest(&text, candidates(key, seen)))
+            };
+            TargetError::UnmatchedPattern { key, pattern: text, suggestion }
+        }
+    }
+}
+
+fn nearest(key: &str, name: &str, seen: &[Seen]) -> String {
+    if name.contains(['*', '+', '?', '[', '(', '|', '\\', '^', '$']) {
+        return "in a list names are literal; a regular expression is one string, without the list".to_owned();
+    }
+    let within: IndexSet<&str> =
+        candidates(key, seen).filter(|path| lies_in(path, name)).filter_map(|path| suffixes(path).next()).collect();
+    if within.is_empty() {
+        return suggest(name, candidates(key, seen));
+    }
+    let within: Vec<&str> = within.into_iter().collect();
+    format!("`{name}` only holds others; name those: {}", within.join(", "))
+}
+
+/// What an entry under this key could have meant.
+fn candidates<'a>(key: &str, seen: &'a [Seen]) -> impl Iterator<Item = &'a str> + use<'a> {
+    let targets_only = key == TARGET_MODULES;
+    seen.iter()
+        .filter(move |seen| !targets_only || matches!(seen.kind, Kind::Linear | Kind::OutputLinear))
+        .map(|seen| seen.path.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use crate::config::Names;
+    use crate::targets::fixtures::*;
+
+    #[test]
+    fn a_name_without_a_module_is_refused_with_the_nearest() {
+        let (message, help) = refusal(&list(&["qurey", "value"]), &bert());
+        assert_eq!(message, "`adapter.target_modules`: no module is named `qurey`");
+        assert_eq!(help, "did you mean `query`?");
+        assert_eq!(refusal(&list(&["q_proj"]), &bert()).1, "known: query, key, value, dense, classifier");
+        assert_eq!(
+            refusal(&list(&["attention.self"]), &bert()).1,
+            "`attention.self` only holds others; name those: query, key, value"
+        );
+        assert_eq!(
+            refusal(&list(&[".*query"]), &bert()).1,
+            "in a list names are literal; a regular expression is one string, without the list"
+        );
+    }
+
+    #[test]
+    fn a_pattern_without_a_module_is_refused() {
+        let (message, help) = refusal(&pattern("query"), &bert());
+        assert_eq!(message, "`adapter.target_modules`: no module matches `query`");
+        assert_eq!(help, r#"a string is an expression for the whole path: write ["query"] or ".*\.query""#);
+        assert_eq!(
+            refusal(&pattern(".*q_proj"), &bert()).1,
+            "it must match the whole path; known: query, key, value, dense, classifier"
+        );
+    }
+
+    #[test]
+    fn everything_else_that_finds_nothing_is_refused() {
+        let mut config = list(&["query"]);
+        config.rank_pattern = IndexMap::from([("qeury".to_owned(), 8)]);
+        let (message, help) = refusal(&config, &bert());
+        assert_eq!(message, "`adapter.rank_pattern`: `qeury` matches no adapted module");
+        assert_eq!(help, "did you mean `query`?");
+
+        config.rank_pattern = IndexMap::new();
+        config.alpha_pattern = IndexMap::from([("key".to_owned(), 8.0)]);
+        assert_eq!(refusal(&config, &bert()).0, "`adapter.alpha_pattern`: `key` matches no adapted module");
+
+        config.modules_to_save = names(&["classifier", "poller"]);
+        let (message, help) = refusal(&config, &bert());
+        assert_eq!(message, "`adapter.modules_to_save`: no module is named `poller`");
+        assert_eq!(help, "known: word_embeddings, query, key, value, dense, LayerNorm, classifier");
+
+        config.exclude_modules = Some(Names::List(names(&["keys"])));
+        let (message, help) = refusal(&config, &bert());
+        assert_eq!(message, "`adapter.exclude_modules`: no module is named `keys`");
+        assert_eq!(help, "did you mean `key`?");
+    }
+}

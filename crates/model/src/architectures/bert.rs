@@ -1,0 +1,276 @@
+//! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification` in Transformers. The backbone
+//! serves RoBERTa as well, whose positions begin later.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use kernels::{Activation, Pass, attention};
+use lora::Linear;
+use serde::Deserialize;
+
+use super::{Architecture, SequenceClassifier, activation, attention_options, check_heads};
+use crate::Error;
+use crate::config::{Config, ConfigError};
+use crate::layers::{Dropout, Embedding, LayerNorm};
+use crate::loader::Loader;
+use crate::tokens::Tokens;
+
+/// The keys of `config.json` this file needs, with the defaults of Transformers' `BertConfig`.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct BertConfig {
+    pub(super) vocab_size: usize,
+    pub(super) hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    #[serde(default = "gelu")]
+    hidden_act: String,
+    #[serde(default = "a_tenth")]
+    pub(super) hidden_dropout_prob: f64,
+    #[serde(default = "a_tenth")]
+    attention_probs_dropout_prob: f64,
+    pub(super) max_position_embeddings: usize,
+    #[serde(default = "two")]
+    type_vocab_size: usize,
+    #[serde(default = "tiny")]
+    layer_norm_eps: f64,
+    pub(super) classifier_dropout: Option<f64>,
+    #[serde(default)]
+    pub(super) pad_token_id: Option<usize>,
+}
+
+fn gelu() -> String {
+    "gelu".to_string()
+}
+
+fn a_tenth() -> f64 {
+    0.1
+}
+
+fn two() -> usize {
+    2
+}
+
+fn tiny() -> f64 {
+    1e-12
+}
+
+pub(crate) static ARCHITECTURE: Architecture = Architecture {
+    model_types: &["bert"],
+    class: "BertForSequenceClassification",
+    prefix: "bert.",
+    default_targets: &["query", "value"],
+    head: &["classifier"],
+    pooler: "bert.pooler",
+    passed_over: &["cls.*", "position_ids", "token_type_ids"],
+    check: |config| check(config).map(|_| ()),
+    max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
+    load: |loader, config, labels| {
+        Ok(SequenceClassifier::Bert(BertForSequenceClassification::load(loader, config, labels)?))
+    },
+};
+
+/// The configuration, if the model it describes can be built.
+pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
+    let parsed: BertConfig = config.parse()?;
+    check_heads(config, "num_attention_heads", parsed.hidden_size, parsed.num_attention_heads)?;
+    activation(config, "hidden_act", &parsed.hidden_act)?;
+    Ok(parsed)
+}
+
+#[derive(Module, Debug)]
+pub struct BertForSequenceClassification {
+    bert: BertModel,
+    pooler: Linear,
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+impl BertForSequenceClassification {
+    fn load(loader: &Loader<'_>, config: &Config, labels: usize) -> Result<Self, Error> {
+        let parsed = check(config)?;
+        let hidden = parsed.hidden_size;
+        let dropout = parsed.classifier_dropout.unwrap_or(parsed.hidden_dropout_prob);
+        Ok(Self {
+            bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
+            pooler: loader.at("bert.pooler").linear("dense", hidden, hidden)?,
+            dropout: loader.dropout("dropout", dropout),
+            classifier: loader.output_linear("classifier", hidden, labels)?,
+        })
+    }
+
+    /// `[sequences, labels]`
+    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let first = first_tokens(self.bert.forward(tokens, pass), pass);
+        let pass = pass.first_tokens();
+        let pooled = self.pooler.forward(first, &pass).tanh();
+        self.classifier.forward(self.dropout.forward(pooled, &pass), &pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        self.bert.word_embeddings()
+    }
+}
+
+/// The rows of each sequence's first token: `[tokens, hidden]` to `[sequences, hidden]`
+pub(super) fn first_tokens(hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    let starts: Vec<i32> = pass.layout().queries().starts().iter().map(|start| *start as i32).collect();
+    let starts = Tensor::<1, Int>::from_data(starts.as_slice(), &hidden.device());
+    hidden.select(0, starts)
+}
+
+/// Embeddings and layers, `BertModel` without its pooler.
+#[derive(Module, Debug)]
+pub(super) struct BertModel {
+    embeddings: Embeddings,
+    layer: Vec<Layer>,
+}
+
+impl BertModel {
+    /// `first_position` is the index of a sequence's first position embedding.
+    pub(super) fn load(
+        loader: &Loader<'_>,
+        config: &Config,
+        parsed: &BertConfig,
+        first_position: usize,
+    ) -> Result<Self, Error> {
+        let layers = loader.at("encoder.layer");
+        let embeddings = Embeddings::load(&loader.at("embeddings"), parsed, first_position)?;
+        let layer = (0..parsed.num_hidden_layers).map(|i| Layer::load(&layers.at(&i.to_string()), config, parsed));
+        Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
+    }
+
+    /// `[tokens, hidden]`
+    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let embedded = self.embeddings.forward(tokens, pass);
+        self.layer.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass))
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        &self.embeddings.word_embeddings
+    }
+}
+
+/// `BertEmbeddings`
+#[derive(Module, Debug)]
+struct Embeddings {
+    word_embeddings: Embedding,
+    position_embeddings: Embedding,
+    token_type_embeddings: Embedding,
+    layer_norm: LayerNorm,
+    dropout: Dropout,
+    first_position: usize,
+    segments: usize,
+}
+
+impl Embeddings {
+    fn load(loader: &Loader<'_>, config: &BertConfig, first_position: usize) -> Result<Self, Error> {
+        let hidden = config.hidden_size;
+        Ok(Self {
+            word_embeddings: loader.embedding("word_embeddings", config.vocab_size, hidden)?,
+            position_embeddings: loader.embedding("position_embeddings", config.max_position_embeddings, hidden)?,
+            token_type_embeddings: loader.embedding("token_type_embeddings", config.type_vocab_size, hidden)?,
+            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
+            dropout: loader.dropout("dropout", config.hidden_dropout_prob),
+            first_position,
+            segments: config.type_vocab_size,
+        })
+    }
+
+    fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let positions = tokens.positions.clone() + self.first_position as i32;
+        // A model with one segment does not look at them, whatever the tokenizer says of pairs.
+        let segments = if self.segments > 1 { tokens.segments.clone() } else { tokens.segments.zeros_like() };
+        let sum = self.word_embeddings.forward(tokens.ids.clone())
+            + self.token_type_embeddings.forward(segments)
+            + self.position_embeddings.forward(positions);
+        self.dropout.forward(self.layer_norm.forward(sum), pass)
+    }
+}
+
+/// `BertLayer`: attention and feed-forward network, each followed by dropout, the residual and a norm.
+#[derive(Module, Debug)]
+struct Layer {
+    self_attention: SelfAttention,
+    attention_output: Output,
+    intermediate: Linear,
+    output: Output,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Layer {
+    fn load(loader: &Loader<'_>, config: &Config, parsed: &BertConfig) -> Result<Self, Error> {
+        let (hidden, inner) = (parsed.hidden_size, parsed.intermediate_size);
+        Ok(Self {
+            self_attention: SelfAttention::load(&loader.at("attention.self"), parsed)?,
+            attention_output: Output::load(&loader.at("attention.output"), parsed, hidden)?,
+            intermediate: loader.at("intermediate").linear("dense", hidden, inner)?,
+            output: Output::load(&loader.at("output"), parsed, inner)?,
+            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+        })
+    }
+
+    fn forward(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let context = self.self_attention.forward(hidden.clone(), pass);
+        let attended = self.attention_output.forward(context, hidden, pass);
+        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), pass));
+        self.output.forward(inner, attended, pass)
+    }
+}
+
+/// `BertSelfAttention`
+#[derive(Module, Debug)]
+struct SelfAttention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    dropout: Dropout,
+    width: usize,
+    heads: usize,
+}
+
+impl SelfAttention {
+    fn load(loader: &Loader<'_>, config: &BertConfig) -> Result<Self, Error> {
+        let width = config.hidden_size;
+        Ok(Self {
+            query: loader.linear("query", width, width)?,
+            key: loader.linear("key", width, width)?,
+            value: loader.linear("value", width, width)?,
+            dropout: loader.dropout("dropout", config.attention_probs_dropout_prob),
+            width,
+            heads: config.num_attention_heads,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let query = self.query.forward(x.clone(), pass);
+        let key = self.key.forward(x.clone(), pass);
+        let value = self.value.forward(x, pass);
+        let options = attention_options(self.width, self.heads, self.dropout.mask(pass));
+        attention(query, key, value, pass.layout(), options)
+    }
+}
+
+/// `BertSelfOutput` and `BertOutput`
+#[derive(Module, Debug)]
+struct Output {
+    dense: Linear,
+    dropout: Dropout,
+    layer_norm: LayerNorm,
+}
+
+impl Output {
+    fn load(loader: &Loader<'_>, config: &BertConfig, d_input: usize) -> Result<Self, Error> {
+        let hidden = config.hidden_size;
+        Ok(Self {
+            dense: loader.linear("dense", d_input, hidden)?,
+            dropout: loader.dropout("dropout", config.hidden_dropout_prob),
+            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let output = self.dropout.forward(self.dense.forward(x, pass), pass);
+        self.layer_norm.forward(output + residual)
+    }
+}

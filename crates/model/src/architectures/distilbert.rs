@@ -1,0 +1,191 @@
+//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108). Reference: `DistilBertForSequenceClassification` in Transformers.
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation::relu};
+use kernels::{Activation, Pass, attention};
+use lora::Linear;
+use serde::Deserialize;
+
+use super::bert::first_tokens;
+use super::{Architecture, SequenceClassifier, activation, attention_options, check_heads};
+use crate::Error;
+use crate::config::{Config, ConfigError};
+use crate::layers::{Dropout, Embedding, LayerNorm};
+use crate::loader::Loader;
+use crate::tokens::Tokens;
+
+/// `nn.LayerNorm(eps=1e-12)` throughout the reference.
+const LAYER_NORM_EPSILON: f64 = 1e-12;
+
+/// The keys of `config.json` this file needs, with the defaults of Transformers' `DistilBertConfig`.
+#[derive(Debug, Clone, Deserialize)]
+struct DistilBertConfig {
+    vocab_size: usize,
+    dim: usize,
+    n_layers: usize,
+    n_heads: usize,
+    hidden_dim: usize,
+    max_position_embeddings: usize,
+    #[serde(default = "gelu")]
+    activation: String,
+    #[serde(default = "a_tenth")]
+    dropout: f64,
+    #[serde(default = "a_tenth")]
+    attention_dropout: f64,
+    #[serde(default = "a_fifth")]
+    seq_classif_dropout: f64,
+}
+
+fn gelu() -> String {
+    "gelu".to_string()
+}
+
+fn a_tenth() -> f64 {
+    0.1
+}
+
+fn a_fifth() -> f64 {
+    0.2
+}
+
+pub(crate) static ARCHITECTURE: Architecture = Architecture {
+    model_types: &["distilbert"],
+    class: "DistilBertForSequenceClassification",
+    prefix: "distilbert.",
+    // PEFT has no entry for it; in the spirit of BERT's.
+    default_targets: &["q_lin", "v_lin"],
+    head: &["pre_classifier", "classifier"],
+    pooler: "",
+    passed_over: &["vocab_*", "qa_outputs.*", "position_ids"],
+    check: |config| check(config).map(|_| ()),
+    max_positions: |config| Ok(config.parse::<DistilBertConfig>()?.max_position_embeddings),
+    load: |loader, config, labels| {
+        Ok(SequenceClassifier::DistilBert(DistilBertForSequenceClassification::load(loader, config, labels)?))
+    },
+};
+
+fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
+    let parsed: DistilBertConfig = config.parse()?;
+    check_heads(config, "n_heads", parsed.dim, parsed.n_heads)?;
+    activation(config, "activation", &parsed.activation)?;
+    Ok(parsed)
+}
+
+#[derive(Module, Debug)]
+pub struct DistilBertForSequenceClassification {
+    embeddings: Embeddings,
+    layer: Vec<TransformerBlock>,
+    pre_classifier: Linear,
+    dropout: Dropout,
+    classifier: Linear,
+}
+
+impl DistilBertForSequenceClassification {
+    fn load(loader: &Loader<'_>, config: &Config, labels: usize) -> Result<Self, Error> {
+        let parsed = check(config)?;
+        let backbone = loader.at("distilbert");
+        let layers = backbone.at("transformer.layer");
+        let embeddings = Embeddings::load(&backbone.at("embeddings"), &parsed)?;
+        let layer = (0..parsed.n_layers).map(|i| TransformerBlock::load(&layers.at(&i.to_string()), config, &parsed));
+        Ok(Self {
+            embeddings,
+            layer: layer.collect::<Result<_, _>>()?,
+            pre_classifier: loader.output_linear("pre_classifier", parsed.dim, parsed.dim)?,
+            dropout: loader.dropout("dropout", parsed.seq_classif_dropout),
+            classifier: loader.output_linear("classifier", parsed.dim, labels)?,
+        })
+    }
+
+    /// `[sequences, labels]`
+    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let embedded = self.embeddings.forward(tokens, pass);
+        let hidden = self.layer.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass));
+        let first = first_tokens(hidden, pass);
+        let pass = pass.first_tokens();
+        let inner = relu(self.pre_classifier.forward(first, &pass));
+        self.classifier.forward(self.dropout.forward(inner, &pass), &pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        &self.embeddings.word_embeddings
+    }
+}
+
+/// Words and positions; DistilBERT has no segments.
+#[derive(Module, Debug)]
+struct Embeddings {
+    word_embeddings: Embedding,
+    position_embeddings: Embedding,
+    layer_norm: LayerNorm,
+    dropout: Dropout,
+}
+
+impl Embeddings {
+    fn load(loader: &Loader<'_>, config: &DistilBertConfig) -> Result<Self, Error> {
+        Ok(Self {
+            word_embeddings: loader.embedding("word_embeddings", config.vocab_size, config.dim)?,
+            position_embeddings: loader.embedding("position_embeddings", config.max_position_embeddings, config.dim)?,
+            layer_norm: loader.layer_norm("LayerNorm", config.dim, LAYER_NORM_EPSILON)?,
+            dropout: loader.dropout("dropout", config.dropout),
+        })
+    }
+
+    fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let sum = self.word_embeddings.forward(tokens.ids.clone())
+            + self.position_embeddings.forward(tokens.positions.clone());
+        self.dropout.forward(self.layer_norm.forward(sum), pass)
+    }
+}
+
+/// `TransformerBlock`: the residuals are added before each norm; dropout acts behind the feed-forward network alone.
+#[derive(Module, Debug)]
+struct TransformerBlock {
+    q_lin: Linear,
+    k_lin: Linear,
+    v_lin: Linear,
+    out_lin: Linear,
+    attention_dropout: Dropout,
+    sa_layer_norm: LayerNorm,
+    lin1: Linear,
+    lin2: Linear,
+    dropout: Dropout,
+    output_layer_norm: LayerNorm,
+    width: usize,
+    heads: usize,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl TransformerBlock {
+    fn load(loader: &Loader<'_>, config: &Config, parsed: &DistilBertConfig) -> Result<Self, Error> {
+        let (width, inner) = (parsed.dim, parsed.hidden_dim);
+        let (attention, ffn) = (loader.at("attention"), loader.at("ffn"));
+        Ok(Self {
+            q_lin: attention.linear("q_lin", width, width)?,
+            k_lin: attention.linear("k_lin", width, width)?,
+            v_lin: attention.linear("v_lin", width, width)?,
+            out_lin: attention.linear("out_lin", width, width)?,
+            attention_dropout: attention.dropout("dropout", parsed.attention_dropout),
+            sa_layer_norm: loader.layer_norm("sa_layer_norm", width, LAYER_NORM_EPSILON)?,
+            lin1: ffn.linear("lin1", width, inner)?,
+            lin2: ffn.linear("lin2", inner, width)?,
+            dropout: ffn.dropout("dropout", parsed.dropout),
+            output_layer_norm: loader.layer_norm("output_layer_norm", width, LAYER_NORM_EPSILON)?,
+            width,
+            heads: parsed.n_heads,
+            activation: activation(config, "activation", &parsed.activation)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let query = self.q_lin.forward(x.clone(), pass);
+        let key = self.k_lin.forward(x.clone(), pass);
+        let value = self.v_lin.forward(x.clone(), pass);
+        let options = attention_options(self.width, self.heads, self.attention_dropout.mask(pass));
+        let context = attention(query, key, value, pass.layout(), options);
+        let attended = self.sa_layer_norm.forward(self.out_lin.forward(context, pass) + x);
+        let inner = self.activation.forward(self.lin1.forward(attended.clone(), pass));
+        let output = self.dropout.forward(self.lin2.forward(inner, pass), pass);
+        self.output_layer_norm.forward(output + attended)
+    }
+}

@@ -1,0 +1,92 @@
+//! RoBERTa (Liu et al. 2019, arXiv 1907.11692) and XLM-RoBERTa: BERT's layers, positions that begin behind the padding
+//! index, and a head of two layers without a pooler. Reference: `RobertaForSequenceClassification` in Transformers.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use kernels::Pass;
+use lora::Linear;
+
+use super::bert::{BertConfig, BertModel, check, first_tokens};
+use super::{Architecture, SequenceClassifier};
+use crate::Error;
+use crate::config::Config;
+use crate::layers::{Dropout, Embedding};
+use crate::loader::Loader;
+use crate::tokens::Tokens;
+
+pub(crate) static ARCHITECTURE: Architecture = Architecture {
+    model_types: &["roberta", "xlm-roberta"],
+    class: "RobertaForSequenceClassification",
+    prefix: "roberta.",
+    default_targets: &["query", "value"],
+    head: &["classifier"],
+    pooler: "",
+    // The pooler of a bare `RobertaModel` has no place in the classifier.
+    passed_over: &["lm_head.*", "roberta.pooler.*", "position_ids", "token_type_ids"],
+    check: |config| check(config).map(|_| ()),
+    max_positions: |config| {
+        let parsed: BertConfig = config.parse()?;
+        Ok(parsed.max_position_embeddings.saturating_sub(first_position(&parsed)))
+    },
+    load: |loader, config, labels| {
+        Ok(SequenceClassifier::Roberta(RobertaForSequenceClassification::load(loader, config, labels)?))
+    },
+};
+
+/// Positions count from the padding token's index plus one, as fairseq did.
+fn first_position(config: &BertConfig) -> usize {
+    config.pad_token_id.unwrap_or(1) + 1
+}
+
+#[derive(Module, Debug)]
+pub struct RobertaForSequenceClassification {
+    roberta: BertModel,
+    classifier: ClassificationHead,
+}
+
+impl RobertaForSequenceClassification {
+    fn load(loader: &Loader<'_>, config: &Config, labels: usize) -> Result<Self, Error> {
+        let parsed = check(config)?;
+        Ok(Self {
+            roberta: BertModel::load(&loader.at("roberta"), config, &parsed, first_position(&parsed))?,
+            classifier: ClassificationHead::load(&loader.at("classifier"), &parsed, labels)?,
+        })
+    }
+
+    /// `[sequences, labels]`
+    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let first = first_tokens(self.roberta.forward(tokens, pass), pass);
+        self.classifier.forward(first, &pass.first_tokens())
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        self.roberta.word_embeddings()
+    }
+}
+
+/// `RobertaClassificationHead`
+#[derive(Module, Debug)]
+struct ClassificationHead {
+    dropout: Dropout,
+    dense: Linear,
+    dropout_output: Dropout,
+    out_proj: Linear,
+}
+
+impl ClassificationHead {
+    fn load(loader: &Loader<'_>, config: &BertConfig, labels: usize) -> Result<Self, Error> {
+        let hidden = config.hidden_size;
+        let dropout = config.classifier_dropout.unwrap_or(config.hidden_dropout_prob);
+        Ok(Self {
+            dropout: loader.dropout("dropout.0", dropout),
+            dense: loader.output_linear("dense", hidden, hidden)?,
+            dropout_output: loader.dropout("dropout.1", dropout),
+            out_proj: loader.output_linear("out_proj", hidden, labels)?,
+        })
+    }
+
+    fn forward(&self, first: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let inner = self.dense.forward(self.dropout.forward(first, pass), pass).tanh();
+        self.out_proj.forward(self.dropout_output.forward(inner, pass), pass)
+    }
+}

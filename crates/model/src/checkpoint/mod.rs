@@ -1,0 +1,108 @@
+//! A checkpoint on disk: safetensors, one file or shards with an index, mapped into memory and never copied as a whole.
+
+mod fingerprint;
+mod open;
+mod write;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
+use indexmap::IndexMap;
+use safetensors::{Dtype, SafeTensorError};
+
+pub use write::{OutputTensor, write_checkpoint};
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum CheckpointError {
+    #[error("{} has no safetensors checkpoint (looked for model.safetensors and model.safetensors.index.json)", directory.display())]
+    NoCheckpoint {
+        directory: PathBuf,
+        #[help]
+        help: String,
+    },
+    #[error("cannot read {}: {source}", file.display())]
+    Read { file: PathBuf, source: std::io::Error },
+    #[error("cannot write {}: {source}", file.display())]
+    Write { file: PathBuf, source: std::io::Error },
+    #[error("{} is not a valid safetensors file: {reason}", file.display())]
+    #[diagnostic(help("the file is damaged or was cut short: download or copy it again"))]
+    Damaged { file: PathBuf, reason: String },
+    #[error("{}: {reason}", file.display())]
+    #[diagnostic(help("the index and its shards do not belong together: download or copy the checkpoint again"))]
+    Index { file: PathBuf, reason: String },
+    #[error("{}: tensor `{tensor}` is {dtype}", file.display())]
+    #[diagnostic(help("weights are read in F32, F16 and BF16"))]
+    Dtype { file: PathBuf, tensor: String, dtype: String },
+    #[error("tensor `{tensor}` cannot be written: {source}")]
+    Serialise { tensor: String, source: SafeTensorError },
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    shard: usize,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+/// The tensors of a checkpoint by the names they have in their files.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    shards: Vec<Shard>,
+    entries: IndexMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    file: PathBuf,
+    map: bytes::Bytes,
+}
+
+impl Checkpoint {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(crate) fn file(&self, entry: &Entry) -> &Path {
+        &self.shards[entry.shard].file
+    }
+
+    /// The bytes of a tensor as they lie in the file, little-endian and row by row.
+    pub(crate) fn bytes(&self, entry: &Entry) -> bytes::Bytes {
+        self.shards[entry.shard].map.slice(entry.range.clone())
+    }
+
+    /// A tensor in its stored type: on the CPU a view of the file, copied only if it is ever written to.
+    ///
+    /// # Panics
+    /// If `D` is not the number of dimensions: the caller has compared shapes.
+    pub(crate) fn tensor<const D: usize>(
+        &self,
+        name: &str,
+        entry: &Entry,
+        device: &Device,
+    ) -> Result<Tensor<D>, CheckpointError> {
+        let dtype = match entry.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            other => {
+                let (file, dtype) = (self.file(entry).to_path_buf(), format!("{other:?}"));
+                return Err(CheckpointError::Dtype { file, tensor: name.to_string(), dtype });
+            }
+        };
+        let bytes = self.bytes(entry);
+        // safetensors aligns its data, but a file need not come from there, and a misaligned view would be read wrongly.
+        let bytes = match bytes.as_ptr().align_offset(dtype.size()) {
+            0 => bytes,
+            _ => bytes::Bytes::copy_from_slice(&bytes),
+        };
+        let bytes = Bytes::from_shared(bytes, AllocationProperty::File);
+        Ok(Tensor::from_data(TensorData::from_bytes(bytes, entry.shape.clone(), dtype), (device, dtype)))
+    }
+}

@@ -1,0 +1,106 @@
+//! Finding, mapping and checking the files of a checkpoint. Only headers are read.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use safetensors::SafeTensors;
+use serde::Deserialize;
+
+use super::{Checkpoint, CheckpointError, Entry, Shard};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: IndexMap<String, String>,
+}
+
+impl Checkpoint {
+    pub(crate) fn open(directory: &Path) -> Result<Self, CheckpointError> {
+        if directory.join(SINGLE).exists() {
+            return Self::from_files(vec![directory.join(SINGLE)]);
+        }
+        if directory.join(INDEX).exists() {
+            return Self::from_index(directory);
+        }
+        Err(CheckpointError::NoCheckpoint { directory: directory.into(), help: without_checkpoint(directory) })
+    }
+
+    fn from_index(directory: &Path) -> Result<Self, CheckpointError> {
+        let file = directory.join(INDEX);
+        let text =
+            std::fs::read_to_string(&file).map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
+        let index: Index = serde_json::from_str(&text)
+            .map_err(|error| CheckpointError::Index { file: file.clone(), reason: error.to_string() })?;
+        let mut names: Vec<&String> = index.weight_map.values().collect();
+        names.sort_unstable();
+        names.dedup();
+        if let Some(missing) = names.iter().find(|name| !directory.join(name).exists()) {
+            let reason = format!("the shard `{missing}` it names is not there");
+            return Err(CheckpointError::Index { file, reason });
+        }
+        let checkpoint = Self::from_files(names.iter().map(|name| directory.join(name)).collect())?;
+        for (tensor, shard) in &index.weight_map {
+            let found = checkpoint.entries.get(tensor).is_some_and(|entry| checkpoint.file(entry).ends_with(shard));
+            if !found {
+                let reason = format!("the tensor `{tensor}` is not in `{shard}`");
+                return Err(CheckpointError::Index { file, reason });
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    fn from_files(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
+        let mut checkpoint = Self { shards: Vec::new(), entries: IndexMap::new() };
+        for (shard, file) in files.into_iter().enumerate() {
+            let map = map(&file)?;
+            let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
+            let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| damaged(error.to_string()))?;
+            let data = header + 8;
+            let mut tensors: Vec<_> = metadata.tensors().into_iter().collect();
+            tensors.sort_by_key(|(_, info)| info.data_offsets);
+            for (name, info) in tensors {
+                let range = data + info.data_offsets.0..data + info.data_offsets.1;
+                if range.end > map.len() {
+                    return Err(damaged(format!("the tensor `{name}` ends behind the end of the file")));
+                }
+                let entry = Entry { shard, dtype: info.dtype, shape: info.shape.clone(), range };
+                if checkpoint.entries.insert(name.clone(), entry).is_some() {
+                    return Err(damaged(format!("the tensor `{name}` stands in two shards")));
+                }
+            }
+            checkpoint.shards.push(Shard { file, map });
+        }
+        Ok(checkpoint)
+    }
+}
+
+#[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]
+fn map(file: &Path) -> Result<bytes::Bytes, CheckpointError> {
+    let read = |source| CheckpointError::Read { file: file.into(), source };
+    let opened = File::open(file).map_err(read)?;
+    if opened.metadata().map_err(read)?.len() == 0 {
+        return Err(CheckpointError::Damaged { file: file.into(), reason: "the file is empty".to_string() });
+    }
+    // SAFETY: the map is read only, and kindling replaces files by rename and never writes into one, so what this process
+    // maps stays as it is. A file that another program truncates meanwhile ends the process with a bus error, as it does
+    // every program that maps its weights.
+    let map = unsafe { memmap2::Mmap::map(&opened) }.map_err(read)?;
+    Ok(bytes::Bytes::from_owner(map))
+}
+
+fn without_checkpoint(directory: &Path) -> String {
+    let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
+    match pickles.iter().find(|name| directory.join(name).exists()) {
+        Some(name) => format!(
+            "{name} is a Python pickle, which can run any code when it is read, so kindling does not: load it in Python \
+             with AutoModel.from_pretrained(DIR) and save it again with model.save_pretrained(DIR)"
+        ),
+        None => {
+            "a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub"
+                .into()
+        }
+    }
+}

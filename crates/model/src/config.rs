@@ -1,0 +1,105 @@
+//! `config.json`: read, checked, and what every architecture has in common there.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ConfigError {
+    #[error("{} has no config.json", directory.display())]
+    #[diagnostic(help(
+        "a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub"
+    ))]
+    Missing { directory: PathBuf },
+    #[error("cannot read {}: {source}", file.display())]
+    Read { file: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", file.display())]
+    #[diagnostic(help("the file is not the config.json that Transformers writes: download or copy it again"))]
+    Syntax { file: PathBuf, source: serde_json::Error },
+    #[error("{}: {message}", file.display())]
+    Value {
+        file: PathBuf,
+        message: String,
+        #[help]
+        help: String,
+    },
+}
+
+/// `config.json` of a model, with where it stands, so that every complaint can say so.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    file: PathBuf,
+    values: Value,
+}
+
+impl Config {
+    pub(crate) fn read(directory: &Path) -> Result<Self, ConfigError> {
+        let file = directory.join("config.json");
+        if !file.exists() {
+            return Err(ConfigError::Missing { directory: directory.into() });
+        }
+        let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        let values: Value =
+            serde_json::from_str(&text).map_err(|source| ConfigError::Syntax { file: file.clone(), source })?;
+        let config = Self { file, values };
+        match config.values {
+            Value::Object(_) => Ok(config),
+            _ => Err(config.wrong("not a JSON object".to_string(), "copy the model's config.json again")),
+        }
+    }
+
+    pub(crate) fn values(&self) -> &Value {
+        &self.values
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
+        self.values.get(key)?.as_str()
+    }
+
+    /// The keys that an architecture needs.
+    pub(crate) fn parse<C: DeserializeOwned>(&self) -> Result<C, ConfigError> {
+        C::deserialize(&self.values).map_err(|source| ConfigError::Syntax { file: self.file.clone(), source })
+    }
+
+    pub(crate) fn wrong(&self, message: String, help: &str) -> ConfigError {
+        ConfigError::Value { file: self.file.clone(), message, help: help.to_string() }
+    }
+
+    /// The names of the classes in the order of their indices; `None` where the file has none.
+    pub(crate) fn labels(&self) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(Value::Object(map)) = self.values.get("id2label") else { return Ok(None) };
+        let mut labels = vec![None; map.len()];
+        for (id, label) in map {
+            let index: Option<usize> = id.parse().ok();
+            let place = index.and_then(|index| labels.get_mut(index));
+            match (place, label.as_str()) {
+                (Some(place), Some(label)) => *place = Some(label.to_string()),
+                _ => {
+                    return Err(
+                        self.wrong(format!("`id2label` has the entry `{id}`"), "it maps \"0\", \"1\", ... to names")
+                    );
+                }
+            }
+        }
+        Ok(labels.into_iter().collect())
+    }
+
+    /// Encoders here classify into one of several classes, and attend in both directions by absolute positions.
+    pub(crate) fn check_task(&self) -> Result<(), ConfigError> {
+        if let Some(problem) = self.text("problem_type").filter(|problem| *problem != "single_label_classification") {
+            let help = "only single_label_classification is supported: remove `problem_type` if the labels are classes";
+            return Err(self.wrong(format!("`problem_type` is `{problem}`"), help));
+        }
+        if let Some(kind) = self.text("position_embedding_type").filter(|kind| *kind != "absolute") {
+            let help = "only absolute position embeddings are supported";
+            return Err(self.wrong(format!("`position_embedding_type` is `{kind}`"), help));
+        }
+        if self.values.get("is_decoder") == Some(&Value::Bool(true)) {
+            return Err(
+                self.wrong("`is_decoder` is true".to_string(), "encoders are supported, their use as decoders is not")
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! Dropout at a place of the model; the place's path is what its random bits derive from.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use kernels::{Mask, Pass, dropout};
+
+#[derive(Module, Debug)]
+pub(crate) struct Dropout {
+    probability: f64,
+    #[module(skip)]
+    site: u64,
+}
+
+impl Dropout {
+    pub(crate) fn new(probability: f64, path: &str) -> Self {
+        Self { probability, site: kernels::hash_text(path) }
+    }
+
+    /// `[rows, d]` to `[rows, d]`; does nothing in evaluation.
+    pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        dropout(x, self.mask(pass))
+    }
+
+    /// For operations that drop within themselves.
+    pub(crate) fn mask(&self, pass: &Pass) -> Option<Mask> {
+        pass.mask(self.probability, self.site)
+    }
+}

@@ -1,0 +1,26 @@
+//! Hugging Face checkpoints become modules: token ids in, logits out.
+//!
+//! [`Pretrained`] is a checkpoint's directory, looked at but not yet loaded. [`Pretrained::load`] builds the model under a
+//! [`lora::Plan`], which decides by path what each tensor becomes. This crate knows no texts, no label names in data, no
+//! losses and no run directories.
+
+mod architectures;
+mod checkpoint;
+mod config;
+mod error;
+mod files;
+mod layers;
+mod loader;
+mod merge;
+mod pretrained;
+mod tokens;
+
+pub use architectures::SequenceClassifier;
+pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
+pub use config::ConfigError;
+pub use error::Error;
+pub use files::{write_atomically, write_json};
+pub use loader::{LoadError, Loaded};
+pub use merge::merged_tensors;
+pub use pretrained::{Frozen, Pretrained, Values};
+pub use tokens::Tokens;

@@ -1,0 +1,332 @@
+//! A position in a checkpoint: the only place where an architecture and an adapter method meet. An architecture asks for
+//! `linear("query", 768, 768)` and gets a layer whose freezing, type and adapter were decided by its path.
+//!
+//! What is missing is collected, not reported one by one: a user wants the whole list.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use burn::tensor::{DType, Device, Tensor};
+use lora::{Kind, Linear, Part, Plan, Treatment, Weight, suggest};
+
+use crate::layers::{Dropout, Embedding, LayerNorm};
+use crate::pretrained::{Frozen, Pretrained, Values};
+use crate::{CheckpointError, Error};
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum LoadError {
+    #[error("{} lacks {} of the tensors its config.json asks for:{}", directory.display(), names.len(), list(names))]
+    Missing {
+        directory: PathBuf,
+        names: Vec<String>,
+        #[help]
+        help: String,
+    },
+    #[error("{} has {} tensors that a {model} has no place for:{}", directory.display(), names.len(), list(names))]
+    Unexpected {
+        directory: PathBuf,
+        model: String,
+        names: Vec<String>,
+        #[help]
+        help: String,
+    },
+    #[error("{}: `{tensor}` has {found:?}, config.json asks for {expected:?}", file.display())]
+    Shape {
+        file: PathBuf,
+        tensor: String,
+        found: Vec<usize>,
+        expected: Vec<usize>,
+        #[help]
+        help: String,
+    },
+    #[error("{} has no trained classification head (no {})", directory.display(), names.join(", "))]
+    #[diagnostic(help(
+        "give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`"
+    ))]
+    NoHead { directory: PathBuf, names: Vec<String> },
+}
+
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let mut text: String = names.iter().take(SHOWN).map(|name| format!("\n  {name}")).collect();
+    if names.len() > SHOWN {
+        text.push_str(&format!("\n  ... and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+/// What came of loading a model, besides the model.
+#[derive(Debug)]
+pub struct Loaded {
+    pub plan: Plan,
+    /// Modules that the checkpoint does not have and that start from random values.
+    pub initialised: Vec<String>,
+    /// Tensors of the checkpoint that belong to another head or are constants, by their first segments.
+    pub passed_over: Vec<String>,
+    /// What the user should know of how frozen weights are kept.
+    pub notes: Vec<String>,
+}
+
+/// One loading of one model.
+pub(crate) struct Build<'a> {
+    pretrained: &'a Pretrained,
+    device: &'a Device,
+    frozen: Frozen,
+    values: Values,
+    plan: RefCell<Plan>,
+    used: RefCell<HashSet<String>>,
+    missing: RefCell<Vec<String>>,
+    initialised: RefCell<Vec<String>>,
+    notes: RefCell<Vec<String>>,
+}
+
+impl<'a> Build<'a> {
+    pub(crate) fn new(
+        pretrained: &'a Pretrained,
+        plan: Plan,
+        frozen: Frozen,
+        values: Values,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            pretrained,
+            device,
+            frozen,
+            values,
+            plan: RefCell::new(plan),
+            used: RefCell::default(),
+            missing: RefCell::default(),
+            initialised: RefCell::default(),
+            notes: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn root(&'a self) -> Loader<'a> {
+        Loader { build: self, path: String::new() }
+    }
+
+    /// Everything needed was there, everything there was used or is known to be of no use.
+    pub(crate) fn finish(self) -> Result<Loaded, Error> {
+        let directory = self.pretrained.directory().to_path_buf();
+        let mut plan = self.plan.into_inner();
+        let missing = self.missing.into_inner();
+        let head_alone = !missing.is_empty() && missing.iter().all(|name| self.pretrained.is_new(name));
+        if head_alone {
+            return Err(LoadError::NoHead { directory, names: missing }.into());
+        }
+        plan.finish()?;
+        let used = self.used.into_inner();
+        let (mut unexpected, mut passed_over) = (Vec::new(), Vec::new());
+        for name in self.pretrained.names().filter(|name| !used.contains(*name)) {
+            match self.pretrained.passes_over(name) {
+                true => passed_over.push(name.split('.').take(2).collect::<Vec<_>>().join(".")),
+                false => unexpected.push(name.to_string()),
+            }
+        }
+        if !missing.is_empty() {
+            let help = match unexpected.first() {
+                Some(name) => format!("it has `{name}` instead; {}", suggest(name, missing.iter().map(String::as_str))),
+                None => {
+                    "config.json and the checkpoint do not belong together: compare `num_hidden_layers`".to_string()
+                }
+            };
+            return Err(LoadError::Missing { directory, names: missing, help }.into());
+        }
+        if !unexpected.is_empty() {
+            let help =
+                "config.json and the checkpoint do not belong together: compare `num_hidden_layers` and `model_type`";
+            let model = self.pretrained.class().to_string();
+            return Err(LoadError::Unexpected { directory, model, names: unexpected, help: help.to_string() }.into());
+        }
+        passed_over.dedup();
+        Ok(Loaded { plan, initialised: self.initialised.into_inner(), passed_over, notes: self.notes.into_inner() })
+    }
+}
+
+/// A path prefix within a [`Build`].
+#[derive(Clone)]
+pub(crate) struct Loader<'a> {
+    build: &'a Build<'a>,
+    path: String,
+}
+
+impl Loader<'_> {
+    /// The position of a module below this one; `name` may have several segments.
+    pub(crate) fn at(&self, name: &str) -> Self {
+        Self { build: self.build, path: self.join(name) }
+    }
+
+    pub(crate) fn linear(&self, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
+        self.linear_of(Kind::Linear, name, d_input, d_output)
+    }
+
+    /// The last layer of a head, which `all-linear` leaves out.
+    pub(crate) fn output_linear(&self, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
+        self.linear_of(Kind::OutputLinear, name, d_input, d_output)
+    }
+
+    fn linear_of(&self, kind: Kind, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
+        let at = self.at(name);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, kind);
+        let weight = at.weight("weight", [d_output, d_input], treatment)?;
+        let bias = at.bias([d_output], treatment)?;
+        let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, d_output], at.build.device)?;
+        Ok(Linear::new(weight, bias, adapter))
+    }
+
+    pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<Embedding, Error> {
+        let at = self.at(name);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Embedding);
+        Ok(Embedding { weight: at.weight("weight", [rows, width], treatment)? })
+    }
+
+    pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, Error> {
+        let at = self.at(name);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
+        Ok(LayerNorm { weight: at.weight("weight", [width], treatment)?, bias: at.bias([width], treatment)?, epsilon })
+    }
+
+    pub(crate) fn dropout(&self, name: &str, probability: f64) -> Dropout {
+        Dropout::new(probability, &self.join(name))
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    }
+
+    fn weight<const D: usize>(&self, name: &str, shape: [usize; D], treatment: Treatment) -> Result<Weight<D>, Error> {
+        let tensor = self.join(name);
+        match treatment {
+            Treatment::Trained => self.trained(tensor.clone(), tensor, Part::Module, shape),
+            Treatment::Frozen | Treatment::Adapted { .. } => self.frozen(&tensor, shape),
+        }
+    }
+
+    fn bias(&self, shape: [usize; 1], treatment: Treatment) -> Result<Weight<1>, Error> {
+        let tensor = self.join("bias");
+        let (trained, (name, part)) = {
+            let plan = self.build.plan.borrow();
+            (plan.trains_bias(treatment), plan.bias_name(&self.path, treatment))
+        };
+        match trained {
+            true => self.trained(name, tensor, part, shape),
+            false => self.frozen(&tensor, shape),
+        }
+    }
+
+    /// A parameter: from the plan's adapter, else from the checkpoint, else (a part that is new) from the seed.
+    fn trained<const D: usize>(
+        &self,
+        name: String,
+        tensor: String,
+        part: Part,
+        shape: [usize; D],
+    ) -> Result<Weight<D>, Error> {
+        let brought = self.build.plan.borrow_mut().value(&name, shape, self.build.device)?;
+        let value = match (brought, self.stored(&tensor, shape, part)?) {
+            (Some(value), _) => value,
+            (None, Some(value)) => value.cast(DType::F32),
+            (None, None) => self.fresh(&tensor, shape),
+        };
+        let mut plan = self.build.plan.borrow_mut();
+        plan.count_base(value.dims().iter().product());
+        Ok(Weight::Trained(plan.train(name, part, value)))
+    }
+
+    fn frozen<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Weight<D>, Error> {
+        let value = match self.stored(tensor, shape, Part::Bias)? {
+            Some(value) => self.kept(value),
+            None => {
+                self.build.missing.borrow_mut().push(tensor.to_string());
+                self.blank(shape)
+            }
+        };
+        self.build.plan.borrow_mut().count_base(value.dims().iter().product());
+        Ok(Weight::Frozen(value))
+    }
+
+    /// A frozen tensor in the type it is kept in. Vectors are in f32 always: norms and biases are computed in it.
+    fn kept<const D: usize>(&self, value: Tensor<D>) -> Tensor<D> {
+        let wanted = match self.build.frozen {
+            _ if D == 1 => DType::F32,
+            Frozen::AsStored => value.dtype(),
+            Frozen::As(dtype) => dtype,
+        };
+        if wanted == value.dtype() { value } else { value.cast(wanted) }
+    }
+
+    /// The tensor of the checkpoint, on the device.
+    fn stored<const D: usize>(&self, tensor: &str, shape: [usize; D], part: Part) -> Result<Option<Tensor<D>>, Error> {
+        let Some((name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
+        self.build.used.borrow_mut().insert(tensor.to_string());
+        let checkpoint = self.build.pretrained.checkpoint();
+        if entry.shape != shape {
+            let help = match part == Part::Module && self.build.pretrained.is_new(tensor) {
+                true => {
+                    "the checkpoint has a trained head for another number of labels: write its labels in `model.labels`, \
+                         or start from a checkpoint without a head"
+                }
+                false => "config.json and the checkpoint do not belong together: copy both from one place",
+            };
+            return Err(LoadError::Shape {
+                file: checkpoint.file(entry).to_path_buf(),
+                tensor: name.to_string(),
+                found: entry.shape.clone(),
+                expected: shape.to_vec(),
+                help: help.to_string(),
+            }
+            .into());
+        }
+        match self.build.values {
+            Values::Read => Ok(Some(self.on_device(name, |device| checkpoint.tensor(name, entry, device))?)),
+            Values::ShapesOnly => Ok(Some(self.blank(shape))),
+        }
+    }
+
+    /// Where the device lacks the stored type: f16 if every value fits, else f32.
+    fn on_device<const D: usize>(
+        &self,
+        name: &str,
+        read: impl Fn(&Device) -> Result<Tensor<D>, CheckpointError>,
+    ) -> Result<Tensor<D>, CheckpointError> {
+        let device = self.build.device;
+        let host = Device::flex();
+        let stored = read(&host)?;
+        if device.supports_dtype(stored.dtype()) {
+            return read(device);
+        }
+        let (from, wide) = (stored.dtype(), stored.cast(DType::F32));
+        let largest = wide.clone().abs().max().into_scalar::<f32>();
+        let kept = match device.supports_dtype(DType::F16) && largest <= 65_504.0 {
+            true => wide.cast(DType::F16),
+            false => wide,
+        };
+        let note = format!("the device has no {from:?}: `{name}` and others are kept in {:?}", kept.dtype());
+        let mut notes = self.build.notes.borrow_mut();
+        if notes.is_empty() {
+            notes.push(note);
+        }
+        Ok(kept.to_device(device))
+    }
+
+    /// The start of a part that the checkpoint does not have, as Transformers' `_init_weights`: weights normal with the
+    /// deviation `initializer_range`, biases zero. Where nothing may start fresh, the tensor is missing.
+    fn fresh<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Tensor<D> {
+        let build = self.build;
+        if !build.pretrained.is_new(tensor) || !build.plan.borrow().starts_fresh() {
+            build.missing.borrow_mut().push(tensor.to_string());
+            return self.blank(shape);
+        }
+        build.initialised.borrow_mut().push(tensor.to_string());
+        match tensor.ends_with(".bias") {
+            true => Tensor::zeros(shape, build.device),
+            false => build.plan.borrow().fresh(tensor, shape, build.pretrained.initializer_range(), build.device),
+        }
+    }
+
+    /// A tensor of this shape that takes no memory.
+    fn blank<const D: usize>(&self, shape: [usize; D]) -> Tensor<D> {
+        Tensor::<D>::zeros([1; D], self.build.device).expand(shape)
+    }
+}

@@ -1,0 +1,100 @@
+//! Folding an adapter into the weights of its base. Merged in f32 from the checkpoint as it is stored, and rounded once.
+
+use std::collections::HashMap;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lora::{Part, Plan};
+
+use crate::architectures::SequenceClassifier;
+use crate::checkpoint::OutputTensor;
+use crate::pretrained::Pretrained;
+use crate::{CheckpointError, Error};
+
+/// The tensors of the base with the adapter that `plan` loaded into `model` folded in, in the order of their names, under
+/// the names Transformers gives them. Tensors of other heads are left out.
+///
+/// `dtype` is what changed tensors are rounded to; unchanged ones keep their stored type unless it is given.
+pub fn merged_tensors(
+    pretrained: &Pretrained,
+    plan: &Plan,
+    model: &SequenceClassifier,
+    dtype: Option<DType>,
+) -> Result<Vec<OutputTensor>, Error> {
+    let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
+    // Of a checkpoint that mixes types the words' is the one meant: norms are often kept wider.
+    let base_dtype = pretrained
+        .tensors()
+        .iter()
+        .find(|(name, ..)| name.contains("word_embeddings"))
+        .map_or(DType::F32, |(_, _, dtype)| float(dtype));
+    let target = dtype.unwrap_or(base_dtype);
+
+    let mut replaced: HashMap<String, TensorData> = HashMap::new();
+    for parameter in plan.parameters() {
+        let Some(value) = trained.get(&parameter.name) else { continue };
+        match parameter.part {
+            Part::Module => _ = replaced.insert(parameter.name.clone(), value.clone()),
+            Part::Bias => _ = replaced.insert(parameter.name.replace(".base_layer.bias", ".bias"), value.clone()),
+            Part::LoraA | Part::LoraB => {}
+        }
+    }
+    for (module, scale) in plan.scales() {
+        let factor = |factor: &str| trained.get(&format!("{module}.{factor}.weight")).cloned();
+        let (Some(a), Some(b)) = (factor("lora_A"), factor("lora_B")) else { continue };
+        let name = format!("{module}.weight");
+        let weight = wide(pretrained, &name)?;
+        replaced.insert(name, (weight + update(a, b, *scale)).into_data());
+    }
+
+    let mut names: Vec<String> =
+        pretrained.names().filter(|name| !pretrained.passes_over(name)).map(String::from).collect();
+    names.extend(replaced.keys().filter(|name| pretrained.find(name).is_none()).cloned());
+    names.sort_unstable();
+    let mut tensors = Vec::with_capacity(names.len());
+    for name in names {
+        let tensor = match (replaced.remove(&name), pretrained.find(&name)) {
+            (Some(data), _) => OutputTensor::rounded(name, data, target),
+            (None, Some((_, entry))) if dtype.is_none_or(|dtype| dtype == float(&format!("{:?}", entry.dtype))) => {
+                let bytes = pretrained.checkpoint().bytes(entry);
+                OutputTensor::stored(name, entry.dtype, entry.shape.clone(), bytes)
+            }
+            (None, _) => {
+                let data = wide_flat(pretrained, &name)?;
+                OutputTensor::rounded(name, data, target)
+            }
+        };
+        tensors.push(tensor);
+    }
+    Ok(tensors)
+}
+
+/// `scale * B·A`, `[d_output, d_input]`: the one place where the update is a dense matrix.
+fn update(a: TensorData, b: TensorData, scale: f64) -> Tensor<2> {
+    let device = Device::flex();
+    let (a, b) = (Tensor::<2>::from_data(a, &device), Tensor::<2>::from_data(b, &device));
+    b.matmul(a) * scale
+}
+
+fn wide(pretrained: &Pretrained, name: &str) -> Result<Tensor<2>, CheckpointError> {
+    let data = wide_flat(pretrained, name)?;
+    Ok(Tensor::from_data(data, &Device::flex()))
+}
+
+fn wide_flat(pretrained: &Pretrained, name: &str) -> Result<TensorData, CheckpointError> {
+    let (stored, entry) = pretrained.find(name).expect("the name comes from the checkpoint");
+    let device = Device::flex();
+    let checkpoint = pretrained.checkpoint();
+    let data = match entry.shape.len() {
+        1 => checkpoint.tensor::<1>(stored, entry, &device)?.cast(DType::F32).into_data(),
+        _ => checkpoint.tensor::<2>(stored, entry, &device)?.cast(DType::F32).into_data(),
+    };
+    Ok(data)
+}
+
+fn float(dtype: &str) -> DType {
+    match dtype {
+        "F16" => DType::F16,
+        "BF16" => DType::BF16,
+        _ => DType::F32,
+    }
+}

@@ -1,0 +1,202 @@
+//! The same numbers as Transformers and PEFT, through the library: token ids, logits, losses and gradient norms of the
+//! cases in `tests/fixtures/parity`, within the tolerances of the README there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
+use data::{Batch, Columns, Encoded, Example, Tokenizer};
+use kernels::{Layout, Offsets};
+use lora::peft::{AdapterTensors, PeftConfig};
+use lora::{Method, Plan};
+use model::{Frozen, Pretrained, SequenceClassifier, Tokens, Values};
+use serde_json::Value;
+
+const PROBES: usize = 6;
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(name)
+}
+
+struct Case {
+    directory: PathBuf,
+    expected: Value,
+    encoded: Vec<Encoded>,
+    targets: Vec<i32>,
+    labels: usize,
+}
+
+impl Case {
+    fn open(name: &str) -> Self {
+        let directory = case(name);
+        let text = std::fs::read_to_string(directory.join("expected.json")).unwrap();
+        let expected: Value = serde_json::from_str(&text).unwrap();
+        let file = directory.join("data.jsonl");
+        let records: Vec<_> = data::records(&file).unwrap().take(PROBES).map(Result::unwrap).collect();
+        let columns = Columns::find(&file, &records[0], None, None, None, true).unwrap();
+        let examples: Vec<Example> = records.iter().map(|r| columns.example(&file, r).unwrap()).collect();
+        let tokenizer = Tokenizer::from_dir(&directory.join("model")).unwrap();
+        let encode = |e: &Example| tokenizer.encode(&e.text, e.text_pair.as_deref(), 64).unwrap();
+        let target = |e: &Example| match e.label {
+            Some(data::Label::Index(index)) => index as i32,
+            _ => panic!("labels of the cases are integers"),
+        };
+        let labels = expected["labels"].as_u64().unwrap() as usize;
+        Self {
+            encoded: examples.iter().map(encode).collect(),
+            targets: examples.iter().map(target).collect(),
+            directory,
+            expected,
+            labels,
+        }
+    }
+
+    fn load(&self, adapter: Option<&str>, device: &Device) -> (SequenceClassifier, Plan) {
+        let pretrained = Pretrained::open(&self.directory.join("model")).unwrap();
+        let plan = match adapter {
+            None => Plan::new(Method::Frozen, None, 0),
+            Some(adapter) => {
+                let directory = self.directory.join(adapter);
+                let file = directory.join("adapter_config.json");
+                let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
+                let tensors = AdapterTensors::read(&directory).unwrap();
+                Plan::new(Method::Lora(config.lora), Some(tensors), 0)
+            }
+        };
+        let (model, loaded) =
+            pretrained.load(plan.unwrap(), self.labels, Frozen::AsStored, Values::Read, device).unwrap();
+        (model, loaded.plan)
+    }
+
+    fn logits(&self, model: &SequenceClassifier, range: std::ops::Range<usize>) -> Tensor<2> {
+        let batch = Batch::from_encoded(&self.encoded[range]);
+        let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), 0));
+        model.forward(&Tokens::new(&batch.ids, &batch.type_ids, layout, &model.device()), None)
+    }
+
+    fn loss(&self, logits: Tensor<2>) -> Tensor<1> {
+        let targets = Tensor::<1, Int>::from_data(self.targets.as_slice(), &logits.device());
+        -log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean()
+    }
+
+    /// Worst differences: logits one by one, logits of one batch, loss.
+    fn compare(&self, which: &str, model: &SequenceClassifier) {
+        let expected: Vec<Vec<f64>> = serde_json::from_value(self.expected[which]["logits"].clone()).unwrap();
+        let together = values(self.logits(model, 0..PROBES));
+        let mut worst = 0.0_f64;
+        for (i, row) in expected.iter().enumerate() {
+            let alone = values(self.logits(model, i..i + 1));
+            for (column, expected) in row.iter().enumerate() {
+                for found in [alone[column], together[i * row.len() + column]] {
+                    let difference = (found - expected).abs();
+                    worst = worst.max(difference);
+                    assert!(
+                        difference <= 1e-4 + 1e-4 * expected.abs(),
+                        "{which} logit {i},{column}: {found} {expected}"
+                    );
+                }
+            }
+        }
+        let loss = f64::from(self.loss(self.logits(model, 0..PROBES)).into_scalar::<f32>());
+        let expected = self.expected[which]["loss"].as_f64().unwrap();
+        assert!((loss - expected).abs() <= 1e-4 + 1e-4 * expected, "{which} loss {loss} {expected}");
+        println!("{} {which}: logits {worst:.1e}, loss {:.1e}", self.directory.display(), (loss - expected).abs());
+    }
+}
+
+fn values(tensor: Tensor<2>) -> Vec<f64> {
+    tensor.into_data().try_to_vec::<f32>().unwrap().into_iter().map(f64::from).collect()
+}
+
+struct Gradients<'a> {
+    of: &'a burn::tensor::Gradients,
+    plan: &'a Plan,
+    norms: Vec<(String, f64)>,
+}
+
+impl ModuleVisitor for Gradients<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parameter = self.plan.parameters().iter().find(|p| p.id == param.id).expect("every parameter is recorded");
+        let norm = match param.val().grad(self.of) {
+            Some(gradient) => f64::from(gradient.powi_scalar(2).sum().sqrt().into_scalar::<f32>()),
+            None => panic!("{} has no gradient", parameter.name),
+        };
+        self.norms.push((parameter.name.clone(), norm));
+    }
+}
+
+/// PEFT's name of a parameter inside a running model for its name in a file.
+fn running_name(name: &str, heads: &[&str]) -> String {
+    let name =
+        name.replace(".lora_A.weight", ".lora_A.default.weight").replace(".lora_B.weight", ".lora_B.default.weight");
+    let head = heads.iter().find(|head| name.starts_with(&format!("{head}.")));
+    let name = match head {
+        Some(head) => name.replacen(head, &format!("{head}.modules_to_save.default"), 1),
+        None => name,
+    };
+    format!("base_model.model.{name}")
+}
+
+fn check(name: &str, heads: &[&str]) {
+    let case = Case::open(name);
+    let expected: Vec<Vec<u32>> = serde_json::from_value(case.expected["input_ids"].clone()).unwrap();
+    let found: Vec<Vec<u32>> = case.encoded.iter().map(|e| e.ids.clone()).collect();
+    assert_eq!(found, expected, "token ids");
+
+    let (model, _) = case.load(None, &Device::flex());
+    case.compare("base", &model);
+    let (model, _) = case.load(Some("adapter"), &Device::flex());
+    case.compare("adapter", &model);
+
+    let (model, plan) = case.load(Some("adapter"), &Device::flex().autodiff());
+    let gradients = case.loss(case.logits(&model, 0..PROBES)).backward();
+    let mut found = Gradients { of: &gradients, plan: &plan, norms: Vec::new() };
+    model.visit(&mut found);
+    let expected = case.expected["adapter"]["grad_norm"].as_object().unwrap();
+    let largest = expected.values().filter_map(Value::as_f64).fold(0.0, f64::max);
+    assert_eq!(found.norms.len(), expected.len(), "as many tensors have a gradient as in PEFT");
+    let mut worst = 0.0_f64;
+    for (name, norm) in &found.norms {
+        let expected = expected[&running_name(name, heads)].as_f64().unwrap();
+        let difference = (norm - expected).abs();
+        worst = worst.max(difference / expected.max(1e-6 * largest));
+        assert!(difference <= (1e-3 * expected).max(1e-6 * largest), "gradient of {name}: {norm} {expected}");
+    }
+    println!("{name}: gradient norms {worst:.1e} relative");
+}
+
+#[test]
+fn bert_with_lora_on_query_and_value() {
+    check("bert-cls", &["classifier"]);
+}
+
+#[test]
+fn bert_with_pairs_and_all_biases_trained() {
+    check("bert-pair-bias-all", &["classifier"]);
+}
+
+#[test]
+fn bert_with_the_biases_of_adapted_layers_trained_and_the_tanh_gelu() {
+    check("bert-bias-lora-only", &["classifier"]);
+}
+
+#[test]
+fn bert_with_rank_stabilised_lora_and_patterns() {
+    check("bert-rslora-pattern", &["classifier"]);
+}
+
+#[test]
+fn bert_with_some_layers_adapted() {
+    check("bert-layers", &["classifier"]);
+}
+
+#[test]
+fn roberta() {
+    check("roberta-cls", &["classifier"]);
+}
+
+#[test]
+fn distilbert() {
+    check("distilbert-cls", &["pre_classifier", "classifier"]);
+}
