@@ -1,3 +1,6 @@
 //! The tests that need more than one crate, as one binary.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "figures of the parity tests, shown by --nocapture")]
+
 mod parity;

@@ -61,7 +61,7 @@ impl Case {
                 let file = directory.join("adapter_config.json");
                 let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
                 let tensors = AdapterTensors::read(&directory).unwrap();
-                Plan::new(Method::Lora(config.lora), Some(tensors), 0)
+                Plan::new(Method::Lora(Box::new(config.lora)), Some(tensors), 0)
             }
         };
         let (model, loaded) =

@@ -69,6 +69,18 @@ impl Dataset {
     }
 
     /// The file that the examples' lines refer to.
+    /// Moves the examples at these ascending indices into a data set of their own.
+    pub fn split_off(&mut self, indices: &[usize]) -> Dataset {
+        let mut moved = Dataset { file: self.file.clone(), examples: Vec::with_capacity(indices.len()) };
+        let mut kept = Vec::with_capacity(self.examples.len() - indices.len());
+        for (index, example) in std::mem::take(&mut self.examples).into_iter().enumerate() {
+            let part = if indices.binary_search(&index).is_ok() { &mut moved.examples } else { &mut kept };
+            part.push(example);
+        }
+        self.examples = kept;
+        moved
+    }
+
     pub fn file(&self) -> &Path {
         &self.file
     }

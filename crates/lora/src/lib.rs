@@ -4,6 +4,7 @@
 //! adapter. A [`Plan`] says which of these a module gets, by its path, and records what it said. This crate knows no
 //! architecture; a path is a text to it.
 
+mod analysis;
 mod config;
 mod error;
 mod linear;
@@ -14,6 +15,7 @@ mod suggest;
 mod targets;
 mod weight;
 
+pub use analysis::update_norms;
 pub use config::{BiasMode, Init, LoraConfig, Names, Targets};
 pub use error::Error;
 pub use linear::Linear;

@@ -15,7 +15,7 @@ use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Selection, Selector};
 /// How a model is trained, or was.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Method {
-    Lora(LoraConfig),
+    Lora(Box<LoraConfig>),
     /// Every tensor.
     Full,
     /// These modules alone, each with all below it: a classification head on a frozen model.

@@ -90,6 +90,17 @@ impl Pretrained {
         Ok(self.config.labels()?)
     }
 
+    /// `id2label` of `config.json`, whether or not there is a head.
+    pub fn config_labels(&self) -> Result<Option<Vec<String>>, Error> {
+        Ok(self.config.labels()?)
+    }
+
+    /// Classes of the checkpoint's own head, by the shape of its last layer.
+    pub fn head_classes(&self) -> Option<usize> {
+        let mut layers = ["classifier.weight", "classifier.out_proj.weight"].into_iter();
+        layers.find_map(|name| self.find(name)).map(|(_, entry)| entry.shape[0])
+    }
+
     /// The parts that this checkpoint lacks and that a pretraining checkpoint never has: they start fresh in training.
     pub fn new_parts(&self) -> Vec<&'static str> {
         let parts = self.architecture.head.iter().chain(Some(&self.architecture.pooler).filter(|p| !p.is_empty()));

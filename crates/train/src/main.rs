@@ -1,1 +1,18 @@
-fn main() {}
+//! kindling: LoRA fine-tuning of pretrained transformers, from one binary.
+
+mod adapter;
+mod cli;
+mod config;
+mod device;
+mod estimate;
+mod metrics;
+mod output;
+mod prepare;
+mod run;
+mod tasks;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn initial_values_have_the_spread_of_peft_and_depend_on_the_key() {
         let device = Device::flex();
-        let values = |init, key| initial_a(init, 64, 100, key, &device).into_data().to_vec::<f32>().unwrap();
+        let values = |init, key| initial_a(init, 64, 100, key, &device).into_data().try_to_vec::<f32>().unwrap();
         let spread = |values: &[f32]| {
             let n = values.len() as f64;
             let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;

@@ -112,6 +112,15 @@ impl AdapterTensors {
         self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
+    /// Sets every B to zero: the adapter without its updates, heads and biases kept.
+    pub fn clear_updates(&mut self) {
+        for (name, stored) in &mut self.tensors {
+            if name.contains(".lora_B.") {
+                stored.values.fill(0.0);
+            }
+        }
+    }
+
     /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if the names then fit.
     pub fn add_prefix(&mut self, prefix: &str) {
         let bare = |name: &String| !name.starts_with(prefix);

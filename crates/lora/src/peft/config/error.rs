@@ -1,4 +1,4 @@
-//! What can be wrong with another's `adapter_config.json`.
+//! What can be wrong with an `adapter_config.json`.
 
 use std::path::PathBuf;
 

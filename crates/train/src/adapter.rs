@@ -1,0 +1,252 @@
+//! An adapter's directory: PEFT's two files, the tokenizer, a model card, and `kindling.json` with what PEFT has no place
+//! for. No file of it holds a time, so the same run writes the same bytes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use lora::peft::{self, AdapterTensors, PeftConfig};
+use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
+use model::{Pretrained, write_atomically, write_json};
+use serde::{Deserialize, Serialize};
+
+const SIDECAR: &str = "kindling.json";
+/// PEFT's own word for "no module".
+const NO_TARGETS: &str = "dummy-target-modules";
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(crate) enum Error {
+    #[error("there is no adapter at {}", path.display())]
+    #[diagnostic(help(
+        "an adapter is a directory with adapter_config.json and adapter_model.safetensors, as PEFT and kindling write it"
+    ))]
+    Missing { path: PathBuf },
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    #[diagnostic(help("free space or make the place writable"))]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("the file is not the one that kindling wrote: copy the adapter again"))]
+    Sidecar { path: PathBuf, source: serde_json::Error },
+    #[error("{} was written by a newer kindling (format {found}, this version reads {known})", path.display())]
+    #[diagnostic(help("update kindling"))]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("{}: {source}", path.display())]
+    Serialise { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Format(#[from] lora::Error),
+}
+
+impl Error {
+    pub(crate) fn is_of_input(&self) -> bool {
+        !matches!(self, Self::Write { .. } | Self::Serialise { .. })
+    }
+}
+
+/// `kindling.json`: what an adapter or a model was trained for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sidecar {
+    format_version: u32,
+    kindling: String,
+    pub(crate) task: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) columns: Columns,
+    pub(crate) max_length: usize,
+    pub(crate) base: Base,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Columns {
+    pub(crate) text: String,
+    pub(crate) text_pair: Option<String>,
+    pub(crate) label: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Base {
+    pub(crate) path: String,
+    pub(crate) fingerprint: String,
+}
+
+const FORMAT_VERSION: u32 = 1;
+
+impl Sidecar {
+    pub(crate) fn new(labels: Vec<String>, columns: Columns, max_length: usize, base: Base) -> Self {
+        let kindling = env!("CARGO_PKG_VERSION").to_string();
+        let task = "sequence-classification".to_string();
+        Self { format_version: FORMAT_VERSION, kindling, task, labels, columns, max_length, base }
+    }
+
+    /// `None` where the directory has none: PEFT wrote it, or Transformers.
+    pub(crate) fn read(directory: &Path) -> Result<Option<Self>, Error> {
+        let path = directory.join(SIDECAR);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let sidecar: Self =
+            serde_json::from_str(&text).map_err(|source| Error::Sidecar { path: path.clone(), source })?;
+        match sidecar.format_version {
+            FORMAT_VERSION => Ok(Some(sidecar)),
+            found => Err(Error::Newer { path, found, known: FORMAT_VERSION }),
+        }
+    }
+
+    pub(crate) fn write(&self, directory: &Path) -> Result<(), Error> {
+        let path = directory.join(SIDECAR);
+        write_json(&path, self).map_err(|source| Error::Write { path, source })
+    }
+}
+
+/// An adapter on disk.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    pub(crate) config: PeftConfig,
+    pub(crate) method: Method,
+    pub(crate) tensors: AdapterTensors,
+    pub(crate) sidecar: Option<Sidecar>,
+}
+
+impl Adapter {
+    /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
+    pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
+        let path = directory.join(peft::CONFIG_FILE);
+        if !path.exists() {
+            return Err(Error::Missing { path: directory.into() });
+        }
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let mut config = PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?;
+        let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
+        if let Some(pretrained) = pretrained {
+            tensors.add_prefix(pretrained.prefix());
+            if config.targets_missing {
+                config.lora.target_modules = Targets::Names(Names::List(pretrained.default_targets()));
+                config.targets_missing = false;
+            }
+        }
+        let method = match &config.lora.target_modules {
+            Targets::Names(Names::Pattern(pattern)) if pattern == NO_TARGETS => {
+                Method::Modules(config.lora.modules_to_save.clone())
+            }
+            _ => Method::Lora(Box::new(config.lora.clone())),
+        };
+        Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
+    }
+
+    /// Classes of its head, by the shape of the last layer.
+    pub(crate) fn classes(&self) -> Option<usize> {
+        let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];
+        self.tensors.names().find(|(name, _)| heads.contains(name)).map(|(_, shape)| shape[0])
+    }
+}
+
+/// Writes the adapter that `plan` built into `model`, so that `PeftModel.from_pretrained` loads it.
+pub(crate) fn write<M: Module>(
+    directory: &Path,
+    plan: &Plan,
+    model: &M,
+    sidecar: &Sidecar,
+    tokenizer_files: &[PathBuf],
+) -> Result<(), Error> {
+    let write_error = |path: PathBuf| move |source| Error::Write { path, source };
+    std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
+    let config = PeftConfig {
+        lora: lora_config(plan),
+        base_model: Some(sidecar.base.path.clone()),
+        revision: None,
+        task_type: Some("SEQ_CLS".to_string()),
+        peft_version: None,
+        auto_mapping: None,
+        targets_missing: false,
+    };
+    let card = card(plan, sidecar);
+    let path = directory.join(peft::TENSOR_FILE);
+    let tensors = peft::to_bytes(&plan.tensors(model))
+        .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
+    write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(false)), ("README.md", card)] {
+        let path = directory.join(name);
+        write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
+    }
+    copy_tokenizer(directory, tokenizer_files)?;
+    sidecar.write(directory)
+}
+
+/// Copies the tokenizer's files beside an adapter or a checkpoint.
+pub(crate) fn copy_tokenizer(directory: &Path, files: &[PathBuf]) -> Result<(), Error> {
+    for file in files {
+        let contents = std::fs::read(file).map_err(|source| Error::Read { path: file.clone(), source })?;
+        let path = directory.join(file.file_name().unwrap_or_default());
+        write_atomically(&path, |output| output.write_all(&contents))
+            .map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
+}
+
+/// LoRA's settings as they are written: targets by the names that were found.
+fn lora_config(plan: &Plan) -> LoraConfig {
+    match plan.method() {
+        Method::Lora(config) => {
+            let written = plan.selector().map(lora::Selector::names_written);
+            LoraConfig {
+                target_modules: written.map_or(config.target_modules.clone(), Targets::Names),
+                ..(**config).clone()
+            }
+        }
+        Method::Full | Method::Modules(_) | Method::Frozen => LoraConfig {
+            r: 8,
+            alpha: 8.0,
+            dropout: 0.0,
+            bias: BiasMode::None,
+            target_modules: Targets::Names(Names::Pattern(NO_TARGETS.to_string())),
+            exclude_modules: None,
+            layers: None,
+            layers_pattern: Vec::new(),
+            modules_to_save: match plan.method() {
+                Method::Modules(modules) => modules.clone(),
+                _ => Vec::new(),
+            },
+            rank_pattern: Default::default(),
+            alpha_pattern: Default::default(),
+            use_rslora: false,
+            init: Init::Default,
+        },
+    }
+}
+
+/// The model card. A local path is nobody else's: `base_model` names Hub models alone.
+fn card(plan: &Plan, sidecar: &Sidecar) -> String {
+    let base = &sidecar.base.path;
+    let is_local = Path::new(base).is_absolute();
+    let mut text = String::from("---\n");
+    if !is_local {
+        text.push_str(&format!("base_model: {base}\n"));
+    }
+    text.push_str("library_name: peft\ntags:\n");
+    if !is_local {
+        text.push_str(&format!("- base_model:adapter:{base}\n"));
+    }
+    let named = |i: usize, label: &String| format!("{i}: {}", serde_json::Value::String(label.clone()));
+    let labels: Vec<String> = sidecar.labels.iter().enumerate().map(|(i, label)| named(i, label)).collect();
+    let count = sidecar.labels.len();
+    text.push_str(&format!(
+        "- lora\n- transformers\n---\n\n# Adapter for text classification\n\n\
+         Trained with kindling {version}: {trainable} trained parameters on a base of {base_parameters}.\n\n\
+         Classes: {classes}\n\n\
+         ```python\n\
+         from transformers import AutoModelForSequenceClassification\n\
+         from peft import PeftModel\n\n\
+         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{labels}}})\n\
+         model = PeftModel.from_pretrained(base, ADAPTER)\n\
+         ```\n\n\
+         ### Framework versions\n\n- PEFT 0.21.2\n",
+        version = env!("CARGO_PKG_VERSION"),
+        trainable = plan.trainable_elements(),
+        base_parameters = plan.base_elements(),
+        classes = sidecar.labels.join(", "),
+        labels = labels.join(", "),
+    ));
+    text
+}

@@ -1,0 +1,111 @@
+//! How a command fails: with an error, and with the exit status that says whose fault it was.
+
+use std::process::ExitCode;
+
+use miette::Diagnostic;
+
+use crate::{adapter, config, device, prepare, run};
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Box<dyn Diagnostic + Send + Sync>,
+    /// The command line, the configuration or an input is wrong: exit status 2. Otherwise something failed: 1.
+    of_input: bool,
+}
+
+/// An interrupted run's exit status, 128 + SIGINT.
+pub(super) const INTERRUPTED: u8 = 130;
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum Simple {
+    #[error("{0}")]
+    Message(String),
+    #[error("{message}")]
+    WithHelp {
+        message: String,
+        #[help]
+        help: String,
+    },
+}
+
+impl Failure {
+    pub(super) fn input(error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self { error: Box::new(error), of_input: true }
+    }
+
+    /// Something that went wrong while running, without more to say.
+    pub(super) fn message(message: String) -> Self {
+        Self { error: Box::new(Simple::Message(message)), of_input: false }
+    }
+
+    /// A wrong command line or input that no other room knows of.
+    pub(super) fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::input(Simple::WithHelp { message: message.into(), help: help.into() })
+    }
+
+    pub(super) fn status(&self) -> ExitCode {
+        if self.of_input { ExitCode::from(2) } else { ExitCode::from(1) }
+    }
+}
+
+impl From<config::ConfigError> for Failure {
+    fn from(error: config::ConfigError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<device::DeviceError> for Failure {
+    fn from(error: device::DeviceError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<prepare::Error> for Failure {
+    fn from(error: prepare::Error) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<data::Error> for Failure {
+    fn from(error: data::Error) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<model::Error> for Failure {
+    fn from(error: model::Error) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<lora::Error> for Failure {
+    fn from(error: lora::Error) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<adapter::Error> for Failure {
+    fn from(error: adapter::Error) -> Self {
+        let of_input = error.is_of_input();
+        Self { error: Box::new(error), of_input }
+    }
+}
+
+impl From<run::Error> for Failure {
+    fn from(error: run::Error) -> Self {
+        let of_input = error.is_of_input();
+        Self { error: Box::new(error), of_input }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::message(format!("cannot write the result: {error}"))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::message(format!("cannot write the result: {error}"))
+    }
+}

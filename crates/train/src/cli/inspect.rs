@@ -1,0 +1,141 @@
+//! `kindling inspect`: what an adapter, a checkpoint or a run is.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use burn::tensor::TensorData;
+use clap::Args;
+use lora::{BiasMode, Kind, Method, Names, Selection, Targets};
+use model::Pretrained;
+use serde_json::{Map, Value, json};
+
+use super::{Common, Failure};
+use crate::adapter::Adapter;
+use crate::output::{Output, bytes, thousands};
+
+/// Show what an adapter, a checkpoint or a run is
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  kindling inspect runs/sst2/adapter\n  kindling inspect bert-base-uncased --json")]
+pub(super) struct Arguments {
+    /// Directory of an adapter, a model or a run
+    path: PathBuf,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let path = &arguments.path;
+    let has = |name: &str| path.join(name).exists();
+    let document = if has("adapter_config.json") {
+        adapter(path)?
+    } else if has("config.toml") && has("adapter") {
+        adapter(&path.join("adapter"))?
+    } else if has("config.toml") && has("model") {
+        checkpoint(&path.join("model"))?
+    } else if has("config.json") {
+        checkpoint(path)?
+    } else {
+        let help = "give the directory of an adapter (adapter_config.json), of a model (config.json) or of a run (config.toml)";
+        return Err(Failure::usage(format!("{} is none of the three", path.display()), help));
+    };
+    if output.json() {
+        output.result(&serde_json::to_string(&document)?)?;
+    } else {
+        for line in text(&document) {
+            output.result(&line)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn adapter(directory: &Path) -> Result<Value, Failure> {
+    let adapter = Adapter::read(directory, None)?;
+    let lora = &adapter.config.lora;
+    let mut tensors = Map::new();
+    let (mut data, mut scales) = (Vec::new(), Vec::new());
+    let mut selector = lora::Selector::new(lora).ok();
+    let mut elements = 0;
+    for (name, shape) in adapter.tensors.names() {
+        elements += shape.iter().product::<usize>();
+        tensors.insert(name.to_string(), json!(shape));
+        if name.contains(".lora_")
+            && let Some(values) = adapter.tensors.values(name)
+        {
+            data.push((name.to_string(), TensorData::new(values.to_vec(), shape.to_vec())));
+        }
+        if let Some(module) = name.strip_suffix(".lora_A.weight") {
+            // Patterns give some modules an alpha of their own.
+            let alpha = match selector.as_mut().map(|selector| selector.select(module, Kind::Linear)) {
+                Some(Selection::Adapted { alpha, .. }) => alpha,
+                _ => lora.alpha,
+            };
+            scales.push((module.to_string(), lora.scaling(shape[0], alpha)));
+        }
+    }
+    let norms = lora::update_norms(&data, &scales);
+    let updates: Vec<Value> =
+        norms.iter().map(|(module, norm)| json!({ "module": module, "frobenius": norm })).collect();
+    Ok(json!({
+        "method": match adapter.method { Method::Lora(_) => "lora", _ => "none" },
+        "r": lora.r, "alpha": lora.alpha, "dropout": lora.dropout, "use_rslora": lora.use_rslora,
+        "bias": match lora.bias { BiasMode::None => "none", BiasMode::All => "all", BiasMode::LoraOnly => "lora_only" },
+        "target_modules": match &lora.target_modules {
+            Targets::AllLinear => json!("all-linear"),
+            Targets::Names(Names::List(list)) => json!(list),
+            Targets::Names(Names::Pattern(pattern)) => json!(pattern),
+        },
+        "modules_to_save": lora.modules_to_save, "base": adapter.config.base_model,
+        "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
+        "trainable_parameters": elements, "tensors": tensors, "updates": updates,
+    }))
+}
+
+fn checkpoint(directory: &Path) -> Result<Value, Failure> {
+    let pretrained = Pretrained::open(directory)?;
+    let all = pretrained.tensors();
+    let elements: usize = all.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum();
+    let mut types: Vec<&str> = all.iter().map(|(_, _, dtype)| dtype.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    let tensors: Map<String, Value> = all.iter().map(|(name, shape, _)| (name.clone(), json!(shape))).collect();
+    Ok(json!({
+        "class": pretrained.class(), "model_type": pretrained.config().get("model_type"), "dtypes": types,
+        "parameters": elements, "bytes": pretrained.bytes(), "max_positions": pretrained.max_positions()?,
+        "vocabulary": pretrained.vocabulary_size(), "labels": pretrained.labels()?, "new_parts": pretrained.new_parts(),
+        "default_targets": pretrained.default_targets(), "fingerprint": pretrained.fingerprint(), "tensors": tensors,
+    }))
+}
+
+/// The document for people: long lists are counted, not printed.
+fn text(document: &Value) -> Vec<String> {
+    let Value::Object(keys) = document else { return Vec::new() };
+    let mut lines = Vec::new();
+    for (key, value) in keys {
+        let shown = match (key.as_str(), value) {
+            ("updates", _) | (_, Value::Null) => continue,
+            ("tensors", Value::Object(tensors)) => thousands(tensors.len()),
+            ("parameters" | "trainable_parameters", Value::Number(n)) => thousands(n.as_u64().unwrap_or(0) as usize),
+            ("bytes", Value::Number(n)) => bytes(n.as_u64().unwrap_or(0) as usize),
+            (_, Value::String(text)) => text.clone(),
+            (_, Value::Array(items)) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+            (_, other) => other.to_string(),
+        };
+        if !shown.is_empty() {
+            lines.push(format!("{:22}{shown}", key.replace('_', " ")));
+        }
+    }
+    if let Some(Value::Array(updates)) = keys.get("updates")
+        && !updates.is_empty()
+    {
+        lines.push("norm of the update, by module:".to_string());
+        for update in updates {
+            let (module, norm) = (plain(&update["module"]), update["frobenius"].as_f64().unwrap_or(0.0));
+            lines.push(format!("  {norm:10.4}  {module}"));
+        }
+    }
+    lines
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}

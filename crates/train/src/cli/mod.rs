@@ -1,0 +1,139 @@
+//! The command line: what can be typed, and one room for each command.
+
+mod devices;
+mod eval;
+mod failure;
+mod inspect;
+mod merge;
+mod plan;
+mod predict;
+mod quickstart;
+mod sink;
+mod train;
+mod trained;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::device::DeviceName;
+use crate::output::Output;
+use failure::Failure;
+
+/// Fine-tunes pretrained transformers with LoRA and its relatives.
+///
+/// Without a command it trains the quickstart: a small model on a small data set, both in the binary.
+#[derive(Debug, Parser)]
+#[command(name = "kindling", version, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Examples:\n  kindling\n  kindling train sst2.toml\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\""
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(train::Arguments),
+    Eval(eval::Arguments),
+    Predict(predict::Arguments),
+    Merge(merge::Arguments),
+    Inspect(inspect::Arguments),
+    Devices(devices::Arguments),
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Say nothing but warnings and errors
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    json: bool,
+    /// Threads to compute with; default: one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+/// What eval, predict and merge work on.
+#[derive(Debug, Clone, Args)]
+struct ModelArguments {
+    /// Directory of the model
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Directory of an adapter for it, as kindling or PEFT wrote it
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Args)]
+struct DeviceArgument {
+    /// auto, cpu, or a backend with an index: cuda:1 (`kindling devices` lists them)
+    #[arg(long, value_name = "D", default_value = "auto")]
+    device: String,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let common = match &cli.command {
+        None => cli.common.clone(),
+        Some(Command::Train(arguments)) => arguments.common.clone(),
+        Some(Command::Eval(arguments)) => arguments.common.clone(),
+        Some(Command::Predict(arguments)) => arguments.common.clone(),
+        Some(Command::Merge(arguments)) => arguments.common.clone(),
+        Some(Command::Inspect(arguments)) => arguments.common.clone(),
+        Some(Command::Devices(arguments)) => arguments.common.clone(),
+    };
+    let output = Output::new(common.quiet, common.json);
+    match prepare_process(&cli, &common).and_then(|()| dispatch(cli.command, &output)) {
+        Ok(status) => status,
+        Err(failure) => {
+            output.error(failure.error.as_ref());
+            failure.status()
+        }
+    }
+}
+
+fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failure> {
+    match command {
+        None => quickstart::run(output),
+        Some(Command::Train(arguments)) => train::run(&arguments, output),
+        Some(Command::Eval(arguments)) => eval::run(&arguments, output),
+        Some(Command::Predict(arguments)) => predict::run(&arguments, output),
+        Some(Command::Merge(arguments)) => merge::run(&arguments, output),
+        Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Devices(arguments)) => devices::run(&arguments, output),
+    }
+}
+
+/// What must be set before the first thread starts.
+fn prepare_process(cli: &Cli, common: &Common) -> Result<(), Failure> {
+    let device = match &cli.command {
+        Some(Command::Train(arguments)) => arguments.device.as_deref(),
+        Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
+        Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
+        None | Some(Command::Merge(_) | Command::Inspect(_) | Command::Devices(_)) => None,
+    };
+    // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
+    let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
+    set_burn_device(&name);
+    if let Some(threads) = common.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(usize::from(threads))
+            .build_global()
+            .map_err(|error| Failure::message(format!("cannot start {threads} threads: {error}")))?;
+    }
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "setting an environment variable is unsafe; see SAFETY")]
+fn set_burn_device(name: &DeviceName) {
+    // SAFETY: `main` has started no thread yet, so nobody reads the environment at the same time.
+    unsafe { std::env::set_var("BURN_DEVICE", name.burn_name()) };
+}

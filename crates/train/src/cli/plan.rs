@@ -1,0 +1,212 @@
+//! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
+
+use lora::Method;
+use model::Values;
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::estimate::{self, Estimate};
+use crate::output::{Output, bytes, thousands};
+use crate::prepare::RunPlan;
+
+/// The lines a run begins with.
+pub(super) fn say(plan: &RunPlan, output: &Output) {
+    let (model, class) = (plan.config.model.path.display(), plan.pretrained.class());
+    output.say(&format!("{model} ({class}) on {}", plan.device_name));
+    let valid = plan
+        .valid
+        .as_ref()
+        .map_or("no validation data".to_string(), |valid| format!("{} validation examples", thousands(valid.len())));
+    let classes = plan.labels.len();
+    output.say(&format!("{} training examples, {valid}, {classes} classes", thousands(plan.train.len())));
+    warn(plan, output);
+}
+
+/// What a look at the data shows that people would want to know before they wait.
+fn warn(plan: &RunPlan, output: &Output) {
+    let found = &plan.duplicates;
+    let times = |count: usize, what: &str| format!("{} {what}", thousands(count));
+    if found.within > 0 {
+        output.warn(&times(found.within, "rows of the training data repeat an earlier one"));
+    }
+    if found.conflicting > 0 {
+        output.warn(&times(found.conflicting, "repeated rows have another label than the first time"));
+    }
+    if found.across > 0 {
+        output.warn(&times(
+            found.across,
+            "rows of the validation data stand in the training data too: its scores will flatter",
+        ));
+    }
+    let truncated = plan.train.truncated();
+    if truncated > 0 {
+        let limit = plan.config.data.max_length.unwrap_or_default();
+        output.warn(&format!(
+            "{} of {} training examples are longer than {limit} tokens and are truncated",
+            thousands(truncated),
+            thousands(plan.train.len())
+        ));
+    }
+}
+
+/// The whole plan; reads nothing of the checkpoint but headers.
+pub(super) fn print(plan: &RunPlan, output: &Output) -> Result<(), Failure> {
+    let adapter_plan = plan.adapter_plan()?;
+    let device = burn::tensor::Device::flex();
+    let (_, loaded) =
+        plan.pretrained.load(adapter_plan, plan.labels.len(), plan.frozen, Values::ShapesOnly, &device)?;
+    let estimate = estimate::memory(plan, &loaded.plan);
+    let targets: Vec<&str> = loaded.plan.scales().iter().map(|(module, _)| module.as_str()).collect();
+    if output.json() {
+        output.result(&serde_json::to_string(&document(plan, &loaded, &targets, &estimate))?)?;
+        return Ok(());
+    }
+    let mut lines = vec![
+        format!("model        {} ({})", plan.config.model.path.display(), plan.pretrained.class()),
+        format!("device       {}", plan.device_name),
+        format!("method       {}", method(plan)),
+        format!(
+            "parameters   {} trained of {} ({:.2} %)",
+            thousands(loaded.plan.trainable_elements()),
+            thousands(total(&loaded.plan)),
+            100.0 * loaded.plan.trainable_elements() as f64 / total(&loaded.plan) as f64
+        ),
+    ];
+    if !targets.is_empty() {
+        lines.push(format!("targets      {} modules: {}", targets.len(), by_name(&targets)));
+    }
+    if !loaded.initialised.is_empty() {
+        lines.push(format!("new          {} (random values, trained and saved)", loaded.initialised.join(", ")));
+    }
+    if !loaded.passed_over.is_empty() {
+        lines.push(format!("not used     {}", loaded.passed_over.join(", ")));
+    }
+    lines.push(format!("classes      {}", classes(plan)));
+    lines.push(format!("training     {}", dataset(&plan.train)));
+    if let Some(valid) = &plan.valid {
+        lines.push(format!("validation   {}", dataset(valid)));
+    }
+    let train = &plan.config.train;
+    lines.push(format!(
+        "steps        {} ({} an epoch) of {} examples{}",
+        thousands(plan.steps),
+        thousands(plan.sampler.steps_per_epoch()),
+        train.batch_size * train.grad_accumulation,
+        if train.grad_accumulation > 1 {
+            format!(" ({} x {})", train.grad_accumulation, train.batch_size)
+        } else {
+            String::new()
+        },
+    ));
+    lines.push(format!(
+        "memory       about {}: base {}, trained tensors {}, activations {}, the process {}",
+        bytes(estimate.total()),
+        bytes(estimate.base),
+        bytes(estimate.trained),
+        bytes(estimate.activations),
+        bytes(estimate.process),
+    ));
+    if let Some(example) = plan.train.examples.first() {
+        lines.push(format!("example      line {}: {}", example.line, tokens(plan, &example.encoded.ids)));
+        lines.push(format!("             target {}", output.bold(&plan.labels.names()[example.target])));
+    }
+    for line in lines {
+        output.result(&line)?;
+    }
+    warn(plan, output);
+    Ok(())
+}
+
+fn total(plan: &lora::Plan) -> usize {
+    let added = plan.parameters().iter().filter(|p| matches!(p.part, lora::Part::LoraA | lora::Part::LoraB));
+    plan.base_elements() + added.map(lora::Parameter::elements).sum::<usize>()
+}
+
+fn method(plan: &RunPlan) -> String {
+    match &plan.method {
+        Method::Lora(lora) => format!("LoRA, r {}, alpha {}, dropout {}", lora.r, lora.alpha, lora.dropout),
+        Method::Full => "full fine-tuning".to_string(),
+        Method::Modules(_) | Method::Frozen => "the classification head alone".to_string(),
+    }
+}
+
+/// `query (12), value (12)`: how many modules of each name are adapted.
+fn by_name(targets: &[&str]) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for target in targets {
+        let mut segments = target.rsplitn(3, '.');
+        let last = segments.next().unwrap_or(target);
+        // `dense` alone says little: the module around it names it.
+        let name = match (last, segments.next()) {
+            ("dense", Some(parent)) => &target[target.len() - last.len() - parent.len() - 1..],
+            _ => last,
+        };
+        match counts.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    counts.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
+}
+
+fn classes(plan: &RunPlan) -> String {
+    let counts = plan.train.class_counts(plan.labels.len());
+    let shown =
+        plan.labels.names().iter().zip(counts).take(12).map(|(name, count)| format!("{name} ({})", thousands(count)));
+    let mut text = shown.collect::<Vec<_>>().join(", ");
+    if plan.labels.len() > 12 {
+        text.push_str(&format!(", ... {} in all", plan.labels.len()));
+    }
+    text
+}
+
+fn dataset(dataset: &data::Dataset) -> String {
+    let lengths = dataset.lengths();
+    format!(
+        "{} examples; tokens: median {}, 95 % up to {}, longest {}; {} truncated",
+        thousands(dataset.len()),
+        lengths.median,
+        lengths.p95,
+        lengths.longest,
+        thousands(dataset.truncated())
+    )
+}
+
+fn tokens(plan: &RunPlan, ids: &[u32]) -> String {
+    const SHOWN: usize = 40;
+    let token = |id: &u32| plan.tokenizer.token(*id).unwrap_or_else(|| format!("<{id}>"));
+    let mut text: Vec<String> = ids.iter().take(SHOWN).map(token).collect();
+    if ids.len() > SHOWN {
+        text.push(format!("... {} tokens", ids.len()));
+    }
+    text.join(" ")
+}
+
+fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: &Estimate) -> Value {
+    let split = |dataset: &data::Dataset| {
+        let lengths = dataset.lengths();
+        json!({
+            "examples": dataset.len(), "truncated": dataset.truncated(),
+            "tokens": { "median": lengths.median, "p95": lengths.p95, "longest": lengths.longest },
+        })
+    };
+    let example = plan.train.examples.first().map(|example| {
+        let tokens: Vec<_> = example.encoded.ids.iter().map(|id| plan.tokenizer.token(*id)).collect();
+        json!({ "line": example.line, "token_ids": example.encoded.ids, "tokens": tokens, "label": plan.labels.names()[example.target] })
+    });
+    json!({
+        "model": plan.config.model.path, "class": plan.pretrained.class(), "device": plan.device_name.to_string(),
+        "trainable_parameters": loaded.plan.trainable_elements(), "total_parameters": total(&loaded.plan),
+        "targets": targets, "new": loaded.initialised, "not_used": loaded.passed_over, "labels": plan.labels.names(),
+        "class_counts": plan.train.class_counts(plan.labels.len()),
+        "train": split(&plan.train), "valid": plan.valid.as_deref().map(split), "example": example,
+        "duplicates": {
+            "within": plan.duplicates.within, "conflicting": plan.duplicates.conflicting, "across": plan.duplicates.across,
+        },
+        "steps": plan.steps, "steps_per_epoch": plan.sampler.steps_per_epoch(),
+        "memory_bytes": {
+            "total": estimate.total(), "base": estimate.base, "trained": estimate.trained,
+            "activations": estimate.activations, "process": estimate.process,
+        },
+    })
+}

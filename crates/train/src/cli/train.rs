@@ -1,0 +1,132 @@
+//! `kindling train`: one fine-tuning run.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::train::Interrupter;
+use clap::Args;
+use serde_json::json;
+
+use super::failure::{Failure, INTERRUPTED};
+use super::{Common, plan};
+use crate::config;
+use crate::output::{Output, bytes, duration};
+use crate::prepare::RunPlan;
+use crate::run::{self, Directory, Options, Outcome, Start, State, Summary};
+
+/// Fine-tune a model as a configuration says
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
+)]
+pub(super) struct Arguments {
+    /// The configuration, a TOML file
+    config: PathBuf,
+    /// Override a key: train.epochs=5 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where to compute; overrides train.device
+    #[arg(long, value_name = "D")]
+    pub(super) device: Option<String>,
+    /// Go on with an interrupted run
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+    /// Replace what an earlier run left in the output directory
+    #[arg(long)]
+    overwrite: bool,
+    /// Check everything, print the plan, train nothing
+    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    dry_run: bool,
+    /// Show burn's dashboard instead of the progress line
+    #[arg(long)]
+    dashboard: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let working_directory = std::env::current_dir()?;
+    let loaded = config::load(&arguments.config, &arguments.set, &working_directory)?;
+    if arguments.dry_run {
+        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), output)?;
+        plan::print(&plan, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
+    let start = match (Directory::state(&root), arguments.resume, arguments.overwrite) {
+        (State::Finished, true, _) => {
+            output.say(&format!("{} is a finished run: nothing to resume", root.display()));
+            return Ok(ExitCode::SUCCESS);
+        }
+        (_, true, _) => Start::Resume,
+        (_, _, true) => Start::Overwrite,
+        (State::New, ..) => Start::New,
+        (State::Interrupted { .. }, ..) => {
+            return Err(run::Error::Exists { path: root, what: "an interrupted run" }.into());
+        }
+        (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
+    };
+    let plan = RunPlan::new(&loaded, arguments.device.as_deref(), output)?;
+    execute(&plan, start, arguments.dashboard, output)
+}
+
+/// Trains by a plan, and says what came of it.
+pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Output) -> Result<ExitCode, Failure> {
+    let directory = Directory::open(&plan.output_dir)?;
+    plan::say(plan, output);
+    let interrupter = Interrupter::new();
+    stop_on_signals(&interrupter)?;
+    let options = Options { dashboard, interrupter };
+    match run::run(plan, directory, start, options, output)? {
+        Outcome::Finished(summary) => {
+            report(plan, &summary, output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Interrupted { step } => {
+            let root = plan.output_dir.display();
+            match step {
+                0 => output.say("interrupted before the first step was done"),
+                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `--resume` goes on")),
+            }
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+/// The first signal ends the run after the micro-batch in work, the second at once.
+fn stop_on_signals(interrupter: &Interrupter) -> Result<(), Failure> {
+    let interrupter = interrupter.clone();
+    let signalled = AtomicBool::new(false);
+    ctrlc::set_handler(move || {
+        if signalled.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        interrupter.stop(Some("interrupted"));
+    })
+    .map_err(|error| Failure::message(format!("cannot listen to signals: {error}")))
+}
+
+fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {
+    let result = match plan.method {
+        lora::Method::Full => plan.output_dir.join("model"),
+        _ => plan.output_dir.join("adapter"),
+    };
+    if output.json() {
+        let best = summary.best.map(|(step, scores)| json!({ "step": step, "scores": scores }));
+        output.result(&serde_json::to_string(&json!({
+            "output_dir": plan.output_dir, "result": result, "steps": summary.steps, "best": best,
+            "stopped_early": summary.stopped_early, "seconds": summary.seconds,
+            "peak_memory_bytes": summary.peak_memory_bytes,
+        }))?)?;
+        return Ok(());
+    }
+    if let Some((step, scores)) = summary.best {
+        let (accuracy, f1) = (scores.accuracy, scores.f1_macro);
+        output.say(&format!("best at step {step}: accuracy {accuracy:.4}, F1 macro {f1:.4}, loss {:.4}", scores.loss));
+    }
+    let (seconds, memory) = (duration(summary.seconds), bytes(summary.peak_memory_bytes as usize));
+    output.say(&format!("{} steps in {seconds}, peak memory {memory}", summary.steps));
+    output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
+    Ok(())
+}

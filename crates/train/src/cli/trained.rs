@@ -1,0 +1,155 @@
+//! A trained model as eval, predict and merge use it: task, labels, columns and lengths come from the adapter's
+//! `kindling.json`, otherwise from the model's own files. Nothing missing is ever initialised here.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use data::{Labels, Tokenizer};
+use lora::{Method, Plan};
+use model::{Frozen, Pretrained, Values};
+
+use super::{Failure, ModelArguments};
+use crate::adapter::{Adapter, Sidecar};
+use crate::output::Output;
+use crate::prepare::default_max_length;
+use crate::run::tell;
+use crate::tasks::Classifier;
+
+pub(super) struct Trained {
+    pub(super) pretrained: Pretrained,
+    pub(super) plan: Plan,
+    pub(super) model: Classifier,
+    pub(super) labels: Labels,
+    pub(super) max_length: usize,
+    pub(super) columns: ColumnNames,
+}
+
+/// Names of columns; `None` is the default, used where present.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ColumnNames {
+    pub(super) text: Option<String>,
+    pub(super) text_pair: Option<String>,
+    pub(super) label: Option<String>,
+}
+
+impl Trained {
+    pub(super) fn open(
+        arguments: &ModelArguments,
+        sets: &[String],
+        device: &Device,
+        output: &Output,
+    ) -> Result<Self, Failure> {
+        if !arguments.model.is_dir() {
+            let help = "a model is a directory with config.json, model.safetensors and a tokenizer; this version does not \
+                        download from the Hugging Face Hub: fetch it there (git clone, or `hf download`) and give its path";
+            return Err(Failure::usage(format!("there is no directory {}", arguments.model.display()), help));
+        }
+        let pretrained = Pretrained::open(&arguments.model)?;
+        let adapter = match &arguments.adapter {
+            Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
+            None => None,
+        };
+        let sidecar = match &adapter {
+            Some(adapter) => adapter.sidecar.clone(),
+            None => Sidecar::read(&arguments.model)?,
+        };
+        if let (Some(sidecar), Some(directory)) = (&sidecar, &arguments.adapter)
+            && sidecar.base.fingerprint != pretrained.fingerprint()
+        {
+            let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
+            output.warn(&format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"));
+        }
+        let labels = labels(sidecar.as_ref(), adapter.as_ref(), &pretrained)?;
+        let mut columns = ColumnNames::default();
+        let mut max_length = None;
+        if let Some(sidecar) = &sidecar {
+            max_length = Some(sidecar.max_length);
+            columns = ColumnNames {
+                text: Some(sidecar.columns.text.clone()),
+                text_pair: sidecar.columns.text_pair.clone(),
+                label: Some(sidecar.columns.label.clone()),
+            };
+        }
+        apply_sets(sets, &mut columns, &mut max_length, &pretrained)?;
+        let (method, tensors) = match adapter {
+            Some(adapter) => (adapter.method, Some(adapter.tensors)),
+            None => (Method::Frozen, None),
+        };
+        let plan = Plan::new(method, tensors, 0)?;
+        let (model, loaded) = pretrained.load(plan, labels.len(), Frozen::AsStored, Values::Read, device)?;
+        tell(&loaded, output);
+        let model = Classifier { model };
+        if let Some(directory) = &arguments.adapter {
+            say_adapter(directory, &loaded.plan, &model, output);
+        }
+        let max_length = match max_length {
+            Some(length) => length,
+            None => default_max_length(pretrained.max_positions()?, &Tokenizer::from_dir(&arguments.model)?),
+        };
+        Ok(Self { pretrained, plan: loaded.plan, model, labels, max_length, columns })
+    }
+}
+
+/// The tokenizer beside the adapter is the one it was trained with; a PEFT adapter may have none.
+pub(super) fn tokenizer(arguments: &ModelArguments) -> Result<Tokenizer, Failure> {
+    let beside = arguments.adapter.iter().find(|adapter| adapter.join("tokenizer.json").exists());
+    Ok(Tokenizer::from_dir(beside.unwrap_or(&arguments.model))?)
+}
+
+fn labels(sidecar: Option<&Sidecar>, adapter: Option<&Adapter>, pretrained: &Pretrained) -> Result<Labels, Failure> {
+    if let Some(sidecar) = sidecar {
+        return Ok(Labels::new(sidecar.labels.clone())?);
+    }
+    let of_config = pretrained.config_labels()?;
+    let classes = match adapter {
+        Some(adapter) => adapter.classes(),
+        None => pretrained.head_classes(),
+    };
+    let names = match (of_config, classes) {
+        (Some(names), Some(classes)) if names.len() == classes => names,
+        (_, Some(classes)) => (0..classes).map(|class| format!("LABEL_{class}")).collect(),
+        // Without a head loading fails with the reason; the number of labels does not matter then.
+        (names, None) => names.unwrap_or_else(|| vec!["LABEL_0".to_string(), "LABEL_1".to_string()]),
+    };
+    Ok(Labels::new(names)?)
+}
+
+/// `data.text`, `data.text_pair`, `data.label` and `data.max_length` of `--set`.
+fn apply_sets(
+    sets: &[String],
+    columns: &mut ColumnNames,
+    max_length: &mut Option<usize>,
+    pretrained: &Pretrained,
+) -> Result<(), Failure> {
+    const KEYS: [&str; 4] = ["data.text", "data.text_pair", "data.label", "data.max_length"];
+    for set in sets {
+        let wrong = |help: String| Failure::usage(format!("`--set {set}` cannot be used here"), help);
+        let Some((key, value)) = set.split_once('=') else {
+            return Err(wrong("write it as KEY=VALUE, for example `--set data.text=sentence`".to_string()));
+        };
+        let text = value.trim().trim_matches('"').to_string();
+        match key.trim() {
+            "data.text" => columns.text = Some(text),
+            "data.text_pair" => columns.text_pair = Some(text),
+            "data.label" => columns.label = Some(text),
+            "data.max_length" => {
+                let positions = pretrained.max_positions()?;
+                let length = text.parse().ok().filter(|length| (1..=positions).contains(length));
+                *max_length = Some(length.ok_or_else(|| wrong(format!("expected a number from 1 to {positions}")))?);
+            }
+            key => return Err(wrong(data::suggest::suggestion(key, KEYS))),
+        }
+    }
+    Ok(())
+}
+
+/// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
+fn say_adapter(directory: &Path, plan: &Plan, model: &Classifier, output: &Output) {
+    let norms = lora::update_norms(&plan.tensors(model), plan.scales());
+    let total = norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
+    let (name, count) = (directory.display(), plan.parameters().len());
+    output.say(&format!("adapter {name}: {count} tensors, {} modules, norm of the update {total:.4}", norms.len()));
+    if !norms.is_empty() && total == 0.0 {
+        output.warn("every B of the adapter is zero: the model answers as its base does");
+    }
+}

@@ -1,0 +1,226 @@
+//! What can be wrong with a configuration. The first word of a message is the place: the key with its
+//! line in the file, or the `--set` it came from.
+
+use std::fmt;
+use std::io;
+
+use super::keys::Key;
+use super::words::Method;
+
+/// Where a key got its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The file as typed, and the line of the key.
+    File { file: String, line: usize },
+    /// The argument of `--set` as typed.
+    Set(String),
+}
+
+impl Place {
+    /// The place of `key` as messages begin with it.
+    pub(super) fn of(&self, key: &str) -> String {
+        match self {
+            Self::File { file, line } => format!("`{key}` in {file}, line {line}"),
+            Self::Set(argument) => format!("`--set {argument}`"),
+        }
+    }
+}
+
+/// Line and column (from 1, in characters) of a byte of `text`.
+pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = 1 + before.matches('\n').count();
+    (line, 1 + before[start..].chars().count())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathKind {
+    File,
+    Directory,
+}
+
+impl fmt::Display for PathKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(crate) enum ConfigError {
+    #[error("no configuration `{file}`")]
+    NoConfiguration {
+        file: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("cannot read the configuration `{file}`")]
+    Read { file: String, source: io::Error },
+
+    #[error("{file}, line {line}, column {column}: {message}")]
+    Syntax { file: String, line: usize, column: usize, message: String },
+
+    #[error("`--set {argument}`: no `=`")]
+    #[diagnostic(help("write `--set KEY=VALUE`, for example `--set train.epochs=3`"))]
+    SetWithoutValue { argument: String },
+
+    #[error("{place}: unknown key")]
+    UnknownKey {
+        place: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("{place}: not supported by this version of kindling")]
+    #[diagnostic(help("remove it"))]
+    UnsupportedKey { place: String },
+
+    #[error("{place}: found `{found}`, expected a table")]
+    NotATable {
+        place: String,
+        found: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("{place}: `{table}` is a table")]
+    SetTable {
+        place: String,
+        table: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("{place}: unknown {key} `{word}`")]
+    UnknownWord {
+        place: String,
+        key: &'static str,
+        word: String,
+        #[help]
+        suggestion: String,
+    },
+
+    #[error("{place}: {key} `{word}` is not supported by this version of kindling")]
+    #[diagnostic(help("expected one of: {expected}"))]
+    UnsupportedWord { place: String, key: &'static str, word: String, expected: String },
+
+    #[error("{place}: found `{found}`, expected {expected}")]
+    Value {
+        place: String,
+        found: String,
+        expected: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("`{key}` is missing in {file}")]
+    Missing {
+        key: String,
+        file: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("{place}: method `{method}` has no key `{name}`")]
+    #[diagnostic(help("remove it, or set `adapter.method = \"lora\"`"))]
+    ForeignKey { place: String, method: Method, name: &'static str },
+
+    #[error("{place}: {other} is set too")]
+    #[diagnostic(help("keep one of the two"))]
+    Both { place: String, other: String },
+
+    #[error("{place}: `adapter.layers` is not set")]
+    #[diagnostic(help(
+        "`layers_pattern` names the list whose indices `layers` are: set `layers`, for example `layers = [0, 1]`, or remove it"
+    ))]
+    PatternWithoutLayers { place: String },
+
+    #[error("{place}: `adapter.target_modules` is a regular expression, which chooses the layers itself")]
+    #[diagnostic(help(
+        "remove `layers`, or write `target_modules` as a list of names, for example `target_modules = [\"query\", \"value\"]`"
+    ))]
+    LayersWithPattern { place: String },
+
+    #[error("{place}: 0 epochs and no `train.max_steps` leave nothing to train")]
+    #[diagnostic(help("set `train.epochs` or `train.max_steps` to 1 or more"))]
+    NoLength { place: String },
+
+    #[error("{place}: early stopping needs validation data")]
+    #[diagnostic(help("set `data.valid` or `data.valid_fraction`, or leave it 0"))]
+    NothingToStopBy { place: String },
+
+    #[error("{place}: standard input can be read only once, and training reads its data again")]
+    #[diagnostic(help("write the data to a file and name that"))]
+    StandardInput { place: String },
+
+    #[error("{place}: no {kind} `{path}` (looked in {looked})")]
+    NoPath {
+        place: String,
+        kind: PathKind,
+        path: String,
+        looked: String,
+        #[help]
+        help: String,
+    },
+
+    #[error(
+        "{place}: no directory `{path}` (looked in {looked}), and this version does not download from the Hugging Face Hub yet"
+    )]
+    NoModel {
+        place: String,
+        path: String,
+        looked: String,
+        #[help]
+        help: String,
+    },
+
+    #[error("{place}: the path {path} is not UTF-8")]
+    #[diagnostic(help("run in a directory whose path is UTF-8"))]
+    NotUtf8 { place: String, path: String },
+}
+
+impl ConfigError {
+    /// `found` is the value as the user typed it.
+    pub(super) fn value(place: String, key: &Key, found: &str, expected: String) -> Self {
+        Self::Value { place, found: shortened(found), expected, help: key.example_help() }
+    }
+
+    /// `found` is the value as the user typed it.
+    pub(super) fn not_a_table(place: String, found: &str, help: String) -> Self {
+        let found = shortened(found);
+        Self::NotATable { place, found, help }
+    }
+}
+
+/// On one line, and not more of it than a message can bear.
+fn shortened(found: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = found.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST) {
+        Some((cut, _)) => format!("{}...", &line[..cut]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_in_characters() {
+        assert_eq!(line_and_column("", 0), (1, 1));
+        assert_eq!(line_and_column("a\r\nöb\n", 5), (2, 2));
+        assert_eq!(line_and_column("a\n", 2), (2, 1));
+        assert_eq!(line_and_column("a", 9), (1, 2));
+    }
+
+    #[test]
+    fn a_long_value_is_cut_and_put_on_one_line() {
+        assert_eq!(shortened("[\n  1,\n  2\n]"), "[ 1, 2 ]");
+        assert_eq!(shortened(&"ä".repeat(61)), format!("{}...", "ä".repeat(60)));
+    }
+}

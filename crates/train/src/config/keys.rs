@@ -1,0 +1,308 @@
+//! The list of keys, in the order of the file, with what each takes; and what a message says about a
+//! key that is not in it.
+
+use std::ops::Bound;
+
+use toml::{Table, Value};
+
+use super::error::ConfigError;
+use super::kinds::Kind;
+use super::words::{Best, Bias, Dtype, Init, Method, Optimizer, SaveDtype, Schedule, Task};
+use super::written::{Config, line};
+use data::nearest;
+
+/// The tables of the file in their order; "" is its top.
+pub(super) const TABLES: &[&str] = &["", "model", "adapter", "data", "train"];
+
+pub(super) struct Key {
+    pub(super) table: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// A value to show where the default says nothing, as TOML; "" where it does.
+    example: &'static str,
+}
+
+const POSITIVE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Unbounded);
+const NOT_NEGATIVE: Kind = Kind::Number(Bound::Included(0.0), Bound::Unbounded);
+const BELOW_ONE: Kind = Kind::Number(Bound::Included(0.0), Bound::Excluded(1.0));
+const UP_TO_ONE: Kind = Kind::Number(Bound::Included(0.0), Bound::Included(1.0));
+const RATE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Included(1e3));
+
+/// In the order of the contract, which is that of `Config`'s fields.
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("", "seed", Kind::Seed, ""),
+    key("", "output_dir", Kind::Text, "\"runs/first\""),
+    key("model", "path", Kind::Text, "\"models/bert-base-uncased\""),
+    key("model", "task", Kind::Word(Task::NAMES, &["causal-lm", "masked-lm"]), ""),
+    key("model", "labels", Kind::SomeNames, "[\"negative\", \"positive\"]"),
+    key("model", "dtype", Kind::Word(Dtype::NAMES, &["int8", "nf4"]), ""),
+    key("model", "save_dtype", Kind::Word(SaveDtype::NAMES, &[]), ""),
+    key("adapter", "method", Kind::Word(Method::NAMES, &["adapter", "bitfit"]), ""),
+    key("adapter", "r", Kind::Count(1), ""),
+    key("adapter", "alpha", POSITIVE, ""),
+    key("adapter", "dropout", BELOW_ONE, ""),
+    key("adapter", "bias", Kind::Word(Bias::NAMES, &[]), ""),
+    key("adapter", "target_modules", Kind::Targets, "[\"query\", \"value\"]"),
+    key("adapter", "exclude_modules", Kind::Modules, "[\"pooler.dense\"]"),
+    key("adapter", "layers", Kind::Layers, "[0, 1]"),
+    key("adapter", "layers_pattern", Kind::Names, "[\"layer\"]"),
+    key("adapter", "modules_to_save", Kind::Names, "[\"classifier\"]"),
+    key("adapter", "rank_pattern", Kind::Ranks, "{ query = 16 }"),
+    key("adapter", "alpha_pattern", Kind::Alphas, "{ query = 64.0 }"),
+    key("adapter", "use_rslora", Kind::Flag, ""),
+    key("adapter", "init", Kind::Word(Init::NAMES, &["pissa", PISSA_NITER, "olora"]), ""),
+    key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\""),
+    key("data", "train", Kind::Text, "\"train.jsonl\""),
+    key("data", "valid", Kind::Text, "\"valid.jsonl\""),
+    key("data", "valid_fraction", BELOW_ONE, ""),
+    key("data", "text", Kind::Text, "\"text\""),
+    key("data", "text_pair", Kind::Text, "\"text_pair\""),
+    key("data", "label", Kind::Text, "\"label\""),
+    key("data", "max_length", Kind::Count(1), "128"),
+    key("train", "epochs", Kind::Count(0), ""),
+    key("train", "max_steps", Kind::Count(0), ""),
+    key("train", "batch_size", Kind::Count(1), ""),
+    key("train", "grad_accumulation", Kind::Count(1), ""),
+    key("train", "learning_rate", RATE, ""),
+    key("train", "optimizer", Kind::Word(Optimizer::NAMES, &[]), ""),
+    key("train", "betas", Kind::Betas, ""),
+    key("train", "eps", POSITIVE, ""),
+    key("train", "weight_decay", NOT_NEGATIVE, ""),
+    key("train", "schedule", Kind::Word(Schedule::NAMES, &[]), ""),
+    key("train", "warmup_steps", Kind::Count(0), "100"),
+    key("train", "warmup_ratio", UP_TO_ONE, "0.06"),
+    key("train", "max_grad_norm", NOT_NEGATIVE, ""),
+    key("train", "shuffle", Kind::Flag, ""),
+    key("train", "group_by_length", Kind::Flag, ""),
+    key("train", "eval_every", Kind::Count(0), ""),
+    key("train", "checkpoint_every", Kind::Count(0), ""),
+    key("train", "keep_checkpoints", Kind::Count(1), ""),
+    key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
+    key("train", "early_stopping_patience", Kind::Count(0), ""),
+    key("train", "device", Kind::Text, ""),
+];
+
+/// Keys of the contract that this version does not have.
+const UNSUPPORTED: &[&str] = &[
+    "model.weights",
+    "adapter.use_dora",
+    "adapter.lora_plus_ratio",
+    "data.prompt",
+    "data.completion",
+    "data.messages",
+    "data.text_template",
+    "data.prompt_template",
+    "data.completion_template",
+    "data.pack",
+    "data.loss_on",
+    "data.mask_probability",
+    "train.gradient_checkpointing",
+    "train.compute",
+];
+
+/// What PEFT and Transformers call some keys.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("lora_alpha", "alpha"),
+    ("lora_dropout", "dropout"),
+    ("layers_to_transform", "layers"),
+    ("init_lora_weights", "init"),
+    ("num_train_epochs", "epochs"),
+    ("per_device_train_batch_size", "batch_size"),
+    ("gradient_accumulation_steps", "grad_accumulation"),
+    ("lr", "learning_rate"),
+    ("lr_scheduler_type", "schedule"),
+];
+
+/// Stands for `pissa_niter_4` and the like.
+const PISSA_NITER: &str = "pissa_niter_";
+
+const fn key(table: &'static str, name: &'static str, kind: Kind, example: &'static str) -> Key {
+    Key { table, name, kind, example }
+}
+
+impl Key {
+    /// The key `table.name`.
+    pub(super) fn find(dotted: &str) -> Option<&'static Self> {
+        let (table, name) = split(dotted);
+        KEYS.iter().find(|key| key.table == table && key.name == name)
+    }
+
+    pub(super) fn dotted(&self) -> String {
+        dotted(self.table, self.name)
+    }
+
+    /// The value of this key in a whole configuration.
+    pub(super) fn value<'a>(&self, config: &'a Table) -> Option<&'a Value> {
+        match self.table {
+            "" => config.get(self.name),
+            table => config.get(table)?.get(self.name),
+        }
+    }
+
+    /// The line to write: `name = value`.
+    pub(super) fn example(&self) -> String {
+        match self.value(&Config::default().to_table()) {
+            Some(value) if self.example.is_empty() => line(self.name, value),
+            _ => format!("{} = {}", self.name, self.example),
+        }
+    }
+
+    pub(super) fn example_help(&self) -> String {
+        let word = if self.example.is_empty() { "the default is" } else { "for example" };
+        format!("{word} `{}`", self.example())
+    }
+
+    /// An error unless this key takes `value`, which was typed as `found`.
+    pub(super) fn check(&self, value: &Value, found: &str, place: String) -> Result<(), ConfigError> {
+        match (self.kind, value) {
+            (Kind::Word(words, _), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
+            (Kind::Word(words, later), Value::String(word)) => Err(self.no_word(word, words, later, place)),
+            (kind, value) if kind.takes(value) => Ok(()),
+            (kind, _) => Err(ConfigError::value(place, self, found, kind.expected())),
+        }
+    }
+
+    fn no_word(&self, word: &str, words: &[&str], later: &[&str], place: String) -> ConfigError {
+        let key = self.name;
+        let iterations = |word: &str| {
+            word.strip_prefix(PISSA_NITER).is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        let is_later = |name: &&str| *name == word || (*name == PISSA_NITER && iterations(word));
+        let word = word.to_owned();
+        if later.iter().any(is_later) {
+            let expected = words.join(", ");
+            ConfigError::UnsupportedWord { place, key, word, expected }
+        } else {
+            let suggestion = suggestion(&word, words);
+            ConfigError::UnknownWord { place, key, word, suggestion }
+        }
+    }
+}
+
+/// The error for `name` in `table`, which is no key.
+pub(super) fn unknown(table: &str, name: &str, place: String) -> ConfigError {
+    if UNSUPPORTED.iter().any(|later| split(later).1 == name) {
+        return ConfigError::UnsupportedKey { place };
+    }
+    let help = help_for_unknown(table, name);
+    ConfigError::UnknownKey { place, help }
+}
+
+fn help_for_unknown(table: &str, name: &str) -> String {
+    if let Some(key) = Key::find(table) {
+        return format!("set the whole table, for example `{}`", key.example());
+    }
+    if !TABLES.contains(&table) {
+        return match nearest(table, TABLES[1..].iter().copied()) {
+            Some(near) => format!("did you mean `{near}.{name}`?"),
+            None => list(""),
+        };
+    }
+    let name = ELSEWHERE.iter().find(|(other, _)| *other == name).map_or(name, |(_, ours)| ours);
+    let here = || names(table);
+    if here().any(|key| key == name) {
+        return format!("did you mean `{name}`?");
+    }
+    match KEYS.iter().find(|key| key.name == name) {
+        Some(key) if key.table.is_empty() => {
+            format!("`{name}` belongs at the top, before the first table")
+        }
+        Some(key) => format!("`{name}` belongs under [{}]", key.table),
+        None => match nearest(name, here()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => list(table),
+        },
+    }
+}
+
+/// What may stand in `table`; at the top the other tables too.
+fn names(table: &str) -> impl Iterator<Item = &'static str> {
+    let tables = if table.is_empty() { &TABLES[1..] } else { &[] };
+    KEYS.iter().filter(move |key| key.table == table).map(|key| key.name).chain(tables.iter().copied())
+}
+
+fn list(table: &str) -> String {
+    let names = names(table).collect::<Vec<_>>().join(", ");
+    if table.is_empty() { format!("the top has: {names}") } else { format!("[{table}] has: {names}") }
+}
+
+pub(super) fn dotted(table: &str, name: &str) -> String {
+    if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
+}
+
+/// Table and name of a key.
+pub(super) fn split(dotted: &str) -> (&str, &str) {
+    dotted.rsplit_once('.').unwrap_or(("", dotted))
+}
+
+/// What to write instead of `word`: the nearest of `words`, and all of them.
+fn suggestion(word: &str, words: &[&str]) -> String {
+    match nearest(word, words.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? ({})", words.join(", ")),
+        None => format!("expected one of: {}", words.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::written::{AdapterConfig, DataConfig, ModelConfig, TrainConfig};
+    use super::*;
+
+    /// A configuration in which no key is left out.
+    fn full() -> Config {
+        Config {
+            output_dir: Some("out".into()),
+            model: ModelConfig { labels: Some(vec!["a".to_owned()]), ..ModelConfig::default() },
+            adapter: AdapterConfig {
+                layers: Some(vec![0]),
+                init_from: Some("adapter".into()),
+                ..AdapterConfig::default()
+            },
+            data: DataConfig {
+                valid: Some("valid".into()),
+                text: Some("a".to_owned()),
+                text_pair: Some("b".to_owned()),
+                label: Some("c".to_owned()),
+                max_length: Some(1),
+                ..DataConfig::default()
+            },
+            train: TrainConfig { warmup_steps: Some(1), warmup_ratio: Some(0.5), ..TrainConfig::default() },
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn the_list_has_the_fields_of_config_in_their_order() {
+        let mut fields = Vec::new();
+        for (name, value) in full().to_table() {
+            match value {
+                Value::Table(table) => fields.extend(table.keys().map(|key| dotted(&name, key))),
+                _ => fields.push(name),
+            }
+        }
+        let keys: Vec<String> = KEYS.iter().map(Key::dotted).collect();
+        assert_eq!(keys, fields);
+    }
+
+    #[test]
+    fn every_key_takes_its_example_and_its_default() {
+        let defaults = Config::default().to_table();
+        for key in KEYS {
+            let example: Table = key.example().parse().expect("an example is TOML");
+            let required = ["model.path", "data.train"].contains(&key.dotted().as_str());
+            let default = key.value(&defaults).filter(|_| !required);
+            for value in example.values().chain(default) {
+                let checked = key.check(value, "", key.dotted());
+                assert!(checked.is_ok(), "{}: {value}", key.dotted());
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_peft_and_transformers_use_lead_to_keys() {
+        for (_, ours) in ELSEWHERE {
+            assert!(KEYS.iter().any(|key| key.name == *ours), "{ours}");
+        }
+    }
+}

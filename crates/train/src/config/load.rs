@@ -1,0 +1,187 @@
+//! From a file and the `--set` arguments to a checked configuration.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Table, Value};
+
+use super::error::{ConfigError, Place, line_and_column};
+use super::keys::{KEYS, Key, TABLES, dotted, unknown};
+use super::paths::{self, Bases};
+use super::set;
+use super::validate;
+use super::written::Config;
+
+/// A configuration and where its values are from.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    /// Its paths are absolute, and those of inputs exist.
+    pub(crate) config: Config,
+    /// The keys that the file or `--set` wrote: `adapter.r`.
+    pub(crate) written: BTreeSet<String>,
+    /// The file's name without its ending.
+    pub(crate) name: String,
+    places: BTreeMap<String, Place>,
+}
+
+impl Loaded {
+    /// Where `key` was written, as the beginning of a message: `` `train.r` in sst2.toml, line 14 ``,
+    /// `` `--set train.r=3` ``, or `` `train.r` `` for a default.
+    pub(crate) fn place(&self, key: &str) -> String {
+        self.places.get(key).map_or_else(|| format!("`{key}`"), |place| place.of(key))
+    }
+}
+
+/// A key with its value, checked.
+pub(super) struct Entry {
+    pub(super) key: &'static Key,
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// Reads `file` (relative to `working_directory`) and lays `sets` over it, the later over the earlier.
+///
+/// # Errors
+/// The first thing that is wrong: of the text, then of keys and values in the order of the file and of
+/// `sets`, then between values, then on disk.
+pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Result<Loaded, ConfigError> {
+    let text = read(file, working_directory)?;
+    let mut entries = Document { file, text: &text }.entries()?;
+    for argument in sets {
+        let entry = set::entry(argument)?;
+        entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
+        entries.push(entry);
+    }
+    require(&entries, "model.path", file)?;
+    require(&entries, "data.train", file)?;
+
+    let mut loaded = assemble(entries, file);
+    validate::combinations(&loaded)?;
+    let path = working_directory.join(file);
+    let bases =
+        Bases { file: path.parent().unwrap_or(working_directory), working: working_directory, places: &loaded.places };
+    paths::resolve(&mut loaded.config, &bases)?;
+    Ok(loaded)
+}
+
+fn read(file: &Path, working_directory: &Path) -> Result<String, ConfigError> {
+    let path = working_directory.join(file);
+    let typed = file.display().to_string();
+    fs::read_to_string(&path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ConfigError::NoConfiguration {
+            help: match paths::near_file(&path) {
+                Some(near) => format!("did you mean `{}`?", file.with_file_name(near).display()),
+                None => "write the path of a TOML file".to_owned(),
+            },
+            file: typed,
+        },
+        _ => ConfigError::Read { file: typed, source },
+    })
+}
+
+/// The text of a configuration file.
+struct Document<'a> {
+    file: &'a Path,
+    text: &'a str,
+}
+
+/// A key of the document with its bytes in the text.
+type DeKey<'a> = Spanned<Cow<'a, str>>;
+
+impl Document<'_> {
+    /// All keys of the document, in its order.
+    fn entries(&self) -> Result<Vec<Entry>, ConfigError> {
+        let document = DeTable::parse(self.text).map_err(|error| self.syntax(&error))?;
+        let mut entries = Vec::new();
+        for (name, value) in document.into_inner() {
+            if !TABLES[1..].contains(&name.get_ref().as_ref()) {
+                entries.push(self.entry("", &name, value)?);
+                continue;
+            }
+            let span = value.span();
+            let DeValue::Table(table) = value.into_inner() else {
+                return Err(self.no_table(&name, span));
+            };
+            for (key, value) in table {
+                entries.push(self.entry(name.get_ref(), &key, value)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn entry(&self, table: &str, name: &DeKey<'_>, value: Spanned<DeValue<'_>>) -> Result<Entry, ConfigError> {
+        let full = dotted(table, name.get_ref());
+        let place = self.place(name);
+        // A quoted key may hold a dot and read like a key of a table.
+        let Some(key) = Key::find(&full).filter(|key| key.name == name.get_ref().as_ref()) else {
+            return Err(unknown(table, name.get_ref(), place.of(&full)));
+        };
+        let found = self.text.get(value.span()).unwrap_or_default();
+        let misfit = || ConfigError::value(place.of(&full), key, found, key.kind.expected());
+        let value = Value::deserialize(ValueDeserializer::from(value)).map_err(|_| misfit())?;
+        key.check(&value, found, place.of(&full))?;
+        Ok(Entry { key, value, place })
+    }
+
+    fn place(&self, key: &DeKey<'_>) -> Place {
+        Place::File { file: self.file.display().to_string(), line: line_and_column(self.text, key.span().start).0 }
+    }
+
+    fn no_table(&self, name: &DeKey<'_>, value: Range<usize>) -> ConfigError {
+        let table = name.get_ref();
+        let key = KEYS.iter().find(|key| key.table == table.as_ref());
+        ConfigError::not_a_table(
+            self.place(name).of(table),
+            self.text.get(value).unwrap_or_default(),
+            format!(
+                "write `[{table}]` and below it its keys, one a line, for example `{}`",
+                key.map_or_else(String::new, Key::example)
+            ),
+        )
+    }
+
+    fn syntax(&self, error: &toml::de::Error) -> ConfigError {
+        let start = error.span().map_or(0, |span| span.start);
+        let (line, column) = line_and_column(self.text, start);
+        ConfigError::Syntax { file: self.file.display().to_string(), line, column, message: error.message().to_owned() }
+    }
+}
+
+fn require(entries: &[Entry], key: &str, file: &Path) -> Result<(), ConfigError> {
+    if entries.iter().any(|entry| entry.key.dotted() == key) {
+        return Ok(());
+    }
+    let help =
+        Key::find(key).map_or_else(String::new, |key| format!("write under [{}]: `{}`", key.table, key.example()));
+    Err(ConfigError::Missing { key: key.to_owned(), file: file.display().to_string(), help })
+}
+
+/// Fills in the defaults.
+fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
+    let mut document = Table::new();
+    let mut places = BTreeMap::new();
+    for Entry { key, value, place } in entries {
+        places.insert(key.dotted(), place);
+        let table = match key.table {
+            "" => &mut document,
+            table => document
+                .entry(table)
+                .or_insert_with(|| Value::Table(Table::new()))
+                .as_table_mut()
+                .expect("no key at the top has the name of a table"),
+        };
+        table.insert(key.name.to_owned(), value);
+    }
+    Loaded {
+        config: Config::deserialize(document).expect("keys.rs lets no other values through"),
+        written: places.keys().cloned().collect(),
+        name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        places,
+    }
+}

@@ -1,0 +1,21 @@
+//! The configuration as the user writes it: a TOML file and `--set KEY=VALUE`, complete with defaults.
+//! Every value is checked here for itself, and against the other values and the file system; every
+//! error says which key, where it was written, what was expected and what to do. What the run makes
+//! of the values (devices, data, targets) is decided elsewhere.
+
+mod error;
+mod keys;
+mod kinds;
+mod load;
+mod paths;
+mod set;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod words;
+mod written;
+
+pub(crate) use error::ConfigError;
+pub(crate) use load::{Loaded, load};
+pub(crate) use words::{Best, Bias, Dtype, Init, Method, Modules, SaveDtype, Schedule, Targets};
+pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};

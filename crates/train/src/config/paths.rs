@@ -1,0 +1,178 @@
+//! The paths of a configuration made absolute, and looked for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::{ConfigError, PathKind, Place};
+use super::written::Config;
+use data::nearest;
+
+/// What relative paths are relative to.
+pub(super) struct Bases<'a> {
+    /// Of the configuration file: for paths written in it.
+    pub(super) file: &'a Path,
+    /// For paths of `--set`, and for `output_dir` wherever it is written.
+    pub(super) working: &'a Path,
+    pub(super) places: &'a BTreeMap<String, Place>,
+}
+
+/// Makes the paths of `config` absolute. Those of inputs must exist.
+pub(super) fn resolve(config: &mut Config, bases: &Bases<'_>) -> Result<(), ConfigError> {
+    if let Some(path) = &mut config.output_dir {
+        *path = bases.input("output_dir", path).absolute_in(bases.working)?;
+    }
+    let input = bases.input("model.path", &config.model.path);
+    config.model.path = input.model()?;
+    if let Some(path) = &mut config.adapter.init_from {
+        *path = bases.input("adapter.init_from", path).existing(PathKind::Directory)?;
+    }
+    let input = bases.input("data.train", &config.data.train);
+    config.data.train = input.data()?;
+    if let Some(path) = &mut config.data.valid {
+        *path = bases.input("data.valid", path).data()?;
+    }
+    Ok(())
+}
+
+impl<'a> Bases<'a> {
+    fn input(&self, key: &str, path: &Path) -> Input<'a> {
+        let place = self.places.get(key);
+        let (base, origin) = match place {
+            Some(Place::Set(_)) => (self.working, "the working directory"),
+            Some(Place::File { .. }) | None => (self.file, "the directory of the configuration"),
+        };
+        Input {
+            place: place.map_or_else(|| format!("`{key}`"), |place| place.of(key)),
+            typed: path.to_owned(),
+            base,
+            origin,
+        }
+    }
+}
+
+/// A path as typed.
+struct Input<'a> {
+    place: String,
+    typed: PathBuf,
+    base: &'a Path,
+    /// `base` in words.
+    origin: &'static str,
+}
+
+impl Input<'_> {
+    fn absolute(&self) -> Result<PathBuf, ConfigError> {
+        self.absolute_in(self.base)
+    }
+
+    fn absolute_in(&self, base: &Path) -> Result<PathBuf, ConfigError> {
+        let joined = base.join(&self.typed);
+        let path = std::path::absolute(&joined).unwrap_or(joined);
+        if path.to_str().is_none() {
+            let place = self.place.clone();
+            let path = path.display().to_string();
+            return Err(ConfigError::NotUtf8 { place, path });
+        }
+        Ok(path)
+    }
+
+    fn data(&self) -> Result<PathBuf, ConfigError> {
+        if self.typed == Path::new("-") {
+            let place = self.place.clone();
+            return Err(ConfigError::StandardInput { place });
+        }
+        self.existing(PathKind::File)
+    }
+
+    fn model(&self) -> Result<PathBuf, ConfigError> {
+        let typed = self.typed.to_string_lossy();
+        let absolute = self.absolute()?;
+        if absolute.exists() || !is_hub_id(&typed) {
+            return self.existing(PathKind::Directory);
+        }
+        Err(ConfigError::NoModel {
+            place: self.place.clone(),
+            path: typed.to_string(),
+            looked: absolute.display().to_string(),
+            help: match self.near(&absolute) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => download(&typed),
+            },
+        })
+    }
+
+    fn existing(&self, kind: PathKind) -> Result<PathBuf, ConfigError> {
+        let absolute = self.absolute()?;
+        let exists = match kind {
+            // Not `is_file`: a named pipe or `/dev/stdin` is the reader's to refuse.
+            PathKind::File => absolute.exists() && !absolute.is_dir(),
+            PathKind::Directory => absolute.is_dir(),
+        };
+        if exists {
+            return Ok(absolute);
+        }
+        Err(ConfigError::NoPath {
+            place: self.place.clone(),
+            kind,
+            path: self.typed.display().to_string(),
+            looked: absolute.display().to_string(),
+            help: self.help(kind, &absolute),
+        })
+    }
+
+    fn help(&self, kind: PathKind, absolute: &Path) -> String {
+        if absolute.exists() {
+            return match kind {
+                PathKind::File => "it is a directory: name the file in it".to_owned(),
+                PathKind::Directory => "it is a file: name the directory it lies in".to_owned(),
+            };
+        }
+        if self.typed.starts_with("~") {
+            return "write the path out: `~` is not replaced".to_owned();
+        }
+        match self.near(absolute) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if self.typed.is_absolute() => "write the path of one that exists".to_owned(),
+            None => format!("relative paths start at {}", self.origin),
+        }
+    }
+
+    /// A neighbour with a similar name, as it would have been typed.
+    fn near(&self, absolute: &Path) -> Option<String> {
+        let near = near_file(absolute)?;
+        Some(self.typed.with_file_name(near).display().to_string())
+    }
+}
+
+/// The name in the directory of `path` that is nearest to its own.
+pub(super) fn near_file(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let mut names: Vec<String> =
+        fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// `name` or `org/name`, with or without `@revision`.
+fn is_hub_id(typed: &str) -> bool {
+    let (id, revision) = typed.split_once('@').unwrap_or((typed, "main"));
+    let is_name = |name: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        !name.is_empty() && name.chars().all(allowed)
+    };
+    let parts: Vec<&str> = id.split('/').collect();
+    !typed.starts_with('.')
+        && parts.len() <= 2
+        && parts.into_iter().all(is_name)
+        && !revision.is_empty()
+        && !revision.contains(char::is_whitespace)
+}
+
+fn download(id: &str) -> String {
+    let (id, revision) = match id.split_once('@') {
+        Some((id, revision)) => (id, format!(" --revision {revision}")),
+        None => (id, String::new()),
+    };
+    let name = id.rsplit('/').next().unwrap_or(id);
+    format!("run `hf download {id}{revision} --local-dir models/{name}` and write the path of that directory")
+}

@@ -1,0 +1,166 @@
+//! Files as users write them: what they load as.
+
+mod messages;
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+const MINIMAL: &str = "\
+[model]
+path = \"../models/tiny\"
+[data]
+train = \"train.jsonl\"
+";
+
+/// A working directory with a model, data, an adapter, and `configs/sst2.toml` beside the data.
+fn directory(config: &str) -> TempDir {
+    let root = tempfile::tempdir().expect("a temporary directory");
+    for name in ["configs", "models/tiny", "runs/a/adapter"] {
+        fs::create_dir_all(root.path().join(name)).expect("a directory");
+    }
+    for (name, text) in
+        [("configs/sst2.toml", config), ("configs/train.jsonl", ""), ("configs/valid.jsonl", ""), ("other.jsonl", "")]
+    {
+        fs::write(root.path().join(name), text).expect("a file");
+    }
+    root
+}
+
+fn load_in(root: &TempDir, sets: &[&str]) -> Result<Loaded, ConfigError> {
+    let sets: Vec<String> = sets.iter().map(|&set| set.to_owned()).collect();
+    load(Path::new("configs/sst2.toml"), &sets, root.path())
+}
+
+fn loaded(config: &str, sets: &[&str]) -> Config {
+    load_in(&directory(config), sets).expect("a correct configuration").config
+}
+
+#[test]
+fn what_is_not_written_has_its_default() {
+    let root = directory(MINIMAL);
+    let loaded = load_in(&root, &[]).expect("a correct configuration");
+    let mut expected = Config::default();
+    expected.model.path = root.path().join("configs/../models/tiny");
+    expected.data.train = root.path().join("configs/train.jsonl");
+    assert_eq!(loaded.config, expected);
+    assert_eq!(loaded.name, "sst2");
+    let written: Vec<&str> = loaded.written.iter().map(String::as_str).collect();
+    assert_eq!(written, ["data.train", "model.path"]);
+}
+
+#[test]
+fn a_written_configuration_loads_as_the_same() {
+    let everything = r#"
+seed = 7
+output_dir = "runs/x"
+model = { path = "../models/tiny", labels = ["no \"quotes\"", "ja\n"], dtype = "bf16", save_dtype = "f16" }
+[adapter]
+r = 4
+alpha = 8
+dropout = 0
+bias = "lora_only"
+target_modules = ["query", "mlp.c_proj"]
+exclude_modules = '.*\.pooler\..*'
+layers = 3
+layers_pattern = ["layer"]
+modules_to_save = ["pooler"]
+use_rslora = true
+init = "gaussian"
+init_from = "../runs/a/adapter"
+[adapter.rank_pattern]
+'z.*' = 16
+"a" = 2
+[adapter.alpha_pattern]
+'z.*' = 16
+[data]
+train = "train.jsonl"
+valid = "valid.jsonl"
+text = "sentence"
+text_pair = "other"
+label = "class"
+max_length = 64
+[train]
+epochs = 0
+max_steps = 10
+learning_rate = 1.2345678901234567e-4
+betas = [0, 0.95]
+eps = 1e-6
+weight_decay = 1e-5
+schedule = "cosine"
+warmup_ratio = 0.06
+max_grad_norm = 0
+shuffle = false
+best = "f1_macro"
+early_stopping_patience = 2
+device = "cuda:0"
+"#;
+    let root = directory(everything);
+    let first = load_in(&root, &[]).expect("a correct configuration").config;
+    assert_eq!(first.adapter.layers, Some(vec![3]));
+    assert_eq!(first.adapter.rank_pattern.keys().collect::<Vec<_>>(), ["z.*", "a"]);
+    assert_eq!(first.output_dir, Some(root.path().join("runs/x")));
+
+    fs::write(root.path().join("runs/config.toml"), first.to_toml()).expect("a file");
+    let again = load(Path::new("runs/config.toml"), &[], root.path()).expect("the same");
+    assert_eq!(again.config, first);
+    assert_eq!(again.config.to_toml(), first.to_toml());
+}
+
+#[test]
+fn configurations_of_the_other_methods_load_again() {
+    for method in ["full", "none"] {
+        let root = directory(MINIMAL);
+        let first = load_in(&root, &[&format!("adapter.method={method}")]).expect("correct").config;
+        fs::write(root.path().join("configs/sst2.toml"), first.to_toml()).expect("a file");
+        assert_eq!(load_in(&root, &[]).expect("the same").config, first);
+    }
+}
+
+#[test]
+fn set_takes_toml_and_text_as_typed() {
+    let config = loaded(
+        MINIMAL,
+        &[
+            "data.text=1",
+            "data.text_pair=2024-01-01",
+            "data.label=\"a b\"",
+            "adapter.target_modules=all-linear",
+            "adapter.exclude_modules=[\"a\"]",
+            "model.labels=['0', '1']",
+            "train.schedule=cosine",
+            "train.learning_rate=1",
+            "train.epochs=4",
+            "train.epochs=5",
+        ],
+    );
+    assert_eq!(config.data.text.as_deref(), Some("1"));
+    assert_eq!(config.data.text_pair.as_deref(), Some("2024-01-01"));
+    assert_eq!(config.data.label.as_deref(), Some("a b"));
+    assert_eq!(config.adapter.target_modules, Targets::AllLinear);
+    assert_eq!(config.adapter.exclude_modules, Modules::Names(vec!["a".to_owned()]));
+    assert_eq!(config.model.labels, Some(vec!["0".to_owned(), "1".to_owned()]));
+    assert_eq!(config.train.schedule, Schedule::Cosine);
+    assert_eq!(config.train.learning_rate, 1.0);
+    assert_eq!(config.train.epochs, 5, "the later --set counts");
+}
+
+#[test]
+fn paths_of_set_and_output_dir_start_at_the_working_directory() {
+    let root = directory(&format!("output_dir = \"out\"\n{MINIMAL}"));
+    let config = load_in(&root, &["data.train=other.jsonl"]).expect("correct").config;
+    assert_eq!(config.data.train, root.path().join("other.jsonl"));
+    assert_eq!(config.output_dir, Some(root.path().join("out")));
+}
+
+#[test]
+fn a_place_is_a_line_a_set_or_the_key_alone() {
+    let root = directory(&format!("{MINIMAL}[adapter]\nr = 4\n"));
+    let loaded = load_in(&root, &["adapter.alpha=2"]).expect("correct");
+    assert_eq!(loaded.place("adapter.r"), "`adapter.r` in configs/sst2.toml, line 6");
+    assert_eq!(loaded.place("adapter.alpha"), "`--set adapter.alpha=2`");
+    assert_eq!(loaded.place("adapter.bias"), "`adapter.bias`");
+}

@@ -1,0 +1,77 @@
+//! What values of a configuration exclude each other.
+
+use super::error::ConfigError;
+use super::keys::KEYS;
+use super::load::Loaded;
+use super::words::Targets;
+
+/// An error for the first combination that means nothing.
+pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
+    foreign_keys(loaded)?;
+    layers(loaded)?;
+    validation(loaded)?;
+    length(loaded)?;
+    warmup(loaded)
+}
+
+/// Only a written key is one too many: its default is nobody's wish.
+fn foreign_keys(loaded: &Loaded) -> Result<(), ConfigError> {
+    let method = loaded.config.adapter.method;
+    let foreign = KEYS
+        .iter()
+        .filter(|key| key.table == "adapter" && !method.has(key.name))
+        .find(|key| loaded.written.contains(&key.dotted()));
+    match foreign {
+        None => Ok(()),
+        Some(key) => Err(ConfigError::ForeignKey { place: loaded.place(&key.dotted()), method, name: key.name }),
+    }
+}
+
+fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
+    let adapter = &loaded.config.adapter;
+    match (&adapter.layers, &adapter.target_modules) {
+        (None, _) if !adapter.layers_pattern.is_empty() => {
+            let place = loaded.place("adapter.layers_pattern");
+            Err(ConfigError::PatternWithoutLayers { place })
+        }
+        (Some(_), Targets::Pattern(_)) => {
+            let place = loaded.place("adapter.layers");
+            Err(ConfigError::LayersWithPattern { place })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn validation(loaded: &Loaded) -> Result<(), ConfigError> {
+    let (data, train) = (&loaded.config.data, &loaded.config.train);
+    let has_fraction = data.valid_fraction > 0.0;
+    if data.valid.is_some() && has_fraction {
+        return Err(both(loaded, "data.valid_fraction", "data.valid"));
+    }
+    if train.early_stopping_patience > 0 && data.valid.is_none() && !has_fraction {
+        let place = loaded.place("train.early_stopping_patience");
+        return Err(ConfigError::NothingToStopBy { place });
+    }
+    Ok(())
+}
+
+fn length(loaded: &Loaded) -> Result<(), ConfigError> {
+    let train = &loaded.config.train;
+    if train.epochs == 0 && train.max_steps == 0 {
+        let place = loaded.place("train.epochs");
+        return Err(ConfigError::NoLength { place });
+    }
+    Ok(())
+}
+
+fn warmup(loaded: &Loaded) -> Result<(), ConfigError> {
+    let train = &loaded.config.train;
+    if train.warmup_steps.is_some() && train.warmup_ratio.is_some() {
+        return Err(both(loaded, "train.warmup_ratio", "train.warmup_steps"));
+    }
+    Ok(())
+}
+
+fn both(loaded: &Loaded, key: &str, other: &str) -> ConfigError {
+    ConfigError::Both { place: loaded.place(key), other: loaded.place(other) }
+}

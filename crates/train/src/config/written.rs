@@ -1,0 +1,293 @@
+//! The tables of the configuration file with their defaults, and the way back into a file. Fields are
+//! named and ordered as the file's keys; `keys.rs` says which values a key takes.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::{Table, Value};
+
+use super::keys::{KEYS, TABLES};
+use super::words::{Best, Bias, Dtype, Init, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    pub(crate) seed: u64,
+    /// `None`: `runs/<name of the configuration>`.
+    pub(crate) output_dir: Option<PathBuf>,
+    pub(crate) model: ModelConfig,
+    pub(crate) adapter: AdapterConfig,
+    pub(crate) data: DataConfig,
+    pub(crate) train: TrainConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            output_dir: None,
+            model: ModelConfig::default(),
+            adapter: AdapterConfig::default(),
+            data: DataConfig::default(),
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ModelConfig {
+    /// Required: empty in the default alone.
+    pub(crate) path: PathBuf,
+    pub(crate) task: Task,
+    pub(crate) labels: Option<Vec<String>>,
+    pub(crate) dtype: Dtype,
+    pub(crate) save_dtype: SaveDtype,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::new(),
+            task: Task::SequenceClassification,
+            labels: None,
+            dtype: Dtype::Auto,
+            save_dtype: SaveDtype::F32,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AdapterConfig {
+    pub(crate) method: Method,
+    pub(crate) r: usize,
+    pub(crate) alpha: f64,
+    pub(crate) dropout: f64,
+    pub(crate) bias: Bias,
+    pub(crate) target_modules: Targets,
+    pub(crate) exclude_modules: Modules,
+    /// `None`: all. A single number in the file is a list of one here.
+    #[serde(deserialize_with = "one_or_several")]
+    pub(crate) layers: Option<Vec<usize>>,
+    pub(crate) layers_pattern: Vec<String>,
+    pub(crate) modules_to_save: Vec<String>,
+    /// In the order of the file: the first pattern that matches decides.
+    pub(crate) rank_pattern: IndexMap<String, usize>,
+    pub(crate) alpha_pattern: IndexMap<String, f64>,
+    pub(crate) use_rslora: bool,
+    pub(crate) init: Init,
+    /// An adapter to go on from.
+    pub(crate) init_from: Option<PathBuf>,
+}
+
+impl Default for AdapterConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::Lora,
+            r: 8,
+            alpha: 32.0,
+            dropout: 0.1,
+            bias: Bias::None,
+            target_modules: Targets::AllLinear,
+            exclude_modules: Modules::Names(Vec::new()),
+            layers: None,
+            layers_pattern: Vec::new(),
+            modules_to_save: Vec::new(),
+            rank_pattern: IndexMap::new(),
+            alpha_pattern: IndexMap::new(),
+            use_rslora: false,
+            init: Init::Default,
+            init_from: None,
+        }
+    }
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usize>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Layers {
+        One(usize),
+        Several(Vec<usize>),
+    }
+    Ok(Some(match Layers::deserialize(layers)? {
+        Layers::One(layer) => vec![layer],
+        Layers::Several(layers) => layers,
+    }))
+}
+
+/// A column that is `None` has its key's name and is used when present; a written one must be there.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DataConfig {
+    /// Required: empty in the default alone.
+    pub(crate) train: PathBuf,
+    pub(crate) valid: Option<PathBuf>,
+    pub(crate) valid_fraction: f64,
+    pub(crate) text: Option<String>,
+    pub(crate) text_pair: Option<String>,
+    pub(crate) label: Option<String>,
+    /// In tokens.
+    pub(crate) max_length: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TrainConfig {
+    pub(crate) epochs: usize,
+    /// Optimiser steps after which training ends; 0: no limit.
+    pub(crate) max_steps: usize,
+    pub(crate) batch_size: usize,
+    pub(crate) grad_accumulation: usize,
+    pub(crate) learning_rate: f64,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) betas: [f64; 2],
+    pub(crate) eps: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) schedule: Schedule,
+    /// This or `warmup_ratio`; without either there is no warm-up.
+    pub(crate) warmup_steps: Option<usize>,
+    pub(crate) warmup_ratio: Option<f64>,
+    /// 0: no clipping.
+    pub(crate) max_grad_norm: f64,
+    pub(crate) shuffle: bool,
+    pub(crate) group_by_length: bool,
+    /// In optimiser steps; 0: each epoch.
+    pub(crate) eval_every: usize,
+    /// In optimiser steps; 0: each epoch.
+    pub(crate) checkpoint_every: usize,
+    pub(crate) keep_checkpoints: usize,
+    pub(crate) best: Best,
+    /// Evaluations without improvement after which training ends; 0: off.
+    pub(crate) early_stopping_patience: usize,
+    pub(crate) device: String,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 3,
+            max_steps: 0,
+            batch_size: 8,
+            grad_accumulation: 1,
+            learning_rate: 3e-4,
+            optimizer: Optimizer::Adamw,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.01,
+            schedule: Schedule::Linear,
+            warmup_steps: None,
+            warmup_ratio: None,
+            max_grad_norm: 1.0,
+            shuffle: true,
+            group_by_length: false,
+            eval_every: 0,
+            checkpoint_every: 0,
+            keep_checkpoints: 2,
+            best: Best::Auto,
+            early_stopping_patience: 0,
+            device: "auto".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// The whole configuration as a file, one key a line. Left out are keys that have no value, and
+    /// those that the method does not have.
+    pub(crate) fn to_toml(&self) -> String {
+        let values = self.to_table();
+        let mut text = String::new();
+        for &table in TABLES {
+            if !table.is_empty() {
+                text += &format!("\n[{table}]\n");
+            }
+            for key in KEYS.iter().filter(|key| key.table == table) {
+                let foreign = table == "adapter" && !self.adapter.method.has(key.name);
+                if let Some(value) = key.value(&values)
+                    && !foreign
+                {
+                    text += &format!("{}\n", line(key.name, value));
+                }
+            }
+        }
+        text
+    }
+
+    pub(super) fn to_table(&self) -> Table {
+        Table::try_from(self).expect("`load` refuses paths that are not UTF-8 and larger seeds")
+    }
+}
+
+/// `name = value`, with small numbers as people write them: `3e-4`.
+pub(super) fn line(name: &str, value: &Value) -> String {
+    match value {
+        Value::Float(x) if *x != 0.0 && x.abs() < 1e-3 => format!("{name} = {x:e}"),
+        value => format!("{name} = {value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_the_contract_s() {
+        let expected = r#"seed = 42
+
+[model]
+path = ""
+task = "sequence-classification"
+dtype = "auto"
+save_dtype = "f32"
+
+[adapter]
+method = "lora"
+r = 8
+alpha = 32.0
+dropout = 0.1
+bias = "none"
+target_modules = "all-linear"
+exclude_modules = []
+layers_pattern = []
+modules_to_save = []
+rank_pattern = {}
+alpha_pattern = {}
+use_rslora = false
+init = "default"
+
+[data]
+train = ""
+valid_fraction = 0.0
+
+[train]
+epochs = 3
+max_steps = 0
+batch_size = 8
+grad_accumulation = 1
+learning_rate = 3e-4
+optimizer = "adamw"
+betas = [0.9, 0.999]
+eps = 1e-8
+weight_decay = 0.01
+schedule = "linear"
+max_grad_norm = 1.0
+shuffle = true
+group_by_length = false
+eval_every = 0
+checkpoint_every = 0
+keep_checkpoints = 2
+best = "auto"
+early_stopping_patience = 0
+device = "auto"
+"#;
+        assert_eq!(Config::default().to_toml(), expected);
+    }
+
+    #[test]
+    fn keys_of_another_method_are_left_out() {
+        let mut config = Config::default();
+        config.adapter.method = Method::Full;
+        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\n\n[data]\n"));
+    }
+}

@@ -1,0 +1,178 @@
+//! `--device` becomes a burn `Device`. Besides the kernels this is the only place that looks at backend features.
+
+use burn::tensor::{Device, Tensor};
+
+/// Names of backends in the order in which `auto` tries them, and whether this binary has them. `flex` is always there.
+const BACKENDS: [(&str, bool); 9] = [
+    ("cuda", cfg!(feature = "cuda")),
+    ("rocm", cfg!(feature = "rocm")),
+    ("metal", cfg!(feature = "metal")),
+    ("vulkan", cfg!(feature = "vulkan")),
+    ("wgpu", cfg!(feature = "wgpu")),
+    ("tch", cfg!(feature = "tch")),
+    ("ndarray", cfg!(feature = "ndarray")),
+    ("flex", true),
+    ("cubecl-cpu", cfg!(feature = "cpu")),
+];
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(crate) enum DeviceError {
+    #[error("unknown device `{name}`")]
+    Unknown {
+        name: String,
+        #[help]
+        help: String,
+    },
+    #[error("this binary was built without the backend `{name}`")]
+    NotBuilt {
+        name: String,
+        #[help]
+        help: String,
+    },
+    #[error("`{name}`: the index of a device is a number, `{index}` is none")]
+    #[diagnostic(help("write it as in `cuda:1`"))]
+    Index { name: String, index: String },
+    #[error("the backend `{name}` is built in but finds no device: {reason}")]
+    #[diagnostic(help("`kindling devices` lists what there is; `--device cpu` runs everywhere"))]
+    Absent { name: String, reason: String },
+}
+
+/// A backend by name and the number of its device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeviceName {
+    backend: &'static str,
+    index: usize,
+}
+
+impl std::fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.index {
+            0 => f.write_str(self.backend),
+            index => write!(f, "{}:{index}", self.backend),
+        }
+    }
+}
+
+impl DeviceName {
+    /// Reads `auto`, `cpu`, or the name of a backend, with an index behind a colon.
+    pub(crate) fn parse(text: &str) -> Result<Self, DeviceError> {
+        let (name, index) = match text.split_once(':') {
+            None => (text, 0),
+            Some((name, index)) => {
+                let number = index.parse();
+                let error = |_| DeviceError::Index { name: text.to_string(), index: index.to_string() };
+                (name, number.map_err(error)?)
+            }
+        };
+        let name = if name == "cpu" { "flex" } else { name };
+        if name == "auto" {
+            return Ok(Self::first_present());
+        }
+        let known = || BACKENDS.iter().map(|(name, _)| *name).chain(["auto", "cpu"]);
+        match BACKENDS.iter().find(|(backend, _)| *backend == name) {
+            Some((backend, true)) => Ok(Self { backend, index }),
+            Some((backend, false)) => Err(DeviceError::NotBuilt {
+                name: name.to_string(),
+                help: format!(
+                    "build it in with `cargo run -p train --features {}`",
+                    if *backend == "cubecl-cpu" { "cpu" } else { backend }
+                ),
+            }),
+            None => Err(DeviceError::Unknown { name: name.to_string(), help: lora::suggest(name, known()) }),
+        }
+    }
+
+    fn first_present() -> Self {
+        let mut built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| Self { backend, index: 0 });
+        built.find(|name| name.backend == "flex" || name.open().is_ok()).unwrap_or(Self { backend: "flex", index: 0 })
+    }
+
+    /// The device, after one operation on it: a missing driver shows at the first use, as a panic in burn.
+    pub(crate) fn open(&self) -> Result<Device, DeviceError> {
+        let device = self.device();
+        if self.backend == "flex" {
+            return Ok(device);
+        }
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| {}));
+        let probe = std::panic::catch_unwind(|| Tensor::<1>::ones([1], &device).into_scalar::<f32>());
+        std::panic::set_hook(hook);
+        match probe {
+            Ok(_) => Ok(device),
+            Err(panic) => {
+                let reason = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
+                    .unwrap_or_else(|| "it failed at the first operation".to_string());
+                Err(DeviceError::Absent { name: self.to_string(), reason })
+            }
+        }
+    }
+
+    #[cfg_attr(
+        any(feature = "ndarray", feature = "tch"),
+        expect(deprecated, reason = "burn 0.23 drops ndarray and tch; until then they are served")
+    )]
+    fn device(&self) -> Device {
+        match self.backend {
+            #[cfg(feature = "cuda")]
+            "cuda" => Device::cuda(self.index),
+            #[cfg(feature = "rocm")]
+            "rocm" => Device::rocm(self.index),
+            #[cfg(feature = "metal")]
+            "metal" => Device::metal(gpu(self.index)),
+            #[cfg(feature = "vulkan")]
+            "vulkan" => Device::vulkan(gpu(self.index)),
+            #[cfg(feature = "wgpu")]
+            "wgpu" => Device::wgpu(gpu(self.index)),
+            #[cfg(feature = "tch")]
+            "tch" if self.index > 0 => Device::libtorch_cuda(self.index - 1),
+            #[cfg(feature = "tch")]
+            "tch" => Device::libtorch(),
+            #[cfg(feature = "ndarray")]
+            "ndarray" => Device::ndarray(),
+            #[cfg(feature = "cpu")]
+            "cubecl-cpu" => Device::cpu(),
+            _ => Device::flex(),
+        }
+    }
+
+    /// What burn reads from `BURN_DEVICE` to choose its default device.
+    pub(crate) fn burn_name(&self) -> &'static str {
+        if self.backend == "cubecl-cpu" { "cpu" } else { self.backend }
+    }
+}
+
+#[cfg(feature = "wgpu")]
+fn gpu(index: usize) -> burn::tensor::DeviceKind {
+    match index {
+        0 => burn::tensor::DeviceKind::DefaultDevice,
+        index => burn::tensor::DeviceKind::DiscreteGpu(index),
+    }
+}
+
+/// Each backend with what became of opening its first device; `None` for those not built in.
+pub(crate) fn list() -> Vec<(&'static str, Option<Result<(), DeviceError>>)> {
+    let state = |(backend, built): (&'static str, bool)| {
+        (backend, built.then(|| DeviceName { backend, index: 0 }.open().map(|_| ())))
+    };
+    BACKENDS.into_iter().map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_is_flex_and_unknown_names_get_a_suggestion() {
+        assert_eq!(DeviceName::parse("cpu").unwrap(), DeviceName { backend: "flex", index: 0 });
+        let error = DeviceName::parse("cuad").unwrap_err();
+        assert_eq!(error.to_string(), "unknown device `cuad`");
+        assert_eq!(miette::Diagnostic::help(&error).unwrap().to_string(), "did you mean `cuda`?");
+        assert_eq!(
+            DeviceName::parse("flex:one").unwrap_err().to_string(),
+            "`flex:one`: the index of a device is a number, `one` is none"
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! Metrics: those that burn has are burn's; here is what it lacks, and the scores that are written to files.
+
+mod matthews;
+mod scores;
+
+pub(crate) use matthews::MatthewsMetric;
+pub(crate) use scores::{Confusion, Scores};

@@ -1,0 +1,176 @@
+//! What the binary prints, and how: results on standard output, everything else on standard error, colour and progress
+//! bars on terminals alone. No other file prints.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use miette::Diagnostic;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    quiet: bool,
+    json: bool,
+    terminal: bool,
+    colour: bool,
+    /// The run's log: a copy of what is said.
+    log: Arc<Mutex<Option<File>>>,
+    /// What stands at the bottom of the terminal while lines are said above it.
+    bar: Arc<Mutex<Option<ProgressBar>>>,
+}
+
+impl Output {
+    pub(crate) fn new(quiet: bool, json: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { quiet, json, terminal, colour, log: Arc::default(), bar: Arc::default() }
+    }
+
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// From here on what is said is also written to `file`.
+    pub(crate) fn log_to(&self, file: File) {
+        *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
+    }
+
+    /// A line for people.
+    pub(crate) fn say(&self, line: &str) {
+        self.log_line(line);
+        if !self.quiet {
+            self.print(line);
+        }
+    }
+
+    /// Something that is no error but that people should know.
+    pub(crate) fn warn(&self, line: &str) {
+        self.log_line(&format!("warning: {line}"));
+        self.print(&format!("{} {line}", self.paint("33", "warning:")));
+    }
+
+    /// A result: standard output is for these.
+    pub(crate) fn result(&self, line: &str) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        writeln!(output, "{line}")?;
+        output.flush()
+    }
+
+    /// An error with its causes and what can be done about it.
+    pub(crate) fn error(&self, error: &dyn Diagnostic) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            let said = source.to_string();
+            // A transparent variant says what its source says.
+            if !text.contains(&said) {
+                text.push_str(&format!(": {said}"));
+            }
+            cause = source.source();
+        }
+        self.log_line(&format!("error: {text}"));
+        self.print(&format!("{} {text}", self.paint("31", "error:")));
+        if let Some(help) = error.help() {
+            self.log_line(&format!("help: {help}"));
+            self.print(&format!("{} {help}", self.paint("36", "help:")));
+        }
+    }
+
+    /// A bar of `length` units, drawn on terminals alone and never faster than the eye.
+    pub(crate) fn bar(&self, length: u64, template: &str) -> ProgressBar {
+        let target = match self.terminal && !self.quiet {
+            true => ProgressDrawTarget::stderr_with_hz(8),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let style = ProgressStyle::with_template(template).expect("templates are literals of this crate");
+        let bar = ProgressBar::with_draw_target(Some(length), target);
+        bar.set_style(style.progress_chars("━╸ "));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar.clone());
+        bar
+    }
+
+    /// Emphasis for a terminal; the words themselves elsewhere.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    fn print(&self, line: &str) {
+        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let write = || {
+            // Nobody is left to tell that standard error cannot be written.
+            let _ = writeln!(io::stderr(), "{line}");
+        };
+        match bar.as_ref().filter(|bar| !bar.is_finished()) {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn log_line(&self, line: &str) {
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(file) = log.as_mut() {
+            // A log that cannot be written must not end a run that can.
+            let _ = writeln!(file, "{line}");
+        }
+    }
+}
+
+/// 1234567 as `1,234,567`.
+pub(crate) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit people read them in.
+pub(crate) fn bytes(count: usize) -> String {
+    let count = count as f64;
+    match count {
+        c if c < 1e3 => format!("{c} B"),
+        c if c < 1e6 => format!("{:.1} kB", c / 1e3),
+        c if c < 1e9 => format!("{:.1} MB", c / 1e6),
+        c => format!("{:.2} GB", c / 1e9),
+    }
+}
+
+/// Seconds as `42 s`, `3 min 5 s`, `2 h 10 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(
+            (thousands(1), thousands(1234), thousands(1_234_567)),
+            ("1".into(), "1,234".into(), "1,234,567".into())
+        );
+        assert_eq!((bytes(12), bytes(23_456), bytes(7_000_000)), ("12 B".into(), "23.5 kB".into(), "7.0 MB".into()));
+        assert_eq!(
+            (duration(3.21), duration(59.7), duration(7300.0)),
+            ("3.2 s".into(), "1 min 0 s".into(), "2 h 1 min".into())
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! What can end a run.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub(crate) enum Error {
+    #[error("cannot use the directory {}: {source}", path.display())]
+    #[diagnostic(help("choose another with `--set output_dir=DIR`, or make this one writable"))]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("another process is training in {}", path.display())]
+    #[diagnostic(help("wait for it, or choose another directory with `--set output_dir=DIR`"))]
+    Locked { path: PathBuf },
+    #[error("{} holds {what}", path.display())]
+    #[diagnostic(help(
+        "`--resume` goes on with it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere"
+    ))]
+    Exists { path: PathBuf, what: &'static str },
+    #[error("cannot write {}: {source}", path.display())]
+    #[diagnostic(help(
+        "free space or make the place writable, then go on with `--resume`: the last checkpoint is whole"
+    ))]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("the checkpoint {} could not be written: {reason}", path.display())]
+    #[diagnostic(help(
+        "free space or make the place writable, then go on with `--resume`: the checkpoint before it is whole"
+    ))]
+    Checkpoint { path: PathBuf, reason: String },
+    #[error("the checkpoint {} cannot be read: {reason}", path.display())]
+    #[diagnostic(help("remove it to go on from the one before, or start anew with `--overwrite`"))]
+    Restore { path: PathBuf, reason: String },
+    #[error("cannot resume: {what} differs from the interrupted run ({then}, now {now})")]
+    #[diagnostic(help(
+        "resume with the configuration, data and base it was started with, or start anew with `--overwrite`"
+    ))]
+    Changed { what: String, then: String, now: String },
+    #[error("step {step}: {what} is not a number{}", examples(lines))]
+    #[diagnostic(help(
+        "a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this; the checkpoint before it is kept"
+    ))]
+    NotANumber { step: usize, what: &'static str, lines: Vec<usize> },
+    #[error("after {step} steps `{name}` has had no gradient: the adapter is not being trained")]
+    #[diagnostic(help(
+        "this is a fault of kindling or of the checkpoint's values, not of the configuration: please report it"
+    ))]
+    Untrained { step: usize, name: String },
+    #[error("the saved {what} answers differently from the trained model: logits differ by {difference:e}")]
+    #[diagnostic(help("this is a fault of kindling, not of your data: please report it with the run's directory"))]
+    NotTheSame { what: &'static str, difference: f64 },
+    #[error("training stopped: {0}")]
+    Learner(String),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] model::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Adapter(#[from] crate::adapter::Error),
+}
+
+fn examples(lines: &[usize]) -> String {
+    match lines {
+        [] => String::new(),
+        [line] => format!(" (the example in line {line} of the training data)"),
+        lines => {
+            let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+            format!(" (examples in lines {} of the training data)", lines.join(", "))
+        }
+    }
+}
+
+impl Error {
+    /// Whether what was asked for was wrong, rather than something that happened on the way.
+    pub(crate) fn is_of_input(&self) -> bool {
+        match self {
+            Self::Directory { .. }
+            | Self::Locked { .. }
+            | Self::Exists { .. }
+            | Self::Changed { .. }
+            | Self::Model(_) => true,
+            Self::Adapter(error) => error.is_of_input(),
+            Self::Restore { .. } => true,
+            Self::Write { .. }
+            | Self::Checkpoint { .. }
+            | Self::NotANumber { .. }
+            | Self::Untrained { .. }
+            | Self::NotTheSame { .. }
+            | Self::Learner(_) => false,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The examples of a run as burn's data loaders. A training loader holds no position: it goes through a range of
+//! optimiser steps, each of which the sampler derives from the seed.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
+use burn::data::dataset::DatasetError;
+use burn::tensor::Device;
+use data::{Batch, Dataset, Sampler};
+use kernels::Noise;
+
+use crate::tasks::MicroBatch;
+
+/// The micro-batches of optimiser steps, in order.
+#[derive(Clone)]
+pub(crate) struct TrainingBatches {
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) sampler: Arc<Sampler>,
+    pub(crate) seed: u64,
+    pub(crate) steps: Range<usize>,
+}
+
+impl TrainingBatches {
+    /// The micro-batches of one step.
+    pub(crate) fn of_step(&self, step: usize) -> Vec<MicroBatch> {
+        let parts = self.sampler.step(step);
+        let last = parts.micro_batches.len().saturating_sub(1);
+        let mut first_row = 0;
+        let micro_batch = |(i, indices): (usize, Vec<usize>)| {
+            let batch = Batch::new(&self.dataset, &indices, first_row);
+            first_row += indices.len();
+            let noise = Some(Noise { seed: self.seed, step: step as u64 });
+            MicroBatch { batch, noise, step, epoch: parts.epoch + 1, ends_step: i == last }
+        };
+        parts.micro_batches.into_iter().enumerate().map(micro_batch).collect()
+    }
+}
+
+impl DataLoader<MicroBatch> for TrainingBatches {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch> + 'a> {
+        let batches = self.steps.clone().flat_map(|step| self.of_step(step));
+        Box::new(Counted { batches: Box::new(batches), processed: 0, total: self.num_items() })
+    }
+
+    fn num_items(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Batches are made on the host and moved by the step.
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<MicroBatch>> {
+        Arc::new(self.clone())
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<MicroBatch>> {
+        let steps = self.steps.start + start..(self.steps.start + end).min(self.steps.end);
+        Arc::new(Self { steps, ..self.clone() })
+    }
+}
+
+/// A file's examples in order, for evaluation.
+#[derive(Clone)]
+pub(crate) struct EvaluationBatches {
+    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) examples: Range<usize>,
+    pub(crate) batch_size: usize,
+}
+
+impl DataLoader<MicroBatch> for EvaluationBatches {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch> + 'a> {
+        let indices: Vec<usize> = self.examples.clone().collect();
+        let chunks: Vec<Vec<usize>> = indices.chunks(self.batch_size).map(<[usize]>::to_vec).collect();
+        let batches = chunks.into_iter().map(|chunk| MicroBatch::evaluation(Batch::new(&self.dataset, &chunk, 0)));
+        Box::new(Counted { batches: Box::new(batches), processed: 0, total: self.num_items() })
+    }
+
+    fn num_items(&self) -> usize {
+        self.examples.len()
+    }
+
+    fn to_device(&self, _: &Device) -> Arc<dyn DataLoader<MicroBatch>> {
+        Arc::new(self.clone())
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<MicroBatch>> {
+        let examples = self.examples.start + start..(self.examples.start + end).min(self.examples.end);
+        Arc::new(Self { examples, ..self.clone() })
+    }
+}
+
+/// Progress counts examples in evaluation and optimiser steps in training.
+struct Counted<'a> {
+    batches: Box<dyn Iterator<Item = MicroBatch> + 'a>,
+    processed: usize,
+    total: usize,
+}
+
+impl Iterator for Counted<'_> {
+    type Item = Result<MicroBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.batches.next()?;
+        self.processed += match batch.step {
+            0 => batch.batch.sequences(),
+            _ => usize::from(batch.ends_step),
+        };
+        Some(Ok(batch))
+    }
+}
+
+impl DataLoaderIterator<MicroBatch> for Counted<'_> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.processed, self.total, None)
+    }
+}

@@ -1,0 +1,258 @@
+//! A training run: from its plan to a trained adapter that was read back and compared.
+
+mod checkpoint;
+mod directory;
+mod error;
+mod evaluate;
+mod loader;
+mod optimizer;
+mod record;
+mod renderer;
+mod resume;
+mod save;
+mod schedule;
+mod strategy;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::train::metric::{AccuracyMetric, ClassReduction, FBetaScoreMetric, LossMetric};
+use burn::train::renderer::MetricsRenderer;
+use burn::train::renderer::tui::TuiMetricsRendererWrapper;
+use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
+use lora::Plan;
+use model::Values;
+
+pub(crate) use checkpoint::Identity;
+pub(crate) use directory::{Directory, State};
+pub(crate) use error::Error;
+pub(crate) use evaluate::{Evaluation, largest, rows};
+pub(crate) use loader::EvaluationBatches;
+pub(crate) use save::{Probe, classifier_config, difference};
+pub(crate) use schedule::Schedule;
+
+use crate::metrics::{MatthewsMetric, Scores};
+use crate::output::Output;
+use crate::prepare::RunPlan;
+use crate::tasks::Classifier;
+use checkpoint::{Best, RunState, SaveAndWait, record_files};
+use directory::Metrics;
+use loader::TrainingBatches;
+use renderer::{Silent, Unrecorded};
+use strategy::ByStep;
+
+/// How to begin, where something lies already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    New,
+    Resume,
+    Overwrite,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) steps: usize,
+    pub(crate) best: Option<(usize, Scores)>,
+    pub(crate) seconds: f64,
+    pub(crate) peak_memory_bytes: u64,
+    /// Early stopping ended it.
+    pub(crate) stopped_early: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Finished(Summary),
+    /// By a signal; the number of whole steps that are in a checkpoint.
+    Interrupted {
+        step: usize,
+    },
+}
+
+pub(crate) struct Options {
+    pub(crate) dashboard: bool,
+    pub(crate) interrupter: Interrupter,
+}
+
+pub(crate) fn run(
+    plan: &RunPlan,
+    directory: Directory,
+    start: Start,
+    options: Options,
+    output: &Output,
+) -> Result<Outcome, Error> {
+    let resumed = match start {
+        Start::Resume => resume::newest_state(plan, &directory, output)?,
+        Start::New | Start::Overwrite => None,
+    };
+    if resumed.is_none() {
+        directory.clear()?;
+    }
+    directory.write("config.toml", plan.config.to_toml().as_bytes())?;
+    output.log_to(directory.log()?);
+
+    let started = Instant::now();
+    let device = plan.device.clone().autodiff();
+    let (model, loaded) = load(plan, &device)?;
+    tell(&loaded, output);
+    let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
+    let session = Session::new(plan, loaded.plan, directory, metrics, resumed, output.clone())?;
+    let mut session = train(session, model, options)?;
+
+    match session.interrupted {
+        true => Ok(Outcome::Interrupted { step: session.state.step }),
+        false => session.finish(started),
+    }
+}
+
+/// The model of the plan on a device, as the learner takes it.
+fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Classifier, model::Loaded), Error> {
+    let adapter_plan = plan.adapter_plan().map_err(|error| match error {
+        crate::prepare::Error::Adapter(error) => Error::Adapter(error),
+        crate::prepare::Error::Model(error) => Error::Model(error),
+        other => Error::Learner(other.to_string()),
+    })?;
+    let (model, loaded) = plan.pretrained.load(adapter_plan, plan.labels.len(), plan.frozen, Values::Read, device)?;
+    Ok((Classifier { model }, loaded))
+}
+
+/// What a user should know of how the model was put together.
+pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
+    if !loaded.initialised.is_empty() {
+        output.say(&format!("new, from random values, and trained: {}", loaded.initialised.join(", ")));
+    }
+    if !loaded.passed_over.is_empty() {
+        output.say(&format!("not used of the checkpoint: {}", loaded.passed_over.join(", ")));
+    }
+    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes().iter().map(String::as_str)) {
+        output.warn(note);
+    }
+}
+
+/// Runs burn's learner with our strategy over the steps that are left.
+fn train(session: Session, model: Classifier, options: Options) -> Result<Session, Error> {
+    let classes = session.classes;
+    let batches = TrainingBatches {
+        dataset: session.train.clone(),
+        sampler: session.sampler.clone(),
+        seed: session.seed,
+        steps: session.state.step + 1..session.last_step() + 1,
+    };
+    let validation = EvaluationBatches {
+        examples: 0..session.valid.as_ref().map_or(0, |valid| valid.len()),
+        dataset: session.valid.clone().unwrap_or_else(|| session.train.clone()),
+        batch_size: session.config.batch_size.max(32),
+    };
+    let failure = checkpoint::Failure::default();
+    let [model_file, optimizer_file, schedule_file] = record_files(&session.directory, &failure);
+    let renderer: Box<dyn MetricsRenderer> = match options.dashboard {
+        true => Box::new(TuiMetricsRendererWrapper::new(options.interrupter.clone(), None)),
+        false => Box::new(Silent),
+    };
+    let (epochs, schedule, root) = (session.epochs(), session.schedule.clone(), session.directory.root().to_path_buf());
+    let optimizer = optimizer::adamw(&session.config);
+    let result = Arc::new(Mutex::new(None));
+    let strategy = ByStep::new(session, failure, result.clone());
+
+    let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
+    let outcome = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
+        .metrics((LossMetric::new(), AccuracyMetric::new(), f1, MatthewsMetric::new(classes)))
+        .with_custom_checkpointers(model_file, optimizer_file, schedule_file)
+        .with_checkpointing_strategy(SaveAndWait)
+        .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
+        .with_metric_logger(Unrecorded)
+        .with_application_logger(None)
+        .with_interrupter(options.interrupter)
+        .renderer(renderer)
+        .num_epochs(epochs)
+        .launch(Learner::new(model, optimizer, schedule));
+    if let Some(error) = outcome.error {
+        return Err(Error::Learner(error.to_string()));
+    }
+    let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    result.unwrap_or_else(|| Err(Error::Learner("the learner ended without a result".to_string())))
+}
+
+/// What a run carries from step to step.
+pub(crate) struct Session {
+    config: crate::config::TrainConfig,
+    save: save::Saver,
+    adapter_plan: Plan,
+    directory: Directory,
+    metrics: Metrics,
+    state: RunState,
+    train: Arc<data::Dataset>,
+    valid: Option<Arc<data::Dataset>>,
+    sampler: Arc<data::Sampler>,
+    schedule: Schedule,
+    seed: u64,
+    classes: usize,
+    steps: usize,
+    interrupted: bool,
+    output: Output,
+}
+
+impl Session {
+    fn new(
+        plan: &RunPlan,
+        adapter_plan: Plan,
+        directory: Directory,
+        metrics: Metrics,
+        resumed: Option<RunState>,
+        output: Output,
+    ) -> Result<Self, Error> {
+        let fresh = RunState {
+            step: 0,
+            metrics_length: 0,
+            best: None,
+            without_improvement: 0,
+            stopped: false,
+            identity: plan.identity.clone(),
+        };
+        Ok(Self {
+            config: plan.config.train.clone(),
+            save: save::Saver::new(plan),
+            adapter_plan,
+            directory,
+            metrics,
+            state: resumed.unwrap_or(fresh),
+            train: plan.train.clone(),
+            valid: plan.valid.clone(),
+            sampler: plan.sampler.clone(),
+            schedule: plan.schedule.clone(),
+            seed: plan.config.seed,
+            classes: plan.labels.len(),
+            steps: plan.steps,
+            interrupted: false,
+            output,
+        })
+    }
+
+    /// The step after which training ends, which early stopping may have set.
+    fn last_step(&self) -> usize {
+        if self.state.stopped { self.state.step } else { self.steps }
+    }
+
+    fn epochs(&self) -> usize {
+        self.steps.div_ceil(self.sampler.steps_per_epoch())
+    }
+
+    /// Reads what was saved and compares it with what was trained; then the run is finished.
+    fn finish(&mut self, started: Instant) -> Result<Outcome, Error> {
+        if let Some(best) = &self.state.best {
+            self.save.verify(self.directory.root(), &best.probe)?;
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let peak_memory_bytes = record::peak_memory_bytes();
+        self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
+        self.metrics.sync()?;
+        Ok(Outcome::Finished(Summary {
+            steps: self.state.step,
+            best: self.state.best.as_ref().and_then(|best: &Best| Some((best.step, best.scores?))),
+            seconds,
+            peak_memory_bytes,
+            stopped_early: self.state.stopped,
+        }))
+    }
+}

@@ -1,0 +1,71 @@
+//! From the summed gradients of an optimiser step to what the optimiser is given: divided by the number of targets and
+//! clipped by the norm over all tensors together, `torch.nn.utils.clip_grad_norm_`.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::Tensor;
+
+use crate::config::TrainConfig;
+
+/// AdamW by torch's formula, weight decay on every trained tensor.
+pub(crate) fn adamw(config: &TrainConfig) -> ModuleOptimizer {
+    AdamWConfig::new()
+        .with_beta_1(config.betas[0] as f32)
+        .with_beta_2(config.betas[1] as f32)
+        .with_epsilon(config.eps as f32)
+        .with_weight_decay(config.weight_decay as f32)
+        .init()
+}
+
+/// Divides by the number of targets and clips to `max_norm` (0: not). Returns the norm before clipping.
+pub(crate) fn average_and_clip<M: Module>(
+    model: &M,
+    gradients: &mut GradientsParams,
+    targets: usize,
+    max_norm: f64,
+) -> f64 {
+    scale(model, gradients, 1.0 / targets as f64);
+    let mut squares = SquaredNorm { gradients, sum: None };
+    model.visit(&mut squares);
+    let norm = squares.sum.map_or(0.0, |sum| f64::from(sum.sqrt().into_scalar::<f32>()));
+    // torch adds 1e-6 to the norm and never scales up.
+    let factor = max_norm / (norm + 1e-6);
+    if max_norm > 0.0 && factor < 1.0 {
+        scale(model, gradients, factor);
+    }
+    norm
+}
+
+fn scale<M: Module>(model: &M, gradients: &mut GradientsParams, factor: f64) {
+    model.visit(&mut Scale { gradients, factor });
+}
+
+struct SquaredNorm<'a> {
+    gradients: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for SquaredNorm<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let square = gradient.square().sum();
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + square,
+                None => square,
+            });
+        }
+    }
+}
+
+struct Scale<'a> {
+    gradients: &'a mut GradientsParams,
+    factor: f64,
+}
+
+impl ModuleVisitor for Scale<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.gradients.register::<D>(param.id, gradient * self.factor);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What a run leaves behind: an adapter, or a full checkpoint. It is read back before the run calls itself finished.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use data::Batch;
+use lora::{Method, Plan};
+use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use serde_json::{Value, json};
+
+use super::Error;
+use super::evaluate::host;
+use crate::adapter::{self, Adapter, Sidecar};
+use crate::config::SaveDtype;
+use crate::prepare::RunPlan;
+use crate::tasks::{Classifier, MicroBatch};
+
+/// Examples in the batch with which a saved model is compared.
+const PROBES: usize = 8;
+
+/// Logits of a few examples: the answer of a model, to be compared with that of its copy on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Probe(MicroBatch);
+
+impl Probe {
+    pub(crate) fn new(batch: Batch) -> Self {
+        Self(MicroBatch::evaluation(batch))
+    }
+
+    pub(crate) fn logits(&self, model: &Classifier) -> Vec<f32> {
+        host(model.logits(&self.0))
+    }
+}
+
+/// The largest difference of two answers.
+pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
+    left.iter().zip(right).map(|(l, r)| f64::from((l - r).abs())).fold(0.0, f64::max)
+}
+
+/// Where and how a run's result is written.
+#[derive(Debug)]
+pub(super) struct Saver {
+    sidecar: Sidecar,
+    tokenizer_files: Vec<PathBuf>,
+    base: PathBuf,
+    base_config: Value,
+    class: String,
+    labels: Vec<String>,
+    frozen: Frozen,
+    device: Device,
+    full: bool,
+    save_dtype: DType,
+    probe: Probe,
+}
+
+impl Saver {
+    pub(super) fn new(plan: &RunPlan) -> Self {
+        let examples = plan.valid.as_ref().unwrap_or(&plan.train);
+        let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
+        Self {
+            sidecar: plan.sidecar(),
+            tokenizer_files: plan.tokenizer.files().to_vec(),
+            base: plan.config.model.path.clone(),
+            base_config: plan.pretrained.config().clone(),
+            class: plan.pretrained.class().to_string(),
+            labels: plan.labels.names().to_vec(),
+            frozen: plan.frozen,
+            device: plan.device.clone(),
+            full: plan.method == Method::Full,
+            save_dtype: match plan.config.model.save_dtype {
+                SaveDtype::F32 => DType::F32,
+                SaveDtype::Bf16 => DType::BF16,
+                SaveDtype::F16 => DType::F16,
+            },
+            probe: Probe::new(Batch::new(examples, &indices, 0)),
+        }
+    }
+
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
+    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Classifier) -> Result<Vec<f32>, Error> {
+        match self.full {
+            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
+            true => self.save_checkpoint(&root.join("model"), plan, model)?,
+        }
+        Ok(self.probe.logits(model))
+    }
+
+    fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Classifier) -> Result<(), Error> {
+        let write = |source| Error::Write { path: directory.into(), source };
+        std::fs::create_dir_all(directory).map_err(write)?;
+        let tensors = plan.tensors(model);
+        let tensors: Vec<OutputTensor> =
+            tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
+        write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
+        let config = classifier_config(&self.base_config, &self.class, &self.labels, Some(self.save_dtype));
+        write_json(&directory.join("config.json"), &config).map_err(write)?;
+        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
+        Ok(self.sidecar.write(directory)?)
+    }
+
+    /// Loads what was saved, as a user would, and compares its answer with that of the trained model.
+    pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(), Error> {
+        let (what, pretrained, plan, frozen) = match self.full {
+            false => {
+                let pretrained = Pretrained::open(&self.base)?;
+                let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
+                let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
+                ("adapter", pretrained, plan, self.frozen)
+            }
+            true => {
+                let plan = Plan::new(Method::Frozen, None, 0).map_err(model::Error::from)?;
+                ("model", Pretrained::open(&root.join("model"))?, plan, Frozen::As(DType::F32))
+            }
+        };
+        let (model, _) = pretrained.load(plan, self.labels.len(), frozen, Values::Read, &self.device)?;
+        let found = self.probe.logits(&Classifier { model });
+        let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
+        // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half
+        // precision may move logits by some hundredths of their size.
+        let allowed = match (self.full, self.save_dtype) {
+            (true, DType::F16 | DType::BF16) => 0.05,
+            _ => 1e-4,
+        };
+        match difference <= allowed * largest.max(1.0) {
+            true => Ok(()),
+            false => Err(Error::NotTheSame { what, difference }),
+        }
+    }
+}
+
+/// `config.json` of a checkpoint with a trained head, for Transformers: the base's with class, labels and type.
+pub(crate) fn classifier_config(base: &Value, class: &str, labels: &[String], dtype: Option<DType>) -> Value {
+    let mut config = base.clone();
+    if let Value::Object(keys) = &mut config {
+        let ids = labels.iter().enumerate();
+        let by_id: serde_json::Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();
+        let by_name: serde_json::Map<String, Value> = ids.map(|(i, name)| (name.clone(), json!(i))).collect();
+        keys.insert("architectures".to_string(), json!([class]));
+        keys.insert("id2label".to_string(), Value::Object(by_id));
+        keys.insert("label2id".to_string(), Value::Object(by_name));
+        if let Some(dtype) = dtype {
+            let name = match dtype {
+                DType::F16 => "float16",
+                DType::BF16 => "bfloat16",
+                _ => "float32",
+            };
+            keys.remove("torch_dtype");
+            keys.insert("dtype".to_string(), json!(name));
+        }
+    }
+    config
+}

@@ -1,0 +1,342 @@
+//! burn's learner, driven by optimiser step instead of by epoch: accumulation to the target, evaluation, checkpoints and
+//! stopping all happen between two steps, in the order metrics line, evaluation, best adapter, checkpoint.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::GradientsAccumulator;
+use burn::train::{
+    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
+    SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
+};
+
+use super::checkpoint::{self, Best, Failure};
+use super::evaluate::{Evaluation, host};
+use super::optimizer::average_and_clip;
+use super::record::Line;
+use super::{Error, Session};
+use crate::config::Best as Criterion;
+use crate::metrics::Scores;
+use crate::output::duration;
+use crate::tasks::{Classifier, MicroBatch};
+
+/// After this many steps every part of the adapter must have moved.
+const TRAINED_BY: usize = 10;
+
+pub(super) struct ByStep {
+    /// Taken by the one call of `fit`, and given back with its result.
+    session: Mutex<Option<Session>>,
+    failure: Failure,
+    result: Arc<Mutex<Option<Result<Session, Error>>>>,
+}
+
+impl ByStep {
+    pub(super) fn new(session: Session, failure: Failure, result: Arc<Mutex<Option<Result<Session, Error>>>>) -> Self {
+        Self { session: Mutex::new(Some(session)), failure, result }
+    }
+}
+
+type Processor = SupervisedTrainingEventProcessor<Classifier>;
+
+impl SupervisedLearningStrategy<Classifier> for ByStep {
+    fn fit(
+        &self,
+        components: TrainingComponents<Classifier>,
+        mut learner: Learner<Classifier>,
+        train: TrainLoader<Classifier>,
+        valid: ValidLoader<Classifier>,
+        _first_epoch: usize,
+    ) -> (Classifier, Processor) {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut session = session.expect("burn calls `fit` once");
+        let mut fit = Fit { components, valid, failure: &self.failure };
+        let result = fit.run(&mut session, &mut learner, &train).map(|()| session);
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        (learner.model(), fit.components.event_processor)
+    }
+}
+
+struct Fit<'a> {
+    components: TrainingComponents<Classifier>,
+    valid: ValidLoader<Classifier>,
+    failure: &'a Failure,
+}
+
+/// What is summed up over the micro-batches of a step.
+struct Window {
+    gradients: GradientsAccumulator<Classifier>,
+    loss: f64,
+    examples: usize,
+    tokens: usize,
+    lines: Vec<usize>,
+}
+
+impl Window {
+    fn new() -> Self {
+        Self { gradients: GradientsAccumulator::new(), loss: 0.0, examples: 0, tokens: 0, lines: Vec::new() }
+    }
+}
+
+impl Fit<'_> {
+    fn run(
+        &mut self,
+        session: &mut Session,
+        learner: &mut Learner<Classifier>,
+        train: &TrainLoader<Classifier>,
+    ) -> Result<(), Error> {
+        if session.state.step > 0 {
+            checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
+        }
+        let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg} · {eta} left");
+        bar.set_position(session.state.step as u64);
+        bar.reset_eta();
+        let mut window = Window::new();
+        let mut since = Instant::now();
+        let mut epoch = 0;
+        let mut batches = train.iter();
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
+            if batch.epoch != epoch {
+                self.begin_epoch(session, &mut epoch, batch.epoch);
+            }
+            let (step, ends_step) = (batch.step, batch.ends_step);
+            self.micro_batch(learner, &mut window, batch, batches.progress())?;
+            if ends_step {
+                let done = std::mem::replace(&mut window, Window::new());
+                let line = self.step(session, learner, step, done, since)?;
+                bar.set_position(step as u64);
+                bar.set_message(line);
+                self.after_step(session, learner, step)?;
+                since = Instant::now();
+                if session.state.stopped {
+                    break;
+                }
+            }
+            if self.interrupter().should_stop() {
+                // An incomplete window is dropped: the next process begins its step anew.
+                self.save_if_new(session, learner)?;
+                session.interrupted = session.state.step < session.last_step();
+                break;
+            }
+        }
+        bar.finish_and_clear();
+        self.end_epoch(epoch);
+        if session.state.best.is_none() && !session.interrupted {
+            let probe = session.save.save(session.directory.root(), &session.adapter_plan, &learner.model().valid())?;
+            session.state.best = Some(Best { step: session.state.step, scores: None, probe });
+        }
+        Ok(())
+    }
+
+    fn interrupter(&self) -> &Interrupter {
+        &self.components.interrupter
+    }
+
+    /// Forward and backward of the SUM of the losses; gradients are added up.
+    fn micro_batch(
+        &mut self,
+        learner: &Learner<Classifier>,
+        window: &mut Window,
+        batch: MicroBatch,
+        progress: burn::data::dataloader::Progress,
+    ) -> Result<(), Error> {
+        let (step, tokens, lines) = (batch.step, batch.batch.tokens(), batch.batch.lines.clone());
+        let output = learner.train_step(batch);
+        let losses = host(output.item.loss.clone().inner());
+        let broken: Vec<usize> =
+            losses.iter().zip(&lines).filter(|(loss, _)| !loss.is_finite()).map(|(_, l)| *l).collect();
+        if !broken.is_empty() {
+            return Err(Error::NotANumber { step, what: "the loss", lines: broken });
+        }
+        window.gradients.accumulate(&learner.model(), output.grads);
+        window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+        window.examples += losses.len();
+        window.tokens += tokens;
+        window.lines.extend(lines);
+        let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
+        let told = self.components.event_processor.process_train(LearnerEvent::ProcessedItem(item));
+        self.components.interrupter.fail_on_error(told);
+        Ok(())
+    }
+
+    /// The optimiser's step and its line in `metrics.jsonl`; returns what the progress line says of it.
+    fn step(
+        &mut self,
+        session: &mut Session,
+        learner: &mut Learner<Classifier>,
+        step: usize,
+        mut window: Window,
+        since: Instant,
+    ) -> Result<String, Error> {
+        let mut gradients = window.gradients.grads();
+        let max_norm = session.config.max_grad_norm;
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.examples, max_norm);
+        if !grad_norm.is_finite() {
+            return Err(Error::NotANumber { step, what: "the gradient's norm", lines: window.lines });
+        }
+        learner.lr_step();
+        learner.optimizer_step(gradients);
+        let (loss, learning_rate) = (window.loss / window.examples as f64, learner.lr_current().base());
+        let step_seconds = since.elapsed().as_secs_f64();
+        session.metrics.append(&Line::Step {
+            step,
+            epoch: step as f64 / session.sampler.steps_per_epoch() as f64,
+            loss,
+            learning_rate,
+            grad_norm,
+            step_seconds,
+            examples: window.examples,
+            tokens: window.tokens,
+        })?;
+        session.state.step = step;
+        if step == TRAINED_BY {
+            check_trained(session, &learner.model())?;
+        }
+        let rate = window.tokens as f64 / step_seconds;
+        Ok(format!("loss {loss:.3} · rate {learning_rate:.1e} · {rate:.0} tokens/s"))
+    }
+
+    /// Evaluation, best adapter, early stopping and checkpoint, each when due. The last step is always evaluated and
+    /// checkpointed.
+    fn after_step(&mut self, session: &mut Session, learner: &Learner<Classifier>, step: usize) -> Result<(), Error> {
+        let per_epoch = session.sampler.steps_per_epoch();
+        let due = |every: usize| step.is_multiple_of(if every == 0 { per_epoch } else { every });
+        let last = step == session.steps;
+        if session.valid.is_some() && (last || due(session.config.eval_every)) {
+            self.evaluate(session, learner, step)?;
+        }
+        if last || session.state.stopped || due(session.config.checkpoint_every) {
+            self.save(session, learner)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, session: &mut Session, learner: &Learner<Classifier>, step: usize) -> Result<(), Error> {
+        let started = Instant::now();
+        let model = learner.model().valid();
+        let mut evaluation = Evaluation::new(session.classes);
+        let epoch = step.div_ceil(session.sampler.steps_per_epoch());
+        let total_items = self.valid.num_items();
+        self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
+        let valid = self.valid.clone();
+        let mut batches = valid.iter();
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
+            let targets = batch.batch.targets.clone();
+            let output = InferenceStep::step(&model, batch);
+            evaluation.add(output.loss.clone(), output.output.clone(), &targets);
+            let item = TrainingItem::new(output, batches.progress(), Some(step), None);
+            self.tell_valid(LearnerEvent::ProcessedItem(item));
+        }
+        self.tell_valid(LearnerEvent::EndSplit(epoch));
+        let scores = evaluation.scores();
+        session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
+        let better = is_better(session.config.best, &scores, session.state.best.as_ref().and_then(|best| best.scores));
+        session.output.say(&format!(
+            "step {step}: valid loss {:.4}, accuracy {:.4}, F1 macro {:.4}, Matthews {:.4} ({}){}",
+            scores.loss,
+            scores.accuracy,
+            scores.f1_macro,
+            scores.matthews,
+            duration(started.elapsed().as_secs_f64()),
+            if better { ", the best so far" } else { "" },
+        ));
+        if better {
+            let probe = session.save.save(session.directory.root(), &session.adapter_plan, &model)?;
+            session.state.best = Some(Best { step, scores: Some(scores), probe });
+            session.state.without_improvement = 0;
+        } else {
+            session.state.without_improvement += 1;
+        }
+        let patience = session.config.early_stopping_patience;
+        if patience > 0 && session.state.without_improvement >= patience && step < session.steps {
+            session.output.say(&format!("stopped early: no improvement in {patience} evaluations"));
+            session.state.stopped = true;
+        }
+        Ok(())
+    }
+
+    /// A checkpoint of the last whole step, unless there is one.
+    fn save_if_new(&mut self, session: &mut Session, learner: &Learner<Classifier>) -> Result<(), Error> {
+        let step = session.state.step;
+        if step == 0 || session.directory.checkpoints().contains(&step) {
+            return Ok(());
+        }
+        self.save(session, learner)
+    }
+
+    fn save(&mut self, session: &mut Session, learner: &Learner<Classifier>) -> Result<(), Error> {
+        let step = session.state.step;
+        session.state.metrics_length = session.metrics.sync()?;
+        checkpoint::begin(&session.directory, step)?;
+        let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
+        checkpointer.checkpoint(learner, step, &self.components.event_store);
+        checkpoint::complete(&session.directory, &session.state, session.config.keep_checkpoints, self.failure)
+    }
+
+    fn begin_epoch(&mut self, session: &Session, epoch: &mut usize, next: usize) {
+        self.end_epoch(*epoch);
+        *epoch = next;
+        let total_items = session.sampler.steps_per_epoch();
+        let event = LearnerEvent::StartSplit { epoch_number: next, total_items };
+        self.components.interrupter.fail_on_error(self.components.event_processor.process_train(event));
+    }
+
+    fn end_epoch(&mut self, epoch: usize) {
+        if epoch > 0 {
+            for event in [LearnerEvent::EndSplit(epoch), LearnerEvent::EndEpoch(epoch)] {
+                self.components.interrupter.fail_on_error(self.components.event_processor.process_train(event));
+            }
+        }
+    }
+
+    fn tell_valid(&mut self, event: LearnerEvent<burn::train::ClassificationOutput>) {
+        self.components.interrupter.fail_on_error(self.components.event_processor.process_valid(event));
+    }
+}
+
+/// Accuracy with ties by loss, or the score that was asked for; of equals the earlier stays.
+fn is_better(criterion: Criterion, scores: &Scores, best: Option<Scores>) -> bool {
+    let Some(best) = best else { return true };
+    let (now, then) = match criterion {
+        Criterion::Auto | Criterion::Accuracy => (scores.accuracy, best.accuracy),
+        Criterion::Loss => (-scores.loss, -best.loss),
+        Criterion::F1Macro => (scores.f1_macro, best.f1_macro),
+        Criterion::Matthews => (scores.matthews, best.matthews),
+    };
+    now > then || (now == then && scores.loss < best.loss)
+}
+
+/// B starts at zero and stays there only if no gradient ever reached it.
+fn check_trained(session: &Session, model: &Classifier) -> Result<(), Error> {
+    let step = session.state.step;
+    // The first rates of a warm-up may be too small to tell.
+    if session.schedule.learning_rate == 0.0 || session.schedule.warmup >= step {
+        return Ok(());
+    }
+    for (name, values) in session.adapter_plan.tensors(model) {
+        let untouched = name.contains(".lora_B.") && values.iter::<f32>().all(|value| value == 0.0);
+        if untouched {
+            return Err(Error::Untrained { step, name });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_by_accuracy_then_loss_then_the_earlier() {
+        let scores = |accuracy, loss| Scores { loss, accuracy, f1_macro: 0.0, matthews: 0.0 };
+        let best = Some(scores(0.8, 0.5));
+        assert!(is_better(Criterion::Auto, &scores(0.1, 9.0), None));
+        assert!(is_better(Criterion::Auto, &scores(0.9, 0.9), best));
+        assert!(is_better(Criterion::Auto, &scores(0.8, 0.4), best));
+        assert!(!is_better(Criterion::Auto, &scores(0.8, 0.5), best));
+        assert!(!is_better(Criterion::Auto, &scores(0.7, 0.1), best));
+        assert!(is_better(Criterion::Loss, &scores(0.7, 0.1), best));
+    }
+}
