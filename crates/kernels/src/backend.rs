@@ -9,7 +9,8 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 
-use crate::{Attention, Layout, Mask, attention, dropout, linear, lora_linear, widen};
+use crate::{Activation, Attention, Layout, Mask};
+use crate::{activation, attention, dropout, flex, linear, lora_linear, norm, widen};
 
 /// burn's `Backend` with the operations of this crate. Every method has a composed form as its default body, correct on
 /// every backend and the reference for the tests of faster forms.
@@ -66,6 +67,40 @@ pub trait KernelBackend: Backend {
         attention::composed_backward::<Self>(q, k, v, d_output, &layout, &options)
     }
 
+    /// An activation function, entry by entry.
+    fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        activation::composed::<Self>(x, activation)
+    }
+
+    /// `d_output` times the derivative of the activation function at `x`.
+    fn activation_backward(
+        x: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        activation::composed_backward::<Self>(x, d_output, activation)
+    }
+
+    /// LayerNorm of each row; `x: [rows, d]`, `weight` and `bias: [d]`.
+    fn row_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        norm::composed::<Self>(x, weight, bias, epsilon)
+    }
+
+    /// The gradients of `x`, `weight` and `bias`, given that of the output.
+    fn row_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        norm::composed_backward::<Self>(x, weight, d_output, epsilon)
+    }
+
     /// `x` times the factors of the mask, `[rows, columns]`.
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         dropout::composed::<Self>(x, &mask)
@@ -74,7 +109,37 @@ pub trait KernelBackend: Backend {
 
 impl KernelBackend for burn::backend::Flex {
     fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        widen::flex::widen(weight)
+        flex::widen::widen(weight)
+    }
+
+    fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        flex::activation::forward(x, activation)
+    }
+
+    fn activation_backward(
+        x: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        flex::activation::backward(x, d_output, activation)
+    }
+
+    fn row_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        flex::layer_norm::forward(x, weight, bias, epsilon)
+    }
+
+    fn row_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        flex::layer_norm::backward(x, weight, d_output, epsilon)
     }
 }
 
@@ -115,6 +180,19 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         options: Attention,
     ) -> FloatTensor<Self> {
         attention::tracked::<B, C>(q, k, v, layout, options)
+    }
+
+    fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        activation::tracked::<B, C>(x, activation)
+    }
+
+    fn row_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> FloatTensor<Self> {
+        norm::tracked::<B, C>(x, weight, bias, epsilon)
     }
 
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {

@@ -8,6 +8,7 @@ mod activation;
 mod attention;
 mod backend;
 mod dropout;
+mod flex;
 mod layout;
 mod linear;
 mod lora_linear;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
-use kernels::{Attention, Layout, Mask, Noise, Offsets, Pass, attention, dropout, linear, lora_linear};
+use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass};
+use kernels::{attention, dropout, layer_norm, linear, lora_linear};
 
 // Sums of at most a few hundred f32 products in another order.
 fn close(left: Tensor<2>, right: Tensor<2>) {
@@ -256,5 +257,52 @@ fn half_precision_weights_compute_like_their_values_in_f32() {
         assert_eq!(ours.clone().into_data(), reference.clone().into_data(), "the same values, hence the same bits");
         let (ours, reference) = (ours.sum().backward(), reference.sum().backward());
         assert_eq!(x.grad(&ours).unwrap().into_data(), x.grad(&reference).unwrap().into_data());
+    }
+}
+
+#[test]
+fn layer_norm_equals_its_formula_and_gives_all_three_gradients() {
+    let device = device();
+    for [rows, width] in [[1, 1], [3, 7], [65, 48], [33, 129]] {
+        let x = (random([rows, width], &device) * 3.0 + 1.0).detach().require_grad();
+        let vector = || Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
+        let (weight, bias) = (vector(), vector());
+        let upstream = random([rows, width], &device);
+
+        let ours = layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-5);
+        let centred = x.clone() - x.clone().mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let composed = centred / (variance + 1e-5).sqrt() * weight.clone().unsqueeze() + bias.clone().unsqueeze();
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+        for vector in [&weight, &bias] {
+            close(vector.grad(&ours).unwrap().unsqueeze(), vector.grad(&composed).unwrap().unsqueeze());
+        }
+    }
+}
+
+#[test]
+fn activations_and_their_derivatives_equal_burns() {
+    let device = device();
+    let burns = |kind, x: Tensor<2>| match kind {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => activation::gelu_approximate(x),
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+        Activation::Tanh => x.tanh(),
+    };
+    for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh] {
+        for shape in [[1, 1], [3, 5], [130, 257]] {
+            let x = (random(shape, &device) * 6.0).detach().require_grad();
+            let upstream = random(shape, &device);
+            let (ours, theirs) = (kind.forward(x.clone()), burns(kind, x.clone()));
+            close(ours.clone().inner(), theirs.clone().inner());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let theirs = (theirs * upstream).sum().backward();
+            close(x.grad(&ours).unwrap(), x.grad(&theirs).unwrap());
+        }
     }
 }

@@ -1,0 +1,96 @@
+//! GELU and its derivative in one pass over the values, vectorised and on all threads. burn's own call the error function
+//! of the C library for one value after the other, on one thread: on `[1024, 3072]`, forward and backward 168 ms against
+//! 20 ms (two cores, AVX2).
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
+use burn::tensor::DType;
+use rayon::prelude::*;
+
+use super::vector::{erf, exp_of_negative, tanh, with_wide_vectors};
+use super::{CHUNK, tensor};
+use crate::Activation;
+
+/// sqrt(1 / 2)
+const ROOT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
+/// 1 / sqrt(2 pi)
+const DENSITY: f32 = 0.398_942_3;
+/// sqrt(2 / pi)
+const ROOT: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+
+type Forward = fn(&[f32], &mut [f32]);
+type Derivative = fn(&[f32], &[f32], &mut [f32]);
+
+pub(crate) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
+    let (kernel, x): (Forward, _) = match activation {
+        Activation::Gelu => (gelu, x.to_contiguous()),
+        Activation::GeluTanh => (gelu_tanh, x.to_contiguous()),
+        Activation::Relu | Activation::Silu | Activation::Tanh => {
+            return crate::activation::composed::<Flex>(x, activation);
+        }
+    };
+    let Some(values) = x.as_slice::<f32>().filter(|_| x.dtype() == DType::F32) else {
+        return crate::activation::composed::<Flex>(x, activation);
+    };
+    let mut output = vec![0.0; values.len()];
+    output.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(output, values)| kernel(values, output));
+    tensor(output, x.layout().shape().clone())
+}
+
+pub(crate) fn backward(x: FlexTensor, d_output: FlexTensor, activation: Activation) -> FlexTensor {
+    let kernel: Derivative = match activation {
+        Activation::Gelu => gelu_backward,
+        Activation::GeluTanh => gelu_tanh_backward,
+        Activation::Relu | Activation::Silu | Activation::Tanh => {
+            return crate::activation::composed_backward::<Flex>(x, d_output, activation);
+        }
+    };
+    let (x, d_output) = (x.to_contiguous(), d_output.to_contiguous());
+    let (Some(values), Some(upstream)) = (x.as_slice::<f32>(), d_output.as_slice::<f32>()) else {
+        return crate::activation::composed_backward::<Flex>(x, d_output, activation);
+    };
+    let mut output = vec![0.0; values.len()];
+    output
+        .par_chunks_mut(CHUNK)
+        .zip(values.par_chunks(CHUNK).zip(upstream.par_chunks(CHUNK)))
+        .for_each(|(output, (values, upstream))| kernel(values, upstream, output));
+    tensor(output, x.layout().shape().clone())
+}
+
+with_wide_vectors! {
+    fn gelu(x: &[f32], output: &mut [f32]) {
+        for (output, x) in output.iter_mut().zip(x) {
+            let z = x * ROOT_HALF;
+            *output = 0.5 * x * (1.0 + erf(z, exp_of_negative(-z * z)));
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn gelu_backward(x: &[f32], upstream: &[f32], output: &mut [f32]) {
+        for ((output, x), upstream) in output.iter_mut().zip(x).zip(upstream) {
+            let z = x * ROOT_HALF;
+            let e = exp_of_negative(-z * z);
+            *output = upstream * (0.5 * (1.0 + erf(z, e)) + x * DENSITY * e);
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn gelu_tanh(x: &[f32], output: &mut [f32]) {
+        for (output, x) in output.iter_mut().zip(x) {
+            *output = 0.5 * x * (1.0 + tanh(ROOT * (x + CUBIC * x * x * x)));
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn gelu_tanh_backward(x: &[f32], upstream: &[f32], output: &mut [f32]) {
+        for ((output, x), upstream) in output.iter_mut().zip(x).zip(upstream) {
+            let t = tanh(ROOT * (x + CUBIC * x * x * x));
+            let slope = ROOT * (1.0 + 3.0 * CUBIC * x * x);
+            *output = upstream * 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
+        }
+    }
+}
