@@ -3,4 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "figures of the parity tests, shown by --nocapture")]
 
+mod cli;
 mod parity;
+mod project;
+mod resume;
+mod training;

@@ -21,6 +21,6 @@ pub use error::Error;
 pub use linear::Linear;
 pub use methods::{Adapter, Lora};
 pub use plan::{Method, Parameter, Part, Plan, Treatment};
-pub use suggest::suggest;
+pub use suggest::{nearest, suggest};
 pub use targets::{Kind, Selection, Selector, TargetError};
 pub use weight::Weight;

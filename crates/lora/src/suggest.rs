@@ -14,13 +14,18 @@ const LISTED: usize = 12;
 /// many as `name` has, and what is suggested is that suffix, which names the module in every layer.
 pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: IndexSet<&str> = known.into_iter().collect();
-    match nearest(name, &known) {
+    match nearest_of(name, &known) {
         Some(near) => format!("did you mean `{near}`?"),
         None => list(&known),
     }
 }
 
-fn nearest<'a>(name: &str, known: &IndexSet<&'a str>) -> Option<&'a str> {
+/// The known name that [`suggest`] would ask about.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    nearest_of(name, &known.into_iter().collect())
+}
+
+fn nearest_of<'a>(name: &str, known: &IndexSet<&'a str>) -> Option<&'a str> {
     let reach = name.chars().count().div_ceil(3).min(3);
     let candidates: IndexSet<&str> = [1, 2, name.split('.').count()]
         .into_iter()

@@ -14,9 +14,9 @@ pub enum ConfigError {
     Missing { directory: PathBuf },
     #[error("cannot read {}: {source}", file.display())]
     Read { file: PathBuf, source: std::io::Error },
-    #[error("{}: {source}", file.display())]
+    #[error("{}, line {line}, column {column}: malformed JSON: {reason}", file.display())]
     #[diagnostic(help("the file is not the config.json that Transformers writes: download or copy it again"))]
-    Syntax { file: PathBuf, source: serde_json::Error },
+    Syntax { file: PathBuf, line: usize, column: usize, reason: String },
     #[error("{}: {message}", file.display())]
     Value {
         file: PathBuf,
@@ -24,6 +24,15 @@ pub enum ConfigError {
         #[help]
         help: String,
     },
+}
+
+/// What serde wanted, in other words than Rust's.
+fn expected(complaint: &str) -> &str {
+    match complaint.rsplit_once("expected ").map_or(complaint, |(_, expected)| expected) {
+        "usize" => "a whole number of at least 0",
+        "f64" => "a number",
+        other => other,
+    }
 }
 
 /// `config.json` of a model, with where it stands, so that every complaint can say so.
@@ -40,8 +49,7 @@ impl Config {
             return Err(ConfigError::Missing { directory: directory.into() });
         }
         let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
-        let values: Value =
-            serde_json::from_str(&text).map_err(|source| ConfigError::Syntax { file: file.clone(), source })?;
+        let values: Value = serde_json::from_str(&text).map_err(|error| Self::syntax(&file, &error))?;
         let config = Self { file, values };
         match config.values {
             Value::Object(_) => Ok(config),
@@ -57,9 +65,50 @@ impl Config {
         self.values.get(key)?.as_str()
     }
 
+    fn syntax(file: &Path, error: &serde_json::Error) -> ConfigError {
+        let text = error.to_string();
+        // serde_json ends its message with the position.
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_string();
+        ConfigError::Syntax { file: file.into(), line: error.line(), column: error.column(), reason }
+    }
+
     /// The keys that an architecture needs.
     pub(crate) fn parse<C: DeserializeOwned>(&self) -> Result<C, ConfigError> {
-        C::deserialize(&self.values).map_err(|source| ConfigError::Syntax { file: self.file.clone(), source })
+        C::deserialize(&self.values).map_err(|error| {
+            let text = error.to_string();
+            let help = "the file is not the config.json that Transformers writes: download or copy it again";
+            match self.misfit::<C>(&text) {
+                Some((key, value)) => self.wrong(format!("`{key}` is {value}, expected {}", expected(&text)), help),
+                None => self.wrong(text.replace("missing field", "it lacks"), help),
+            }
+        })
+    }
+
+    /// The key whose value is to blame for `complaint`, which serde makes without naming it: the one without which
+    /// there is another complaint, or none.
+    fn misfit<C: DeserializeOwned>(&self, complaint: &str) -> Option<(&str, &Value)> {
+        let keys = self.values.as_object().filter(|_| !complaint.starts_with("missing field"))?;
+        keys.iter().map(|(key, value)| (key.as_str(), value)).find(|(key, _)| {
+            let mut others = keys.clone();
+            others.shift_remove(*key);
+            C::deserialize(Value::Object(others)).err().is_none_or(|error| error.to_string() != complaint)
+        })
+    }
+
+    /// Sizes that are 0 and probabilities that are none, which a model can be described by but not built of.
+    pub(crate) fn check_ranges(&self, sizes: &[&str], probabilities: &[&str]) -> Result<(), ConfigError> {
+        let value = |key: &&&str| self.values.get(**key).and_then(Value::as_f64);
+        let help = "the file is not the config.json of a model: download or copy it again";
+        if let Some(key) = sizes.iter().find(|key| value(key).is_some_and(|size| size < 1.0)) {
+            return Err(self.wrong(format!("`{key}` is 0, expected 1 or more"), help));
+        }
+        match probabilities.iter().find(|key| value(key).is_some_and(|p| !(0.0..1.0).contains(&p))) {
+            Some(key) => {
+                let message = format!("`{key}` is {}, expected a probability below 1", self.values[*key]);
+                Err(self.wrong(message, help))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn wrong(&self, message: String, help: &str) -> ConfigError {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor};
-use lora::{Kind, Linear, Part, Plan, Treatment, Weight, suggest};
+use lora::{Kind, Linear, Part, Plan, Treatment, Weight, nearest};
 
 use crate::layers::{Dropout, Embedding, LayerNorm};
 use crate::pretrained::{Frozen, Pretrained, Values};
@@ -32,14 +32,11 @@ pub enum LoadError {
         help: String,
     },
     #[error("{}: `{tensor}` has {found:?}, config.json asks for {expected:?}", file.display())]
-    Shape {
-        file: PathBuf,
-        tensor: String,
-        found: Vec<usize>,
-        expected: Vec<usize>,
-        #[help]
-        help: String,
-    },
+    #[diagnostic(help("config.json and the checkpoint do not belong together: copy both from one place"))]
+    Shape { file: PathBuf, tensor: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("{}: the trained head (`{tensor}`) is for {found} classes, not for {expected}", file.display())]
+    #[diagnostic(help("name all its classes in `model.labels`, or start from a checkpoint without a head"))]
+    Classes { file: PathBuf, tensor: String, found: usize, expected: usize },
     #[error("{} has no trained classification head (no {})", directory.display(), names.join(", "))]
     #[diagnostic(help(
         "give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`"
@@ -125,11 +122,13 @@ impl<'a> Build<'a> {
             }
         }
         if !missing.is_empty() {
-            let help = match unexpected.first() {
-                Some(name) => format!("it has `{name}` instead; {}", suggest(name, missing.iter().map(String::as_str))),
-                None => {
-                    "config.json and the checkpoint do not belong together: compare `num_hidden_layers`".to_string()
-                }
+            let near =
+                unexpected.first().and_then(|name| Some((name, nearest(name, missing.iter().map(String::as_str))?)));
+            let help = match near {
+                Some((name, near)) => format!("it has `{name}`, which may be meant to be `{near}`"),
+                None => "config.json and the checkpoint do not belong together: compare `num_hidden_layers` and \
+                         `model_type`"
+                    .to_string(),
             };
             return Err(LoadError::Missing { directory, names: missing, help }.into());
         }
@@ -224,7 +223,7 @@ impl Loader<'_> {
         shape: [usize; D],
     ) -> Result<Weight<D>, Error> {
         let brought = self.build.plan.borrow_mut().value(&name, shape, self.build.device)?;
-        let value = match (brought, self.stored(&tensor, shape, part)?) {
+        let value = match (brought, self.stored(&tensor, shape)?) {
             (Some(value), _) => value,
             (None, Some(value)) => value.cast(DType::F32),
             (None, None) => self.fresh(&tensor, shape),
@@ -235,7 +234,7 @@ impl Loader<'_> {
     }
 
     fn frozen<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Weight<D>, Error> {
-        let value = match self.stored(tensor, shape, Part::Bias)? {
+        let value = match self.stored(tensor, shape)? {
             Some(value) => self.kept(value),
             None => {
                 self.build.missing.borrow_mut().push(tensor.to_string());
@@ -257,27 +256,22 @@ impl Loader<'_> {
     }
 
     /// The tensor of the checkpoint, on the device.
-    fn stored<const D: usize>(&self, tensor: &str, shape: [usize; D], part: Part) -> Result<Option<Tensor<D>>, Error> {
+    fn stored<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Option<Tensor<D>>, Error> {
         let Some((name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
         self.build.used.borrow_mut().insert(tensor.to_string());
         let checkpoint = self.build.pretrained.checkpoint();
         if entry.shape != shape {
-            let help = match part == Part::Module && self.build.pretrained.is_new(tensor) {
-                true => {
-                    "the checkpoint has a trained head for another number of labels: write its labels in `model.labels`, \
-                         or start from a checkpoint without a head"
-                }
-                false => "config.json and the checkpoint do not belong together: copy both from one place",
-            };
-            return Err(LoadError::Shape {
-                file: checkpoint.file(entry).to_path_buf(),
-                tensor: name.to_string(),
-                found: entry.shape.clone(),
-                expected: shape.to_vec(),
-                help: help.to_string(),
+            let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
+            let (found, expected) = (entry.shape.clone(), shape.to_vec());
+            // Of the last layer of a head the rows are its classes, which config.json does not decide.
+            let of_classes = self.build.pretrained.is_new(&tensor) && found[1..] == expected[1..];
+            return Err(match of_classes {
+                true => LoadError::Classes { file, tensor, found: found[0], expected: expected[0] },
+                false => LoadError::Shape { file, tensor, found, expected },
             }
             .into());
         }
+        checkpoint.dtype(name, entry)?;
         match self.build.values {
             Values::Read => Ok(Some(self.on_device(name, |device| checkpoint.tensor(name, entry, device))?)),
             Values::ShapesOnly => Ok(Some(self.blank(shape))),

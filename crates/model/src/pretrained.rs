@@ -13,6 +13,9 @@ use crate::checkpoint::{Checkpoint, Entry};
 use crate::config::{Config, ConfigError};
 use crate::loader::{Build, Loaded};
 
+/// How the names of tensors begin in a checkpoint of a bare backbone.
+const BACKBONE: [&str; 4] = ["embeddings.", "encoder.", "transformer.", "pooler."];
+
 /// How frozen weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frozen {
@@ -66,6 +69,11 @@ impl Pretrained {
     /// The module of the model that holds the backbone, with a dot behind: `bert.`
     pub fn prefix(&self) -> &str {
         self.architecture.prefix
+    }
+
+    /// The modules at the top of the backbone, each with a dot behind.
+    pub fn backbone(&self) -> &'static [&'static str] {
+        &BACKBONE
     }
 
     /// PEFT's default targets for this architecture.
@@ -216,12 +224,11 @@ fn canonical_names(checkpoint: &Checkpoint, prefix: &str) -> HashMap<String, Str
         _ => name.to_string(),
     };
     let prefixed = checkpoint.names().any(|name| name.starts_with(prefix));
-    let backbone = ["embeddings.", "encoder.", "transformer.", "pooler."];
     checkpoint
         .names()
         .map(|stored| {
             let name = modern(stored);
-            let bare = !prefixed && backbone.iter().any(|module| name.starts_with(module));
+            let bare = !prefixed && BACKBONE.iter().any(|module| name.starts_with(module));
             (if bare { format!("{prefix}{name}") } else { name }, stored.to_string())
         })
         .collect()

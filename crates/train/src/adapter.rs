@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
+use miette::Diagnostic;
 use model::{Pretrained, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,19 @@ pub(crate) enum Error {
     #[error("{} was written by a newer kindling (format {found}, this version reads {known})", path.display())]
     #[diagnostic(help("update kindling"))]
     Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("{}: `max_length` is {length}, the model has positions for {positions}", path.display())]
+    #[diagnostic(help("the adapter was trained on another model: give its base with --model"))]
+    Positions { path: PathBuf, length: usize, positions: usize },
+    #[error("{} names {names} labels, the head beside it has {classes} classes", path.display())]
+    #[diagnostic(help("the two files do not belong together: copy them again, both from one place"))]
+    Labels { path: PathBuf, names: usize, classes: usize },
+    #[error("{} does not fit the model: {reason}", path.display())]
+    Targets {
+        path: PathBuf,
+        reason: String,
+        #[help]
+        help: Option<String>,
+    },
     #[error("{}: {source}", path.display())]
     Serialise { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
@@ -40,6 +54,25 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    pub(crate) fn labels(directory: &Path, names: usize, classes: usize) -> Self {
+        Self::Labels { path: directory.join(SIDECAR), names, classes }
+    }
+
+    pub(crate) fn positions(directory: &Path, length: usize, positions: usize) -> Self {
+        Self::Positions { path: directory.join(SIDECAR), length, positions }
+    }
+
+    /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file instead of ours.
+    pub(crate) fn targets(directory: &Path, error: &lora::TargetError) -> Self {
+        let in_file =
+            |text: String| text.replace("`adapter.layers`", "`layers_to_transform`").replace("`adapter.", "`");
+        Self::Targets {
+            path: directory.join(peft::CONFIG_FILE),
+            reason: in_file(error.to_string()),
+            help: error.help().map(|help| in_file(help.to_string())),
+        }
+    }
+
     pub(crate) fn is_of_input(&self) -> bool {
         !matches!(self, Self::Write { .. } | Self::Serialise { .. })
     }
@@ -120,7 +153,7 @@ impl Adapter {
         let mut config = PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?;
         let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
         if let Some(pretrained) = pretrained {
-            tensors.add_prefix(pretrained.prefix());
+            tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
             if config.targets_missing {
                 config.lora.target_modules = Targets::Names(Names::List(pretrained.default_targets()));
                 config.targets_missing = false;

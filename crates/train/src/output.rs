@@ -32,6 +32,11 @@ impl Output {
         self.json
     }
 
+    /// The same with a terminal that belongs to somebody else, burn's dashboard: what is said goes to the log alone.
+    pub(crate) fn silenced(&self) -> Self {
+        Self { quiet: true, terminal: false, ..self.clone() }
+    }
+
     /// From here on what is said is also written to `file`.
     pub(crate) fn log_to(&self, file: File) {
         *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);

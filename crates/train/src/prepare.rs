@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use data::{
-    Columns, Dataset, Duplicates, Example, Labels, Sampler, SamplerConfig, Tokenizer, duplicates, records, stratified,
+    Columns, Dataset, Duplicates, Encoded, Example, Labels, Sampler, SamplerConfig, Tokenizer, duplicates, records,
+    stratified,
 };
 use lora::{BiasMode, Init, LoraConfig, Method, Names, Targets};
-use model::{Frozen, Pretrained};
+use miette::Diagnostic;
+use model::{Frozen, Pretrained, Values};
 
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Bias, Dtype, Loaded, Modules};
@@ -22,9 +24,13 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Config(#[from] config::ConfigError),
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Device(#[from] DeviceError),
+    #[error("{place}: {error}")]
+    Device {
+        place: String,
+        error: DeviceError,
+        #[help]
+        help: Option<String>,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Model(#[from] model::Error),
@@ -34,6 +40,12 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Adapter(#[from] adapter::Error),
+    #[error("{message}")]
+    Target {
+        message: String,
+        #[help]
+        help: Option<String>,
+    },
     #[error("{place}: {value} is more than the model has positions for ({positions})")]
     #[diagnostic(help(
         "lower `data.max_length`, or leave it out: the default is the smallest of 512, the model's positions and the tokenizer's limit"
@@ -48,6 +60,18 @@ pub(crate) enum Error {
     #[error("{}: its head has {found} classes, the run has {expected}", path.display())]
     #[diagnostic(help("start from an adapter that was trained for the same labels, or without `adapter.init_from`"))]
     Classes { path: PathBuf, found: usize, expected: usize },
+}
+
+impl Error {
+    /// What names a key of the configuration says where that was written.
+    pub(crate) fn placed(self, loaded: &Loaded) -> Self {
+        let Self::Model(model::Error::Adapter(lora::Error::Target(error))) = &self else { return self };
+        let (message, help) = (error.to_string(), error.help().map(|help| help.to_string()));
+        match message.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
+            Some((key, rest)) => Self::Target { message: format!("{}{rest}", loaded.place(key)), help },
+            None => Self::Target { message, help },
+        }
+    }
 }
 
 /// A run, decided.
@@ -71,7 +95,6 @@ pub(crate) struct RunPlan {
     /// Optimiser steps in all.
     pub(crate) steps: usize,
     pub(crate) schedule: Schedule,
-    pub(crate) identity: Identity,
 }
 
 impl RunPlan {
@@ -80,8 +103,13 @@ impl RunPlan {
         if let Some(device) = device {
             config.train.device = device.to_string();
         }
-        let device_name = DeviceName::parse(&config.train.device)?;
-        let device = device_name.open()?;
+        let of_device = |error: DeviceError| Error::Device {
+            place: device.map_or_else(|| loaded.place("train.device"), |typed| format!("`--device {typed}`")),
+            help: error.help().map(|help| help.to_string()),
+            error,
+        };
+        let device_name = DeviceName::parse(&config.train.device).map_err(of_device)?;
+        let device = device_name.open().map_err(of_device)?;
         let pretrained = Pretrained::open(&config.model.path)?;
         let tokenizer = Tokenizer::from_dir(&config.model.path)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
@@ -99,7 +127,6 @@ impl RunPlan {
         let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
         check_classes(init_from.as_ref(), &labels, &config)?;
 
-        let found = duplicates(&splits.train, splits.valid.as_deref().unwrap_or_default());
         let encode = |file: &Path, examples: &[Example]| {
             let bar = output.bar(examples.len() as u64, "tokenising {bar:30} {pos}/{len}");
             let encoded =
@@ -113,12 +140,15 @@ impl RunPlan {
             _ => None,
         };
         if config.data.valid_fraction > 0.0 {
-            valid = Some(split_off(&mut train, config.data.valid_fraction, config.seed));
+            valid = Some(splits.split_off(&mut train, config.data.valid_fraction, config.seed));
         }
+        let found = duplicates(&splits.train, splits.valid.as_deref().unwrap_or_default());
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
-            check_vocabulary(dataset, &pretrained)?;
+            check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
         }
 
+        let output_dir = config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
+        config.output_dir = Some(output_dir.clone());
         config.data.text = Some(columns.text.clone());
         config.data.text_pair.clone_from(&columns.text_pair);
         config.data.label = Some(columns.label.clone());
@@ -137,9 +167,8 @@ impl RunPlan {
         );
         let steps = steps(&config.train, sampler.steps_per_epoch());
         let schedule = schedule(&config.train, steps);
-        let identity = Identity { base: pretrained.fingerprint(), data: fingerprint(&train, valid.as_ref()) };
         Ok(Self {
-            output_dir: config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name)),
+            output_dir,
             frozen: frozen(config.model.dtype),
             config,
             device_name,
@@ -155,8 +184,12 @@ impl RunPlan {
             sampler: Arc::new(sampler),
             steps,
             schedule,
-            identity,
         })
+    }
+
+    /// What must be the same for this run to be gone on with. Reads samples of every tensor, so `--dry-run` does without.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity { base: self.pretrained.fingerprint(), data: fingerprint(&self.train, self.valid.as_deref()) }
     }
 
     /// The plan of what is adapted, trained and frozen; reads the adapter to start from again, for each model takes its
@@ -170,7 +203,14 @@ impl RunPlan {
         Ok(plan.map_err(model::Error::from)?)
     }
 
-    pub(crate) fn sidecar(&self) -> Sidecar {
+    /// Puts the model together from headers alone: an error here is found before anything is written.
+    pub(crate) fn shapes(&self) -> Result<model::Loaded, Error> {
+        let (plan, device) = (self.adapter_plan()?, Device::flex());
+        let (_, loaded) = self.pretrained.load(plan, self.labels.len(), self.frozen, Values::ShapesOnly, &device)?;
+        Ok(loaded)
+    }
+
+    pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
             self.labels.names().to_vec(),
             adapter::Columns {
@@ -179,10 +219,7 @@ impl RunPlan {
                 label: self.columns.label.clone(),
             },
             self.config.data.max_length.unwrap_or_default(),
-            adapter::Base {
-                path: self.config.model.path.display().to_string(),
-                fingerprint: self.identity.base.clone(),
-            },
+            adapter::Base { path: self.config.model.path.display().to_string(), fingerprint: identity.base.clone() },
         )
     }
 }
@@ -190,6 +227,20 @@ impl RunPlan {
 struct Splits {
     train: Vec<Example>,
     valid: Option<Vec<Example>>,
+}
+
+impl Splits {
+    /// Moves a share of each class from the training data to the validation data, here and in what was encoded.
+    fn split_off(&mut self, encoded: &mut Dataset, fraction: f64, seed: u64) -> Dataset {
+        let targets: Vec<usize> = encoded.examples.iter().map(|example| example.target).collect();
+        let chosen = stratified(&targets, fraction, seed);
+        let is_chosen = |index: usize| chosen.binary_search(&index).is_ok();
+        let numbered = std::mem::take(&mut self.train).into_iter().enumerate();
+        let (valid, train): (Vec<_>, Vec<_>) = numbered.partition(|(index, _)| is_chosen(*index));
+        let examples = |part: Vec<(usize, Example)>| part.into_iter().map(|(_, example)| example).collect();
+        (self.train, self.valid) = (examples(train), Some(examples(valid)));
+        encoded.split_off(&chosen)
+    }
 }
 
 /// The default is the smallest of 512, the model's positions and the tokenizer's limit.
@@ -388,14 +439,12 @@ fn frozen(dtype: Dtype) -> Frozen {
     }
 }
 
-fn split_off(train: &mut Dataset, fraction: f64, seed: u64) -> Dataset {
-    let targets: Vec<usize> = train.examples.iter().map(|example| example.target).collect();
-    let chosen = stratified(&targets, fraction, seed);
-    train.split_off(&chosen)
-}
-
-pub(crate) fn check_vocabulary(dataset: &Dataset, pretrained: &Pretrained) -> Result<(), Error> {
-    let largest = dataset.examples.iter().flat_map(|example| &example.encoded.ids).max();
+/// Every token has its row in the embedding.
+pub(crate) fn check_vocabulary<'a>(
+    encoded: impl Iterator<Item = &'a Encoded>,
+    pretrained: &Pretrained,
+) -> Result<(), Error> {
+    let largest = encoded.flat_map(|encoded| &encoded.ids).max();
     match (largest, pretrained.vocabulary_size()) {
         (Some(id), Some(rows)) if *id as usize >= rows => Err(Error::Vocabulary { id: *id, rows }),
         _ => Ok(()),

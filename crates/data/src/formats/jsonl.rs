@@ -42,8 +42,8 @@ impl Lines {
     fn record(&self) -> Result<Record, Error> {
         let text = str::from_utf8(&self.bytes)
             .map_err(|error| self.source.utf8_error(self.line, error.valid_up_to() + 1, &self.bytes))?;
-        let value =
-            serde_json::from_str(text).map_err(|error| self.source.json_error(self.line, &error, self.help()))?;
+        let value = serde_json::from_str(text.trim_end())
+            .map_err(|error| self.source.json_error(self.line, &error, self.help()))?;
         match value {
             Value::Object(fields) => Ok(Record { line: self.line, fields: fields.into_iter().collect() }),
             other => Err(Error::NotAnObject { place: Place::line(&self.source.file, self.line), found: kind(&other) }),

@@ -6,7 +6,7 @@ mod config;
 mod tensors;
 
 pub use config::{ConfigError, PeftConfig};
-pub use tensors::{AdapterTensors, TensorError, to_bytes};
+pub use tensors::{AdapterTensors, TensorError, damage, to_bytes};
 
 /// The name of the configuration in an adapter's directory.
 pub const CONFIG_FILE: &str = "adapter_config.json";

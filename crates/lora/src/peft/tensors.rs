@@ -9,7 +9,30 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::TENSOR_FILE;
-use crate::suggest;
+use crate::nearest;
+
+/// What is wrong with a safetensors file, in the words of one who has the file but not the crate's source.
+pub fn damage(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::HeaderTooSmall => "it is too short for a header".to_string(),
+        SafeTensorError::HeaderTooLarge => "it claims a header of more than 100 MB".to_string(),
+        SafeTensorError::InvalidHeaderLength => "it ends within its header".to_string(),
+        SafeTensorError::InvalidHeader(_) => "its header is not valid UTF-8".to_string(),
+        SafeTensorError::InvalidHeaderDeserialization(source) | SafeTensorError::JsonError(source) => {
+            format!("its header is no list of tensors ({source})")
+        }
+        SafeTensorError::InvalidOffset(name) => {
+            format!("the tensor `{name}` overlaps another or leaves a gap before it")
+        }
+        SafeTensorError::TensorInvalidInfo | SafeTensorError::ValidationOverflow => {
+            "the shape of a tensor is not that of its bytes".to_string()
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "the tensors of its header do not end where the file ends".to_string()
+        }
+        other => other.to_string(),
+    }
+}
 
 /// What PEFT puts before the name of a tensor in the model.
 const PREFIX: &str = "base_model.model.";
@@ -24,9 +47,9 @@ pub enum TensorError {
     },
     #[error("cannot read {}", file.display())]
     Read { file: PathBuf, source: std::io::Error },
-    #[error("{} is not a valid safetensors file: {source}", file.display())]
+    #[error("{} is not a valid safetensors file: {reason}", file.display())]
     #[diagnostic(help("the file is damaged or was cut short: copy it again"))]
-    Damaged { file: PathBuf, source: SafeTensorError },
+    Damaged { file: PathBuf, reason: String },
     #[error("{}: tensor `{tensor}` is {dtype}", file.display())]
     #[diagnostic(help("adapters are read in F32, F16, BF16 and F64"))]
     Dtype { file: PathBuf, tensor: String, dtype: String },
@@ -86,8 +109,8 @@ impl AdapterTensors {
             return Err(TensorError::NoFile { directory: directory.into(), help: without_file(directory) });
         }
         let bytes = std::fs::read(&file).map_err(|source| TensorError::Read { file: file.clone(), source })?;
-        let tensors =
-            SafeTensors::deserialize(&bytes).map_err(|source| TensorError::Damaged { file: file.clone(), source })?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|error| TensorError::Damaged { file: file.clone(), reason: damage(&error) })?;
         let mut stored: Vec<(String, Stored)> = Vec::new();
         for (name, view) in tensors.iter() {
             let values = to_f32(&view).ok_or_else(|| TensorError::Dtype {
@@ -121,9 +144,10 @@ impl AdapterTensors {
         }
     }
 
-    /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if the names then fit.
-    pub fn add_prefix(&mut self, prefix: &str) {
-        let bare = |name: &String| !name.starts_with(prefix);
+    /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if every adapted module
+    /// lies below one of the `backbone`'s.
+    pub fn add_prefix(&mut self, prefix: &str, backbone: &[&str]) {
+        let bare = |name: &String| backbone.iter().any(|module| name.starts_with(module));
         if self.tensors.keys().filter(|name| name.contains(".lora_")).all(bare) && !self.tensors.is_empty() {
             self.tensors = std::mem::take(&mut self.tensors)
                 .into_iter()
@@ -179,11 +203,10 @@ impl AdapterTensors {
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
-        let help = match (missing.first(), unexpected.first()) {
-            (Some(_), Some(name)) => {
-                format!("for `{name}` the model has: {}", suggest(name, missing.iter().copied()))
-            }
-            _ => {
+        let near = unexpected.first().and_then(|name| Some((name, nearest(name, missing.iter().copied())?)));
+        let help = match near {
+            Some((name, near)) => format!("`{name}` may be meant to be `{near}`: copy the adapter again, or rename it"),
+            None => {
                 "the adapter was made for another model or with other settings than its adapter_config.json says".into()
             }
         };

@@ -46,10 +46,10 @@ impl Entry {
 
     /// `expression` is what `text` means under this key.
     pub(super) fn pattern(key: &'static str, text: &str, expression: &str) -> Result<Self, TargetError> {
-        let regex = Regex::new(expression).map_err(|source| TargetError::BadPattern {
+        let regex = Regex::new(expression).map_err(|error| TargetError::BadPattern {
             key,
             pattern: text.to_owned(),
-            source: Box::new(source),
+            reason: reason(error),
         })?;
         Self::new(key, text, Rule::Pattern(regex))
     }
@@ -94,6 +94,16 @@ impl Entry {
     }
 }
 
+/// Without the position, which is one in the expression that we made of the user's.
+fn reason(error: fancy_regex::Error) -> String {
+    let text = match error {
+        fancy_regex::Error::ParseError(_, problem) => problem.to_string(),
+        other => other.to_string(),
+    };
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use indexmap::IndexMap;
@@ -135,11 +145,17 @@ mod tests {
         assert_eq!(impossible(&list(&[])).0, "`adapter.target_modules` is empty");
         assert_eq!(impossible(&list(&["query", ""])).0, "`adapter.target_modules`: a name is empty");
         let (message, help) = impossible(&pattern("(query"));
-        assert_eq!(message, "`adapter.target_modules`: `(query` is not a regular expression");
+        assert_eq!(
+            message,
+            "`adapter.target_modules`: `(query` is not a regular expression: opening parenthesis without closing parenthesis"
+        );
         assert_eq!(help, "the dialect is that of Python's `re`");
         let mut config = list(&["query"]);
         config.rank_pattern = IndexMap::from([("*".to_owned(), 1)]);
-        assert_eq!(impossible(&config).0, "`adapter.rank_pattern`: `*` is not a regular expression");
+        assert_eq!(
+            impossible(&config).0,
+            "`adapter.rank_pattern`: `*` is not a regular expression: target of repeat operator is invalid"
+        );
     }
 
     #[test]

@@ -10,9 +10,9 @@ pub enum TargetError {
     #[error("`adapter.target_modules` is empty")]
     #[diagnostic(help("name the modules to adapt, or write \"all-linear\""))]
     NoTargets,
-    #[error("`adapter.{key}`: `{pattern}` is not a regular expression")]
+    #[error("`adapter.{key}`: `{pattern}` is not a regular expression: {reason}")]
     #[diagnostic(help("the dialect is that of Python's `re`"))]
-    BadPattern { key: &'static str, pattern: String, source: Box<fancy_regex::Error> },
+    BadPattern { key: &'static str, pattern: String, reason: String },
     #[error("`adapter.{key}`: `{pattern}` could not be matched against `{module}`")]
     #[diagnostic(help("write it without nested repetitions"))]
     Backtracking { key: &'static str, pattern: String, module: String, source: Box<fancy_regex::Error> },

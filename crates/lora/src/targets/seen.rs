@@ -3,7 +3,7 @@
 use indexmap::IndexSet;
 
 use super::entry::{Entry, Rule};
-use super::path::{ends_in, lies_in, suffixes};
+use super::path::{ends_in, lies_in, suffixes, with_ancestors};
 use super::{Kind, TargetError};
 use crate::suggest::suggest;
 
@@ -40,7 +40,12 @@ fn nearest(key: &str, name: &str, seen: &[Seen]) -> String {
     let within: IndexSet<&str> =
         candidates(key, seen).filter(|path| lies_in(path, name)).filter_map(|path| suffixes(path).next()).collect();
     if within.is_empty() {
-        return suggest(name, candidates(key, seen));
+        // A module that is saved in full may hold others.
+        let holders = seen.iter().filter(|_| key != TARGET_MODULES).flat_map(|seen| with_ancestors(&seen.path));
+        return match crate::nearest(name, holders) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => suggest(name, candidates(key, seen)),
+        };
     }
     let within: Vec<&str> = within.into_iter().collect();
     format!("`{name}` only holds others; name those: {}", within.join(", "))
@@ -103,7 +108,10 @@ mod tests {
         config.modules_to_save = names(&["classifier", "poller"]);
         let (message, help) = refusal(&config, &bert());
         assert_eq!(message, "`adapter.modules_to_save`: no module is named `poller`");
-        assert_eq!(help, "known: word_embeddings, query, key, value, dense, LayerNorm, classifier");
+        assert_eq!(help, "did you mean `pooler`?");
+        config.modules_to_save = names(&["head"]);
+        let known = "known: word_embeddings, query, key, value, dense, LayerNorm, classifier";
+        assert_eq!(refusal(&config, &bert()).1, known);
 
         config.exclude_modules = Some(Names::List(names(&["keys"])));
         let (message, help) = refusal(&config, &bert());

@@ -72,6 +72,17 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
 /// The configuration, if the model it describes can be built.
 pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
     let parsed: BertConfig = config.parse()?;
+    config.check_ranges(
+        &[
+            "vocab_size",
+            "hidden_size",
+            "num_hidden_layers",
+            "intermediate_size",
+            "max_position_embeddings",
+            "type_vocab_size",
+        ],
+        &["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"],
+    )?;
     check_heads(config, "num_attention_heads", parsed.hidden_size, parsed.num_attention_heads)?;
     activation(config, "hidden_act", &parsed.hidden_act)?;
     Ok(parsed)

@@ -66,6 +66,10 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
 
 fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
     let parsed: DistilBertConfig = config.parse()?;
+    config.check_ranges(
+        &["vocab_size", "dim", "n_layers", "hidden_dim", "max_position_embeddings"],
+        &["dropout", "attention_dropout", "seq_classif_dropout"],
+    )?;
     check_heads(config, "n_heads", parsed.dim, parsed.n_heads)?;
     activation(config, "activation", &parsed.activation)?;
     Ok(parsed)

@@ -35,7 +35,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
 
 /// Positions count from the padding token's index plus one, as fairseq did.
 fn first_position(config: &BertConfig) -> usize {
-    config.pad_token_id.unwrap_or(1) + 1
+    config.pad_token_id.unwrap_or(1).saturating_add(1)
 }
 
 #[derive(Module, Debug)]

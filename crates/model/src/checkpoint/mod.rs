@@ -77,6 +77,19 @@ impl Checkpoint {
         self.shards[entry.shard].map.slice(entry.range.clone())
     }
 
+    /// The type of a tensor, if weights can be of it.
+    pub(crate) fn dtype(&self, name: &str, entry: &Entry) -> Result<DType, CheckpointError> {
+        match entry.dtype {
+            Dtype::F32 => Ok(DType::F32),
+            Dtype::F16 => Ok(DType::F16),
+            Dtype::BF16 => Ok(DType::BF16),
+            other => {
+                let (file, dtype) = (self.file(entry).to_path_buf(), format!("{other:?}"));
+                Err(CheckpointError::Dtype { file, tensor: name.to_string(), dtype })
+            }
+        }
+    }
+
     /// A tensor in its stored type: on the CPU a view of the file, copied only if it is ever written to.
     ///
     /// # Panics
@@ -87,15 +100,7 @@ impl Checkpoint {
         entry: &Entry,
         device: &Device,
     ) -> Result<Tensor<D>, CheckpointError> {
-        let dtype = match entry.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            other => {
-                let (file, dtype) = (self.file(entry).to_path_buf(), format!("{other:?}"));
-                return Err(CheckpointError::Dtype { file, tensor: name.to_string(), dtype });
-            }
-        };
+        let dtype = self.dtype(name, entry)?;
         let bytes = self.bytes(entry);
         // safetensors aligns its data, but a file need not come from there, and a misaligned view would be read wrongly.
         let bytes = match bytes.as_ptr().align_offset(dtype.size()) {

@@ -57,7 +57,8 @@ impl Checkpoint {
         for (shard, file) in files.into_iter().enumerate() {
             let map = map(&file)?;
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
-            let (header, metadata) = SafeTensors::read_metadata(&map).map_err(|error| damaged(error.to_string()))?;
+            let (header, metadata) =
+                SafeTensors::read_metadata(&map).map_err(|error| damaged(lora::peft::damage(&error)))?;
             let data = header + 8;
             let mut tensors: Vec<_> = metadata.tensors().into_iter().collect();
             tensors.sort_by_key(|(_, info)| info.data_offsets);
@@ -82,7 +83,7 @@ fn map(file: &Path) -> Result<bytes::Bytes, CheckpointError> {
     let read = |source| CheckpointError::Read { file: file.into(), source };
     let opened = File::open(file).map_err(read)?;
     if opened.metadata().map_err(read)?.len() == 0 {
-        return Err(CheckpointError::Damaged { file: file.into(), reason: "the file is empty".to_string() });
+        return Err(CheckpointError::Damaged { file: file.into(), reason: "it is empty".to_string() });
     }
     // SAFETY: the map is read only, and kindling replaces files by rename and never writes into one, so what this process
     // maps stays as it is. A file that another program truncates meanwhile ends the process with a bus error, as it does

@@ -14,7 +14,7 @@ use super::{Common, DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
-use crate::prepare::RunPlan;
+use crate::prepare::{RunPlan, check_vocabulary};
 use crate::run::Evaluation;
 use crate::tasks::{Classifier, MicroBatch};
 
@@ -62,16 +62,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
             (ModelArguments { model, adapter: arguments.adapter.clone() }, None)
         }
     };
+    let mut per_example = Sink::open(arguments.per_example.as_deref())?;
     let trained = Trained::open(&model, &arguments.set, &device, output)?;
     let dataset = match (valid, &arguments.data) {
         (Some(dataset), _) => dataset,
-        (None, Some(file)) => read(file, &model, &trained, output)?,
-        (None, None) => {
-            let run = arguments.run.as_deref().unwrap_or(Path::new("")).display().to_string();
-            return Err(Failure::usage(format!("the run {run} had no validation data"), "name a file with --data"));
+        (None, file) => {
+            let file = file.as_deref().expect("clap requires --data without --run, and `of_run` has validation data");
+            read(file, &model, &trained, output)?
         }
     };
-    let mut per_example = Sink::open(arguments.per_example.as_deref())?;
     let mut write = |loss: f32, logits: &[f32]| match (&arguments.per_example, arguments.logits) {
         (None, _) => Ok(()),
         (Some(_), true) => per_example.json(&json!({ "loss": loss, "tokens": 1, "logits": logits })),
@@ -124,6 +123,10 @@ fn of_run(run: &Path, with_data: bool, output: &Output) -> Result<(ModelArgument
         false => ModelArguments { model: plan.config.model.path.clone(), adapter: Some(run.join("adapter")) },
     };
     let valid = plan.valid.as_deref().filter(|_| with_data).cloned();
+    if with_data && valid.is_none() {
+        let message = format!("{} was trained without validation data", run.display());
+        return Err(Failure::usage(message, "name a file of labelled data with --data"));
+    }
     Ok((arguments, valid))
 }
 
@@ -147,7 +150,7 @@ fn read(file: &Path, arguments: &ModelArguments, trained: &Trained, output: &Out
     let progress = |done: usize| bar.inc(done as u64);
     let dataset = Dataset::encode(file, &examples, &trained.labels, &tokenizer, trained.max_length, &progress)?;
     bar.finish_and_clear();
-    crate::prepare::check_vocabulary(&dataset, &trained.pretrained)?;
+    check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
     Ok(dataset)
 }
 

@@ -1,7 +1,6 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
 use lora::Method;
-use model::Values;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -49,16 +48,12 @@ fn warn(plan: &RunPlan, output: &Output) {
     }
 }
 
-/// The whole plan; reads nothing of the checkpoint but headers.
-pub(super) fn print(plan: &RunPlan, output: &Output) -> Result<(), Failure> {
-    let adapter_plan = plan.adapter_plan()?;
-    let device = burn::tensor::Device::flex();
-    let (_, loaded) =
-        plan.pretrained.load(adapter_plan, plan.labels.len(), plan.frozen, Values::ShapesOnly, &device)?;
+/// The whole plan; `loaded` is what came of reading the headers of the checkpoint.
+pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> Result<(), Failure> {
     let estimate = estimate::memory(plan, &loaded.plan);
     let targets: Vec<&str> = loaded.plan.scales().iter().map(|(module, _)| module.as_str()).collect();
     if output.json() {
-        output.result(&serde_json::to_string(&document(plan, &loaded, &targets, &estimate))?)?;
+        output.result(&serde_json::to_string(&document(plan, loaded, &targets, &estimate))?)?;
         return Ok(());
     }
     let mut lines = vec![

@@ -13,6 +13,7 @@ use super::trained::{Trained, tokenizer};
 use super::{Common, DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
+use crate::prepare::check_vocabulary;
 use crate::run::{largest, rows};
 use crate::tasks::MicroBatch;
 
@@ -76,10 +77,10 @@ impl<'a> Prediction<'a> {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
+    let mut sink = Sink::open(arguments.output.as_deref())?;
     let trained = Trained::open(&arguments.model, &arguments.set, &device, output)?;
     let tokenizer = tokenizer(&arguments.model)?;
     let file = arguments.input.clone().unwrap_or_else(|| PathBuf::from("-"));
-    let mut sink = Sink::open(arguments.output.as_deref())?;
     let for_people = sink.is_terminal() && !output.json();
     let mut predictor =
         Predictor { trained: &trained, tokenizer: &tokenizer, file: &file, columns: None, truncated: 0 };
@@ -153,6 +154,7 @@ impl Predictor<'_> {
             .map(|example| self.tokenizer.encode(&example.text, example.text_pair.as_deref(), max_length))
             .collect();
         let encoded = encoded?;
+        check_vocabulary(encoded.iter(), &self.trained.pretrained)?;
         self.truncated += encoded.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
         let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&encoded))));
         let labels = self.trained.labels.names();

@@ -28,10 +28,10 @@ macro_rules! asset {
 
 const ASSETS: [(&str, &[u8]); 7] = [
     asset!("configs/quickstart.toml"),
-    asset!("tests/fixtures/parity/bert-cls/model/config.json"),
-    asset!("tests/fixtures/parity/bert-cls/model/model.safetensors"),
-    asset!("tests/fixtures/parity/bert-cls/model/tokenizer.json"),
-    asset!("tests/fixtures/parity/bert-cls/model/tokenizer_config.json"),
+    asset!("models/quickstart/config.json"),
+    asset!("models/quickstart/model.safetensors"),
+    asset!("models/quickstart/tokenizer.json"),
+    asset!("models/quickstart/tokenizer_config.json"),
     asset!("datasets/quickstart/train.jsonl"),
     asset!("datasets/quickstart/valid.jsonl"),
 ];

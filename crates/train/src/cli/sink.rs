@@ -6,16 +6,31 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
+use super::Failure;
+
 pub(super) enum Sink {
     Standard,
     File { path: PathBuf, writer: BufWriter<NamedTempFile> },
 }
 
 impl Sink {
-    pub(super) fn open(path: Option<&Path>) -> io::Result<Self> {
+    /// Before the work whose results it takes, so that a path that cannot be written costs no more than its message.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self::Standard) };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".kindling").suffix(".tmp").tempfile_in(directory)?;
+        let refused =
+            |reason: String, help: &str| Failure::usage(format!("cannot write {}: {reason}", path.display()), help);
+        if path.is_dir() {
+            return Err(refused("it is a directory".to_string(), "name a file in it"));
+        }
+        if !directory.is_dir() {
+            let reason = format!("there is no directory {}", directory.display());
+            return Err(refused(reason, "create it, or name a file elsewhere"));
+        }
+        let file =
+            tempfile::Builder::new().prefix(".kindling").suffix(".tmp").tempfile_in(directory).map_err(|error| {
+                refused(error.kind().to_string(), "make the directory writable, or name a file elsewhere")
+            })?;
         Ok(Self::File { path: path.into(), writer: BufWriter::new(file) })
     }
 

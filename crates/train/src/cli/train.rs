@@ -49,8 +49,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let working_directory = std::env::current_dir()?;
     let loaded = config::load(&arguments.config, &arguments.set, &working_directory)?;
     if arguments.dry_run {
-        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), output)?;
-        plan::print(&plan, output)?;
+        let (plan, shapes) = prepare(&loaded, arguments, output)?;
+        plan::print(&plan, &shapes, output)?;
         return Ok(ExitCode::SUCCESS);
     }
     let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
@@ -67,8 +67,20 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
     };
-    let plan = RunPlan::new(&loaded, arguments.device.as_deref(), output)?;
+    let (plan, _) = prepare(&loaded, arguments, output)?;
     execute(&plan, start, arguments.dashboard, output)
+}
+
+/// The plan, and what it makes of the checkpoint by its headers: all that can be wrong is found before the output
+/// directory is touched.
+fn prepare(
+    loaded: &config::Loaded,
+    arguments: &Arguments,
+    output: &Output,
+) -> Result<(RunPlan, model::Loaded), Failure> {
+    let plan = RunPlan::new(loaded, arguments.device.as_deref(), output)?;
+    let shapes = plan.shapes().map_err(|error| error.placed(loaded))?;
+    Ok((plan, shapes))
 }
 
 /// Trains by a plan, and says what came of it.

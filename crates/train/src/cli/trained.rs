@@ -9,7 +9,7 @@ use lora::{Method, Plan};
 use model::{Frozen, Pretrained, Values};
 
 use super::{Failure, ModelArguments};
-use crate::adapter::{Adapter, Sidecar};
+use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::Output;
 use crate::prepare::default_max_length;
 use crate::run::tell;
@@ -59,11 +59,16 @@ impl Trained {
             let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
             output.warn(&format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"));
         }
-        let labels = labels(sidecar.as_ref(), adapter.as_ref(), &pretrained)?;
+        let labels = labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?;
         let mut columns = ColumnNames::default();
         let mut max_length = None;
         if let Some(sidecar) = &sidecar {
-            max_length = Some(sidecar.max_length);
+            let (length, positions) = (sidecar.max_length, pretrained.max_positions()?);
+            if length > positions {
+                let directory = arguments.adapter.as_ref().unwrap_or(&arguments.model);
+                return Err(adapter::Error::positions(directory, length, positions).into());
+            }
+            max_length = Some(length);
             columns = ColumnNames {
                 text: Some(sidecar.columns.text.clone()),
                 text_pair: sidecar.columns.text_pair.clone(),
@@ -75,8 +80,10 @@ impl Trained {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
             None => (Method::Frozen, None),
         };
-        let plan = Plan::new(method, tensors, 0)?;
-        let (model, loaded) = pretrained.load(plan, labels.len(), Frozen::AsStored, Values::Read, device)?;
+        let (model, loaded) = Plan::new(method, tensors, 0)
+            .map_err(model::Error::from)
+            .and_then(|plan| pretrained.load(plan, labels.len(), Frozen::AsStored, Values::Read, device))
+            .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
         let model = Classifier { model };
         if let Some(directory) = &arguments.adapter {
@@ -96,15 +103,34 @@ pub(super) fn tokenizer(arguments: &ModelArguments) -> Result<Tokenizer, Failure
     Ok(Tokenizer::from_dir(beside.unwrap_or(&arguments.model))?)
 }
 
-fn labels(sidecar: Option<&Sidecar>, adapter: Option<&Adapter>, pretrained: &Pretrained) -> Result<Labels, Failure> {
-    if let Some(sidecar) = sidecar {
-        return Ok(Labels::new(sidecar.labels.clone())?);
+/// Targets that the model does not have are named as the adapter's own file names them.
+fn of_adapter(error: model::Error, directory: Option<&Path>) -> Failure {
+    match (&error, directory) {
+        (model::Error::Adapter(lora::Error::Target(target)), Some(directory)) => {
+            adapter::Error::targets(directory, target).into()
+        }
+        _ => error.into(),
     }
-    let of_config = pretrained.config_labels()?;
+}
+
+fn labels(
+    arguments: &ModelArguments,
+    sidecar: Option<&Sidecar>,
+    adapter: Option<&Adapter>,
+    pretrained: &Pretrained,
+) -> Result<Labels, Failure> {
     let classes = match adapter {
         Some(adapter) => adapter.classes(),
         None => pretrained.head_classes(),
     };
+    if let Some(sidecar) = sidecar {
+        let (names, directory) = (sidecar.labels.len(), arguments.adapter.as_ref().unwrap_or(&arguments.model));
+        return match classes {
+            Some(classes) if classes != names => Err(adapter::Error::labels(directory, names, classes).into()),
+            _ => Ok(Labels::new(sidecar.labels.clone())?),
+        };
+    }
+    let of_config = pretrained.config_labels()?;
     let names = match (of_config, classes) {
         (Some(names), Some(classes)) if names.len() == classes => names,
         (_, Some(classes)) => (0..classes).map(|class| format!("LABEL_{class}")).collect(),

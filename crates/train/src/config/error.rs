@@ -58,6 +58,10 @@ pub(crate) enum ConfigError {
         help: String,
     },
 
+    #[error("{file}, line {line}, column {column}: not valid UTF-8")]
+    #[diagnostic(help("save the file as UTF-8"))]
+    NotText { file: String, line: usize, column: usize },
+
     #[error("cannot read the configuration `{file}`")]
     Read { file: String, source: io::Error },
 
@@ -138,6 +142,12 @@ pub(crate) enum ConfigError {
         "`layers_pattern` names the list whose indices `layers` are: set `layers`, for example `layers = [0, 1]`, or remove it"
     ))]
     PatternWithoutLayers { place: String },
+
+    #[error("{place}: `adapter.target_modules` is \"all-linear\", which means every layer")]
+    #[diagnostic(help(
+        "remove `layers`, or write `target_modules` as a list of names, for example `target_modules = [\"query\", \"value\"]`"
+    ))]
+    LayersWithAll { place: String },
 
     #[error("{place}: `adapter.target_modules` is a regular expression, which chooses the layers itself")]
     #[diagnostic(help(

@@ -73,15 +73,20 @@ pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Re
 fn read(file: &Path, working_directory: &Path) -> Result<String, ConfigError> {
     let path = working_directory.join(file);
     let typed = file.display().to_string();
-    fs::read_to_string(&path).map_err(|source| match source.kind() {
+    let bytes = fs::read(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ConfigError::NoConfiguration {
             help: match paths::near_file(&path) {
                 Some(near) => format!("did you mean `{}`?", file.with_file_name(near).display()),
                 None => "write the path of a TOML file".to_owned(),
             },
-            file: typed,
+            file: typed.clone(),
         },
-        _ => ConfigError::Read { file: typed, source },
+        _ => ConfigError::Read { file: typed.clone(), source },
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let (line, column) = line_and_column(&String::from_utf8_lossy(error.as_bytes()), valid);
+        ConfigError::NotText { file: typed, line, column }
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::{ConfigError, PathKind, Place};
 use super::written::Config;
@@ -17,10 +17,11 @@ pub(super) struct Bases<'a> {
     pub(super) places: &'a BTreeMap<String, Place>,
 }
 
-/// Makes the paths of `config` absolute. Those of inputs must exist.
+/// Makes the paths of inputs absolute; they must exist. `output_dir` stays as it was typed, relative to the working
+/// directory.
 pub(super) fn resolve(config: &mut Config, bases: &Bases<'_>) -> Result<(), ConfigError> {
-    if let Some(path) = &mut config.output_dir {
-        *path = bases.input("output_dir", path).absolute_in(bases.working)?;
+    if let Some(path) = &config.output_dir {
+        bases.input("output_dir", path).absolute_in(bases.working)?;
     }
     let input = bases.input("model.path", &config.model.path);
     config.model.path = input.model()?;
@@ -67,7 +68,7 @@ impl Input<'_> {
 
     fn absolute_in(&self, base: &Path) -> Result<PathBuf, ConfigError> {
         let joined = base.join(&self.typed);
-        let path = std::path::absolute(&joined).unwrap_or(joined);
+        let path = without_dots(&std::path::absolute(&joined).unwrap_or(joined));
         if path.to_str().is_none() {
             let place = self.place.clone();
             let path = path.display().to_string();
@@ -175,4 +176,17 @@ fn download(id: &str) -> String {
     };
     let name = id.rsplit('/').next().unwrap_or(id);
     format!("run `hf download {id}{revision} --local-dir models/{name}` and write the path of that directory")
+}
+
+/// `/a/b/../c` as `/a/c`: paths are shown to people and written into files.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => _ = clean.pop(),
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
 }

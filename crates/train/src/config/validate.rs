@@ -34,6 +34,10 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
             let place = loaded.place("adapter.layers_pattern");
             Err(ConfigError::PatternWithoutLayers { place })
         }
+        (Some(_), Targets::AllLinear) => {
+            let place = loaded.place("adapter.layers");
+            Err(ConfigError::LayersWithAll { place })
+        }
         (Some(_), Targets::Pattern(_)) => {
             let place = loaded.place("adapter.layers");
             Err(ConfigError::LayersWithPattern { place })

@@ -82,8 +82,9 @@ pub(crate) fn run(
     options: Options,
     output: &Output,
 ) -> Result<Outcome, Error> {
+    let identity = plan.identity();
     let resumed = match start {
-        Start::Resume => resume::newest_state(plan, &directory, output)?,
+        Start::Resume => resume::newest_state(plan, &identity, &directory, output)?,
         Start::New | Start::Overwrite => None,
     };
     if resumed.is_none() {
@@ -97,7 +98,8 @@ pub(crate) fn run(
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
-    let session = Session::new(plan, loaded.plan, directory, metrics, resumed, output.clone())?;
+    let heard = if options.dashboard { output.silenced() } else { output.clone() };
+    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard);
     let mut session = train(session, model, options)?;
 
     match session.interrupted {
@@ -196,23 +198,19 @@ pub(crate) struct Session {
 impl Session {
     fn new(
         plan: &RunPlan,
+        identity: Identity,
         adapter_plan: Plan,
         directory: Directory,
         metrics: Metrics,
         resumed: Option<RunState>,
         output: Output,
-    ) -> Result<Self, Error> {
-        let fresh = RunState {
-            step: 0,
-            metrics_length: 0,
-            best: None,
-            without_improvement: 0,
-            stopped: false,
-            identity: plan.identity.clone(),
-        };
-        Ok(Self {
+    ) -> Self {
+        let save = save::Saver::new(plan, &identity);
+        let fresh =
+            RunState { step: 0, metrics_length: 0, best: None, without_improvement: 0, stopped: false, identity };
+        Self {
             config: plan.config.train.clone(),
-            save: save::Saver::new(plan),
+            save,
             adapter_plan,
             directory,
             metrics,
@@ -226,7 +224,7 @@ impl Session {
             steps: plan.steps,
             interrupted: false,
             output,
-        })
+        }
     }
 
     /// The step after which training ends, which early stopping may have set.

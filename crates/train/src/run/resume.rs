@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::Error;
-use super::checkpoint::{RunState, read_state};
+use super::checkpoint::{Identity, RunState, read_state};
 use super::directory::Directory;
 use crate::output::Output;
 use crate::prepare::RunPlan;
@@ -12,7 +12,12 @@ use crate::prepare::RunPlan;
 const FREE: [&str; 4] = ["output_dir", "train.device", "train.checkpoint_every", "train.keep_checkpoints"];
 
 /// The state of the newest complete checkpoint; `None` where there is none. Refuses, by key, a run that is another one.
-pub(super) fn newest_state(plan: &RunPlan, directory: &Directory, output: &Output) -> Result<Option<RunState>, Error> {
+pub(super) fn newest_state(
+    plan: &RunPlan,
+    identity: &Identity,
+    directory: &Directory,
+    output: &Output,
+) -> Result<Option<RunState>, Error> {
     let Some(step) = directory.checkpoints().last().copied() else {
         output.say("no complete checkpoint: starting at step 1");
         return Ok(None);
@@ -27,10 +32,9 @@ pub(super) fn newest_state(plan: &RunPlan, directory: &Directory, output: &Outpu
     if let Some((what, then, now)) = first_difference(&then, &now) {
         return Err(Error::Changed { what, then, now });
     }
-    for (what, then, now) in [
-        ("the base model", &state.identity.base, &plan.identity.base),
-        ("the data", &state.identity.data, &plan.identity.data),
-    ] {
+    for (what, then, now) in
+        [("the base model", &state.identity.base, &identity.base), ("the data", &state.identity.data, &identity.data)]
+    {
         if then != now {
             return Err(Error::Changed {
                 what: what.to_string(),

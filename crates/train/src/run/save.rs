@@ -9,6 +9,7 @@ use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_js
 use serde_json::{Value, json};
 
 use super::Error;
+use super::checkpoint::Identity;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::SaveDtype;
@@ -54,11 +55,11 @@ pub(super) struct Saver {
 }
 
 impl Saver {
-    pub(super) fn new(plan: &RunPlan) -> Self {
+    pub(super) fn new(plan: &RunPlan, identity: &Identity) -> Self {
         let examples = plan.valid.as_ref().unwrap_or(&plan.train);
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
-            sidecar: plan.sidecar(),
+            sidecar: plan.sidecar(identity),
             tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.config.model.path.clone(),
             base_config: plan.pretrained.config().clone(),

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ConfigError {
-    #[error("{}, line {line}, column {column}: not valid JSON", file.display())]
-    Syntax { file: PathBuf, line: usize, column: usize, source: serde_json::Error },
+    #[error("{}, line {line}, column {column}: malformed JSON: {reason}", file.display())]
+    #[diagnostic(help("the file is not as PEFT wrote it: copy the adapter again"))]
+    Syntax { file: PathBuf, line: usize, column: usize, reason: String },
     #[error("{} is not a JSON object", file.display())]
+    #[diagnostic(help("the file is not as PEFT wrote it: copy the adapter again"))]
     NotAnObject { file: PathBuf },
     #[error("{} has no `peft_type`", file.display())]
     #[diagnostic(help("it was not written by PEFT; adapters of type \"LORA\" are supported"))]
@@ -15,6 +17,7 @@ pub enum ConfigError {
     #[diagnostic(help("supported: \"LORA\""))]
     OtherType { file: PathBuf, found: String },
     #[error("`{key}` in {}: {found} is not {expected}", file.display())]
+    #[diagnostic(help("correct the value, or copy the adapter again"))]
     Value { file: PathBuf, key: String, found: String, expected: &'static str },
     #[error("`bias` in {}: unknown value `{found}`", file.display())]
     Bias {

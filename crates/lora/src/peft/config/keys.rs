@@ -19,8 +19,11 @@ impl<'a> Keys<'a> {
         match serde_json::from_str(text) {
             Ok(Value::Object(map)) => Ok(Self { file, map }),
             Ok(_) => Err(ConfigError::NotAnObject { file: file.to_owned() }),
-            Err(source) => {
-                Err(ConfigError::Syntax { file: file.to_owned(), line: source.line(), column: source.column(), source })
+            Err(error) => {
+                let text = error.to_string();
+                // serde_json ends its message with the position.
+                let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
+                Err(ConfigError::Syntax { file: file.to_owned(), line: error.line(), column: error.column(), reason })
             }
         }
     }
@@ -168,6 +171,6 @@ mod tests {
     #[test]
     fn broken_json_is_refused_with_its_place() {
         let (message, _) = refusal(read("{\n  \"peft_type\": \"LORA\",\n  \"lora_alpha\": NaN\n}"));
-        assert_eq!(message, "adapter_config.json, line 3, column 17: not valid JSON");
+        assert_eq!(message, "adapter_config.json, line 3, column 17: malformed JSON: expected value");
     }
 }

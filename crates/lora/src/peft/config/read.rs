@@ -42,13 +42,17 @@ impl Keys<'_> {
         }
     }
 
-    /// BitFit has no type of its own: it is PEFT's word for no module, with every bias trained.
+    /// PEFT's word for no module leaves the saved modules alone in the adapter. With every bias trained it is BitFit,
+    /// which has no type of its own.
     fn check_targets(&self) -> Result<(), ConfigError> {
         let key = "target_modules";
         let Some(none) = self.map.get(key).filter(|targets| *targets == "dummy-target-modules") else { return Ok(()) };
-        let reason = match self.map.get("bias") {
-            Some(bias) if bias == "all" => "this is a BitFit adapter: not supported by this version",
-            Some(_) | None => "it adapts no module: not supported by this version",
+        let trains_biases = self.map.get("bias").is_some_and(|bias| bias != "none");
+        let saved = self.map.get("modules_to_save").and_then(Value::as_array).map_or(0, Vec::len);
+        let reason = match (trains_biases, saved) {
+            (true, _) => "this is a BitFit adapter: not supported by this version",
+            (false, 0) => "it adapts no module and saves none: there is nothing in it",
+            (false, _) => return Ok(()),
         };
         Err(self.unsupported(key, none, reason))
     }
@@ -282,16 +286,18 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_without_targets_is_refused_as_what_it_is() {
-        let refused = |bias| {
-            let targets = r#""target_modules": "dummy-target-modules", "modules_to_save": ["classifier"]"#;
-            refusal(read(&format!(r#"{{"peft_type": "LORA", {targets}, "bias": "{bias}"}}"#)))
+    fn an_adapter_without_targets_is_the_modules_it_saves() {
+        let none = |rest: &str| {
+            read(&format!(r#"{{"peft_type": "LORA", "target_modules": "dummy-target-modules", "bias": {rest}}}"#))
         };
+        let head = none(r#""none", "modules_to_save": ["classifier"]"#).expect("a head alone").lora;
+        assert_eq!(head.modules_to_save, names(&["classifier"]));
         let message = "`target_modules` in adapter_config.json: \"dummy-target-modules\" is not supported";
         let bitfit = "this is a BitFit adapter: not supported by this version";
-        assert_eq!(refused("all"), (message.to_owned(), bitfit.to_owned()));
-        let head_alone = "it adapts no module: not supported by this version";
-        assert_eq!(refused("none"), (message.to_owned(), head_alone.to_owned()));
+        let refused = |rest: &str| refusal(none(rest));
+        assert_eq!(refused(r#""all", "modules_to_save": ["classifier"]"#), (message.to_owned(), bitfit.to_owned()));
+        let nothing = "it adapts no module and saves none: there is nothing in it";
+        assert_eq!(refused(r#""none""#), (message.to_owned(), nothing.to_owned()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod messages;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ fn what_is_not_written_has_its_default() {
     let root = directory(MINIMAL);
     let loaded = load_in(&root, &[]).expect("a correct configuration");
     let mut expected = Config::default();
-    expected.model.path = root.path().join("configs/../models/tiny");
+    expected.model.path = root.path().join("models/tiny");
     expected.data.train = root.path().join("configs/train.jsonl");
     assert_eq!(loaded.config, expected);
     assert_eq!(loaded.name, "sst2");
@@ -102,7 +102,7 @@ device = "cuda:0"
     let first = load_in(&root, &[]).expect("a correct configuration").config;
     assert_eq!(first.adapter.layers, Some(vec![3]));
     assert_eq!(first.adapter.rank_pattern.keys().collect::<Vec<_>>(), ["z.*", "a"]);
-    assert_eq!(first.output_dir, Some(root.path().join("runs/x")));
+    assert_eq!(first.output_dir, Some(PathBuf::from("runs/x")));
 
     fs::write(root.path().join("runs/config.toml"), first.to_toml()).expect("a file");
     let again = load(Path::new("runs/config.toml"), &[], root.path()).expect("the same");
@@ -149,11 +149,11 @@ fn set_takes_toml_and_text_as_typed() {
 }
 
 #[test]
-fn paths_of_set_and_output_dir_start_at_the_working_directory() {
+fn paths_of_set_start_at_the_working_directory_and_output_dir_stays_as_typed() {
     let root = directory(&format!("output_dir = \"out\"\n{MINIMAL}"));
     let config = load_in(&root, &["data.train=other.jsonl"]).expect("correct").config;
     assert_eq!(config.data.train, root.path().join("other.jsonl"));
-    assert_eq!(config.output_dir, Some(root.path().join("out")));
+    assert_eq!(config.output_dir, Some(PathBuf::from("out")));
 }
 
 #[test]
@@ -163,4 +163,21 @@ fn a_place_is_a_line_a_set_or_the_key_alone() {
     assert_eq!(loaded.place("adapter.r"), "`adapter.r` in configs/sst2.toml, line 6");
     assert_eq!(loaded.place("adapter.alpha"), "`--set adapter.alpha=2`");
     assert_eq!(loaded.place("adapter.bias"), "`adapter.bias`");
+}
+
+/// The file that the README names shows the defaults: each of its keys has the one of `Config`, but for those that make it
+/// an example.
+#[test]
+fn the_commented_example_shows_the_defaults() {
+    let shown: toml::Table = include_str!("../../../../../configs/classify.toml").parse().unwrap();
+    let defaults: toml::Table = Config::default().to_toml().parse().unwrap();
+    let example = ["model.path", "data.train", "data.valid_fraction", "train.warmup_steps"];
+    for (table, keys) in shown.iter().filter_map(|(name, value)| Some((name, value.as_table()?))) {
+        for (key, value) in keys.iter().filter(|(key, _)| !example.contains(&format!("{table}.{key}").as_str())) {
+            assert_eq!(Some(value), defaults[table].get(key), "{table}.{key}");
+        }
+        for key in defaults[table].as_table().unwrap().keys() {
+            assert!(keys.contains_key(key), "{table}.{key} is not shown");
+        }
+    }
 }

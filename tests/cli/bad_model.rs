@@ -1,0 +1,325 @@
+//! Checkpoints with a mistake in each: `config.json`, tokenizer, safetensors files that are damaged or made to harm.
+
+use safetensors::Dtype;
+use serde_json::{Value, json};
+
+use crate::project::tensors::{entry, with_header};
+use crate::project::{Project, Ran};
+
+const WEIGHTS: &str = "bert/model.safetensors";
+const CONFIG: &str = "bert/config.json";
+
+fn with_config(key: &str, value: Value) -> Ran {
+    Project::new().json(CONFIG, key, value).train(&[])
+}
+
+fn with_weights(bytes: Vec<u8>) -> Ran {
+    Project::new().file(WEIGHTS, bytes).train(&[])
+}
+
+#[test]
+fn a_directory_without_config_json_is_no_model() {
+    Project::new().without(CONFIG).train(&[]).refused(
+        "error: [DIR]/bert has no config.json\n\
+         help: a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub",
+    );
+}
+
+#[test]
+fn a_broken_config_json_is_refused() {
+    Project::new().truncate(CONFIG, 60).train(&[]).refused(
+        "error: [DIR]/bert/config.json, line 4, column 5: malformed JSON: EOF while parsing a string\n\
+         help: the file is not the config.json that Transformers writes: download or copy it again",
+    );
+}
+
+#[test]
+fn a_config_json_that_is_no_object_is_refused() {
+    Project::new().file(CONFIG, "[]").train(&[]).refused(
+        "error: [DIR]/bert/config.json: not a JSON object\n\
+         help: copy the model's config.json again",
+    );
+}
+
+#[test]
+fn a_key_that_config_json_lacks_is_named() {
+    with_config("hidden_size", Value::Null).refused(
+        "error: [DIR]/bert/config.json: it lacks `hidden_size`\n\
+         help: the file is not the config.json that Transformers writes: download or copy it again",
+    );
+}
+
+#[test]
+fn a_key_of_config_json_with_the_wrong_type_is_named() {
+    with_config("num_hidden_layers", json!("three")).refused(
+        "error: [DIR]/bert/config.json: `num_hidden_layers` is \"three\", expected a whole number of at least 0\n\
+         help: the file is not the config.json that Transformers writes: download or copy it again",
+    );
+}
+
+#[test]
+fn an_unsupported_model_type_is_named_with_those_there_are() {
+    with_config("model_type", json!("deberta-v2")).refused(
+        "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
+         help: supported architectures: bert, roberta, xlm-roberta, distilbert",
+    );
+}
+
+#[test]
+fn a_missing_model_type_is_asked_for() {
+    with_config("model_type", Value::Null).refused(
+        "error: [DIR]/bert/config.json: `model_type` is missing\n\
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert",
+    );
+}
+
+#[test]
+fn regression_is_refused_by_name() {
+    with_config("problem_type", json!("regression")).refused(
+        "error: [DIR]/bert/config.json: `problem_type` is `regression`\n\
+         help: only single_label_classification is supported: remove `problem_type` if the labels are classes",
+    );
+}
+
+#[test]
+fn several_labels_a_text_are_refused_by_name() {
+    with_config("problem_type", json!("multi_label_classification")).refused(
+        "error: [DIR]/bert/config.json: `problem_type` is `multi_label_classification`\n\
+         help: only single_label_classification is supported: remove `problem_type` if the labels are classes",
+    );
+}
+
+#[test]
+fn heads_that_do_not_divide_the_width_are_refused() {
+    with_config("num_attention_heads", json!(5)).refused(
+        "error: [DIR]/bert/config.json: 5 attention heads do not divide a width of 48\n\
+         help: `num_attention_heads` must divide the width: copy the model's config.json again",
+    );
+}
+
+#[test]
+fn no_heads_are_refused() {
+    with_config("num_attention_heads", json!(0)).refused(
+        "error: [DIR]/bert/config.json: 0 attention heads do not divide a width of 48\n\
+         help: `num_attention_heads` must divide the width: copy the model's config.json again",
+    );
+}
+
+#[test]
+fn an_unknown_activation_is_named_with_those_there_are() {
+    with_config("hidden_act", json!("swiglu")).refused(
+        "error: [DIR]/bert/config.json: `hidden_act` is `swiglu`, an unknown activation function\n\
+         help: supported: gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, swish, tanh",
+    );
+}
+
+#[test]
+fn a_dropout_that_is_no_probability_is_refused() {
+    with_config("hidden_dropout_prob", json!(1.5)).refused(
+        "error: [DIR]/bert/config.json: `hidden_dropout_prob` is 1.5, expected a probability below 1\n\
+         help: the file is not the config.json of a model: download or copy it again",
+    );
+}
+
+#[test]
+fn a_size_of_zero_is_refused() {
+    with_config("max_position_embeddings", json!(0)).refused(
+        "error: [DIR]/bert/config.json: `max_position_embeddings` is 0, expected 1 or more\n\
+         help: the file is not the config.json of a model: download or copy it again",
+    );
+}
+
+#[test]
+fn a_size_that_no_memory_holds_is_compared_before_it_is_used() {
+    with_config("intermediate_size", json!(9_000_000_000_000_000_000_u64)).refused("error: [DIR]/bert/model.safetensors: `bert.encoder.layer.0.intermediate.dense.weight` has [96, 48], config.json asks for [9000000000000000000, 48]\n\
+         help: config.json and the checkpoint do not belong together: copy both from one place");
+}
+
+#[test]
+fn class_names_that_are_not_numbered_are_refused() {
+    with_config("id2label", json!({ "0": "bad", "good": "1", "2": "so so" })).refused(
+        "error: [DIR]/bert/config.json: `id2label` has the entry `good`\n\
+         help: it maps \"0\", \"1\", ... to names",
+    );
+}
+
+#[test]
+fn a_model_without_a_tokenizer_is_refused() {
+    Project::new().without("bert/tokenizer.json").train(&[]).refused(
+        "error: [DIR]/bert has no tokenizer (looked for tokenizer.json and vocab.txt)\n\
+         help: copy the tokenizer files of the checkpoint here",
+    );
+}
+
+#[test]
+fn a_broken_tokenizer_is_refused() {
+    Project::new().truncate("bert/tokenizer.json", 500).train(&[]).refused(
+        "error: [DIR]/bert/tokenizer.json: broken tokenizer file: EOF while parsing a string at line 27 column 16\n\
+         help: fetch the file again, or write it anew with `save_pretrained` of its tokenizer in Transformers",
+    );
+}
+
+#[test]
+fn a_pickled_checkpoint_is_refused_with_the_way_to_convert_it() {
+    Project::new().without(WEIGHTS).file("bert/pytorch_model.bin", "PK").train(&[]).refused("error: [DIR]/bert has no safetensors checkpoint (looked for model.safetensors and model.safetensors.index.json)\n\
+         help: pytorch_model.bin is a Python pickle, which can run any code when it is read, so kindling does not: load it in Python with AutoModel.from_pretrained(DIR) and save it again with model.save_pretrained(DIR)");
+}
+
+#[test]
+fn a_directory_without_weights_is_refused() {
+    Project::new().without(WEIGHTS).train(&[]).refused("error: [DIR]/bert has no safetensors checkpoint (looked for model.safetensors and model.safetensors.index.json)\n\
+         help: a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub");
+}
+
+#[test]
+fn an_empty_safetensors_file_is_refused() {
+    with_weights(Vec::new()).refused(
+        "error: [DIR]/bert/model.safetensors is not a valid safetensors file: it is empty\n\
+         help: the file is damaged or was cut short: download or copy it again",
+    );
+}
+
+#[test]
+fn a_safetensors_file_cut_within_its_header_is_refused() {
+    Project::new().truncate(WEIGHTS, 1000).train(&[]).refused(
+        "error: [DIR]/bert/model.safetensors is not a valid safetensors file: it ends within its header\n\
+         help: the file is damaged or was cut short: download or copy it again",
+    );
+}
+
+#[test]
+fn a_safetensors_file_cut_within_its_data_is_refused() {
+    Project::new().truncate(WEIGHTS, 100_000).train(&[]).refused("error: [DIR]/bert/model.safetensors is not a valid safetensors file: the tensors of its header do not end where the file ends\n\
+         help: the file is damaged or was cut short: download or copy it again");
+}
+
+#[test]
+fn a_header_that_claims_more_than_the_file_is_refused() {
+    with_weights(with_header(&json!({ "classifier.bias": entry("F32", 0, 16) }), 8)).refused("error: [DIR]/bert/model.safetensors is not a valid safetensors file: the tensors of its header do not end where the file ends\n\
+         help: the file is damaged or was cut short: download or copy it again");
+}
+
+#[test]
+fn overlapping_tensors_are_refused() {
+    let header = json!({ "classifier.bias": entry("F32", 0, 16), "classifier.weight": entry("F32", 8, 24) });
+    with_weights(with_header(&header, 24)).refused("error: [DIR]/bert/model.safetensors is not a valid safetensors file: the tensor `classifier.weight` overlaps another or leaves a gap before it\n\
+         help: the file is damaged or was cut short: download or copy it again");
+}
+
+#[test]
+fn a_tensor_whose_shape_does_not_fill_its_bytes_is_refused() {
+    with_weights(with_header(&json!({ "classifier.bias": entry("F32", 0, 24) }), 24)).refused("error: [DIR]/bert/model.safetensors is not a valid safetensors file: the shape of a tensor is not that of its bytes\n\
+         help: the file is damaged or was cut short: download or copy it again");
+}
+
+#[test]
+fn a_header_of_absurd_length_is_refused() {
+    with_weights([u64::MAX.to_le_bytes().as_slice(), b"{}"].concat()).refused(
+        "error: [DIR]/bert/model.safetensors is not a valid safetensors file: it claims a header of more than 100 MB\n\
+         help: the file is damaged or was cut short: download or copy it again",
+    );
+}
+
+#[test]
+fn a_safetensors_file_with_bytes_behind_its_tensors_is_refused() {
+    with_weights(with_header(&json!({ "classifier.bias": entry("F32", 0, 16) }), 64)).refused("error: [DIR]/bert/model.safetensors is not a valid safetensors file: the tensors of its header do not end where the file ends\n\
+         help: the file is damaged or was cut short: download or copy it again");
+}
+
+#[test]
+fn weights_that_are_no_floats_are_refused() {
+    let bias = "bert.pooler.dense.bias";
+    Project::new().tensors(WEIGHTS, |tensors| tensors.zeros_of(Dtype::I64, bias, &[48])).train(&[]).refused(
+        "error: [DIR]/bert/model.safetensors: tensor `bert.pooler.dense.bias` is I64\n\
+         help: weights are read in F32, F16 and BF16",
+    );
+}
+
+#[test]
+fn a_tensor_of_the_wrong_shape_is_named_with_both_shapes() {
+    let query = "bert.encoder.layer.1.attention.self.query.weight";
+    Project::new().tensors(WEIGHTS, |tensors| tensors.zeros(query, &[48, 24])).train(&[]).refused("error: [DIR]/bert/model.safetensors: `bert.encoder.layer.1.attention.self.query.weight` has [48, 24], config.json asks for [48, 48]\n\
+         help: config.json and the checkpoint do not belong together: copy both from one place");
+}
+
+#[test]
+fn fewer_layers_in_the_file_than_in_the_config_are_refused_with_the_list() {
+    with_config("num_hidden_layers", json!(4)).refused(
+        "error: [DIR]/bert lacks 16 of the tensors its config.json asks for:\n\
+         \x20\x20bert.encoder.layer.3.attention.self.query.weight\n\
+         \x20\x20bert.encoder.layer.3.attention.self.query.bias\n\
+         \x20\x20bert.encoder.layer.3.attention.self.key.weight\n\
+         \x20\x20bert.encoder.layer.3.attention.self.key.bias\n\
+         \x20\x20bert.encoder.layer.3.attention.self.value.weight\n\
+         \x20\x20bert.encoder.layer.3.attention.self.value.bias\n\
+         \x20\x20bert.encoder.layer.3.attention.output.dense.weight\n\
+         \x20\x20bert.encoder.layer.3.attention.output.dense.bias\n\
+         \x20\x20bert.encoder.layer.3.attention.output.LayerNorm.weight\n\
+         \x20\x20bert.encoder.layer.3.attention.output.LayerNorm.bias\n\
+         \x20\x20bert.encoder.layer.3.intermediate.dense.weight\n\
+         \x20\x20bert.encoder.layer.3.intermediate.dense.bias\n\
+         \x20\x20... and 4 more\n\
+         help: config.json and the checkpoint do not belong together: compare `num_hidden_layers` and `model_type`",
+    );
+}
+
+#[test]
+fn more_layers_in_the_file_than_in_the_config_are_refused_with_the_list() {
+    with_config("num_hidden_layers", json!(2)).refused(
+        "error: [DIR]/bert has 16 tensors that a BertForSequenceClassification has no place for:\n\
+         \x20\x20bert.encoder.layer.2.attention.output.LayerNorm.bias\n\
+         \x20\x20bert.encoder.layer.2.attention.output.LayerNorm.weight\n\
+         \x20\x20bert.encoder.layer.2.attention.output.dense.bias\n\
+         \x20\x20bert.encoder.layer.2.attention.output.dense.weight\n\
+         \x20\x20bert.encoder.layer.2.attention.self.key.bias\n\
+         \x20\x20bert.encoder.layer.2.attention.self.key.weight\n\
+         \x20\x20bert.encoder.layer.2.attention.self.query.bias\n\
+         \x20\x20bert.encoder.layer.2.attention.self.query.weight\n\
+         \x20\x20bert.encoder.layer.2.attention.self.value.bias\n\
+         \x20\x20bert.encoder.layer.2.attention.self.value.weight\n\
+         \x20\x20bert.encoder.layer.2.intermediate.dense.bias\n\
+         \x20\x20bert.encoder.layer.2.intermediate.dense.weight\n\
+         \x20\x20... and 4 more\n\
+         help: config.json and the checkpoint do not belong together: compare `num_hidden_layers` and `model_type`",
+    );
+}
+
+#[test]
+fn a_tensor_under_another_name_is_named_with_the_one_that_is_missing() {
+    let rename = |name: &str| name.replace("layer.0.attention.self.query.bias", "layer.0.attention.self.qurey.bias");
+    Project::new().tensors(WEIGHTS, |tensors| tensors.rename(rename)).train(&[]).refused("error: [DIR]/bert lacks 1 of the tensors its config.json asks for:\n\
+         \x20\x20bert.encoder.layer.0.attention.self.query.bias\n\
+         help: it has `bert.encoder.layer.0.attention.self.qurey.bias`, which may be meant to be `bert.encoder.layer.0.attention.self.query.bias`");
+}
+
+#[test]
+fn an_index_that_names_a_missing_shard_is_refused() {
+    let index = json!({ "weight_map": { "classifier.bias": "model-00002-of-00002.safetensors" } });
+    let project = Project::new().without(WEIGHTS);
+    project.file("bert/model.safetensors.index.json", index.to_string()).train(&[]).refused("error: [DIR]/bert/model.safetensors.index.json: the shard `model-00002-of-00002.safetensors` it names is not there\n\
+         help: the index and its shards do not belong together: download or copy the checkpoint again");
+}
+
+#[test]
+fn an_index_that_names_a_tensor_the_shard_lacks_is_refused() {
+    let project = Project::new();
+    std::fs::rename(project.path(WEIGHTS), project.path("bert/model-00001-of-00001.safetensors")).unwrap();
+    let index = json!({ "weight_map": { "classifier.scale": "model-00001-of-00001.safetensors" } });
+    project.file("bert/model.safetensors.index.json", index.to_string()).train(&[]).refused("error: [DIR]/bert/model.safetensors.index.json: the tensor `classifier.scale` is not in `model-00001-of-00001.safetensors`\n\
+         help: the index and its shards do not belong together: download or copy the checkpoint again");
+}
+
+#[test]
+fn a_base_without_a_trained_head_predicts_nothing() {
+    let project = Project::new().tensors(WEIGHTS, |tensors| tensors.remove(|name| name.starts_with("classifier.")));
+    let expected = "error: bert has no trained classification head (no classifier.weight, classifier.bias)\n\
+         help: give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`";
+    project.run(&["predict", "--model", "bert", "a fine film"]).refused(expected);
+    project.run(&["eval", "--model", "bert", "--data", "train.jsonl"]).refused(expected);
+}
+
+#[test]
+fn a_model_that_is_not_there_is_refused_with_what_a_model_is() {
+    Project::new().run(&["predict", "--model", "google-bert/bert-base-uncased", "a fine film"]).refused("error: there is no directory google-bert/bert-base-uncased\n\
+         help: a model is a directory with config.json, model.safetensors and a tokenizer; this version does not download from the Hugging Face Hub: fetch it there (git clone, or `hf download`) and give its path");
+}

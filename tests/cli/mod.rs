@@ -1,0 +1,10 @@
+//! Commands as a user types them: a small project on disk, one run of the real binary, its output and exit status. Of a
+//! run that is refused the whole of standard error is expected, so that every change of a message is read by somebody.
+
+mod bad_adapter;
+mod bad_command;
+mod bad_config;
+mod bad_data;
+mod bad_model;
+mod checkpoints;
+mod commands;

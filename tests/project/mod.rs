@@ -1,0 +1,207 @@
+//! A directory with a tiny BERT, labelled texts and a configuration, all of them right; a test breaks one of them and
+//! runs the binary there.
+
+pub(crate) mod tensors;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use tensors::Tensors;
+
+/// The configuration of a project: a run of two steps. Its last table is `[train]`, so that keys can be appended.
+const CONFIG: &str = "\
+output_dir = \"run\"
+
+[model]
+path = \"bert\"
+
+[data]
+train = \"train.jsonl\"
+
+[train]
+max_steps = 2
+batch_size = 4
+";
+
+pub(crate) struct Project {
+    _directory: TempDir,
+    /// Without links in it, as the messages write it.
+    root: PathBuf,
+}
+
+impl Project {
+    /// `bert/` (a classifier of three classes), `train.jsonl` and `run.toml`.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        Self { _directory: directory, root }
+            .copy("bert-cls/model", "bert")
+            .copy("bert-cls/data.jsonl", "train.jsonl")
+            .file("run.toml", CONFIG)
+    }
+
+    /// With `adapter/` beside it, which PEFT trained on that BERT.
+    pub(crate) fn with_adapter() -> Self {
+        Self::new().copy("bert-cls/adapter", "adapter")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A file or a directory of `tests/fixtures/parity`.
+    pub(crate) fn copy(self, fixture: &str, name: &str) -> Self {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(fixture);
+        let to = self.path(name);
+        if from.is_file() {
+            std::fs::copy(&from, &to).unwrap();
+            return self;
+        }
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(&from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        self
+    }
+
+    pub(crate) fn file(self, name: &str, contents: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+        self
+    }
+
+    pub(crate) fn without(self, name: &str) -> Self {
+        std::fs::remove_file(self.path(name)).unwrap();
+        self
+    }
+
+    /// Adds lines to the configuration, whose last table is `[train]`.
+    pub(crate) fn config(self, lines: &str) -> Self {
+        let text = format!("{}{lines}\n", self.read("run.toml"));
+        self.file("run.toml", text)
+    }
+
+    /// Changes a file of text.
+    pub(crate) fn replace(self, name: &str, from: &str, to: &str) -> Self {
+        let text = self.read(name);
+        assert!(text.contains(from), "{name} has no {from}");
+        let text = text.replacen(from, to, 1);
+        self.file(name, text)
+    }
+
+    /// Cuts a file to its first `keep` bytes.
+    pub(crate) fn truncate(self, name: &str, keep: usize) -> Self {
+        let bytes = std::fs::read(self.path(name)).unwrap();
+        self.file(name, &bytes[..keep])
+    }
+
+    /// Sets a key of a JSON file; null removes it.
+    pub(crate) fn json(self, name: &str, key: &str, value: Value) -> Self {
+        let mut document: Value = serde_json::from_str(&self.read(name)).unwrap();
+        let keys = document.as_object_mut().unwrap();
+        match value {
+            Value::Null => drop(keys.shift_remove(key)),
+            value => drop(keys.insert(key.to_string(), value)),
+        }
+        self.file(name, document.to_string())
+    }
+
+    /// Rewrites a safetensors file.
+    pub(crate) fn tensors(self, name: &str, change: impl FnOnce(&mut Tensors)) -> Self {
+        let mut tensors = Tensors::read(&self.path(name));
+        change(&mut tensors);
+        tensors.write(&self.path(name));
+        self
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// The names in a directory, sorted.
+    pub(crate) fn names(&self, directory: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(directory)).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs `kindling` in the project's directory.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with_input(arguments, "")
+    }
+
+    pub(crate) fn run_with_input(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ran {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_kindling"))
+            .args(arguments)
+            .current_dir(&self.root)
+            .env_remove("RUST_BACKTRACE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses its arguments ends before it has read its input.
+        let _ = child.stdin.take().unwrap().write_all(input.as_ref());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().replace(self.root.to_str().unwrap(), "[DIR]");
+        Ran { status: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// `kindling train run.toml` with further arguments.
+    pub(crate) fn train(&self, arguments: &[&str]) -> Ran {
+        self.run(&[&["train", "run.toml"], arguments].concat())
+    }
+
+    /// `kindling predict` of one text with the project's adapter.
+    pub(crate) fn predict_with_adapter(&self) -> Ran {
+        self.run(&["predict", "--model", "bert", "--adapter", "adapter", "a fine film"])
+    }
+}
+
+/// What came of a command. The project's directory reads `[DIR]`.
+pub(crate) struct Ran {
+    status: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    /// The command line or an input is refused, with exactly these lines on standard error and nothing else.
+    #[track_caller]
+    pub(crate) fn refused(&self, expected: &str) {
+        assert_eq!(self.stderr, format!("{expected}\n"), "standard error");
+        assert_eq!((self.status, self.stdout.as_str()), (Some(2), ""), "exit status and standard output");
+    }
+
+    /// The run failed on its way, with exactly these lines on standard error.
+    #[track_caller]
+    pub(crate) fn failed(&self, expected: &str) {
+        assert_eq!(self.stderr, format!("{expected}\n"), "standard error");
+        assert_eq!(self.status, Some(1), "exit status");
+    }
+
+    #[track_caller]
+    pub(crate) fn done(self) -> Self {
+        assert_eq!(self.status, Some(0), "exit status, with standard error:\n{}", self.stderr);
+        self
+    }
+
+    /// Standard output as one JSON document.
+    #[track_caller]
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap()
+    }
+
+    /// Standard output as JSON lines.
+    #[track_caller]
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}

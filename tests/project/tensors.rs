@@ -1,0 +1,118 @@
+//! Safetensors files, taken apart and put together again: with other names and shapes, or wrong in every way.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
+
+/// The tensors of a file, in the order of their names.
+pub(crate) struct Tensors(IndexMap<String, Stored>);
+
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn view(&self) -> TensorView<'_> {
+        TensorView::new(self.dtype, self.shape.clone(), &self.bytes).unwrap()
+    }
+}
+
+impl Tensors {
+    pub(crate) fn read(file: &Path) -> Self {
+        let bytes = std::fs::read(file).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let mut names = tensors.names();
+        names.sort_unstable();
+        let stored = |name: &str| {
+            let view = tensors.tensor(name).unwrap();
+            let (dtype, shape, bytes) = (view.dtype(), view.shape().to_vec(), view.data().to_vec());
+            (name.to_string(), Stored { dtype, shape, bytes })
+        };
+        Self(names.into_iter().map(stored).collect())
+    }
+
+    pub(crate) fn write(&self, file: &Path) {
+        let views: Vec<(&String, TensorView<'_>)> = self.0.iter().map(|(name, stored)| (name, stored.view())).collect();
+        std::fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The tensors that have other values in `other`, or none.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<String> {
+        let differs = |name: &&str| self.0[*name].bytes != other.0.get(*name).map_or(Vec::new(), |it| it.bytes.clone());
+        self.names().filter(differs).map(str::to_string).collect()
+    }
+
+    /// Writes the header, with another shape for one tensor, before a hole of the file's length.
+    pub(crate) fn write_sparse(&self, file: &Path, larger: &str, shape: &[usize]) {
+        let (mut header, mut end) = (serde_json::Map::new(), 0);
+        for (name, stored) in &self.0 {
+            let shape = if name == larger { shape } else { &stored.shape };
+            let start = end;
+            end += stored.dtype.bitsize() / 8 * shape.iter().product::<usize>();
+            let dtype = format!("{:?}", stored.dtype);
+            header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] }));
+        }
+        let bytes = with_header(&Value::Object(header), 0);
+        std::fs::write(file, &bytes).unwrap();
+        let length = (bytes.len() + end) as u64;
+        std::fs::File::options().write(true).open(file).unwrap().set_len(length).unwrap();
+    }
+
+    /// Adds or replaces a tensor: zeros of a shape.
+    pub(crate) fn zeros(&mut self, name: &str, shape: &[usize]) {
+        self.zeros_of(Dtype::F32, name, shape);
+    }
+
+    pub(crate) fn zeros_of(&mut self, dtype: Dtype, name: &str, shape: &[usize]) {
+        let bytes = vec![0; dtype.bitsize() / 8 * shape.iter().product::<usize>()];
+        self.0.insert(name.to_string(), Stored { dtype, shape: shape.to_vec(), bytes });
+    }
+
+    /// Sets every value of one row of a matrix in f32.
+    pub(crate) fn fill_row(&mut self, name: &str, row: usize, value: f32) {
+        let stored = &mut self.0[name];
+        let width = 4 * stored.shape[1];
+        stored.bytes[row * width..][..width].as_chunks_mut().0.fill(value.to_le_bytes());
+    }
+
+    /// Removes the tensors of which `is_meant` is true.
+    pub(crate) fn remove(&mut self, is_meant: impl Fn(&str) -> bool) {
+        let before = self.0.len();
+        self.0.retain(|name, _| !is_meant(name));
+        assert!(self.0.len() < before, "nothing to remove");
+    }
+
+    pub(crate) fn rename(&mut self, new: impl Fn(&str) -> String) {
+        self.0 = std::mem::take(&mut self.0).into_iter().map(|(name, tensor)| (new(&name), tensor)).collect();
+    }
+
+    /// The tensors of which `is_meant` is true, taken out into a file of their own.
+    pub(crate) fn split_off(&mut self, is_meant: impl Fn(&str) -> bool) -> Self {
+        let (out, kept) = std::mem::take(&mut self.0).into_iter().partition(|(name, _)| is_meant(name));
+        self.0 = kept;
+        Self(out)
+    }
+}
+
+/// A file with this header before `data` zeros, whatever the header says.
+pub(crate) fn with_header(header: &Value, data: usize) -> Vec<u8> {
+    let header = header.to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(vec![0; data]);
+    bytes
+}
+
+/// The header's entry of a tensor of four elements in these bytes of the data.
+pub(crate) fn entry(dtype: &str, from: usize, to: usize) -> Value {
+    json!({ "dtype": dtype, "shape": [4], "data_offsets": [from, to] })
+}

@@ -1,0 +1,155 @@
+//! A small run with everything that could break exactness: dropout everywhere, accumulation with a smaller last window,
+//! shuffling, evaluations and checkpoints that fall into the middle of epochs of six steps.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(super) struct Experiment {
+    directory: TempDir,
+}
+
+impl Experiment {
+    pub(super) fn new(epochs: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/bert-cls");
+        let model = directory.path().join("model");
+        std::fs::create_dir(&model).unwrap();
+        for entry in std::fs::read_dir(fixture.join("model")).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
+        }
+        let config = std::fs::read_to_string(model.join("config.json")).unwrap();
+        let config = config.replace("dropout_prob\": 0.0", "dropout_prob\": 0.1");
+        std::fs::write(model.join("config.json"), config).unwrap();
+        std::fs::copy(fixture.join("data.jsonl"), directory.path().join("data.jsonl")).unwrap();
+        let probe: String = std::fs::read_to_string(fixture.join("data.jsonl"))
+            .unwrap()
+            .lines()
+            .step_by(3)
+            .map(|line| format!("{line}\n"))
+            .collect();
+        std::fs::write(directory.path().join("valid.jsonl"), probe).unwrap();
+        let text = format!(
+            "[model]\npath = \"model\"\n[adapter]\nr = 4\ndropout = 0.2\n[data]\ntrain = \"data.jsonl\"\n\
+             valid = \"valid.jsonl\"\n[train]\nepochs = {epochs}\nbatch_size = 3\ngrad_accumulation = 2\n\
+             learning_rate = 1e-2\nwarmup_steps = 3\neval_every = 5\ncheckpoint_every = 4\ndevice = \"cpu\"\n"
+        );
+        std::fs::write(directory.path().join("run.toml"), text).unwrap();
+        Self { directory }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kindling"));
+        command.current_dir(self.directory.path()).args(["train", "run.toml"]).args(arguments);
+        command
+    }
+
+    /// Trains to the end.
+    pub(super) fn train(&self, arguments: &[&str]) {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub(super) fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    pub(super) fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Like `spawn`, with standard error to be read.
+    pub(super) fn spawn_heard(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    pub(super) fn run(&self) -> PathBuf {
+        self.directory.path().join("runs/run")
+    }
+
+    /// Waits until the run has written the line of this step.
+    pub(super) fn wait_for_step(&self, step: usize) {
+        let begin = Instant::now();
+        while self.metrics().iter().filter(|line| line["event"] == "step").count() < step {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the run does not start");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Trains until some checkpoint behind this step is whole, then kills the process.
+    pub(super) fn interrupt_after(&self, step: usize) {
+        let mut process = self.spawn(&[]);
+        let begin = Instant::now();
+        while self.checkpoints().last().is_none_or(|last| *last <= step) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "the run does not start");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    pub(super) fn checkpoints(&self) -> Vec<usize> {
+        let Ok(entries) = std::fs::read_dir(self.run().join("checkpoints")) else { return Vec::new() };
+        let step = |name: String| name.strip_prefix("step-")?.parse().ok();
+        let mut steps: Vec<usize> =
+            entries.filter_map(|entry| step(entry.ok()?.file_name().into_string().ok()?)).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    pub(super) fn change_data(&self) {
+        let path = self.directory.path().join("data.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen("rises", "falls", 1)).unwrap();
+    }
+
+    /// Lines of `metrics.jsonl` that are whole, without what a clock says.
+    pub(super) fn metrics(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.run().join("metrics.jsonl")).unwrap_or_default();
+        let mut lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        for line in &mut lines {
+            for key in ["step_seconds", "seconds", "peak_memory_bytes"] {
+                line.as_object_mut().unwrap().remove(key);
+            }
+        }
+        lines
+    }
+
+    /// Every file of the run with its bytes.
+    pub(super) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.run()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => directories.push(path),
+                    false => files.push((path.clone(), std::fs::read(path).unwrap())),
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// What the contract promises to be the same bit for bit. The base's path is the one difference of two directories.
+    pub(super) fn assert_same_as(&self, other: &Self) {
+        let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join("adapter").join(name)).unwrap();
+        assert!(
+            file(self, "adapter_model.safetensors") == file(other, "adapter_model.safetensors"),
+            "the tensors differ"
+        );
+        for name in ["adapter_config.json", "kindling.json"] {
+            let text = |experiment: &Self| {
+                let directory = experiment.directory.path().canonicalize().unwrap();
+                String::from_utf8(file(experiment, name)).unwrap().replace(directory.to_str().unwrap(), "")
+            };
+            assert_eq!(text(self), text(other), "{name}");
+        }
+        assert_eq!(self.metrics(), other.metrics());
+    }
+}

@@ -1,0 +1,147 @@
+//! Runs that are interrupted end bit for bit where the undisturbed run ends: killed, stopped by a signal, resumed by
+//! another number of threads, with dropout and accumulation, in the middle of epochs.
+
+mod experiment;
+
+use std::time::Duration;
+
+use experiment::Experiment;
+
+#[test]
+fn a_run_killed_at_random_moments_ends_as_the_undisturbed_one() {
+    let undisturbed = Experiment::new(12);
+    undisturbed.train(&[]);
+
+    let killed = Experiment::new(12);
+    let mut kills = 0;
+    // The whole run takes some hundred milliseconds: these moments fall anywhere in it, and before its first step.
+    for milliseconds in [90, 170, 60, 230, 140, 110, 310, 80, 190, 260] {
+        let mut process = killed.spawn(&["--resume"]);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        kills += usize::from(process.try_wait().unwrap().is_none());
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    assert!(kills >= 3, "only {kills} processes were still running when they were killed");
+    killed.train(&["--resume"]);
+    killed.assert_same_as(&undisturbed);
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let one = Experiment::new(3);
+    one.train(&["--threads", "1"]);
+    for threads in ["2", "3"] {
+        let other = Experiment::new(3);
+        other.train(&["--threads", threads]);
+        other.assert_same_as(&one);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_saves_the_last_whole_step_and_exits_with_130() {
+    let undisturbed = Experiment::new(40);
+    undisturbed.train(&[]);
+
+    let stopped = Experiment::new(40);
+    let mut process = stopped.spawn(&["--set", "train.checkpoint_every=1000"]);
+    stopped.wait_for_step(7);
+    let killed = std::process::Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(process.wait().unwrap().code(), Some(130));
+    let checkpoints = stopped.checkpoints();
+    assert_eq!(checkpoints.len(), 1, "{checkpoints:?}");
+    assert!(checkpoints[0] >= 7 && checkpoints[0] < 240);
+    stopped.train(&["--resume"]);
+    stopped.assert_same_as(&undisturbed);
+}
+
+#[test]
+fn a_finished_run_is_left_alone() {
+    let experiment = Experiment::new(2);
+    experiment.train(&[]);
+    let before = experiment.files();
+    let again = experiment.output(&["--resume"]);
+    assert!(again.status.success());
+    assert!(String::from_utf8_lossy(&again.stderr).contains("is a finished run: nothing to resume"));
+    assert_eq!(experiment.files(), before);
+    let anew = experiment.output(&[]);
+    assert_eq!(anew.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&anew.stderr).into_owned();
+    assert!(
+        said.contains("holds a finished run") && said.contains("--resume") && said.contains("--overwrite"),
+        "{said}"
+    );
+    experiment.train(&["--overwrite"]);
+}
+
+#[test]
+fn a_run_that_differs_is_refused_by_its_key() {
+    let experiment = Experiment::new(6);
+    experiment.interrupt_after(5);
+    for (set, said) in [
+        ("train.learning_rate=1e-3", "`train.learning_rate` differs from the interrupted run (0.01, now 0.001)"),
+        ("train.epochs=7", "`train.epochs` differs from the interrupted run (6, now 7)"),
+        ("seed=3", "`seed` differs from the interrupted run (42, now 3)"),
+        ("adapter.r=2", "`adapter.r` differs from the interrupted run (4, now 2)"),
+    ] {
+        let output = experiment.output(&["--resume", "--set", set]);
+        assert_eq!(output.status.code(), Some(2), "{set}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(error.contains(said), "{set}: {error}");
+    }
+    experiment.change_data();
+    let output = experiment.output(&["--resume"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot resume: the data differs"));
+}
+
+#[test]
+fn only_so_many_checkpoints_are_kept_and_left_over_files_are_removed() {
+    let experiment = Experiment::new(4);
+    experiment.train(&["--set", "train.keep_checkpoints=3"]);
+    assert_eq!(experiment.checkpoints(), [16, 20, 24]);
+    std::fs::create_dir(experiment.run().join("checkpoints/step-99.tmp")).unwrap();
+    std::fs::write(experiment.run().join("adapter/README.md.tmp"), "half").unwrap();
+    experiment.train(&["--overwrite"]);
+    assert_eq!(experiment.checkpoints(), [20, 24]);
+    assert!(!experiment.run().join("checkpoints/step-99.tmp").exists());
+    assert!(!experiment.run().join("adapter/README.md.tmp").exists());
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
+    let undisturbed = Experiment::new(40);
+    undisturbed.train(&[]);
+
+    let experiment = Experiment::new(40);
+    let process = experiment.spawn_heard(&[]);
+    experiment.wait_for_step(5);
+    // Files where later checkpoints would be put together; the next start removes them as left over.
+    for step in (100..=240).step_by(4) {
+        std::fs::write(experiment.run().join(format!("checkpoints/step-{step}.tmp")), "in the way").unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("error: cannot write") && said.contains("step-100.tmp") && said.contains("--resume"),
+        "{said}"
+    );
+    assert_eq!(experiment.checkpoints(), [92, 96]);
+    experiment.train(&["--resume"]);
+    experiment.assert_same_as(&undisturbed);
+}
+
+#[test]
+fn a_second_process_is_kept_out() {
+    let experiment = Experiment::new(400);
+    let mut first = experiment.spawn(&[]);
+    experiment.wait_for_step(2);
+    let second = experiment.output(&["--resume"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another process is training in"));
+}
