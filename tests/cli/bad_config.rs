@@ -331,7 +331,7 @@ fn a_run_is_not_resumed_from_a_damaged_checkpoint() {
     project.train(&["--resume"]).refused(
         "[DIR]/bert (BertForSequenceClassification) on flex\n\
          32 training examples, no validation data, 3 classes\n\
-         error: the checkpoint run/checkpoints/step-2 cannot be read: missing field `step` at line 1 column 2\n\
+         error: the checkpoint run/checkpoints/step-2 cannot be read: state.json is not as a run writes it\n\
          help: remove it to go on from the one before, or start anew with `--overwrite`",
     );
 }

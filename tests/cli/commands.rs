@@ -174,6 +174,27 @@ fn a_merged_model_answers_as_its_adapter_does() {
 }
 
 #[test]
+fn a_checkpoint_in_half_precision_and_shards_answers_nearly_alike() {
+    let project = Project::with_adapter();
+    let exact = logits(&predict(&project, &["--input", "train.jsonl"]).lines());
+    // Weights of 0.2 to 2 with 8 and 11 bits move logits of about 1 by so much at most.
+    for (dtype, tolerance) in [("bf16", 0.03), ("f16", 0.003)] {
+        let arguments = ["--output", dtype, "--dtype", dtype, "--max-shard-size", "60KB"];
+        project.run(&[&["merge"], &WITH_ADAPTER[..], &arguments].concat()).done();
+        assert!(project.names(dtype).contains(&"model.safetensors.index.json".to_string()));
+        let rounded = logits(&project.run(&["predict", "--model", dtype, "--input", "train.jsonl"]).done().lines());
+        let worst = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < tolerance, "{dtype}: {worst}");
+        assert!(worst > 0.0, "{dtype}: the weights were not rounded");
+    }
+}
+
+fn logits(lines: &[Value]) -> Vec<f64> {
+    let of_line = |line: &Value| serde_json::from_value::<Vec<f64>>(line["logits"].clone()).unwrap();
+    lines.iter().flat_map(of_line).collect()
+}
+
+#[test]
 fn inspect_knows_an_adapter() {
     let adapter = Project::with_adapter().run(&["inspect", "adapter", "--json"]).done().document();
     // Twelve matrices of 4 x 48, and the head of 3 x 48 with its bias.

@@ -1,6 +1,8 @@
 //! The same numbers as Transformers and PEFT, through the library: token ids, logits, losses and gradient norms of the
 //! cases in `tests/fixtures/parity`, within the tolerances of the README there.
 
+mod training;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -223,10 +223,16 @@ impl Loader<'_> {
         shape: [usize; D],
     ) -> Result<Weight<D>, Error> {
         let brought = self.build.plan.borrow_mut().value(&name, shape, self.build.device)?;
-        let value = match (brought, self.stored(&tensor, shape)?) {
-            (Some(value), _) => value,
-            (None, Some(value)) => value.cast(DType::F32),
-            (None, None) => self.fresh(&tensor, shape),
+        let value = match brought {
+            // The base's own tensor, if it has one, is replaced, whatever its shape: a head for other classes.
+            Some(value) => {
+                self.build.used.borrow_mut().insert(tensor);
+                value
+            }
+            None => match self.stored(&tensor, shape)? {
+                Some(value) => value.cast(DType::F32),
+                None => self.fresh(&tensor, shape),
+            },
         };
         let mut plan = self.build.plan.borrow_mut();
         plan.count_base(value.dims().iter().product());

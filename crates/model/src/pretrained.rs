@@ -136,6 +136,11 @@ impl Pretrained {
             .sum()
     }
 
+    /// Values in all of the checkpoint's tensors.
+    pub fn elements(&self) -> usize {
+        self.tensors().iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum()
+    }
+
     /// Tensors by name and shape, under the names that Transformers gives them.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>, String)> {
         let mut tensors: Vec<_> = self

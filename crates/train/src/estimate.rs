@@ -1,7 +1,9 @@
-//! How much memory a run will need, from shapes alone. A first estimate: the process, the base, the trained tensors with
+//! How much memory a run will need, from shapes alone: the process, what it touches of the base, the trained tensors with
 //! their optimiser state, and what the backward pass keeps of the largest micro-batch.
 
-use lora::{Method, Plan};
+use std::collections::HashSet;
+
+use lora::{Method, Part, Plan};
 
 use crate::prepare::RunPlan;
 
@@ -20,31 +22,91 @@ impl Estimate {
     }
 }
 
-/// The binary, its tables and the tokenizer: measured on the quickstart.
-const PROCESS: usize = 60_000_000;
+/// The binary, its tables and a tokenizer of some ten thousand entries.
+const PROCESS: usize = 25_000_000;
 
-/// f32 values that the backward pass keeps for each token and layer, in widths of the model: inputs of six linear layers
-/// (two of them as wide as the inner one), of two norms and of the activation, with what composed operations add.
-const KEPT_WIDTHS: usize = 34;
+const F32: usize = 4;
+
+/// The sizes of an encoder that memory depends on.
+struct Shape {
+    width: usize,
+    inner: usize,
+    layers: usize,
+    heads: usize,
+    vocabulary: usize,
+}
+
+impl Shape {
+    fn of(plan: &RunPlan) -> Self {
+        let config = plan.pretrained.config();
+        let number = |bert: &str, distilbert: &str| {
+            let value = config.get(bert).or_else(|| config.get(distilbert));
+            value.and_then(serde_json::Value::as_u64).unwrap_or(0) as usize
+        };
+        Self {
+            width: number("hidden_size", "dim"),
+            inner: number("intermediate_size", "hidden_dim"),
+            layers: number("num_hidden_layers", "n_layers"),
+            heads: number("num_attention_heads", "n_heads"),
+            vocabulary: number("vocab_size", "vocab_size"),
+        }
+    }
+}
 
 pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
-    let trained_elements = adapter_plan.trainable_elements();
+    let shape = Shape::of(plan);
     // The tensor, its gradient, two moments, and the copy that an optimiser step makes.
-    let trained = trained_elements * 4 * 5;
-    let base = match plan.method {
-        Method::Full => plan.pretrained.bytes(),
-        Method::Lora(_) | Method::Modules(_) | Method::Frozen => plan.pretrained.bytes(),
-    };
+    let trained = adapter_plan.trainable_elements() * F32 * 5;
+    Estimate {
+        base: base(plan, &shape),
+        trained,
+        activations: activations(plan, adapter_plan, &shape),
+        process: PROCESS,
+    }
+}
+
+/// The file is mapped: of the table of words only the pages of those that occur are read.
+fn base(plan: &RunPlan, shape: &Shape) -> usize {
+    const PAGE: usize = 4096;
+    let bytes = plan.pretrained.bytes();
+    let per_value = bytes / plan.pretrained.elements().max(1);
+    let row = shape.width * per_value;
+    let words: HashSet<u32> = plan.train.examples.iter().flat_map(|example| &example.encoded.ids).copied().collect();
+    let touched = (words.len() * row.max(PAGE)).min(shape.vocabulary * row);
+    bytes.saturating_sub(shape.vocabulary * row) + touched
+}
+
+/// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
+/// activation, and the inputs of adapted layers; on top of it what one attention and one feed-forward network need at once.
+fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let mut lengths: Vec<usize> = plan.train.examples.iter().map(|example| example.encoded.ids.len()).collect();
     lengths.sort_unstable_by(|left, right| right.cmp(left));
-    let tokens: usize = lengths.iter().take(plan.config.train.batch_size).sum();
-    let config = plan.pretrained.config();
-    let number = |names: [&str; 2]| names.iter().find_map(|name| config.get(*name)?.as_u64()).unwrap_or(0) as usize;
-    let (width, layers) = (number(["hidden_size", "dim"]), number(["num_hidden_layers", "n_layers"]));
-    let activations = match plan.method {
-        Method::Lora(_) | Method::Full => tokens * width * layers * KEPT_WIDTHS * 4,
+    lengths.truncate(plan.config.train.batch_size);
+    let tokens: usize = lengths.iter().sum();
+    let (per_layer, adapted) = match plan.method {
+        Method::Lora(_) => (5 * shape.width + shape.inner, adapted_inputs(adapter_plan)),
+        // Every layer keeps its input.
+        Method::Full => (8 * shape.width + 2 * shape.inner, 0),
         // Nothing below the head is kept.
-        Method::Modules(_) | Method::Frozen => tokens * width * KEPT_WIDTHS * 4,
+        Method::Modules(_) | Method::Frozen => (0, 0),
     };
-    Estimate { base, trained, activations, process: PROCESS }
+    let longest = lengths.first().copied().unwrap_or(0);
+    let scores = lengths.len() * shape.heads * longest * longest;
+    let at_once = 5 * scores + 4 * tokens * shape.inner;
+    (tokens * (per_layer * shape.layers + adapted) + at_once) * F32
+}
+
+/// The widths of the inputs that LoRA keeps, all layers together. Query, key and value have one input.
+fn adapted_inputs(adapter_plan: &Plan) -> usize {
+    const PROJECTIONS: [&str; 6] = ["query", "key", "value", "q_lin", "k_lin", "v_lin"];
+    let mut seen = HashSet::new();
+    let factors = adapter_plan.parameters().iter().filter(|parameter| parameter.part == Part::LoraA);
+    factors
+        .filter(|factor| {
+            let path = factor.name.trim_end_matches(".lora_A.weight");
+            let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+            !PROJECTIONS.contains(&name) || seen.insert(parent)
+        })
+        .map(|factor| factor.shape[1])
+        .sum()
 }

@@ -148,7 +148,8 @@ impl AdapterTensors {
     /// lies below one of the `backbone`'s.
     pub fn add_prefix(&mut self, prefix: &str, backbone: &[&str]) {
         let bare = |name: &String| backbone.iter().any(|module| name.starts_with(module));
-        if self.tensors.keys().filter(|name| name.contains(".lora_")).all(bare) && !self.tensors.is_empty() {
+        let mut adapted = self.tensors.keys().filter(|name| name.contains(".lora_")).peekable();
+        if adapted.peek().is_some() && adapted.all(bare) {
             self.tensors = std::mem::take(&mut self.tensors)
                 .into_iter()
                 .map(|(name, stored)| match name.contains(".lora_") || name.contains(".base_layer.") {

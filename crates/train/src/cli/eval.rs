@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
@@ -117,17 +118,20 @@ fn of_run(run: &Path, with_data: bool, output: &Output) -> Result<(ModelArgument
         return Err(Failure::usage(format!("{} is not the directory of a run", run.display()), help));
     }
     let loaded = config::load(&file, &[], &std::env::current_dir()?)?;
-    let plan = RunPlan::new(&loaded, Some("cpu"), output)?;
     let arguments = match run.join("model").is_dir() {
         true => ModelArguments { model: run.join("model"), adapter: None },
-        false => ModelArguments { model: plan.config.model.path.clone(), adapter: Some(run.join("adapter")) },
+        false => ModelArguments { model: loaded.config.model.path.clone(), adapter: Some(run.join("adapter")) },
     };
-    let valid = plan.valid.as_deref().filter(|_| with_data).cloned();
-    if with_data && valid.is_none() {
-        let message = format!("{} was trained without validation data", run.display());
-        return Err(Failure::usage(message, "name a file of labelled data with --data"));
+    if !with_data {
+        return Ok((arguments, None));
     }
-    Ok((arguments, valid))
+    match RunPlan::new(&loaded, Some("cpu"), output)?.valid {
+        Some(valid) => Ok((arguments, Some(Arc::unwrap_or_clone(valid)))),
+        None => {
+            let message = format!("{} was trained without validation data", run.display());
+            Err(Failure::usage(message, "name a file of labelled data with --data"))
+        }
+    }
 }
 
 fn read(file: &Path, arguments: &ModelArguments, trained: &Trained, output: &Output) -> Result<Dataset, Failure> {

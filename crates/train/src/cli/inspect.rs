@@ -93,14 +93,13 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
 fn checkpoint(directory: &Path) -> Result<Value, Failure> {
     let pretrained = Pretrained::open(directory)?;
     let all = pretrained.tensors();
-    let elements: usize = all.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum();
     let mut types: Vec<&str> = all.iter().map(|(_, _, dtype)| dtype.as_str()).collect();
     types.sort_unstable();
     types.dedup();
     let tensors: Map<String, Value> = all.iter().map(|(name, shape, _)| (name.clone(), json!(shape))).collect();
     Ok(json!({
         "class": pretrained.class(), "model_type": pretrained.config().get("model_type"), "dtypes": types,
-        "parameters": elements, "bytes": pretrained.bytes(), "max_positions": pretrained.max_positions()?,
+        "parameters": pretrained.elements(), "bytes": pretrained.bytes(), "max_positions": pretrained.max_positions()?,
         "vocabulary": pretrained.vocabulary_size(), "labels": pretrained.labels()?, "new_parts": pretrained.new_parts(),
         "default_targets": pretrained.default_targets(), "fingerprint": pretrained.fingerprint(), "tensors": tensors,
     }))

@@ -125,7 +125,7 @@ pub(super) fn begin(directory: &Directory, step: usize) -> Result<(), Error> {
 pub(crate) fn read_state(checkpoint: &Path) -> Result<RunState, Error> {
     let error = |reason: String| Error::Restore { path: checkpoint.into(), reason };
     let text = std::fs::read_to_string(checkpoint.join(STATE)).map_err(|source| error(source.to_string()))?;
-    serde_json::from_str(&text).map_err(|source| error(source.to_string()))
+    serde_json::from_str(&text).map_err(|_| error(format!("{STATE} is not as a run writes it")))
 }
 
 /// The learner as it was. The model's record goes first: it restores the identities by which the optimiser's finds its

@@ -1,23 +1,27 @@
 //! From a configuration to the plan of a run: everything that can be wrong is found here, before anything is trained or
 //! written. What leaves this room is complete; no code after it asks what a setting meant.
 
+mod examples;
+mod method;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{
-    Columns, Dataset, Duplicates, Encoded, Example, Labels, Sampler, SamplerConfig, Tokenizer, duplicates, records,
-    stratified,
-};
-use lora::{BiasMode, Init, LoraConfig, Method, Names, Targets};
+use data::{Columns, Dataset, Duplicates, Example, Labels, Sampler, SamplerConfig, Tokenizer, duplicates};
+use lora::Method;
 use miette::Diagnostic;
 use model::{Frozen, Pretrained, Values};
 
 use crate::adapter::{self, Adapter, Sidecar};
-use crate::config::{self, Bias, Dtype, Loaded, Modules};
+use crate::config::{self, Dtype, Loaded};
 use crate::device::{DeviceError, DeviceName};
 use crate::output::Output;
 use crate::run::{Identity, Schedule};
+use examples::{Splits, check_classes, fingerprint, labels, read};
+use method::method;
+
+pub(crate) use examples::check_vocabulary;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
@@ -224,25 +228,6 @@ impl RunPlan {
     }
 }
 
-struct Splits {
-    train: Vec<Example>,
-    valid: Option<Vec<Example>>,
-}
-
-impl Splits {
-    /// Moves a share of each class from the training data to the validation data, here and in what was encoded.
-    fn split_off(&mut self, encoded: &mut Dataset, fraction: f64, seed: u64) -> Dataset {
-        let targets: Vec<usize> = encoded.examples.iter().map(|example| example.target).collect();
-        let chosen = stratified(&targets, fraction, seed);
-        let is_chosen = |index: usize| chosen.binary_search(&index).is_ok();
-        let numbered = std::mem::take(&mut self.train).into_iter().enumerate();
-        let (valid, train): (Vec<_>, Vec<_>) = numbered.partition(|(index, _)| is_chosen(*index));
-        let examples = |part: Vec<(usize, Example)>| part.into_iter().map(|(_, example)| example).collect();
-        (self.train, self.valid) = (examples(train), Some(examples(valid)));
-        encoded.split_off(&chosen)
-    }
-}
-
 /// The default is the smallest of 512, the model's positions and the tokenizer's limit.
 fn max_length(loaded: &Loaded, pretrained: &Pretrained, tokenizer: &Tokenizer) -> Result<usize, Error> {
     let positions = pretrained.max_positions()?;
@@ -260,194 +245,12 @@ pub(crate) fn default_max_length(positions: usize, tokenizer: &Tokenizer) -> usi
     positions.min(limit).min(512)
 }
 
-/// The examples of a file, by the columns of the configuration or those found in another file.
-fn read(file: &Path, data: &config::DataConfig, as_in: Option<&Columns>) -> Result<(Columns, Vec<Example>), Error> {
-    let mut records = records(file)?.peekable();
-    let first = match records.peek() {
-        Some(Ok(first)) => first.clone(),
-        _ => match records.next() {
-            Some(Err(error)) => return Err(error.into()),
-            _ => return Err(data::Error::Empty { file: file.into() }.into()),
-        },
-    };
-    let find = |text: Option<&str>, text_pair: Option<&str>, label: Option<&str>| {
-        Columns::find(file, &first, text, text_pair, label, true)
-    };
-    let columns = match as_in {
-        Some(columns) => {
-            find(Some(&columns.text), columns.text_pair.as_deref(), Some(&columns.label))?;
-            columns.clone()
-        }
-        None => find(data.text.as_deref(), data.text_pair.as_deref(), data.label.as_deref())?,
-    };
-    let mut examples = Vec::new();
-    for record in records {
-        examples.push(columns.example(file, &record?)?);
-    }
-    Ok((columns, examples))
-}
-
-/// `model.labels`, else those of `init_from`, else those of a base with a trained head, else from the training data.
-fn labels(
-    config: &config::Config,
-    init_from: Option<&Adapter>,
-    pretrained: &Pretrained,
-    examples: &[Example],
-) -> Result<Labels, Error> {
-    if let Some(names) = &config.model.labels {
-        return Ok(Labels::new(names.clone())?);
-    }
-    if let Some(sidecar) = init_from.and_then(|adapter| adapter.sidecar.as_ref()) {
-        return Ok(Labels::new(sidecar.labels.clone())?);
-    }
-    match pretrained.labels()? {
-        Some(names) => Ok(Labels::new(names)?),
-        None => Ok(Labels::from_examples(&config.data.train, examples)?),
-    }
-}
-
-fn check_classes(init_from: Option<&Adapter>, labels: &Labels, config: &config::Config) -> Result<(), Error> {
-    let found = init_from.and_then(Adapter::classes);
-    match (found, &config.adapter.init_from) {
-        (Some(found), Some(path)) if found != labels.len() => {
-            Err(Error::Classes { path: path.clone(), found, expected: labels.len() })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The method with everything decided; with `init_from` the adapter's settings take the place of the keys.
-fn method(
-    loaded: &Loaded,
-    init_from: Option<&Adapter>,
-    pretrained: &Pretrained,
-    config: &mut config::Config,
-) -> Result<Method, Error> {
-    // PEFT's heads for a sequence classifier, and a pooler that is new.
-    let mut saved = vec!["classifier".to_string(), "score".to_string()];
-    saved.extend(pretrained.new_modules());
-    Ok(match config.adapter.method {
-        config::Method::Full => Method::Full,
-        config::Method::None => Method::Modules(saved),
-        config::Method::Lora => match init_from {
-            Some(adapter) => {
-                compare_written(loaded, &adapter.config.lora)?;
-                fill_in(&mut config.adapter, &adapter.config.lora);
-                adapter.method.clone()
-            }
-            None => {
-                for module in &config.adapter.modules_to_save {
-                    if !saved.contains(module) {
-                        saved.push(module.clone());
-                    }
-                }
-                Method::Lora(Box::new(lora_config(&config.adapter, pretrained, saved)))
-            }
-        },
-    })
-}
-
-fn lora_config(adapter: &config::AdapterConfig, pretrained: &Pretrained, modules_to_save: Vec<String>) -> LoraConfig {
-    let names = |modules: &Modules| match modules {
-        Modules::Names(list) => (!list.is_empty()).then(|| Names::List(list.clone())),
-        Modules::Pattern(pattern) => Some(Names::Pattern(pattern.clone())),
-    };
-    LoraConfig {
-        r: adapter.r,
-        alpha: adapter.alpha,
-        dropout: adapter.dropout,
-        bias: match adapter.bias {
-            Bias::None => BiasMode::None,
-            Bias::All => BiasMode::All,
-            Bias::LoraOnly => BiasMode::LoraOnly,
-        },
-        target_modules: match &adapter.target_modules {
-            config::Targets::AllLinear => Targets::AllLinear,
-            config::Targets::Auto => Targets::Names(Names::List(pretrained.default_targets())),
-            config::Targets::Names(list) => Targets::Names(Names::List(list.clone())),
-            config::Targets::Pattern(pattern) => Targets::Names(Names::Pattern(pattern.clone())),
-        },
-        exclude_modules: names(&adapter.exclude_modules),
-        layers: adapter.layers.clone(),
-        layers_pattern: adapter.layers_pattern.clone(),
-        modules_to_save,
-        rank_pattern: adapter.rank_pattern.clone(),
-        alpha_pattern: adapter.alpha_pattern.clone(),
-        use_rslora: adapter.use_rslora,
-        init: match adapter.init {
-            config::Init::Default => Init::Default,
-            config::Init::Gaussian => Init::Gaussian,
-        },
-    }
-}
-
-/// A key that the user wrote must say what the adapter says.
-fn compare_written(loaded: &Loaded, lora: &LoraConfig) -> Result<(), Error> {
-    let mut filled = loaded.config.adapter.clone();
-    fill_in(&mut filled, lora);
-    let written = toml::Table::try_from(&loaded.config.adapter).unwrap_or_default();
-    let found = toml::Table::try_from(&filled).unwrap_or_default();
-    for key in loaded.written.iter().filter_map(|key| key.strip_prefix("adapter.")) {
-        if let (Some(left), Some(right)) = (written.get(key), found.get(key))
-            && left != right
-        {
-            let place = loaded.place(&format!("adapter.{key}"));
-            return Err(Error::InitFrom { place, written: left.to_string(), found: right.to_string() });
-        }
-    }
-    Ok(())
-}
-
-fn fill_in(adapter: &mut config::AdapterConfig, lora: &LoraConfig) {
-    let list = |names: &Names| match names {
-        Names::List(list) => Modules::Names(list.clone()),
-        Names::Pattern(pattern) => Modules::Pattern(pattern.clone()),
-    };
-    adapter.r = lora.r;
-    adapter.alpha = lora.alpha;
-    adapter.dropout = lora.dropout;
-    adapter.bias = match lora.bias {
-        BiasMode::None => Bias::None,
-        BiasMode::All => Bias::All,
-        BiasMode::LoraOnly => Bias::LoraOnly,
-    };
-    adapter.target_modules = match &lora.target_modules {
-        Targets::AllLinear => config::Targets::AllLinear,
-        Targets::Names(names) => list(names).into(),
-    };
-    adapter.exclude_modules = lora.exclude_modules.as_ref().map_or(Modules::Names(Vec::new()), list);
-    adapter.layers.clone_from(&lora.layers);
-    adapter.layers_pattern.clone_from(&lora.layers_pattern);
-    // The heads are always among them, and are not written by users.
-    let own = |module: &&String| !["classifier", "score"].contains(&module.as_str());
-    adapter.modules_to_save = lora.modules_to_save.iter().filter(own).cloned().collect();
-    adapter.rank_pattern.clone_from(&lora.rank_pattern);
-    adapter.alpha_pattern.clone_from(&lora.alpha_pattern);
-    adapter.use_rslora = lora.use_rslora;
-    adapter.init = match lora.init {
-        Init::Default => config::Init::Default,
-        Init::Gaussian => config::Init::Gaussian,
-    };
-}
-
 fn frozen(dtype: Dtype) -> Frozen {
     match dtype {
         Dtype::Auto => Frozen::AsStored,
         Dtype::F32 => Frozen::As(DType::F32),
         Dtype::Bf16 => Frozen::As(DType::BF16),
         Dtype::F16 => Frozen::As(DType::F16),
-    }
-}
-
-/// Every token has its row in the embedding.
-pub(crate) fn check_vocabulary<'a>(
-    encoded: impl Iterator<Item = &'a Encoded>,
-    pretrained: &Pretrained,
-) -> Result<(), Error> {
-    let largest = encoded.flat_map(|encoded| &encoded.ids).max();
-    match (largest, pretrained.vocabulary_size()) {
-        (Some(id), Some(rows)) if *id as usize >= rows => Err(Error::Vocabulary { id: *id, rows }),
-        _ => Ok(()),
     }
 }
 
@@ -467,19 +270,4 @@ fn schedule(train: &config::TrainConfig, steps: usize) -> Schedule {
         total: steps,
         taken: 0,
     }
-}
-
-/// SHA-256 over ids and targets of all examples.
-fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    for dataset in [Some(train), valid].into_iter().flatten() {
-        hash.update((dataset.len() as u64).to_le_bytes());
-        for example in &dataset.examples {
-            hash.update((example.encoded.ids.len() as u64).to_le_bytes());
-            example.encoded.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-            hash.update((example.target as u64).to_le_bytes());
-        }
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,108 @@
+//! The same training curves as torch and PEFT, through the command line: two epochs of AdamW with warm-up and clipping from
+//! PEFT's own initial adapter, and the answers of the adapter that comes out.
+
+use serde_json::Value;
+
+use super::case;
+use crate::project::Project;
+
+fn numbers(values: &[Value], key: &str) -> Vec<f64> {
+    values.iter().map(|value| value[key].as_f64().unwrap()).collect()
+}
+
+fn check(name: &str) {
+    let directory = case(name).canonicalize().unwrap();
+    let expected: Value =
+        serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
+    let train = &expected["train"];
+    let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap()).map(|i| format!("LABEL_{i}")).collect();
+    let path = |name: &str| directory.join(name).display().to_string();
+    let project = Project::new().file(
+        "curve.toml",
+        format!(
+            "output_dir = \"run\"\n[model]\npath = {model:?}\nlabels = {labels:?}\n[adapter]\ninit_from = {init:?}\n\
+             [data]\ntrain = {data:?}\nmax_length = 64\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
+             learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
+             shuffle = false\n",
+            model = path("model"),
+            init = path("init"),
+            data = path("data.jsonl"),
+            epochs = train["epochs"],
+            batch = train["batch_size"],
+            rate = train["learning_rate"],
+            warmup = train["warmup_steps"],
+            decay = train["weight_decay"],
+            clip = train["max_grad_norm"],
+        ),
+    );
+    project.run(&["train", "curve.toml"]).done();
+
+    let lines: Vec<Value> =
+        project.read("run/metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<Value> = lines.into_iter().filter(|line| line["event"] == "step").collect();
+    let theirs = train["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), theirs.len());
+    // The tolerances of the README beside the cases; norms are gradients of losses that may differ by as much.
+    for (key, their_key, tolerance) in
+        [("loss", "loss", 1e-3), ("grad_norm", "grad_norm", 5e-3), ("learning_rate", "lr", 1e-12)]
+    {
+        let (ours, theirs) = (numbers(&steps, key), numbers(theirs, their_key));
+        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        println!("{name}: {key} {worst:.1e}");
+        assert!(worst <= tolerance, "{key}: {ours:?} {theirs:?}");
+    }
+
+    let probe: String = project_lines(&directory, 6);
+    let project = project.file("probe.jsonl", probe);
+    let model = path("model");
+    let arguments = ["predict", "--model", &model, "--adapter", "run/adapter", "--input", "probe.jsonl"];
+    let found = project.run(&arguments).done().lines();
+    let after: Vec<Vec<f64>> = serde_json::from_value(train["after"]["logits"].clone()).unwrap();
+    for (line, expected) in found.iter().zip(after) {
+        let logits: Vec<f64> = serde_json::from_value(line["logits"].clone()).unwrap();
+        for (found, expected) in logits.iter().zip(expected) {
+            // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
+            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+        }
+    }
+}
+
+fn project_lines(directory: &std::path::Path, count: usize) -> String {
+    let text = std::fs::read_to_string(directory.join("data.jsonl")).unwrap();
+    text.lines().take(count).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn bert_trains_as_in_peft() {
+    check("bert-cls");
+}
+
+#[test]
+fn bert_with_pairs_and_all_biases_trains_as_in_peft() {
+    check("bert-pair-bias-all");
+}
+
+#[test]
+fn bert_with_biases_of_adapted_layers_trains_as_in_peft() {
+    check("bert-bias-lora-only");
+}
+
+#[test]
+fn bert_with_rank_stabilised_lora_and_patterns_trains_as_in_peft() {
+    check("bert-rslora-pattern");
+}
+
+#[test]
+fn bert_with_some_layers_adapted_trains_as_in_peft() {
+    check("bert-layers");
+}
+
+#[test]
+fn roberta_trains_as_in_peft() {
+    check("roberta-cls");
+}
+
+#[test]
+fn distilbert_trains_as_in_peft() {
+    check("distilbert-cls");
+}
