@@ -79,9 +79,7 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
 /// activation, and the inputs of adapted layers; on top of it what one attention and one feed-forward network need at once.
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
-    let mut lengths: Vec<usize> = plan.train.examples.iter().map(|example| example.encoded.ids.len()).collect();
-    lengths.sort_unstable_by(|left, right| right.cmp(left));
-    lengths.truncate(plan.config.train.batch_size);
+    let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
     let (per_layer, adapted) = match plan.method {
         Method::Lora(_) => (5 * shape.width + shape.inner, adapted_inputs(adapter_plan)),
@@ -90,10 +88,18 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
         // Nothing below the head is kept.
         Method::Modules(_) | Method::Frozen => (0, 0),
     };
-    let longest = lengths.first().copied().unwrap_or(0);
+    let longest = lengths.iter().copied().max().unwrap_or(0);
     let scores = lengths.len() * shape.heads * longest * longest;
     let at_once = 5 * scores + 4 * tokens * shape.inner;
     (tokens * (per_layer * shape.layers + adapted) + at_once) * F32
+}
+
+/// The lengths of the sequences in that micro-batch of the first epoch that has most tokens.
+fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
+    let length = |index: &usize| plan.train.examples[*index].encoded.ids.len();
+    let of_epoch = (1..=plan.sampler.steps_per_epoch()).flat_map(|step| plan.sampler.step(step).micro_batches);
+    let lengths = of_epoch.map(|batch| batch.iter().map(length).collect::<Vec<usize>>());
+    lengths.max_by_key(|lengths| lengths.iter().sum::<usize>()).unwrap_or_default()
 }
 
 /// The widths of the inputs that LoRA keeps, all layers together. Query, key and value have one input.
