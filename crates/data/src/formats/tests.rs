@@ -1,3 +1,5 @@
+//! Tests of the whole room.
+
 use std::io::Write;
 
 use flate2::Compression;

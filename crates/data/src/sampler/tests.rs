@@ -1,3 +1,5 @@
+//! Tests of the whole room.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the whole room.
+
 use miette::Diagnostic;
 use proptest::prelude::*;
 use tempfile::TempDir;

@@ -43,14 +43,9 @@ impl Metric for MatthewsMetric {
     }
 
     fn update(&mut self, item: &Self::Input, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
-        let predicted = item.predictions.clone().argmax(1).try_into_vec_as::<i64>()?;
-        let targets = item.targets.clone().int().argmax(1).try_into_vec_as::<i64>()?;
-        let mut batch = Confusion::new(self.classes);
-        for (target, predicted) in targets.into_iter().zip(predicted) {
-            batch.add(target as usize, predicted as usize);
-            self.seen.add(target as usize, predicted as usize);
-        }
+        let batch = Confusion::of(item, self.classes)?;
         self.batch = batch.matthews();
+        self.seen.add_all(&batch);
         Ok(self.entry())
     }
 

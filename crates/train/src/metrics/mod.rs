@@ -1,7 +1,9 @@
 //! Metrics: those that burn has are burn's; here is what it lacks, and the scores that are written to files.
 
+mod confusion;
 mod matthews;
 mod scores;
 
+pub(crate) use confusion::ConfusionMetric;
 pub(crate) use matthews::MatthewsMetric;
 pub(crate) use scores::{Confusion, Scores};

@@ -1,5 +1,7 @@
 //! The scores of a classification over a whole file, from its confusion matrix: what is logged, compared and reported.
 
+use burn::tensor::TensorReadError;
+use burn::train::metric::ConfusionStatsInput;
 use serde::{Deserialize, Serialize};
 
 /// Counts of (true class, predicted class).
@@ -26,6 +28,21 @@ impl Confusion {
 
     pub(crate) fn add(&mut self, target: usize, predicted: usize) {
         self.counts[target * self.classes + predicted] += 1;
+    }
+
+    /// Of one batch, as burn hands it to its metrics.
+    pub(super) fn of(batch: &ConfusionStatsInput, classes: usize) -> Result<Self, TensorReadError> {
+        let predicted = batch.predictions.clone().argmax(1).try_into_vec_as::<i64>()?;
+        let targets = batch.targets.clone().int().argmax(1).try_into_vec_as::<i64>()?;
+        let mut confusion = Self::new(classes);
+        for (target, predicted) in targets.into_iter().zip(predicted) {
+            confusion.add(target as usize, predicted as usize);
+        }
+        Ok(confusion)
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = &[u64]> {

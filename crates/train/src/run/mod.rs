@@ -31,7 +31,7 @@ pub(crate) use loader::EvaluationBatches;
 pub(crate) use save::{Probe, classifier_config, difference};
 pub(crate) use schedule::Schedule;
 
-use crate::metrics::{MatthewsMetric, Scores};
+use crate::metrics::{ConfusionMetric, MatthewsMetric, Scores};
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::tasks::Classifier;
@@ -160,6 +160,7 @@ fn train(session: Session, model: Classifier, options: Options) -> Result<Sessio
     let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
     let outcome = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
         .metrics((LossMetric::new(), AccuracyMetric::new(), f1, MatthewsMetric::new(classes)))
+        .metrics_text((ConfusionMetric::new(classes),))
         .with_custom_checkpointers(model_file, optimizer_file, schedule_file)
         .with_checkpointing_strategy(SaveAndWait)
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use burn::data::dataloader::Progress;
 use burn::module::Module;
 use burn::optim::GradientsAccumulator;
 use burn::train::{
@@ -94,14 +95,16 @@ impl Fit<'_> {
         let mut window = Window::new();
         let mut since = Instant::now();
         let mut epoch = 0;
-        let mut batches = train.iter();
-        while let Some(batch) = batches.next() {
+        for batch in train.iter() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
             if batch.epoch != epoch {
                 self.begin_epoch(session, &mut epoch, batch.epoch);
             }
             let (step, ends_step) = (batch.step, batch.ends_step);
-            self.micro_batch(learner, &mut window, batch, batches.progress())?;
+            // The dashboard counts the optimiser steps of each epoch.
+            let per_epoch = session.sampler.steps_per_epoch();
+            let progress = Progress::new((step - 1) % per_epoch + 1, per_epoch, None);
+            self.micro_batch(learner, &mut window, batch, progress)?;
             if ends_step {
                 let done = std::mem::replace(&mut window, Window::new());
                 let line = self.step(session, learner, step, done, since)?;
@@ -139,7 +142,7 @@ impl Fit<'_> {
         learner: &Learner<Classifier>,
         window: &mut Window,
         batch: MicroBatch,
-        progress: burn::data::dataloader::Progress,
+        progress: Progress,
     ) -> Result<(), Error> {
         let (step, tokens, lines) = (batch.step, batch.batch.tokens(), batch.batch.lines.clone());
         let output = learner.train_step(batch);
