@@ -7,6 +7,7 @@ use std::sync::Arc;
 use burn::train::InferenceStep;
 use clap::Args;
 use data::{Batch, Columns, Dataset, Example, Labels};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::sink::Sink;
@@ -20,6 +21,9 @@ use crate::run::Evaluation;
 use crate::tasks::{Classifier, MicroBatch};
 
 const BATCH: usize = 32;
+
+/// Rows read and encoded together.
+const CHUNK: usize = 16 * BATCH;
 
 /// Score a trained model on labelled data
 #[derive(Debug, Args)]
@@ -65,36 +69,42 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     };
     let mut per_example = Sink::open(arguments.per_example.as_deref())?;
     let trained = Trained::open(&model, &arguments.set, &device, output)?;
-    let dataset = match (valid, &arguments.data) {
-        (Some(dataset), _) => dataset,
-        (None, file) => {
-            let file = file.as_deref().expect("clap requires --data without --run, and `of_run` has validation data");
-            read(file, &model, &trained, output)?
-        }
-    };
     let mut write = |loss: f32, logits: &[f32]| match (&arguments.per_example, arguments.logits) {
         (None, _) => Ok(()),
         (Some(_), true) => per_example.json(&json!({ "loss": loss, "tokens": 1, "logits": logits })),
         (Some(_), false) => per_example.json(&json!({ "loss": loss, "tokens": 1 })),
     };
-    let evaluation = evaluate(&trained.model, &dataset, trained.labels.len(), output, &mut write)?;
+    let mut evaluation = Evaluation::new(trained.labels.len());
+    let truncated = match (valid, &arguments.data) {
+        (Some(dataset), _) => {
+            let bar = output.bar(dataset.len() as u64, "evaluating {bar:30} {pos}/{len}");
+            evaluate(&trained.model, &dataset, &mut evaluation, &bar, &mut write)?;
+            bar.finish_and_clear();
+            dataset.truncated()
+        }
+        (None, file) => {
+            let file = file.as_deref().expect("clap requires --data without --run, and `of_run` has validation data");
+            evaluate_file(file, &model, &trained, &mut evaluation, output, &mut write)?
+        }
+    };
     if arguments.per_example.is_some() {
         per_example.finish()?;
     }
-    report(&evaluation, &trained.labels, dataset.truncated(), output)?;
+    report(&evaluation, &trained.labels, truncated, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs the model over a data set, telling `each` the loss and the logits of every example in order.
+/// Told the loss and the logits of every example, in order.
+type Each<'a> = dyn FnMut(f32, &[f32]) -> std::io::Result<()> + 'a;
+
+/// Runs the model over a data set and adds what it answers to `evaluation`.
 pub(super) fn evaluate(
     model: &Classifier,
     dataset: &Dataset,
-    classes: usize,
-    output: &Output,
-    each: &mut dyn FnMut(f32, &[f32]) -> std::io::Result<()>,
-) -> Result<Evaluation, Failure> {
-    let mut evaluation = Evaluation::new(classes);
-    let bar = output.bar(dataset.len() as u64, "evaluating {bar:30} {pos}/{len}");
+    evaluation: &mut Evaluation,
+    bar: &ProgressBar,
+    each: &mut Each<'_>,
+) -> Result<(), Failure> {
     let indices: Vec<usize> = (0..dataset.len()).collect();
     for chunk in indices.chunks(BATCH) {
         let batch = Batch::new(dataset, chunk, 0);
@@ -106,8 +116,49 @@ pub(super) fn evaluate(
         }
         bar.inc(chunk.len() as u64);
     }
+    Ok(())
+}
+
+/// The same for the rows of a file, which is never held as a whole. Returns how many texts were truncated.
+fn evaluate_file(
+    file: &Path,
+    arguments: &ModelArguments,
+    trained: &Trained,
+    evaluation: &mut Evaluation,
+    output: &Output,
+    each: &mut Each<'_>,
+) -> Result<usize, Failure> {
+    let tokenizer = tokenizer(arguments)?;
+    let bar = output.bar(0, "evaluating {spinner} {pos}");
+    let mut columns: Option<Columns> = None;
+    let mut truncated = 0;
+    let mut score = |examples: &[Example]| -> Result<(), Failure> {
+        let (labels, length) = (&trained.labels, trained.max_length);
+        let dataset = Dataset::encode(file, examples, labels, &tokenizer, length, &|_| {})?;
+        check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
+        truncated += dataset.truncated();
+        evaluate(&trained.model, &dataset, evaluation, &bar, each)
+    };
+    let mut chunk: Vec<Example> = Vec::with_capacity(CHUNK);
+    for record in data::records(file)? {
+        let record = record?;
+        let found = match &columns {
+            Some(columns) => columns,
+            None => {
+                let names = &trained.columns;
+                let (text, pair, label) = (names.text.as_deref(), names.text_pair.as_deref(), names.label.as_deref());
+                columns.insert(Columns::find(file, &record, text, pair, label, true)?)
+            }
+        };
+        chunk.push(found.example(file, &record)?);
+        if chunk.len() == CHUNK {
+            score(&chunk)?;
+            chunk.clear();
+        }
+    }
+    score(&chunk)?;
     bar.finish_and_clear();
-    Ok(evaluation)
+    Ok(truncated)
 }
 
 /// The model of a run, and the validation data it was chosen by.
@@ -132,30 +183,6 @@ fn of_run(run: &Path, with_data: bool, output: &Output) -> Result<(ModelArgument
             Err(Failure::usage(message, "name a file of labelled data with --data"))
         }
     }
-}
-
-fn read(file: &Path, arguments: &ModelArguments, trained: &Trained, output: &Output) -> Result<Dataset, Failure> {
-    let mut columns: Option<Columns> = None;
-    let mut examples: Vec<Example> = Vec::new();
-    for record in data::records(file)? {
-        let record = record?;
-        let found = match &columns {
-            Some(columns) => columns,
-            None => {
-                let names = &trained.columns;
-                let (text, pair, label) = (names.text.as_deref(), names.text_pair.as_deref(), names.label.as_deref());
-                columns.insert(Columns::find(file, &record, text, pair, label, true)?)
-            }
-        };
-        examples.push(found.example(file, &record)?);
-    }
-    let tokenizer = tokenizer(arguments)?;
-    let bar = output.bar(examples.len() as u64, "tokenising {bar:30} {pos}/{len}");
-    let progress = |done: usize| bar.inc(done as u64);
-    let dataset = Dataset::encode(file, &examples, &trained.labels, &tokenizer, trained.max_length, &progress)?;
-    bar.finish_and_clear();
-    check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
-    Ok(dataset)
 }
 
 fn report(evaluation: &Evaluation, labels: &Labels, truncated: usize, output: &Output) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use crate::config;
 use crate::metrics::Scores;
 use crate::output::Output;
 use crate::prepare::RunPlan;
-use crate::run::{Start, rows};
+use crate::run::{Evaluation, Start, rows};
 use crate::tasks::{Classifier, MicroBatch};
 
 macro_rules! asset {
@@ -103,7 +103,11 @@ fn trained(plan: &RunPlan) -> Result<Classifier, Failure> {
 }
 
 fn scores(model: &Classifier, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
-    Ok(evaluate(model, valid, plan.labels.len(), output, &mut |_, _| Ok(()))?.scores())
+    let mut evaluation = Evaluation::new(plan.labels.len());
+    let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
+    evaluate(model, valid, &mut evaluation, &bar, &mut |_, _| Ok(()))?;
+    bar.finish_and_clear();
+    Ok(evaluation.scores())
 }
 
 fn predictions(model: &Classifier, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<(), Failure> {
