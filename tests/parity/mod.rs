@@ -152,6 +152,7 @@ fn check(name: &str, heads: &[&str]) {
     case.compare("adapter", &model);
 
     let (model, plan) = case.load(Some("adapter"), &Device::flex().autodiff());
+    assert_eq!(plan.trainable_elements() as u64, case.expected["trainable_parameters"].as_u64().unwrap());
     let gradients = case.loss(case.logits(&model, 0..PROBES)).backward();
     let mut found = Gradients { of: &gradients, plan: &plan, norms: Vec::new() };
     model.visit(&mut found);
