@@ -168,8 +168,8 @@ fn a_run_without_validation_data_asks_for_data() {
 fn a_directory_of_nothing_known_cannot_be_inspected() {
     refused(
         &["inspect", "."],
-        "error: . is none of the three\n\
-         help: give the directory of an adapter (adapter_config.json), of a model (config.json) or of a run (config.toml)",
+        "error: . is neither an adapter, nor a model, nor a run\n\
+         help: give the directory of an adapter (adapter_config.json), of a model (config.json) or of a run (config.toml, metrics.jsonl)",
     );
 }
 

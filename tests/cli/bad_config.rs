@@ -335,3 +335,27 @@ fn a_run_is_not_resumed_from_a_damaged_checkpoint() {
          help: remove it to go on from the one before, or start anew with `--overwrite`",
     );
 }
+
+#[test]
+fn a_directory_with_other_files_is_not_replaced() {
+    let project = Project::new().file("run/notes.txt", "mine");
+    project.train(&["--overwrite"]).refused(
+        "error: run has files that are no run's\n\
+         help: a run replaces what lies in its directory: choose an empty or a new one with `--set output_dir=DIR`",
+    );
+    assert_eq!(project.read("run/notes.txt"), "mine");
+}
+
+#[test]
+fn a_run_does_not_replace_what_it_reads() {
+    let project = Project::new();
+    project.train(&[]).done();
+    let adapter = project.read("run/adapter/adapter_config.json");
+    project.train(&["--overwrite", "--set", "adapter.init_from=run/adapter"]).refused(
+        "[DIR]/bert (BertForSequenceClassification) on flex\n\
+         32 training examples, no validation data, 3 classes\n\
+         error: `adapter.init_from` ([DIR]/run/adapter) lies in the output directory, which this run would replace\n\
+         help: write elsewhere with `--set output_dir=DIR`",
+    );
+    assert_eq!(project.read("run/adapter/adapter_config.json"), adapter);
+}

@@ -69,6 +69,10 @@ impl DeviceName {
             return Ok(Self::first_present());
         }
         let known = || BACKENDS.iter().map(|(name, _)| *name).chain(["auto", "cpu"]);
+        if index > 0 && ["flex", "ndarray", "cubecl-cpu"].contains(&name) {
+            let reason = "the CPU is one device".to_string();
+            return Err(DeviceError::Absent { name: text.to_string(), reason });
+        }
         match BACKENDS.iter().find(|(backend, _)| *backend == name) {
             Some((backend, true)) => Ok(Self { backend, index }),
             Some((backend, false)) => Err(DeviceError::NotBuilt {

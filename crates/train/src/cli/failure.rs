@@ -8,7 +8,8 @@ use crate::{adapter, config, device, prepare, run};
 
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) error: Box<dyn Diagnostic + Send + Sync>,
+    /// `None`: whoever read the output has enough of it, and there is nothing to say.
+    pub(super) error: Option<Box<dyn Diagnostic + Send + Sync>>,
     /// The command line, the configuration or an input is wrong: exit status 2. Otherwise something failed: 1.
     of_input: bool,
 }
@@ -30,12 +31,12 @@ enum Simple {
 
 impl Failure {
     pub(super) fn input(error: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { error: Box::new(error), of_input: true }
+        Self { error: Some(Box::new(error)), of_input: true }
     }
 
     /// Something that went wrong while running, without more to say.
     pub(super) fn message(message: String) -> Self {
-        Self { error: Box::new(Simple::Message(message)), of_input: false }
+        Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
     /// A wrong command line or input that no other room knows of.
@@ -44,7 +45,11 @@ impl Failure {
     }
 
     pub(super) fn status(&self) -> ExitCode {
-        if self.of_input { ExitCode::from(2) } else { ExitCode::from(1) }
+        match (&self.error, self.of_input) {
+            (None, _) => ExitCode::SUCCESS,
+            (Some(_), true) => ExitCode::from(2),
+            (Some(_), false) => ExitCode::from(1),
+        }
     }
 }
 
@@ -87,20 +92,24 @@ impl From<lora::Error> for Failure {
 impl From<adapter::Error> for Failure {
     fn from(error: adapter::Error) -> Self {
         let of_input = error.is_of_input();
-        Self { error: Box::new(error), of_input }
+        Self { error: Some(Box::new(error)), of_input }
     }
 }
 
 impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let of_input = error.is_of_input();
-        Self { error: Box::new(error), of_input }
+        Self { error: Some(Box::new(error)), of_input }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::message(format!("cannot write the result: {error}"))
+        match error.kind() {
+            // `kindling predict ... | head` is no failure.
+            std::io::ErrorKind::BrokenPipe => Self { error: None, of_input: false },
+            _ => Self::message(format!("cannot write the result: {error}")),
+        }
     }
 }
 

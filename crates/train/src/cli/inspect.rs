@@ -26,17 +26,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let path = &arguments.path;
     let has = |name: &str| path.join(name).exists();
+    let is_run = has("config.toml") && has("metrics.jsonl");
     let document = if has("adapter_config.json") {
         adapter(path)?
-    } else if has("config.toml") && has("adapter") {
-        adapter(&path.join("adapter"))?
-    } else if has("config.toml") && has("model") {
-        checkpoint(&path.join("model"))?
+    } else if is_run {
+        run_document(path)?
     } else if has("config.json") {
         checkpoint(path)?
     } else {
-        let help = "give the directory of an adapter (adapter_config.json), of a model (config.json) or of a run (config.toml)";
-        return Err(Failure::usage(format!("{} is none of the three", path.display()), help));
+        let message = format!("{} is neither an adapter, nor a model, nor a run", path.display());
+        return Err(Failure::usage(
+            message,
+            "give the directory of an adapter (adapter_config.json), of a model (config.json) or of a run (config.toml, metrics.jsonl)",
+        ));
     };
     if output.json() {
         output.result(&serde_json::to_string(&document)?)?;
@@ -46,6 +48,25 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What has become of a run, and what it made.
+fn run_document(directory: &Path) -> Result<Value, Failure> {
+    let text = std::fs::read_to_string(directory.join("metrics.jsonl"))?;
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
+    let state = if of("end").next().is_some() { "finished" } else { "interrupted" };
+    let mut document =
+        json!({ "state": state, "steps": of("step").count(), "last_evaluation": of("eval").next_back() });
+    let made = match (directory.join("adapter").is_dir(), directory.join("model").is_dir()) {
+        (true, _) => adapter(&directory.join("adapter"))?,
+        (false, true) => checkpoint(&directory.join("model"))?,
+        (false, false) => json!({}),
+    };
+    if let (Value::Object(run), Value::Object(made)) = (&mut document, made) {
+        run.extend(made);
+    }
+    Ok(document)
 }
 
 fn adapter(directory: &Path) -> Result<Value, Failure> {

@@ -1,6 +1,6 @@
 //! `kindling merge`: an adapter folded into its base, as a checkpoint that Transformers loads; loaded again and compared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::{DType, Device};
@@ -65,17 +65,21 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         Type::F16 => DType::F16,
         Type::Bf16 => DType::BF16,
     });
+    let unfinished = Unfinished::create(&arguments.output)?;
     let tensors = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
-    std::fs::create_dir_all(&arguments.output)?;
-    write_checkpoint(&arguments.output, &tensors, arguments.max_shard_size).map_err(model::Error::from)?;
+    write_checkpoint(&unfinished.path, &tensors, arguments.max_shard_size).map_err(model::Error::from)?;
     let (base, labels) = (trained.pretrained.config(), trained.labels.names());
     let config = classifier_config(base, trained.pretrained.class(), labels, dtype);
-    write_json(&arguments.output.join("config.json"), &config)?;
-    adapter::copy_tokenizer(&arguments.output, tokenizer(&inputs)?.files())?;
+    write_json(&unfinished.path.join("config.json"), &config)?;
+    adapter::copy_tokenizer(&unfinished.path, tokenizer(&inputs)?.files())?;
     if let Some(sidecar) = Sidecar::read(&arguments.adapter)? {
-        sidecar.write(&arguments.output)?;
+        sidecar.write(&unfinished.path)?;
     }
-    let check = compare(arguments, &trained, &device)?;
+    let check = compare(arguments, &unfinished.path, &trained, &device)?;
+    if !check.relative().is_finite() {
+        return Err(Failure::message("the merged model's logits are no numbers: it was not kept".to_string()));
+    }
+    unfinished.finish(&arguments.output)?;
     if output.json() {
         output.result(&serde_json::to_string(&json!({
             "output": arguments.output, "logit_difference": check.difference, "adapter_effect": check.effect,
@@ -97,6 +101,37 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
+/// The directory under another name until it is whole and was compared; removed if that does not come.
+struct Unfinished {
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Before the work, so that a place that cannot be written costs no more than its message.
+    fn create(output: &Path) -> Result<Self, Failure> {
+        let mut name = output.file_name().unwrap_or_default().to_os_string();
+        name.push(".tmp");
+        let path = output.with_file_name(name);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).map_err(|error| {
+            let message = format!("cannot write {}: {error}", output.display());
+            Failure::usage(message, "name a directory in a place that can be written with --output")
+        })?;
+        Ok(Self { path })
+    }
+
+    fn finish(self, output: &Path) -> std::io::Result<()> {
+        std::fs::rename(&self.path, output)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Nothing is there any more once it has its name.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 struct Check {
     /// Largest difference between the logits of the merged model and of base and adapter.
     difference: f64,
@@ -110,10 +145,10 @@ impl Check {
     }
 }
 
-fn compare(arguments: &Arguments, trained: &Trained, device: &Device) -> Result<Check, Failure> {
+fn compare(arguments: &Arguments, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
     let probe = probe(trained);
     let classes = trained.labels.len();
-    let merged = Pretrained::open(&arguments.output)?;
+    let merged = Pretrained::open(merged)?;
     let plan = Plan::new(Method::Frozen, None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     // The same head without the low-rank updates: what the adapter does is what they change.

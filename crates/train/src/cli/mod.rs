@@ -8,6 +8,7 @@ mod merge;
 mod plan;
 mod predict;
 mod quickstart;
+mod signals;
 mod sink;
 mod train;
 mod trained;
@@ -94,7 +95,9 @@ pub(crate) fn main() -> ExitCode {
     match prepare_process(&cli, &common).and_then(|()| dispatch(cli.command, &output)) {
         Ok(status) => status,
         Err(failure) => {
-            output.error(failure.error.as_ref());
+            if let Some(error) = &failure.error {
+                output.error(error.as_ref());
+            }
             failure.status()
         }
     }
@@ -123,6 +126,7 @@ fn prepare_process(cli: &Cli, common: &Common) -> Result<(), Failure> {
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
+    signals::listen()?;
     if let Some(threads) = common.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(usize::from(threads))

@@ -80,7 +80,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let mut sink = Sink::open(arguments.output.as_deref())?;
     let trained = Trained::open(&arguments.model, &arguments.set, &device, output)?;
     let tokenizer = tokenizer(&arguments.model)?;
-    let file = arguments.input.clone().unwrap_or_else(|| PathBuf::from("-"));
+    let file = match arguments.text.is_empty() {
+        true => arguments.input.clone().unwrap_or_else(|| PathBuf::from("-")),
+        // For messages alone: the texts are the lines of it.
+        false => PathBuf::from("the command line"),
+    };
     let for_people = sink.is_terminal() && !output.json();
     let mut predictor =
         Predictor { trained: &trained, tokenizer: &tokenizer, file: &file, columns: None, truncated: 0 };

@@ -134,7 +134,7 @@ fn next_steps(assets: &Path, output: &Output) -> Result<ExitCode, Failure> {
     ))?;
     output.result("  kindling inspect runs/quickstart")?;
     output.result(&format!(
-        "  kindling train {} --set data.train=YOURS.csv",
+        "  kindling train {} --set data.train=YOURS.csv --set data.valid=YOURS-TOO.csv --set output_dir=runs/yours",
         assets.join("configs/quickstart.toml").display()
     ))?;
     Ok(ExitCode::SUCCESS)

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::train::Interrupter;
 use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
-use super::{Common, plan};
+use super::{Common, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, duration};
 use crate::prepare::RunPlan;
@@ -63,6 +62,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         (_, _, true) => Start::Overwrite,
         (State::New, ..) => Start::New,
         (State::Interrupted { .. }, ..) => {
+            // It may not be interrupted but running.
+            Directory::open(&root)?;
             return Err(run::Error::Exists { path: root, what: "an interrupted run" }.into());
         }
         (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
@@ -88,7 +89,7 @@ pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Ou
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
-    stop_on_signals(&interrupter)?;
+    signals::stop_instead(&interrupter);
     let options = Options { dashboard, interrupter };
     match run::run(plan, directory, start, options, output)? {
         Outcome::Finished(summary) => {
@@ -104,19 +105,6 @@ pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Ou
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
-}
-
-/// The first signal ends the run after the micro-batch in work, the second at once.
-fn stop_on_signals(interrupter: &Interrupter) -> Result<(), Failure> {
-    let interrupter = interrupter.clone();
-    let signalled = AtomicBool::new(false);
-    ctrlc::set_handler(move || {
-        if signalled.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-        interrupter.stop(Some("interrupted"));
-    })
-    .map_err(|error| Failure::message(format!("cannot listen to signals: {error}")))
 }
 
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {

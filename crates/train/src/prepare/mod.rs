@@ -153,6 +153,9 @@ impl RunPlan {
 
         let output_dir = config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
         config.output_dir = Some(output_dir.clone());
+        if config.train.warmup_ratio.is_none() {
+            config.train.warmup_steps.get_or_insert(0);
+        }
         config.data.text = Some(columns.text.clone());
         config.data.text_pair.clone_from(&columns.text_pair);
         config.data.label = Some(columns.label.clone());

@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use super::Error;
 
+/// Held by the process that trains; what tells a run's directory from any other.
+const LOCK: &str = ".lock";
+
 /// A run's directory, locked against other processes for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -31,10 +34,17 @@ pub(crate) enum State {
 
 impl Directory {
     /// Creates the directory where there is none, and locks it. Left-over temporary files are removed.
+    ///
+    /// A directory that has files but none of a run's is refused, since a run replaces what lies there.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let io = |source| Error::Directory { path: root.into(), source };
+        let is_empty = std::fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none());
+        let is_run = root.join(LOCK).exists() || root.join("checkpoints").is_dir() && root.join("config.toml").exists();
+        if !is_empty && !is_run {
+            return Err(Error::NotARun { path: root.into() });
+        }
         std::fs::create_dir_all(root.join("checkpoints")).map_err(io)?;
-        let lock = File::create(root.join(".lock")).map_err(io)?;
+        let lock = File::create(root.join(LOCK)).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: root.into() }),

@@ -7,6 +7,14 @@ pub(crate) enum Error {
     #[error("cannot use the directory {}: {source}", path.display())]
     #[diagnostic(help("choose another with `--set output_dir=DIR`, or make this one writable"))]
     Directory { path: PathBuf, source: std::io::Error },
+    #[error("{} has files that are no run's", path.display())]
+    #[diagnostic(help(
+        "a run replaces what lies in its directory: choose an empty or a new one with `--set output_dir=DIR`"
+    ))]
+    NotARun { path: PathBuf },
+    #[error("{key} ({}) lies in the output directory, which this run would replace", path.display())]
+    #[diagnostic(help("write elsewhere with `--set output_dir=DIR`"))]
+    OwnInput { key: &'static str, path: PathBuf },
     #[error("another process is training in {}", path.display())]
     #[diagnostic(help("wait for it, or choose another directory with `--set output_dir=DIR`"))]
     Locked { path: PathBuf },
@@ -72,6 +80,8 @@ impl Error {
     pub(crate) fn is_of_input(&self) -> bool {
         match self {
             Self::Directory { .. }
+            | Self::NotARun { .. }
+            | Self::OwnInput { .. }
             | Self::Locked { .. }
             | Self::Exists { .. }
             | Self::Changed { .. }

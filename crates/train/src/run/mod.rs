@@ -82,6 +82,13 @@ pub(crate) fn run(
     options: Options,
     output: &Output,
 ) -> Result<Outcome, Error> {
+    if start != Start::Resume {
+        refuse_own_inputs(plan)?;
+    }
+    // Another process may have trained here while this one looked at its data.
+    if start == Start::New && Directory::state(directory.root()) != State::New {
+        return Err(Error::Exists { path: directory.root().into(), what: "another run by now" });
+    }
     let identity = plan.identity();
     let resumed = match start {
         Start::Resume => resume::newest_state(plan, &identity, &directory, output)?,
@@ -106,6 +113,24 @@ pub(crate) fn run(
         true => Ok(Outcome::Interrupted { step: session.state.step }),
         false => session.finish(started),
     }
+}
+
+/// What a run reads must not lie where it writes: the place is cleared first.
+fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
+    let Ok(root) = plan.output_dir.canonicalize() else { return Ok(()) };
+    let config = &plan.config;
+    let inputs = [
+        ("`model.path`", Some(&config.model.path)),
+        ("`data.train`", Some(&config.data.train)),
+        ("`data.valid`", config.data.valid.as_ref()),
+        ("`adapter.init_from`", config.adapter.init_from.as_ref()),
+    ];
+    for (key, path) in inputs.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+        if path.canonicalize().is_ok_and(|path| path.starts_with(&root)) {
+            return Err(Error::OwnInput { key, path: path.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// The model of the plan on a device, as the learner takes it.

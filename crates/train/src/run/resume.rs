@@ -36,11 +36,8 @@ pub(super) fn newest_state(
         [("the base model", &state.identity.base, &identity.base), ("the data", &state.identity.data, &identity.data)]
     {
         if then != now {
-            return Err(Error::Changed {
-                what: what.to_string(),
-                then: then[..12].to_string(),
-                now: now[..12].to_string(),
-            });
+            let start = |hash: &str| hash.chars().take(12).collect();
+            return Err(Error::Changed { what: what.to_string(), then: start(then), now: start(now) });
         }
     }
     let device = |table: &Table| table.get("train").and_then(|train| train.get("device")).map(Value::to_string);

@@ -33,9 +33,13 @@ impl Probe {
     }
 }
 
-/// The largest difference of two answers.
+/// The largest difference of two answers; infinite where one has values that are no numbers, or of another number.
 pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
-    left.iter().zip(right).map(|(l, r)| f64::from((l - r).abs())).fold(0.0, f64::max)
+    if left.len() != right.len() {
+        return f64::INFINITY;
+    }
+    let differences = left.iter().zip(right).map(|(left, right)| f64::from((left - right).abs()));
+    differences.fold(0.0, |largest, one| if one.is_finite() { largest.max(one) } else { f64::INFINITY })
 }
 
 /// Where and how a run's result is written.

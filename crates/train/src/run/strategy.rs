@@ -234,6 +234,9 @@ impl Fit<'_> {
         }
         self.tell_valid(LearnerEvent::EndSplit(epoch));
         let scores = evaluation.scores();
+        if !scores.loss.is_finite() {
+            return Err(Error::NotANumber { step, what: "the validation loss", lines: Vec::new() });
+        }
         session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
         let better = is_better(session.config.best, &scores, session.state.best.as_ref().and_then(|best| best.scores));
         session.output.say(&format!(
