@@ -148,7 +148,7 @@ impl DeviceName {
     }
 }
 
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
 fn gpu(index: usize) -> burn::tensor::DeviceKind {
     match index {
         0 => burn::tensor::DeviceKind::DefaultDevice,
