@@ -1,5 +1,5 @@
 //! The operations of a transformer that are worth a form of their own: linear layers with frozen weights and LoRA,
-//! ragged attention, dropout. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
+//! ragged attention, activations, LayerNorm, dropout. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
 //! any backend, given its gradients once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
