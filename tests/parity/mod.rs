@@ -1,6 +1,7 @@
 //! The same numbers as Transformers and PEFT, through the library: token ids, logits, losses and gradient norms of the
 //! cases in `tests/fixtures/parity`, within the tolerances of the README there.
 
+mod tied;
 mod training;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use data::{Batch, Columns, Encoded, Example, Tokenizer};
 use kernels::{Layout, Offsets};
 use lora::peft::{AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
-use model::{Frozen, Pretrained, SequenceClassifier, Tokens, Values};
+use model::{Frozen, Head, Model, Pretrained, Tokens, Values};
 use serde_json::Value;
 
 const PROBES: usize = 6;
@@ -24,8 +25,11 @@ fn case(name: &str) -> PathBuf {
 struct Case {
     directory: PathBuf,
     expected: Value,
+    head: Head,
     encoded: Vec<Encoded>,
-    targets: Vec<i32>,
+    /// Of each example: the tokens that have a target, for a language model, and the targets.
+    rows: Vec<Vec<usize>>,
+    targets: Vec<Vec<i32>>,
     labels: usize,
 }
 
@@ -36,26 +40,42 @@ impl Case {
         let expected: Value = serde_json::from_str(&text).unwrap();
         let file = directory.join("data.jsonl");
         let records: Vec<_> = data::records(&file).unwrap().take(PROBES).map(Result::unwrap).collect();
-        let columns = Columns::find(&file, &records[0], None, None, None, true).unwrap();
+        let head = match expected["task"].as_str() {
+            Some("masked-lm") => Head::MaskedLm,
+            _ => Head::SequenceClassification,
+        };
+        let labelled = head == Head::SequenceClassification;
+        let columns = Columns::find(&file, &records[0], None, None, None, labelled).unwrap();
         let examples: Vec<Example> = records.iter().map(|r| columns.example(&file, r).unwrap()).collect();
         let tokenizer = Tokenizer::from_dir(&directory.join("model")).unwrap();
         let encode = |e: &Example| tokenizer.encode(&e.text, e.text_pair.as_deref(), 64).unwrap();
-        let target = |e: &Example| match e.label {
-            Some(data::Label::Index(index)) => index as i32,
-            _ => panic!("labels of the cases are integers"),
-        };
-        let labels = expected["labels"].as_u64().unwrap() as usize;
-        Self {
+        let mut case = Self {
             encoded: examples.iter().map(encode).collect(),
-            targets: examples.iter().map(target).collect(),
+            rows: vec![Vec::new(); PROBES],
+            targets: Vec::new(),
+            labels: expected["labels"].as_u64().unwrap_or(0) as usize,
             directory,
             expected,
-            labels,
+            head,
+        };
+        match head {
+            Head::SequenceClassification => case.targets = examples.iter().map(|e| vec![label(e)]).collect(),
+            Head::MaskedLm => case.mask(tokenizer.mask_token().unwrap()),
+        }
+        case
+    }
+
+    /// Every fourth token from the third on, but never the last, as the README of the cases says.
+    fn mask(&mut self, mask: u32) {
+        for (encoded, rows) in self.encoded.iter_mut().zip(&mut self.rows) {
+            *rows = (2..encoded.ids.len() - 1).step_by(4).collect();
+            self.targets.push(rows.iter().map(|row| encoded.ids[*row] as i32).collect());
+            rows.iter().for_each(|row| encoded.ids[*row] = mask);
         }
     }
 
-    fn load(&self, adapter: Option<&str>, device: &Device) -> (SequenceClassifier, Plan) {
-        let pretrained = Pretrained::open(&self.directory.join("model")).unwrap();
+    fn load(&self, adapter: Option<&str>, device: &Device) -> (Model, Plan) {
+        let pretrained = Pretrained::open(&self.directory.join("model"), self.head).unwrap();
         let plan = match adapter {
             None => Plan::new(Method::Frozen, None, 0),
             Some(adapter) => {
@@ -71,19 +91,24 @@ impl Case {
         (model, loaded.plan)
     }
 
-    fn logits(&self, model: &SequenceClassifier, range: std::ops::Range<usize>) -> Tensor<2> {
+    /// Of the classes, or of a language model's last positions.
+    fn logits(&self, model: &Model, range: std::ops::Range<usize>) -> Tensor<2> {
         let batch = Batch::from_encoded(&self.encoded[range]);
-        let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), 0));
-        model.forward(&Tokens::new(&batch.ids, &batch.type_ids, layout, &model.device()), None)
+        forward(model, &batch, &batch.last_tokens())
     }
 
-    fn loss(&self, logits: Tensor<2>) -> Tensor<1> {
-        let targets = Tensor::<1, Int>::from_data(self.targets.as_slice(), &logits.device());
+    /// The mean over all targets of all examples as one batch.
+    fn loss(&self, model: &Model) -> Tensor<1> {
+        let batch = Batch::from_encoded(&self.encoded);
+        let of = |(start, rows): (&usize, &Vec<usize>)| rows.iter().map(|row| start + row).collect::<Vec<_>>();
+        let rows: Vec<usize> = batch.offsets.iter().zip(&self.rows).flat_map(of).collect();
+        let logits = forward(model, &batch, &rows);
+        let targets = Tensor::<1, Int>::from_data(self.targets.concat().as_slice(), &logits.device());
         -log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean()
     }
 
     /// Worst differences: logits one by one, logits of one batch, loss.
-    fn compare(&self, which: &str, model: &SequenceClassifier) {
+    fn compare(&self, which: &str, model: &Model) {
         let expected: Vec<Vec<f64>> = serde_json::from_value(self.expected[which]["logits"].clone()).unwrap();
         let together = values(self.logits(model, 0..PROBES));
         let mut worst = 0.0_f64;
@@ -100,11 +125,23 @@ impl Case {
                 }
             }
         }
-        let loss = f64::from(self.loss(self.logits(model, 0..PROBES)).into_scalar::<f32>());
+        let loss = f64::from(self.loss(model).into_scalar::<f32>());
         let expected = self.expected[which]["loss"].as_f64().unwrap();
         assert!((loss - expected).abs() <= 1e-4 + 1e-4 * expected, "{which} loss {loss} {expected}");
         println!("{} {which}: logits {worst:.1e}, loss {:.1e}", self.directory.display(), (loss - expected).abs());
     }
+}
+
+fn label(example: &Example) -> i32 {
+    match example.label {
+        Some(data::Label::Index(index)) => index as i32,
+        _ => panic!("labels of the cases are integers"),
+    }
+}
+
+fn forward(model: &Model, batch: &Batch, rows: &[usize]) -> Tensor<2> {
+    let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), 0));
+    model.forward(&Tokens::new(&batch.ids, &batch.type_ids, layout, &model.device()), rows, None)
 }
 
 fn values(tensor: Tensor<2>) -> Vec<f64> {
@@ -153,7 +190,7 @@ fn check(name: &str, heads: &[&str]) {
 
     let (model, plan) = case.load(Some("adapter"), &Device::flex().autodiff());
     assert_eq!(plan.trainable_elements() as u64, case.expected["trainable_parameters"].as_u64().unwrap());
-    let gradients = case.loss(case.logits(&model, 0..PROBES)).backward();
+    let gradients = case.loss(&model).backward();
     let mut found = Gradients { of: &gradients, plan: &plan, norms: Vec::new() };
     model.visit(&mut found);
     let expected = case.expected["adapter"]["grad_norm"].as_object().unwrap();
@@ -202,4 +239,19 @@ fn roberta() {
 #[test]
 fn distilbert() {
     check("distilbert-cls", &["pre_classifier", "classifier"]);
+}
+
+#[test]
+fn bert_as_a_masked_language_model() {
+    check("bert-mlm", &[]);
+}
+
+#[test]
+fn roberta_as_a_masked_language_model() {
+    check("roberta-mlm", &[]);
+}
+
+#[test]
+fn distilbert_as_a_masked_language_model() {
+    check("distilbert-mlm", &[]);
 }

@@ -10,8 +10,10 @@ pub struct Batch {
     pub type_ids: Vec<u32>,
     /// Where each sequence begins in `ids`, and the end of the last: one more than there are sequences.
     pub offsets: Vec<usize>,
-    /// The number of each sequence's class; empty for sequences without labels.
+    /// What is to be hit: the number of each sequence's class, or, where `rows` says which tokens have one, token ids.
     pub targets: Vec<usize>,
+    /// The tokens that a language model is asked about, as indices into `ids`.
+    pub rows: Vec<usize>,
     /// Where each sequence stands in its file; empty for sequences without one.
     pub lines: Vec<usize>,
     /// The number of the first sequence within the optimiser step. What is random per example is drawn by this number,
@@ -24,7 +26,7 @@ impl Batch {
     pub fn new(dataset: &Dataset, indices: &[usize], first_row: usize) -> Batch {
         let examples = || indices.iter().map(|&index| &dataset.examples[index]);
         Batch {
-            targets: examples().map(|example| example.target).collect(),
+            targets: examples().filter_map(|example| example.target).collect(),
             lines: examples().map(|example| example.line).collect(),
             first_row,
             ..Self::lay(examples().map(|example| &example.encoded))
@@ -44,12 +46,26 @@ impl Batch {
         self.ids.len()
     }
 
+    /// The sequence that each target belongs to, ascending.
+    pub fn sequences_of_targets(&self) -> Vec<usize> {
+        if self.rows.is_empty() {
+            return (0..self.targets.len()).collect();
+        }
+        self.rows.iter().map(|row| self.offsets.partition_point(|offset| offset <= row) - 1).collect()
+    }
+
+    /// The last token of each sequence, as indices into `ids`.
+    pub fn last_tokens(&self) -> Vec<usize> {
+        self.offsets[1..].iter().map(|end| end - 1).collect()
+    }
+
     fn lay<'a>(sequences: impl Iterator<Item = &'a Encoded>) -> Batch {
         let mut batch = Batch {
             ids: Vec::new(),
             type_ids: Vec::new(),
             offsets: vec![0],
             targets: Vec::new(),
+            rows: Vec::new(),
             lines: Vec::new(),
             first_row: 0,
         };
@@ -81,7 +97,7 @@ mod tests {
         };
         let examples: Vec<Example> = texts.iter().enumerate().map(example).collect();
         let labels = Labels::new(vec!["no".into(), "yes".into()]).unwrap();
-        Dataset::encode(Path::new("a.csv"), &examples, &labels, &small(), 32, &|_| ()).unwrap()
+        Dataset::encode(Path::new("a.csv"), &examples, Some(&labels), &small(), 32, &|_| ()).unwrap()
     }
 
     #[test]

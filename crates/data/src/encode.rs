@@ -22,8 +22,8 @@ pub struct Dataset {
 pub struct EncodedExample {
     pub line: usize,
     pub encoded: Encoded,
-    /// The number of its class.
-    pub target: usize,
+    /// The number of its class; `None` in a data set without labels.
+    pub target: Option<usize>,
 }
 
 /// Numbers of tokens, before truncation.
@@ -36,18 +36,20 @@ pub struct Lengths {
 }
 
 impl Dataset {
+    /// Without `labels` what rows say of their class is not looked at.
+    ///
     /// Encodes on all threads of rayon's pool; the result, and which of several errors is returned, depends on neither
     /// their number nor their pace. `progress` is told how many examples are done since it was last called.
     pub fn encode(
         file: &Path,
         examples: &[Example],
-        labels: &Labels,
+        labels: Option<&Labels>,
         tokenizer: &Tokenizer,
         max_length: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Dataset, Error> {
         let encode = |example: &Example| {
-            let target = labels.index(file, example)?;
+            let target = labels.map(|labels| labels.index(file, example)).transpose()?;
             let encoded = tokenizer
                 .encode(&example.text, example.text_pair.as_deref(), max_length)
                 .map_err(|error| with_place(error, file, example))?;
@@ -68,7 +70,6 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// The file that the examples' lines refer to.
     /// Moves the examples at these ascending indices into a data set of their own.
     pub fn split_off(&mut self, indices: &[usize]) -> Dataset {
         let mut moved = Dataset { file: self.file.clone(), examples: Vec::with_capacity(indices.len()) };
@@ -81,6 +82,7 @@ impl Dataset {
         moved
     }
 
+    /// The file that the examples' lines refer to.
     pub fn file(&self) -> &Path {
         &self.file
     }
@@ -112,8 +114,8 @@ impl Dataset {
     /// The number of examples of each of `classes` classes.
     pub fn class_counts(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
-        for example in &self.examples {
-            counts[example.target] += 1;
+        for target in self.examples.iter().filter_map(|example| example.target) {
+            counts[target] += 1;
         }
         counts
     }
@@ -151,7 +153,7 @@ mod tests {
         let progress = |count| {
             done.fetch_add(count, Ordering::Relaxed);
         };
-        let dataset = Dataset::encode(Path::new("a.csv"), &examples, &labels(), &small(), 6, &progress).unwrap();
+        let dataset = Dataset::encode(Path::new("a.csv"), &examples, Some(&labels()), &small(), 6, &progress).unwrap();
 
         assert_eq!(done.into_inner(), 200);
         assert_eq!(dataset.examples.iter().map(|it| it.line).collect::<Vec<_>>(), (1..=200).collect::<Vec<_>>());
@@ -167,7 +169,7 @@ mod tests {
         let mut examples: Vec<Example> = (0..300).map(|n| example(n + 1, "a", "bad")).collect();
         examples[290].label = None;
         examples[150].label = Some(Label::Text("goood".into()));
-        let error = Dataset::encode(Path::new("a.csv"), &examples, &labels(), &small(), 6, &|_| ()).unwrap_err();
+        let error = Dataset::encode(Path::new("a.csv"), &examples, Some(&labels()), &small(), 6, &|_| ()).unwrap_err();
         assert_eq!(error.to_string(), "a.csv, line 151: unknown label `goood`");
     }
 }

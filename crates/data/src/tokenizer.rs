@@ -35,6 +35,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     model_max_length: Option<usize>,
     vocabulary_size: usize,
+    mask: Option<u32>,
     files: Vec<PathBuf>,
 }
 
@@ -67,6 +68,7 @@ impl Tokenizer {
         Ok(Self {
             model_max_length: config["model_max_length"].as_f64().filter(|it| *it < NO_LIMIT).map(|it| it as usize),
             vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
+            mask: mask(&inner, &config),
             files: FILES.iter().map(|name| dir.join(name)).filter(|file| file.is_file()).collect(),
             inner,
         })
@@ -80,6 +82,19 @@ impl Tokenizer {
     /// The largest id and one, added tokens included: the rows that the embedding must have.
     pub fn vocabulary_size(&self) -> usize {
         self.vocabulary_size
+    }
+
+    /// The token that stands where a masked language model is to guess.
+    pub fn mask_token(&self) -> Option<u32> {
+        self.mask
+    }
+
+    /// The ids of the tokens that stand for no text, ascending.
+    pub fn special_tokens(&self) -> Vec<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let mut special: Vec<u32> = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        special.sort_unstable();
+        special
     }
 
     /// The token with this id as the vocabulary writes it.
@@ -165,6 +180,13 @@ fn bert(words: &Path, config: &Value) -> Result<tokenizers::Tokenizer, Error> {
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer)).with_post_processor(Some(template));
     tokenizer.add_special_tokens(special).map_err(|source| broken(words, source))?;
     Ok(tokenizer)
+}
+
+/// As `tokenizer_config.json` names it, or as BERT's and RoBERTa's tokenizers do.
+fn mask(inner: &tokenizers::Tokenizer, config: &Value) -> Option<u32> {
+    let token = &config["mask_token"];
+    let written = token.as_str().or_else(|| token["content"].as_str());
+    written.into_iter().chain(["[MASK]", "<mask>"]).find_map(|token| inner.token_to_id(token))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {

@@ -18,7 +18,7 @@ mod weight;
 pub use analysis::update_norms;
 pub use config::{BiasMode, Init, LoraConfig, Names, Targets};
 pub use error::Error;
-pub use linear::Linear;
+pub use linear::{Linear, TiedLinear};
 pub use methods::{Adapter, Lora};
 pub use plan::{Method, Parameter, Part, Plan, Treatment};
 pub use suggest::{nearest, suggest};

@@ -28,3 +28,26 @@ impl Linear {
         output + self.bias.value().unsqueeze()
     }
 }
+
+/// The output layer of a language model that is tied to the word embeddings: `x·Wᵀ + b` with their W. It owns no weight, its
+/// forward borrows theirs, so that one parameter gets both gradients. An adapter is this end's alone, as in PEFT.
+#[derive(Module, Debug)]
+pub struct TiedLinear {
+    bias: Weight<1>,
+    adapter: Option<Adapter>,
+}
+
+impl TiedLinear {
+    pub fn new(bias: Weight<1>, adapter: Option<Adapter>) -> Self {
+        Self { bias, adapter }
+    }
+
+    /// `x: [rows, d]`, `embeddings: [vocabulary, d]`, output `[rows, vocabulary]`
+    pub fn forward(&self, x: Tensor<2>, embeddings: &Weight<2>, pass: &Pass) -> Tensor<2> {
+        let output = match &self.adapter {
+            Some(adapter) => adapter.forward(x, embeddings, pass),
+            None => embeddings.apply(x),
+        };
+        output + self.bias.value().unsqueeze()
+    }
+}

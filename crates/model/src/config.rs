@@ -134,12 +134,28 @@ impl Config {
         Ok(labels.into_iter().collect())
     }
 
-    /// Encoders here classify into one of several classes, and attend in both directions by absolute positions.
-    pub(crate) fn check_task(&self) -> Result<(), ConfigError> {
+    /// Classifiers here choose one of several classes.
+    pub(crate) fn check_problem(&self) -> Result<(), ConfigError> {
         if let Some(problem) = self.text("problem_type").filter(|problem| *problem != "single_label_classification") {
             let help = "only single_label_classification is supported: remove `problem_type` if the labels are classes";
             return Err(self.wrong(format!("`problem_type` is `{problem}`"), help));
         }
+        Ok(())
+    }
+
+    /// Masked language models here have their word embeddings as output layer.
+    pub(crate) fn check_tied(&self) -> Result<(), ConfigError> {
+        match self.values.get("tie_word_embeddings") {
+            Some(Value::Bool(false)) => {
+                let help = "masked language models are supported with tied word embeddings alone";
+                Err(self.wrong("`tie_word_embeddings` is false".to_string(), help))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Encoders here attend in both directions by absolute positions.
+    pub(crate) fn check_encoder(&self) -> Result<(), ConfigError> {
         if let Some(kind) = self.text("position_embedding_type").filter(|kind| *kind != "absolute") {
             let help = "only absolute position embeddings are supported";
             return Err(self.wrong(format!("`position_embedding_type` is `{kind}`"), help));

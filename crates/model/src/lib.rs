@@ -15,7 +15,7 @@ mod merge;
 mod pretrained;
 mod tokens;
 
-pub use architectures::SequenceClassifier;
+pub use architectures::{Head, MaskedLm, Model, SequenceClassifier};
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
 pub use config::ConfigError;
 pub use error::Error;

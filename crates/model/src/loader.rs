@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor};
-use lora::{Kind, Linear, Part, Plan, Treatment, Weight, nearest};
+use lora::{Kind, Linear, Method, Part, Plan, TiedLinear, Treatment, Weight, nearest};
 
 use crate::layers::{Dropout, Embedding, LayerNorm};
 use crate::pretrained::{Frozen, Pretrained, Values};
@@ -37,11 +37,21 @@ pub enum LoadError {
     #[error("{}: the trained head (`{tensor}`) is for {found} classes, not for {expected}", file.display())]
     #[diagnostic(help("name all its classes in `model.labels`, or start from a checkpoint without a head"))]
     Classes { file: PathBuf, tensor: String, found: usize, expected: usize },
-    #[error("{} has no trained classification head (no {})", directory.display(), names.join(", "))]
+    #[error("{} has no trained {head} (no {})", directory.display(), names.join(", "))]
+    NoHead {
+        directory: PathBuf,
+        head: &'static str,
+        names: Vec<String>,
+        #[help]
+        help: &'static str,
+    },
+    #[error(
+        "`adapter.modules_to_save`: `{module}` is tied to the word embeddings, so it has no weight of its own to save"
+    )]
     #[diagnostic(help(
-        "give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`"
+        "leave it out of `adapter.modules_to_save`, or train all tensors with `adapter.method = \"full\"`"
     ))]
-    NoHead { directory: PathBuf, names: Vec<String> },
+    Tied { module: String },
 }
 
 fn list(names: &[String]) -> String {
@@ -63,6 +73,16 @@ pub struct Loaded {
     pub passed_over: Vec<String>,
     /// What the user should know of how frozen weights are kept.
     pub notes: Vec<String>,
+}
+
+/// How a tensor starts that no file has: as Transformers' `_init_weights` does it. The row of a padding token starts like
+/// the others, for there is no padding.
+#[derive(Debug, Clone, Copy)]
+enum Initial {
+    /// Normal with the deviation `initializer_range`.
+    Normal,
+    Zeros,
+    Ones,
 }
 
 /// One loading of one model.
@@ -110,7 +130,10 @@ impl<'a> Build<'a> {
         let missing = self.missing.into_inner();
         let head_alone = !missing.is_empty() && missing.iter().all(|name| self.pretrained.is_new(name));
         if head_alone {
-            return Err(LoadError::NoHead { directory, names: missing }.into());
+            let head = self.pretrained.head();
+            return Err(
+                LoadError::NoHead { directory, head: head.noun(), names: missing, help: head.where_from() }.into()
+            );
         }
         plan.finish()?;
         let used = self.used.into_inner();
@@ -168,22 +191,47 @@ impl Loader<'_> {
     fn linear_of(&self, kind: Kind, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, kind);
-        let weight = at.weight("weight", [d_output, d_input], treatment)?;
+        let weight = at.weight("weight", [d_output, d_input], treatment, Initial::Normal)?;
         let bias = at.bias([d_output], treatment)?;
         let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, d_output], at.build.device)?;
         Ok(Linear::new(weight, bias, adapter))
     }
 
+    /// The output layer `name` of a language model, tied to the word embeddings; its bias is the module `owner`'s.
+    pub(crate) fn tied_linear(
+        &self,
+        name: &str,
+        owner: &Self,
+        d_input: usize,
+        vocabulary: usize,
+    ) -> Result<TiedLinear, Error> {
+        let at = self.at(name);
+        let (treatment, of_bias, full) = {
+            let mut plan = at.build.plan.borrow_mut();
+            let treatment = plan.module(&at.path, Kind::OutputLinear);
+            let of_bias = if owner.path == at.path { treatment } else { plan.module(&owner.path, Kind::Other) };
+            (treatment, of_bias, *plan.method() == Method::Full)
+        };
+        if treatment == Treatment::Trained && !full {
+            return Err(LoadError::Tied { module: at.path }.into());
+        }
+        let bias = owner.bias([vocabulary], of_bias)?;
+        let adapter =
+            at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, vocabulary], at.build.device)?;
+        Ok(TiedLinear::new(bias, adapter))
+    }
+
     pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<Embedding, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Embedding);
-        Ok(Embedding { weight: at.weight("weight", [rows, width], treatment)? })
+        Ok(Embedding { weight: at.weight("weight", [rows, width], treatment, Initial::Normal)? })
     }
 
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
-        Ok(LayerNorm { weight: at.weight("weight", [width], treatment)?, bias: at.bias([width], treatment)?, epsilon })
+        let weight = at.weight("weight", [width], treatment, Initial::Ones)?;
+        Ok(LayerNorm { weight, bias: at.bias([width], treatment)?, epsilon })
     }
 
     pub(crate) fn dropout(&self, name: &str, probability: f64) -> Dropout {
@@ -194,22 +242,28 @@ impl Loader<'_> {
         if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
     }
 
-    fn weight<const D: usize>(&self, name: &str, shape: [usize; D], treatment: Treatment) -> Result<Weight<D>, Error> {
+    fn weight<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        treatment: Treatment,
+        initial: Initial,
+    ) -> Result<Weight<D>, Error> {
         let tensor = self.join(name);
         match treatment {
-            Treatment::Trained => self.trained(tensor.clone(), tensor, Part::Module, shape),
+            Treatment::Trained => self.trained((tensor.clone(), Part::Module), tensor, shape, initial),
             Treatment::Frozen | Treatment::Adapted { .. } => self.frozen(&tensor, shape),
         }
     }
 
     fn bias(&self, shape: [usize; 1], treatment: Treatment) -> Result<Weight<1>, Error> {
         let tensor = self.join("bias");
-        let (trained, (name, part)) = {
+        let (trained, saved_as) = {
             let plan = self.build.plan.borrow();
             (plan.trains_bias(treatment), plan.bias_name(&self.path, treatment))
         };
         match trained {
-            true => self.trained(name, tensor, part, shape),
+            true => self.trained(saved_as, tensor, shape, Initial::Zeros),
             false => self.frozen(&tensor, shape),
         }
     }
@@ -217,10 +271,10 @@ impl Loader<'_> {
     /// A parameter: from the plan's adapter, else from the checkpoint, else (a part that is new) from the seed.
     fn trained<const D: usize>(
         &self,
-        name: String,
+        (name, part): (String, Part),
         tensor: String,
-        part: Part,
         shape: [usize; D],
+        initial: Initial,
     ) -> Result<Weight<D>, Error> {
         let brought = self.build.plan.borrow_mut().value(&name, shape, self.build.device)?;
         let value = match brought {
@@ -231,7 +285,7 @@ impl Loader<'_> {
             }
             None => match self.stored(&tensor, shape)? {
                 Some(value) => value.cast(DType::F32),
-                None => self.fresh(&tensor, shape),
+                None => self.fresh(&tensor, shape, initial),
             },
         };
         let mut plan = self.build.plan.borrow_mut();
@@ -263,9 +317,8 @@ impl Loader<'_> {
 
     /// The tensor of the checkpoint, on the device.
     fn stored<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Option<Tensor<D>>, Error> {
-        let Some((name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
+        let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
         self.build.used.borrow_mut().insert(tensor.to_string());
-        let checkpoint = self.build.pretrained.checkpoint();
         if entry.shape != shape {
             let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
             let (found, expected) = (entry.shape.clone(), shape.to_vec());
@@ -310,18 +363,24 @@ impl Loader<'_> {
         Ok(kept.to_device(device))
     }
 
-    /// The start of a part that the checkpoint does not have, as Transformers' `_init_weights`: weights normal with the
-    /// deviation `initializer_range`, biases zero. Where nothing may start fresh, the tensor is missing.
-    fn fresh<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Tensor<D> {
+    /// The start of a part that the checkpoint does not have. Where nothing may start fresh, the tensor is missing.
+    fn fresh<const D: usize>(&self, tensor: &str, shape: [usize; D], initial: Initial) -> Tensor<D> {
         let build = self.build;
         if !build.pretrained.is_new(tensor) || !build.plan.borrow().starts_fresh() {
             build.missing.borrow_mut().push(tensor.to_string());
             return self.blank(shape);
         }
-        build.initialised.borrow_mut().push(tensor.to_string());
-        match tensor.ends_with(".bias") {
-            true => Tensor::zeros(shape, build.device),
-            false => build.plan.borrow().fresh(tensor, shape, build.pretrained.initializer_range(), build.device),
+        // Of a model that starts from nothing there is no point in a list.
+        if build.pretrained.has_weights() {
+            build.initialised.borrow_mut().push(tensor.to_string());
+        }
+        match (initial, build.values) {
+            (_, Values::ShapesOnly) => self.blank(shape),
+            (Initial::Zeros, Values::Read) => Tensor::zeros(shape, build.device),
+            (Initial::Ones, Values::Read) => Tensor::ones(shape, build.device),
+            (Initial::Normal, Values::Read) => {
+                build.plan.borrow().fresh(tensor, shape, build.pretrained.initializer_range(), build.device)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use lora::{Part, Plan};
 
-use crate::architectures::SequenceClassifier;
+use crate::architectures::Model;
 use crate::checkpoint::OutputTensor;
 use crate::pretrained::Pretrained;
 use crate::{CheckpointError, Error};
@@ -17,7 +17,7 @@ use crate::{CheckpointError, Error};
 pub fn merged_tensors(
     pretrained: &Pretrained,
     plan: &Plan,
-    model: &SequenceClassifier,
+    model: &Model,
     dtype: Option<DType>,
 ) -> Result<Vec<OutputTensor>, Error> {
     let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
@@ -42,6 +42,10 @@ pub fn merged_tensors(
         let factor = |factor: &str| trained.get(&format!("{module}.{factor}.weight")).cloned();
         let (Some(a), Some(b)) = (factor("lora_A"), factor("lora_B")) else { continue };
         let name = format!("{module}.weight");
+        // A tied output layer has none, or a copy that nothing reads.
+        if pretrained.find(&name).is_none() || pretrained.passes_over(&name) {
+            return Err(Error::Tied { module: module.clone() });
+        }
         let weight = wide(pretrained, &name)?;
         replaced.insert(name, (weight + update(a, b, *scale)).into_data());
     }
@@ -54,9 +58,10 @@ pub fn merged_tensors(
     for name in names {
         let tensor = match (replaced.remove(&name), pretrained.find(&name)) {
             (Some(data), _) => OutputTensor::rounded(name, data, target),
-            (None, Some((_, entry))) if dtype.is_none_or(|dtype| dtype == float(&format!("{:?}", entry.dtype))) => {
-                let bytes = pretrained.checkpoint().bytes(entry);
-                OutputTensor::stored(name, entry.dtype, entry.shape.clone(), bytes)
+            (None, Some((checkpoint, _, entry)))
+                if dtype.is_none_or(|dtype| dtype == float(&format!("{:?}", entry.dtype))) =>
+            {
+                OutputTensor::stored(name, entry.dtype, entry.shape.clone(), checkpoint.bytes(entry))
             }
             (None, _) => {
                 let data = wide_flat(pretrained, &name)?;
@@ -81,9 +86,8 @@ fn wide(pretrained: &Pretrained, name: &str) -> Result<Tensor<2>, CheckpointErro
 }
 
 fn wide_flat(pretrained: &Pretrained, name: &str) -> Result<TensorData, CheckpointError> {
-    let (stored, entry) = pretrained.find(name).expect("the name comes from the checkpoint");
+    let (checkpoint, stored, entry) = pretrained.find(name).expect("the name comes from the checkpoint");
     let device = Device::flex();
-    let checkpoint = pretrained.checkpoint();
     let data = match entry.shape.len() {
         1 => checkpoint.tensor::<1>(stored, entry, &device)?.cast(DType::F32).into_data(),
         _ => checkpoint.tensor::<2>(stored, entry, &device)?.cast(DType::F32).into_data(),

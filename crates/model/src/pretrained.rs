@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device};
 use lora::Plan;
 
 use crate::Error;
-use crate::architectures::{ARCHITECTURES, Architecture, SequenceClassifier};
+use crate::architectures::{ARCHITECTURES, Architecture, Head, Model, Variant};
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::config::{Config, ConfigError};
 use crate::loader::{Build, Loaded};
@@ -36,20 +36,48 @@ pub struct Pretrained {
     directory: PathBuf,
     config: Config,
     architecture: &'static Architecture,
-    checkpoint: Checkpoint,
+    variant: &'static Variant,
+    /// `None`: the model starts from nothing.
+    checkpoint: Option<Checkpoint>,
     /// From the names that Transformers gives to those in the files.
     names: HashMap<String, String>,
 }
 
 impl Pretrained {
-    pub fn open(directory: &Path) -> Result<Self, Error> {
+    pub fn open(directory: &Path, head: Head) -> Result<Self, Error> {
+        let mut pretrained = Self::untrained(directory, head)?;
+        let checkpoint = Checkpoint::open(directory)?;
+        pretrained.names = canonical_names(&checkpoint, pretrained.architecture.prefix);
+        pretrained.checkpoint = Some(checkpoint);
+        Ok(pretrained)
+    }
+
+    /// A model that starts from nothing: of its directory `config.json` alone is read.
+    pub fn untrained(directory: &Path, head: Head) -> Result<Self, Error> {
         let config = Config::read(directory)?;
         let architecture = architecture(&config)?;
-        config.check_task()?;
+        config.check_encoder()?;
+        match head {
+            Head::SequenceClassification => config.check_problem()?,
+            Head::MaskedLm => config.check_tied()?,
+        }
         (architecture.check)(&config)?;
-        let checkpoint = Checkpoint::open(directory)?;
-        let names = canonical_names(&checkpoint, architecture.prefix);
-        Ok(Self { directory: directory.into(), config, architecture, checkpoint, names })
+        let variant = architecture.variant(head);
+        Ok(Self { directory: directory.into(), config, architecture, variant, checkpoint: None, names: HashMap::new() })
+    }
+
+    /// The head that the class named in `config.json` has; a backbone without one counts as a classifier to be.
+    pub fn head_of(directory: &Path) -> Result<Head, Error> {
+        let config = Config::read(directory)?;
+        let class = config.values().get("architectures").and_then(|classes| classes.get(0)?.as_str());
+        Ok(match class {
+            Some(class) if class.ends_with("ForMaskedLM") || class.ends_with("ForPreTraining") => Head::MaskedLm,
+            _ => Head::SequenceClassification,
+        })
+    }
+
+    pub fn head(&self) -> Head {
+        self.variant.head
     }
 
     pub fn directory(&self) -> &Path {
@@ -63,7 +91,7 @@ impl Pretrained {
 
     /// The reference's class, `BertForSequenceClassification`.
     pub fn class(&self) -> &str {
-        self.architecture.class
+        self.variant.class
     }
 
     /// The module of the model that holds the backbone, with a dot behind: `bert.`
@@ -92,7 +120,8 @@ impl Pretrained {
 
     /// Names of the classes of a base that has a trained head; a head without names counts its classes.
     pub fn labels(&self) -> Result<Option<Vec<String>>, Error> {
-        if self.new_parts().iter().any(|part| *part != self.architecture.pooler) {
+        let is_classifier = self.head() == Head::SequenceClassification && self.checkpoint.is_some();
+        if !is_classifier || self.new_parts().iter().any(|part| *part != self.variant.pooler) {
             return Ok(None);
         }
         Ok(self.config.labels()?)
@@ -106,34 +135,31 @@ impl Pretrained {
     /// Classes of the checkpoint's own head, by the shape of its last layer.
     pub fn head_classes(&self) -> Option<usize> {
         let mut layers = ["classifier.weight", "classifier.out_proj.weight"].into_iter();
-        layers.find_map(|name| self.find(name)).map(|(_, entry)| entry.shape[0])
+        layers.find_map(|name| self.find(name)).map(|(_, _, entry)| entry.shape[0])
     }
 
     /// The parts that this checkpoint lacks and that a pretraining checkpoint never has: they start fresh in training.
     pub fn new_parts(&self) -> Vec<&'static str> {
-        let parts = self.architecture.head.iter().chain(Some(&self.architecture.pooler).filter(|p| !p.is_empty()));
+        let parts = self.variant.modules.iter().chain(Some(&self.variant.pooler).filter(|p| !p.is_empty()));
         parts.filter(|part| !self.names.keys().any(|name| lies_below(name, part))).copied().collect()
     }
 
     /// Modules trained in full besides PEFT's heads: a pooler that is new.
     pub fn new_modules(&self) -> Vec<String> {
         let parts = self.new_parts();
-        let is_new = !self.architecture.pooler.is_empty() && parts.contains(&self.architecture.pooler);
+        let is_new = !self.variant.pooler.is_empty() && parts.contains(&self.variant.pooler);
         if is_new { vec!["pooler".to_string()] } else { Vec::new() }
     }
 
-    /// SHA-256 over the headers and samples of all tensors.
+    /// SHA-256 over the headers and samples of all tensors; `random` for a model that starts from nothing.
     pub fn fingerprint(&self) -> String {
-        self.checkpoint.fingerprint()
+        self.checkpoint.as_ref().map_or_else(|| "random".to_string(), Checkpoint::fingerprint)
     }
 
     /// Bytes of the checkpoint's tensors.
     pub fn bytes(&self) -> usize {
-        self.checkpoint
-            .names()
-            .filter_map(|name| self.checkpoint.entry(name))
-            .map(|e| self.checkpoint.bytes(e).len())
-            .sum()
+        let Some(checkpoint) = &self.checkpoint else { return 0 };
+        checkpoint.names().filter_map(|name| checkpoint.entry(name)).map(|e| checkpoint.bytes(e).len()).sum()
     }
 
     /// Values in all of the checkpoint's tensors.
@@ -147,7 +173,7 @@ impl Pretrained {
             .names
             .iter()
             .filter_map(|(name, stored)| {
-                let entry = self.checkpoint.entry(stored)?;
+                let entry = self.checkpoint.as_ref()?.entry(stored)?;
                 Some((name.clone(), entry.shape.clone(), format!("{:?}", entry.dtype)))
             })
             .collect();
@@ -155,7 +181,7 @@ impl Pretrained {
         tensors
     }
 
-    /// Builds the model as `plan` says, for `labels` classes.
+    /// Builds the model as `plan` says; `labels` are the classes of a classifier, and nothing to a language model.
     pub fn load(
         &self,
         plan: Plan,
@@ -163,19 +189,21 @@ impl Pretrained {
         frozen: Frozen,
         values: Values,
         device: &Device,
-    ) -> Result<(SequenceClassifier, Loaded), Error> {
+    ) -> Result<(Model, Loaded), Error> {
         let build = Build::new(self, plan, frozen, values, device);
-        let model = (self.architecture.load)(&build.root(), &self.config, labels)?;
+        let model = (self.variant.load)(&build.root(), &self.config, labels)?;
         Ok((model, build.finish()?))
     }
 
-    pub(crate) fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+    /// Whether there is a checkpoint, rather than a model that starts from nothing.
+    pub fn has_weights(&self) -> bool {
+        self.checkpoint.is_some()
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<(&str, &Entry)> {
-        let stored = self.names.get(name)?;
-        Some((stored, self.checkpoint.entry(stored)?))
+    /// The tensor that Transformers calls `name`: where it lies, and under which name.
+    pub(crate) fn find(&self, name: &str) -> Option<(&Checkpoint, &str, &Entry)> {
+        let (checkpoint, stored) = (self.checkpoint.as_ref()?, self.names.get(name)?);
+        Some((checkpoint, stored, checkpoint.entry(stored)?))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
@@ -185,9 +213,8 @@ impl Pretrained {
     }
 
     pub(crate) fn is_new(&self, tensor: &str) -> bool {
-        let mut parts =
-            self.architecture.head.iter().chain([&self.architecture.pooler]).filter(|part| !part.is_empty());
-        parts.any(|part| lies_below(tensor, part))
+        let mut parts = self.variant.modules.iter().chain([&self.variant.pooler]).filter(|part| !part.is_empty());
+        self.checkpoint.is_none() || parts.any(|part| lies_below(tensor, part))
     }
 
     pub(crate) fn passes_over(&self, name: &str) -> bool {
@@ -195,7 +222,7 @@ impl Pretrained {
             Some(start) => name.starts_with(start),
             None => name == *pattern || name.ends_with(&format!(".{pattern}")),
         };
-        self.architecture.passed_over.iter().any(known)
+        self.architecture.constants.iter().chain(self.variant.passed_over).any(known)
     }
 
     /// The standard deviation with which Transformers initialises weights.

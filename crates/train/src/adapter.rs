@@ -11,6 +11,9 @@ use miette::Diagnostic;
 use model::{Pretrained, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
+use crate::config;
+use crate::tasks::Task;
+
 const SIDECAR: &str = "kindling.json";
 /// PEFT's own word for "no module".
 const NO_TARGETS: &str = "dummy-target-modules";
@@ -83,7 +86,7 @@ impl Error {
 pub(crate) struct Sidecar {
     format_version: u32,
     kindling: String,
-    pub(crate) task: String,
+    pub(crate) task: config::Task,
     pub(crate) labels: Vec<String>,
     pub(crate) columns: Columns,
     pub(crate) max_length: usize,
@@ -94,7 +97,8 @@ pub(crate) struct Sidecar {
 pub(crate) struct Columns {
     pub(crate) text: String,
     pub(crate) text_pair: Option<String>,
-    pub(crate) label: String,
+    /// `None`: the task has no labels.
+    pub(crate) label: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,9 +110,9 @@ pub(crate) struct Base {
 const FORMAT_VERSION: u32 = 1;
 
 impl Sidecar {
-    pub(crate) fn new(labels: Vec<String>, columns: Columns, max_length: usize, base: Base) -> Self {
+    pub(crate) fn new(task: &Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
-        let task = "sequence-classification".to_string();
+        let (task, labels) = (task.name(), task.label_names().to_vec());
         Self { format_version: FORMAT_VERSION, kindling, task, labels, columns, max_length, base }
     }
 
@@ -168,6 +172,15 @@ impl Adapter {
         Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
     }
 
+    /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
+    pub(crate) fn task(&self) -> Option<config::Task> {
+        let of_peft = || {
+            let is_classifier = self.config.task_type.as_deref() == Some("SEQ_CLS") || self.classes().is_some();
+            is_classifier.then_some(config::Task::SequenceClassification)
+        };
+        self.sidecar.as_ref().map(|sidecar| sidecar.task).or_else(of_peft)
+    }
+
     /// Classes of its head, by the shape of the last layer.
     pub(crate) fn classes(&self) -> Option<usize> {
         let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];
@@ -189,7 +202,7 @@ pub(crate) fn write<M: Module>(
         lora: lora_config(plan),
         base_model: Some(sidecar.base.path.clone()),
         revision: None,
-        task_type: Some("SEQ_CLS".to_string()),
+        task_type: sidecar.task.peft_type(),
         peft_version: None,
         auto_mapping: None,
         targets_missing: false,
@@ -261,25 +274,43 @@ fn card(plan: &Plan, sidecar: &Sidecar) -> String {
     if !is_local {
         text.push_str(&format!("- base_model:adapter:{base}\n"));
     }
-    let named = |i: usize, label: &String| format!("{i}: {}", serde_json::Value::String(label.clone()));
-    let labels: Vec<String> = sidecar.labels.iter().enumerate().map(|(i, label)| named(i, label)).collect();
-    let count = sidecar.labels.len();
+    let (title, usage) = match sidecar.task {
+        config::Task::SequenceClassification => ("text classification", classifier_usage(&sidecar.labels)),
+        config::Task::MaskedLm => ("masked language modelling", masked_lm_usage()),
+    };
     text.push_str(&format!(
-        "- lora\n- transformers\n---\n\n# Adapter for text classification\n\n\
+        "- lora\n- transformers\n---\n\n# Adapter for {title}\n\n\
          Trained with kindling {version}: {trainable} trained parameters on a base of {base_parameters}.\n\n\
-         Classes: {classes}\n\n\
-         ```python\n\
-         from transformers import AutoModelForSequenceClassification\n\
-         from peft import PeftModel\n\n\
-         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{labels}}})\n\
-         model = PeftModel.from_pretrained(base, ADAPTER)\n\
-         ```\n\n\
-         ### Framework versions\n\n- PEFT 0.21.2\n",
+         {usage}\n\n### Framework versions\n\n- PEFT 0.21.2\n",
         version = env!("CARGO_PKG_VERSION"),
         trainable = plan.trainable_elements(),
         base_parameters = plan.base_elements(),
-        classes = sidecar.labels.join(", "),
-        labels = labels.join(", "),
     ));
     text
+}
+
+fn classifier_usage(labels: &[String]) -> String {
+    let named = |(i, label): (usize, &String)| format!("{i}: {}", serde_json::Value::String(label.clone()));
+    let ids: Vec<String> = labels.iter().enumerate().map(named).collect();
+    format!(
+        "Classes: {classes}\n\n\
+         ```python\n\
+         from transformers import AutoModelForSequenceClassification\n\
+         from peft import PeftModel\n\n\
+         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{ids}}})\n\
+         model = PeftModel.from_pretrained(base, ADAPTER)\n\
+         ```",
+        classes = labels.join(", "),
+        count = labels.len(),
+        ids = ids.join(", "),
+    )
+}
+
+fn masked_lm_usage() -> String {
+    "```python\n\
+     from transformers import AutoModelForMaskedLM\n\
+     from peft import PeftModel\n\n\
+     model = PeftModel.from_pretrained(AutoModelForMaskedLM.from_pretrained(BASE), ADAPTER)\n\
+     ```"
+    .to_string()
 }

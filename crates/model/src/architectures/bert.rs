@@ -1,13 +1,15 @@
-//! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification` in Transformers. The backbone
-//! serves RoBERTa as well, whose positions begin later.
+//! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification` and `BertForMaskedLM` in
+//! Transformers. The backbone serves RoBERTa as well, whose positions begin later.
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use kernels::{Activation, Pass, attention};
-use lora::Linear;
+use lora::{Linear, TiedLinear};
 use serde::Deserialize;
 
-use super::{Architecture, SequenceClassifier, activation, attention_options, check_heads};
+use super::{
+    Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options, check_heads,
+};
 use crate::Error;
 use crate::config::{Config, ConfigError};
 use crate::layers::{Dropout, Embedding, LayerNorm};
@@ -32,7 +34,7 @@ pub(super) struct BertConfig {
     #[serde(default = "two")]
     type_vocab_size: usize,
     #[serde(default = "tiny")]
-    layer_norm_eps: f64,
+    pub(super) layer_norm_eps: f64,
     pub(super) classifier_dropout: Option<f64>,
     #[serde(default)]
     pub(super) pad_token_id: Option<usize>,
@@ -56,17 +58,33 @@ fn tiny() -> f64 {
 
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["bert"],
-    class: "BertForSequenceClassification",
     prefix: "bert.",
     default_targets: &["query", "value"],
-    head: &["classifier"],
-    pooler: "bert.pooler",
-    passed_over: &["cls.*", "position_ids", "token_type_ids"],
+    constants: &["position_ids", "token_type_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
-    load: |loader, config, labels| {
-        Ok(SequenceClassifier::Bert(BertForSequenceClassification::load(loader, config, labels)?))
-    },
+    variants: [
+        Variant {
+            head: Head::SequenceClassification,
+            class: "BertForSequenceClassification",
+            modules: &["classifier"],
+            pooler: "bert.pooler",
+            passed_over: &["cls.*"],
+            load: |loader, config, labels| {
+                let model = BertForSequenceClassification::load(loader, config, labels)?;
+                Ok(Model::SequenceClassifier(SequenceClassifier::Bert(model)))
+            },
+        },
+        Variant {
+            head: Head::MaskedLm,
+            class: "BertForMaskedLM",
+            modules: &["cls.predictions"],
+            pooler: "",
+            // A tied output layer may stand in the file once more.
+            passed_over: &["bert.pooler.*", "cls.seq_relationship.*", "cls.predictions.decoder.*", "classifier.*"],
+            load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Bert(BertForMaskedLM::load(loader, config)?))),
+        },
+    ],
 };
 
 /// The configuration, if the model it describes can be built.
@@ -115,6 +133,44 @@ impl BertForSequenceClassification {
         let pass = pass.first_tokens();
         let pooled = self.pooler.forward(first, &pass).tanh();
         self.classifier.forward(self.dropout.forward(pooled, &pass), &pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        self.bert.word_embeddings()
+    }
+}
+
+/// `BertForMaskedLM`; its `BertLMPredictionHead` is `cls.predictions`.
+#[derive(Module, Debug)]
+pub struct BertForMaskedLM {
+    bert: BertModel,
+    dense: Linear,
+    layer_norm: LayerNorm,
+    decoder: TiedLinear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl BertForMaskedLM {
+    fn load(loader: &Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let parsed = check(config)?;
+        let hidden = parsed.hidden_size;
+        let predictions = loader.at("cls.predictions");
+        let transform = predictions.at("transform");
+        Ok(Self {
+            bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
+            dense: transform.linear("dense", hidden, hidden)?,
+            layer_norm: transform.layer_norm("LayerNorm", hidden, parsed.layer_norm_eps)?,
+            decoder: predictions.tied_linear("decoder", &predictions, hidden, parsed.vocab_size)?,
+            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+        })
+    }
+
+    /// `[rows, vocabulary]`
+    pub(super) fn forward(&self, tokens: &Tokens, rows: Tensor<1, Int>, pass: &Pass) -> Tensor<2> {
+        let hidden = self.bert.forward(tokens, pass).select(0, rows);
+        let inner = self.activation.forward(self.dense.forward(hidden, pass));
+        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {

@@ -1,13 +1,16 @@
-//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108). Reference: `DistilBertForSequenceClassification` in Transformers.
+//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108). Reference: `DistilBertForSequenceClassification` and
+//! `DistilBertForMaskedLM` in Transformers.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::{Int, Tensor, activation::relu};
 use kernels::{Activation, Pass, attention};
-use lora::Linear;
+use lora::{Linear, TiedLinear};
 use serde::Deserialize;
 
 use super::bert::first_tokens;
-use super::{Architecture, SequenceClassifier, activation, attention_options, check_heads};
+use super::{
+    Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options, check_heads,
+};
 use crate::Error;
 use crate::config::{Config, ConfigError};
 use crate::layers::{Dropout, Embedding, LayerNorm};
@@ -50,18 +53,36 @@ fn a_fifth() -> f64 {
 
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["distilbert"],
-    class: "DistilBertForSequenceClassification",
     prefix: "distilbert.",
     // PEFT has no entry for it; in the spirit of BERT's.
     default_targets: &["q_lin", "v_lin"],
-    head: &["pre_classifier", "classifier"],
-    pooler: "",
-    passed_over: &["vocab_*", "qa_outputs.*", "position_ids"],
+    constants: &["position_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<DistilBertConfig>()?.max_position_embeddings),
-    load: |loader, config, labels| {
-        Ok(SequenceClassifier::DistilBert(DistilBertForSequenceClassification::load(loader, config, labels)?))
-    },
+    variants: [
+        Variant {
+            head: Head::SequenceClassification,
+            class: "DistilBertForSequenceClassification",
+            modules: &["pre_classifier", "classifier"],
+            pooler: "",
+            passed_over: &["vocab_*", "qa_outputs.*"],
+            load: |loader, config, labels| {
+                let model = DistilBertForSequenceClassification::load(loader, config, labels)?;
+                Ok(Model::SequenceClassifier(SequenceClassifier::DistilBert(model)))
+            },
+        },
+        Variant {
+            head: Head::MaskedLm,
+            class: "DistilBertForMaskedLM",
+            modules: &["vocab_transform", "vocab_layer_norm", "vocab_projector"],
+            pooler: "",
+            // A tied output layer may stand in the file once more.
+            passed_over: &["vocab_projector.weight", "pre_classifier.*", "classifier.*", "qa_outputs.*"],
+            load: |loader, config, _| {
+                Ok(Model::MaskedLm(MaskedLm::DistilBert(DistilBertForMaskedLM::load(loader, config)?)))
+            },
+        },
+    ],
 };
 
 fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
@@ -77,8 +98,7 @@ fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
 
 #[derive(Module, Debug)]
 pub struct DistilBertForSequenceClassification {
-    embeddings: Embeddings,
-    layer: Vec<TransformerBlock>,
+    distilbert: DistilBertModel,
     pre_classifier: Linear,
     dropout: Dropout,
     classifier: Linear,
@@ -87,13 +107,8 @@ pub struct DistilBertForSequenceClassification {
 impl DistilBertForSequenceClassification {
     fn load(loader: &Loader<'_>, config: &Config, labels: usize) -> Result<Self, Error> {
         let parsed = check(config)?;
-        let backbone = loader.at("distilbert");
-        let layers = backbone.at("transformer.layer");
-        let embeddings = Embeddings::load(&backbone.at("embeddings"), &parsed)?;
-        let layer = (0..parsed.n_layers).map(|i| TransformerBlock::load(&layers.at(&i.to_string()), config, &parsed));
         Ok(Self {
-            embeddings,
-            layer: layer.collect::<Result<_, _>>()?,
+            distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
             pre_classifier: loader.output_linear("pre_classifier", parsed.dim, parsed.dim)?,
             dropout: loader.dropout("dropout", parsed.seq_classif_dropout),
             classifier: loader.output_linear("classifier", parsed.dim, labels)?,
@@ -102,16 +117,72 @@ impl DistilBertForSequenceClassification {
 
     /// `[sequences, labels]`
     pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let embedded = self.embeddings.forward(tokens, pass);
-        let hidden = self.layer.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass));
-        let first = first_tokens(hidden, pass);
+        let first = first_tokens(self.distilbert.forward(tokens, pass), pass);
         let pass = pass.first_tokens();
         let inner = relu(self.pre_classifier.forward(first, &pass));
         self.classifier.forward(self.dropout.forward(inner, &pass), &pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.embeddings.word_embeddings
+        &self.distilbert.embeddings.word_embeddings
+    }
+}
+
+/// `DistilBertForMaskedLM`
+#[derive(Module, Debug)]
+pub struct DistilBertForMaskedLM {
+    distilbert: DistilBertModel,
+    vocab_transform: Linear,
+    vocab_layer_norm: LayerNorm,
+    vocab_projector: TiedLinear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl DistilBertForMaskedLM {
+    fn load(loader: &Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let parsed = check(config)?;
+        let projector = loader.at("vocab_projector");
+        Ok(Self {
+            distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
+            vocab_transform: loader.linear("vocab_transform", parsed.dim, parsed.dim)?,
+            vocab_layer_norm: loader.layer_norm("vocab_layer_norm", parsed.dim, LAYER_NORM_EPSILON)?,
+            vocab_projector: loader.tied_linear("vocab_projector", &projector, parsed.dim, parsed.vocab_size)?,
+            activation: activation(config, "activation", &parsed.activation)?,
+        })
+    }
+
+    /// `[rows, vocabulary]`
+    pub(super) fn forward(&self, tokens: &Tokens, rows: Tensor<1, Int>, pass: &Pass) -> Tensor<2> {
+        let hidden = self.distilbert.forward(tokens, pass).select(0, rows);
+        let inner = self.activation.forward(self.vocab_transform.forward(hidden, pass));
+        self.vocab_projector.forward(self.vocab_layer_norm.forward(inner), &self.word_embeddings().weight, pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        &self.distilbert.embeddings.word_embeddings
+    }
+}
+
+/// Embeddings and layers.
+#[derive(Module, Debug)]
+struct DistilBertModel {
+    embeddings: Embeddings,
+    layer: Vec<TransformerBlock>,
+}
+
+impl DistilBertModel {
+    fn load(loader: &Loader<'_>, config: &Config, parsed: &DistilBertConfig) -> Result<Self, Error> {
+        let layers = loader.at("transformer.layer");
+        let embeddings = Embeddings::load(&loader.at("embeddings"), parsed)?;
+        let layer = (0..parsed.n_layers).map(|i| TransformerBlock::load(&layers.at(&i.to_string()), config, parsed));
+        Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
+    }
+
+    /// `[tokens, hidden]`
+    fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        let embedded = self.embeddings.forward(tokens, pass);
+        self.layer.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass))
     }
 }
 

@@ -1,43 +1,97 @@
-//! The architectures, one file each. To add one: its file, a line in [`ARCHITECTURES`] and a variant of
-//! [`SequenceClassifier`].
+//! The architectures, one file each. To add one: its file, a line in [`ARCHITECTURES`] and a variant for each of its heads
+//! in [`SequenceClassifier`] or [`MaskedLm`].
 
 mod bert;
 mod distilbert;
 mod roberta;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 use kernels::{Noise, Pass};
 
 use crate::Error;
 use crate::config::{Config, ConfigError};
+use crate::layers::Embedding;
 use crate::loader::Loader;
 use crate::tokens::Tokens;
+
+/// What a model answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// Which of several classes a sequence belongs to.
+    SequenceClassification,
+    /// Which token stood where one was masked.
+    MaskedLm,
+}
+
+impl Head {
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::SequenceClassification => "classification head",
+            Self::MaskedLm => "masked-language-model head",
+        }
+    }
+
+    /// What to do where a model lacks it.
+    pub(crate) fn where_from(self) -> &'static str {
+        match self {
+            Self::SequenceClassification => {
+                "give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`"
+            }
+            Self::MaskedLm => {
+                "start from a checkpoint that was saved with it, or train one in full with `adapter.method = \"full\"`"
+            }
+        }
+    }
+}
 
 /// What is to be known of an architecture before one of its models is loaded.
 #[derive(Debug)]
 pub(crate) struct Architecture {
     /// The values of `model_type` in `config.json`.
     pub(crate) model_types: &'static [&'static str],
-    /// The reference's class in Transformers.
-    pub(crate) class: &'static str,
     /// The backbone's name inside the model with a head, and a dot.
     pub(crate) prefix: &'static str,
     /// PEFT's targets for this `model_type`.
     pub(crate) default_targets: &'static [&'static str],
-    /// The modules of the classification head, which a pretraining checkpoint does not have.
-    pub(crate) head: &'static [&'static str],
-    /// A module below the head that some pretraining checkpoints lack; empty where there is none.
-    pub(crate) pooler: &'static str,
-    /// Tensors that belong to another head or are constants: whole names, endings behind a dot, or starts before a `*`.
-    pub(crate) passed_over: &'static [&'static str],
+    /// Tensors of old checkpoints that are constants: endings behind a dot.
+    pub(crate) constants: &'static [&'static str],
     pub(crate) check: fn(&Config) -> Result<(), ConfigError>,
     pub(crate) max_positions: fn(&Config) -> Result<usize, ConfigError>,
-    pub(crate) load: fn(&Loader<'_>, &Config, usize) -> Result<SequenceClassifier, Error>,
+    /// One for each [`Head`].
+    pub(crate) variants: [Variant; 2],
+}
+
+/// An architecture with one of its heads.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    pub(crate) head: Head,
+    /// The reference's class in Transformers.
+    pub(crate) class: &'static str,
+    /// The modules of the head, which a checkpoint of another head does not have.
+    pub(crate) modules: &'static [&'static str],
+    /// A module below the head that some pretraining checkpoints lack; empty where there is none.
+    pub(crate) pooler: &'static str,
+    /// Tensors that belong to another head: whole names, endings behind a dot, or starts before a `*`.
+    pub(crate) passed_over: &'static [&'static str],
+    pub(crate) load: fn(&Loader<'_>, &Config, usize) -> Result<Model, Error>,
+}
+
+impl Architecture {
+    pub(crate) fn variant(&'static self, head: Head) -> &'static Variant {
+        self.variants.iter().find(|variant| variant.head == head).expect("an architecture has a variant for each head")
+    }
 }
 
 pub(crate) static ARCHITECTURES: [&Architecture; 3] =
     [&bert::ARCHITECTURE, &roberta::ARCHITECTURE, &distilbert::ARCHITECTURE];
+
+/// An encoder with its head.
+#[derive(Module, Debug)]
+pub enum Model {
+    SequenceClassifier(SequenceClassifier),
+    MaskedLm(MaskedLm),
+}
 
 /// An encoder with a head that classifies whole sequences.
 #[derive(Module, Debug)]
@@ -47,25 +101,56 @@ pub enum SequenceClassifier {
     DistilBert(distilbert::DistilBertForSequenceClassification),
 }
 
-impl SequenceClassifier {
-    /// Logits of each sequence, `[sequences, labels]`. With `noise` dropout acts as in training.
-    pub fn forward(&self, tokens: &Tokens, noise: Option<Noise>) -> Tensor<2> {
+/// An encoder with a head that says which token stood in a place.
+#[derive(Module, Debug)]
+pub enum MaskedLm {
+    Bert(bert::BertForMaskedLM),
+    Roberta(roberta::RobertaForMaskedLM),
+    DistilBert(distilbert::DistilBertForMaskedLM),
+}
+
+impl Model {
+    /// Logits: a classifier's of each sequence, `[sequences, labels]`; a language model's of the tokens that `rows` names
+    /// by their indices in `tokens`, `[rows, vocabulary]`. With `noise` dropout acts as in training.
+    pub fn forward(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>) -> Tensor<2> {
         let pass = Pass::new(tokens.layout().clone(), noise);
         match self {
-            Self::Bert(model) => model.forward(tokens, &pass),
-            Self::Roberta(model) => model.forward(tokens, &pass),
-            Self::DistilBert(model) => model.forward(tokens, &pass),
+            Self::SequenceClassifier(model) => match model {
+                SequenceClassifier::Bert(model) => model.forward(tokens, &pass),
+                SequenceClassifier::Roberta(model) => model.forward(tokens, &pass),
+                SequenceClassifier::DistilBert(model) => model.forward(tokens, &pass),
+            },
+            Self::MaskedLm(model) => {
+                // Only what is asked for goes through the head: the vocabulary is the widest layer there is.
+                let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+                let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &self.device());
+                match model {
+                    MaskedLm::Bert(model) => model.forward(tokens, rows, &pass),
+                    MaskedLm::Roberta(model) => model.forward(tokens, rows, &pass),
+                    MaskedLm::DistilBert(model) => model.forward(tokens, rows, &pass),
+                }
+            }
         }
     }
 
     /// Where the model's tensors are.
     pub fn device(&self) -> Device {
-        let word_embeddings = match self {
-            Self::Bert(model) => model.word_embeddings(),
-            Self::Roberta(model) => model.word_embeddings(),
-            Self::DistilBert(model) => model.word_embeddings(),
-        };
-        word_embeddings.weight.value().device()
+        self.word_embeddings().weight.value().device()
+    }
+
+    fn word_embeddings(&self) -> &Embedding {
+        match self {
+            Self::SequenceClassifier(model) => match model {
+                SequenceClassifier::Bert(model) => model.word_embeddings(),
+                SequenceClassifier::Roberta(model) => model.word_embeddings(),
+                SequenceClassifier::DistilBert(model) => model.word_embeddings(),
+            },
+            Self::MaskedLm(model) => match model {
+                MaskedLm::Bert(model) => model.word_embeddings(),
+                MaskedLm::Roberta(model) => model.word_embeddings(),
+                MaskedLm::DistilBert(model) => model.word_embeddings(),
+            },
+        }
     }
 }
 

@@ -1,36 +1,53 @@
 //! RoBERTa (Liu et al. 2019, arXiv 1907.11692) and XLM-RoBERTa: BERT's layers, positions that begin behind the padding
-//! index, and a head of two layers without a pooler. Reference: `RobertaForSequenceClassification` in Transformers.
+//! index, and a classification head of two layers without a pooler. Reference: `RobertaForSequenceClassification` and
+//! `RobertaForMaskedLM` in Transformers.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
-use kernels::Pass;
-use lora::Linear;
+use burn::tensor::{Int, Tensor};
+use kernels::{Activation, Pass};
+use lora::{Linear, TiedLinear};
 
 use super::bert::{BertConfig, BertModel, check, first_tokens};
-use super::{Architecture, SequenceClassifier};
+use super::{Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant};
 use crate::Error;
 use crate::config::Config;
-use crate::layers::{Dropout, Embedding};
+use crate::layers::{Dropout, Embedding, LayerNorm};
 use crate::loader::Loader;
 use crate::tokens::Tokens;
 
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["roberta", "xlm-roberta"],
-    class: "RobertaForSequenceClassification",
     prefix: "roberta.",
     default_targets: &["query", "value"],
-    head: &["classifier"],
-    pooler: "",
-    // The pooler of a bare `RobertaModel` has no place in the classifier.
-    passed_over: &["lm_head.*", "roberta.pooler.*", "position_ids", "token_type_ids"],
+    constants: &["position_ids", "token_type_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| {
         let parsed: BertConfig = config.parse()?;
         Ok(parsed.max_position_embeddings.saturating_sub(first_position(&parsed)))
     },
-    load: |loader, config, labels| {
-        Ok(SequenceClassifier::Roberta(RobertaForSequenceClassification::load(loader, config, labels)?))
-    },
+    variants: [
+        Variant {
+            head: Head::SequenceClassification,
+            class: "RobertaForSequenceClassification",
+            modules: &["classifier"],
+            pooler: "",
+            // The pooler of a bare `RobertaModel` has no place in the classifier.
+            passed_over: &["lm_head.*", "roberta.pooler.*"],
+            load: |loader, config, labels| {
+                let model = RobertaForSequenceClassification::load(loader, config, labels)?;
+                Ok(Model::SequenceClassifier(SequenceClassifier::Roberta(model)))
+            },
+        },
+        Variant {
+            head: Head::MaskedLm,
+            class: "RobertaForMaskedLM",
+            modules: &["lm_head"],
+            pooler: "",
+            // A tied output layer may stand in the file once more.
+            passed_over: &["roberta.pooler.*", "lm_head.decoder.*", "classifier.*"],
+            load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Roberta(RobertaForMaskedLM::load(loader, config)?))),
+        },
+    ],
 };
 
 /// Positions count from the padding token's index plus one, as fairseq did.
@@ -88,5 +105,39 @@ impl ClassificationHead {
     fn forward(&self, first: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let inner = self.dense.forward(self.dropout.forward(first, pass), pass).tanh();
         self.out_proj.forward(self.dropout_output.forward(inner, pass), pass)
+    }
+}
+
+/// `RobertaForMaskedLM`; its `RobertaLMHead` is `lm_head`, with GELU whatever `hidden_act` says.
+#[derive(Module, Debug)]
+pub struct RobertaForMaskedLM {
+    roberta: BertModel,
+    dense: Linear,
+    layer_norm: LayerNorm,
+    decoder: TiedLinear,
+}
+
+impl RobertaForMaskedLM {
+    fn load(loader: &Loader<'_>, config: &Config) -> Result<Self, Error> {
+        let parsed = check(config)?;
+        let hidden = parsed.hidden_size;
+        let head = loader.at("lm_head");
+        Ok(Self {
+            roberta: BertModel::load(&loader.at("roberta"), config, &parsed, first_position(&parsed))?,
+            dense: head.linear("dense", hidden, hidden)?,
+            layer_norm: head.layer_norm("layer_norm", hidden, parsed.layer_norm_eps)?,
+            decoder: head.tied_linear("decoder", &head, hidden, parsed.vocab_size)?,
+        })
+    }
+
+    /// `[rows, vocabulary]`
+    pub(super) fn forward(&self, tokens: &Tokens, rows: Tensor<1, Int>, pass: &Pass) -> Tensor<2> {
+        let hidden = self.roberta.forward(tokens, pass).select(0, rows);
+        let inner = Activation::Gelu.forward(self.dense.forward(hidden, pass));
+        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        self.roberta.word_embeddings()
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
-use data::{Batch, Columns, Dataset, Example, Labels};
+use data::{Batch, Columns, Dataset, Example};
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::sink::Sink;
 use super::trained::{Trained, tokenizer};
@@ -18,7 +18,7 @@ use crate::device::DeviceName;
 use crate::output::{Output, thousands};
 use crate::prepare::{RunPlan, check_vocabulary};
 use crate::run::Evaluation;
-use crate::tasks::{Classifier, MicroBatch};
+use crate::tasks::{MicroBatch, Task, Trainee};
 
 const BATCH: usize = 32;
 
@@ -68,76 +68,119 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
     };
     let mut per_example = Sink::open(arguments.per_example.as_deref())?;
-    let trained = Trained::open(&model, &arguments.set, &device, output)?;
-    let mut write = |loss: f32, logits: &[f32]| match (&arguments.per_example, arguments.logits) {
+    let trained = Trained::open(&model, None, &arguments.set, &device, output)?;
+    let mut scorer = Scorer::new(&trained.model, &trained.task);
+    scorer.with_logits = arguments.logits;
+    let mut write = |example: Scored| match (&arguments.per_example, example) {
         (None, _) => Ok(()),
-        (Some(_), true) => per_example.json(&json!({ "loss": loss, "tokens": 1, "logits": logits })),
-        (Some(_), false) => per_example.json(&json!({ "loss": loss, "tokens": 1 })),
+        (Some(_), Scored { loss, targets, logits: Some(logits) }) => {
+            per_example.json(&json!({ "loss": loss, "tokens": targets, "logits": logits }))
+        }
+        (Some(_), Scored { loss, targets, logits: None }) => {
+            per_example.json(&json!({ "loss": loss, "tokens": targets }))
+        }
     };
-    let mut evaluation = Evaluation::new(trained.labels.len());
-    let truncated = match (valid, &arguments.data) {
+    let (examples, truncated) = match (valid, &arguments.data) {
         (Some(dataset), _) => {
             let bar = output.bar(dataset.len() as u64, "evaluating {bar:30} {pos}/{len}");
-            evaluate(&trained.model, &dataset, &mut evaluation, &bar, &mut write)?;
+            scorer.score(&dataset, 0, &bar, &mut write)?;
             bar.finish_and_clear();
-            dataset.truncated()
+            (dataset.len(), dataset.truncated())
         }
         (None, file) => {
             let file = file.as_deref().expect("clap requires --data without --run, and `of_run` has validation data");
-            evaluate_file(file, &model, &trained, &mut evaluation, output, &mut write)?
+            score_file(file, &model, &trained, &mut scorer, output, &mut write)?
         }
     };
     if arguments.per_example.is_some() {
         per_example.finish()?;
     }
-    report(&evaluation, &trained.labels, truncated, output)?;
+    report(&scorer.evaluation, &trained.task, examples, truncated, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Told the loss and the logits of every example, in order.
-type Each<'a> = dyn FnMut(f32, &[f32]) -> std::io::Result<()> + 'a;
-
-/// Runs the model over a data set and adds what it answers to `evaluation`.
-pub(super) fn evaluate(
-    model: &Classifier,
-    dataset: &Dataset,
-    evaluation: &mut Evaluation,
-    bar: &ProgressBar,
-    each: &mut Each<'_>,
-) -> Result<(), Failure> {
-    let indices: Vec<usize> = (0..dataset.len()).collect();
-    for chunk in indices.chunks(BATCH) {
-        let batch = Batch::new(dataset, chunk, 0);
-        let targets = batch.targets.clone();
-        let found = InferenceStep::step(model, MicroBatch::evaluation(batch));
-        let (losses, logits) = evaluation.add(found.loss, found.output, &targets);
-        for (loss, logits) in losses.iter().zip(&logits) {
-            each(*loss, logits)?;
-        }
-        bar.inc(chunk.len() as u64);
-    }
-    Ok(())
+/// How a model did on an example.
+pub(super) struct Scored {
+    /// The mean over its targets.
+    loss: f64,
+    targets: usize,
+    /// Of its class, or of a language model those of its last position.
+    logits: Option<Vec<f32>>,
 }
 
-/// The same for the rows of a file, which is never held as a whole. Returns how many texts were truncated.
-fn evaluate_file(
+/// Told how every example came out, in order.
+type Each<'a> = dyn FnMut(Scored) -> std::io::Result<()> + 'a;
+
+/// Runs a model over data sets and gathers what it answers.
+pub(super) struct Scorer<'a> {
+    model: &'a Trainee,
+    task: &'a Task,
+    pub(super) evaluation: Evaluation,
+    with_logits: bool,
+}
+
+impl<'a> Scorer<'a> {
+    pub(super) fn new(model: &'a Trainee, task: &'a Task) -> Self {
+        Self { model, task, evaluation: Evaluation::new(task), with_logits: false }
+    }
+
+    /// `first` is the number of the data set's first example in its file.
+    pub(super) fn score(
+        &mut self,
+        dataset: &Dataset,
+        first: usize,
+        bar: &ProgressBar,
+        each: &mut Each<'_>,
+    ) -> Result<(), Failure> {
+        let indices: Vec<usize> = (0..dataset.len()).collect();
+        for chunk in indices.chunks(BATCH) {
+            let input = self.task.evaluation(Batch::new(dataset, chunk, first + chunk[0]));
+            let (targets, of) = (input.batch.targets.clone(), input.batch.sequences_of_targets());
+            let found = InferenceStep::step(self.model, input.clone());
+            let (losses, logits) = self.evaluation.add(found.loss, found.output, &targets);
+            let mut logits = match self.task {
+                _ if !self.with_logits => Vec::new(),
+                Task::SequenceClassification(_) => logits,
+                Task::MaskedLm(_) => {
+                    let rows = input.batch.last_tokens();
+                    let last = MicroBatch { batch: Batch { rows, ..input.batch }, ..input };
+                    crate::run::rows(self.model.logits(&last))
+                }
+            }
+            .into_iter();
+            for sequence in 0..chunk.len() {
+                let own: Vec<f64> =
+                    losses.iter().zip(&of).filter(|(_, i)| **i == sequence).map(|(l, _)| f64::from(*l)).collect();
+                let loss = own.iter().sum::<f64>() / own.len().max(1) as f64;
+                each(Scored { loss, targets: own.len(), logits: logits.next() })?;
+            }
+            bar.inc(chunk.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a file, which is never held as a whole. Returns how many there were, and how many were truncated.
+fn score_file(
     file: &Path,
     arguments: &ModelArguments,
     trained: &Trained,
-    evaluation: &mut Evaluation,
+    scorer: &mut Scorer<'_>,
     output: &Output,
     each: &mut Each<'_>,
-) -> Result<usize, Failure> {
+) -> Result<(usize, usize), Failure> {
     let tokenizer = tokenizer(arguments)?;
+    let labels = trained.task.labels();
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let mut columns: Option<Columns> = None;
-    let mut truncated = 0;
+    let (mut done, mut truncated) = (0, 0);
     let mut score = |examples: &[Example]| -> Result<(), Failure> {
-        let (labels, length) = (&trained.labels, trained.max_length);
-        let dataset = Dataset::encode(file, examples, labels, &tokenizer, length, &|_| {})?;
+        let dataset = Dataset::encode(file, examples, labels, &tokenizer, trained.max_length, &|_| {})?;
         check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
         truncated += dataset.truncated();
-        evaluate(&trained.model, &dataset, evaluation, &bar, each)
+        scorer.score(&dataset, done, &bar, each)?;
+        done += dataset.len();
+        Ok(())
     };
     let mut chunk: Vec<Example> = Vec::with_capacity(CHUNK);
     for record in data::records(file)? {
@@ -147,7 +190,7 @@ fn evaluate_file(
             None => {
                 let names = &trained.columns;
                 let (text, pair, label) = (names.text.as_deref(), names.text_pair.as_deref(), names.label.as_deref());
-                columns.insert(Columns::find(file, &record, text, pair, label, true)?)
+                columns.insert(Columns::find(file, &record, text, pair, label, labels.is_some())?)
             }
         };
         chunk.push(found.example(file, &record)?);
@@ -158,7 +201,7 @@ fn evaluate_file(
     }
     score(&chunk)?;
     bar.finish_and_clear();
-    Ok(truncated)
+    Ok((done, truncated))
 }
 
 /// The model of a run, and the validation data it was chosen by.
@@ -185,33 +228,38 @@ fn of_run(run: &Path, with_data: bool, output: &Output) -> Result<(ModelArgument
     }
 }
 
-fn report(evaluation: &Evaluation, labels: &Labels, truncated: usize, output: &Output) -> Result<(), Failure> {
-    let (scores, examples) = (evaluation.scores(), evaluation.confusion().total());
+fn report(
+    evaluation: &Evaluation,
+    task: &Task,
+    examples: usize,
+    truncated: usize,
+    output: &Output,
+) -> Result<(), Failure> {
+    let scores = evaluation.scores();
     if truncated > 0 {
         output.warn(&format!("{} texts were truncated", thousands(truncated)));
     }
     if output.json() {
-        let confusion: Vec<&[u64]> = evaluation.confusion().rows().collect();
-        output.result(&serde_json::to_string(&json!({
-            "loss": scores.loss, "examples": examples, "tokens": examples, "accuracy": scores.accuracy,
-            "f1_macro": scores.f1_macro, "matthews": scores.matthews, "labels": labels.names(), "confusion": confusion,
-        }))?)?;
+        let mut document = json!({ "loss": scores.loss(), "examples": examples, "tokens": evaluation.targets() });
+        if let (Value::Object(keys), Value::Object(scores)) = (&mut document, serde_json::to_value(scores)?) {
+            keys.extend(scores);
+            if let Some(confusion) = evaluation.confusion() {
+                keys.insert("labels".to_string(), json!(task.label_names()));
+                keys.insert("confusion".to_string(), json!(confusion.rows().collect::<Vec<_>>()));
+            }
+        }
+        output.result(&serde_json::to_string(&document)?)?;
         return Ok(());
     }
-    output.result(&format!("examples   {}", thousands(examples as usize)))?;
-    for (name, value) in [
-        ("loss", scores.loss),
-        ("accuracy", scores.accuracy),
-        ("F1 macro", scores.f1_macro),
-        ("Matthews", scores.matthews),
-    ] {
-        output.result(&format!("{name:10} {value:.4}"))?;
+    output.result(&format!("{:14} {}", "examples", thousands(examples)))?;
+    for (name, value) in scores.named() {
+        output.result(&format!("{name:14} {value:.4}"))?;
     }
     const SHOWN: usize = 12;
-    if labels.len() <= SHOWN {
+    if let Some(confusion) = evaluation.confusion().filter(|_| task.classes() <= SHOWN) {
         output.result("confusion (rows: truth, columns: prediction)")?;
-        let width = labels.names().iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        for (name, row) in labels.names().iter().zip(evaluation.confusion().rows()) {
+        let width = task.label_names().iter().map(|name| name.chars().count()).max().unwrap_or(0);
+        for (name, row) in task.label_names().iter().zip(confusion.rows()) {
             let cells: String = row.iter().map(|count| format!(" {count:>6}")).collect();
             output.result(&format!("  {name:width$}{cells}"))?;
         }

@@ -112,7 +112,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
 }
 
 fn checkpoint(directory: &Path) -> Result<Value, Failure> {
-    let pretrained = Pretrained::open(directory)?;
+    let pretrained = Pretrained::open(directory, Pretrained::head_of(directory)?)?;
     let all = pretrained.tensors();
     let mut types: Vec<&str> = all.iter().map(|(_, _, dtype)| dtype.as_str()).collect();
     types.sort_unstable();

@@ -14,8 +14,8 @@ use super::trained::{Trained, tokenizer};
 use super::{Common, Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
-use crate::run::{Probe, classifier_config, difference};
-use crate::tasks::Classifier;
+use crate::run::{Probe, difference, with_dtype};
+use crate::tasks::Trainee;
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
 const LOSS_TO_WARN_OF: f64 = 0.05;
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     let device = Device::flex();
     let inputs = ModelArguments { model: arguments.model.clone(), adapter: Some(arguments.adapter.clone()) };
-    let trained = Trained::open(&inputs, &[], &device, output)?;
+    let trained = Trained::open(&inputs, None, &[], &device, output)?;
     let dtype = arguments.dtype.map(|dtype| match dtype {
         Type::F32 => DType::F32,
         Type::F16 => DType::F16,
@@ -68,8 +68,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let unfinished = Unfinished::create(&arguments.output)?;
     let tensors = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
     write_checkpoint(&unfinished.path, &tensors, arguments.max_shard_size).map_err(model::Error::from)?;
-    let (base, labels) = (trained.pretrained.config(), trained.labels.names());
-    let config = classifier_config(base, trained.pretrained.class(), labels, dtype);
+    let config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
+    let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
     write_json(&unfinished.path.join("config.json"), &config)?;
     adapter::copy_tokenizer(&unfinished.path, tokenizer(&inputs)?.files())?;
     if let Some(sidecar) = Sidecar::read(&arguments.adapter)? {
@@ -147,8 +147,8 @@ impl Check {
 
 fn compare(arguments: &Arguments, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
     let probe = probe(trained);
-    let classes = trained.labels.len();
-    let merged = Pretrained::open(merged)?;
+    let classes = trained.task.classes();
+    let merged = Pretrained::open(merged, trained.pretrained.head())?;
     let plan = Plan::new(Method::Frozen, None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     // The same head without the low-rank updates: what the adapter does is what they change.
@@ -158,8 +158,8 @@ fn compare(arguments: &Arguments, merged: &Path, trained: &Trained, device: &Dev
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {
-        difference: difference(&adapted, &probe.logits(&Classifier { model: merged })),
-        effect: difference(&adapted, &probe.logits(&Classifier { model: base })),
+        difference: difference(&adapted, &probe.logits(&Trainee { model: merged })),
+        effect: difference(&adapted, &probe.logits(&Trainee { model: base })),
     })
 }
 

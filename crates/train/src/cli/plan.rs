@@ -1,5 +1,6 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
+use data::{Batch, Labels};
 use lora::Method;
 use serde_json::{Value, json};
 
@@ -7,6 +8,7 @@ use super::Failure;
 use crate::estimate::{self, Estimate};
 use crate::output::{Output, bytes, thousands};
 use crate::prepare::RunPlan;
+use crate::tasks::Task;
 
 /// The lines a run begins with.
 pub(super) fn say(plan: &RunPlan, output: &Output) {
@@ -16,8 +18,8 @@ pub(super) fn say(plan: &RunPlan, output: &Output) {
         .valid
         .as_ref()
         .map_or("no validation data".to_string(), |valid| format!("{} validation examples", thousands(valid.len())));
-    let classes = plan.labels.len();
-    output.say(&format!("{} training examples, {valid}, {classes} classes", thousands(plan.train.len())));
+    let classes = plan.task.labels().map_or(String::new(), |labels| format!(", {} classes", labels.len()));
+    output.say(&format!("{} training examples, {valid}{classes}", thousands(plan.train.len())));
     warn(plan, output);
 }
 
@@ -76,7 +78,9 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
     if !loaded.passed_over.is_empty() {
         lines.push(format!("not used     {}", loaded.passed_over.join(", ")));
     }
-    lines.push(format!("classes      {}", classes(plan)));
+    if let Some(labels) = plan.task.labels() {
+        lines.push(format!("classes      {}", classes(labels, &plan.train)));
+    }
     lines.push(format!("training     {}", dataset(&plan.train)));
     if let Some(valid) = &plan.valid {
         lines.push(format!("validation   {}", dataset(valid)));
@@ -101,9 +105,11 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         bytes(estimate.activations),
         bytes(estimate.process),
     ));
-    if let Some(example) = plan.train.examples.first() {
-        lines.push(format!("example      line {}: {}", example.line, tokens(plan, &example.encoded.ids)));
-        lines.push(format!("             target {}", output.bold(&plan.labels.names()[example.target])));
+    if let Some((line, shown)) = example(plan) {
+        let tokens: Vec<String> = shown.ids.iter().map(|id| token(plan, *id)).collect();
+        lines.push(format!("example      line {line}: {}", cut(&tokens)));
+        let targets: Vec<String> = asked(plan, &shown);
+        lines.push(format!("             target {}", output.bold(&cut(&targets))));
     }
     for line in lines {
         output.result(&line)?;
@@ -144,13 +150,13 @@ fn by_name(targets: &[&str]) -> String {
     counts.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
 }
 
-fn classes(plan: &RunPlan) -> String {
-    let counts = plan.train.class_counts(plan.labels.len());
+fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
+    let counts = dataset.class_counts(labels.len());
     let shown =
-        plan.labels.names().iter().zip(counts).take(12).map(|(name, count)| format!("{name} ({})", thousands(count)));
+        labels.names().iter().zip(counts).take(12).map(|(name, count)| format!("{name} ({})", thousands(count)));
     let mut text = shown.collect::<Vec<_>>().join(", ");
-    if plan.labels.len() > 12 {
-        text.push_str(&format!(", ... {} in all", plan.labels.len()));
+    if labels.len() > 12 {
+        text.push_str(&format!(", ... {} in all", labels.len()));
     }
     text
 }
@@ -167,12 +173,31 @@ fn dataset(dataset: &data::Dataset) -> String {
     )
 }
 
-fn tokens(plan: &RunPlan, ids: &[u32]) -> String {
+/// The first training example as the model sees it, and its line.
+fn example(plan: &RunPlan) -> Option<(usize, Batch)> {
+    let first = plan.train.examples.first()?;
+    Some((first.line, plan.task.evaluation(Batch::new(&plan.train, &[0], 0)).batch))
+}
+
+/// What the model is to answer: a class, or the tokens behind the masks.
+fn asked(plan: &RunPlan, shown: &Batch) -> Vec<String> {
+    let target = |target: &usize| match &plan.task {
+        Task::SequenceClassification(labels) => labels.names()[*target].clone(),
+        Task::MaskedLm(_) => token(plan, *target as u32),
+    };
+    shown.targets.iter().map(target).collect()
+}
+
+fn token(plan: &RunPlan, id: u32) -> String {
+    plan.tokenizer.token(id).unwrap_or_else(|| format!("<{id}>"))
+}
+
+fn cut(tokens: &[String]) -> String {
     const SHOWN: usize = 40;
-    let token = |id: &u32| plan.tokenizer.token(*id).unwrap_or_else(|| format!("<{id}>"));
-    let mut text: Vec<String> = ids.iter().take(SHOWN).map(token).collect();
-    if ids.len() > SHOWN {
-        text.push(format!("... {} tokens", ids.len()));
+    let mut text: Vec<&str> = tokens.iter().take(SHOWN).map(String::as_str).collect();
+    let count = format!("... {} tokens", tokens.len());
+    if tokens.len() > SHOWN {
+        text.push(&count);
     }
     text.join(" ")
 }
@@ -185,15 +210,20 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
             "tokens": { "median": lengths.median, "p95": lengths.p95, "longest": lengths.longest },
         })
     };
-    let example = plan.train.examples.first().map(|example| {
-        let tokens: Vec<_> = example.encoded.ids.iter().map(|id| plan.tokenizer.token(*id)).collect();
-        json!({ "line": example.line, "token_ids": example.encoded.ids, "tokens": tokens, "label": plan.labels.names()[example.target] })
+    let example = example(plan).map(|(line, shown)| {
+        let tokens: Vec<_> = shown.ids.iter().map(|id| plan.tokenizer.token(*id)).collect();
+        let mut example = json!({ "line": line, "token_ids": shown.ids, "tokens": tokens });
+        match &plan.task {
+            Task::SequenceClassification(_) => example["label"] = json!(asked(plan, &shown)[0]),
+            Task::MaskedLm(_) => example["targets"] = json!(asked(plan, &shown)),
+        }
+        example
     });
     json!({
         "model": plan.config.model.path, "class": plan.pretrained.class(), "device": plan.device_name.to_string(),
         "trainable_parameters": loaded.plan.trainable_elements(), "total_parameters": total(&loaded.plan),
-        "targets": targets, "new": loaded.initialised, "not_used": loaded.passed_over, "labels": plan.labels.names(),
-        "class_counts": plan.train.class_counts(plan.labels.len()),
+        "targets": targets, "new": loaded.initialised, "not_used": loaded.passed_over, "labels": plan.task.label_names(),
+        "class_counts": plan.train.class_counts(plan.task.classes()),
         "train": split(&plan.train), "valid": plan.valid.as_deref().map(split), "example": example,
         "duplicates": {
             "within": plan.duplicates.within, "conflicting": plan.duplicates.conflicting, "across": plan.duplicates.across,

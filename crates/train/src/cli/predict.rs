@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::sink::Sink;
 use super::trained::{Trained, tokenizer};
 use super::{Common, DeviceArgument, Failure, ModelArguments};
+use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
 use crate::prepare::check_vocabulary;
@@ -78,7 +79,8 @@ impl<'a> Prediction<'a> {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
     let mut sink = Sink::open(arguments.output.as_deref())?;
-    let trained = Trained::open(&arguments.model, &arguments.set, &device, output)?;
+    let trained =
+        Trained::open(&arguments.model, Some(config::Task::SequenceClassification), &arguments.set, &device, output)?;
     let tokenizer = tokenizer(&arguments.model)?;
     let file = match arguments.text.is_empty() {
         true => arguments.input.clone().unwrap_or_else(|| PathBuf::from("-")),
@@ -161,7 +163,7 @@ impl Predictor<'_> {
         check_vocabulary(encoded.iter(), &self.trained.pretrained)?;
         self.truncated += encoded.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
         let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&encoded))));
-        let labels = self.trained.labels.names();
+        let labels = self.trained.task.label_names();
         let predictions: Vec<_> = logits.into_iter().map(|logits| Prediction::new(logits, labels)).collect();
         let texts: Vec<String> = examples.into_iter().map(|example| example.text).collect();
         emit(&texts, &predictions)

@@ -8,17 +8,17 @@ use std::process::ExitCode;
 use data::{Batch, Dataset, records};
 use model::{Values, write_atomically};
 
-use super::eval::evaluate;
+use super::eval::Scorer;
 use super::failure::Failure;
 use super::predict::Prediction;
 use super::train::execute;
 use crate::adapter::Adapter;
-use crate::config;
+use crate::config::{self, Best};
 use crate::metrics::Scores;
 use crate::output::Output;
 use crate::prepare::RunPlan;
-use crate::run::{Evaluation, Start, rows};
-use crate::tasks::{Classifier, MicroBatch};
+use crate::run::{Start, rows};
+use crate::tasks::{MicroBatch, Trainee};
 
 macro_rules! asset {
     ($path:literal) => {
@@ -55,8 +55,8 @@ pub(super) fn run(output: &Output) -> Result<ExitCode, Failure> {
     let trained = trained(&plan)?;
     let after = scores(&trained, &valid, &plan, output)?;
     output.result(&format!("\n{}", output.bold("accuracy on the validation texts")))?;
-    output.result(&format!("  before   {:.3}", before.accuracy))?;
-    output.result(&format!("  after    {:.3}", after.accuracy))?;
+    output.result(&format!("  before   {:.3}", before.merit(Best::Accuracy)))?;
+    output.result(&format!("  after    {:.3}", after.merit(Best::Accuracy)))?;
     output.result(&format!("\n{}", output.bold("some of its predictions")))?;
     predictions(&trained, &valid, &plan, output)?;
     next_steps(&assets, output)
@@ -89,28 +89,30 @@ fn cache() -> PathBuf {
         .unwrap_or_else(std::env::temp_dir)
 }
 
-fn untrained(plan: &RunPlan) -> Result<Classifier, Failure> {
+fn untrained(plan: &RunPlan) -> Result<Trainee, Failure> {
     let adapter_plan = plan.adapter_plan()?;
-    let (model, _) = plan.pretrained.load(adapter_plan, plan.labels.len(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(Classifier { model })
+    let (model, _) =
+        plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
+    Ok(Trainee { model })
 }
 
-fn trained(plan: &RunPlan) -> Result<Classifier, Failure> {
+fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
     let adapter = Adapter::read(&plan.output_dir.join("adapter"), Some(&plan.pretrained))?;
     let adapter_plan = lora::Plan::new(adapter.method, Some(adapter.tensors), 0)?;
-    let (model, _) = plan.pretrained.load(adapter_plan, plan.labels.len(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(Classifier { model })
+    let (model, _) =
+        plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
+    Ok(Trainee { model })
 }
 
-fn scores(model: &Classifier, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
-    let mut evaluation = Evaluation::new(plan.labels.len());
+fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
+    let mut scorer = Scorer::new(model, &plan.task);
     let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
-    evaluate(model, valid, &mut evaluation, &bar, &mut |_, _| Ok(()))?;
+    scorer.score(valid, 0, &bar, &mut |_| Ok(()))?;
     bar.finish_and_clear();
-    Ok(evaluation.scores())
+    Ok(scorer.evaluation.scores())
 }
 
-fn predictions(model: &Classifier, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<(), Failure> {
+fn predictions(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<(), Failure> {
     let step = (valid.len() / SHOWN).max(1);
     let indices: Vec<usize> = (0..valid.len()).step_by(step).take(SHOWN).collect();
     let texts: Vec<String> = records(valid.file())?
@@ -119,7 +121,7 @@ fn predictions(model: &Classifier, valid: &Dataset, plan: &RunPlan, output: &Out
         .collect();
     let logits = rows(model.logits(&MicroBatch::evaluation(Batch::new(valid, &indices, 0))));
     for (logits, index) in logits.into_iter().zip(indices) {
-        let prediction = Prediction::new(logits, plan.labels.names());
+        let prediction = Prediction::new(logits, plan.task.label_names());
         output.result(&format!("  {}", prediction.describe(texts.get(index).map_or("", String::as_str))))?;
     }
     Ok(())

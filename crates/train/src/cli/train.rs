@@ -122,8 +122,7 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
         return Ok(());
     }
     if let Some((step, scores)) = summary.best {
-        let (accuracy, f1) = (scores.accuracy, scores.f1_macro);
-        output.say(&format!("best at step {step}: accuracy {accuracy:.4}, F1 macro {f1:.4}, loss {:.4}", scores.loss));
+        output.say(&format!("best at step {step}: {scores}"));
     }
     let (seconds, memory) = (duration(summary.seconds), bytes(summary.peak_memory_bytes as usize));
     output.say(&format!("{} steps in {seconds}, peak memory {memory}", summary.steps));

@@ -6,20 +6,21 @@ use std::path::Path;
 use burn::tensor::Device;
 use data::{Labels, Tokenizer};
 use lora::{Method, Plan};
-use model::{Frozen, Pretrained, Values};
+use model::{Frozen, Head, Pretrained, Values};
 
 use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
+use crate::config;
 use crate::output::Output;
-use crate::prepare::default_max_length;
+use crate::prepare::{self, default_max_length};
 use crate::run::tell;
-use crate::tasks::Classifier;
+use crate::tasks::{Masking, Task, Trainee};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
     pub(super) plan: Plan,
-    pub(super) model: Classifier,
-    pub(super) labels: Labels,
+    pub(super) model: Trainee,
+    pub(super) task: Task,
     pub(super) max_length: usize,
     pub(super) columns: ColumnNames,
 }
@@ -33,8 +34,10 @@ pub(super) struct ColumnNames {
 }
 
 impl Trained {
+    /// `wanted` is the task that the command is for, if it is for one alone.
     pub(super) fn open(
         arguments: &ModelArguments,
+        wanted: Option<config::Task>,
         sets: &[String],
         device: &Device,
         output: &Output,
@@ -44,7 +47,8 @@ impl Trained {
                         download from the Hugging Face Hub: fetch it there (git clone, or `hf download`) and give its path";
             return Err(Failure::usage(format!("there is no directory {}", arguments.model.display()), help));
         }
-        let pretrained = Pretrained::open(&arguments.model)?;
+        let task = task(arguments, wanted)?;
+        let pretrained = Pretrained::open(&arguments.model, task.head())?;
         let adapter = match &arguments.adapter {
             Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
             None => None,
@@ -59,7 +63,12 @@ impl Trained {
             let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
             output.warn(&format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"));
         }
-        let labels = labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?;
+        let task = match task {
+            config::Task::SequenceClassification => {
+                Task::SequenceClassification(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
+            }
+            config::Task::MaskedLm => Task::MaskedLm(masking(arguments, &pretrained)?),
+        };
         let mut columns = ColumnNames::default();
         let mut max_length = None;
         if let Some(sidecar) = &sidecar {
@@ -72,7 +81,7 @@ impl Trained {
             columns = ColumnNames {
                 text: Some(sidecar.columns.text.clone()),
                 text_pair: sidecar.columns.text_pair.clone(),
-                label: Some(sidecar.columns.label.clone()),
+                label: sidecar.columns.label.clone(),
             };
         }
         apply_sets(sets, &mut columns, &mut max_length, &pretrained)?;
@@ -82,10 +91,10 @@ impl Trained {
         };
         let (model, loaded) = Plan::new(method, tensors, 0)
             .map_err(model::Error::from)
-            .and_then(|plan| pretrained.load(plan, labels.len(), Frozen::AsStored, Values::Read, device))
+            .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let model = Classifier { model };
+        let model = Trainee { model };
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }
@@ -93,7 +102,7 @@ impl Trained {
             Some(length) => length,
             None => default_max_length(pretrained.max_positions()?, &Tokenizer::from_dir(&arguments.model)?),
         };
-        Ok(Self { pretrained, plan: loaded.plan, model, labels, max_length, columns })
+        Ok(Self { pretrained, plan: loaded.plan, model, task, max_length, columns })
     }
 }
 
@@ -111,6 +120,37 @@ fn of_adapter(error: model::Error, directory: Option<&Path>) -> Failure {
         }
         _ => error.into(),
     }
+}
+
+/// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names.
+fn task(arguments: &ModelArguments, wanted: Option<config::Task>) -> Result<config::Task, Failure> {
+    let directory = arguments.adapter.as_ref().unwrap_or(&arguments.model);
+    let written = match &arguments.adapter {
+        Some(adapter) => Adapter::read(adapter, None)?.task(),
+        None => Sidecar::read(&arguments.model)?.map(|sidecar| sidecar.task),
+    };
+    if let (Some(written), Some(wanted)) = (written, wanted)
+        && written != wanted
+    {
+        let message = format!("{} was trained for {written}, this command is for {wanted}", directory.display());
+        return Err(Failure::usage(message, "`kindling eval` scores it"));
+    }
+    if let Some(task) = written.or(wanted) {
+        return Ok(task);
+    }
+    Ok(match Pretrained::head_of(&arguments.model)? {
+        Head::SequenceClassification => config::Task::SequenceClassification,
+        Head::MaskedLm => config::Task::MaskedLm,
+    })
+}
+
+/// Masks as in training by default: the share is no property of the model.
+fn masking(arguments: &ModelArguments, pretrained: &Pretrained) -> Result<Masking, Failure> {
+    let tokenizer = tokenizer(arguments)?;
+    let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
+    let probability = config::Config::default().data.mask_probability;
+    let path = arguments.model.clone();
+    Ok(Masking::new(&tokenizer, probability, vocabulary).ok_or(prepare::Error::NoMask { path })?)
 }
 
 fn labels(
@@ -170,7 +210,7 @@ fn apply_sets(
 }
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
-fn say_adapter(directory: &Path, plan: &Plan, model: &Classifier, output: &Output) {
+fn say_adapter(directory: &Path, plan: &Plan, model: &Trainee, output: &Output) {
     let norms = lora::update_norms(&plan.tensors(model), plan.scales());
     let total = norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
     let (name, count) = (directory.display(), plan.parameters().len());

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::keys::Key;
-use super::words::Method;
+use super::words::{Best, Method, Task};
 
 /// Where a key got its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,22 @@ pub(crate) enum ConfigError {
     #[error("{place}: method `{method}` has no key `{name}`")]
     #[diagnostic(help("remove it, or set `adapter.method = \"lora\"`"))]
     ForeignKey { place: String, method: Method, name: &'static str },
+
+    #[error("{place}: task `{task}` has no key `{name}`")]
+    #[diagnostic(help("remove it, or set another `model.task` ({})", Task::NAMES.join(", ")))]
+    ForeignToTask { place: String, task: Task, name: &'static str },
+
+    #[error("{place}: task `{task}` has no score `{best}`")]
+    #[diagnostic(help("choose by `loss`, or leave it at `auto`"))]
+    NoSuchScore { place: String, task: Task, best: Best },
+
+    #[error("{place}: method `none` trains the classification head alone, and task `{task}` has none")]
+    #[diagnostic(help("set `adapter.method` to `lora` or `full`"))]
+    NothingToTrain { place: String, task: Task },
+
+    #[error("{place}: an adapter on random weights could never be used again, for they are not kept")]
+    #[diagnostic(help("set `adapter.method = \"full\"` to train a model from nothing"))]
+    RandomBase { place: String },
 
     #[error("{place}: {other} is set too")]
     #[diagnostic(help("keep one of the two"))]

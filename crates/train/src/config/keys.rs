@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::kinds::Kind;
-use super::words::{Best, Bias, Dtype, Init, Method, Optimizer, SaveDtype, Schedule, Task};
+use super::words::{Best, Bias, Dtype, Init, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
 use data::nearest;
 
@@ -26,6 +26,7 @@ const POSITIVE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Unbounded);
 const NOT_NEGATIVE: Kind = Kind::Number(Bound::Included(0.0), Bound::Unbounded);
 const BELOW_ONE: Kind = Kind::Number(Bound::Included(0.0), Bound::Excluded(1.0));
 const UP_TO_ONE: Kind = Kind::Number(Bound::Included(0.0), Bound::Included(1.0));
+const SHARE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Excluded(1.0));
 const RATE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Included(1e3));
 
 /// In the order of the contract, which is that of `Config`'s fields.
@@ -34,9 +35,10 @@ pub(super) const KEYS: &[Key] = &[
     key("", "seed", Kind::Seed, ""),
     key("", "output_dir", Kind::Text, "\"runs/first\""),
     key("model", "path", Kind::Text, "\"models/bert-base-uncased\""),
-    key("model", "task", Kind::Word(Task::NAMES, &["causal-lm", "masked-lm"]), ""),
+    key("model", "task", Kind::Word(Task::NAMES, &["causal-lm"]), ""),
     key("model", "labels", Kind::SomeNames, "[\"negative\", \"positive\"]"),
     key("model", "dtype", Kind::Word(Dtype::NAMES, &["int8", "nf4"]), ""),
+    key("model", "weights", Kind::Word(Weights::NAMES, &[]), ""),
     key("model", "save_dtype", Kind::Word(SaveDtype::NAMES, &[]), ""),
     key("adapter", "method", Kind::Word(Method::NAMES, &["adapter", "bitfit"]), ""),
     key("adapter", "r", Kind::Count(1), ""),
@@ -60,6 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     key("data", "text_pair", Kind::Text, "\"text_pair\""),
     key("data", "label", Kind::Text, "\"label\""),
     key("data", "max_length", Kind::Count(1), "128"),
+    key("data", "mask_probability", SHARE, ""),
     key("train", "epochs", Kind::Count(0), ""),
     key("train", "max_steps", Kind::Count(0), ""),
     key("train", "batch_size", Kind::Count(1), ""),
@@ -85,7 +88,6 @@ pub(super) const KEYS: &[Key] = &[
 
 /// Keys of the contract that this version does not have.
 const UNSUPPORTED: &[&str] = &[
-    "model.weights",
     "adapter.use_dora",
     "adapter.lora_plus_ratio",
     "data.prompt",
@@ -96,7 +98,6 @@ const UNSUPPORTED: &[&str] = &[
     "data.completion_template",
     "data.pack",
     "data.loss_on",
-    "data.mask_probability",
     "train.gradient_checkpointing",
     "train.compute",
 ];

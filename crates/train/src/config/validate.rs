@@ -3,11 +3,12 @@
 use super::error::ConfigError;
 use super::keys::KEYS;
 use super::load::Loaded;
-use super::words::Targets;
+use super::words::{Best, Method, Targets, Task, Weights};
 
 /// An error for the first combination that means nothing.
 pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
     foreign_keys(loaded)?;
+    task(loaded)?;
     layers(loaded)?;
     validation(loaded)?;
     length(loaded)?;
@@ -25,6 +26,26 @@ fn foreign_keys(loaded: &Loaded) -> Result<(), ConfigError> {
         None => Ok(()),
         Some(key) => Err(ConfigError::ForeignKey { place: loaded.place(&key.dotted()), method, name: key.name }),
     }
+}
+
+/// What means nothing to the task, or to a model without weights.
+fn task(loaded: &Loaded) -> Result<(), ConfigError> {
+    let (config, task) = (&loaded.config, loaded.config.model.task);
+    let foreign = KEYS.iter().find(|key| !task.has(&key.dotted()) && loaded.written.contains(&key.dotted()));
+    if let Some(key) = foreign {
+        return Err(ConfigError::ForeignToTask { place: loaded.place(&key.dotted()), task, name: key.name });
+    }
+    let best = config.train.best;
+    if task == Task::MaskedLm && !matches!(best, Best::Auto | Best::Loss) {
+        return Err(ConfigError::NoSuchScore { place: loaded.place("train.best"), task, best });
+    }
+    if task == Task::MaskedLm && config.adapter.method == Method::None {
+        return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
+    }
+    if config.model.weights == Weights::Random && config.adapter.method != Method::Full {
+        return Err(ConfigError::RandomBase { place: loaded.place("model.weights") });
+    }
+    Ok(())
 }
 
 fn layers(loaded: &Loaded) -> Result<(), ConfigError> {

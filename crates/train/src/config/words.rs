@@ -29,7 +29,12 @@ macro_rules! words {
 
 words!(Task {
     SequenceClassification = "sequence-classification",
+    MaskedLm = "masked-lm",
 });
+words!(
+    /// Where the values of the base come from; `random`: from the seed, for training from nothing.
+    Weights { Pretrained = "pretrained", Random = "random" }
+);
 words!(
     /// How frozen weights are kept; `auto`: as stored.
     Dtype { Auto = "auto", F32 = "f32", Bf16 = "bf16", F16 = "f16" }
@@ -56,6 +61,16 @@ words!(
         Matthews = "matthews",
     }
 );
+
+impl Task {
+    /// Whether the key `dotted` means something to this task.
+    pub(crate) fn has(self, dotted: &str) -> bool {
+        match self {
+            Self::SequenceClassification => dotted != "data.mask_probability",
+            Self::MaskedLm => !["model.labels", "data.text_pair", "data.label"].contains(&dotted),
+        }
+    }
+}
 
 impl Method {
     /// Whether `[adapter]` has the key `name` under this method.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{KEYS, TABLES};
-use super::words::{Best, Bias, Dtype, Init, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task};
+use super::words::{Best, Bias, Dtype, Init, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,6 +43,7 @@ pub(crate) struct ModelConfig {
     pub(crate) task: Task,
     pub(crate) labels: Option<Vec<String>>,
     pub(crate) dtype: Dtype,
+    pub(crate) weights: Weights,
     pub(crate) save_dtype: SaveDtype,
 }
 
@@ -53,6 +54,7 @@ impl Default for ModelConfig {
             task: Task::SequenceClassification,
             labels: None,
             dtype: Dtype::Auto,
+            weights: Weights::Pretrained,
             save_dtype: SaveDtype::F32,
         }
     }
@@ -118,7 +120,7 @@ fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usi
 }
 
 /// A column that is `None` has its key's name and is used when present; a written one must be there.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DataConfig {
     /// Required: empty in the default alone.
@@ -130,6 +132,23 @@ pub(crate) struct DataConfig {
     pub(crate) label: Option<String>,
     /// In tokens.
     pub(crate) max_length: Option<usize>,
+    /// The share of a text's tokens that a masked language model is to guess.
+    pub(crate) mask_probability: f64,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            train: PathBuf::new(),
+            valid: None,
+            valid_fraction: 0.0,
+            text: None,
+            text_pair: None,
+            label: None,
+            max_length: None,
+            mask_probability: 0.15,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -194,7 +213,7 @@ impl Default for TrainConfig {
 
 impl Config {
     /// The whole configuration as a file, one key a line. Left out are keys that have no value, and
-    /// those that the method does not have.
+    /// those that the method or the task does not have.
     pub(crate) fn to_toml(&self) -> String {
         let values = self.to_table();
         let mut text = String::new();
@@ -203,7 +222,8 @@ impl Config {
                 text += &format!("\n[{table}]\n");
             }
             for key in KEYS.iter().filter(|key| key.table == table) {
-                let foreign = table == "adapter" && !self.adapter.method.has(key.name);
+                let foreign =
+                    (table == "adapter" && !self.adapter.method.has(key.name)) || !self.model.task.has(&key.dotted());
                 if let Some(value) = key.value(&values)
                     && !foreign
                 {
@@ -239,6 +259,7 @@ mod tests {
 path = ""
 task = "sequence-classification"
 dtype = "auto"
+weights = "pretrained"
 save_dtype = "f32"
 
 [adapter]

@@ -6,4 +6,6 @@ mod scores;
 
 pub(crate) use confusion::ConfusionMetric;
 pub(crate) use matthews::MatthewsMetric;
+#[cfg(test)]
+pub(crate) use scores::ClassificationScores;
 pub(crate) use scores::{Confusion, Scores};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use data::{Columns, Dataset, Encoded, Example, Labels, records, stratified};
+use data::{Columns, Dataset, Encoded, Example, Labels, Tokenizer, records, stratified};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ pub(super) struct Splits {
 impl Splits {
     /// Moves a share of each class from the training data to the validation data, here and in what was encoded.
     pub(super) fn split_off(&mut self, encoded: &mut Dataset, fraction: f64, seed: u64) -> Dataset {
-        let targets: Vec<usize> = encoded.examples.iter().map(|example| example.target).collect();
+        let targets: Vec<usize> = encoded.examples.iter().map(|example| example.target.unwrap_or(0)).collect();
         let chosen = stratified(&targets, fraction, seed);
         let is_chosen = |index: usize| chosen.binary_search(&index).is_ok();
         let numbered = std::mem::take(&mut self.train).into_iter().enumerate();
@@ -34,6 +34,7 @@ pub(super) fn read(
     file: &Path,
     data: &config::DataConfig,
     as_in: Option<&Columns>,
+    labelled: bool,
 ) -> Result<(Columns, Vec<Example>), Error> {
     let mut records = records(file)?.peekable();
     let first = match records.peek() {
@@ -44,7 +45,7 @@ pub(super) fn read(
         },
     };
     let find = |text: Option<&str>, text_pair: Option<&str>, label: Option<&str>| {
-        Columns::find(file, &first, text, text_pair, label, true)
+        Columns::find(file, &first, text, text_pair, label, labelled)
     };
     let columns = match as_in {
         Some(columns) => {
@@ -106,6 +107,20 @@ pub(crate) fn check_vocabulary<'a>(
     }
 }
 
+/// Every text has a token that can be guessed.
+pub(super) fn check_maskable(dataset: &Dataset, tokenizer: &Tokenizer) -> Result<(), Error> {
+    let special = tokenizer.special_tokens();
+    let is_blank =
+        |example: &&data::EncodedExample| example.encoded.ids.iter().all(|id| special.binary_search(id).is_ok());
+    match dataset.examples.iter().find(is_blank) {
+        Some(example) => {
+            let place = data::Place::new(dataset.file(), example.line).to_string();
+            Err(Error::NothingToMask { place })
+        }
+        None => Ok(()),
+    }
+}
+
 /// SHA-256 over ids and targets of all examples.
 pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
     let mut hash = Sha256::new();
@@ -114,7 +129,7 @@ pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
         for example in &dataset.examples {
             hash.update((example.encoded.ids.len() as u64).to_le_bytes());
             example.encoded.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-            hash.update((example.target as u64).to_le_bytes());
+            hash.update((example.target.unwrap_or(0) as u64).to_le_bytes());
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

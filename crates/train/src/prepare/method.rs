@@ -14,8 +14,11 @@ pub(super) fn method(
     pretrained: &Pretrained,
     config: &mut config::Config,
 ) -> Result<Method, Error> {
-    // PEFT's heads for a sequence classifier, and a pooler that is new.
-    let mut saved = vec!["classifier".to_string(), "score".to_string()];
+    let mut saved = match config.model.task {
+        // PEFT's heads for a sequence classifier, and a pooler that is new.
+        config::Task::SequenceClassification => vec!["classifier".to_string(), "score".to_string()],
+        config::Task::MaskedLm => Vec::new(),
+    };
     saved.extend(pretrained.new_modules());
     Ok(match config.adapter.method {
         config::Method::Full => Method::Full,

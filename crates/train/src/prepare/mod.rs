@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Columns, Dataset, Duplicates, Example, Labels, Sampler, SamplerConfig, Tokenizer, duplicates};
+use data::{Columns, Dataset, Duplicates, Example, Sampler, SamplerConfig, Tokenizer, duplicates};
 use lora::Method;
 use miette::Diagnostic;
 use model::{Frozen, Pretrained, Values};
 
 use crate::adapter::{self, Adapter, Sidecar};
-use crate::config::{self, Dtype, Loaded};
+use crate::config::{self, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::output::Output;
 use crate::run::{Identity, Schedule};
-use examples::{Splits, check_classes, fingerprint, labels, read};
+use crate::tasks::{Masking, Task};
+use examples::{Splits, check_classes, check_maskable, fingerprint, labels, read};
 use method::method;
 
 pub(crate) use examples::check_vocabulary;
@@ -58,6 +59,12 @@ pub(crate) enum Error {
     #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
     #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
     Vocabulary { id: u32, rows: usize },
+    #[error("the tokenizer of {} has no mask token", path.display())]
+    #[diagnostic(help("masked language modelling needs the tokenizer of an encoder, such as BERT or RoBERTa"))]
+    NoMask { path: PathBuf },
+    #[error("{place}: the text has no token that could be masked")]
+    #[diagnostic(help("remove the row, or write text into it"))]
+    NothingToMask { place: String },
     #[error("{place} is {written}, the adapter that `adapter.init_from` names has {found}")]
     #[diagnostic(help("remove the key: the adapter's own settings are used"))]
     InitFrom { place: String, written: String, found: String },
@@ -89,7 +96,7 @@ pub(crate) struct RunPlan {
     pub(crate) pretrained: Pretrained,
     pub(crate) frozen: Frozen,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) labels: Labels,
+    pub(crate) task: Task,
     pub(crate) columns: Columns,
     pub(crate) method: Method,
     pub(crate) train: Arc<Dataset>,
@@ -114,27 +121,38 @@ impl RunPlan {
         };
         let device_name = DeviceName::parse(&config.train.device).map_err(of_device)?;
         let device = device_name.open().map_err(of_device)?;
-        let pretrained = Pretrained::open(&config.model.path)?;
+        let head = config.model.task.head();
+        let pretrained = match config.model.weights {
+            Weights::Pretrained => Pretrained::open(&config.model.path, head)?,
+            Weights::Random => Pretrained::untrained(&config.model.path, head)?,
+        };
         let tokenizer = Tokenizer::from_dir(&config.model.path)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
-        let (columns, examples) = read(&config.data.train, &config.data, None)?;
+        let labelled = config.model.task == config::Task::SequenceClassification;
+        let (columns, examples) = read(&config.data.train, &config.data, None, labelled)?;
         let mut splits = Splits { train: examples, valid: None };
         if let Some(valid) = &config.data.valid {
-            splits.valid = Some(read(valid, &config.data, Some(&columns))?.1);
+            splits.valid = Some(read(valid, &config.data, Some(&columns), labelled)?.1);
         }
         let init_from = match &config.adapter.init_from {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
         };
-        let labels = labels(&config, init_from.as_ref(), &pretrained, &splits.train)?;
+        let task = match config.model.task {
+            config::Task::SequenceClassification => {
+                let labels = labels(&config, init_from.as_ref(), &pretrained, &splits.train)?;
+                check_classes(init_from.as_ref(), &labels, &config)?;
+                Task::SequenceClassification(labels)
+            }
+            config::Task::MaskedLm => Task::MaskedLm(masking(&config, &tokenizer, &pretrained)?),
+        };
         let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
-        check_classes(init_from.as_ref(), &labels, &config)?;
 
         let encode = |file: &Path, examples: &[Example]| {
             let bar = output.bar(examples.len() as u64, "tokenising {bar:30} {pos}/{len}");
             let encoded =
-                Dataset::encode(file, examples, &labels, &tokenizer, max_length, &|done| bar.inc(done as u64));
+                Dataset::encode(file, examples, task.labels(), &tokenizer, max_length, &|done| bar.inc(done as u64));
             bar.finish_and_clear();
             encoded
         };
@@ -149,6 +167,9 @@ impl RunPlan {
         let found = duplicates(&splits.train, splits.valid.as_deref().unwrap_or_default());
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
+            if !labelled {
+                check_maskable(dataset, &tokenizer)?;
+            }
         }
 
         let output_dir = config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
@@ -157,10 +178,12 @@ impl RunPlan {
             config.train.warmup_steps.get_or_insert(0);
         }
         config.data.text = Some(columns.text.clone());
-        config.data.text_pair.clone_from(&columns.text_pair);
-        config.data.label = Some(columns.label.clone());
         config.data.max_length = Some(max_length);
-        config.model.labels = Some(labels.names().to_vec());
+        if let Some(labels) = task.labels() {
+            config.data.text_pair.clone_from(&columns.text_pair);
+            config.data.label = Some(columns.label.clone());
+            config.model.labels = Some(labels.names().to_vec());
+        }
 
         let sampler = Sampler::new(
             train.examples.iter().map(|example| example.encoded.ids.len()).collect(),
@@ -182,7 +205,7 @@ impl RunPlan {
             device,
             pretrained,
             tokenizer,
-            labels,
+            task,
             columns,
             method,
             train: Arc::new(train),
@@ -213,22 +236,29 @@ impl RunPlan {
     /// Puts the model together from headers alone: an error here is found before anything is written.
     pub(crate) fn shapes(&self) -> Result<model::Loaded, Error> {
         let (plan, device) = (self.adapter_plan()?, Device::flex());
-        let (_, loaded) = self.pretrained.load(plan, self.labels.len(), self.frozen, Values::ShapesOnly, &device)?;
+        let (_, loaded) = self.pretrained.load(plan, self.task.classes(), self.frozen, Values::ShapesOnly, &device)?;
         Ok(loaded)
     }
 
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
+        let labelled = self.task.labels().is_some();
         Sidecar::new(
-            self.labels.names().to_vec(),
+            &self.task,
             adapter::Columns {
                 text: self.columns.text.clone(),
-                text_pair: self.columns.text_pair.clone(),
-                label: self.columns.label.clone(),
+                text_pair: self.columns.text_pair.clone().filter(|_| labelled),
+                label: labelled.then(|| self.columns.label.clone()),
             },
             self.config.data.max_length.unwrap_or_default(),
             adapter::Base { path: self.config.model.path.display().to_string(), fingerprint: identity.base.clone() },
         )
     }
+}
+
+fn masking(config: &config::Config, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<Masking, Error> {
+    let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
+    Masking::new(tokenizer, config.data.mask_probability, vocabulary)
+        .ok_or_else(|| Error::NoMask { path: config.model.path.clone() })
 }
 
 /// The default is the smallest of 512, the model's positions and the tokenizer's limit.

@@ -3,37 +3,55 @@
 use burn::tensor::Tensor;
 
 use crate::metrics::{Confusion, Scores};
+use crate::tasks::Task;
 
 /// What is gathered over the batches of a file.
 #[derive(Debug)]
 pub(crate) struct Evaluation {
-    confusion: Confusion,
     loss: f64,
+    targets: usize,
+    correct: usize,
+    /// Of classes; tokens are too many for one.
+    confusion: Option<Confusion>,
 }
 
 impl Evaluation {
-    pub(crate) fn new(classes: usize) -> Self {
-        Self { confusion: Confusion::new(classes), loss: 0.0 }
+    pub(crate) fn new(task: &Task) -> Self {
+        let confusion = task.labels().map(|labels| Confusion::new(labels.len()));
+        Self { loss: 0.0, targets: 0, correct: 0, confusion }
     }
 
-    /// `losses: [sequences]`, `logits: [sequences, labels]`; returns both on the host.
+    /// `losses: [targets]`, `logits: [targets, classes]`; returns both on the host.
     pub(crate) fn add(&mut self, losses: Tensor<1>, logits: Tensor<2>, targets: &[usize]) -> (Vec<f32>, Vec<Vec<f32>>) {
         let losses = host(losses);
         let logits = rows(logits);
-        // In f64 and example by example, so that the sum does not depend on how the file is cut into batches.
+        // In f64 and one by one, so that the sum does not depend on how the file is cut into batches.
         self.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+        self.targets += targets.len();
         for (row, target) in logits.iter().zip(targets) {
-            self.confusion.add(*target, largest(row));
+            let predicted = largest(row);
+            self.correct += usize::from(predicted == *target);
+            if let Some(confusion) = &mut self.confusion {
+                confusion.add(*target, predicted);
+            }
         }
         (losses, logits)
     }
 
-    pub(crate) fn confusion(&self) -> &Confusion {
-        &self.confusion
+    pub(crate) fn targets(&self) -> usize {
+        self.targets
+    }
+
+    pub(crate) fn confusion(&self) -> Option<&Confusion> {
+        self.confusion.as_ref()
     }
 
     pub(crate) fn scores(&self) -> Scores {
-        self.confusion.scores(self.loss / self.confusion.total().max(1) as f64)
+        let count = self.targets.max(1) as f64;
+        match &self.confusion {
+            Some(confusion) => confusion.scores(self.loss / count),
+            None => Scores::of_tokens(self.loss / count, self.correct as f64 / count),
+        }
     }
 }
 

@@ -10,11 +10,12 @@ use burn::tensor::Device;
 use data::{Batch, Dataset, Sampler};
 use kernels::Noise;
 
-use crate::tasks::MicroBatch;
+use crate::tasks::{MicroBatch, Task};
 
 /// The micro-batches of optimiser steps, in order.
 #[derive(Clone)]
 pub(crate) struct TrainingBatches {
+    pub(crate) task: Task,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) sampler: Arc<Sampler>,
     pub(crate) seed: u64,
@@ -28,10 +29,10 @@ impl TrainingBatches {
         let last = parts.micro_batches.len().saturating_sub(1);
         let mut first_row = 0;
         let micro_batch = |(i, indices): (usize, Vec<usize>)| {
-            let batch = Batch::new(&self.dataset, &indices, first_row);
+            let noise = Noise { seed: self.seed, step: step as u64 };
+            let batch = self.task.present(Batch::new(&self.dataset, &indices, first_row), noise);
             first_row += indices.len();
-            let noise = Some(Noise { seed: self.seed, step: step as u64 });
-            MicroBatch { batch, noise, step, epoch: parts.epoch + 1, ends_step: i == last }
+            MicroBatch { batch, noise: Some(noise), step, epoch: parts.epoch + 1, ends_step: i == last }
         };
         parts.micro_batches.into_iter().enumerate().map(micro_batch).collect()
     }
@@ -61,6 +62,7 @@ impl DataLoader<MicroBatch> for TrainingBatches {
 /// A file's examples in order, for evaluation.
 #[derive(Clone)]
 pub(crate) struct EvaluationBatches {
+    pub(crate) task: Task,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) examples: Range<usize>,
     pub(crate) batch_size: usize,
@@ -70,7 +72,11 @@ impl DataLoader<MicroBatch> for EvaluationBatches {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch> + 'a> {
         let indices: Vec<usize> = self.examples.clone().collect();
         let chunks: Vec<Vec<usize>> = indices.chunks(self.batch_size).map(<[usize]>::to_vec).collect();
-        let batches = chunks.into_iter().map(|chunk| MicroBatch::evaluation(Batch::new(&self.dataset, &chunk, 0)));
+        // Numbered by their place in the file: what a task draws of them is the same however they are cut into batches.
+        let batches = chunks.into_iter().map(|chunk| {
+            let first_row = chunk.first().copied().unwrap_or_default();
+            self.task.evaluation(Batch::new(&self.dataset, &chunk, first_row))
+        });
         Box::new(Counted { batches: Box::new(batches), processed: 0, total: self.num_items() })
     }
 

@@ -28,13 +28,13 @@ pub(crate) use directory::{Directory, State};
 pub(crate) use error::Error;
 pub(crate) use evaluate::{Evaluation, largest, rows};
 pub(crate) use loader::EvaluationBatches;
-pub(crate) use save::{Probe, classifier_config, difference};
+pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use schedule::Schedule;
 
 use crate::metrics::{ConfusionMetric, MatthewsMetric, Scores};
 use crate::output::Output;
 use crate::prepare::RunPlan;
-use crate::tasks::Classifier;
+use crate::tasks::{Task, Trainee};
 use checkpoint::{Best, RunState, SaveAndWait, record_files};
 use directory::Metrics;
 use loader::TrainingBatches;
@@ -134,14 +134,14 @@ fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
 }
 
 /// The model of the plan on a device, as the learner takes it.
-fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Classifier, model::Loaded), Error> {
+fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model::Loaded), Error> {
     let adapter_plan = plan.adapter_plan().map_err(|error| match error {
         crate::prepare::Error::Adapter(error) => Error::Adapter(error),
         crate::prepare::Error::Model(error) => Error::Model(error),
         other => Error::Learner(other.to_string()),
     })?;
-    let (model, loaded) = plan.pretrained.load(adapter_plan, plan.labels.len(), plan.frozen, Values::Read, device)?;
-    Ok((Classifier { model }, loaded))
+    let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
+    Ok((Trainee { model }, loaded))
 }
 
 /// What a user should know of how the model was put together.
@@ -158,15 +158,17 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
 }
 
 /// Runs burn's learner with our strategy over the steps that are left.
-fn train(session: Session, model: Classifier, options: Options) -> Result<Session, Error> {
-    let classes = session.classes;
+fn train(session: Session, model: Trainee, options: Options) -> Result<Session, Error> {
+    let task = session.task.clone();
     let batches = TrainingBatches {
+        task: task.clone(),
         dataset: session.train.clone(),
         sampler: session.sampler.clone(),
         seed: session.seed,
         steps: session.state.step + 1..session.last_step() + 1,
     };
     let validation = EvaluationBatches {
+        task: task.clone(),
         examples: 0..session.valid.as_ref().map_or(0, |valid| valid.len()),
         dataset: session.valid.clone().unwrap_or_else(|| session.train.clone()),
         batch_size: session.config.batch_size.max(32),
@@ -182,10 +184,18 @@ fn train(session: Session, model: Classifier, options: Options) -> Result<Sessio
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
 
-    let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
-    let outcome = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
-        .metrics((LossMetric::new(), AccuracyMetric::new(), f1, MatthewsMetric::new(classes)))
-        .metrics_text((ConfusionMetric::new(classes),))
+    let training = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
+        .metrics((LossMetric::new(), AccuracyMetric::new()));
+    let training = match &task {
+        Task::SequenceClassification(labels) => {
+            let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
+            training
+                .metrics((f1, MatthewsMetric::new(labels.len())))
+                .metrics_text((ConfusionMetric::new(labels.len()),))
+        }
+        Task::MaskedLm(_) => training,
+    };
+    let outcome = training
         .with_custom_checkpointers(model_file, optimizer_file, schedule_file)
         .with_checkpointing_strategy(SaveAndWait)
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
@@ -215,7 +225,7 @@ pub(crate) struct Session {
     sampler: Arc<data::Sampler>,
     schedule: Schedule,
     seed: u64,
-    classes: usize,
+    task: Task,
     steps: usize,
     interrupted: bool,
     output: Output,
@@ -246,7 +256,7 @@ impl Session {
             sampler: plan.sampler.clone(),
             schedule: plan.schedule.clone(),
             seed: plan.config.seed,
-            classes: plan.labels.len(),
+            task: plan.task.clone(),
             steps: plan.steps,
             interrupted: false,
             output,

@@ -14,10 +14,13 @@ use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::SaveDtype;
 use crate::prepare::RunPlan;
-use crate::tasks::{Classifier, MicroBatch};
+use crate::tasks::{MicroBatch, Task, Trainee};
 
 /// Examples in the batch with which a saved model is compared.
 const PROBES: usize = 8;
+
+/// Logits kept of a probe: of a large vocabulary a sample is enough.
+const PROBED: usize = 4096;
 
 /// Logits of a few examples: the answer of a model, to be compared with that of its copy on disk.
 #[derive(Debug, Clone)]
@@ -25,11 +28,13 @@ pub(crate) struct Probe(MicroBatch);
 
 impl Probe {
     pub(crate) fn new(batch: Batch) -> Self {
-        Self(MicroBatch::evaluation(batch))
+        Self(MicroBatch::evaluation(Batch { rows: batch.last_tokens(), ..batch }))
     }
 
-    pub(crate) fn logits(&self, model: &Classifier) -> Vec<f32> {
-        host(model.logits(&self.0))
+    pub(crate) fn logits(&self, model: &Trainee) -> Vec<f32> {
+        let logits = host(model.logits(&self.0));
+        let every = logits.len().div_ceil(PROBED).max(1);
+        logits.into_iter().step_by(every).collect()
     }
 }
 
@@ -50,7 +55,7 @@ pub(super) struct Saver {
     base: PathBuf,
     base_config: Value,
     class: String,
-    labels: Vec<String>,
+    task: Task,
     frozen: Frozen,
     device: Device,
     full: bool,
@@ -68,7 +73,7 @@ impl Saver {
             base: plan.config.model.path.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
-            labels: plan.labels.names().to_vec(),
+            task: plan.task.clone(),
             frozen: plan.frozen,
             device: plan.device.clone(),
             full: plan.method == Method::Full,
@@ -82,7 +87,7 @@ impl Saver {
     }
 
     /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Classifier) -> Result<Vec<f32>, Error> {
+    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
         match self.full {
             false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
             true => self.save_checkpoint(&root.join("model"), plan, model)?,
@@ -90,14 +95,14 @@ impl Saver {
         Ok(self.probe.logits(model))
     }
 
-    fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Classifier) -> Result<(), Error> {
+    fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
         let tensors = plan.tensors(model);
         let tensors: Vec<OutputTensor> =
             tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
-        let config = classifier_config(&self.base_config, &self.class, &self.labels, Some(self.save_dtype));
+        let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
         adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
         Ok(self.sidecar.write(directory)?)
@@ -107,18 +112,19 @@ impl Saver {
     pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
-                let pretrained = Pretrained::open(&self.base)?;
+                let pretrained = Pretrained::open(&self.base, self.task.name().head())?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
                 let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
                 ("adapter", pretrained, plan, self.frozen)
             }
             true => {
                 let plan = Plan::new(Method::Frozen, None, 0).map_err(model::Error::from)?;
-                ("model", Pretrained::open(&root.join("model"))?, plan, Frozen::As(DType::F32))
+                let pretrained = Pretrained::open(&root.join("model"), self.task.name().head())?;
+                ("model", pretrained, plan, Frozen::As(DType::F32))
             }
         };
-        let (model, _) = pretrained.load(plan, self.labels.len(), frozen, Values::Read, &self.device)?;
-        let found = self.probe.logits(&Classifier { model });
+        let (model, _) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
+        let found = self.probe.logits(&Trainee { model });
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half
         // precision may move logits by some hundredths of their size.
@@ -133,25 +139,16 @@ impl Saver {
     }
 }
 
-/// `config.json` of a checkpoint with a trained head, for Transformers: the base's with class, labels and type.
-pub(crate) fn classifier_config(base: &Value, class: &str, labels: &[String], dtype: Option<DType>) -> Value {
-    let mut config = base.clone();
+/// `config.json` for tensors of this type.
+pub(crate) fn with_dtype(mut config: Value, dtype: DType) -> Value {
     if let Value::Object(keys) = &mut config {
-        let ids = labels.iter().enumerate();
-        let by_id: serde_json::Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();
-        let by_name: serde_json::Map<String, Value> = ids.map(|(i, name)| (name.clone(), json!(i))).collect();
-        keys.insert("architectures".to_string(), json!([class]));
-        keys.insert("id2label".to_string(), Value::Object(by_id));
-        keys.insert("label2id".to_string(), Value::Object(by_name));
-        if let Some(dtype) = dtype {
-            let name = match dtype {
-                DType::F16 => "float16",
-                DType::BF16 => "bfloat16",
-                _ => "float32",
-            };
-            keys.remove("torch_dtype");
-            keys.insert("dtype".to_string(), json!(name));
-        }
+        let name = match dtype {
+            DType::F16 => "float16",
+            DType::BF16 => "bfloat16",
+            _ => "float32",
+        };
+        keys.remove("torch_dtype");
+        keys.insert("dtype".to_string(), json!(name));
     }
     config
 }

@@ -20,7 +20,7 @@ use super::{Error, Session};
 use crate::config::Best as Criterion;
 use crate::metrics::Scores;
 use crate::output::duration;
-use crate::tasks::{Classifier, MicroBatch};
+use crate::tasks::{MicroBatch, Trainee};
 
 /// After this many steps every part of the adapter must have moved.
 const TRAINED_BY: usize = 10;
@@ -38,17 +38,17 @@ impl ByStep {
     }
 }
 
-type Processor = SupervisedTrainingEventProcessor<Classifier>;
+type Processor = SupervisedTrainingEventProcessor<Trainee>;
 
-impl SupervisedLearningStrategy<Classifier> for ByStep {
+impl SupervisedLearningStrategy<Trainee> for ByStep {
     fn fit(
         &self,
-        components: TrainingComponents<Classifier>,
-        mut learner: Learner<Classifier>,
-        train: TrainLoader<Classifier>,
-        valid: ValidLoader<Classifier>,
+        components: TrainingComponents<Trainee>,
+        mut learner: Learner<Trainee>,
+        train: TrainLoader<Trainee>,
+        valid: ValidLoader<Trainee>,
         _first_epoch: usize,
-    ) -> (Classifier, Processor) {
+    ) -> (Trainee, Processor) {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut session = session.expect("burn calls `fit` once");
         let mut fit = Fit { components, valid, failure: &self.failure };
@@ -59,15 +59,16 @@ impl SupervisedLearningStrategy<Classifier> for ByStep {
 }
 
 struct Fit<'a> {
-    components: TrainingComponents<Classifier>,
-    valid: ValidLoader<Classifier>,
+    components: TrainingComponents<Trainee>,
+    valid: ValidLoader<Trainee>,
     failure: &'a Failure,
 }
 
 /// What is summed up over the micro-batches of a step.
 struct Window {
-    gradients: GradientsAccumulator<Classifier>,
+    gradients: GradientsAccumulator<Trainee>,
     loss: f64,
+    targets: usize,
     examples: usize,
     tokens: usize,
     lines: Vec<usize>,
@@ -75,7 +76,14 @@ struct Window {
 
 impl Window {
     fn new() -> Self {
-        Self { gradients: GradientsAccumulator::new(), loss: 0.0, examples: 0, tokens: 0, lines: Vec::new() }
+        Self {
+            gradients: GradientsAccumulator::new(),
+            loss: 0.0,
+            targets: 0,
+            examples: 0,
+            tokens: 0,
+            lines: Vec::new(),
+        }
     }
 }
 
@@ -83,8 +91,8 @@ impl Fit<'_> {
     fn run(
         &mut self,
         session: &mut Session,
-        learner: &mut Learner<Classifier>,
-        train: &TrainLoader<Classifier>,
+        learner: &mut Learner<Trainee>,
+        train: &TrainLoader<Trainee>,
     ) -> Result<(), Error> {
         if session.state.step > 0 {
             checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
@@ -139,22 +147,25 @@ impl Fit<'_> {
     /// Forward and backward of the SUM of the losses; gradients are added up.
     fn micro_batch(
         &mut self,
-        learner: &Learner<Classifier>,
+        learner: &Learner<Trainee>,
         window: &mut Window,
         batch: MicroBatch,
         progress: Progress,
     ) -> Result<(), Error> {
         let (step, tokens, lines) = (batch.step, batch.batch.tokens(), batch.batch.lines.clone());
+        let of_targets = batch.batch.sequences_of_targets();
         let output = learner.train_step(batch);
         let losses = host(output.item.loss.clone().inner());
-        let broken: Vec<usize> =
-            losses.iter().zip(&lines).filter(|(loss, _)| !loss.is_finite()).map(|(_, l)| *l).collect();
+        let mut broken: Vec<usize> =
+            losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| lines[i]).collect();
+        broken.dedup();
         if !broken.is_empty() {
             return Err(Error::NotANumber { step, what: "the loss", lines: broken });
         }
         window.gradients.accumulate(&learner.model(), output.grads);
         window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        window.examples += losses.len();
+        window.targets += losses.len();
+        window.examples += lines.len();
         window.tokens += tokens;
         window.lines.extend(lines);
         let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
@@ -167,20 +178,20 @@ impl Fit<'_> {
     fn step(
         &mut self,
         session: &mut Session,
-        learner: &mut Learner<Classifier>,
+        learner: &mut Learner<Trainee>,
         step: usize,
         mut window: Window,
         since: Instant,
     ) -> Result<String, Error> {
         let mut gradients = window.gradients.grads();
         let max_norm = session.config.max_grad_norm;
-        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.examples, max_norm);
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.targets, max_norm);
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber { step, what: "the gradient's norm", lines: window.lines });
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
-        let (loss, learning_rate) = (window.loss / window.examples as f64, learner.lr_current().base());
+        let (loss, learning_rate) = (window.loss / window.targets as f64, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
         session.metrics.append(&Line::Step {
             step,
@@ -202,7 +213,7 @@ impl Fit<'_> {
 
     /// Evaluation, best adapter, early stopping and checkpoint, each when due. The last step is always evaluated and
     /// checkpointed.
-    fn after_step(&mut self, session: &mut Session, learner: &Learner<Classifier>, step: usize) -> Result<(), Error> {
+    fn after_step(&mut self, session: &mut Session, learner: &Learner<Trainee>, step: usize) -> Result<(), Error> {
         let per_epoch = session.sampler.steps_per_epoch();
         let due = |every: usize| step.is_multiple_of(if every == 0 { per_epoch } else { every });
         let last = step == session.steps;
@@ -215,10 +226,10 @@ impl Fit<'_> {
         Ok(())
     }
 
-    fn evaluate(&mut self, session: &mut Session, learner: &Learner<Classifier>, step: usize) -> Result<(), Error> {
+    fn evaluate(&mut self, session: &mut Session, learner: &Learner<Trainee>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
-        let mut evaluation = Evaluation::new(session.classes);
+        let mut evaluation = Evaluation::new(&session.task);
         let epoch = step.div_ceil(session.sampler.steps_per_epoch());
         let total_items = self.valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
@@ -234,17 +245,13 @@ impl Fit<'_> {
         }
         self.tell_valid(LearnerEvent::EndSplit(epoch));
         let scores = evaluation.scores();
-        if !scores.loss.is_finite() {
+        if !scores.loss().is_finite() {
             return Err(Error::NotANumber { step, what: "the validation loss", lines: Vec::new() });
         }
         session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
         let better = is_better(session.config.best, &scores, session.state.best.as_ref().and_then(|best| best.scores));
         session.output.say(&format!(
-            "step {step}: valid loss {:.4}, accuracy {:.4}, F1 macro {:.4}, Matthews {:.4} ({}){}",
-            scores.loss,
-            scores.accuracy,
-            scores.f1_macro,
-            scores.matthews,
+            "step {step}: valid {scores} ({}){}",
             duration(started.elapsed().as_secs_f64()),
             if better { ", the best so far" } else { "" },
         ));
@@ -264,7 +271,7 @@ impl Fit<'_> {
     }
 
     /// A checkpoint of the last whole step, unless there is one.
-    fn save_if_new(&mut self, session: &mut Session, learner: &Learner<Classifier>) -> Result<(), Error> {
+    fn save_if_new(&mut self, session: &mut Session, learner: &Learner<Trainee>) -> Result<(), Error> {
         let step = session.state.step;
         if step == 0 || session.directory.checkpoints().contains(&step) {
             return Ok(());
@@ -272,7 +279,7 @@ impl Fit<'_> {
         self.save(session, learner)
     }
 
-    fn save(&mut self, session: &mut Session, learner: &Learner<Classifier>) -> Result<(), Error> {
+    fn save(&mut self, session: &mut Session, learner: &Learner<Trainee>) -> Result<(), Error> {
         let step = session.state.step;
         session.state.metrics_length = session.metrics.sync()?;
         checkpoint::begin(&session.directory, step)?;
@@ -302,20 +309,15 @@ impl Fit<'_> {
     }
 }
 
-/// Accuracy with ties by loss, or the score that was asked for; of equals the earlier stays.
+/// By the criterion with ties by loss; of equals the earlier stays.
 fn is_better(criterion: Criterion, scores: &Scores, best: Option<Scores>) -> bool {
     let Some(best) = best else { return true };
-    let (now, then) = match criterion {
-        Criterion::Auto | Criterion::Accuracy => (scores.accuracy, best.accuracy),
-        Criterion::Loss => (-scores.loss, -best.loss),
-        Criterion::F1Macro => (scores.f1_macro, best.f1_macro),
-        Criterion::Matthews => (scores.matthews, best.matthews),
-    };
-    now > then || (now == then && scores.loss < best.loss)
+    let (now, then) = (scores.merit(criterion), best.merit(criterion));
+    now > then || (now == then && scores.loss() < best.loss())
 }
 
 /// B starts at zero and stays there only if no gradient ever reached it.
-fn check_trained(session: &Session, model: &Classifier) -> Result<(), Error> {
+fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
     let step = session.state.step;
     // The first rates of a warm-up may be too small to tell.
     if session.schedule.learning_rate == 0.0 || session.schedule.warmup >= step {
@@ -333,10 +335,13 @@ fn check_trained(session: &Session, model: &Classifier) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::ClassificationScores;
 
     #[test]
     fn the_best_is_by_accuracy_then_loss_then_the_earlier() {
-        let scores = |accuracy, loss| Scores { loss, accuracy, f1_macro: 0.0, matthews: 0.0 };
+        let scores = |accuracy, loss| {
+            Scores::Classification(ClassificationScores { loss, accuracy, f1_macro: 0.0, matthews: 0.0 })
+        };
         let best = Some(scores(0.8, 0.5));
         assert!(is_better(Criterion::Auto, &scores(0.1, 9.0), None));
         assert!(is_better(Criterion::Auto, &scores(0.9, 0.9), best));

@@ -1,75 +1,14 @@
-//! Classification of whole sequences, or of pairs: the model with its loss, as burn's learner takes it.
+//! Classification of whole sequences, or of pairs. The examples bring their targets with them, so that all there is to it
+//! is what the names of the classes are written to.
 
-use std::sync::Arc;
+use data::Labels;
+use serde_json::{Map, Value, json};
 
-use burn::module::Module;
-use burn::tensor::{Int, Tensor, activation::log_softmax};
-use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
-use data::Batch;
-use kernels::{Layout, Noise, Offsets};
-use model::{SequenceClassifier, Tokens};
-
-/// The examples of one forward pass, and what their randomness derives from.
-#[derive(Debug, Clone)]
-pub(crate) struct MicroBatch {
-    pub(crate) batch: Batch,
-    /// `None` in evaluation.
-    pub(crate) noise: Option<Noise>,
-    /// The optimiser step it belongs to, from 1; 0 in evaluation.
-    pub(crate) step: usize,
-    /// From 1.
-    pub(crate) epoch: usize,
-    /// Whether the optimiser steps after it.
-    pub(crate) ends_step: bool,
-}
-
-impl MicroBatch {
-    pub(crate) fn evaluation(batch: Batch) -> Self {
-        Self { batch, noise: None, step: 0, epoch: 0, ends_step: false }
-    }
-}
-
-#[derive(Module, Debug)]
-pub(crate) struct Classifier {
-    pub(crate) model: SequenceClassifier,
-}
-
-impl Classifier {
-    /// `[sequences, labels]`
-    pub(crate) fn logits(&self, input: &MicroBatch) -> Tensor<2> {
-        let batch = &input.batch;
-        let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), batch.first_row));
-        let tokens = Tokens::new(&batch.ids, &batch.type_ids, layout, &self.model.device());
-        self.model.forward(&tokens, input.noise)
-    }
-
-    /// Logits, and the loss of each example rather than their mean: micro-batches hold different numbers of targets, and
-    /// dividing once per optimiser step is what makes `grad_accumulation` leave the result unchanged.
-    fn output(&self, input: &MicroBatch) -> ClassificationOutput {
-        let logits = self.logits(input);
-        let targets: Vec<i32> = input.batch.targets.iter().map(|target| *target as i32).collect();
-        let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &logits.device());
-        let losses = -log_softmax(logits.clone(), 1).gather(1, targets.clone().unsqueeze_dim(1)).squeeze_dim::<1>(1);
-        ClassificationOutput::new(losses, logits, targets)
-    }
-}
-
-impl TrainStep for Classifier {
-    type Input = MicroBatch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, input: MicroBatch) -> TrainOutput<ClassificationOutput> {
-        let output = self.output(&input);
-        let gradients = output.loss.clone().sum().backward();
-        TrainOutput::new(self, gradients, output)
-    }
-}
-
-impl InferenceStep for Classifier {
-    type Input = MicroBatch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, input: MicroBatch) -> ClassificationOutput {
-        self.output(&input)
-    }
+/// `id2label` and `label2id`, as Transformers writes them into `config.json`.
+pub(super) fn write_labels(config: &mut Map<String, Value>, labels: &Labels) {
+    let ids = labels.names().iter().enumerate();
+    let by_id: Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();
+    let by_name: Map<String, Value> = ids.map(|(i, name)| (name.clone(), json!(i))).collect();
+    config.insert("id2label".to_string(), Value::Object(by_id));
+    config.insert("label2id".to_string(), Value::Object(by_name));
 }

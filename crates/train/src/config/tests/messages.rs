@@ -45,7 +45,12 @@ fn an_unknown_key_is_named_with_its_neighbour_or_its_table() {
         ("train", "r = 1", "train.r", "`r` belongs under [adapter]"),
         ("train", "seed = 1", "train.seed", "`seed` belongs at the top, before the first table"),
         ("trian", "epochs = 1", "trian", "did you mean `train`?"),
-        ("data", "zzz = 1", "data.zzz", "[data] has: train, valid, valid_fraction, text, text_pair, label, max_length"),
+        (
+            "data",
+            "zzz = 1",
+            "data.zzz",
+            "[data] has: train, valid, valid_fraction, text, text_pair, label, max_length, mask_probability",
+        ),
     ] {
         let line_number = if table == "trian" { 5 } else { 6 };
         assert_eq!(
