@@ -1,4 +1,4 @@
-//! What can be wrong with a model's directory, or between it and an adapter.
+//! What can be wrong with a model's directory, between it and an adapter, or on the way to it.
 
 use crate::{CheckpointError, ConfigError, LoadError};
 
@@ -16,4 +16,7 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Adapter(#[from] lora::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hub(#[from] crate::hub::HubError),
 }
