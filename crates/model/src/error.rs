@@ -1,4 +1,4 @@
-//! What can be wrong with a model's directory, or between it and an adapter.
+//! What can be wrong with a model's directory, between it and an adapter, or on the way to it.
 
 use crate::{CheckpointError, ConfigError, LoadError};
 
@@ -19,4 +19,7 @@ pub enum Error {
     #[error("`{module}` is tied to the word embeddings: an adapter on it cannot be folded into a weight of its own")]
     #[diagnostic(help("use base and adapter together; nothing is lost by it"))]
     Tied { module: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hub(#[from] crate::hub::HubError),
 }

@@ -9,6 +9,7 @@ mod checkpoint;
 mod config;
 mod error;
 mod files;
+pub mod hub;
 mod layers;
 mod loader;
 mod merge;

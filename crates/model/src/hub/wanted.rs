@@ -1,0 +1,171 @@
+//! Which files of a repository are needed. A repository often holds the same weights three times over, for frameworks
+//! that nobody here runs.
+
+use std::path::{Component, Path};
+
+use serde::Deserialize;
+
+/// What a repository is fetched as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Model,
+    Adapter,
+}
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const ADAPTER: &str = "adapter_model.safetensors";
+
+const TOKENIZER: [&str; 10] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+];
+
+/// Any of these is enough of a tokenizer to say that one has been fetched.
+const VOCABULARY: [&str; 5] =
+    ["tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model"];
+
+/// What a repository or a snapshot lacks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    Missing(String),
+    Pickled(&'static str),
+    Index(String),
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: std::collections::BTreeMap<String, String>,
+}
+
+impl Wanted {
+    /// The files to have before the weights, of those there are. Weights come last, so that a snapshot that has them has
+    /// everything.
+    pub(super) fn first(self, has: &dyn Fn(&str) -> bool) -> Result<Vec<&'static str>, Lack> {
+        let (required, optional): (_, &[&str]) = match self {
+            Self::Model => ("config.json", &["generation_config.json"]),
+            Self::Adapter => ("adapter_config.json", &["kindling.json"]),
+        };
+        if !has(required) {
+            return Err(Lack::Missing(required.into()));
+        }
+        let root = self.root(has)?;
+        let present = optional.iter().chain(&TOKENIZER).copied().filter(|file| has(file));
+        let index = (root == INDEX).then_some(INDEX);
+        Ok([required].into_iter().chain(present).chain(index).collect())
+    }
+
+    /// The files of the weights; `directory` has those of [`Wanted::first`].
+    pub(super) fn weights(self, has: &dyn Fn(&str) -> bool, directory: &Path) -> Result<Vec<String>, Lack> {
+        let root = self.root(has)?;
+        if root != INDEX {
+            return Ok(vec![root.into()]);
+        }
+        let text = std::fs::read_to_string(directory.join(INDEX)).map_err(|_| Lack::Missing(INDEX.into()))?;
+        let index: Index = serde_json::from_str(&text).map_err(|error| Lack::Index(error.to_string()))?;
+        let mut shards: Vec<String> = index.weight_map.into_values().collect();
+        shards.sort_unstable();
+        shards.dedup();
+        for shard in &shards {
+            if !is_file_name(shard) {
+                return Err(Lack::Index(format!("`{shard}` is not the name of a shard")));
+            }
+            if !has(shard) {
+                return Err(Lack::Missing(shard.clone()));
+            }
+        }
+        Ok(shards)
+    }
+
+    /// Whether a snapshot has a tokenizer. A repository may have none, so that only the Hub knows what is missing.
+    pub(super) fn has_tokenizer(has: &dyn Fn(&str) -> bool) -> bool {
+        VOCABULARY.iter().any(|file| has(file))
+    }
+
+    /// The file that the weights are in or found by.
+    fn root(self, has: &dyn Fn(&str) -> bool) -> Result<&'static str, Lack> {
+        let (safe, pickles): (&[&str], &[&str]) = match self {
+            Self::Model => (&[SINGLE, INDEX], &["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"]),
+            Self::Adapter => (&[ADAPTER], &["adapter_model.bin"]),
+        };
+        let pickle = || pickles.iter().find(|file| has(file)).map(|file| Lack::Pickled(file));
+        safe.iter()
+            .find(|file| has(file))
+            .copied()
+            .ok_or_else(|| pickle().unwrap_or_else(|| Lack::Missing(safe[0].into())))
+    }
+
+    /// What to do about a file that a repository does not have.
+    pub(super) fn advice(self, has: &dyn Fn(&str) -> bool) -> &'static str {
+        match self {
+            Self::Model if has("adapter_config.json") => {
+                "it holds an adapter: name it where an adapter is expected, and its base as the model"
+            }
+            Self::Model => "a model has config.json, model.safetensors (or an index and its shards) and a tokenizer",
+            Self::Adapter if has("config.json") => "it holds a model, not an adapter",
+            Self::Adapter => "an adapter has adapter_config.json and adapter_model.safetensors",
+        }
+    }
+}
+
+fn is_file_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    matches!((components.next(), components.next()), (Some(Component::Normal(_)), None)) && !name.contains('\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(wanted: Wanted, files: &[&str]) -> Result<Vec<&'static str>, Lack> {
+        wanted.first(&|file| files.contains(&file))
+    }
+
+    #[test]
+    fn a_model_is_its_config_tokenizer_and_safetensors() {
+        let files =
+            ["README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"];
+        assert_eq!(first(Wanted::Model, &files), Ok(vec!["config.json", "tokenizer.json", "vocab.txt"]));
+        let has = |file: &str| files.contains(&file);
+        assert_eq!(Wanted::Model.weights(&has, Path::new("/nowhere")), Ok(vec!["model.safetensors".to_string()]));
+    }
+
+    #[test]
+    fn pickles_alone_are_named() {
+        assert_eq!(
+            first(Wanted::Model, &["config.json", "pytorch_model.bin"]),
+            Err(Lack::Pickled("pytorch_model.bin"))
+        );
+        assert_eq!(
+            first(Wanted::Adapter, &["adapter_config.json", "adapter_model.bin"]),
+            Err(Lack::Pickled("adapter_model.bin"))
+        );
+        assert_eq!(first(Wanted::Model, &["config.json"]), Err(Lack::Missing("model.safetensors".into())));
+    }
+
+    #[test]
+    fn shards_are_those_of_the_index_and_stay_in_their_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let shards = |index: &str, files: &[&str]| {
+            std::fs::write(directory.path().join(INDEX), index).unwrap();
+            Wanted::Model.weights(&|file| file == INDEX || files.contains(&file), directory.path())
+        };
+        let index = r#"{"weight_map": {"x": "b.safetensors", "y": "a.safetensors", "z": "b.safetensors"}}"#;
+        let both = ["a.safetensors", "b.safetensors"];
+        assert_eq!(shards(index, &both), Ok(both.map(String::from).to_vec()));
+        assert_eq!(shards(index, &both[..1]), Err(Lack::Missing("b.safetensors".into())));
+        for escape in ["../a", "/a", "a/b", ".", "a\\\\b"] {
+            let index = format!(r#"{{"weight_map": {{"x": "{escape}"}}}}"#);
+            assert!(matches!(shards(&index, &both), Err(Lack::Index(_))), "{escape}");
+        }
+        assert!(matches!(shards("{", &both), Err(Lack::Index(_))));
+    }
+}
