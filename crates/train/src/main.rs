@@ -8,6 +8,8 @@ mod estimate;
 mod metrics;
 mod output;
 mod prepare;
+#[cfg_attr(not(test), expect(dead_code, reason = "`run` is to fill and write it when training ends"))]
+mod report;
 mod run;
 mod tasks;
 

@@ -1,0 +1,216 @@
+//! Whether a probability means what it says: of the answers given with 80 %, are 80 % right?
+//!
+//! Expected calibration error as in Guo et al. 2017 ("On Calibration of Modern Neural Networks"): equal-width bins of the
+//! chosen class's probability, 15 as there; the mean over the examples of |accuracy - confidence| of their bin.
+
+use serde::Serialize;
+
+use super::Error;
+use super::answers::Answer;
+use super::number::{count, fixed, percent};
+use super::plots::{Axis, Chart, Layer, Plot, Unit, from_zero};
+use super::svg::Role;
+
+const BINS: usize = 15;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Section {
+    error: String,
+    confidence: String,
+    accuracy: String,
+    brier: String,
+    examples: String,
+    bins: usize,
+    /// `overconfident`, `underconfident`, and by how much.
+    tendency: Option<(&'static str, String)>,
+    diagram: Plot,
+    counts: Plot,
+    table: Vec<Row>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    from: String,
+    to: String,
+    examples: String,
+    confidence: String,
+    accuracy: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Bin {
+    examples: usize,
+    correct: usize,
+    confidence: f64,
+}
+
+impl Bin {
+    fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.examples as f64
+    }
+
+    fn mean_confidence(&self) -> f64 {
+        self.confidence / self.examples as f64
+    }
+}
+
+pub(super) fn section(answers: &[Answer<'_>]) -> Result<Section, Error> {
+    let bins = bins(answers.iter().map(|answer| (answer.confidence(), answer.is_correct())));
+    let all = bins.iter().fold(Bin::default(), |all, bin| Bin {
+        examples: all.examples + bin.examples,
+        correct: all.correct + bin.correct,
+        confidence: all.confidence + bin.confidence,
+    });
+    let error = expected_error(&bins);
+    Ok(Section {
+        error: fixed(error, 3),
+        confidence: percent(all.mean_confidence()),
+        accuracy: percent(all.accuracy()),
+        brier: fixed(brier(answers), 3),
+        examples: count(all.examples),
+        bins: BINS,
+        tendency: tendency(all.mean_confidence() - all.accuracy()),
+        diagram: diagram(&bins, error)?,
+        counts: counts(&bins)?,
+        table: table(&bins),
+    })
+}
+
+fn bins(answers: impl Iterator<Item = (f64, bool)>) -> [Bin; BINS] {
+    let mut bins = [Bin::default(); BINS];
+    for (confidence, correct) in answers {
+        // A bin holds its upper edge, as in the paper.
+        let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
+        bin.examples += 1;
+        bin.correct += usize::from(correct);
+        bin.confidence += confidence;
+    }
+    bins
+}
+
+fn expected_error(bins: &[Bin]) -> f64 {
+    let examples: usize = bins.iter().map(|bin| bin.examples).sum();
+    let gap = |bin: &Bin| (bin.correct as f64 - bin.confidence).abs();
+    bins.iter().map(gap).sum::<f64>() / examples.max(1) as f64
+}
+
+/// Brier 1950, for any number of classes: the mean squared distance of the probabilities from the truth, 0 to 2.
+fn brier(answers: &[Answer<'_>]) -> f64 {
+    let distance = |answer: &Answer<'_>| {
+        let squares: f64 = answer.probabilities.iter().map(|p| p * p).sum();
+        squares - 2.0 * answer.probabilities[answer.example.target] + 1.0
+    };
+    answers.iter().map(distance).sum::<f64>() / answers.len().max(1) as f64
+}
+
+/// A point is less than the chance of what examples there are.
+fn tendency(excess: f64) -> Option<(&'static str, String)> {
+    let points = format!("{:.1}", excess.abs() * 100.0);
+    match excess {
+        excess if excess >= 0.01 => Some(("overconfident", points)),
+        excess if excess <= -0.01 => Some(("underconfident", points)),
+        _ => None,
+    }
+}
+
+/// The edges of bin `n`, and those of its bar, which leaves a gap to its neighbours.
+fn edges(n: usize) -> (f64, f64) {
+    (n as f64 / BINS as f64, (n + 1) as f64 / BINS as f64)
+}
+
+fn bar(n: usize) -> std::ops::Range<f64> {
+    let (from, to) = edges(n);
+    from + 0.004..to - 0.004
+}
+
+fn filled(bins: &[Bin]) -> impl Iterator<Item = (usize, &Bin)> {
+    bins.iter().enumerate().filter(|(_, bin)| bin.examples > 0)
+}
+
+fn shares() -> Axis {
+    Axis { range: 0.0..1.0, unit: Unit::Percent }
+}
+
+fn diagram(bins: &[Bin], error: f64) -> Result<Plot, Error> {
+    let (mut bars, mut gaps, mut tops) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, bin) in filled(bins) {
+        let (accuracy, confidence) = (bin.accuracy(), bin.mean_confidence());
+        bars.push((bar(n), 0.0..accuracy.min(confidence)));
+        gaps.push((bar(n), accuracy.min(confidence)..accuracy.max(confidence)));
+        tops.push(Layer::Line(Role::Train, vec![(bar(n).start, accuracy), (bar(n).end, accuracy)]));
+    }
+    let ideal = Layer::Line(Role::Guide, vec![(0.0, 0.0), (1.0, 1.0)]);
+    let mut layers = vec![Layer::Bars(Role::Bar, bars), Layer::Bars(Role::Gap, gaps), ideal];
+    layers.extend(tops);
+    let description = format!("Accuracy by confidence in {BINS} bins; expected calibration error {}.", fixed(error, 3));
+    let title = "Reliability diagram";
+    Chart { id: "reliability", title, description, x: shares(), y: shares(), layers }.plot(340, 290)
+}
+
+fn counts(bins: &[Bin]) -> Result<Plot, Error> {
+    let bars = filled(bins).map(|(n, bin)| (bar(n), 0.0..bin.examples as f64)).collect();
+    let range = from_zero(bins.iter().map(|bin| bin.examples as f64));
+    let y = Axis { range, unit: Unit::Count };
+    let title = "Answers by confidence";
+    let description = "How many answers were given with which confidence.".to_string();
+    let layers = vec![Layer::Bars(Role::Bar, bars)];
+    Chart { id: "confidence", title, description, x: shares(), y, layers }.plot(340, 120)
+}
+
+fn table(bins: &[Bin]) -> Vec<Row> {
+    let row = |(n, bin): (usize, &Bin)| Row {
+        from: percent(edges(n).0),
+        to: percent(edges(n).1),
+        examples: count(bin.examples),
+        confidence: percent(bin.mean_confidence()),
+        accuracy: percent(bin.accuracy()),
+    };
+    filled(bins).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Classification, Prediction, answers::answers};
+    use super::*;
+
+    #[test]
+    fn the_expected_error_is_that_of_a_hand_calculation() {
+        // Bin 15 is (14/15, 1], bin 9 is (8/15, 9/15]:
+        // four answers with 0.95, three of them right: |3 - 3.8| = 0.8
+        // two with 0.55, both right: |2 - 1.1| = 0.9
+        // of six: (0.8 + 0.9) / 6
+        let answers = [(0.95, true), (0.95, true), (0.95, true), (0.95, false), (0.55, true), (0.55, true)];
+        let bins = bins(answers.into_iter());
+        assert_eq!(bins[14].examples, 4);
+        assert_eq!(bins[8].examples, 2);
+        assert!((expected_error(&bins) - 1.7 / 6.0).abs() < 1e-12, "{}", expected_error(&bins));
+    }
+
+    #[test]
+    fn errors_within_a_bin_cancel_and_edges_belong_to_the_bin_below() {
+        let found = bins([(0.8, true), (0.8, true), (0.8, true), (0.8, true), (0.8, false)].into_iter());
+        assert!(expected_error(&found) < 1e-12, "4 of 5 are right, as said: {}", expected_error(&found));
+        let found = bins([(0.2, true), (1.0, true), (0.0, false)].into_iter());
+        assert_eq!([found[0].examples, found[2].examples, found[14].examples], [1, 1, 1], "{found:?}");
+    }
+
+    #[test]
+    fn brier_is_the_squared_distance_from_the_truth() {
+        let labels = ["a".to_string(), "b".to_string()];
+        // Logits ln 3 and 0 are probabilities 3/4 and 1/4: distances 2/16 where right, 18/16 where wrong.
+        let logits = vec![3.0_f32.ln(), 0.0];
+        let prediction =
+            |target| Prediction { line: 1, text: "", text_pair: None, target, logits: logits.clone(), loss: 0.0 };
+        let found =
+            Classification { labels: &labels, file: "valid.csv", predictions: vec![prediction(0), prediction(1)] };
+        // ln 3 is an f32.
+        assert!((brier(&answers(&found)) - 10.0 / 16.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_point_of_confidence_is_no_tendency() {
+        assert_eq!(tendency(0.004), None);
+        assert_eq!(tendency(0.052), Some(("overconfident", "5.2".to_string())));
+        assert_eq!(tendency(-0.05), Some(("underconfident", "5.0".to_string())));
+    }
+}

@@ -1,0 +1,203 @@
+//! How long the texts are, and what `max_length` cuts off.
+
+use serde::Serialize;
+
+use super::curve::Point;
+use super::number::{count, counted, percent};
+use super::plots::{Axis, Chart, Figure, Layer, Unit, from_zero};
+use super::svg::Role;
+use super::{Error, Lengths};
+
+/// Bars, about.
+const BARS: usize = 48;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Section {
+    figure: Figure,
+    rows: Vec<Row>,
+    max_length: String,
+    /// `max_length` is within the plot.
+    marked: bool,
+    /// How many examples are longer than the plot shows, all of them in its last bar.
+    beyond: Option<String>,
+    validated: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Split {
+    Training,
+    Validation,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    split: Split,
+    examples: String,
+    median: String,
+    /// 95 of 100 are no longer.
+    most: String,
+    longest: String,
+    cut: String,
+    cut_share: String,
+    /// Of all tokens, those that are never seen.
+    lost: String,
+}
+
+pub(super) fn section(lengths: &Lengths) -> Result<Option<Section>, Error> {
+    let mut splits = vec![(Split::Training, sorted(&lengths.train)), (Split::Validation, sorted(&lengths.valid))];
+    splits.retain(|(_, lengths)| !lengths.is_empty());
+    if splits.is_empty() {
+        return Ok(None);
+    }
+    let bins = Bins::new(&splits, lengths.max_length);
+    let beyond: usize = splits.iter().flat_map(|(_, of)| of).filter(|length| **length > bins.end()).count();
+    Ok(Some(Section {
+        figure: figure(&splits, &bins, lengths.max_length)?,
+        rows: splits.iter().map(|(split, of)| Row::new(*split, of, lengths.max_length)).collect(),
+        max_length: count(lengths.max_length),
+        marked: lengths.max_length <= bins.end(),
+        beyond: (beyond > 0).then(|| counted(beyond, "text is", "texts are")),
+        validated: splits.iter().any(|(split, _)| *split == Split::Validation),
+    }))
+}
+
+fn sorted(lengths: &[usize]) -> Vec<usize> {
+    let mut lengths = lengths.to_vec();
+    lengths.sort_unstable();
+    lengths
+}
+
+/// The smallest length that `share` of the examples do not exceed.
+fn quantile(sorted: &[usize], share: f64) -> usize {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+/// Bins of equal width from 0 on; the last also holds what is longer.
+struct Bins {
+    width: usize,
+    number: usize,
+}
+
+impl Bins {
+    /// Wide enough for `max_length` if it cuts anything, and for all but the longest hundredth.
+    fn new(splits: &[(Split, Vec<usize>)], max_length: usize) -> Self {
+        let most = splits.iter().map(|(_, of)| quantile(of, 0.99)).max().unwrap_or(1);
+        let longest = splits.iter().map(|(_, of)| of[of.len() - 1]).max().unwrap_or(1);
+        let shown = most.max(max_length.min(longest)).max(1);
+        // A few tokens more do not deserve a crowded last bar.
+        let shown = if longest <= shown + shown / 4 { longest } else { shown + shown / 10 };
+        let width = (shown + 1).div_ceil(BARS);
+        Self { width, number: (shown + 1).div_ceil(width) }
+    }
+
+    /// The longest length the bins tell apart from others.
+    fn end(&self) -> usize {
+        self.width * self.number - 1
+    }
+
+    fn shares(&self, lengths: &[usize]) -> Vec<f64> {
+        let mut counts = vec![0_usize; self.number];
+        lengths.iter().for_each(|length| counts[(length / self.width).min(self.number - 1)] += 1);
+        counts.into_iter().map(|count| count as f64 / lengths.len() as f64).collect()
+    }
+}
+
+fn figure(splits: &[(Split, Vec<usize>)], bins: &Bins, max_length: usize) -> Result<Figure, Error> {
+    let width = bins.width as f64;
+    let shares: Vec<(Split, Vec<f64>)> = splits.iter().map(|(split, of)| (*split, bins.shares(of))).collect();
+    let mut layers: Vec<Layer> = shares
+        .iter()
+        .map(|(split, shares)| match split {
+            Split::Training => Layer::Bars(Role::Bar, bars(shares, width)),
+            Split::Validation => Layer::Line(Role::Valid, outline(shares, width)),
+        })
+        .collect();
+    if max_length <= bins.end() {
+        layers.push(Layer::Verticals(Role::Mark, vec![max_length as f64 + 1.0]));
+    }
+    let y = from_zero(shares.iter().flat_map(|(_, shares)| shares.iter().copied()));
+    let described = |(split, of): &(Split, Vec<usize>)| {
+        let split = match split {
+            Split::Training => "training",
+            Split::Validation => "validation",
+        };
+        let (half, longest) = (count(quantile(of, 0.5)), count(of[of.len() - 1]));
+        format!("Half of the {split} texts have no more than {half} tokens, the longest has {longest}.")
+    };
+    let chart = Chart {
+        id: "lengths",
+        title: "Share of texts by number of tokens",
+        description: splits.iter().map(described).collect::<Vec<_>>().join(" "),
+        x: Axis { range: 0.0..width * bins.number as f64, unit: Unit::Count },
+        y: Axis { range: y, unit: Unit::Percent },
+        layers,
+    };
+    chart.figure((1080, 240), (340, 220))
+}
+
+fn bars(shares: &[f64], width: f64) -> Vec<(std::ops::Range<f64>, std::ops::Range<f64>)> {
+    let bar = |(n, share): (usize, &f64)| {
+        let from = n as f64 * width;
+        (from + width * 0.06..from + width * 0.94, 0.0..*share)
+    };
+    shares.iter().enumerate().filter(|(_, share)| **share > 0.0).map(bar).collect()
+}
+
+/// The upper edge of the same bars, which may lie over other bars.
+fn outline(shares: &[f64], width: f64) -> Vec<Point> {
+    let edge = |(n, share): (usize, &f64)| [(n as f64 * width, *share), ((n + 1) as f64 * width, *share)];
+    shares.iter().enumerate().flat_map(edge).collect()
+}
+
+impl Row {
+    fn new(split: Split, sorted: &[usize], max_length: usize) -> Self {
+        let cut = sorted.iter().filter(|length| **length > max_length).count();
+        let lost: usize = sorted.iter().map(|length| length.saturating_sub(max_length)).sum();
+        let tokens: usize = sorted.iter().sum();
+        Self {
+            split,
+            examples: count(sorted.len()),
+            median: count(quantile(sorted, 0.5)),
+            most: count(quantile(sorted, 0.95)),
+            longest: count(sorted[sorted.len() - 1]),
+            cut: count(cut),
+            cut_share: percent(cut as f64 / sorted.len() as f64),
+            lost: percent(lost as f64 / tokens.max(1) as f64),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_what_is_cut_off() {
+        let lengths: Vec<usize> = (1..=100).collect();
+        let row = Row::new(Split::Training, &lengths, 90);
+        assert_eq!([row.median.as_str(), &row.most, &row.longest, &row.cut], ["50", "95", "100", "10"]);
+        // 1 + 2 + .. + 10 of 5050 tokens
+        assert_eq!((row.cut_share.as_str(), row.lost.as_str()), ("10.0\u{a0}%", "1.1\u{a0}%"));
+    }
+
+    #[test]
+    fn one_very_long_text_does_not_squeeze_the_others() {
+        let mut lengths: Vec<usize> = (0..1000).map(|i| 20 + i % 30).collect();
+        lengths.push(20_000);
+        let splits = [(Split::Training, sorted(&lengths))];
+        let bins = Bins::new(&splits, 64);
+        assert!((64..100).contains(&bins.end()), "{}", bins.end());
+        let shares = bins.shares(&lengths);
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12 && shares[bins.number - 1] > 0.0);
+    }
+
+    #[test]
+    fn empty_and_equal_lengths_can_be_drawn() {
+        let none = Lengths { train: Vec::new(), valid: Vec::new(), max_length: 128 };
+        assert!(section(&none).expect("drawn in memory").is_none());
+        let zero = Lengths { train: vec![0, 0], valid: Vec::new(), max_length: 128 };
+        assert!(section(&zero).expect("drawn in memory").is_some());
+    }
+}

@@ -1,0 +1,273 @@
+//! Plots: axes, lines, bars and marks, drawn by plotters as the inside of an SVG. Titles and legends are the page's, whose
+//! text wraps and is escaped; a plot has numbers only.
+
+use std::ops::Range;
+
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::{
+    Cartesian2d, ChartBuilder, ChartContext, Circle, DrawingBackend, IntoDrawingArea, PathElement, Rectangle,
+    SVGBackend,
+};
+use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TRANSPARENT};
+use serde::Serialize;
+
+use super::Error;
+use super::curve::Point;
+use super::number::{count, significant};
+use super::svg::{Role, themed};
+
+/// Drawing units for each pixel: plotters rounds to whole units, and whole pixels would make stairs of flat curves.
+const UNITS: u32 = 4;
+/// plotters divides a text's size by this before it writes it as SVG's.
+const OF_TEXT: f64 = 1.24;
+const TEXT: f64 = 12.0;
+/// Digits, and a hyphen, of a label on the left.
+const LEFT: u32 = 46;
+const BELOW: u32 = 24;
+
+/// What an `<svg>` of the page holds.
+#[derive(Debug, Serialize)]
+pub(super) struct Plot {
+    id: String,
+    width: u32,
+    height: u32,
+    title: String,
+    /// What there is to see, for those who do not see it.
+    description: String,
+    body: String,
+}
+
+/// The same plot for wide and for narrow windows: scaled down, its text could not be read.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    wide: Plot,
+    narrow: Plot,
+}
+
+pub(super) struct Chart<'a> {
+    /// Of the page's elements this one alone is called so.
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
+    pub(super) description: String,
+    pub(super) x: Axis,
+    pub(super) y: Axis,
+    /// From back to front.
+    pub(super) layers: Vec<Layer>,
+}
+
+pub(super) struct Axis {
+    pub(super) range: Range<f64>,
+    pub(super) unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Steps, tokens, texts: no label between two of them.
+    Count,
+    /// A share of one.
+    Percent,
+    Number,
+}
+
+pub(super) enum Layer {
+    /// From one x to another, from one y to another.
+    Bars(Role, Vec<(Range<f64>, Range<f64>)>),
+    Line(Role, Vec<Point>),
+    Dots(Role, Vec<Point>),
+    /// Through the whole plot at these x.
+    Verticals(Role, Vec<f64>),
+}
+
+impl Chart<'_> {
+    pub(super) fn plot(&self, width: u32, height: u32) -> Result<Plot, Error> {
+        self.named(self.id, width, height)
+    }
+
+    pub(super) fn figure(&self, wide: (u32, u32), narrow: (u32, u32)) -> Result<Figure, Error> {
+        Ok(Figure {
+            wide: self.named(&format!("{}-wide", self.id), wide.0, wide.1)?,
+            narrow: self.named(&format!("{}-narrow", self.id), narrow.0, narrow.1)?,
+        })
+    }
+
+    fn named(&self, id: &str, width: u32, height: u32) -> Result<Plot, Error> {
+        let mut drawn = String::new();
+        let (width, height) = (width * UNITS, height * UNITS);
+        {
+            let area = SVGBackend::with_string(&mut drawn, (width, height)).into_drawing_area();
+            let mut chart = ChartBuilder::on(&area)
+                .margin_top(8 * UNITS)
+                .margin_right(20 * UNITS)
+                .margin_bottom(2 * UNITS)
+                .x_label_area_size(BELOW * UNITS)
+                .y_label_area_size(LEFT * UNITS)
+                .build_cartesian_2d(self.x.range.clone(), self.y.range.clone())
+                .map_err(failed)?;
+            self.draw_axes(&mut chart, width / UNITS, height / UNITS)?;
+            for layer in &self.layers {
+                self.draw(&mut chart, layer)?;
+            }
+            area.present().map_err(failed)?;
+        }
+        Ok(Plot {
+            id: id.to_string(),
+            width,
+            height,
+            title: self.title.to_string(),
+            description: self.description.clone(),
+            body: themed(&drawn),
+        })
+    }
+
+    fn draw_axes<B: DrawingBackend>(&self, chart: &mut Context<'_, B>, width: u32, height: u32) -> Result<(), Error> {
+        let text = ("sans-serif", TEXT * OF_TEXT * f64::from(UNITS)).into_font().color(&Role::Text.colour());
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(stroke(Role::Grid, 1.0))
+            .axis_style(stroke(Role::Axis, 1.0))
+            .label_style(text)
+            .set_all_tick_mark_size(5 * UNITS)
+            .x_labels(self.x.labels(width / 75))
+            .y_labels(self.y.labels(height / 36))
+            .x_label_formatter(&|x| self.x.label(*x))
+            .y_label_formatter(&|y| self.y.label(*y))
+            .draw()
+            .map_err(failed)
+    }
+
+    fn draw<B: DrawingBackend>(&self, chart: &mut Context<'_, B>, layer: &Layer) -> Result<(), Error> {
+        match layer {
+            Layer::Bars(role, bars) => {
+                let bar = |(x, y): &(Range<f64>, Range<f64>)| {
+                    Rectangle::new([(x.start, y.end), (x.end, y.start)], role.colour().filled())
+                };
+                chart.draw_series(bars.iter().map(bar)).map_err(failed)?;
+            }
+            Layer::Line(role, points) => {
+                let line = PathElement::new(points.clone(), stroke(*role, width(*role)));
+                chart.draw_series([line]).map_err(failed)?;
+            }
+            Layer::Dots(role, points) => {
+                let dot = |point: &Point| Circle::new(*point, 7 * UNITS / 2, role.colour().filled());
+                chart.draw_series(points.iter().map(dot)).map_err(failed)?;
+            }
+            Layer::Verticals(role, places) => {
+                let Range { start, end } = self.y.range;
+                let line = |x: &f64| PathElement::new(vec![(*x, start), (*x, end)], stroke(*role, width(*role)));
+                chart.draw_series(places.iter().map(line)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Context<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+impl Axis {
+    fn labels(&self, room: u32) -> usize {
+        let room = room.max(2) as usize;
+        // plotters steps by 1, 2 or 5 times a power of ten, the smallest that gives no more labels than this.
+        match self.unit {
+            Unit::Count => room.min((self.range.end - self.range.start).floor() as usize + 1),
+            Unit::Percent | Unit::Number => room,
+        }
+    }
+
+    fn label(&self, value: f64) -> String {
+        match self.unit {
+            Unit::Count => count(value.round() as usize),
+            Unit::Percent => format!("{}%", significant(value * 100.0, 2)),
+            Unit::Number => significant(value, self.digits()),
+        }
+    }
+
+    /// As many digits as tell two labels apart: accuracies from 0.9001 to 0.9004 are not all 0.9.
+    fn digits(&self) -> usize {
+        let Range { start, end } = self.range;
+        let spans = start.abs().max(end.abs()) / (end - start);
+        (spans.log10().ceil() as usize + 2).clamp(3, 7)
+    }
+}
+
+/// A range that shows all `values`, with air above and below; a single value gets some around it.
+pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values
+        .into_iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if low > high {
+        return 0.0..1.0;
+    }
+    // What differs by rounding alone is one value; plotters would not come to an end between two neighbours of f64.
+    let same = high - low <= high.abs().max(low.abs()) * 1e-6;
+    let air = if same { (high.abs() * 0.1).max(1e-6) } else { (high - low) * 0.06 };
+    low - air..high + air
+}
+
+/// The same from zero, for what has a meaningful zero.
+pub(super) fn from_zero(values: impl IntoIterator<Item = f64>) -> Range<f64> {
+    let high = values.into_iter().fold(0.0, f64::max);
+    0.0..if high > 0.0 { high * 1.06 } else { 1.0 }
+}
+
+fn width(role: Role) -> f64 {
+    match role {
+        Role::Train | Role::Valid => 1.75,
+        Role::Mark => 1.25,
+        Role::Text | Role::Axis | Role::Grid | Role::Raw | Role::Bar | Role::Gap | Role::Guide => 1.0,
+    }
+}
+
+fn stroke(role: Role, pixels: f64) -> ShapeStyle {
+    let colour: RGBColor = role.colour();
+    colour.stroke_width((pixels * f64::from(UNITS)) as u32)
+}
+
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::Plot(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chart(x: Range<f64>, y: Range<f64>, layers: Vec<Layer>) -> Plot {
+        let (x, y) = (Axis { range: x, unit: Unit::Count }, Axis { range: y, unit: Unit::Number });
+        let chart = Chart { id: "c", title: "loss", description: String::new(), x, y, layers };
+        chart.plot(300, 200).expect("drawn in memory")
+    }
+
+    /// The labels on the left, `end`, or those below, `middle`.
+    fn labels<'a>(plot: &'a Plot, anchor: &str) -> Vec<&'a str> {
+        let texts = plot.body.split("<text").skip(1).filter(|text| text.contains(anchor));
+        texts.filter_map(|text| text.split_once('>')?.1.split('<').next()).collect()
+    }
+
+    #[test]
+    fn only_classes_colour_a_plot() {
+        let body = chart(1.0..9.0, 0.0..1.0, vec![Layer::Line(Role::Train, vec![(1.0, 0.0), (9.0, 1.0)])]).body;
+        assert!(body.contains("class=\"line-train\""), "{body}");
+        assert!(!body.contains('#') && !body.contains("xmlns"), "{body}");
+    }
+
+    #[test]
+    fn three_steps_are_labelled_once_each() {
+        assert_eq!(labels(&chart(1.0..3.0, 0.0..1.0, Vec::new()), "middle"), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn labels_have_the_digits_that_tell_them_apart() {
+        let plot = chart(1.0..3.0, around([0.9001, 0.9004]), Vec::new());
+        assert_eq!(labels(&plot, "\"end\""), ["0.9001", "0.9002", "0.9003", "0.9004"]);
+    }
+
+    #[test]
+    fn a_range_has_room_for_one_value_and_for_none() {
+        assert_eq!(around([2.0]), 1.8..2.2);
+        assert_eq!(around([]), 0.0..1.0);
+        let third = 1.0 / 3.0_f64;
+        assert!(around([third, third.next_up()]).end > 0.36, "two neighbours are one value");
+        assert_eq!(from_zero([0.0]), 0.0..1.0);
+    }
+}

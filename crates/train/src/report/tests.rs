@@ -1,0 +1,223 @@
+//! The page as a whole: what is on it, what is not, and that nothing on it can become markup or a request.
+
+use super::*;
+
+fn steps(number: usize) -> Vec<Step> {
+    let step = |step: usize| Step {
+        step,
+        epoch: step as f64 / 100.0,
+        loss: 2.0 / (step as f64).sqrt() + (step as f64 * 12.9898).sin().abs() * 0.1,
+        learning_rate: 2e-4 * (1.0 - step as f64 / number as f64),
+        grad_norm: 1.0 + (step as f64).cos().abs(),
+        tokens: 900,
+        seconds: 0.25,
+    };
+    (1..=number).map(step).collect()
+}
+
+fn names(classes: usize) -> Vec<String> {
+    (0..classes).map(|class| format!("a label with a long name {class}")).collect()
+}
+
+/// Answers that are right four times of five.
+fn predictions<'a>(classes: usize, number: usize, text: &'a str) -> Vec<Prediction<'a>> {
+    let prediction = |line: usize| {
+        let target = line * 31 % classes;
+        let chosen = if line.is_multiple_of(5) { (target + line) % classes } else { target };
+        let logits = (0..classes).map(|class| if class == chosen { 4.0 } else { (class % 3) as f32 }).collect();
+        Prediction { line, text, text_pair: None, target, logits, loss: (line % 97) as f64 / 20.0 }
+    };
+    (1..=number).map(prediction).collect()
+}
+
+fn full<'a>(labels: &'a [String], number: usize, steps_number: usize, text: &'a str) -> Report<'a> {
+    let evaluation = |n: usize| Evaluation {
+        step: n * steps_number / 8,
+        loss: 1.0 / n as f64,
+        scores: vec![("accuracy", 0.5 + n as f64 * 0.05), ("F1 macro", 0.4 + n as f64 * 0.05)],
+    };
+    let update = |n: usize| Update {
+        module: format!("model.layers.{}.self_attn.{}", n / 2, if n.is_multiple_of(2) { "q_proj" } else { "v_proj" }),
+        norm: n as f64,
+        relative: Some(n as f64 / 100.0),
+    };
+    Report {
+        title: "run of a test",
+        facts: vec![("Base".to_string(), "a model".to_string())],
+        steps: steps(steps_number),
+        evaluations: (1..=8).map(evaluation).collect(),
+        best_step: Some(steps_number),
+        classification: Some(Classification {
+            labels,
+            file: "valid.csv",
+            predictions: predictions(labels.len(), number, text),
+        }),
+        samples: vec![Sample { prompt: "once", written: "upon a time", expected: Some("there was") }],
+        lengths: Some(Lengths { train: (5..500).collect(), valid: (5..100).collect(), max_length: 128 }),
+        findings: vec![Finding {
+            severity: Severity::Warning,
+            message: "3 rows repeat an earlier one".to_string(),
+            advice: Some("remove them".to_string()),
+        }],
+        updates: (0..8).map(update).collect(),
+        settings: "[train]\nepochs = 3\n",
+    }
+}
+
+fn page(report: &Report<'_>) -> String {
+    html(report).expect("a page needs nothing but its report")
+}
+
+/// The ids of the sections, in order.
+fn sections(page: &str) -> Vec<&str> {
+    page.split("<section id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect()
+}
+
+/// What is wrong with the nesting of the elements, if anything.
+fn misnested(page: &str) -> Option<String> {
+    const EMPTY: [&str; 8] = ["meta", "br", "line", "polyline", "rect", "circle", "path", "polygon"];
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = page.split_once("<!DOCTYPE html>")?.1;
+    while let Some((_, after)) = rest.split_once('<') {
+        let (tag, after) = after.split_once('>')?;
+        rest = after;
+        let name = tag.trim_start_matches('/').split([' ', '/']).next()?;
+        match tag.starts_with('/') {
+            true if open.last() == Some(&name) => drop(open.pop()),
+            true => return Some(format!("</{name}> closes {open:?}")),
+            false if EMPTY.contains(&name) => {}
+            false => open.push(name),
+        }
+        let twice = tag.matches(" class=").count() > 1 || tag.matches(" id=").count() > 1;
+        if twice || !tag.matches('"').count().is_multiple_of(2) {
+            return Some(format!("<{tag}>"));
+        }
+    }
+    (!open.is_empty()).then(|| format!("{open:?} stay open"))
+}
+
+#[test]
+fn a_full_run_has_every_section_and_each_link_leads_to_one() {
+    let labels = names(3);
+    let page = page(&full(&labels, 200, 400, "a text"));
+    let found = sections(&page);
+    assert_eq!(
+        found,
+        [
+            "training",
+            "evaluations",
+            "classes",
+            "confusion",
+            "calibration",
+            "examples",
+            "samples",
+            "data",
+            "lengths-of-texts",
+            "updates",
+            "settings"
+        ]
+    );
+    let links: Vec<&str> = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(links, found);
+}
+
+#[test]
+fn what_a_run_has_not_leaves_no_trace() {
+    let empty = page(&Report { title: "nothing yet", ..Report::default() });
+    assert_eq!(sections(&empty), [""; 0]);
+    let body = empty.split_once("<body>").expect("a page has a body").1;
+    for element in ["<table", "<svg", "<figure", "<dl", "<p>", "href"] {
+        assert!(!body.contains(element), "{element} in {body}");
+    }
+    let trained = page(&Report { title: "steps alone", steps: steps(3), ..Report::default() });
+    assert_eq!(sections(&trained), ["training"]);
+    assert!(!trained.contains("class=\"key valid\""), "a legend of what is not drawn");
+    let labels = names(2);
+    let nothing_predicted = Classification { labels: &labels, file: "valid.csv", predictions: Vec::new() };
+    let page = page(&Report { title: "t", classification: Some(nothing_predicted), ..Report::default() });
+    assert_eq!(sections(&page), [""; 0]);
+}
+
+#[test]
+fn text_stays_text() {
+    const BAD: &str = "</pre><script>alert('x')</script><img src=x onerror=\"y\">&amp;{{ 7 * 7 }}";
+    let labels = vec![BAD.to_string(), "other".to_string()];
+    let many: Vec<String> = (0..30).map(|n| format!("{BAD}{n}")).collect();
+    for labels in [&labels, &many] {
+        let mut report = full(labels, 60, 30, BAD);
+        report.title = BAD;
+        report.settings = BAD;
+        report.facts.push((BAD.to_string(), BAD.to_string()));
+        report.findings[0].message = BAD.to_string();
+        report.findings[0].advice = Some(BAD.to_string());
+        report.samples = vec![Sample { prompt: BAD, written: BAD, expected: Some(BAD) }];
+        report.updates.push(Update { module: BAD.to_string(), norm: 1.0, relative: None });
+        report.updates.push(Update { module: format!("layers.1.{BAD}"), norm: 1.0, relative: None });
+        if let Some(found) = &mut report.classification {
+            found.file = BAD;
+            found.predictions.iter_mut().for_each(|prediction| prediction.text_pair = Some(BAD));
+        }
+        let page = page(&report);
+        assert!(!page.contains("<script") && !page.contains("<img"), "markup came through");
+        assert!(page.contains("&lt;script&gt;") && page.contains("{{ 7 * 7 }}"));
+        assert_eq!(misnested(&page), None);
+    }
+}
+
+#[test]
+fn elements_are_nested_and_ids_are_unique() {
+    for classes in [2, 20, 21] {
+        let labels = names(classes);
+        let page = page(&full(&labels, 200, 400, "a text"));
+        assert_eq!(misnested(&page), None);
+        let mut ids: Vec<&str> = page.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+    }
+}
+
+#[test]
+fn the_page_asks_for_nothing_and_runs_nothing() {
+    let labels = names(21);
+    let page = page(&full(&labels, 200, 400, "a text"));
+    for request in ["http:", "https:", "//", "src=", "url(", "@import", "<link", "<script", "xmlns"] {
+        assert!(!page.contains(request), "{request}");
+    }
+    assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn every_colour_is_the_pages_own() {
+    let labels = names(10);
+    let page = page(&full(&labels, 200, 400, "a text"));
+    let body = page.split_once("<body>").expect("a page has a body").1;
+    assert!(!body.contains("#FE01") && !body.contains(" fill=\"") && !body.contains(" stroke=\""));
+    let style = include_str!("style.css");
+    for class in body.split("class=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+        for class in class.split(' ') {
+            assert!(style.contains(&format!(".{class}")), "style.css has no .{class}");
+        }
+    }
+}
+
+#[test]
+fn a_long_run_with_many_classes_stays_small() {
+    let labels = names(77);
+    let text = "word ".repeat(2000);
+    let page = page(&full(&labels, 3080, 5000, &text));
+    assert!(page.len() < 400_000, "{} bytes", page.len());
+}
+
+#[test]
+fn what_stands_in_backticks_is_code_and_a_single_backtick_is_a_backtick() {
+    let finding = |severity, message: &str| Finding { severity, message: message.to_string(), advice: None };
+    let findings =
+        vec![finding(Severity::Note, "7 texts hold `&amp;`"), finding(Severity::Warning, "the label ` is given once")];
+    let page = page(&Report { title: "t", findings, ..Report::default() });
+    assert!(
+        page.contains("<li class=\"note\"><em>note</em><div><p>7 texts hold <code>&amp;amp;</code></p></div></li>")
+    );
+    assert!(page.contains("<p>the label ` is given once</p>"));
+}
