@@ -109,6 +109,27 @@ pub enum Error {
     #[diagnostic(help("put the value in double quotes, or choose another column with `data.{key}`"))]
     NotText { place: Place, column: String, key: &'static str, found: &'static str },
 
+    #[error("{place}: `{key}` gives an empty text")]
+    #[diagnostic(help("give the columns that it names a text, or remove the row"))]
+    EmptyRendered { place: Place, key: String },
+
+    // Templates.
+    #[error("`{key}`, line {line}, column {column}: {reason}")]
+    #[diagnostic(help("a column is written {{{{ text }}}}, a condition {{% if text %}} ... {{% endif %}}"))]
+    TemplateSyntax { key: String, line: usize, column: usize, reason: String },
+    #[error("{place}: {at}: {reason}")]
+    TemplateRow {
+        place: Place,
+        /// Where in the template.
+        at: String,
+        reason: String,
+        #[help]
+        help: String,
+    },
+    #[error("`{key}` names no column: every row would have the same text")]
+    #[diagnostic(help("a column is written {{{{ text }}}}"))]
+    ConstantTemplate { key: String },
+
     // Labels.
     #[error("{place}: column `{column}` should be an integer or a string, found {found}")]
     #[diagnostic(help("classes are names or the integers 0, 1, 2, ...; another column is chosen with `data.label`"))]

@@ -19,10 +19,11 @@ mod record;
 mod sampler;
 mod split;
 pub mod suggest;
+mod template;
 mod tokenizer;
 
 pub use batch::Batch;
-pub use columns::{Columns, Example, Label};
+pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
 pub use duplicates::{Duplicates, duplicates};
 pub use encode::{Dataset, EncodedExample, Lengths};
 pub use error::Error;
@@ -33,4 +34,5 @@ pub use record::{Record, text_records};
 pub use sampler::{Sampler, SamplerConfig, Step};
 pub use split::stratified;
 pub use suggest::nearest;
+pub use template::Template;
 pub use tokenizer::{Encoded, Tokenizer};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
-use data::{Batch, Columns, Dataset, Example, Labels};
+use data::{Batch, Columns, Dataset, Example, Labelled, Labels, Written};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -146,8 +146,10 @@ fn evaluate_file(
             Some(columns) => columns,
             None => {
                 let names = &trained.columns;
-                let (text, pair, label) = (names.text.as_deref(), names.text_pair.as_deref(), names.label.as_deref());
-                columns.insert(Columns::find(file, &record, text, pair, label, true)?)
+                let (text, text_pair, label) =
+                    (names.text.as_deref(), names.text_pair.as_deref(), names.label.as_deref());
+                let written = Written { text, text_template: None, text_pair, label };
+                columns.insert(Columns::find(file, &record, written, Labelled::Yes)?)
             }
         };
         chunk.push(found.example(file, &record)?);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use data::{Batch, Columns, Encoded, Record, Tokenizer, records, text_records};
+use data::{Batch, Columns, Encoded, Labelled, Record, Tokenizer, Written, records, text_records};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -143,9 +143,9 @@ impl Predictor<'_> {
             Some(columns) => columns,
             None => {
                 let names = &self.trained.columns;
-                let found =
-                    Columns::find(self.file, first, names.text.as_deref(), names.text_pair.as_deref(), None, false)?;
-                self.columns.insert(found)
+                let (text, text_pair) = (names.text.as_deref(), names.text_pair.as_deref());
+                let written = Written { text, text_pair, ..Written::default() };
+                self.columns.insert(Columns::find(self.file, first, written, Labelled::No)?)
             }
         };
         let mut examples = Vec::with_capacity(records.len());

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use data::{Columns, Dataset, Encoded, Example, Labels, records, stratified};
+use data::{Columns, Dataset, Encoded, Example, Labelled, Labels, Written, records, stratified};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
@@ -43,15 +43,16 @@ pub(super) fn read(
             _ => return Err(data::Error::Empty { file: file.into() }.into()),
         },
     };
-    let find = |text: Option<&str>, text_pair: Option<&str>, label: Option<&str>| {
-        Columns::find(file, &first, text, text_pair, label, true)
-    };
     let columns = match as_in {
         Some(columns) => {
-            find(Some(&columns.text), columns.text_pair.as_deref(), Some(&columns.label))?;
+            columns.check(file, &first)?;
             columns.clone()
         }
-        None => find(data.text.as_deref(), data.text_pair.as_deref(), data.label.as_deref())?,
+        None => {
+            let (text, text_pair, label) = (data.text.as_deref(), data.text_pair.as_deref(), data.label.as_deref());
+            let written = Written { text, text_template: None, text_pair, label };
+            Columns::find(file, &first, written, Labelled::Yes)?
+        }
     };
     let mut examples = Vec::new();
     for record in records {

@@ -156,9 +156,9 @@ impl RunPlan {
         if config.train.warmup_ratio.is_none() {
             config.train.warmup_steps.get_or_insert(0);
         }
-        config.data.text = Some(columns.text.clone());
+        config.data.text = columns.text.column().map(str::to_owned);
         config.data.text_pair.clone_from(&columns.text_pair);
-        config.data.label = Some(columns.label.clone());
+        config.data.label.clone_from(&columns.label);
         config.data.max_length = Some(max_length);
         config.model.labels = Some(labels.names().to_vec());
 
@@ -221,9 +221,9 @@ impl RunPlan {
         Sidecar::new(
             self.labels.names().to_vec(),
             adapter::Columns {
-                text: self.columns.text.clone(),
+                text: self.columns.text.column().unwrap_or("text").to_owned(),
                 text_pair: self.columns.text_pair.clone(),
-                label: self.columns.label.clone(),
+                label: self.columns.label.clone().unwrap_or_else(|| "label".to_owned()),
             },
             self.config.data.max_length.unwrap_or_default(),
             adapter::Base { path: self.config.model.path.display().to_string(), fingerprint: identity.base.clone() },
