@@ -228,7 +228,7 @@ fn a_compressed_file_without_its_ending_is_named_as_such() {
 #[test]
 fn an_unknown_type_of_file_is_refused() {
     train_on("train.xlsx", "PK").refused("error: [DIR]/train.xlsx: unknown file type `.xlsx`\n\
-         help: supported: .jsonl, .json, .csv, .tsv, each of them also with .gz, and - for JSON lines on standard input");
+         help: supported: .jsonl, .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
-use data::{Batch, Columns, Encoded, Example, Tokenizer};
+use data::{Batch, Columns, Encoded, Example, Labelled, Tokenizer, Written};
 use kernels::{Layout, Offsets};
 use lora::peft::{AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
@@ -44,8 +44,8 @@ impl Case {
             Some("masked-lm") => Head::MaskedLm,
             _ => Head::SequenceClassification,
         };
-        let labelled = head == Head::SequenceClassification;
-        let columns = Columns::find(&file, &records[0], None, None, None, labelled).unwrap();
+        let labelled = if head == Head::SequenceClassification { Labelled::Yes } else { Labelled::No };
+        let columns = Columns::find(&file, &records[0], Written::default(), labelled).unwrap();
         let examples: Vec<Example> = records.iter().map(|r| columns.example(&file, r).unwrap()).collect();
         let tokenizer = Tokenizer::from_dir(&directory.join("model")).unwrap();
         let encode = |e: &Example| tokenizer.encode(&e.text, e.text_pair.as_deref(), 64).unwrap();

@@ -5,14 +5,57 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::record::{Record, kind};
-use crate::{Error, Place, suggest};
+use crate::{Error, Place, Template, suggest};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
-    pub text: String,
+    pub text: TextSource,
     pub text_pair: Option<String>,
-    pub label: String,
+    /// `None` where labels are not looked at, as in language models.
+    pub label: Option<String>,
+}
+
+/// Where the text of a row is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextSource {
+    Column(String),
+    Template(Template),
+}
+
+impl TextSource {
+    /// The column, where the text is one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            TextSource::Column(column) => Some(column),
+            TextSource::Template(_) => None,
+        }
+    }
+
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            TextSource::Column(_) => None,
+            TextSource::Template(template) => Some(template),
+        }
+    }
+}
+
+/// The columns as the user wrote them, each `None` for the column of the key's own name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Written<'a> {
+    pub text: Option<&'a str>,
+    /// Takes the place of `text`.
+    pub text_template: Option<&'a Template>,
+    pub text_pair: Option<&'a str>,
+    pub label: Option<&'a str>,
+}
+
+/// Whether a file needs a column of labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labelled {
+    Yes,
+    /// A column of labels may be there, and hold anything.
+    No,
 }
 
 /// What a row says its class is.
@@ -24,7 +67,7 @@ pub enum Label {
     Text(String),
 }
 
-/// A row with its meaning. The label is `None` where the row has none: absent, null or empty.
+/// A row with its meaning. The label is `None` where the row has none: absent, null or empty, or not looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {
     pub line: usize,
@@ -36,33 +79,38 @@ pub struct Example {
 impl Columns {
     /// Finds the columns in the first row of a file.
     ///
-    /// `text`, `text_pair` and `label` are names that the user wrote, or `None` for the columns of these names. A
-    /// written column must exist; the default `text_pair` is used where present, and `label` may be absent unless
-    /// `label_needed`.
-    pub fn find(
-        file: &Path,
-        first: &Record,
-        text: Option<&str>,
-        text_pair: Option<&str>,
-        label: Option<&str>,
-        label_needed: bool,
-    ) -> Result<Columns, Error> {
+    /// A written column must exist, and so must the text and, where the file is labelled, the label. The default
+    /// `text_pair` is used where present, but not beside a template, which may have put it into the text.
+    pub fn find(file: &Path, first: &Record, written: Written<'_>, labelled: Labelled) -> Result<Columns, Error> {
+        let pair_by_default = written.text_template.is_none() && first.fields.contains_key("text_pair");
         let found = Columns {
-            text: text.unwrap_or("text").to_owned(),
-            text_pair: match text_pair {
-                Some(written) => Some(written.to_owned()),
-                None => first.fields.contains_key("text_pair").then(|| "text_pair".to_owned()),
+            text: match written.text_template {
+                Some(template) => TextSource::Template(template.clone()),
+                None => TextSource::Column(written.text.unwrap_or("text").to_owned()),
             },
-            label: label.unwrap_or("label").to_owned(),
+            text_pair: match written.text_pair {
+                Some(written) => Some(written.to_owned()),
+                None => pair_by_default.then(|| "text_pair".to_owned()),
+            },
+            label: (labelled == Labelled::Yes).then(|| written.label.unwrap_or("label").to_owned()),
         };
-        found.require(file, first, "text", &found.text)?;
-        if let Some(text_pair) = &found.text_pair {
-            found.require(file, first, "text_pair", text_pair)?;
-        }
-        if label_needed {
-            found.require(file, first, "label", &found.label)?;
-        }
+        found.check(file, first)?;
         Ok(found)
+    }
+
+    /// Whether another file has these columns, by its first row.
+    pub fn check(&self, file: &Path, first: &Record) -> Result<(), Error> {
+        match &self.text {
+            TextSource::Column(column) => self.require(file, first, "text", column)?,
+            TextSource::Template(template) => template.check_text(file, first)?,
+        }
+        if let Some(text_pair) = &self.text_pair {
+            self.require(file, first, "text_pair", text_pair)?;
+        }
+        if let Some(label) = &self.label {
+            self.require(file, first, "label", label)?;
+        }
+        Ok(())
     }
 
     fn require(&self, file: &Path, first: &Record, key: &'static str, column: &str) -> Result<(), Error> {
@@ -80,7 +128,8 @@ impl Columns {
     /// The line of the configuration that would help: with the column of nearest name, else the only one that can be
     /// meant, else with a choice.
     fn replacement(&self, first: &Record, key: &str, column: &str) -> String {
-        let taken = |name: &str| Some(name) == self.text_pair.as_deref() || name == self.text || name == self.label;
+        let named = [self.text.column(), self.text_pair.as_deref(), self.label.as_deref()];
+        let taken = |name: &str| named.contains(&Some(name));
         let fits = |value: &Value| value.is_string() || key == "label" && value.is_i64();
         let candidates: Vec<&str> = first
             .fields
@@ -104,9 +153,15 @@ impl Columns {
         let text_pair = self.text_pair.as_ref().map(|column| text(record, column, "text_pair", place)).transpose()?;
         Ok(Example {
             line: record.line,
-            text: text(record, &self.text, "text", place)?,
+            text: match &self.text {
+                TextSource::Column(column) => text(record, column, "text", place)?,
+                TextSource::Template(template) => template.text(file, record)?,
+            },
             text_pair,
-            label: label(record, &self.label, place)?,
+            label: match &self.label {
+                Some(column) => label(record, column, place)?,
+                None => None,
+            },
         })
     }
 }
@@ -152,7 +207,12 @@ mod tests {
     }
 
     fn find(first: Value, text: Option<&str>, text_pair: Option<&str>, label: Option<&str>) -> Result<Columns, Error> {
-        Columns::find(Path::new("train.csv"), &record(first), text, text_pair, label, true)
+        let written = Written { text, text_pair, label, text_template: None };
+        Columns::find(Path::new("train.csv"), &record(first), written, Labelled::Yes)
+    }
+
+    fn by_default() -> Columns {
+        Columns { text: TextSource::Column("text".into()), text_pair: None, label: Some("label".into()) }
     }
 
     fn says(error: &Error) -> (String, String) {
@@ -164,7 +224,7 @@ mod tests {
         let with = find(json!({"text": "a", "text_pair": "b", "label": 0}), None, None, None).unwrap();
         assert_eq!(with.text_pair.as_deref(), Some("text_pair"));
         let without = find(json!({"text": "a", "label": 0}), None, None, None).unwrap();
-        assert_eq!(without, Columns { text: "text".into(), text_pair: None, label: "label".into() });
+        assert_eq!(without, by_default());
     }
 
     #[test]
@@ -191,17 +251,50 @@ mod tests {
     }
 
     #[test]
-    fn a_label_may_be_absent_only_where_none_is_needed() {
-        let row = record(json!({"text": "a", "class": 1, "weight": 0.5}));
-        let file = Path::new("train.jsonl");
-        assert!(Columns::find(file, &row, None, None, None, false).is_ok());
-        let error = Columns::find(file, &row, None, None, None, true).unwrap_err();
+    fn a_label_may_be_absent_and_of_any_kind_only_where_none_is_needed() {
+        let (row, file) = (record(json!({"text": "a", "class": 1, "weight": 0.5})), Path::new("train.jsonl"));
+        let error = Columns::find(file, &row, Written::default(), Labelled::Yes).unwrap_err();
         assert_eq!(says(&error).1, "set `data.label = \"class\"`");
+        let columns = Columns::find(file, &row, Written::default(), Labelled::No).unwrap();
+        let example = columns.example(file, &record(json!({"text": "a", "label": [1, 2]}))).unwrap();
+        assert_eq!(example.label, None);
+    }
+
+    #[test]
+    fn a_template_takes_the_place_of_the_text_column() {
+        let (file, template) =
+            (Path::new("train.jsonl"), Template::new("data.text_template", "{{ a }}-{{ b }}").unwrap());
+        let row = record(json!({"text": "t", "a": "x", "b": null, "text_pair": "p", "label": 1}));
+        let written = Written { text_template: Some(&template), ..Written::default() };
+        let columns = Columns::find(file, &row, written, Labelled::Yes).unwrap();
+        let example = columns.example(file, &row).unwrap();
+        assert_eq!((example.text.as_str(), example.text_pair), ("x-", None));
+        let with_pair =
+            Columns::find(file, &row, Written { text_pair: Some("text_pair"), ..written }, Labelled::No).unwrap();
+        assert_eq!(with_pair.example(file, &row).unwrap().text_pair.as_deref(), Some("p"));
+        let other = record(json!({"a": "x", "text": "t", "label": 1}));
+        assert_eq!(
+            says(&columns.check(Path::new("valid.jsonl"), &other).unwrap_err()).0,
+            "valid.jsonl has no column `b` (columns: a, text, label)"
+        );
+    }
+
+    #[test]
+    fn a_template_gives_a_text_that_is_not_blank_and_not_always_the_same() {
+        let (file, row) = (Path::new("train.jsonl"), record(json!({"a": null})));
+        let find = |source| {
+            let template = Template::new("data.text_template", source).unwrap();
+            let written = Written { text_template: Some(&template), ..Written::default() };
+            Columns::find(file, &row, written, Labelled::No)
+        };
+        let error = find("{{ a }} ").unwrap().example(file, &row).unwrap_err();
+        assert_eq!(error.to_string(), "train.jsonl, line 17: `data.text_template` gives an empty text");
+        let error = find("a").unwrap_err();
+        assert_eq!(error.to_string(), "`data.text_template` names no column: every row would have the same text");
     }
 
     fn example(value: Value) -> Result<Example, Error> {
-        let columns = Columns { text: "text".into(), text_pair: None, label: "label".into() };
-        columns.example(Path::new("train.jsonl"), &record(value))
+        by_default().example(Path::new("train.jsonl"), &record(value))
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub enum Error {
     Read { file: PathBuf, source: io::Error },
     #[error("{}: unknown file type{}", name(file), extension.as_ref().map(|it| format!(" `.{it}`")).unwrap_or_default())]
     #[diagnostic(help(
-        "supported: .jsonl, .json, .csv, .tsv, each of them also with .gz, and - for JSON lines on standard input"
+        "supported: .jsonl, .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input"
     ))]
     UnknownType { file: PathBuf, extension: Option<String> },
     #[error("{} holds no rows", name(file))]
@@ -66,6 +66,30 @@ pub enum Error {
     #[diagnostic(help("rename one of them in the header"))]
     DuplicateColumn { file: PathBuf, column: String },
 
+    // Parquet.
+    #[error("{} is not a Parquet file", name(file))]
+    NotParquet {
+        file: PathBuf,
+        #[help]
+        help: &'static str,
+    },
+    #[error("{subject}: broken Parquet data: {reason}")]
+    #[diagnostic(help(
+        "the copy or download may be incomplete: fetch the file again, or write it anew without encrypted columns"
+    ))]
+    BrokenParquet { subject: String, reason: String },
+    #[error("{} is encrypted", name(file))]
+    #[diagnostic(help("write it anew without encryption"))]
+    EncryptedParquet { file: PathBuf },
+    #[error("{}: column `{column}` {what}, which is not supported", name(file))]
+    #[diagnostic(help("write the file anew without this column, or its data in another way"))]
+    UnsupportedParquet { file: PathBuf, column: String, what: &'static str },
+    #[error("{place}: column `{column}` has the class {number}, which the file has no name for (names: {names})")]
+    #[diagnostic(help(
+        "the names stand in the file's metadata under `huggingface`; correct the number, or write the file anew with them"
+    ))]
+    NoClassName { place: Place, column: String, number: i64, names: String },
+
     // Columns.
     #[error("{} has no column `{column}` (columns: {columns})", name(file))]
     MissingColumn {
@@ -84,6 +108,27 @@ pub enum Error {
     #[error("{place}: column `{column}` should be a string, found {found}")]
     #[diagnostic(help("put the value in double quotes, or choose another column with `data.{key}`"))]
     NotText { place: Place, column: String, key: &'static str, found: &'static str },
+
+    #[error("{place}: `{key}` gives an empty text")]
+    #[diagnostic(help("give the columns that it names a text, or remove the row"))]
+    EmptyRendered { place: Place, key: String },
+
+    // Templates.
+    #[error("`{key}`, line {line}, column {column}: {reason}")]
+    #[diagnostic(help("a column is written {{{{ text }}}}, a condition {{% if text %}} ... {{% endif %}}"))]
+    TemplateSyntax { key: String, line: usize, column: usize, reason: String },
+    #[error("{place}: {at}: {reason}")]
+    TemplateRow {
+        place: Place,
+        /// Where in the template.
+        at: String,
+        reason: String,
+        #[help]
+        help: String,
+    },
+    #[error("`{key}` names no column: every row would have the same text")]
+    #[diagnostic(help("a column is written {{{{ text }}}}"))]
+    ConstantTemplate { key: String },
 
     // Labels.
     #[error("{place}: column `{column}` should be an integer or a string, found {found}")]

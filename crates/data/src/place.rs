@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::formats;
 
 /// A row of a file. Lines are counted from 1, the header of a CSV file included, as editors count them; the rows of a
-/// `.json` array have no line of their own and are counted as rows.
+/// `.json` array or of a Parquet file have no line of their own and are counted as rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     file: PathBuf,
@@ -49,6 +49,8 @@ mod tests {
         assert_eq!(says("train.csv"), "train.csv, line 17");
         assert_eq!(says("train.json"), "train.json, row 17");
         assert_eq!(says("train.JSON.gz"), "train.JSON.gz, row 17");
+        assert_eq!(says("train.parquet"), "train.parquet, row 17");
+        assert_eq!(says("train.txt.gz"), "train.txt.gz, line 17");
         assert_eq!(says("-"), "standard input, line 17");
         assert_eq!(Place::line(Path::new("train.json"), 3).to_string(), "train.json, line 3");
     }

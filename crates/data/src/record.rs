@@ -6,7 +6,7 @@ use serde_json::Value;
 /// One row of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Where the row begins: the line of the file, from 1; for the array of a `.json` file the row's number.
+    /// Where the row begins: the line of the file, from 1; in a `.json` array or a Parquet file the row's number.
     pub line: usize,
     /// The columns in the file's order. Cells of CSV and TSV files are strings.
     pub fields: IndexMap<String, Value>,

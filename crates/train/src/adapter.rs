@@ -95,7 +95,10 @@ pub(crate) struct Sidecar {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Columns {
-    pub(crate) text: String,
+    /// `None`: the text is made by `text_template`.
+    pub(crate) text: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text_template: Option<String>,
     pub(crate) text_pair: Option<String>,
     /// `None`: the task has no labels.
     pub(crate) label: Option<String>,

@@ -10,8 +10,8 @@ use super::{Reader, Records, Source};
 use crate::record::Record;
 use crate::{Error, Place};
 
-pub(super) fn records(source: Source, reader: Reader, delimiter: u8) -> Result<Records, Error> {
-    let quotes = Quotes::new(reader, delimiter);
+pub(super) fn records(source: Source, delimiter: u8) -> Result<Records, Error> {
+    let quotes = Quotes::new(source.open()?, delimiter);
     // Flexible and headless: the lengths are compared here, where both are known to the message, and the header is
     // checked like a row.
     let reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(quotes);

@@ -1,17 +1,15 @@
 //! One JSON document: an array of objects, or an object that has the array under `data`. Read as a whole.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Reader, Records, Source};
+use super::{Records, Source};
 use crate::record::{Record, kind};
 use crate::{Error, Place};
 
-pub(super) fn records(source: Source, mut reader: Reader) -> Result<Records, Error> {
-    let mut bytes = Vec::new();
-    reader.read_to_end(&mut bytes).map_err(|error| source.read_error(error))?;
+pub(super) fn records(source: Source) -> Result<Records, Error> {
+    let bytes = source.read()?;
     let text = str::from_utf8(&bytes).map_err(|error| invalid_utf8(&source, &bytes, error.valid_up_to()))?;
     if text.trim_ascii().is_empty() {
         return Ok(Box::new(std::iter::empty()));

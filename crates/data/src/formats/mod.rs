@@ -1,9 +1,13 @@
 //! Files become streams of [`Record`]s. This room opens and unpacks a file; each format has a file of its own. JSON
-//! lines, CSV and TSV are read row by row however large they are, a `.json` array as a whole.
+//! lines, CSV, TSV and plain text are read row by row however large they are, Parquet page by page, a `.json` array and a
+//! compressed Parquet file as a whole.
 
 mod csv;
 mod json;
 mod jsonl;
+mod lines;
+mod parquet;
+mod text;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -24,12 +28,14 @@ type Reader = Box<dyn BufRead + Send>;
 /// The first row is read at once, so that a file without rows, or not of its format, is refused here. After an error
 /// the stream ends.
 pub fn records(path: &Path) -> Result<Records, Error> {
-    let (format, source, reader) = open(path)?;
+    let (format, source) = identify(path)?;
     let mut rows = match format {
-        Format::JsonLines => jsonl::records(source, reader),
-        Format::Json => json::records(source, reader)?,
-        Format::Csv => csv::records(source, reader, b',')?,
-        Format::Tsv => csv::records(source, reader, b'\t')?,
+        Format::JsonLines => jsonl::records(source)?,
+        Format::Json => json::records(source)?,
+        Format::Csv => csv::records(source, b',')?,
+        Format::Tsv => csv::records(source, b'\t')?,
+        Format::Parquet => parquet::records(source)?,
+        Format::Text => text::records(source)?,
     };
     let first = rows.next().ok_or_else(|| Error::Empty { file: path.to_owned() })??;
     let mut failed = false;
@@ -40,9 +46,9 @@ pub fn records(path: &Path) -> Result<Records, Error> {
     })))
 }
 
-/// Whether places in this file are rows of an array, and not lines.
+/// Whether places in this file are rows, because it has no lines.
 pub(crate) fn counts_rows(path: &Path) -> bool {
-    matches!(format_of(path), Ok((Format::Json, _)))
+    matches!(format_of(path), Ok((Format::Json | Format::Parquet, _)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +57,11 @@ enum Format {
     Json,
     Csv,
     Tsv,
+    Parquet,
+    Text,
 }
 
-/// What error messages need to know of the file being read.
+/// The file to read, and what error messages need to know of it.
 #[derive(Debug, Clone)]
 struct Source {
     file: PathBuf,
@@ -61,6 +69,30 @@ struct Source {
 }
 
 impl Source {
+    /// The unpacked bytes, without a byte order mark.
+    fn open(&self) -> Result<Reader, Error> {
+        if self.file == Path::new("-") {
+            return without_byte_order_mark(BufReader::new(io::stdin()), self);
+        }
+        let file = self.open_packed()?;
+        if self.gzip {
+            // "Multi": a .gz file may be several streams in a row, as `cat a.gz b.gz` makes them.
+            return without_byte_order_mark(BufReader::new(MultiGzDecoder::new(BufReader::new(file))), self);
+        }
+        without_byte_order_mark(BufReader::new(file), self)
+    }
+
+    fn open_packed(&self) -> Result<File, Error> {
+        File::open(&self.file).map_err(|source| Error::Read { file: self.file.clone(), source })
+    }
+
+    /// The unpacked bytes, all of them.
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.open()?.read_to_end(&mut bytes).map_err(|error| self.read_error(error))?;
+        Ok(bytes)
+    }
+
     /// Decompression reports broken data as an I/O error; errors of the operating system have a number.
     fn read_error(&self, source: io::Error) -> Error {
         let file = self.file.clone();
@@ -88,24 +120,14 @@ impl Source {
     }
 }
 
-fn open(path: &Path) -> Result<(Format, Source, Reader), Error> {
+fn identify(path: &Path) -> Result<(Format, Source), Error> {
     if path == Path::new("-") {
-        let source = Source { file: path.to_owned(), gzip: false };
-        let reader = without_byte_order_mark(BufReader::new(io::stdin()), &source)?;
-        return Ok((Format::JsonLines, source, reader));
+        return Ok((Format::JsonLines, Source { file: path.to_owned(), gzip: false }));
     }
     // Before the extension: of a misspelt path, that it does not exist is the more useful thing to say.
     check_exists(path)?;
     let (format, gzip) = format_of(path)?;
-    let source = Source { file: path.to_owned(), gzip };
-    let file = File::open(path).map_err(|source| Error::Read { file: path.to_owned(), source })?;
-    let reader = if gzip {
-        // "Multi": a .gz file may be several streams in a row, as `cat a.gz b.gz` makes them.
-        without_byte_order_mark(BufReader::new(MultiGzDecoder::new(BufReader::new(file))), &source)?
-    } else {
-        without_byte_order_mark(BufReader::new(file), &source)?
-    };
-    Ok((format, source, reader))
+    Ok((format, Source { file: path.to_owned(), gzip }))
 }
 
 fn check_exists(path: &Path) -> Result<(), Error> {
@@ -147,6 +169,8 @@ fn format_of(path: &Path) -> Result<(Format, bool), Error> {
         Some("json") => Format::Json,
         Some("csv") => Format::Csv,
         Some("tsv") => Format::Tsv,
+        Some("parquet") => Format::Parquet,
+        Some("txt") => Format::Text,
         _ => {
             return Err(Error::UnknownType { file: path.to_owned(), extension: extension.map(str::to_owned) });
         }

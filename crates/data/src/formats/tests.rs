@@ -87,6 +87,15 @@ fn blank_json_lines_are_passed_over_and_counted() {
 }
 
 #[test]
+fn each_line_of_a_text_that_is_not_blank_is_a_row() {
+    let content = b"\xef\xbb\xbffirst \r\n\n \t\n\"b\", {c}\n  last";
+    let rows = vec![(1, json!({"text": "first "})), (4, json!({"text": "\"b\", {c}"})), (5, json!({"text": "  last"}))];
+    assert_eq!(read("a.txt", content).unwrap(), rows);
+    assert_eq!(read("a.TXT.gz", &zip(content)).unwrap(), rows);
+    assert_eq!(fails("a.txt", b"a\n\ncaf\xe9\n").0, "a.txt, line 3: not valid UTF-8 (byte 4 of the line)");
+}
+
+#[test]
 fn several_gzip_streams_in_a_row_are_one_file() {
     let rows = read("a.jsonl.gz", &[zip(b"{\"a\":1}\n"), zip(b"{\"a\":2}\n")].concat()).unwrap();
     assert_eq!(rows.len(), 2);
@@ -133,16 +142,15 @@ fn files_that_cannot_be_read_say_what_to_do() {
     assert_eq!(help, format!("the directory {} does not exist either", dir.path().join("none").display()));
     assert!(matches!(records(dir.path()), Err(Error::Directory { .. })));
 
-    let supported =
-        "supported: .jsonl, .json, .csv, .tsv, each of them also with .gz, and - for JSON lines on standard input";
-    assert_eq!(fails("a.txt", b""), ("a.txt: unknown file type `.txt`".into(), supported.into()));
+    let supported = "supported: .jsonl, .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input";
+    assert_eq!(fails("a.xml", b""), ("a.xml: unknown file type `.xml`".into(), supported.into()));
     assert_eq!(fails("a.xlsx.gz", b"").0, "a.xlsx.gz: unknown file type `.xlsx`");
     assert_eq!(fails("data", b"").0, "data: unknown file type");
 }
 
 #[test]
 fn files_without_rows_are_refused() {
-    let empty: [(&str, &[u8]); 8] = [
+    let empty: [(&str, &[u8]); 9] = [
         ("a.jsonl", b""),
         ("a.jsonl", b"\n \n"),
         ("a.json", b" "),
@@ -151,6 +159,7 @@ fn files_without_rows_are_refused() {
         ("a.csv", b"text,label\n"),
         ("a.tsv", b"\xef\xbb\xbf"),
         ("a.csv.gz", &zip(b"")),
+        ("a.txt", b"\n \n"),
     ];
     for (name, content) in empty {
         assert_eq!(fails(name, content).0, format!("{name} holds no rows"), "{content:?}");
@@ -233,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_reader_panic(content: Vec<u8>, name in prop::sample::select(vec!["a.jsonl", "a.json", "a.csv", "a.tsv", "a.csv.gz"])) {
+    fn no_bytes_make_a_reader_panic(content: Vec<u8>, name in prop::sample::select(vec!["a.jsonl", "a.json", "a.csv", "a.tsv", "a.txt", "a.parquet", "a.csv.gz", "a.parquet.gz"])) {
         let (_dir, path) = file(name, &content);
         if let Ok(rows) = records(&path) {
             rows.for_each(drop);

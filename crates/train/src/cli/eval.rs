@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
-use data::{Batch, Columns, Dataset, Example};
+use data::{Batch, Columns, Dataset, Example, Labelled};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     /// Add the logits to the lines of --per-example
     #[arg(long, requires = "per_example")]
     logits: bool,
-    /// Override data.text, data.text_pair, data.label or data.max_length (repeatable)
+    /// Override data.text, data.text_template, data.text_pair, data.label or data.max_length (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -171,6 +171,7 @@ fn score_file(
 ) -> Result<(usize, usize), Failure> {
     let tokenizer = tokenizer(arguments)?;
     let labels = trained.task.labels();
+    let labelled = if labels.is_some() { Labelled::Yes } else { Labelled::No };
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let mut columns: Option<Columns> = None;
     let (mut done, mut truncated) = (0, 0);
@@ -188,9 +189,7 @@ fn score_file(
         let found = match &columns {
             Some(columns) => columns,
             None => {
-                let names = &trained.columns;
-                let (text, pair, label) = (names.text.as_deref(), names.text_pair.as_deref(), names.label.as_deref());
-                columns.insert(Columns::find(file, &record, text, pair, label, labels.is_some())?)
+                columns.insert(Columns::find(file, &record, trained.columns.written(), labelled)?)
             }
         };
         chunk.push(found.example(file, &record)?);

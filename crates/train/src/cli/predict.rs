@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use data::{Batch, Columns, Encoded, Record, Tokenizer, records, text_records};
+use data::{Batch, Columns, Encoded, Labelled, Record, Tokenizer, Written, records, text_records};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
     /// Texts; without them and without --input JSON lines are read from standard input
     text: Vec<String>,
-    /// Override data.text, data.text_pair or data.max_length (repeatable)
+    /// Override data.text, data.text_template, data.text_pair or data.max_length (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -87,9 +87,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         // For messages alone: the texts are the lines of it.
         false => PathBuf::from("the command line"),
     };
+    // Words on the command line are the text itself, whatever columns or template files have.
+    let written = match arguments.text.is_empty() {
+        true => trained.columns.written(),
+        false => Written::default(),
+    };
     let for_people = sink.is_terminal() && !output.json();
     let mut predictor =
-        Predictor { trained: &trained, tokenizer: &tokenizer, file: &file, columns: None, truncated: 0 };
+        Predictor { trained: &trained, tokenizer: &tokenizer, file: &file, written, columns: None, truncated: 0 };
     let mut emit = |texts: &[String], predictions: &[Prediction<'_>]| -> Result<(), Failure> {
         for (text, prediction) in texts.iter().zip(predictions) {
             match for_people {
@@ -109,8 +114,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         predictor.chunk(&chunk, &mut emit)?;
     } else {
-        let column = trained.columns.text.as_deref().unwrap_or("text");
-        for chunk in text_records(column, &arguments.text).chunks(CHUNK) {
+        for chunk in text_records("text", &arguments.text).chunks(CHUNK) {
             predictor.chunk(chunk, &mut emit)?;
         }
     }
@@ -133,6 +137,7 @@ struct Predictor<'a> {
     trained: &'a Trained,
     tokenizer: &'a Tokenizer,
     file: &'a Path,
+    written: Written<'a>,
     /// Found in the first row.
     columns: Option<Columns>,
     truncated: usize,
@@ -143,12 +148,7 @@ impl Predictor<'_> {
         let Some(first) = records.first() else { return Ok(()) };
         let columns = match &self.columns {
             Some(columns) => columns,
-            None => {
-                let names = &self.trained.columns;
-                let found =
-                    Columns::find(self.file, first, names.text.as_deref(), names.text_pair.as_deref(), None, false)?;
-                self.columns.insert(found)
-            }
+            None => self.columns.insert(Columns::find(self.file, first, self.written, Labelled::No)?),
         };
         let mut examples = Vec::with_capacity(records.len());
         for record in records {

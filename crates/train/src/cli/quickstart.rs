@@ -117,7 +117,10 @@ fn predictions(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output
     let indices: Vec<usize> = (0..valid.len()).step_by(step).take(SHOWN).collect();
     let texts: Vec<String> = records(valid.file())?
         .filter_map(Result::ok)
-        .map(|record| record.fields.get(&plan.columns.text).and_then(|text| text.as_str()).unwrap_or("").to_string())
+        .map(|record| {
+            let text = plan.columns.text.column().and_then(|column| record.fields.get(column));
+            text.and_then(|text| text.as_str()).unwrap_or("").to_string()
+        })
         .collect();
     let logits = rows(model.logits(&MicroBatch::evaluation(Batch::new(valid, &indices, 0))));
     for (logits, index) in logits.into_iter().zip(indices) {

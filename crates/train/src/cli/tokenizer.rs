@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use data::{Columns, VocabularyKind, records, train_vocabulary};
+use data::{Columns, Labelled, VocabularyKind, Written, records, train_vocabulary};
 use model::write_atomically;
 use serde_json::json;
 
@@ -57,12 +57,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let bar = output.bar(0, "reading {spinner} {pos} texts");
     let columns: RefCell<Option<Columns>> = RefCell::new(None);
     let file = arguments.data.as_path();
+    let written = Written { text: arguments.text.as_deref(), ..Written::default() };
     let texts = records(file)?.map(|record| {
         let record = record?;
         let mut columns = columns.borrow_mut();
         let columns = match &mut *columns {
             Some(columns) => columns,
-            None => columns.insert(Columns::find(file, &record, arguments.text.as_deref(), None, None, false)?),
+            None => columns.insert(Columns::find(file, &record, written, Labelled::No)?),
         };
         Ok(columns.example(file, &record)?.text)
     });

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use data::{Labels, Tokenizer};
+use data::{Labels, Template, Tokenizer, Written};
 use lora::{Method, Plan};
 use model::{Frozen, Head, Pretrained, Values};
 
@@ -29,8 +29,20 @@ pub(super) struct Trained {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ColumnNames {
     pub(super) text: Option<String>,
+    pub(super) text_template: Option<Template>,
     pub(super) text_pair: Option<String>,
     pub(super) label: Option<String>,
+}
+
+impl ColumnNames {
+    pub(super) fn written(&self) -> Written<'_> {
+        Written {
+            text: self.text.as_deref(),
+            text_template: self.text_template.as_ref(),
+            text_pair: self.text_pair.as_deref(),
+            label: self.label.as_deref(),
+        }
+    }
 }
 
 impl Trained {
@@ -79,7 +91,8 @@ impl Trained {
             }
             max_length = Some(length);
             columns = ColumnNames {
-                text: Some(sidecar.columns.text.clone()),
+                text: sidecar.columns.text.clone(),
+                text_template: template(sidecar.columns.text_template.as_deref())?,
                 text_pair: sidecar.columns.text_pair.clone(),
                 label: sidecar.columns.label.clone(),
             };
@@ -180,14 +193,19 @@ fn labels(
     Ok(Labels::new(names)?)
 }
 
-/// `data.text`, `data.text_pair`, `data.label` and `data.max_length` of `--set`.
+fn template(source: Option<&str>) -> Result<Option<Template>, data::Error> {
+    let source = source.filter(|source| !source.is_empty());
+    source.map(|source| Template::new("data.text_template", source)).transpose()
+}
+
+/// `data.text`, `data.text_template`, `data.text_pair`, `data.label` and `data.max_length` of `--set`.
 fn apply_sets(
     sets: &[String],
     columns: &mut ColumnNames,
     max_length: &mut Option<usize>,
     pretrained: &Pretrained,
 ) -> Result<(), Failure> {
-    const KEYS: [&str; 4] = ["data.text", "data.text_pair", "data.label", "data.max_length"];
+    const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.label", "data.max_length"];
     for set in sets {
         let wrong = |help: String| Failure::usage(format!("`--set {set}` cannot be used here"), help);
         let Some((key, value)) = set.split_once('=') else {
@@ -195,7 +213,8 @@ fn apply_sets(
         };
         let text = value.trim().trim_matches('"').to_string();
         match key.trim() {
-            "data.text" => columns.text = Some(text),
+            "data.text" => (columns.text, columns.text_template) = (Some(text), None),
+            "data.text_template" => columns.text_template = template(Some(&text))?,
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
             "data.max_length" => {

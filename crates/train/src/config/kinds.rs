@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Number(Bound<f64>, Bound<f64>),
     Flag,
     Text,
+    /// A text that may be empty.
+    Template,
     /// One of the words; those that only later versions have.
     Word(&'static [&'static str], &'static [&'static str]),
     /// The two decay rates of Adam.
@@ -41,6 +43,7 @@ impl Kind {
             Self::Number(low, high) => is_number(value, (low, high)),
             Self::Flag => value.is_bool(),
             Self::Text => is_text(value),
+            Self::Template => value.is_str(),
             // A known word never comes here.
             Self::Word(..) => false,
             Self::Betas => value.as_array().is_some_and(|betas| {
@@ -63,7 +66,7 @@ impl Kind {
     /// Whether a value that is typed without quotes can be meant as a text.
     pub(super) fn takes_text(self) -> bool {
         match self {
-            Self::Text | Self::Word(..) | Self::Modules | Self::Targets => true,
+            Self::Text | Self::Template | Self::Word(..) | Self::Modules | Self::Targets => true,
             Self::Seed
             | Self::Count(_)
             | Self::Number(..)
@@ -90,6 +93,7 @@ impl Kind {
             Self::Number(low, high) => expected_number(low, high),
             Self::Flag => "true or false".to_owned(),
             Self::Text => "a string that is not empty".to_owned(),
+            Self::Template => "a string".to_owned(),
             Self::Word(words, _) => format!("one of the strings {}", words.join(", ")),
             Self::Betas => "two numbers of at least 0 and below 1".to_owned(),
             Self::Names => "a list of strings, none empty and none twice".to_owned(),

@@ -10,6 +10,7 @@ pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
     foreign_keys(loaded)?;
     task(loaded)?;
     layers(loaded)?;
+    text(loaded)?;
     validation(loaded)?;
     length(loaded)?;
     warmup(loaded)
@@ -64,6 +65,14 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
             Err(ConfigError::LayersWithPattern { place })
         }
         _ => Ok(()),
+    }
+}
+
+fn text(loaded: &Loaded) -> Result<(), ConfigError> {
+    let data = &loaded.config.data;
+    match data.text.is_some() && !data.text_template.is_empty() {
+        true => Err(both(loaded, "data.text_template", "data.text")),
+        false => Ok(()),
     }
 }
 

@@ -132,6 +132,8 @@ pub(crate) struct DataConfig {
     pub(crate) label: Option<String>,
     /// In tokens.
     pub(crate) max_length: Option<usize>,
+    /// In the place of `text`; empty: none.
+    pub(crate) text_template: String,
     /// The share of a text's tokens that a masked language model is to guess.
     pub(crate) mask_probability: f64,
 }
@@ -146,6 +148,7 @@ impl Default for DataConfig {
             text_pair: None,
             label: None,
             max_length: None,
+            text_template: String::new(),
             mask_probability: 0.15,
         }
     }
@@ -280,6 +283,7 @@ init = "default"
 [data]
 train = ""
 valid_fraction = 0.0
+text_template = ""
 
 [train]
 epochs = 3

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use data::{Columns, Dataset, Encoded, Example, Labels, Tokenizer, records, stratified};
+use data::{Columns, Dataset, Encoded, Example, Labelled, Labels, Template, Tokenizer, Written, records, stratified};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
@@ -34,7 +34,7 @@ pub(super) fn read(
     file: &Path,
     data: &config::DataConfig,
     as_in: Option<&Columns>,
-    labelled: bool,
+    labelled: Labelled,
 ) -> Result<(Columns, Vec<Example>), Error> {
     let mut records = records(file)?.peekable();
     let first = match records.peek() {
@@ -44,15 +44,20 @@ pub(super) fn read(
             _ => return Err(data::Error::Empty { file: file.into() }.into()),
         },
     };
-    let find = |text: Option<&str>, text_pair: Option<&str>, label: Option<&str>| {
-        Columns::find(file, &first, text, text_pair, label, labelled)
-    };
     let columns = match as_in {
         Some(columns) => {
-            find(Some(&columns.text), columns.text_pair.as_deref(), Some(&columns.label))?;
+            columns.check(file, &first)?;
             columns.clone()
         }
-        None => find(data.text.as_deref(), data.text_pair.as_deref(), data.label.as_deref())?,
+        None => {
+            let (text, text_pair, label) = (data.text.as_deref(), data.text_pair.as_deref(), data.label.as_deref());
+            let template = match data.text_template.as_str() {
+                "" => None,
+                source => Some(Template::new("data.text_template", source)?),
+            };
+            let written = Written { text, text_template: template.as_ref(), text_pair, label };
+            Columns::find(file, &first, written, labelled)?
+        }
     };
     let mut examples = Vec::new();
     for record in records {

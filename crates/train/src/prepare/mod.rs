@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Columns, Dataset, Duplicates, Example, Sampler, SamplerConfig, Tokenizer, duplicates};
+use data::{Columns, Dataset, Duplicates, Example, Labelled, Sampler, SamplerConfig, Tokenizer, duplicates};
 use lora::Method;
 use miette::Diagnostic;
 use model::{Frozen, Pretrained, Values};
@@ -129,7 +129,10 @@ impl RunPlan {
         let tokenizer = Tokenizer::from_dir(&config.model.path)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
-        let labelled = config.model.task == config::Task::SequenceClassification;
+        let labelled = match config.model.task {
+            config::Task::SequenceClassification => Labelled::Yes,
+            config::Task::MaskedLm => Labelled::No,
+        };
         let (columns, examples) = read(&config.data.train, &config.data, None, labelled)?;
         let mut splits = Splits { train: examples, valid: None };
         if let Some(valid) = &config.data.valid {
@@ -167,7 +170,7 @@ impl RunPlan {
         let found = duplicates(&splits.train, splits.valid.as_deref().unwrap_or_default());
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
-            if !labelled {
+            if labelled == Labelled::No {
                 check_maskable(dataset, &tokenizer)?;
             }
         }
@@ -177,11 +180,11 @@ impl RunPlan {
         if config.train.warmup_ratio.is_none() {
             config.train.warmup_steps.get_or_insert(0);
         }
-        config.data.text = Some(columns.text.clone());
+        config.data.text = columns.text.column().map(str::to_owned);
         config.data.max_length = Some(max_length);
         if let Some(labels) = task.labels() {
             config.data.text_pair.clone_from(&columns.text_pair);
-            config.data.label = Some(columns.label.clone());
+            config.data.label.clone_from(&columns.label);
             config.model.labels = Some(labels.names().to_vec());
         }
 
@@ -241,13 +244,13 @@ impl RunPlan {
     }
 
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
-        let labelled = self.task.labels().is_some();
         Sidecar::new(
             &self.task,
             adapter::Columns {
-                text: self.columns.text.clone(),
-                text_pair: self.columns.text_pair.clone().filter(|_| labelled),
-                label: labelled.then(|| self.columns.label.clone()),
+                text: self.columns.text.column().map(str::to_owned),
+                text_template: self.columns.text.template().map(|template| template.source().to_owned()),
+                text_pair: self.columns.text_pair.clone(),
+                label: self.columns.label.clone(),
             },
             self.config.data.max_length.unwrap_or_default(),
             adapter::Base { path: self.config.model.path.display().to_string(), fingerprint: identity.base.clone() },

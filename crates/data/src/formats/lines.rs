@@ -1,0 +1,42 @@
+//! The lines of a file that are not blank, with their numbers: what JSON lines and plain text have in common.
+
+use std::io::BufRead;
+
+use super::{Reader, Source};
+use crate::Error;
+
+pub(super) struct Lines {
+    pub(super) source: Source,
+    reader: Reader,
+    /// The number of the line that `bytes` holds, from 1.
+    pub(super) number: usize,
+    /// With its line break.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn open(source: Source) -> Result<Self, Error> {
+        let reader = source.open()?;
+        Ok(Self { source, reader, number: 0, bytes: Vec::new() })
+    }
+
+    /// Goes to the next line that is not blank; false at the end of the file.
+    pub(super) fn advance(&mut self) -> Result<bool, Error> {
+        loop {
+            self.bytes.clear();
+            match self.reader.read_until(b'\n', &mut self.bytes) {
+                Ok(0) => return Ok(false),
+                Ok(_) => self.number += 1,
+                Err(error) => return Err(self.source.read_error(error)),
+            }
+            if !self.bytes.trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    pub(super) fn text(&self) -> Result<&str, Error> {
+        str::from_utf8(&self.bytes)
+            .map_err(|error| self.source.utf8_error(self.number, error.valid_up_to() + 1, &self.bytes))
+    }
+}

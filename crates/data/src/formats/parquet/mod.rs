@@ -1,0 +1,204 @@
+//! Parquet: columns in row groups, read page by page. This file opens one and walks its rows; `values.rs` turns what
+//! stands in them into JSON values, `classes.rs` knows the class names that Hugging Face data sets write beside them,
+//! `guard.rs` keeps the panics of the reader in. The pages of a column that nobody asks for are unpacked all the same.
+
+mod classes;
+mod guard;
+mod values;
+
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use ::parquet::basic::{Compression, ConvertedType};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::ParquetMetaData;
+use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::record::reader::RowIter;
+use ::parquet::schema::types::TypePtr;
+use bytes::Bytes;
+
+use super::{Records, Source};
+use crate::record::Record;
+use crate::{Error, Place};
+
+use classes::Classes;
+
+pub(super) fn records(source: Source) -> Result<Records, Error> {
+    let reader = open(&source)?;
+    let metadata = reader.metadata();
+    let columns = columns(&source.file, metadata)?;
+    let file_metadata = metadata.file_metadata();
+    let classes = classes::read(file_metadata.key_value_metadata().map_or(&[], Vec::as_slice), &columns);
+    let rows = RowIter::from_file_into(reader);
+    Ok(Box::new(Rows { source, columns, classes, rows, row: 0 }))
+}
+
+/// A Parquet file begins with these bytes, and ends with them or, where its footer is encrypted, with [`ENCRYPTED`].
+const MAGIC: [u8; 4] = *b"PAR1";
+const ENCRYPTED: [u8; 4] = *b"PARE";
+
+/// The footer stands at the end and says where the rest is: a compressed file is unpacked into memory first.
+fn open(source: &Source) -> Result<Box<dyn FileReader>, Error> {
+    let file = &source.file;
+    if source.gzip {
+        let bytes = source.read()?;
+        check_magic(file, bytes.first_chunk(), bytes.last_chunk())?;
+        return whole(file, guard::quietly(|| SerializedFileReader::new(Bytes::from(bytes))));
+    }
+    let mut packed = source.open_packed()?;
+    let (mut first, mut last) = ([0; 4], [0; 4]);
+    let mut ends = || -> std::io::Result<bool> {
+        if packed.metadata()?.len() < 4 {
+            return Ok(false);
+        }
+        packed.read_exact(&mut first)?;
+        packed.seek(SeekFrom::End(-4))?;
+        packed.read_exact(&mut last)?;
+        Ok(true)
+    };
+    let long_enough = ends().map_err(|error| source.read_error(error))?;
+    check_magic(file, long_enough.then_some(&first), long_enough.then_some(&last))?;
+    whole(file, guard::quietly(|| SerializedFileReader::new(packed)))
+}
+
+/// The reader's own words for these files are about magic numbers.
+fn check_magic(file: &Path, first: Option<&[u8; 4]>, last: Option<&[u8; 4]>) -> Result<(), Error> {
+    let (first, last) = (first.copied().unwrap_or_default(), last.copied().unwrap_or_default());
+    if last == ENCRYPTED || first == ENCRYPTED {
+        return Err(Error::EncryptedParquet { file: file.to_owned() });
+    }
+    if first == MAGIC && last == MAGIC {
+        return Ok(());
+    }
+    let help = match first {
+        MAGIC => "its end is missing: the copy or download is incomplete, fetch the file again",
+        [0x1f, 0x8b, ..] => "the file is compressed: give it a name that ends in .gz",
+        _ if first == *b"vers" => {
+            "it may be the pointer that Git LFS leaves for a file: `git lfs pull` fetches the file"
+        }
+        _ => "its name says Parquet, its content does not: fetch it again, or name it after what it holds",
+    };
+    Err(Error::NotParquet { file: file.to_owned(), help })
+}
+
+fn whole<R: FileReader + 'static>(
+    file: &Path,
+    opened: Result<Result<R, ParquetError>, String>,
+) -> Result<Box<dyn FileReader>, Error> {
+    match opened {
+        Ok(Ok(reader)) => Ok(Box::new(reader)),
+        Ok(Err(error)) => Err(read_error(file, None, error)),
+        Err(reason) => Err(broken(file, None, &reason)),
+    }
+}
+
+/// The top level of the schema, once everything in it is known to be readable.
+fn columns(file: &Path, metadata: &ParquetMetaData) -> Result<Vec<TypePtr>, Error> {
+    let schema = metadata.file_metadata().schema_descr();
+    let columns = schema.root_schema().get_fields().to_vec();
+    if columns.is_empty() {
+        return Err(Error::Empty { file: file.to_owned() });
+    }
+    for (n, column) in columns.iter().enumerate() {
+        if columns[..n].iter().any(|it| it.name() == column.name()) {
+            return Err(Error::DuplicateColumn { file: file.to_owned(), column: column.name().to_owned() });
+        }
+    }
+    let unsupported = |column: String, what| Error::UnsupportedParquet { file: file.to_owned(), column, what };
+    // An interval is months, days and milliseconds at once: the reader gives up on it.
+    if let Some(column) = schema.columns().iter().find(|column| column.converted_type() == ConvertedType::INTERVAL) {
+        return Err(unsupported(column.path().string(), "holds intervals"));
+    }
+    let mut chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    if let Some(chunk) = chunks.find(|chunk| chunk.compression() == Compression::LZO) {
+        return Err(unsupported(chunk.column_path().string(), "is compressed with LZO"));
+    }
+    Ok(columns)
+}
+
+struct Rows {
+    source: Source,
+    columns: Vec<TypePtr>,
+    /// Beside `columns`.
+    classes: Vec<Option<Classes>>,
+    rows: RowIter<'static>,
+    /// The number of the last row read, from 1.
+    row: usize,
+}
+
+impl Iterator for Rows {
+    type Item = Result<Record, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.row += 1;
+        // Values are converted under the guard too: the reader's way of writing a decimal asserts.
+        let next = guard::quietly(|| {
+            self.rows.next().map(|row| {
+                let cells = row?.into_columns().into_iter().zip(&self.columns);
+                Ok(cells.map(|((name, field), column)| (name, values::value(field, Some(column)))).collect())
+            })
+        });
+        match next {
+            Ok(None) => None,
+            Ok(Some(Ok(fields))) => Some(self.named(Record { line: self.row, fields })),
+            Ok(Some(Err(error))) => Some(Err(read_error(&self.source.file, Some(self.row), error))),
+            Err(reason) => Some(Err(broken(&self.source.file, Some(self.row), &reason))),
+        }
+    }
+}
+
+impl Rows {
+    /// The record with names for the numbers of classes.
+    fn named(&self, mut record: Record) -> Result<Record, Error> {
+        for ((column, value), classes) in record.fields.iter_mut().zip(&self.classes) {
+            if let Some(classes) = classes {
+                classes.name(value).map_err(|number| Error::NoClassName {
+                    place: Place::new(&self.source.file, self.row),
+                    column: column.clone(),
+                    number,
+                    names: classes.list(),
+                })?;
+            }
+        }
+        Ok(record)
+    }
+}
+
+/// An error of the operating system is passed on as such; anything else means that the file is not what it should be.
+fn read_error(file: &Path, row: Option<usize>, error: ParquetError) -> Error {
+    let text = match error {
+        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+            Ok(source) if source.raw_os_error().is_some() => {
+                return Error::Read { file: file.to_owned(), source: *source };
+            }
+            Ok(source) => source.to_string(),
+            Err(source) => source.to_string(),
+        },
+        ParquetError::General(text) | ParquetError::NYI(text) | ParquetError::EOF(text) => text,
+        other => other.to_string(),
+    };
+    broken(file, row, &text)
+}
+
+fn broken(file: &Path, row: Option<usize>, reason: &str) -> Error {
+    // This message of the reader holds all bytes of the text.
+    let reason = match reason.starts_with("Error reading BYTE_ARRAY as String") {
+        true => "a text is not valid UTF-8".to_owned(),
+        false => first_line(reason),
+    };
+    let subject = row.map_or_else(|| crate::place::name(file), |row| Place::new(file, row).to_string());
+    Error::BrokenParquet { subject, reason }
+}
+
+/// Some messages show a whole schema.
+fn first_line(reason: &str) -> String {
+    const SHOWN: usize = 120;
+    let line = reason.trim().lines().next().unwrap_or_default();
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
