@@ -148,4 +148,21 @@ pub enum Error {
         "the text holds what this tokenizer has no token for; tokenizer.json may lack its unknown token"
     ))]
     Tokenizing { source: tokenizers::Error },
+
+    // Vocabularies.
+    #[error("the texts hold no words")]
+    #[diagnostic(help("give at least one text that is not blank"))]
+    NoWords,
+    #[error(
+        "a vocabulary of {size} has no room for {special} special token{} and {characters} characters",
+        if *special == 1 { "" } else { "s" }
+    )]
+    #[diagnostic(help(
+        "ask for more than {} entries, thousands for a language; rare characters can be taken out of the texts",
+        special + characters
+    ))]
+    VocabularyTooSmall { size: usize, special: usize, characters: usize },
+    #[error("the texts give a vocabulary of {reached} entries, not of {size}")]
+    #[diagnostic(help("ask for at most {reached} entries, or give more text"))]
+    TextsTooFew { size: usize, reached: usize },
 }

@@ -3,6 +3,7 @@
 //! In the order of a run: [`records`] streams the rows of a file, [`Columns`] picks the text and the label out of each,
 //! [`Labels`] numbers the classes, [`Tokenizer`] and [`Dataset`] turn text into token ids, [`stratified`] and
 //! [`duplicates`] look at the splits, [`Sampler`] orders the examples and [`Batch`] lays them end to end.
+//! [`train_vocabulary`] makes a tokenizer where there is none.
 //! Batches are plain vectors: this crate knows no tensors, and prints nothing.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
@@ -20,6 +21,7 @@ mod sampler;
 mod split;
 pub mod suggest;
 mod tokenizer;
+mod vocabulary;
 
 pub use batch::Batch;
 pub use columns::{Columns, Example, Label};
@@ -34,3 +36,4 @@ pub use sampler::{Sampler, SamplerConfig, Step};
 pub use split::stratified;
 pub use suggest::nearest;
 pub use tokenizer::{Encoded, Tokenizer};
+pub use vocabulary::{Vocabulary, VocabularyKind, train_vocabulary};
