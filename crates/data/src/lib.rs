@@ -2,7 +2,7 @@
 //!
 //! In the order of a run: [`records`] streams the rows of a file, [`Columns`] picks the text and the label out of each,
 //! [`Labels`] numbers the classes, [`Tokenizer`] and [`Dataset`] turn text into token ids, [`stratified`] and
-//! [`duplicates`] look at the splits, [`Sampler`] orders the examples and [`Batch`] lays them end to end.
+//! [`lint`] look at the splits, [`Sampler`] orders the examples and [`Batch`] lays them end to end.
 //! [`train_vocabulary`] makes a tokenizer where there is none.
 //! Batches are plain vectors: this crate knows no tensors, and prints nothing.
 
@@ -10,11 +10,11 @@
 
 mod batch;
 mod columns;
-mod duplicates;
 mod encode;
 mod error;
 mod formats;
 mod labels;
+mod lint;
 mod place;
 mod record;
 mod sampler;
@@ -26,11 +26,11 @@ mod vocabulary;
 
 pub use batch::Batch;
 pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
-pub use duplicates::{Duplicates, duplicates};
 pub use encode::{Dataset, EncodedExample, Lengths};
 pub use error::Error;
 pub use formats::records;
 pub use labels::Labels;
+pub use lint::{Finding, FindingKind, Rows, Severity, Truncation, lint};
 pub use place::Place;
 pub use record::{Record, text_records};
 pub use sampler::{Sampler, SamplerConfig, Step};

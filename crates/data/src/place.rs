@@ -25,6 +25,20 @@ impl Place {
     pub(crate) fn line(file: &Path, line: usize) -> Self {
         Self { file: file.to_owned(), unit: "line", number: line }
     }
+
+    /// As messages name it.
+    pub(crate) fn file(&self) -> String {
+        name(&self.file)
+    }
+
+    /// `line` or `row`.
+    pub(crate) fn unit(&self) -> &'static str {
+        self.unit
+    }
+
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
 }
 
 impl fmt::Display for Place {

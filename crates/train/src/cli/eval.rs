@@ -188,9 +188,7 @@ fn score_file(
         let record = record?;
         let found = match &columns {
             Some(columns) => columns,
-            None => {
-                columns.insert(Columns::find(file, &record, trained.columns.written(), labelled)?)
-            }
+            None => columns.insert(Columns::find(file, &record, trained.columns.written(), labelled)?),
         };
         chunk.push(found.example(file, &record)?);
         if chunk.len() == CHUNK {

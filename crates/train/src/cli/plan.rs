@@ -1,6 +1,6 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
-use data::{Batch, Labels};
+use data::{Batch, Finding, Labels, Severity};
 use lora::Method;
 use serde_json::{Value, json};
 
@@ -25,28 +25,15 @@ pub(super) fn say(plan: &RunPlan, output: &Output) {
 
 /// What a look at the data shows that people would want to know before they wait.
 fn warn(plan: &RunPlan, output: &Output) {
-    let found = &plan.duplicates;
-    let times = |count: usize, what: &str| format!("{} {what}", thousands(count));
-    if found.within > 0 {
-        output.warn(&times(found.within, "rows of the training data repeat an earlier one"));
+    for finding in plan.findings.iter().filter(|finding| finding.severity() == Severity::Warning) {
+        output.warn(&with_advice(finding));
     }
-    if found.conflicting > 0 {
-        output.warn(&times(found.conflicting, "repeated rows have another label than the first time"));
-    }
-    if found.across > 0 {
-        output.warn(&times(
-            found.across,
-            "rows of the validation data stand in the training data too: its scores will flatter",
-        ));
-    }
-    let truncated = plan.train.truncated();
-    if truncated > 0 {
-        let limit = plan.config.data.max_length.unwrap_or_default();
-        output.warn(&format!(
-            "{} of {} training examples are longer than {limit} tokens and are truncated",
-            thousands(truncated),
-            thousands(plan.train.len())
-        ));
+}
+
+fn with_advice(finding: &Finding) -> String {
+    match finding.advice() {
+        Some(advice) => format!("{}; {advice}", finding.message()),
+        None => finding.message(),
     }
 }
 
@@ -110,6 +97,9 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         lines.push(format!("example      line {line}: {}", cut(&tokens)));
         let targets: Vec<String> = asked(plan, &shown);
         lines.push(format!("             target {}", output.bold(&cut(&targets))));
+    }
+    for note in plan.findings.iter().filter(|finding| finding.severity() == Severity::Note) {
+        lines.push(format!("note         {}", with_advice(note)));
     }
     for line in lines {
         output.result(&line)?;
@@ -225,13 +215,22 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
         "targets": targets, "new": loaded.initialised, "not_used": loaded.passed_over, "labels": plan.task.label_names(),
         "class_counts": plan.train.class_counts(plan.task.classes()),
         "train": split(&plan.train), "valid": plan.valid.as_deref().map(split), "example": example,
-        "duplicates": {
-            "within": plan.duplicates.within, "conflicting": plan.duplicates.conflicting, "across": plan.duplicates.across,
-        },
+        "findings": plan.findings.iter().map(finding).collect::<Vec<_>>(),
         "steps": plan.steps, "steps_per_epoch": plan.sampler.steps_per_epoch(),
         "memory_bytes": {
             "total": estimate.total(), "base": estimate.base, "trained": estimate.trained,
             "activations": estimate.activations, "process": estimate.process,
         },
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    let severity = match finding.severity() {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+    };
+    json!({
+        "kind": finding.name(), "severity": severity, "count": finding.count, "message": finding.message(),
+        "advice": finding.advice(),
     })
 }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use data::{Columns, Dataset, Encoded, Example, Labelled, Labels, Template, Tokenizer, Written, records, stratified};
+use data::{
+    Columns, Dataset, Encoded, Example, Finding, Labelled, Labels, Rows, Template, Tokenizer, Truncation, Written,
+    lint, records, stratified,
+};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
@@ -98,6 +101,25 @@ pub(super) fn check_classes(
         }
         _ => Ok(()),
     }
+}
+
+/// What a look at the splits shows; `train` and `valid` are what was encoded of them.
+pub(super) fn findings(
+    splits: &Splits,
+    train: &Dataset,
+    valid: Option<&Dataset>,
+    labels: Option<&Labels>,
+    max_length: usize,
+) -> Vec<Finding> {
+    let cut = Truncation::of(train, max_length);
+    let cut_valid = valid.map(|valid| Truncation::of(valid, max_length));
+    let valid = valid.zip(splits.valid.as_deref()).map(|(encoded, examples)| Rows {
+        file: encoded.file(),
+        examples,
+        truncation: cut_valid.as_ref(),
+    });
+    let train = Rows { file: train.file(), examples: &splits.train, truncation: Some(&cut) };
+    lint(train, valid, labels)
 }
 
 /// Every token has its row in the embedding.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Columns, Dataset, Duplicates, Example, Labelled, Sampler, SamplerConfig, Tokenizer, duplicates};
+use data::{Columns, Dataset, Example, Finding, Labelled, Sampler, SamplerConfig, Tokenizer};
 use lora::Method;
 use miette::Diagnostic;
 use model::{Frozen, Pretrained, Values};
@@ -19,7 +19,7 @@ use crate::device::{DeviceError, DeviceName};
 use crate::output::Output;
 use crate::run::{Identity, Schedule};
 use crate::tasks::{Masking, Task};
-use examples::{Splits, check_classes, check_maskable, fingerprint, labels, read};
+use examples::{Splits, check_classes, check_maskable, findings, fingerprint, labels, read};
 use method::method;
 
 pub(crate) use examples::check_vocabulary;
@@ -101,7 +101,8 @@ pub(crate) struct RunPlan {
     pub(crate) method: Method,
     pub(crate) train: Arc<Dataset>,
     pub(crate) valid: Option<Arc<Dataset>>,
-    pub(crate) duplicates: Duplicates,
+    /// What a look at the data showed.
+    pub(crate) findings: Vec<Finding>,
     pub(crate) sampler: Arc<Sampler>,
     /// Optimiser steps in all.
     pub(crate) steps: usize,
@@ -167,7 +168,7 @@ impl RunPlan {
         if config.data.valid_fraction > 0.0 {
             valid = Some(splits.split_off(&mut train, config.data.valid_fraction, config.seed));
         }
-        let found = duplicates(&splits.train, splits.valid.as_deref().unwrap_or_default());
+        let findings = findings(&splits, &train, valid.as_ref(), task.labels(), max_length);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
             if labelled == Labelled::No {
@@ -213,7 +214,7 @@ impl RunPlan {
             method,
             train: Arc::new(train),
             valid: valid.map(Arc::new),
-            duplicates: found,
+            findings,
             sampler: Arc::new(sampler),
             steps,
             schedule,
