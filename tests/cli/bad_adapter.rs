@@ -13,7 +13,7 @@ fn with_config(key: &str, value: Value) -> Ran {
 
 #[test]
 fn a_directory_that_is_not_there_is_no_adapter() {
-    Project::new().predict_with_adapter().refused("error: there is no adapter at adapter\n\
+    Project::new().run(&["predict", "--model", "bert", "--adapter", "./adapter", "x"]).refused("error: there is no adapter at ./adapter\n\
          help: an adapter is a directory with adapter_config.json and adapter_model.safetensors, as PEFT and kindling write it");
 }
 

@@ -75,10 +75,10 @@ fn eval_needs_a_model_and_data() {
     refused(
         &["eval"],
         "error: the following required arguments were not provided:\n\
-         \x20\x20--model <DIR>\n\
+         \x20\x20--model <M>\n\
          \x20\x20--data <F>\n\
          \n\
-         Usage: kindling eval --model <DIR> --data <F>\n\
+         Usage: kindling eval --model <M> --data <F>\n\
          \n\
          For more information, try '--help'.",
     );
@@ -91,7 +91,7 @@ fn logits_without_a_file_for_them_are_refused() {
         "error: the following required arguments were not provided:\n\
          \x20\x20--per-example <OUT.jsonl>\n\
          \n\
-         Usage: kindling eval --per-example <OUT.jsonl> --model <DIR> --data <F> --logits\n\
+         Usage: kindling eval --per-example <OUT.jsonl> --model <M> --data <F> --logits\n\
          \n\
          For more information, try '--help'.",
     );
@@ -139,7 +139,7 @@ fn text_and_input_exclude_each_other() {
         &["predict", "--model", "bert", "--input", "train.jsonl", "a fine film"],
         "error: the argument '--input <F>' cannot be used with '[TEXT]...'\n\
          \n\
-         Usage: kindling predict --model <DIR> --input <F> [TEXT]...\n\
+         Usage: kindling predict --model <M> --input <F> [TEXT]...\n\
          \n\
          For more information, try '--help'.",
     );

@@ -92,9 +92,11 @@ fn a_missing_data_file_is_named_with_where_it_was_looked_for() {
 }
 
 #[test]
-fn a_missing_model_is_named_with_both_its_readings() {
-    Project::new().replace("run.toml", "\"bert\"", "\"google-bert/bert-base-uncased\"").train(&[]).refused("error: `model.path` in run.toml, line 4: no directory `google-bert/bert-base-uncased` (looked in [DIR]/google-bert/bert-base-uncased), and this version does not download from the Hugging Face Hub yet\n\
-         help: run `hf download google-bert/bert-base-uncased --local-dir models/bert-base-uncased` and write the path of that directory");
+fn a_model_with_the_name_of_a_neighbour_is_a_typing_mistake() {
+    Project::new().replace("run.toml", "\"bert\"", "\"brt\"").train(&[]).refused(
+        "error: `model.path` in run.toml, line 4: no directory `brt` (looked in [DIR]/brt)\n\
+         help: did you mean `bert`? a model of that name on the Hugging Face Hub is `brt@main`",
+    );
 }
 
 #[test]

@@ -320,6 +320,6 @@ fn a_base_without_a_trained_head_predicts_nothing() {
 
 #[test]
 fn a_model_that_is_not_there_is_refused_with_what_a_model_is() {
-    Project::new().run(&["predict", "--model", "google-bert/bert-base-uncased", "a fine film"]).refused("error: there is no directory google-bert/bert-base-uncased\n\
-         help: a model is a directory with config.json, model.safetensors and a tokenizer; this version does not download from the Hugging Face Hub: fetch it there (git clone, or `hf download`) and give its path");
+    Project::new().run(&["predict", "--model", "./bert-base", "a fine film"]).refused("error: there is no directory ./bert-base\n\
+         help: a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the Hugging Face Hub: org/name or org/name@revision");
 }

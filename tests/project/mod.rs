@@ -31,6 +31,8 @@ pub(crate) struct Project {
     _directory: TempDir,
     /// Without links in it, as the messages write it.
     root: PathBuf,
+    /// Later entries win.
+    environment: Vec<(String, String)>,
 }
 
 impl Project {
@@ -38,7 +40,10 @@ impl Project {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
-        Self { _directory: directory, root }
+        let cache = root.join("hub").display().to_string();
+        let environment = [("HF_HUB_OFFLINE", "1".to_string()), ("HF_HOME", cache)];
+        let environment = environment.map(|(name, value)| (name.to_string(), value)).to_vec();
+        Self { _directory: directory, root, environment }
             .copy("bert-cls/model", "bert")
             .copy("bert-cls/data.jsonl", "train.jsonl")
             .file("run.toml", CONFIG)
@@ -51,6 +56,12 @@ impl Project {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    /// Sets a variable for the commands that follow.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_string(), value.to_string()));
+        self
     }
 
     /// A file or a directory of `tests/fixtures/parity`.
@@ -142,6 +153,7 @@ impl Project {
             .args(arguments)
             .current_dir(&self.root)
             .env_remove("RUST_BACKTRACE")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -167,7 +179,7 @@ impl Project {
 
 /// What came of a command. The project's directory reads `[DIR]`.
 pub(crate) struct Ran {
-    status: Option<i32>,
+    pub(crate) status: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }

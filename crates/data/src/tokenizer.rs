@@ -102,6 +102,14 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The text of token ids, special tokens included.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        // Its decoder is the checkpoint's own; what it does not take is shown token by token.
+        self.inner
+            .decode(ids, false)
+            .unwrap_or_else(|_| ids.iter().filter_map(|id| self.token(*id)).collect::<Vec<_>>().join(" "))
+    }
+
     /// The files it was read from and those that belong to them, of those that exist.
     pub fn files(&self) -> &[PathBuf] {
         &self.files

@@ -181,6 +181,13 @@ impl Pretrained {
         tensors
     }
 
+    /// The Frobenius norm of a module's weight; `None` if the checkpoint has none of that name.
+    pub fn weight_norm(&self, module: &str) -> Result<Option<f64>, Error> {
+        let Some((checkpoint, name, entry)) = self.find(&format!("{module}.weight")) else { return Ok(None) };
+        let weight = checkpoint.tensor::<2>(name, entry, &Device::flex())?.cast(DType::F32);
+        Ok(Some(f64::from(weight.square().sum().sqrt().into_scalar::<f32>())))
+    }
+
     /// Builds the model as `plan` says; `labels` are the classes of a classifier, and nothing to a language model.
     pub fn load(
         &self,

@@ -106,7 +106,11 @@ pub(crate) struct Columns {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Base {
+    /// A directory, or a repository of the Hub.
     pub(crate) path: String,
+    /// Of a repository the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<String>,
     pub(crate) fingerprint: String,
 }
 
@@ -204,7 +208,7 @@ pub(crate) fn write<M: Module>(
     let config = PeftConfig {
         lora: lora_config(plan),
         base_model: Some(sidecar.base.path.clone()),
-        revision: None,
+        revision: sidecar.base.revision.clone(),
         task_type: sidecar.task.peft_type(),
         peft_version: None,
         auto_mapping: None,

@@ -5,10 +5,11 @@ mod cli;
 mod config;
 mod device;
 mod estimate;
+mod hub;
 mod metrics;
 mod output;
 mod prepare;
-#[cfg_attr(not(test), expect(dead_code, reason = "`run` is to fill and write it when training ends"))]
+
 mod report;
 mod run;
 mod tasks;

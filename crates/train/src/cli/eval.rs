@@ -31,11 +31,11 @@ const CHUNK: usize = 16 * BATCH;
     after_help = "Examples:\n  kindling eval --model bert --adapter runs/sst2/adapter --data test.csv\n  kindling eval --run runs/sst2 --json"
 )]
 pub(super) struct Arguments {
-    /// Directory of the model
-    #[arg(long, value_name = "DIR", required_unless_present = "run", conflicts_with = "run")]
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name[@revision]
+    #[arg(long, value_name = "M", required_unless_present = "run", conflicts_with = "run")]
     model: Option<PathBuf>,
-    /// Directory of an adapter for it, as kindling or PEFT wrote it
-    #[arg(long, value_name = "DIR", requires = "model")]
+    /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub
+    #[arg(long, value_name = "A", requires = "model")]
     adapter: Option<PathBuf>,
     /// Labelled data: .jsonl .json .csv .tsv, each also with .gz, or - (JSON lines)
     #[arg(long, value_name = "F", required_unless_present = "run")]
@@ -67,6 +67,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
             (ModelArguments { model, adapter: arguments.adapter.clone() }, None)
         }
     };
+    let model = model.located(output)?;
     let mut per_example = Sink::open(arguments.per_example.as_deref())?;
     let trained = Trained::open(&model, None, &arguments.set, &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &trained.task);

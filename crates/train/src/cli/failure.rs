@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use miette::Diagnostic;
+use model::hub::HubError;
 
 use crate::{adapter, config, device, prepare, run};
 
@@ -67,7 +68,15 @@ impl From<device::DeviceError> for Failure {
 
 impl From<prepare::Error> for Failure {
     fn from(error: prepare::Error) -> Self {
-        Self::input(error)
+        let of_input = error.is_of_input();
+        Self { error: Some(Box::new(error)), of_input }
+    }
+}
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        let of_input = error.is_of_input();
+        Self { error: Some(Box::new(error)), of_input }
     }
 }
 

@@ -26,11 +26,11 @@ const LOSS_TO_WARN_OF: f64 = 0.05;
     after_help = "Examples:\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged --dtype f32"
 )]
 pub(super) struct Arguments {
-    /// Directory of the base
-    #[arg(long, value_name = "DIR")]
+    /// The base: a directory, or an id on the Hugging Face Hub, org/name[@revision]
+    #[arg(long, value_name = "M")]
     model: PathBuf,
-    /// Directory of the adapter
-    #[arg(long, value_name = "DIR")]
+    /// The adapter: a directory or an id on the Hub
+    #[arg(long, value_name = "A")]
     adapter: PathBuf,
     /// Directory to write
     #[arg(long, value_name = "DIR")]
@@ -59,6 +59,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     let device = Device::flex();
     let inputs = ModelArguments { model: arguments.model.clone(), adapter: Some(arguments.adapter.clone()) };
+    let inputs = inputs.located(output)?;
+    let adapter = inputs.adapter.as_deref().expect("it was given");
     let trained = Trained::open(&inputs, None, &[], &device, output)?;
     let dtype = arguments.dtype.map(|dtype| match dtype {
         Type::F32 => DType::F32,
@@ -72,10 +74,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
     write_json(&unfinished.path.join("config.json"), &config)?;
     adapter::copy_tokenizer(&unfinished.path, tokenizer(&inputs)?.files())?;
-    if let Some(sidecar) = Sidecar::read(&arguments.adapter)? {
+    if let Some(sidecar) = Sidecar::read(adapter)? {
         sidecar.write(&unfinished.path)?;
     }
-    let check = compare(arguments, &unfinished.path, &trained, &device)?;
+    let check = compare(adapter, &unfinished.path, &trained, &device)?;
     if !check.relative().is_finite() {
         return Err(Failure::message("the merged model's logits are no numbers: it was not kept".to_string()));
     }
@@ -145,14 +147,14 @@ impl Check {
     }
 }
 
-fn compare(arguments: &Arguments, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
+fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
     let probe = probe(trained);
     let classes = trained.task.classes();
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
     let plan = Plan::new(Method::Frozen, None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     // The same head without the low-rank updates: what the adapter does is what they change.
-    let mut without = Adapter::read(&arguments.adapter, Some(&trained.pretrained))?;
+    let mut without = Adapter::read(adapter, Some(&trained.pretrained))?;
     without.tensors.clear_updates();
     let plan = Plan::new(without.method, Some(without.tensors), 0)?;
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;

@@ -18,8 +18,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use model::hub::{HubError, Wanted};
 
 use crate::device::DeviceName;
+use crate::hub::locate;
 use crate::output::Output;
 use failure::Failure;
 
@@ -66,12 +68,21 @@ struct Common {
 /// What eval, predict and merge work on.
 #[derive(Debug, Clone, Args)]
 struct ModelArguments {
-    /// Directory of the model
-    #[arg(long, value_name = "DIR")]
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name[@revision]
+    #[arg(long, value_name = "M")]
     model: PathBuf,
-    /// Directory of an adapter for it, as kindling or PEFT wrote it
-    #[arg(long, value_name = "DIR")]
+    /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub
+    #[arg(long, value_name = "A")]
     adapter: Option<PathBuf>,
+}
+
+impl ModelArguments {
+    /// Both as directories: what is on the Hub is fetched.
+    fn located(&self, output: &Output) -> Result<Self, HubError> {
+        let model = locate(&self.model, Wanted::Model, output)?.directory;
+        let adapter = self.adapter.as_ref().map(|adapter| locate(adapter, Wanted::Adapter, output)).transpose()?;
+        Ok(Self { model, adapter: adapter.map(|adapter| adapter.directory) })
+    }
 }
 
 /// Where to compute.

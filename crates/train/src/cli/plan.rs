@@ -1,7 +1,6 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
 use data::{Batch, Finding, Labels, Severity};
-use lora::Method;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -48,7 +47,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
     let mut lines = vec![
         format!("model        {} ({})", plan.config.model.path.display(), plan.pretrained.class()),
         format!("device       {}", plan.device_name),
-        format!("method       {}", method(plan)),
+        format!("method       {}", plan.method_in_words()),
         format!(
             "parameters   {} trained of {} ({:.2} %)",
             thousands(loaded.plan.trainable_elements()),
@@ -111,14 +110,6 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
 fn total(plan: &lora::Plan) -> usize {
     let added = plan.parameters().iter().filter(|p| matches!(p.part, lora::Part::LoraA | lora::Part::LoraB));
     plan.base_elements() + added.map(lora::Parameter::elements).sum::<usize>()
-}
-
-fn method(plan: &RunPlan) -> String {
-    match &plan.method {
-        Method::Lora(lora) => format!("LoRA, r {}, alpha {}, dropout {}", lora.r, lora.alpha, lora.dropout),
-        Method::Full => "full fine-tuning".to_string(),
-        Method::Modules(_) | Method::Frozen => "the classification head alone".to_string(),
-    }
 }
 
 /// `query (12), value (12)`: how many modules of each name are adapted.

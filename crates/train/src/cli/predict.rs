@@ -79,9 +79,9 @@ impl<'a> Prediction<'a> {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
     let mut sink = Sink::open(arguments.output.as_deref())?;
-    let trained =
-        Trained::open(&arguments.model, Some(config::Task::SequenceClassification), &arguments.set, &device, output)?;
-    let tokenizer = tokenizer(&arguments.model)?;
+    let model = arguments.model.located(output)?;
+    let trained = Trained::open(&model, Some(config::Task::SequenceClassification), &arguments.set, &device, output)?;
+    let tokenizer = tokenizer(&model)?;
     let file = match arguments.text.is_empty() {
         true => arguments.input.clone().unwrap_or_else(|| PathBuf::from("-")),
         // For messages alone: the texts are the lines of it.

@@ -55,8 +55,8 @@ impl Trained {
         output: &Output,
     ) -> Result<Self, Failure> {
         if !arguments.model.is_dir() {
-            let help = "a model is a directory with config.json, model.safetensors and a tokenizer; this version does not \
-                        download from the Hugging Face Hub: fetch it there (git clone, or `hf download`) and give its path";
+            let help = "a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the \
+                        Hugging Face Hub: org/name or org/name@revision";
             return Err(Failure::usage(format!("there is no directory {}", arguments.model.display()), help));
         }
         let task = task(arguments, wanted)?;

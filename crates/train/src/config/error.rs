@@ -193,16 +193,9 @@ pub(crate) enum ConfigError {
         help: String,
     },
 
-    #[error(
-        "{place}: no directory `{path}` (looked in {looked}), and this version does not download from the Hugging Face Hub yet"
-    )]
-    NoModel {
-        place: String,
-        path: String,
-        looked: String,
-        #[help]
-        help: String,
-    },
+    #[error("{place}: no directory `{path}` (looked in {looked})")]
+    #[diagnostic(help("did you mean `{near}`? a model of that name on the Hugging Face Hub is `{path}@main`"))]
+    NoModel { place: String, path: String, looked: String, near: String },
 
     #[error("{place}: the path {path} is not UTF-8")]
     #[diagnostic(help("run in a directory whose path is UTF-8"))]

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::error::{ConfigError, PathKind, Place};
 use super::written::Config;
 use data::nearest;
+use model::hub::HubId;
 
 /// What relative paths are relative to.
 pub(super) struct Bases<'a> {
@@ -17,7 +18,7 @@ pub(super) struct Bases<'a> {
     pub(super) places: &'a BTreeMap<String, Place>,
 }
 
-/// Makes the paths of inputs absolute; they must exist. `output_dir` stays as it was typed, relative to the working
+/// Makes the paths of inputs absolute; they must exist, but for a model that is an id of the Hub. `output_dir` stays as it was typed, relative to the working
 /// directory.
 pub(super) fn resolve(config: &mut Config, bases: &Bases<'_>) -> Result<(), ConfigError> {
     if let Some(path) = &config.output_dir {
@@ -85,21 +86,23 @@ impl Input<'_> {
         self.existing(PathKind::File)
     }
 
+    /// A directory, or an id of the Hub as it was typed. With a directory of nearly that name around, a typing mistake is
+    /// likelier than the Hub.
     fn model(&self) -> Result<PathBuf, ConfigError> {
         let typed = self.typed.to_string_lossy();
         let absolute = self.absolute()?;
-        if absolute.exists() || !is_hub_id(&typed) {
+        let Some(id) = HubId::parse(&typed).filter(|_| !absolute.exists()) else {
             return self.existing(PathKind::Directory);
+        };
+        match self.near(&absolute).filter(|_| id.revision.is_none()) {
+            Some(near) => Err(ConfigError::NoModel {
+                place: self.place.clone(),
+                path: typed.to_string(),
+                looked: absolute.display().to_string(),
+                near,
+            }),
+            None => Ok(self.typed.clone()),
         }
-        Err(ConfigError::NoModel {
-            place: self.place.clone(),
-            path: typed.to_string(),
-            looked: absolute.display().to_string(),
-            help: match self.near(&absolute) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => download(&typed),
-            },
-        })
     }
 
     fn existing(&self, kind: PathKind) -> Result<PathBuf, ConfigError> {
@@ -152,30 +155,6 @@ pub(super) fn near_file(path: &Path) -> Option<String> {
         fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
-}
-
-/// `name` or `org/name`, with or without `@revision`.
-fn is_hub_id(typed: &str) -> bool {
-    let (id, revision) = typed.split_once('@').unwrap_or((typed, "main"));
-    let is_name = |name: &str| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        !name.is_empty() && name.chars().all(allowed)
-    };
-    let parts: Vec<&str> = id.split('/').collect();
-    !typed.starts_with('.')
-        && parts.len() <= 2
-        && parts.into_iter().all(is_name)
-        && !revision.is_empty()
-        && !revision.contains(char::is_whitespace)
-}
-
-fn download(id: &str) -> String {
-    let (id, revision) = match id.split_once('@') {
-        Some((id, revision)) => (id, format!(" --revision {revision}")),
-        None => (id, String::new()),
-    };
-    let name = id.rsplit('/').next().unwrap_or(id);
-    format!("run `hf download {id}{revision} --local-dir models/{name}` and write the path of that directory")
 }
 
 /// `/a/b/../c` as `/a/c`: paths are shown to people and written into files.

@@ -11,11 +11,13 @@ use burn::tensor::{DType, Device};
 use data::{Columns, Dataset, Example, Finding, Labelled, Sampler, SamplerConfig, Tokenizer};
 use lora::Method;
 use miette::Diagnostic;
+use model::hub::{HubError, Wanted};
 use model::{Frozen, Pretrained, Values};
 
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
+use crate::hub::{Located, locate};
 use crate::output::Output;
 use crate::run::{Identity, Schedule};
 use crate::tasks::{Masking, Task};
@@ -33,6 +35,13 @@ pub(crate) enum Error {
     Device {
         place: String,
         error: DeviceError,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("{place}: {error}")]
+    Hub {
+        place: String,
+        error: HubError,
         #[help]
         help: Option<String>,
     },
@@ -74,6 +83,14 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether what the user gave is at fault, and not the network or the disk.
+    pub(crate) fn is_of_input(&self) -> bool {
+        match self {
+            Self::Hub { error, .. } => error.is_of_input(),
+            _ => true,
+        }
+    }
+
     /// What names a key of the configuration says where that was written.
     pub(crate) fn placed(self, loaded: &Loaded) -> Self {
         let Self::Model(model::Error::Adapter(lora::Error::Target(error))) = &self else { return self };
@@ -93,6 +110,7 @@ pub(crate) struct RunPlan {
     pub(crate) output_dir: PathBuf,
     pub(crate) device_name: DeviceName,
     pub(crate) device: Device,
+    pub(crate) base: Located,
     pub(crate) pretrained: Pretrained,
     pub(crate) frozen: Frozen,
     pub(crate) tokenizer: Tokenizer,
@@ -101,6 +119,8 @@ pub(crate) struct RunPlan {
     pub(crate) method: Method,
     pub(crate) train: Arc<Dataset>,
     pub(crate) valid: Option<Arc<Dataset>>,
+    /// The validation data as text, in its order.
+    pub(crate) valid_examples: Vec<Example>,
     /// What a look at the data showed.
     pub(crate) findings: Vec<Finding>,
     pub(crate) sampler: Arc<Sampler>,
@@ -122,12 +142,18 @@ impl RunPlan {
         };
         let device_name = DeviceName::parse(&config.train.device).map_err(of_device)?;
         let device = device_name.open().map_err(of_device)?;
+        let base = locate(&config.model.path, Wanted::Model, output).map_err(|error| Error::Hub {
+            place: loaded.place("model.path"),
+            help: error.help().map(|help| help.to_string()),
+            error,
+        })?;
+        config.model.path = base.pinned();
         let head = config.model.task.head();
         let pretrained = match config.model.weights {
-            Weights::Pretrained => Pretrained::open(&config.model.path, head)?,
-            Weights::Random => Pretrained::untrained(&config.model.path, head)?,
+            Weights::Pretrained => Pretrained::open(&base.directory, head)?,
+            Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
-        let tokenizer = Tokenizer::from_dir(&config.model.path)?;
+        let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
         let labelled = match config.model.task {
@@ -207,6 +233,7 @@ impl RunPlan {
             config,
             device_name,
             device,
+            base,
             pretrained,
             tokenizer,
             task,
@@ -214,6 +241,7 @@ impl RunPlan {
             method,
             train: Arc::new(train),
             valid: valid.map(Arc::new),
+            valid_examples: splits.valid.unwrap_or_default(),
             findings,
             sampler: Arc::new(sampler),
             steps,
@@ -244,6 +272,15 @@ impl RunPlan {
         Ok(loaded)
     }
 
+    pub(crate) fn method_in_words(&self) -> String {
+        match &self.method {
+            Method::Lora(lora) => format!("LoRA, r {}, alpha {}, dropout {}", lora.r, lora.alpha, lora.dropout),
+            Method::Full if !self.pretrained.has_weights() => "training from nothing".to_string(),
+            Method::Full => "full fine-tuning".to_string(),
+            Method::Modules(_) | Method::Frozen => "the classification head alone".to_string(),
+        }
+    }
+
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
             &self.task,
@@ -254,7 +291,11 @@ impl RunPlan {
                 label: self.columns.label.clone(),
             },
             self.config.data.max_length.unwrap_or_default(),
-            adapter::Base { path: self.config.model.path.display().to_string(), fingerprint: identity.base.clone() },
+            adapter::Base {
+                path: self.base.name.clone(),
+                revision: self.base.commit.clone(),
+                fingerprint: identity.base.clone(),
+            },
         )
     }
 }

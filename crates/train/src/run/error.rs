@@ -54,6 +54,9 @@ pub(crate) enum Error {
     #[error("the saved {what} answers differently from the trained model: logits differ by {difference:e}")]
     #[diagnostic(help("this is a fault of kindling, not of your data: please report it with the run's directory"))]
     NotTheSame { what: &'static str, difference: f64 },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Report(#[from] crate::report::Error),
     #[error("training stopped: {0}")]
     Learner(String),
     #[error(transparent)]
@@ -93,6 +96,7 @@ impl Error {
             | Self::NotANumber { .. }
             | Self::Untrained { .. }
             | Self::NotTheSame { .. }
+            | Self::Report(_)
             | Self::Learner(_) => false,
         }
     }

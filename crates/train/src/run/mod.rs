@@ -8,6 +8,7 @@ mod loader;
 mod optimizer;
 mod record;
 mod renderer;
+mod report;
 mod resume;
 mod save;
 mod schedule;
@@ -35,7 +36,7 @@ use crate::metrics::{ConfusionMetric, MatthewsMetric, Scores};
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::tasks::{Task, Trainee};
-use checkpoint::{Best, RunState, SaveAndWait, record_files};
+use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
 use loader::TrainingBatches;
 use renderer::{Silent, Unrecorded};
@@ -111,7 +112,7 @@ pub(crate) fn run(
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(started),
+        false => session.finish(plan, started),
     }
 }
 
@@ -120,7 +121,7 @@ fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
     let Ok(root) = plan.output_dir.canonicalize() else { return Ok(()) };
     let config = &plan.config;
     let inputs = [
-        ("`model.path`", Some(&config.model.path)),
+        ("`model.path`", Some(&plan.base.directory)),
         ("`data.train`", Some(&config.data.train)),
         ("`data.valid`", config.data.valid.as_ref()),
         ("`adapter.init_from`", config.adapter.init_from.as_ref()),
@@ -273,20 +274,20 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, started: Instant) -> Result<Outcome, Error> {
-        if let Some(best) = &self.state.best {
-            self.save.verify(self.directory.root(), &best.probe)?;
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let peak_memory_bytes = record::peak_memory_bytes();
+    fn finish(&mut self, plan: &RunPlan, started: Instant) -> Result<Outcome, Error> {
+        let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
+        let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
+        let summary = Summary {
+            steps: self.state.step,
+            best: best.scores.map(|scores| (best.step, scores)),
+            seconds: started.elapsed().as_secs_f64(),
+            peak_memory_bytes: record::peak_memory_bytes(),
+            stopped_early: self.state.stopped,
+        };
+        report::write(plan, &model, &adapter, &summary, &self.directory)?;
+        let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;
-        Ok(Outcome::Finished(Summary {
-            steps: self.state.step,
-            best: self.state.best.as_ref().and_then(|best: &Best| Some((best.step, best.scores?))),
-            seconds,
-            peak_memory_bytes,
-            stopped_early: self.state.stopped,
-        }))
+        Ok(Outcome::Finished(summary))
     }
 }

@@ -70,7 +70,7 @@ impl Saver {
         Self {
             sidecar: plan.sidecar(identity),
             tokenizer_files: plan.tokenizer.files().to_vec(),
-            base: plan.config.model.path.clone(),
+            base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
             task: plan.task.clone(),
@@ -109,7 +109,7 @@ impl Saver {
     }
 
     /// Loads what was saved, as a user would, and compares its answer with that of the trained model.
-    pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(), Error> {
+    pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(Trainee, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
                 let pretrained = Pretrained::open(&self.base, self.task.name().head())?;
@@ -123,8 +123,9 @@ impl Saver {
                 ("model", pretrained, plan, Frozen::As(DType::F32))
             }
         };
-        let (model, _) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
-        let found = self.probe.logits(&Trainee { model });
+        let (model, loaded) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
+        let model = Trainee { model };
+        let found = self.probe.logits(&model);
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half
         // precision may move logits by some hundredths of their size.
@@ -133,7 +134,7 @@ impl Saver {
             _ => 1e-4,
         };
         match difference <= allowed * largest.max(1.0) {
-            true => Ok(()),
+            true => Ok((model, loaded.plan)),
             false => Err(Error::NotTheSame { what, difference }),
         }
     }

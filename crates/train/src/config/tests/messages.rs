@@ -294,11 +294,7 @@ fn inputs_that_are_not_there_are_named_with_where_they_were_looked_for() {
         ),
         (
             "model.path=models/tinny",
-            "no directory `models/tinny` (looked in ./models/tinny), and this version does not download from the Hugging Face Hub yet\nhelp: did you mean `models/tiny`?",
-        ),
-        (
-            "model.path=google-bert/bert-base@v1",
-            "no directory `google-bert/bert-base@v1` (looked in ./google-bert/bert-base@v1), and this version does not download from the Hugging Face Hub yet\nhelp: run `hf download google-bert/bert-base --revision v1 --local-dir models/bert-base` and write the path of that directory",
+            "no directory `models/tinny` (looked in ./models/tinny)\nhelp: did you mean `models/tiny`? a model of that name on the Hugging Face Hub is `models/tinny@main`",
         ),
     ] {
         assert_eq!(message(MINIMAL, &[set]), format!("`--set {set}`: {expected}"));

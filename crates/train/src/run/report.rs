@@ -1,0 +1,202 @@
+//! `report.html` of a finished run: filled from its metrics and from the adapter as it lies on the disk, which answers the
+//! validation examples once more.
+
+use burn::train::InferenceStep;
+use data::{Batch, Dataset, Example};
+use lora::Plan;
+use serde_json::Value;
+
+use super::directory::Directory;
+use super::evaluate::{host, largest, rows};
+use super::{Error, Summary};
+use crate::metrics::Scores;
+use crate::output::{bytes, duration, thousands};
+use crate::prepare::RunPlan;
+use crate::report::{self, Classification, Evaluation, Finding, Lengths, Prediction, Report, Sample, Step, Update};
+use crate::tasks::{Task, Trainee};
+
+const BATCH: usize = 32;
+
+/// Texts whose masks a language model fills on the page.
+const SAMPLES: usize = 8;
+
+/// `model` is the result of the run, read back, and `adapter` what it was built by.
+pub(super) fn write(
+    plan: &RunPlan,
+    model: &Trainee,
+    adapter: &Plan,
+    summary: &Summary,
+    directory: &Directory,
+) -> Result<(), Error> {
+    let (steps, evaluations) = metrics(directory)?;
+    let settings = plan.config.to_toml();
+    let title = directory.root().file_name().unwrap_or_default().to_string_lossy();
+    let valid = plan.valid.as_deref();
+    let file = valid.map(|valid| valid.file().display().to_string()).unwrap_or_default();
+    let answers = valid.map(|valid| answers(plan, model, valid)).unwrap_or_default();
+    let shown: Vec<[String; 3]> = answers.samples;
+    let report = Report {
+        title: &title,
+        facts: facts(plan, adapter, summary),
+        steps,
+        evaluations,
+        best_step: summary.best.map(|(step, _)| step),
+        classification: plan.task.labels().filter(|_| valid.is_some()).map(|labels| Classification {
+            labels: labels.names(),
+            file: &file,
+            predictions: predictions(&plan.valid_examples, valid, answers.answered),
+        }),
+        samples: shown
+            .iter()
+            .map(|[prompt, written, expected]| Sample { prompt, written, expected: Some(expected) })
+            .collect(),
+        lengths: Some(Lengths {
+            train: lengths(&plan.train),
+            valid: valid.map(lengths).unwrap_or_default(),
+            max_length: plan.config.data.max_length.unwrap_or_default(),
+        }),
+        findings: plan.findings.iter().map(finding).collect(),
+        updates: updates(plan, model, adapter)?,
+        settings: &settings,
+    };
+    directory.write("report.html", report::html(&report)?.as_bytes())
+}
+
+/// The lines of `metrics.jsonl`, those of interrupted processes too.
+fn metrics(directory: &Directory) -> Result<(Vec<Step>, Vec<Evaluation>), Error> {
+    let path = directory.root().join("metrics.jsonl");
+    let text = std::fs::read_to_string(&path)
+        .map_err(|source| Error::Restore { path: path.clone(), reason: source.to_string() })?;
+    let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
+    for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
+        let count = |key: &str| line[key].as_u64().unwrap_or(0) as usize;
+        match line["event"].as_str() {
+            Some("step") => steps.push(Step {
+                step: count("step"),
+                epoch: number("epoch"),
+                loss: number("loss"),
+                learning_rate: number("learning_rate"),
+                grad_norm: number("grad_norm"),
+                tokens: count("tokens"),
+                seconds: number("step_seconds"),
+            }),
+            Some("eval") => {
+                let Ok(scores) = serde_json::from_value::<Scores>(line.clone()) else { continue };
+                let named = scores.named().into_iter().filter(|(name, _)| *name != "loss").collect();
+                evaluations.push(Evaluation { step: count("step"), loss: scores.loss(), scores: named });
+            }
+            _ => {}
+        }
+    }
+    Ok((steps, evaluations))
+}
+
+fn facts(plan: &RunPlan, adapter: &Plan, summary: &Summary) -> Vec<(String, String)> {
+    let trained = adapter.trainable_elements();
+    let data = |dataset: &Dataset| format!("{} examples, {}", thousands(dataset.len()), dataset.file().display());
+    let mut facts = vec![
+        ("task", plan.task.name().to_string()),
+        ("base model", format!("{} ({})", plan.base.name, plan.pretrained.class())),
+        ("method", plan.method_in_words()),
+        (
+            "trained parameters",
+            format!("{} beside {} of the base", thousands(trained), thousands(adapter.base_elements())),
+        ),
+        ("training data", data(&plan.train)),
+    ];
+    if let Some(valid) = &plan.valid {
+        facts.push(("validation data", data(valid)));
+    }
+    facts.extend([
+        ("device", plan.device_name.to_string()),
+        ("steps", thousands(summary.steps)),
+        ("duration", duration(summary.seconds)),
+        ("peak memory", bytes(summary.peak_memory_bytes as usize)),
+        ("kindling", env!("CARGO_PKG_VERSION").to_string()),
+    ]);
+    facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+#[derive(Default)]
+struct Answers {
+    /// Logits and loss of each validation example of a classifier.
+    answered: Vec<(Vec<f32>, f64)>,
+    /// Of a language model: a text with its masks, what was put in their places, and what stood there.
+    samples: Vec<[String; 3]>,
+}
+
+fn answers(plan: &RunPlan, model: &Trainee, valid: &Dataset) -> Answers {
+    let mut answers = Answers::default();
+    let indices: Vec<usize> = match &plan.task {
+        Task::SequenceClassification(_) => (0..valid.len()).collect(),
+        Task::MaskedLm(_) => (0..valid.len().min(SAMPLES)).collect(),
+    };
+    for chunk in indices.chunks(BATCH) {
+        let input = plan.task.evaluation(Batch::new(valid, chunk, chunk[0]));
+        let batch = input.batch.clone();
+        let found = InferenceStep::step(model, input);
+        let (losses, logits) = (host(found.loss), rows(found.output));
+        match &plan.task {
+            Task::SequenceClassification(_) => {
+                answers.answered.extend(logits.into_iter().zip(losses.into_iter().map(f64::from)));
+            }
+            Task::MaskedLm(_) => answers.samples.extend(filled(plan, &batch, &logits)),
+        }
+    }
+    answers
+}
+
+fn filled(plan: &RunPlan, batch: &Batch, logits: &[Vec<f32>]) -> Vec<[String; 3]> {
+    let of = batch.sequences_of_targets();
+    let words = |ids: Vec<u32>| ids.iter().filter_map(|id| plan.tokenizer.token(*id)).collect::<Vec<_>>().join(" ");
+    (0..batch.sequences())
+        .map(|sequence| {
+            let own = || of.iter().enumerate().filter(|(_, of)| **of == sequence).map(|(target, _)| target);
+            let shown = &batch.ids[batch.offsets[sequence]..batch.offsets[sequence + 1]];
+            [
+                plan.tokenizer.decode(shown),
+                words(own().map(|target| largest(&logits[target]) as u32).collect()),
+                words(own().map(|target| batch.targets[target] as u32).collect()),
+            ]
+        })
+        .collect()
+}
+
+fn predictions<'a>(
+    examples: &'a [Example],
+    valid: Option<&Dataset>,
+    answered: Vec<(Vec<f32>, f64)>,
+) -> Vec<Prediction<'a>> {
+    let encoded = valid.map_or(&[][..], |valid| &valid.examples);
+    let prediction = |((example, encoded), (logits, loss)): ((&'a Example, &data::EncodedExample), (Vec<f32>, f64))| {
+        let (line, target) = (example.line, encoded.target.unwrap_or_default());
+        Prediction { line, text: &example.text, text_pair: example.text_pair.as_deref(), target, logits, loss }
+    };
+    examples.iter().zip(encoded).zip(answered).map(prediction).collect()
+}
+
+fn lengths(dataset: &Dataset) -> Vec<usize> {
+    dataset.examples.iter().map(|example| example.encoded.full_length).collect()
+}
+
+fn finding(finding: &data::Finding) -> Finding {
+    Finding {
+        severity: match finding.severity() {
+            data::Severity::Warning => report::Severity::Warning,
+            data::Severity::Note => report::Severity::Note,
+        },
+        message: finding.message(),
+        advice: finding.advice().map(str::to_string),
+    }
+}
+
+/// The norm of each module's update, alone and over that of its weight.
+fn updates(plan: &RunPlan, model: &Trainee, adapter: &Plan) -> Result<Vec<Update>, Error> {
+    let norms = lora::update_norms(&adapter.tensors(model), adapter.scales());
+    let update = |(module, norm): (String, f64)| {
+        let weight = plan.pretrained.weight_norm(&module)?;
+        Ok(Update { relative: weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight), module, norm })
+    };
+    norms.into_iter().map(update).collect()
+}
