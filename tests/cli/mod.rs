@@ -8,3 +8,5 @@ mod bad_data;
 mod bad_model;
 mod checkpoints;
 mod commands;
+mod masked_lm;
+mod templates;

@@ -72,11 +72,10 @@ impl Layout {
         &self.rows
     }
 
-    /// The layout of the first token of each sequence alone, as a classification head reads them.
-    pub fn first_tokens(&self) -> Self {
-        let starts = self.queries.starts();
-        let offsets = Offsets((0..=starts.len()).collect());
-        Self { queries: offsets.clone(), keys: offsets, rows: starts.iter().map(|start| self.rows[*start]).collect() }
+    /// The layout of these tokens alone, each a sequence of its own with the row key it has here: what a head reads.
+    pub fn select(&self, tokens: &[usize]) -> Self {
+        let offsets = Offsets((0..=tokens.len()).collect());
+        Self { queries: offsets.clone(), keys: offsets, rows: tokens.iter().map(|token| self.rows[*token]).collect() }
     }
 }
 
@@ -89,7 +88,8 @@ mod tests {
         let layout = Layout::new(Offsets::new(&[0, 2, 5]), 3);
         let key = |example: u64, position: u64| (example << 32) | position;
         assert_eq!(layout.rows()[..], [key(3, 0), key(3, 1), key(4, 0), key(4, 1), key(4, 2)]);
-        assert_eq!(layout.first_tokens().rows()[..], [key(3, 0), key(4, 0)]);
-        assert_eq!(layout.first_tokens().queries().tokens(), 2);
+        let selected = layout.select(&[0, 1, 4]);
+        assert_eq!(selected.rows()[..], [key(3, 0), key(3, 1), key(4, 2)]);
+        assert_eq!(selected.queries().tokens(), 3);
     }
 }

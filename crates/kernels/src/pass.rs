@@ -26,8 +26,8 @@ impl Pass {
         Some(Mask::new(noise, site, probability as f32, self.layout.rows().clone()))
     }
 
-    /// The pass for layers behind the selection of each sequence's first token.
-    pub fn first_tokens(&self) -> Self {
-        Self { layout: Arc::new(self.layout.first_tokens()), noise: self.noise }
+    /// The pass for layers behind the selection of these tokens.
+    pub fn select(&self, tokens: &[usize]) -> Self {
+        Self { layout: Arc::new(self.layout.select(tokens)), noise: self.noise }
     }
 }

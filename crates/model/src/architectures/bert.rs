@@ -2,13 +2,14 @@
 //! Transformers. The backbone serves RoBERTa as well, whose positions begin later.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use kernels::{Activation, Pass, attention};
 use lora::{Linear, TiedLinear};
 use serde::Deserialize;
 
 use super::{
     Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options, check_heads,
+    first_tokens, select,
 };
 use crate::Error;
 use crate::config::{Config, ConfigError};
@@ -129,8 +130,7 @@ impl BertForSequenceClassification {
 
     /// `[sequences, labels]`
     pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let first = first_tokens(self.bert.forward(tokens, pass), pass);
-        let pass = pass.first_tokens();
+        let (first, pass) = first_tokens(self.bert.forward(tokens, pass), pass);
         let pooled = self.pooler.forward(first, &pass).tanh();
         self.classifier.forward(self.dropout.forward(pooled, &pass), &pass)
     }
@@ -167,22 +167,15 @@ impl BertForMaskedLM {
     }
 
     /// `[rows, vocabulary]`
-    pub(super) fn forward(&self, tokens: &Tokens, rows: Tensor<1, Int>, pass: &Pass) -> Tensor<2> {
-        let hidden = self.bert.forward(tokens, pass).select(0, rows);
-        let inner = self.activation.forward(self.dense.forward(hidden, pass));
-        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, pass)
+    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> Tensor<2> {
+        let (hidden, pass) = select(self.bert.forward(tokens, pass), rows, pass);
+        let inner = self.activation.forward(self.dense.forward(hidden, &pass));
+        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, &pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
         self.bert.word_embeddings()
     }
-}
-
-/// The rows of each sequence's first token: `[tokens, hidden]` to `[sequences, hidden]`
-pub(super) fn first_tokens(hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-    let starts: Vec<i32> = pass.layout().queries().starts().iter().map(|start| *start as i32).collect();
-    let starts = Tensor::<1, Int>::from_data(starts.as_slice(), &hidden.device());
-    hidden.select(0, starts)
 }
 
 /// Embeddings and layers, `BertModel` without its pooler.

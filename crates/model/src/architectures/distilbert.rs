@@ -2,14 +2,14 @@
 //! `DistilBertForMaskedLM` in Transformers.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, activation::relu};
+use burn::tensor::{Tensor, activation::relu};
 use kernels::{Activation, Pass, attention};
 use lora::{Linear, TiedLinear};
 use serde::Deserialize;
 
-use super::bert::first_tokens;
 use super::{
     Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options, check_heads,
+    first_tokens, select,
 };
 use crate::Error;
 use crate::config::{Config, ConfigError};
@@ -117,8 +117,7 @@ impl DistilBertForSequenceClassification {
 
     /// `[sequences, labels]`
     pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let first = first_tokens(self.distilbert.forward(tokens, pass), pass);
-        let pass = pass.first_tokens();
+        let (first, pass) = first_tokens(self.distilbert.forward(tokens, pass), pass);
         let inner = relu(self.pre_classifier.forward(first, &pass));
         self.classifier.forward(self.dropout.forward(inner, &pass), &pass)
     }
@@ -153,10 +152,10 @@ impl DistilBertForMaskedLM {
     }
 
     /// `[rows, vocabulary]`
-    pub(super) fn forward(&self, tokens: &Tokens, rows: Tensor<1, Int>, pass: &Pass) -> Tensor<2> {
-        let hidden = self.distilbert.forward(tokens, pass).select(0, rows);
-        let inner = self.activation.forward(self.vocab_transform.forward(hidden, pass));
-        self.vocab_projector.forward(self.vocab_layer_norm.forward(inner), &self.word_embeddings().weight, pass)
+    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> Tensor<2> {
+        let (hidden, pass) = select(self.distilbert.forward(tokens, pass), rows, pass);
+        let inner = self.activation.forward(self.vocab_transform.forward(hidden, &pass));
+        self.vocab_projector.forward(self.vocab_layer_norm.forward(inner), &self.word_embeddings().weight, &pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {

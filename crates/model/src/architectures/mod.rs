@@ -120,16 +120,11 @@ impl Model {
                 SequenceClassifier::Roberta(model) => model.forward(tokens, &pass),
                 SequenceClassifier::DistilBert(model) => model.forward(tokens, &pass),
             },
-            Self::MaskedLm(model) => {
-                // Only what is asked for goes through the head: the vocabulary is the widest layer there is.
-                let rows: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
-                let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &self.device());
-                match model {
-                    MaskedLm::Bert(model) => model.forward(tokens, rows, &pass),
-                    MaskedLm::Roberta(model) => model.forward(tokens, rows, &pass),
-                    MaskedLm::DistilBert(model) => model.forward(tokens, rows, &pass),
-                }
-            }
+            Self::MaskedLm(model) => match model {
+                MaskedLm::Bert(model) => model.forward(tokens, rows, &pass),
+                MaskedLm::Roberta(model) => model.forward(tokens, rows, &pass),
+                MaskedLm::DistilBert(model) => model.forward(tokens, rows, &pass),
+            },
         }
     }
 
@@ -152,6 +147,19 @@ impl Model {
             },
         }
     }
+}
+
+/// What a head reads of `[tokens, hidden]`, `[rows, hidden]`, and the pass for what comes behind. A head sees no token that
+/// it is not asked about: a vocabulary is the widest layer there is.
+pub(crate) fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+    let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
+    let indices = Tensor::<1, Int>::from_data(indices.as_slice(), &hidden.device());
+    (hidden.select(0, indices), pass.select(rows))
+}
+
+/// What a classifier reads: the first token of each sequence.
+pub(crate) fn first_tokens(hidden: Tensor<2>, pass: &Pass) -> (Tensor<2>, Pass) {
+    select(hidden, pass.layout().queries().starts(), pass)
 }
 
 /// Checks that attention heads divide the width.

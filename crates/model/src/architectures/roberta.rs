@@ -3,12 +3,12 @@
 //! `RobertaForMaskedLM` in Transformers.
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 use kernels::{Activation, Pass};
 use lora::{Linear, TiedLinear};
 
-use super::bert::{BertConfig, BertModel, check, first_tokens};
-use super::{Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant};
+use super::bert::{BertConfig, BertModel, check};
+use super::{Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, first_tokens, select};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{Dropout, Embedding, LayerNorm};
@@ -72,8 +72,8 @@ impl RobertaForSequenceClassification {
 
     /// `[sequences, labels]`
     pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let first = first_tokens(self.roberta.forward(tokens, pass), pass);
-        self.classifier.forward(first, &pass.first_tokens())
+        let (first, pass) = first_tokens(self.roberta.forward(tokens, pass), pass);
+        self.classifier.forward(first, &pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -131,10 +131,10 @@ impl RobertaForMaskedLM {
     }
 
     /// `[rows, vocabulary]`
-    pub(super) fn forward(&self, tokens: &Tokens, rows: Tensor<1, Int>, pass: &Pass) -> Tensor<2> {
-        let hidden = self.roberta.forward(tokens, pass).select(0, rows);
-        let inner = Activation::Gelu.forward(self.dense.forward(hidden, pass));
-        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, pass)
+    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> Tensor<2> {
+        let (hidden, pass) = select(self.roberta.forward(tokens, pass), rows, pass);
+        let inner = Activation::Gelu.forward(self.dense.forward(hidden, &pass));
+        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, &pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
