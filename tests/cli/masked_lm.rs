@@ -150,7 +150,8 @@ fn texts_and_tokenizers_without_anything_to_mask_are_refused() {
 #[test]
 fn a_vocabulary_is_trained_on_the_column_of_a_file() {
     let project = Project::new().file("texts.csv", "id,review\n1,the cat sat on the mat\n2,the dog sat on the log\n");
-    let arguments = ["tokenizer", "texts.csv", "--text", "review", "--kind", "wordpiece", "--vocab-size", "30"];
+    let arguments =
+        ["tokenizer", "texts.csv", "--set", "data.text=review", "--kind", "wordpiece", "--vocab-size", "30"];
     project.run(&[&arguments[..], &["-o", "vocabulary"]].concat()).done();
     let tokenizer: Value = serde_json::from_str(&project.read("vocabulary/tokenizer.json")).unwrap();
     assert_eq!(tokenizer["model"]["vocab"].as_object().unwrap().len(), 30);
@@ -159,7 +160,7 @@ fn a_vocabulary_is_trained_on_the_column_of_a_file() {
     );
     project
         .run(&["tokenizer", "texts.csv", "--kind", "bpe", "--vocab-size", "300", "-o", "v"])
-        .refused("error: texts.csv has no column `text` (columns: id, review)\nhelp: set `data.text = \"review\"`");
+        .refused("error: texts.csv has no column `text` (columns: id, review)\nhelp: set `data.text` to one of these columns: id, review");
 }
 
 #[test]

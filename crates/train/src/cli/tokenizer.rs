@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use data::{Columns, Labelled, VocabularyKind, Written, records, train_vocabulary};
+use data::{Columns, Labelled, VocabularyKind, records, train_vocabulary};
 use model::write_atomically;
 use serde_json::json;
 
+use super::trained::{ColumnNames, apply_sets};
 use super::{Common, Failure};
 use crate::output::{Output, thousands};
 
 /// Train a vocabulary, for a model that is trained from nothing
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kindling tokenizer corpus.txt --kind wordpiece --vocab-size 8000 -o models/small\n  kindling tokenizer reviews.csv --text review --kind bpe --vocab-size 16000 -o models/gpt"
+    after_help = "Examples:\n  kindling tokenizer corpus.txt --kind wordpiece --vocab-size 8000 -o models/small\n  kindling tokenizer reviews.csv --set data.text=review --kind bpe --vocab-size 16000 -o models/gpt"
 )]
 pub(super) struct Arguments {
     /// Texts: .txt (one a line), .jsonl .json .csv .tsv .parquet, each also with .gz, or - (JSON lines)
@@ -30,9 +31,9 @@ pub(super) struct Arguments {
     /// Directory to write tokenizer.json and tokenizer_config.json into
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Column of the texts
-    #[arg(long, value_name = "COLUMN")]
-    text: Option<String>,
+    /// Override data.text or data.text_template (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -57,13 +58,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let bar = output.bar(0, "reading {spinner} {pos} texts");
     let columns: RefCell<Option<Columns>> = RefCell::new(None);
     let file = arguments.data.as_path();
-    let written = Written { text: arguments.text.as_deref(), ..Written::default() };
+    let mut names = ColumnNames::default();
+    apply_sets(&arguments.set, &["data.text", "data.text_template"], &mut names, |_| Ok(()))?;
     let texts = records(file)?.map(|record| {
         let record = record?;
         let mut columns = columns.borrow_mut();
         let columns = match &mut *columns {
             Some(columns) => columns,
-            None => columns.insert(Columns::find(file, &record, written, Labelled::No)?),
+            None => columns.insert(Columns::find(file, &record, names.written(), Labelled::No)?),
         };
         Ok(columns.example(file, &record)?.text)
     });

@@ -97,7 +97,12 @@ impl Trained {
                 label: sidecar.columns.label.clone(),
             };
         }
-        apply_sets(sets, &mut columns, &mut max_length, &pretrained)?;
+        let positions = pretrained.max_positions()?;
+        apply_sets(sets, &KEYS, &mut columns, |length| {
+            let length = length.parse().ok().filter(|length| (1..=positions).contains(length));
+            max_length = Some(length.ok_or_else(|| format!("expected a number from 1 to {positions}"))?);
+            Ok(())
+        })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
             None => (Method::Frozen, None),
@@ -198,14 +203,17 @@ fn template(source: Option<&str>) -> Result<Option<Template>, data::Error> {
     source.map(|source| Template::new("data.text_template", source)).transpose()
 }
 
-/// `data.text`, `data.text_template`, `data.text_pair`, `data.label` and `data.max_length` of `--set`.
-fn apply_sets(
+/// What `--set` overrides of a trained model.
+const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.label", "data.max_length"];
+
+/// Applies the `--set` arguments, of which a command takes those with these `keys`. `max_length` is told the value of
+/// `data.max_length`, and complains in words.
+pub(super) fn apply_sets(
     sets: &[String],
+    keys: &[&str],
     columns: &mut ColumnNames,
-    max_length: &mut Option<usize>,
-    pretrained: &Pretrained,
+    mut max_length: impl FnMut(&str) -> Result<(), String>,
 ) -> Result<(), Failure> {
-    const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.label", "data.max_length"];
     for set in sets {
         let wrong = |help: String| Failure::usage(format!("`--set {set}` cannot be used here"), help);
         let Some((key, value)) = set.split_once('=') else {
@@ -213,16 +221,14 @@ fn apply_sets(
         };
         let text = value.trim().trim_matches('"').to_string();
         match key.trim() {
+            key if !keys.contains(&key) => {
+                return Err(wrong(data::suggest::suggestion(key, keys.iter().copied())));
+            }
             "data.text" => (columns.text, columns.text_template) = (Some(text), None),
             "data.text_template" => columns.text_template = template(Some(&text))?,
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
-            "data.max_length" => {
-                let positions = pretrained.max_positions()?;
-                let length = text.parse().ok().filter(|length| (1..=positions).contains(length));
-                *max_length = Some(length.ok_or_else(|| wrong(format!("expected a number from 1 to {positions}")))?);
-            }
-            key => return Err(wrong(data::suggest::suggestion(key, KEYS))),
+            _ => max_length(&text).map_err(wrong)?,
         }
     }
     Ok(())
