@@ -88,6 +88,7 @@ pub(crate) static ARCHITECTURES: [&Architecture; 3] =
 
 /// An encoder with its head.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a process has one or two models, whose layers lie elsewhere anyway")]
 pub enum Model {
     SequenceClassifier(SequenceClassifier),
     MaskedLm(MaskedLm),

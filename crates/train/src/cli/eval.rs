@@ -31,7 +31,7 @@ const CHUNK: usize = 16 * BATCH;
     after_help = "Examples:\n  kindling eval --model bert --adapter runs/sst2/adapter --data test.csv\n  kindling eval --run runs/sst2 --json"
 )]
 pub(super) struct Arguments {
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name[@revision]
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
     #[arg(long, value_name = "M", required_unless_present = "run", conflicts_with = "run")]
     model: Option<PathBuf>,
     /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub

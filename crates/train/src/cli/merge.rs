@@ -26,7 +26,7 @@ const LOSS_TO_WARN_OF: f64 = 0.05;
     after_help = "Examples:\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged --dtype f32"
 )]
 pub(super) struct Arguments {
-    /// The base: a directory, or an id on the Hugging Face Hub, org/name[@revision]
+    /// The base: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
     #[arg(long, value_name = "M")]
     model: PathBuf,
     /// The adapter: a directory or an id on the Hub

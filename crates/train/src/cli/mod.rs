@@ -68,7 +68,7 @@ struct Common {
 /// What eval, predict and merge work on.
 #[derive(Debug, Clone, Args)]
 struct ModelArguments {
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name[@revision]
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
     #[arg(long, value_name = "M")]
     model: PathBuf,
     /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub

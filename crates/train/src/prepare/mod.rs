@@ -41,7 +41,7 @@ pub(crate) enum Error {
     #[error("{place}: {error}")]
     Hub {
         place: String,
-        error: HubError,
+        error: Box<HubError>,
         #[help]
         help: Option<String>,
     },
@@ -145,7 +145,7 @@ impl RunPlan {
         let base = locate(&config.model.path, Wanted::Model, output).map_err(|error| Error::Hub {
             place: loaded.place("model.path"),
             help: error.help().map(|help| help.to_string()),
-            error,
+            error: Box::new(error),
         })?;
         config.model.path = base.pinned();
         let head = config.model.task.head();
