@@ -156,7 +156,8 @@ fn texts_that_were_read_or_written_wrongly() {
 fn rows_longer_than_the_model_is_given() {
     let examples: Vec<Example> = (2..22).map(|n| row(n, if n < 4 { "a b c a b c" } else { "a" }, "good")).collect();
     let dataset =
-        crate::Dataset::encode(Path::new(TRAIN), &examples, &labels(&["good", "bad"]), &small(), 5, &|_| ()).unwrap();
+        crate::Dataset::encode(Path::new(TRAIN), &examples, Some(&labels(&["good", "bad"])), &small(), 5, &|_| ())
+            .unwrap();
     let truncation = Truncation::of(&dataset, 5);
     assert_eq!((truncation.rows, truncation.tokens, truncation.lost), (20, 70, 6));
     let found = |examples: &[Example], truncation: &Truncation| {
