@@ -8,5 +8,6 @@ mod bad_data;
 mod bad_model;
 mod checkpoints;
 mod commands;
+mod init;
 mod masked_lm;
 mod templates;

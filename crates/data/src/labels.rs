@@ -137,7 +137,7 @@ fn integer(label: &Label) -> Option<i64> {
 }
 
 /// Only as integers are printed: `01` and `+1` are codes that someone chose, and stay names.
-fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     text.parse().ok().filter(|integer: &i64| integer.to_string() == text)
 }
 

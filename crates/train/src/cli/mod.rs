@@ -3,6 +3,7 @@
 mod devices;
 mod eval;
 mod failure;
+mod init;
 mod inspect;
 mod merge;
 mod plan;
@@ -47,6 +48,7 @@ enum Command {
     Predict(predict::Arguments),
     Merge(merge::Arguments),
     Inspect(inspect::Arguments),
+    Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
 }
@@ -102,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Predict(arguments)) => arguments.common.clone(),
         Some(Command::Merge(arguments)) => arguments.common.clone(),
         Some(Command::Inspect(arguments)) => arguments.common.clone(),
+        Some(Command::Init(arguments)) => arguments.common.clone(),
         Some(Command::Tokenizer(arguments)) => arguments.common.clone(),
         Some(Command::Devices(arguments)) => arguments.common.clone(),
     };
@@ -125,6 +128,7 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
         Some(Command::Predict(arguments)) => predict::run(&arguments, output),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
     }
@@ -136,7 +140,10 @@ fn prepare_process(cli: &Cli, common: &Common) -> Result<(), Failure> {
         Some(Command::Train(arguments)) => arguments.device.as_deref(),
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
-        None | Some(Command::Merge(_) | Command::Inspect(_) | Command::Tokenizer(_) | Command::Devices(_)) => None,
+        None
+        | Some(
+            Command::Merge(_) | Command::Inspect(_) | Command::Init(_) | Command::Tokenizer(_) | Command::Devices(_),
+        ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;

@@ -29,7 +29,7 @@ fn warn(plan: &RunPlan, output: &Output) {
     }
 }
 
-fn with_advice(finding: &Finding) -> String {
+pub(super) fn with_advice(finding: &Finding) -> String {
     match finding.advice() {
         Some(advice) => format!("{}; {advice}", finding.message()),
         None => finding.message(),
@@ -131,7 +131,7 @@ fn by_name(targets: &[&str]) -> String {
     counts.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
 }
 
-fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
+pub(super) fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
     let counts = dataset.class_counts(labels.len());
     let shown =
         labels.names().iter().zip(counts).take(12).map(|(name, count)| format!("{name} ({})", thousands(count)));
@@ -215,7 +215,7 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
     })
 }
 
-fn finding(finding: &Finding) -> Value {
+pub(super) fn finding(finding: &Finding) -> Value {
     let severity = match finding.severity() {
         Severity::Note => "note",
         Severity::Warning => "warning",

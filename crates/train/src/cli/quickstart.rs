@@ -63,7 +63,7 @@ pub(super) fn run(output: &Output) -> Result<ExitCode, Failure> {
 }
 
 /// Writes the assets into `kindling/<version>` of the user's cache.
-fn unpack() -> Result<PathBuf, Failure> {
+pub(super) fn unpack() -> Result<PathBuf, Failure> {
     let root = cache().join("kindling").join(env!("CARGO_PKG_VERSION"));
     for (name, contents) in ASSETS {
         let path = root.join(name);

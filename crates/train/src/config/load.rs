@@ -31,6 +31,11 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// A configuration that no file holds yet; its paths are absolute.
+    pub(crate) fn draft(config: Config) -> Self {
+        Self { config, written: BTreeSet::new(), name: "draft".to_owned(), places: BTreeMap::new() }
+    }
+
     /// Where `key` was written, as the beginning of a message: `` `train.r` in sst2.toml, line 14 ``,
     /// `` `--set train.r=3` ``, or `` `train.r` `` for a default.
     pub(crate) fn place(&self, key: &str) -> String {

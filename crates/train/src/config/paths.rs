@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{ConfigError, PathKind, Place};
@@ -155,6 +156,11 @@ pub(super) fn near_file(path: &Path) -> Option<String> {
         fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     names.sort();
     nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// A path that was typed on the command line, as the configuration reads it.
+pub(crate) fn absolute(path: &Path) -> io::Result<PathBuf> {
+    Ok(without_dots(&std::env::current_dir()?.join(path)))
 }
 
 /// `/a/b/../c` as `/a/c`: paths are shown to people and written into files.

@@ -1,0 +1,229 @@
+//! What stands in each column of a file, counted. What the columns mean is guessed next door.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::labels::parse;
+use crate::{Error, Record};
+
+/// Different values of a column that are remembered: more classes than any data set of texts has, and few enough to keep.
+const REMEMBERED: usize = 1000;
+
+/// The columns of a file.
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    pub rows: usize,
+    /// In the order in which the rows show them.
+    pub columns: Vec<Column>,
+}
+
+/// What stands in a column. A value that is absent, null or blank counts as none.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: String,
+    pub kind: ColumnKind,
+    /// Rows that have a value.
+    pub filled: usize,
+    /// Of the values that are strings, on average.
+    pub characters: f64,
+    /// Between white space, on average.
+    pub words: f64,
+    /// The different strings and integers and how many rows have each; `None`: more than a thousand.
+    pub values: Option<BTreeMap<String, usize>>,
+    /// Most values are written without spaces because their script has none.
+    pub(super) spaceless: bool,
+    /// Most values are addresses.
+    pub(super) links: bool,
+}
+
+/// What the values of a column are. Cells of CSV and TSV files are what they read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnKind {
+    Empty,
+    Strings,
+    Integers,
+    Fractions,
+    Booleans,
+    Lists,
+    Objects,
+    Mixed,
+}
+
+impl ColumnKind {
+    /// As messages call the values.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Strings => "strings",
+            Self::Integers => "integers",
+            Self::Fractions => "fractions",
+            Self::Booleans => "booleans",
+            Self::Lists => "lists",
+            Self::Objects => "objects",
+            Self::Mixed => "values of several kinds",
+        }
+    }
+}
+
+impl Profile {
+    /// Reads all rows: a class that only the last row has is one too.
+    pub fn of(records: impl Iterator<Item = Result<Record, Error>>) -> Result<Self, Error> {
+        let mut rows = 0;
+        let mut tallies: IndexMap<String, Tally> = IndexMap::new();
+        for record in records {
+            rows += 1;
+            for (name, value) in record?.fields {
+                tallies.entry(name).or_default().add(&value);
+            }
+        }
+        let columns = tallies.into_iter().map(|(name, tally)| tally.column(name)).collect();
+        Ok(Self { rows, columns })
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+#[derive(Debug)]
+struct Tally {
+    /// By kind, in the order of `ColumnKind` without `Empty` and `Mixed`.
+    kinds: [usize; 6],
+    texts: usize,
+    characters: usize,
+    words: usize,
+    spaceless: usize,
+    links: usize,
+    values: Option<BTreeMap<String, usize>>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let values = Some(BTreeMap::new());
+        Self { kinds: [0; 6], texts: 0, characters: 0, words: 0, spaceless: 0, links: 0, values }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, value: &Value) {
+        let kind = match value {
+            Value::Null => return,
+            Value::String(text) if text.trim().is_empty() => return,
+            Value::String(text) => {
+                self.add_text(text);
+                kind_of(text)
+            }
+            Value::Number(number) if number.is_f64() => ColumnKind::Fractions,
+            Value::Number(number) => {
+                self.remember(&number.to_string());
+                ColumnKind::Integers
+            }
+            Value::Bool(_) => ColumnKind::Booleans,
+            Value::Array(_) => ColumnKind::Lists,
+            Value::Object(_) => ColumnKind::Objects,
+        };
+        self.kinds[kind as usize - 1] += 1;
+    }
+
+    fn add_text(&mut self, text: &str) {
+        let words = text.split_whitespace().count();
+        self.texts += 1;
+        self.characters += text.chars().count();
+        self.words += words;
+        self.spaceless += usize::from(words == 1 && text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()));
+        self.links += usize::from(text.starts_with("http://") || text.starts_with("https://"));
+        self.remember(text);
+    }
+
+    fn remember(&mut self, value: &str) {
+        let Some(values) = &mut self.values else { return };
+        if let Some(rows) = values.get_mut(value) {
+            *rows += 1;
+        } else if values.len() < REMEMBERED {
+            values.insert(value.to_owned(), 1);
+        } else {
+            self.values = None;
+        }
+    }
+
+    fn column(self, name: String) -> Column {
+        let mean = |sum: usize| sum as f64 / self.texts.max(1) as f64;
+        Column {
+            name,
+            kind: self.kind(),
+            filled: self.kinds.iter().sum(),
+            characters: mean(self.characters),
+            words: mean(self.words),
+            spaceless: self.spaceless * 2 > self.texts,
+            links: self.links * 2 > self.texts,
+            values: self.values,
+        }
+    }
+
+    /// A number among texts is a text of digits, and a whole one among fractions a fraction.
+    fn kind(&self) -> ColumnKind {
+        let [strings, integers, fractions, booleans, lists, objects] = self.kinds.map(|count| count > 0);
+        match (strings, integers, fractions, booleans, lists, objects) {
+            (false, false, false, false, false, false) => ColumnKind::Empty,
+            (true, _, _, false, false, false) => ColumnKind::Strings,
+            (false, true, false, false, false, false) => ColumnKind::Integers,
+            (false, _, true, false, false, false) => ColumnKind::Fractions,
+            (false, false, false, true, false, false) => ColumnKind::Booleans,
+            (false, false, false, false, true, false) => ColumnKind::Lists,
+            (false, false, false, false, false, true) => ColumnKind::Objects,
+            _ => ColumnKind::Mixed,
+        }
+    }
+}
+
+fn kind_of(text: &str) -> ColumnKind {
+    // `nan` and `infinity` are numbers to Rust, and words to everybody else.
+    let is_number = text.bytes().any(|byte| byte.is_ascii_digit()) && text.trim().parse::<f64>().is_ok();
+    match (parse(text), is_number) {
+        (Some(_), _) => ColumnKind::Integers,
+        (None, true) => ColumnKind::Fractions,
+        (None, false) => ColumnKind::Strings,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::profile;
+    use super::*;
+
+    fn kinds(rows: Value) -> Vec<(String, ColumnKind)> {
+        profile(rows).columns.into_iter().map(|column| (column.name, column.kind)).collect()
+    }
+
+    #[test]
+    fn columns_are_of_the_kind_of_their_values() {
+        let rows = serde_json::json!([
+            {"a": "one", "b": 1, "c": 0.5, "d": true, "e": [1], "f": {}, "g": null, "h": 1, "i": "7", "j": "1.5"},
+            {"a": "2", "b": "-3", "c": 2, "d": false, "e": [], "f": {}, "g": " ", "h": true, "i": "8", "j": "nan"},
+        ]);
+        let expected = [
+            ("a", ColumnKind::Strings),
+            ("b", ColumnKind::Integers),
+            ("c", ColumnKind::Fractions),
+            ("d", ColumnKind::Booleans),
+            ("e", ColumnKind::Lists),
+            ("f", ColumnKind::Objects),
+            ("g", ColumnKind::Empty),
+            ("h", ColumnKind::Mixed),
+            ("i", ColumnKind::Integers),
+            ("j", ColumnKind::Strings),
+        ];
+        assert_eq!(kinds(rows), expected.map(|(name, kind)| (name.to_owned(), kind)));
+    }
+
+    #[test]
+    fn values_are_counted_until_there_are_too_many() {
+        let rows = |count: usize| -> Value { (0..count).map(|n| serde_json::json!({"n": n, "m": n % 2})).collect() };
+        let values = |profile: &Profile, name: &str| profile.column(name).unwrap().values.as_ref().map(BTreeMap::len);
+        let (few, many) = (profile(rows(1000)), profile(rows(1001)));
+        assert_eq!((values(&few, "n"), values(&many, "n"), values(&many, "m")), (Some(1000), None, Some(2)));
+        assert_eq!(few.column("m").unwrap().values.as_ref().unwrap()["1"], 500);
+    }
+}

@@ -1,0 +1,131 @@
+//! The configuration before its numbers are chosen, taken through all that a run checks: what a run would refuse is
+//! refused here, and the numbers are chosen from what it read.
+
+use std::path::PathBuf;
+
+use data::{Example, Finding, FindingKind, Label, Labels};
+use model::Pretrained;
+
+use super::{Base, Look};
+use crate::cli::Failure;
+use crate::config::{self, Config, Loaded, Task};
+use crate::output::Output;
+use crate::prepare::RunPlan;
+
+/// Of the training data, where there is no file of its own.
+const VALID_FRACTION: f64 = 0.1;
+
+pub(super) struct Draft {
+    /// Of the run, with the longest texts that the model takes.
+    pub(super) plan: RunPlan,
+    /// The validation file beside the data, where it can be used.
+    pub(super) valid: Option<PathBuf>,
+    /// The names of the classes, where a run would not find them, or not these.
+    pub(super) labels: Option<Vec<String>>,
+}
+
+impl Draft {
+    pub(super) fn new(look: &Look, base: &Base, output: &Output) -> Result<Self, Failure> {
+        let labels = labels(look, base)?;
+        let mut config = Config::default();
+        config.model.path.clone_from(&base.directory);
+        config.model.task = look.task;
+        config.model.labels.clone_from(&labels);
+        config.data.train = config::absolute(&look.file)?;
+        config.data.text = Some(look.text.clone());
+        config.data.text_pair.clone_from(&look.text_pair);
+        config.data.label.clone_from(&look.label);
+        // Nothing is computed.
+        config.train.device = "cpu".to_owned();
+
+        if let Some(valid) = &look.valid {
+            let with_valid = config::DataConfig { valid: Some(config::absolute(valid)?), ..config.data.clone() };
+            match plan(Config { data: with_valid, ..config.clone() }, output) {
+                Ok(plan) => {
+                    output.say(&format!("validation   {}: it lies beside the data", valid.display()));
+                    return Ok(Self { plan, valid: Some(valid.clone()), labels });
+                }
+                // Whose fault it is shows without the file.
+                Err(failure) => {
+                    config.data.valid_fraction = VALID_FRACTION;
+                    let plan = plan(config, output)?;
+                    let reason = failure.error.map_or_else(String::new, |error| format!(": {error}"));
+                    output.warn(&format!("{} is not used for validation{reason}", valid.display()));
+                    return Ok(Self { plan, valid: None, labels });
+                }
+            }
+        }
+        config.data.valid_fraction = VALID_FRACTION;
+        let mut decided = plan(config.clone(), output)?;
+        if decided.valid.as_ref().is_some_and(|valid| valid.is_empty()) {
+            config.data.valid_fraction = 0.0;
+            decided = plan(config, output)?;
+        }
+        Ok(Self { plan: decided, valid: None, labels })
+    }
+
+    /// What the look at the data showed, but for truncation: the length is chosen so that there is little.
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.plan.findings.iter().filter(|finding| !matches!(finding.kind, FindingKind::Truncated { .. }))
+    }
+}
+
+fn plan(config: Config, output: &Output) -> Result<RunPlan, Failure> {
+    let plan = RunPlan::new(&Loaded::draft(config), None, output)?;
+    plan.shapes()?;
+    Ok(plan)
+}
+
+/// Names for the classes where a run without `model.labels` would refuse the data: integers that do not count from 0,
+/// and a model whose own classes are others.
+fn labels(look: &Look, base: &Base) -> Result<Option<Vec<String>>, Failure> {
+    if look.task != Task::SequenceClassification {
+        return Ok(None);
+    }
+    let values: Vec<&str> = look.labels().collect();
+    let own = Pretrained::open(&base.directory, look.task.head())?.labels()?;
+    let own_fit =
+        own.clone().and_then(|own| Labels::new(own).ok()).map(|own| values.iter().all(|it| fits(&own, it, look)));
+    Ok(match own_fit {
+        Some(true) => None,
+        Some(false) => Some(names(&values)),
+        None => needs_names(&values).then(|| names(&values)),
+    })
+}
+
+fn fits(labels: &Labels, value: &str, look: &Look) -> bool {
+    let label = Some(Label::Text(value.to_owned()));
+    labels.index(&look.file, &Example { line: 0, text: String::new(), text_pair: None, label }).is_ok()
+}
+
+fn integers(values: &[&str]) -> Option<Vec<i64>> {
+    let mut integers: Vec<i64> = values.iter().map(|value| value.parse().ok()).collect::<Option<_>>()?;
+    integers.sort_unstable();
+    Some(integers)
+}
+
+/// Two at least: a single class is the run's to refuse.
+fn needs_names(values: &[&str]) -> bool {
+    values.len() > 1 && integers(values).is_some_and(|integers| !integers.iter().copied().eq(0..integers.len() as i64))
+}
+
+/// In the order in which a run numbers classes: of integers that of their size, else that of code points.
+fn names(values: &[&str]) -> Vec<String> {
+    match integers(values) {
+        Some(integers) => integers.iter().map(i64::to_string).collect(),
+        None => values.iter().map(|value| (*value).to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_that_do_not_count_from_0_need_names_in_the_order_of_their_size() {
+        assert!(needs_names(&["1", "10", "2"]) && needs_names(&["-1", "0", "1"]) && needs_names(&["0", "2"]));
+        assert!(!needs_names(&["0", "1", "2"]) && !needs_names(&["bad", "good"]) && !needs_names(&["1"]));
+        assert_eq!(names(&["-1", "10", "2"]), ["-1", "2", "10"]);
+        assert_eq!(names(&["bad", "good"]), ["bad", "good"]);
+    }
+}

@@ -1,0 +1,189 @@
+//! `kindling init`: looks at data and model and writes a configuration to start from. What it writes has been through
+//! the same checks as a run, so that it trains without a change.
+
+mod draft;
+mod look;
+mod page;
+mod settings;
+
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use model::hub::Wanted;
+use serde_json::{Value, json};
+
+use super::sink::Sink;
+use super::{Common, Failure, plan, quickstart};
+use crate::config;
+use crate::hub::locate;
+use crate::output::{Output, thousands};
+use draft::Draft;
+use look::Look;
+use page::Page;
+use settings::Settings;
+
+/// Look at data and a model, and write a commented configuration to start from
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  kindling init reviews.csv\n  kindling init train.parquet --model google-bert/bert-base-uncased -o sst2.toml\n  kindling init reviews.csv --set data.text=review --set data.label=stars"
+)]
+pub(super) struct Arguments {
+    /// Training data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz
+    data: PathBuf,
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name[@revision]; default: the quickstart's
+    #[arg(long, value_name = "M")]
+    model: Option<PathBuf>,
+    /// What to train for; default: classification where the data has labels, otherwise masked-lm
+    #[arg(long, value_enum, value_name = "T")]
+    task: Option<Task>,
+    /// File to write, - for standard output; default: the data's name with .toml, in the working directory
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Name a column: data.text, data.text_pair or data.label (repeatable)
+    #[arg(long, value_name = "KEY=COLUMN")]
+    set: Vec<String>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Task {
+    SequenceClassification,
+    MaskedLm,
+}
+
+impl From<Task> for config::Task {
+    fn from(task: Task) -> Self {
+        match task {
+            Task::SequenceClassification => Self::SequenceClassification,
+            Task::MaskedLm => Self::MaskedLm,
+        }
+    }
+}
+
+/// Where the configuration goes.
+struct Target {
+    /// `None`: standard output.
+    file: Option<PathBuf>,
+    /// Its paths are relative to this.
+    directory: PathBuf,
+    /// Of the run, if the file keeps its name.
+    run: String,
+}
+
+/// The model as the configuration names it, and where it lies.
+struct Base {
+    written: PathBuf,
+    directory: PathBuf,
+    /// The small one inside this binary.
+    embedded: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let target = Target::new(arguments)?;
+    let sink = Sink::open(target.file.as_deref())?;
+    let look = Look::at(&arguments.data, arguments.task.map(config::Task::from), &arguments.set)?;
+    look.say(output);
+    let base = base(arguments.model.as_deref(), output)?;
+    let draft = Draft::new(&look, &base, output)?;
+    let settings = Settings::new(&draft, &base);
+    let text = Page::new(&target, &look, &base, &draft, &settings)?.text()?;
+    write(sink, &text)?;
+    if output.json() {
+        output.result(&serde_json::to_string(&document(&target, &look, &base, &draft, &settings))?)?;
+    } else {
+        next_steps(&target, output);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Target {
+    fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        if arguments.data == Path::new("-") {
+            let help =
+                "save it, for example as train.jsonl: the configuration names the file that `kindling train` reads";
+            return Err(Failure::usage("the data cannot come from standard input", help));
+        }
+        let name = arguments.data.file_name().unwrap_or_default().to_string_lossy();
+        let stem = name.split('.').next().unwrap_or_default();
+        let file = match arguments.output.as_deref() {
+            Some(file) if file == Path::new("-") => None,
+            Some(file) => Some(file.to_path_buf()),
+            None => Some(PathBuf::from(format!("{stem}.toml"))),
+        };
+        match &file {
+            Some(file) if file.exists() && !file.is_dir() => {
+                let help = "name another file with -o, or remove it";
+                return Err(Failure::usage(format!("{} exists already", file.display()), help));
+            }
+            None if arguments.common.json => {
+                let help = "name a file with -o, or leave out --json";
+                return Err(Failure::usage("`-o -` and `--json` both write to standard output", help));
+            }
+            _ => {}
+        }
+        let directory = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let run = file.as_deref().and_then(Path::file_stem).map_or(stem.into(), |stem| stem.to_string_lossy());
+        Ok(Self { directory: config::absolute(directory)?, run: run.into_owned(), file })
+    }
+
+    /// A message with the paths in it relative where `path` makes them so.
+    fn shortened(&self, message: &str) -> String {
+        message.replace(&format!("{}{MAIN_SEPARATOR}", self.directory.display()), "")
+    }
+
+    /// As it is written into the file: relative where it lies below, so that both can move together.
+    fn path(&self, path: &Path) -> Result<String, Failure> {
+        let absolute = config::absolute(path)?;
+        let written = absolute.strip_prefix(&self.directory).unwrap_or(&absolute);
+        written.to_str().map(str::to_owned).ok_or_else(|| {
+            let help = "rename it: a configuration is UTF-8";
+            Failure::usage(format!("{} cannot be written into a configuration", path.display()), help)
+        })
+    }
+}
+
+fn base(model: Option<&Path>, output: &Output) -> Result<Base, Failure> {
+    let Some(model) = model else {
+        let directory = quickstart::unpack()?.join("models/quickstart");
+        return Ok(Base { written: directory.clone(), directory, embedded: true });
+    };
+    let located = locate(model, Wanted::Model, output)?;
+    if !located.directory.is_dir() {
+        let help = "a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the \
+                    Hugging Face Hub: org/name or org/name@revision";
+        return Err(Failure::usage(format!("there is no directory {}", located.directory.display()), help));
+    }
+    Ok(Base { written: model.to_path_buf(), directory: located.directory, embedded: false })
+}
+
+fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
+    sink.line(text.trim_end())?;
+    Ok(sink.finish()?)
+}
+
+fn next_steps(target: &Target, output: &Output) {
+    let Some(file) = target.file.as_deref().map(Path::display) else { return };
+    output.say(&format!("{} is written; what to type next:", output.bold(&file.to_string())));
+    output.say(&format!("  kindling train {file} --dry-run"));
+    output.say(&format!("  kindling train {file}"));
+}
+
+fn document(target: &Target, look: &Look, base: &Base, draft: &Draft, settings: &Settings) -> Value {
+    let (config, plan) = (&draft.plan.config, &draft.plan);
+    json!({
+        "config": target.file, "task": config.model.task, "model": base.written,
+        "train": look.file, "valid": draft.valid, "valid_fraction": config.data.valid_fraction,
+        "text": config.data.text, "text_pair": config.data.text_pair, "label": config.data.label,
+        "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.classes()),
+        "rows": look.profile.rows, "max_length": settings.max_length, "batch_size": settings.batch_size,
+        "epochs": settings.epochs, "steps": settings.steps(),
+        "findings": draft.findings().map(plan::finding).collect::<Vec<_>>(),
+    })
+}
+
+/// `1 row`, `3,667 rows`.
+fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { several })
+}

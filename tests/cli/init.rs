@@ -1,0 +1,259 @@
+//! `kindling init`: what it writes trains as it stands, and what it cannot make sense of is refused.
+
+use serde_json::{Value, json};
+
+use crate::project::{Project, Ran};
+
+/// As `train.jsonl` has them: 32 texts.
+fn texts(project: &Project) -> Vec<String> {
+    let text = |line: &str| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        row["text"].as_str().unwrap().to_string()
+    };
+    project.read("train.jsonl").lines().map(text).collect()
+}
+
+/// With a file of what `row` makes of the number and the text of each row.
+fn with_rows(project: Project, name: &str, row: impl Fn(usize, &str) -> Value) -> Project {
+    let rows = texts(&project).iter().enumerate().map(|(n, text)| format!("{}\n", row(n, text))).collect::<String>();
+    project.file(name, rows)
+}
+
+/// The configuration passes every check and trains, both as it was written.
+#[track_caller]
+fn trains(project: &Project, config: &str) {
+    project.run(&["train", config, "--dry-run"]).done();
+    project.run(&["train", config, "--quiet", "--set", "train.max_steps=2", "--set", "output_dir=run"]).done();
+    assert!(project.path("run/adapter/adapter_model.safetensors").is_file());
+}
+
+#[track_caller]
+fn says(ran: &Ran, expected: &str) {
+    assert_eq!(ran.stderr, format!("{expected}\n"));
+}
+
+/// The lines of the configuration that set something.
+fn set(project: &Project, config: &str) -> Vec<String> {
+    let text = project.read(config);
+    text.lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).map(str::to_string).collect()
+}
+
+#[test]
+fn labelled_texts_become_a_classification_that_trains() {
+    let project = Project::new();
+    let ran = project.run(&["init", "train.jsonl", "--model", "bert"]).done();
+    says(
+        &ran,
+        "train.jsonl: 32 rows\n\
+         text         text: strings, 48 characters on average\n\
+         label        label: 3 values (0, 1, 2), by its name\n\
+         train.toml is written; what to type next:\n\
+         \x20\x20kindling train train.toml --dry-run\n\
+         \x20\x20kindling train train.toml",
+    );
+    assert_eq!(
+        set(&project, "train.toml").iter().map(|line| line.split("  ").next().unwrap()).collect::<Vec<_>>(),
+        [
+            "path = \"bert\"",
+            "task = \"sequence-classification\"",
+            "method = \"lora\"",
+            "train = \"train.jsonl\"",
+            "valid_fraction = 0.1",
+            "text = \"text\"",
+            "label = \"label\"",
+            "max_length = 32",
+            "epochs = 20",
+            "batch_size = 8",
+        ]
+    );
+    trains(&project, "train.toml");
+}
+
+#[test]
+fn classes_that_count_from_1_are_named() {
+    let project = with_rows(
+        Project::new().copy("bert-mlm/model", "mlm"),
+        "reviews.jsonl",
+        |n, text| json!({"id": n, "review": text, "stars": n % 5 + 1}),
+    );
+    project.run(&["init", "reviews.jsonl", "--model", "mlm"]).done();
+    let written = set(&project, "reviews.toml");
+    assert!(written.contains(&"labels = [\"1\", \"2\", \"3\", \"4\", \"5\"]".to_string()), "{written:?}");
+    trains(&project, "reviews.toml");
+}
+
+#[test]
+fn a_model_with_as_many_classes_of_other_names_is_trained_for_those_of_the_data() {
+    let project = with_rows(
+        Project::new(),
+        "reviews.jsonl",
+        |n, text| json!({"review": text, "tone": (["bad", "good", "odd"][n % 3])}),
+    );
+    let ran = project.run(&["init", "reviews.jsonl", "--model", "bert", "--json"]).done();
+    assert_eq!(ran.document()["labels"], json!(["bad", "good", "odd"]));
+    trains(&project, "reviews.toml");
+    let project = with_rows(Project::new(), "reviews.jsonl", |n, text| json!({"review": text, "label": n % 5}));
+    project.run(&["init", "reviews.jsonl", "--model", "bert", "--quiet"]).refused(
+        "error: bert/model.safetensors: the trained head (`classifier.weight`) is for 3 classes, not for 5\n\
+         help: name all its classes in `model.labels`, or start from a checkpoint without a head",
+    );
+    assert!(!project.path("reviews.toml").exists());
+}
+
+#[test]
+fn pairs_and_the_validation_data_beside_them_are_found() {
+    let pair =
+        |n: usize, text: &str| json!({"idx": n, "sentence1": text, "sentence2": format!("{text} {n}"), "label": n % 2});
+    let project = with_rows(with_rows(Project::new(), "data/dev.jsonl", pair), "data/train.jsonl", pair);
+    let ran = project.run(&["init", "data/train.jsonl", "--model", "bert", "-o", "data/pairs.toml"]).done();
+    says(
+        &ran,
+        "data/train.jsonl: 32 rows\n\
+         text         sentence1: strings, 48 characters on average, and by its name the first of two\n\
+         second text  sentence2: by its name the second of two\n\
+         label        label: 2 values (0, 1), by its name\n\
+         validation   data/dev.jsonl: it lies beside the data\n\
+         data/pairs.toml is written; what to type next:\n\
+         \x20\x20kindling train data/pairs.toml --dry-run\n\
+         \x20\x20kindling train data/pairs.toml",
+    );
+    let written = set(&project, "data/pairs.toml");
+    // What lies below the file moves with it.
+    for line in ["train = \"train.jsonl\"", "valid = \"dev.jsonl\"", "text_pair = \"sentence2\""] {
+        assert!(written.contains(&line.to_string()), "{written:?}");
+    }
+    // The same file is both splits.
+    assert!(project.read("data/pairs.toml").contains("# - 32 rows of dev.jsonl stand in train.jsonl too"));
+    let model = project.path("bert").display().to_string();
+    assert!(written.contains(&format!("path = {model:?}")), "{written:?}");
+    trains(&project, "data/pairs.toml");
+}
+
+#[test]
+fn validation_data_that_does_not_fit_is_left_out() {
+    let project = Project::new().file("valid.jsonl", "{\"text\": \"fine\", \"label\": 7}\n");
+    let ran = project.run(&["init", "train.jsonl", "--model", "bert", "--quiet"]).done();
+    says(&ran, "warning: valid.jsonl is not used for validation: [DIR]/valid.jsonl, line 1: unknown label `7`");
+    assert!(set(&project, "train.toml").iter().any(|line| line.starts_with("valid_fraction = 0.1")));
+    trains(&project, "train.toml");
+}
+
+#[test]
+fn texts_alone_become_a_language_model() {
+    let project =
+        with_rows(Project::new().copy("bert-mlm/model", "mlm"), "corpus.jsonl", |_, text| json!({"text": text}));
+    let ran = project.run(&["init", "corpus.jsonl", "--model", "mlm"]).done();
+    says(
+        &ran,
+        "corpus.jsonl: 32 rows\n\
+         text         text: strings, 48 characters on average\n\
+         task         masked-lm: no column looks like a label\n\
+         corpus.toml is written; what to type next:\n\
+         \x20\x20kindling train corpus.toml --dry-run\n\
+         \x20\x20kindling train corpus.toml",
+    );
+    trains(&project, "corpus.toml");
+    let ran = project.run(&["init", "train.jsonl", "--model", "mlm", "--task", "masked-lm", "-o", "-"]).done();
+    assert!(ran.stdout.contains("\ntask = \"masked-lm\"\n") && !ran.stdout.contains("\nlabel = "));
+    assert!(!project.path("train.toml").exists());
+}
+
+#[test]
+fn without_a_model_the_one_of_the_quickstart_is_taken() {
+    let project = Project::new();
+    let cache = project.path("cache").display().to_string();
+    let project = project.env("XDG_CACHE_HOME", &cache);
+    let ran = project.run(&["init", "train.jsonl", "-o", "configs/first.toml"]);
+    ran.refused(
+        "error: cannot write configs/first.toml: there is no directory configs\n\
+         help: create it, or name a file elsewhere",
+    );
+    let project = project.file("configs/README", "");
+    let document = project.run(&["init", "train.jsonl", "-o", "configs/first.toml", "--json"]).done().document();
+    let expected = json!({
+        "config": "configs/first.toml", "task": "sequence-classification", "train": "train.jsonl", "valid": null,
+        "valid_fraction": 0.1, "text": "text", "text_pair": null, "label": "label", "labels": ["0", "1", "2"],
+        "rows": 32, "batch_size": 8, "epochs": 20, "steps": 80,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&document[key], value, "{key}");
+    }
+    trains(&project, "configs/first.toml");
+}
+
+#[test]
+fn an_existing_file_is_kept() {
+    let project = Project::new().file("train.toml", "mine");
+    project.run(&["init", "train.jsonl", "--model", "bert"]).refused(
+        "error: train.toml exists already\n\
+         help: name another file with -o, or remove it",
+    );
+    assert_eq!(project.read("train.toml"), "mine");
+}
+
+#[test]
+fn data_without_texts_or_labels_is_refused_with_its_columns() {
+    let project = Project::new().file("numbers.csv", "a,b\n1,0.5\n2,0.7\n").file("texts.csv", "text\na fine film\n");
+    project.run(&["init", "numbers.csv", "--model", "bert"]).refused(
+        "error: numbers.csv has no column that looks like text (columns: a (integers), b (fractions))\n\
+         help: name it: `--set data.text=COLUMN`",
+    );
+    project.run(&["init", "texts.csv", "--model", "bert", "--task", "sequence-classification"]).refused(
+        "error: texts.csv has no column that looks like a label (columns: text (strings))\n\
+         help: name it: `--set data.label=COLUMN`; a task without labels is `--task masked-lm`",
+    );
+}
+
+#[test]
+fn columns_can_be_named_and_misspelt() {
+    let project = with_rows(
+        Project::new(),
+        "reviews.jsonl",
+        |n, text| json!({"review": text, "longer": format!("{text} {text}"), "label": "all the same", "odd": n % 3}),
+    );
+    let named = ["init", "reviews.jsonl", "--model", "bert", "--set", "data.text=review", "--set"];
+    let ran = project.run(&[&named[..], &["data.label=odd"]].concat()).done();
+    assert!(ran.stderr.contains("\ntext         review: as named\nlabel        odd: 3 values (0, 1, 2), as named\n"));
+    trains(&project, "reviews.toml");
+    let project = project.without("reviews.toml");
+    project.run(&[&named[..], &["data.label=add"]].concat()).refused(
+        "error: reviews.jsonl has no column `add` (columns: review, longer, label, odd)\n\
+         help: did you mean `odd`?",
+    );
+    project.run(&[&named[..], &["train.epochs=3"]].concat()).refused(
+        "error: `--set train.epochs=3` cannot be used here\n\
+         help: known: data.text, data.text_pair, data.label",
+    );
+    project.run(&[&named[..], &["data.label=odd", "--task", "masked-lm"]].concat()).refused(
+        "error: the task masked-lm does not use `data.label`\n\
+         help: leave it out, or ask for `--task sequence-classification`",
+    );
+}
+
+#[test]
+fn rows_that_training_would_refuse_are_refused_at_once() {
+    let project =
+        Project::new().file("reviews.csv", "text,label\na fine film it is,0\n,1\na bad film it was,0\nso so it is,1\n");
+    project.run(&["init", "reviews.csv", "--model", "bert", "--quiet"]).refused(
+        "error: [DIR]/reviews.csv, line 3: column `text` is empty\n\
+         help: give the row a text, or remove it",
+    );
+    assert!(!project.path("reviews.toml").exists());
+}
+
+#[test]
+fn what_needs_a_file_is_refused_without_one() {
+    let project = Project::new();
+    project.run(&["init", "-", "--model", "bert"]).refused(
+        "error: the data cannot come from standard input\n\
+         help: save it, for example as train.jsonl: the configuration names the file that `kindling train` reads",
+    );
+    project.run(&["init", "train.jsonl", "--model", "bert", "-o", "-", "--json"]).refused(
+        "error: `-o -` and `--json` both write to standard output\n\
+         help: name a file with -o, or leave out --json",
+    );
+    project.run(&["init", "train.jsonl", "--model", "./nobert", "--quiet"]).refused(
+        "error: there is no directory ./nobert\n\
+         help: a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the Hugging Face Hub: org/name or org/name@revision",
+    );
+}
