@@ -1,8 +1,6 @@
 //! Models and adapters named by their ids on the Hub, served here from 127.0.0.1. How files come and what goes wrong on
 //! the way is tested beside `model::hub`; here is what a user sees of it.
 
-// The library's tests use all of it.
-#[allow(dead_code, reason = "shared with the tests of `model::hub`")]
 mod server;
 
 use serde_json::Value;
