@@ -31,7 +31,7 @@ use settings::Settings;
 pub(super) struct Arguments {
     /// Training data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz
     data: PathBuf,
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name[@revision]; default: the quickstart's
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: the quickstart's
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
     /// What to train for; default: classification where the data has labels, otherwise masked-lm
