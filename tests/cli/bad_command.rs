@@ -202,3 +202,16 @@ fn an_output_in_a_directory_that_is_not_there_is_refused() {
          help: create it, or name a file elsewhere",
     );
 }
+
+#[test]
+fn results_do_not_replace_the_file_they_are_made_from() {
+    let project = Project::with_adapter();
+    let before = project.read("train.jsonl");
+    let with_adapter = ["--model", "bert", "--adapter", "adapter"];
+    let refusal = "error: cannot write train.jsonl: the input is read from there\nhelp: name another file";
+    let predict = [&["predict", "--input", "./train.jsonl", "--output", "train.jsonl"], &with_adapter[..]].concat();
+    project.run(&predict).refused(refusal);
+    let eval = [&["eval", "--data", "./train.jsonl", "--per-example", "train.jsonl"], &with_adapter[..]].concat();
+    project.run(&eval).refused(refusal);
+    assert_eq!(project.read("train.jsonl"), before);
+}

@@ -182,3 +182,42 @@ fn a_corpus_too_small_for_its_vocabulary_says_how_large_it_may_be() {
     assert_eq!(ran.status, Some(2));
     assert!(!project.path("vocabulary").exists());
 }
+
+#[test]
+fn the_share_of_masks_goes_with_the_adapter() {
+    let project = project().config("epochs = 1").replace(
+        "run.toml",
+        "train = \"train.jsonl\"\n",
+        "train = \"train.jsonl\"\nvalid = \"train.jsonl\"\nmask_probability = 0.5\n",
+    );
+    project.train(&[]).done();
+    let logged = project.read("run/metrics.jsonl");
+    let logged = logged.lines().rfind(|line| line.contains("\"eval\"")).unwrap();
+    let logged: Value = serde_json::from_str(logged).unwrap();
+    let of_run = project.run(&["eval", "--run", "run", "--json"]).done().document();
+    assert_eq!(of_run["loss"], logged["loss"]);
+    let other = ["--model", "bert", "--adapter", "run/adapter", "--set", "data.mask_probability=0.15"];
+    assert!(evaluation(&project, &other)["tokens"].as_u64() < of_run["tokens"].as_u64());
+    assert!(project.read("run/report.html").contains("trained parameters"));
+}
+
+#[test]
+fn a_text_without_anything_to_mask_has_no_score() {
+    let project = project().file("blank.jsonl", "{\"text\": \"[MASK]\"}\n");
+    project.run(&["eval", "--model", "bert", "--data", "blank.jsonl"]).refused(
+        "error: blank.jsonl, line 1: the text has no token that could be masked\n\
+         help: remove the row, or write text into it",
+    );
+}
+
+#[test]
+fn an_adapter_of_another_task_is_no_start() {
+    let project = project();
+    project.train(&[]).done();
+    let project = project.replace("run.toml", "task = \"masked-lm\"\n", "").copy("bert-cls/data.jsonl", "train.jsonl");
+    let sets = ["--set", "adapter.init_from=run/adapter", "--set", "output_dir=other"];
+    project.train(&sets).refused(
+        "error: `--set adapter.init_from=run/adapter`: the adapter was trained for masked-lm, the run is for sequence-classification\n\
+         help: set `model.task` to its task, or start without `adapter.init_from`",
+    );
+}

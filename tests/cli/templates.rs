@@ -31,11 +31,12 @@ fn a_template_is_used_in_training_evaluation_and_prediction() {
     let by_template = eval("rows.jsonl", &[]);
     assert_eq!(by_template, eval("texts.jsonl", &["--set", "data.text=text"]));
     let predict = |arguments: &[&str]| project.run(&[&["predict"], &adapter[..], arguments].concat()).done().stdout;
-    // Of a chunk and alone: the sums are the same in another order.
-    let label = |output: &str| serde_json::from_str::<serde_json::Value>(output).unwrap()["label"].clone();
-    let first = label(predict(&["--input", "rows.jsonl"]).lines().next().unwrap());
-    let text: serde_json::Value = serde_json::from_str(project.read("texts.jsonl").lines().next().unwrap()).unwrap();
-    assert_eq!(label(&predict(&[text["text"].as_str().unwrap()])), first, "words on the command line are the text");
+    assert_eq!(predict(&["--input", "rows.jsonl"]).lines().count(), project.read("rows.jsonl").lines().count());
+    let words = project.run(&[&["predict"], &adapter[..], &["a fine film"]].concat());
+    let refusal = "error: the model reads several columns (body, title), not one text\n\
+        help: give a file with these columns with --input, or JSON lines on standard input\n";
+    assert!(words.stderr.ends_with(refusal), "{}", words.stderr);
+    assert_eq!((words.status, words.stdout.as_str()), (Some(2), ""));
 }
 
 #[test]

@@ -90,6 +90,9 @@ pub(crate) struct Sidecar {
     pub(crate) labels: Vec<String>,
     pub(crate) columns: Columns,
     pub(crate) max_length: usize,
+    /// Of a masked language model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mask_probability: Option<f64>,
     pub(crate) base: Base,
 }
 
@@ -119,8 +122,12 @@ const FORMAT_VERSION: u32 = 1;
 impl Sidecar {
     pub(crate) fn new(task: &Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
+        let mask_probability = match task {
+            Task::SequenceClassification(_) => None,
+            Task::MaskedLm(masking) => Some(masking.probability()),
+        };
         let (task, labels) = (task.name(), task.label_names().to_vec());
-        Self { format_version: FORMAT_VERSION, kindling, task, labels, columns, max_length, base }
+        Self { format_version: FORMAT_VERSION, kindling, task, labels, columns, max_length, mask_probability, base }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.

@@ -16,7 +16,7 @@ use super::{Common, DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
-use crate::prepare::{RunPlan, check_vocabulary};
+use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
 use crate::run::Evaluation;
 use crate::tasks::{MicroBatch, Task, Trainee};
 
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub
     #[arg(long, value_name = "A", requires = "model")]
     adapter: Option<PathBuf>,
-    /// Labelled data: .jsonl .json .csv .tsv, each also with .gz, or - (JSON lines)
+    /// Labelled data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - (JSON lines)
     #[arg(long, value_name = "F", required_unless_present = "run")]
     data: Option<PathBuf>,
     /// Directory of a finished run: its result on its validation data (or on --data)
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     /// Add the logits to the lines of --per-example
     #[arg(long, requires = "per_example")]
     logits: bool,
-    /// Override data.text, data.text_template, data.text_pair, data.label or data.max_length (repeatable)
+    /// Override data.text, .text_template, .text_pair, .label, .max_length or .mask_probability (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
     };
     let model = model.located(output)?;
-    let mut per_example = Sink::open(arguments.per_example.as_deref())?;
+    let mut per_example = Sink::open(arguments.per_example.as_deref(), arguments.data.as_deref())?;
     let trained = Trained::open(&model, None, &arguments.set, &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &trained.task);
     scorer.with_logits = arguments.logits;
@@ -179,6 +179,9 @@ fn score_file(
     let mut score = |examples: &[Example]| -> Result<(), Failure> {
         let dataset = Dataset::encode(file, examples, labels, &tokenizer, trained.max_length, &|_| {})?;
         check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
+        if labels.is_none() {
+            check_maskable(&dataset, &tokenizer)?;
+        }
         truncated += dataset.truncated();
         scorer.score(&dataset, done, &bar, each)?;
         done += dataset.len();

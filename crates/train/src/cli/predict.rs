@@ -29,7 +29,7 @@ const CHUNK: usize = 64;
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// File of texts: .jsonl .json .csv .tsv, each also with .gz, or - (JSON lines)
+    /// File of texts: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - (JSON lines)
     #[arg(long, value_name = "F", conflicts_with = "text")]
     input: Option<PathBuf>,
     /// Write JSON lines to a file
@@ -78,7 +78,7 @@ impl<'a> Prediction<'a> {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    let mut sink = Sink::open(arguments.output.as_deref())?;
+    let mut sink = Sink::open(arguments.output.as_deref(), arguments.input.as_deref())?;
     let model = arguments.model.located(output)?;
     let trained = Trained::open(&model, Some(config::Task::SequenceClassification), &arguments.set, &device, output)?;
     let tokenizer = tokenizer(&model)?;
@@ -87,7 +87,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         // For messages alone: the texts are the lines of it.
         false => PathBuf::from("the command line"),
     };
-    // Words on the command line are the text itself, whatever columns or template files have.
+    if !arguments.text.is_empty() {
+        check_words(&trained)?;
+    }
+    // Words on the command line are the text itself, whatever the column of files is called.
     let written = match arguments.text.is_empty() {
         true => trained.columns.written(),
         false => Written::default(),
@@ -128,6 +131,18 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Words on the command line are one text: not the columns of a template, and not a pair.
+fn check_words(trained: &Trained) -> Result<(), Failure> {
+    let made_of = match (&trained.columns.text_template, &trained.columns.text_pair) {
+        (Some(template), _) => template.columns(),
+        (None, Some(pair)) => vec![trained.columns.text.clone().unwrap_or_else(|| "text".to_string()), pair.clone()],
+        (None, None) => return Ok(()),
+    };
+    let columns = made_of.join(", ");
+    let help = "give a file with these columns with --input, or JSON lines on standard input";
+    Err(Failure::usage(format!("the model reads several columns ({columns}), not one text"), help))
 }
 
 /// Writes the predictions of some texts.

@@ -14,12 +14,17 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Before the work whose results it takes, so that a path that cannot be written costs no more than its message.
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+    /// Before the work whose results it takes, so that a path that cannot be written costs no more than its message. `input`
+    /// is what the work reads, which must not be replaced by its results.
+    pub(super) fn open(path: Option<&Path>, input: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = path else { return Ok(Self::Standard) };
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let refused =
             |reason: String, help: &str| Failure::usage(format!("cannot write {}: {reason}", path.display()), help);
+        let place = |path: &Path| path.canonicalize().ok();
+        if place(path).is_some() && place(path) == input.and_then(place) {
+            return Err(refused("the input is read from there".to_string(), "name another file"));
+        }
         if path.is_dir() {
             return Err(refused("it is a directory".to_string(), "name a file in it"));
         }

@@ -40,7 +40,9 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
+    /// For encoders
     Wordpiece,
+    /// For decoders, which this version does not train yet
     Bpe,
 }
 
@@ -59,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let columns: RefCell<Option<Columns>> = RefCell::new(None);
     let file = arguments.data.as_path();
     let mut names = ColumnNames::default();
-    apply_sets(&arguments.set, &["data.text", "data.text_template"], &mut names, |_| Ok(()))?;
+    apply_sets(&arguments.set, &["data.text", "data.text_template"], &mut names, |_, _| Ok(()))?;
     let texts = records(file)?.map(|record| {
         let record = record?;
         let mut columns = columns.borrow_mut();

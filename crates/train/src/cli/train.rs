@@ -56,6 +56,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let start = match (Directory::state(&root), arguments.resume, arguments.overwrite) {
         (State::Finished, true, _) => {
             output.say(&format!("{} is a finished run: nothing to resume", root.display()));
+            if output.json() {
+                output.result(&serde_json::to_string(&json!({ "output_dir": root, "state": "finished" }))?)?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
         (_, true, _) => Start::Resume,

@@ -75,12 +75,6 @@ impl Trained {
             let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
             output.warn(&format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"));
         }
-        let task = match task {
-            config::Task::SequenceClassification => {
-                Task::SequenceClassification(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
-            }
-            config::Task::MaskedLm => Task::MaskedLm(masking(arguments, &pretrained)?),
-        };
         let mut columns = ColumnNames::default();
         let mut max_length = None;
         if let Some(sidecar) = &sidecar {
@@ -98,11 +92,23 @@ impl Trained {
             };
         }
         let positions = pretrained.max_positions()?;
-        apply_sets(sets, &KEYS, &mut columns, |length| {
-            let length = length.parse().ok().filter(|length| (1..=positions).contains(length));
+        let mut mask_probability = sidecar.as_ref().and_then(|sidecar| sidecar.mask_probability);
+        apply_sets(sets, &KEYS, &mut columns, |key, value| {
+            if key == "data.mask_probability" {
+                let share = value.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
+                mask_probability = Some(share.ok_or("expected a number greater than 0 and below 1")?);
+                return Ok(());
+            }
+            let length = value.parse().ok().filter(|length| (1..=positions).contains(length));
             max_length = Some(length.ok_or_else(|| format!("expected a number from 1 to {positions}"))?);
             Ok(())
         })?;
+        let task = match task {
+            config::Task::SequenceClassification => {
+                Task::SequenceClassification(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
+            }
+            config::Task::MaskedLm => Task::MaskedLm(masking(arguments, mask_probability, &pretrained)?),
+        };
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
             None => (Method::Frozen, None),
@@ -162,11 +168,11 @@ fn task(arguments: &ModelArguments, wanted: Option<config::Task>) -> Result<conf
     })
 }
 
-/// Masks as in training by default: the share is no property of the model.
-fn masking(arguments: &ModelArguments, pretrained: &Pretrained) -> Result<Masking, Failure> {
+/// Masks as in training, where that is known.
+fn masking(arguments: &ModelArguments, probability: Option<f64>, pretrained: &Pretrained) -> Result<Masking, Failure> {
     let tokenizer = tokenizer(arguments)?;
     let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
-    let probability = config::Config::default().data.mask_probability;
+    let probability = probability.unwrap_or(config::Config::default().data.mask_probability);
     let path = arguments.model.clone();
     Ok(Masking::new(&tokenizer, probability, vocabulary).ok_or(prepare::Error::NoMask { path })?)
 }
@@ -204,15 +210,16 @@ fn template(source: Option<&str>) -> Result<Option<Template>, data::Error> {
 }
 
 /// What `--set` overrides of a trained model.
-const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.label", "data.max_length"];
+const KEYS: [&str; 6] =
+    ["data.text", "data.text_template", "data.text_pair", "data.label", "data.max_length", "data.mask_probability"];
 
-/// Applies the `--set` arguments, of which a command takes those with these `keys`. `max_length` is told the value of
-/// `data.max_length`, and complains in words.
+/// Applies the `--set` arguments, of which a command takes those with these `keys`. `number` is told of those that are no
+/// columns, and complains in words.
 pub(super) fn apply_sets(
     sets: &[String],
     keys: &[&str],
     columns: &mut ColumnNames,
-    mut max_length: impl FnMut(&str) -> Result<(), String>,
+    mut number: impl FnMut(&str, &str) -> Result<(), String>,
 ) -> Result<(), Failure> {
     for set in sets {
         let wrong = |help: String| Failure::usage(format!("`--set {set}` cannot be used here"), help);
@@ -228,7 +235,7 @@ pub(super) fn apply_sets(
             "data.text_template" => columns.text_template = template(Some(&text))?,
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
-            _ => max_length(&text).map_err(wrong)?,
+            key => number(key, &text).map_err(wrong)?,
         }
     }
     Ok(())

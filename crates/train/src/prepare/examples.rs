@@ -135,7 +135,7 @@ pub(crate) fn check_vocabulary<'a>(
 }
 
 /// Every text has a token that can be guessed.
-pub(super) fn check_maskable(dataset: &Dataset, tokenizer: &Tokenizer) -> Result<(), Error> {
+pub(crate) fn check_maskable(dataset: &Dataset, tokenizer: &Tokenizer) -> Result<(), Error> {
     let special = tokenizer.special_tokens();
     let is_blank =
         |example: &&data::EncodedExample| example.encoded.ids.iter().all(|id| special.binary_search(id).is_ok());

@@ -21,10 +21,10 @@ use crate::hub::{Located, locate};
 use crate::output::Output;
 use crate::run::{Identity, Schedule};
 use crate::tasks::{Masking, Task};
-use examples::{Splits, check_classes, check_maskable, findings, fingerprint, labels, read};
+use examples::{Splits, check_classes, findings, fingerprint, labels, read};
 use method::method;
 
-pub(crate) use examples::check_vocabulary;
+pub(crate) use examples::{check_maskable, check_vocabulary};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
@@ -77,6 +77,9 @@ pub(crate) enum Error {
     #[error("{place} is {written}, the adapter that `adapter.init_from` names has {found}")]
     #[diagnostic(help("remove the key: the adapter's own settings are used"))]
     InitFrom { place: String, written: String, found: String },
+    #[error("{place}: the adapter was trained for {found}, the run is for {expected}")]
+    #[diagnostic(help("set `model.task` to its task, or start without `adapter.init_from`"))]
+    OtherTask { place: String, found: config::Task, expected: config::Task },
     #[error("{}: its head has {found} classes, the run has {expected}", path.display())]
     #[diagnostic(help("start from an adapter that was trained for the same labels, or without `adapter.init_from`"))]
     Classes { path: PathBuf, found: usize, expected: usize },
@@ -169,6 +172,10 @@ impl RunPlan {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
         };
+        let expected = config.model.task;
+        if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
+            return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
+        }
         let task = match config.model.task {
             config::Task::SequenceClassification => {
                 let labels = labels(&config, init_from.as_ref(), &pretrained, &splits.train)?;

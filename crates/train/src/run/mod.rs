@@ -284,7 +284,7 @@ impl Session {
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
         };
-        report::write(plan, &model, &adapter, &summary, &self.directory)?;
+        report::write(plan, &model, [&self.adapter_plan, &adapter], &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;

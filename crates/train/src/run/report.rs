@@ -20,11 +20,11 @@ const BATCH: usize = 32;
 /// Texts whose masks a language model fills on the page.
 const SAMPLES: usize = 8;
 
-/// `model` is the result of the run, read back, and `adapter` what it was built by.
+/// `model` is the result of the run, read back, `adapter` what it was built by then, and `trained` what was trained.
 pub(super) fn write(
     plan: &RunPlan,
     model: &Trainee,
-    adapter: &Plan,
+    [trained, adapter]: [&Plan; 2],
     summary: &Summary,
     directory: &Directory,
 ) -> Result<(), Error> {
@@ -37,7 +37,7 @@ pub(super) fn write(
     let shown: Vec<[String; 3]> = answers.samples;
     let report = Report {
         title: &title,
-        facts: facts(plan, adapter, summary),
+        facts: facts(plan, trained, summary),
         steps,
         evaluations,
         best_step: summary.best.map(|(step, _)| step),
@@ -92,17 +92,14 @@ fn metrics(directory: &Directory) -> Result<(Vec<Step>, Vec<Evaluation>), Error>
     Ok((steps, evaluations))
 }
 
-fn facts(plan: &RunPlan, adapter: &Plan, summary: &Summary) -> Vec<(String, String)> {
-    let trained = adapter.trainable_elements();
+fn facts(plan: &RunPlan, trained: &Plan, summary: &Summary) -> Vec<(String, String)> {
+    let (count, of) = (thousands(trained.trainable_elements()), thousands(trained.base_elements()));
     let data = |dataset: &Dataset| format!("{} examples, {}", thousands(dataset.len()), dataset.file().display());
     let mut facts = vec![
         ("task", plan.task.name().to_string()),
         ("base model", format!("{} ({})", plan.base.name, plan.pretrained.class())),
         ("method", plan.method_in_words()),
-        (
-            "trained parameters",
-            format!("{} beside {} of the base", thousands(trained), thousands(adapter.base_elements())),
-        ),
+        ("trained parameters", format!("{count}, on a base of {of}")),
         ("training data", data(&plan.train)),
     ];
     if let Some(valid) = &plan.valid {

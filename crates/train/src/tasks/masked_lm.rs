@@ -24,6 +24,11 @@ impl Masking {
         Some(Self { probability, mask, vocabulary: vocabulary as u32, special: tokenizer.special_tokens() })
     }
 
+    /// The share of a text's tokens that are guessed.
+    pub(crate) fn probability(&self) -> f64 {
+        self.probability
+    }
+
     /// The batch as the model is shown it, with the chosen tokens as its rows and what stood there as their targets. A
     /// token's fate depends on the noise, the number of its sequence in the optimiser step and its position.
     pub(super) fn apply(&self, mut batch: Batch, noise: Noise) -> Batch {

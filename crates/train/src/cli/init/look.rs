@@ -30,7 +30,7 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn at(file: &Path, task: Option<Task>, sets: &[String]) -> Result<Self, Failure> {
         let mut names = ColumnNames::default();
-        apply_sets(sets, &["data.text", "data.text_pair", "data.label"], &mut names, |_| Ok(()))?;
+        apply_sets(sets, &["data.text", "data.text_pair", "data.label"], &mut names, |_, _| Ok(()))?;
         let profile = Profile::of(records(file)?)?;
         let given = Given {
             text: named(&profile, file, names.text.as_deref())?,

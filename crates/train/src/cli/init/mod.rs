@@ -82,7 +82,7 @@ struct Base {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let target = Target::new(arguments)?;
-    let sink = Sink::open(target.file.as_deref())?;
+    let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
     let look = Look::at(&arguments.data, arguments.task.map(config::Task::from), &arguments.set)?;
     look.say(output);
     let base = base(arguments.model.as_deref(), output)?;
