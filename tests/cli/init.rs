@@ -205,6 +205,63 @@ fn data_without_texts_or_labels_is_refused_with_its_columns() {
 }
 
 #[test]
+fn a_label_that_cannot_be_one_is_refused() {
+    let project = with_rows(Project::new(), "scores.jsonl", |n, text| json!({"text": text, "label": n as f64 / 7.0}));
+    let project = with_rows(project, "yes.jsonl", |n, text| json!({"text": text, "label": n % 2 == 0}));
+    let project = with_rows(project, "codes.jsonl", |n, text| json!({"text": text, "label": format!("c{n}")}));
+    let others = "`--set data.label=COLUMN` names another column, `--task masked-lm` trains on the texts alone";
+    let refused = |data: &str, reason: &str, help: &str| {
+        let error = format!("error: `label` of {data} cannot be a label: its 32 values are {reason}");
+        project.run(&["init", data, "--model", "bert"]).refused(&format!("{error}\nhelp: {help}; {others}"));
+    };
+    let names = "for classes write names or whole numbers";
+    refused("scores.jsonl", "fractions", names);
+    refused("yes.jsonl", "booleans", "write them as names, such as \"yes\" and \"no\", or as 1 and 0");
+    refused("codes.jsonl", "32 different ones", "a class needs several rows");
+    project.run(&["init", "scores.jsonl", "--model", "bert", "--set", "data.label=label"]).refused(
+        "error: scores.jsonl, column `label`: labels are fractions: regression is not supported\n\
+         help: for classes write names or whole numbers",
+    );
+    let project = project.copy("bert-mlm/model", "mlm");
+    project.run(&["init", "scores.jsonl", "--model", "mlm", "--task", "masked-lm"]).done();
+}
+
+#[test]
+fn another_separator_than_that_of_the_format_is_refused() {
+    let project = Project::new()
+        .file("a.csv", "text;label\na fine film;0\n")
+        .file("b.csv", "text;label\nfine, really;0\n")
+        .file("c.csv", "text\tlabel\na fine film\t0\n")
+        .file("d.tsv", "text,label\na fine film,0\n");
+    let refused = |file: &str, separator: &str, expected: &str, help: &str| {
+        project.run(&["init", file, "--model", "bert"]).refused(&format!(
+            "error: {file} has {separator} between its columns where {expected} are expected\nhelp: {help}"
+        ));
+    };
+    let save = "save it as .csv with commas, or as .tsv with tabs";
+    refused("a.csv", "semicolons", "commas", save);
+    refused("b.csv", "semicolons", "commas", save);
+    refused("c.csv", "tabs", "commas", "rename it to .tsv, or save it with commas");
+    refused("d.tsv", "commas", "tabs", "rename it to .csv, or save it with tabs");
+}
+
+#[test]
+fn long_validation_texts_have_room_and_odd_names_can_be_typed() {
+    let row = |n: usize, text: &str| json!({"text": text, "label": n % 2});
+    let long = |n: usize, text: &str| json!({"text": format!("{text} {text} {text}"), "label": n % 2});
+    let short = with_rows(Project::new(), "my data.jsonl", row);
+    let ran = short.run(&["init", "my data.jsonl", "--model", "bert", "-o", "my data.toml"]).done();
+    assert!(ran.stderr.ends_with("  kindling train 'my data.toml' --dry-run\n  kindling train 'my data.toml'\n"));
+    let both = with_rows(with_rows(Project::new(), "train.jsonl", row), "valid.jsonl", long);
+    let of = |project: &Project, data: &str, output: &str| {
+        let ran = project.run(&["init", data, "--model", "bert", "--json", "-o", output]).done();
+        ran.document()["max_length"].as_u64().unwrap()
+    };
+    let (alone, beside) = (of(&short, "my data.jsonl", "other.toml"), of(&both, "train.jsonl", "train.toml"));
+    assert!(beside > alone, "{beside} and {alone}");
+}
+
+#[test]
 fn columns_can_be_named_and_misspelt() {
     let project = with_rows(
         Project::new(),

@@ -5,10 +5,12 @@ mod names;
 mod profile;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 pub use profile::{Column, ColumnKind, Profile};
+pub use unfit::{Reason as UnfitReason, Unfit};
 
-use names::{is_no_label, is_number_of_row, label_rank, pair};
+use names::{is_label, is_no_label, is_number_of_row, label_rank, pair};
 
 /// A column of other than a label's name has at most so many classes.
 const CLASSES: usize = 100;
@@ -22,6 +24,8 @@ pub struct Guess<'a> {
     pub label: Option<&'a Column>,
     /// Whether the label was known by its name, not by its few values alone.
     pub label_by_name: bool,
+    /// Where there is no label: the column that is called one, but cannot be one.
+    pub unfit: Option<Unfit<'a>>,
     /// Columns that could be the text, or the label, as well.
     pub other_texts: Vec<&'a str>,
     pub other_labels: Vec<&'a str>,
@@ -50,6 +54,7 @@ impl<'a> Guess<'a> {
         let is_taken = |column: &Column| [text, text_pair].iter().flatten().any(|it| it.name == column.name);
         let free: Vec<&Column> = free.into_iter().filter(|column| !is_taken(column)).collect();
         let labels = labels(profile, &free);
+        let named = free.iter().find(|column| is_label(&column.name)).filter(|_| labels.is_empty());
         let label = given.label.or(labels.first().map(|(column, _)| *column));
         let rank = labels.first().and_then(|(_, rank)| *rank);
         // Names of equal rank are as good as each other; what is only few values is one of several such columns.
@@ -58,8 +63,9 @@ impl<'a> Guess<'a> {
             None => others.map(|(column, _)| column.name.as_str()).collect(),
             Some(_) => Vec::new(),
         };
-        let is_label = |column: &Column| label.is_some_and(|label| label.name == column.name);
-        let other_texts = texts.iter().filter(|column| given.text.is_none() && !is_taken(column) && !is_label(column));
+        let is_the_label = |column: &Column| label.is_some_and(|label| label.name == column.name);
+        let other_texts =
+            texts.iter().filter(|column| given.text.is_none() && !is_taken(column) && !is_the_label(column));
         // Without a class there is no pair, and then the longer of the two is the text.
         let alone = || given.text.or(texts.first().copied());
         Self {
@@ -67,6 +73,7 @@ impl<'a> Guess<'a> {
             text_pair: text_pair.filter(|_| label.is_some()),
             label,
             label_by_name: given.label.is_none() && rank.is_some(),
+            unfit: named.filter(|_| label.is_none()).and_then(|column| Unfit::of(profile, column)),
             other_texts: other_texts.map(|column| column.name.as_str()).collect(),
             other_labels,
         }

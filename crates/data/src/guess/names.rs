@@ -54,6 +54,11 @@ pub(super) fn label_rank(name: &str) -> Option<usize> {
     words.any(|word| word.len() > 1 && LABELS.contains(&word)).then_some(LABELS.len())
 }
 
+/// Whether the name says that it is a label, and nothing else.
+pub(super) fn is_label(name: &str) -> bool {
+    label_rank(name).is_some_and(|rank| rank < LABELS.len())
+}
+
 pub(super) fn is_number_of_row(name: &str) -> bool {
     let name = name.trim().to_lowercase();
     ROW_NUMBERS.contains(&name.as_str()) || ["_id", "_idx", "-id", " id"].iter().any(|end| name.ends_with(end))

@@ -65,6 +65,11 @@ impl ColumnKind {
             Self::Mixed => "values of several kinds",
         }
     }
+
+    /// What they are, said of values.
+    pub(super) fn predicate(self) -> &'static str {
+        if self == Self::Mixed { "of several kinds" } else { self.name() }
+    }
 }
 
 impl Profile {

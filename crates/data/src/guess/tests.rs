@@ -107,6 +107,36 @@ fn texts_alone_have_no_label() {
     assert_eq!(guessed(&pairs), (Some("answer"), None, None), "two texts go together with a class alone");
 }
 
+/// The column that is called a label, and why it is none.
+fn unfit(profile: &Profile) -> Option<(String, String)> {
+    Guess::of(profile, Given::default()).unfit.map(|unfit| (unfit.column.name.clone(), unfit.to_string()))
+}
+
+#[test]
+fn a_label_that_cannot_be_one_is_named_with_the_reason() {
+    let reason = |name: &str, value: fn(usize) -> Value| {
+        let rows = forty(|n| json!({"text": text(n, 12), (name): value(n)}));
+        unfit(&rows).filter(|(column, _)| column == name).map(|(_, reason)| reason)
+    };
+    let wanted = |reason: &str| Some(reason.to_owned());
+    assert_eq!(reason("label", |n| json!(n as f64 / 7.0)), wanted("its 40 values are fractions"));
+    assert_eq!(reason("Target", |n| json!(n % 2 == 0)), wanted("its 40 values are booleans"));
+    assert_eq!(
+        reason("class", |n| if n < 20 { json!(n) } else { json!(true) }),
+        wanted("its 40 values are of several kinds")
+    );
+    assert_eq!(reason("category", |n| json!(format!("c{n}"))), wanted("its 40 values are 40 different ones"));
+    assert_eq!(
+        reason("label", |n| if n < 8 { json!(n % 2) } else { Value::Null }),
+        wanted("8 of 40 rows have a value")
+    );
+    assert_eq!(reason("label", |_| Value::Null), wanted("0 of 40 rows have a value"));
+    assert_eq!(reason("label", |n| json!(n % 2)), None);
+    assert_eq!(reason("weight", |n| json!(n as f64 / 7.0)), None, "nobody calls that a label");
+    let pairs = forty(|n| json!({"question": text(n, 20), "answer": text(n, 8)}));
+    assert_eq!(unfit(&pairs), None, "a text");
+}
+
 #[test]
 fn labels_and_numbers_alone_have_no_text() {
     let labels = forty(|n| json!({"id": n, "label": (["no", "yes"][n % 2]), "kind": (["a", "b"][n % 2])}));

@@ -27,26 +27,48 @@ pub enum FindingKind {
     NearlyRepeated,
     /// Validation rows that are nearly like a training row, but not the same.
     NearlyLeaked,
+    /// The same of rows that differ from the other in numbers alone: often what such a row is about.
+    RepeatedButForNumbers,
+    LeakedButForNumbers,
     /// Nothing but spaces and punctuation.
     Blank,
     /// Longer than the model is given. `tokens` is the number of all tokens of the split.
-    Truncated { max_length: usize, rows: usize, lost: usize, tokens: usize },
+    Truncated {
+        max_length: usize,
+        rows: usize,
+        lost: usize,
+        tokens: usize,
+    },
     /// UTF-8 read as Latin-1 or Windows-1252: the first that was seen, and what it was.
-    Mojibake { seen: String, meant: String },
+    Mojibake {
+        seen: String,
+        meant: String,
+    },
     /// U+FFFD, which stands for what could not be read.
     Replacement,
     /// Control characters other than tabs and line breaks.
     Control,
     /// `&amp;` and the like; the first that was seen.
-    Entities { seen: String },
+    Entities {
+        seen: String,
+    },
     /// The largest class has at least five times the rows of the smallest.
-    Imbalanced { largest: (String, usize), smallest: (String, usize) },
+    Imbalanced {
+        largest: (String, usize),
+        smallest: (String, usize),
+    },
     /// Classes with fewer than five training rows.
-    Small { classes: Vec<(String, usize)> },
+    Small {
+        classes: Vec<(String, usize)>,
+    },
     /// Classes with validation rows, but without a training row.
-    Unseen { classes: Vec<String> },
+    Unseen {
+        classes: Vec<String>,
+    },
     /// Rows whose label is another one but for letter case and outer spaces: such labels, and the more frequent other.
-    Spelling { labels: Vec<(String, String)> },
+    Spelling {
+        labels: Vec<(String, String)>,
+    },
     /// Rows whose text is the name of their class.
     TextIsLabel,
 }
@@ -102,6 +124,8 @@ impl Finding {
             FindingKind::Truncated { .. }
             | FindingKind::Repeated
             | FindingKind::NearlyRepeated
+            | FindingKind::RepeatedButForNumbers
+            | FindingKind::LeakedButForNumbers
             | FindingKind::Entities { .. }
             | FindingKind::Imbalanced { .. }
             | FindingKind::Small { .. }
@@ -117,6 +141,8 @@ impl Finding {
             FindingKind::Conflicting => "conflicting",
             FindingKind::NearlyRepeated => "nearly_repeated",
             FindingKind::NearlyLeaked => "nearly_leaked",
+            FindingKind::RepeatedButForNumbers => "repeated_but_for_numbers",
+            FindingKind::LeakedButForNumbers => "leaked_but_for_numbers",
             FindingKind::Blank => "blank",
             FindingKind::Truncated { .. } => "truncated",
             FindingKind::Mojibake { .. } => "mojibake",
@@ -151,6 +177,8 @@ impl Finding {
             | FindingKind::Leaked
             | FindingKind::NearlyRepeated
             | FindingKind::NearlyLeaked
+            | FindingKind::RepeatedButForNumbers
+            | FindingKind::LeakedButForNumbers
             | FindingKind::Blank
             | FindingKind::Mojibake { .. }
             | FindingKind::Replacement
@@ -171,6 +199,8 @@ impl Finding {
             FindingKind::Conflicting => format!("{has} the text of another, but not its label"),
             FindingKind::NearlyRepeated => format!("nearly {repeats} another"),
             FindingKind::NearlyLeaked => format!("nearly {repeats} one of {train}"),
+            FindingKind::RepeatedButForNumbers => format!("{repeats} another if numbers are ignored"),
+            FindingKind::LeakedButForNumbers => format!("{repeats} one of {train} if numbers are ignored"),
             FindingKind::Blank => format!("{holds} nothing but spaces and punctuation"),
             FindingKind::Truncated { max_length, lost, tokens, .. } => {
                 let (is, lost, tokens) = (say("is", "are"), thousands(*lost), thousands(*tokens));
@@ -212,6 +242,10 @@ impl Finding {
             FindingKind::Leaked | FindingKind::NearlyLeaked => {
                 Some("validation scores will flatter: remove these rows from one of the two")
             }
+            FindingKind::RepeatedButForNumbers => Some("as it should be where the numbers matter"),
+            FindingKind::LeakedButForNumbers => {
+                Some("as it should be where the numbers matter; where they do not, validation scores will flatter")
+            }
             FindingKind::Conflicting => Some("give the same text the same label, or remove it"),
             FindingKind::Blank => Some("remove them: there is nothing in them to learn from"),
             FindingKind::Truncated { .. } => {
@@ -248,7 +282,10 @@ impl Finding {
         let bare = |place: &Place| format!("{} {}", place.unit(), place.number());
         match self.kind {
             // Which files these rows are in the sentence has said.
-            FindingKind::NearlyRepeated | FindingKind::NearlyLeaked => format!("{} like {}", bare(place), bare(twin)),
+            FindingKind::NearlyRepeated
+            | FindingKind::NearlyLeaked
+            | FindingKind::RepeatedButForNumbers
+            | FindingKind::LeakedButForNumbers => format!("{} like {}", bare(place), bare(twin)),
             _ if self.is_in_one_file() => format!("{} and {}", bare(place), bare(twin)),
             _ => format!("{} of {} and {} of {}", bare(place), place.file(), bare(twin), twin.file()),
         }

@@ -1,5 +1,6 @@
 //! Rows that say nearly the same: the sets of their pairs of neighbouring words overlap by 80 % or more (Jaccard), or
-//! their words are the same. Letter case, punctuation, spacing and the values of numbers do not count.
+//! their words are the same. Letter case, punctuation, spacing and the values of numbers do not count; rows that differ
+//! in the values of numbers alone are a finding of their own.
 //!
 //! Which rows to compare, MinHash says (Broder, "On the resemblance and containment of documents", 1997), with rows that
 //! agree in a band of five minima as candidates; each candidate is then compared exactly. One pair of 600 at just 80 %
@@ -8,10 +9,12 @@
 mod document;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rayon::prelude::*;
 
 use super::repeats::{first_of_each, row};
+use super::words::numbers;
 use super::{Finding, FindingKind, Look};
 use crate::columns::Example;
 use document::{BANDS, Document};
@@ -31,18 +34,21 @@ struct Text {
 
 pub(super) fn find(look: &Look<'_>, findings: &mut Vec<Finding>) {
     let texts = texts(look.train.examples, look.valid_examples());
-    let pairs = Pairs::of(&texts);
-    if !pairs.within.is_empty() {
-        let places = pairs.within.iter().map(|(row, twin)| (look.train.place(*row), look.train.place(*twin)));
-        let found = Finding::new(FindingKind::NearlyRepeated, pairs.within.len(), &look.train_name());
-        findings.push(found.pairs(places));
+    let pairs = Pairs::of(&texts, look.train.examples, look.valid_examples());
+    let of_train = [
+        (&pairs.within, FindingKind::NearlyRepeated),
+        (&pairs.within_but_for_numbers, FindingKind::RepeatedButForNumbers),
+    ];
+    for (pairs, kind) in of_train.into_iter().filter(|(pairs, _)| !pairs.is_empty()) {
+        let places = pairs.iter().map(|(row, twin)| (look.train.place(*row), look.train.place(*twin)));
+        findings.push(Finding::new(kind, pairs.len(), &look.train_name()).pairs(places));
     }
-    if let Some(valid) = look.valid
-        && !pairs.across.is_empty()
-    {
-        let places = pairs.across.iter().map(|(row, twin)| (valid.place(*row), look.train.place(*twin)));
-        let found = Finding::new(FindingKind::NearlyLeaked, pairs.across.len(), &look.valid_name());
-        findings.push(found.pairs(places).against(look.train_name()));
+    let Some(valid) = look.valid else { return };
+    let of_valid =
+        [(&pairs.across, FindingKind::NearlyLeaked), (&pairs.across_but_for_numbers, FindingKind::LeakedButForNumbers)];
+    for (pairs, kind) in of_valid.into_iter().filter(|(pairs, _)| !pairs.is_empty()) {
+        let places = pairs.iter().map(|(row, twin)| (valid.place(*row), look.train.place(*twin)));
+        findings.push(Finding::new(kind, pairs.len(), &look.valid_name()).pairs(places).against(look.train_name()));
     }
 }
 
@@ -71,20 +77,20 @@ fn texts(train: &[Example], valid: &[Example]) -> Vec<Text> {
 }
 
 /// Rows with one that is like them, each list in the order of the rows.
+#[derive(Default)]
 struct Pairs {
     within: Vec<(usize, usize)>,
+    within_but_for_numbers: Vec<(usize, usize)>,
     /// A validation row, then a training row.
     across: Vec<(usize, usize)>,
+    across_but_for_numbers: Vec<(usize, usize)>,
 }
 
 impl Pairs {
-    fn of(texts: &[Text]) -> Self {
-        let mut pairs = Self { within: Vec::new(), across: Vec::new() };
+    fn of(texts: &[Text], train: &[Example], valid: &[Example]) -> Self {
+        let mut pairs = Self::default();
         for text in texts {
-            if let Some((&twin, others)) = text.train.split_first() {
-                pairs.within.extend(others.iter().map(|row| (*row, twin)));
-                pairs.across.extend(text.valid.iter().map(|row| (*row, twin)));
-            }
+            pairs.same(text, train, valid);
         }
         let mut groups = Groups { parents: (0..texts.len()).collect(), leaked: vec![false; texts.len()] };
         for candidates in candidates(texts) {
@@ -94,9 +100,32 @@ impl Pairs {
                 }
             }
         }
-        pairs.within.sort_unstable();
-        pairs.across.sort_unstable();
+        let Self { within, within_but_for_numbers, across, across_but_for_numbers } = &mut pairs;
+        for pairs in [within, within_but_for_numbers, across, across_but_for_numbers] {
+            pairs.sort_unstable();
+        }
         pairs
+    }
+
+    /// Rows of one text: those with the numbers of a training row are like it, others like the first but for numbers.
+    fn same(&mut self, text: &Text, train: &[Example], valid: &[Example]) {
+        let Some((&first, others)) = text.train.split_first() else { return };
+        let mut known = HashMap::from([(numbers(&train[first]), first)]);
+        for &row in others {
+            match known.entry(numbers(&train[row])) {
+                Entry::Occupied(twin) => self.within.push((row, *twin.get())),
+                Entry::Vacant(place) => {
+                    place.insert(row);
+                    self.within_but_for_numbers.push((row, first));
+                }
+            }
+        }
+        for &row in &text.valid {
+            match known.get(&numbers(&valid[row])) {
+                Some(twin) => self.across.push((row, *twin)),
+                None => self.across_but_for_numbers.push((row, first)),
+            }
+        }
     }
 
     fn compare(&mut self, texts: &[Text], groups: &mut Groups, one: usize, other: usize) {

@@ -123,6 +123,31 @@ fn rows_that_nearly_repeat_another() {
 }
 
 #[test]
+fn rows_that_differ_in_numbers_alone() {
+    let train = rows(&[
+        ("Your code is 4711.", "good"),
+        ("your code is 12", "good"),
+        ("YOUR CODE IS 12!", "good"),
+        ("room 5", "bad"),
+    ]);
+    let valid = rows(&[("Room 17", "bad"), ("your code: is 4711", "good")]);
+    let found = look(&train, &valid);
+    assert_eq!(
+        messages(&found),
+        [
+            "1 row of valid.csv nearly repeats one of train.csv (line 3 like line 2)",
+            "1 row of train.csv nearly repeats another (line 4 like line 3)",
+            "1 row of train.csv repeats another if numbers are ignored (line 3 like line 2)",
+            "1 row of valid.csv repeats one of train.csv if numbers are ignored (line 2 like line 5)",
+        ]
+    );
+    let (severities, names): (Vec<_>, Vec<_>) = found.iter().map(|it| (it.severity(), it.name())).unzip();
+    assert_eq!(severities, [Severity::Warning, Severity::Note, Severity::Note, Severity::Note]);
+    assert_eq!(names[2..], ["repeated_but_for_numbers", "leaked_but_for_numbers"]);
+    assert_eq!(found[2].advice(), Some("as it should be where the numbers matter"));
+}
+
+#[test]
 fn texts_without_a_word() {
     let train = rows(&[("?!", "good"), ("🙂", "good"), (" . \u{200b}\u{a0}", "bad"), ("x", "bad")]);
     assert_eq!(
@@ -237,8 +262,8 @@ fn counts(train: &[Example], valid: &[Example]) -> Vec<(&'static str, usize)> {
 }
 
 fn texts() -> impl Strategy<Value = Vec<(String, String)>> {
-    let text =
-        prop::collection::vec("[abAB]|[.!]|Ã©|&amp;|[a-f] [a-f] [a-f] [a-f]", 1..7).prop_map(|words| words.join(" "));
+    let text = prop::collection::vec("[abAB]|[12]|[.!]|Ã©|&amp;|[a-f] [a-f] [a-f] [a-f]", 1..7)
+        .prop_map(|words| words.join(" "));
     prop::collection::vec((text, "good|bad|Good".prop_map(|label| label)), 1..24)
 }
 

@@ -1,5 +1,7 @@
 //! A text reduced to what it says: its words without letter case, punctuation, spacing and the values of numbers.
 
+use crate::columns::Example;
+
 /// The words, each followed by a space. A number is `0`, whatever its value; characters of scripts without spaces, and
 /// symbols such as emoji, are words of their own. Empty for a text of spaces and punctuation.
 pub(super) fn normalised(text: &str) -> String {
@@ -27,6 +29,13 @@ pub(super) fn normalised(text: &str) -> String {
     }
     close(&mut words);
     words
+}
+
+/// The numbers of both texts in their order, which `normalised` does not tell apart.
+pub(super) fn numbers(example: &Example) -> Vec<&str> {
+    let texts = [Some(&example.text), example.text_pair.as_ref()].into_iter().flatten();
+    let runs = texts.flat_map(|text| text.split(|character: char| !character.is_numeric()));
+    runs.filter(|digits| !digits.is_empty()).collect()
 }
 
 fn close(words: &mut String) {

@@ -16,10 +16,14 @@ pub(super) fn say(plan: &RunPlan, output: &Output) {
     let valid = plan
         .valid
         .as_ref()
-        .map_or("no validation data".to_string(), |valid| format!("{} validation examples", thousands(valid.len())));
+        .map_or("no validation data".to_string(), |valid| counted(valid.len(), "validation example"));
     let classes = plan.task.labels().map_or(String::new(), |labels| format!(", {} classes", labels.len()));
-    output.say(&format!("{} training examples, {valid}{classes}", thousands(plan.train.len())));
+    output.say(&format!("{}, {valid}{classes}", counted(plan.train.len(), "training example")));
     warn(plan, output);
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// What a look at the data shows that people would want to know before they wait.

@@ -1,5 +1,7 @@
 //! What the model answers to the validation examples: a probability for each class, and the class it would choose.
 
+use std::collections::BTreeMap;
+
 use super::{Classification, Prediction};
 
 pub(super) struct Answer<'a> {
@@ -21,6 +23,23 @@ impl Answer<'_> {
 
 pub(super) fn answers<'a>(classification: &'a Classification<'_>) -> Vec<Answer<'a>> {
     classification.predictions.iter().map(answer).collect()
+}
+
+/// Fewer say nothing about a model.
+const ENOUGH: usize = 50;
+
+/// Whether probabilities can be judged by these answers, and labels by those: there are enough of them, and more are
+/// right than the largest class alone would give, by twice the standard error of that share.
+pub(super) fn are_telling(answers: &[Answer<'_>]) -> bool {
+    let mut sizes: BTreeMap<usize, usize> = BTreeMap::new();
+    for answer in answers {
+        *sizes.entry(answer.example.target).or_default() += 1;
+    }
+    let share = |part: usize| part as f64 / answers.len() as f64;
+    let largest = share(sizes.into_values().max().unwrap_or_default());
+    let accuracy = share(answers.iter().filter(|answer| answer.is_correct()).count());
+    let error = (largest * (1.0 - largest) / answers.len() as f64).sqrt();
+    answers.len() >= ENOUGH && accuracy > largest + 2.0 * error
 }
 
 fn answer<'a>(example: &'a Prediction<'_>) -> Answer<'a> {
@@ -47,6 +66,25 @@ mod tests {
         // exp(0) : exp(ln 2) is 1 : 2; ln 2 beside 1000 keeps four digits in f32.
         assert!((found[0] - 1.0 / 3.0).abs() < 1e-4 && (found[1] - 2.0 / 3.0).abs() < 1e-4, "{found:?}");
         assert!(found[2] < 1e-40);
+    }
+
+    #[test]
+    fn few_answers_and_those_of_a_guess_tell_nothing() {
+        let labels = ["a".to_string(), "b".to_string()];
+        // Of class "b" is every third; so many answers are wrong.
+        let telling = |number: usize, wrong: usize| {
+            let prediction = |n: usize| {
+                let target = usize::from(n.is_multiple_of(3));
+                let right = if target == 1 { vec![0.0, 1.0] } else { vec![1.0, 0.0] };
+                let logits = if n < wrong { right.into_iter().rev().collect() } else { right };
+                Prediction { line: n, text: "", text_pair: None, target, logits, loss: 0.0 }
+            };
+            let predictions = (0..number).map(prediction).collect();
+            are_telling(&answers(&Classification { labels: &labels, file: "valid.csv", predictions }))
+        };
+        assert!(!telling(0, 0) && !telling(49, 0) && telling(50, 0));
+        // 2/3 and twice 0.047 are 76 of 100.
+        assert!(!telling(100, 33) && !telling(100, 25) && telling(100, 20));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::Error;
-use super::answers::Answer;
-use super::number::{count, fixed, percent};
+use super::answers::{Answer, are_telling};
+use super::number::{count, counted, fixed, percent};
 use super::plots::{Axis, Chart, Layer, Plot, Unit, from_zero};
 use super::svg::Role;
 
@@ -21,6 +21,8 @@ pub(super) struct Section {
     brier: String,
     examples: String,
     bins: usize,
+    /// Whether there is a sentence about it.
+    judged: bool,
     /// `overconfident`, `underconfident`, and by how much.
     tendency: Option<(&'static str, String)>,
     diagram: Plot,
@@ -67,8 +69,9 @@ pub(super) fn section(answers: &[Answer<'_>]) -> Result<Section, Error> {
         confidence: percent(all.mean_confidence()),
         accuracy: percent(all.accuracy()),
         brier: fixed(brier(answers), 3),
-        examples: count(all.examples),
+        examples: counted(all.examples, "validation text", "validation texts"),
         bins: BINS,
+        judged: are_telling(answers),
         tendency: tendency(all.mean_confidence() - all.accuracy()),
         diagram: diagram(&bins, error)?,
         counts: counts(&bins)?,

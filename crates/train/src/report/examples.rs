@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::answers::Answer;
+use super::answers::{Answer, are_telling};
 use super::number::{counted, fixed, percent};
 use super::suspects::suspects;
 use super::{Classification, Sample};
@@ -16,6 +16,8 @@ const WRITTEN: usize = 1200;
 #[derive(Debug, Serialize)]
 pub(super) struct Examples<'a> {
     hardest: Vec<Hard<'a>>,
+    /// Whether the answers say something about the labels.
+    judged: bool,
     /// Of all examples, `3 of 200 labels`; `None` where none is.
     suspects: Option<String>,
 }
@@ -42,7 +44,8 @@ pub(super) struct Written {
 }
 
 pub(super) fn hardest<'a>(classification: &'a Classification<'_>, answers: &[Answer<'_>]) -> Examples<'a> {
-    let suspects = suspects(answers);
+    let judged = are_telling(answers);
+    let suspects = if judged { suspects(answers) } else { vec![false; answers.len()] };
     let mut order: Vec<usize> = (0..answers.len()).collect();
     order.sort_by(|a, b| answers[*b].example.loss.total_cmp(&answers[*a].example.loss));
     let hard = |i: usize| {
@@ -63,6 +66,7 @@ pub(super) fn hardest<'a>(classification: &'a Classification<'_>, answers: &[Ans
     let number = suspects.iter().filter(|suspect| **suspect).count();
     Examples {
         hardest: order.into_iter().take(SHOWN).map(hard).collect(),
+        judged,
         suspects: (number > 0).then(|| format!("{number} of {}", counted(answers.len(), "label", "labels"))),
     }
 }

@@ -202,7 +202,10 @@ pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Range<f64> {
     // What differs by rounding alone is one value; plotters would not come to an end between two neighbours of f64.
     let same = high - low <= high.abs().max(low.abs()) * 1e-6;
     let air = if same { (high.abs() * 0.1).max(1e-6) } else { (high - low) * 0.06 };
-    low - air..high + air
+    // What is never negative, such as a loss, is not shown as if it could be.
+    let start = if low >= 0.0 { (low - air).max(0.0) } else { low - air };
+    // Nothing but zeros: some height has to be.
+    if high == 0.0 && same { 0.0..1.0 } else { start..high + air }
 }
 
 /// The same from zero, for what has a meaningful zero.
@@ -266,6 +269,7 @@ mod tests {
     fn a_range_has_room_for_one_value_and_for_none() {
         assert_eq!(around([2.0]), 1.8..2.2);
         assert_eq!(around([]), 0.0..1.0);
+        assert_eq!((around([0.0, 0.0]), around([0.0, 1.0])), (0.0..1.0, 0.0..1.06));
         let third = 1.0 / 3.0_f64;
         assert!(around([third, third.next_up()]).end > 0.36, "two neighbours are one value");
         assert_eq!(from_zero([0.0]), 0.0..1.0);

@@ -139,6 +139,18 @@ fn what_a_run_has_not_leaves_no_trace() {
 }
 
 #[test]
+fn few_answers_are_shown_but_not_judged() {
+    let labels = names(3);
+    let judgements = ["on average", "On average the model", "Wrong labels gather here"];
+    let said = |number: usize| {
+        let page = page(&full(&labels, number, 40, "a text"));
+        let judged = judgements.iter().any(|it| page.contains(it)) || page.contains("label looks wrong");
+        (judged, page.contains("1 validation text in"))
+    };
+    assert_eq!([said(200), said(49), said(1)], [(true, false), (false, false), (false, true)]);
+}
+
+#[test]
 fn text_stays_text() {
     const BAD: &str = "</pre><script>alert('x')</script><img src=x onerror=\"y\">&amp;{{ 7 * 7 }}";
     let labels = vec![BAD.to_string(), "other".to_string()];

@@ -1,5 +1,7 @@
 //! The course of training: loss, rate, gradient norm, speed, and the scores of each evaluation.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use super::curve::{Point, finite, reach, running_mean, thin};
@@ -127,13 +129,29 @@ impl Course<'_> {
             return Ok(None);
         }
         let mut layers = vec![self.best()];
-        let y = Axis { range: around(heights(&curve)), unit: Unit::Number };
+        let y = Axis { range: of_score(name, heights(&curve)), unit: Unit::Number };
         let (id, title) = (format!("score-{n}"), format!("Validation: {name}"));
         let description = span(&curve);
         layers.extend(dotted(curve));
         let chart = Chart { id: &id, title: &title, description, x: self.steps(), y, layers };
         chart.plot(SMALL_SIZE.0, SMALL_SIZE.1).map(Some)
     }
+}
+
+/// No axis shows a score that there cannot be; one that never changed is seen in all the room that it had.
+fn of_score(name: &str, values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    let room = match name {
+        "perplexity" => return around([low, high]),
+        // Matthews' correlation goes down to -1, where it seldom is.
+        _ if low < 0.0 => -1.0..1.0,
+        _ => 0.0..1.0,
+    };
+    if high - low <= 1e-6 {
+        return room;
+    }
+    let range = around([low, high]);
+    range.start.max(room.start)..range.end.min(room.end)
 }
 
 /// How a curve of at most so many points is drawn.
@@ -211,6 +229,16 @@ mod tests {
         assert_eq!(epoch_ends(&steps(9, 3)), [3.0, 6.0]);
         assert_eq!(epoch_ends(&steps(10, 3)), [3.0, 6.0, 9.0]);
         assert_eq!(epoch_ends(&steps(100, 2)), [0.0; 0]);
+    }
+
+    #[test]
+    fn the_axis_of_a_score_ends_where_scores_end() {
+        let axis = |name, values: &[f64]| of_score(name, values.iter().copied());
+        assert_eq!((axis("accuracy", &[1.0, 1.0]), axis("F1 macro", &[0.0, 0.0])), (0.0..1.0, 0.0..1.0));
+        assert_eq!((axis("accuracy", &[0.0, 1.0]), axis("Matthews", &[-0.1, 1.0]).end), (0.0..1.0, 1.0));
+        let range = axis("accuracy", &[0.90, 0.99]);
+        assert!(range.start > 0.89 && range.end < 1.0, "{range:?}");
+        assert_eq!((axis("Matthews", &[-0.2, -0.2]), axis("perplexity", &[20.0, 20.0])), (-1.0..1.0, 18.0..22.0));
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn candidates_find_what_comparing_all_finds() {
     for seed in 0..8 {
         let all = examples(&sentences(700, seed));
         let (train, valid) = all.split_at(500);
-        let found = Pairs::of(&texts(train, valid));
+        let found = Pairs::of(&texts(train, valid), train, valid);
         let (within, across) = by_comparing_all(train, valid);
         assert!(within > 8 && across > 2, "{within} and {across}: or this test says nothing");
         assert_eq!((found.within.len(), found.across.len()), (within, across), "seed {seed}");
@@ -71,7 +71,8 @@ fn thousands_of_one_pattern_are_one_chain() {
         })
         .collect();
     texts_of_one.push("something else that is not like the others at all".to_owned());
-    let found = Pairs::of(&texts(&examples(&texts_of_one), &[]));
+    let train = examples(&texts_of_one);
+    let found = Pairs::of(&texts(&train, &[]), &train, &[]);
     assert_eq!(found.within.len(), 2_999);
     assert!(found.within.iter().all(|(row, twin)| row > twin));
 }

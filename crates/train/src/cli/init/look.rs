@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use data::suggest::{list, suggestion};
-use data::{Column, Given, Guess, Profile, records};
+use data::{Column, Given, Guess, Profile};
 
-use super::counted;
+use super::{counted, refusal, separator};
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};
 use crate::config::Task;
@@ -28,17 +28,17 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn at(file: &Path, task: Option<Task>, sets: &[String]) -> Result<Self, Failure> {
+    pub(super) fn at(file: &Path, asked: Option<Task>, sets: &[String]) -> Result<Self, Failure> {
         let mut names = ColumnNames::default();
         apply_sets(sets, &["data.text", "data.text_pair", "data.label"], &mut names, |_, _| Ok(()))?;
-        let profile = Profile::of(records(file)?)?;
+        let profile = separator::profile(file)?;
         let given = Given {
             text: named(&profile, file, names.text.as_deref())?,
             text_pair: named(&profile, file, names.text_pair.as_deref())?,
             label: named(&profile, file, names.label.as_deref())?,
         };
         let guess = Guess::of(&profile, given);
-        let task = task.unwrap_or(match guess.label {
+        let task = asked.unwrap_or(match guess.label {
             Some(_) => Task::SequenceClassification,
             None => Task::MaskedLm,
         });
@@ -48,10 +48,18 @@ impl Look {
             let help = "leave it out, or ask for `--task sequence-classification`";
             return Err(Failure::usage(format!("the task {task} does not use `{key}`"), help));
         }
-        let text = guess.text.ok_or_else(|| no_text(file, &profile))?;
+        if let Some(label) = given.label {
+            refusal::named_label(file, label)?;
+        }
+        if asked != Some(Task::MaskedLm)
+            && let Some(unfit) = guess.unfit
+        {
+            return Err(refusal::unfit_label(file, unfit));
+        }
+        let text = guess.text.ok_or_else(|| refusal::no_text(file, &profile))?;
         let (text_pair, label) = match task {
             Task::SequenceClassification => {
-                (guess.text_pair, Some(guess.label.ok_or_else(|| no_label(file, &profile))?))
+                (guess.text_pair, Some(guess.label.ok_or_else(|| refusal::no_label(file, &profile))?))
             }
             Task::MaskedLm => (None, None),
         };
@@ -103,23 +111,6 @@ fn named<'a>(profile: &'a Profile, file: &Path, name: Option<&str>) -> Result<Op
 fn unused(names: &ColumnNames) -> Option<&'static str> {
     let given = |name: &Option<String>, key| name.is_some().then_some(key);
     given(&names.label, "data.label").or(given(&names.text_pair, "data.text_pair"))
-}
-
-fn no_text(file: &Path, profile: &Profile) -> Failure {
-    let message = format!("{} has no column that looks like text ({})", file.display(), kinds(profile));
-    Failure::usage(message, "name it: `--set data.text=COLUMN`")
-}
-
-fn no_label(file: &Path, profile: &Profile) -> Failure {
-    let message = format!("{} has no column that looks like a label ({})", file.display(), kinds(profile));
-    Failure::usage(message, "name it: `--set data.label=COLUMN`; a task without labels is `--task masked-lm`")
-}
-
-/// `columns: text (strings), id (integers)`
-fn kinds(profile: &Profile) -> String {
-    let shown: Vec<String> =
-        profile.columns.iter().map(|column| format!("{} ({})", column.name, column.kind.name())).collect();
-    format!("columns: {}", list(shown.iter().map(String::as_str)))
 }
 
 fn why_text(column: &Column, given: Given<'_>, guess: &Guess<'_>) -> String {

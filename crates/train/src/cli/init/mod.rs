@@ -4,6 +4,8 @@
 mod draft;
 mod look;
 mod page;
+mod refusal;
+mod separator;
 mod settings;
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
@@ -164,10 +166,22 @@ fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
 }
 
 fn next_steps(target: &Target, output: &Output) {
-    let Some(file) = target.file.as_deref().map(Path::display) else { return };
-    output.say(&format!("{} is written; what to type next:", output.bold(&file.to_string())));
+    let Some(file) = target.file.as_deref() else { return };
+    output.say(&format!("{} is written; what to type next:", output.bold(&file.display().to_string())));
+    let file = typed(file);
     output.say(&format!("  kindling train {file} --dry-run"));
     output.say(&format!("  kindling train {file}"));
+}
+
+/// As a shell takes it for one word.
+fn typed(file: &Path) -> String {
+    let name = file.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\.:_-+,@%=".contains(c);
+    match name.chars().all(is_plain) {
+        true => name,
+        false if cfg!(windows) => format!("\"{name}\""),
+        false => format!("'{}'", name.replace('\'', r"'\''")),
+    }
 }
 
 fn document(target: &Target, look: &Look, base: &Base, draft: &Draft, settings: &Settings) -> Value {

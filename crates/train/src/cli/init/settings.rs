@@ -1,6 +1,6 @@
 //! The numbers that depend on the size of the data and on the lengths of its texts.
 
-use data::{Dataset, EncodedExample};
+use data::Dataset;
 
 use super::Base;
 use super::draft::Draft;
@@ -13,7 +13,7 @@ pub(super) struct Settings {
     /// In tokens.
     pub(super) max_length: usize,
     pub(super) lengths: Percentiles,
-    /// Training texts longer than `max_length`.
+    /// Texts longer than `max_length`.
     pub(super) truncated: usize,
     pub(super) batch_size: usize,
     pub(super) epochs: usize,
@@ -34,13 +34,16 @@ impl Settings {
     pub(super) fn new(draft: &Draft, base: &Base) -> Self {
         let train = &draft.plan.train;
         let limit = draft.plan.config.data.max_length.unwrap_or(usize::MAX);
-        let lengths = Percentiles::of(train);
-        let max_length = max_length(lengths.p99, limit);
+        let (of_train, of_valid) = (lengths(Some(train)), lengths(draft.plan.valid.as_deref()));
+        // The validation data may be longer, and what is cut there is missing from the scores.
+        let p99 = Percentiles::of(of_train.clone()).p99.max(Percentiles::of(of_valid.clone()).p99);
+        let max_length = max_length(p99, limit);
+        let lengths = [of_train, of_valid].concat();
         let (batch_size, epochs) = (batch_size(train.len()), epochs(train.len()));
         Self {
             max_length,
-            lengths,
-            truncated: train.examples.iter().filter(|example| length(example) > max_length).count(),
+            truncated: lengths.iter().filter(|length| **length > max_length).count(),
+            lengths: Percentiles::of(lengths),
             batch_size,
             epochs,
             steps_per_epoch: train.len().div_ceil(batch_size),
@@ -55,8 +58,7 @@ impl Settings {
 }
 
 impl Percentiles {
-    fn of(dataset: &Dataset) -> Self {
-        let mut lengths: Vec<usize> = dataset.examples.iter().map(length).collect();
+    fn of(mut lengths: Vec<usize>) -> Self {
         lengths.sort_unstable();
         let rank = |percent: usize| match (lengths.len() * percent).div_ceil(100) {
             0 => 0,
@@ -67,8 +69,8 @@ impl Percentiles {
 }
 
 /// Before truncation.
-fn length(example: &EncodedExample) -> usize {
-    example.encoded.full_length
+fn lengths(dataset: Option<&Dataset>) -> Vec<usize> {
+    dataset.map_or_else(Vec::new, |dataset| dataset.examples.iter().map(|it| it.encoded.full_length).collect())
 }
 
 /// Room for 99 of 100 texts, in steps of 8 that memory and kernels like.

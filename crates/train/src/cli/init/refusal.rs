@@ -1,0 +1,66 @@
+//! Columns that are missing or cannot be what they are called, and what to do about it.
+
+use std::path::Path;
+
+use data::suggest::list;
+use data::{Column, ColumnKind, Profile, Unfit, UnfitReason};
+
+use crate::cli::Failure;
+
+pub(super) fn no_text(file: &Path, profile: &Profile) -> Failure {
+    let message = format!("{} has no column that looks like text ({})", file.display(), kinds(profile));
+    Failure::usage(message, "name it: `--set data.text=COLUMN`")
+}
+
+pub(super) fn no_label(file: &Path, profile: &Profile) -> Failure {
+    let message = format!("{} has no column that looks like a label ({})", file.display(), kinds(profile));
+    Failure::usage(message, "name it: `--set data.label=COLUMN`; a task without labels is `--task masked-lm`")
+}
+
+/// `columns: text (strings), id (integers)`
+fn kinds(profile: &Profile) -> String {
+    let shown: Vec<String> =
+        profile.columns.iter().map(|column| format!("{} ({})", column.name, column.kind.name())).collect();
+    format!("columns: {}", list(shown.iter().map(String::as_str)))
+}
+
+/// A column that somebody named as the label: what a run would refuse, or take each number of for a class.
+pub(super) fn named_label(file: &Path, column: &Column) -> Result<(), Failure> {
+    let Column { name, kind, .. } = column;
+    match kind {
+        ColumnKind::Fractions => {
+            let message =
+                format!("{}, column `{name}`: labels are fractions: regression is not supported", file.display());
+            Err(Failure::usage(message, instead(*kind)))
+        }
+        ColumnKind::Booleans => {
+            let message = format!("`{name}` of {} cannot be a label: its values are booleans", file.display());
+            Err(Failure::usage(message, instead(*kind)))
+        }
+        // The run's to refuse, with the row.
+        ColumnKind::Lists | ColumnKind::Objects | ColumnKind::Mixed | ColumnKind::Empty => Ok(()),
+        ColumnKind::Strings | ColumnKind::Integers => Ok(()),
+    }
+}
+
+/// A column that its name says is the label: to train on the texts alone in silence is not what was meant.
+pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>) -> Failure {
+    let message = format!("`{}` of {} cannot be a label: {unfit}", unfit.column.name, file.display());
+    let others = "`--set data.label=COLUMN` names another column, `--task masked-lm` trains on the texts alone";
+    let help = match unfit.reason {
+        UnfitReason::Kind(kind @ (ColumnKind::Fractions | ColumnKind::Booleans)) => {
+            format!("{}; {others}", instead(kind))
+        }
+        UnfitReason::Kind(_) => format!("classes are names or whole numbers; {others}"),
+        UnfitReason::Different => format!("a class needs several rows; {others}"),
+        UnfitReason::Sparse { .. } => format!("give the rows a label, or remove those without; {others}"),
+    };
+    Failure::usage(message, help)
+}
+
+fn instead(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Booleans => "write them as names, such as \"yes\" and \"no\", or as 1 and 0",
+        _ => "for classes write names or whole numbers",
+    }
+}
