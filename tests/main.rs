@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "figures of the parity tests, shown by --nocapture")]
 
 mod cli;
+mod device;
 mod hub;
 mod parity;
 mod project;

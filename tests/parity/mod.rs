@@ -1,6 +1,8 @@
 //! The same numbers as Transformers and PEFT, through the library: token ids, logits, losses and gradient norms of the
 //! cases in `tests/fixtures/parity`, within the tolerances of the README there.
 
+mod dropout;
+mod half;
 mod tied;
 mod training;
 
@@ -15,6 +17,8 @@ use lora::peft::{AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
 use model::{Frozen, Head, Model, Pretrained, Tokens, Values};
 use serde_json::Value;
+
+use crate::device::device;
 
 const PROBES: usize = 6;
 
@@ -183,12 +187,12 @@ fn check(name: &str, heads: &[&str]) {
     let found: Vec<Vec<u32>> = case.encoded.iter().map(|e| e.ids.clone()).collect();
     assert_eq!(found, expected, "token ids");
 
-    let (model, _) = case.load(None, &Device::flex());
+    let (model, _) = case.load(None, &device());
     case.compare("base", &model);
-    let (model, _) = case.load(Some("adapter"), &Device::flex());
+    let (model, _) = case.load(Some("adapter"), &device());
     case.compare("adapter", &model);
 
-    let (model, plan) = case.load(Some("adapter"), &Device::flex().autodiff());
+    let (model, plan) = case.load(Some("adapter"), &device().autodiff());
     assert_eq!(plan.trainable_elements() as u64, case.expected["trainable_parameters"].as_u64().unwrap());
     let gradients = case.loss(&model).backward();
     let mut found = Gradients { of: &gradients, plan: &plan, norms: Vec::new() };

@@ -3,12 +3,13 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use lora::{Method, Plan};
 use model::{Frozen, Pretrained, Values};
 use serde_json::Value;
 
 use super::Case;
+use crate::device::device;
 
 const STEPS: usize = 3;
 
@@ -42,7 +43,7 @@ fn check(name: &str) {
     let number = |value: &Value| value.as_f64().unwrap();
     let pretrained = Pretrained::open(&case.directory.join("model"), case.head).unwrap();
     let plan = Plan::new(Method::Full, None, 0).unwrap();
-    let device = Device::flex().autodiff();
+    let device = device().autodiff();
     let (mut model, loaded) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device).unwrap();
     let plan = loaded.plan;
     let mut optimizer = AdamWConfig::new()

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::case;
 use crate::project::Project;
 
-fn numbers(values: &[Value], key: &str) -> Vec<f64> {
+pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
     values.iter().map(|value| value[key].as_f64().unwrap()).collect()
 }
 

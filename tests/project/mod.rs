@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::device;
 use tensors::Tensors;
 
 /// The configuration of a project: a run of two steps. Its last table is `[train]`, so that keys can be appended.
@@ -150,7 +151,7 @@ impl Project {
 
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ran {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kindling"))
-            .args(arguments)
+            .args(on_test_device(arguments))
             .current_dir(&self.root)
             .env_remove("RUST_BACKTRACE")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -175,6 +176,16 @@ impl Project {
     pub(crate) fn predict_with_adapter(&self) -> Ran {
         self.run(&["predict", "--model", "bert", "--adapter", "adapter", "a fine film"])
     }
+}
+
+/// With the tests' own device for a command that computes, unless it names one.
+fn on_test_device(arguments: &[&str]) -> Vec<String> {
+    let mut arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
+    let computes = arguments.first().is_some_and(|command| ["train", "eval", "predict"].contains(&command.as_str()));
+    if let Some(device) = device::name().filter(|_| computes && !arguments.iter().any(|it| it == "--device")) {
+        arguments.splice(1..1, ["--device".to_string(), device]);
+    }
+    arguments
 }
 
 /// What came of a command. The project's directory reads `[DIR]`.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::tensor::{Bytes, DType, TensorData};
 use indexmap::IndexMap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -82,6 +83,16 @@ impl Tensors {
         let stored = &mut self.0[name];
         let width = 4 * stored.shape[1];
         stored.bytes[row * width..][..width].as_chunks_mut().0.fill(value.to_le_bytes());
+    }
+
+    /// Rounds every tensor, all of them in f32, to half precision.
+    pub(crate) fn round(&mut self, dtype: DType) {
+        for stored in self.0.values_mut() {
+            let bytes = Bytes::from_bytes_vec(std::mem::take(&mut stored.bytes));
+            let data = TensorData::from_bytes(bytes, stored.shape.clone(), DType::F32).convert_dtype(dtype);
+            stored.bytes = data.as_bytes().to_vec();
+            stored.dtype = if dtype == DType::F16 { Dtype::F16 } else { Dtype::BF16 };
+        }
     }
 
     /// Removes the tensors of which `is_meant` is true.

@@ -54,6 +54,11 @@ pub enum LoadError {
     Tied { module: String },
 }
 
+/// Of the largest value in f16; those too small for it become zero, which is nothing beside the others.
+fn fits_f16<const D: usize>(value: &Tensor<D>) -> bool {
+    value.clone().cast(DType::F32).abs().max().into_scalar::<f32>() <= 65_504.0
+}
+
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;
     let mut text: String = names.iter().take(SHOWN).map(|name| format!("\n  {name}")).collect();
@@ -283,8 +288,8 @@ impl Loader<'_> {
                 self.build.used.borrow_mut().insert(tensor);
                 value
             }
-            None => match self.stored(&tensor, shape)? {
-                Some(value) => value.cast(DType::F32),
+            None => match self.stored(&tensor, shape, Frozen::As(DType::F32))? {
+                Some(value) => value,
                 None => self.fresh(&tensor, shape, initial),
             },
         };
@@ -294,8 +299,10 @@ impl Loader<'_> {
     }
 
     fn frozen<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Weight<D>, Error> {
-        let value = match self.stored(tensor, shape)? {
-            Some(value) => self.kept(value),
+        // Vectors are in f32 always: norms and biases are computed in it.
+        let kept = if D == 1 { Frozen::As(DType::F32) } else { self.build.frozen };
+        let value = match self.stored(tensor, shape, kept)? {
+            Some(value) => value,
             None => {
                 self.build.missing.borrow_mut().push(tensor.to_string());
                 self.blank(shape)
@@ -305,18 +312,13 @@ impl Loader<'_> {
         Ok(Weight::Frozen(value))
     }
 
-    /// A frozen tensor in the type it is kept in. Vectors are in f32 always: norms and biases are computed in it.
-    fn kept<const D: usize>(&self, value: Tensor<D>) -> Tensor<D> {
-        let wanted = match self.build.frozen {
-            _ if D == 1 => DType::F32,
-            Frozen::AsStored => value.dtype(),
-            Frozen::As(dtype) => dtype,
-        };
-        if wanted == value.dtype() { value } else { value.cast(wanted) }
-    }
-
-    /// The tensor of the checkpoint, on the device.
-    fn stored<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Option<Tensor<D>>, Error> {
+    /// The tensor of the checkpoint, on the device, in the type it is kept in.
+    fn stored<const D: usize>(
+        &self,
+        tensor: &str,
+        shape: [usize; D],
+        kept: Frozen,
+    ) -> Result<Option<Tensor<D>>, Error> {
         let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
         self.build.used.borrow_mut().insert(tensor.to_string());
         if entry.shape != shape {
@@ -330,37 +332,41 @@ impl Loader<'_> {
             }
             .into());
         }
-        checkpoint.dtype(name, entry)?;
+        let stored = checkpoint.dtype(name, entry)?;
+        let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });
         match self.build.values {
-            Values::Read => Ok(Some(self.on_device(name, |device| checkpoint.tensor(name, entry, device))?)),
+            Values::Read => Ok(Some(self.on_device(name, types, |device| checkpoint.tensor(name, entry, device))?)),
             Values::ShapesOnly => Ok(Some(self.blank(shape))),
         }
     }
 
-    /// Where the device lacks the stored type: f16 if every value fits, else f32.
+    /// A tensor in the type it is to be kept in; where the device lacks that, in f16 if it has f16 and every value fits, else
+    /// in f32. Conversion is the host's: of a type that it lacks a device cannot even make a tensor.
     fn on_device<const D: usize>(
         &self,
         name: &str,
+        (stored, kept): (DType, DType),
         read: impl Fn(&Device) -> Result<Tensor<D>, CheckpointError>,
     ) -> Result<Tensor<D>, CheckpointError> {
         let device = self.build.device;
-        let host = Device::flex();
-        let stored = read(&host)?;
-        if device.supports_dtype(stored.dtype()) {
+        let lacking = !device.supports_dtype(kept);
+        if stored == kept && !lacking {
             return read(device);
         }
-        let (from, wide) = (stored.dtype(), stored.cast(DType::F32));
-        let largest = wide.clone().abs().max().into_scalar::<f32>();
-        let kept = match device.supports_dtype(DType::F16) && largest <= 65_504.0 {
-            true => wide.cast(DType::F16),
-            false => wide,
+        let value = read(&Device::flex())?;
+        let dtype = match lacking {
+            true if device.supports_dtype(DType::F16) && fits_f16(&value) => DType::F16,
+            true => DType::F32,
+            false => kept,
         };
-        let note = format!("the device has no {from:?}: `{name}` and others are kept in {:?}", kept.dtype());
-        let mut notes = self.build.notes.borrow_mut();
-        if notes.is_empty() {
-            notes.push(note);
+        if lacking {
+            let mut notes = self.build.notes.borrow_mut();
+            if notes.is_empty() {
+                notes.push(format!("the device has no {kept:?}: `{name}` and others are kept in {dtype:?}"));
+            }
         }
-        Ok(kept.to_device(device))
+        // Not `to_device`, which would leave the tensor outside of the device's autodiff.
+        Ok(Tensor::from_data(value.cast(dtype).into_data(), (device, dtype)))
     }
 
     /// The start of a part that the checkpoint does not have. Where nothing may start fresh, the tensor is missing.

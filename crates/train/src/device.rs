@@ -88,7 +88,11 @@ impl DeviceName {
 
     fn first_present() -> Self {
         let mut built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| Self { backend, index: 0 });
-        built.find(|name| name.backend == "flex" || name.open().is_ok()).unwrap_or(Self { backend: "flex", index: 0 })
+        let chosen = |name: &Self| {
+            let backend = name.backend;
+            backend == "flex" || name.open().is_ok_and(|device| !Found::at(backend, &device).software)
+        };
+        built.find(chosen).unwrap_or(Self { backend: "flex", index: 0 })
     }
 
     /// The device, after one operation on it: a missing driver shows at the first use, as a panic in burn.
@@ -156,10 +160,35 @@ fn gpu(index: usize) -> burn::tensor::DeviceKind {
     }
 }
 
+/// A device that has been opened.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What the driver calls it, where burn says.
+    pub(crate) name: Option<String>,
+    /// A program on the CPU that stands in for a GPU: right, and slower than any CPU backend.
+    pub(crate) software: bool,
+}
+
+impl Found {
+    #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm", feature = "cpu"))]
+    fn at(backend: &str, device: &Device) -> Self {
+        let Some(identity) = device.identity() else { return Self { name: None, software: false } };
+        // burn names a card behind every GPU of wgpu; a rasteriser has none.
+        let software = ["metal", "vulkan", "wgpu"].contains(&backend) && identity.physical.is_none();
+        Self { name: Some(identity.name), software }
+    }
+
+    #[cfg(not(any(feature = "wgpu", feature = "cuda", feature = "rocm", feature = "cpu")))]
+    fn at(_: &str, _: &Device) -> Self {
+        Self { name: None, software: false }
+    }
+}
+
 /// Each backend with what became of opening its first device; `None` for those not built in.
-pub(crate) fn list() -> Vec<(&'static str, Option<Result<(), DeviceError>>)> {
+pub(crate) fn list() -> Vec<(&'static str, Option<Result<Found, DeviceError>>)> {
     let state = |(backend, built): (&'static str, bool)| {
-        (backend, built.then(|| DeviceName { backend, index: 0 }.open().map(|_| ())))
+        let found = || DeviceName { backend, index: 0 }.open().map(|device| Found::at(backend, &device));
+        (backend, built.then(found))
     };
     BACKENDS.into_iter().map(state).collect()
 }

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Common, Failure};
-use crate::device;
+use crate::device::{self, DeviceError, Found};
 use crate::output::Output;
 
 /// List the backends this binary was built with and the devices they find
@@ -20,19 +20,50 @@ pub(super) struct Arguments {
 pub(super) fn run(_: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let devices = device::list();
     if output.json() {
-        let entry = |(name, state): &(&str, Option<Result<(), device::DeviceError>>)| json!({ "backend": name, "built": state.is_some(), "found": matches!(state, Some(Ok(()))) });
-        let list: Vec<_> = devices.iter().map(entry).collect();
+        let list: Vec<Value> = devices.iter().map(|(backend, state)| entry(backend, state.as_ref())).collect();
         output.result(&serde_json::to_string(&list)?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (name, state) in devices {
-        let said = match state {
-            Some(Ok(())) if name == "flex" => "built in, found (the CPU)".to_string(),
-            Some(Ok(())) => "built in, found".to_string(),
-            Some(Err(_)) => "built in, no device found".to_string(),
-            None => "not built in".to_string(),
-        };
-        output.result(&format!("{name:12}{said}"))?;
+    for (backend, state) in devices {
+        output.result(&format!("{backend:12}{}", said(backend, state)))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn entry(backend: &str, state: Option<&Result<Found, DeviceError>>) -> Value {
+    let found = state.and_then(|state| state.as_ref().ok());
+    json!({
+        "backend": backend, "built": state.is_some(), "found": found.is_some(),
+        "name": found.and_then(|found| found.name.as_ref()), "software": found.is_some_and(|found| found.software),
+    })
+}
+
+fn said(backend: &str, state: Option<Result<Found, DeviceError>>) -> String {
+    match state {
+        Some(Ok(_)) if backend == "flex" => "built in, found (the CPU)".to_string(),
+        Some(Ok(Found { name, software })) => {
+            let name = name.map_or(String::new(), |name| format!(" ({name})"));
+            let software = if software { ": software on the CPU, no GPU; `auto` passes it over" } else { "" };
+            format!("built in, found{name}{software}")
+        }
+        Some(Err(_)) => "built in, no device found".to_string(),
+        None => "not built in".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_software_gpu_is_listed_as_what_it_is() {
+        let found = |software| Some(Ok(Found { name: Some("llvmpipe".to_string()), software }));
+        assert_eq!(said("wgpu", found(false)), "built in, found (llvmpipe)");
+        let software = "built in, found (llvmpipe): software on the CPU, no GPU; `auto` passes it over";
+        assert_eq!(said("wgpu", found(true)), software);
+        let expected = json!({ "backend": "wgpu", "built": true, "found": true, "name": "llvmpipe", "software": true });
+        assert_eq!(entry("wgpu", found(true).as_ref()), expected);
+        let expected = json!({ "backend": "tch", "built": false, "found": false, "name": null, "software": false });
+        assert_eq!(entry("tch", None), expected);
+    }
 }
