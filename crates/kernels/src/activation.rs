@@ -56,6 +56,8 @@ impl FromStr for Activation {
 /// sqrt(2 / pi)
 const ROOT: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
+/// 1 / sqrt(2 pi)
+const DENSITY: f32 = 0.398_942_28;
 
 pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
     match activation {
@@ -85,7 +87,15 @@ pub(crate) fn composed_backward<B: Backend>(
     // 1 - y², the derivative of a hyperbolic tangent y.
     let of_tanh = |y: FloatTensor<B>| B::float_add_scalar(B::float_neg(B::float_mul(y.clone(), y)), 1.0.into());
     match activation {
-        Activation::Gelu => B::gelu_backward(x, d_output),
+        // Φ(x) + x·φ(x). burn's own `gelu_backward` is the derivative of the approximation by tanh on most backends, and off
+        // by some 5e-4.
+        Activation::Gelu => {
+            let erf = B::float_erf(B::float_mul_scalar(x.clone(), std::f32::consts::FRAC_1_SQRT_2.into()));
+            let below = B::float_mul_scalar(B::float_add_scalar(erf, 1.0.into()), 0.5.into());
+            let square = B::float_mul(x.clone(), x.clone());
+            let density = B::float_mul_scalar(B::float_exp(B::float_mul_scalar(square, (-0.5).into())), DENSITY.into());
+            B::float_mul(d_output, B::float_add(below, B::float_mul(x, density)))
+        }
         Activation::GeluTanh => {
             let tanh = B::float_tanh(tanh_argument::<B>(x.clone()));
             let square = B::float_mul(x.clone(), x.clone());

@@ -10,7 +10,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 
 use crate::{Activation, Attention, Layout, Mask};
-use crate::{activation, attention, dropout, flex, linear, lora_linear, norm, widen};
+use crate::{
+    activation, attention, cross_entropy, dropout, flex, linear, lora_linear, norm, rms_norm, rotary, widen,
+};
 
 /// burn's `Backend` with the operations of this crate. Every method has a composed form as its default body, correct on
 /// every backend and the reference for the tests of faster forms.
@@ -44,7 +46,8 @@ pub trait KernelBackend: Backend {
         lora_linear::composed::<Self>(x, weight, a, b, scale, mask)
     }
 
-    /// Softmax attention of each sequence to itself; `q`, `k`, `v` are `[tokens, heads * d_head]`.
+    /// Softmax attention of each sequence to itself; `q` is `[tokens, heads * d_head]`, `k` and `v` are
+    /// `[keys, kv_heads * d_head]`.
     fn ragged_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -101,6 +104,45 @@ pub trait KernelBackend: Backend {
         norm::composed_backward::<Self>(x, weight, d_output, epsilon)
     }
 
+    /// RMSNorm of each row; `x: [rows, d]`, `weight: [d]`.
+    fn root_mean_square_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        rms_norm::composed::<Self>(x, weight, epsilon)
+    }
+
+    /// The gradients of `x` and `weight`, given that of the output.
+    fn root_mean_square_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        rms_norm::composed_backward::<Self>(x, weight, d_output, epsilon)
+    }
+
+    /// Each head of `x: [tokens, heads * d_head]` turned by the angles of `cosines` and `sines`, `[tokens, pairs]`.
+    fn rotary(
+        x: FloatTensor<Self>,
+        cosines: FloatTensor<Self>,
+        sines: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        rotary::composed::<Self>(x, cosines, sines, heads)
+    }
+
+    /// The loss of each row of `logits: [rows, classes]`.
+    fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
+        cross_entropy::composed::<Self>(logits, &targets)
+    }
+
+    /// The gradient of the logits, given those of the losses, `[rows]`.
+    fn cross_entropy_backward(
+        logits: FloatTensor<Self>,
+        d_losses: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+    ) -> FloatTensor<Self> {
+        cross_entropy::composed_backward::<Self>(logits, d_losses, &targets)
+    }
+
     /// `x` times the factors of the mask, `[rows, columns]`.
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         dropout::composed::<Self>(x, &mask)
@@ -110,6 +152,27 @@ pub trait KernelBackend: Backend {
 impl KernelBackend for burn::backend::Flex {
     fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
         flex::widen::widen(weight)
+    }
+
+    fn ragged_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> FloatTensor<Self> {
+        flex::attention::forward(q, k, v, &layout, &options)
+    }
+
+    fn ragged_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        flex::attention::backward(q, k, v, d_output, &layout, &options)
     }
 
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
@@ -140,6 +203,40 @@ impl KernelBackend for burn::backend::Flex {
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         flex::layer_norm::backward(x, weight, d_output, epsilon)
+    }
+
+    fn root_mean_square_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        flex::rms_norm::forward(x, weight, epsilon)
+    }
+
+    fn root_mean_square_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        flex::rms_norm::backward(x, weight, d_output, epsilon)
+    }
+
+    fn rotary(
+        x: FloatTensor<Self>,
+        cosines: FloatTensor<Self>,
+        sines: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        flex::rotary::rotary(x, cosines, sines, heads)
+    }
+
+    fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
+        flex::cross_entropy::forward(logits, &targets)
+    }
+
+    fn cross_entropy_backward(
+        logits: FloatTensor<Self>,
+        d_losses: FloatTensor<Self>,
+        targets: Arc<[u32]>,
+    ) -> FloatTensor<Self> {
+        flex::cross_entropy::backward(logits, d_losses, &targets)
     }
 }
 
@@ -193,6 +290,23 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         epsilon: f32,
     ) -> FloatTensor<Self> {
         norm::tracked::<B, C>(x, weight, bias, epsilon)
+    }
+
+    fn root_mean_square_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        rms_norm::tracked::<B, C>(x, weight, epsilon)
+    }
+
+    fn rotary(
+        x: FloatTensor<Self>,
+        cosines: FloatTensor<Self>,
+        sines: FloatTensor<Self>,
+        heads: usize,
+    ) -> FloatTensor<Self> {
+        rotary::tracked::<B, C>(x, cosines, sines, heads)
+    }
+
+    fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
+        cross_entropy::tracked::<B, C>(logits, targets)
     }
 
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {

@@ -1,5 +1,6 @@
 //! Where sequences begin in tensors that hold them end to end. Only attention and dropout need to know.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The places at which sequences begin, and one more: where the last one ends.
@@ -29,7 +30,7 @@ impl Offsets {
         &self.0[..self.sequences()]
     }
 
-    pub(crate) fn range(&self, sequence: usize) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self, sequence: usize) -> Range<usize> {
         self.0[sequence]..self.0[sequence + 1]
     }
 
@@ -38,11 +39,21 @@ impl Offsets {
     }
 }
 
-/// The sequences of a batch, on the side of the queries and on that of the keys, and the key of each row.
+/// Which tokens of its sequence a token attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Everything,
+    /// Itself and those before it: the last `window` of these, where there is one.
+    Past { window: Option<usize> },
+}
+
+/// The sequences of a batch, on the side of the queries and on that of the keys, and the key of each row. Both sides are
+/// the same but where earlier tokens of a sequence lie in a cache: there the queries are its last tokens.
 #[derive(Debug, Clone)]
 pub struct Layout {
     queries: Offsets,
-    keys: Offsets,
+    /// Where the keys of each sequence lie.
+    keys: Arc<[Range<usize>]>,
     rows: Arc<[u64]>,
 }
 
@@ -50,21 +61,44 @@ impl Layout {
     /// `first_row` is the number of the first sequence within its optimiser step: with it, dropout treats a sequence
     /// alike in whichever micro-batch it comes.
     pub fn new(offsets: Offsets, first_row: usize) -> Self {
-        let rows = (0..offsets.sequences())
-            .flat_map(|sequence| {
-                let example = (first_row + sequence) as u64;
-                (0..offsets.length(sequence) as u64).map(move |position| (example << 32) | position)
-            })
-            .collect();
-        Self { queries: offsets.clone(), keys: offsets, rows }
+        let keys: Vec<_> = (0..offsets.sequences()).map(|sequence| offsets.range(sequence)).collect();
+        Self::with_keys(offsets, &keys, first_row)
+    }
+
+    /// Sequences whose keys, as many as their queries or more, lie elsewhere: in a cache.
+    pub fn cached(queries: Offsets, keys: &[Range<usize>]) -> Self {
+        Self::with_keys(queries, keys, 0)
+    }
+
+    fn with_keys(queries: Offsets, keys: &[Range<usize>], first_row: usize) -> Self {
+        assert!(queries.sequences() == keys.len(), "a range of keys for each sequence");
+        let rows = keys.iter().enumerate().flat_map(|(sequence, keys)| {
+            let example = (first_row + sequence) as u64;
+            (keys.len() - queries.length(sequence)..keys.len()).map(move |position| (example << 32) | position as u64)
+        });
+        let rows = rows.collect();
+        Self { queries, keys: keys.into(), rows }
     }
 
     pub fn queries(&self) -> &Offsets {
         &self.queries
     }
 
-    pub fn keys(&self) -> &Offsets {
+    /// Where the keys of each sequence lie.
+    pub fn keys(&self) -> &[Range<usize>] {
         &self.keys
+    }
+
+    /// The keys, counted from the sequence's first, that the query at this place of its sequence sees.
+    pub(crate) fn visible(&self, sequence: usize, query: usize, reach: Reach) -> Range<usize> {
+        let keys = self.keys[sequence].len();
+        match reach {
+            Reach::Everything => 0..keys,
+            Reach::Past { window } => {
+                let end = keys - self.queries.length(sequence) + query + 1;
+                window.map_or(0, |window| end.saturating_sub(window))..end
+            }
+        }
     }
 
     /// What a random bit knows of its row: the number of the example in the optimiser step, and the position in it.
@@ -74,8 +108,9 @@ impl Layout {
 
     /// The layout of these tokens alone, each a sequence of its own with the row key it has here: what a head reads.
     pub fn select(&self, tokens: &[usize]) -> Self {
-        let offsets = Offsets((0..=tokens.len()).collect());
-        Self { queries: offsets.clone(), keys: offsets, rows: tokens.iter().map(|token| self.rows[*token]).collect() }
+        let keys = (0..tokens.len()).map(|token| token..token + 1).collect();
+        let rows = tokens.iter().map(|token| self.rows[*token]).collect();
+        Self { queries: Offsets((0..=tokens.len()).collect()), keys, rows }
     }
 }
 
@@ -91,5 +126,15 @@ mod tests {
         let selected = layout.select(&[0, 1, 4]);
         assert_eq!(selected.rows()[..], [key(3, 0), key(3, 1), key(4, 2)]);
         assert_eq!(selected.queries().tokens(), 3);
+    }
+
+    #[test]
+    fn queries_of_a_cache_are_the_last_tokens_of_their_sequences() {
+        let layout = Layout::cached(Offsets::new(&[0, 1, 3]), &[10..15, 20..22]);
+        assert_eq!(layout.rows().iter().map(|row| *row as u32).collect::<Vec<_>>(), [4, 0, 1]);
+        assert_eq!(layout.visible(0, 0, Reach::Past { window: None }), 0..5);
+        assert_eq!(layout.visible(0, 0, Reach::Past { window: Some(2) }), 3..5);
+        assert_eq!(layout.visible(1, 0, Reach::Past { window: Some(2) }), 0..1);
+        assert_eq!(layout.visible(1, 0, Reach::Everything), 0..2);
     }
 }

@@ -1,5 +1,5 @@
 //! The operations of a transformer that are worth a form of their own: linear layers with frozen weights and LoRA,
-//! ragged attention, activations, LayerNorm, dropout. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
+//! ragged attention, rotary embedding, activations, LayerNorm and RMSNorm, dropout, cross-entropy. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
 //! any backend, given its gradients once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod backend;
+mod cross_entropy;
 mod dropout;
 mod flex;
 mod layout;
@@ -15,16 +16,21 @@ mod lora_linear;
 mod noise;
 mod norm;
 mod pass;
+mod rms_norm;
+mod rotary;
 mod widen;
 
 pub use activation::{Activation, UnknownActivation};
 pub use attention::{Attention, attention};
 pub use backend::KernelBackend;
+pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
-pub use layout::{Layout, Offsets};
+pub use layout::{Layout, Offsets, Reach};
 pub use linear::linear;
 pub use lora_linear::lora_linear;
 pub use noise::{Mask, Noise, hash_text, mix, uniform};
 pub use norm::layer_norm;
 pub use pass::Pass;
+pub use rms_norm::rms_norm;
+pub use rotary::rotary;
 pub use widen::widen;

@@ -20,7 +20,7 @@ fn normalised<B: Backend>(x: FloatTensor<B>, epsilon: f32) -> (FloatTensor<B>, F
 }
 
 /// `[d]` as a row.
-fn row<B: Backend>(vector: FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn row<B: Backend>(vector: FloatTensor<B>) -> FloatTensor<B> {
     let width = vector.shape()[0];
     B::float_reshape(vector, Shape::new([1, width]))
 }

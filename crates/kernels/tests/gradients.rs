@@ -7,8 +7,8 @@ use std::sync::Arc;
 use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
-use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass};
-use kernels::{attention, dropout, layer_norm, linear, lora_linear};
+use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass, Reach};
+use kernels::{attention, cross_entropy, dropout, layer_norm, linear, lora_linear, rms_norm, rotary};
 
 // Sums of at most a few hundred f32 products in another order.
 fn close(left: Tensor<2>, right: Tensor<2>) {
@@ -149,6 +149,10 @@ fn dropout_scales_its_gradient_by_the_same_factors() {
     close(x.grad(&gradients).unwrap(), upstream.inner() * factors);
 }
 
+fn both_ways(heads: usize, scale: f32, mask: Option<Mask>) -> Attention {
+    Attention { heads, kv_heads: heads, scale, reach: Reach::Everything, mask }
+}
+
 /// Attention of one sequence, head by head, in burn's own tracked operations; `factors` are those of its probabilities.
 fn plain_attention(
     q: Tensor<2>,
@@ -181,7 +185,7 @@ fn ragged_attention_equals_attention_of_each_sequence_alone() {
         let upstream = random([tokens, width], &device);
         let scale = 1.0 / (d_head as f32).sqrt();
 
-        let options = Attention { heads, scale, mask: None };
+        let options = both_ways(heads, scale, None);
         let ours = attention(q.clone(), k.clone(), v.clone(), &layout(&lengths, 0), options);
         let mut start = 0;
         let parts = lengths.iter().map(|length| {
@@ -211,13 +215,13 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
         let layout = layout(lengths, first_row);
         let mask = Pass::new(layout.clone(), noise).mask(0.5, 3);
         let part = |x: &Tensor<2>| x.clone().slice([range.clone()]);
-        attention(part(&q), part(&k), part(&v), &layout, Attention { heads, scale: 0.5, mask })
+        attention(part(&q), part(&k), part(&v), &layout, both_ways(heads, 0.5, mask))
     };
     let together = run(&[4, 5], 0, 0..9);
     let apart = Tensor::cat(vec![run(&[4], 0, 0..4), run(&[5], 1, 4..9)], 0);
     close(together.clone().inner(), apart.clone().inner());
     let without =
-        attention(q.clone(), k.clone(), v.clone(), &layout(&[4, 5], 0), Attention { heads, scale: 0.5, mask: None });
+        attention(q.clone(), k.clone(), v.clone(), &layout(&[4, 5], 0), both_ways(heads, 0.5, None));
     let moved = (together.clone().inner() - without.inner()).abs().max().into_scalar::<f32>();
     assert!(moved > 0.05, "half of the probabilities are dropped");
 
@@ -229,11 +233,11 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     let identity = Tensor::<2>::eye(5, &device);
     let wide = Tensor::cat(vec![identity.clone(), identity], 1);
     let zeros = Tensor::<2>::zeros([5, 10], &device);
-    let options = Attention { heads: 2, scale: 0.5, mask: mask.clone() };
+    let options = both_ways(2, 0.5, mask.clone());
     let dropped = attention(zeros.clone(), zeros, wide, &layout, options).inner() * 5.0;
     let factors: Vec<Tensor<2>> = (0..2).map(|h| dropped.clone().narrow(1, h * 5, 5)).collect();
 
-    let options = Attention { heads, scale: 0.5, mask };
+    let options = both_ways(heads, 0.5, mask);
     let ours = attention(single(q.clone()), single(k.clone()), single(v.clone()), &layout, options);
     let composed = plain_attention(single(q.clone()), single(k.clone()), single(v.clone()), heads, 0.5, &factors);
     close(ours.clone().inner(), composed.clone().inner());
@@ -304,5 +308,125 @@ fn activations_and_their_derivatives_equal_burns() {
             let theirs = (theirs * upstream).sum().backward();
             close(x.grad(&ours).unwrap(), x.grad(&theirs).unwrap());
         }
+    }
+}
+
+/// The formula of causal attention with shared heads of keys, in burn's own tracked operations.
+fn plain_causal(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, options: &Attention, window: usize) -> Tensor<2> {
+    let (tokens, d_head) = (q.dims()[0], q.dims()[1] / options.heads);
+    let hidden: Vec<f32> = (0..tokens * tokens)
+        .map(|i| (i / tokens, i % tokens))
+        .map(|(query, key)| if key <= query && query - key < window { 0.0 } else { -1e9 })
+        .collect();
+    let hidden = Tensor::<1>::from_floats(hidden.as_slice(), &q.device()).reshape([tokens, tokens]);
+    let head = |x: &Tensor<2>, h: usize| x.clone().narrow(1, h * d_head, d_head);
+    let outputs = (0..options.heads).map(|h| {
+        let shared = h * options.kv_heads / options.heads;
+        let scores = head(&q, h).matmul(head(&k, shared).transpose()) * options.scale + hidden.clone();
+        activation::softmax(scores, 1).matmul(head(&v, shared))
+    });
+    Tensor::cat(outputs.collect(), 1)
+}
+
+#[test]
+fn causal_attention_with_shared_keys_and_a_window_equals_its_formula() {
+    let device = device();
+    for (lengths, [heads, kv_heads, d_head], window) in
+        [(vec![1], [1, 1, 1], None), (vec![3, 71], [4, 2, 5], None), (vec![80, 2], [3, 1, 4], Some(9))]
+    {
+        let tokens = lengths.iter().sum::<usize>();
+        let q = random([tokens, heads * d_head], &device).require_grad();
+        let [k, v] = [(); 2].map(|()| random([tokens, kv_heads * d_head], &device).require_grad());
+        let upstream = random([tokens, heads * d_head], &device);
+        let options = Attention { heads, kv_heads, scale: 0.4, reach: Reach::Past { window }, mask: None };
+
+        let ours = attention(q.clone(), k.clone(), v.clone(), &layout(&lengths, 0), options.clone());
+        let mut start = 0;
+        let parts = lengths.iter().map(|length| {
+            let part = |x: &Tensor<2>| x.clone().narrow(0, start, *length);
+            let output = plain_causal(part(&q), part(&k), part(&v), &options, window.unwrap_or(usize::MAX));
+            start += length;
+            output
+        });
+        let composed = Tensor::cat(parts.collect(), 0);
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        for tensor in [&q, &k, &v] {
+            close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+        }
+    }
+}
+
+#[test]
+fn rms_norm_equals_its_formula_and_gives_both_gradients() {
+    let device = device();
+    for [rows, width] in [[1, 1], [3, 7], [65, 48], [33, 129]] {
+        let x = (random([rows, width], &device) * 3.0 + 1.0).detach().require_grad();
+        let weight = Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
+        let upstream = random([rows, width], &device);
+
+        let ours = rms_norm(x.clone(), weight.clone(), 1e-5);
+        let square = (x.clone() * x.clone()).mean_dim(1);
+        let composed = x.clone() / (square + 1e-5).sqrt() * weight.clone().unsqueeze();
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+        close(weight.grad(&ours).unwrap().unsqueeze(), weight.grad(&composed).unwrap().unsqueeze());
+    }
+}
+
+#[test]
+fn rotary_turns_pairs_of_coordinates_and_its_gradient_back() {
+    let device = device();
+    for [tokens, heads, d_head, pairs] in [[1, 1, 2, 1], [7, 3, 8, 4], [20, 2, 10, 3]] {
+        let x = random([tokens, heads * d_head], &device).require_grad();
+        let angles = random([tokens, pairs], &device.clone().inner());
+        let (cosines, sines) = (angles.clone().cos(), angles.sin());
+        let upstream = random([tokens, heads * d_head], &device);
+
+        let ours = rotary(x.clone(), cosines.clone(), sines.clone(), heads);
+        let composed = (0..heads).map(|head| {
+            let part = |from: usize, count: usize| x.clone().narrow(1, head * d_head + from, count);
+            let (first, second) = (part(0, pairs), part(pairs, pairs));
+            let [cosines, sines] = [&cosines, &sines].map(|table| Tensor::from_inner(table.clone()));
+            let mut parts = vec![
+                first.clone() * cosines.clone() - second.clone() * sines.clone(),
+                second * cosines + first * sines,
+            ];
+            if 2 * pairs < d_head {
+                parts.push(part(2 * pairs, d_head - 2 * pairs));
+            }
+            Tensor::cat(parts, 1)
+        });
+        let composed = Tensor::cat(composed.collect(), 1);
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn cross_entropy_equals_log_softmax_of_the_target() {
+    let device = device();
+    for [rows, classes] in [[1, 1], [4, 9], [70, 1001]] {
+        let logits = (random([rows, classes], &device) * 8.0).detach().require_grad();
+        let targets: Vec<usize> = (0..rows).map(|row| row * 13 % classes).collect();
+        let indices: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
+        let indices = Tensor::<1, burn::tensor::Int>::from_ints(indices.as_slice(), &device).unsqueeze_dim(1);
+        let upstream = Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
+
+        let ours = cross_entropy(logits.clone(), &targets);
+        let composed = -activation::log_softmax(logits.clone(), 1).gather(1, indices).squeeze_dim::<1>(1);
+        close(ours.clone().inner().unsqueeze(), composed.clone().inner().unsqueeze());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(logits.grad(&ours).unwrap(), logits.grad(&composed).unwrap());
     }
 }

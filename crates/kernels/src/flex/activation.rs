@@ -1,4 +1,4 @@
-//! GELU and its derivative in one pass over the values, vectorised and on all threads. burn's own call the error function
+//! GELU, SiLU and their derivatives in one pass over the values, vectorised and on all threads. burn's own call the error function
 //! of the C library for one value after the other, on one thread: on `[1024, 3072]`, forward and backward 168 ms against
 //! 20 ms (two cores, AVX2).
 
@@ -7,7 +7,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::vector::{erf, exp_of_negative, tanh, with_wide_vectors};
+use super::vector::{erf, exp_of_negative, sigmoid, tanh, with_wide_vectors};
 use super::{CHUNK, tensor};
 use crate::Activation;
 
@@ -26,7 +26,8 @@ pub(crate) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
     let (kernel, x): (Forward, _) = match activation {
         Activation::Gelu => (gelu, x.to_contiguous()),
         Activation::GeluTanh => (gelu_tanh, x.to_contiguous()),
-        Activation::Relu | Activation::Silu | Activation::Tanh => {
+        Activation::Silu => (silu, x.to_contiguous()),
+        Activation::Relu | Activation::Tanh => {
             return crate::activation::composed::<Flex>(x, activation);
         }
     };
@@ -42,7 +43,8 @@ pub(crate) fn backward(x: FlexTensor, d_output: FlexTensor, activation: Activati
     let kernel: Derivative = match activation {
         Activation::Gelu => gelu_backward,
         Activation::GeluTanh => gelu_tanh_backward,
-        Activation::Relu | Activation::Silu | Activation::Tanh => {
+        Activation::Silu => silu_backward,
+        Activation::Relu | Activation::Tanh => {
             return crate::activation::composed_backward::<Flex>(x, d_output, activation);
         }
     };
@@ -91,6 +93,23 @@ with_wide_vectors! {
             let t = tanh(ROOT * (x + CUBIC * x * x * x));
             let slope = ROOT * (1.0 + 3.0 * CUBIC * x * x);
             *output = upstream * 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn silu(x: &[f32], output: &mut [f32]) {
+        for (output, x) in output.iter_mut().zip(x) {
+            *output = x * sigmoid(*x);
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn silu_backward(x: &[f32], upstream: &[f32], output: &mut [f32]) {
+        for ((output, x), upstream) in output.iter_mut().zip(x).zip(upstream) {
+            let s = sigmoid(*x);
+            *output = upstream * s * (1.0 + x * (1.0 - s));
         }
     }
 }

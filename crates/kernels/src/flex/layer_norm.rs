@@ -7,14 +7,11 @@ use burn::tensor::Shape;
 use rayon::prelude::*;
 
 use super::tensor;
-use super::vector::with_wide_vectors;
+use super::vector::{LANES, with_wide_vectors};
 use crate::norm::{composed, composed_backward};
 
 /// Rows that one thread works on at a time.
-const ROWS: usize = 32;
-
-/// Partial sums of a row. A fixed number, so that the order of the sum is fixed and vectorises.
-const LANES: usize = 8;
+pub(super) const ROWS: usize = 32;
 
 pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, epsilon: f32) -> FlexTensor {
     let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
@@ -62,12 +59,12 @@ pub(crate) fn backward(
     (tensor(dx, x.layout().shape().clone()), vector(d_scale), vector(d_shift))
 }
 
-fn add(from: &[f32], to: &mut [f32]) {
+pub(super) fn add(from: &[f32], to: &mut [f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
 #[inline(always)]
-fn sum(values: impl Iterator<Item = f32> + Clone) -> f32 {
+pub(super) fn sum(values: impl Iterator<Item = f32> + Clone) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     for (i, value) in values.enumerate() {
         lanes[i % LANES] += value;

@@ -2,8 +2,13 @@
 //! `tests/gradients.rs`, and gives the same bits for any number of threads: no sum crosses what one thread works on.
 
 pub(crate) mod activation;
+pub(crate) mod attention;
+pub(crate) mod cross_entropy;
 pub(crate) mod layer_norm;
-pub(crate) mod vector;
+mod matrix;
+pub(crate) mod rms_norm;
+pub(crate) mod rotary;
+mod vector;
 pub(crate) mod widen;
 
 use burn::backend::flex::{FlexTensor, Layout};
@@ -19,16 +24,23 @@ fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use burn::backend::Flex;
+    use burn::backend::ops::FloatTensorOps;
     use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
-    use crate::{Activation, uniform};
+    use crate::{Activation, Attention, Noise, Offsets, Pass, Reach, uniform};
 
     /// Values between -4 and 4.
     fn values(shape: &[usize], key: u64) -> FlexTensor {
+        within(4.0, shape, key)
+    }
+
+    fn within(bound: f64, shape: &[usize], key: u64) -> FlexTensor {
         let count = shape.iter().product::<usize>() as u64;
-        let values: Vec<f32> = (0..count).map(|i| (8.0 * uniform(key, i) - 4.0) as f32).collect();
+        let values: Vec<f32> = (0..count).map(|i| (bound * (2.0 * uniform(key, i) - 1.0)) as f32).collect();
         FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
     }
 
@@ -41,7 +53,7 @@ mod tests {
     fn each_form_equals_the_composed_one() {
         for [rows, width] in [[1, 1], [2, 3], [31, 129], [70, 64]] {
             let (x, upstream) = (values(&[rows, width], 1), values(&[rows, width], 2));
-            for kind in [Activation::Gelu, Activation::GeluTanh] {
+            for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
                 close(activation::forward(x.clone(), kind), crate::activation::composed::<Flex>(x.clone(), kind));
                 close(
                     activation::backward(x.clone(), upstream.clone(), kind),
@@ -54,10 +66,115 @@ mod tests {
                 crate::norm::composed::<Flex>(x.clone(), weight.clone(), bias, 1e-5),
             );
             let ours = layer_norm::backward(x.clone(), weight.clone(), upstream.clone(), 1e-5);
-            let composed = crate::norm::composed_backward::<Flex>(x, weight, upstream, 1e-5);
+            let composed = crate::norm::composed_backward::<Flex>(x.clone(), weight, upstream.clone(), 1e-5);
             close(ours.0, composed.0);
             close(ours.1, composed.1);
             close(ours.2, composed.2);
+
+            let weight = values(&[width], 3);
+            close(
+                rms_norm::forward(x.clone(), weight.clone(), 1e-5),
+                crate::rms_norm::composed::<Flex>(x.clone(), weight.clone(), 1e-5),
+            );
+            let ours = rms_norm::backward(x.clone(), weight.clone(), upstream.clone(), 1e-5);
+            let composed = crate::rms_norm::composed_backward::<Flex>(x.clone(), weight, upstream, 1e-5);
+            close(ours.0, composed.0);
+            close(ours.1, composed.1);
+
+            let targets: Vec<u32> = (0..rows as u32).map(|row| row * 7 % width as u32).collect();
+            let d_losses = values(&[rows], 5);
+            close(
+                cross_entropy::forward(x.clone(), &targets),
+                crate::cross_entropy::composed::<Flex>(x.clone(), &targets),
+            );
+            // Once beside another holder of the logits, once in place.
+            let composed = crate::cross_entropy::composed_backward::<Flex>(x.clone(), d_losses.clone(), &targets);
+            close(cross_entropy::backward(x.clone(), d_losses.clone(), &targets), composed.clone());
+            close(cross_entropy::backward(x, d_losses, &targets), composed);
+        }
+    }
+
+    #[test]
+    fn rotary_equals_the_composed_form_where_all_or_some_coordinates_turn() {
+        for [tokens, heads, d_head, pairs] in [[1, 1, 2, 1], [5, 3, 8, 4], [33, 2, 10, 3]] {
+            let x = values(&[tokens, heads * d_head], 1);
+            let (cosines, sines) = (values(&[tokens, pairs], 2), values(&[tokens, pairs], 3));
+            close(
+                rotary::rotary(x.clone(), cosines.clone(), sines.clone(), heads),
+                crate::rotary::composed::<Flex>(x, cosines, sines, heads),
+            );
+        }
+    }
+
+    /// Lengths of sequences, heads, heads of keys, width of a head, who sees what.
+    fn attentions() -> Vec<(Vec<usize>, [usize; 3], Reach)> {
+        vec![
+            (vec![1], [1, 1, 1], Reach::Everything),
+            (vec![3, 1, 130], [4, 2, 5], Reach::Everything),
+            (vec![1, 67], [6, 2, 8], Reach::Past { window: None }),
+            (vec![200, 5], [2, 1, 3], Reach::Past { window: Some(70) }),
+            (vec![9], [2, 2, 4], Reach::Past { window: Some(1) }),
+        ]
+    }
+
+    fn offsets(lengths: &[usize]) -> Offsets {
+        let mut offsets = vec![0];
+        lengths.iter().for_each(|length| offsets.push(offsets[offsets.len() - 1] + length));
+        Offsets::new(&offsets)
+    }
+
+    #[test]
+    fn attention_and_its_gradients_equal_the_composed_forms() {
+        for (lengths, [heads, kv_heads, d_head], reach) in attentions() {
+            for dropout in [0.0, 0.3] {
+                let layout = Arc::new(crate::Layout::new(offsets(&lengths), 0));
+                let tokens = layout.queries().tokens();
+                let mask = Pass::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).mask(dropout, 5);
+                let options = Attention { heads, kv_heads, scale: 0.3, reach, mask };
+                let (q, upstream) = (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
+                let (k, v) = (within(1.0, &[tokens, kv_heads * d_head], 3), within(1.0, &[tokens, kv_heads * d_head], 4));
+                close(
+                    attention::forward(q.clone(), k.clone(), v.clone(), &layout, &options),
+                    crate::attention::composed::<Flex>(q.clone(), k.clone(), v.clone(), &layout, &options),
+                );
+                let composed = crate::attention::composed_backward::<Flex>(
+                    q.clone(),
+                    k.clone(),
+                    v.clone(),
+                    upstream.clone(),
+                    &layout,
+                    &options,
+                );
+                let ours = attention::backward(q, k, v, upstream, &layout, &options);
+                close(ours.0, composed.0);
+                close(ours.1, composed.1);
+                close(ours.2, composed.2);
+            }
+        }
+    }
+
+    #[test]
+    fn attention_over_a_cache_equals_that_over_whole_sequences() {
+        for (lengths, [heads, kv_heads, d_head], reach) in attentions() {
+            let whole = crate::Layout::new(offsets(&lengths), 0);
+            let tokens = whole.queries().tokens();
+            let options = Attention { heads, kv_heads, scale: 0.3, reach, mask: None };
+            let q = values(&[tokens, heads * d_head], 1);
+            let (k, v) = (values(&[tokens, kv_heads * d_head], 3), values(&[tokens, kv_heads * d_head], 4));
+            let all = attention::forward(q.clone(), k.clone(), v.clone(), &whole, &options);
+            // The last tokens of each sequence alone, at most two.
+            let last: Vec<usize> = lengths.iter().map(|length| (*length).min(2)).collect();
+            let rows: Vec<i32> = (0..lengths.len())
+                .flat_map(|s| whole.queries().range(s).rev().take(last[s]).collect::<Vec<_>>().into_iter().rev())
+                .map(|row| row as i32)
+                .collect();
+            let count = rows.len();
+            let indices = FlexTensor::from_data(TensorData::new(rows, [count]));
+            let select = |x: FlexTensor| <Flex as FloatTensorOps<Flex>>::float_select(x, 0, indices.clone());
+            let cached = crate::Layout::cached(offsets(&last), whole.keys());
+            for attend in [attention::forward, crate::attention::composed::<Flex>] {
+                close(attend(select(q.clone()), k.clone(), v.clone(), &cached, &options), select(all.clone()));
+            }
         }
     }
 

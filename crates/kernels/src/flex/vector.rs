@@ -28,10 +28,42 @@ pub(super) fn erf(x: f32, e: f32) -> f32 {
     (1.0 - t * polynomial * e).copysign(x)
 }
 
+/// `1 / (1 + e^(-x))`
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    let e = exp_of_negative(-x.abs());
+    (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+#[inline(always)]
+pub(super) fn largest(values: &[f32]) -> f32 {
+    fold(values, f32::NEG_INFINITY, f32::max).into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
 #[inline(always)]
 pub(super) fn tanh(x: f32) -> f32 {
     let e = exp_of_negative(-2.0 * x.abs());
     ((1.0 - e) / (1.0 + e)).copysign(x)
+}
+
+/// Values of a sum or a maximum that are kept apart: a fixed number, so that the order is fixed and vectorises.
+pub(super) const LANES: usize = 8;
+
+/// What a sum or a maximum comes to in each lane, from `start` on, in an order that depends on the number of values alone.
+#[inline(always)]
+pub(super) fn fold(values: &[f32], start: f32, join: impl Fn(f32, f32) -> f32 + Copy) -> [f32; LANES] {
+    let mut lanes = [start; LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = join(*lane, *value);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = join(*lane, *value);
+    }
+    lanes
 }
 
 /// Runs a function that is compiled a second time for processors with 256-bit vectors. No fused products: both versions
@@ -76,6 +108,8 @@ mod tests {
             assert!((found - e).abs() <= 4e-7 * (1.0 + exact * exact) * e + 1e-37, "exp {x}: {found} {e}");
             let tanh_error = (f64::from(tanh(x)) - exact.tanh()).abs();
             assert!(tanh_error < 3e-7, "tanh {x}: {tanh_error:e}");
+            let sigmoid_error = (f64::from(sigmoid(x)) - 1.0 / (1.0 + (-exact).exp())).abs();
+            assert!(sigmoid_error < 3e-7, "sigmoid {x}: {sigmoid_error:e}");
         }
         // From tables: erf(0.5), erf(1), erf(2).
         for (x, exact) in [(0.0_f32, 0.0), (0.5, 0.520_499_877_8), (1.0, 0.842_700_792_9), (2.0, 0.995_322_265_0)] {

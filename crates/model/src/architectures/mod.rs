@@ -184,5 +184,6 @@ pub(crate) fn activation(config: &Config, key: &str, name: &str) -> Result<kerne
 
 /// Attention heads of `width / heads` dimensions, with the usual scale.
 pub(crate) fn attention_options(width: usize, heads: usize, mask: Option<kernels::Mask>) -> kernels::Attention {
-    kernels::Attention { heads, scale: 1.0 / ((width / heads) as f32).sqrt(), mask }
+    let scale = 1.0 / ((width / heads) as f32).sqrt();
+    kernels::Attention { heads, kv_heads: heads, scale, reach: kernels::Reach::Everything, mask }
 }

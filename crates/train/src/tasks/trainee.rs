@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor, activation::log_softmax};
+use burn::tensor::{Int, Tensor};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use data::Batch;
-use kernels::{Layout, Noise, Offsets};
+use kernels::{Layout, Noise, Offsets, cross_entropy};
 use model::{Model, Tokens};
 
 /// The examples of one forward pass, and what their randomness derives from.
@@ -49,7 +49,7 @@ impl Trainee {
         let logits = self.logits(input);
         let targets: Vec<i32> = input.batch.targets.iter().map(|target| *target as i32).collect();
         let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &logits.device());
-        let losses = -log_softmax(logits.clone(), 1).gather(1, targets.clone().unsqueeze_dim(1)).squeeze_dim::<1>(1);
+        let losses = cross_entropy(logits.clone(), &input.batch.targets);
         ClassificationOutput::new(losses, logits, targets)
     }
 }
