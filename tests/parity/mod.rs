@@ -1,6 +1,7 @@
 //! The same numbers as Transformers and PEFT, through the library: token ids, logits, losses and gradient norms of the
 //! cases in `tests/fixtures/parity`, within the tolerances of the README there.
 
+mod decoders;
 mod dropout;
 mod half;
 mod tied;
@@ -22,8 +23,12 @@ use crate::device::device;
 
 const PROBES: usize = 6;
 
+/// `KINDLING_PARITY_CASES` names a directory of other cases of the same form.
 fn case(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(name)
+    match std::env::var_os("KINDLING_PARITY_CASES") {
+        Some(cases) => Path::new(&cases).join(name),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(name),
+    }
 }
 
 struct Case {
@@ -46,6 +51,7 @@ impl Case {
         let records: Vec<_> = data::records(&file).unwrap().take(PROBES).map(Result::unwrap).collect();
         let head = match expected["task"].as_str() {
             Some("masked-lm") => Head::MaskedLm,
+            Some("causal-lm") => return Self::of_ids(directory, expected),
             _ => Head::SequenceClassification,
         };
         let labelled = if head == Head::SequenceClassification { Labelled::Yes } else { Labelled::No };
@@ -65,8 +71,26 @@ impl Case {
         match head {
             Head::SequenceClassification => case.targets = examples.iter().map(|e| vec![label(e)]).collect(),
             Head::MaskedLm => case.mask(tokenizer.mask_token().unwrap()),
+            Head::CausalLm => unreachable!("made by `of_ids`"),
         }
         case
+    }
+
+    /// A causal language model: the token before each target says it.
+    fn of_ids(directory: PathBuf, expected: Value) -> Self {
+        let ids: Vec<Vec<u32>> = serde_json::from_value(expected["input_ids"].clone()).unwrap();
+        let targets: Vec<Vec<i32>> = serde_json::from_value(expected["target_ids"].clone()).unwrap();
+        let row = |targets: &Vec<i32>| (1..targets.len()).filter(|p| targets[*p] >= 0).map(|p| p - 1).collect();
+        let encoded = |ids: Vec<u32>| Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids };
+        Self {
+            directory,
+            expected,
+            head: Head::CausalLm,
+            encoded: ids.into_iter().map(encoded).collect(),
+            rows: targets.iter().map(row).collect(),
+            targets: targets.into_iter().map(|of| of.into_iter().filter(|target| *target >= 0).collect()).collect(),
+            labels: 0,
+        }
     }
 
     /// Every fourth token from the third on, but never the last, as the README of the cases says.
@@ -173,6 +197,10 @@ impl ModuleVisitor for Gradients<'_> {
 fn running_name(name: &str, heads: &[&str]) -> String {
     let name =
         name.replace(".lora_A.weight", ".lora_A.default.weight").replace(".lora_B.weight", ".lora_B.default.weight");
+    let name = match name.contains(".lora_embedding_") {
+        true => format!("{name}.default"),
+        false => name,
+    };
     let head = heads.iter().find(|head| name.starts_with(&format!("{head}.")));
     let name = match head {
         Some(head) => name.replacen(head, &format!("{head}.modules_to_save.default"), 1),

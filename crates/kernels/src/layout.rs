@@ -30,11 +30,12 @@ impl Offsets {
         &self.0[..self.sequences()]
     }
 
-    pub(crate) fn range(&self, sequence: usize) -> Range<usize> {
+    /// The tokens of a sequence.
+    pub fn range(&self, sequence: usize) -> Range<usize> {
         self.0[sequence]..self.0[sequence + 1]
     }
 
-    pub(crate) fn length(&self, sequence: usize) -> usize {
+    pub fn length(&self, sequence: usize) -> usize {
         self.range(sequence).len()
     }
 }
@@ -44,7 +45,9 @@ impl Offsets {
 pub enum Reach {
     Everything,
     /// Itself and those before it: the last `window` of these, where there is one.
-    Past { window: Option<usize> },
+    Past {
+        window: Option<usize>,
+    },
 }
 
 /// The sequences of a batch, on the side of the queries and on that of the keys, and the key of each row. Both sides are

@@ -22,9 +22,8 @@ pub(crate) fn composed<B: Backend>(
     let x = B::float_reshape(x, Shape::new([tokens, heads, d_head]));
     let angles = |table: FloatTensor<B>| B::float_reshape(table, Shape::new([tokens, 1, pairs]));
     let (cosines, sines) = (angles(cosines), angles(sines));
-    let part = |from: usize, to: usize| {
-        B::float_slice(x.clone(), &[Slice::full(), Slice::full(), Slice::from(from..to)])
-    };
+    let part =
+        |from: usize, to: usize| B::float_slice(x.clone(), &[Slice::full(), Slice::full(), Slice::from(from..to)]);
     let (first, second) = (part(0, pairs), part(pairs, 2 * pairs));
     let turned = |a: &FloatTensor<B>, b: &FloatTensor<B>| B::float_mul(a.clone(), b.clone());
     let mut parts = vec![

@@ -220,8 +220,7 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     let together = run(&[4, 5], 0, 0..9);
     let apart = Tensor::cat(vec![run(&[4], 0, 0..4), run(&[5], 1, 4..9)], 0);
     close(together.clone().inner(), apart.clone().inner());
-    let without =
-        attention(q.clone(), k.clone(), v.clone(), &layout(&[4, 5], 0), both_ways(heads, 0.5, None));
+    let without = attention(q.clone(), k.clone(), v.clone(), &layout(&[4, 5], 0), both_ways(heads, 0.5, None));
     let moved = (together.clone().inner() - without.inner()).abs().max().into_scalar::<f32>();
     assert!(moved > 0.05, "half of the probabilities are dropped");
 

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use burn::tensor::TensorData;
 
+use crate::Update;
+
 /// The Frobenius norm of `scale * B·A` for each module, without forming the product: the squared norm is the sum over the
 /// entries of `BᵀB` times those of `A·Aᵀ`, two `r x r` matrices.
-pub fn update_norms(tensors: &[(String, TensorData)], scales: &[(String, f64)]) -> Vec<(String, f64)> {
+pub fn update_norms(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<(String, f64)> {
     let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
-    let norm = |(module, scale): &(String, f64)| {
-        let a = by_name.get(format!("{module}.lora_A.weight").as_str())?;
-        let b = by_name.get(format!("{module}.lora_B.weight").as_str())?;
+    let norm = |update: &Update| {
+        let [a, b] = update.factors.each_ref().map(|name| by_name.get(name.as_str()));
+        let (a, b) = (a?, b?);
         let (rank, d_input) = (a.shape()[0], a.shape()[1]);
         let a: Vec<f64> = a.iter::<f64>().collect();
         let b: Vec<f64> = b.iter::<f64>().collect();
@@ -22,9 +24,9 @@ pub fn update_norms(tensors: &[(String, TensorData)], scales: &[(String, f64)]) 
                 squared += of_a * of_b;
             }
         }
-        Some((module.clone(), scale * squared.max(0.0).sqrt()))
+        Some((update.module.clone(), update.scale * squared.max(0.0).sqrt()))
     };
-    scales.iter().filter_map(norm).collect()
+    updates.iter().filter_map(norm).collect()
 }
 
 #[cfg(test)]
@@ -37,7 +39,7 @@ mod tests {
         let b = TensorData::new(vec![2.0_f32, 1.0, 0.0, -1.0], [2, 2]);
         // B·A = [[1, 4.5, 3], [1, -0.5, -3]], whose squared norm is 40.5.
         let tensors = [("q.lora_A.weight".to_string(), a), ("q.lora_B.weight".to_string(), b)];
-        let norms = update_norms(&tensors, &[("q".to_string(), 2.0)]);
+        let norms = update_norms(&tensors, &[Update::of_linear("q", 2.0, crate::Orientation::OutIn)]);
         assert!((norms[0].1 - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
     }
 }

@@ -1,11 +1,12 @@
-//! Adapter methods on linear layers, and PEFT's files.
+//! Adapter methods on linear layers and embeddings, and PEFT's files.
 //!
-//! [`Linear`] is the layer that every architecture is made of: a weight that is frozen or trained, a bias, and perhaps an
-//! adapter. A [`Plan`] says which of these a module gets, by its path, and records what it said. This crate knows no
+//! [`Linear`] and [`Embedding`] are the layers that every architecture is made of: a weight that is frozen or trained,
+//! perhaps a bias, and perhaps an adapter. A [`Plan`] says which of these a module gets, by its path, and records what it said. This crate knows no
 //! architecture; a path is a text to it.
 
 mod analysis;
 mod config;
+mod embedding;
 mod error;
 mod linear;
 mod methods;
@@ -17,10 +18,11 @@ mod weight;
 
 pub use analysis::update_norms;
 pub use config::{BiasMode, Init, LoraConfig, Names, Targets};
+pub use embedding::Embedding;
 pub use error::Error;
-pub use linear::{Linear, TiedLinear};
-pub use methods::{Adapter, Lora};
-pub use plan::{Method, Parameter, Part, Plan, Treatment};
+pub use linear::{Linear, Orientation, TiedLinear};
+pub use methods::{Adapter, Lora, LoraEmbedding};
+pub use plan::{Method, Parameter, Part, Plan, Treatment, Update};
 pub use suggest::{nearest, suggest};
 pub use targets::{Kind, Selection, Selector, TargetError};
 pub use weight::Weight;

@@ -6,26 +6,34 @@ use kernels::Pass;
 
 use crate::{Adapter, Weight};
 
-/// `x·Wᵀ + b`, with what an adapter adds. W is `[d_output, d_input]`, as in the checkpoint.
+/// How a weight lies in the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orientation {
+    /// `[d_output, d_input]`, as in `torch.nn.Linear`.
+    OutIn,
+    /// `[d_input, d_output]`, as in the `Conv1D` of GPT-2.
+    InOut,
+}
+
+/// `x·Wᵀ + b`, with what an adapter adds.
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Weight<2>,
-    bias: Weight<1>,
+    bias: Option<Weight<1>>,
     adapter: Option<Adapter>,
+    #[module(skip)]
+    orientation: Orientation,
 }
 
 impl Linear {
-    pub fn new(weight: Weight<2>, bias: Weight<1>, adapter: Option<Adapter>) -> Self {
-        Self { weight, bias, adapter }
+    pub fn new(weight: Weight<2>, orientation: Orientation, bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
+        Self { weight, bias, adapter, orientation }
     }
 
     /// `[rows, d_input]` to `[rows, d_output]`
     pub fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let output = match &self.adapter {
-            Some(adapter) => adapter.forward(x, &self.weight, pass),
-            None => self.weight.apply(x),
-        };
-        output + self.bias.value().unsqueeze()
+        let output = apply(x, &self.weight, self.orientation, self.adapter.as_ref(), pass);
+        add(output, self.bias.as_ref())
     }
 }
 
@@ -33,21 +41,43 @@ impl Linear {
 /// forward borrows theirs, so that one parameter gets both gradients. An adapter is this end's alone, as in PEFT.
 #[derive(Module, Debug)]
 pub struct TiedLinear {
-    bias: Weight<1>,
+    bias: Option<Weight<1>>,
     adapter: Option<Adapter>,
 }
 
 impl TiedLinear {
-    pub fn new(bias: Weight<1>, adapter: Option<Adapter>) -> Self {
+    pub fn new(bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
         Self { bias, adapter }
     }
 
     /// `x: [rows, d]`, `embeddings: [vocabulary, d]`, output `[rows, vocabulary]`
     pub fn forward(&self, x: Tensor<2>, embeddings: &Weight<2>, pass: &Pass) -> Tensor<2> {
-        let output = match &self.adapter {
-            Some(adapter) => adapter.forward(x, embeddings, pass),
-            None => embeddings.apply(x),
-        };
-        output + self.bias.value().unsqueeze()
+        let output = apply(x, embeddings, Orientation::OutIn, self.adapter.as_ref(), pass);
+        add(output, self.bias.as_ref())
+    }
+}
+
+fn apply(
+    x: Tensor<2>,
+    weight: &Weight<2>,
+    orientation: Orientation,
+    adapter: Option<&Adapter>,
+    pass: &Pass,
+) -> Tensor<2> {
+    let w = match orientation {
+        Orientation::OutIn => weight.value(),
+        Orientation::InOut => weight.value().transpose(),
+    };
+    match (adapter, weight) {
+        (Some(adapter), _) => adapter.forward(x, w, pass),
+        (None, Weight::Frozen(_)) => kernels::linear(x, w),
+        (None, Weight::Trained(_)) => x.matmul(w.transpose()),
+    }
+}
+
+fn add(output: Tensor<2>, bias: Option<&Weight<1>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => output + bias.value().unsqueeze(),
+        None => output,
     }
 }

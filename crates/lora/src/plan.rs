@@ -8,9 +8,9 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{hash_text, mix};
 
-use crate::methods::{Lora, initial_a, normal};
+use crate::methods::{Lora, LoraEmbedding, initial_a, normal};
 use crate::peft::AdapterTensors;
-use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Selection, Selector};
+use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Orientation, Selection, Selector};
 
 /// How a model is trained, or was.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +58,29 @@ impl Parameter {
     }
 }
 
+/// A low-rank update of the plan: `scale * B·A` of a module's weight, or that transposed, as the weight lies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    pub module: String,
+    /// The names of A and B among the trained tensors.
+    pub factors: [String; 2],
+    pub scale: f64,
+    pub transposed: bool,
+}
+
+impl Update {
+    pub fn of_linear(module: &str, scale: f64, orientation: Orientation) -> Self {
+        let factors = ["A", "B"].map(|factor| format!("{module}.lora_{factor}.weight"));
+        Self { module: module.to_string(), factors, scale, transposed: orientation == Orientation::InOut }
+    }
+
+    /// The vectors of an embedding lie as rows.
+    pub fn of_embedding(module: &str, scale: f64) -> Self {
+        let factors = ["A", "B"].map(|factor| format!("{module}.lora_embedding_{factor}"));
+        Self { module: module.to_string(), factors, scale, transposed: true }
+    }
+}
+
 #[derive(Debug)]
 pub struct Plan {
     method: Method,
@@ -65,7 +88,7 @@ pub struct Plan {
     values: Option<AdapterTensors>,
     seed: u64,
     parameters: Vec<Parameter>,
-    scales: Vec<(String, f64)>,
+    updates: Vec<Update>,
     base_elements: usize,
 }
 
@@ -77,7 +100,7 @@ impl Plan {
             Method::Lora(config) => Some(Selector::new(config)?),
             Method::Full | Method::Modules(_) | Method::Frozen => None,
         };
-        Ok(Self { method, selector, values, seed, parameters: Vec::new(), scales: Vec::new(), base_elements: 0 })
+        Ok(Self { method, selector, values, seed, parameters: Vec::new(), updates: Vec::new(), base_elements: 0 })
     }
 
     pub fn method(&self) -> &Method {
@@ -93,9 +116,9 @@ impl Plan {
         &self.parameters
     }
 
-    /// The adapted modules and the factors of their updates.
-    pub fn scales(&self) -> &[(String, f64)] {
-        &self.scales
+    /// The updates of the adapted modules.
+    pub fn updates(&self) -> &[Update] {
+        &self.updates
     }
 
     /// Whether parts that the checkpoint lacks may start from the seed: not where an adapter should have brought them,
@@ -145,31 +168,77 @@ impl Plan {
         }
     }
 
-    /// The adapter of the linear layer `path`.
+    /// The adapter of the linear layer `path`, whose weight lies as `orientation` says.
     pub fn adapter(
         &mut self,
         path: &str,
         treatment: Treatment,
         [d_input, d_output]: [usize; 2],
+        orientation: Orientation,
         device: &Device,
     ) -> Result<Option<Adapter>, Error> {
         let (Method::Lora(config), Treatment::Adapted { rank, alpha }) = (self.method.clone(), treatment) else {
             return Ok(None);
         };
-        let (a_name, b_name) = (format!("{path}.lora_A.weight"), format!("{path}.lora_B.weight"));
-        let key = mix(self.seed) ^ hash_text(path);
-        let a = match self.value(&a_name, [rank, d_input], device)? {
-            Some(a) => a,
-            None => initial_a(config.init, rank, d_input, key, device),
+        let update = Update::of_linear(path, config.scaling(rank, alpha), orientation);
+        let key = self.key(path);
+        let initial = |device: &Device| initial_a(config.init, rank, d_input, key, device);
+        let a = self.factor(&update.factors[0], Part::LoraA, [rank, d_input], initial, device)?;
+        let b = self.factor(
+            &update.factors[1],
+            Part::LoraB,
+            [d_output, rank],
+            |it| Tensor::zeros([d_output, rank], it),
+            device,
+        )?;
+        let lora = Lora::new(a, b, update.scale, config.dropout, hash_text(path));
+        self.updates.push(update);
+        Ok(Some(Adapter::Lora(lora)))
+    }
+
+    /// The adapter of the embedding `path`, a table of `rows` vectors.
+    pub fn embedding_adapter(
+        &mut self,
+        path: &str,
+        treatment: Treatment,
+        [rows, width]: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<LoraEmbedding>, Error> {
+        let (Method::Lora(config), Treatment::Adapted { rank, alpha }) = (self.method.clone(), treatment) else {
+            return Ok(None);
         };
-        let b = match self.value(&b_name, [d_output, rank], device)? {
-            Some(b) => b,
-            None => Tensor::zeros([d_output, rank], device),
+        let update = Update::of_embedding(path, config.scaling(rank, alpha));
+        let key = self.key(path);
+        let initial = |device: &Device| {
+            let values = normal((width * rank) as u64, 1.0, key);
+            Tensor::from_data(TensorData::new(values, [width, rank]), device)
         };
-        let (a, b) = (self.train(a_name, Part::LoraA, a), self.train(b_name, Part::LoraB, b));
-        let scale = config.scaling(rank, alpha);
-        self.scales.push((path.to_string(), scale));
-        Ok(Some(Adapter::Lora(Lora::new(a, b, scale, config.dropout, hash_text(path)))))
+        let a =
+            self.factor(&update.factors[0], Part::LoraA, [rank, rows], |it| Tensor::zeros([rank, rows], it), device)?;
+        let b = self.factor(&update.factors[1], Part::LoraB, [width, rank], initial, device)?;
+        let lora = LoraEmbedding::new(a, b, update.scale);
+        self.updates.push(update);
+        Ok(Some(lora))
+    }
+
+    /// What the random values of a module derive from.
+    fn key(&self, path: &str) -> u64 {
+        mix(self.seed) ^ hash_text(path)
+    }
+
+    fn factor(
+        &mut self,
+        name: &str,
+        part: Part,
+        shape: [usize; 2],
+        initial: impl Fn(&Device) -> Tensor<2>,
+        device: &Device,
+    ) -> Result<Param<Tensor<2>>, Error> {
+        let value = match self.value(name, shape, device)? {
+            Some(value) => value,
+            None => initial(device),
+        };
+        Ok(self.train(name.to_string(), part, value))
     }
 
     /// The value that the plan's adapter has for a trained tensor; `None` if the plan has no adapter.

@@ -20,13 +20,3 @@ impl<const D: usize> Weight<D> {
         }
     }
 }
-
-impl Weight<2> {
-    /// `x·Wᵀ`, `[rows, d_input]` to `[rows, d_output]`.
-    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Frozen(weight) => kernels::linear(x, weight.clone()),
-            Self::Trained(weight) => x.matmul(weight.val().transpose()),
-        }
-    }
-}

@@ -61,6 +61,15 @@ impl Config {
         &self.values
     }
 
+    /// False where the key is missing.
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.values.get(key) == Some(&Value::Bool(true))
+    }
+
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
+        self.values.get(key)?.as_f64()
+    }
+
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.values.get(key)?.as_str()
     }

@@ -5,6 +5,7 @@
 //! losses and no run directories.
 
 mod architectures;
+mod cache;
 mod checkpoint;
 mod config;
 mod error;
@@ -16,7 +17,8 @@ mod merge;
 mod pretrained;
 mod tokens;
 
-pub use architectures::{Head, MaskedLm, Model, SequenceClassifier};
+pub use architectures::{CausalLm, Features, Head, MaskedLm, Model, SequenceClassifier};
+pub use cache::Cache;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
 pub use config::ConfigError;
 pub use error::Error;

@@ -8,9 +8,9 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor};
-use lora::{Kind, Linear, Method, Part, Plan, TiedLinear, Treatment, Weight, nearest};
+use lora::{Embedding, Kind, Linear, Method, Orientation, Part, Plan, TiedLinear, Treatment, Weight, nearest};
 
-use crate::layers::{Dropout, Embedding, LayerNorm};
+use crate::layers::{Dropout, LayerNorm, RmsNorm};
 use crate::pretrained::{Frozen, Pretrained, Values};
 use crate::{CheckpointError, Error};
 
@@ -88,6 +88,13 @@ enum Initial {
     Normal,
     Zeros,
     Ones,
+}
+
+/// Whether a layer has a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bias {
+    Yes,
+    No,
 }
 
 /// One loading of one model.
@@ -184,22 +191,46 @@ impl Loader<'_> {
         Self { build: self.build, path: self.join(name) }
     }
 
-    pub(crate) fn linear(&self, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
-        self.linear_of(Kind::Linear, name, d_input, d_output)
+    pub(crate) fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: Bias) -> Result<Linear, Error> {
+        self.linear_of(Kind::Linear, name, [d_input, d_output], Orientation::OutIn, bias)
+    }
+
+    /// GPT-2's `Conv1D`, a linear layer whose weight lies the other way round.
+    pub(crate) fn conv1d(&self, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
+        self.linear_of(Kind::Linear, name, [d_input, d_output], Orientation::InOut, Bias::Yes)
     }
 
     /// The last layer of a head, which `all-linear` leaves out.
-    pub(crate) fn output_linear(&self, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
-        self.linear_of(Kind::OutputLinear, name, d_input, d_output)
+    pub(crate) fn output_linear(
+        &self,
+        name: &str,
+        d_input: usize,
+        d_output: usize,
+        bias: Bias,
+    ) -> Result<Linear, Error> {
+        self.linear_of(Kind::OutputLinear, name, [d_input, d_output], Orientation::OutIn, bias)
     }
 
-    fn linear_of(&self, kind: Kind, name: &str, d_input: usize, d_output: usize) -> Result<Linear, Error> {
+    fn linear_of(
+        &self,
+        kind: Kind,
+        name: &str,
+        [d_input, d_output]: [usize; 2],
+        orientation: Orientation,
+        bias: Bias,
+    ) -> Result<Linear, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, kind);
-        let weight = at.weight("weight", [d_output, d_input], treatment, Initial::Normal)?;
-        let bias = at.bias([d_output], treatment)?;
-        let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, d_output], at.build.device)?;
-        Ok(Linear::new(weight, bias, adapter))
+        let shape = match orientation {
+            Orientation::OutIn => [d_output, d_input],
+            Orientation::InOut => [d_input, d_output],
+        };
+        let weight = at.weight("weight", shape, treatment, Initial::Normal)?;
+        let bias = at.bias_if(bias, d_output, treatment)?;
+        let device = at.build.device;
+        let adapter =
+            at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, d_output], orientation, device)?;
+        Ok(Linear::new(weight, orientation, bias, adapter))
     }
 
     /// The output layer `name` of a language model, tied to the word embeddings; its bias is the module `owner`'s.
@@ -207,8 +238,8 @@ impl Loader<'_> {
         &self,
         name: &str,
         owner: &Self,
-        d_input: usize,
-        vocabulary: usize,
+        [d_input, vocabulary]: [usize; 2],
+        bias: Bias,
     ) -> Result<TiedLinear, Error> {
         let at = self.at(name);
         let (treatment, of_bias, full) = {
@@ -220,16 +251,29 @@ impl Loader<'_> {
         if treatment == Treatment::Trained && !full {
             return Err(LoadError::Tied { module: at.path }.into());
         }
-        let bias = owner.bias([vocabulary], of_bias)?;
-        let adapter =
-            at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, vocabulary], at.build.device)?;
+        let bias = owner.bias_if(bias, vocabulary, of_bias)?;
+        let (shape, device) = ([d_input, vocabulary], at.build.device);
+        let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, shape, Orientation::OutIn, device)?;
         Ok(TiedLinear::new(bias, adapter))
+    }
+
+    pub(crate) fn ties_word_embeddings(&self) -> bool {
+        self.build.pretrained.ties_word_embeddings()
     }
 
     pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<Embedding, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Embedding);
-        Ok(Embedding { weight: at.weight("weight", [rows, width], treatment, Initial::Normal)? })
+        let weight = at.weight("weight", [rows, width], treatment, Initial::Normal)?;
+        let device = at.build.device;
+        let adapter = at.build.plan.borrow_mut().embedding_adapter(&at.path, treatment, [rows, width], device)?;
+        Ok(Embedding::new(weight, adapter))
+    }
+
+    pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<RmsNorm, Error> {
+        let at = self.at(name);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
+        Ok(RmsNorm { weight: at.weight("weight", [width], treatment, Initial::Ones)?, epsilon })
     }
 
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, Error> {
@@ -258,6 +302,13 @@ impl Loader<'_> {
         match treatment {
             Treatment::Trained => self.trained((tensor.clone(), Part::Module), tensor, shape, initial),
             Treatment::Frozen | Treatment::Adapted { .. } => self.frozen(&tensor, shape),
+        }
+    }
+
+    fn bias_if(&self, bias: Bias, width: usize, treatment: Treatment) -> Result<Option<Weight<1>>, Error> {
+        match bias {
+            Bias::Yes => self.bias([width], treatment).map(Some),
+            Bias::No => Ok(None),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use lora::{Part, Plan};
+use lora::{Part, Plan, Update};
 
 use crate::architectures::Model;
 use crate::checkpoint::OutputTensor;
@@ -22,11 +22,9 @@ pub fn merged_tensors(
 ) -> Result<Vec<OutputTensor>, Error> {
     let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
     // Of a checkpoint that mixes types the words' is the one meant: norms are often kept wider.
-    let base_dtype = pretrained
-        .tensors()
-        .iter()
-        .find(|(name, ..)| name.contains("word_embeddings"))
-        .map_or(DType::F32, |(_, _, dtype)| float(dtype));
+    let words = pretrained.word_embeddings();
+    let base_dtype =
+        pretrained.tensors().iter().find(|(name, ..)| *name == words).map_or(DType::F32, |(_, _, dtype)| float(dtype));
     let target = dtype.unwrap_or(base_dtype);
 
     let mut replaced: HashMap<String, TensorData> = HashMap::new();
@@ -38,16 +36,16 @@ pub fn merged_tensors(
             Part::LoraA | Part::LoraB => {}
         }
     }
-    for (module, scale) in plan.scales() {
-        let factor = |factor: &str| trained.get(&format!("{module}.{factor}.weight")).cloned();
-        let (Some(a), Some(b)) = (factor("lora_A"), factor("lora_B")) else { continue };
-        let name = format!("{module}.weight");
-        // A tied output layer has none, or a copy that nothing reads.
-        if pretrained.find(&name).is_none() || pretrained.passes_over(&name) {
-            return Err(Error::Tied { module: module.clone() });
+    for update in plan.updates() {
+        let [a, b] = update.factors.each_ref().map(|factor| trained.get(factor).cloned());
+        let (Some(a), Some(b)) = (a, b) else { continue };
+        let name = format!("{}.weight", update.module);
+        // A tied output layer has none, or a copy that nothing reads; and what its embeddings learned is theirs alone.
+        if pretrained.find(&name).is_none() || pretrained.passes_over(&name) || pretrained.is_shared(&name) {
+            return Err(Error::Tied { module: update.module.clone() });
         }
         let weight = wide(pretrained, &name)?;
-        replaced.insert(name, (weight + update(a, b, *scale)).into_data());
+        replaced.insert(name, (weight + dense(a, b, update)).into_data());
     }
 
     let mut names: Vec<String> =
@@ -73,11 +71,12 @@ pub fn merged_tensors(
     Ok(tensors)
 }
 
-/// `scale * B·A`, `[d_output, d_input]`: the one place where the update is a dense matrix.
-fn update(a: TensorData, b: TensorData, scale: f64) -> Tensor<2> {
+/// `scale * B·A` as the weight lies: the one place where the update is a dense matrix.
+fn dense(a: TensorData, b: TensorData, update: &Update) -> Tensor<2> {
     let device = Device::flex();
     let (a, b) = (Tensor::<2>::from_data(a, &device), Tensor::<2>::from_data(b, &device));
-    b.matmul(a) * scale
+    let product = b.matmul(a) * update.scale;
+    if update.transposed { product.transpose() } else { product }
 }
 
 fn wide(pretrained: &Pretrained, name: &str) -> Result<Tensor<2>, CheckpointError> {

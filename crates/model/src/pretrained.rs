@@ -13,9 +13,6 @@ use crate::checkpoint::{Checkpoint, Entry};
 use crate::config::{Config, ConfigError};
 use crate::loader::{Build, Loaded};
 
-/// How the names of tensors begin in a checkpoint of a bare backbone.
-const BACKBONE: [&str; 4] = ["embeddings.", "encoder.", "transformer.", "pooler."];
-
 /// How frozen weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frozen {
@@ -47,7 +44,7 @@ impl Pretrained {
     pub fn open(directory: &Path, head: Head) -> Result<Self, Error> {
         let mut pretrained = Self::untrained(directory, head)?;
         let checkpoint = Checkpoint::open(directory)?;
-        pretrained.names = canonical_names(&checkpoint, pretrained.architecture.prefix);
+        pretrained.names = canonical_names(&checkpoint, pretrained.architecture);
         pretrained.checkpoint = Some(checkpoint);
         Ok(pretrained)
     }
@@ -56,13 +53,13 @@ impl Pretrained {
     pub fn untrained(directory: &Path, head: Head) -> Result<Self, Error> {
         let config = Config::read(directory)?;
         let architecture = architecture(&config)?;
-        config.check_encoder()?;
         match head {
             Head::SequenceClassification => config.check_problem()?,
             Head::MaskedLm => config.check_tied()?,
+            Head::CausalLm => {}
         }
         (architecture.check)(&config)?;
-        let variant = architecture.variant(head);
+        let variant = architecture.variant(head).ok_or_else(|| no_such_head(&config, architecture, head))?;
         Ok(Self { directory: directory.into(), config, architecture, variant, checkpoint: None, names: HashMap::new() })
     }
 
@@ -72,6 +69,7 @@ impl Pretrained {
         let class = config.values().get("architectures").and_then(|classes| classes.get(0)?.as_str());
         Ok(match class {
             Some(class) if class.ends_with("ForMaskedLM") || class.ends_with("ForPreTraining") => Head::MaskedLm,
+            Some(class) if class.ends_with("ForCausalLM") || class.ends_with("LMHeadModel") => Head::CausalLm,
             _ => Head::SequenceClassification,
         })
     }
@@ -101,7 +99,7 @@ impl Pretrained {
 
     /// The modules at the top of the backbone, each with a dot behind.
     pub fn backbone(&self) -> &'static [&'static str] {
-        &BACKBONE
+        self.architecture.backbone
     }
 
     /// PEFT's default targets for this architecture.
@@ -134,7 +132,7 @@ impl Pretrained {
 
     /// Classes of the checkpoint's own head, by the shape of its last layer.
     pub fn head_classes(&self) -> Option<usize> {
-        let mut layers = ["classifier.weight", "classifier.out_proj.weight"].into_iter();
+        let mut layers = ["classifier.weight", "classifier.out_proj.weight", "score.weight"].into_iter();
         layers.find_map(|name| self.find(name)).map(|(_, _, entry)| entry.shape[0])
     }
 
@@ -224,7 +222,27 @@ impl Pretrained {
         self.checkpoint.is_none() || parts.any(|part| lies_below(tensor, part))
     }
 
+    /// Whether the output layer of this language model is its word embeddings once more.
+    pub(crate) fn ties_word_embeddings(&self) -> bool {
+        let written = self.config.values().get("tie_word_embeddings").and_then(serde_json::Value::as_bool);
+        self.head() != Head::SequenceClassification && written.unwrap_or(self.architecture.ties_by_default)
+    }
+
+    /// Whether the output layer reads this tensor too.
+    pub(crate) fn is_shared(&self, tensor: &str) -> bool {
+        self.ties_word_embeddings() && tensor == self.word_embeddings()
+    }
+
+    /// The tensor of the word embeddings.
+    pub(crate) fn word_embeddings(&self) -> String {
+        format!("{}{}.weight", self.architecture.prefix, self.architecture.word_embeddings)
+    }
+
     pub(crate) fn passes_over(&self, name: &str) -> bool {
+        // A tied output layer may stand in the file once more.
+        if name == "lm_head.weight" && self.head() == Head::CausalLm && self.ties_word_embeddings() {
+            return true;
+        }
         let known = |pattern: &&str| match pattern.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => name == *pattern || name.ends_with(&format!(".{pattern}")),
@@ -254,9 +272,20 @@ fn architecture(config: &Config) -> Result<&'static Architecture, ConfigError> {
     })
 }
 
+fn no_such_head(config: &Config, architecture: &Architecture, head: Head) -> ConfigError {
+    let there: Vec<&str> = architecture.variants.iter().map(|variant| variant.head.noun()).collect();
+    let model_type = config.text("model_type").unwrap_or_default();
+    let message = format!("a model of type `{model_type}` has no {}", head.noun());
+    config.wrong(
+        message,
+        &format!("it can have a {}: choose another `model.task` or another model", there.join(" or a ")),
+    )
+}
+
 /// The names that Transformers gives to the tensors of a checkpoint: those of old checkpoints are brought up to date, and
 /// a bare backbone gets the prefix it has inside a model with a head.
-fn canonical_names(checkpoint: &Checkpoint, prefix: &str) -> HashMap<String, String> {
+fn canonical_names(checkpoint: &Checkpoint, architecture: &Architecture) -> HashMap<String, String> {
+    let prefix = architecture.prefix;
     let modern = |name: &str| match name.rsplit_once('.') {
         Some((module, "gamma")) => format!("{module}.weight"),
         Some((module, "beta")) => format!("{module}.bias"),
@@ -267,7 +296,7 @@ fn canonical_names(checkpoint: &Checkpoint, prefix: &str) -> HashMap<String, Str
         .names()
         .map(|stored| {
             let name = modern(stored);
-            let bare = !prefixed && BACKBONE.iter().any(|module| name.starts_with(module));
+            let bare = !prefixed && architecture.backbone.iter().any(|module| name.starts_with(module));
             (if bare { format!("{prefix}{name}") } else { name }, stored.to_string())
         })
         .collect()

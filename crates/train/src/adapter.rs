@@ -226,12 +226,17 @@ pub(crate) fn write<M: Module>(
     let tensors = peft::to_bytes(&plan.tensors(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(false)), ("README.md", card)] {
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan))), ("README.md", card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
     copy_tokenizer(directory, tokenizer_files)?;
     sidecar.write(directory)
+}
+
+/// Whether the adapted layers are GPT-2's, whose weights lie the other way round.
+fn is_conv1d(plan: &Plan) -> bool {
+    plan.updates().iter().any(|update| update.transposed && update.factors[0].ends_with(".lora_A.weight"))
 }
 
 /// Copies the tokenizer's files beside an adapter or a checkpoint.

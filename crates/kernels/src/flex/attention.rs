@@ -52,8 +52,8 @@ impl Heads<'_> {
         let length = self.layout.queries().length(sequence);
         (0..length.div_ceil(TILE)).map(move |tile| {
             let queries = tile * TILE..length.min((tile + 1) * TILE);
-            let [first, last] = [queries.start, queries.end - 1]
-                .map(|query| self.layout.visible(sequence, query, self.options.reach));
+            let [first, last] =
+                [queries.start, queries.end - 1].map(|query| self.layout.visible(sequence, query, self.options.reach));
             Tile { sequence, queries, keys: first.start..last.end }
         })
     }
@@ -94,13 +94,7 @@ impl Heads<'_> {
     }
 }
 
-pub(crate) fn forward(
-    q: FlexTensor,
-    k: FlexTensor,
-    v: FlexTensor,
-    layout: &Layout,
-    options: &Attention,
-) -> FlexTensor {
+pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layout, options: &Attention) -> FlexTensor {
     let [q, k, v] = [q, k, v].map(with_rows);
     let (Some(of_q), Some(of_k), Some(of_v)) = (Matrix::of(&q), Matrix::of(&k), Matrix::of(&v)) else {
         return composed::<Flex>(q, k, v, layout, options);
@@ -176,19 +170,14 @@ pub(crate) fn backward(
         }
         tensor(whole, Shape::new([of_q.rows(), width]))
     };
-    (
-        assemble(|of| &of.dq, d_head * heads.shared()),
-        assemble(|of| &of.dk, d_head),
-        assemble(|of| &of.dv, d_head),
-    )
+    (assemble(|of| &of.dq, d_head * heads.shared()), assemble(|of| &of.dk, d_head), assemble(|of| &of.dv, d_head))
 }
 
 fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_head: usize) -> Gradients {
     let (d_head, shared) = (heads.d_head(), heads.shared());
     let length = heads.layout.queries().length(sequence);
     let wide = shared * d_head;
-    let (mut dq, mut dk, mut dv) =
-        (vec![0.0; length * wide], vec![0.0; length * d_head], vec![0.0; length * d_head]);
+    let (mut dq, mut dk, mut dv) = (vec![0.0; length * wide], vec![0.0; length * d_head], vec![0.0; length * d_head]);
     let (mut p, mut dropped, mut ds, mut factors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for tile in heads.tiles(sequence) {
         let (queries, keys) = (tile.queries.len(), tile.keys.len());

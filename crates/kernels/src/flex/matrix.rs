@@ -85,14 +85,7 @@ pub(super) enum Into {
 }
 
 /// `output = factor * left·right`, or that added to it; the rows of `output` lie `stride` values apart.
-pub(super) fn product(
-    left: Factor<'_>,
-    right: Factor<'_>,
-    factor: f32,
-    output: &mut [f32],
-    stride: usize,
-    into: Into,
-) {
+pub(super) fn product(left: Factor<'_>, right: Factor<'_>, factor: f32, output: &mut [f32], stride: usize, into: Into) {
     let (m, k, left_rows, left_columns) = left.shape();
     let (inner, n, right_rows, right_columns) = right.shape();
     assert!(inner == k && n <= stride && last(m, n, stride) <= output.len(), "shapes of a product fit");

@@ -131,8 +131,10 @@ mod tests {
                 let tokens = layout.queries().tokens();
                 let mask = Pass::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).mask(dropout, 5);
                 let options = Attention { heads, kv_heads, scale: 0.3, reach, mask };
-                let (q, upstream) = (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
-                let (k, v) = (within(1.0, &[tokens, kv_heads * d_head], 3), within(1.0, &[tokens, kv_heads * d_head], 4));
+                let (q, upstream) =
+                    (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
+                let (k, v) =
+                    (within(1.0, &[tokens, kv_heads * d_head], 3), within(1.0, &[tokens, kv_heads * d_head], 4));
                 close(
                     attention::forward(q.clone(), k.clone(), v.clone(), &layout, &options),
                     crate::attention::composed::<Flex>(q.clone(), k.clone(), v.clone(), &layout, &options),

@@ -1,10 +1,10 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `lora.Linear` in PEFT.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use kernels::{Pass, lora_linear, mix, uniform};
 
-use crate::{Init, Weight};
+use crate::Init;
 
 /// The low-rank update `scale * B·A` of a frozen linear layer.
 #[derive(Module, Debug)]
@@ -26,9 +26,32 @@ impl Lora {
     }
 
     /// Dropout acts on the input of A alone, as in PEFT.
-    pub(crate) fn forward(&self, x: Tensor<2>, base: &Weight<2>, pass: &Pass) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, base: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let mask = pass.mask(self.dropout, self.site);
-        lora_linear(x, base.value(), self.a.val(), self.b.val(), self.scale, mask)
+        lora_linear(x, base, self.a.val(), self.b.val(), self.scale, mask)
+    }
+}
+
+/// The low-rank update `scale * (B·A)ᵀ` of a table of vectors. Reference: `lora.Embedding` in PEFT, which has no dropout and
+/// starts with A, not B, at zero.
+#[derive(Module, Debug)]
+pub struct LoraEmbedding {
+    /// `[r, rows of the table]`
+    a: Param<Tensor<2>>,
+    /// `[d, r]`
+    b: Param<Tensor<2>>,
+    scale: f32,
+}
+
+impl LoraEmbedding {
+    pub(crate) fn new(a: Param<Tensor<2>>, b: Param<Tensor<2>>, scale: f64) -> Self {
+        Self { a, b, scale: scale as f32 }
+    }
+
+    /// What is added to the vectors at these indices: `[tokens]` to `[tokens, d]`.
+    pub(crate) fn forward(&self, indices: Tensor<1, Int>) -> Tensor<2> {
+        let down = self.a.val().select(1, indices).transpose();
+        down.matmul(self.b.val().transpose()) * self.scale
     }
 }
 

@@ -6,10 +6,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::Pass;
 
-pub use lora::Lora;
+pub use lora::{Lora, LoraEmbedding};
 pub(crate) use lora::{initial_a, normal};
-
-use crate::Weight;
 
 /// What a layer carries besides its own weight.
 #[derive(Module, Debug)]
@@ -18,7 +16,8 @@ pub enum Adapter {
 }
 
 impl Adapter {
-    pub(crate) fn forward(&self, x: Tensor<2>, base: &Weight<2>, pass: &Pass) -> Tensor<2> {
+    /// `base: [d_output, d_input]`
+    pub(crate) fn forward(&self, x: Tensor<2>, base: Tensor<2>, pass: &Pass) -> Tensor<2> {
         match self {
             Self::Lora(lora) => lora.forward(x, base, pass),
         }

@@ -138,7 +138,7 @@ impl AdapterTensors {
     /// Sets every B to zero: the adapter without its updates, heads and biases kept.
     pub fn clear_updates(&mut self) {
         for (name, stored) in &mut self.tensors {
-            if name.contains(".lora_B.") {
+            if name.contains(".lora_B.") || name.ends_with(".lora_embedding_A") {
                 stored.values.fill(0.0);
             }
         }
@@ -173,7 +173,7 @@ impl AdapterTensors {
             return Ok(Some(std::mem::take(&mut stored.values)));
         }
         let (file, tensor, found) = (self.file.clone(), format!("{PREFIX}{name}"), stored.shape.clone());
-        let rank_side = if name.contains(".lora_A.") { 0 } else { 1 };
+        let rank_side = if name.contains(".lora_A.") || name.ends_with(".lora_embedding_A") { 0 } else { 1 };
         let differs_in_rank_alone =
             name.contains(".lora_") && found.len() == 2 && found[1 - rank_side] == shape[1 - rank_side];
         match differs_in_rank_alone {

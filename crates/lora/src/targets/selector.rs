@@ -184,8 +184,8 @@ impl Selector {
 
     fn adapt(&mut self, path: &str, kind: Kind) -> Result<Selection, TargetError> {
         match kind {
-            Kind::Linear | Kind::OutputLinear => {}
-            Kind::Embedding | Kind::Other => {
+            Kind::Linear | Kind::OutputLinear | Kind::Embedding => {}
+            Kind::Other => {
                 return Err(TargetError::UnsupportedModule { module: path.to_owned() });
             }
         }

@@ -4,17 +4,17 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass, attention};
-use lora::{Linear, TiedLinear};
+use lora::{Embedding, Linear, TiedLinear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options, check_heads,
-    first_tokens, select,
+    Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options,
+    check_heads, first_tokens,
 };
 use crate::Error;
 use crate::config::{Config, ConfigError};
-use crate::layers::{Dropout, Embedding, LayerNorm};
-use crate::loader::Loader;
+use crate::layers::{Dropout, LayerNorm};
+use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
 /// The keys of `config.json` this file needs, with the defaults of Transformers' `BertConfig`.
@@ -60,11 +60,14 @@ fn tiny() -> f64 {
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["bert"],
     prefix: "bert.",
+    backbone: ENCODER,
+    word_embeddings: "embeddings.word_embeddings",
+    ties_by_default: true,
     default_targets: &["query", "value"],
     constants: &["position_ids", "token_type_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
-    variants: [
+    variants: &[
         Variant {
             head: Head::SequenceClassification,
             class: "BertForSequenceClassification",
@@ -91,6 +94,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
 /// The configuration, if the model it describes can be built.
 pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
     let parsed: BertConfig = config.parse()?;
+    config.check_encoder()?;
     config.check_ranges(
         &[
             "vocab_size",
@@ -122,17 +126,21 @@ impl BertForSequenceClassification {
         let dropout = parsed.classifier_dropout.unwrap_or(parsed.hidden_dropout_prob);
         Ok(Self {
             bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
-            pooler: loader.at("bert.pooler").linear("dense", hidden, hidden)?,
+            pooler: loader.at("bert.pooler").linear("dense", hidden, hidden, Bias::Yes)?,
             dropout: loader.dropout("dropout", dropout),
-            classifier: loader.output_linear("classifier", hidden, labels)?,
+            classifier: loader.output_linear("classifier", hidden, labels, Bias::Yes)?,
         })
     }
 
-    /// `[sequences, labels]`
-    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let (first, pass) = first_tokens(self.bert.forward(tokens, pass), pass);
-        let pooled = self.pooler.forward(first, &pass).tanh();
-        self.classifier.forward(self.dropout.forward(pooled, &pass), &pass)
+    /// What the head reads.
+    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
+        first_tokens(self.bert.forward(tokens, pass), pass)
+    }
+
+    /// `[sequences, hidden]` to `[sequences, labels]`
+    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let pooled = self.pooler.forward(features, pass).tanh();
+        self.classifier.forward(self.dropout.forward(pooled, pass), pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -159,18 +167,22 @@ impl BertForMaskedLM {
         let transform = predictions.at("transform");
         Ok(Self {
             bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
-            dense: transform.linear("dense", hidden, hidden)?,
+            dense: transform.linear("dense", hidden, hidden, Bias::Yes)?,
             layer_norm: transform.layer_norm("LayerNorm", hidden, parsed.layer_norm_eps)?,
-            decoder: predictions.tied_linear("decoder", &predictions, hidden, parsed.vocab_size)?,
+            decoder: predictions.tied_linear("decoder", &predictions, [hidden, parsed.vocab_size], Bias::Yes)?,
             activation: activation(config, "hidden_act", &parsed.hidden_act)?,
         })
     }
 
-    /// `[rows, vocabulary]`
-    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> Tensor<2> {
-        let (hidden, pass) = select(self.bert.forward(tokens, pass), rows, pass);
-        let inner = self.activation.forward(self.dense.forward(hidden, &pass));
-        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, &pass)
+    /// `[tokens, hidden]`
+    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        self.bert.forward(tokens, pass)
+    }
+
+    /// `[rows, hidden]` to `[rows, vocabulary]`
+    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let inner = self.activation.forward(self.dense.forward(hidden, pass));
+        self.decoder.forward(self.layer_norm.forward(inner), self.word_embeddings().weight(), pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -264,7 +276,7 @@ impl Layer {
         Ok(Self {
             self_attention: SelfAttention::load(&loader.at("attention.self"), parsed)?,
             attention_output: Output::load(&loader.at("attention.output"), parsed, hidden)?,
-            intermediate: loader.at("intermediate").linear("dense", hidden, inner)?,
+            intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
             output: Output::load(&loader.at("output"), parsed, inner)?,
             activation: activation(config, "hidden_act", &parsed.hidden_act)?,
         })
@@ -293,9 +305,9 @@ impl SelfAttention {
     fn load(loader: &Loader<'_>, config: &BertConfig) -> Result<Self, Error> {
         let width = config.hidden_size;
         Ok(Self {
-            query: loader.linear("query", width, width)?,
-            key: loader.linear("key", width, width)?,
-            value: loader.linear("value", width, width)?,
+            query: loader.linear("query", width, width, Bias::Yes)?,
+            key: loader.linear("key", width, width, Bias::Yes)?,
+            value: loader.linear("value", width, width, Bias::Yes)?,
             dropout: loader.dropout("dropout", config.attention_probs_dropout_prob),
             width,
             heads: config.num_attention_heads,
@@ -323,7 +335,7 @@ impl Output {
     fn load(loader: &Loader<'_>, config: &BertConfig, d_input: usize) -> Result<Self, Error> {
         let hidden = config.hidden_size;
         Ok(Self {
-            dense: loader.linear("dense", d_input, hidden)?,
+            dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
             dropout: loader.dropout("dropout", config.hidden_dropout_prob),
             layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
         })

@@ -4,17 +4,17 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
 use kernels::{Activation, Pass, attention};
-use lora::{Linear, TiedLinear};
+use lora::{Embedding, Linear, TiedLinear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options, check_heads,
-    first_tokens, select,
+    Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options,
+    check_heads, first_tokens,
 };
 use crate::Error;
 use crate::config::{Config, ConfigError};
-use crate::layers::{Dropout, Embedding, LayerNorm};
-use crate::loader::Loader;
+use crate::layers::{Dropout, LayerNorm};
+use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
 /// `nn.LayerNorm(eps=1e-12)` throughout the reference.
@@ -54,12 +54,15 @@ fn a_fifth() -> f64 {
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["distilbert"],
     prefix: "distilbert.",
+    backbone: ENCODER,
+    word_embeddings: "embeddings.word_embeddings",
+    ties_by_default: true,
     // PEFT has no entry for it; in the spirit of BERT's.
     default_targets: &["q_lin", "v_lin"],
     constants: &["position_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<DistilBertConfig>()?.max_position_embeddings),
-    variants: [
+    variants: &[
         Variant {
             head: Head::SequenceClassification,
             class: "DistilBertForSequenceClassification",
@@ -87,6 +90,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
 
 fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
     let parsed: DistilBertConfig = config.parse()?;
+    config.check_encoder()?;
     config.check_ranges(
         &["vocab_size", "dim", "n_layers", "hidden_dim", "max_position_embeddings"],
         &["dropout", "attention_dropout", "seq_classif_dropout"],
@@ -109,17 +113,21 @@ impl DistilBertForSequenceClassification {
         let parsed = check(config)?;
         Ok(Self {
             distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
-            pre_classifier: loader.output_linear("pre_classifier", parsed.dim, parsed.dim)?,
+            pre_classifier: loader.output_linear("pre_classifier", parsed.dim, parsed.dim, Bias::Yes)?,
             dropout: loader.dropout("dropout", parsed.seq_classif_dropout),
-            classifier: loader.output_linear("classifier", parsed.dim, labels)?,
+            classifier: loader.output_linear("classifier", parsed.dim, labels, Bias::Yes)?,
         })
     }
 
-    /// `[sequences, labels]`
-    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let (first, pass) = first_tokens(self.distilbert.forward(tokens, pass), pass);
-        let inner = relu(self.pre_classifier.forward(first, &pass));
-        self.classifier.forward(self.dropout.forward(inner, &pass), &pass)
+    /// What the head reads.
+    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
+        first_tokens(self.distilbert.forward(tokens, pass), pass)
+    }
+
+    /// `[sequences, hidden]` to `[sequences, labels]`
+    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let inner = relu(self.pre_classifier.forward(features, pass));
+        self.classifier.forward(self.dropout.forward(inner, pass), pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -144,18 +152,27 @@ impl DistilBertForMaskedLM {
         let projector = loader.at("vocab_projector");
         Ok(Self {
             distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
-            vocab_transform: loader.linear("vocab_transform", parsed.dim, parsed.dim)?,
+            vocab_transform: loader.linear("vocab_transform", parsed.dim, parsed.dim, Bias::Yes)?,
             vocab_layer_norm: loader.layer_norm("vocab_layer_norm", parsed.dim, LAYER_NORM_EPSILON)?,
-            vocab_projector: loader.tied_linear("vocab_projector", &projector, parsed.dim, parsed.vocab_size)?,
+            vocab_projector: loader.tied_linear(
+                "vocab_projector",
+                &projector,
+                [parsed.dim, parsed.vocab_size],
+                Bias::Yes,
+            )?,
             activation: activation(config, "activation", &parsed.activation)?,
         })
     }
 
-    /// `[rows, vocabulary]`
-    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> Tensor<2> {
-        let (hidden, pass) = select(self.distilbert.forward(tokens, pass), rows, pass);
-        let inner = self.activation.forward(self.vocab_transform.forward(hidden, &pass));
-        self.vocab_projector.forward(self.vocab_layer_norm.forward(inner), &self.word_embeddings().weight, &pass)
+    /// `[tokens, hidden]`
+    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        self.distilbert.forward(tokens, pass)
+    }
+
+    /// `[rows, hidden]` to `[rows, vocabulary]`
+    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let inner = self.activation.forward(self.vocab_transform.forward(hidden, pass));
+        self.vocab_projector.forward(self.vocab_layer_norm.forward(inner), self.word_embeddings().weight(), pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -235,14 +252,14 @@ impl TransformerBlock {
         let (width, inner) = (parsed.dim, parsed.hidden_dim);
         let (attention, ffn) = (loader.at("attention"), loader.at("ffn"));
         Ok(Self {
-            q_lin: attention.linear("q_lin", width, width)?,
-            k_lin: attention.linear("k_lin", width, width)?,
-            v_lin: attention.linear("v_lin", width, width)?,
-            out_lin: attention.linear("out_lin", width, width)?,
+            q_lin: attention.linear("q_lin", width, width, Bias::Yes)?,
+            k_lin: attention.linear("k_lin", width, width, Bias::Yes)?,
+            v_lin: attention.linear("v_lin", width, width, Bias::Yes)?,
+            out_lin: attention.linear("out_lin", width, width, Bias::Yes)?,
             attention_dropout: attention.dropout("dropout", parsed.attention_dropout),
             sa_layer_norm: loader.layer_norm("sa_layer_norm", width, LAYER_NORM_EPSILON)?,
-            lin1: ffn.linear("lin1", width, inner)?,
-            lin2: ffn.linear("lin2", inner, width)?,
+            lin1: ffn.linear("lin1", width, inner, Bias::Yes)?,
+            lin2: ffn.linear("lin2", inner, width, Bias::Yes)?,
             dropout: ffn.dropout("dropout", parsed.dropout),
             output_layer_norm: loader.layer_norm("output_layer_norm", width, LAYER_NORM_EPSILON)?,
             width,

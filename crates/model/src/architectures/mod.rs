@@ -1,18 +1,29 @@
 //! The architectures, one file each. To add one: its file, a line in [`ARCHITECTURES`] and a variant for each of its heads
-//! in [`SequenceClassifier`] or [`MaskedLm`].
+//! in [`SequenceClassifier`], [`MaskedLm`] or [`CausalLm`]; those built like Llama share `decoder.rs` and its variants.
 
 mod bert;
+mod decoder;
 mod distilbert;
+mod gpt2;
+mod llama;
+mod mistral;
+mod phi3;
+mod qwen2;
+mod qwen3;
 mod roberta;
+mod smollm3;
+
+use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use kernels::{Noise, Pass};
+use lora::{Embedding, Linear, TiedLinear};
 
 use crate::Error;
+use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
-use crate::layers::Embedding;
-use crate::loader::Loader;
+use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
 /// What a model answers with.
@@ -22,6 +33,8 @@ pub enum Head {
     SequenceClassification,
     /// Which token stood where one was masked.
     MaskedLm,
+    /// Which token comes next.
+    CausalLm,
 }
 
 impl Head {
@@ -29,6 +42,7 @@ impl Head {
         match self {
             Self::SequenceClassification => "classification head",
             Self::MaskedLm => "masked-language-model head",
+            Self::CausalLm => "language-model head",
         }
     }
 
@@ -38,7 +52,7 @@ impl Head {
             Self::SequenceClassification => {
                 "give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`"
             }
-            Self::MaskedLm => {
+            Self::MaskedLm | Self::CausalLm => {
                 "start from a checkpoint that was saved with it, or train one in full with `adapter.method = \"full\"`"
             }
         }
@@ -52,14 +66,20 @@ pub(crate) struct Architecture {
     pub(crate) model_types: &'static [&'static str],
     /// The backbone's name inside the model with a head, and a dot.
     pub(crate) prefix: &'static str,
+    /// The modules at the top of the backbone, each with a dot behind: how names begin in the checkpoint of a bare backbone.
+    pub(crate) backbone: &'static [&'static str],
+    /// Below the backbone.
+    pub(crate) word_embeddings: &'static str,
+    /// Whether the output layer of a language model is tied to the word embeddings where `config.json` does not say.
+    pub(crate) ties_by_default: bool,
     /// PEFT's targets for this `model_type`.
     pub(crate) default_targets: &'static [&'static str],
     /// Tensors of old checkpoints that are constants: endings behind a dot.
     pub(crate) constants: &'static [&'static str],
     pub(crate) check: fn(&Config) -> Result<(), ConfigError>,
     pub(crate) max_positions: fn(&Config) -> Result<usize, ConfigError>,
-    /// One for each [`Head`].
-    pub(crate) variants: [Variant; 2],
+    /// One for each [`Head`] that it has.
+    pub(crate) variants: &'static [Variant],
 }
 
 /// An architecture with one of its heads.
@@ -78,28 +98,45 @@ pub(crate) struct Variant {
 }
 
 impl Architecture {
-    pub(crate) fn variant(&'static self, head: Head) -> &'static Variant {
-        self.variants.iter().find(|variant| variant.head == head).expect("an architecture has a variant for each head")
+    pub(crate) fn variant(&'static self, head: Head) -> Option<&'static Variant> {
+        self.variants.iter().find(|variant| variant.head == head)
     }
 }
 
-pub(crate) static ARCHITECTURES: [&Architecture; 3] =
-    [&bert::ARCHITECTURE, &roberta::ARCHITECTURE, &distilbert::ARCHITECTURE];
+/// The modules of BERT and its like.
+const ENCODER: &[&str] = &["embeddings.", "encoder.", "transformer.", "pooler."];
 
-/// An encoder with its head.
+pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
+    &bert::ARCHITECTURE,
+    &roberta::ARCHITECTURE,
+    &distilbert::ARCHITECTURE,
+    &gpt2::ARCHITECTURE,
+    &llama::ARCHITECTURE,
+    &mistral::ARCHITECTURE,
+    &qwen2::ARCHITECTURE,
+    &qwen3::ARCHITECTURE,
+    &smollm3::ARCHITECTURE,
+    &phi3::ARCHITECTURE,
+];
+
+/// A backbone with its head.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant, reason = "a process has one or two models, whose layers lie elsewhere anyway")]
 pub enum Model {
     SequenceClassifier(SequenceClassifier),
     MaskedLm(MaskedLm),
+    CausalLm(CausalLm),
 }
 
-/// An encoder with a head that classifies whole sequences.
+/// A head that classifies whole sequences: by the first token of an encoder, by the last of a decoder.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a process has one or two models, whose layers lie elsewhere anyway")]
 pub enum SequenceClassifier {
     Bert(bert::BertForSequenceClassification),
     Roberta(roberta::RobertaForSequenceClassification),
     DistilBert(distilbert::DistilBertForSequenceClassification),
+    Gpt2(gpt2::Gpt2ForSequenceClassification),
+    Decoder(decoder::DecoderForSequenceClassification),
 }
 
 /// An encoder with a head that says which token stood in a place.
@@ -110,28 +147,87 @@ pub enum MaskedLm {
     DistilBert(distilbert::DistilBertForMaskedLM),
 }
 
+/// A decoder with a head that says which token comes next.
+#[derive(Module, Debug)]
+pub enum CausalLm {
+    Gpt2(gpt2::Gpt2LmHeadModel),
+    Decoder(decoder::DecoderForCausalLM),
+}
+
+/// What a head reads: `[rows, hidden]`, and the pass for what comes behind.
+#[derive(Debug, Clone)]
+pub struct Features {
+    hidden: Tensor<2>,
+    pass: Pass,
+}
+
+impl Features {
+    /// `[rows, hidden]`
+    pub fn hidden(&self) -> &Tensor<2> {
+        &self.hidden
+    }
+
+    /// Some of the rows, of another tensor of the same shape: of these features without the graph they came from.
+    pub fn part(&self, hidden: &Tensor<2>, rows: Range<usize>) -> Self {
+        let selected: Vec<usize> = rows.clone().collect();
+        Self { hidden: hidden.clone().narrow(0, rows.start, rows.len()), pass: self.pass.select(&selected) }
+    }
+}
+
 impl Model {
     /// Logits: a classifier's of each sequence, `[sequences, labels]`; a language model's of the tokens that `rows` names
     /// by their indices in `tokens`, `[rows, vocabulary]`. With `noise` dropout acts as in training.
     pub fn forward(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>) -> Tensor<2> {
+        self.head(self.features(tokens, rows, noise))
+    }
+
+    /// All but the head. A head sees no token that it is not asked about: a vocabulary is the widest layer there is.
+    pub fn features(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>) -> Features {
         let pass = Pass::new(tokens.layout().clone(), noise);
+        let (hidden, pass) = match self {
+            Self::SequenceClassifier(model) => match model {
+                SequenceClassifier::Bert(model) => model.features(tokens, &pass),
+                SequenceClassifier::Roberta(model) => model.features(tokens, &pass),
+                SequenceClassifier::DistilBert(model) => model.features(tokens, &pass),
+                SequenceClassifier::Gpt2(model) => model.features(tokens, &pass),
+                SequenceClassifier::Decoder(model) => model.features(tokens, &pass),
+            },
+            Self::MaskedLm(model) => {
+                let hidden = match model {
+                    MaskedLm::Bert(model) => model.hidden(tokens, &pass),
+                    MaskedLm::Roberta(model) => model.hidden(tokens, &pass),
+                    MaskedLm::DistilBert(model) => model.hidden(tokens, &pass),
+                };
+                select(hidden, rows, &pass)
+            }
+            Self::CausalLm(model) => select(model.hidden(tokens, &pass, None), rows, &pass),
+        };
+        Features { hidden, pass }
+    }
+
+    /// The head.
+    pub fn head(&self, features: Features) -> Tensor<2> {
+        let Features { hidden, pass } = features;
         match self {
             Self::SequenceClassifier(model) => match model {
-                SequenceClassifier::Bert(model) => model.forward(tokens, &pass),
-                SequenceClassifier::Roberta(model) => model.forward(tokens, &pass),
-                SequenceClassifier::DistilBert(model) => model.forward(tokens, &pass),
+                SequenceClassifier::Bert(model) => model.logits(hidden, &pass),
+                SequenceClassifier::Roberta(model) => model.logits(hidden, &pass),
+                SequenceClassifier::DistilBert(model) => model.logits(hidden, &pass),
+                SequenceClassifier::Gpt2(model) => model.logits(hidden, &pass),
+                SequenceClassifier::Decoder(model) => model.logits(hidden, &pass),
             },
             Self::MaskedLm(model) => match model {
-                MaskedLm::Bert(model) => model.forward(tokens, rows, &pass),
-                MaskedLm::Roberta(model) => model.forward(tokens, rows, &pass),
-                MaskedLm::DistilBert(model) => model.forward(tokens, rows, &pass),
+                MaskedLm::Bert(model) => model.logits(hidden, &pass),
+                MaskedLm::Roberta(model) => model.logits(hidden, &pass),
+                MaskedLm::DistilBert(model) => model.logits(hidden, &pass),
             },
+            Self::CausalLm(model) => model.logits(hidden, &pass),
         }
     }
 
     /// Where the model's tensors are.
     pub fn device(&self) -> Device {
-        self.word_embeddings().weight.value().device()
+        self.word_embeddings().weight().value().device()
     }
 
     fn word_embeddings(&self) -> &Embedding {
@@ -140,27 +236,94 @@ impl Model {
                 SequenceClassifier::Bert(model) => model.word_embeddings(),
                 SequenceClassifier::Roberta(model) => model.word_embeddings(),
                 SequenceClassifier::DistilBert(model) => model.word_embeddings(),
+                SequenceClassifier::Gpt2(model) => model.word_embeddings(),
+                SequenceClassifier::Decoder(model) => model.word_embeddings(),
             },
             Self::MaskedLm(model) => match model {
                 MaskedLm::Bert(model) => model.word_embeddings(),
                 MaskedLm::Roberta(model) => model.word_embeddings(),
                 MaskedLm::DistilBert(model) => model.word_embeddings(),
             },
+            Self::CausalLm(CausalLm::Gpt2(model)) => model.word_embeddings(),
+            Self::CausalLm(CausalLm::Decoder(model)) => model.word_embeddings(),
         }
     }
 }
 
-/// What a head reads of `[tokens, hidden]`, `[rows, hidden]`, and the pass for what comes behind. A head sees no token that
-/// it is not asked about: a vocabulary is the widest layer there is.
-pub(crate) fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+impl CausalLm {
+    /// An empty cache for sequences that may come to so many tokens each.
+    pub fn cache(&self, capacities: &[usize]) -> Cache {
+        let layers = match self {
+            Self::Gpt2(model) => model.layers(),
+            Self::Decoder(model) => model.layers(),
+        };
+        Cache::new(layers, capacities)
+    }
+
+    /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
+    /// sequence, `[sequences, vocabulary]`.
+    pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
+        let pass = Pass::new(tokens.layout().clone(), None);
+        let (last, pass) = last_tokens(self.hidden(tokens, &pass, Some(cache)), &pass);
+        self.logits(last, &pass)
+    }
+
+    fn hidden(&self, tokens: &Tokens, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
+        match self {
+            Self::Gpt2(model) => model.hidden(tokens, pass, cache),
+            Self::Decoder(model) => model.hidden(tokens, pass, cache),
+        }
+    }
+
+    fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        match self {
+            Self::Gpt2(model) => model.logits(hidden, pass),
+            Self::Decoder(model) => model.logits(hidden, pass),
+        }
+    }
+}
+
+/// The output layer of a causal language model, `lm_head`: of its own, or the word embeddings once more.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a model has one")]
+pub(crate) enum LanguageHead {
+    Own(Linear),
+    Tied(TiedLinear),
+}
+
+impl LanguageHead {
+    fn load(loader: &Loader<'_>, shape: [usize; 2]) -> Result<Self, Error> {
+        Ok(match loader.ties_word_embeddings() {
+            true => Self::Tied(loader.tied_linear("lm_head", &loader.at("lm_head"), shape, Bias::No)?),
+            false => Self::Own(loader.output_linear("lm_head", shape[0], shape[1], Bias::No)?),
+        })
+    }
+
+    fn forward(&self, hidden: Tensor<2>, word_embeddings: &Embedding, pass: &Pass) -> Tensor<2> {
+        match self {
+            Self::Own(layer) => layer.forward(hidden, pass),
+            Self::Tied(layer) => layer.forward(hidden, word_embeddings.weight(), pass),
+        }
+    }
+}
+
+/// Some rows of `[tokens, hidden]`, and the pass for what comes behind.
+fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
     let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let indices = Tensor::<1, Int>::from_data(indices.as_slice(), &hidden.device());
     (hidden.select(0, indices), pass.select(rows))
 }
 
-/// What a classifier reads: the first token of each sequence.
+/// What an encoder's classifier reads: the first token of each sequence.
 pub(crate) fn first_tokens(hidden: Tensor<2>, pass: &Pass) -> (Tensor<2>, Pass) {
     select(hidden, pass.layout().queries().starts(), pass)
+}
+
+/// What a decoder's classifier reads: the last token of each sequence. There is no padding whose side could be wrong.
+pub(crate) fn last_tokens(hidden: Tensor<2>, pass: &Pass) -> (Tensor<2>, Pass) {
+    let offsets = pass.layout().queries();
+    let last: Vec<usize> = (0..offsets.sequences()).map(|sequence| offsets.range(sequence).end - 1).collect();
+    select(hidden, &last, pass)
 }
 
 /// Checks that attention heads divide the width.

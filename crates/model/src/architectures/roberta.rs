@@ -5,19 +5,22 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass};
-use lora::{Linear, TiedLinear};
+use lora::{Embedding, Linear, TiedLinear};
 
 use super::bert::{BertConfig, BertModel, check};
-use super::{Architecture, Head, MaskedLm, Model, SequenceClassifier, Variant, first_tokens, select};
+use super::{Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, first_tokens};
 use crate::Error;
 use crate::config::Config;
-use crate::layers::{Dropout, Embedding, LayerNorm};
-use crate::loader::Loader;
+use crate::layers::{Dropout, LayerNorm};
+use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["roberta", "xlm-roberta"],
     prefix: "roberta.",
+    backbone: ENCODER,
+    word_embeddings: "embeddings.word_embeddings",
+    ties_by_default: true,
     default_targets: &["query", "value"],
     constants: &["position_ids", "token_type_ids"],
     check: |config| check(config).map(|_| ()),
@@ -25,7 +28,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         let parsed: BertConfig = config.parse()?;
         Ok(parsed.max_position_embeddings.saturating_sub(first_position(&parsed)))
     },
-    variants: [
+    variants: &[
         Variant {
             head: Head::SequenceClassification,
             class: "RobertaForSequenceClassification",
@@ -70,10 +73,14 @@ impl RobertaForSequenceClassification {
         })
     }
 
-    /// `[sequences, labels]`
-    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        let (first, pass) = first_tokens(self.roberta.forward(tokens, pass), pass);
-        self.classifier.forward(first, &pass)
+    /// What the head reads.
+    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
+        first_tokens(self.roberta.forward(tokens, pass), pass)
+    }
+
+    /// `[sequences, hidden]` to `[sequences, labels]`
+    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.classifier.forward(features, pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -96,9 +103,9 @@ impl ClassificationHead {
         let dropout = config.classifier_dropout.unwrap_or(config.hidden_dropout_prob);
         Ok(Self {
             dropout: loader.dropout("dropout.0", dropout),
-            dense: loader.output_linear("dense", hidden, hidden)?,
+            dense: loader.output_linear("dense", hidden, hidden, Bias::Yes)?,
             dropout_output: loader.dropout("dropout.1", dropout),
-            out_proj: loader.output_linear("out_proj", hidden, labels)?,
+            out_proj: loader.output_linear("out_proj", hidden, labels, Bias::Yes)?,
         })
     }
 
@@ -124,17 +131,21 @@ impl RobertaForMaskedLM {
         let head = loader.at("lm_head");
         Ok(Self {
             roberta: BertModel::load(&loader.at("roberta"), config, &parsed, first_position(&parsed))?,
-            dense: head.linear("dense", hidden, hidden)?,
+            dense: head.linear("dense", hidden, hidden, Bias::Yes)?,
             layer_norm: head.layer_norm("layer_norm", hidden, parsed.layer_norm_eps)?,
-            decoder: head.tied_linear("decoder", &head, hidden, parsed.vocab_size)?,
+            decoder: head.tied_linear("decoder", &head, [hidden, parsed.vocab_size], Bias::Yes)?,
         })
     }
 
-    /// `[rows, vocabulary]`
-    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> Tensor<2> {
-        let (hidden, pass) = select(self.roberta.forward(tokens, pass), rows, pass);
-        let inner = Activation::Gelu.forward(self.dense.forward(hidden, &pass));
-        self.decoder.forward(self.layer_norm.forward(inner), &self.word_embeddings().weight, &pass)
+    /// `[tokens, hidden]`
+    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        self.roberta.forward(tokens, pass)
+    }
+
+    /// `[rows, hidden]` to `[rows, vocabulary]`
+    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let inner = Activation::Gelu.forward(self.dense.forward(hidden, pass));
+        self.decoder.forward(self.layer_norm.forward(inner), self.word_embeddings().weight(), pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {

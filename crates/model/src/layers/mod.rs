@@ -1,9 +1,11 @@
 //! The parts that architectures share: what a linear layer, an embedding and a norm are made of is decided by the loader.
 
 mod dropout;
-mod embedding;
 mod layer_norm;
+mod rms_norm;
+mod rope;
 
 pub(crate) use dropout::Dropout;
-pub(crate) use embedding::Embedding;
 pub(crate) use layer_norm::LayerNorm;
+pub(crate) use rms_norm::RmsNorm;
+pub(crate) use rope::{Angles, Rope};

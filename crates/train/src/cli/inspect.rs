@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use burn::tensor::TensorData;
 use clap::Args;
-use lora::{BiasMode, Kind, Method, Names, Selection, Targets};
+use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Targets, Update};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
@@ -73,7 +73,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
     let adapter = Adapter::read(directory, None)?;
     let lora = &adapter.config.lora;
     let mut tensors = Map::new();
-    let (mut data, mut scales) = (Vec::new(), Vec::new());
+    let (mut data, mut updates) = (Vec::new(), Vec::new());
     let mut selector = lora::Selector::new(lora).ok();
     let mut elements = 0;
     for (name, shape) in adapter.tensors.names() {
@@ -84,16 +84,21 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
         {
             data.push((name.to_string(), TensorData::new(values.to_vec(), shape.to_vec())));
         }
-        if let Some(module) = name.strip_suffix(".lora_A.weight") {
+        let (linear, embedding) = (name.strip_suffix(".lora_A.weight"), name.strip_suffix(".lora_embedding_A"));
+        if let Some(module) = linear.or(embedding) {
             // Patterns give some modules an alpha of their own.
             let alpha = match selector.as_mut().map(|selector| selector.select(module, Kind::Linear)) {
                 Some(Selection::Adapted { alpha, .. }) => alpha,
                 _ => lora.alpha,
             };
-            scales.push((module.to_string(), lora.scaling(shape[0], alpha)));
+            let scale = lora.scaling(shape[0], alpha);
+            updates.push(match embedding {
+                Some(module) => Update::of_embedding(module, scale),
+                None => Update::of_linear(module, scale, Orientation::OutIn),
+            });
         }
     }
-    let norms = lora::update_norms(&data, &scales);
+    let norms = lora::update_norms(&data, &updates);
     let updates: Vec<Value> =
         norms.iter().map(|(module, norm)| json!({ "module": module, "frobenius": norm })).collect();
     Ok(json!({

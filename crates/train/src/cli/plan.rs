@@ -43,7 +43,7 @@ pub(super) fn with_advice(finding: &Finding) -> String {
 /// The whole plan; `loaded` is what came of reading the headers of the checkpoint.
 pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> Result<(), Failure> {
     let estimate = estimate::memory(plan, &loaded.plan);
-    let targets: Vec<&str> = loaded.plan.scales().iter().map(|(module, _)| module.as_str()).collect();
+    let targets: Vec<&str> = loaded.plan.updates().iter().map(|update| update.module.as_str()).collect();
     if output.json() {
         output.result(&serde_json::to_string(&document(plan, loaded, &targets, &estimate))?)?;
         return Ok(());

@@ -243,7 +243,7 @@ pub(super) fn apply_sets(
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
 fn say_adapter(directory: &Path, plan: &Plan, model: &Trainee, output: &Output) {
-    let norms = lora::update_norms(&plan.tensors(model), plan.scales());
+    let norms = lora::update_norms(&plan.tensors(model), plan.updates());
     let total = norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
     let (name, count) = (directory.display(), plan.parameters().len());
     output.say(&format!("adapter {name}: {count} tensors, {} modules, norm of the update {total:.4}", norms.len()));

@@ -324,7 +324,8 @@ fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
         return Ok(());
     }
     for (name, values) in session.adapter_plan.tensors(model) {
-        let untouched = name.contains(".lora_B.") && values.iter::<f32>().all(|value| value == 0.0);
+        let starts_at_zero = name.contains(".lora_B.") || name.ends_with(".lora_embedding_A");
+        let untouched = starts_at_zero && values.iter::<f32>().all(|value| value == 0.0);
         if untouched {
             return Err(Error::Untrained { step, name });
         }

@@ -1,0 +1,310 @@
+//! GPT-2 (Radford et al. 2019). Reference: `GPT2LMHeadModel` and `GPT2ForSequenceClassification` in Transformers. Its linear
+//! layers are `Conv1D`, whose weights lie `[d_input, d_output]`.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use kernels::{Activation, Attention, Pass, Reach, attention};
+use lora::{Embedding, Linear};
+use serde::Deserialize;
+
+use super::{
+    Architecture, CausalLm, Head, LanguageHead, Model, SequenceClassifier, Variant, activation, check_heads,
+    last_tokens,
+};
+use crate::Error;
+use crate::cache::Cache;
+use crate::config::{Config, ConfigError};
+use crate::layers::{Dropout, LayerNorm};
+use crate::loader::{Bias, Loader};
+use crate::tokens::Tokens;
+
+/// The keys of `config.json` this file needs, with the defaults of Transformers' `GPT2Config`.
+#[derive(Debug, Clone, Deserialize)]
+struct Gpt2Config {
+    vocab_size: usize,
+    n_embd: usize,
+    n_layer: usize,
+    n_head: usize,
+    n_positions: usize,
+    n_inner: Option<usize>,
+    #[serde(default = "gelu_new")]
+    activation_function: String,
+    #[serde(default = "a_tenth")]
+    embd_pdrop: f64,
+    #[serde(default = "a_tenth")]
+    attn_pdrop: f64,
+    #[serde(default = "a_tenth")]
+    resid_pdrop: f64,
+    #[serde(default = "small")]
+    layer_norm_epsilon: f64,
+    #[serde(default = "yes")]
+    scale_attn_weights: bool,
+    #[serde(default)]
+    scale_attn_by_inverse_layer_idx: bool,
+}
+
+fn gelu_new() -> String {
+    "gelu_new".to_string()
+}
+
+fn a_tenth() -> f64 {
+    0.1
+}
+
+fn small() -> f64 {
+    1e-5
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(crate) static ARCHITECTURE: Architecture = Architecture {
+    model_types: &["gpt2"],
+    prefix: "transformer.",
+    backbone: &["wte.", "wpe.", "h.", "ln_f."],
+    word_embeddings: "wte",
+    ties_by_default: true,
+    default_targets: &["c_attn"],
+    // Masks that old checkpoints hold.
+    constants: &["attn.bias", "attn.masked_bias"],
+    check: |config| check(config).map(|_| ()),
+    max_positions: |config| Ok(config.parse::<Gpt2Config>()?.n_positions),
+    variants: &[
+        Variant {
+            head: Head::CausalLm,
+            class: "GPT2LMHeadModel",
+            modules: &["lm_head"],
+            pooler: "",
+            passed_over: &["score.*"],
+            load: |loader, config, _| {
+                let parsed = check(config)?;
+                let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
+                let lm_head = LanguageHead::load(loader, [parsed.n_embd, parsed.vocab_size])?;
+                Ok(Model::CausalLm(CausalLm::Gpt2(Gpt2LmHeadModel { transformer, lm_head })))
+            },
+        },
+        Variant {
+            head: Head::SequenceClassification,
+            class: "GPT2ForSequenceClassification",
+            modules: &["score"],
+            pooler: "",
+            passed_over: &["lm_head.*"],
+            load: |loader, config, labels| {
+                let parsed = check(config)?;
+                let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
+                let score = loader.output_linear("score", parsed.n_embd, labels, Bias::No)?;
+                let model = Gpt2ForSequenceClassification { transformer, score };
+                Ok(Model::SequenceClassifier(SequenceClassifier::Gpt2(model)))
+            },
+        },
+    ],
+};
+
+/// The configuration, if the model it describes can be built.
+fn check(config: &Config) -> Result<Gpt2Config, ConfigError> {
+    let parsed: Gpt2Config = config.parse()?;
+    config.check_ranges(
+        &["vocab_size", "n_embd", "n_layer", "n_head", "n_positions", "n_inner"],
+        &["embd_pdrop", "attn_pdrop", "resid_pdrop"],
+    )?;
+    check_heads(config, "n_head", parsed.n_embd, parsed.n_head)?;
+    activation(config, "activation_function", &parsed.activation_function)?;
+    if config.flag("add_cross_attention") {
+        return Err(
+            config.wrong("`add_cross_attention` is true".to_string(), "decoders beside an encoder are not supported")
+        );
+    }
+    Ok(parsed)
+}
+
+#[derive(Module, Debug)]
+pub struct Gpt2LmHeadModel {
+    transformer: Transformer,
+    lm_head: LanguageHead,
+}
+
+impl Gpt2LmHeadModel {
+    /// `[tokens, hidden]`
+    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
+        self.transformer.forward(tokens, pass, cache)
+    }
+
+    /// `[rows, hidden]` to `[rows, vocabulary]`
+    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.lm_head.forward(hidden, self.word_embeddings(), pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        &self.transformer.wte
+    }
+
+    pub(super) fn layers(&self) -> usize {
+        self.transformer.h.len()
+    }
+}
+
+#[derive(Module, Debug)]
+pub struct Gpt2ForSequenceClassification {
+    transformer: Transformer,
+    score: Linear,
+}
+
+impl Gpt2ForSequenceClassification {
+    /// What the head reads: the last token of each sequence.
+    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
+        last_tokens(self.transformer.forward(tokens, pass, None), pass)
+    }
+
+    /// `[sequences, hidden]` to `[sequences, labels]`
+    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.score.forward(features, pass)
+    }
+
+    pub(super) fn word_embeddings(&self) -> &Embedding {
+        &self.transformer.wte
+    }
+}
+
+/// `GPT2Model`
+#[derive(Module, Debug)]
+struct Transformer {
+    wte: Embedding,
+    wpe: Embedding,
+    dropout: Dropout,
+    h: Vec<Block>,
+    ln_f: LayerNorm,
+}
+
+impl Transformer {
+    fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config) -> Result<Self, Error> {
+        let blocks = loader.at("h");
+        Ok(Self {
+            wte: loader.embedding("wte", parsed.vocab_size, parsed.n_embd)?,
+            wpe: loader.embedding("wpe", parsed.n_positions, parsed.n_embd)?,
+            dropout: loader.dropout("drop", parsed.embd_pdrop),
+            h: (0..parsed.n_layer)
+                .map(|layer| Block::load(&blocks.at(&layer.to_string()), config, parsed, layer))
+                .collect::<Result<_, _>>()?,
+            ln_f: loader.layer_norm("ln_f", parsed.n_embd, parsed.layer_norm_epsilon)?,
+        })
+    }
+
+    /// `[tokens, hidden]`. With a cache the tokens go on where it ends.
+    fn forward(&self, tokens: &Tokens, pass: &Pass, mut cache: Option<&mut Cache>) -> Tensor<2> {
+        let embedded = self.wte.forward(tokens.ids.clone()) + self.wpe.forward(tokens.positions.clone());
+        let mut hidden = self.dropout.forward(embedded, pass);
+        for block in &self.h {
+            hidden = block.forward(hidden, pass, cache.as_deref_mut());
+        }
+        if let Some(cache) = cache {
+            cache.advance(pass.layout());
+        }
+        self.ln_f.forward(hidden)
+    }
+}
+
+/// `GPT2Block`
+#[derive(Module, Debug)]
+struct Block {
+    ln_1: LayerNorm,
+    attn: SelfAttention,
+    ln_2: LayerNorm,
+    mlp: Mlp,
+}
+
+impl Block {
+    fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config, layer: usize) -> Result<Self, Error> {
+        let norm = |name: &str| loader.layer_norm(name, parsed.n_embd, parsed.layer_norm_epsilon);
+        Ok(Self {
+            ln_1: norm("ln_1")?,
+            attn: SelfAttention::load(&loader.at("attn"), parsed, layer)?,
+            ln_2: norm("ln_2")?,
+            mlp: Mlp::load(&loader.at("mlp"), config, parsed)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
+        let x = x.clone() + self.attn.forward(self.ln_1.forward(x), pass, cache);
+        x.clone() + self.mlp.forward(self.ln_2.forward(x), pass)
+    }
+}
+
+/// `GPT2Attention`
+#[derive(Module, Debug)]
+struct SelfAttention {
+    c_attn: Linear,
+    c_proj: Linear,
+    attn_dropout: Dropout,
+    resid_dropout: Dropout,
+    width: usize,
+    heads: usize,
+    scale: f32,
+    layer: usize,
+}
+
+impl SelfAttention {
+    fn load(loader: &Loader<'_>, config: &Gpt2Config, layer: usize) -> Result<Self, Error> {
+        let width = config.n_embd;
+        let mut scale = if config.scale_attn_weights { 1.0 / ((width / config.n_head) as f32).sqrt() } else { 1.0 };
+        if config.scale_attn_by_inverse_layer_idx {
+            scale /= (layer + 1) as f32;
+        }
+        Ok(Self {
+            c_attn: loader.conv1d("c_attn", width, 3 * width)?,
+            c_proj: loader.conv1d("c_proj", width, width)?,
+            attn_dropout: loader.dropout("attn_dropout", config.attn_pdrop),
+            resid_dropout: loader.dropout("resid_dropout", config.resid_pdrop),
+            width,
+            heads: config.n_head,
+            scale,
+            layer,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
+        let joined = self.c_attn.forward(x, pass);
+        let part = |index: usize| joined.clone().narrow(1, index * self.width, self.width);
+        let (q, k, v) = (part(0), part(1), part(2));
+        let (k, v) = match cache {
+            Some(cache) => cache.extend(self.layer, k, v, pass.layout()),
+            None => (k, v),
+        };
+        let options = Attention {
+            heads: self.heads,
+            kv_heads: self.heads,
+            scale: self.scale,
+            reach: Reach::Past { window: None },
+            mask: self.attn_dropout.mask(pass),
+        };
+        let context = attention(q, k, v, pass.layout(), options);
+        self.resid_dropout.forward(self.c_proj.forward(context, pass), pass)
+    }
+}
+
+/// `GPT2MLP`
+#[derive(Module, Debug)]
+struct Mlp {
+    c_fc: Linear,
+    c_proj: Linear,
+    dropout: Dropout,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Mlp {
+    fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config) -> Result<Self, Error> {
+        let (width, inner) = (parsed.n_embd, parsed.n_inner.unwrap_or(4 * parsed.n_embd));
+        Ok(Self {
+            c_fc: loader.conv1d("c_fc", width, inner)?,
+            c_proj: loader.conv1d("c_proj", inner, width)?,
+            dropout: loader.dropout("dropout", parsed.resid_pdrop),
+            activation: activation(config, "activation_function", &parsed.activation_function)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let inner = self.activation.forward(self.c_fc.forward(x, pass));
+        self.dropout.forward(self.c_proj.forward(inner, pass), pass)
+    }
+}

@@ -1,0 +1,57 @@
+//! Qwen3 (Yang et al. 2025, arXiv 2505.09388): Llama with norms of queries and keys. Reference: `Qwen3ForCausalLM` in Transformers.
+
+use serde::Deserialize;
+
+use super::decoder::{DecoderConfig, load_causal_lm, load_classifier};
+use super::{Architecture, Head, Variant};
+use crate::config::{Config, ConfigError};
+
+pub(crate) static ARCHITECTURE: Architecture = Architecture {
+    model_types: &["qwen3"],
+    prefix: "model.",
+    backbone: &["embed_tokens.", "layers.", "norm."],
+    word_embeddings: "embed_tokens",
+    ties_by_default: false,
+    default_targets: &["q_proj", "v_proj"],
+    constants: &["rotary_emb.inv_freq"],
+    check: |config| read(config).map(|_| ()),
+    max_positions: |config| Ok(DecoderConfig::read(config)?.1.max_position_embeddings),
+    variants: &[
+        Variant {
+            head: Head::CausalLm,
+            class: "Qwen3ForCausalLM",
+            modules: &["lm_head"],
+            pooler: "",
+            passed_over: &["score.*"],
+            load: |loader, config, _| load_causal_lm(loader, &read(config)?),
+        },
+        Variant {
+            head: Head::SequenceClassification,
+            class: "Qwen3ForSequenceClassification",
+            modules: &["score"],
+            pooler: "",
+            passed_over: &["lm_head.*"],
+            load: |loader, config, labels| load_classifier(loader, &read(config)?, labels),
+        },
+    ],
+};
+
+#[derive(Deserialize)]
+struct Qwen3Keys {
+    #[serde(default)]
+    use_sliding_window: bool,
+    /// The layers before it attend to everything.
+    max_window_layers: Option<usize>,
+}
+
+fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
+    let (mut described, keys) = DecoderConfig::read(config)?;
+    let own: Qwen3Keys = config.parse()?;
+    let attention_bias = config.flag("attention_bias");
+    (described.query_key_bias, described.output_bias) = (attention_bias, attention_bias);
+    described.query_key_norm = true;
+    if own.use_sliding_window {
+        described.slide_some(config, &keys, own.max_window_layers)?;
+    }
+    Ok(described)
+}

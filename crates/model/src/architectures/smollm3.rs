@@ -1,0 +1,69 @@
+//! SmolLM3 (Hugging Face 2025): Llama of which some layers know no positions. Reference: `SmolLM3ForCausalLM` in Transformers.
+
+use serde::Deserialize;
+
+use super::decoder::{DecoderConfig, load_causal_lm, load_classifier};
+use super::{Architecture, Head, Variant};
+use crate::config::{Config, ConfigError};
+
+pub(crate) static ARCHITECTURE: Architecture = Architecture {
+    model_types: &["smollm3"],
+    prefix: "model.",
+    backbone: &["embed_tokens.", "layers.", "norm."],
+    word_embeddings: "embed_tokens",
+    ties_by_default: true,
+    default_targets: &["q_proj", "v_proj"],
+    constants: &["rotary_emb.inv_freq"],
+    check: |config| read(config).map(|_| ()),
+    max_positions: |config| Ok(DecoderConfig::read(config)?.1.max_position_embeddings),
+    variants: &[
+        Variant {
+            head: Head::CausalLm,
+            class: "SmolLM3ForCausalLM",
+            modules: &["lm_head"],
+            pooler: "",
+            passed_over: &["score.*"],
+            load: |loader, config, _| load_causal_lm(loader, &read(config)?),
+        },
+        Variant {
+            head: Head::SequenceClassification,
+            class: "SmolLM3ForSequenceClassification",
+            modules: &["score"],
+            pooler: "",
+            passed_over: &["lm_head.*"],
+            load: |loader, config, labels| load_classifier(loader, &read(config)?, labels),
+        },
+    ],
+};
+
+#[derive(Deserialize)]
+struct SmolLm3Keys {
+    /// 1 for a layer that knows positions, 0 for one that does not.
+    no_rope_layers: Option<Vec<u8>>,
+    /// Without that list: every so many-th layer does not.
+    no_rope_layer_interval: Option<usize>,
+    #[serde(default)]
+    use_sliding_window: bool,
+}
+
+fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
+    let (mut described, keys) = DecoderConfig::read(config)?;
+    let own: SmolLm3Keys = config.parse()?;
+    let attention_bias = config.flag("attention_bias");
+    (described.query_key_bias, described.output_bias) = (attention_bias, attention_bias);
+    described.feed_forward_bias = config.flag("mlp_bias");
+    let layers = described.turns.len();
+    let interval = own.no_rope_layer_interval.unwrap_or(4).max(1);
+    described.turns = match own.no_rope_layers {
+        Some(list) if list.len() == layers => list.iter().map(|turns| *turns != 0).collect(),
+        Some(list) => {
+            let message = format!("`no_rope_layers` has {} entries for {layers} layers", list.len());
+            return Err(config.wrong(message, "copy the model's config.json again"));
+        }
+        None => (0..layers).map(|layer| (layer + 1) % interval != 0).collect(),
+    };
+    if own.use_sliding_window {
+        described.slide_some(config, &keys, None)?;
+    }
+    Ok(described)
+}

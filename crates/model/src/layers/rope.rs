@@ -1,0 +1,186 @@
+//! The angles of rotary position embedding and the ways to stretch them over more positions than a model was pretrained on.
+//! Reference: `modeling_rope_utils.py` in Transformers; both its `rope_parameters` and the older `rope_scaling` are read.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::Layout;
+use serde_json::Value;
+
+use crate::config::{Config, ConfigError};
+
+const KINDS: &str = "default, linear, dynamic, llama3, yarn";
+
+/// How the frequencies of a model come about.
+#[derive(Debug, Clone)]
+pub(crate) struct Rope {
+    /// Coordinates of a head that turn.
+    dimensions: usize,
+    theta: f64,
+    scaling: Scaling,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Scaling {
+    Default,
+    /// All angles divided by a factor.
+    Linear {
+        factor: f64,
+    },
+    /// The base of the frequencies grows with the sequence, beyond `positions` tokens.
+    Dynamic {
+        factor: f64,
+        positions: f64,
+    },
+    /// Llama 3.1: low frequencies divided, high ones kept, those between mixed.
+    Llama3 {
+        factor: f64,
+        low: f64,
+        high: f64,
+        original: f64,
+    },
+    /// Peng et al. 2023, arXiv 2309.00071.
+    Yarn {
+        factor: f64,
+        /// Of cosines and sines.
+        attention: f64,
+        fast: f64,
+        slow: f64,
+        original: f64,
+        truncate: bool,
+    },
+}
+
+/// Cosine and sine of each token's angles, `[tokens, pairs]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Angles {
+    pub(crate) cosines: Tensor<2>,
+    pub(crate) sines: Tensor<2>,
+}
+
+impl Rope {
+    /// As `config.json` describes it for heads of `d_head` coordinates.
+    pub(crate) fn read(config: &Config, d_head: usize) -> Result<Self, ConfigError> {
+        let values = config.values();
+        let (key, parameters) = ["rope_parameters", "rope_scaling"]
+            .into_iter()
+            .find_map(|key| Some((key, values.get(key).filter(|value| !value.is_null())?)))
+            .unwrap_or(("rope_scaling", &Value::Null));
+        // The newer key holds everything, the older has the base and the share that turns beside it.
+        let of = |name: &str| parameters.get(name).or_else(|| values.get(name)).and_then(Value::as_f64);
+        let theta = of("rope_theta").unwrap_or(10_000.0);
+        let share = of("partial_rotary_factor").unwrap_or(1.0);
+        let dimensions = (d_head as f64 * share) as usize / 2 * 2;
+        let positions = values.get("max_position_embeddings").and_then(Value::as_f64).unwrap_or(2048.0);
+        let kind = ["rope_type", "type"].into_iter().find_map(|name| parameters.get(name)?.as_str());
+
+        let own = |name: &str| parameters.get(name).and_then(Value::as_f64);
+        let needed = |name: &str| {
+            own(name).filter(|value| *value > 0.0).ok_or_else(|| {
+                let message = format!("`{key}` lacks `{name}`, which its type needs");
+                config.wrong(message, "a number above 0 belongs there: copy the model's config.json again")
+            })
+        };
+        let scaling = match kind.unwrap_or("default") {
+            "default" => Scaling::Default,
+            "linear" => Scaling::Linear { factor: needed("factor")? },
+            "dynamic" => Scaling::Dynamic { factor: needed("factor")?, positions },
+            "llama3" => Scaling::Llama3 {
+                factor: needed("factor")?,
+                low: needed("low_freq_factor")?,
+                high: needed("high_freq_factor")?,
+                original: needed("original_max_position_embeddings")?,
+            },
+            "yarn" => {
+                let original = own("original_max_position_embeddings").unwrap_or(positions);
+                let factor = own("factor").unwrap_or(positions / original);
+                let scale = |by: f64| if factor <= 1.0 { 1.0 } else { 0.1 * by * factor.ln() + 1.0 };
+                let nonzero = |name: &str| own(name).filter(|value| *value != 0.0);
+                let inferred = match (nonzero("mscale"), nonzero("mscale_all_dim")) {
+                    (Some(one), Some(all)) => scale(one) / scale(all),
+                    _ => scale(1.0),
+                };
+                Scaling::Yarn {
+                    factor,
+                    attention: own("attention_factor").unwrap_or(inferred),
+                    fast: nonzero("beta_fast").unwrap_or(32.0),
+                    slow: nonzero("beta_slow").unwrap_or(1.0),
+                    original,
+                    truncate: parameters.get("truncate").and_then(Value::as_bool).unwrap_or(true),
+                }
+            }
+            other => {
+                let message = format!("`{key}` has the type `{other}`, which this version does not support");
+                return Err(config.wrong(message, &format!("supported: {KINDS}")));
+            }
+        };
+        Ok(Self { dimensions, theta, scaling })
+    }
+
+    /// The angles of every token of a batch.
+    pub(crate) fn angles(&self, layout: &Layout, device: &Device) -> Angles {
+        let pairs = self.dimensions / 2;
+        let attention = match self.scaling {
+            Scaling::Yarn { attention, .. } => attention as f32,
+            _ => 1.0,
+        };
+        let tokens = layout.rows().len();
+        let (mut cosines, mut sines) = (Vec::with_capacity(tokens * pairs), Vec::with_capacity(tokens * pairs));
+        let mut rows = layout.rows().iter();
+        let fixed = self.frequencies(0);
+        for (sequence, keys) in layout.keys().iter().enumerate() {
+            let stretched = match self.scaling {
+                Scaling::Dynamic { .. } => Some(self.frequencies(keys.len())),
+                _ => None,
+            };
+            let frequencies = stretched.as_ref().unwrap_or(&fixed);
+            for row in rows.by_ref().take(layout.queries().length(sequence)) {
+                // Row keys end in the position.
+                let position = *row as u32 as f32;
+                for frequency in frequencies {
+                    // The product in f32, as the reference has it: at large positions its rounding matters.
+                    let angle = f64::from(position * frequency);
+                    cosines.push(angle.cos() as f32 * attention);
+                    sines.push(angle.sin() as f32 * attention);
+                }
+            }
+        }
+        let table = |values| Tensor::from_data(TensorData::new(values, [tokens, pairs]), device);
+        Angles { cosines: table(cosines), sines: table(sines) }
+    }
+
+    /// Radians per position of each pair, in a sequence of `length` tokens.
+    fn frequencies(&self, length: usize) -> Vec<f32> {
+        let d = self.dimensions as f64;
+        let base = match self.scaling {
+            Scaling::Dynamic { factor, positions } => {
+                let longest = (length as f64).max(positions);
+                self.theta * (factor * longest / positions - (factor - 1.0)).powf(d / (d - 2.0))
+            }
+            _ => self.theta,
+        };
+        let plain = (0..self.dimensions / 2).map(|pair| 1.0 / base.powf(2.0 * pair as f64 / d));
+        let scaled = plain.enumerate().map(|(pair, frequency)| match self.scaling {
+            Scaling::Default | Scaling::Dynamic { .. } => frequency,
+            Scaling::Linear { factor } => frequency / factor,
+            Scaling::Llama3 { factor, low, high, original } => {
+                let wavelength = std::f64::consts::TAU / frequency;
+                let kept = ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0);
+                (1.0 - kept) * frequency / factor + kept * frequency
+            }
+            Scaling::Yarn { factor, fast, slow, original, truncate, .. } => {
+                let dimension =
+                    |turns: f64| d * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * self.theta.ln());
+                let (mut start, mut end) = (dimension(fast), dimension(slow));
+                if truncate {
+                    (start, end) = (start.floor(), end.ceil());
+                }
+                let (start, mut end) = (start.max(0.0), end.min(d - 1.0));
+                if start == end {
+                    end += 0.001;
+                }
+                let divided = ((pair as f64 - start) / (end - start)).clamp(0.0, 1.0);
+                divided * frequency / factor + (1.0 - divided) * frequency
+            }
+        });
+        scaled.map(|frequency| frequency as f32).collect()
+    }
+}

@@ -1,0 +1,138 @@
+//! Decoders: the numbers of each case, its greedy continuations one by one and all at once, and the same logits with a cache
+//! and without.
+
+use std::sync::Arc;
+
+use data::Batch;
+use kernels::{Layout, Offsets};
+use model::{CausalLm, Model, Tokens};
+
+use super::{Case, check, values};
+use crate::device::device;
+
+/// Largest first; of equals the first.
+fn largest(logits: &[f64]) -> u32 {
+    let best = logits.iter().enumerate().fold(0, |best, (i, logit)| if *logit > logits[best] { i } else { best });
+    best as u32
+}
+
+fn tokens(ids: &[u32], layout: Layout, model: &Model) -> Tokens {
+    Tokens::new(ids, &vec![0; ids.len()], Arc::new(layout), &model.device())
+}
+
+/// Greedy continuations of prompts in one batch, by way of a cache.
+fn continued(model: &Model, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>> {
+    let Model::CausalLm(decoder) = model else { panic!("a causal language model") };
+    let capacities: Vec<usize> = prompts.iter().map(|prompt| prompt.len() + count).collect();
+    let mut cache = decoder.cache(&capacities);
+    let mut found = vec![Vec::new(); prompts.len()];
+    let mut next: Vec<Vec<u32>> = prompts.to_vec();
+    for _ in 0..count {
+        let lengths: Vec<usize> = next.iter().map(Vec::len).collect();
+        let layout = cache.layout(&lengths);
+        let logits = decoder.next(&tokens(&next.concat(), layout, model), &mut cache);
+        let width = logits.dims()[1];
+        next = values(logits).chunks(width).map(|row| vec![largest(row)]).collect();
+        found.iter_mut().zip(&next).for_each(|(found, next)| found.extend(next));
+    }
+    found
+}
+
+fn check_generation(name: &str) {
+    let case = Case::open(name);
+    let (model, _) = case.load(Some("adapter"), &device());
+    let cases = case.expected["adapter"]["generate"].as_array().unwrap();
+    let ids = |value: &serde_json::Value| serde_json::from_value::<Vec<u32>>(value.clone()).unwrap();
+    let prompts: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["prompt_ids"])).collect();
+    let expected: Vec<Vec<u32>> = cases.iter().map(|case| ids(&case["greedy_ids"])).collect();
+    let longest = expected.iter().map(Vec::len).max().unwrap();
+    let together = continued(&model, &prompts, longest);
+    for ((prompt, expected), together) in prompts.iter().zip(&expected).zip(&together) {
+        assert_eq!(together[..expected.len()], expected[..], "in one batch");
+        let alone = continued(&model, std::slice::from_ref(prompt), expected.len());
+        assert_eq!(alone[0], *expected, "by itself");
+    }
+}
+
+/// Each prefix read token by token, against the whole at once.
+fn check_cache(name: &str) {
+    let case = Case::open(name);
+    let (model, _) = case.load(Some("adapter"), &device());
+    let Model::CausalLm(decoder) = &model else { panic!("a causal language model") };
+    let ids = &case.encoded[0].ids;
+    let batch = Batch::from_encoded(&case.encoded[..1]);
+    let layout = Layout::new(Offsets::new(&batch.offsets), 0);
+    let rows: Vec<usize> = (0..ids.len()).collect();
+    let whole = values(model.forward(&tokens(ids, layout, &model), &rows, None));
+    let width = whole.len() / ids.len();
+    let mut cache = decoder.cache(&[ids.len()]);
+    // The first three at once, then one by one.
+    for (start, end) in std::iter::once((0, 3)).chain((3..ids.len()).map(|at| (at, at + 1))) {
+        let layout = cache.layout(&[end - start]);
+        let found = values(decoder.next(&tokens(&ids[start..end], layout, &model), &mut cache));
+        for (found, whole) in found.iter().zip(&whole[(end - 1) * width..end * width]) {
+            assert!((found - whole).abs() <= 1e-4 + 1e-4 * whole.abs(), "{name}, token {end}: {found} {whole}");
+        }
+    }
+}
+
+fn check_decoder(name: &str) {
+    check(name, &[]);
+    check_generation(name);
+    check_cache(name);
+}
+
+#[test]
+fn gpt2() {
+    check_decoder("gpt2-lm");
+}
+
+#[test]
+fn gpt2_as_a_classifier() {
+    check("gpt2-cls", &["score"]);
+}
+
+#[test]
+fn llama() {
+    check_decoder("llama-lm");
+}
+
+#[test]
+fn llama_as_a_classifier() {
+    check("llama-cls", &["score"]);
+}
+
+#[test]
+fn llama_with_scaled_rotary_positions_tied_embeddings_and_bf16() {
+    check_decoder("llama3-rope-tied-bf16");
+}
+
+#[test]
+fn llama_with_yarn_and_lora_on_its_embeddings_and_output_layer() {
+    check_decoder("llama-yarn-embeddings");
+}
+
+#[test]
+fn mistral_with_a_sliding_window() {
+    check_decoder("mistral-lm");
+}
+
+#[test]
+fn qwen2_in_shards() {
+    check_decoder("qwen2-lm-sharded");
+}
+
+#[test]
+fn qwen3() {
+    check_decoder("qwen3-lm");
+}
+
+#[test]
+fn smollm3_with_layers_that_know_no_positions() {
+    check_decoder("smollm3-lm");
+}
+
+#[test]
+fn phi3_with_joined_projections() {
+    check_decoder("phi3-lm");
+}
