@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
@@ -26,11 +27,31 @@ pub(super) fn environment(now: SystemTime) -> Environment<'static> {
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
     environment.add_filter("tojson", json::tojson);
+    environment.add_filter("indent", indent);
     environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, message.clone()).with_source(Raised(message)))
     });
     environment.add_function("strftime_now", move |format: String| strftime::strftime(now, &format));
     environment
+}
+
+/// Jinja2's, which keeps a line break at the end; minijinja's own drops it.
+fn indent(
+    text: String,
+    width: Option<usize>,
+    first: Option<bool>,
+    blank: Option<bool>,
+    options: Kwargs,
+) -> Result<String, Error> {
+    let width = width.or(options.get("width")?).unwrap_or(4);
+    let first = first.or(options.get("first")?).unwrap_or(false);
+    let blank = blank.or(options.get("blank")?).unwrap_or(false);
+    options.assert_all_used()?;
+    let lines = text.split('\n').enumerate().map(|(number, line)| {
+        let is_indented = if number == 0 { first } else { blank || !line.is_empty() };
+        if is_indented { " ".repeat(width) + line } else { line.to_owned() }
+    });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// What the template said with `raise_exception`.

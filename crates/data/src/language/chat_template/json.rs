@@ -24,6 +24,9 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
         ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
     };
     options.assert_all_used()?;
+    if value.is_undefined() {
+        return Err(Error::new(ErrorKind::UndefinedError, "an undefined value cannot be written as JSON"));
+    }
     let json = serde_json::to_value(value)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error))?;
     let mut text = String::new();

@@ -68,6 +68,7 @@ fn what_templates_in_use_do_is_done() {
         ),
         ("{% if tools %}\n  {%- for t in tools %}\n{{ t.function.name }}\n{% endfor %}\n{% endif %}\n", "f\n"),
         ("a{%- generation %} b {% endgeneration -%} c", "a b c"),
+        ("{{ '{\n' | indent(4, first=True) }}|{{ 'a\n\nb' | indent(2) }}", "    {\n|a\n\n  b"),
         ("{% macro f(x) %}<{{ x }}>{% endmacro %}{{ f('a') ~ f(1) }}", "<a><1>"),
         ("{{ messages[1].content is string }}{{ tools is iterable and tools is not mapping }}", "TrueTrue"),
     ] {
@@ -94,6 +95,7 @@ fn what_a_template_refuses_is_said_in_its_words() {
         "{message}"
     );
     assert!(help.starts_with("the template is the checkpoint's"), "{help}");
+    assert!(fails("{{ messages[0].none_such | tojson }}").0.ends_with("an undefined value cannot be written as JSON"));
     let loops = "{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}";
     assert!(fails(loops).1.contains("a loop in a loop"));
 }
