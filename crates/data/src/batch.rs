@@ -22,15 +22,25 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The examples of `dataset` with these indices, in the order given.
+    /// The examples of `dataset` with these indices, in the order given. For a language model `rows` are the tokens before
+    /// those that are to be predicted, and `targets` the latter.
     pub fn new(dataset: &Dataset, indices: &[usize], first_row: usize) -> Batch {
         let examples = || indices.iter().map(|&index| &dataset.examples[index]);
-        Batch {
+        let mut batch = Batch {
             targets: examples().filter_map(|example| example.target).collect(),
             lines: examples().map(|example| example.line).collect(),
             first_row,
             ..Self::lay(examples().map(|example| &example.encoded))
+        };
+        let begins = batch.offsets.clone();
+        for (begin, example) in begins.into_iter().zip(examples()) {
+            for predicted in example.spans.iter().cloned().flatten() {
+                // What a model says at a token is about the one after it.
+                batch.rows.push(begin + predicted - 1);
+                batch.targets.push(example.encoded.ids[predicted] as usize);
+            }
         }
+        batch
     }
 
     /// Sequences without labels, as `predict` has them.

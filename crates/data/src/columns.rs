@@ -48,6 +48,14 @@ pub struct Written<'a> {
     pub text_template: Option<&'a Template>,
     pub text_pair: Option<&'a str>,
     pub label: Option<&'a str>,
+    /// What a language model is given to go on from, and what it is to say: read by
+    /// [`language::Columns`](crate::language::Columns), as are the following.
+    pub prompt: Option<&'a str>,
+    pub completion: Option<&'a str>,
+    pub messages: Option<&'a str>,
+    /// Take the place of `prompt` and of `completion`.
+    pub prompt_template: Option<&'a Template>,
+    pub completion_template: Option<&'a Template>,
 }
 
 /// Whether a file needs a column of labels.
@@ -114,36 +122,7 @@ impl Columns {
     }
 
     fn require(&self, file: &Path, first: &Record, key: &'static str, column: &str) -> Result<(), Error> {
-        if first.fields.contains_key(column) {
-            return Ok(());
-        }
-        Err(Error::MissingColumn {
-            file: file.to_owned(),
-            column: column.to_owned(),
-            columns: suggest::list(first.columns()),
-            suggestion: self.replacement(first, key, column),
-        })
-    }
-
-    /// The line of the configuration that would help: with the column of nearest name, else the only one that can be
-    /// meant, else with a choice.
-    fn replacement(&self, first: &Record, key: &str, column: &str) -> String {
-        let named = [self.text.column(), self.text_pair.as_deref(), self.label.as_deref()];
-        let taken = |name: &str| named.contains(&Some(name));
-        let fits = |value: &Value| value.is_string() || key == "label" && value.is_i64();
-        let candidates: Vec<&str> = first
-            .fields
-            .iter()
-            .filter(|(name, value)| !taken(name) && fits(value))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        match (suggest::nearest(column, candidates.iter().copied()), candidates.as_slice()) {
-            (Some(name), _) | (None, &[name]) => format!("set `data.{key} = {name:?}`"),
-            (None, []) => format!("no other column can be `data.{key}`"),
-            (None, several) => {
-                format!("set `data.{key}` to one of these columns: {}", suggest::list(several.iter().copied()))
-            }
-        }
+        require(file, first, key, column, &[self.text.column(), self.text_pair.as_deref(), self.label.as_deref()])
     }
 
     /// Reads a row. Texts must be strings that are not blank; a label must be an integer or a string, or be missing,
@@ -166,7 +145,54 @@ impl Columns {
     }
 }
 
-fn text(record: &Record, column: &str, key: &'static str, place: impl Fn() -> Place) -> Result<String, Error> {
+/// That the first row of a file has a column; `taken` are those that have a meaning already.
+pub(crate) fn require(
+    file: &Path,
+    first: &Record,
+    key: &'static str,
+    column: &str,
+    taken: &[Option<&str>],
+) -> Result<(), Error> {
+    if first.fields.contains_key(column) {
+        return Ok(());
+    }
+    Err(Error::MissingColumn {
+        file: file.to_owned(),
+        column: column.to_owned(),
+        columns: suggest::list(first.columns()),
+        suggestion: replacement(first, key, column, taken),
+    })
+}
+
+/// The line of the configuration that would help: with the column of nearest name, else the only one that can be
+/// meant, else with a choice.
+fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) -> String {
+    let fits = |value: &Value| match key {
+        "label" => value.is_string() || value.is_i64(),
+        "messages" => value.is_array(),
+        _ => value.is_string(),
+    };
+    let candidates: Vec<&str> = first
+        .fields
+        .iter()
+        .filter(|(name, value)| !taken.contains(&Some(name.as_str())) && fits(value))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    match (suggest::nearest(column, candidates.iter().copied()), candidates.as_slice()) {
+        (Some(name), _) | (None, &[name]) => format!("set `data.{key} = {name:?}`"),
+        (None, []) => format!("no other column can be `data.{key}`"),
+        (None, several) => {
+            format!("set `data.{key}` to one of these columns: {}", suggest::list(several.iter().copied()))
+        }
+    }
+}
+
+pub(crate) fn text(
+    record: &Record,
+    column: &str,
+    key: &'static str,
+    place: impl Fn() -> Place,
+) -> Result<String, Error> {
     let column_name = || column.to_owned();
     match record.fields.get(column) {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
@@ -207,7 +233,7 @@ mod tests {
     }
 
     fn find(first: Value, text: Option<&str>, text_pair: Option<&str>, label: Option<&str>) -> Result<Columns, Error> {
-        let written = Written { text, text_pair, label, text_template: None };
+        let written = Written { text, text_pair, label, ..Written::default() };
         Columns::find(Path::new("train.csv"), &record(first), written, Labelled::Yes)
     }
 

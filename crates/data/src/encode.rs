@@ -1,10 +1,13 @@
-//! Examples become encoded sequences with the number of their class: in parallel, in order.
+//! Examples become encoded sequences with the number of their class, or with the tokens that are to be predicted: in
+//! parallel, in order.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::columns::Example;
+use crate::language::{Encoder, Row};
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, Labels, Place};
 
@@ -24,6 +27,11 @@ pub struct EncodedExample {
     pub encoded: Encoded,
     /// The number of its class; `None` in a data set without labels.
     pub target: Option<usize>,
+    /// The tokens that a language model is to predict, as ranges of `encoded.ids`: ascending, apart from each other, and
+    /// without the first token. None where the class is the target.
+    pub spans: Vec<Range<usize>>,
+    /// The number of tokens to predict that truncation took.
+    pub lost_targets: usize,
 }
 
 /// Numbers of tokens, before truncation.
@@ -53,17 +61,40 @@ impl Dataset {
             let encoded = tokenizer
                 .encode(&example.text, example.text_pair.as_deref(), max_length)
                 .map_err(|error| with_place(error, file, example))?;
-            Ok(EncodedExample { line: example.line, encoded, target })
+            Ok([EncodedExample { line: example.line, encoded, target, spans: Vec::new(), lost_targets: 0 }])
         };
-        let chunks: Vec<Result<Vec<EncodedExample>, Error>> = examples
+        Self::in_parallel(file, examples, encode, progress)
+    }
+
+    /// As `encode`, of rows for a language model. A row may become several examples, which then have its line.
+    pub fn encode_rows(
+        file: &Path,
+        rows: &[Row],
+        encoder: &Encoder<'_>,
+        max_length: usize,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Dataset, Error> {
+        Self::in_parallel(file, rows, |row| encoder.examples(file, row, max_length), progress)
+    }
+
+    fn in_parallel<T: Sync, I: IntoIterator<Item = EncodedExample>>(
+        file: &Path,
+        rows: &[T],
+        encode: impl Fn(&T) -> Result<I, Error> + Sync,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Dataset, Error> {
+        let chunks: Vec<Result<Vec<EncodedExample>, Error>> = rows
             .par_chunks(CHUNK)
             .map(|chunk| {
-                let encoded = chunk.iter().map(encode).collect();
+                let mut examples = Vec::with_capacity(chunk.len());
+                for row in chunk {
+                    examples.extend(encode(row)?);
+                }
                 progress(chunk.len());
-                encoded
+                Ok(examples)
             })
             .collect();
-        let mut dataset = Dataset { file: file.to_owned(), examples: Vec::with_capacity(examples.len()) };
+        let mut dataset = Dataset { file: file.to_owned(), examples: Vec::with_capacity(rows.len()) };
         for chunk in chunks {
             dataset.examples.extend(chunk?);
         }
@@ -109,6 +140,16 @@ impl Dataset {
     /// The number of examples longer than `max_length`.
     pub fn truncated(&self) -> usize {
         self.examples.iter().filter(|example| example.encoded.full_length > example.encoded.ids.len()).count()
+    }
+
+    /// The number of tokens that a language model is to predict, in all examples.
+    pub fn targets(&self) -> usize {
+        self.examples.iter().flat_map(|example| &example.spans).map(Range::len).sum()
+    }
+
+    /// The number of tokens to predict that truncation took from all examples.
+    pub fn lost_targets(&self) -> usize {
+        self.examples.iter().map(|example| example.lost_targets).sum()
     }
 
     /// The number of examples of each of `classes` classes.

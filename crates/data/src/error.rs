@@ -165,7 +165,88 @@ pub enum Error {
     #[diagnostic(help("each class needs a name"))]
     EmptyName { number: usize },
 
+    // Rows for language models.
+    #[error("{} has columns of several kinds of rows: {columns}", name(file))]
+    #[diagnostic(help("say which is meant: {choice}"))]
+    SeveralKindsOfRow { file: PathBuf, columns: String, choice: String },
+    #[error("{} has neither `text`, nor `prompt` and `completion`, nor `messages` (columns: {columns})", name(file))]
+    NoKindOfRow {
+        file: PathBuf,
+        columns: String,
+        #[help]
+        suggestion: String,
+    },
+    #[error(
+        "`data.{first}` and `data.{second}` are both set: a row is a text, a prompt with its completion, or a conversation"
+    )]
+    #[diagnostic(help("remove one of them"))]
+    ContradictoryColumns { first: &'static str, second: &'static str },
+    #[error("{place}: {problem}")]
+    Conversation {
+        place: Place,
+        problem: String,
+        #[help]
+        help: String,
+    },
+    #[error("{subject}: message {number} has the unknown role `{role}`")]
+    UnknownRole {
+        subject: String,
+        number: usize,
+        role: String,
+        #[help]
+        suggestion: String,
+    },
+    #[error("{subject}: no message is the assistant's")]
+    #[diagnostic(help(
+        "what the model is to learn stands in messages of the role `assistant`: add one, or remove the row"
+    ))]
+    NoAssistantTurn { subject: String },
+    #[error("{subject}: the prompt is empty, and the tokenizer has no token that begins a text")]
+    #[diagnostic(help("give the row a prompt: the first token is predicted from those before it"))]
+    EmptyPrompt { subject: String },
+    #[error("{subject}: no token of the row is a target")]
+    #[diagnostic(help("a token is predicted from those before it: give the row a longer text, or remove it"))]
+    NoTargets { subject: String },
+    #[error("`data.max_length = {max_length}` leaves no room for a target behind the first {context} token{}", if *context == 1 { "" } else { "s" })]
+    #[diagnostic(help("set `data.max_length` to more than {context}"))]
+    NoRoomForTargets { max_length: usize, context: usize },
+
+    // Chat templates.
+    #[error("{subject}: the row holds messages, but the checkpoint has no chat template")]
+    #[diagnostic(help(
+        "put one beside its tokenizer as chat_template.jinja, take a checkpoint that was made for conversations, or give rows of `prompt` and `completion`"
+    ))]
+    NoChatTemplate { subject: String },
+    #[error("{}, line {line}, column {column}: {reason}", file.display())]
+    #[diagnostic(help("the chat template is the checkpoint's: fetch the file again, or correct it there"))]
+    ChatTemplateSyntax { file: PathBuf, line: usize, column: usize, reason: String },
+    #[error("{subject}: {at}: {reason}")]
+    ChatTemplateFailed {
+        subject: String,
+        /// Where in the template.
+        at: String,
+        reason: String,
+        #[help]
+        help: &'static str,
+    },
+    #[error("{subject}: the chat template refuses the conversation: {reason}")]
+    #[diagnostic(help("change the messages to what the template asks for, or remove the row"))]
+    ChatRefused { subject: String, reason: String },
+    #[error("{subject}: the chat template writes the messages before message {number} in two ways")]
+    #[diagnostic(help(
+        "without message {number}, and with the generation prompt, they are no beginning of the conversation: correct the template"
+    ))]
+    InconsistentTemplate { subject: String, number: usize },
+    #[error("{subject}: the chat template ends message {number} without a token at which generation stops")]
+    #[diagnostic(help(
+        "a model that learns from it never stops: let the template write the end token behind what the assistant says"
+    ))]
+    NoEndOfTurn { subject: String, number: usize },
+
     // Tokenizers.
+    #[error("the checkpoint has no end token, in which a text and a completion end")]
+    #[diagnostic(help("set `eos_token` in its tokenizer_config.json, or `eos_token_id` in its config.json"))]
+    NoEndToken,
     #[error("{} has no tokenizer (looked for tokenizer.json and vocab.txt)", dir.display())]
     NoTokenizer {
         dir: PathBuf,

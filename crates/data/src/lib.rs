@@ -3,9 +3,12 @@
 //! In the order of a run: [`records`] streams the rows of a file, [`Columns`] picks the text and the label out of each,
 //! [`Labels`] numbers the classes, [`Tokenizer`] and [`Dataset`] turn text into token ids, [`stratified`] and
 //! [`lint`] look at the splits, [`Sampler`] orders the examples and [`Batch`] lays them end to end.
+//! Rows of texts, prompts and conversations for [language models](language) have columns and an encoder of their own, and
+//! [`pack`] puts several of them into one row of a batch.
 //! [`train_vocabulary`] makes a tokenizer where there is none.
 //! Batches are plain vectors: this crate knows no tensors, and prints nothing.
 
+#![allow(clippy::single_range_in_vec_init, reason = "the targets of a sequence are a list of ranges, often of one")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 mod batch;
@@ -15,7 +18,9 @@ mod error;
 mod formats;
 mod guess;
 mod labels;
+pub mod language;
 mod lint;
+mod pack;
 mod place;
 mod record;
 mod sampler;
@@ -33,6 +38,7 @@ pub use formats::records;
 pub use guess::{Column, ColumnKind, Given, Guess, Profile, Unfit, UnfitReason};
 pub use labels::Labels;
 pub use lint::{Finding, FindingKind, Rows, Severity, Truncation, lint};
+pub use pack::pack;
 pub use place::Place;
 pub use record::{Record, text_records};
 pub use sampler::{Sampler, SamplerConfig, Step};

@@ -136,7 +136,7 @@ fn environment() -> Environment<'static> {
 }
 
 /// Line and column of an error in the template, both from 1.
-fn position(source: &str, error: &minijinja::Error) -> (usize, usize) {
+pub(crate) fn position(source: &str, error: &minijinja::Error) -> (usize, usize) {
     let start = error.range().map(|range| range.start);
     let Some(before) = start.and_then(|start| source.get(..start)) else {
         return (error.line().unwrap_or(1), 1);
@@ -146,7 +146,7 @@ fn position(source: &str, error: &minijinja::Error) -> (usize, usize) {
 }
 
 /// What minijinja found, without the position.
-fn reason(error: &minijinja::Error) -> String {
+pub(crate) fn reason(error: &minijinja::Error) -> String {
     match (error.kind(), error.detail()) {
         (ErrorKind::SyntaxError | ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),

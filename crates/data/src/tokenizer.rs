@@ -1,7 +1,10 @@
 //! Text becomes token ids, as the checkpoint's own tokenizer and Transformers make them: special tokens of the
 //! checkpoint's template, pairs truncated longest first, from the right.
 
+mod bounds;
+
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -10,13 +13,16 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{
-    AddedToken, Encoding, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+    AddedToken, Encoding, Model, OffsetType, PostProcessor, PreTokenizer, TruncationDirection, TruncationParams,
+    TruncationStrategy, truncate_encodings,
 };
 
 use crate::Error;
+use bounds::Bounds;
+pub(crate) use bounds::{Config, special_texts};
 
 /// What is copied next to an adapter, so that it can be used without its base at hand.
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -24,6 +30,7 @@ const FILES: [&str; 7] = [
     "vocab.json",
     "merges.txt",
     "added_tokens.json",
+    "chat_template.jinja",
 ];
 
 /// Transformers writes 1e30 for "no limit"; no model has a billion positions.
@@ -36,6 +43,7 @@ pub struct Tokenizer {
     model_max_length: Option<usize>,
     vocabulary_size: usize,
     mask: Option<u32>,
+    bounds: Bounds,
     files: Vec<PathBuf>,
 }
 
@@ -52,13 +60,14 @@ pub struct Encoded {
 impl Tokenizer {
     /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
-        let config = read_config(&dir.join("tokenizer_config.json"))?;
+        let configs = Config::read(dir)?;
+        let config = &configs.tokenizer;
         let (whole, words) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
         let mut inner = if whole.is_file() {
             let bytes = read(&whole)?;
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|source| broken(&whole, source))?
         } else if words.is_file() {
-            bert(&words, &config)?
+            bert(&words, config)?
         } else {
             return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
         };
@@ -68,7 +77,8 @@ impl Tokenizer {
         Ok(Self {
             model_max_length: config["model_max_length"].as_f64().filter(|it| *it < NO_LIMIT).map(|it| it as usize),
             vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
-            mask: mask(&inner, &config),
+            mask: mask(&inner, config),
+            bounds: Bounds::of(&inner, &configs),
             files: FILES.iter().map(|name| dir.join(name)).filter(|file| file.is_file()).collect(),
             inner,
         })
@@ -102,6 +112,26 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The token that completions and texts end in.
+    pub fn end_token(&self) -> Option<u32> {
+        self.bounds.end
+    }
+
+    /// The token that begins a text, whether or not the tokenizer puts it there.
+    pub(crate) fn beginning_token(&self) -> Option<u32> {
+        self.bounds.beginning.first().copied().or(self.bounds.beginning_token)
+    }
+
+    /// The special tokens that the tokenizer puts before a text.
+    pub(crate) fn beginning(&self) -> &[u32] {
+        &self.bounds.beginning
+    }
+
+    /// The text of token ids without special tokens.
+    pub fn text(&self, ids: &[u32]) -> String {
+        self.inner.decode(ids, true).unwrap_or_else(|_| self.decode(ids))
+    }
+
     /// The text of token ids, special tokens included.
     pub fn decode(&self, ids: &[u32]) -> String {
         // Its decoder is the checkpoint's own; what it does not take is shown token by token.
@@ -130,6 +160,30 @@ impl Tokenizer {
         }
         let encoding = if full_length > max_length { self.truncated(text, text_pair, max_length)? } else { whole };
         Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), full_length })
+    }
+
+    /// The ids of a text without the special tokens that are put around it.
+    pub(crate) fn bare(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding = self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As `bare`, with the bytes of the text that each token stands for.
+    ///
+    /// `encode` would leave spaces out of these where the tokenizer's post-processor is byte-level BPE's.
+    pub(crate) fn bare_with_spans(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>), Error> {
+        let encode = || {
+            let mut pieces = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
+            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+                pre_tokenizer.pre_tokenize(&mut pieces)?;
+            }
+            let model = self.inner.get_model();
+            pieces.tokenize(|piece| model.tokenize(piece.get()))?;
+            pieces.into_encoding(None, 0, OffsetType::Byte)
+        };
+        let encoding = encode().map_err(|source| Error::Tokenizing { source })?;
+        let spans = encoding.get_offsets().iter().map(|(start, end)| *start..*end).collect();
+        Ok((encoding.get_ids().to_vec(), spans))
     }
 
     /// The texts are encoded bare, then truncated and given their special tokens by the functions that `tokenizers`
@@ -197,7 +251,7 @@ fn mask(inner: &tokenizers::Tokenizer, config: &Value) -> Option<u32> {
     written.into_iter().chain(["[MASK]", "<mask>"]).find_map(|token| inner.token_to_id(token))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Error> {
     fs::read(file).map_err(|source| Error::Read { file: file.to_owned(), source })
 }
 
@@ -206,7 +260,7 @@ fn broken(file: &Path, source: tokenizers::Error) -> Error {
 }
 
 /// `Null` without the file: each of its keys has a default.
-fn read_config(file: &Path) -> Result<Value, Error> {
+pub(crate) fn read_config(file: &Path) -> Result<Value, Error> {
     if !file.is_file() {
         return Ok(Value::Null);
     }

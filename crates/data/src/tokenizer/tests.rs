@@ -2,7 +2,9 @@
 
 use miette::Diagnostic;
 use proptest::prelude::*;
+use serde_json::json;
 use tempfile::TempDir;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::*;
 
@@ -23,6 +25,76 @@ fn bert_with(config: &str) -> Tokenizer {
 /// `[PAD] [UNK] [CLS] [SEP] [MASK] a b c`: 0 to 7.
 pub(crate) fn small() -> Tokenizer {
     bert_with("{}")
+}
+
+/// `<s>` 0, `</s>` 1, `<|end|>` 2 and then every byte; `<s>` goes before a text.
+pub(crate) fn bytes() -> Tokenizer {
+    Tokenizer::from_dir(bytes_dir().path()).unwrap()
+}
+
+/// The directory of `bytes`, to put a chat template into.
+pub(crate) fn bytes_dir() -> TempDir {
+    let special = ["<s>", "</s>", "<|end|>"];
+    let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+    alphabet.sort_unstable();
+    let names = special.map(str::to_owned).into_iter().chain(alphabet.into_iter().map(String::from));
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": added(&special),
+        "pre_tokenizer": bytes,
+        "decoder": bytes,
+        "post_processor": {"type": "Sequence", "processors": [bytes, {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+        }]},
+        "model": {"type": "BPE", "vocab": vocabulary(names), "merges": []},
+    });
+    let config = r#"{"bos_token": "<s>", "eos_token": {"content": "</s>"}}"#;
+    dir(&[("tokenizer.json", &tokenizer.to_string()), ("tokenizer_config.json", config)])
+}
+
+fn vocabulary(names: impl Iterator<Item = String>) -> Value {
+    Value::Object(names.zip(0..).map(|(name, id)| (name, json!(id))).collect())
+}
+
+fn added(special: &[&str]) -> Value {
+    let token = |(id, content): (usize, &&str)| {
+        json!({
+            "id": id, "content": content, "special": true,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        })
+    };
+    special.iter().enumerate().map(token).collect()
+}
+
+/// As SentencePiece makes them, with a space before each word: `<unk>` 0, `<s>` 1, `</s>` 2, the 256 bytes, words.
+pub(crate) fn sentence_pieces() -> Tokenizer {
+    let names = ["<unk>", "<s>", "</s>"].map(str::to_owned).into_iter();
+    let names = names.chain((0..=255).map(|byte| format!("<0x{byte:02X}>")));
+    let words = ["\u{2581}hello", "\u{2581}world", "\u{2581}", "hello", "a"].map(str::to_owned);
+    let tokenizer = json!({
+        "version": "1.0",
+        "added_tokens": added(&["<unk>", "<s>", "</s>"]),
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "first", "split": true},
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ]},
+        "model": {"type": "WordLevel", "vocab": vocabulary(names.chain(words)), "unk_token": "<unk>"},
+    });
+    Tokenizer::from_dir(dir(&[("tokenizer.json", &tokenizer.to_string())]).path()).unwrap()
+}
+
+impl Tokenizer {
+    /// The ids of a text without what is put around it.
+    pub(crate) fn ids(&self, text: &str) -> Vec<u32> {
+        self.bare(text).unwrap()
+    }
 }
 
 fn says(error: &Error) -> (String, String) {
@@ -162,4 +234,25 @@ proptest! {
         let separators = encoded.ids.iter().filter(|id| **id == 3).count();
         prop_assert_eq!(separators, 1 + usize::from(pair.is_some()));
     }
+}
+
+#[test]
+fn what_stands_before_and_behind_a_text_is_known() {
+    let bytes = bytes();
+    assert_eq!((bytes.beginning(), bytes.beginning_token(), bytes.end_token()), (&[0][..], Some(0), Some(1)));
+    let bert = small();
+    assert_eq!((bert.beginning(), bert.beginning_token(), bert.end_token()), (&[2][..], Some(2), None));
+    let pieces = sentence_pieces();
+    assert_eq!((pieces.beginning(), pieces.beginning_token(), pieces.end_token()), (&[][..], None, None));
+    let named = dir(&[("vocab.txt", WORDS), ("special_tokens_map.json", r#"{"eos_token": {"content": "[SEP]"}}"#)]);
+    assert_eq!(Tokenizer::from_dir(named.path()).unwrap().end_token(), Some(3));
+}
+
+#[test]
+fn spans_are_the_bytes_of_the_tokens_with_their_spaces() {
+    let text = "a  é</s>b";
+    let (ids, spans) = bytes().bare_with_spans(text).unwrap();
+    assert_eq!(ids, bytes().ids(text));
+    // The two bytes of one character both stand for the whole of it.
+    assert_eq!(spans, [0..1, 1..2, 2..3, 3..5, 3..5, 5..9, 9..10]);
 }

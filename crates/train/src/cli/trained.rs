@@ -41,6 +41,7 @@ impl ColumnNames {
             text_template: self.text_template.as_ref(),
             text_pair: self.text_pair.as_deref(),
             label: self.label.as_deref(),
+            ..Written::default()
         }
     }
 }

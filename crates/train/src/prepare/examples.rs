@@ -58,7 +58,7 @@ pub(super) fn read(
                 "" => None,
                 source => Some(Template::new("data.text_template", source)?),
             };
-            let written = Written { text, text_template: template.as_ref(), text_pair, label };
+            let written = Written { text, text_template: template.as_ref(), text_pair, label, ..Written::default() };
             Columns::find(file, &first, written, labelled)?
         }
     };

@@ -1,0 +1,204 @@
+//! Which kind of rows a file has, a text, a prompt with its completion or messages, and what stands in them.
+
+use std::path::Path;
+
+use super::Conversation;
+use crate::columns::{require, text};
+use crate::record::Record;
+use crate::{Error, Place, TextSource, Written, suggest};
+
+/// The column of the tools that a conversation may call.
+const TOOLS: &str = "tools";
+
+/// The columns of a file that are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Columns {
+    Text(TextSource),
+    Completion {
+        prompt: TextSource,
+        /// `None` where only prompts are read.
+        completion: Option<TextSource>,
+    },
+    /// A column of messages; one of the name `tools` is passed on to the chat template.
+    Messages(String),
+}
+
+/// What rows are read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To train or to evaluate: what the model is to say must be there.
+    Training,
+    /// To be gone on from: a prompt needs no completion.
+    Prompts,
+}
+
+/// A row with its meaning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub line: usize,
+    pub content: Content,
+}
+
+/// What a language model reads and says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    Text(String),
+    Completion { prompt: String, completion: String },
+    Conversation(Conversation),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Completion,
+    Messages,
+}
+
+impl Columns {
+    /// The kind of the written columns; where none is written, the one kind whose columns the file has.
+    ///
+    /// Errors: columns of several kinds, written or in the file; of no kind; a column that is not there.
+    pub fn find(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Self, Error> {
+        let kind = match written_kind(written)? {
+            Some(kind) => kind,
+            None => present_kind(file, first, purpose)?,
+        };
+        let source = |template: Option<&crate::Template>, column: Option<&str>, default: &str| match template {
+            Some(template) => TextSource::Template(template.clone()),
+            None => TextSource::Column(column.unwrap_or(default).to_owned()),
+        };
+        let completion = || source(written.completion_template, written.completion, "completion");
+        let found = match kind {
+            Kind::Text => Self::Text(source(written.text_template, written.text, "text")),
+            Kind::Completion => Self::Completion {
+                prompt: source(written.prompt_template, written.prompt, "prompt"),
+                completion: (purpose == Purpose::Training).then(completion),
+            },
+            Kind::Messages => Self::Messages(written.messages.unwrap_or("messages").to_owned()),
+        };
+        found.check(file, first)?;
+        Ok(found)
+    }
+
+    /// Whether another file has these columns, by its first row.
+    pub fn check(&self, file: &Path, first: &Record) -> Result<(), Error> {
+        let check = |source: &TextSource, key: &'static str, other: Option<&TextSource>| match source {
+            TextSource::Column(column) => {
+                require(file, first, key, column, &[Some(column), other.and_then(TextSource::column)])
+            }
+            TextSource::Template(template) => template.check(file, first),
+        };
+        match self {
+            Self::Text(TextSource::Template(template)) => template.check_text(file, first),
+            Self::Text(source) => check(source, "text", None),
+            Self::Completion { prompt, completion } => {
+                check(prompt, "prompt", completion.as_ref())?;
+                completion.as_ref().map_or(Ok(()), |completion| check(completion, "completion", Some(prompt)))
+            }
+            Self::Messages(column) => require(file, first, "messages", column, &[Some(column)]),
+        }
+    }
+
+    /// Reads a row. A text and a completion must not be blank; a prompt may be, if the model has a token that begins a
+    /// text, which [`Encoder`](super::Encoder) knows.
+    pub fn row(&self, file: &Path, record: &Record) -> Result<Row, Error> {
+        let content = match self {
+            Self::Text(source) => Content::Text(filled(source, file, record, "text")?),
+            Self::Completion { prompt, completion: None } => Content::Text(possibly_empty(prompt, file, record)?),
+            Self::Completion { prompt, completion: Some(completion) } => Content::Completion {
+                prompt: possibly_empty(prompt, file, record)?,
+                completion: filled(completion, file, record, "completion")?,
+            },
+            Self::Messages(column) => {
+                let place = Place::new(file, record.line);
+                let Some(messages) = record.fields.get(column) else {
+                    let columns = suggest::list(record.columns());
+                    return Err(Error::MissingField { place, column: column.clone(), columns });
+                };
+                Content::Conversation(Conversation::read(messages, record.fields.get(TOOLS), column, &place)?)
+            }
+        };
+        Ok(Row { line: record.line, content })
+    }
+}
+
+fn filled(source: &TextSource, file: &Path, record: &Record, key: &'static str) -> Result<String, Error> {
+    match source {
+        TextSource::Column(column) => text(record, column, key, || Place::new(file, record.line)),
+        TextSource::Template(template) => template.text(file, record),
+    }
+}
+
+fn possibly_empty(prompt: &TextSource, file: &Path, record: &Record) -> Result<String, Error> {
+    match prompt {
+        TextSource::Column(column) => match record.fields.get(column) {
+            Some(serde_json::Value::String(prompt)) => Ok(prompt.clone()),
+            _ => text(record, column, "prompt", || Place::new(file, record.line)),
+        },
+        TextSource::Template(template) => template.render(file, record),
+    }
+}
+
+fn written_kind(written: Written<'_>) -> Result<Option<Kind>, Error> {
+    let keys = [
+        ("text", written.text.is_some(), Kind::Text),
+        ("text_template", written.text_template.is_some(), Kind::Text),
+        ("prompt", written.prompt.is_some(), Kind::Completion),
+        ("prompt_template", written.prompt_template.is_some(), Kind::Completion),
+        ("completion", written.completion.is_some(), Kind::Completion),
+        ("completion_template", written.completion_template.is_some(), Kind::Completion),
+        ("messages", written.messages.is_some(), Kind::Messages),
+    ];
+    let mut set = keys.into_iter().filter(|(_, is_set, _)| *is_set);
+    let Some((first, _, kind)) = set.next() else { return Ok(None) };
+    match set.find(|(_, _, other)| *other != kind) {
+        Some((second, _, _)) => Err(Error::ContradictoryColumns { first, second }),
+        None => Ok(Some(kind)),
+    }
+}
+
+/// A prompt alone is no row to train on, so that a file of texts may have a column `prompt` of another meaning.
+fn present_kind(file: &Path, first: &Record, purpose: Purpose) -> Result<Kind, Error> {
+    let has = |column: &str| first.fields.contains_key(column);
+    let has_completion = has("prompt") && (has("completion") || purpose == Purpose::Prompts);
+    let kinds = [
+        ("text", has("text"), Kind::Text),
+        ("prompt", has_completion, Kind::Completion),
+        ("messages", has("messages"), Kind::Messages),
+    ];
+    let present: Vec<(&str, Kind)> =
+        kinds.into_iter().filter(|(_, is_there, _)| *is_there).map(|(name, _, kind)| (name, kind)).collect();
+    match present.as_slice() {
+        [(_, kind)] => Ok(*kind),
+        [] if has("prompt") || has("completion") => Ok(Kind::Completion),
+        [] => Err(Error::NoKindOfRow {
+            file: file.to_owned(),
+            columns: suggest::list(first.columns()),
+            suggestion: which_may_be_meant(first),
+        }),
+        several => Err(Error::SeveralKindsOfRow {
+            file: file.to_owned(),
+            columns: several.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" and "),
+            choice: several
+                .iter()
+                .map(|(name, _)| format!("`data.{name} = {name:?}`"))
+                .collect::<Vec<_>>()
+                .join(" or "),
+        }),
+    }
+}
+
+/// The column that is nearest to a key, else every way to say what a row is.
+fn which_may_be_meant(first: &Record) -> String {
+    let near = ["text", "prompt", "completion", "messages"]
+        .into_iter()
+        .find_map(|key| suggest::nearest(key, first.columns()).map(|column| format!("set `data.{key} = {column:?}`")));
+    near.unwrap_or_else(|| {
+        "name the columns with `data.text`, with `data.prompt` and `data.completion` or with `data.messages`, or put \
+         texts together with `data.prompt_template` and `data.completion_template`"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests;

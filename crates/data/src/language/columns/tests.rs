@@ -1,0 +1,112 @@
+//! Tests of the whole room.
+
+use miette::Diagnostic;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::Template;
+
+fn record(value: Value) -> Record {
+    let Value::Object(fields) = value else { panic!("a row is an object") };
+    Record { line: 17, fields: fields.into_iter().collect() }
+}
+
+fn find(row: Value, written: Written<'_>, purpose: Purpose) -> Result<Columns, Error> {
+    Columns::find(Path::new("train.jsonl"), &record(row), written, purpose)
+}
+
+fn training(row: Value) -> Result<Columns, Error> {
+    find(row, Written::default(), Purpose::Training)
+}
+
+fn content(row: Value, written: Written<'_>) -> Result<Content, Error> {
+    let columns = find(row.clone(), written, Purpose::Training)?;
+    Ok(columns.row(Path::new("train.jsonl"), &record(row))?.content)
+}
+
+fn says(error: &Error) -> (String, String) {
+    (error.to_string(), error.help().expect("every error of a column says what to do").to_string())
+}
+
+#[test]
+fn the_kind_is_that_of_the_columns_that_are_there() {
+    assert_eq!(content(json!({"text": "a", "id": 1}), Written::default()).unwrap(), Content::Text("a".into()));
+    let pair = json!({"prompt": "a", "completion": " b"});
+    let read = Content::Completion { prompt: "a".into(), completion: " b".into() };
+    assert_eq!(content(pair.clone(), Written::default()).unwrap(), read);
+    assert!(matches!(training(json!({"messages": []})).unwrap(), Columns::Messages(column) if column == "messages"));
+    let prompts = find(json!({"prompt": "a"}), Written::default(), Purpose::Prompts).unwrap();
+    let row = prompts.row(Path::new("p.jsonl"), &record(json!({"prompt": ""}))).unwrap();
+    assert_eq!(row, Row { line: 17, content: Content::Text(String::new()) });
+    let beside = json!({"text": "a", "prompt": "b"});
+    assert!(matches!(training(beside.clone()).unwrap(), Columns::Text(_)), "a prompt alone is no row to train on");
+    assert!(find(beside, Written::default(), Purpose::Prompts).is_err());
+}
+
+#[test]
+fn several_kinds_need_a_key() {
+    let row = json!({"text": "a", "prompt": "b", "completion": "c", "messages": []});
+    let (message, help) = says(&training(row.clone()).unwrap_err());
+    assert_eq!(message, "train.jsonl has columns of several kinds of rows: `text` and `prompt` and `messages`");
+    assert_eq!(
+        help,
+        "say which is meant: `data.text = \"text\"` or `data.prompt = \"prompt\"` or `data.messages = \"messages\"`"
+    );
+    let written = Written { completion: Some("completion"), ..Written::default() };
+    assert!(matches!(content(row.clone(), written).unwrap(), Content::Completion { .. }));
+    let written = Written { text: Some("text"), messages: Some("messages"), ..Written::default() };
+    let (message, _) = says(&find(row, written, Purpose::Training).unwrap_err());
+    assert_eq!(
+        message,
+        "`data.text` and `data.messages` are both set: a row is a text, a prompt with its completion, or a conversation"
+    );
+}
+
+#[test]
+fn a_missing_column_names_what_may_be_meant() {
+    let (message, help) = says(&training(json!({"prompt": "a", "answer": "b"})).unwrap_err());
+    assert_eq!(message, "train.jsonl has no column `completion` (columns: prompt, answer)");
+    assert_eq!(help, "set `data.completion = \"answer\"`");
+    let (message, help) = says(&training(json!({"massages": []})).unwrap_err());
+    assert_eq!(
+        message,
+        "train.jsonl has neither `text`, nor `prompt` and `completion`, nor `messages` (columns: massages)"
+    );
+    assert_eq!(help, "set `data.messages = \"massages\"`");
+    assert!(says(&training(json!({"q": "a", "a": "b"})).unwrap_err()).1.contains("`data.prompt_template`"));
+    let written = Written { messages: Some("turns"), ..Written::default() };
+    let (_, help) = says(&find(json!({"chat": [], "id": "x"}), written, Purpose::Training).unwrap_err());
+    assert_eq!(help, "set `data.messages = \"chat\"`");
+}
+
+#[test]
+fn templates_take_the_place_of_the_columns() {
+    let prompt = Template::new("data.prompt_template", "{{ q }}\n").unwrap();
+    let completion = Template::new("data.completion_template", " {{ a }}").unwrap();
+    let written =
+        Written { prompt_template: Some(&prompt), completion_template: Some(&completion), ..Written::default() };
+    let read = content(json!({"q": "1+1", "a": 2}), written).unwrap();
+    assert_eq!(read, Content::Completion { prompt: "1+1".into(), completion: " 2".into() });
+    let (message, _) = says(&content(json!({"q": "1+1", "a": null}), written).unwrap_err());
+    assert_eq!(message, "train.jsonl, line 17: `data.completion_template` gives an empty text");
+    let constant = Template::new("data.prompt_template", "Tell a joke:").unwrap();
+    let written = Written { prompt_template: Some(&constant), ..Written::default() };
+    let read = content(json!({"completion": "b"}), written).unwrap();
+    assert_eq!(read, Content::Completion { prompt: "Tell a joke:".into(), completion: "b".into() });
+}
+
+#[test]
+fn blank_texts_and_completions_are_refused_and_blank_prompts_are_not() {
+    let message = |row| says(&content(row, Written::default()).unwrap_err()).0;
+    assert_eq!(message(json!({"text": " "})), "train.jsonl, line 17: column `text` is empty");
+    assert_eq!(
+        message(json!({"prompt": "a", "completion": "\n"})),
+        "train.jsonl, line 17: column `completion` is empty"
+    );
+    assert_eq!(
+        message(json!({"prompt": null, "completion": "a"})),
+        "train.jsonl, line 17: column `prompt` should be a string, found null"
+    );
+    let read = content(json!({"prompt": "", "completion": "a"}), Written::default()).unwrap();
+    assert_eq!(read, Content::Completion { prompt: String::new(), completion: "a".into() });
+}

@@ -1,0 +1,250 @@
+//! Rows become token ids with the positions that the model is to predict, or prompts that it is to go on from.
+//!
+//! Ids are those that Transformers gives the whole text. Special tokens are put before a text, a prompt among them, as the
+//! tokenizer's template has it; a chat template writes its own.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::chat_template::ChatTemplate;
+use super::columns::{Content, Row};
+use super::conversation::Conversation;
+use super::fit::Sequence;
+use super::turns::{self, Script, Turn};
+use crate::encode::EncodedExample;
+use crate::{Encoded, Error, Place, Tokenizer};
+
+/// Which tokens are targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossOn {
+    /// Completions and what the assistant says; of a text everything.
+    Completion,
+    /// Every token but the first of a sequence.
+    All,
+}
+
+/// Encodes rows with a checkpoint's tokenizer and its chat template.
+#[derive(Debug, Clone)]
+pub struct Encoder<'a> {
+    tokenizer: &'a Tokenizer,
+    chat: Option<&'a ChatTemplate>,
+    loss_on: LossOn,
+    /// What completions and texts end in.
+    end: Option<u32>,
+    stops: Vec<u32>,
+}
+
+impl<'a> Encoder<'a> {
+    /// `end_tokens` are those of the checkpoint, see [`end_tokens`](super::end_tokens).
+    pub fn new(tokenizer: &'a Tokenizer, chat: Option<&'a ChatTemplate>, end_tokens: &[u32], loss_on: LossOn) -> Self {
+        let end = tokenizer.end_token().or(end_tokens.first().copied());
+        let mut encoder = Self { tokenizer, chat, loss_on, end, stops: end_tokens.to_vec() };
+        let end_of_turn = chat.and_then(|chat| encoder.end_of_turn(chat));
+        encoder.stops.extend(end_of_turn.filter(|end| !end_tokens.contains(end)));
+        encoder
+    }
+
+    /// The ids at which an answer ends: the checkpoint's end tokens and the one that its chat template writes behind a
+    /// turn, which base models often do not count among them.
+    pub fn stop_tokens(&self) -> &[u32] {
+        &self.stops
+    }
+
+    /// The sequences of a row: one, or, where the chat template rewrites earlier turns, one for each of the assistant's.
+    ///
+    /// A text and a completion end in the tokenizer's end token. A sequence longer than `max_length` loses what follows
+    /// on its last answer, then the left of what stands before that, then the end of the answer.
+    pub fn examples(&self, file: &Path, row: &Row, max_length: usize) -> Result<Vec<EncodedExample>, Error> {
+        let place = Place::new(file, row.line);
+        let sequences = match &row.content {
+            Content::Text(text) => vec![self.text(text)?],
+            Content::Completion { prompt, completion } => vec![self.completion(prompt, completion, &place)?],
+            Content::Conversation(conversation) => self.conversation(conversation, &place)?,
+        };
+        sequences.into_iter().map(|sequence| self.example(sequence, row.line, max_length, &place)).collect()
+    }
+
+    /// What the model is to go on from: a text or a prompt, or a conversation with the generation prompt, without the
+    /// answer where one is there already. Never truncated.
+    pub fn prompt(&self, file: &Path, row: &Row) -> Result<Encoded, Error> {
+        let subject = Place::new(file, row.line).to_string();
+        match &row.content {
+            Content::Text(prompt) | Content::Completion { prompt, .. } => self.prompt_of_text(prompt, &subject),
+            Content::Conversation(conversation) => self.prompt_of_conversation(conversation, &subject),
+        }
+    }
+
+    /// As `prompt`, of a text that stands in no file; `subject` is what messages call it.
+    pub fn prompt_of_text(&self, text: &str, subject: &str) -> Result<Encoded, Error> {
+        Ok(encoded(self.begun(text, subject)?.0))
+    }
+
+    /// As `prompt`, of a conversation that stands in no file; `subject` is what messages call it.
+    pub fn prompt_of_conversation(&self, conversation: &Conversation, subject: &str) -> Result<Encoded, Error> {
+        let chat = self.chat(subject)?;
+        conversation.check_roles(|role| chat.names_role(role), subject)?;
+        let text = chat.write(conversation.before_answer(), conversation, true, subject)?;
+        let ids = self.tokenizer.bare(&text)?;
+        match ids.is_empty() {
+            true => Err(Error::NoTokens { subject: subject.to_owned() }),
+            false => Ok(encoded(ids)),
+        }
+    }
+
+    fn chat(&self, subject: &str) -> Result<&'a ChatTemplate, Error> {
+        self.chat.ok_or_else(|| Error::NoChatTemplate { subject: subject.to_owned() })
+    }
+
+    fn text(&self, text: &str) -> Result<Sequence, Error> {
+        let (mut ids, kept) = self.with_beginning(self.tokenizer.bare(text)?);
+        let end = self.end()?;
+        if ids.last() != Some(&end) {
+            ids.push(end);
+        }
+        Ok(Sequence { answers: vec![0..ids.len()], ids, kept })
+    }
+
+    fn completion(&self, prompt: &str, completion: &str, place: &Place) -> Result<Sequence, Error> {
+        let (mut ids, kept) = self.begun(prompt, &place.to_string())?;
+        let start = ids.len();
+        ids.extend(self.tokenizer.bare(completion)?);
+        let end = self.end()?;
+        if ids.len() == start || ids.last() != Some(&end) {
+            ids.push(end);
+        }
+        Ok(Sequence { answers: vec![start..ids.len()], ids, kept })
+    }
+
+    fn conversation(&self, conversation: &Conversation, place: &Place) -> Result<Vec<Sequence>, Error> {
+        let subject = place.to_string();
+        let chat = self.chat(&subject)?;
+        conversation.check_roles(|role| chat.names_role(role), &subject)?;
+        if conversation.assistant_turns().is_empty() {
+            return Err(Error::NoAssistantTurn { subject });
+        }
+        let scripts = turns::scripts(chat, conversation, &subject)?;
+        let mut sequences =
+            scripts.iter().map(|script| self.script(script, &subject)).collect::<Result<Vec<_>, _>>()?;
+        // Every token counts once: the conversation as a whole, even if its earlier turns were written otherwise then.
+        if self.loss_on == LossOn::All && sequences.len() > 1 {
+            let text = turns::whole(chat, conversation, &subject)?;
+            let ids = self.tokenizer.bare(&text)?;
+            let kept = self.beginning_of(&ids);
+            sequences = vec![Sequence { answers: vec![0..ids.len()], ids, kept }];
+        }
+        Ok(sequences)
+    }
+
+    fn script(&self, script: &Script, subject: &str) -> Result<Sequence, Error> {
+        let (ids, answers) = self.tokens_of_turns(script)?;
+        for (turn, answer) in script.turns.iter().zip(&answers) {
+            if !ids[answer.clone()].iter().any(|id| self.stops.contains(id)) {
+                return Err(Error::NoEndOfTurn { subject: subject.to_owned(), number: turn.number });
+            }
+        }
+        let kept = self.beginning_of(&ids);
+        Ok(Sequence { ids, answers, kept })
+    }
+
+    /// The ids of the text and, for each turn, those of them that hold any of its characters.
+    fn tokens_of_turns(&self, script: &Script) -> Result<(Vec<u32>, Vec<Range<usize>>), Error> {
+        let (ids, spans) = self.tokenizer.bare_with_spans(&script.text)?;
+        let tokens = |Turn { bytes, .. }: &Turn| {
+            let start = spans.partition_point(|span| span.end <= bytes.start);
+            start..spans.partition_point(|span| span.start < bytes.end).max(start)
+        };
+        let answers = script.turns.iter().map(tokens).collect();
+        Ok((ids, answers))
+    }
+
+    fn example(&self, whole: Sequence, line: usize, max_length: usize, place: &Place) -> Result<EncodedExample, Error> {
+        if max_length <= whole.context() {
+            return Err(Error::NoRoomForTargets { max_length, context: whole.context() });
+        }
+        let full_length = whole.ids.len();
+        let targets = self.targets(&whole);
+        let all = count(&targets);
+        let (cut, spans) = match full_length <= max_length {
+            true => (whole, targets),
+            false => {
+                let cut = whole.fit(max_length);
+                let targets = self.targets(&cut);
+                (cut, targets)
+            }
+        };
+        let left = count(&spans);
+        if left == 0 {
+            return Err(Error::NoTargets { subject: place.to_string() });
+        }
+        let encoded = Encoded { type_ids: vec![0; cut.ids.len()], ids: cut.ids, full_length };
+        Ok(EncodedExample { line, encoded, target: None, spans, lost_targets: all - left })
+    }
+
+    /// The first token of a sequence is never one: nothing stands before it from which it could be predicted.
+    fn targets(&self, sequence: &Sequence) -> Vec<Range<usize>> {
+        let spans = match self.loss_on {
+            LossOn::Completion => sequence.answers.clone(),
+            LossOn::All => std::iter::once(0..sequence.ids.len()).collect(),
+        };
+        spans.into_iter().map(|span| span.start.max(1)..span.end).filter(|span| !span.is_empty()).collect()
+    }
+
+    /// A prompt with the special tokens before it, and the number of these. An empty one has the token that begins texts,
+    /// even where the tokenizer does not put it there itself.
+    fn begun(&self, prompt: &str, subject: &str) -> Result<(Vec<u32>, usize), Error> {
+        let (ids, kept) = self.with_beginning(self.tokenizer.bare(prompt)?);
+        match (ids.is_empty(), self.tokenizer.beginning_token()) {
+            (false, _) => Ok((ids, kept)),
+            (true, Some(beginning)) => Ok((vec![beginning], 1)),
+            (true, None) => Err(Error::EmptyPrompt { subject: subject.to_owned() }),
+        }
+    }
+
+    /// Puts the special tokens of the tokenizer's template before a text, unless the text itself begins with them.
+    fn with_beginning(&self, ids: Vec<u32>) -> (Vec<u32>, usize) {
+        let beginning = self.tokenizer.beginning();
+        match ids.starts_with(beginning) {
+            true => (ids, beginning.len()),
+            false => ([beginning, ids.as_slice()].concat(), beginning.len()),
+        }
+    }
+
+    /// The number of tokens that begin a text which was written with them.
+    fn beginning_of(&self, ids: &[u32]) -> usize {
+        let beginning = self.tokenizer.beginning();
+        match ids.first() {
+            Some(_) if !beginning.is_empty() && ids.starts_with(beginning) => beginning.len(),
+            Some(first) if self.tokenizer.beginning_token() == Some(*first) => 1,
+            _ => 0,
+        }
+    }
+
+    fn end(&self) -> Result<u32, Error> {
+        self.end.ok_or(Error::NoEndToken)
+    }
+
+    /// The special token that the template writes behind what the assistant says, seen on a conversation of our own.
+    fn end_of_turn(&self, chat: &ChatTemplate) -> Option<u32> {
+        const ANSWER: &str = "kindling";
+        let mut conversation = Conversation::default();
+        conversation.push("user", "?");
+        conversation.push("assistant", ANSWER);
+        let script = turns::scripts(chat, &conversation, "a conversation").ok()?.pop()?;
+        let turn = script.turns.first()?;
+        let behind = turn.bytes.start + script.text.get(turn.bytes.clone())?.rfind(ANSWER)? + ANSWER.len();
+        let (ids, spans) = self.tokenizer.bare_with_spans(&script.text).ok()?;
+        let special = self.tokenizer.special_tokens();
+        ids.iter().zip(spans).find(|(id, span)| span.start >= behind && special.contains(id)).map(|(id, _)| *id)
+    }
+}
+
+fn encoded(ids: Vec<u32>) -> Encoded {
+    Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids }
+}
+
+fn count(spans: &[Range<usize>]) -> usize {
+    spans.iter().map(Range::len).sum()
+}
+
+#[cfg(test)]
+mod tests;
