@@ -27,6 +27,9 @@ pub struct SamplerConfig {
 /// The order of the examples, for any number of epochs.
 #[derive(Debug)]
 pub struct Sampler {
+    /// The examples of each unit, where these are not single examples.
+    packs: Option<Vec<Vec<usize>>>,
+    /// Of each unit.
     lengths: Vec<usize>,
     config: SamplerConfig,
     /// The epoch asked for last: its steps are asked for one after the other.
@@ -49,7 +52,13 @@ impl Sampler {
     /// If `batch_size` or `grad_accumulation` is 0.
     pub fn new(lengths: Vec<usize>, config: SamplerConfig) -> Self {
         assert!(config.batch_size > 0 && config.grad_accumulation > 0, "a step has at least one example");
-        Self { lengths, config, current: Mutex::new(None) }
+        Self { packs: None, lengths, config, current: Mutex::new(None) }
+    }
+
+    /// As `new`, of examples that come in packs: see [`pack`](crate::pack). A pack counts as one example of a micro-batch.
+    pub fn packed(packs: Vec<Vec<usize>>, lengths: &[usize], config: SamplerConfig) -> Self {
+        let of_packs = packs.iter().map(|pack| pack.iter().map(|index| lengths[*index]).sum()).collect();
+        Self { packs: Some(packs), ..Self::new(of_packs, config) }
     }
 
     /// Accumulation never crosses an epoch: its last step may have fewer micro-batches, the last of them fewer examples.
@@ -57,7 +66,7 @@ impl Sampler {
         self.lengths.len().div_ceil(self.step_size())
     }
 
-    /// The order of the examples in an epoch, from 0.
+    /// The order of the examples or packs in an epoch, from 0.
     pub fn epoch(&self, epoch: usize) -> Vec<usize> {
         let mut random = Random::new(self.config.seed, epoch as u64);
         let mut order: Vec<usize> = (0..self.lengths.len()).collect();
@@ -84,7 +93,11 @@ impl Sampler {
         };
         let begin = window * self.step_size();
         let end = (begin + self.step_size()).min(order.len());
-        let micro_batches = order[begin..end].chunks(self.config.batch_size).map(<[usize]>::to_vec).collect();
+        let examples = |units: &[usize]| match &self.packs {
+            Some(packs) => units.iter().flat_map(|unit| packs[*unit].iter().copied()).collect(),
+            None => units.to_vec(),
+        };
+        let micro_batches = order[begin..end].chunks(self.config.batch_size).map(examples).collect();
         *current = Some((epoch, order));
         Step { epoch, micro_batches }
     }

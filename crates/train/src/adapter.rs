@@ -93,6 +93,9 @@ pub(crate) struct Sidecar {
     /// Of a masked language model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mask_probability: Option<f64>,
+    /// Of a causal language model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss_on: Option<config::LossOn>,
     pub(crate) base: Base,
 }
 
@@ -105,6 +108,35 @@ pub(crate) struct Columns {
     pub(crate) text_pair: Option<String>,
     /// `None`: the task has no labels.
     pub(crate) label: Option<String>,
+    /// Of a causal language model, as the others below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_template: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) completion: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) completion_template: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) messages: Option<String>,
+}
+
+impl Columns {
+    /// Of a configuration whose columns are written out.
+    pub(crate) fn of(data: &config::DataConfig) -> Self {
+        let template = |source: &String| (!source.is_empty()).then(|| source.clone());
+        Self {
+            text: data.text.clone(),
+            text_template: template(&data.text_template),
+            text_pair: data.text_pair.clone(),
+            label: data.label.clone(),
+            prompt: data.prompt.clone(),
+            prompt_template: template(&data.prompt_template),
+            completion: data.completion.clone(),
+            completion_template: template(&data.completion_template),
+            messages: data.messages.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,12 +154,13 @@ const FORMAT_VERSION: u32 = 1;
 impl Sidecar {
     pub(crate) fn new(task: &Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
-        let mask_probability = match task {
-            Task::SequenceClassification(_) => None,
-            Task::MaskedLm(masking) => Some(masking.probability()),
+        let (mask_probability, loss_on) = match task {
+            Task::SequenceClassification(_) => (None, None),
+            Task::MaskedLm(masking) => (Some(masking.probability()), None),
+            Task::CausalLm(causal) => (None, Some(causal.loss_on)),
         };
-        let (task, labels) = (task.name(), task.label_names().to_vec());
-        Self { format_version: FORMAT_VERSION, kindling, task, labels, columns, max_length, mask_probability, base }
+        let (format_version, task, labels) = (FORMAT_VERSION, task.name(), task.label_names().to_vec());
+        Self { format_version, kindling, task, labels, columns, max_length, mask_probability, loss_on, base }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.
@@ -189,8 +222,11 @@ impl Adapter {
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
     pub(crate) fn task(&self) -> Option<config::Task> {
         let of_peft = || {
-            let is_classifier = self.config.task_type.as_deref() == Some("SEQ_CLS") || self.classes().is_some();
-            is_classifier.then_some(config::Task::SequenceClassification)
+            match self.config.task_type.as_deref() {
+                Some("CAUSAL_LM") => Some(config::Task::CausalLm),
+                Some("SEQ_CLS") => Some(config::Task::SequenceClassification),
+                _ => self.classes().map(|_| config::Task::SequenceClassification),
+            }
         };
         self.sidecar.as_ref().map(|sidecar| sidecar.task).or_else(of_peft)
     }
@@ -295,7 +331,8 @@ fn card(plan: &Plan, sidecar: &Sidecar) -> String {
     }
     let (title, usage) = match sidecar.task {
         config::Task::SequenceClassification => ("text classification", classifier_usage(&sidecar.labels)),
-        config::Task::MaskedLm => ("masked language modelling", masked_lm_usage()),
+        config::Task::MaskedLm => ("masked language modelling", language_model_usage("AutoModelForMaskedLM")),
+        config::Task::CausalLm => ("text generation", language_model_usage("AutoModelForCausalLM")),
     };
     text.push_str(&format!(
         "- lora\n- transformers\n---\n\n# Adapter for {title}\n\n\
@@ -325,11 +362,12 @@ fn classifier_usage(labels: &[String]) -> String {
     )
 }
 
-fn masked_lm_usage() -> String {
-    "```python\n\
-     from transformers import AutoModelForMaskedLM\n\
-     from peft import PeftModel\n\n\
-     model = PeftModel.from_pretrained(AutoModelForMaskedLM.from_pretrained(BASE), ADAPTER)\n\
-     ```"
-    .to_string()
+fn language_model_usage(class: &str) -> String {
+    format!(
+        "```python\n\
+         from transformers import {class}\n\
+         from peft import PeftModel\n\n\
+         model = PeftModel.from_pretrained({class}.from_pretrained(BASE), ADAPTER)\n\
+         ```"
+    )
 }

@@ -167,10 +167,10 @@ impl Features {
         &self.hidden
     }
 
-    /// Some of the rows, of another tensor of the same shape: of these features without the graph they came from.
-    pub fn part(&self, hidden: &Tensor<2>, rows: Range<usize>) -> Self {
-        let selected: Vec<usize> = rows.clone().collect();
-        Self { hidden: hidden.clone().narrow(0, rows.start, rows.len()), pass: self.pass.select(&selected) }
+    /// The same for some of the rows, whose values `hidden` holds.
+    pub fn part(&self, hidden: Tensor<2>, rows: Range<usize>) -> Self {
+        let selected: Vec<usize> = rows.collect();
+        Self { hidden, pass: self.pass.select(&selected) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
-use data::{Batch, Columns, Dataset, Example, Labelled};
+use data::{Batch, Dataset};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use crate::device::DeviceName;
 use crate::output::{Output, thousands};
 use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
 use crate::run::Evaluation;
-use crate::tasks::{MicroBatch, Task, Trainee};
+use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
 
 const BATCH: usize = 32;
 
@@ -136,13 +136,12 @@ impl<'a> Scorer<'a> {
         let indices: Vec<usize> = (0..dataset.len()).collect();
         for chunk in indices.chunks(BATCH) {
             let input = self.task.evaluation(Batch::new(dataset, chunk, first + chunk[0]));
-            let (targets, of) = (input.batch.targets.clone(), input.batch.sequences_of_targets());
-            let found = InferenceStep::step(self.model, input.clone());
-            let (losses, logits) = self.evaluation.add(found.loss, found.output, &targets);
+            let of = input.batch.sequences_of_targets();
+            let (losses, logits) = self.evaluation.add(InferenceStep::step(self.model, input.clone()));
             let mut logits = match self.task {
                 _ if !self.with_logits => Vec::new(),
                 Task::SequenceClassification(_) => logits,
-                Task::MaskedLm(_) => {
+                Task::MaskedLm(_) | Task::CausalLm(_) => {
                     let rows = input.batch.last_tokens();
                     let last = MicroBatch { batch: Batch { rows, ..input.batch }, ..input };
                     crate::run::rows(self.model.logits(&last))
@@ -171,15 +170,12 @@ fn score_file(
     each: &mut Each<'_>,
 ) -> Result<(usize, usize), Failure> {
     let tokenizer = tokenizer(arguments)?;
-    let labels = trained.task.labels();
-    let labelled = if labels.is_some() { Labelled::Yes } else { Labelled::No };
     let bar = output.bar(0, "evaluating {spinner} {pos}");
-    let mut columns: Option<Columns> = None;
     let (mut done, mut truncated) = (0, 0);
-    let mut score = |examples: &[Example]| -> Result<(), Failure> {
-        let dataset = Dataset::encode(file, examples, labels, &tokenizer, trained.max_length, &|_| {})?;
+    let mut score = |rows: &Rows| -> Result<(), Failure> {
+        let dataset = rows.encode(file, &trained.task, &tokenizer, trained.max_length, &|_| {})?;
         check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
-        if labels.is_none() {
+        if matches!(trained.task, Task::MaskedLm(_)) {
             check_maskable(&dataset, &tokenizer)?;
         }
         truncated += dataset.truncated();
@@ -187,20 +183,26 @@ fn score_file(
         done += dataset.len();
         Ok(())
     };
-    let mut chunk: Vec<Example> = Vec::with_capacity(CHUNK);
+    let mut chunk: Option<(Columns, Rows)> = None;
     for record in data::records(file)? {
         let record = record?;
-        let found = match &columns {
-            Some(columns) => columns,
-            None => columns.insert(Columns::find(file, &record, trained.columns.written(), labelled)?),
+        let (columns, rows) = match &mut chunk {
+            Some(chunk) => chunk,
+            None => {
+                let columns = Columns::find(trained.task.name(), file, &record, trained.columns.written())?;
+                let rows = columns.no_rows();
+                chunk.insert((columns, rows))
+            }
         };
-        chunk.push(found.example(file, &record)?);
-        if chunk.len() == CHUNK {
-            score(&chunk)?;
-            chunk.clear();
+        rows.push(columns, file, &record)?;
+        if rows.len() == CHUNK {
+            score(rows)?;
+            rows.clear();
         }
     }
-    score(&chunk)?;
+    if let Some((_, rows)) = &chunk {
+        score(rows)?;
+    }
     bar.finish_and_clear();
     Ok((done, truncated))
 }

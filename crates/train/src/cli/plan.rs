@@ -96,10 +96,10 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         bytes(estimate.process),
     ));
     if let Some((line, shown)) = example(plan) {
-        let tokens: Vec<String> = shown.ids.iter().map(|id| token(plan, *id)).collect();
-        lines.push(format!("example      line {line}: {}", cut(&tokens)));
-        let targets: Vec<String> = asked(plan, &shown);
-        lines.push(format!("             target {}", output.bold(&cut(&targets))));
+        lines.push(format!("example      line {line}: {}", marked(plan, &shown, output)));
+        if !matches!(plan.task, Task::CausalLm(_)) {
+            lines.push(format!("             target {}", output.bold(&cut(&asked(plan, &shown)))));
+        }
     }
     for note in plan.findings.iter().filter(|finding| finding.severity() == Severity::Note) {
         lines.push(format!("note         {}", with_advice(note)));
@@ -168,10 +168,43 @@ fn example(plan: &RunPlan) -> Option<(usize, Batch)> {
 fn asked(plan: &RunPlan, shown: &Batch) -> Vec<String> {
     let target = |target: &usize| match &plan.task {
         Task::SequenceClassification(labels) => labels.names()[*target].clone(),
-        Task::MaskedLm(_) => token(plan, *target as u32),
+        Task::MaskedLm(_) | Task::CausalLm(_) => token(plan, *target as u32),
     };
     shown.targets.iter().map(target).collect()
 }
+
+/// The tokens as the model is shown them; those that a causal language model is to say are bold, and where there is no
+/// bold they stand in brackets.
+fn marked(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
+    let tokens: Vec<String> = shown.ids.iter().map(|id| token(plan, *id)).collect();
+    if !matches!(plan.task, Task::CausalLm(_)) {
+        return cut(&tokens);
+    }
+    // What a model says at a token is about the one after it.
+    let is_target = |index: &usize| *index > 0 && shown.rows.binary_search(&(index - 1)).is_ok();
+    let (mut text, mut in_targets) = (Vec::new(), Vec::new());
+    let mut flush = |in_targets: &mut Vec<String>, text: &mut Vec<String>| {
+        if !in_targets.is_empty() {
+            text.push(output.marked(&std::mem::take(in_targets).join(" ")));
+        }
+    };
+    for index in 0..tokens.len().min(SHOWN_OF_TEXT) {
+        if is_target(&index) {
+            in_targets.push(tokens[index].clone());
+        } else {
+            flush(&mut in_targets, &mut text);
+            text.push(tokens[index].clone());
+        }
+    }
+    flush(&mut in_targets, &mut text);
+    if tokens.len() > SHOWN_OF_TEXT {
+        text.push(format!("... {} tokens, {} of them targets", tokens.len(), shown.targets.len()));
+    }
+    text.join(" ")
+}
+
+/// Tokens of a language model's example.
+const SHOWN_OF_TEXT: usize = 160;
 
 fn token(plan: &RunPlan, id: u32) -> String {
     plan.tokenizer.token(id).unwrap_or_else(|| format!("<{id}>"))
@@ -200,7 +233,7 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
         let mut example = json!({ "line": line, "token_ids": shown.ids, "tokens": tokens });
         match &plan.task {
             Task::SequenceClassification(_) => example["label"] = json!(asked(plan, &shown)[0]),
-            Task::MaskedLm(_) => example["targets"] = json!(asked(plan, &shown)),
+            Task::MaskedLm(_) | Task::CausalLm(_) => example["targets"] = json!(asked(plan, &shown)),
         }
         example
     });

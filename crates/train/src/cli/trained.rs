@@ -14,7 +14,7 @@ use crate::config;
 use crate::output::Output;
 use crate::prepare::{self, default_max_length};
 use crate::run::tell;
-use crate::tasks::{Masking, Task, Trainee};
+use crate::tasks::{CausalLm, Masking, Task, Trainee};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
@@ -32,16 +32,40 @@ pub(super) struct ColumnNames {
     pub(super) text_template: Option<Template>,
     pub(super) text_pair: Option<String>,
     pub(super) label: Option<String>,
+    pub(super) prompt: Option<String>,
+    pub(super) prompt_template: Option<Template>,
+    pub(super) completion: Option<String>,
+    pub(super) completion_template: Option<Template>,
+    pub(super) messages: Option<String>,
 }
 
 impl ColumnNames {
+    /// Those of an adapter's or a model's sidecar.
+    fn of(columns: &adapter::Columns) -> Result<Self, data::Error> {
+        Ok(Self {
+            text: columns.text.clone(),
+            text_template: template("data.text_template", columns.text_template.as_deref())?,
+            text_pair: columns.text_pair.clone(),
+            label: columns.label.clone(),
+            prompt: columns.prompt.clone(),
+            prompt_template: template("data.prompt_template", columns.prompt_template.as_deref())?,
+            completion: columns.completion.clone(),
+            completion_template: template("data.completion_template", columns.completion_template.as_deref())?,
+            messages: columns.messages.clone(),
+        })
+    }
+
     pub(super) fn written(&self) -> Written<'_> {
         Written {
             text: self.text.as_deref(),
             text_template: self.text_template.as_ref(),
             text_pair: self.text_pair.as_deref(),
             label: self.label.as_deref(),
-            ..Written::default()
+            prompt: self.prompt.as_deref(),
+            prompt_template: self.prompt_template.as_ref(),
+            completion: self.completion.as_deref(),
+            completion_template: self.completion_template.as_ref(),
+            messages: self.messages.as_deref(),
         }
     }
 }
@@ -85,19 +109,23 @@ impl Trained {
                 return Err(adapter::Error::positions(directory, length, positions).into());
             }
             max_length = Some(length);
-            columns = ColumnNames {
-                text: sidecar.columns.text.clone(),
-                text_template: template(sidecar.columns.text_template.as_deref())?,
-                text_pair: sidecar.columns.text_pair.clone(),
-                label: sidecar.columns.label.clone(),
-            };
+            columns = ColumnNames::of(&sidecar.columns)?;
         }
         let positions = pretrained.max_positions()?;
         let mut mask_probability = sidecar.as_ref().and_then(|sidecar| sidecar.mask_probability);
+        let mut loss_on = sidecar.as_ref().and_then(|sidecar| sidecar.loss_on).unwrap_or(config::LossOn::Completion);
         apply_sets(sets, &KEYS, &mut columns, |key, value| {
             if key == "data.mask_probability" {
                 let share = value.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
                 mask_probability = Some(share.ok_or("expected a number greater than 0 and below 1")?);
+                return Ok(());
+            }
+            if key == "data.loss_on" {
+                loss_on = match value {
+                    "completion" => config::LossOn::Completion,
+                    "all" => config::LossOn::All,
+                    _ => return Err("expected `completion` or `all`".to_string()),
+                };
                 return Ok(());
             }
             let length = value.parse().ok().filter(|length| (1..=positions).contains(length));
@@ -109,6 +137,10 @@ impl Trained {
                 Task::SequenceClassification(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
             }
             config::Task::MaskedLm => Task::MaskedLm(masking(arguments, mask_probability, &pretrained)?),
+            config::Task::CausalLm => {
+                let tokenizer = tokenizer(arguments)?;
+                Task::CausalLm(CausalLm::open(tokenizer_directory(arguments), &tokenizer, loss_on)?)
+            }
         };
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
@@ -119,7 +151,9 @@ impl Trained {
             .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let model = Trainee { model };
+        let vocabulary = pretrained.vocabulary_size();
+        let classes = task.labels().map_or_else(|| vocabulary.unwrap_or(1), Labels::len);
+        let model = Trainee { model, classes };
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }
@@ -133,8 +167,12 @@ impl Trained {
 
 /// The tokenizer beside the adapter is the one it was trained with; a PEFT adapter may have none.
 pub(super) fn tokenizer(arguments: &ModelArguments) -> Result<Tokenizer, Failure> {
+    Ok(Tokenizer::from_dir(tokenizer_directory(arguments))?)
+}
+
+fn tokenizer_directory(arguments: &ModelArguments) -> &Path {
     let beside = arguments.adapter.iter().find(|adapter| adapter.join("tokenizer.json").exists());
-    Ok(Tokenizer::from_dir(beside.unwrap_or(&arguments.model))?)
+    beside.unwrap_or(&arguments.model)
 }
 
 /// Targets that the model does not have are named as the adapter's own file names them.
@@ -166,6 +204,7 @@ fn task(arguments: &ModelArguments, wanted: Option<config::Task>) -> Result<conf
     Ok(match Pretrained::head_of(&arguments.model)? {
         Head::SequenceClassification => config::Task::SequenceClassification,
         Head::MaskedLm => config::Task::MaskedLm,
+        Head::CausalLm => config::Task::CausalLm,
     })
 }
 
@@ -205,9 +244,9 @@ fn labels(
     Ok(Labels::new(names)?)
 }
 
-fn template(source: Option<&str>) -> Result<Option<Template>, data::Error> {
+fn template(key: &str, source: Option<&str>) -> Result<Option<Template>, data::Error> {
     let source = source.filter(|source| !source.is_empty());
-    source.map(|source| Template::new("data.text_template", source)).transpose()
+    source.map(|source| Template::new(key, source)).transpose()
 }
 
 /// What `--set` overrides of a trained model.
@@ -233,7 +272,12 @@ pub(super) fn apply_sets(
                 return Err(wrong(data::suggest::suggestion(key, keys.iter().copied())));
             }
             "data.text" => (columns.text, columns.text_template) = (Some(text), None),
-            "data.text_template" => columns.text_template = template(Some(&text))?,
+            "data.text_template" => columns.text_template = template(key.trim(), Some(&text))?,
+            "data.prompt" => (columns.prompt, columns.prompt_template) = (Some(text), None),
+            "data.prompt_template" => columns.prompt_template = template(key.trim(), Some(&text))?,
+            "data.completion" => (columns.completion, columns.completion_template) = (Some(text), None),
+            "data.completion_template" => columns.completion_template = template(key.trim(), Some(&text))?,
+            "data.messages" => columns.messages = Some(text),
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
             key => number(key, &text).map_err(wrong)?,

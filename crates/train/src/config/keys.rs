@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::kinds::Kind;
-use super::words::{Best, Bias, Dtype, Init, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
+use super::words::{Best, Bias, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
 use data::nearest;
 
@@ -35,7 +35,7 @@ pub(super) const KEYS: &[Key] = &[
     key("", "seed", Kind::Seed, ""),
     key("", "output_dir", Kind::Text, "\"runs/first\""),
     key("model", "path", Kind::Text, "\"models/bert-base-uncased\""),
-    key("model", "task", Kind::Word(Task::NAMES, &["causal-lm"]), ""),
+    key("model", "task", Kind::Word(Task::NAMES, &[]), ""),
     key("model", "labels", Kind::SomeNames, "[\"negative\", \"positive\"]"),
     key("model", "dtype", Kind::Word(Dtype::NAMES, &["int8", "nf4"]), ""),
     key("model", "weights", Kind::Word(Weights::NAMES, &[]), ""),
@@ -61,8 +61,15 @@ pub(super) const KEYS: &[Key] = &[
     key("data", "text", Kind::Text, "\"text\""),
     key("data", "text_pair", Kind::Text, "\"text_pair\""),
     key("data", "label", Kind::Text, "\"label\""),
+    key("data", "prompt", Kind::Text, "\"prompt\""),
+    key("data", "completion", Kind::Text, "\"completion\""),
+    key("data", "messages", Kind::Text, "\"messages\""),
     key("data", "max_length", Kind::Count(1), "128"),
     key("data", "text_template", Kind::Template, ""),
+    key("data", "prompt_template", Kind::Template, ""),
+    key("data", "completion_template", Kind::Template, ""),
+    key("data", "pack", Kind::Flag, ""),
+    key("data", "loss_on", Kind::Word(LossOn::NAMES, &[]), ""),
     key("data", "mask_probability", SHARE, ""),
     key("train", "epochs", Kind::Count(0), ""),
     key("train", "max_steps", Kind::Count(0), ""),
@@ -80,6 +87,7 @@ pub(super) const KEYS: &[Key] = &[
     key("train", "shuffle", Kind::Flag, ""),
     key("train", "group_by_length", Kind::Flag, ""),
     key("train", "eval_every", Kind::Count(0), ""),
+    key("train", "eval_generate", Kind::Count(0), ""),
     key("train", "checkpoint_every", Kind::Count(0), ""),
     key("train", "keep_checkpoints", Kind::Count(1), ""),
     key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
@@ -91,13 +99,6 @@ pub(super) const KEYS: &[Key] = &[
 const UNSUPPORTED: &[&str] = &[
     "adapter.use_dora",
     "adapter.lora_plus_ratio",
-    "data.prompt",
-    "data.completion",
-    "data.messages",
-    "data.prompt_template",
-    "data.completion_template",
-    "data.pack",
-    "data.loss_on",
     "train.gradient_checkpointing",
     "train.compute",
 ];
@@ -265,6 +266,9 @@ mod tests {
                 text: Some("a".to_owned()),
                 text_pair: Some("b".to_owned()),
                 label: Some("c".to_owned()),
+                prompt: Some("d".to_owned()),
+                completion: Some("e".to_owned()),
+                messages: Some("f".to_owned()),
                 max_length: Some(1),
                 ..DataConfig::default()
             },

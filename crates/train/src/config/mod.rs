@@ -18,5 +18,5 @@ mod written;
 pub(crate) use error::ConfigError;
 pub(crate) use load::{Loaded, load};
 pub(crate) use paths::absolute;
-pub(crate) use words::{Best, Bias, Dtype, Init, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights};
+pub(crate) use words::{Best, Bias, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights};
 pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};

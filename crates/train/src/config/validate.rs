@@ -37,10 +37,10 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(ConfigError::ForeignToTask { place: loaded.place(&key.dotted()), task, name: key.name });
     }
     let best = config.train.best;
-    if task == Task::MaskedLm && !matches!(best, Best::Auto | Best::Loss) {
+    if task.is_language_model() && !matches!(best, Best::Auto | Best::Loss) {
         return Err(ConfigError::NoSuchScore { place: loaded.place("train.best"), task, best });
     }
-    if task == Task::MaskedLm && config.adapter.method == Method::None {
+    if task.is_language_model() && config.adapter.method == Method::None {
         return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
     }
     if config.model.weights == Weights::Random && config.adapter.method != Method::Full {
@@ -70,9 +70,14 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
 
 fn text(loaded: &Loaded) -> Result<(), ConfigError> {
     let data = &loaded.config.data;
-    match data.text.is_some() && !data.text_template.is_empty() {
-        true => Err(both(loaded, "data.text_template", "data.text")),
-        false => Ok(()),
+    let pairs = [
+        ("data.text_template", &data.text_template, "data.text", &data.text),
+        ("data.prompt_template", &data.prompt_template, "data.prompt", &data.prompt),
+        ("data.completion_template", &data.completion_template, "data.completion", &data.completion),
+    ];
+    match pairs.iter().find(|(_, template, _, column)| column.is_some() && !template.is_empty()) {
+        Some((template, _, column, _)) => Err(both(loaded, template, column)),
+        None => Ok(()),
     }
 }
 

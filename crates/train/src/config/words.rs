@@ -30,6 +30,7 @@ macro_rules! words {
 words!(Task {
     SequenceClassification = "sequence-classification",
     MaskedLm = "masked-lm",
+    CausalLm = "causal-lm",
 });
 words!(
     /// Where the values of the base come from; `random`: from the seed, for training from nothing.
@@ -49,6 +50,10 @@ words!(
     Bias { None = "none", All = "all", LoraOnly = "lora_only" }
 );
 words!(Init { Default = "default", Gaussian = "gaussian" });
+words!(
+    /// Which tokens a causal language model learns to say; `completion`: of a text all of them.
+    LossOn { Completion = "completion", All = "all" }
+);
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
 words!(
@@ -62,13 +67,34 @@ words!(
     }
 );
 
+/// Keys that mean something to classifiers alone.
+const OF_CLASSIFIERS: [&str; 3] = ["model.labels", "data.text_pair", "data.label"];
+
+/// Keys that mean something to causal language models alone.
+const OF_CAUSAL_LM: [&str; 8] = [
+    "data.prompt",
+    "data.completion",
+    "data.messages",
+    "data.prompt_template",
+    "data.completion_template",
+    "data.pack",
+    "data.loss_on",
+    "train.eval_generate",
+];
+
 impl Task {
     /// Whether the key `dotted` means something to this task.
     pub(crate) fn has(self, dotted: &str) -> bool {
-        match self {
-            Self::SequenceClassification => dotted != "data.mask_probability",
-            Self::MaskedLm => !["model.labels", "data.text_pair", "data.label"].contains(&dotted),
-        }
+        let foreign = match self {
+            Self::SequenceClassification => dotted == "data.mask_probability" || OF_CAUSAL_LM.contains(&dotted),
+            Self::MaskedLm => OF_CLASSIFIERS.contains(&dotted) || OF_CAUSAL_LM.contains(&dotted),
+            Self::CausalLm => dotted == "data.mask_probability" || OF_CLASSIFIERS.contains(&dotted),
+        };
+        !foreign
+    }
+
+    pub(crate) fn is_language_model(self) -> bool {
+        self != Self::SequenceClassification
     }
 }
 

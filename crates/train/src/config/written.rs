@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{KEYS, TABLES};
-use super::words::{Best, Bias, Dtype, Init, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights};
+use super::words::{Best, Bias, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -130,10 +130,18 @@ pub(crate) struct DataConfig {
     pub(crate) text: Option<String>,
     pub(crate) text_pair: Option<String>,
     pub(crate) label: Option<String>,
+    pub(crate) prompt: Option<String>,
+    pub(crate) completion: Option<String>,
+    pub(crate) messages: Option<String>,
     /// In tokens.
     pub(crate) max_length: Option<usize>,
-    /// In the place of `text`; empty: none.
+    /// In the place of `text`; empty: none. The others likewise.
     pub(crate) text_template: String,
+    pub(crate) prompt_template: String,
+    pub(crate) completion_template: String,
+    /// Several examples of a causal language model in one row of `max_length`.
+    pub(crate) pack: bool,
+    pub(crate) loss_on: LossOn,
     /// The share of a text's tokens that a masked language model is to guess.
     pub(crate) mask_probability: f64,
 }
@@ -147,8 +155,15 @@ impl Default for DataConfig {
             text: None,
             text_pair: None,
             label: None,
+            prompt: None,
+            completion: None,
+            messages: None,
             max_length: None,
             text_template: String::new(),
+            prompt_template: String::new(),
+            completion_template: String::new(),
+            pack: false,
+            loss_on: LossOn::Completion,
             mask_probability: 0.15,
         }
     }
@@ -177,6 +192,8 @@ pub(crate) struct TrainConfig {
     pub(crate) group_by_length: bool,
     /// In optimiser steps; 0: each epoch.
     pub(crate) eval_every: usize,
+    /// Answers that a causal language model writes at each evaluation, to be scored; 0: none.
+    pub(crate) eval_generate: usize,
     /// In optimiser steps; 0: each epoch.
     pub(crate) checkpoint_every: usize,
     pub(crate) keep_checkpoints: usize,
@@ -205,6 +222,7 @@ impl Default for TrainConfig {
             shuffle: true,
             group_by_length: false,
             eval_every: 0,
+            eval_generate: 0,
             checkpoint_every: 0,
             keep_checkpoints: 2,
             best: Best::Auto,

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use data::{
-    Columns, Dataset, Encoded, Example, Finding, Labelled, Labels, Rows, Template, Tokenizer, Truncation, Written,
-    lint, records, stratified,
+    Dataset, Encoded, Example, Finding, Labels, Template, Tokenizer, Truncation, Written, lint, records,
 };
 use model::Pretrained;
 use sha2::{Digest, Sha256};
@@ -12,33 +11,14 @@ use sha2::{Digest, Sha256};
 use super::Error;
 use crate::adapter::Adapter;
 use crate::config;
+use crate::tasks::{Columns, Rows};
 
-pub(super) struct Splits {
-    pub(super) train: Vec<Example>,
-    pub(super) valid: Option<Vec<Example>>,
-}
-
-impl Splits {
-    /// Moves a share of each class from the training data to the validation data, here and in what was encoded.
-    pub(super) fn split_off(&mut self, encoded: &mut Dataset, fraction: f64, seed: u64) -> Dataset {
-        let targets: Vec<usize> = encoded.examples.iter().map(|example| example.target.unwrap_or(0)).collect();
-        let chosen = stratified(&targets, fraction, seed);
-        let is_chosen = |index: usize| chosen.binary_search(&index).is_ok();
-        let numbered = std::mem::take(&mut self.train).into_iter().enumerate();
-        let (valid, train): (Vec<_>, Vec<_>) = numbered.partition(|(index, _)| is_chosen(*index));
-        let examples = |part: Vec<(usize, Example)>| part.into_iter().map(|(_, example)| example).collect();
-        (self.train, self.valid) = (examples(train), Some(examples(valid)));
-        encoded.split_off(&chosen)
-    }
-}
-
-/// The examples of a file, by the columns of the configuration or those found in another file.
+/// The rows of a file, by the columns of the configuration or those found in another file.
 pub(super) fn read(
     file: &Path,
-    data: &config::DataConfig,
+    config: &config::Config,
     as_in: Option<&Columns>,
-    labelled: Labelled,
-) -> Result<(Columns, Vec<Example>), Error> {
+) -> Result<(Columns, Rows), Error> {
     let mut records = records(file)?.peekable();
     let first = match records.peek() {
         Some(Ok(first)) => first.clone(),
@@ -52,21 +32,36 @@ pub(super) fn read(
             columns.check(file, &first)?;
             columns.clone()
         }
-        None => {
-            let (text, text_pair, label) = (data.text.as_deref(), data.text_pair.as_deref(), data.label.as_deref());
-            let template = match data.text_template.as_str() {
-                "" => None,
-                source => Some(Template::new("data.text_template", source)?),
-            };
-            let written = Written { text, text_template: template.as_ref(), text_pair, label, ..Written::default() };
-            Columns::find(file, &first, written, labelled)?
-        }
+        None => find(file, config, &first)?,
     };
-    let mut examples = Vec::new();
+    let mut rows = columns.no_rows();
     for record in records {
-        examples.push(columns.example(file, &record?)?);
+        rows.push(&columns, file, &record?)?;
     }
-    Ok((columns, examples))
+    Ok((columns, rows))
+}
+
+fn find(file: &Path, config: &config::Config, first: &data::Record) -> Result<Columns, Error> {
+    let data = &config.data;
+    let template = |key: &str, source: &str| match source {
+        "" => Ok(None),
+        source => Template::new(key, source).map(Some),
+    };
+    let text = template("data.text_template", &data.text_template)?;
+    let prompt = template("data.prompt_template", &data.prompt_template)?;
+    let completion = template("data.completion_template", &data.completion_template)?;
+    let written = Written {
+        text: data.text.as_deref(),
+        text_template: text.as_ref(),
+        text_pair: data.text_pair.as_deref(),
+        label: data.label.as_deref(),
+        prompt: data.prompt.as_deref(),
+        prompt_template: prompt.as_ref(),
+        completion: data.completion.as_deref(),
+        completion_template: completion.as_ref(),
+        messages: data.messages.as_deref(),
+    };
+    Ok(Columns::find(config.model.task, file, first, written)?)
 }
 
 /// `model.labels`, else those of `init_from`, else those of a base with a trained head, else from the training data.
@@ -74,7 +69,7 @@ pub(super) fn labels(
     config: &config::Config,
     init_from: Option<&Adapter>,
     pretrained: &Pretrained,
-    examples: &[Example],
+    rows: &Rows,
 ) -> Result<Labels, Error> {
     if let Some(names) = &config.model.labels {
         return Ok(Labels::new(names.clone())?);
@@ -82,9 +77,10 @@ pub(super) fn labels(
     if let Some(sidecar) = init_from.and_then(|adapter| adapter.sidecar.as_ref()) {
         return Ok(Labels::new(sidecar.labels.clone())?);
     }
-    match pretrained.labels()? {
-        Some(names) => Ok(Labels::new(names)?),
-        None => Ok(Labels::from_examples(&config.data.train, examples)?),
+    match (pretrained.labels()?, rows) {
+        (Some(names), _) => Ok(Labels::new(names)?),
+        (None, Rows::Texts(examples)) => Ok(Labels::from_examples(&config.data.train, examples)?),
+        (None, Rows::Language(_)) => unreachable!("classifiers read labelled texts"),
     }
 }
 
@@ -103,23 +99,21 @@ pub(super) fn check_classes(
     }
 }
 
-/// What a look at the splits shows; `train` and `valid` are what was encoded of them.
+/// What a look at the splits shows: each as texts, and as what was encoded of them.
 pub(super) fn findings(
-    splits: &Splits,
-    train: &Dataset,
-    valid: Option<&Dataset>,
+    (train, texts): (&Dataset, &[Example]),
+    valid: Option<(&Dataset, &[Example])>,
     labels: Option<&Labels>,
     max_length: usize,
 ) -> Vec<Finding> {
     let cut = Truncation::of(train, max_length);
-    let cut_valid = valid.map(|valid| Truncation::of(valid, max_length));
-    let valid = valid.zip(splits.valid.as_deref()).map(|(encoded, examples)| Rows {
+    let cut_valid = valid.map(|(valid, _)| Truncation::of(valid, max_length));
+    let valid = valid.map(|(encoded, examples)| data::Rows {
         file: encoded.file(),
         examples,
         truncation: cut_valid.as_ref(),
     });
-    let train = Rows { file: train.file(), examples: &splits.train, truncation: Some(&cut) };
-    lint(train, valid, labels)
+    lint(data::Rows { file: train.file(), examples: texts, truncation: Some(&cut) }, valid, labels)
 }
 
 /// Every token has its row in the embedding.
@@ -157,6 +151,10 @@ pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
             hash.update((example.encoded.ids.len() as u64).to_le_bytes());
             example.encoded.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
             hash.update((example.target.unwrap_or(0) as u64).to_le_bytes());
+            for span in &example.spans {
+                hash.update((span.start as u64).to_le_bytes());
+                hash.update((span.end as u64).to_le_bytes());
+            }
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

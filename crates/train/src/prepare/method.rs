@@ -17,7 +17,7 @@ pub(super) fn method(
     let mut saved = match config.model.task {
         // PEFT's heads for a sequence classifier, and a pooler that is new.
         config::Task::SequenceClassification => vec!["classifier".to_string(), "score".to_string()],
-        config::Task::MaskedLm => Vec::new(),
+        config::Task::MaskedLm | config::Task::CausalLm => Vec::new(),
     };
     saved.extend(pretrained.new_modules());
     Ok(match config.adapter.method {

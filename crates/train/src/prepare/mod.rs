@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Columns, Dataset, Example, Finding, Labelled, Sampler, SamplerConfig, Tokenizer};
+use data::{
+    Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack,
+};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
@@ -20,8 +22,8 @@ use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::Output;
 use crate::run::{Identity, Schedule};
-use crate::tasks::{Masking, Task};
-use examples::{Splits, check_classes, findings, fingerprint, labels, read};
+use crate::tasks::{CausalLm, Columns, Masking, Rows, Task};
+use examples::{check_classes, findings, fingerprint, labels, read};
 use method::method;
 
 pub(crate) use examples::{check_maskable, check_vocabulary};
@@ -118,7 +120,6 @@ pub(crate) struct RunPlan {
     pub(crate) frozen: Frozen,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) task: Task,
-    pub(crate) columns: Columns,
     pub(crate) method: Method,
     pub(crate) train: Arc<Dataset>,
     pub(crate) valid: Option<Arc<Dataset>>,
@@ -159,15 +160,11 @@ impl RunPlan {
         let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
-        let labelled = match config.model.task {
-            config::Task::SequenceClassification => Labelled::Yes,
-            config::Task::MaskedLm => Labelled::No,
+        let (columns, mut train_rows) = read(&config.data.train, &config, None)?;
+        let mut valid_rows = match &config.data.valid {
+            Some(valid) => Some(read(valid, &config, Some(&columns))?.1),
+            None => None,
         };
-        let (columns, examples) = read(&config.data.train, &config.data, None, labelled)?;
-        let mut splits = Splits { train: examples, valid: None };
-        if let Some(valid) = &config.data.valid {
-            splits.valid = Some(read(valid, &config.data, Some(&columns), labelled)?.1);
-        }
         let init_from = match &config.adapter.init_from {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
@@ -178,33 +175,38 @@ impl RunPlan {
         }
         let task = match config.model.task {
             config::Task::SequenceClassification => {
-                let labels = labels(&config, init_from.as_ref(), &pretrained, &splits.train)?;
+                let labels = labels(&config, init_from.as_ref(), &pretrained, &train_rows)?;
                 check_classes(init_from.as_ref(), &labels, &config)?;
                 Task::SequenceClassification(labels)
             }
             config::Task::MaskedLm => Task::MaskedLm(masking(&config, &tokenizer, &pretrained)?),
+            config::Task::CausalLm => {
+                Task::CausalLm(CausalLm::open(&base.directory, &tokenizer, config.data.loss_on)?)
+            }
         };
         let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
 
-        let encode = |file: &Path, examples: &[Example]| {
-            let bar = output.bar(examples.len() as u64, "tokenising {bar:30} {pos}/{len}");
-            let encoded =
-                Dataset::encode(file, examples, task.labels(), &tokenizer, max_length, &|done| bar.inc(done as u64));
+        let encode = |file: &Path, rows: &Rows| {
+            let bar = output.bar(rows.len() as u64, "tokenising {bar:30} {pos}/{len}");
+            let encoded = rows.encode(file, &task, &tokenizer, max_length, &|done| bar.inc(done as u64));
             bar.finish_and_clear();
             encoded
         };
-        let mut train = encode(&config.data.train, &splits.train)?;
-        let mut valid = match (&config.data.valid, &splits.valid) {
-            (Some(file), Some(examples)) => Some(encode(file, examples)?),
+        let mut train = encode(&config.data.train, &train_rows)?;
+        let mut valid = match (&config.data.valid, &valid_rows) {
+            (Some(file), Some(rows)) => Some(encode(file, rows)?),
             _ => None,
         };
         if config.data.valid_fraction > 0.0 {
-            valid = Some(splits.split_off(&mut train, config.data.valid_fraction, config.seed));
+            let (rows, encoded) = train_rows.split_off(&mut train, config.data.valid_fraction, config.seed);
+            (valid_rows, valid) = (Some(rows), Some(encoded));
         }
-        let findings = findings(&splits, &train, valid.as_ref(), task.labels(), max_length);
+        let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
+        let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
+        let findings = findings((&train, &train_texts), looked_at, task.labels(), max_length);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
-            if labelled == Labelled::No {
+            if matches!(task, Task::MaskedLm(_)) {
                 check_maskable(dataset, &tokenizer)?;
             }
         }
@@ -214,24 +216,9 @@ impl RunPlan {
         if config.train.warmup_ratio.is_none() {
             config.train.warmup_steps.get_or_insert(0);
         }
-        config.data.text = columns.text.column().map(str::to_owned);
         config.data.max_length = Some(max_length);
-        if let Some(labels) = task.labels() {
-            config.data.text_pair.clone_from(&columns.text_pair);
-            config.data.label.clone_from(&columns.label);
-            config.model.labels = Some(labels.names().to_vec());
-        }
-
-        let sampler = Sampler::new(
-            train.examples.iter().map(|example| example.encoded.ids.len()).collect(),
-            SamplerConfig {
-                seed: config.seed,
-                batch_size: config.train.batch_size,
-                grad_accumulation: config.train.grad_accumulation,
-                shuffle: config.train.shuffle,
-                group_by_length: config.train.group_by_length,
-            },
-        );
+        fill_in(&mut config, &columns, task.labels());
+        let sampler = sampler(&config, &train, max_length);
         let steps = steps(&config.train, sampler.steps_per_epoch());
         let schedule = schedule(&config.train, steps);
         Ok(Self {
@@ -244,11 +231,10 @@ impl RunPlan {
             pretrained,
             tokenizer,
             task,
-            columns,
             method,
             train: Arc::new(train),
             valid: valid.map(Arc::new),
-            valid_examples: splits.valid.unwrap_or_default(),
+            valid_examples: valid_texts,
             findings,
             sampler: Arc::new(sampler),
             steps,
@@ -279,6 +265,14 @@ impl RunPlan {
         Ok(loaded)
     }
 
+    /// Classes that the head tells apart: of a language model the tokens of its vocabulary.
+    pub(crate) fn classes(&self) -> usize {
+        match self.task.labels() {
+            Some(labels) => labels.len(),
+            None => self.pretrained.vocabulary_size().unwrap_or_else(|| self.tokenizer.vocabulary_size()),
+        }
+    }
+
     pub(crate) fn method_in_words(&self) -> String {
         match &self.method {
             Method::Lora(lora) => format!("LoRA, r {}, alpha {}, dropout {}", lora.r, lora.alpha, lora.dropout),
@@ -291,12 +285,7 @@ impl RunPlan {
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
             &self.task,
-            adapter::Columns {
-                text: self.columns.text.column().map(str::to_owned),
-                text_template: self.columns.text.template().map(|template| template.source().to_owned()),
-                text_pair: self.columns.text_pair.clone(),
-                label: self.columns.label.clone(),
-            },
+            adapter::Columns::of(&self.config.data),
             self.config.data.max_length.unwrap_or_default(),
             adapter::Base {
                 path: self.base.name.clone(),
@@ -304,6 +293,46 @@ impl RunPlan {
                 fingerprint: identity.base.clone(),
             },
         )
+    }
+}
+
+/// Writes out which columns were found, and which classes.
+fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Labels>) {
+    let column = |source: &TextSource| source.column().map(str::to_owned);
+    let data = &mut config.data;
+    match columns {
+        Columns::Texts(columns) => {
+            data.text = column(&columns.text);
+            data.text_pair.clone_from(&columns.text_pair);
+            data.label.clone_from(&columns.label);
+        }
+        Columns::Language(language::Columns::Text(text)) => data.text = column(text),
+        Columns::Language(language::Columns::Completion { prompt, completion }) => {
+            data.prompt = column(prompt);
+            data.completion = completion.as_ref().and_then(column);
+        }
+        Columns::Language(language::Columns::Messages(messages)) => data.messages = Some(messages.clone()),
+    }
+    if let Some(labels) = labels {
+        config.model.labels = Some(labels.names().to_vec());
+    } else {
+        // Masked language models have texts alone.
+        (config.data.text_pair, config.data.label) = (None, None);
+    }
+}
+
+fn sampler(config: &config::Config, train: &Dataset, max_length: usize) -> Sampler {
+    let lengths: Vec<usize> = train.examples.iter().map(|example| example.encoded.ids.len()).collect();
+    let order = SamplerConfig {
+        seed: config.seed,
+        batch_size: config.train.batch_size,
+        grad_accumulation: config.train.grad_accumulation,
+        shuffle: config.train.shuffle,
+        group_by_length: config.train.group_by_length,
+    };
+    match config.data.pack {
+        true => Sampler::packed(pack(&lengths, max_length), &lengths, order),
+        false => Sampler::new(lengths, order),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Evaluation: the scores of a model over a file.
 
 use burn::tensor::Tensor;
+use burn::train::ClassificationOutput;
 
 use crate::metrics::{Confusion, Scores};
 use crate::tasks::Task;
@@ -21,14 +22,15 @@ impl Evaluation {
         Self { loss: 0.0, targets: 0, correct: 0, confusion }
     }
 
-    /// `losses: [targets]`, `logits: [targets, classes]`; returns both on the host.
-    pub(crate) fn add(&mut self, losses: Tensor<1>, logits: Tensor<2>, targets: &[usize]) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let losses = host(losses);
-        let logits = rows(logits);
+    /// Losses and logits of a batch; returns both on the host.
+    pub(crate) fn add(&mut self, output: ClassificationOutput) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let losses = host(output.loss);
+        let logits = rows(output.output);
+        let targets = output.targets.into_data().iter::<i64>().map(|target| target as usize).collect::<Vec<_>>();
         // In f64 and one by one, so that the sum does not depend on how the file is cut into batches.
         self.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         self.targets += targets.len();
-        for (row, target) in logits.iter().zip(targets) {
+        for (row, target) in logits.iter().zip(&targets) {
             let predicted = largest(row);
             self.correct += usize::from(predicted == *target);
             if let Some(confusion) = &mut self.confusion {

@@ -142,7 +142,8 @@ fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model
         other => Error::Learner(other.to_string()),
     })?;
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
-    Ok((Trainee { model }, loaded))
+    let classes = plan.classes();
+    Ok((Trainee { model, classes }, loaded))
 }
 
 /// What a user should know of how the model was put together.
@@ -194,7 +195,7 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
                 .metrics((f1, MatthewsMetric::new(labels.len())))
                 .metrics_text((ConfusionMetric::new(labels.len()),))
         }
-        Task::MaskedLm(_) => training,
+        Task::MaskedLm(_) | Task::CausalLm(_) => training,
     };
     let outcome = training
         .with_custom_checkpointers(model_file, optimizer_file, schedule_file)

@@ -127,18 +127,21 @@ fn answers(plan: &RunPlan, model: &Trainee, valid: &Dataset) -> Answers {
     let mut answers = Answers::default();
     let indices: Vec<usize> = match &plan.task {
         Task::SequenceClassification(_) => (0..valid.len()).collect(),
-        Task::MaskedLm(_) => (0..valid.len().min(SAMPLES)).collect(),
+        Task::MaskedLm(_) | Task::CausalLm(_) => (0..valid.len().min(SAMPLES)).collect(),
     };
     for chunk in indices.chunks(BATCH) {
         let input = plan.task.evaluation(Batch::new(valid, chunk, chunk[0]));
-        let batch = input.batch.clone();
-        let found = InferenceStep::step(model, input);
-        let (losses, logits) = (host(found.loss), rows(found.output));
         match &plan.task {
             Task::SequenceClassification(_) => {
-                answers.answered.extend(logits.into_iter().zip(losses.into_iter().map(f64::from)));
+                let found = InferenceStep::step(model, input);
+                let losses = host(found.loss).into_iter().map(f64::from);
+                answers.answered.extend(rows(found.output).into_iter().zip(losses));
             }
-            Task::MaskedLm(_) => answers.samples.extend(filled(plan, &batch, &logits)),
+            Task::MaskedLm(_) => {
+                let logits = rows(model.logits(&input));
+                answers.samples.extend(filled(plan, &input.batch, &logits));
+            }
+            Task::CausalLm(_) => {}
         }
     }
     answers

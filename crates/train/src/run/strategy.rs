@@ -237,9 +237,8 @@ impl Fit<'_> {
         let mut batches = valid.iter();
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
-            let targets = batch.batch.targets.clone();
             let output = InferenceStep::step(&model, batch);
-            evaluation.add(output.loss.clone(), output.output.clone(), &targets);
+            evaluation.add(output.clone());
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }

@@ -1,7 +1,9 @@
 //! What a run optimises and reports, one file for each task. The learner, the commands and the files know a task through
 //! [`Task`]; what all have in common, logits over classes or tokens and their cross-entropy, is [`Trainee`].
 
+mod causal_lm;
 mod masked_lm;
+mod rows;
 mod sequence_classification;
 mod trainee;
 
@@ -12,7 +14,9 @@ use serde_json::{Value, json};
 
 use crate::config;
 
+pub(crate) use causal_lm::CausalLm;
 pub(crate) use masked_lm::Masking;
+pub(crate) use rows::{Columns, Rows};
 pub(crate) use trainee::{MicroBatch, Trainee};
 
 /// A task with what it has to know of its data.
@@ -20,6 +24,7 @@ pub(crate) use trainee::{MicroBatch, Trainee};
 pub(crate) enum Task {
     SequenceClassification(Labels),
     MaskedLm(Masking),
+    CausalLm(CausalLm),
 }
 
 impl Task {
@@ -28,13 +33,14 @@ impl Task {
         match self {
             Self::SequenceClassification(_) => config::Task::SequenceClassification,
             Self::MaskedLm(_) => config::Task::MaskedLm,
+            Self::CausalLm(_) => config::Task::CausalLm,
         }
     }
 
     pub(crate) fn labels(&self) -> Option<&Labels> {
         match self {
             Self::SequenceClassification(labels) => Some(labels),
-            Self::MaskedLm(_) => None,
+            Self::MaskedLm(_) | Self::CausalLm(_) => None,
         }
     }
 
@@ -51,7 +57,7 @@ impl Task {
     /// What the model is shown of a batch, and what it is asked. `noise` is what the draw derives from.
     pub(crate) fn present(&self, batch: Batch, noise: Noise) -> Batch {
         match self {
-            Self::SequenceClassification(_) => batch,
+            Self::SequenceClassification(_) | Self::CausalLm(_) => batch,
             Self::MaskedLm(masking) => masking.apply(batch, noise),
         }
     }
@@ -80,6 +86,7 @@ impl config::Task {
         match self {
             Self::SequenceClassification => Head::SequenceClassification,
             Self::MaskedLm => Head::MaskedLm,
+            Self::CausalLm => Head::CausalLm,
         }
     }
 
@@ -88,6 +95,7 @@ impl config::Task {
         match self {
             Self::SequenceClassification => Some("SEQ_CLS".to_string()),
             Self::MaskedLm => None,
+            Self::CausalLm => Some("CAUSAL_LM".to_string()),
         }
     }
 }

@@ -1,13 +1,21 @@
 //! A model with its loss, as burn's learner takes it: cross-entropy over classes, or over the tokens of a vocabulary.
+//!
+//! Logits over a large vocabulary are never held for all targets. They are made for some targets at a time, together with
+//! the gradient of what the head reads, and dropped again: what a step takes does not grow with targets times vocabulary.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Int, Tensor};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use data::Batch;
 use kernels::{Layout, Noise, Offsets, cross_entropy};
-use model::{Model, Tokens};
+use model::{Features, Model, Tokens};
+
+/// Logits that are held at once: 64 MiB in f32.
+const LOGITS: usize = 1 << 24;
 
 /// The examples of one forward pass, and what their randomness derives from.
 #[derive(Debug, Clone)]
@@ -32,25 +40,60 @@ impl MicroBatch {
 #[derive(Module, Debug)]
 pub(crate) struct Trainee {
     pub(crate) model: Model,
+    /// Classes, or tokens of the vocabulary.
+    pub(crate) classes: usize,
 }
 
 impl Trainee {
     /// `[targets, classes]`
     pub(crate) fn logits(&self, input: &MicroBatch) -> Tensor<2> {
+        self.model.head(self.features(input))
+    }
+
+    fn features(&self, input: &MicroBatch) -> Features {
         let batch = &input.batch;
         let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), batch.first_row));
         let tokens = Tokens::new(&batch.ids, &batch.type_ids, layout, &self.model.device());
-        self.model.forward(&tokens, &batch.rows, input.noise)
+        self.model.features(&tokens, &batch.rows, input.noise)
     }
 
-    /// Logits, and the loss of each target rather than their mean: micro-batches hold different numbers of targets, and
-    /// dividing once per optimiser step is what makes `grad_accumulation` leave the result unchanged.
-    fn output(&self, input: &MicroBatch) -> ClassificationOutput {
-        let logits = self.logits(input);
-        let targets: Vec<i32> = input.batch.targets.iter().map(|target| *target as i32).collect();
-        let targets = Tensor::<1, Int>::from_data(targets.as_slice(), &logits.device());
-        let losses = cross_entropy(logits.clone(), &input.batch.targets);
-        ClassificationOutput::new(losses, logits, targets)
+    /// The targets, some at a time.
+    fn parts(&self, targets: usize) -> impl Iterator<Item = Range<usize>> {
+        let size = (LOGITS / self.classes.max(1)).max(1);
+        (0..targets).step_by(size).map(move |start| start..targets.min(start + size))
+    }
+
+    /// The loss of each target rather than their mean: micro-batches hold different numbers of targets, and dividing once
+    /// per optimiser step is what makes `grad_accumulation` leave the result unchanged. Of a classifier also its logits; of
+    /// a language model, in their place, whether the likeliest token was the right one.
+    fn output(&self, features: Features, targets: &[usize]) -> ClassificationOutput {
+        let logits = self.model.head(features);
+        let losses = cross_entropy(logits.clone(), targets);
+        match &self.model {
+            Model::SequenceClassifier(_) => {
+                let targets = indices(targets, &logits);
+                ClassificationOutput::new(losses, logits, targets)
+            }
+            Model::MaskedLm(_) | Model::CausalLm(_) => right_or_wrong(losses, logits, targets),
+        }
+    }
+
+    /// Forward and backward of the head for some targets at a time, then backward of all below it.
+    fn step_in_parts(&self, features: &Features, targets: &[usize]) -> TrainOutput<ClassificationOutput> {
+        let mut gradients = GradientsAccumulator::new();
+        let (mut outputs, mut of_features) = (Vec::new(), Vec::new());
+        for part in self.parts(targets.len()) {
+            let hidden = features.hidden().clone().narrow(0, part.start, part.len()).detach().require_grad();
+            let output = self.output(features.part(hidden.clone(), part.clone()), &targets[part]);
+            let mut of_part = output.loss.clone().sum().backward();
+            of_features.push(hidden.grad_remove(&mut of_part).expect("the loss depends on what the head reads"));
+            gradients.accumulate(self, GradientsParams::from_grads(of_part, self));
+            outputs.push(without_graph(output));
+        }
+        let hidden = features.hidden().clone();
+        let below = (hidden * Tensor::from_inner(Tensor::cat(of_features, 0))).sum().backward();
+        gradients.accumulate(self, GradientsParams::from_grads(below, self));
+        TrainOutput { grads: gradients.grads(), item: join(outputs) }
     }
 }
 
@@ -59,7 +102,11 @@ impl TrainStep for Trainee {
     type Output = ClassificationOutput;
 
     fn step(&self, input: MicroBatch) -> TrainOutput<ClassificationOutput> {
-        let output = self.output(&input);
+        let (features, targets) = (self.features(&input), &input.batch.targets);
+        if self.parts(targets.len()).count() > 1 {
+            return self.step_in_parts(&features, targets);
+        }
+        let output = self.output(features, targets);
         let gradients = output.loss.clone().sum().backward();
         TrainOutput::new(self, gradients, output)
     }
@@ -70,6 +117,50 @@ impl InferenceStep for Trainee {
     type Output = ClassificationOutput;
 
     fn step(&self, input: MicroBatch) -> ClassificationOutput {
-        self.output(&input)
+        let (features, targets) = (self.features(&input), &input.batch.targets);
+        let part = |part: Range<usize>| {
+            let hidden = features.hidden().clone().narrow(0, part.start, part.len());
+            self.output(features.part(hidden, part.clone()), &targets[part])
+        };
+        join(self.parts(targets.len()).map(part).collect())
     }
+}
+
+fn indices(targets: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
+    let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
+    Tensor::from_data(targets.as_slice(), &like.device())
+}
+
+/// In the form of logits of two classes, wrong and right, of which right is always the target: burn's accuracy is then that
+/// of tokens.
+fn right_or_wrong(losses: Tensor<1>, logits: Tensor<2>, targets: &[usize]) -> ClassificationOutput {
+    let device = logits.device();
+    let right = logits.argmax(1).equal(indices_column(targets, &device)).float();
+    let wrong = right.clone() * -1.0 + 1.0;
+    let ones = Tensor::from_data(TensorData::new(vec![1_i32; targets.len()], [targets.len()]), &device);
+    ClassificationOutput::new(losses, Tensor::cat(vec![wrong, right], 1), ones)
+}
+
+fn indices_column(targets: &[usize], device: &burn::tensor::Device) -> Tensor<2, Int> {
+    let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
+    let rows = targets.len();
+    Tensor::from_data(TensorData::new(targets, [rows, 1]), device)
+}
+
+/// What is kept of a part must not keep its logits alive.
+fn without_graph(output: ClassificationOutput) -> ClassificationOutput {
+    ClassificationOutput::new(output.loss.detach(), output.output.detach(), output.targets)
+}
+
+fn join(mut outputs: Vec<ClassificationOutput>) -> ClassificationOutput {
+    if outputs.len() == 1 {
+        return outputs.remove(0);
+    }
+    let (mut losses, mut logits, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    for output in outputs {
+        losses.push(output.loss);
+        logits.push(output.output);
+        targets.push(output.targets);
+    }
+    ClassificationOutput::new(Tensor::cat(losses, 0), Tensor::cat(logits, 0), Tensor::cat(targets, 0))
 }

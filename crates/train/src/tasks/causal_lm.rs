@@ -1,0 +1,49 @@
+//! Causal language modelling: texts, completions of prompts and the assistant's turns of conversations. What a row becomes
+//! is `data`'s; here is what of the checkpoint's files it takes.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use data::Tokenizer;
+use data::language::{ChatTemplate, Encoder, LossOn, end_tokens};
+
+use crate::config;
+
+/// The date that a chat template is told which asks for it: 26 July 2024, which Llama 3's templates take where they are not
+/// told any. Always the same, so that a run gives the same texts on every day, and generation those of training.
+const DATE: Duration = Duration::from_secs(1_721_952_000);
+
+/// How a checkpoint writes texts.
+#[derive(Debug, Clone)]
+pub(crate) struct CausalLm {
+    chat: Option<ChatTemplate>,
+    end_tokens: Vec<u32>,
+    pub(crate) loss_on: config::LossOn,
+}
+
+impl CausalLm {
+    /// Reads the chat template and the end tokens of a checkpoint.
+    pub(crate) fn open(
+        directory: &Path,
+        tokenizer: &Tokenizer,
+        loss_on: config::LossOn,
+    ) -> Result<Self, data::Error> {
+        Ok(Self {
+            chat: ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH + DATE)?,
+            end_tokens: end_tokens(directory, tokenizer)?,
+            loss_on,
+        })
+    }
+
+    pub(crate) fn has_chat_template(&self) -> bool {
+        self.chat.is_some()
+    }
+
+    pub(crate) fn encoder<'a>(&'a self, tokenizer: &'a Tokenizer) -> Encoder<'a> {
+        let loss_on = match self.loss_on {
+            config::LossOn::Completion => LossOn::Completion,
+            config::LossOn::All => LossOn::All,
+        };
+        Encoder::new(tokenizer, self.chat.as_ref(), &self.end_tokens, loss_on)
+    }
+}
