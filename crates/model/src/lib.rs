@@ -14,6 +14,7 @@ mod layers;
 mod loader;
 mod merge;
 mod pretrained;
+mod sampling;
 mod tokens;
 
 pub use architectures::{Head, MaskedLm, Model, SequenceClassifier};
@@ -24,4 +25,5 @@ pub use files::{write_atomically, write_json};
 pub use loader::{LoadError, Loaded};
 pub use merge::merged_tensors;
 pub use pretrained::{Frozen, Pretrained, Values};
+pub use sampling::{Sampling, SamplingError};
 pub use tokens::Tokens;
