@@ -15,6 +15,7 @@ mod layers;
 mod loader;
 mod merge;
 mod pretrained;
+mod sampling;
 mod tokens;
 
 pub use architectures::{CausalLm, Features, Head, MaskedLm, Model, SequenceClassifier};
@@ -26,4 +27,5 @@ pub use files::{write_atomically, write_json};
 pub use loader::{LoadError, Loaded};
 pub use merge::merged_tensors;
 pub use pretrained::{Frozen, Pretrained, Values};
+pub use sampling::{Sampling, SamplingError};
 pub use tokens::Tokens;

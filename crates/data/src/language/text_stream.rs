@@ -68,7 +68,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tokenizer::tests::{bytes, sentence_pieces, small};
+    use crate::tokenizer::tests::{bytes, sentence_pieces, small, trained};
 
     fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
         let mut stream = TextStream::new(tokenizer);
@@ -97,6 +97,18 @@ mod tests {
         let marked = [ids[0], 2, ids[1], 2, 2, ids[2]];
         assert_eq!(stream(&tokenizer, &marked), ["hello", "", " world", "", "", " world", ""]);
         assert_eq!(tokenizer.text(&[ids[1]]), "world", "at the beginning it has none");
+    }
+
+    #[test]
+    fn merged_tokens_that_end_within_a_character_are_held() {
+        let text = "naïve 东京 电影 很好 😀😃 naïve 东京";
+        let tokenizer = trained(text);
+        let ids = tokenizer.ids(text);
+        assert!(ids.len() < text.len(), "some bytes are merged");
+        let pieces = stream(&tokenizer, &ids);
+        assert_eq!(pieces.concat(), text);
+        assert!(pieces.iter().all(|piece| !piece.contains('\u{fffd}')), "{pieces:?}");
+        assert!(pieces.last().is_some_and(String::is_empty), "nothing is left for the end");
     }
 
     proptest! {

@@ -90,6 +90,14 @@ pub(crate) fn sentence_pieces() -> Tokenizer {
     Tokenizer::from_dir(dir(&[("tokenizer.json", &tokenizer.to_string())]).path()).unwrap()
 }
 
+/// A byte-level one with merges, trained on `text`.
+pub(crate) fn trained(text: &str) -> Tokenizer {
+    let texts = std::iter::repeat_n(text, 3).map(|text| Ok(text.to_owned()));
+    let vocabulary = crate::train_vocabulary(texts, crate::VocabularyKind::Bpe, 270, &|_| ()).unwrap();
+    let files: Vec<(&str, &str)> = vocabulary.files().iter().map(|(name, content)| (*name, content.as_str())).collect();
+    Tokenizer::from_dir(dir(&files).path()).unwrap()
+}
+
 impl Tokenizer {
     /// The ids of a text without what is put around it.
     pub(crate) fn ids(&self, text: &str) -> Vec<u32> {
@@ -255,4 +263,7 @@ fn spans_are_the_bytes_of_the_tokens_with_their_spaces() {
     assert_eq!(ids, bytes().ids(text));
     // The two bytes of one character both stand for the whole of it.
     assert_eq!(spans, [0..1, 1..2, 2..3, 3..5, 3..5, 5..9, 9..10]);
+    let (ids, spans) = sentence_pieces().bare_with_spans("hello world</s>hello").unwrap();
+    assert_eq!(ids, sentence_pieces().ids("hello world</s>hello"));
+    assert_eq!(spans, [0..5, 5..11, 11..15, 15..20]);
 }

@@ -38,7 +38,7 @@ pub(super) fn environment(now: SystemTime) -> Environment<'static> {
 /// Jinja2's, which keeps a line break at the end; minijinja's own drops it.
 fn indent(
     text: String,
-    width: Option<usize>,
+    width: Option<u8>,
     first: Option<bool>,
     blank: Option<bool>,
     options: Kwargs,
@@ -49,7 +49,7 @@ fn indent(
     options.assert_all_used()?;
     let lines = text.split('\n').enumerate().map(|(number, line)| {
         let is_indented = if number == 0 { first } else { blank || !line.is_empty() };
-        if is_indented { " ".repeat(width) + line } else { line.to_owned() }
+        if is_indented { " ".repeat(width.into()) + line } else { line.to_owned() }
     });
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }

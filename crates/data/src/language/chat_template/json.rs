@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let separators: Option<Vec<String>> = options.get("separators")?;
-    let indent: Option<usize> = options.get("indent")?;
+    let indent: Option<u8> = options.get("indent")?;
     let (item, key) = match separators.as_deref() {
         Some([item, key]) => (item.clone(), key.clone()),
         Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "`separators` are two")),
@@ -19,7 +19,7 @@ pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let style = Style {
         item,
         key,
-        indent,
+        indent: indent.map(usize::from),
         sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
         ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
     };

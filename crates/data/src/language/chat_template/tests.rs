@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use miette::Diagnostic;
+use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -129,4 +130,15 @@ fn templates_are_found_where_transformers_finds_them() {
 fn a_role_of_the_template_is_known() {
     let template = read_from(&dir("{% if messages[0].role == 'critic' %}{% endif %}")).unwrap().unwrap();
     assert!(template.names_role("critic") && !template.names_role("crit"));
+}
+
+proptest! {
+    #[test]
+    fn no_template_panics(source in "[-{}%#|\\[\\]()a-e\"' .~+*/0-9é\nifforendsetgenerationtojsonindent]{0,60}") {
+        let dir = dir(&source);
+        if let Ok(Some(template)) = read_from(&dir) {
+            let row = conversation(json!([{"role": "user", "content": "a"}]), None);
+            let _: Result<String, Error> = template.render(&row, true);
+        }
+    }
 }

@@ -106,6 +106,19 @@ fn of_a_conversation_every_turn_of_the_assistant_is_a_target() {
 }
 
 #[test]
+fn a_token_with_any_character_of_a_turn_is_a_target() {
+    // The space before `world` is the generation prompt's, and part of the token.
+    let source =
+        "{% for m in messages %}hello {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}hello {% endif %}";
+    let (tokenizer, template) = (sentence_pieces(), chat(source));
+    let encoder = Encoder::new(&tokenizer, Some(&template), &[2], LossOn::Completion);
+    let row = messages(json!([{"role": "user", "content": "world"}, {"role": "assistant", "content": "world"}]));
+    let example = &encoder.examples(Path::new("a.jsonl"), &row, 99).unwrap()[0];
+    assert_eq!(example.encoded.ids, tokenizer.ids("hello world</s>hello world</s>"));
+    assert_eq!((example.encoded.ids.len(), &example.spans), (6, &vec![4..6]));
+}
+
+#[test]
 fn turns_that_are_rewritten_later_are_sequences_of_their_own() {
     let row = messages(json!([
         {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"},

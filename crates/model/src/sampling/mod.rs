@@ -1,0 +1,200 @@
+//! How a token is chosen from one row of logits. The steps, their order and their definitions are those of Transformers'
+//! `RepetitionPenaltyLogitsProcessor`, `TemperatureLogitsWarper`, `TopKLogitsWarper`, `TopPLogitsWarper` and
+//! `MinPLogitsWarper`; probabilities are computed in f64 where Transformers computes them in f32. No generator is kept:
+//! a random number is a hash of (seed, row, token), so a text does not depend on what else is generated beside it.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use kernels::{mix, uniform};
+
+#[derive(Debug, Clone, PartialEq, thiserror::Error, miette::Diagnostic)]
+pub enum SamplingError {
+    #[error("`temperature` is {value}, expected 0 or more")]
+    #[diagnostic(help("0 always takes the most probable token, 1 draws from the model's own distribution"))]
+    Temperature { value: f64 },
+    #[error("`top_k` is 0, expected 1 or more")]
+    #[diagnostic(help("leave `top_k` out to draw from all tokens"))]
+    TopK,
+    #[error("`top_p` is {value}, expected a number above 0, at most 1")]
+    #[diagnostic(help("0.9 draws from the most probable tokens that have 90 % of the probability; 1 from all"))]
+    TopP { value: f64 },
+    #[error("`min_p` is {value}, expected a number from 0 to 1")]
+    #[diagnostic(help("0.05 leaves out tokens less than 5 % as probable as the most probable one; 0 leaves out none"))]
+    MinP { value: f64 },
+    #[error("`repetition_penalty` is {value}, expected a number above 0")]
+    #[diagnostic(help("1 is none, above 1 makes tokens that occurred less likely, below 1 more likely"))]
+    RepetitionPenalty { value: f64 },
+    #[error("new token {token} of text {row} cannot be chosen: none of the model's logits is a finite number")]
+    #[diagnostic(help(
+        "the weights of the model or of its adapter are damaged, or their values overflow the type they are computed in"
+    ))]
+    NothingToChoose { row: u64, token: u64 },
+}
+
+/// How tokens are chosen. The default takes the most probable token each time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Logits are divided by it. At 0 the most probable token is taken, and `top_k`, `top_p` and `min_p` have no effect.
+    pub temperature: f64,
+    /// Only the `top_k` most probable tokens; more where the last of them is as probable as others.
+    pub top_k: Option<usize>,
+    /// Only the smallest set of most probable tokens whose probabilities add up to `top_p` or more.
+    pub top_p: Option<f64>,
+    /// Only tokens at least `min_p` times as probable as the most probable one.
+    pub min_p: Option<f64>,
+    /// Of tokens that occurred before, positive logits are divided by it and negative ones multiplied; 1 is none.
+    pub repetition_penalty: f64,
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_k: None, top_p: None, min_p: None, repetition_penalty: 1.0, seed: 42 }
+    }
+}
+
+/// A token that may be drawn, with its probability up to a common factor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Candidate {
+    id: u32,
+    weight: f64,
+}
+
+impl Sampling {
+    pub fn check(&self) -> Result<(), SamplingError> {
+        if !self.temperature.is_finite() || self.temperature < 0.0 {
+            return Err(SamplingError::Temperature { value: self.temperature });
+        }
+        if self.top_k == Some(0) {
+            return Err(SamplingError::TopK);
+        }
+        if let Some(value) = self.top_p.filter(|top_p| !(*top_p > 0.0 && *top_p <= 1.0)) {
+            return Err(SamplingError::TopP { value });
+        }
+        if let Some(value) = self.min_p.filter(|min_p| !(0.0..=1.0).contains(min_p)) {
+            return Err(SamplingError::MinP { value });
+        }
+        if !self.repetition_penalty.is_finite() || self.repetition_penalty <= 0.0 {
+            return Err(SamplingError::RepetitionPenalty { value: self.repetition_penalty });
+        }
+        Ok(())
+    }
+
+    /// The id of the token that follows `context` (prompt and generated ids; those beyond the logits are passed over).
+    /// `row` is the text's number and `token` that of the new token in it. Of equally probable tokens the lowest ids come
+    /// first. A logit that is not finite stands for a token that cannot be chosen.
+    ///
+    /// # Errors
+    /// `NothingToChoose` if no logit is finite.
+    pub fn choose(&self, logits: &[f32], context: &[u32], row: u64, token: u64) -> Result<u32, SamplingError> {
+        let scores = self.penalised(logits, context);
+        let chosen = if self.temperature == 0.0 {
+            most_probable(&scores)
+        } else {
+            draw(&self.kept(&scores), uniform(mix(mix(self.seed) ^ row), token))
+        };
+        chosen.ok_or(SamplingError::NothingToChoose { row, token })
+    }
+
+    fn penalised<'a>(&self, logits: &'a [f32], context: &[u32]) -> Cow<'a, [f32]> {
+        // f32 as in Transformers, so that two scores tie here when they tie there.
+        let penalty = self.repetition_penalty as f32;
+        if penalty == 1.0 {
+            return Cow::Borrowed(logits);
+        }
+        let mut scores = logits.to_vec();
+        for id in context {
+            // From `logits`, since a token that occurred several times is penalised once.
+            if let Some(logit) = logits.get(*id as usize) {
+                scores[*id as usize] = if *logit < 0.0 { logit * penalty } else { logit / penalty };
+            }
+        }
+        Cow::Owned(scores)
+    }
+
+    /// The tokens that may be drawn, in the order of their ids.
+    fn kept(&self, scores: &[f32]) -> Vec<Candidate> {
+        let mut finite: Vec<(u32, f32)> =
+            scores.iter().enumerate().filter(|(_, score)| score.is_finite()).map(|(id, s)| (id as u32, *s)).collect();
+        if let Some(top_k) = self.top_k {
+            keep_largest(&mut finite, top_k);
+        }
+        let largest = finite.iter().map(|(_, score)| *score).fold(f32::NEG_INFINITY, f32::max);
+        // In f64 and divided after the subtraction, so that no temperature, however small, gives infinity less infinity.
+        let weight = |score: f32| ((f64::from(score) - f64::from(largest)) / self.temperature).exp();
+        let mut kept: Vec<Candidate> =
+            finite.into_iter().map(|(id, score)| Candidate { id, weight: weight(score) }).collect();
+        if let Some(top_p) = self.top_p.filter(|top_p| *top_p < 1.0) {
+            keep_mass(&mut kept, top_p);
+        }
+        // The most probable token has the weight 1, hence is never left out here.
+        let min_p = self.min_p.unwrap_or(0.0);
+        kept.retain(|candidate| candidate.weight >= min_p && candidate.weight > 0.0);
+        kept
+    }
+}
+
+fn most_probable(scores: &[f32]) -> Option<u32> {
+    let finite = scores.iter().enumerate().filter(|(_, score)| score.is_finite());
+    // `>` and not `>=`: the first of equals.
+    finite.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(id, _)| id as u32)
+}
+
+/// Leaves the `count` largest scores, and those that equal the least of them.
+fn keep_largest(scores: &mut Vec<(u32, f32)>, count: usize) {
+    if count == 0 || count >= scores.len() {
+        return;
+    }
+    let mut values: Vec<f32> = scores.iter().map(|(_, score)| *score).collect();
+    let (_, least, _) = values.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+    let least = *least;
+    scores.retain(|(_, score)| *score >= least);
+}
+
+/// Leaves the most probable candidates, up to the one with which they reach the share `top_p`.
+///
+/// They are ranked in blocks that grow, since as a rule a few dozen of a hundred thousand tokens have nearly all of the
+/// probability.
+fn keep_mass(candidates: &mut Vec<Candidate>, top_p: f64) {
+    let wanted = top_p * candidates.iter().map(|candidate| candidate.weight).sum::<f64>();
+    let (mut ranked, mut block, mut mass) = (0, 64, 0.0);
+    while ranked < candidates.len() && mass < wanted {
+        let rest = &mut candidates[ranked..];
+        if block < rest.len() {
+            rest.select_nth_unstable_by(block - 1, by_rank);
+        }
+        let block_end = block.min(rest.len());
+        rest[..block_end].sort_unstable_by(by_rank);
+        for candidate in &rest[..block_end] {
+            if mass >= wanted {
+                break;
+            }
+            mass += candidate.weight;
+            ranked += 1;
+        }
+        block *= 8;
+    }
+    candidates.truncate(ranked);
+    candidates.sort_unstable_by_key(|candidate| candidate.id);
+}
+
+fn by_rank(a: &Candidate, b: &Candidate) -> Ordering {
+    b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id))
+}
+
+/// The candidate in whose part of the total weight `at`, from (0, 1), lies. The parts are laid out by id and not by rank:
+/// logits that differ in their last bits, as those of another batch size do, move each bound a little, where two nearly
+/// equal tokens would change places in a ranking.
+fn draw(candidates: &[Candidate], at: f64) -> Option<u32> {
+    let mut left = at * candidates.iter().map(|candidate| candidate.weight).sum::<f64>();
+    let chosen = candidates.iter().find(|candidate| {
+        left -= candidate.weight;
+        left < 0.0
+    });
+    // The last one where rounding leaves a remainder.
+    chosen.or(candidates.last()).map(|candidate| candidate.id)
+}
+
+#[cfg(test)]
+mod tests;
