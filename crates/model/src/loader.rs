@@ -52,6 +52,11 @@ pub enum LoadError {
         "leave it out of `adapter.modules_to_save`, or train all tensors with `adapter.method = \"full\"`"
     ))]
     Tied { module: String },
+    #[error("the adapter brings a weight of `{module}` that differs from the checkpoint's by up to {difference}")]
+    #[diagnostic(help(
+        "it was trained on a base whose vocabulary was resized or trained: give that base's checkpoint as the model"
+    ))]
+    OtherBase { module: String, difference: f32 },
 }
 
 /// Of the largest value in f16; those too small for it become zero, which is nothing beside the others.
@@ -252,6 +257,11 @@ impl Loader<'_> {
             return Err(LoadError::Tied { module: at.path }.into());
         }
         let bias = owner.bias_if(bias, vocabulary, of_bias)?;
+        if matches!(treatment, Treatment::Adapted { .. }) {
+            // The copy of the word embeddings that PEFT saves beside it is checked there, if it is saved there.
+            let name = at.join("base_layer.weight");
+            at.build.plan.borrow_mut().value(&name, [vocabulary, d_input], at.build.device)?;
+        }
         let (shape, device) = ([d_input, vocabulary], at.build.device);
         let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, shape, Orientation::OutIn, device)?;
         Ok(TiedLinear::new(bias, adapter))
@@ -301,7 +311,25 @@ impl Loader<'_> {
         let tensor = self.join(name);
         match treatment {
             Treatment::Trained => self.trained((tensor.clone(), Part::Module), tensor, shape, initial),
-            Treatment::Frozen | Treatment::Adapted { .. } => self.frozen(&tensor, shape),
+            Treatment::Frozen => self.frozen(&tensor, shape),
+            Treatment::Adapted { .. } => {
+                let weight = self.frozen(&tensor, shape)?;
+                self.check_base(&weight)?;
+                Ok(weight)
+            }
+        }
+    }
+
+    /// PEFT saves the base's own weight with an adapter on embeddings or the output layer. Where it is another than the
+    /// checkpoint's, its vocabulary was resized or trained, the adapter is for another base.
+    fn check_base<const D: usize>(&self, weight: &Weight<D>) -> Result<(), Error> {
+        let value = weight.value();
+        let name = self.join("base_layer.weight");
+        let brought = self.build.plan.borrow_mut().value(&name, value.dims(), self.build.device)?;
+        let Some(brought) = brought.filter(|_| self.build.values == Values::Read) else { return Ok(()) };
+        match (brought - value.cast(DType::F32)).abs().max().into_scalar::<f32>() {
+            0.0 => Ok(()),
+            difference => Err(LoadError::OtherBase { module: self.path.clone(), difference }.into()),
         }
     }
 

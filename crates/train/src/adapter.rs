@@ -221,12 +221,10 @@ impl Adapter {
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
     pub(crate) fn task(&self) -> Option<config::Task> {
-        let of_peft = || {
-            match self.config.task_type.as_deref() {
-                Some("CAUSAL_LM") => Some(config::Task::CausalLm),
-                Some("SEQ_CLS") => Some(config::Task::SequenceClassification),
-                _ => self.classes().map(|_| config::Task::SequenceClassification),
-            }
+        let of_peft = || match self.config.task_type.as_deref() {
+            Some("CAUSAL_LM") => Some(config::Task::CausalLm),
+            Some("SEQ_CLS") => Some(config::Task::SequenceClassification),
+            _ => self.classes().map(|_| config::Task::SequenceClassification),
         };
         self.sidecar.as_ref().map(|sidecar| sidecar.task).or_else(of_peft)
     }

@@ -102,6 +102,11 @@ impl Output {
         self.paint("1", text)
     }
 
+    /// A part of a text that is to be seen within it: green in a terminal, between brackets elsewhere.
+    pub(crate) fn marked(&self, text: &str) -> String {
+        if self.colour { self.paint("32", text) } else { format!("[[{text}]]") }
+    }
+
     fn paint(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }

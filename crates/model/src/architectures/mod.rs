@@ -225,6 +225,11 @@ impl Model {
         }
     }
 
+    /// Tokens that it has embeddings for.
+    pub fn vocabulary(&self) -> usize {
+        self.word_embeddings().weight().value().dims()[0]
+    }
+
     /// Where the model's tensors are.
     pub fn device(&self) -> Device {
         self.word_embeddings().weight().value().device()

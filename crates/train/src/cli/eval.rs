@@ -137,7 +137,7 @@ impl<'a> Scorer<'a> {
         for chunk in indices.chunks(BATCH) {
             let input = self.task.evaluation(Batch::new(dataset, chunk, first + chunk[0]));
             let of = input.batch.sequences_of_targets();
-            let (losses, logits) = self.evaluation.add(InferenceStep::step(self.model, input.clone()));
+            let (losses, logits) = self.evaluation.add(&InferenceStep::step(self.model, input.clone()));
             let mut logits = match self.task {
                 _ if !self.with_logits => Vec::new(),
                 Task::SequenceClassification(_) => logits,

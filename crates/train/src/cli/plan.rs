@@ -183,7 +183,7 @@ fn marked(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
     // What a model says at a token is about the one after it.
     let is_target = |index: &usize| *index > 0 && shown.rows.binary_search(&(index - 1)).is_ok();
     let (mut text, mut in_targets) = (Vec::new(), Vec::new());
-    let mut flush = |in_targets: &mut Vec<String>, text: &mut Vec<String>| {
+    let flush = |in_targets: &mut Vec<String>, text: &mut Vec<String>| {
         if !in_targets.is_empty() {
             text.push(output.marked(&std::mem::take(in_targets).join(" ")));
         }

@@ -118,7 +118,7 @@ fn predictions(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output
     let texts: Vec<String> = records(valid.file())?
         .filter_map(Result::ok)
         .map(|record| {
-            let text = plan.columns.text.column().and_then(|column| record.fields.get(column));
+            let text = plan.config.data.text.as_ref().and_then(|column| record.fields.get(column));
             text.and_then(|text| text.as_str()).unwrap_or("").to_string()
         })
         .collect();

@@ -139,7 +139,7 @@ impl Trained {
             config::Task::MaskedLm => Task::MaskedLm(masking(arguments, mask_probability, &pretrained)?),
             config::Task::CausalLm => {
                 let tokenizer = tokenizer(arguments)?;
-                Task::CausalLm(CausalLm::open(tokenizer_directory(arguments), &tokenizer, loss_on)?)
+                Task::CausalLm(CausalLm::open(&arguments.model, tokenizer_directory(arguments), &tokenizer, loss_on)?)
             }
         };
         let (method, tensors) = match adapter {
@@ -151,9 +151,7 @@ impl Trained {
             .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let vocabulary = pretrained.vocabulary_size();
-        let classes = task.labels().map_or_else(|| vocabulary.unwrap_or(1), Labels::len);
-        let model = Trainee { model, classes };
+        let model = Trainee { model };
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }
@@ -250,8 +248,20 @@ fn template(key: &str, source: Option<&str>) -> Result<Option<Template>, data::E
 }
 
 /// What `--set` overrides of a trained model.
-const KEYS: [&str; 6] =
-    ["data.text", "data.text_template", "data.text_pair", "data.label", "data.max_length", "data.mask_probability"];
+const KEYS: [&str; 12] = [
+    "data.text",
+    "data.text_template",
+    "data.text_pair",
+    "data.label",
+    "data.prompt",
+    "data.prompt_template",
+    "data.completion",
+    "data.completion_template",
+    "data.messages",
+    "data.max_length",
+    "data.mask_probability",
+    "data.loss_on",
+];
 
 /// Applies the `--set` arguments, of which a command takes those with these `keys`. `number` is told of those that are no
 /// columns, and complains in words.

@@ -96,12 +96,8 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// Keys of the contract that this version does not have.
-const UNSUPPORTED: &[&str] = &[
-    "adapter.use_dora",
-    "adapter.lora_plus_ratio",
-    "train.gradient_checkpointing",
-    "train.compute",
-];
+const UNSUPPORTED: &[&str] =
+    &["adapter.use_dora", "adapter.lora_plus_ratio", "train.gradient_checkpointing", "train.compute"];
 
 /// What PEFT and Transformers call some keys.
 const ELSEWHERE: &[(&str, &str)] = &[

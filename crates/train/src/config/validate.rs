@@ -3,7 +3,7 @@
 use super::error::ConfigError;
 use super::keys::KEYS;
 use super::load::Loaded;
-use super::words::{Best, Method, Targets, Task, Weights};
+use super::words::{Best, Method, Targets, Weights};
 
 /// An error for the first combination that means nothing.
 pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{KEYS, TABLES};
-use super::words::{Best, Bias, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights};
+use super::words::{
+    Best, Bias, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
+};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

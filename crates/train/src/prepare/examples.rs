@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use data::{
-    Dataset, Encoded, Example, Finding, Labels, Template, Tokenizer, Truncation, Written, lint, records,
-};
+use data::{Dataset, Encoded, Example, Finding, Labels, Template, Tokenizer, Truncation, Written, lint, records};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
@@ -14,11 +12,7 @@ use crate::config;
 use crate::tasks::{Columns, Rows};
 
 /// The rows of a file, by the columns of the configuration or those found in another file.
-pub(super) fn read(
-    file: &Path,
-    config: &config::Config,
-    as_in: Option<&Columns>,
-) -> Result<(Columns, Rows), Error> {
+pub(super) fn read(file: &Path, config: &config::Config, as_in: Option<&Columns>) -> Result<(Columns, Rows), Error> {
     let mut records = records(file)?.peekable();
     let first = match records.peek() {
         Some(Ok(first)) => first.clone(),
@@ -108,11 +102,8 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let cut = Truncation::of(train, max_length);
     let cut_valid = valid.map(|(valid, _)| Truncation::of(valid, max_length));
-    let valid = valid.map(|(encoded, examples)| data::Rows {
-        file: encoded.file(),
-        examples,
-        truncation: cut_valid.as_ref(),
-    });
+    let valid =
+        valid.map(|(encoded, examples)| data::Rows { file: encoded.file(), examples, truncation: cut_valid.as_ref() });
     lint(data::Rows { file: train.file(), examples: texts, truncation: Some(&cut) }, valid, labels)
 }
 

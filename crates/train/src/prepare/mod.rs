@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{
-    Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack,
-};
+use data::{Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
@@ -181,7 +179,8 @@ impl RunPlan {
             }
             config::Task::MaskedLm => Task::MaskedLm(masking(&config, &tokenizer, &pretrained)?),
             config::Task::CausalLm => {
-                Task::CausalLm(CausalLm::open(&base.directory, &tokenizer, config.data.loss_on)?)
+                let directory = &base.directory;
+                Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?)
             }
         };
         let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
@@ -263,14 +262,6 @@ impl RunPlan {
         let (plan, device) = (self.adapter_plan()?, Device::flex());
         let (_, loaded) = self.pretrained.load(plan, self.task.classes(), self.frozen, Values::ShapesOnly, &device)?;
         Ok(loaded)
-    }
-
-    /// Classes that the head tells apart: of a language model the tokens of its vocabulary.
-    pub(crate) fn classes(&self) -> usize {
-        match self.task.labels() {
-            Some(labels) => labels.len(),
-            None => self.pretrained.vocabulary_size().unwrap_or_else(|| self.tokenizer.vocabulary_size()),
-        }
     }
 
     pub(crate) fn method_in_words(&self) -> String {

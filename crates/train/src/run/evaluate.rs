@@ -23,10 +23,11 @@ impl Evaluation {
     }
 
     /// Losses and logits of a batch; returns both on the host.
-    pub(crate) fn add(&mut self, output: ClassificationOutput) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let losses = host(output.loss);
-        let logits = rows(output.output);
-        let targets = output.targets.into_data().iter::<i64>().map(|target| target as usize).collect::<Vec<_>>();
+    pub(crate) fn add(&mut self, output: &ClassificationOutput) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let losses = host(output.loss.clone());
+        let logits = rows(output.output.clone());
+        let targets =
+            output.targets.clone().into_data().iter::<i64>().map(|target| target as usize).collect::<Vec<_>>();
         // In f64 and one by one, so that the sum does not depend on how the file is cut into batches.
         self.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         self.targets += targets.len();

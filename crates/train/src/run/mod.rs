@@ -142,8 +142,7 @@ fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model
         other => Error::Learner(other.to_string()),
     })?;
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
-    let classes = plan.classes();
-    Ok((Trainee { model, classes }, loaded))
+    Ok((Trainee { model }, loaded))
 }
 
 /// What a user should know of how the model was put together.

@@ -61,7 +61,6 @@ pub(super) struct Saver {
     full: bool,
     save_dtype: DType,
     probe: Probe,
-    classes: usize,
 }
 
 impl Saver {
@@ -84,7 +83,6 @@ impl Saver {
                 SaveDtype::F16 => DType::F16,
             },
             probe: Probe::new(Batch::new(examples, &indices, 0)),
-            classes: plan.classes(),
         }
     }
 
@@ -126,7 +124,7 @@ impl Saver {
             }
         };
         let (model, loaded) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
-        let model = Trainee { model, classes: self.classes };
+        let model = Trainee { model };
         let found = self.probe.logits(&model);
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half

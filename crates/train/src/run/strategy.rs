@@ -238,7 +238,7 @@ impl Fit<'_> {
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
             let output = InferenceStep::step(&model, batch);
-            evaluation.add(output.clone());
+            evaluation.add(&output);
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }

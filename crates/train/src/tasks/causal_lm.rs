@@ -22,15 +22,16 @@ pub(crate) struct CausalLm {
 }
 
 impl CausalLm {
-    /// Reads the chat template and the end tokens of a checkpoint.
+    /// Reads the end tokens of a model, and the chat template beside its tokenizer, which may be an adapter's.
     pub(crate) fn open(
-        directory: &Path,
+        model: &Path,
+        of_tokenizer: &Path,
         tokenizer: &Tokenizer,
         loss_on: config::LossOn,
     ) -> Result<Self, data::Error> {
         Ok(Self {
-            chat: ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH + DATE)?,
-            end_tokens: end_tokens(directory, tokenizer)?,
+            chat: ChatTemplate::from_dir(of_tokenizer, SystemTime::UNIX_EPOCH + DATE)?,
+            end_tokens: end_tokens(model, tokenizer)?,
             loss_on,
         })
     }

@@ -29,9 +29,7 @@ impl Columns {
                 Self::Texts(data::Columns::find(file, first, written, Labelled::Yes)?)
             }
             config::Task::MaskedLm => Self::Texts(data::Columns::find(file, first, written, Labelled::No)?),
-            config::Task::CausalLm => {
-                Self::Language(language::Columns::find(file, first, written, Purpose::Training)?)
-            }
+            config::Task::CausalLm => Self::Language(language::Columns::find(file, first, written, Purpose::Training)?),
         })
     }
 

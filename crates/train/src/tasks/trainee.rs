@@ -40,8 +40,6 @@ impl MicroBatch {
 #[derive(Module, Debug)]
 pub(crate) struct Trainee {
     pub(crate) model: Model,
-    /// Classes, or tokens of the vocabulary.
-    pub(crate) classes: usize,
 }
 
 impl Trainee {
@@ -59,7 +57,10 @@ impl Trainee {
 
     /// The targets, some at a time.
     fn parts(&self, targets: usize) -> impl Iterator<Item = Range<usize>> {
-        let size = (LOGITS / self.classes.max(1)).max(1);
+        let size = match &self.model {
+            Model::SequenceClassifier(_) => targets.max(1),
+            Model::MaskedLm(_) | Model::CausalLm(_) => (LOGITS / self.model.vocabulary()).max(1),
+        };
         (0..targets).step_by(size).map(move |start| start..targets.min(start + size))
     }
 

@@ -61,7 +61,7 @@ impl Look {
             Task::SequenceClassification => {
                 (guess.text_pair, Some(guess.label.ok_or_else(|| refusal::no_label(file, &profile))?))
             }
-            Task::MaskedLm => (None, None),
+            Task::MaskedLm | Task::CausalLm => (None, None),
         };
         let mut reasons = vec![format!("text         {}", why_text(text, given, &guess))];
         reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
