@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use data::Batch;
 use kernels::{Layout, Offsets};
-use model::{CausalLm, Model, Tokens};
+use model::{Model, Tokens};
 
 use super::{Case, check, values};
 use crate::device::device;

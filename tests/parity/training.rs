@@ -15,18 +15,24 @@ fn check(name: &str) {
     let expected: Value =
         serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
     let train = &expected["train"];
-    let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap()).map(|i| format!("LABEL_{i}")).collect();
+    let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
+    let is_classifier = !labels.is_empty();
+    let task = match is_classifier {
+        true => format!("labels = {labels:?}"),
+        false => "task = \"causal-lm\"".to_string(),
+    };
     let path = |name: &str| directory.join(name).display().to_string();
     let project = Project::new().file(
         "curve.toml",
         format!(
-            "output_dir = \"run\"\n[model]\npath = {model:?}\nlabels = {labels:?}\n[adapter]\ninit_from = {init:?}\n\
-             [data]\ntrain = {data:?}\nmax_length = 64\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
+            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\ninit_from = {init:?}\n\
+             [data]\ntrain = {data:?}\nmax_length = {length}\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
             model = path("model"),
             init = path("init"),
             data = path("data.jsonl"),
+            length = if is_classifier { 64 } else { 128 },
             epochs = train["epochs"],
             batch = train["batch_size"],
             rate = train["learning_rate"],
@@ -55,8 +61,16 @@ fn check(name: &str) {
     let probe: String = project_lines(&directory, 6);
     let project = project.file("probe.jsonl", probe);
     let model = path("model");
-    let arguments = ["predict", "--model", &model, "--adapter", "run/adapter", "--input", "probe.jsonl"];
-    let found = project.run(&arguments).done().lines();
+    let of = ["--model", &model, "--adapter", "run/adapter"];
+    let found: Vec<Value> = match is_classifier {
+        true => project.run(&[&["predict", "--input", "probe.jsonl"], &of[..]].concat()).done().lines(),
+        false => {
+            let arguments = ["eval", "--data", "probe.jsonl", "--per-example", "each.jsonl", "--logits"];
+            project.run(&[&arguments, &of[..]].concat()).done();
+            project.read("each.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+    };
+    assert_eq!(found.len(), 6);
     let after: Vec<Vec<f64>> = serde_json::from_value(train["after"]["logits"].clone()).unwrap();
     for (line, expected) in found.iter().zip(after) {
         let logits: Vec<f64> = serde_json::from_value(line["logits"].clone()).unwrap();
@@ -105,4 +119,59 @@ fn roberta_trains_as_in_peft() {
 #[test]
 fn distilbert_trains_as_in_peft() {
     check("distilbert-cls");
+}
+
+#[test]
+fn gpt2_as_a_classifier_trains_as_in_peft() {
+    check("gpt2-cls");
+}
+
+#[test]
+fn gpt2_trains_as_in_peft() {
+    check("gpt2-lm");
+}
+
+#[test]
+fn llama_as_a_classifier_trains_as_in_peft() {
+    check("llama-cls");
+}
+
+#[test]
+fn llama_trains_as_in_peft() {
+    check("llama-lm");
+}
+
+#[test]
+fn llama_in_bf16_trains_as_in_peft() {
+    check("llama3-rope-tied-bf16");
+}
+
+#[test]
+fn llama_with_lora_on_its_embeddings_trains_as_in_peft() {
+    check("llama-yarn-embeddings");
+}
+
+#[test]
+fn mistral_trains_as_in_peft() {
+    check("mistral-lm");
+}
+
+#[test]
+fn qwen2_trains_on_conversations_as_in_peft() {
+    check("qwen2-lm-sharded");
+}
+
+#[test]
+fn qwen3_trains_on_conversations_as_in_peft() {
+    check("qwen3-lm");
+}
+
+#[test]
+fn smollm3_trains_as_in_peft() {
+    check("smollm3-lm");
+}
+
+#[test]
+fn phi3_trains_as_in_peft() {
+    check("phi3-lm");
 }

@@ -181,7 +181,8 @@ impl Project {
 /// With the tests' own device for a command that computes, unless it names one.
 fn on_test_device(arguments: &[&str]) -> Vec<String> {
     let mut arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
-    let computes = arguments.first().is_some_and(|command| ["train", "eval", "predict"].contains(&command.as_str()));
+    let computes =
+        arguments.first().is_some_and(|command| ["train", "eval", "predict", "generate"].contains(&command.as_str()));
     if let Some(device) = device::name().filter(|_| computes && !arguments.iter().any(|it| it == "--device")) {
         arguments.splice(1..1, ["--device".to_string(), device]);
     }

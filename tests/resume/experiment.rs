@@ -14,8 +14,17 @@ pub(super) struct Experiment {
 
 impl Experiment {
     pub(super) fn new(epochs: usize) -> Self {
+        Self::of("bert-cls", "", epochs)
+    }
+
+    /// Of a decoder with dropout that learns completions, several in a row of the batch.
+    pub(super) fn of_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", epochs)
+    }
+
+    fn of(fixture: &str, task: &str, epochs: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/bert-cls");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(fixture);
         let model = directory.path().join("model");
         std::fs::create_dir(&model).unwrap();
         for entry in std::fs::read_dir(fixture.join("model")).unwrap() {
@@ -23,7 +32,8 @@ impl Experiment {
             std::fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
         }
         let config = std::fs::read_to_string(model.join("config.json")).unwrap();
-        let config = config.replace("dropout_prob\": 0.0", "dropout_prob\": 0.1");
+        let config =
+            config.replace("dropout_prob\": 0.0", "dropout_prob\": 0.1").replace("pdrop\": 0.0", "pdrop\": 0.1");
         std::fs::write(model.join("config.json"), config).unwrap();
         std::fs::copy(fixture.join("data.jsonl"), directory.path().join("data.jsonl")).unwrap();
         let probe: String = std::fs::read_to_string(fixture.join("data.jsonl"))
@@ -33,9 +43,10 @@ impl Experiment {
             .map(|line| format!("{line}\n"))
             .collect();
         std::fs::write(directory.path().join("valid.jsonl"), probe).unwrap();
+        let pack = if task.is_empty() { "" } else { "pack = true\n" };
         let text = format!(
-            "[model]\npath = \"model\"\n[adapter]\nr = 4\ndropout = 0.2\n[data]\ntrain = \"data.jsonl\"\n\
-             valid = \"valid.jsonl\"\n[train]\nepochs = {epochs}\nbatch_size = 3\ngrad_accumulation = 2\n\
+            "[model]\npath = \"model\"\n{task}[adapter]\nr = 4\ndropout = 0.2\n[data]\ntrain = \"data.jsonl\"\n\
+             valid = \"valid.jsonl\"\n{pack}[train]\nepochs = {epochs}\nbatch_size = 3\ngrad_accumulation = 2\n\
              learning_rate = 1e-2\nwarmup_steps = 3\neval_every = 5\ncheckpoint_every = 4\ndevice = \"cpu\"\n"
         );
         std::fs::write(directory.path().join("run.toml"), text).unwrap();

@@ -28,6 +28,21 @@ fn a_run_killed_at_random_moments_ends_as_the_undisturbed_one() {
 }
 
 #[test]
+fn a_decoder_that_learns_packed_completions_is_killed_and_ends_the_same() {
+    let undisturbed = Experiment::of_completions(12);
+    undisturbed.train(&["--threads", "1"]);
+    let killed = Experiment::of_completions(12);
+    for milliseconds in [140, 90, 230, 180] {
+        let mut process = killed.spawn(&["--resume"]);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    killed.train(&["--resume", "--threads", "3"]);
+    killed.assert_same_as(&undisturbed);
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let one = Experiment::new(3);
     one.train(&["--threads", "1"]);

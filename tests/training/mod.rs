@@ -1,6 +1,8 @@
 //! What a run computes: accumulation to the target, numbers that break, stopping early, and where the best adapter
 //! comes from.
 
+mod causal_lm;
+
 use serde_json::Value;
 
 use crate::project::Project;

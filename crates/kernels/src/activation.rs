@@ -57,7 +57,7 @@ impl FromStr for Activation {
 const ROOT: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 /// 1 / sqrt(2 pi)
-const DENSITY: f32 = 0.398_942_28;
+const DENSITY: f32 = 0.398_942_3;
 
 pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
     match activation {

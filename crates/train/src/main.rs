@@ -9,10 +9,10 @@ mod hub;
 mod metrics;
 mod output;
 mod prepare;
-
 mod report;
 mod run;
 mod tasks;
+mod writing;
 
 use std::process::ExitCode;
 

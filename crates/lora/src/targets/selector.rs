@@ -328,16 +328,15 @@ mod tests {
     }
 
     #[test]
-    fn other_kinds_of_modules_are_refused() {
-        let message = |module| {
-            format!(
-                "`adapter.target_modules`: LoRA on embeddings and norms is not supported by this version: `{module}`"
-            )
-        };
-        let embedding = refusal(&list(&["query", "word_embeddings"]), &bert()).0;
-        assert_eq!(embedding, message("bert.embeddings.word_embeddings"));
+    fn embeddings_are_adapted_and_norms_refused() {
+        let both = adapted(&list(&["layer.0.attention.self.query", "word_embeddings"]), &bert());
+        assert_eq!(both, ["bert.embeddings.word_embeddings", "bert.encoder.layer.0.attention.self.query"]);
         let norm = refusal(&pattern(".*(query|LayerNorm)"), &bert()).0;
-        assert_eq!(norm, message("bert.encoder.layer.0.attention.output.LayerNorm"));
+        let module = "bert.encoder.layer.0.attention.output.LayerNorm";
+        assert_eq!(
+            norm,
+            format!("`adapter.target_modules`: LoRA is on linear layers and embeddings: not on `{module}`")
+        );
     }
 
     #[test]

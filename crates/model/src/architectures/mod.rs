@@ -149,6 +149,7 @@ pub enum MaskedLm {
 
 /// A decoder with a head that says which token comes next.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a process has one or two models, whose layers lie elsewhere anyway")]
 pub enum CausalLm {
     Gpt2(gpt2::Gpt2LmHeadModel),
     Decoder(decoder::DecoderForCausalLM),
@@ -249,8 +250,7 @@ impl Model {
                 MaskedLm::Roberta(model) => model.word_embeddings(),
                 MaskedLm::DistilBert(model) => model.word_embeddings(),
             },
-            Self::CausalLm(CausalLm::Gpt2(model)) => model.word_embeddings(),
-            Self::CausalLm(CausalLm::Decoder(model)) => model.word_embeddings(),
+            Self::CausalLm(model) => model.word_embeddings(),
         }
     }
 }
@@ -271,6 +271,18 @@ impl CausalLm {
         let pass = Pass::new(tokens.layout().clone(), None);
         let (last, pass) = last_tokens(self.hidden(tokens, &pass, Some(cache)), &pass);
         self.logits(last, &pass)
+    }
+
+    /// Where the model's tensors are.
+    pub fn device(&self) -> Device {
+        self.word_embeddings().weight().value().device()
+    }
+
+    fn word_embeddings(&self) -> &Embedding {
+        match self {
+            Self::Gpt2(model) => model.word_embeddings(),
+            Self::Decoder(model) => model.word_embeddings(),
+        }
     }
 
     fn hidden(&self, tokens: &Tokens, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {

@@ -40,6 +40,11 @@ impl Failure {
         Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
+    /// What went wrong while running, with all that it says.
+    pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self { error: Some(Box::new(error)), of_input: false }
+    }
+
     /// A wrong command line or input that no other room knows of.
     pub(super) fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::input(Simple::WithHelp { message: message.into(), help: help.into() })
@@ -70,6 +75,15 @@ impl From<prepare::Error> for Failure {
     fn from(error: prepare::Error) -> Self {
         let of_input = error.is_of_input();
         Self { error: Some(Box::new(error)), of_input }
+    }
+}
+
+impl From<crate::writing::Error> for Failure {
+    fn from(error: crate::writing::Error) -> Self {
+        match error {
+            crate::writing::Error::Sampling(error) => Self::running(error),
+            error => Self::input(error),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod devices;
 mod eval;
 mod failure;
+mod generate;
 mod init;
 mod inspect;
 mod merge;
@@ -46,6 +47,7 @@ enum Command {
     Train(train::Arguments),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
+    Generate(generate::Arguments),
     Merge(merge::Arguments),
     Inspect(inspect::Arguments),
     Init(init::Arguments),
@@ -67,7 +69,7 @@ struct Common {
     threads: Option<u16>,
 }
 
-/// What eval, predict and merge work on.
+/// What eval, predict, generate and merge work on.
 #[derive(Debug, Clone, Args)]
 struct ModelArguments {
     /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
@@ -102,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Train(arguments)) => arguments.common.clone(),
         Some(Command::Eval(arguments)) => arguments.common.clone(),
         Some(Command::Predict(arguments)) => arguments.common.clone(),
+        Some(Command::Generate(arguments)) => arguments.common.clone(),
         Some(Command::Merge(arguments)) => arguments.common.clone(),
         Some(Command::Inspect(arguments)) => arguments.common.clone(),
         Some(Command::Init(arguments)) => arguments.common.clone(),
@@ -126,6 +129,7 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
         Some(Command::Train(arguments)) => train::run(&arguments, output),
         Some(Command::Eval(arguments)) => eval::run(&arguments, output),
         Some(Command::Predict(arguments)) => predict::run(&arguments, output),
+        Some(Command::Generate(arguments)) => generate::run(&arguments, output),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
@@ -140,6 +144,7 @@ fn prepare_process(cli: &Cli, common: &Common) -> Result<(), Failure> {
         Some(Command::Train(arguments)) => arguments.device.as_deref(),
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
+        Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
         None
         | Some(
             Command::Merge(_) | Command::Inspect(_) | Command::Init(_) | Command::Tokenizer(_) | Command::Devices(_),

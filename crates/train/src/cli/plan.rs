@@ -188,12 +188,12 @@ fn marked(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
             text.push(output.marked(&std::mem::take(in_targets).join(" ")));
         }
     };
-    for index in 0..tokens.len().min(SHOWN_OF_TEXT) {
+    for (index, token) in tokens.iter().enumerate().take(SHOWN_OF_TEXT) {
         if is_target(&index) {
-            in_targets.push(tokens[index].clone());
+            in_targets.push(token.clone());
         } else {
             flush(&mut in_targets, &mut text);
-            text.push(tokens[index].clone());
+            text.push(token.clone());
         }
     }
     flush(&mut in_targets, &mut text);

@@ -1,10 +1,12 @@
 //! Metrics: those that burn has are burn's; here is what it lacks, and the scores that are written to files.
 
 mod confusion;
+mod generation;
 mod matthews;
 mod scores;
 
 pub(crate) use confusion::ConfusionMetric;
+pub(crate) use generation::{Generated, GenerationScores};
 pub(crate) use matthews::MatthewsMetric;
 #[cfg(test)]
 pub(crate) use scores::ClassificationScores;

@@ -6,6 +6,7 @@ use burn::tensor::TensorReadError;
 use burn::train::metric::ConfusionStatsInput;
 use serde::{Deserialize, Serialize};
 
+use super::GenerationScores;
 use crate::config::Best;
 
 /// Counts of (true class, predicted class).
@@ -41,11 +42,22 @@ pub(crate) struct LanguageScores {
     pub(crate) perplexity: f64,
     /// The share of targets whose most probable token is the right one.
     pub(crate) token_accuracy: f64,
+    /// Of answers that were written, where some were.
+    #[serde(flatten)]
+    pub(crate) generated: Option<GenerationScores>,
 }
 
 impl Scores {
     pub(crate) fn of_tokens(loss: f64, token_accuracy: f64) -> Self {
-        Self::Language(LanguageScores { loss, perplexity: loss.exp(), token_accuracy })
+        Self::Language(LanguageScores { loss, perplexity: loss.exp(), token_accuracy, generated: None })
+    }
+
+    /// With those of answers that a language model wrote.
+    pub(crate) fn with_generated(self, scores: GenerationScores) -> Self {
+        match self {
+            Self::Language(language) => Self::Language(LanguageScores { generated: Some(scores), ..language }),
+            Self::Classification(_) => self,
+        }
     }
 
     pub(crate) fn loss(&self) -> f64 {
@@ -64,11 +76,17 @@ impl Scores {
                 ("F1 macro", scores.f1_macro),
                 ("Matthews", scores.matthews),
             ],
-            Self::Language(scores) => vec![
-                ("loss", scores.loss),
-                ("perplexity", scores.perplexity),
-                ("token accuracy", scores.token_accuracy),
-            ],
+            Self::Language(scores) => {
+                let mut named = vec![
+                    ("loss", scores.loss),
+                    ("perplexity", scores.perplexity),
+                    ("token accuracy", scores.token_accuracy),
+                ];
+                if let Some(generated) = &scores.generated {
+                    named.extend(generated.named());
+                }
+                named
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use data::language::{Content, Encoder, Row};
 use data::{Dataset, Encoded, Example, Finding, Labels, Template, Tokenizer, Truncation, Written, lint, records};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
@@ -105,6 +106,43 @@ pub(super) fn findings(
     let valid =
         valid.map(|(encoded, examples)| data::Rows { file: encoded.file(), examples, truncation: cut_valid.as_ref() });
     lint(data::Rows { file: train.file(), examples: texts, truncation: Some(&cut) }, valid, labels)
+}
+
+/// A prompt, and the answer that is expected to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) prompt: String,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) answer: String,
+    pub(crate) answer_tokens: usize,
+}
+
+/// The first rows that have an answer: texts have none.
+pub(super) fn questions(
+    file: &Path,
+    rows: &Rows,
+    encoder: &Encoder<'_>,
+    tokenizer: &Tokenizer,
+    count: usize,
+) -> Result<Vec<Question>, Error> {
+    let Rows::Language(rows) = rows else { return Ok(Vec::new()) };
+    let answered = rows.iter().filter_map(|row| {
+        Some((
+            row,
+            match &row.content {
+                Content::Text(_) => return None,
+                Content::Completion { completion, .. } => completion.as_str(),
+                Content::Conversation(conversation) => conversation.answer()?,
+            },
+        ))
+    });
+    let question = |(row, answer): (&Row, &str)| {
+        let ids = encoder.prompt(file, row)?.ids;
+        let prompt = tokenizer.text(&ids);
+        let answer_tokens = tokenizer.encode(answer, None, usize::MAX)?.ids.len();
+        Ok(Question { prompt, ids, answer: answer.to_string(), answer_tokens })
+    };
+    answered.take(count).map(question).collect()
 }
 
 /// Every token has its row in the embedding.

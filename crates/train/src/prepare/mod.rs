@@ -19,12 +19,12 @@ use crate::config::{self, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::Output;
-use crate::run::{Identity, Schedule};
+use crate::run::{Identity, Questions, Schedule};
 use crate::tasks::{CausalLm, Columns, Masking, Rows, Task};
-use examples::{check_classes, findings, fingerprint, labels, read};
+use examples::{check_classes, findings, fingerprint, labels, questions, read};
 use method::method;
 
-pub(crate) use examples::{check_maskable, check_vocabulary};
+pub(crate) use examples::{Question, check_maskable, check_vocabulary};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
@@ -123,6 +123,8 @@ pub(crate) struct RunPlan {
     pub(crate) valid: Option<Arc<Dataset>>,
     /// The validation data as text, in its order.
     pub(crate) valid_examples: Vec<Example>,
+    /// What a causal language model is to answer at each evaluation.
+    pub(crate) questions: Option<Arc<Questions>>,
     /// What a look at the data showed.
     pub(crate) findings: Vec<Finding>,
     pub(crate) sampler: Arc<Sampler>,
@@ -200,6 +202,16 @@ impl RunPlan {
             let (rows, encoded) = train_rows.split_off(&mut train, config.data.valid_fraction, config.seed);
             (valid_rows, valid) = (Some(rows), Some(encoded));
         }
+        let questions = match (&task, &valid_rows) {
+            (Task::CausalLm(causal), Some(rows)) if config.train.eval_generate > 0 => {
+                let file = config.data.valid.as_ref().unwrap_or(&config.data.train);
+                let encoder = causal.encoder(&tokenizer);
+                let questions = questions(file, rows, &encoder, &tokenizer, config.train.eval_generate)?;
+                let stops = encoder.stop_tokens().to_vec();
+                Some(Arc::new(Questions::new(questions, tokenizer.clone(), stops, pretrained.max_positions()?)))
+            }
+            _ => None,
+        };
         let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
         let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
         let findings = findings((&train, &train_texts), looked_at, task.labels(), max_length);
@@ -234,6 +246,7 @@ impl RunPlan {
             train: Arc::new(train),
             valid: valid.map(Arc::new),
             valid_examples: valid_texts,
+            questions,
             findings,
             sampler: Arc::new(sampler),
             steps,

@@ -56,6 +56,9 @@ pub(crate) enum Error {
     NotTheSame { what: &'static str, difference: f64 },
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Answers(#[from] crate::writing::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Report(#[from] crate::report::Error),
     #[error("training stopped: {0}")]
     Learner(String),
@@ -96,6 +99,7 @@ impl Error {
             | Self::NotANumber { .. }
             | Self::Untrained { .. }
             | Self::NotTheSame { .. }
+            | Self::Answers(_)
             | Self::Report(_)
             | Self::Learner(_) => false,
         }

@@ -1,5 +1,6 @@
 //! A training run: from its plan to a trained adapter that was read back and compared.
 
+mod answers;
 mod checkpoint;
 mod directory;
 mod error;
@@ -17,6 +18,7 @@ mod strategy;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use burn::module::Module;
 use burn::train::metric::{AccuracyMetric, ClassReduction, FBetaScoreMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
@@ -24,6 +26,7 @@ use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use lora::Plan;
 use model::Values;
 
+pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
 pub(crate) use directory::{Directory, State};
 pub(crate) use error::Error;
@@ -107,13 +110,23 @@ pub(crate) fn run(
     tell(&loaded, output);
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
+    let before = answers_before(plan, &model, &heard)?;
     let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard);
     let mut session = train(session, model, options)?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, started),
+        false => session.finish(plan, started, &before),
     }
+}
+
+/// What the model answers before it is trained, where it is to answer.
+fn answers_before(plan: &RunPlan, model: &Trainee, output: &Output) -> Result<Vec<String>, Error> {
+    let Some(questions) = &plan.questions else { return Ok(Vec::new()) };
+    let answers = questions.answers(&model.valid())?;
+    let named = questions.scores(&answers).named().map(|(name, value)| format!("{name} {value:.4}"));
+    output.say(&format!("before training: {}", named.join(", ")));
+    Ok(answers)
 }
 
 /// What a run reads must not lie where it writes: the place is cleared first.
@@ -227,6 +240,7 @@ pub(crate) struct Session {
     schedule: Schedule,
     seed: u64,
     task: Task,
+    questions: Option<Arc<Questions>>,
     steps: usize,
     interrupted: bool,
     output: Output,
@@ -258,6 +272,7 @@ impl Session {
             schedule: plan.schedule.clone(),
             seed: plan.config.seed,
             task: plan.task.clone(),
+            questions: plan.questions.clone(),
             steps: plan.steps,
             interrupted: false,
             output,
@@ -274,9 +289,14 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, started: Instant) -> Result<Outcome, Error> {
+    fn finish(&mut self, plan: &RunPlan, started: Instant, before: &[String]) -> Result<Outcome, Error> {
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
+        let after = match &plan.questions {
+            Some(questions) => questions.answers(&model)?,
+            None => Vec::new(),
+        };
+        self.say_answers(before, &after);
         let summary = Summary {
             steps: self.state.step,
             best: best.scores.map(|scores| (best.step, scores)),
@@ -284,10 +304,23 @@ impl Session {
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
         };
-        report::write(plan, &model, [&self.adapter_plan, &adapter], &summary, &self.directory)?;
+        report::write(plan, &model, [&self.adapter_plan, &adapter], &after, &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;
         Ok(Outcome::Finished(summary))
+    }
+
+    /// A few answers before and after training, beside what was expected.
+    fn say_answers(&self, before: &[String], after: &[String]) {
+        const SHOWN: usize = 3;
+        let Some(questions) = &self.questions else { return };
+        for (question, (before, after)) in questions.iter().zip(before.iter().zip(after)).take(SHOWN) {
+            let line = |name: &str, text: &str| self.output.say(&format!("{name:9}{}", text.trim()));
+            line("prompt", &question.prompt);
+            line("  before", before);
+            line("  after", after);
+            line("  wanted", &question.answer);
+        }
     }
 }

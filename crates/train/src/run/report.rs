@@ -11,7 +11,7 @@ use super::evaluate::{host, largest, rows};
 use super::{Error, Summary};
 use crate::metrics::Scores;
 use crate::output::{bytes, duration, thousands};
-use crate::prepare::RunPlan;
+use crate::prepare::{Question, RunPlan};
 use crate::report::{self, Classification, Evaluation, Finding, Lengths, Prediction, Report, Sample, Step, Update};
 use crate::tasks::{Task, Trainee};
 
@@ -25,6 +25,7 @@ pub(super) fn write(
     plan: &RunPlan,
     model: &Trainee,
     [trained, adapter]: [&Plan; 2],
+    written: &[String],
     summary: &Summary,
     directory: &Directory,
 ) -> Result<(), Error> {
@@ -34,7 +35,13 @@ pub(super) fn write(
     let valid = plan.valid.as_deref();
     let file = valid.map(|valid| valid.file().display().to_string()).unwrap_or_default();
     let answers = valid.map(|valid| answers(plan, model, valid)).unwrap_or_default();
-    let shown: Vec<[String; 3]> = answers.samples;
+    let mut shown: Vec<[String; 3]> = answers.samples;
+    if let Some(questions) = &plan.questions {
+        let sample = |(question, written): (&Question, &String)| {
+            [question.prompt.clone(), written.clone(), question.answer.clone()]
+        };
+        shown.extend(questions.iter().zip(written).map(sample));
+    }
     let report = Report {
         title: &title,
         facts: facts(plan, trained, summary),

@@ -243,7 +243,10 @@ impl Fit<'_> {
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }
         self.tell_valid(LearnerEvent::EndSplit(epoch));
-        let scores = evaluation.scores();
+        let mut scores = evaluation.scores();
+        if let Some(questions) = &session.questions {
+            scores = scores.with_generated(questions.scores(&questions.answers(&model)?));
+        }
         if !scores.loss().is_finite() {
             return Err(Error::NotANumber { step, what: "the validation loss", lines: Vec::new() });
         }

@@ -36,6 +36,13 @@ impl GenerationScores {
     }
 }
 
+impl GenerationScores {
+    /// All of them with their names, for people.
+    pub(crate) fn named(&self) -> [(&'static str, f64); 3] {
+        [("exact match", self.exact_match), ("BLEU", self.bleu), ("ROUGE-L", self.rouge_l)]
+    }
+}
+
 fn exact_match(generated: &Generated<'_>) -> f64 {
     let text = generated.text.trim();
     // Completions often begin with the space that parts them from their prompt.

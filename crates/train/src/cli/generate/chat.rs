@@ -1,0 +1,93 @@
+//! A conversation in the terminal. Lines that begin with a slash are commands; everything said is sent again with each turn,
+//! as the checkpoint's chat template writes it.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::path::Path;
+
+use data::language::Conversation;
+use model::write_json;
+use serde_json::json;
+
+use super::{Failure, Generator, println, show, stream};
+
+const COMMANDS: &str = "/reset begins anew, /save FILE keeps what was said, Ctrl-D ends";
+
+pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), Failure> {
+    if !has_template {
+        let message = "the model has no chat template, which says how it reads a conversation";
+        let help = "use a model that was taught to chat, or put `chat_template.jinja` beside its tokenizer; `--prompt` \
+                    needs none";
+        return Err(Failure::usage(message, help));
+    }
+    let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if interactive {
+        generator.output.say(COMMANDS);
+    }
+    let mut conversation = begin(generator);
+    loop {
+        if interactive {
+            show(&generator.output.bold("> "))?;
+        }
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let said = line.trim();
+        match said.split_once(char::is_whitespace).unwrap_or((said, "")) {
+            ("", _) => {}
+            ("/reset", _) => {
+                conversation = begin(generator);
+                generator.output.say("a new conversation");
+            }
+            ("/save", file) => save(generator, &conversation, file.trim())?,
+            (command, _) if command.starts_with('/') => {
+                generator.output.warn(&format!("there is no `{command}`: {COMMANDS}"));
+            }
+            _ => answer(generator, &mut conversation, said)?,
+        }
+    }
+}
+
+fn begin(generator: &Generator<'_>) -> Conversation {
+    let mut conversation = Conversation::default();
+    if let Some(system) = &generator.arguments.system {
+        conversation.push("system", system);
+    }
+    conversation
+}
+
+fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str) -> Result<(), Failure> {
+    let mut next = conversation.clone();
+    next.push("user", said);
+    let subject = "the conversation";
+    let ids = generator.encoder.prompt_of_conversation(&next, subject)?.ids;
+    // Each turn draws anew.
+    let turn = next.messages().len() as u64;
+    let prompt = match generator.writer.prompt(ids, turn, subject) {
+        Ok(prompt) => prompt,
+        // Nothing is lost: the conversation stands as it was before.
+        Err(error) => {
+            generator.output.warn(&format!("{error}; /reset begins anew"));
+            return Ok(());
+        }
+    };
+    let text = stream(generator.writer, &prompt)?;
+    println("")?;
+    next.push("assistant", &text);
+    *conversation = next;
+    Ok(())
+}
+
+/// As a row of a data set: one JSON object with `messages`.
+fn save(generator: &Generator<'_>, conversation: &Conversation, file: &str) -> Result<(), Failure> {
+    let output = generator.output;
+    match (file, Path::new(file)) {
+        ("", _) => output.warn("name a file: /save FILE"),
+        (_, path) if path.exists() => output.warn(&format!("{file} exists: name another file")),
+        (_, path) => match write_json(path, &json!({ "messages": conversation.messages() })) {
+            Ok(()) => output.say(&format!("saved to {file}")),
+            Err(error) => output.warn(&format!("cannot write {file}: {error}")),
+        },
+    }
+    Ok(())
+}

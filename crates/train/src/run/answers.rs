@@ -1,0 +1,75 @@
+//! What a causal language model answers to some validation prompts, and how near that comes to what was expected: the
+//! scores of `train.eval_generate`.
+
+use data::Tokenizer;
+use model::{Model, Prompt, Sampling};
+
+use crate::metrics::{Generated, GenerationScores};
+use crate::prepare::Question;
+use crate::tasks::Trainee;
+use crate::writing::{Error, Writer};
+
+/// Prompts that are gone on with together.
+const BATCH: usize = 16;
+
+/// Prompts with their expected answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Questions {
+    questions: Vec<Question>,
+    tokenizer: Tokenizer,
+    stop_tokens: Vec<u32>,
+    positions: usize,
+    /// Twice the longest answer that is expected, and a few more: what is longer is wrong anyway.
+    max_new_tokens: usize,
+}
+
+impl Questions {
+    /// Prompts that leave no position for an answer are left out.
+    pub(crate) fn new(
+        mut questions: Vec<Question>,
+        tokenizer: Tokenizer,
+        stop_tokens: Vec<u32>,
+        positions: usize,
+    ) -> Self {
+        questions.retain(|question| question.ids.len() < positions);
+        let longest = questions.iter().map(|question| question.answer_tokens).max().unwrap_or(0);
+        Self { questions, tokenizer, stop_tokens, positions, max_new_tokens: 2 * longest + 8 }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Question> {
+        self.questions.iter()
+    }
+
+    /// Greedy answers, in the order of the questions.
+    pub(crate) fn answers(&self, trainee: &Trainee) -> Result<Vec<String>, Error> {
+        let Model::CausalLm(model) = &trainee.model else { return Ok(Vec::new()) };
+        let writer = Writer {
+            model,
+            tokenizer: &self.tokenizer,
+            sampling: Sampling::default(),
+            stop_tokens: &self.stop_tokens,
+            stop_strings: Vec::new(),
+            max_new_tokens: None,
+            positions: self.positions,
+        };
+        let mut answers = Vec::with_capacity(self.questions.len());
+        for (number, questions) in self.questions.chunks(BATCH).enumerate() {
+            let prompt = |(index, question): (usize, &Question)| {
+                let row = (number * BATCH + index) as u64;
+                let prompt = writer.prompt(question.ids.clone(), row, &format!("prompt {}", row + 1))?;
+                let max_new_tokens = prompt.max_new_tokens.min(self.max_new_tokens);
+                Ok(Prompt { max_new_tokens, ..prompt })
+            };
+            let prompts = questions.iter().enumerate().map(prompt).collect::<Result<Vec<_>, Error>>()?;
+            answers.extend(writer.write(&prompts, &mut |_, _| {})?.into_iter().map(|written| written.text));
+        }
+        Ok(answers)
+    }
+
+    pub(crate) fn scores(&self, answers: &[String]) -> GenerationScores {
+        let references: Vec<[String; 1]> = self.questions.iter().map(|question| [question.answer.clone()]).collect();
+        let generated: Vec<Generated<'_>> =
+            answers.iter().zip(&references).map(|(text, references)| Generated { text, references }).collect();
+        GenerationScores::of(&generated)
+    }
+}

@@ -1,0 +1,130 @@
+//! Causal language models: trained, scored, merged; and inputs that are wrong in one place.
+
+use serde_json::{Value, json};
+
+use crate::project::Project;
+
+fn project(case: &str) -> Project {
+    let config = "output_dir = \"run\"\n[model]\npath = \"base\"\ntask = \"causal-lm\"\n[data]\ntrain = \"rows.jsonl\"\n[train]\n\
+                  max_steps = 3\nlearning_rate = 1e-2\n";
+    Project::new()
+        .copy(&format!("{case}/model"), "base")
+        .copy(&format!("{case}/data.jsonl"), "rows.jsonl")
+        .file("run.toml", config)
+}
+
+#[test]
+fn an_adapter_is_trained_scored_by_its_answers_and_merged() {
+    let project = project("qwen3-lm");
+    let ran = project.train(&["--set", "data.valid=rows.jsonl", "--set", "train.eval_generate=4"]).done();
+    assert!(ran.stderr.contains("before training: exact match 0.0000, BLEU"), "{}", ran.stderr);
+    let metrics = project.read("run/metrics.jsonl");
+    let evaluation = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let evaluation = evaluation.filter(|line| line["event"] == "eval").next_back().unwrap();
+    for key in ["loss", "perplexity", "token_accuracy", "exact_match", "bleu", "rouge_l"] {
+        assert!(evaluation[key].is_number(), "{key}: {evaluation}");
+    }
+    let of =
+        |more: &[&str]| project.run(&[&["eval", "--json", "--data", "rows.jsonl"], more].concat()).done().document();
+    let adapted = of(&["--model", "base", "--adapter", "run/adapter"]);
+    assert_eq!(adapted["loss"], evaluation["loss"]);
+    project.run(&["merge", "--model", "base", "--adapter", "run/adapter", "--output", "merged"]).done();
+    let (merged, adapted) = (of(&["--model", "merged"])["loss"].as_f64(), adapted["loss"].as_f64());
+    assert!((merged.unwrap() - adapted.unwrap()).abs() < 1e-5, "{merged:?} {adapted:?}");
+    let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
+    assert_eq!((&sidecar["task"], &sidecar["columns"]["messages"]), (&json!("causal-lm"), &json!("messages")));
+}
+
+#[test]
+fn a_decoder_trained_from_nothing_is_a_checkpoint_to_write_with() {
+    let project = project("gpt2-lm")
+        .replace("run.toml", "task = \"causal-lm\"\n", "task = \"causal-lm\"\nweights = \"random\"\n")
+        .replace("run.toml", "[data]", "[adapter]\nmethod = \"full\"\n[data]")
+        .without("base/model.safetensors");
+    project.train(&[]).done();
+    let lines = project.run(&["generate", "--model", "run/model", "--prompt", "the", "--max-new-tokens", "3"]).done();
+    assert_eq!(lines.lines()[0]["token_ids"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_dry_run_marks_the_targets_of_an_example() {
+    let project = project("qwen3-lm");
+    let shown = project.train(&["--dry-run"]).done().stdout;
+    let example = shown.lines().find(|line| line.starts_with("example")).unwrap();
+    let (before, targets) = example.split_once("[[").unwrap();
+    assert!(before.contains("<|im_start|>") && targets.contains("<|im_end|> \u{10a}]]"), "{example}");
+}
+
+/// The project with the first row replaced.
+fn with_row(case: &str, row: &Value) -> Project {
+    let project = project(case);
+    let rest: Vec<String> = project.read("rows.jsonl").lines().skip(1).map(str::to_string).collect();
+    project.file("rows.jsonl", format!("{row}\n{}\n", rest.join("\n")))
+}
+
+#[test]
+fn rows_that_are_wrong_are_refused_with_their_line() {
+    let turn = |role: &str, content: &str| json!({ "role": role, "content": content });
+    for (case, row, expected) in [
+        ("qwen3-lm", json!({ "messages": [turn("user", "a"), turn("asistant", "b")] }), "rows.jsonl, line 1"),
+        ("qwen3-lm", json!({ "messages": [turn("user", "a")] }), "rows.jsonl, line 1"),
+        ("gpt2-lm", json!({ "prompt": "a", "completion": " " }), "rows.jsonl, line 1: column `completion` is empty"),
+        (
+            "gpt2-lm",
+            json!({ "prompt": "a", "completio": "b" }),
+            "has no column `completion` (columns: prompt, completio)",
+        ),
+    ] {
+        let ran = with_row(case, &row).train(&["--dry-run"]);
+        assert_eq!(ran.status, Some(2), "{row}: {}", ran.stderr);
+        assert!(ran.stderr.contains(expected) && ran.stderr.contains("help: "), "{row}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn conversations_need_a_chat_template() {
+    let ran = project("qwen3-lm").without("base/chat_template.jinja").train(&["--dry-run"]);
+    assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("rows.jsonl, line 1") && ran.stderr.contains("chat_template.jinja"), "{}", ran.stderr);
+}
+
+#[test]
+fn models_that_cannot_be_are_refused() {
+    let refused = |project: Project, expected: &str| {
+        let ran = project.train(&["--dry-run"]);
+        assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(expected) && ran.stderr.contains("help: "), "{}", ran.stderr);
+    };
+    let rope = json!({ "rope_type": "longrope", "rope_theta": 10000.0 });
+    refused(
+        project("llama-lm").json("base/config.json", "rope_parameters", rope),
+        "`rope_parameters` has the type `longrope`, which this version does not support",
+    );
+    refused(
+        project("qwen3-lm").file("base/chat_template.jinja", "{% for m in messages %}\n{{ m.content"),
+        "chat_template.jinja",
+    );
+    refused(project("llama-lm").json("base/config.json", "vocab_size", 300.into()), "300");
+    refused(project("bert-cls"), "a model of type `bert` has no language-model head");
+    refused(
+        project("llama-lm").json("base/config.json", "num_key_value_heads", 3.into()),
+        "3 heads of keys do not divide 4",
+    );
+}
+
+#[test]
+fn an_adapter_on_tied_embeddings_cannot_be_merged() {
+    let project = project("gpt2-lm").replace("run.toml", "[data]", "[adapter]\ntarget_modules = [\"wte\"]\n[data]");
+    project.train(&[]).done();
+    let ran = project.run(&["merge", "--model", "base", "--adapter", "run/adapter", "--output", "merged"]);
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.stderr.contains("`transformer.wte` is tied to"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_adapter_on_the_output_layer_alone_is_trained() {
+    let project =
+        project("llama-lm").replace("run.toml", "[data]", "[adapter]\ntarget_modules = [\"lm_head\"]\n[data]");
+    project.train(&[]).done();
+    project.run(&["merge", "--model", "base", "--adapter", "run/adapter", "--output", "merged"]).done();
+}
