@@ -19,8 +19,8 @@ fn an_adapter_is_trained_scored_by_its_answers_and_merged() {
     let ran = project.train(&["--set", "data.valid=rows.jsonl", "--set", "train.eval_generate=4"]).done();
     assert!(ran.stderr.contains("before training: exact match 0.0000, BLEU"), "{}", ran.stderr);
     let metrics = project.read("run/metrics.jsonl");
-    let evaluation = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let evaluation = evaluation.filter(|line| line["event"] == "eval").next_back().unwrap();
+    let mut lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let evaluation = lines.rfind(|line| line["event"] == "eval").unwrap();
     for key in ["loss", "perplexity", "token_accuracy", "exact_match", "bleu", "rouge_l"] {
         assert!(evaluation[key].is_number(), "{key}: {evaluation}");
     }

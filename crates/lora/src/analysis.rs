@@ -6,40 +6,190 @@ use burn::tensor::TensorData;
 
 use crate::Update;
 
+/// Sweeps of Jacobi's method: each squares what is left beside the diagonal, so that ten are more than any matrix needs.
+const SWEEPS: usize = 30;
+
+/// The singular values of `scale * B·A` of a module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spectrum {
+    pub module: String,
+    /// The largest first; as many as the rank.
+    pub singular_values: Vec<f64>,
+}
+
+impl Spectrum {
+    /// The square root of the sum of squares.
+    pub fn frobenius(&self) -> f64 {
+        self.singular_values.iter().map(|value| value * value).sum::<f64>().sqrt()
+    }
+
+    /// How many directions the update makes use of: e to the entropy of the singular values' shares (Roy and Vetterli
+    /// 2007, "The effective rank"). 0 for an update of nothing, and the rank at most.
+    pub fn effective_rank(&self) -> f64 {
+        let sum: f64 = self.singular_values.iter().sum();
+        if sum == 0.0 {
+            return 0.0;
+        }
+        let shares = self.singular_values.iter().map(|value| value / sum).filter(|share| *share > 0.0);
+        shares.map(|share| -share * share.ln()).sum::<f64>().exp()
+    }
+}
+
+/// The spectra of all updates, without forming one: the squares of the singular values are the eigenvalues of
+/// `BᵀB · AAᵀ`, two `r x r` matrices.
+pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spectrum> {
+    let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
+    let spectrum = |update: &Update| {
+        let [of_a, of_b] = grams(&by_name, update)?;
+        // AAᵀ = V·D·Vᵀ; with R = V·√D the product has the eigenvalues of the symmetric Rᵀ·BᵀB·R.
+        let (values, vectors) = eigen(of_a);
+        let root: Square = vectors
+            .iter()
+            .map(|row| row.iter().zip(&values).map(|(entry, value)| entry * value.max(0.0).sqrt()).collect())
+            .collect();
+        let (squares, _) = eigen(product(&transposed(&root), &product(&of_b, &root)));
+        let mut singular_values: Vec<f64> =
+            squares.into_iter().map(|square| update.scale.abs() * square.max(0.0).sqrt()).collect();
+        singular_values.sort_by(|left, right| right.total_cmp(left));
+        Some(Spectrum { module: update.module.clone(), singular_values })
+    };
+    updates.iter().filter_map(spectrum).collect()
+}
+
 /// The Frobenius norm of `scale * B·A` for each module, without forming the product: the squared norm is the sum over the
-/// entries of `BᵀB` times those of `A·Aᵀ`, two `r x r` matrices.
+/// entries of `BᵀB` times those of `AAᵀ`.
 pub fn update_norms(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<(String, f64)> {
     let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
     let norm = |update: &Update| {
-        let [a, b] = update.factors.each_ref().map(|name| by_name.get(name.as_str()));
-        let (a, b) = (a?, b?);
-        let (rank, d_input) = (a.shape()[0], a.shape()[1]);
-        let a: Vec<f64> = a.iter::<f64>().collect();
-        let b: Vec<f64> = b.iter::<f64>().collect();
-        let mut squared = 0.0;
-        for i in 0..rank {
-            for j in 0..rank {
-                let of_a: f64 = (0..d_input).map(|k| a[i * d_input + k] * a[j * d_input + k]).sum();
-                let of_b: f64 = b.chunks(rank).map(|row| row[i] * row[j]).sum();
-                squared += of_a * of_b;
-            }
-        }
-        Some((update.module.clone(), update.scale * squared.max(0.0).sqrt()))
+        let [of_a, of_b] = grams(&by_name, update)?;
+        let squared: f64 = of_a.iter().flatten().zip(of_b.iter().flatten()).map(|(a, b)| a * b).sum();
+        Some((update.module.clone(), update.scale.abs() * squared.max(0.0).sqrt()))
     };
     updates.iter().filter_map(norm).collect()
 }
 
+/// A small matrix of rows as long as there are rows.
+type Square = Vec<Vec<f64>>;
+
+/// `AAᵀ` and `BᵀB`; `None` where a factor is not there.
+fn grams(tensors: &HashMap<&str, &TensorData>, update: &Update) -> Option<[Square; 2]> {
+    let [a, b] = update.factors.each_ref().map(|name| tensors.get(name.as_str()));
+    let (a, b) = (a?, b?);
+    let (rank, d_input) = (a.shape()[0], a.shape()[1]);
+    let a: Vec<f64> = a.iter::<f64>().collect();
+    let b: Vec<f64> = b.iter::<f64>().collect();
+    let square = |entry: &dyn Fn(usize, usize) -> f64| -> Square {
+        (0..rank).map(|i| (0..rank).map(|j| entry(i, j)).collect()).collect()
+    };
+    let of_a = |i: usize, j: usize| (0..d_input).map(|k| a[i * d_input + k] * a[j * d_input + k]).sum();
+    let of_b = |i: usize, j: usize| b.chunks(rank).map(|row| row[i] * row[j]).sum();
+    Some([square(&of_a), square(&of_b)])
+}
+
+fn transposed(matrix: &Square) -> Square {
+    (0..matrix.len()).map(|i| matrix.iter().map(|row| row[i]).collect()).collect()
+}
+
+fn product(left: &Square, right: &Square) -> Square {
+    let columns = transposed(right);
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum();
+    left.iter().map(|row| columns.iter().map(|column| dot(row, column)).collect()).collect()
+}
+
+/// Eigenvalues of a symmetric matrix and its eigenvectors as columns, by Jacobi's cyclic rotations (Golub and Van Loan,
+/// Matrix Computations, 8.5).
+fn eigen(mut matrix: Square) -> (Vec<f64>, Square) {
+    let n = matrix.len();
+    let mut vectors: Square = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
+    let total: f64 = matrix.iter().flatten().map(|entry| entry * entry).sum();
+    for _ in 0..SWEEPS {
+        let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| matrix[i][j].powi(2)).sum();
+        if off <= 1e-30 * total {
+            break;
+        }
+        for p in 0..n {
+            for q in p + 1..n {
+                if matrix[p][q] == 0.0 {
+                    continue;
+                }
+                let theta = (matrix[q][q] - matrix[p][p]) / (2.0 * matrix[p][q]);
+                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
+                let c = 1.0 / (t * t + 1.0).sqrt();
+                let s = t * c;
+                let rotate = |x: &mut f64, y: &mut f64| (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+                for row in matrix.iter_mut().chain(vectors.iter_mut()) {
+                    let (left, right) = row.split_at_mut(q);
+                    rotate(&mut left[p], &mut right[0]);
+                }
+                let (above, below) = matrix.split_at_mut(q);
+                above[p].iter_mut().zip(&mut below[0]).for_each(|(x, y)| rotate(x, y));
+            }
+        }
+    }
+    ((0..n).map(|i| matrix[i][i]).collect(), vectors)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::Orientation;
+
+    fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> [(String, TensorData); 2] {
+        let (d_input, d_output) = (a.len() / rank, b.len() / rank);
+        [
+            ("q.lora_A.weight".to_string(), TensorData::new(a, [rank, d_input])),
+            ("q.lora_B.weight".to_string(), TensorData::new(b, [d_output, rank])),
+        ]
+    }
+
+    fn updates(scale: f64) -> [Update; 1] {
+        [Update::of_linear("q", scale, Orientation::OutIn)]
+    }
 
     #[test]
     fn the_norm_is_that_of_the_product() {
-        let a = TensorData::new(vec![1.0_f32, 2.0, 0.0, -1.0, 0.5, 3.0], [2, 3]);
-        let b = TensorData::new(vec![2.0_f32, 1.0, 0.0, -1.0], [2, 2]);
         // B·A = [[1, 4.5, 3], [1, -0.5, -3]], whose squared norm is 40.5.
-        let tensors = [("q.lora_A.weight".to_string(), a), ("q.lora_B.weight".to_string(), b)];
-        let norms = update_norms(&tensors, &[Update::of_linear("q", 2.0, crate::Orientation::OutIn)]);
+        let tensors = tensors(vec![1.0, 2.0, 0.0, -1.0, 0.5, 3.0], vec![2.0, 1.0, 0.0, -1.0], 2);
+        let norms = update_norms(&tensors, &updates(2.0));
         assert!((norms[0].1 - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
+    }
+
+    #[test]
+    fn singular_values_are_those_of_numpy() {
+        // B·A as above, of which `numpy.linalg.svd` gives 5.879626 and 2.435158.
+        let tensors = tensors(vec![1.0, 2.0, 0.0, -1.0, 0.5, 3.0], vec![2.0, 1.0, 0.0, -1.0], 2);
+        let spectrum = &spectra(&tensors, &updates(2.0))[0];
+        for (found, expected) in spectrum.singular_values.iter().zip([2.0 * 5.879_626, 2.0 * 2.435_158]) {
+            assert!((found - expected).abs() < 1e-5, "{spectrum:?}");
+        }
+        assert!((spectrum.frobenius() - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_effective_rank_counts_directions() {
+        let of = |values: &[f64]| Spectrum { module: "q".into(), singular_values: values.to_vec() }.effective_rank();
+        assert_eq!(of(&[0.0, 0.0]), 0.0);
+        assert!((of(&[3.0, 0.0, 0.0]) - 1.0).abs() < 1e-12);
+        assert!((of(&[2.0, 2.0, 2.0]) - 3.0).abs() < 1e-12);
+    }
+
+    proptest! {
+        #[test]
+        fn squares_add_up_to_the_squared_norm_and_there_are_as_many_as_the_rank(
+            rank in 1..9_usize, d_input in 1..12_usize, d_output in 1..12_usize, seed in 0..1000_u64,
+        ) {
+            let values = |count: usize, key: u64| -> Vec<f32> {
+                (0..count as u64).map(|i| kernels::uniform(key, i) as f32 - 0.5).collect()
+            };
+            let tensors = tensors(values(rank * d_input, seed), values(d_output * rank, seed + 7), rank);
+            let (spectrum, norm) = (&spectra(&tensors, &updates(1.5))[0], update_norms(&tensors, &updates(1.5))[0].1);
+            prop_assert_eq!(spectrum.singular_values.len(), rank);
+            prop_assert!((spectrum.frobenius() - norm).abs() <= 1e-9 * norm.max(1e-3));
+            let possible = rank.min(d_input).min(d_output);
+            let noise = spectrum.singular_values[0] * 1e-6;
+            prop_assert!(spectrum.singular_values.iter().skip(possible).all(|value| *value <= noise));
+        }
     }
 }

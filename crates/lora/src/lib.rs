@@ -16,7 +16,7 @@ mod suggest;
 mod targets;
 mod weight;
 
-pub use analysis::update_norms;
+pub use analysis::{Spectrum, spectra, update_norms};
 pub use config::{BiasMode, Init, LoraConfig, Names, Targets};
 pub use embedding::Embedding;
 pub use error::Error;

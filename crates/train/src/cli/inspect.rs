@@ -98,9 +98,8 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
             });
         }
     }
-    let norms = lora::update_norms(&data, &updates);
-    let updates: Vec<Value> =
-        norms.iter().map(|(module, norm)| json!({ "module": module, "frobenius": norm })).collect();
+    let base = base(&adapter);
+    let updates: Vec<Value> = lora::spectra(&data, &updates).iter().map(|of| update(of, base.as_ref())).collect();
     Ok(json!({
         "method": match adapter.method { Method::Lora(_) => "lora", _ => "none" },
         "r": lora.r, "alpha": lora.alpha, "dropout": lora.dropout, "use_rslora": lora.use_rslora,
@@ -114,6 +113,23 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
         "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
         "trainable_parameters": elements, "tensors": tensors, "updates": updates,
     }))
+}
+
+/// The base, where it is at hand: what an update is compared with.
+fn base(adapter: &Adapter) -> Option<Pretrained> {
+    let directory = Path::new(adapter.config.base_model.as_deref()?);
+    let head = adapter.task()?.head();
+    directory.is_dir().then(|| Pretrained::open(directory, head).ok()).flatten()
+}
+
+fn update(spectrum: &lora::Spectrum, base: Option<&Pretrained>) -> Value {
+    let frobenius = spectrum.frobenius();
+    let weight = base.and_then(|base| base.weight_norm(&spectrum.module).ok().flatten());
+    json!({
+        "module": spectrum.module, "frobenius": frobenius,
+        "relative": weight.filter(|weight| *weight > 0.0).map(|weight| frobenius / weight),
+        "singular_values": spectrum.singular_values, "effective_rank": spectrum.effective_rank(),
+    })
 }
 
 fn checkpoint(directory: &Path) -> Result<Value, Failure> {
@@ -152,10 +168,22 @@ fn text(document: &Value) -> Vec<String> {
     if let Some(Value::Array(updates)) = keys.get("updates")
         && !updates.is_empty()
     {
-        lines.push("norm of the update, by module:".to_string());
+        lines.push(
+            "updates by module: norm, in per cent of the weight's, effective rank, largest singular values".into(),
+        );
         for update in updates {
-            let (module, norm) = (plain(&update["module"]), update["frobenius"].as_f64().unwrap_or(0.0));
-            lines.push(format!("  {norm:10.4}  {module}"));
+            let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+            let relative =
+                update["relative"].as_f64().map_or("      -".to_string(), |share| format!("{:6.2}%", 100.0 * share));
+            let values = update["singular_values"].as_array().map_or(&[][..], Vec::as_slice);
+            let values: Vec<String> = values.iter().take(4).map(|value| format!("{:.3}", number(value))).collect();
+            lines.push(format!(
+                "  {:9.4} {relative} {:6.1}  {:28} {}",
+                number(&update["frobenius"]),
+                number(&update["effective_rank"]),
+                values.join(" "),
+                plain(&update["module"]),
+            ));
         }
     }
     lines
