@@ -1,5 +1,5 @@
-//! Phi-3 and Phi-4-mini (Abdin et al. 2024, arXiv 2404.14219): Llama with joined projections and a window. Reference:
-//! `Phi3ForCausalLM` in Transformers.
+//! Phi-3 (Abdin et al. 2024, arXiv 2404.14219): Llama with joined projections and a window. Reference: `Phi3ForCausalLM` in
+//! Transformers. Phi-3.5 and Phi-4-mini, as they are published, ask for `longrope`, which `Rope` refuses.
 
 use super::decoder::{DecoderConfig, Projections, load_causal_lm, load_classifier};
 use super::{Architecture, Head, Variant};

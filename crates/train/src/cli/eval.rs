@@ -49,7 +49,8 @@ pub(super) struct Arguments {
     /// Add the logits to the lines of --per-example
     #[arg(long, requires = "per_example")]
     logits: bool,
-    /// Override data.text, .text_template, .text_pair, .label, .max_length or .mask_probability (repeatable)
+    /// Override data.max_length, .mask_probability, .loss_on, or a column: data.text, .text_pair, .label, .prompt,
+    /// .completion, .messages, .text_template, .prompt_template, .completion_template (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]

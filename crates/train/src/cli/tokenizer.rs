@@ -42,7 +42,7 @@ pub(super) struct Arguments {
 enum Kind {
     /// For encoders
     Wordpiece,
-    /// For decoders, which this version does not train yet
+    /// For decoders
     Bpe,
 }
 
