@@ -139,7 +139,9 @@ impl Pretrained {
     /// The parts that this checkpoint lacks and that a pretraining checkpoint never has: they start fresh in training.
     pub fn new_parts(&self) -> Vec<&'static str> {
         let parts = self.variant.modules.iter().chain(Some(&self.variant.pooler).filter(|p| !p.is_empty()));
-        parts.filter(|part| !self.names.keys().any(|name| lies_below(name, part))).copied().collect()
+        // A tied output layer has nothing that could lack.
+        let is_tied = |part: &str| part == "lm_head" && self.head() == Head::CausalLm && self.ties_word_embeddings();
+        parts.filter(|part| !is_tied(part) && !self.names.keys().any(|name| lies_below(name, part))).copied().collect()
     }
 
     /// Modules trained in full besides PEFT's heads: a pooler that is new.

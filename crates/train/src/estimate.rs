@@ -1,11 +1,13 @@
 //! How much memory a run will need, from shapes alone: the process, what it touches of the base, the trained tensors with
-//! their optimiser state, and what the backward pass keeps of the largest micro-batch.
+//! their optimiser state, and what the backward pass keeps of the largest micro-batch. A first guess: within a third or so
+//! of what a run turns out to need.
 
 use std::collections::HashSet;
 
 use lora::{Method, Part, Plan};
 
 use crate::prepare::RunPlan;
+use crate::tasks::{LOGITS, Task};
 
 /// Bytes, by what they are for.
 #[derive(Debug, Clone, Copy)]
@@ -27,28 +29,31 @@ const PROCESS: usize = 25_000_000;
 
 const F32: usize = 4;
 
-/// The sizes of an encoder that memory depends on.
+/// The sizes of a model that memory depends on.
 struct Shape {
     width: usize,
     inner: usize,
     layers: usize,
-    heads: usize,
     vocabulary: usize,
+    /// A gate beside what goes up, as in Llama: three tensors are kept where others keep one.
+    gated: bool,
 }
 
 impl Shape {
     fn of(plan: &RunPlan) -> Self {
         let config = plan.pretrained.config();
-        let number = |bert: &str, distilbert: &str| {
-            let value = config.get(bert).or_else(|| config.get(distilbert));
-            value.and_then(serde_json::Value::as_u64).unwrap_or(0) as usize
+        let number = |names: &[&str]| {
+            let value = names.iter().find_map(|name| config.get(name)?.as_u64());
+            value.unwrap_or(0) as usize
         };
+        let width = number(&["hidden_size", "dim", "n_embd"]);
+        let inner = number(&["intermediate_size", "hidden_dim", "n_inner"]);
         Self {
-            width: number("hidden_size", "dim"),
-            inner: number("intermediate_size", "hidden_dim"),
-            layers: number("num_hidden_layers", "n_layers"),
-            heads: number("num_attention_heads", "n_heads"),
-            vocabulary: number("vocab_size", "vocab_size"),
+            width,
+            inner: if inner == 0 { 4 * width } else { inner },
+            layers: number(&["num_hidden_layers", "n_layers", "n_layer"]),
+            vocabulary: number(&["vocab_size"]),
+            gated: config.get("rms_norm_eps").is_some(),
         }
     }
 }
@@ -77,21 +82,25 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 }
 
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
-/// activation, and the inputs of adapted layers; on top of it what one attention and one feed-forward network need at once.
+/// activation, and the inputs of adapted layers; on top of it what one feed-forward network and the head need at once.
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
+    let inner = if shape.gated { 3 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method {
-        Method::Lora(_) => (5 * shape.width + shape.inner, adapted_inputs(adapter_plan)),
+        Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan)),
         // Every layer keeps its input.
-        Method::Full => (8 * shape.width + 2 * shape.inner, 0),
+        Method::Full => (8 * shape.width + shape.inner + inner, 0),
         // Nothing below the head is kept.
         Method::Modules(_) | Method::Frozen => (0, 0),
     };
-    let longest = lengths.iter().copied().max().unwrap_or(0);
-    let scores = lengths.len() * shape.heads * longest * longest;
-    let at_once = 5 * scores + 4 * tokens * shape.inner;
-    (tokens * (per_layer * shape.layers + adapted) + at_once) * F32
+    let at_once = 4 * tokens * shape.inner;
+    let logits = match plan.task {
+        Task::SequenceClassification(_) => 0,
+        // With their gradient, of some targets at a time.
+        Task::MaskedLm(_) | Task::CausalLm(_) => 2 * (tokens * shape.vocabulary).min(LOGITS),
+    };
+    (tokens * (per_layer * shape.layers + adapted) + at_once + logits) * F32
 }
 
 /// The lengths of the sequences in that micro-batch of the first epoch that has most tokens.
@@ -104,7 +113,7 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
 
 /// The widths of the inputs that LoRA keeps, all layers together. Query, key and value have one input.
 fn adapted_inputs(adapter_plan: &Plan) -> usize {
-    const PROJECTIONS: [&str; 6] = ["query", "key", "value", "q_lin", "k_lin", "v_lin"];
+    const PROJECTIONS: [&str; 9] = ["query", "key", "value", "q_lin", "k_lin", "v_lin", "q_proj", "k_proj", "v_proj"];
     let mut seen = HashSet::new();
     let factors = adapter_plan.parameters().iter().filter(|parameter| parameter.part == Part::LoraA);
     factors

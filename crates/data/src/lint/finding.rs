@@ -249,7 +249,7 @@ impl Finding {
             FindingKind::Conflicting => Some("give the same text the same label, or remove it"),
             FindingKind::Blank => Some("remove them: there is nothing in them to learn from"),
             FindingKind::Truncated { .. } => {
-                Some("raise `data.max_length` as far as the model allows, or put what matters first")
+                Some("raise `data.max_length` as far as the model allows, or shorten them")
             }
             FindingKind::Mojibake { .. } => Some("read the source as UTF-8 and write the file again"),
             FindingKind::Replacement => Some("write the file again from its source, in UTF-8"),

@@ -184,3 +184,109 @@ impl Rope {
         scaled.map(|frequency| frequency as f32).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(rope: Value) -> Result<Rope, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let config = json!({ "max_position_embeddings": 64, "rope_parameters": rope });
+        std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+        Rope::read(&Config::read(directory.path()).unwrap(), 16)
+    }
+
+    /// Frequencies for heads of 16 coordinates as Transformers 5.23's `ROPE_INIT_FUNCTIONS` give them.
+    #[test]
+    fn frequencies_are_those_of_transformers() {
+        let plain = |rope: Value| (rope, 0);
+        let cases: [((Value, usize), [f32; 8]); 6] = [
+            (
+                plain(json!({ "rope_theta": 1e4 })),
+                [1.0, 0.316_227_8, 0.1, 0.031_622_78, 0.01, 0.003_162_278, 0.001, 0.000_316_227_8],
+            ),
+            (
+                plain(json!({ "rope_type": "linear", "factor": 4.0, "rope_theta": 1e4 })),
+                [0.25, 0.079_056_94, 0.025, 0.007_905_695, 0.0025, 0.000_790_569_5, 0.00025, 7.905_695e-5],
+            ),
+            (
+                (json!({ "rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4 }), 200),
+                [
+                    1.0,
+                    0.249_528_5,
+                    0.062_264_45,
+                    0.015_536_75,
+                    0.003_876_863,
+                    0.000_967_387_5,
+                    0.000_241_390_7,
+                    6.023_386e-5,
+                ],
+            ),
+            (
+                plain(json!({
+                    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 32, "rope_theta": 5e5,
+                })),
+                [
+                    1.0,
+                    0.024_240_34,
+                    0.004_700_754,
+                    0.000_911_583_1,
+                    0.000_176_776_7,
+                    3.428_102e-5,
+                    6.647_87e-6,
+                    1.289_173e-6,
+                ],
+            ),
+            (
+                plain(json!({
+                    "rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4, "original_max_position_embeddings": 32,
+                })),
+                [1.0, 0.197_642_4, 0.025, 0.007_905_695, 0.0025, 0.000_790_569_5, 0.00025, 7.905_695e-5],
+            ),
+            (
+                plain(json!({
+                    "rope_type": "yarn", "factor": 8.0, "rope_theta": 1e4, "original_max_position_embeddings": 2048,
+                    "mscale": 1.0, "mscale_all_dim": 0.5, "beta_fast": 16, "beta_slow": 2, "truncate": false,
+                })),
+                [1.0, 0.316_227_8, 0.1, 0.025_771_62, 0.003_305_222, 0.000_395_284_7, 0.000_125, 3.952_847e-5],
+            ),
+        ];
+        for ((rope, length), expected) in cases {
+            let found = read(rope.clone()).unwrap().frequencies(length);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-6 * expected, "{rope}: {found} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn yarn_scales_cosines_and_sines() {
+        let attention = |rope: Value| match read(rope).unwrap().scaling {
+            Scaling::Yarn { attention, .. } => attention,
+            other => panic!("{other:?}"),
+        };
+        let plain = json!({ "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32 });
+        assert!((attention(plain) - 1.138_629_436).abs() < 1e-9);
+        let both = json!({
+            "rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 2048, "mscale": 1.0,
+            "mscale_all_dim": 0.5,
+        });
+        assert!((attention(both) - 1.094_179_988).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_older_key_means_the_same_and_what_is_unknown_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let older = json!({
+            "max_position_embeddings": 64, "rope_theta": 1e4, "rope_scaling": { "type": "linear", "factor": 4.0 },
+        });
+        std::fs::write(directory.path().join("config.json"), older.to_string()).unwrap();
+        let rope = Rope::read(&Config::read(directory.path()).unwrap(), 16).unwrap();
+        assert_eq!(rope.scaling, Scaling::Linear { factor: 4.0 });
+        assert!(read(json!({ "rope_type": "longrope" })).is_err());
+        assert!(read(json!({ "rope_type": "linear" })).is_err(), "it needs a factor");
+    }
+}

@@ -55,6 +55,16 @@ impl ColumnNames {
         })
     }
 
+    /// Rows are of one kind: whoever names another means those columns instead of the ones it was trained with.
+    fn clear_text(&mut self) {
+        (self.text, self.text_template, self.messages) = (None, None, None);
+    }
+
+    fn clear_completion(&mut self) {
+        (self.prompt, self.prompt_template, self.messages) = (None, None, None);
+        (self.completion, self.completion_template) = (None, None);
+    }
+
     pub(super) fn written(&self) -> Written<'_> {
         Written {
             text: self.text.as_deref(),
@@ -281,13 +291,26 @@ pub(super) fn apply_sets(
             key if !keys.contains(&key) => {
                 return Err(wrong(data::suggest::suggestion(key, keys.iter().copied())));
             }
-            "data.text" => (columns.text, columns.text_template) = (Some(text), None),
+            "data.text" => {
+                columns.clear_completion();
+                (columns.text, columns.text_template) = (Some(text), None);
+            }
             "data.text_template" => columns.text_template = template(key.trim(), Some(&text))?,
-            "data.prompt" => (columns.prompt, columns.prompt_template) = (Some(text), None),
-            "data.prompt_template" => columns.prompt_template = template(key.trim(), Some(&text))?,
+            "data.prompt" => {
+                columns.clear_text();
+                (columns.prompt, columns.prompt_template) = (Some(text), None);
+            }
+            "data.prompt_template" => {
+                columns.clear_text();
+                columns.prompt_template = template(key.trim(), Some(&text))?;
+            }
             "data.completion" => (columns.completion, columns.completion_template) = (Some(text), None),
             "data.completion_template" => columns.completion_template = template(key.trim(), Some(&text))?,
-            "data.messages" => columns.messages = Some(text),
+            "data.messages" => {
+                columns.clear_text();
+                columns.clear_completion();
+                columns.messages = Some(text);
+            }
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
             key => number(key, &text).map_err(wrong)?,

@@ -15,7 +15,7 @@ use kernels::{Layout, Noise, Offsets, cross_entropy};
 use model::{Features, Model, Tokens};
 
 /// Logits that are held at once: 64 MiB in f32.
-const LOGITS: usize = 1 << 24;
+pub(crate) const LOGITS: usize = 1 << 24;
 
 /// The examples of one forward pass, and what their randomness derives from.
 #[derive(Debug, Clone)]

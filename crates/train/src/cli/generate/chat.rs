@@ -1,11 +1,11 @@
 //! A conversation in the terminal. Lines that begin with a slash are commands; everything said is sent again with each turn,
 //! as the checkpoint's chat template writes it.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::Path;
 
 use data::language::Conversation;
-use model::write_json;
+use model::write_atomically;
 use serde_json::json;
 
 use super::{Failure, Generator, println, show, stream};
@@ -78,16 +78,18 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
     Ok(())
 }
 
-/// As a row of a data set: one JSON object with `messages`.
+/// As a row of a data set: a line of JSON with `messages`, for a file of JSON lines.
 fn save(generator: &Generator<'_>, conversation: &Conversation, file: &str) -> Result<(), Failure> {
     let output = generator.output;
     match (file, Path::new(file)) {
         ("", _) => output.warn("name a file: /save FILE"),
         (_, path) if path.exists() => output.warn(&format!("{file} exists: name another file")),
-        (_, path) => match write_json(path, &json!({ "messages": conversation.messages() })) {
-            Ok(()) => output.say(&format!("saved to {file}")),
-            Err(error) => output.warn(&format!("cannot write {file}: {error}")),
-        },
+        (_, path) => {
+            match write_atomically(path, |file| writeln!(file, "{}", json!({ "messages": conversation.messages() }))) {
+                Ok(()) => output.say(&format!("saved to {file}")),
+                Err(error) => output.warn(&format!("cannot write {file}: {error}")),
+            }
+        }
     }
     Ok(())
 }
