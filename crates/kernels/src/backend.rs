@@ -32,6 +32,11 @@ pub trait KernelBackend: Backend {
         linear::composed::<Self>(x, weight)
     }
 
+    /// The gradient of its input, `d_output·W`, given that of its output, `[rows, d_output]`.
+    fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::composed_backward::<Self>(d_output, weight)
+    }
+
     /// `x·Wᵀ + scale * (mask(x)·Aᵀ)·Bᵀ` with a frozen W; A is `[r, d_input]`, B `[d_output, r]`.
     fn lora_linear(
         x: FloatTensor<Self>,
@@ -150,6 +155,14 @@ pub trait KernelBackend: Backend {
 impl KernelBackend for burn::backend::Flex {
     fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
         flex::widen::widen(weight)
+    }
+
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        flex::linear::forward(x, weight)
+    }
+
+    fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+        flex::linear::backward(d_output, weight)
     }
 
     fn ragged_attention(

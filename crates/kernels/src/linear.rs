@@ -14,6 +14,10 @@ pub(crate) fn composed<B: KernelBackend>(x: FloatTensor<B>, weight: FloatTensor<
     B::float_matmul(x, B::float_transpose(B::widen(weight)))
 }
 
+pub(crate) fn composed_backward<B: KernelBackend>(d_output: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_matmul(d_output, B::widen(weight))
+}
+
 #[derive(Debug)]
 struct LinearBackward;
 
@@ -24,7 +28,7 @@ impl<B: KernelBackend> Backward<B, 1> for LinearBackward {
         let [x] = ops.parents;
         let d_output = gradients.consume::<B>(&ops.node);
         if let Some(x) = x {
-            gradients.register::<B>(x.id, B::float_matmul(d_output, B::widen(ops.state)));
+            gradients.register::<B>(x.id, B::frozen_linear_backward(d_output, ops.state));
         }
     }
 }

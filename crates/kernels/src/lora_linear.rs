@@ -68,7 +68,7 @@ impl<B: KernelBackend> Backward<B, 3> for LoraLinearBackward {
         }
         if let Some(node) = x_node {
             let through_update = masked::<B>(B::float_matmul(d_down, a), &mask);
-            let through_weight = B::float_matmul(d_output, B::widen(weight));
+            let through_weight = B::frozen_linear_backward(d_output, weight);
             gradients.register::<B>(node.id, B::float_add(through_weight, through_update));
         }
     }

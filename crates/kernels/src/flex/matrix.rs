@@ -43,8 +43,7 @@ impl<'a> Matrix<'a> {
         Self::new(values, rows.len(), columns.len(), self.stride)
     }
 
-    #[cfg(test)]
-    fn row(&self, row: usize) -> &'a [f32] {
+    pub(super) fn row(&self, row: usize) -> &'a [f32] {
         &self.values[row * self.stride..][..self.columns]
     }
 }

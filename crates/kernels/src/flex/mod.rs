@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
 pub(crate) mod layer_norm;
+pub(crate) mod linear;
 mod matrix;
 pub(crate) mod rms_norm;
 pub(crate) mod rotary;
@@ -91,6 +92,27 @@ mod tests {
             let composed = crate::cross_entropy::composed_backward::<Flex>(x.clone(), d_losses.clone(), &targets);
             close(cross_entropy::backward(x.clone(), d_losses.clone(), &targets), composed.clone());
             close(cross_entropy::backward(x, d_losses, &targets), composed);
+        }
+    }
+
+    #[test]
+    fn frozen_linears_equal_the_composed_form_in_every_type_and_for_few_and_many_rows() {
+        for [rows, d_input, d_output] in
+            [[1, 1, 1], [1, 70, 33], [3, 129, 65], [4, 32, 200], [9, 131, 300], [70, 20, 5]]
+        {
+            for dtype in [DType::F32, DType::F16, DType::BF16] {
+                let (x, upstream) = (within(1.0, &[rows, d_input], 1), within(1.0, &[rows, d_output], 2));
+                let stored =
+                    <Flex as FloatTensorOps<Flex>>::float_cast(within(1.0, &[d_output, d_input], 3), dtype.into());
+                close(
+                    linear::forward(x.clone(), stored.clone()),
+                    crate::linear::composed::<Flex>(x.clone(), stored.clone()),
+                );
+                close(
+                    linear::backward(upstream.clone(), stored.clone()),
+                    crate::linear::composed_backward::<Flex>(upstream, stored),
+                );
+            }
         }
     }
 
