@@ -14,8 +14,7 @@ fn a_misspelt_command_is_named_with_its_neighbour() {
          \n\
          \x20\x20tip: a similar subcommand exists: 'train'\n\
          \n\
-         Usage: kindling [OPTIONS]\n\
-         \x20\x20     kindling <COMMAND>\n\
+         Usage: kindling [OPTIONS] [COMMAND]\n\
          \n\
          For more information, try '--help'.",
     );

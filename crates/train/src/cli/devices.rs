@@ -5,17 +5,14 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Common, Failure};
+use super::Failure;
 use crate::device::{self, DeviceError, Found};
 use crate::output::Output;
 
 /// List the backends this binary was built with and the devices they find
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  kindling devices")]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    pub(super) common: Common,
-}
+pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let devices = device::list();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::sink::Sink;
 use super::trained::{Trained, tokenizer};
-use super::{Common, DeviceArgument, Failure, ModelArguments};
+use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
@@ -55,8 +55,6 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {

@@ -9,7 +9,7 @@ use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Targets, Updat
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
-use super::{Common, Failure};
+use super::Failure;
 use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
 
@@ -19,8 +19,6 @@ use crate::output::{Output, bytes, thousands};
 pub(super) struct Arguments {
     /// Directory of an adapter, a model or a run
     path: PathBuf,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {

@@ -11,7 +11,7 @@ use model::{Frozen, Pretrained, Values, merged_tensors, write_checkpoint, write_
 use serde_json::json;
 
 use super::trained::{Trained, tokenizer};
-use super::{Common, Failure, ModelArguments};
+use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
 use crate::run::{Probe, difference, with_dtype};
@@ -41,8 +41,6 @@ pub(super) struct Arguments {
     /// Largest size of one file: 500MB, 2GB
     #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
     max_shard_size: usize,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -31,7 +31,7 @@ use failure::Failure;
 ///
 /// Without a command it trains the quickstart: a small model on a small data set, both in the binary.
 #[derive(Debug, Parser)]
-#[command(name = "kindling", version, args_conflicts_with_subcommands = true)]
+#[command(name = "kindling", version)]
 #[command(
     after_help = "Examples:\n  kindling\n  kindling train sst2.toml\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\""
 )]
@@ -59,13 +59,13 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct Common {
     /// Say nothing but warnings and errors
-    #[arg(long, short)]
+    #[arg(long, short, global = true)]
     quiet: bool,
     /// Print one JSON document on standard output
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// Threads to compute with; default: one for each core
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
 
@@ -99,20 +99,8 @@ struct DeviceArgument {
 
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let common = match &cli.command {
-        None => cli.common.clone(),
-        Some(Command::Train(arguments)) => arguments.common.clone(),
-        Some(Command::Eval(arguments)) => arguments.common.clone(),
-        Some(Command::Predict(arguments)) => arguments.common.clone(),
-        Some(Command::Generate(arguments)) => arguments.common.clone(),
-        Some(Command::Merge(arguments)) => arguments.common.clone(),
-        Some(Command::Inspect(arguments)) => arguments.common.clone(),
-        Some(Command::Init(arguments)) => arguments.common.clone(),
-        Some(Command::Tokenizer(arguments)) => arguments.common.clone(),
-        Some(Command::Devices(arguments)) => arguments.common.clone(),
-    };
-    let output = Output::new(common.quiet, common.json);
-    match prepare_process(&cli, &common).and_then(|()| dispatch(cli.command, &output)) {
+    let output = Output::new(cli.common.quiet, cli.common.json);
+    match prepare_process(&cli).and_then(|()| dispatch(cli.command, &output)) {
         Ok(status) => status,
         Err(failure) => {
             if let Some(error) = &failure.error {
@@ -139,7 +127,7 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
 }
 
 /// What must be set before the first thread starts.
-fn prepare_process(cli: &Cli, common: &Common) -> Result<(), Failure> {
+fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     let device = match &cli.command {
         Some(Command::Train(arguments)) => arguments.device.as_deref(),
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
@@ -154,7 +142,7 @@ fn prepare_process(cli: &Cli, common: &Common) -> Result<(), Failure> {
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
     signals::listen()?;
-    if let Some(threads) = common.threads {
+    if let Some(threads) = cli.common.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(usize::from(threads))
             .build_global()

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::sink::Sink;
 use super::trained::{Trained, tokenizer};
-use super::{Common, DeviceArgument, Failure, ModelArguments};
+use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
@@ -42,8 +42,6 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 /// A line of the result.

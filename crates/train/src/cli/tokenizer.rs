@@ -10,8 +10,8 @@ use data::{Columns, Labelled, VocabularyKind, records, train_vocabulary};
 use model::write_atomically;
 use serde_json::json;
 
+use super::Failure;
 use super::trained::{ColumnNames, apply_sets};
-use super::{Common, Failure};
 use crate::output::{Output, thousands};
 
 /// Train a vocabulary, for a model that is trained from nothing
@@ -34,8 +34,6 @@ pub(super) struct Arguments {
     /// Override data.text or data.text_template (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

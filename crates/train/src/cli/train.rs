@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
-use super::{Common, plan, signals};
+use super::{plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, duration};
 use crate::prepare::RunPlan;
@@ -40,8 +40,6 @@ pub(super) struct Arguments {
     /// Show burn's dashboard instead of the progress line
     #[arg(long)]
     dashboard: bool,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {

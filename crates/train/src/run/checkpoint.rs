@@ -34,6 +34,9 @@ pub(crate) struct RunState {
     pub(crate) without_improvement: usize,
     /// Early stopping has ended the training.
     pub(crate) stopped: bool,
+    /// What all processes of the run took until then.
+    #[serde(default)]
+    pub(crate) seconds: f64,
     pub(crate) identity: Identity,
 }
 

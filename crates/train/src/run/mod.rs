@@ -104,7 +104,6 @@ pub(crate) fn run(
     directory.write("config.toml", plan.config.to_toml().as_bytes())?;
     output.log_to(directory.log()?);
 
-    let started = Instant::now();
     let device = plan.device.clone().autodiff();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
@@ -116,7 +115,7 @@ pub(crate) fn run(
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, started, &before),
+        false => session.finish(plan, &before),
     }
 }
 
@@ -241,6 +240,9 @@ pub(crate) struct Session {
     seed: u64,
     task: Task,
     questions: Option<Arc<Questions>>,
+    started: Instant,
+    /// Of the processes before this one.
+    seconds_before: f64,
     steps: usize,
     interrupted: bool,
     output: Output,
@@ -257,15 +259,25 @@ impl Session {
         output: Output,
     ) -> Self {
         let save = save::Saver::new(plan, &identity);
-        let fresh =
-            RunState { step: 0, metrics_length: 0, best: None, without_improvement: 0, stopped: false, identity };
+        let fresh = RunState {
+            step: 0,
+            metrics_length: 0,
+            best: None,
+            without_improvement: 0,
+            stopped: false,
+            seconds: 0.0,
+            identity,
+        };
+        let state = resumed.unwrap_or(fresh);
         Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
             directory,
             metrics,
-            state: resumed.unwrap_or(fresh),
+            started: Instant::now(),
+            seconds_before: state.seconds,
+            state,
             train: plan.train.clone(),
             valid: plan.valid.clone(),
             sampler: plan.sampler.clone(),
@@ -279,6 +291,11 @@ impl Session {
         }
     }
 
+    /// What the run took so far, in all its processes.
+    fn seconds(&self) -> f64 {
+        self.seconds_before + self.started.elapsed().as_secs_f64()
+    }
+
     /// The step after which training ends, which early stopping may have set.
     fn last_step(&self) -> usize {
         if self.state.stopped { self.state.step } else { self.steps }
@@ -289,7 +306,7 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, started: Instant, before: &[String]) -> Result<Outcome, Error> {
+    fn finish(&mut self, plan: &RunPlan, before: &[String]) -> Result<Outcome, Error> {
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
         let after = match &plan.questions {
@@ -300,7 +317,7 @@ impl Session {
         let summary = Summary {
             steps: self.state.step,
             best: best.scores.map(|scores| (best.step, scores)),
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: self.seconds(),
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
         };

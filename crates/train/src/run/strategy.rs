@@ -284,6 +284,7 @@ impl Fit<'_> {
     fn save(&mut self, session: &mut Session, learner: &Learner<Trainee>) -> Result<(), Error> {
         let step = session.state.step;
         session.state.metrics_length = session.metrics.sync()?;
+        session.state.seconds = session.seconds();
         checkpoint::begin(&session.directory, step)?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
         checkpointer.checkpoint(learner, step, &self.components.event_store);

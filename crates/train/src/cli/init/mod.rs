@@ -16,7 +16,7 @@ use model::hub::Wanted;
 use serde_json::{Value, json};
 
 use super::sink::Sink;
-use super::{Common, Failure, plan, quickstart};
+use super::{Failure, plan, quickstart};
 use crate::config;
 use crate::hub::locate;
 use crate::output::{Output, thousands};
@@ -45,8 +45,6 @@ pub(super) struct Arguments {
     /// Name a column: data.text, data.text_pair or data.label (repeatable)
     #[arg(long, value_name = "KEY=COLUMN")]
     set: Vec<String>,
-    #[command(flatten)]
-    pub(super) common: Common,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -83,7 +81,7 @@ struct Base {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let target = Target::new(arguments)?;
+    let target = Target::new(arguments, output)?;
     let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
     let look = Look::at(&arguments.data, arguments.task.map(config::Task::from), &arguments.set)?;
     look.say(output);
@@ -101,7 +99,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
 }
 
 impl Target {
-    fn new(arguments: &Arguments) -> Result<Self, Failure> {
+    fn new(arguments: &Arguments, output: &Output) -> Result<Self, Failure> {
         if arguments.data == Path::new("-") {
             let help =
                 "save it, for example as train.jsonl: the configuration names the file that `kindling train` reads";
@@ -119,7 +117,7 @@ impl Target {
                 let help = "name another file with -o, or remove it";
                 return Err(Failure::usage(format!("{} exists already", file.display()), help));
             }
-            None if arguments.common.json => {
+            None if output.json() => {
                 let help = "name a file with -o, or leave out --json";
                 return Err(Failure::usage("`-o -` and `--json` both write to standard output", help));
             }
