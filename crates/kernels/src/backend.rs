@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 
 use crate::{Activation, Attention, Layout, Mask};
-use crate::{activation, attention, cross_entropy, dropout, flex, linear, lora_linear, norm, rms_norm, rotary, widen};
+use crate::{activation, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary, widen};
 
 /// burn's `Backend` with the operations of this crate. Every method has a composed form as its default body, correct on
 /// every backend and the reference for the tests of faster forms.
@@ -85,6 +85,21 @@ pub trait KernelBackend: Backend {
         activation: Activation,
     ) -> FloatTensor<Self> {
         activation::composed_backward::<Self>(x, d_output, activation)
+    }
+
+    /// An activation function of a gate times `up`, entry by entry.
+    fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        gated::composed::<Self>(gate, up, activation)
+    }
+
+    /// The gradients of `gate` and `up`, given that of the output.
+    fn gated_activation_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        gated::composed_backward::<Self>(gate, up, d_output, activation)
     }
 
     /// LayerNorm of each row; `x: [rows, d]`, `weight` and `bias: [d]`.
@@ -198,6 +213,19 @@ impl KernelBackend for burn::backend::Flex {
         flex::activation::backward(x, d_output, activation)
     }
 
+    fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        flex::gated::forward(gate, up, activation)
+    }
+
+    fn gated_activation_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        flex::gated::backward(gate, up, d_output, activation)
+    }
+
     fn row_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -292,6 +320,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         activation::tracked::<B, C>(x, activation)
+    }
+
+    fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        gated::tracked::<B, C>(gate, up, activation)
     }
 
     fn row_norm(

@@ -1,5 +1,5 @@
 //! The operations of a transformer that are worth a form of their own: linear layers with frozen weights and LoRA,
-//! ragged attention, rotary embedding, activations, LayerNorm and RMSNorm, dropout, cross-entropy. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
+//! ragged attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, cross-entropy. Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for
 //! any backend, given its gradients once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
@@ -10,6 +10,7 @@ mod backend;
 mod cross_entropy;
 mod dropout;
 mod flex;
+mod gated;
 mod layout;
 mod linear;
 mod lora_linear;
@@ -25,6 +26,7 @@ pub use attention::{Attention, attention};
 pub use backend::KernelBackend;
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
+pub use gated::gated_activation;
 pub use layout::{Layout, Offsets, Reach};
 pub use linear::linear;
 pub use lora_linear::lora_linear;

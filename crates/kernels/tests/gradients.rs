@@ -8,7 +8,7 @@ use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
 use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass, Reach};
-use kernels::{attention, cross_entropy, dropout, layer_norm, linear, lora_linear, rms_norm, rotary};
+use kernels::{attention, cross_entropy, dropout, gated_activation, layer_norm, linear, lora_linear, rms_norm, rotary};
 
 // Sums of at most a few hundred f32 products in another order.
 fn close(left: Tensor<2>, right: Tensor<2>) {
@@ -427,5 +427,24 @@ fn cross_entropy_equals_log_softmax_of_the_target() {
         let ours = (ours * upstream.clone()).sum().backward();
         let composed = (composed * upstream).sum().backward();
         close(logits.grad(&ours).unwrap(), logits.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn gated_activations_equal_the_product_and_give_both_gradients() {
+    let device = device();
+    for kind in [Activation::Silu, Activation::GeluTanh, Activation::Relu] {
+        for shape in [[1, 1], [3, 5], [130, 257]] {
+            let [gate, up] = [(); 2].map(|()| (random(shape, &device) * 4.0).detach().require_grad());
+            let upstream = random(shape, &device);
+            let ours = gated_activation(gate.clone(), up.clone(), kind);
+            let composed = kind.forward(gate.clone()) * up.clone();
+            close(ours.clone().inner(), composed.clone().inner());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream).sum().backward();
+            for tensor in [&gate, &up] {
+                close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+            }
+        }
     }
 }

@@ -35,7 +35,7 @@ struct Shape {
     inner: usize,
     layers: usize,
     vocabulary: usize,
-    /// A gate beside what goes up, as in Llama: three tensors are kept where others keep one.
+    /// A gate beside what goes up, as in Llama: two tensors are kept where others keep one.
     gated: bool,
 }
 
@@ -86,7 +86,7 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
-    let inner = if shape.gated { 3 * shape.inner } else { shape.inner };
+    let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method {
         Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan)),
         // Every layer keeps its input.

@@ -4,6 +4,7 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 mod matrix;
@@ -71,6 +72,18 @@ mod tests {
             close(ours.0, composed.0);
             close(ours.1, composed.1);
             close(ours.2, composed.2);
+
+            for kind in [Activation::Silu, Activation::GeluTanh] {
+                let up = values(&[rows, width], 6);
+                close(
+                    gated::forward(x.clone(), up.clone(), kind),
+                    crate::gated::composed::<Flex>(x.clone(), up.clone(), kind),
+                );
+                let ours = gated::backward(x.clone(), up.clone(), upstream.clone(), kind);
+                let composed = crate::gated::composed_backward::<Flex>(x.clone(), up, upstream.clone(), kind);
+                close(ours.0, composed.0);
+                close(ours.1, composed.1);
+            }
 
             let weight = values(&[width], 3);
             close(

@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, Attention, Pass, Reach, attention, rotary};
+use kernels::{Activation, Attention, Pass, Reach, attention, gated_activation, rotary};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
@@ -466,6 +466,6 @@ impl Mlp {
                 (joined.clone().narrow(1, 0, self.inner), joined.narrow(1, self.inner, self.inner))
             }
         };
-        self.down_proj.forward(self.activation.forward(gate) * up, pass)
+        self.down_proj.forward(gated_activation(gate, up, self.activation), pass)
     }
 }
