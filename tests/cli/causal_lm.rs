@@ -122,6 +122,36 @@ fn an_adapter_on_tied_embeddings_cannot_be_merged() {
 }
 
 #[test]
+fn embeddings_that_are_the_output_layer_too_are_not_trained_apart() {
+    let project = project("gpt2-lm").replace("run.toml", "[data]", "[adapter]\nmodules_to_save = [\"wte\"]\n[data]");
+    let ran = project.train(&["--dry-run"]);
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.stderr.contains("`transformer.wte` is the output layer of this model as well"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_ends_a_text_goes_with_a_merged_checkpoint() {
+    let project = project("llama-lm").file("base/generation_config.json", "{\"eos_token_id\": [1, 7]}");
+    project.train(&[]).done();
+    project.run(&["merge", "--model", "base", "--adapter", "run/adapter", "--output", "merged"]).done();
+    assert_eq!(project.read("merged/generation_config.json"), "{\"eos_token_id\": [1, 7]}");
+}
+
+#[test]
+fn settings_without_effect_are_refused() {
+    let refused = |sets: &[&str], expected: &str| {
+        let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+        let project = project("gpt2-lm");
+        let first = format!("{}\n", project.read("rows.jsonl").lines().next().unwrap());
+        let ran = project.file("rows.jsonl", first).train(&[&["--dry-run"], &arguments[..]].concat());
+        assert_eq!(ran.status, Some(2), "{sets:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(expected), "{sets:?}: {}", ran.stderr);
+    };
+    refused(&["train.eval_generate=4"], "answers are written to validation data");
+    refused(&["data.valid_fraction=0.5"], "leaves no validation example");
+}
+
+#[test]
 fn an_adapter_on_the_output_layer_alone_is_trained() {
     let project =
         project("llama-lm").replace("run.toml", "[data]", "[adapter]\ntarget_modules = [\"lm_head\"]\n[data]");

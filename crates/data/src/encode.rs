@@ -113,6 +113,26 @@ impl Dataset {
         moved
     }
 
+    /// Examples that follow one another, as many as share a batch: at most so many sequences and tokens, but at least one.
+    pub fn batches(&self, examples: Range<usize>, sequences: usize, tokens: usize) -> Vec<Vec<usize>> {
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        let mut held = 0;
+        for index in examples {
+            let length = self.examples[index].encoded.ids.len();
+            match batches.last_mut().filter(|batch| batch.len() < sequences && held + length <= tokens) {
+                Some(batch) => {
+                    batch.push(index);
+                    held += length;
+                }
+                None => {
+                    batches.push(vec![index]);
+                    held = length;
+                }
+            }
+        }
+        batches
+    }
+
     /// The file that the examples' lines refer to.
     pub fn file(&self) -> &Path {
         &self.file
@@ -203,6 +223,15 @@ mod tests {
         assert_eq!(dataset.truncated(), (0..200).filter(|n| n % 7 >= 4).count());
         assert_eq!(dataset.lengths(), Lengths { median: 6, p95: 9, longest: 9 });
         assert!(dataset.examples.iter().all(|it| it.encoded.ids.len() <= 6));
+    }
+
+    #[test]
+    fn batches_hold_every_example_once_within_both_limits() {
+        let examples: Vec<Example> = [1, 2, 9, 1, 1, 1].map(|words| example(words, &"a ".repeat(words), "bad")).into();
+        let dataset = Dataset::encode(Path::new("a.csv"), &examples, Some(&labels()), &small(), 64, &|_| ()).unwrap();
+        // Two special tokens each.
+        assert_eq!(dataset.batches(0..6, 2, 8), [vec![0, 1], vec![2], vec![3, 4], vec![5]]);
+        assert_eq!(dataset.batches(3..6, 9, 9), [vec![3, 4, 5]]);
     }
 
     #[test]

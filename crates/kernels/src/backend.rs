@@ -10,7 +10,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 
 use crate::{Activation, Attention, Layout, Mask};
-use crate::{activation, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary, widen};
+use crate::{
+    activation, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary, widen,
+};
 
 /// burn's `Backend` with the operations of this crate. Every method has a composed form as its default body, correct on
 /// every backend and the reference for the tests of faster forms.

@@ -10,7 +10,7 @@ use kernels::{hash_text, mix};
 
 use crate::methods::{Lora, LoraEmbedding, initial_a, normal};
 use crate::peft::AdapterTensors;
-use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Orientation, Selection, Selector};
+use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Orientation, Selection, Selector, TargetError};
 
 /// How a model is trained, or was.
 #[derive(Debug, Clone, PartialEq)]
@@ -285,7 +285,12 @@ impl Plan {
     /// After the model is built: everything that was named must have been found, everything the adapter brought used.
     pub fn finish(&mut self) -> Result<(), Error> {
         if let Some(selector) = &self.selector {
-            selector.finish()?;
+            match selector.finish() {
+                // PEFT lists what `all-linear` came to with the modules that were excluded from it; what an adapter adapts
+                // is checked by its tensors anyway.
+                Err(TargetError::WithoutEffect { .. }) if self.values.is_some() => {}
+                found => found?,
+            }
         }
         if let Some(values) = &mut self.values {
             let expected = self.parameters.iter().map(|parameter| parameter.name.as_str());

@@ -52,6 +52,11 @@ pub enum LoadError {
         "leave it out of `adapter.modules_to_save`, or train all tensors with `adapter.method = \"full\"`"
     ))]
     Tied { module: String },
+    #[error("`modules_to_save`: `{module}` is the output layer of this model as well, which is tied to it")]
+    #[diagnostic(help(
+        "adapt it with LoRA by naming it in `target_modules`, or train all tensors with `adapter.method = \"full\"`"
+    ))]
+    Shared { module: String },
     #[error("the adapter brings a weight of `{module}` that differs from the checkpoint's by up to {difference}")]
     #[diagnostic(help(
         "it was trained on a base whose vocabulary was resized or trained: give that base's checkpoint as the model"
@@ -273,7 +278,14 @@ impl Loader<'_> {
 
     pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<Embedding, Error> {
         let at = self.at(name);
-        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Embedding);
+        let (treatment, full) = {
+            let mut plan = at.build.plan.borrow_mut();
+            (plan.module(&at.path, Kind::Embedding), *plan.method() == Method::Full)
+        };
+        // PEFT trains a copy and leaves the output layer as it was, which one tensor cannot be.
+        if treatment == Treatment::Trained && !full && at.build.pretrained.is_shared(&at.join("weight")) {
+            return Err(LoadError::Shared { module: at.path }.into());
+        }
         let weight = at.weight("weight", [rows, width], treatment, Initial::Normal)?;
         let device = at.build.device;
         let adapter = at.build.plan.borrow_mut().embedding_adapter(&at.path, treatment, [rows, width], device)?;

@@ -284,6 +284,15 @@ pub(crate) fn copy_tokenizer(directory: &Path, files: &[PathBuf]) -> Result<(), 
     Ok(())
 }
 
+/// Copies what says of a base where its texts end, if it has such a file.
+pub(crate) fn copy_generation_config(directory: &Path, base: &Path) -> Result<(), Error> {
+    let file = base.join("generation_config.json");
+    match file.is_file() {
+        true => copy_tokenizer(directory, &[file]),
+        false => Ok(()),
+    }
+}
+
 /// LoRA's settings as they are written: targets by the names that were found.
 fn lora_config(plan: &Plan) -> LoraConfig {
     match plan.method() {

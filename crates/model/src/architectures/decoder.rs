@@ -95,6 +95,7 @@ impl DecoderConfig {
             "num_key_value_heads",
             "head_dim",
             "max_position_embeddings",
+            "sliding_window",
         ];
         config.check_ranges(&sizes, &["attention_dropout"])?;
         let heads = keys.num_attention_heads;

@@ -67,6 +67,9 @@ impl Rope {
         // The newer key holds everything, the older has the base and the share that turns beside it.
         let of = |name: &str| parameters.get(name).or_else(|| values.get(name)).and_then(Value::as_f64);
         let theta = of("rope_theta").unwrap_or(10_000.0);
+        if theta <= 1.0 {
+            return Err(config.wrong(format!("`rope_theta` is {theta}"), "a number above 1 belongs there"));
+        }
         let share = of("partial_rotary_factor").unwrap_or(1.0);
         let dimensions = (d_head as f64 * share) as usize / 2 * 2;
         let positions = values.get("max_position_embeddings").and_then(Value::as_f64).unwrap_or(2048.0);

@@ -17,13 +17,11 @@ use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, thousands};
 use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
-use crate::run::Evaluation;
+use crate::run::{Evaluation, evaluation_batches};
 use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
 
-const BATCH: usize = 32;
-
 /// Rows read and encoded together.
-const CHUNK: usize = 16 * BATCH;
+const CHUNK: usize = 512;
 
 /// Score a trained model on labelled data
 #[derive(Debug, Args)]
@@ -132,9 +130,8 @@ impl<'a> Scorer<'a> {
         bar: &ProgressBar,
         each: &mut Each<'_>,
     ) -> Result<(), Failure> {
-        let indices: Vec<usize> = (0..dataset.len()).collect();
-        for chunk in indices.chunks(BATCH) {
-            let input = self.task.evaluation(Batch::new(dataset, chunk, first + chunk[0]));
+        for chunk in evaluation_batches(dataset, 0..dataset.len()) {
+            let input = self.task.evaluation(Batch::new(dataset, &chunk, first + chunk[0]));
             let of = input.batch.sequences_of_targets();
             let (losses, logits) = self.evaluation.add(&InferenceStep::step(self.model, input.clone()));
             let mut logits = match self.task {

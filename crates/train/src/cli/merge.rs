@@ -72,6 +72,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
     write_json(&unfinished.path.join("config.json"), &config)?;
     adapter::copy_tokenizer(&unfinished.path, tokenizer(&inputs)?.files())?;
+    adapter::copy_generation_config(&unfinished.path, &inputs.model)?;
     if let Some(sidecar) = Sidecar::read(adapter)? {
         sidecar.write(&unfinished.path)?;
     }

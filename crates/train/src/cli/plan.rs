@@ -72,15 +72,20 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         lines.push(format!("classes      {}", classes(labels, &plan.train)));
     }
     lines.push(format!("training     {}", dataset(&plan.train)));
+    if matches!(plan.task, Task::CausalLm(_)) {
+        let (targets, tokens) = (plan.train.targets(), tokens(&plan.train));
+        lines.push(format!("loss on      {} of {} tokens", thousands(targets), thousands(tokens)));
+    }
     if let Some(valid) = &plan.valid {
         lines.push(format!("validation   {}", dataset(valid)));
     }
     let train = &plan.config.train;
     lines.push(format!(
-        "steps        {} ({} an epoch) of {} examples{}",
+        "steps        {} ({} an epoch) of {} {}{}",
         thousands(plan.steps),
         thousands(plan.sampler.steps_per_epoch()),
         train.batch_size * train.grad_accumulation,
+        if plan.config.data.pack { "rows, each with several examples" } else { "examples" },
         if train.grad_accumulation > 1 {
             format!(" ({} x {})", train.grad_accumulation, train.batch_size)
         } else {
@@ -156,6 +161,10 @@ fn dataset(dataset: &data::Dataset) -> String {
         lengths.longest,
         thousands(dataset.truncated())
     )
+}
+
+fn tokens(dataset: &data::Dataset) -> usize {
+    dataset.examples.iter().map(|example| example.encoded.ids.len()).sum()
 }
 
 /// The first training example as the model sees it, and its line.

@@ -204,7 +204,12 @@ fn task(arguments: &ModelArguments, wanted: Option<config::Task>) -> Result<conf
         && written != wanted
     {
         let message = format!("{} was trained for {written}, this command is for {wanted}", directory.display());
-        return Err(Failure::usage(message, "`kindling eval` scores it"));
+        let help = match written {
+            config::Task::SequenceClassification => "`kindling predict` and `kindling eval` are for it",
+            config::Task::MaskedLm => "`kindling eval` scores it",
+            config::Task::CausalLm => "`kindling generate` and `kindling eval` are for it",
+        };
+        return Err(Failure::usage(message, help));
     }
     if let Some(task) = written.or(wanted) {
         return Ok(task);
@@ -295,17 +300,26 @@ pub(super) fn apply_sets(
                 columns.clear_completion();
                 (columns.text, columns.text_template) = (Some(text), None);
             }
-            "data.text_template" => columns.text_template = template(key.trim(), Some(&text))?,
+            "data.text_template" => {
+                columns.clear_completion();
+                (columns.text, columns.text_template) = (None, template(key.trim(), Some(&text))?);
+            }
             "data.prompt" => {
                 columns.clear_text();
                 (columns.prompt, columns.prompt_template) = (Some(text), None);
             }
             "data.prompt_template" => {
                 columns.clear_text();
-                columns.prompt_template = template(key.trim(), Some(&text))?;
+                (columns.prompt, columns.prompt_template) = (None, template(key.trim(), Some(&text))?);
             }
-            "data.completion" => (columns.completion, columns.completion_template) = (Some(text), None),
-            "data.completion_template" => columns.completion_template = template(key.trim(), Some(&text))?,
+            "data.completion" => {
+                columns.clear_text();
+                (columns.completion, columns.completion_template) = (Some(text), None);
+            }
+            "data.completion_template" => {
+                columns.clear_text();
+                (columns.completion, columns.completion_template) = (None, template(key.trim(), Some(&text))?);
+            }
             "data.messages" => {
                 columns.clear_text();
                 columns.clear_completion();

@@ -179,6 +179,10 @@ pub(crate) enum ConfigError {
     #[diagnostic(help("set `data.valid` or `data.valid_fraction`, or leave it 0"))]
     NothingToStopBy { place: String },
 
+    #[error("{place}: answers are written to validation data")]
+    #[diagnostic(help("set `data.valid` or `data.valid_fraction`, or leave it 0"))]
+    NothingToAnswer { place: String },
+
     #[error("{place}: standard input can be read only once, and training reads its data again")]
     #[diagnostic(help("write the data to a file and name that"))]
     StandardInput { place: String },

@@ -87,6 +87,10 @@ fn validation(loaded: &Loaded) -> Result<(), ConfigError> {
     if data.valid.is_some() && has_fraction {
         return Err(both(loaded, "data.valid_fraction", "data.valid"));
     }
+    if train.eval_generate > 0 && data.valid.is_none() && !has_fraction {
+        let place = loaded.place("train.eval_generate");
+        return Err(ConfigError::NothingToAnswer { place });
+    }
     if train.early_stopping_patience > 0 && data.valid.is_none() && !has_fraction {
         let place = loaded.place("train.early_stopping_patience");
         return Err(ConfigError::NothingToStopBy { place });

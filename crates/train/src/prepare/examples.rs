@@ -122,7 +122,7 @@ pub(super) fn questions(
     file: &Path,
     rows: &Rows,
     encoder: &Encoder<'_>,
-    tokenizer: &Tokenizer,
+    (tokenizer, pretrained): (&Tokenizer, &Pretrained),
     count: usize,
 ) -> Result<Vec<Question>, Error> {
     let Rows::Language(rows) = rows else { return Ok(Vec::new()) };
@@ -137,7 +137,9 @@ pub(super) fn questions(
         ))
     });
     let question = |(row, answer): (&Row, &str)| {
-        let ids = encoder.prompt(file, row)?.ids;
+        let encoded = encoder.prompt(file, row)?;
+        check_vocabulary([&encoded].into_iter(), pretrained)?;
+        let ids = encoded.ids;
         let prompt = tokenizer.text(&ids);
         let answer_tokens = tokenizer.encode(answer, None, usize::MAX)?.ids.len();
         Ok(Question { prompt, ids, answer: answer.to_string(), answer_tokens })

@@ -71,6 +71,12 @@ pub(crate) enum Error {
     #[error("the tokenizer of {} has no mask token", path.display())]
     #[diagnostic(help("masked language modelling needs the tokenizer of an encoder, such as BERT or RoBERTa"))]
     NoMask { path: PathBuf },
+    #[error("{place} leaves no validation example of {}", file.display())]
+    #[diagnostic(help("the file is too small to be split: give validation data with `data.valid`, or leave it out"))]
+    NothingToValidate { place: String, file: PathBuf },
+    #[error("{place}: no row of the validation data has an answer to compare with")]
+    #[diagnostic(help("texts are not answers: it needs rows of `prompt` and `completion`, or of `messages`"))]
+    NoQuestions { place: String },
     #[error("{place}: the text has no token that could be masked")]
     #[diagnostic(help("remove the row, or write text into it"))]
     NothingToMask { place: String },
@@ -202,11 +208,18 @@ impl RunPlan {
             let (rows, encoded) = train_rows.split_off(&mut train, config.data.valid_fraction, config.seed);
             (valid_rows, valid) = (Some(rows), Some(encoded));
         }
+        if let Some(valid) = valid.as_ref().filter(|valid| valid.is_empty()) {
+            let (file, place) = (valid.file().to_path_buf(), loaded.place("data.valid_fraction"));
+            return Err(Error::NothingToValidate { file, place });
+        }
         let questions = match (&task, &valid_rows) {
             (Task::CausalLm(causal), Some(rows)) if config.train.eval_generate > 0 => {
                 let file = config.data.valid.as_ref().unwrap_or(&config.data.train);
                 let encoder = causal.encoder(&tokenizer);
-                let questions = questions(file, rows, &encoder, &tokenizer, config.train.eval_generate)?;
+                let questions = questions(file, rows, &encoder, (&tokenizer, &pretrained), config.train.eval_generate)?;
+                if questions.is_empty() {
+                    return Err(Error::NoQuestions { place: loaded.place("train.eval_generate") });
+                }
                 let stops = encoder.stop_tokens().to_vec();
                 Some(Arc::new(Questions::new(questions, tokenizer.clone(), stops, pretrained.max_positions()?)))
             }

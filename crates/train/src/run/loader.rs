@@ -65,13 +65,21 @@ pub(crate) struct EvaluationBatches {
     pub(crate) task: Task,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) examples: Range<usize>,
-    pub(crate) batch_size: usize,
+}
+
+/// Sequences and tokens that are evaluated at once. Nothing is kept for a backward pass, but a layer's own tensors grow with
+/// the tokens.
+const SEQUENCES: usize = 32;
+const TOKENS: usize = 4096;
+
+/// Examples of a file in order, as they are evaluated together.
+pub(crate) fn evaluation_batches(dataset: &Dataset, examples: Range<usize>) -> Vec<Vec<usize>> {
+    dataset.batches(examples, SEQUENCES, TOKENS)
 }
 
 impl DataLoader<MicroBatch> for EvaluationBatches {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch> + 'a> {
-        let indices: Vec<usize> = self.examples.clone().collect();
-        let chunks: Vec<Vec<usize>> = indices.chunks(self.batch_size).map(<[usize]>::to_vec).collect();
+        let chunks = evaluation_batches(&self.dataset, self.examples.clone());
         // Numbered by their place in the file: what a task draws of them is the same however they are cut into batches.
         let batches = chunks.into_iter().map(|chunk| {
             let first_row = chunk.first().copied().unwrap_or_default();

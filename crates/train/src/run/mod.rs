@@ -31,7 +31,7 @@ pub(crate) use checkpoint::Identity;
 pub(crate) use directory::{Directory, State};
 pub(crate) use error::Error;
 pub(crate) use evaluate::{Evaluation, largest, rows};
-pub(crate) use loader::EvaluationBatches;
+pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use schedule::Schedule;
 
@@ -184,7 +184,6 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
         task: task.clone(),
         examples: 0..session.valid.as_ref().map_or(0, |valid| valid.len()),
         dataset: session.valid.clone().unwrap_or_else(|| session.train.clone()),
-        batch_size: session.config.batch_size.max(32),
     };
     let failure = checkpoint::Failure::default();
     let [model_file, optimizer_file, schedule_file] = record_files(&session.directory, &failure);

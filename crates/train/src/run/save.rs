@@ -105,6 +105,7 @@ impl Saver {
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
         adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
+        adapter::copy_generation_config(directory, &self.base)?;
         Ok(self.sidecar.write(directory)?)
     }
 

@@ -55,11 +55,11 @@ impl Trainee {
         self.model.features(&tokens, &batch.rows, input.noise)
     }
 
-    /// The targets, some at a time.
-    fn parts(&self, targets: usize) -> impl Iterator<Item = Range<usize>> {
+    /// The targets, some at a time: as many as have no more than `logits`.
+    fn parts(&self, targets: usize, logits: usize) -> impl Iterator<Item = Range<usize>> {
         let size = match &self.model {
             Model::SequenceClassifier(_) => targets.max(1),
-            Model::MaskedLm(_) | Model::CausalLm(_) => (LOGITS / self.model.vocabulary()).max(1),
+            Model::MaskedLm(_) | Model::CausalLm(_) => (logits / self.model.vocabulary()).max(1),
         };
         (0..targets).step_by(size).map(move |start| start..targets.min(start + size))
     }
@@ -80,10 +80,15 @@ impl Trainee {
     }
 
     /// Forward and backward of the head for some targets at a time, then backward of all below it.
-    fn step_in_parts(&self, features: &Features, targets: &[usize]) -> TrainOutput<ClassificationOutput> {
+    fn step_in_parts(
+        &self,
+        features: &Features,
+        targets: &[usize],
+        logits: usize,
+    ) -> TrainOutput<ClassificationOutput> {
         let mut gradients = GradientsAccumulator::new();
         let (mut outputs, mut of_features) = (Vec::new(), Vec::new());
-        for part in self.parts(targets.len()) {
+        for part in self.parts(targets.len(), logits) {
             let hidden = features.hidden().clone().narrow(0, part.start, part.len()).detach().require_grad();
             let output = self.output(features.part(hidden.clone(), part.clone()), &targets[part]);
             let mut of_part = output.loss.clone().sum().backward();
@@ -92,7 +97,9 @@ impl Trainee {
             outputs.push(without_graph(output));
         }
         let hidden = features.hidden().clone();
-        let below = (hidden * Tensor::from_inner(Tensor::cat(of_features, 0))).sum().backward();
+        // Where nothing below the head is trained the product is not tracked, and burn has nothing to go back through.
+        let anchor = Tensor::<1>::zeros([1], &hidden.device()).require_grad();
+        let below = ((hidden * Tensor::from_inner(Tensor::cat(of_features, 0))).sum() + anchor).backward();
         gradients.accumulate(self, GradientsParams::from_grads(below, self));
         TrainOutput { grads: gradients.grads(), item: join(outputs) }
     }
@@ -104,8 +111,8 @@ impl TrainStep for Trainee {
 
     fn step(&self, input: MicroBatch) -> TrainOutput<ClassificationOutput> {
         let (features, targets) = (self.features(&input), &input.batch.targets);
-        if self.parts(targets.len()).count() > 1 {
-            return self.step_in_parts(&features, targets);
+        if self.parts(targets.len(), LOGITS).count() > 1 {
+            return self.step_in_parts(&features, targets, LOGITS);
         }
         let output = self.output(features, targets);
         let gradients = output.loss.clone().sum().backward();
@@ -123,7 +130,7 @@ impl InferenceStep for Trainee {
             let hidden = features.hidden().clone().narrow(0, part.start, part.len());
             self.output(features.part(hidden, part.clone()), &targets[part])
         };
-        join(self.parts(targets.len()).map(part).collect())
+        join(self.parts(targets.len(), LOGITS).map(part).collect())
     }
 }
 
@@ -164,4 +171,82 @@ fn join(mut outputs: Vec<ClassificationOutput>) -> ClassificationOutput {
         targets.push(output.targets);
     }
     ClassificationOutput::new(Tensor::cat(losses, 0), Tensor::cat(logits, 0), Tensor::cat(targets, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::module::{ModuleVisitor, Param};
+    use burn::tensor::Device;
+    use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
+    use model::{Frozen, Head, Pretrained, Values};
+
+    use super::*;
+
+    /// A decoder with LoRA on these modules.
+    fn trainee(targets: &[&str]) -> Trainee {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llama-lm/model");
+        let lora = LoraConfig {
+            r: 4,
+            alpha: 8.0,
+            dropout: 0.2,
+            bias: BiasMode::None,
+            target_modules: Targets::Names(Names::List(targets.iter().map(|name| name.to_string()).collect())),
+            exclude_modules: None,
+            layers: None,
+            layers_pattern: Vec::new(),
+            modules_to_save: Vec::new(),
+            rank_pattern: Default::default(),
+            alpha_pattern: Default::default(),
+            use_rslora: false,
+            init: Init::Gaussian,
+        };
+        let pretrained = Pretrained::open(&fixture, Head::CausalLm).unwrap();
+        let plan = Plan::new(Method::Lora(Box::new(lora)), None, 3).unwrap();
+        let device = Device::flex().autodiff();
+        let (model, _) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device).unwrap();
+        Trainee { model }
+    }
+
+    struct Squares<'a>(&'a GradientsParams, Vec<f64>);
+
+    impl ModuleVisitor for Squares<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let square = self.0.get::<D>(param.id).map(|gradient| gradient.square().sum().into_scalar::<f32>());
+            self.1.extend(square.map(f64::from));
+        }
+    }
+
+    /// The squared norms of all gradients, and the losses.
+    fn seen(trainee: &Trainee, output: &TrainOutput<ClassificationOutput>) -> (Vec<f64>, Vec<f32>) {
+        let mut squares = Squares(&output.grads, Vec::new());
+        trainee.visit(&mut squares);
+        (squares.1, output.item.loss.clone().into_data().iter::<f32>().collect())
+    }
+
+    #[test]
+    fn a_step_in_parts_is_the_step_whatever_is_trained() {
+        for targets in [&["q_proj", "v_proj"][..], &["lm_head"], &["lm_head", "down_proj"]] {
+            let trainee = trainee(targets);
+            let ids: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 300).collect();
+            let (rows, targets): (Vec<usize>, Vec<usize>) = (0..39).map(|row| (row, ids[row + 1] as usize)).unzip();
+            let encoded = data::Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids };
+            let batch = Batch { rows, targets: targets.clone(), ..Batch::from_encoded(&[encoded]) };
+            let noise = Some(Noise { seed: 1, step: 1 });
+            let input = MicroBatch { batch, noise, step: 1, epoch: 1, ends_step: true };
+            let whole = TrainStep::step(&trainee, input.clone());
+            // Five targets at a time.
+            let parts = trainee.step_in_parts(&trainee.features(&input), &targets, 5 * trainee.model.vocabulary());
+            let ((whole, whole_losses), (parts, parts_losses)) = (seen(&trainee, &whole), seen(&trainee, &parts));
+            assert_eq!(whole.len(), parts.len());
+            assert!(whole.iter().any(|square| *square > 0.0));
+            for (whole, parts) in whole.iter().zip(&parts) {
+                assert!((whole - parts).abs() <= 1e-4 * whole.abs() + 1e-9, "{whole} {parts}");
+            }
+            for (whole, parts) in whole_losses.iter().zip(&parts_losses) {
+                assert!((whole - parts).abs() < 1e-5, "{whole} {parts}");
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use model::write_atomically;
 use serde_json::json;
 
 use super::{Failure, Generator, println, show, stream};
+use crate::prepare::check_vocabulary;
 
 const COMMANDS: &str = "/reset begins anew, /save FILE keeps what was said, Ctrl-D ends";
 
@@ -28,10 +29,14 @@ pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), F
         if interactive {
             show(&generator.output.bold("> "))?;
         }
-        let mut line = String::new();
-        if io::stdin().lock().read_line(&mut line)? == 0 {
+        let mut line = Vec::new();
+        if io::stdin().lock().read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
+        let Ok(line) = std::str::from_utf8(&line) else {
+            generator.output.warn("that was not UTF-8, and was not sent");
+            continue;
+        };
         let said = line.trim();
         match said.split_once(char::is_whitespace).unwrap_or((said, "")) {
             ("", _) => {}
@@ -60,7 +65,9 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
     let mut next = conversation.clone();
     next.push("user", said);
     let subject = "the conversation";
-    let ids = generator.encoder.prompt_of_conversation(&next, subject)?.ids;
+    let encoded = generator.encoder.prompt_of_conversation(&next, subject)?;
+    check_vocabulary([&encoded].into_iter(), &generator.trained.pretrained)?;
+    let ids = encoded.ids;
     // Each turn draws anew.
     let turn = next.messages().len() as u64;
     let prompt = match generator.writer.prompt(ids, turn, subject) {
