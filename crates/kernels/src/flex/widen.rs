@@ -11,6 +11,9 @@ use rayon::prelude::*;
 use super::{CHUNK, tensor};
 
 pub(crate) fn widen(weight: FlexTensor) -> FlexTensor {
+    if weight.dtype() == DType::F32 {
+        return weight;
+    }
     let weight = weight.to_contiguous();
     let values = match weight.dtype() {
         DType::F16 => weight.as_slice::<f16>().map(convert),
