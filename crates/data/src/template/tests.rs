@@ -1,3 +1,5 @@
+//! What templates make of rows, and what they refuse.
+
 use indexmap::IndexMap;
 use miette::Diagnostic;
 use proptest::prelude::*;

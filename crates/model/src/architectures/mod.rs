@@ -5,6 +5,7 @@ mod bert;
 mod decoder;
 mod distilbert;
 mod gpt2;
+mod like_llama;
 mod llama;
 mod mistral;
 mod phi3;

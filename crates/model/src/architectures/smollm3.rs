@@ -2,38 +2,17 @@
 
 use serde::Deserialize;
 
-use super::decoder::{DecoderConfig, load_causal_lm, load_classifier};
-use super::{Architecture, Head, Variant};
+use super::Architecture;
+use super::decoder::DecoderConfig;
+use super::like_llama::like_llama;
 use crate::config::{Config, ConfigError};
 
-pub(crate) static ARCHITECTURE: Architecture = Architecture {
-    model_types: &["smollm3"],
-    prefix: "model.",
-    backbone: &["embed_tokens.", "layers.", "norm."],
-    word_embeddings: "embed_tokens",
+pub(crate) static ARCHITECTURE: Architecture = like_llama! {
+    model_type: "smollm3",
+    class: "SmolLM3",
     ties_by_default: true,
     default_targets: &["q_proj", "v_proj"],
-    constants: &["rotary_emb.inv_freq"],
-    check: |config| read(config).map(|_| ()),
-    max_positions: |config| Ok(DecoderConfig::read(config)?.1.max_position_embeddings),
-    variants: &[
-        Variant {
-            head: Head::CausalLm,
-            class: "SmolLM3ForCausalLM",
-            modules: &["lm_head"],
-            pooler: "",
-            passed_over: &["score.*"],
-            load: |loader, config, _| load_causal_lm(loader, &read(config)?),
-        },
-        Variant {
-            head: Head::SequenceClassification,
-            class: "SmolLM3ForSequenceClassification",
-            modules: &["score"],
-            pooler: "",
-            passed_over: &["lm_head.*"],
-            load: |loader, config, labels| load_classifier(loader, &read(config)?, labels),
-        },
-    ],
+    read: read,
 };
 
 #[derive(Deserialize)]
