@@ -7,12 +7,45 @@ use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
+use burn::tensor::Tensor;
 
 use crate::{Activation, Attention, Layout, Mask};
 use crate::{
     activation, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary, widen,
 };
+
+/// A tensor that need not be there: what the macro takes in place of an `Option`.
+#[derive(ExtensionType, Clone, Debug)]
+pub enum Maybe<B: Backend> {
+    Some(FloatTensor<B>),
+    None,
+}
+
+impl<B: Backend> Maybe<B> {
+    pub(crate) fn into_option(self) -> Option<FloatTensor<B>> {
+        match self {
+            Self::Some(tensor) => Some(tensor),
+            Self::None => None,
+        }
+    }
+}
+
+impl Maybe<Dispatch> {
+    pub(crate) fn of<const D: usize>(tensor: Option<Tensor<D>>) -> Self {
+        tensor.map_or(Self::None, |tensor| Self::Some(tensor.into_dispatch()))
+    }
+}
+
+impl<B: Backend, C: CheckpointStrategy> Maybe<Autodiff<B, C>> {
+    /// As a constant.
+    pub(crate) fn inner(self) -> Maybe<B> {
+        match self {
+            Self::Some(tensor) => Maybe::Some(tensor.into_primitive()),
+            Self::None => Maybe::None,
+        }
+    }
+}
 
 /// burn's `Backend` with the operations of this crate. Every method has a composed form as its default body, correct on
 /// every backend and the reference for the tests of faster forms.
@@ -29,9 +62,13 @@ pub trait KernelBackend: Backend {
         widen::composed::<Self>(weight)
     }
 
-    /// `x·Wᵀ` with a frozen W of any float type: `x` is `[rows, d_input]`, W `[d_output, d_input]`.
-    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear::composed::<Self>(x, weight)
+    /// `x·Wᵀ + bias` with a frozen W of any float type: `x` is `[rows, d_input]`, W `[d_output, d_input]`.
+    fn frozen_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+    ) -> FloatTensor<Self> {
+        linear::composed::<Self>(x, weight, bias.into_option())
     }
 
     /// The gradient of its input, `d_output·W`, given that of its output, `[rows, d_output]`.
@@ -39,16 +76,42 @@ pub trait KernelBackend: Backend {
         linear::composed_backward::<Self>(d_output, weight)
     }
 
-    /// `x·Wᵀ + scale * (mask(x)·Aᵀ)·Bᵀ` with a frozen W; A is `[r, d_input]`, B `[d_output, r]`.
+    /// `x·Wᵀ + bias + scale * (mask(x)·Aᵀ)·Bᵀ` with a frozen W; A is `[r, d_input]`, B `[d_output, r]`. Returned with
+    /// `scale * mask(x)·Aᵀ`, `[rows, r]`, a constant that the backward pass needs.
     fn lora_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         mask: Option<Mask>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        lora_linear::composed::<Self>(x, weight, bias.into_option(), a, b, scale, mask)
+    }
+
+    /// The gradients of A and B, and of `mask(x)·Aᵀ`, given that of the output and `down`, the second value of the forward
+    /// pass.
+    fn lora_linear_backward(
+        x: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        scale: f32,
+        mask: Option<Mask>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        lora_linear::composed_backward::<Self>(x, down, b, d_output, scale, mask)
+    }
+
+    /// The gradient of the input, given those of the output and of `mask(x)·Aᵀ`.
+    fn lora_linear_input_backward(
+        d_output: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_down: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        mask: Option<Mask>,
     ) -> FloatTensor<Self> {
-        lora_linear::composed::<Self>(x, weight, a, b, scale, mask)
+        lora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, mask)
     }
 
     /// Softmax attention of each sequence to itself; `q` is `[tokens, heads * d_head]`, `k` and `v` are
@@ -174,8 +237,41 @@ impl KernelBackend for burn::backend::Flex {
         flex::widen::widen(weight)
     }
 
-    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        flex::linear::forward(x, weight)
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
+        flex::linear::forward(x, weight, bias.into_option())
+    }
+
+    fn lora_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+        mask: Option<Mask>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        flex::lora_linear::forward(x, weight, bias.into_option(), a, b, scale, mask)
+    }
+
+    fn lora_linear_backward(
+        x: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        scale: f32,
+        mask: Option<Mask>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        flex::lora_linear::backward(x, down, b, d_output, scale, mask)
+    }
+
+    fn lora_linear_input_backward(
+        d_output: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_down: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        mask: Option<Mask>,
+    ) -> FloatTensor<Self> {
+        flex::lora_linear::input_backward(d_output, weight, d_down, a, mask)
     }
 
     fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -279,6 +375,10 @@ impl KernelBackend for burn::backend::Flex {
     ) -> FloatTensor<Self> {
         flex::cross_entropy::backward(logits, d_losses, &targets)
     }
+
+    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
+        flex::dropout::dropout(x, &mask)
+    }
 }
 
 #[cfg(feature = "ndarray")]
@@ -295,19 +395,20 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         widen::untracked::<B, C>(weight)
     }
 
-    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        linear::tracked::<B, C>(x, weight)
+    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
+        linear::tracked::<B, C>(x, weight, bias)
     }
 
     fn lora_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
         mask: Option<Mask>,
-    ) -> FloatTensor<Self> {
-        lora_linear::tracked::<B, C>(x, weight, a, b, scale, mask)
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        lora_linear::tracked::<B, C>(x, weight, bias, a, b, scale, mask)
     }
 
     fn ragged_attention(

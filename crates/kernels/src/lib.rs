@@ -19,11 +19,12 @@ mod norm;
 mod pass;
 mod rms_norm;
 mod rotary;
+mod wide;
 mod widen;
 
 pub use activation::{Activation, UnknownActivation};
 pub use attention::{Attention, attention};
-pub use backend::KernelBackend;
+pub use backend::{KernelBackend, Maybe};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use gated::gated_activation;

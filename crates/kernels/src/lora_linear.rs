@@ -7,27 +7,57 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Dispatch};
+use burn::backend::{Autodiff, AutodiffBackend, Dispatch};
 use burn::tensor::Tensor;
 
-use crate::{KernelBackend, Mask};
+use crate::{KernelBackend, Mask, Maybe, linear};
 
+/// The output, and `scale * mask(x)·Aᵀ`.
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
     weight: FloatTensor<B>,
+    bias: Option<FloatTensor<B>>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
     scale: f32,
     mask: Option<Mask>,
-) -> FloatTensor<B> {
-    let down = B::float_matmul(masked::<B>(x.clone(), &mask), B::float_transpose(a));
-    let update = B::float_matmul(B::float_mul_scalar(down, scale.into()), B::float_transpose(b));
-    B::float_add(B::frozen_linear(x, weight), update)
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let down = B::float_matmul(masked::<B>(x.clone(), mask), B::float_transpose(a));
+    let down = B::float_mul_scalar(down, scale.into());
+    let update = B::float_matmul(down.clone(), B::float_transpose(b));
+    (B::float_add(linear::composed::<B>(x, weight, bias), update), down)
 }
 
-fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: &Option<Mask>) -> FloatTensor<B> {
+/// The gradients of A and B, and that of `mask(x)·Aᵀ`, which A's and the input's have in common.
+pub(crate) fn composed_backward<B: KernelBackend>(
+    x: FloatTensor<B>,
+    down: FloatTensor<B>,
+    b: FloatTensor<B>,
+    d_output: FloatTensor<B>,
+    scale: f32,
+    mask: Option<Mask>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let d_down = B::float_mul_scalar(B::float_matmul(d_output.clone(), b), scale.into());
+    let d_b = B::float_matmul(B::float_transpose(d_output), down);
+    let d_a = B::float_matmul(B::float_transpose(d_down.clone()), masked::<B>(x, mask));
+    (d_a, d_b, d_down)
+}
+
+/// The gradient of the input.
+pub(crate) fn composed_input_backward<B: KernelBackend>(
+    d_output: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    d_down: FloatTensor<B>,
+    a: FloatTensor<B>,
+    mask: Option<Mask>,
+) -> FloatTensor<B> {
+    let through_update = masked::<B>(B::float_matmul(d_down, a), mask);
+    B::float_add(linear::composed_backward::<B>(d_output, weight), through_update)
+}
+
+fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: Option<Mask>) -> FloatTensor<B> {
     match mask {
-        Some(mask) => B::dropout(x, mask.clone()),
+        Some(mask) => B::dropout(x, mask),
         None => x,
     }
 }
@@ -37,11 +67,11 @@ struct LoraLinearBackward;
 
 #[derive(Debug, Clone)]
 struct Saved<B: KernelBackend> {
-    /// `None` where neither A nor B needs a gradient.
-    x: Option<NodeId>,
+    x: NodeId,
     weight: FloatTensor<B>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
+    down: FloatTensor<B>,
     scale: f32,
     mask: Option<Mask>,
 }
@@ -51,78 +81,73 @@ impl<B: KernelBackend> Backward<B, 3> for LoraLinearBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, a_node, b_node] = ops.parents;
-        let Saved { x, weight, a, b, scale, mask } = ops.state;
+        let Saved { x, weight, a, b, down, scale, mask } = ops.state;
         let d_output = gradients.consume::<B>(&ops.node);
-        // The gradient of `mask(x)·Aᵀ`, [rows, r]: what A's and the input's have in common.
-        let d_down = B::float_mul_scalar(B::float_matmul(d_output.clone(), b), scale.into());
-
-        if let Some(id) = x {
-            let x = masked::<B>(checkpointer.retrieve_node_output::<FloatTensor<B>>(id), &mask);
-            if let Some(node) = b_node {
-                let down = B::float_mul_scalar(B::float_matmul(x.clone(), B::float_transpose(a.clone())), scale.into());
-                gradients.register::<B>(node.id, B::float_matmul(B::float_transpose(d_output.clone()), down));
-            }
-            if let Some(node) = a_node {
-                gradients.register::<B>(node.id, B::float_matmul(B::float_transpose(d_down.clone()), x));
-            }
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let (d_a, d_b, d_down) = B::lora_linear_backward(x, down, b, d_output.clone(), scale, mask.clone());
+        if let Some(node) = a_node {
+            gradients.register::<B>(node.id, d_a);
+        }
+        if let Some(node) = b_node {
+            gradients.register::<B>(node.id, d_b);
         }
         if let Some(node) = x_node {
-            let through_update = masked::<B>(B::float_matmul(d_down, a), &mask);
-            let through_weight = B::frozen_linear_backward(d_output, weight);
-            gradients.register::<B>(node.id, B::float_add(through_weight, through_update));
+            gradients.register::<B>(node.id, B::lora_linear_input_backward(d_output, weight, d_down, a, mask));
         }
     }
 }
+
+type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
 
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
-    x: FloatTensor<Autodiff<B, C>>,
-    weight: FloatTensor<Autodiff<B, C>>,
-    a: FloatTensor<Autodiff<B, C>>,
-    b: FloatTensor<Autodiff<B, C>>,
+    x: Tracked<B, C>,
+    weight: Tracked<B, C>,
+    bias: Maybe<Autodiff<B, C>>,
+    a: Tracked<B, C>,
+    b: Tracked<B, C>,
     scale: f32,
     mask: Option<Mask>,
-) -> FloatTensor<Autodiff<B, C>> {
-    let weight = weight.into_primitive();
-    let factors_tracked = a.is_tracked() || b.is_tracked();
+) -> (Tracked<B, C>, Tracked<B, C>) {
+    let (weight, bias) = (weight.into_primitive(), bias.inner());
+    let constant = <Autodiff<B, C> as AutodiffBackend>::from_inner;
     match LoraLinearBackward.prepare::<C>([x.node(), a.node(), b.node()]).compute_bound().stateful() {
         OpsKind::Tracked(mut prep) => {
-            let saved = Saved {
-                x: factors_tracked.then(|| prep.checkpoint(&x)),
-                weight: weight.clone(),
-                a: a.primitive().clone(),
-                b: b.primitive().clone(),
-                scale,
-                mask: mask.clone(),
-            };
-            let output =
-                B::lora_linear(x.into_primitive(), weight, a.into_primitive(), b.into_primitive(), scale, mask);
-            prep.finish(saved, output)
+            let node = prep.checkpoint(&x);
+            let (x, a, b) = (x.into_primitive(), a.into_primitive(), b.into_primitive());
+            let (output, down) = B::lora_linear(x, weight.clone(), bias, a.clone(), b.clone(), scale, mask.clone());
+            let saved = Saved { x: node, weight, a, b, down: down.clone(), scale, mask };
+            (prep.finish(saved, output), constant(down))
         }
         OpsKind::UnTracked(prep) => {
-            prep.finish(B::lora_linear(x.into_primitive(), weight, a.into_primitive(), b.into_primitive(), scale, mask))
+            let (x, a, b) = (x.into_primitive(), a.into_primitive(), b.into_primitive());
+            let (output, down) = B::lora_linear(x, weight, bias, a, b, scale, mask);
+            (prep.finish(output), constant(down))
         }
     }
 }
 
-/// `x·Wᵀ + scale * (mask(x)·Aᵀ)·Bᵀ` with a frozen W.
+/// `x·Wᵀ + bias + scale * (mask(x)·Aᵀ)·Bᵀ` with W and the bias frozen.
 ///
 /// # Shapes
-/// `x: [rows, d_input]`, `weight: [d_output, d_input]` in f32, f16 or bf16, `a: [r, d_input]`, `b: [d_output, r]`, output
-/// `[rows, d_output]`. Gradients go to `x`, `a` and `b`.
+/// `x: [rows, d_input]`, `weight: [d_output, d_input]` in f32, f16 or bf16, `bias: [d_output]`, `a: [r, d_input]`,
+/// `b: [d_output, r]`, output `[rows, d_output]`. Gradients go to `x`, `a` and `b`.
 pub fn lora_linear(
     x: Tensor<2>,
     weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
     a: Tensor<2>,
     b: Tensor<2>,
     scale: f32,
     mask: Option<Mask>,
 ) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as KernelBackend>::lora_linear(
+    let (output, _) = <Dispatch as KernelBackend>::lora_linear(
         x.into_dispatch(),
         weight.into_dispatch(),
+        Maybe::of(bias),
         a.into_dispatch(),
         b.into_dispatch(),
         scale,
         mask,
-    ))
+    );
+    Tensor::from_dispatch(output)
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::wide::with_wide_vectors;
+
 /// What the random numbers of one optimiser step derive from. Absent in evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Noise {
@@ -46,15 +48,39 @@ impl Mask {
         self.fill_row(self.rows[index], first, columns);
     }
 
+    /// Multiplies values of the row at `index`, from column `first` on, by their factors.
+    pub(crate) fn apply(&self, index: usize, first: u32, values: &mut [f32]) {
+        drop_row(self.of_row(self.rows[index]), first, values);
+    }
+
     fn fill_row(&self, row: u64, first: u32, columns: &mut [f32]) {
-        let row = mix(self.key ^ row);
-        let (low, high) = (row as u32, (row >> 32) as u32);
-        // As an integer threshold: exact for every probability, and free of a conversion per entry.
-        let threshold = (f64::from(self.probability) * 4_294_967_296.0) as u32;
-        let keep = 1.0 / (1.0 - self.probability);
-        for (column, factor) in columns.iter_mut().enumerate() {
+        columns.fill(1.0);
+        drop_row(self.of_row(row), first, columns);
+    }
+
+    fn of_row(&self, row: u64) -> RowMask {
+        RowMask {
+            key: mix(self.key ^ row),
+            // As an integer threshold: exact for every probability, and free of a conversion per entry.
+            threshold: (f64::from(self.probability) * 4_294_967_296.0) as u32,
+            keep: 1.0 / (1.0 - self.probability),
+        }
+    }
+}
+
+/// What the entries of one row have in common.
+struct RowMask {
+    key: u64,
+    threshold: u32,
+    keep: f32,
+}
+
+with_wide_vectors! {
+    fn drop_row(row: RowMask, first: u32, values: &mut [f32]) {
+        let (low, high) = (row.key as u32, (row.key >> 32) as u32);
+        for (column, value) in values.iter_mut().enumerate() {
             let bits = scramble(low.wrapping_add((first + column as u32).wrapping_mul(0x9e37_79b9))) ^ high;
-            *factor = if bits < threshold { 0.0 } else { keep };
+            *value *= if bits < row.threshold { 0.0 } else { row.keep };
         }
     }
 }

@@ -49,7 +49,7 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
         let weight = random([d_output, d_input], &device.clone().inner());
         let upstream = random([rows, d_output], &device);
 
-        let ours = linear(x.clone(), weight.clone());
+        let ours = linear(x.clone(), weight.clone(), None);
         let composed = x.clone().matmul(weight.transpose());
         close(ours.clone().inner(), composed.clone().inner());
 
@@ -71,7 +71,7 @@ fn lora_linear_equals_the_composed_form_with_and_without_dropout() {
             let upstream = random([rows, d_output], &device);
             let mask = mask(rows, probability);
 
-            let ours = lora_linear(x.clone(), weight.clone(), a.clone(), b.clone(), 0.7, mask.clone());
+            let ours = lora_linear(x.clone(), weight.clone(), None, a.clone(), b.clone(), 0.7, mask.clone());
             let kept = x.clone() * factors(&mask, [rows, d_input], &device);
             let composed = x.clone().matmul(weight.transpose())
                 + kept.matmul(a.clone().transpose()).matmul(b.clone().transpose()) * 0.7;
@@ -93,7 +93,7 @@ fn lora_linear_gives_no_gradient_to_what_needs_none() {
     let weight = random([5, 6], &device).require_grad();
     let a = random([2, 6], &device).require_grad();
     let b = random([5, 2], &device);
-    let gradients = lora_linear(x.clone(), weight.clone(), a.clone(), b.clone(), 1.0, None).sum().backward();
+    let gradients = lora_linear(x.clone(), weight.clone(), None, a.clone(), b.clone(), 1.0, None).sum().backward();
     assert!(a.grad(&gradients).is_some());
     assert!(weight.grad(&gradients).is_none(), "a frozen weight has no gradient, tracked or not");
     assert!(x.grad(&gradients).is_none() && b.grad(&gradients).is_none());
@@ -126,7 +126,7 @@ fn lora_linear_equals_burns_apply_lora() {
     let ours_a = a.clone().inner().transpose();
     let ours_b = b.clone().inner().transpose();
     let [ours_a, ours_b] = [ours_a, ours_b].map(|t| Tensor::from_inner(t).require_grad());
-    let ours = lora_linear(x.clone(), weight, ours_a.clone(), ours_b.clone(), 2.0, None);
+    let ours = lora_linear(x.clone(), weight, None, ours_a.clone(), ours_b.clone(), 2.0, None);
     close(ours.clone().inner(), theirs.clone().inner());
 
     let theirs = (theirs * upstream.clone()).sum().backward();
@@ -255,8 +255,8 @@ fn half_precision_weights_compute_like_their_values_in_f32() {
         let x = random([5, 40], &device).require_grad();
         let stored = random([30, 40], &device.clone().inner()).cast(dtype);
         let widened = stored.clone().cast(burn::tensor::DType::F32);
-        let ours = linear(x.clone(), stored);
-        let reference = linear(x.clone(), widened);
+        let ours = linear(x.clone(), stored, None);
+        let reference = linear(x.clone(), widened, None);
         assert_eq!(ours.clone().into_data(), reference.clone().into_data(), "the same values, hence the same bits");
         let (ours, reference) = (ours.sum().backward(), reference.sum().backward());
         assert_eq!(x.grad(&ours).unwrap().into_data(), x.grad(&reference).unwrap().into_data());

@@ -32,8 +32,7 @@ impl Linear {
 
     /// `[rows, d_input]` to `[rows, d_output]`
     pub fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let output = apply(x, &self.weight, self.orientation, self.adapter.as_ref(), pass);
-        add(output, self.bias.as_ref())
+        apply(x, &self.weight, self.orientation, self.bias.as_ref(), self.adapter.as_ref(), pass)
     }
 }
 
@@ -52,8 +51,7 @@ impl TiedLinear {
 
     /// `x: [rows, d]`, `embeddings: [vocabulary, d]`, output `[rows, vocabulary]`
     pub fn forward(&self, x: Tensor<2>, embeddings: &Weight<2>, pass: &Pass) -> Tensor<2> {
-        let output = apply(x, embeddings, Orientation::OutIn, self.adapter.as_ref(), pass);
-        add(output, self.bias.as_ref())
+        apply(x, embeddings, Orientation::OutIn, self.bias.as_ref(), self.adapter.as_ref(), pass)
     }
 }
 
@@ -61,6 +59,7 @@ fn apply(
     x: Tensor<2>,
     weight: &Weight<2>,
     orientation: Orientation,
+    bias: Option<&Weight<1>>,
     adapter: Option<&Adapter>,
     pass: &Pass,
 ) -> Tensor<2> {
@@ -68,16 +67,23 @@ fn apply(
         Orientation::OutIn => weight.value(),
         Orientation::InOut => weight.value().transpose(),
     };
-    match (adapter, weight) {
-        (Some(adapter), _) => adapter.forward(x, w, pass),
-        (None, Weight::Frozen(_)) => kernels::linear(x, w),
-        (None, Weight::Trained(_)) => x.matmul(w.transpose()),
-    }
-}
-
-fn add(output: Tensor<2>, bias: Option<&Weight<1>>) -> Tensor<2> {
+    let frozen = match bias {
+        Some(Weight::Frozen(bias)) => Some(bias.clone()),
+        _ => None,
+    };
+    let output = match (adapter, weight) {
+        (Some(adapter), _) => adapter.forward(x, w, frozen, pass),
+        (None, Weight::Frozen(_)) => kernels::linear(x, w, frozen),
+        (None, Weight::Trained(_)) => {
+            let output = x.matmul(w.transpose());
+            match frozen {
+                Some(bias) => output + bias.unsqueeze(),
+                None => output,
+            }
+        }
+    };
     match bias {
-        Some(bias) => output + bias.value().unsqueeze(),
-        None => output,
+        Some(Weight::Trained(bias)) => output + bias.val().unsqueeze(),
+        _ => output,
     }
 }

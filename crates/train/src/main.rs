@@ -1,6 +1,7 @@
 //! kindling: LoRA fine-tuning of pretrained transformers, from one binary.
 
 mod adapter;
+mod allocator;
 mod cli;
 mod config;
 mod device;
@@ -15,6 +16,11 @@ mod tasks;
 mod writing;
 
 use std::process::ExitCode;
+
+use allocator::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator::new();
 
 fn main() -> ExitCode {
     cli::main()

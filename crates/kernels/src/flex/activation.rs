@@ -7,9 +7,10 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::vector::{erf, exp_of_negative, sigmoid, tanh, with_wide_vectors};
-use super::{CHUNK, tensor};
+use super::vector::{erf, exp_of_negative, sigmoid, tanh};
+use super::{CHUNK, changed, tensor};
 use crate::Activation;
+use crate::wide::with_wide_vectors;
 
 /// sqrt(1 / 2)
 const ROOT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
@@ -20,7 +21,8 @@ const ROOT: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
 
 type Forward = fn(&[f32], &mut [f32]);
-type Derivative = fn(&[f32], &[f32], &mut [f32]);
+/// Multiplies a gradient by the derivative.
+type Derivative = fn(&[f32], &mut [f32]);
 
 pub(crate) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
     let (kernel, x): (Forward, _) = match activation {
@@ -48,16 +50,14 @@ pub(crate) fn backward(x: FlexTensor, d_output: FlexTensor, activation: Activati
             return crate::activation::composed_backward::<Flex>(x, d_output, activation);
         }
     };
-    let (x, d_output) = (x.to_contiguous(), d_output.to_contiguous());
-    let (Some(values), Some(upstream)) = (x.as_slice::<f32>(), d_output.as_slice::<f32>()) else {
-        return crate::activation::composed_backward::<Flex>(x, d_output, activation);
-    };
-    let mut output = vec![0.0; values.len()];
-    output
-        .par_chunks_mut(CHUNK)
-        .zip(values.par_chunks(CHUNK).zip(upstream.par_chunks(CHUNK)))
-        .for_each(|(output, (values, upstream))| kernel(values, upstream, output));
-    tensor(output, x.layout().shape().clone())
+    let x = x.to_contiguous();
+    match x.as_slice::<f32>() {
+        Some(values) if d_output.dtype() == DType::F32 => changed(d_output, |gradient| {
+            let chunks = gradient.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK));
+            chunks.for_each(|(gradient, values)| kernel(values, gradient));
+        }),
+        _ => crate::activation::composed_backward::<Flex>(x, d_output, activation),
+    }
 }
 
 with_wide_vectors! {
@@ -70,11 +70,11 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn gelu_backward(x: &[f32], upstream: &[f32], output: &mut [f32]) {
-        for ((output, x), upstream) in output.iter_mut().zip(x).zip(upstream) {
+    fn gelu_backward(x: &[f32], gradient: &mut [f32]) {
+        for (gradient, x) in gradient.iter_mut().zip(x) {
             let z = x * ROOT_HALF;
             let e = exp_of_negative(-z * z);
-            *output = upstream * (0.5 * (1.0 + erf(z, e)) + x * DENSITY * e);
+            *gradient *= 0.5 * (1.0 + erf(z, e)) + x * DENSITY * e;
         }
     }
 }
@@ -88,11 +88,11 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn gelu_tanh_backward(x: &[f32], upstream: &[f32], output: &mut [f32]) {
-        for ((output, x), upstream) in output.iter_mut().zip(x).zip(upstream) {
+    fn gelu_tanh_backward(x: &[f32], gradient: &mut [f32]) {
+        for (gradient, x) in gradient.iter_mut().zip(x) {
             let t = tanh(ROOT * (x + CUBIC * x * x * x));
             let slope = ROOT * (1.0 + 3.0 * CUBIC * x * x);
-            *output = upstream * 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
+            *gradient *= 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
         }
     }
 }
@@ -106,10 +106,10 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn silu_backward(x: &[f32], upstream: &[f32], output: &mut [f32]) {
-        for ((output, x), upstream) in output.iter_mut().zip(x).zip(upstream) {
+    fn silu_backward(x: &[f32], gradient: &mut [f32]) {
+        for (gradient, x) in gradient.iter_mut().zip(x) {
             let s = sigmoid(*x);
-            *output = upstream * s * (1.0 + x * (1.0 - s));
+            *gradient *= s * (1.0 + x * (1.0 - s));
         }
     }
 }

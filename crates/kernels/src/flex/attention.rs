@@ -8,10 +8,12 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
 use rayon::prelude::*;
 
-use super::matrix::{Factor, Into, Matrix, product};
-use super::tensor;
-use super::vector::{LANES, exp_of_negative, fold, largest, with_wide_vectors};
+use super::matrix::{Factor, Matrix};
+use super::product::{Start, serial};
+use super::vector::{LANES, exp_of_negative, fold, largest};
+use super::{tensor, with_rows};
 use crate::attention::{composed, composed_backward, first_column};
+use crate::wide::with_wide_vectors;
 use crate::{Attention, Layout};
 
 /// Queries in a tile. Fewer would leave products too thin, more would compute scores that a causal mask hides.
@@ -75,7 +77,7 @@ impl Heads<'_> {
         let width = tile.keys.len();
         let q = self.q.part(self.query_rows(tile), self.columns(head));
         let k = self.k.part(self.key_rows(tile), self.columns(head / self.shared()));
-        product(Factor::Plain(q), Factor::Transposed(k), self.options.scale, scores, width, Into::Replace);
+        serial(Factor::Plain(q), Factor::Transposed(k), self.options.scale, scores, width, Start::Zero);
         for (query, row) in tile.queries.clone().zip(scores.chunks_exact_mut(width)) {
             let visible = self.layout.visible(tile.sequence, query, self.options.reach);
             softmax(row, visible.start - tile.keys.start, visible.end - tile.keys.start);
@@ -120,7 +122,7 @@ pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layo
             let p = Matrix::new(&scores, tile.queries.len(), tile.keys.len(), tile.keys.len());
             let v = heads.v.part(heads.key_rows(&tile), heads.columns(head / heads.shared()));
             let output = &mut output[heads.columns(head).start..];
-            product(Factor::Plain(p), Factor::Plain(v), 1.0, output, width, Into::Replace);
+            serial(Factor::Plain(p), Factor::Plain(v), 1.0, output, width, Start::Zero);
         }
     });
     tensor(output, q.layout().shape().clone())
@@ -196,9 +198,9 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             dropped.clone_from(&p);
             heads.drop(&tile, head, &mut factors, &mut dropped);
             let dv = &mut dv[of_keys.clone()];
-            product(Factor::Transposed(tile_matrix(&dropped)), Factor::Plain(upstream), 1.0, dv, d_head, Into::Add);
+            serial(Factor::Transposed(tile_matrix(&dropped)), Factor::Plain(upstream), 1.0, dv, d_head, Start::Output);
 
-            product(Factor::Plain(upstream), Factor::Transposed(v), 1.0, &mut ds, keys, Into::Replace);
+            serial(Factor::Plain(upstream), Factor::Transposed(v), 1.0, &mut ds, keys, Start::Zero);
             if heads.options.mask.is_some() {
                 multiply(&mut ds, &factors);
             }
@@ -207,16 +209,11 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             }
             let ds = tile_matrix(&ds);
             let dq = &mut dq[tile.queries.start * wide + member * d_head..];
-            product(Factor::Plain(ds), Factor::Plain(k), 1.0, dq, wide, Into::Replace);
-            product(Factor::Transposed(ds), Factor::Plain(q), 1.0, &mut dk[of_keys.clone()], d_head, Into::Add);
+            serial(Factor::Plain(ds), Factor::Plain(k), 1.0, dq, wide, Start::Zero);
+            serial(Factor::Transposed(ds), Factor::Plain(q), 1.0, &mut dk[of_keys.clone()], d_head, Start::Output);
         }
     }
     Gradients { dq, dk, dv }
-}
-
-/// With contiguous rows; a part of the columns of a wider tensor stays where it is.
-fn with_rows(tensor: FlexTensor) -> FlexTensor {
-    if Matrix::of(&tensor).is_some() { tensor } else { tensor.to_contiguous() }
 }
 
 with_wide_vectors! {

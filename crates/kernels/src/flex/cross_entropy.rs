@@ -2,12 +2,13 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use rayon::prelude::*;
 
-use super::tensor;
-use super::vector::{exp_of_negative, fold, largest, with_wide_vectors};
+use super::vector::{exp_of_negative, fold, largest};
+use super::{changed, tensor};
 use crate::cross_entropy::{composed, composed_backward};
+use crate::wide::with_wide_vectors;
 
 pub(crate) fn forward(logits: FlexTensor, targets: &[u32]) -> FlexTensor {
     let logits = logits.to_contiguous();
@@ -26,21 +27,15 @@ pub(crate) fn forward(logits: FlexTensor, targets: &[u32]) -> FlexTensor {
 }
 
 pub(crate) fn backward(logits: FlexTensor, d_losses: FlexTensor, targets: &[u32]) -> FlexTensor {
-    let (mut logits, d_losses) = (logits.to_contiguous(), d_losses.to_contiguous());
-    let shape = logits.layout().shape().clone();
-    let classes = shape[1];
-    if logits.as_slice::<f32>().is_none() || d_losses.as_slice::<f32>().is_none() {
-        return composed_backward::<Flex>(logits, d_losses, targets);
+    let d_losses = d_losses.to_contiguous();
+    let classes = logits.layout().shape()[1];
+    match d_losses.as_slice::<f32>() {
+        // Mostly in place: after the loss nobody else holds the logits.
+        Some(d_losses) if logits.dtype() == DType::F32 => {
+            changed(logits, |values| differentiate_all(values, d_losses, targets, classes))
+        }
+        _ => composed_backward::<Flex>(logits, d_losses, targets),
     }
-    // In place where nobody else holds the logits, which is so after the loss was all they were for.
-    let whole = logits.layout().start_offset() == 0 && logits.storage::<f32>().len() == shape.num_elements();
-    if whole && let Some(values) = logits.try_storage_mut::<f32>() {
-        differentiate_all(values, d_losses.storage::<f32>(), targets, classes);
-        return logits;
-    }
-    let mut values = logits.as_slice::<f32>().unwrap_or_default().to_vec();
-    differentiate_all(&mut values, d_losses.as_slice::<f32>().unwrap_or_default(), targets, classes);
-    tensor(values, shape)
 }
 
 fn differentiate_all(values: &mut [f32], d_losses: &[f32], targets: &[u32], classes: usize) {

@@ -2,12 +2,14 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
+use burn::tensor::DType;
 use rayon::prelude::*;
 
-use super::vector::{sigmoid, with_wide_vectors};
-use super::{CHUNK, tensor};
+use super::vector::sigmoid;
+use super::{CHUNK, changed, tensor};
 use crate::Activation;
 use crate::gated::{composed, composed_backward};
+use crate::wide::with_wide_vectors;
 
 pub(crate) fn forward(gate: FlexTensor, up: FlexTensor, activation: Activation) -> FlexTensor {
     let [gate, up] = [gate, up].map(|tensor| tensor.to_contiguous());
@@ -29,20 +31,21 @@ pub(crate) fn backward(
     d_output: FlexTensor,
     activation: Activation,
 ) -> (FlexTensor, FlexTensor) {
-    let [gate, up, d_output] = [gate, up, d_output].map(|tensor| tensor.to_contiguous());
-    let slices = (gate.as_slice::<f32>(), up.as_slice::<f32>(), d_output.as_slice::<f32>());
-    let (Activation::Silu, (Some(of_gate), Some(of_up), Some(upstream))) = (activation, slices) else {
+    let [gate, up] = [gate, up].map(|tensor| tensor.to_contiguous());
+    let slices = (gate.as_slice::<f32>(), up.as_slice::<f32>(), d_output.dtype());
+    let (Activation::Silu, (Some(of_gate), Some(of_up), DType::F32)) = (activation, slices) else {
         return composed_backward::<Flex>(gate, up, d_output, activation);
     };
-    let (mut d_gate, mut d_up) = (vec![0.0; of_gate.len()], vec![0.0; of_gate.len()]);
-    let inputs = of_gate.par_chunks(CHUNK).zip(of_up.par_chunks(CHUNK)).zip(upstream.par_chunks(CHUNK));
-    d_gate
-        .par_chunks_mut(CHUNK)
-        .zip(d_up.par_chunks_mut(CHUNK))
-        .zip(inputs)
-        .for_each(|((d_gate, d_up), ((gate, up), upstream))| differentiate(gate, up, upstream, d_gate, d_up));
-    let shape = gate.layout().shape().clone();
-    (tensor(d_gate, shape.clone()), tensor(d_up, shape))
+    let mut d_gate = vec![0.0; of_gate.len()];
+    let d_up = changed(d_output, |gradient| {
+        let inputs = of_gate.par_chunks(CHUNK).zip(of_up.par_chunks(CHUNK));
+        d_gate
+            .par_chunks_mut(CHUNK)
+            .zip(gradient.par_chunks_mut(CHUNK))
+            .zip(inputs)
+            .for_each(|((d_gate, gradient), (gate, up))| differentiate(gate, up, gradient, d_gate));
+    });
+    (tensor(d_gate, gate.layout().shape().clone()), d_up)
 }
 
 with_wide_vectors! {
@@ -54,11 +57,12 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn differentiate(gate: &[f32], up: &[f32], upstream: &[f32], d_gate: &mut [f32], d_up: &mut [f32]) {
-        for i in 0..gate.len() {
-            let s = sigmoid(gate[i]);
-            d_gate[i] = upstream[i] * up[i] * s * (1.0 + gate[i] * (1.0 - s));
-            d_up[i] = upstream[i] * gate[i] * s;
+    /// `gradient` is that of the output before, and that of `up` after.
+    fn differentiate(gate: &[f32], up: &[f32], gradient: &mut [f32], d_gate: &mut [f32]) {
+        for (((gradient, d_gate), gate), up) in gradient.iter_mut().zip(d_gate).zip(gate).zip(up) {
+            let s = sigmoid(*gate);
+            *d_gate = *gradient * up * s * (1.0 + gate * (1.0 - s));
+            *gradient *= gate * s;
         }
     }
 }

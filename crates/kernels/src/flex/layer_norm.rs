@@ -3,12 +3,13 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use rayon::prelude::*;
 
-use super::tensor;
-use super::vector::{LANES, with_wide_vectors};
+use super::vector::LANES;
+use super::{changed, tensor};
 use crate::norm::{composed, composed_backward};
+use crate::wide::with_wide_vectors;
 
 /// Rows that one thread works on at a time.
 pub(super) const ROWS: usize = 32;
@@ -32,31 +33,33 @@ pub(crate) fn backward(
     d_output: FlexTensor,
     epsilon: f32,
 ) -> (FlexTensor, FlexTensor, FlexTensor) {
-    let [x, weight, d_output] = [x, weight, d_output].map(|tensor| tensor.to_contiguous());
-    let slices = (x.as_slice::<f32>(), weight.as_slice::<f32>(), d_output.as_slice::<f32>());
-    let (Some(values), Some(scale), Some(upstream)) = slices else {
+    let [x, weight] = [x, weight].map(|tensor| tensor.to_contiguous());
+    let (Some(values), Some(scale), DType::F32) = (x.as_slice::<f32>(), weight.as_slice::<f32>(), d_output.dtype())
+    else {
         return composed_backward::<Flex>(x, weight, d_output, epsilon);
     };
     let width = scale.len();
     let block = ROWS * width;
-    let mut dx = vec![0.0; values.len()];
     // Each block of rows has sums of its own, added up in the order of the blocks: the same bits for any number of threads.
-    let sums: Vec<(Vec<f32>, Vec<f32>)> = dx
-        .par_chunks_mut(block)
-        .zip(values.par_chunks(block).zip(upstream.par_chunks(block)))
-        .map(|(dx, (values, upstream))| {
-            let (mut d_scale, mut d_shift) = (vec![0.0; width], vec![0.0; width]);
-            differentiate(values, scale, upstream, epsilon, dx, &mut d_scale, &mut d_shift);
-            (d_scale, d_shift)
-        })
-        .collect();
+    let mut sums: Vec<(Vec<f32>, Vec<f32>)> = Vec::new();
+    let dx = changed(d_output, |gradient| {
+        sums = gradient
+            .par_chunks_mut(block)
+            .zip(values.par_chunks(block))
+            .map(|(gradient, values)| {
+                let (mut d_scale, mut d_shift) = (vec![0.0; width], vec![0.0; width]);
+                differentiate(values, scale, epsilon, gradient, &mut d_scale, &mut d_shift);
+                (d_scale, d_shift)
+            })
+            .collect();
+    });
     let (mut d_scale, mut d_shift) = (vec![0.0; width], vec![0.0; width]);
     for (of_scale, of_shift) in &sums {
         add(of_scale, &mut d_scale);
         add(of_shift, &mut d_shift);
     }
     let vector = |values| tensor(values, Shape::new([width]));
-    (tensor(dx, x.layout().shape().clone()), vector(d_scale), vector(d_shift))
+    (dx, vector(d_scale), vector(d_shift))
 }
 
 pub(super) fn add(from: &[f32], to: &mut [f32]) {
@@ -93,27 +96,26 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
+    /// `gradient` is that of the output before, and that of the input after.
     fn differentiate(
         values: &[f32],
         scale: &[f32],
-        upstream: &[f32],
         epsilon: f32,
-        dx: &mut [f32],
+        gradient: &mut [f32],
         d_scale: &mut [f32],
         d_shift: &mut [f32],
     ) {
         let width = scale.len();
-        let rows = values.chunks_exact(width).zip(upstream.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
-        for ((row, upstream), dx) in rows {
+        for (row, gradient) in values.chunks_exact(width).zip(gradient.chunks_exact_mut(width)) {
             let (mean, inverse) = moments(row, epsilon);
-            let weighted = || upstream.iter().zip(scale).map(|(upstream, scale)| upstream * scale);
+            let weighted = || gradient.iter().zip(scale).map(|(gradient, scale)| gradient * scale);
             let mean_g = sum(weighted()) / width as f32;
             let along = sum(weighted().zip(row).map(|(g, x)| g * (x - mean) * inverse)) / width as f32;
             for i in 0..width {
                 let normalised = (row[i] - mean) * inverse;
-                dx[i] = (upstream[i] * scale[i] - mean_g - normalised * along) * inverse;
-                d_scale[i] += upstream[i] * normalised;
-                d_shift[i] += upstream[i];
+                d_scale[i] += gradient[i] * normalised;
+                d_shift[i] += gradient[i];
+                gradient[i] = (gradient[i] * scale[i] - mean_g - normalised * along) * inverse;
             }
         }
     }

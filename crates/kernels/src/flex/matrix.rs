@@ -1,9 +1,13 @@
-//! Parts of tensors as matrices, and their products on the calling thread: the tiles of larger operations, which choose
-//! their threads themselves.
+//! Parts of tensors as matrices.
+
+use std::ops::Range;
 
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
-use gemm::Parallelism;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::wide::with_wide_vectors;
 
 /// A matrix whose rows lie `stride` values apart, read-only.
 #[derive(Clone, Copy)]
@@ -16,17 +20,15 @@ pub(super) struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     pub(super) fn new(values: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
-        assert!(columns <= stride && last(rows, columns, stride) <= values.len(), "a matrix lies within its values");
+        assert!(columns <= stride && extent(rows, columns, stride) <= values.len(), "a matrix lies within its values");
         Self { values, rows, columns, stride }
     }
 
     /// A tensor of two dimensions in f32 whose rows are contiguous.
     pub(super) fn of(tensor: &'a FlexTensor) -> Option<Self> {
-        let layout = tensor.layout();
-        let (shape, strides) = (layout.shape(), layout.strides());
-        let stride = usize::try_from(strides[0]).ok().filter(|stride| *stride >= shape[1] && strides[1] == 1)?;
+        let (rows, columns, stride) = with_rows(tensor)?;
         (tensor.dtype() == DType::F32)
-            .then(|| Self::new(&tensor.storage::<f32>()[layout.start_offset()..], shape[0], shape[1], stride))
+            .then(|| Self::new(&tensor.storage::<f32>()[tensor.layout().start_offset()..], rows, columns, stride))
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -37,7 +39,15 @@ impl<'a> Matrix<'a> {
         self.columns
     }
 
-    pub(super) fn part(&self, rows: std::ops::Range<usize>, columns: std::ops::Range<usize>) -> Self {
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    pub(super) fn values(&self) -> &'a [f32] {
+        self.values
+    }
+
+    pub(super) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         assert!(rows.end <= self.rows && columns.end <= self.columns, "a part lies within its matrix");
         let values = &self.values[rows.start * self.stride + columns.start..];
         Self::new(values, rows.len(), columns.len(), self.stride)
@@ -49,96 +59,148 @@ impl<'a> Matrix<'a> {
 }
 
 /// How many values it takes to hold a matrix.
-fn last(rows: usize, columns: usize, stride: usize) -> usize {
+pub(super) fn extent(rows: usize, columns: usize, stride: usize) -> usize {
     if rows == 0 { 0 } else { (rows - 1) * stride + columns }
+}
+
+/// Rows, columns and the distance of rows, where rows are contiguous.
+fn with_rows(tensor: &FlexTensor) -> Option<(usize, usize, usize)> {
+    let (shape, strides) = (tensor.layout().shape(), tensor.layout().strides());
+    let stride = usize::try_from(strides[0]).ok().filter(|stride| *stride >= shape[1] && strides[1] == 1)?;
+    Some((shape[0], shape[1], stride))
+}
+
+#[derive(Clone, Copy)]
+enum Values<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+/// A matrix in the type it is stored in; in half precision it is widened part by part, never as a whole.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<'a> {
+    values: Values<'a>,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+}
+
+impl<'a> Stored<'a> {
+    fn of(tensor: &'a FlexTensor) -> Option<Self> {
+        let (rows, columns, stride) = with_rows(tensor)?;
+        let start = tensor.layout().start_offset();
+        let values = match tensor.dtype() {
+            DType::F32 => Values::F32(&tensor.storage()[start..]),
+            DType::F16 => Values::F16(&tensor.storage()[start..]),
+            DType::BF16 => Values::Bf16(&tensor.storage()[start..]),
+            _ => return None,
+        };
+        Some(Self { values, rows, columns, stride })
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The matrix itself, if nothing has to be widened.
+    pub(super) fn as_matrix(&self) -> Option<Matrix<'a>> {
+        match self.values {
+            Values::F32(values) => Some(Matrix { values, rows: self.rows, columns: self.columns, stride: self.stride }),
+            Values::F16(_) | Values::Bf16(_) => None,
+        }
+    }
+
+    /// A part of a row in f32, by way of `wide` where it has to be widened.
+    pub(super) fn row<'b>(&self, row: usize, columns: Range<usize>, wide: &'b mut [f32]) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        let range = row * self.stride + columns.start..row * self.stride + columns.end;
+        let wide = &mut wide[..if matches!(self.values, Values::F32(_)) { 0 } else { columns.len() }];
+        match self.values {
+            Values::F32(values) => return &values[range],
+            Values::F16(values) => values[range].convert_to_f32_slice(wide),
+            Values::Bf16(values) => widen_bf16(&values[range], wide),
+        }
+        wide
+    }
+}
+
+impl<'a> From<Matrix<'a>> for Stored<'a> {
+    fn from(matrix: Matrix<'a>) -> Self {
+        let Matrix { values, rows, columns, stride } = matrix;
+        Self { values: Values::F32(values), rows, columns, stride }
+    }
+}
+
+with_wide_vectors! {
+    fn widen_bf16(from: &[bf16], to: &mut [f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = f32::from_bits(u32::from(from.to_bits()) << 16);
+        }
+    }
 }
 
 /// A factor of a product, as it lies or transposed.
 #[derive(Clone, Copy)]
-pub(super) enum Factor<'a> {
-    Plain(Matrix<'a>),
-    Transposed(Matrix<'a>),
+pub(super) enum Factor<M> {
+    Plain(M),
+    Transposed(M),
 }
 
-impl Factor<'_> {
-    /// Rows, columns, and the distances between neighbours in either.
-    fn shape(&self) -> (usize, usize, isize, isize) {
+impl<M> Factor<M> {
+    pub(super) fn transposed(self) -> Self {
         match self {
-            Self::Plain(m) => (m.rows, m.columns, m.stride as isize, 1),
-            Self::Transposed(m) => (m.columns, m.rows, 1, m.stride as isize),
+            Self::Plain(matrix) => Self::Transposed(matrix),
+            Self::Transposed(matrix) => Self::Plain(matrix),
         }
     }
+}
 
-    fn values(&self) -> &[f32] {
+impl<'a> Factor<Stored<'a>> {
+    /// A tensor of two dimensions in any float type whose rows or columns are contiguous.
+    pub(super) fn of(tensor: &'a FlexTensor) -> Option<Self> {
+        if let Some(stored) = Stored::of(tensor) {
+            return Some(Self::Plain(stored));
+        }
+        let (shape, strides) = (tensor.layout().shape(), tensor.layout().strides());
+        let stride = usize::try_from(strides[1]).ok().filter(|stride| *stride >= shape[0] && strides[0] == 1)?;
+        let start = tensor.layout().start_offset();
+        let values = match tensor.dtype() {
+            DType::F32 => Values::F32(&tensor.storage()[start..]),
+            DType::F16 => Values::F16(&tensor.storage()[start..]),
+            DType::BF16 => Values::Bf16(&tensor.storage()[start..]),
+            _ => return None,
+        };
+        Some(Self::Transposed(Stored { values, rows: shape[1], columns: shape[0], stride }))
+    }
+
+    /// Rows and columns of the factor.
+    pub(super) fn shape(&self) -> [usize; 2] {
         match self {
-            Self::Plain(m) | Self::Transposed(m) => m.values,
+            Self::Plain(stored) => [stored.rows, stored.columns],
+            Self::Transposed(stored) => [stored.columns, stored.rows],
         }
     }
 }
 
-/// What becomes of the values that stand where a product is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Into {
-    Replace,
-    Add,
-}
-
-/// `output = factor * left·right`, or that added to it; the rows of `output` lie `stride` values apart.
-pub(super) fn product(left: Factor<'_>, right: Factor<'_>, factor: f32, output: &mut [f32], stride: usize, into: Into) {
-    let (m, k, left_rows, left_columns) = left.shape();
-    let (inner, n, right_rows, right_columns) = right.shape();
-    assert!(inner == k && n <= stride && last(m, n, stride) <= output.len(), "shapes of a product fit");
-    let (values, right) = (left.values(), right.values());
-    // SAFETY: a `Matrix` lies within its values, `output` is long enough by the line above, and being borrowed mutably it
-    // overlaps neither factor.
-    #[expect(unsafe_code, reason = "a call into gemm; see SAFETY")]
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            output.as_mut_ptr(),
-            1,
-            stride as isize,
-            into == Into::Add,
-            values.as_ptr(),
-            left_columns,
-            left_rows,
-            right.as_ptr(),
-            right_columns,
-            right_rows,
-            1.0,
-            factor,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn products_are_those_of_the_definition_for_parts_and_transposes() {
-        let values: Vec<f32> = (0..60).map(|i| ((i * 7) % 11) as f32 - 5.0).collect();
-        let whole = Matrix::new(&values, 6, 10, 10);
-        let (a, b) = (whole.part(1..4, 2..7), whole.part(0..5, 3..9));
-        let mut output = vec![1.0; 3 * 8];
-        product(Factor::Plain(a), Factor::Plain(b), 0.5, &mut output, 8, Into::Add);
-        for i in 0..3 {
-            for j in 0..6 {
-                let sum: f32 = (0..5).map(|k| a.row(i)[k] * b.row(k)[j]).sum();
-                assert_eq!(output[i * 8 + j], 1.0 + 0.5 * sum);
-            }
-            assert_eq!(output[i * 8 + 6..i * 8 + 8], [1.0, 1.0], "what lies between the rows stays");
+impl<'a> Factor<Matrix<'a>> {
+    pub(super) fn stored(self) -> Factor<Stored<'a>> {
+        match self {
+            Self::Plain(matrix) => Factor::Plain(matrix.into()),
+            Self::Transposed(matrix) => Factor::Transposed(matrix.into()),
         }
-        let c = whole.part(0..3, 0..6);
-        let mut output = vec![f32::NAN; 5 * 6];
-        product(Factor::Transposed(a), Factor::Plain(c), 1.0, &mut output, 6, Into::Replace);
-        let sum: f32 = (0..3).map(|k| a.row(k)[4] * c.row(k)[5]).sum();
-        assert_eq!(output[29], sum);
+    }
+
+    pub(super) fn shape(&self) -> [usize; 2] {
+        match self {
+            Self::Plain(matrix) => [matrix.rows, matrix.columns],
+            Self::Transposed(matrix) => [matrix.columns, matrix.rows],
+        }
     }
 }

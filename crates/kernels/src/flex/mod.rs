@@ -4,10 +4,13 @@
 pub(crate) mod activation;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+pub(crate) mod dropout;
 pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
+pub(crate) mod lora_linear;
 mod matrix;
+mod product;
 pub(crate) mod rms_norm;
 pub(crate) mod rotary;
 mod vector;
@@ -16,12 +19,39 @@ pub(crate) mod widen;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
+use self::matrix::Matrix;
+
 /// Values that one thread works on at a time: 64 KiB, which stays in its cache.
 const CHUNK: usize = 16 * 1024;
 
 /// A contiguous f32 tensor of these values.
 fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape), DType::F32)
+}
+
+/// What `change` makes of the values, in their own memory where nobody else holds it.
+fn changed(tensor: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
+    let mut held = tensor.to_contiguous();
+    let shape = held.layout().shape().clone();
+    let is_whole = held.layout().start_offset() == 0 && held.storage::<f32>().len() == shape.num_elements();
+    if is_whole && let Some(values) = held.try_storage_mut::<f32>() {
+        change(values);
+        return held;
+    }
+    let start = held.layout().start_offset();
+    let mut values = held.storage::<f32>()[start..start + shape.num_elements()].to_vec();
+    change(&mut values);
+    self::tensor(values, shape)
+}
+
+/// With contiguous rows; a part of the columns of a wider tensor stays where it is.
+fn with_rows(tensor: FlexTensor) -> FlexTensor {
+    if Matrix::of(&tensor).is_some() { tensor } else { tensor.to_contiguous() }
+}
+
+/// Contiguous and in f32.
+fn vector_of(tensor: FlexTensor) -> FlexTensor {
+    widen::widen(tensor).to_contiguous()
 }
 
 #[cfg(test)]
@@ -117,9 +147,10 @@ mod tests {
                 let (x, upstream) = (within(1.0, &[rows, d_input], 1), within(1.0, &[rows, d_output], 2));
                 let stored =
                     <Flex as FloatTensorOps<Flex>>::float_cast(within(1.0, &[d_output, d_input], 3), dtype.into());
+                let bias = within(1.0, &[d_output], 4);
                 close(
-                    linear::forward(x.clone(), stored.clone()),
-                    crate::linear::composed::<Flex>(x.clone(), stored.clone()),
+                    linear::forward(x.clone(), stored.clone(), Some(bias.clone())),
+                    crate::linear::composed::<Flex>(x.clone(), stored.clone(), Some(bias)),
                 );
                 close(
                     linear::backward(upstream.clone(), stored.clone()),

@@ -2,13 +2,13 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use rayon::prelude::*;
 
 use super::layer_norm::{ROWS, add, sum};
-use super::tensor;
-use super::vector::with_wide_vectors;
+use super::{changed, tensor};
 use crate::rms_norm::{composed, composed_backward};
+use crate::wide::with_wide_vectors;
 
 pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, epsilon: f32) -> FlexTensor {
     let [x, weight] = [x, weight].map(|tensor| tensor.to_contiguous());
@@ -30,27 +30,29 @@ pub(crate) fn backward(
     d_output: FlexTensor,
     epsilon: f32,
 ) -> (FlexTensor, FlexTensor) {
-    let [x, weight, d_output] = [x, weight, d_output].map(|tensor| tensor.to_contiguous());
-    let slices = (x.as_slice::<f32>(), weight.as_slice::<f32>(), d_output.as_slice::<f32>());
-    let (Some(values), Some(scale), Some(upstream)) = slices else {
+    let [x, weight] = [x, weight].map(|tensor| tensor.to_contiguous());
+    let (Some(values), Some(scale), DType::F32) = (x.as_slice::<f32>(), weight.as_slice::<f32>(), d_output.dtype())
+    else {
         return composed_backward::<Flex>(x, weight, d_output, epsilon);
     };
     let width = scale.len();
     let block = ROWS * width;
-    let mut dx = vec![0.0; values.len()];
     // Sums of each block of rows, added up in the order of the blocks: the same bits for any number of threads.
-    let sums: Vec<Vec<f32>> = dx
-        .par_chunks_mut(block)
-        .zip(values.par_chunks(block).zip(upstream.par_chunks(block)))
-        .map(|(dx, (values, upstream))| {
-            let mut d_scale = vec![0.0; width];
-            differentiate(values, scale, upstream, epsilon, dx, &mut d_scale);
-            d_scale
-        })
-        .collect();
+    let mut sums: Vec<Vec<f32>> = Vec::new();
+    let dx = changed(d_output, |gradient| {
+        sums = gradient
+            .par_chunks_mut(block)
+            .zip(values.par_chunks(block))
+            .map(|(gradient, values)| {
+                let mut d_scale = vec![0.0; width];
+                differentiate(values, scale, epsilon, gradient, &mut d_scale);
+                d_scale
+            })
+            .collect();
+    });
     let mut d_scale = vec![0.0; width];
     sums.iter().for_each(|of_scale| add(of_scale, &mut d_scale));
-    (tensor(dx, x.layout().shape().clone()), tensor(d_scale, Shape::new([width])))
+    (dx, tensor(d_scale, Shape::new([width])))
 }
 
 #[inline(always)]
@@ -71,24 +73,17 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn differentiate(
-        values: &[f32],
-        scale: &[f32],
-        upstream: &[f32],
-        epsilon: f32,
-        dx: &mut [f32],
-        d_scale: &mut [f32],
-    ) {
+    /// `gradient` is that of the output before, and that of the input after.
+    fn differentiate(values: &[f32], scale: &[f32], epsilon: f32, gradient: &mut [f32], d_scale: &mut [f32]) {
         let width = scale.len();
-        let rows = values.chunks_exact(width).zip(upstream.chunks_exact(width)).zip(dx.chunks_exact_mut(width));
-        for ((row, upstream), dx) in rows {
+        for (row, gradient) in values.chunks_exact(width).zip(gradient.chunks_exact_mut(width)) {
             let inverse = inverse_root(row, epsilon);
-            let products = upstream.iter().zip(scale).zip(row).map(|((upstream, scale), x)| upstream * scale * x);
+            let products = gradient.iter().zip(scale).zip(row).map(|((gradient, scale), x)| gradient * scale * x);
             let along = sum(products) * inverse / width as f32;
             for i in 0..width {
                 let normalised = row[i] * inverse;
-                dx[i] = (upstream[i] * scale[i] - normalised * along) * inverse;
-                d_scale[i] += upstream[i] * normalised;
+                d_scale[i] += gradient[i] * normalised;
+                gradient[i] = (gradient[i] * scale[i] - normalised * along) * inverse;
             }
         }
     }

@@ -5,7 +5,7 @@ use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::tensor;
-use super::vector::with_wide_vectors;
+use crate::wide::with_wide_vectors;
 
 pub(crate) fn rotary(x: FlexTensor, cosines: FlexTensor, sines: FlexTensor, heads: usize) -> FlexTensor {
     let [x, cosines, sines] = [x, cosines, sines].map(|tensor| tensor.to_contiguous());

@@ -26,9 +26,9 @@ impl Lora {
     }
 
     /// Dropout acts on the input of A alone, as in PEFT.
-    pub(crate) fn forward(&self, x: Tensor<2>, base: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, pass: &Pass) -> Tensor<2> {
         let mask = pass.mask(self.dropout, self.site);
-        lora_linear(x, base, self.a.val(), self.b.val(), self.scale, mask)
+        lora_linear(x, weight, bias, self.a.val(), self.b.val(), self.scale, mask)
     }
 }
 

@@ -16,10 +16,10 @@ pub enum Adapter {
 }
 
 impl Adapter {
-    /// `base: [d_output, d_input]`
-    pub(crate) fn forward(&self, x: Tensor<2>, base: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    /// `weight: [d_output, d_input]`, `bias: [d_output]`, both frozen.
+    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, pass: &Pass) -> Tensor<2> {
         match self {
-            Self::Lora(lora) => lora.forward(x, base, pass),
+            Self::Lora(lora) => lora.forward(x, weight, bias, pass),
         }
     }
 }

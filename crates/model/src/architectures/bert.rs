@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options,
-    check_heads, first_tokens,
+    check_heads, first_tokens, select,
 };
 use crate::Error;
 use crate::config::{Config, ConfigError};
@@ -134,7 +134,7 @@ impl BertForSequenceClassification {
 
     /// What the head reads.
     pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        first_tokens(self.bert.forward(tokens, pass), pass)
+        self.bert.forward(tokens, first_tokens(pass), pass)
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
@@ -174,9 +174,9 @@ impl BertForMaskedLM {
         })
     }
 
-    /// `[tokens, hidden]`
-    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        self.bert.forward(tokens, pass)
+    /// What the head reads.
+    pub(super) fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+        self.bert.forward(tokens, rows, pass)
     }
 
     /// `[rows, hidden]` to `[rows, vocabulary]`
@@ -211,10 +211,12 @@ impl BertModel {
         Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
     }
 
-    /// `[tokens, hidden]`
-    pub(super) fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+    /// `[rows, hidden]`: what stands behind the last layer in these rows.
+    pub(super) fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
         let embedded = self.embeddings.forward(tokens, pass);
-        self.layer.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass))
+        let (last, before) = self.layer.split_last().expect("a configuration without layers is refused");
+        let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass));
+        last.forward_rows(hidden, rows, pass)
     }
 
     pub(super) fn word_embeddings(&self) -> &Embedding {
@@ -284,6 +286,17 @@ impl Layer {
 
     fn forward(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let context = self.self_attention.forward(hidden.clone(), pass);
+        self.behind_attention(context, hidden, pass)
+    }
+
+    /// The output in these rows alone.
+    fn forward_rows(&self, hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+        let (context, behind) = select(self.self_attention.forward(hidden.clone(), pass), rows, pass);
+        let (hidden, _) = select(hidden, rows, pass);
+        (self.behind_attention(context, hidden, &behind), behind)
+    }
+
+    fn behind_attention(&self, context: Tensor<2>, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let attended = self.attention_output.forward(context, hidden, pass);
         let inner = self.activation.forward(self.intermediate.forward(attended.clone(), pass));
         self.output.forward(inner, attended, pass)

@@ -8,7 +8,7 @@ use kernels::{Activation, Attention, Pass, Reach, attention, gated_activation, r
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
-use super::{LanguageHead, Model, SequenceClassifier, activation, last_tokens};
+use super::{LanguageHead, Model, SequenceClassifier, activation, last_tokens, select};
 use crate::Error;
 use crate::architectures::CausalLm;
 use crate::cache::Cache;
@@ -202,9 +202,15 @@ pub struct DecoderForCausalLM {
 }
 
 impl DecoderForCausalLM {
-    /// `[tokens, hidden]`
-    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        self.model.forward(tokens, pass, cache)
+    /// What the head reads. With a cache the tokens go on where it ends.
+    pub(super) fn features(
+        &self,
+        tokens: &Tokens,
+        rows: &[usize],
+        pass: &Pass,
+        cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
+        self.model.forward(tokens, rows, pass, cache)
     }
 
     /// `[rows, hidden]` to `[rows, vocabulary]`
@@ -231,7 +237,7 @@ pub struct DecoderForSequenceClassification {
 impl DecoderForSequenceClassification {
     /// What the head reads: the last token of each sequence.
     pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        last_tokens(self.model.forward(tokens, pass, None), pass)
+        self.model.forward(tokens, &last_tokens(pass), pass, None)
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
@@ -267,17 +273,25 @@ impl Decoder {
         })
     }
 
-    /// `[tokens, hidden]`. With a cache the tokens go on where it ends.
-    fn forward(&self, tokens: &Tokens, pass: &Pass, mut cache: Option<&mut Cache>) -> Tensor<2> {
+    /// `[rows, hidden]`: what stands behind the last layer in these rows.
+    fn forward(
+        &self,
+        tokens: &Tokens,
+        rows: &[usize],
+        pass: &Pass,
+        mut cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
         let mut hidden = self.embed_tokens.forward(tokens.ids.clone());
         let angles = self.rope.angles(pass.layout(), &hidden.device());
-        for layer in &self.layers {
+        let (last, before) = self.layers.split_last().expect("a configuration without layers is refused");
+        for layer in before {
             hidden = layer.forward(hidden, &angles, pass, cache.as_deref_mut());
         }
+        let (hidden, behind) = last.forward_rows(hidden, rows, &angles, pass, cache.as_deref_mut());
         if let Some(cache) = cache {
             cache.advance(pass.layout());
         }
-        self.norm.forward(hidden)
+        (self.norm.forward(hidden), behind)
     }
 }
 
@@ -302,8 +316,27 @@ impl Layer {
     }
 
     fn forward(&self, x: Tensor<2>, angles: &Angles, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        let attended = self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, pass, cache);
-        let x = x + attended;
+        let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, pass, cache);
+        self.behind_attention(context, x, pass)
+    }
+
+    /// The output in these rows alone.
+    fn forward_rows(
+        &self,
+        x: Tensor<2>,
+        rows: &[usize],
+        angles: &Angles,
+        pass: &Pass,
+        cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
+        let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, pass, cache);
+        let (context, behind) = select(context, rows, pass);
+        let (x, _) = select(x, rows, pass);
+        (self.behind_attention(context, x, &behind), behind)
+    }
+
+    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let x = x + self.self_attn.o_proj.forward(context, pass);
         let inner = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()), pass);
         x + inner
     }
@@ -389,7 +422,7 @@ impl SelfAttention {
             reach: self.reach,
             mask: self.dropout.mask(pass),
         };
-        self.o_proj.forward(attention(q, k, v, pass.layout(), options), pass)
+        attention(q, k, v, pass.layout(), options)
     }
 
     fn project(&self, x: Tensor<2>, pass: &Pass) -> (Tensor<2>, Tensor<2>, Tensor<2>) {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options,
-    check_heads, first_tokens,
+    check_heads, first_tokens, select,
 };
 use crate::Error;
 use crate::config::{Config, ConfigError};
@@ -121,7 +121,7 @@ impl DistilBertForSequenceClassification {
 
     /// What the head reads.
     pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        first_tokens(self.distilbert.forward(tokens, pass), pass)
+        self.distilbert.forward(tokens, first_tokens(pass), pass)
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
@@ -164,9 +164,9 @@ impl DistilBertForMaskedLM {
         })
     }
 
-    /// `[tokens, hidden]`
-    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        self.distilbert.forward(tokens, pass)
+    /// What the head reads.
+    pub(super) fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+        self.distilbert.forward(tokens, rows, pass)
     }
 
     /// `[rows, hidden]` to `[rows, vocabulary]`
@@ -195,10 +195,12 @@ impl DistilBertModel {
         Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
     }
 
-    /// `[tokens, hidden]`
-    fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+    /// `[rows, hidden]`: what stands behind the last layer in these rows.
+    fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
         let embedded = self.embeddings.forward(tokens, pass);
-        self.layer.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass))
+        let (last, before) = self.layer.split_last().expect("a configuration without layers is refused");
+        let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass));
+        last.forward_rows(hidden, rows, pass)
     }
 }
 
@@ -269,11 +271,26 @@ impl TransformerBlock {
     }
 
     fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let context = self.attend(x.clone(), pass);
+        self.behind_attention(context, x, pass)
+    }
+
+    /// The output in these rows alone.
+    fn forward_rows(&self, x: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+        let (context, behind) = select(self.attend(x.clone(), pass), rows, pass);
+        let (x, _) = select(x, rows, pass);
+        (self.behind_attention(context, x, &behind), behind)
+    }
+
+    fn attend(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let query = self.q_lin.forward(x.clone(), pass);
         let key = self.k_lin.forward(x.clone(), pass);
-        let value = self.v_lin.forward(x.clone(), pass);
+        let value = self.v_lin.forward(x, pass);
         let options = attention_options(self.width, self.heads, self.attention_dropout.mask(pass));
-        let context = attention(query, key, value, pass.layout(), options);
+        attention(query, key, value, pass.layout(), options)
+    }
+
+    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let attended = self.sa_layer_norm.forward(self.out_lin.forward(context, pass) + x);
         let inner = self.activation.forward(self.lin1.forward(attended.clone(), pass));
         let output = self.dropout.forward(self.lin2.forward(inner, pass), pass);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Architecture, CausalLm, Head, LanguageHead, Model, SequenceClassifier, Variant, activation, check_heads,
-    last_tokens,
+    last_tokens, select,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -125,9 +125,15 @@ pub struct Gpt2LmHeadModel {
 }
 
 impl Gpt2LmHeadModel {
-    /// `[tokens, hidden]`
-    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        self.transformer.forward(tokens, pass, cache)
+    /// What the head reads. With a cache the tokens go on where it ends.
+    pub(super) fn features(
+        &self,
+        tokens: &Tokens,
+        rows: &[usize],
+        pass: &Pass,
+        cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
+        self.transformer.forward(tokens, rows, pass, cache)
     }
 
     /// `[rows, hidden]` to `[rows, vocabulary]`
@@ -153,7 +159,7 @@ pub struct Gpt2ForSequenceClassification {
 impl Gpt2ForSequenceClassification {
     /// What the head reads: the last token of each sequence.
     pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        last_tokens(self.transformer.forward(tokens, pass, None), pass)
+        self.transformer.forward(tokens, &last_tokens(pass), pass, None)
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
@@ -190,17 +196,25 @@ impl Transformer {
         })
     }
 
-    /// `[tokens, hidden]`. With a cache the tokens go on where it ends.
-    fn forward(&self, tokens: &Tokens, pass: &Pass, mut cache: Option<&mut Cache>) -> Tensor<2> {
+    /// `[rows, hidden]`: what stands behind the last block in these rows.
+    fn forward(
+        &self,
+        tokens: &Tokens,
+        rows: &[usize],
+        pass: &Pass,
+        mut cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
         let embedded = self.wte.forward(tokens.ids.clone()) + self.wpe.forward(tokens.positions.clone());
         let mut hidden = self.dropout.forward(embedded, pass);
-        for block in &self.h {
+        let (last, before) = self.h.split_last().expect("a configuration without layers is refused");
+        for block in before {
             hidden = block.forward(hidden, pass, cache.as_deref_mut());
         }
+        let (hidden, behind) = last.forward_rows(hidden, rows, pass, cache.as_deref_mut());
         if let Some(cache) = cache {
             cache.advance(pass.layout());
         }
-        self.ln_f.forward(hidden)
+        (self.ln_f.forward(hidden), behind)
     }
 }
 
@@ -225,7 +239,19 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<2>, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        let x = x.clone() + self.attn.forward(self.ln_1.forward(x), pass, cache);
+        let context = self.attn.forward(self.ln_1.forward(x.clone()), pass, cache);
+        self.behind_attention(context, x, pass)
+    }
+
+    /// The output in these rows alone.
+    fn forward_rows(&self, x: Tensor<2>, rows: &[usize], pass: &Pass, cache: Option<&mut Cache>) -> (Tensor<2>, Pass) {
+        let (context, behind) = select(self.attn.forward(self.ln_1.forward(x.clone()), pass, cache), rows, pass);
+        let (x, _) = select(x, rows, pass);
+        (self.behind_attention(context, x, &behind), behind)
+    }
+
+    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        let x = x + self.attn.project(context, pass);
         x.clone() + self.mlp.forward(self.ln_2.forward(x), pass)
     }
 }
@@ -277,7 +303,11 @@ impl SelfAttention {
             reach: Reach::Past { window: None },
             mask: self.attn_dropout.mask(pass),
         };
-        let context = attention(q, k, v, pass.layout(), options);
+        attention(q, k, v, pass.layout(), options)
+    }
+
+    /// What the residual gets, given what the heads saw.
+    fn project(&self, context: Tensor<2>, pass: &Pass) -> Tensor<2> {
         self.resid_dropout.forward(self.c_proj.forward(context, pass), pass)
     }
 }

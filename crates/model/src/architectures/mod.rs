@@ -194,15 +194,12 @@ impl Model {
                 SequenceClassifier::Gpt2(model) => model.features(tokens, &pass),
                 SequenceClassifier::Decoder(model) => model.features(tokens, &pass),
             },
-            Self::MaskedLm(model) => {
-                let hidden = match model {
-                    MaskedLm::Bert(model) => model.hidden(tokens, &pass),
-                    MaskedLm::Roberta(model) => model.hidden(tokens, &pass),
-                    MaskedLm::DistilBert(model) => model.hidden(tokens, &pass),
-                };
-                select(hidden, rows, &pass)
-            }
-            Self::CausalLm(model) => select(model.hidden(tokens, &pass, None), rows, &pass),
+            Self::MaskedLm(model) => match model {
+                MaskedLm::Bert(model) => model.features(tokens, rows, &pass),
+                MaskedLm::Roberta(model) => model.features(tokens, rows, &pass),
+                MaskedLm::DistilBert(model) => model.features(tokens, rows, &pass),
+            },
+            Self::CausalLm(model) => model.features(tokens, rows, &pass, None),
         };
         Features { hidden, pass }
     }
@@ -270,7 +267,7 @@ impl CausalLm {
     /// sequence, `[sequences, vocabulary]`.
     pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
         let pass = Pass::new(tokens.layout().clone(), None);
-        let (last, pass) = last_tokens(self.hidden(tokens, &pass, Some(cache)), &pass);
+        let (last, pass) = self.features(tokens, &last_tokens(&pass), &pass, Some(cache));
         self.logits(last, &pass)
     }
 
@@ -286,10 +283,10 @@ impl CausalLm {
         }
     }
 
-    fn hidden(&self, tokens: &Tokens, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
+    fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass, cache: Option<&mut Cache>) -> (Tensor<2>, Pass) {
         match self {
-            Self::Gpt2(model) => model.hidden(tokens, pass, cache),
-            Self::Decoder(model) => model.hidden(tokens, pass, cache),
+            Self::Gpt2(model) => model.features(tokens, rows, pass, cache),
+            Self::Decoder(model) => model.features(tokens, rows, pass, cache),
         }
     }
 
@@ -325,23 +322,23 @@ impl LanguageHead {
     }
 }
 
-/// Some rows of `[tokens, hidden]`, and the pass for what comes behind.
-fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+/// Some rows of `[tokens, hidden]`, and the pass for what comes behind: in the last layer, all that follows attention is
+/// computed for the rows that a head reads, and for no others.
+pub(crate) fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
     let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let indices = Tensor::<1, Int>::from_data(indices.as_slice(), &hidden.device());
     (hidden.select(0, indices), pass.select(rows))
 }
 
 /// What an encoder's classifier reads: the first token of each sequence.
-pub(crate) fn first_tokens(hidden: Tensor<2>, pass: &Pass) -> (Tensor<2>, Pass) {
-    select(hidden, pass.layout().queries().starts(), pass)
+pub(crate) fn first_tokens(pass: &Pass) -> &[usize] {
+    pass.layout().queries().starts()
 }
 
 /// What a decoder's classifier reads: the last token of each sequence. There is no padding whose side could be wrong.
-pub(crate) fn last_tokens(hidden: Tensor<2>, pass: &Pass) -> (Tensor<2>, Pass) {
+pub(crate) fn last_tokens(pass: &Pass) -> Vec<usize> {
     let offsets = pass.layout().queries();
-    let last: Vec<usize> = (0..offsets.sequences()).map(|sequence| offsets.range(sequence).end - 1).collect();
-    select(hidden, &last, pass)
+    (0..offsets.sequences()).map(|sequence| offsets.range(sequence).end - 1).collect()
 }
 
 /// Checks that attention heads divide the width.

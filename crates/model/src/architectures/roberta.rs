@@ -75,7 +75,7 @@ impl RobertaForSequenceClassification {
 
     /// What the head reads.
     pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        first_tokens(self.roberta.forward(tokens, pass), pass)
+        self.roberta.forward(tokens, first_tokens(pass), pass)
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
@@ -137,9 +137,9 @@ impl RobertaForMaskedLM {
         })
     }
 
-    /// `[tokens, hidden]`
-    pub(super) fn hidden(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        self.roberta.forward(tokens, pass)
+    /// What the head reads.
+    pub(super) fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+        self.roberta.forward(tokens, rows, pass)
     }
 
     /// `[rows, hidden]` to `[rows, vocabulary]`

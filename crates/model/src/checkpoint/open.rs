@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
 
 use indexmap::IndexMap;
+use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde::Deserialize;
 
@@ -78,18 +81,49 @@ impl Checkpoint {
     }
 }
 
-#[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]
+/// Maps that are in use, by what tells one state of a file from another. A file that is opened again while its weights are in
+/// use, as when a run reads what it has saved, is not mapped twice: its pages would count twice as memory of the process.
+static MAPS: Mutex<Vec<(State, Weak<Mmap>)>> = Mutex::new(Vec::new());
+
+type State = (PathBuf, u64, Option<SystemTime>);
+
+/// What the tensors of a map hold on to.
+struct Held(Arc<Mmap>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 fn map(file: &Path) -> Result<bytes::Bytes, CheckpointError> {
     let read = |source| CheckpointError::Read { file: file.into(), source };
     let opened = File::open(file).map_err(read)?;
-    if opened.metadata().map_err(read)?.len() == 0 {
+    let found = opened.metadata().map_err(read)?;
+    if found.len() == 0 {
         return Err(CheckpointError::Damaged { file: file.into(), reason: "it is empty".to_string() });
     }
+    let state = (file.canonicalize().map_err(read)?, found.len(), found.modified().ok());
+    let mut maps = MAPS.lock().unwrap_or_else(PoisonError::into_inner);
+    maps.retain(|(_, map)| map.strong_count() > 0);
+    let in_use = maps.iter().find(|(known, _)| *known == state).and_then(|(_, map)| map.upgrade());
+    let map = match in_use {
+        Some(map) => map,
+        None => {
+            let map = Arc::new(map_file(&opened).map_err(read)?);
+            maps.push((state, Arc::downgrade(&map)));
+            map
+        }
+    };
+    Ok(bytes::Bytes::from_owner(Held(map)))
+}
+
+#[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]
+fn map_file(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the map is read only, and kindling replaces files by rename and never writes into one, so what this process
     // maps stays as it is. A file that another program truncates meanwhile ends the process with a bus error, as it does
     // every program that maps its weights.
-    let map = unsafe { memmap2::Mmap::map(&opened) }.map_err(read)?;
-    Ok(bytes::Bytes::from_owner(map))
+    unsafe { Mmap::map(file) }
 }
 
 fn without_checkpoint(directory: &Path) -> String {

@@ -110,13 +110,16 @@ impl TrainStep for Trainee {
     type Output = ClassificationOutput;
 
     fn step(&self, input: MicroBatch) -> TrainOutput<ClassificationOutput> {
-        let (features, targets) = (self.features(&input), &input.batch.targets);
-        if self.parts(targets.len(), LOGITS).count() > 1 {
-            return self.step_in_parts(&features, targets, LOGITS);
-        }
-        let output = self.output(features, targets);
-        let gradients = output.loss.clone().sum().backward();
-        TrainOutput::new(self, gradients, output)
+        // On one of the threads that compute: handing each of a thousand operations over to them takes longer.
+        rayon::scope(|_| {
+            let (features, targets) = (self.features(&input), &input.batch.targets);
+            if self.parts(targets.len(), LOGITS).count() > 1 {
+                return self.step_in_parts(&features, targets, LOGITS);
+            }
+            let output = self.output(features, targets);
+            let gradients = output.loss.clone().sum().backward();
+            TrainOutput::new(self, gradients, output)
+        })
     }
 }
 

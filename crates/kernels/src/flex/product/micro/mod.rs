@@ -1,0 +1,122 @@
+//! The innermost loops: a tile of a product, whose sums stay in registers from the first step of the depth to the last. One
+//! form for each kind of vectors, chosen when the program runs, and a portable one.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+
+use std::sync::LazyLock;
+
+/// Up to so many rows and columns has a tile of any form.
+pub(super) const LARGEST: usize = 8 * 48;
+
+/// `output = start + factor * left·panel`, where `output` has the rows of the form and as many columns as the panel.
+///
+/// Pointers, since neighbouring tiles of one output are written by different threads; see [`Run`] for what must hold.
+pub(super) struct Tile {
+    pub depth: usize,
+    /// The first value of each row of the left factor, and the distance between its values along the depth.
+    pub left: *const f32,
+    pub left_rows: usize,
+    pub left_step: usize,
+    /// Rows that exist, at least one; the last stands in for those that do not.
+    pub rows: usize,
+    /// Rows of the right factor, so far apart.
+    pub panel: *const f32,
+    pub panel_step: usize,
+    /// What the sums are added to, in rows so far apart; all zero apart, it is one row for all.
+    pub start: *const f32,
+    pub start_step: usize,
+    pub factor: f32,
+    pub output: *mut f32,
+    pub output_step: usize,
+}
+
+/// Computes a tile.
+///
+/// # Safety
+/// The processor has the vectors of the form. Every value that [`Tile`] describes lies in memory that is readable, and of the output
+/// writable by this thread alone; `start` may be `output`.
+pub(super) type Run = unsafe fn(&Tile);
+
+/// Writes eight rows of eight values as eight columns.
+///
+/// # Safety
+/// The processor has the vectors of the form; eight values can be read from each of eight rows `step` apart, and written to
+/// each of eight rows `output_step` apart.
+pub(super) type Transpose = unsafe fn(from: *const f32, step: usize, to: *mut f32, output_step: usize);
+
+/// What a kind of vectors computes at once.
+pub(super) struct Form {
+    /// Rows of a tile.
+    pub rows: usize,
+    /// Values of a vector: panels are a multiple of it wide.
+    pub lanes: usize,
+    /// By the number of vectors in a row of the panel, from one.
+    pub run: [Run; 3],
+    pub transpose: Transpose,
+}
+
+impl Form {
+    /// Columns of a whole panel.
+    pub(super) fn columns(&self) -> usize {
+        self.lanes * self.run.len()
+    }
+}
+
+/// All forms that this processor can run, the fastest first.
+pub(super) static FORMS: LazyLock<Vec<&'static Form>> = LazyLock::new(|| {
+    let mut forms: Vec<&'static Form> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx2") {
+            forms.push(&avx512::FORM);
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            forms.push(&avx2::FORM);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    forms.push(&neon::FORM);
+    forms.push(&portable::FORM);
+    forms
+});
+
+/// The body of a tile in terms of a few vector operations, once for all processors.
+macro_rules! tile {
+    ($tile:ident, $rows:literal, $vectors:ident, $lanes:literal, $zero:expr, $load:path, $broadcast:path, $multiply_add:path, $store:path) => {{
+        let mut sums = [[$zero; $vectors]; $rows];
+        let mut left = [$tile.left; $rows];
+        for (row, left) in left.iter_mut().enumerate() {
+            *left = $tile.left.add(row.min($tile.rows - 1) * $tile.left_rows);
+        }
+        let (mut panel, mut along) = ($tile.panel, 0);
+        for _ in 0..$tile.depth {
+            let mut right = [$zero; $vectors];
+            for (vector, right) in right.iter_mut().enumerate() {
+                *right = $load(panel.add(vector * $lanes));
+            }
+            for row in 0..$rows {
+                let value = $broadcast(*left[row].add(along));
+                for vector in 0..$vectors {
+                    sums[row][vector] = $multiply_add(value, right[vector], sums[row][vector]);
+                }
+            }
+            along += $tile.left_step;
+            panel = panel.add($tile.panel_step);
+        }
+        let factor = $broadcast($tile.factor);
+        for (row, sums) in sums.iter().enumerate() {
+            for (vector, sum) in sums.iter().enumerate() {
+                let start = $load($tile.start.add(row * $tile.start_step + vector * $lanes));
+                let output = $tile.output.add(row * $tile.output_step + vector * $lanes);
+                $store(output, $multiply_add(factor, *sum, start));
+            }
+        }
+    }};
+}
+use tile;

@@ -1,0 +1,224 @@
+//! The allocator of the binary: mimalloc, and a shelf on which large blocks wait for the next one of their size. A training
+//! step asks for the same blocks as the step before; fresh pages for them cost a tenth of its time, and to let an allocator
+//! keep freed memory instead costs half as much memory again.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError};
+
+use mimalloc::MiMalloc;
+
+/// Blocks from this size on are put on the shelf when they are freed.
+const LARGE: usize = 512 << 10;
+
+/// What every large block is aligned to.
+const ALIGNMENT: usize = 64;
+
+/// Blocks that the shelf has room for.
+const PLACES: usize = 512;
+
+/// See the module.
+pub(crate) struct Allocator {
+    shelf: Mutex<Shelf>,
+}
+
+/// Free blocks in the order in which they were freed. Before a block is made anew, others of at least its size leave the
+/// shelf: so the memory of the process never exceeds what was in use at one time.
+struct Shelf {
+    blocks: [Option<Block>; PLACES],
+    count: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Block {
+    place: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: a block on the shelf is nobody's memory, whichever thread freed it.
+#[expect(unsafe_code, reason = "memory that threads hand to each other; see SAFETY")]
+unsafe impl Send for Block {}
+
+impl Shelf {
+    /// The block of this size that was freed last: it is the likeliest to be in a cache.
+    fn take(&mut self, size: usize) -> Option<Block> {
+        let is_wanted = |block: &Option<Block>| block.is_some_and(|block| block.size == size);
+        let index = self.blocks[..self.count].iter().rposition(is_wanted)?;
+        self.remove(index)
+    }
+
+    fn oldest(&mut self) -> Option<Block> {
+        self.remove(0)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Block> {
+        let block = self.blocks[..self.count].get(index).copied().flatten()?;
+        self.blocks.copy_within(index + 1..self.count, index);
+        self.count -= 1;
+        Some(block)
+    }
+
+    /// Returns a block that has to make room.
+    fn put(&mut self, block: Block) -> Option<Block> {
+        let leaving = if self.count == PLACES { self.oldest() } else { None };
+        self.blocks[self.count] = Some(block);
+        self.count += 1;
+        leaving
+    }
+}
+
+impl Allocator {
+    pub(crate) const fn new() -> Self {
+        Self { shelf: Mutex::new(Shelf { blocks: [None; PLACES], count: 0 }) }
+    }
+
+    /// The layout that a large block is made with: its size rounded up by at most a sixteenth, so that the blocks of batches
+    /// that differ by a little are alike. `None` for what is not large.
+    fn large(layout: Layout) -> Option<Layout> {
+        if layout.size() < LARGE || layout.align() > ALIGNMENT {
+            return None;
+        }
+        let step = (layout.size() / 16 + 1).next_power_of_two() / 2;
+        Layout::from_size_align(layout.size().checked_next_multiple_of(step)?, ALIGNMENT).ok()
+    }
+
+    fn on_shelf<T>(&self, act: impl FnOnce(&mut Shelf) -> T) -> T {
+        act(&mut self.shelf.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A block from the shelf; without one, as much as it would take leaves the shelf.
+    fn recycled(&self, large: Layout) -> Option<NonNull<u8>> {
+        if let Some(block) = self.on_shelf(|shelf| shelf.take(large.size())) {
+            return Some(block.place);
+        }
+        let mut left = 0;
+        while left < large.size() {
+            let Some(block) = self.on_shelf(Shelf::oldest) else { break };
+            left += block.size;
+            release(block);
+        }
+        None
+    }
+}
+
+fn release(block: Block) {
+    // SAFETY: blocks on the shelf were made by mimalloc with this size and alignment, and have left the shelf.
+    #[expect(unsafe_code, reason = "gives memory back; see SAFETY")]
+    unsafe {
+        MiMalloc.dealloc(block.place.as_ptr(), Layout::from_size_align_unchecked(block.size, ALIGNMENT));
+    }
+}
+
+// SAFETY: every block comes from mimalloc. Large ones have a layout that follows from the caller's alone, at least as large and
+// as aligned; one that is on the shelf is in nobody's hands.
+#[expect(unsafe_code, reason = "an allocator; see SAFETY")]
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let Some(large) = Self::large(layout) else {
+            // SAFETY: the caller's contract.
+            return unsafe { MiMalloc.alloc(layout) };
+        };
+        match self.recycled(large) {
+            Some(place) => place.as_ptr(),
+            // SAFETY: a layout of more than no bytes.
+            None => unsafe { MiMalloc.alloc(large) },
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let Some(large) = Self::large(layout) else {
+            // SAFETY: the caller's contract.
+            return unsafe { MiMalloc.alloc_zeroed(layout) };
+        };
+        match self.recycled(large) {
+            Some(place) => {
+                // SAFETY: the block has at least as many bytes.
+                unsafe { place.as_ptr().write_bytes(0, layout.size()) };
+                place.as_ptr()
+            }
+            // SAFETY: a layout of more than no bytes.
+            None => unsafe { MiMalloc.alloc_zeroed(large) },
+        }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        match (Self::large(layout), NonNull::new(place)) {
+            (Some(large), Some(place)) => {
+                let block = Block { place, size: large.size() };
+                if let Some(leaving) = self.on_shelf(|shelf| shelf.put(block)) {
+                    release(leaving);
+                }
+            }
+            // SAFETY: the caller's contract.
+            _ => unsafe { MiMalloc.dealloc(place, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's contract: `size` is not 0 and does not overflow with this alignment.
+        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (Self::large(layout), Self::large(new)) {
+            // SAFETY: the caller's contract.
+            (None, None) => unsafe { MiMalloc.realloc(place, layout, size) },
+            (Some(before), Some(after)) if before == after => place,
+            // SAFETY: both blocks have as many bytes as are copied, and the old one is the caller's.
+            _ => unsafe {
+                let moved = self.alloc(new);
+                if !moved.is_null() {
+                    moved.copy_from_nonoverlapping(place, layout.size().min(size));
+                    self.dealloc(place, layout);
+                }
+                moved
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, 4).unwrap()
+    }
+
+    #[test]
+    fn sizes_grow_by_at_most_a_sixteenth_and_small_ones_pass_by() {
+        assert_eq!(Allocator::large(layout(LARGE - 1)), None);
+        assert_eq!(Allocator::large(Layout::from_size_align(LARGE, 4096).unwrap()), None);
+        for size in [LARGE, LARGE + 1, 786_432, 1_000_001, 3 << 20, 123_456_789] {
+            let large = Allocator::large(layout(size)).unwrap();
+            assert!(large.size() >= size && large.size() - size <= size / 16, "{size} {}", large.size());
+        }
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "calls an allocator, with the layouts that it was given")]
+    fn a_freed_block_is_the_next_of_its_size_zeroed_where_asked_and_moves_with_its_values() {
+        let allocator = Allocator::new();
+        // SAFETY: every block is used and freed with the layout that it was asked for with.
+        unsafe {
+            let first = allocator.alloc(layout(1 << 20));
+            first.write_bytes(7, 1 << 20);
+            allocator.dealloc(first, layout(1 << 20));
+            let again = allocator.alloc_zeroed(layout((1 << 20) - 100));
+            assert_eq!(again, first);
+            assert!(std::slice::from_raw_parts(again, (1 << 20) - 100).iter().all(|byte| *byte == 0));
+            again.write_bytes(9, (1 << 20) - 100);
+            let grown = allocator.realloc(again, layout((1 << 20) - 100), 3 << 20);
+            assert!(std::slice::from_raw_parts(grown, (1 << 20) - 100).iter().all(|byte| *byte == 9));
+            let small = allocator.realloc(grown, layout(3 << 20), 10);
+            assert!(std::slice::from_raw_parts(small, 10).iter().all(|byte| *byte == 9));
+            allocator.dealloc(small, layout(10));
+        }
+        // Both large blocks wait; a larger one that is made anew drives them away.
+        assert_eq!(allocator.on_shelf(|shelf| shelf.count), 2);
+        // SAFETY: as above.
+        #[allow(unsafe_code, reason = "as above")]
+        unsafe {
+            let large = allocator.alloc(layout(5 << 20));
+            assert_eq!(allocator.on_shelf(|shelf| shelf.count), 0);
+            allocator.dealloc(large, layout(5 << 20));
+        }
+    }
+}
