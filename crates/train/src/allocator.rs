@@ -22,11 +22,16 @@ pub(crate) struct Allocator {
     shelf: Mutex<Shelf>,
 }
 
-/// Free blocks in the order in which they were freed. Before a block is made anew, others of at least its size leave the
-/// shelf: so the memory of the process never exceeds what was in use at one time.
+/// Free blocks in the order in which they were freed. Before a block is made anew, others leave the shelf as far as it takes
+/// to keep all large blocks together, free or in use, within what was in use at one time.
 struct Shelf {
     blocks: [Option<Block>; PLACES],
     count: usize,
+    /// Bytes of the free blocks.
+    free: usize,
+    in_use: usize,
+    /// The largest value that `in_use` has had.
+    most: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -44,32 +49,43 @@ impl Shelf {
     fn take(&mut self, size: usize) -> Option<Block> {
         let is_wanted = |block: &Option<Block>| block.is_some_and(|block| block.size == size);
         let index = self.blocks[..self.count].iter().rposition(is_wanted)?;
+        self.use_more(size);
         self.remove(index)
     }
 
-    fn oldest(&mut self) -> Option<Block> {
-        self.remove(0)
+    /// The oldest block, if it has to leave for a new one of this size.
+    fn leaving_for(&mut self, size: usize) -> Option<Block> {
+        if self.in_use + self.free + size > self.most { self.remove(0) } else { None }
+    }
+
+    fn use_more(&mut self, size: usize) {
+        self.in_use += size;
+        self.most = self.most.max(self.in_use);
     }
 
     fn remove(&mut self, index: usize) -> Option<Block> {
         let block = self.blocks[..self.count].get(index).copied().flatten()?;
         self.blocks.copy_within(index + 1..self.count, index);
         self.count -= 1;
+        self.free -= block.size;
         Some(block)
     }
 
     /// Returns a block that has to make room.
     fn put(&mut self, block: Block) -> Option<Block> {
-        let leaving = if self.count == PLACES { self.oldest() } else { None };
+        let leaving = if self.count == PLACES { self.remove(0) } else { None };
         self.blocks[self.count] = Some(block);
         self.count += 1;
+        self.free += block.size;
+        self.in_use -= block.size;
         leaving
     }
 }
 
 impl Allocator {
     pub(crate) const fn new() -> Self {
-        Self { shelf: Mutex::new(Shelf { blocks: [None; PLACES], count: 0 }) }
+        let shelf = Shelf { blocks: [None; PLACES], count: 0, free: 0, in_use: 0, most: 0 };
+        Self { shelf: Mutex::new(shelf) }
     }
 
     /// The layout that a large block is made with: its size rounded up by at most a sixteenth, so that the blocks of batches
@@ -86,17 +102,15 @@ impl Allocator {
         act(&mut self.shelf.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A block from the shelf; without one, as much as it would take leaves the shelf.
+    /// A block from the shelf. Without one the shelf makes room for what the caller has to make.
     fn recycled(&self, large: Layout) -> Option<NonNull<u8>> {
         if let Some(block) = self.on_shelf(|shelf| shelf.take(large.size())) {
             return Some(block.place);
         }
-        let mut left = 0;
-        while left < large.size() {
-            let Some(block) = self.on_shelf(Shelf::oldest) else { break };
-            left += block.size;
+        while let Some(block) = self.on_shelf(|shelf| shelf.leaving_for(large.size())) {
             release(block);
         }
+        self.on_shelf(|shelf| shelf.use_more(large.size()));
         None
     }
 }
@@ -211,14 +225,16 @@ mod tests {
             assert!(std::slice::from_raw_parts(small, 10).iter().all(|byte| *byte == 9));
             allocator.dealloc(small, layout(10));
         }
-        // Both large blocks wait; a larger one that is made anew drives them away.
-        assert_eq!(allocator.on_shelf(|shelf| shelf.count), 2);
+        // Both large blocks wait, for 4 MiB and a little were in use at once; more than that drives them away.
+        assert_eq!(allocator.on_shelf(|shelf| (shelf.count, shelf.in_use)), (2, 0));
         // SAFETY: as above.
-        #[allow(unsafe_code, reason = "as above")]
+        #[expect(unsafe_code, reason = "as above")]
         unsafe {
+            let small = allocator.alloc(layout(600 << 10));
             let large = allocator.alloc(layout(5 << 20));
             assert_eq!(allocator.on_shelf(|shelf| shelf.count), 0);
             allocator.dealloc(large, layout(5 << 20));
+            allocator.dealloc(small, layout(600 << 10));
         }
     }
 }

@@ -25,9 +25,10 @@ pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor
     let (rows, [d_output, _]) = (of_x.rows(), of_weight.shape());
     let bias = bias.map(vector_of);
     let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-    let output = match of_weight {
-        Factor::Plain(weight) if rows <= THIN => thin(of_x, weight, bias),
-        _ => product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0 }], bias),
+    let output = if is_thin(rows) {
+        thin(of_x, of_weight, bias)
+    } else {
+        product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0 }], bias)
     };
     tensor(output, Shape::new([rows, d_output]))
 }
@@ -43,8 +44,20 @@ pub(crate) fn backward(d_output: FlexTensor, weight: FlexTensor) -> FlexTensor {
     tensor(product(&[term], None), Shape::new([rows, d_input]))
 }
 
-/// A few rows: each output is a sum over a row of the weight, which is read once for all of them.
-fn thin(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn is_thin(rows: usize) -> bool {
+    rows <= THIN
+}
+
+/// A few rows, for which every value of the weight is read once and where it lies.
+pub(super) fn thin(x: Matrix<'_>, weight: Factor<Stored<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
+    match weight {
+        Factor::Plain(weight) => along_rows(x, weight, bias),
+        Factor::Transposed(weight) => down_columns(x, weight, bias),
+    }
+}
+
+/// A weight `[d_output, d_input]`: each output is a sum along a row.
+fn along_rows(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let (rows, d_output, d_input) = (x.rows(), weight.rows(), weight.columns());
     // By output, so that what one thread writes lies together.
     let mut by_output = vec![0.0; d_output * rows];
@@ -64,6 +77,55 @@ fn thin(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32> {
         return by_output;
     }
     (0..rows * d_output).map(|i| by_output[i % d_output * rows + i / d_output]).collect()
+}
+
+/// A weight `[d_input, d_output]`: its rows are added up, block by block, and the blocks' sums in their order.
+fn down_columns(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    let (rows, d_input, d_output) = (x.rows(), weight.rows(), weight.columns());
+    let blocks: Vec<usize> = (0..d_input).step_by(BLOCK).collect();
+    let sums: Vec<Vec<f32>> = blocks
+        .par_iter()
+        .map(|block| {
+            let mut sums = vec![0.0; rows * d_output];
+            let mut wide = [(); TOGETHER].map(|()| vec![0.0; d_output]);
+            for first in (*block..d_input.min(block + BLOCK)).step_by(TOGETHER) {
+                // Beyond the last row the last stands in, with nothing to multiply it by.
+                let mut index = first..first + TOGETHER;
+                let of_weight = wide.each_mut().map(|wide| {
+                    let row = index.next().map_or(d_input - 1, |row| row.min(d_input - 1));
+                    weight.row(row, 0..d_output, wide)
+                });
+                for (row, sums) in sums.chunks_exact_mut(d_output).enumerate() {
+                    let factors = std::array::from_fn(|i| x.row(row).get(first + i).copied().unwrap_or(0.0));
+                    add_rows(factors, of_weight, sums);
+                }
+            }
+            sums
+        })
+        .collect();
+    let mut output = match bias {
+        Some(bias) => bias.repeat(rows),
+        None => vec![0.0; rows * d_output],
+    };
+    for of_block in &sums {
+        output.iter_mut().zip(of_block).for_each(|(output, sum)| *output += sum);
+    }
+    output
+}
+
+/// Rows of a weight that one thread adds up at a time.
+const BLOCK: usize = 96;
+
+/// Rows of a weight that are added to the sums at once.
+const TOGETHER: usize = 4;
+
+with_wide_vectors! {
+    fn add_rows(factors: [f32; TOGETHER], rows: [&[f32]; TOGETHER], sums: &mut [f32]) {
+        let [a, b, c, d] = rows;
+        for ((((sum, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *sum += factors[0] * a + factors[1] * b + factors[2] * c + factors[3] * d;
+        }
+    }
 }
 
 /// Sums that run beside each other: a fixed number, so that their order is fixed, and enough to keep every unit busy.

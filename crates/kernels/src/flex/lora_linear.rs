@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
-use super::{tensor, vector_of, with_rows};
+use super::{linear, tensor, vector_of, with_rows};
 use crate::{Mask, lora_linear};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
@@ -48,11 +48,15 @@ pub(crate) fn forward(
     });
 
     let of_down = Matrix::new(&down, rows, r, r);
-    let terms = [
-        Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0 },
-        Term { left: Factor::Plain(of_down), right: Factor::Transposed(of_b.into()), factor: 1.0 },
-    ];
-    let output = product(&terms, bias.as_ref().and_then(|bias| bias.as_slice()));
+    let bias = bias.as_ref().and_then(|bias| bias.as_slice());
+    let update = Term { left: Factor::Plain(of_down), right: Factor::Transposed(of_b.into()), factor: 1.0 };
+    let output = if linear::is_thin(rows) {
+        let mut output = linear::thin(of_x, of_weight, bias);
+        add_product(&[update], &mut output);
+        output
+    } else {
+        product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0 }, update], bias)
+    };
     (tensor(output, Shape::new([rows, d_output])), tensor(down, Shape::new([rows, r])))
 }
 

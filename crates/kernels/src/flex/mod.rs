@@ -148,10 +148,17 @@ mod tests {
                 let stored =
                     <Flex as FloatTensorOps<Flex>>::float_cast(within(1.0, &[d_output, d_input], 3), dtype.into());
                 let bias = within(1.0, &[d_output], 4);
-                close(
-                    linear::forward(x.clone(), stored.clone(), Some(bias.clone())),
-                    crate::linear::composed::<Flex>(x.clone(), stored.clone(), Some(bias)),
-                );
+                // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
+                for stored in [stored.clone(), stored.clone().transpose(0, 1).to_contiguous().transpose(0, 1)] {
+                    close(
+                        linear::forward(x.clone(), stored.clone(), Some(bias.clone())),
+                        crate::linear::composed::<Flex>(x.clone(), stored.clone(), Some(bias.clone())),
+                    );
+                    close(
+                        linear::forward(x.clone(), stored.clone(), None),
+                        crate::linear::composed::<Flex>(x.clone(), stored, None),
+                    );
+                }
                 close(
                     linear::backward(upstream.clone(), stored.clone()),
                     crate::linear::composed_backward::<Flex>(upstream, stored),
