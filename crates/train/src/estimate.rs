@@ -1,6 +1,6 @@
 //! How much memory a run will need, from shapes alone: the process, what it touches of the base, the trained tensors with
-//! their optimiser state, and what the backward pass keeps of the largest micro-batch. A first guess: within a third or so
-//! of what a run turns out to need.
+//! their optimiser state, and what the backward pass keeps of the largest micro-batch. On the CPU within a tenth of what most runs
+//! turn out to need (`docs/performance.md`).
 
 use std::collections::HashSet;
 
@@ -24,8 +24,8 @@ impl Estimate {
     }
 }
 
-/// The binary, its tables and a tokenizer of some ten thousand entries.
-const PROCESS: usize = 25_000_000;
+/// The binary, a tokenizer of some ten thousand entries, encoded examples, what threads and the allocator keep for themselves.
+const PROCESS: usize = 80_000_000;
 
 const F32: usize = 4;
 
@@ -70,15 +70,23 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
     }
 }
 
-/// The file is mapped: of the table of words only the pages of those that occur are read.
+/// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
+/// layer of a language model.
 fn base(plan: &RunPlan, shape: &Shape) -> usize {
     const PAGE: usize = 4096;
     let bytes = plan.pretrained.bytes();
     let per_value = bytes / plan.pretrained.elements().max(1);
     let row = shape.width * per_value;
+    let tables =
+        plan.pretrained.tensors().iter().filter(|(_, of, _)| of[..] == [shape.vocabulary, shape.width]).count();
+    let read = match plan.task {
+        Task::SequenceClassification(_) => 0,
+        Task::MaskedLm(_) | Task::CausalLm(_) => 1,
+    };
     let words: HashSet<u32> = plan.train.examples.iter().flat_map(|example| &example.encoded.ids).copied().collect();
     let touched = (words.len() * row.max(PAGE)).min(shape.vocabulary * row);
-    bytes.saturating_sub(shape.vocabulary * row) + touched
+    let sparse = tables.saturating_sub(read);
+    bytes.saturating_sub(sparse * shape.vocabulary * row) + sparse * touched
 }
 
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the

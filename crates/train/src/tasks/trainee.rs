@@ -14,8 +14,8 @@ use data::Batch;
 use kernels::{Layout, Noise, Offsets, cross_entropy};
 use model::{Features, Model, Tokens};
 
-/// Logits that are held at once: 64 MiB in f32.
-pub(crate) const LOGITS: usize = 1 << 24;
+/// Logits that are held at once: 96 MiB in f32. With fewer, the vocabulary is read too often for too few targets.
+pub(crate) const LOGITS: usize = 3 << 23;
 
 /// The examples of one forward pass, and what their randomness derives from.
 #[derive(Debug, Clone)]
@@ -55,12 +55,13 @@ impl Trainee {
         self.model.features(&tokens, &batch.rows, input.noise)
     }
 
-    /// The targets, some at a time: as many as have no more than `logits`.
+    /// The targets in equal parts that have no more than so many logits each.
     fn parts(&self, targets: usize, logits: usize) -> impl Iterator<Item = Range<usize>> {
-        let size = match &self.model {
+        let most = match &self.model {
             Model::SequenceClassifier(_) => targets.max(1),
             Model::MaskedLm(_) | Model::CausalLm(_) => (logits / self.model.vocabulary()).max(1),
         };
+        let size = targets.div_ceil(targets.div_ceil(most).max(1)).max(1);
         (0..targets).step_by(size).map(move |start| start..targets.min(start + size))
     }
 

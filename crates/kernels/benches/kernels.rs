@@ -1,0 +1,224 @@
+//! Each operation, forward and backward, beside the same formula in burn's own operations: `cargo bench -p kernels --profile dev`
+//! (burn is built already in that profile).
+//! Sizes are those of BERT-base with 8 sequences of 128 tokens.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Distribution, Int, Tensor, activation};
+use divan::Bencher;
+use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass, Reach};
+
+const SEQUENCES: usize = 8;
+const LENGTH: usize = 128;
+const TOKENS: usize = SEQUENCES * LENGTH;
+const WIDTH: usize = 768;
+const INNER: usize = 3072;
+const HEADS: usize = 12;
+const RANK: usize = 8;
+const VOCABULARY: usize = 30_522;
+
+fn main() {
+    divan::main();
+}
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random(shape: [usize; 2]) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, 0.5), &device())
+}
+
+/// A constant, as frozen weights are.
+fn frozen<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Normal(0.0, 0.5), &device().inner())
+}
+
+fn layout() -> Arc<Layout> {
+    let offsets: Vec<usize> = (0..=SEQUENCES).map(|sequence| sequence * LENGTH).collect();
+    Arc::new(Layout::new(Offsets::new(&offsets), 0))
+}
+
+fn mask() -> Option<Mask> {
+    Pass::new(layout(), Some(Noise { seed: 1, step: 1 })).mask(0.1, 1)
+}
+
+/// The gradients of all inputs.
+fn both_ways<const N: usize>(
+    bencher: Bencher<'_, '_>,
+    inputs: [Tensor<2>; N],
+    operation: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+) {
+    bencher.bench_local(|| operation(inputs.clone().map(Tensor::require_grad)).sum().backward());
+}
+
+mod linear {
+    use super::*;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let (weight, bias) = (frozen([INNER, WIDTH]), frozen([INNER]));
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::linear(x, weight.clone(), Some(bias.clone())));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let (weight, bias) = (frozen([INNER, WIDTH]), frozen::<1>([INNER]));
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
+            x.matmul(Tensor::from_inner(weight.clone().transpose())) + Tensor::from_inner(bias.clone().unsqueeze())
+        });
+    }
+}
+
+mod lora_linear {
+    use super::*;
+
+    fn inputs() -> [Tensor<2>; 3] {
+        [random([TOKENS, WIDTH]), random([RANK, WIDTH]), random([WIDTH, RANK])]
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let weight = frozen([WIDTH, WIDTH]);
+        both_ways(bencher, inputs(), |[x, a, b]| kernels::lora_linear(x, weight.clone(), None, a, b, 2.0, mask()));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let weight = frozen([WIDTH, WIDTH]);
+        both_ways(bencher, inputs(), |[x, a, b]| {
+            let kept = burn::nn::DropoutConfig::new(0.1).init().forward(x.clone());
+            x.matmul(Tensor::from_inner(weight.clone().transpose()))
+                + kept.matmul(a.transpose()).matmul(b.transpose()) * 2.0
+        });
+    }
+}
+
+mod attention {
+    use super::*;
+
+    fn inputs() -> [Tensor<2>; 3] {
+        [(); 3].map(|()| random([TOKENS, WIDTH]))
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |[q, k, v]| {
+            let options =
+                Attention { heads: HEADS, kv_heads: HEADS, scale: 0.125, reach: Reach::Everything, mask: None };
+            kernels::attention(q, k, v, &layout(), options)
+        });
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |inputs| {
+            let [q, k, v] = inputs.map(|x| x.reshape([SEQUENCES, LENGTH, HEADS, WIDTH / HEADS]).swap_dims(1, 2));
+            let p = activation::softmax(q.matmul(k.transpose()) * 0.125, 3);
+            p.matmul(v).swap_dims(1, 2).reshape([TOKENS, WIDTH])
+        });
+    }
+}
+
+mod gelu {
+    use super::*;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, [random([TOKENS, INNER])], |[x]| Activation::Gelu.forward(x));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, [random([TOKENS, INNER])], |[x]| activation::gelu(x));
+    }
+}
+
+mod gated_activation {
+    use super::*;
+
+    fn inputs() -> [Tensor<2>; 2] {
+        [(); 2].map(|()| random([TOKENS, INNER]))
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |[gate, up]| kernels::gated_activation(gate, up, Activation::Silu));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |[gate, up]| activation::silu(gate) * up);
+    }
+}
+
+mod layer_norm {
+    use super::*;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let (weight, bias) = (frozen([WIDTH]), frozen([WIDTH]));
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
+            kernels::layer_norm(x, Tensor::from_inner(weight.clone()), Tensor::from_inner(bias.clone()), 1e-12)
+        });
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let layer = burn::nn::LayerNormConfig::new(WIDTH).init(&device());
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| layer.forward(x));
+    }
+}
+
+mod rms_norm {
+    use super::*;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let weight = frozen([WIDTH]);
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
+            kernels::rms_norm(x, Tensor::from_inner(weight.clone()), 1e-6)
+        });
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let layer = burn::nn::RmsNormConfig::new(WIDTH).init(&device());
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| layer.forward(x));
+    }
+}
+
+mod cross_entropy {
+    use super::*;
+
+    /// As many as fit the logits that are held at once.
+    const ROWS: usize = 512;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let targets = [7; ROWS];
+        both_ways(bencher, [random([ROWS, VOCABULARY])], |[x]| kernels::cross_entropy(x, &targets).unsqueeze());
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let targets = Tensor::<2, Int>::full([ROWS, 1], 7, &device());
+        both_ways(bencher, [random([ROWS, VOCABULARY])], |[x]| {
+            activation::log_softmax(x, 1).gather(1, targets.clone()).neg()
+        });
+    }
+}
+
+mod dropout {
+    use super::*;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::dropout(x, mask()));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| burn::nn::DropoutConfig::new(0.1).init().forward(x));
+    }
+}
