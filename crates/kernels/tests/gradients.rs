@@ -49,8 +49,9 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
         let weight = random([d_output, d_input], &device.clone().inner());
         let upstream = random([rows, d_output], &device);
 
-        let ours = linear(x.clone(), weight.clone(), None);
-        let composed = x.clone().matmul(weight.transpose());
+        let bias = random([1, d_output], &device.clone().inner());
+        let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)));
+        let composed = x.clone().matmul(weight.transpose()) + bias;
         close(ours.clone().inner(), composed.clone().inner());
 
         let ours = (ours * upstream.clone()).sum().backward();
@@ -71,9 +72,12 @@ fn lora_linear_equals_the_composed_form_with_and_without_dropout() {
             let upstream = random([rows, d_output], &device);
             let mask = mask(rows, probability);
 
-            let ours = lora_linear(x.clone(), weight.clone(), None, a.clone(), b.clone(), 0.7, mask.clone());
+            let bias = random([1, d_output], &device.clone().inner());
+            let of_row = Some(bias.clone().squeeze_dim(0));
+            let ours = lora_linear(x.clone(), weight.clone(), of_row, a.clone(), b.clone(), 0.7, mask.clone());
             let kept = x.clone() * factors(&mask, [rows, d_input], &device);
             let composed = x.clone().matmul(weight.transpose())
+                + bias
                 + kept.matmul(a.clone().transpose()).matmul(b.clone().transpose()) * 0.7;
             close(ours.clone().inner(), composed.clone().inner());
 

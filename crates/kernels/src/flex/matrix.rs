@@ -77,6 +77,19 @@ enum Values<'a> {
     Bf16(&'a [bf16]),
 }
 
+impl<'a> Values<'a> {
+    /// From where the tensor begins.
+    fn of(tensor: &'a FlexTensor) -> Option<Self> {
+        let start = tensor.layout().start_offset();
+        Some(match tensor.dtype() {
+            DType::F32 => Self::F32(&tensor.storage()[start..]),
+            DType::F16 => Self::F16(&tensor.storage()[start..]),
+            DType::BF16 => Self::Bf16(&tensor.storage()[start..]),
+            _ => return None,
+        })
+    }
+}
+
 /// A matrix in the type it is stored in; in half precision it is widened part by part, never as a whole.
 #[derive(Clone, Copy)]
 pub(super) struct Stored<'a> {
@@ -89,14 +102,7 @@ pub(super) struct Stored<'a> {
 impl<'a> Stored<'a> {
     fn of(tensor: &'a FlexTensor) -> Option<Self> {
         let (rows, columns, stride) = with_rows(tensor)?;
-        let start = tensor.layout().start_offset();
-        let values = match tensor.dtype() {
-            DType::F32 => Values::F32(&tensor.storage()[start..]),
-            DType::F16 => Values::F16(&tensor.storage()[start..]),
-            DType::BF16 => Values::Bf16(&tensor.storage()[start..]),
-            _ => return None,
-        };
-        Some(Self { values, rows, columns, stride })
+        Some(Self { values: Values::of(tensor)?, rows, columns, stride })
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -170,14 +176,7 @@ impl<'a> Factor<Stored<'a>> {
         }
         let (shape, strides) = (tensor.layout().shape(), tensor.layout().strides());
         let stride = usize::try_from(strides[1]).ok().filter(|stride| *stride >= shape[0] && strides[0] == 1)?;
-        let start = tensor.layout().start_offset();
-        let values = match tensor.dtype() {
-            DType::F32 => Values::F32(&tensor.storage()[start..]),
-            DType::F16 => Values::F16(&tensor.storage()[start..]),
-            DType::BF16 => Values::Bf16(&tensor.storage()[start..]),
-            _ => return None,
-        };
-        Some(Self::Transposed(Stored { values, rows: shape[1], columns: shape[0], stride }))
+        Some(Self::Transposed(Stored { values: Values::of(tensor)?, rows: shape[1], columns: shape[0], stride }))
     }
 
     /// Rows and columns of the factor.

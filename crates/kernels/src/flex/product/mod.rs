@@ -57,14 +57,10 @@ enum Threads {
 
 /// A new matrix with contiguous rows: the sum of all terms, and of `row` in each row.
 pub(super) fn product(terms: &[Term<'_>], row: Option<&[f32]>) -> Vec<f32> {
-    with_form(FORMS[0], terms, row)
-}
-
-fn with_form(form: &'static Form, terms: &[Term<'_>], row: Option<&[f32]>) -> Vec<f32> {
     let [rows, columns] = [terms[0].left.shape()[0], terms[0].right.shape()[1]];
     let mut output = Vec::with_capacity(rows * columns);
     let room = Room { place: output.as_mut_ptr(), values: rows * columns, stride: columns };
-    write(form, terms, row.map_or(Start::Zero, Start::Row), room, Threads::All);
+    write(FORMS[0], terms, row.map_or(Start::Zero, Start::Row), room, Threads::All);
     // SAFETY: there is room for so many values, and each belongs to one tile, which has been written.
     #[expect(unsafe_code, reason = "values that tiles have written; see SAFETY")]
     unsafe {
@@ -282,7 +278,7 @@ impl Job<'_> {
     fn tile(&self, mut tile: Tile, start: Start<'_>, rows: Range<usize>, panel: &Panel) {
         let run = self.form.run[panel.vectors - 1];
         let width = panel.vectors * self.form.lanes;
-        // SAFETY: row and column lie within the output, by the assertions of `with_form`.
+        // SAFETY: row and column lie within the output, by the assertions of `write`.
         #[expect(unsafe_code, reason = "a place in the output; see SAFETY")]
         let place = |row: usize| unsafe { self.output.0.add(row * self.stride + panel.columns.start) };
         if rows.len() == self.form.rows && panel.columns.len() == width {
@@ -293,7 +289,7 @@ impl Job<'_> {
             }
             (tile.output, tile.output_step) = (place(rows.start), self.stride);
             // SAFETY: the processor has the form's vectors. The left factor and the panel have all rows and values that the
-            // tile reads, by the assertions of `with_form` and by how they were made; the tile lies within the output,
+            // tile reads, by the assertions of `write` and by how they were made; the tile lies within the output,
             // and no other task writes it.
             #[expect(unsafe_code, reason = "the innermost loop; see SAFETY")]
             return unsafe { run(&tile) };
