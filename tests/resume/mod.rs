@@ -14,15 +14,18 @@ fn a_run_killed_at_random_moments_ends_as_the_undisturbed_one() {
 
     let killed = Experiment::new(12);
     let mut kills = 0;
-    // The whole run takes some hundred milliseconds: these moments fall anywhere in it, and before its first step.
-    for milliseconds in [90, 170, 60, 230, 140, 110, 310, 80, 190, 260] {
+    // Before the first step, and so soon after later ones of the 72 that the next is under way, or an evaluation or a
+    // checkpoint.
+    for (step, milliseconds) in [(0, 15), (2, 1), (5, 0), (11, 3), (12, 0), (25, 2), (40, 5), (41, 1), (50, 0), (56, 4)]
+    {
         let mut process = killed.spawn(&["--resume"]);
+        killed.wait_for_step(step);
         std::thread::sleep(Duration::from_millis(milliseconds));
         kills += usize::from(process.try_wait().unwrap().is_none());
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    assert!(kills >= 3, "only {kills} processes were still running when they were killed");
+    assert!(kills >= 5, "only {kills} processes were still running when they were killed");
     killed.train(&["--resume"]);
     killed.assert_same_as(&undisturbed);
 }
@@ -32,8 +35,9 @@ fn a_decoder_that_learns_packed_completions_is_killed_and_ends_the_same() {
     let undisturbed = Experiment::of_completions(12);
     undisturbed.train(&["--threads", "1"]);
     let killed = Experiment::of_completions(12);
-    for milliseconds in [140, 90, 230, 180] {
+    for (step, milliseconds) in [(3, 0), (9, 2), (16, 1), (17, 4)] {
         let mut process = killed.spawn(&["--resume"]);
+        killed.wait_for_step(step);
         std::thread::sleep(Duration::from_millis(milliseconds));
         process.kill().unwrap();
         process.wait().unwrap();
