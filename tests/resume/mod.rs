@@ -57,6 +57,17 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
+#[test]
+fn gradient_checkpointing_does_not_change_a_bit() {
+    for experiment in [Experiment::new, Experiment::of_completions] {
+        let plain = experiment(2);
+        plain.train(&[]);
+        let checkpointed = experiment(2);
+        checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+        checkpointed.assert_same_as(&plain);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_saves_the_last_whole_step_and_exits_with_130() {

@@ -10,9 +10,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
-use crate::{Activation, Attention, Layout, Mask};
+use crate::{Activation, AdamWStep, Attention, Layout, Mask};
 use crate::{
-    activation, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary, widen,
+    activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary,
+    widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -74,6 +75,20 @@ pub trait KernelBackend: Backend {
     /// The gradient of its input, `d_output·W`, given that of its output, `[rows, d_output]`.
     fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         linear::composed_backward::<Self>(d_output, weight)
+    }
+
+    /// `x·Wᵀ + bias`, which under autodiff gives gradients to all three.
+    fn trained_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+    ) -> FloatTensor<Self> {
+        Self::frozen_linear(x, weight, bias)
+    }
+
+    /// The gradient of its W, `d_outputᵀ·x`.
+    fn weight_gradient(x: FloatTensor<Self>, d_output: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::composed_weight_gradient::<Self>(x, d_output)
     }
 
     /// `x·Wᵀ + bias + scale * (mask(x)·Aᵀ)·Bᵀ` with a frozen W; A is `[r, d_input]`, B `[d_output, r]`. Returned with
@@ -230,6 +245,17 @@ pub trait KernelBackend: Backend {
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         dropout::composed::<Self>(x, &mask)
     }
+
+    /// A step of AdamW: what weight and moments become. No gradient.
+    fn adamw(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        adamw::composed::<Self>(weight, gradient, first, second, step)
+    }
 }
 
 impl KernelBackend for burn::backend::Flex {
@@ -276,6 +302,10 @@ impl KernelBackend for burn::backend::Flex {
 
     fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         flex::linear::backward(d_output, weight)
+    }
+
+    fn weight_gradient(x: FloatTensor<Self>, d_output: FloatTensor<Self>) -> FloatTensor<Self> {
+        flex::linear::weight_gradient(x, d_output)
     }
 
     fn ragged_attention(
@@ -379,6 +409,16 @@ impl KernelBackend for burn::backend::Flex {
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         flex::dropout::dropout(x, &mask)
     }
+
+    fn adamw(
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        step: AdamWStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        flex::adamw::step(weight, gradient, first, second, step)
+    }
 }
 
 #[cfg(feature = "ndarray")]
@@ -396,7 +436,11 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     }
 
     fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        linear::tracked::<B, C>(x, weight, bias)
+        linear::tracked_frozen::<B, C>(x, weight, bias)
+    }
+
+    fn trained_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
+        linear::tracked_trained::<B, C>(x, weight, bias)
     }
 
     fn lora_linear(

@@ -5,6 +5,7 @@
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
 
 mod activation;
+mod adamw;
 mod attention;
 mod backend;
 mod cross_entropy;
@@ -23,13 +24,14 @@ mod wide;
 mod widen;
 
 pub use activation::{Activation, UnknownActivation};
+pub use adamw::{AdamWStep, adamw};
 pub use attention::{Attention, attention};
 pub use backend::{KernelBackend, Maybe};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use gated::gated_activation;
 pub use layout::{Layout, Offsets, Reach};
-pub use linear::linear;
+pub use linear::{linear, trained_linear};
 pub use lora_linear::lora_linear;
 pub use noise::{Mask, Noise, hash_text, mix, uniform};
 pub use norm::layer_norm;

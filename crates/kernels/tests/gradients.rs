@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
+use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
 use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass, Reach};
-use kernels::{attention, cross_entropy, dropout, gated_activation, layer_norm, linear, lora_linear, rms_norm, rotary};
+use kernels::{AdamWStep, adamw, attention, cross_entropy, dropout, gated_activation, layer_norm, linear, lora_linear};
+use kernels::{rms_norm, rotary, trained_linear};
 
 // Sums of at most a few hundred f32 products in another order.
 fn close(left: Tensor<2>, right: Tensor<2>) {
@@ -58,6 +60,62 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
         let composed = (composed * upstream).sum().backward();
         close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
     }
+}
+
+#[test]
+fn a_trained_linear_gives_all_three_gradients() {
+    let device = device();
+    for [rows, d_input, d_output] in [[1, 1, 1], [7, 5, 3], [64, 33, 17], [130, 96, 200]] {
+        let x = random([rows, d_input], &device).require_grad();
+        // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
+        for turned in [false, true] {
+            let stored = if turned { [d_input, d_output] } else { [d_output, d_input] };
+            let stored = random(stored, &device).require_grad();
+            // A graph serves one backward pass.
+            let weight = || if turned { stored.clone().transpose() } else { stored.clone() };
+            let bias = Tensor::<1>::random([d_output], Distribution::Normal(0.0, 0.5), &device).require_grad();
+            let upstream = random([rows, d_output], &device);
+            for with_bias in [true, false] {
+                let ours = trained_linear(x.clone(), weight(), with_bias.then(|| bias.clone()));
+                let composed = x.clone().matmul(weight().transpose());
+                let composed = if with_bias { composed + bias.clone().unsqueeze() } else { composed };
+                close(ours.clone().inner(), composed.clone().inner());
+                let ours = (ours * upstream.clone()).sum().backward();
+                let composed = (composed * upstream.clone()).sum().backward();
+                close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+                close(stored.grad(&ours).unwrap(), stored.grad(&composed).unwrap());
+                let of_bias = [&ours, &composed].map(|gradients| bias.grad(gradients));
+                match of_bias {
+                    [Some(ours), Some(composed)] => close(ours.unsqueeze(), composed.unsqueeze()),
+                    of_bias => assert!(!with_bias && of_bias.iter().all(Option::is_none)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_adamw_is_that_of_burn() {
+    let device = Device::flex();
+    let (rate, decay) = (0.05, 0.1);
+    let burns = AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(decay as f32).build();
+    let start = random([3, 20_000], &device);
+    let (mut ours, mut moments) = (start.clone(), [start.zeros_like(), start.zeros_like()]);
+    let (mut theirs, mut state) = (start.clone(), None);
+    for time in 1..=4 {
+        let gradient = random([3, 20_000], &device);
+        (theirs, state) = burns.step(rate, theirs, gradient.clone(), state);
+        let step = AdamWStep {
+            learning_rate: rate,
+            betas: [0.9, 0.99],
+            epsilon: 1e-8,
+            weight_decay: f64::from(decay as f32),
+            time,
+        };
+        (ours, moments) = adamw(ours, gradient, moments, step);
+        close(ours.clone(), theirs.clone());
+    }
+    assert!((ours - start).abs().max().into_scalar::<f32>() > 0.1);
 }
 
 #[test]

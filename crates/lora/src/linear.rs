@@ -74,13 +74,8 @@ fn apply(
     let output = match (adapter, weight) {
         (Some(adapter), _) => adapter.forward(x, w, frozen, pass),
         (None, Weight::Frozen(_)) => kernels::linear(x, w, frozen),
-        (None, Weight::Trained(_)) => {
-            let output = x.matmul(w.transpose());
-            match frozen {
-                Some(bias) => output + bias.unsqueeze(),
-                None => output,
-            }
-        }
+        // Its bias is trained with it, or frozen and a constant.
+        (None, Weight::Trained(_)) => return kernels::trained_linear(x, w, bias.map(Weight::value)),
     };
     match bias {
         Some(Weight::Trained(bias)) => output + bias.val().unsqueeze(),

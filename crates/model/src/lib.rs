@@ -19,7 +19,7 @@ mod pretrained;
 mod sampling;
 mod tokens;
 
-pub use architectures::{CausalLm, Features, Head, MaskedLm, Model, SequenceClassifier};
+pub use architectures::{CausalLm, Features, Head, Layerwise, MaskedLm, Model, SequenceClassifier};
 pub use cache::Cache;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
 pub use config::ConfigError;

@@ -10,9 +10,10 @@ use std::path::PathBuf;
 use burn::tensor::{DType, Device, Tensor};
 use lora::{Embedding, Kind, Linear, Method, Orientation, Part, Plan, TiedLinear, Treatment, Weight, nearest};
 
+use crate::Error;
+use crate::checkpoint::{Checkpoint, CheckpointError, Entry};
 use crate::layers::{Dropout, LayerNorm, RmsNorm};
 use crate::pretrained::{Frozen, Pretrained, Values};
-use crate::{CheckpointError, Error};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LoadError {
@@ -379,7 +380,7 @@ impl Loader<'_> {
                 self.build.used.borrow_mut().insert(tensor);
                 value
             }
-            None => match self.stored(&tensor, shape, Frozen::As(DType::F32))? {
+            None => match self.stored(&tensor, shape, Frozen::As(DType::F32), Checkpoint::copied)? {
                 Some(value) => value,
                 None => self.fresh(&tensor, shape, initial),
             },
@@ -392,7 +393,7 @@ impl Loader<'_> {
     fn frozen<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Weight<D>, Error> {
         // Vectors are in f32 always: norms and biases are computed in it.
         let kept = if D == 1 { Frozen::As(DType::F32) } else { self.build.frozen };
-        let value = match self.stored(tensor, shape, kept)? {
+        let value = match self.stored(tensor, shape, kept, Checkpoint::tensor)? {
             Some(value) => value,
             None => {
                 self.build.missing.borrow_mut().push(tensor.to_string());
@@ -409,6 +410,7 @@ impl Loader<'_> {
         tensor: &str,
         shape: [usize; D],
         kept: Frozen,
+        read: fn(&Checkpoint, &str, &Entry, &Device) -> Result<Tensor<D>, CheckpointError>,
     ) -> Result<Option<Tensor<D>>, Error> {
         let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
         self.build.used.borrow_mut().insert(tensor.to_string());
@@ -426,7 +428,7 @@ impl Loader<'_> {
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });
         match self.build.values {
-            Values::Read => Ok(Some(self.on_device(name, types, |device| checkpoint.tensor(name, entry, device))?)),
+            Values::Read => Ok(Some(self.on_device(name, types, |device| read(checkpoint, name, entry, device))?)),
             Values::ShapesOnly => Ok(Some(self.blank(shape))),
         }
     }

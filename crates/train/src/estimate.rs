@@ -90,7 +90,8 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 }
 
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
-/// activation, and the inputs of adapted layers; on top of it what one feed-forward network and the head need at once.
+/// activation, and the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
+/// gradient checkpointing it keeps that of one layer, and of the others their input.
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
@@ -105,10 +106,18 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let at_once = 4 * tokens * shape.inner;
     let logits = match plan.task {
         Task::SequenceClassification(_) => 0,
-        // With their gradient, of some targets at a time.
-        Task::MaskedLm(_) | Task::CausalLm(_) => 2 * (tokens * shape.vocabulary).min(LOGITS),
+        // With their gradient, of equal parts of the targets at a time.
+        Task::MaskedLm(_) | Task::CausalLm(_) => {
+            let all = tokens * shape.vocabulary;
+            2 * all / all.div_ceil(LOGITS).max(1)
+        }
     };
-    (tokens * (per_layer * shape.layers + adapted) + at_once + logits) * F32
+    let layers = shape.layers.max(1);
+    let kept = match plan.config.train.gradient_checkpointing {
+        true => (shape.width * layers).min(per_layer * layers) + per_layer + adapted / layers,
+        false => per_layer * layers + adapted,
+    };
+    (tokens * kept + at_once + logits) * F32
 }
 
 /// The lengths of the sequences in that micro-batch of the first epoch that has most tokens.

@@ -44,6 +44,17 @@ pub(crate) fn backward(d_output: FlexTensor, weight: FlexTensor) -> FlexTensor {
     tensor(product(&[term], None), Shape::new([rows, d_input]))
 }
 
+/// `d_outputᵀ·x`
+pub(crate) fn weight_gradient(x: FlexTensor, d_output: FlexTensor) -> FlexTensor {
+    let [x, upstream] = [x, d_output].map(with_rows);
+    let (Some(of_x), Some(of_upstream)) = (Matrix::of(&x), Matrix::of(&upstream)) else {
+        return crate::linear::composed_weight_gradient::<Flex>(x, upstream);
+    };
+    let shape = Shape::new([of_upstream.columns(), of_x.columns()]);
+    let term = Term { left: Factor::Transposed(of_upstream), right: Factor::Plain(of_x.into()), factor: 1.0 };
+    tensor(product(&[term], None), shape)
+}
+
 pub(super) fn is_thin(rows: usize) -> bool {
     rows <= THIN
 }

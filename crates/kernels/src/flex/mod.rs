@@ -2,6 +2,7 @@
 //! `tests/gradients.rs`, and gives the same bits for any number of threads: no sum crosses what one thread works on.
 
 pub(crate) mod activation;
+pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
@@ -164,6 +165,34 @@ mod tests {
                     crate::linear::composed_backward::<Flex>(upstream, stored),
                 );
             }
+        }
+    }
+
+    #[test]
+    fn weight_gradients_and_steps_of_adamw_equal_the_composed_forms() {
+        for [rows, d_input, d_output] in [[1, 1, 1], [70, 33, 129], [5, 200, 7]] {
+            let (x, upstream) = (within(1.0, &[rows, d_input], 1), within(1.0, &[rows, d_output], 2));
+            close(
+                linear::weight_gradient(x.clone(), upstream.clone()),
+                crate::linear::composed_weight_gradient::<Flex>(x, upstream),
+            );
+        }
+        for count in [1, 5, 3 * CHUNK + 7] {
+            let of = |key| within(1.0, &[count], key);
+            let step =
+                crate::AdamWStep { learning_rate: 0.01, betas: [0.9, 0.95], epsilon: 1e-6, weight_decay: 0.1, time: 3 };
+            let second = <Flex as FloatTensorOps<Flex>>::float_abs(of(4));
+            // Once beside other holders, once in place.
+            let shared = (of(1), of(2), of(3), second.clone());
+            let (w, g, m, v) = shared.clone();
+            let ours = adamw::step(w, g, m, v, step);
+            let alone = adamw::step(of(1), of(2), of(3), second.clone(), step);
+            let (w, g, m, v) = shared;
+            let composed = crate::adamw::composed::<Flex>(w, g, m, v, step);
+            for (ours, composed) in [(ours.0, composed.0), (ours.1, composed.1), (ours.2, composed.2)] {
+                close(ours, composed);
+            }
+            assert!(alone.0.layout().shape().num_elements() == count);
         }
     }
 

@@ -3,12 +3,12 @@
 //! into a [`DecoderConfig`]; nothing here asks for a model's name.
 
 use burn::module::Module;
-use burn::tensor::Tensor;
-use kernels::{Activation, Attention, Pass, Reach, attention, gated_activation, rotary};
+use burn::tensor::{Device, Tensor};
+use kernels::{Activation, Attention, Layout, Pass, Reach, attention, gated_activation, rotary};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
-use super::{LanguageHead, Model, SequenceClassifier, activation, last_tokens, select};
+use super::{Around, Backbone, LanguageHead, Model, SequenceClassifier, activation, select};
 use crate::Error;
 use crate::architectures::CausalLm;
 use crate::cache::Cache;
@@ -202,28 +202,13 @@ pub struct DecoderForCausalLM {
 }
 
 impl DecoderForCausalLM {
-    /// What the head reads. With a cache the tokens go on where it ends.
-    pub(super) fn features(
-        &self,
-        tokens: &Tokens,
-        rows: &[usize],
-        pass: &Pass,
-        cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
-        self.model.forward(tokens, rows, pass, cache)
-    }
-
     /// `[rows, hidden]` to `[rows, vocabulary]`
     pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.lm_head.forward(hidden, self.word_embeddings(), pass)
+        self.lm_head.forward(hidden, self.model.word_embeddings(), pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.model.embed_tokens
-    }
-
-    pub(super) fn layers(&self) -> usize {
-        self.model.layers.len()
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.model
     }
 }
 
@@ -235,18 +220,13 @@ pub struct DecoderForSequenceClassification {
 }
 
 impl DecoderForSequenceClassification {
-    /// What the head reads: the last token of each sequence.
-    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        self.model.forward(tokens, &last_tokens(pass), pass, None)
-    }
-
     /// `[sequences, hidden]` to `[sequences, labels]`
     pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
         self.score.forward(features, pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.model.embed_tokens
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.model
     }
 }
 
@@ -272,25 +252,45 @@ impl Decoder {
             rope: config.rope.clone(),
         })
     }
+}
 
-    /// `[rows, hidden]`: what stands behind the last layer in these rows.
-    fn forward(
+impl Backbone for Decoder {
+    fn word_embeddings(&self) -> &Embedding {
+        &self.embed_tokens
+    }
+
+    fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    fn trains_embeddings(&self) -> bool {
+        self.embed_tokens.num_params() > 0
+    }
+
+    fn trains(&self, layer: usize) -> bool {
+        self.layers[layer].num_params() > 0
+    }
+
+    fn angles(&self, layout: &Layout, device: &Device) -> Option<Angles> {
+        Some(self.rope.angles(layout, device))
+    }
+
+    fn embed(&self, tokens: &Tokens, _: &Pass) -> Tensor<2> {
+        self.embed_tokens.forward(tokens.ids.clone())
+    }
+
+    fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
+        self.layers[layer].forward(hidden, around, cache)
+    }
+
+    fn last_layer(
         &self,
-        tokens: &Tokens,
+        hidden: Tensor<2>,
         rows: &[usize],
-        pass: &Pass,
-        mut cache: Option<&mut Cache>,
+        around: &Around,
+        cache: Option<&mut Cache>,
     ) -> (Tensor<2>, Pass) {
-        let mut hidden = self.embed_tokens.forward(tokens.ids.clone());
-        let angles = self.rope.angles(pass.layout(), &hidden.device());
-        let (last, before) = self.layers.split_last().expect("a configuration without layers is refused");
-        for layer in before {
-            hidden = layer.forward(hidden, &angles, pass, cache.as_deref_mut());
-        }
-        let (hidden, behind) = last.forward_rows(hidden, rows, &angles, pass, cache.as_deref_mut());
-        if let Some(cache) = cache {
-            cache.advance(pass.layout());
-        }
+        let (hidden, behind) = self.layers[self.layers.len() - 1].forward_rows(hidden, rows, around, cache);
         (self.norm.forward(hidden), behind)
     }
 }
@@ -315,9 +315,9 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, angles: &Angles, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, pass, cache);
-        self.behind_attention(context, x, pass)
+    fn forward(&self, x: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
+        let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), around, cache);
+        self.behind_attention(context, x, &around.pass)
     }
 
     /// The output in these rows alone.
@@ -325,13 +325,12 @@ impl Layer {
         &self,
         x: Tensor<2>,
         rows: &[usize],
-        angles: &Angles,
-        pass: &Pass,
+        around: &Around,
         cache: Option<&mut Cache>,
     ) -> (Tensor<2>, Pass) {
-        let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, pass, cache);
-        let (context, behind) = select(context, rows, pass);
-        let (x, _) = select(x, rows, pass);
+        let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), around, cache);
+        let (context, behind) = select(context, rows, &around.pass);
+        let (x, _) = select(x, rows, &around.pass);
         (self.behind_attention(context, x, &behind), behind)
     }
 
@@ -407,10 +406,12 @@ impl SelfAttention {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, angles: &Angles, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
+        let pass = &around.pass;
         let (q, k, v) = self.project(x, pass);
-        let q = self.place(q, self.q_norm.as_ref(), self.heads, angles);
-        let k = self.place(k, self.k_norm.as_ref(), self.kv_heads, angles);
+        let angles = around.angles.as_ref().filter(|_| self.turns);
+        let q = place(q, self.q_norm.as_ref(), self.heads, angles);
+        let k = place(k, self.k_norm.as_ref(), self.kv_heads, angles);
         let (k, v) = match cache {
             Some(cache) => cache.extend(self.layer, k, v, pass.layout()),
             None => (k, v),
@@ -438,17 +439,17 @@ impl SelfAttention {
             }
         }
     }
+}
 
-    /// Queries or keys with their norm and their place in the sequence.
-    fn place(&self, x: Tensor<2>, norm: Option<&RmsNorm>, heads: usize, angles: &Angles) -> Tensor<2> {
-        let x = match norm {
-            Some(norm) => norm.forward_heads(x),
-            None => x,
-        };
-        match self.turns {
-            true => rotary(x, angles.cosines.clone(), angles.sines.clone(), heads),
-            false => x,
-        }
+/// Queries or keys with their norm and their place in the sequence.
+fn place(x: Tensor<2>, norm: Option<&RmsNorm>, heads: usize, angles: Option<&Angles>) -> Tensor<2> {
+    let x = match norm {
+        Some(norm) => norm.forward_heads(x),
+        None => x,
+    };
+    match angles {
+        Some(angles) => rotary(x, angles.cosines.clone(), angles.sines.clone(), heads),
+        None => x,
     }
 }
 

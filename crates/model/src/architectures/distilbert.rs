@@ -8,10 +8,11 @@ use lora::{Embedding, Linear, TiedLinear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation, attention_options,
-    check_heads, first_tokens, select,
+    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation,
+    attention_options, check_heads, select,
 };
 use crate::Error;
+use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
@@ -119,19 +120,14 @@ impl DistilBertForSequenceClassification {
         })
     }
 
-    /// What the head reads.
-    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        self.distilbert.forward(tokens, first_tokens(pass), pass)
-    }
-
     /// `[sequences, hidden]` to `[sequences, labels]`
     pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let inner = relu(self.pre_classifier.forward(features, pass));
         self.classifier.forward(self.dropout.forward(inner, pass), pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.distilbert.embeddings.word_embeddings
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.distilbert
     }
 }
 
@@ -164,19 +160,18 @@ impl DistilBertForMaskedLM {
         })
     }
 
-    /// What the head reads.
-    pub(super) fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
-        self.distilbert.forward(tokens, rows, pass)
-    }
-
     /// `[rows, hidden]` to `[rows, vocabulary]`
     pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let inner = self.activation.forward(self.vocab_transform.forward(hidden, pass));
-        self.vocab_projector.forward(self.vocab_layer_norm.forward(inner), self.word_embeddings().weight(), pass)
+        self.vocab_projector.forward(
+            self.vocab_layer_norm.forward(inner),
+            self.distilbert.word_embeddings().weight(),
+            pass,
+        )
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.distilbert.embeddings.word_embeddings
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.distilbert
     }
 }
 
@@ -194,13 +189,41 @@ impl DistilBertModel {
         let layer = (0..parsed.n_layers).map(|i| TransformerBlock::load(&layers.at(&i.to_string()), config, parsed));
         Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
     }
+}
 
-    /// `[rows, hidden]`: what stands behind the last layer in these rows.
-    fn forward(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
-        let embedded = self.embeddings.forward(tokens, pass);
-        let (last, before) = self.layer.split_last().expect("a configuration without layers is refused");
-        let hidden = before.iter().fold(embedded, |hidden, layer| layer.forward(hidden, pass));
-        last.forward_rows(hidden, rows, pass)
+impl Backbone for DistilBertModel {
+    fn word_embeddings(&self) -> &Embedding {
+        &self.embeddings.word_embeddings
+    }
+
+    fn layers(&self) -> usize {
+        self.layer.len()
+    }
+
+    fn trains_embeddings(&self) -> bool {
+        self.embeddings.num_params() > 0
+    }
+
+    fn trains(&self, layer: usize) -> bool {
+        self.layer[layer].num_params() > 0
+    }
+
+    fn embed(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+        self.embeddings.forward(tokens, pass)
+    }
+
+    fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {
+        self.layer[layer].forward(hidden, &around.pass)
+    }
+
+    fn last_layer(
+        &self,
+        hidden: Tensor<2>,
+        rows: &[usize],
+        around: &Around,
+        _: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
+        self.layer[self.layer.len() - 1].forward_rows(hidden, rows, &around.pass)
     }
 }
 

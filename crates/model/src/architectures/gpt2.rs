@@ -8,8 +8,8 @@ use lora::{Embedding, Linear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, CausalLm, Head, LanguageHead, Model, SequenceClassifier, Variant, activation, check_heads,
-    last_tokens, select,
+    Architecture, Around, Backbone, CausalLm, Head, LanguageHead, Model, SequenceClassifier, Variant, activation,
+    check_heads, select,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -125,28 +125,13 @@ pub struct Gpt2LmHeadModel {
 }
 
 impl Gpt2LmHeadModel {
-    /// What the head reads. With a cache the tokens go on where it ends.
-    pub(super) fn features(
-        &self,
-        tokens: &Tokens,
-        rows: &[usize],
-        pass: &Pass,
-        cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
-        self.transformer.forward(tokens, rows, pass, cache)
-    }
-
     /// `[rows, hidden]` to `[rows, vocabulary]`
     pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.lm_head.forward(hidden, self.word_embeddings(), pass)
+        self.lm_head.forward(hidden, self.transformer.word_embeddings(), pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.transformer.wte
-    }
-
-    pub(super) fn layers(&self) -> usize {
-        self.transformer.h.len()
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.transformer
     }
 }
 
@@ -157,18 +142,13 @@ pub struct Gpt2ForSequenceClassification {
 }
 
 impl Gpt2ForSequenceClassification {
-    /// What the head reads: the last token of each sequence.
-    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        self.transformer.forward(tokens, &last_tokens(pass), pass, None)
-    }
-
     /// `[sequences, hidden]` to `[sequences, labels]`
     pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
         self.score.forward(features, pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        &self.transformer.wte
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.transformer
     }
 }
 
@@ -195,25 +175,42 @@ impl Transformer {
             ln_f: loader.layer_norm("ln_f", parsed.n_embd, parsed.layer_norm_epsilon)?,
         })
     }
+}
 
-    /// `[rows, hidden]`: what stands behind the last block in these rows.
-    fn forward(
-        &self,
-        tokens: &Tokens,
-        rows: &[usize],
-        pass: &Pass,
-        mut cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
+impl Backbone for Transformer {
+    fn word_embeddings(&self) -> &Embedding {
+        &self.wte
+    }
+
+    fn layers(&self) -> usize {
+        self.h.len()
+    }
+
+    fn trains_embeddings(&self) -> bool {
+        self.wte.num_params() + self.wpe.num_params() > 0
+    }
+
+    fn trains(&self, layer: usize) -> bool {
+        self.h[layer].num_params() > 0
+    }
+
+    fn embed(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
         let embedded = self.wte.forward(tokens.ids.clone()) + self.wpe.forward(tokens.positions.clone());
-        let mut hidden = self.dropout.forward(embedded, pass);
-        let (last, before) = self.h.split_last().expect("a configuration without layers is refused");
-        for block in before {
-            hidden = block.forward(hidden, pass, cache.as_deref_mut());
-        }
-        let (hidden, behind) = last.forward_rows(hidden, rows, pass, cache.as_deref_mut());
-        if let Some(cache) = cache {
-            cache.advance(pass.layout());
-        }
+        self.dropout.forward(embedded, pass)
+    }
+
+    fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
+        self.h[layer].forward(hidden, &around.pass, cache)
+    }
+
+    fn last_layer(
+        &self,
+        hidden: Tensor<2>,
+        rows: &[usize],
+        around: &Around,
+        cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, Pass) {
+        let (hidden, behind) = self.h[self.h.len() - 1].forward_rows(hidden, rows, &around.pass, cache);
         (self.ln_f.forward(hidden), behind)
     }
 }

@@ -1,6 +1,7 @@
 //! The architectures, one file each. To add one: its file, a line in [`ARCHITECTURES`] and a variant for each of its heads
 //! in [`SequenceClassifier`], [`MaskedLm`] or [`CausalLm`]; those built like Llama share `decoder.rs` and its variants.
 
+mod backbone;
 mod bert;
 mod decoder;
 mod distilbert;
@@ -26,6 +27,10 @@ use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
+use backbone::through;
+
+pub use backbone::Layerwise;
+pub(crate) use backbone::{Around, Backbone};
 
 /// What a model answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +174,11 @@ impl Features {
         &self.hidden
     }
 
+    /// `[rows, hidden]`, without the pass.
+    pub fn into_hidden(self) -> Tensor<2> {
+        self.hidden
+    }
+
     /// The same for some of the rows, whose values `hidden` holds.
     pub fn part(&self, hidden: Tensor<2>, rows: Range<usize>) -> Self {
         let selected: Vec<usize> = rows.collect();
@@ -185,23 +195,15 @@ impl Model {
 
     /// All but the head. A head sees no token that it is not asked about: a vocabulary is the widest layer there is.
     pub fn features(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>) -> Features {
-        let pass = Pass::new(tokens.layout().clone(), noise);
-        let (hidden, pass) = match self {
-            Self::SequenceClassifier(model) => match model {
-                SequenceClassifier::Bert(model) => model.features(tokens, &pass),
-                SequenceClassifier::Roberta(model) => model.features(tokens, &pass),
-                SequenceClassifier::DistilBert(model) => model.features(tokens, &pass),
-                SequenceClassifier::Gpt2(model) => model.features(tokens, &pass),
-                SequenceClassifier::Decoder(model) => model.features(tokens, &pass),
-            },
-            Self::MaskedLm(model) => match model {
-                MaskedLm::Bert(model) => model.features(tokens, rows, &pass),
-                MaskedLm::Roberta(model) => model.features(tokens, rows, &pass),
-                MaskedLm::DistilBert(model) => model.features(tokens, rows, &pass),
-            },
-            Self::CausalLm(model) => model.features(tokens, rows, &pass, None),
-        };
+        let backbone = self.backbone();
+        let around = Around::new(backbone, tokens, noise);
+        let (hidden, pass) = through(backbone, tokens, &self.rows(rows, &around.pass), &around, None);
         Features { hidden, pass }
+    }
+
+    /// The same, to be taken layer by layer.
+    pub fn layerwise<'a>(&'a self, tokens: &'a Tokens, rows: &[usize], noise: Option<Noise>) -> Layerwise<'a> {
+        Layerwise::new(self, tokens, rows, noise)
     }
 
     /// The head.
@@ -235,20 +237,38 @@ impl Model {
     }
 
     fn word_embeddings(&self) -> &Embedding {
+        self.backbone().word_embeddings()
+    }
+
+    fn backbone(&self) -> &dyn Backbone {
         match self {
             Self::SequenceClassifier(model) => match model {
-                SequenceClassifier::Bert(model) => model.word_embeddings(),
-                SequenceClassifier::Roberta(model) => model.word_embeddings(),
-                SequenceClassifier::DistilBert(model) => model.word_embeddings(),
-                SequenceClassifier::Gpt2(model) => model.word_embeddings(),
-                SequenceClassifier::Decoder(model) => model.word_embeddings(),
+                SequenceClassifier::Bert(model) => model.backbone(),
+                SequenceClassifier::Roberta(model) => model.backbone(),
+                SequenceClassifier::DistilBert(model) => model.backbone(),
+                SequenceClassifier::Gpt2(model) => model.backbone(),
+                SequenceClassifier::Decoder(model) => model.backbone(),
             },
             Self::MaskedLm(model) => match model {
-                MaskedLm::Bert(model) => model.word_embeddings(),
-                MaskedLm::Roberta(model) => model.word_embeddings(),
-                MaskedLm::DistilBert(model) => model.word_embeddings(),
+                MaskedLm::Bert(model) => model.backbone(),
+                MaskedLm::Roberta(model) => model.backbone(),
+                MaskedLm::DistilBert(model) => model.backbone(),
             },
-            Self::CausalLm(model) => model.word_embeddings(),
+            Self::CausalLm(model) => model.backbone(),
+        }
+    }
+
+    /// The rows that the head reads: of an encoder's classifier the first token of each sequence, of a decoder's the last
+    /// (there is no padding whose side could be wrong), of a language model those that it is asked about.
+    fn rows(&self, asked: &[usize], pass: &Pass) -> Vec<usize> {
+        match self {
+            Self::SequenceClassifier(model) => match model {
+                SequenceClassifier::Bert(_) | SequenceClassifier::Roberta(_) | SequenceClassifier::DistilBert(_) => {
+                    pass.layout().queries().starts().to_vec()
+                }
+                SequenceClassifier::Gpt2(_) | SequenceClassifier::Decoder(_) => last_tokens(pass),
+            },
+            Self::MaskedLm(_) | Self::CausalLm(_) => asked.to_vec(),
         }
     }
 }
@@ -256,37 +276,26 @@ impl Model {
 impl CausalLm {
     /// An empty cache for sequences that may come to so many tokens each.
     pub fn cache(&self, capacities: &[usize]) -> Cache {
-        let layers = match self {
-            Self::Gpt2(model) => model.layers(),
-            Self::Decoder(model) => model.layers(),
-        };
-        Cache::new(layers, capacities)
+        Cache::new(self.backbone().layers(), capacities)
     }
 
     /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
     /// sequence, `[sequences, vocabulary]`.
     pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
-        let pass = Pass::new(tokens.layout().clone(), None);
-        let (last, pass) = self.features(tokens, &last_tokens(&pass), &pass, Some(cache));
+        let around = Around::new(self.backbone(), tokens, None);
+        let (last, pass) = through(self.backbone(), tokens, &last_tokens(&around.pass), &around, Some(cache));
         self.logits(last, &pass)
     }
 
     /// Where the model's tensors are.
     pub fn device(&self) -> Device {
-        self.word_embeddings().weight().value().device()
+        self.backbone().word_embeddings().weight().value().device()
     }
 
-    fn word_embeddings(&self) -> &Embedding {
+    fn backbone(&self) -> &dyn Backbone {
         match self {
-            Self::Gpt2(model) => model.word_embeddings(),
-            Self::Decoder(model) => model.word_embeddings(),
-        }
-    }
-
-    fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass, cache: Option<&mut Cache>) -> (Tensor<2>, Pass) {
-        match self {
-            Self::Gpt2(model) => model.features(tokens, rows, pass, cache),
-            Self::Decoder(model) => model.features(tokens, rows, pass, cache),
+            Self::Gpt2(model) => model.backbone(),
+            Self::Decoder(model) => model.backbone(),
         }
     }
 
@@ -330,13 +339,7 @@ pub(crate) fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<
     (hidden.select(0, indices), pass.select(rows))
 }
 
-/// What an encoder's classifier reads: the first token of each sequence.
-pub(crate) fn first_tokens(pass: &Pass) -> &[usize] {
-    pass.layout().queries().starts()
-}
-
-/// What a decoder's classifier reads: the last token of each sequence. There is no padding whose side could be wrong.
-pub(crate) fn last_tokens(pass: &Pass) -> Vec<usize> {
+fn last_tokens(pass: &Pass) -> Vec<usize> {
     let offsets = pass.layout().queries();
     (0..offsets.sequences()).map(|sequence| offsets.range(sequence).end - 1).collect()
 }

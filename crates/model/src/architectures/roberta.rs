@@ -5,15 +5,14 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass};
-use lora::{Embedding, Linear, TiedLinear};
+use lora::{Linear, TiedLinear};
 
 use super::bert::{BertConfig, BertModel, check};
-use super::{Architecture, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, first_tokens};
+use super::{Architecture, Backbone, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
-use crate::tokens::Tokens;
 
 pub(crate) static ARCHITECTURE: Architecture = Architecture {
     model_types: &["roberta", "xlm-roberta"],
@@ -73,18 +72,13 @@ impl RobertaForSequenceClassification {
         })
     }
 
-    /// What the head reads.
-    pub(super) fn features(&self, tokens: &Tokens, pass: &Pass) -> (Tensor<2>, Pass) {
-        self.roberta.forward(tokens, first_tokens(pass), pass)
-    }
-
     /// `[sequences, hidden]` to `[sequences, labels]`
     pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
         self.classifier.forward(features, pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        self.roberta.word_embeddings()
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.roberta
     }
 }
 
@@ -137,18 +131,13 @@ impl RobertaForMaskedLM {
         })
     }
 
-    /// What the head reads.
-    pub(super) fn features(&self, tokens: &Tokens, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
-        self.roberta.forward(tokens, rows, pass)
-    }
-
     /// `[rows, hidden]` to `[rows, vocabulary]`
     pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let inner = Activation::Gelu.forward(self.dense.forward(hidden, pass));
-        self.decoder.forward(self.layer_norm.forward(inner), self.word_embeddings().weight(), pass)
+        self.decoder.forward(self.layer_norm.forward(inner), self.roberta.word_embeddings().weight(), pass)
     }
 
-    pub(super) fn word_embeddings(&self) -> &Embedding {
-        self.roberta.word_embeddings()
+    pub(super) fn backbone(&self) -> &dyn Backbone {
+        &self.roberta
     }
 }

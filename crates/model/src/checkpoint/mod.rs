@@ -4,6 +4,8 @@ mod fingerprint;
 mod open;
 mod write;
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +58,7 @@ pub(crate) struct Checkpoint {
 #[derive(Debug)]
 struct Shard {
     file: PathBuf,
+    opened: File,
     map: bytes::Bytes,
 }
 
@@ -109,5 +112,26 @@ impl Checkpoint {
         };
         let bytes = Bytes::from_shared(bytes, AllocationProperty::File);
         Ok(Tensor::from_data(TensorData::from_bytes(bytes, entry.shape.clone(), dtype), (device, dtype)))
+    }
+
+    /// The same in memory of its own, for a tensor that is to be trained: after the first step nothing would be left to read in
+    /// the file's pages, and still they would count as memory of the process.
+    ///
+    /// # Panics
+    /// If `D` is not the number of dimensions.
+    pub(crate) fn copied<const D: usize>(
+        &self,
+        name: &str,
+        entry: &Entry,
+        device: &Device,
+    ) -> Result<Tensor<D>, CheckpointError> {
+        let dtype = self.dtype(name, entry)?;
+        let Shard { file, opened, .. } = &self.shards[entry.shard];
+        let mut bytes = vec![0; entry.range.len()];
+        let mut reader = opened;
+        let read = reader.seek(SeekFrom::Start(entry.range.start as u64)).and_then(|_| reader.read_exact(&mut bytes));
+        read.map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
+        let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), entry.shape.clone(), dtype);
+        Ok(Tensor::from_data(data, (device, dtype)))
     }
 }

@@ -58,7 +58,7 @@ impl Checkpoint {
     fn from_files(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self { shards: Vec::new(), entries: IndexMap::new() };
         for (shard, file) in files.into_iter().enumerate() {
-            let map = map(&file)?;
+            let (opened, map) = map(&file)?;
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
             let (header, metadata) =
                 SafeTensors::read_metadata(&map).map_err(|error| damaged(lora::peft::damage(&error)))?;
@@ -75,7 +75,7 @@ impl Checkpoint {
                     return Err(damaged(format!("the tensor `{name}` stands in two shards")));
                 }
             }
-            checkpoint.shards.push(Shard { file, map });
+            checkpoint.shards.push(Shard { file, opened, map });
         }
         Ok(checkpoint)
     }
@@ -96,7 +96,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-fn map(file: &Path) -> Result<bytes::Bytes, CheckpointError> {
+fn map(file: &Path) -> Result<(File, bytes::Bytes), CheckpointError> {
     let read = |source| CheckpointError::Read { file: file.into(), source };
     let opened = File::open(file).map_err(read)?;
     let found = opened.metadata().map_err(read)?;
@@ -115,7 +115,7 @@ fn map(file: &Path) -> Result<bytes::Bytes, CheckpointError> {
             map
         }
     };
-    Ok(bytes::Bytes::from_owner(Held(map)))
+    Ok((opened, bytes::Bytes::from_owner(Held(map))))
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]

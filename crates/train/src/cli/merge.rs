@@ -159,8 +159,8 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {
-        difference: difference(&adapted, &probe.logits(&Trainee { model: merged })),
-        effect: difference(&adapted, &probe.logits(&Trainee { model: base })),
+        difference: difference(&adapted, &probe.logits(&Trainee::new(merged))),
+        effect: difference(&adapted, &probe.logits(&Trainee::new(base))),
     })
 }
 

@@ -93,7 +93,7 @@ fn untrained(plan: &RunPlan) -> Result<Trainee, Failure> {
     let adapter_plan = plan.adapter_plan()?;
     let (model, _) =
         plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(Trainee { model })
+    Ok(Trainee::new(model))
 }
 
 fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
@@ -101,7 +101,7 @@ fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
     let adapter_plan = lora::Plan::new(adapter.method, Some(adapter.tensors), 0)?;
     let (model, _) =
         plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(Trainee { model })
+    Ok(Trainee::new(model))
 }
 
 fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {

@@ -161,7 +161,7 @@ impl Trained {
             .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let model = Trainee { model };
+        let model = Trainee::new(model);
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }

@@ -92,12 +92,12 @@ pub(super) const KEYS: &[Key] = &[
     key("train", "keep_checkpoints", Kind::Count(1), ""),
     key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
     key("train", "early_stopping_patience", Kind::Count(0), ""),
+    key("train", "gradient_checkpointing", Kind::Flag, ""),
     key("train", "device", Kind::Text, ""),
 ];
 
 /// Keys of the contract that this version does not have.
-const UNSUPPORTED: &[&str] =
-    &["adapter.use_dora", "adapter.lora_plus_ratio", "train.gradient_checkpointing", "train.compute"];
+const UNSUPPORTED: &[&str] = &["adapter.use_dora", "adapter.lora_plus_ratio", "train.compute"];
 
 /// What PEFT and Transformers call some keys.
 const ELSEWHERE: &[(&str, &str)] = &[

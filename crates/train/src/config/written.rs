@@ -202,6 +202,8 @@ pub(crate) struct TrainConfig {
     pub(crate) best: Best,
     /// Evaluations without improvement after which training ends; 0: off.
     pub(crate) early_stopping_patience: usize,
+    /// Each layer is computed anew in the backward pass: less memory, more time, the same numbers.
+    pub(crate) gradient_checkpointing: bool,
     pub(crate) device: String,
 }
 
@@ -229,6 +231,7 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             best: Best::Auto,
             early_stopping_patience: 0,
+            gradient_checkpointing: false,
             device: "auto".to_owned(),
         }
     }
@@ -324,6 +327,7 @@ checkpoint_every = 0
 keep_checkpoints = 2
 best = "auto"
 early_stopping_patience = 0
+gradient_checkpointing = false
 device = "auto"
 "#;
         assert_eq!(Config::default().to_toml(), expected);

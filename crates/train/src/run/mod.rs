@@ -1,5 +1,6 @@
 //! A training run: from its plan to a trained adapter that was read back and compared.
 
+mod adamw;
 mod answers;
 mod checkpoint;
 mod directory;
@@ -154,7 +155,8 @@ fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model
         other => Error::Learner(other.to_string()),
     })?;
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
-    Ok((Trainee { model }, loaded))
+    let checkpointing = plan.config.train.gradient_checkpointing;
+    Ok((Trainee { checkpointing, ..Trainee::new(model) }, loaded))
 }
 
 /// What a user should know of how the model was put together.

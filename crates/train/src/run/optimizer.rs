@@ -2,19 +2,19 @@
 //! clipped by the norm over all tensors together, `torch.nn.utils.clip_grad_norm_`.
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
 
+use super::adamw::AdamW;
 use crate::config::TrainConfig;
 
 /// AdamW by torch's formula, weight decay on every trained tensor.
 pub(crate) fn adamw(config: &TrainConfig) -> ModuleOptimizer {
-    AdamWConfig::new()
-        .with_beta_1(config.betas[0] as f32)
-        .with_beta_2(config.betas[1] as f32)
-        .with_epsilon(config.eps as f32)
-        .with_weight_decay(config.weight_decay as f32)
-        .init()
+    ModuleOptimizer::from(AdamW {
+        betas: config.betas.map(|beta| beta as f32),
+        epsilon: config.eps as f32,
+        weight_decay: config.weight_decay,
+    })
 }
 
 /// Divides by the number of targets and clips to `max_norm` (0: not). Returns the norm before clipping.
@@ -24,20 +24,14 @@ pub(crate) fn average_and_clip<M: Module>(
     targets: usize,
     max_norm: f64,
 ) -> f64 {
-    scale(model, gradients, 1.0 / targets as f64);
     let mut squares = SquaredNorm { gradients, sum: None };
     model.visit(&mut squares);
-    let norm = squares.sum.map_or(0.0, |sum| f64::from(sum.sqrt().into_scalar::<f32>()));
+    let of_sums = squares.sum.map_or(0.0, |sum| f64::from(sum.sqrt().into_scalar::<f32>()));
+    let norm = of_sums / targets as f64;
     // torch adds 1e-6 to the norm and never scales up.
-    let factor = max_norm / (norm + 1e-6);
-    if max_norm > 0.0 && factor < 1.0 {
-        scale(model, gradients, factor);
-    }
+    let clip = if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    model.visit(&mut Scale { gradients, factor: clip / targets as f64 });
     norm
-}
-
-fn scale<M: Module>(model: &M, gradients: &mut GradientsParams, factor: f64) {
-    model.visit(&mut Scale { gradients, factor });
 }
 
 struct SquaredNorm<'a> {

@@ -125,7 +125,7 @@ impl Saver {
             }
         };
         let (model, loaded) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
-        let model = Trainee { model };
+        let model = Trainee::new(model);
         let found = self.probe.logits(&model);
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half

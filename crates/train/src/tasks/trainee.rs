@@ -40,19 +40,28 @@ impl MicroBatch {
 #[derive(Module, Debug)]
 pub(crate) struct Trainee {
     pub(crate) model: Model,
+    /// Whether the backward pass computes each layer anew from its input, instead of keeping what it needs of all.
+    pub(crate) checkpointing: bool,
 }
 
 impl Trainee {
+    pub(crate) fn new(model: Model) -> Self {
+        Self { model, checkpointing: false }
+    }
+
     /// `[targets, classes]`
     pub(crate) fn logits(&self, input: &MicroBatch) -> Tensor<2> {
         self.model.head(self.features(input))
     }
 
     fn features(&self, input: &MicroBatch) -> Features {
+        self.model.features(&self.tokens(input), &input.batch.rows, input.noise)
+    }
+
+    fn tokens(&self, input: &MicroBatch) -> Tokens {
         let batch = &input.batch;
         let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), batch.first_row));
-        let tokens = Tokens::new(&batch.ids, &batch.type_ids, layout, &self.model.device());
-        self.model.features(&tokens, &batch.rows, input.noise)
+        Tokens::new(&batch.ids, &batch.type_ids, layout, &self.model.device())
     }
 
     /// The targets in equal parts that have no more than so many logits each.
@@ -88,6 +97,58 @@ impl Trainee {
         logits: usize,
     ) -> TrainOutput<ClassificationOutput> {
         let mut gradients = GradientsAccumulator::new();
+        let (item, of_features) = self.backward_of_head(features, targets, logits, &mut gradients);
+        self.backward(features.hidden().clone(), of_features, None, &mut gradients);
+        TrainOutput { grads: gradients.grads(), item }
+    }
+
+    /// Forward without a graph, of which the input of each layer is kept; then, from the last layer to the lowest that
+    /// matters, the layer once more, now with a graph, and its backward pass (Chen et al. 2016, arXiv 1604.06174). Dropout is
+    /// the same both times: its bits derive from the step, not from a generator.
+    fn step_by_layers(&self, input: &MicroBatch) -> TrainOutput<ClassificationOutput> {
+        let (tokens, rows) = (self.tokens(input), &input.batch.rows);
+        let layerwise = self.model.layerwise(&tokens, rows, input.noise);
+        let mut inputs = Vec::with_capacity(layerwise.layers() + 1);
+        {
+            let untracked = self.model.clone().no_grad();
+            let untracked = untracked.layerwise(&tokens, rows, input.noise);
+            inputs.push(untracked.embed());
+            for layer in 0..layerwise.layers() {
+                inputs.push(untracked.layer(layer, inputs[layer].clone()));
+            }
+        }
+        let mut gradients = GradientsAccumulator::new();
+        // The input of a layer, tracked if something below it is trained.
+        let mut input_of = |layer: usize| {
+            let input = inputs.pop().expect("each layer has an input");
+            if layerwise.trains_below(layer) { input.require_grad() } else { input }
+        };
+        let mut hidden = input_of(layerwise.layers());
+        let features = layerwise.last_layer(hidden.clone());
+        let (item, of_output) = self.backward_of_head(&features, &input.batch.targets, LOGITS, &mut gradients);
+        let output = features.into_hidden();
+        let mut of_input = self.backward(output, of_output, Some(&hidden), &mut gradients);
+        for layer in (0..layerwise.layers()).rev() {
+            let Some(of_output) = of_input else { break };
+            hidden = input_of(layer);
+            let output = layerwise.layer(layer, hidden.clone());
+            of_input = self.backward(output, of_output, Some(&hidden), &mut gradients);
+        }
+        if let Some(of_embeddings) = of_input {
+            self.backward(layerwise.embed(), of_embeddings, None, &mut gradients);
+        }
+        TrainOutput { grads: gradients.grads(), item }
+    }
+
+    /// Forward and backward of the head, for targets of which no more than so many logits are held at once. What is to be
+    /// reported, and the gradient of what the head reads.
+    fn backward_of_head(
+        &self,
+        features: &Features,
+        targets: &[usize],
+        logits: usize,
+        gradients: &mut GradientsAccumulator<Self>,
+    ) -> (ClassificationOutput, Tensor<2>) {
         let (mut outputs, mut of_features) = (Vec::new(), Vec::new());
         for part in self.parts(targets.len(), logits) {
             let hidden = features.hidden().clone().narrow(0, part.start, part.len()).detach().require_grad();
@@ -97,12 +158,24 @@ impl Trainee {
             gradients.accumulate(self, GradientsParams::from_grads(of_part, self));
             outputs.push(without_graph(output));
         }
-        let hidden = features.hidden().clone();
-        // Where nothing below the head is trained the product is not tracked, and burn has nothing to go back through.
-        let anchor = Tensor::<1>::zeros([1], &hidden.device()).require_grad();
-        let below = ((hidden * Tensor::from_inner(Tensor::cat(of_features, 0))).sum() + anchor).backward();
+        (join(outputs), Tensor::cat(of_features, 0))
+    }
+
+    /// Backward from `output`, whose gradient is known, to the parameters behind it and to `input`, whose gradient it is
+    /// that comes back: `None` where it is not tracked.
+    fn backward(
+        &self,
+        output: Tensor<2>,
+        of_output: Tensor<2>,
+        input: Option<&Tensor<2>>,
+        gradients: &mut GradientsAccumulator<Self>,
+    ) -> Option<Tensor<2>> {
+        // Where nothing behind the output is trained the product is not tracked, and burn has nothing to go back through.
+        let anchor = Tensor::<1>::zeros([1], &output.device()).require_grad();
+        let mut below = ((output * Tensor::from_inner(of_output)).sum() + anchor).backward();
+        let of_input = input.and_then(|input| input.grad_remove(&mut below));
         gradients.accumulate(self, GradientsParams::from_grads(below, self));
-        TrainOutput { grads: gradients.grads(), item: join(outputs) }
+        of_input
     }
 }
 
@@ -113,6 +186,9 @@ impl TrainStep for Trainee {
     fn step(&self, input: MicroBatch) -> TrainOutput<ClassificationOutput> {
         // On one of the threads that compute: handing each of a thousand operations over to them takes longer.
         rayon::scope(|_| {
+            if self.checkpointing {
+                return self.step_by_layers(&input);
+            }
             let (features, targets) = (self.features(&input), &input.batch.targets);
             if self.parts(targets.len(), LOGITS).count() > 1 {
                 return self.step_in_parts(&features, targets, LOGITS);
@@ -210,7 +286,7 @@ mod tests {
         let plan = Plan::new(Method::Lora(Box::new(lora)), None, 3).unwrap();
         let device = Device::flex().autodiff();
         let (model, _) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device).unwrap();
-        Trainee { model }
+        Trainee::new(model)
     }
 
     struct Squares<'a>(&'a GradientsParams, Vec<f64>);
@@ -229,16 +305,31 @@ mod tests {
         (squares.1, output.item.loss.clone().into_data().iter::<f32>().collect())
     }
 
+    /// A micro-batch of one sequence that asks for each next token.
+    fn input() -> MicroBatch {
+        let ids: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 300).collect();
+        let (rows, targets): (Vec<usize>, Vec<usize>) = (0..39).map(|row| (row, ids[row + 1] as usize)).unzip();
+        let encoded = data::Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids };
+        let batch = Batch { rows, targets, ..Batch::from_encoded(&[encoded]) };
+        MicroBatch { batch, noise: Some(Noise { seed: 1, step: 1 }), step: 1, epoch: 1, ends_step: true }
+    }
+
+    #[test]
+    fn a_step_by_layers_is_the_step_bit_for_bit_whatever_is_trained() {
+        for targets in [&["q_proj", "v_proj"][..], &["embed_tokens"], &["lm_head"], &["lm_head", "down_proj"]] {
+            let trainee = trainee(targets);
+            let whole = TrainStep::step(&trainee, input());
+            let by_layers = TrainStep::step(&Trainee { checkpointing: true, ..trainee.clone() }, input());
+            assert_eq!(seen(&trainee, &whole), seen(&trainee, &by_layers), "{targets:?}");
+        }
+    }
+
     #[test]
     fn a_step_in_parts_is_the_step_whatever_is_trained() {
         for targets in [&["q_proj", "v_proj"][..], &["lm_head"], &["lm_head", "down_proj"]] {
             let trainee = trainee(targets);
-            let ids: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 300).collect();
-            let (rows, targets): (Vec<usize>, Vec<usize>) = (0..39).map(|row| (row, ids[row + 1] as usize)).unzip();
-            let encoded = data::Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids };
-            let batch = Batch { rows, targets: targets.clone(), ..Batch::from_encoded(&[encoded]) };
-            let noise = Some(Noise { seed: 1, step: 1 });
-            let input = MicroBatch { batch, noise, step: 1, epoch: 1, ends_step: true };
+            let input = input();
+            let targets = input.batch.targets.clone();
             let whole = TrainStep::step(&trainee, input.clone());
             // Five targets at a time.
             let parts = trainee.step_in_parts(&trainee.features(&input), &targets, 5 * trainee.model.vocabulary());
