@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """kindling beside PyTorch, Transformers and PEFT on the CPU, alternately, with the same checkpoint, data, order and settings.
 
-    python benches/against_peft.py make bert-base|gpt2|qwen2-0.5b DIR    a checkpoint of that size with random weights, and texts
+    python benches/against_peft.py make bert-base|bert-base-bf16|gpt2|qwen2-0.5b DIR    a checkpoint of that size with random weights, and texts
     python benches/against_peft.py run KINDLING ROOT [CASE...]           ROOT holds those directories under their names
 
 `run` prints a table in Markdown: medians of the repetitions with their spread, and the ratios. Needs torch, transformers, peft.
@@ -14,6 +14,7 @@ WORDS = "the a of river stone light house quiet green old new runs falls keeps u
 # What is adapted, sequences in a batch, tokens in each.
 TRAINING = {
     "bert-qv": ("bert-base", "lora", ["query", "value"], 8, 128, "float32"),
+    "bert-qv-bf16": ("bert-base-bf16", "lora", ["query", "value"], 8, 128, "bfloat16"),
     "bert-all": ("bert-base", "lora", "all-linear", 8, 128, "float32"),
     "bert-full": ("bert-base", "full", None, 8, 128, "float32"),
     "gpt2": ("gpt2", "lora", ["c_attn"], 4, 128, "float32"),
@@ -34,7 +35,7 @@ def make(size, directory):
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     torch.manual_seed(1)
     corpus = texts(200, 5, 40, 1) + ["abcdefghijklmnopqrstuvwxyz " * 3]
-    if size == "bert-base":
+    if size.startswith("bert"):
         inner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         inner.pre_tokenizer = pre_tokenizers.Whitespace()
         special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -56,11 +57,13 @@ def make(size, directory):
         model = T.GPT2LMHeadModel(T.GPT2Config(**ids)) if size == "gpt2" else T.Qwen2ForCausalLM(T.Qwen2Config(
             hidden_size=896, intermediate_size=4864, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
             vocab_size=151936, max_position_embeddings=2048, tie_word_embeddings=True, **ids))
+    if size.endswith("bf16"):
+        model.to(torch.bfloat16)
     model.save_pretrained(directory / "model")
     tokenizer.save_pretrained(directory / "model")
     with open(directory / "data.jsonl", "w") as file:
         for i, text in enumerate(texts(512, 400, 420, 2)):
-            file.write(json.dumps({"text": text, "label": i % 2} if size == "bert-base" else {"text": text}) + "\n")
+            file.write(json.dumps({"text": text, "label": i % 2} if size.startswith("bert") else {"text": text}) + "\n")
 
 
 def child(command):
@@ -77,12 +80,12 @@ def child(command):
 # ---- kindling
 
 def kindling_training(binary, root, case, steps, threads):
-    size, method, targets, batch, length, _ = TRAINING[case]
+    size, method, targets, batch, length, dtype = TRAINING[case]
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "run.toml"
         adapter = 'method = "full"' if method == "full" else (
             f'r = 8\nalpha = 16.0\ndropout = 0.1\ntarget_modules = {json.dumps(targets)}')
-        task = 'task = "sequence-classification"\nlabels = ["0", "1"]' if size == "bert-base" else 'task = "causal-lm"'
+        task = 'task = "sequence-classification"\nlabels = ["0", "1"]' if size.startswith("bert") else 'task = "causal-lm"'
         config.write_text(f'''output_dir = "{scratch}/run"
 [model]
 path = "{root / size}/model"
@@ -100,6 +103,7 @@ learning_rate = 2e-4
 schedule = "constant"
 shuffle = false
 checkpoint_every = 1000000
+compute = "{"bf16" if dtype == "bfloat16" else "f32"}"
 ''')
         _, peak, _ = child([binary, "train", config, "--quiet", "--threads", threads])
         lines = [json.loads(line) for line in open(f"{scratch}/run/metrics.jsonl")]
@@ -133,7 +137,7 @@ def peer_training(root, case, steps, threads):
     import torch, transformers as T, peft
     torch.manual_seed(0), torch.set_num_threads(threads)
     size, method, targets, batch, length, dtype = TRAINING[case]
-    classifies = size == "bert-base"
+    classifies = size.startswith("bert")
     auto = T.AutoModelForSequenceClassification if classifies else T.AutoModelForCausalLM
     tokenizer = T.AutoTokenizer.from_pretrained(root / size / "model")
     model = auto.from_pretrained(root / size / "model", dtype=getattr(torch, dtype))
@@ -229,7 +233,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     of_make = commands.add_parser("make")
-    of_make.add_argument("size", choices=["bert-base", "gpt2", "qwen2-0.5b"])
+    of_make.add_argument("size", choices=["bert-base", "bert-base-bf16", "gpt2", "qwen2-0.5b"])
     of_make.add_argument("directory", type=Path)
     of_run, of_peer = commands.add_parser("run"), commands.add_parser("peer")
     of_run.add_argument("kindling", type=Path)

@@ -105,6 +105,28 @@ fn training_ends_when_evaluations_no_longer_improve_and_the_best_adapter_is_kept
 }
 
 #[test]
+fn products_in_bf16_learn_nearly_the_same_or_are_refused_with_the_reason() {
+    let project = Project::new();
+    project.train(&[]).done();
+    let half = ["--set", "train.compute=bf16", "--set", "output_dir=half"];
+    let ran = project.train(&half);
+    if ran.status == Some(2) {
+        assert!(ran.stderr.contains("this processor has no products in bf16"), "{}", ran.stderr);
+        return;
+    }
+    ran.done();
+    let [exact, rounded] = ["run", "half"].map(|run| numbers(&events(&project, run, "step"), "loss"));
+    assert_ne!(exact, rounded, "the products are others");
+    // Factors rounded to eight bits, in losses of a size of 1.
+    let worst = exact.iter().zip(&rounded).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(worst < 2e-2, "{worst}: {exact:?} {rounded:?}");
+
+    let full = project.train(&[&half[..], &["--set", "adapter.method=full", "--overwrite"]].concat());
+    assert_eq!(full.status, Some(2));
+    assert!(full.stderr.contains("`adapter.method = \"full\"` has none"), "{}", full.stderr);
+}
+
+#[test]
 fn the_split_off_validation_data_are_a_share_of_each_class_and_the_same_in_eval() {
     let project = Project::new();
     let ran = project.train(&["--set", "data.valid_fraction=0.25"]).done();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
-use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass, Reach};
+use kernels::{Activation, Attention, Layout, LowRank, Mask, Noise, Offsets, Pass, Precision, Reach};
 
 const SEQUENCES: usize = 8;
 const LENGTH: usize = 128;
@@ -58,7 +58,9 @@ mod linear {
     #[divan::bench]
     fn ours(bencher: Bencher<'_, '_>) {
         let (weight, bias) = (frozen([INNER, WIDTH]), frozen([INNER]));
-        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::linear(x, weight.clone(), Some(bias.clone())));
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
+            kernels::linear(x, weight.clone(), Some(bias.clone()), Precision::F32)
+        });
     }
 
     #[divan::bench]
@@ -80,7 +82,10 @@ mod lora_linear {
     #[divan::bench]
     fn ours(bencher: Bencher<'_, '_>) {
         let weight = frozen([WIDTH, WIDTH]);
-        both_ways(bencher, inputs(), |[x, a, b]| kernels::lora_linear(x, weight.clone(), None, a, b, 2.0, mask()));
+        both_ways(bencher, inputs(), |[x, a, b]| {
+            let options = LowRank { scale: 2.0, mask: mask(), precision: Precision::F32 };
+            kernels::lora_linear(x, weight.clone(), None, a, b, options)
+        });
     }
 
     #[divan::bench]

@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
-use crate::{Activation, AdamWStep, Attention, Layout, Mask};
+use crate::{Activation, AdamWStep, Attention, Layout, LowRank, Mask, Precision};
 use crate::{
     activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary,
     widen,
@@ -63,17 +63,22 @@ pub trait KernelBackend: Backend {
         widen::composed::<Self>(weight)
     }
 
-    /// `x·Wᵀ + bias` with a frozen W of any float type: `x` is `[rows, d_input]`, W `[d_output, d_input]`.
+    /// `x·Wᵀ + bias` with a frozen W of any float type, in f32 unless a backend has products in `precision`: `x` is `[rows, d_input]`, W `[d_output, d_input]`.
     fn frozen_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
+        _precision: Precision,
     ) -> FloatTensor<Self> {
         linear::composed::<Self>(x, weight, bias.into_option())
     }
 
     /// The gradient of its input, `d_output·W`, given that of its output, `[rows, d_output]`.
-    fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn frozen_linear_backward(
+        d_output: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        _precision: Precision,
+    ) -> FloatTensor<Self> {
         linear::composed_backward::<Self>(d_output, weight)
     }
 
@@ -83,7 +88,7 @@ pub trait KernelBackend: Backend {
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
     ) -> FloatTensor<Self> {
-        Self::frozen_linear(x, weight, bias)
+        Self::frozen_linear(x, weight, bias, Precision::F32)
     }
 
     /// The gradient of its W, `d_outputᵀ·x`.
@@ -99,10 +104,9 @@ pub trait KernelBackend: Backend {
         #[extension_type] bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
-        scale: f32,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        lora_linear::composed::<Self>(x, weight, bias.into_option(), a, b, scale, mask)
+        lora_linear::composed::<Self>(x, weight, bias.into_option(), a, b, options)
     }
 
     /// The gradients of A and B, and of `mask(x)·Aᵀ`, given that of the output and `down`, the second value of the forward
@@ -112,10 +116,9 @@ pub trait KernelBackend: Backend {
         down: FloatTensor<Self>,
         b: FloatTensor<Self>,
         d_output: FloatTensor<Self>,
-        scale: f32,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        lora_linear::composed_backward::<Self>(x, down, b, d_output, scale, mask)
+        lora_linear::composed_backward::<Self>(x, down, b, d_output, options)
     }
 
     /// The gradient of the input, given those of the output and of `mask(x)·Aᵀ`.
@@ -124,9 +127,9 @@ pub trait KernelBackend: Backend {
         weight: FloatTensor<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> FloatTensor<Self> {
-        lora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, mask)
+        lora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, options)
     }
 
     /// Softmax attention of each sequence to itself; `q` is `[tokens, heads * d_head]`, `k` and `v` are
@@ -263,8 +266,13 @@ impl KernelBackend for burn::backend::Flex {
         flex::widen::widen(weight)
     }
 
-    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        flex::linear::forward(x, weight, bias.into_option())
+    fn frozen_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        flex::linear::forward(x, weight, bias.into_option(), precision)
     }
 
     fn lora_linear(
@@ -273,10 +281,9 @@ impl KernelBackend for burn::backend::Flex {
         bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
-        scale: f32,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        flex::lora_linear::forward(x, weight, bias.into_option(), a, b, scale, mask)
+        flex::lora_linear::forward(x, weight, bias.into_option(), a, b, options)
     }
 
     fn lora_linear_backward(
@@ -284,10 +291,9 @@ impl KernelBackend for burn::backend::Flex {
         down: FloatTensor<Self>,
         b: FloatTensor<Self>,
         d_output: FloatTensor<Self>,
-        scale: f32,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        flex::lora_linear::backward(x, down, b, d_output, scale, mask)
+        flex::lora_linear::backward(x, down, b, d_output, options)
     }
 
     fn lora_linear_input_backward(
@@ -295,13 +301,17 @@ impl KernelBackend for burn::backend::Flex {
         weight: FloatTensor<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> FloatTensor<Self> {
-        flex::lora_linear::input_backward(d_output, weight, d_down, a, mask)
+        flex::lora_linear::input_backward(d_output, weight, d_down, a, options)
     }
 
-    fn frozen_linear_backward(d_output: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        flex::linear::backward(d_output, weight)
+    fn frozen_linear_backward(
+        d_output: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        flex::linear::backward(d_output, weight, precision)
     }
 
     fn weight_gradient(x: FloatTensor<Self>, d_output: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -435,8 +445,13 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         widen::untracked::<B, C>(weight)
     }
 
-    fn frozen_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        linear::tracked_frozen::<B, C>(x, weight, bias)
+    fn frozen_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
+        linear::tracked_frozen::<B, C>(x, weight, bias, precision)
     }
 
     fn trained_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
@@ -449,10 +464,9 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
-        scale: f32,
-        mask: Option<Mask>,
+        options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        lora_linear::tracked::<B, C>(x, weight, bias, a, b, scale, mask)
+        lora_linear::tracked::<B, C>(x, weight, bias, a, b, options)
     }
 
     fn ragged_attention(

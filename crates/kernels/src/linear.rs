@@ -9,7 +9,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 
-use crate::{KernelBackend, Maybe};
+use crate::{KernelBackend, Maybe, Precision};
 
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
@@ -41,13 +41,14 @@ pub(crate) fn composed_weight_gradient<B: KernelBackend>(
 struct FrozenBackward;
 
 impl<B: KernelBackend> Backward<B, 1> for FrozenBackward {
-    type State = FloatTensor<B>;
+    type State = (FloatTensor<B>, Precision);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [x] = ops.parents;
         let d_output = gradients.consume::<B>(&ops.node);
         if let Some(x) = x {
-            gradients.register::<B>(x.id, B::frozen_linear_backward(d_output, ops.state));
+            let (weight, precision) = ops.state;
+            gradients.register::<B>(x.id, B::frozen_linear_backward(d_output, weight, precision));
         }
     }
 }
@@ -56,14 +57,15 @@ pub(crate) fn tracked_frozen<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
+    precision: Precision,
 ) -> FloatTensor<Autodiff<B, C>> {
     let (weight, bias) = (weight.into_primitive(), bias.inner());
     match FrozenBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
-            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias);
-            prep.finish(weight, output)
+            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias, precision);
+            prep.finish((weight, precision), output)
         }
-        OpsKind::UnTracked(prep) => prep.finish(B::frozen_linear(x.into_primitive(), weight, bias)),
+        OpsKind::UnTracked(prep) => prep.finish(B::frozen_linear(x.into_primitive(), weight, bias, precision)),
     }
 }
 
@@ -86,7 +88,7 @@ fn backward<B: KernelBackend>(
         gradients.register::<B>(weight, B::weight_gradient(input, d_output.clone()));
     }
     if let Some(x) = x {
-        gradients.register::<B>(x, B::frozen_linear_backward(d_output, of_weight));
+        gradients.register::<B>(x, B::frozen_linear_backward(d_output, of_weight, Precision::F32));
     }
 }
 
@@ -128,11 +130,11 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
             OpsKind::Tracked(mut prep) => {
                 let node = prep.checkpoint(&x);
                 let weight = weight.into_primitive();
-                let output = B::frozen_linear(x.into_primitive(), weight.clone(), Maybe::None);
+                let output = B::frozen_linear(x.into_primitive(), weight.clone(), Maybe::None, Precision::F32);
                 prep.finish((node, weight), output)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::frozen_linear(x.into_primitive(), weight.into_primitive(), Maybe::None))
+                prep.finish(B::frozen_linear(x.into_primitive(), weight.into_primitive(), Maybe::None, Precision::F32))
             }
         };
     };
@@ -142,10 +144,12 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
         OpsKind::Tracked(mut prep) => {
             let node = prep.checkpoint(&x);
             let weight = weight.into_primitive();
-            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias);
+            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias, Precision::F32);
             prep.finish((node, weight), output)
         }
-        OpsKind::UnTracked(prep) => prep.finish(B::frozen_linear(x.into_primitive(), weight.into_primitive(), bias)),
+        OpsKind::UnTracked(prep) => {
+            prep.finish(B::frozen_linear(x.into_primitive(), weight.into_primitive(), bias, Precision::F32))
+        }
     }
 }
 
@@ -154,11 +158,12 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
 /// # Shapes
 /// `x: [rows, d_input]`, `weight: [d_output, d_input]` in f32, f16 or bf16, `bias: [d_output]`, output `[rows, d_output]` in f32.
 /// Weight and bias get no gradient, tracked or not.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelBackend>::frozen_linear(
         x.into_dispatch(),
         weight.into_dispatch(),
         Maybe::of(bias),
+        precision,
     ))
 }
 

@@ -10,7 +10,18 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch};
 use burn::tensor::Tensor;
 
-use crate::{KernelBackend, Mask, Maybe, linear};
+use crate::{KernelBackend, Mask, Maybe, Precision, linear};
+
+/// How a low-rank update is computed beside its base.
+#[derive(Debug, Clone)]
+pub struct LowRank {
+    /// What the update is multiplied by.
+    pub scale: f32,
+    /// Which entries of the input A does not see.
+    pub mask: Option<Mask>,
+    /// Of the product with the frozen weight.
+    pub precision: Precision,
+}
 
 /// The output, and `scale * mask(x)·Aᵀ`.
 pub(crate) fn composed<B: KernelBackend>(
@@ -19,11 +30,10 @@ pub(crate) fn composed<B: KernelBackend>(
     bias: Option<FloatTensor<B>>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let down = B::float_matmul(masked::<B>(x.clone(), mask), B::float_transpose(a));
-    let down = B::float_mul_scalar(down, scale.into());
+    let down = B::float_matmul(masked::<B>(x.clone(), options.mask), B::float_transpose(a));
+    let down = B::float_mul_scalar(down, options.scale.into());
     let update = B::float_matmul(down.clone(), B::float_transpose(b));
     (B::float_add(linear::composed::<B>(x, weight, bias), update), down)
 }
@@ -34,12 +44,11 @@ pub(crate) fn composed_backward<B: KernelBackend>(
     down: FloatTensor<B>,
     b: FloatTensor<B>,
     d_output: FloatTensor<B>,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
-    let d_down = B::float_mul_scalar(B::float_matmul(d_output.clone(), b), scale.into());
+    let d_down = B::float_mul_scalar(B::float_matmul(d_output.clone(), b), options.scale.into());
     let d_b = B::float_matmul(B::float_transpose(d_output), down);
-    let d_a = B::float_matmul(B::float_transpose(d_down.clone()), masked::<B>(x, mask));
+    let d_a = B::float_matmul(B::float_transpose(d_down.clone()), masked::<B>(x, options.mask));
     (d_a, d_b, d_down)
 }
 
@@ -49,9 +58,9 @@ pub(crate) fn composed_input_backward<B: KernelBackend>(
     weight: FloatTensor<B>,
     d_down: FloatTensor<B>,
     a: FloatTensor<B>,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> FloatTensor<B> {
-    let through_update = masked::<B>(B::float_matmul(d_down, a), mask);
+    let through_update = masked::<B>(B::float_matmul(d_down, a), options.mask);
     B::float_add(linear::composed_backward::<B>(d_output, weight), through_update)
 }
 
@@ -72,8 +81,7 @@ struct Saved<B: KernelBackend> {
     a: FloatTensor<B>,
     b: FloatTensor<B>,
     down: FloatTensor<B>,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 }
 
 impl<B: KernelBackend> Backward<B, 3> for LoraLinearBackward {
@@ -81,10 +89,10 @@ impl<B: KernelBackend> Backward<B, 3> for LoraLinearBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let [x_node, a_node, b_node] = ops.parents;
-        let Saved { x, weight, a, b, down, scale, mask } = ops.state;
+        let Saved { x, weight, a, b, down, options } = ops.state;
         let d_output = gradients.consume::<B>(&ops.node);
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
-        let (d_a, d_b, d_down) = B::lora_linear_backward(x, down, b, d_output.clone(), scale, mask.clone());
+        let (d_a, d_b, d_down) = B::lora_linear_backward(x, down, b, d_output.clone(), options.clone());
         if let Some(node) = a_node {
             gradients.register::<B>(node.id, d_a);
         }
@@ -92,7 +100,7 @@ impl<B: KernelBackend> Backward<B, 3> for LoraLinearBackward {
             gradients.register::<B>(node.id, d_b);
         }
         if let Some(node) = x_node {
-            gradients.register::<B>(node.id, B::lora_linear_input_backward(d_output, weight, d_down, a, mask));
+            gradients.register::<B>(node.id, B::lora_linear_input_backward(d_output, weight, d_down, a, options));
         }
     }
 }
@@ -105,8 +113,7 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     bias: Maybe<Autodiff<B, C>>,
     a: Tracked<B, C>,
     b: Tracked<B, C>,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> (Tracked<B, C>, Tracked<B, C>) {
     let (weight, bias) = (weight.into_primitive(), bias.inner());
     let constant = <Autodiff<B, C> as AutodiffBackend>::from_inner;
@@ -114,13 +121,13 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
         OpsKind::Tracked(mut prep) => {
             let node = prep.checkpoint(&x);
             let (x, a, b) = (x.into_primitive(), a.into_primitive(), b.into_primitive());
-            let (output, down) = B::lora_linear(x, weight.clone(), bias, a.clone(), b.clone(), scale, mask.clone());
-            let saved = Saved { x: node, weight, a, b, down: down.clone(), scale, mask };
+            let (output, down) = B::lora_linear(x, weight.clone(), bias, a.clone(), b.clone(), options.clone());
+            let saved = Saved { x: node, weight, a, b, down: down.clone(), options };
             (prep.finish(saved, output), constant(down))
         }
         OpsKind::UnTracked(prep) => {
             let (x, a, b) = (x.into_primitive(), a.into_primitive(), b.into_primitive());
-            let (output, down) = B::lora_linear(x, weight, bias, a, b, scale, mask);
+            let (output, down) = B::lora_linear(x, weight, bias, a, b, options);
             (prep.finish(output), constant(down))
         }
     }
@@ -137,8 +144,7 @@ pub fn lora_linear(
     bias: Option<Tensor<1>>,
     a: Tensor<2>,
     b: Tensor<2>,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> Tensor<2> {
     let (output, _) = <Dispatch as KernelBackend>::lora_linear(
         x.into_dispatch(),
@@ -146,8 +152,7 @@ pub fn lora_linear(
         Maybe::of(bias),
         a.into_dispatch(),
         b.into_dispatch(),
-        scale,
-        mask,
+        options,
     );
     Tensor::from_dispatch(output)
 }

@@ -2,22 +2,33 @@
 
 use std::sync::Arc;
 
-use crate::{Layout, Mask, Noise};
+use crate::{Layout, Mask, Noise, Precision};
 
 #[derive(Debug, Clone)]
 pub struct Pass {
     layout: Arc<Layout>,
     noise: Option<Noise>,
+    precision: Precision,
 }
 
 impl Pass {
     /// `noise` is there in training and absent in evaluation.
     pub fn new(layout: Arc<Layout>, noise: Option<Noise>) -> Self {
-        Self { layout, noise }
+        Self { layout, noise, precision: Precision::F32 }
+    }
+
+    /// The same with products in another precision.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
+    }
+
+    /// Of products with frozen weights.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The dropout of the module `site`, or `None` where nothing is to be dropped.
@@ -28,6 +39,6 @@ impl Pass {
 
     /// The pass for layers behind the selection of these tokens.
     pub fn select(&self, tokens: &[usize]) -> Self {
-        Self { layout: Arc::new(self.layout.select(tokens)), noise: self.noise }
+        Self { layout: Arc::new(self.layout.select(tokens)), ..self.clone() }
     }
 }

@@ -8,7 +8,7 @@ use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
-use kernels::{Activation, Attention, Layout, Mask, Noise, Offsets, Pass, Reach};
+use kernels::{Activation, Attention, Layout, LowRank, Mask, Noise, Offsets, Pass, Precision, Reach};
 use kernels::{AdamWStep, adamw, attention, cross_entropy, dropout, gated_activation, layer_norm, linear, lora_linear};
 use kernels::{rms_norm, rotary, trained_linear};
 
@@ -38,6 +38,10 @@ fn mask(rows: usize, probability: f64) -> Option<Mask> {
     pass.mask(probability, 77)
 }
 
+fn low_rank(scale: f32, mask: Option<Mask>) -> LowRank {
+    LowRank { scale, mask, precision: Precision::F32 }
+}
+
 /// The factors that the mask stands for, `[rows, columns]`.
 fn factors(mask: &Option<Mask>, shape: [usize; 2], device: &Device) -> Tensor<2> {
     dropout(Tensor::ones(shape, &device.clone().inner()), mask.clone())
@@ -52,7 +56,7 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
         let upstream = random([rows, d_output], &device);
 
         let bias = random([1, d_output], &device.clone().inner());
-        let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)));
+        let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)), Precision::F32);
         let composed = x.clone().matmul(weight.transpose()) + bias;
         close(ours.clone().inner(), composed.clone().inner());
 
@@ -132,7 +136,8 @@ fn lora_linear_equals_the_composed_form_with_and_without_dropout() {
 
             let bias = random([1, d_output], &device.clone().inner());
             let of_row = Some(bias.clone().squeeze_dim(0));
-            let ours = lora_linear(x.clone(), weight.clone(), of_row, a.clone(), b.clone(), 0.7, mask.clone());
+            let ours =
+                lora_linear(x.clone(), weight.clone(), of_row, a.clone(), b.clone(), low_rank(0.7, mask.clone()));
             let kept = x.clone() * factors(&mask, [rows, d_input], &device);
             let composed = x.clone().matmul(weight.transpose())
                 + bias
@@ -155,7 +160,8 @@ fn lora_linear_gives_no_gradient_to_what_needs_none() {
     let weight = random([5, 6], &device).require_grad();
     let a = random([2, 6], &device).require_grad();
     let b = random([5, 2], &device);
-    let gradients = lora_linear(x.clone(), weight.clone(), None, a.clone(), b.clone(), 1.0, None).sum().backward();
+    let gradients =
+        lora_linear(x.clone(), weight.clone(), None, a.clone(), b.clone(), low_rank(1.0, None)).sum().backward();
     assert!(a.grad(&gradients).is_some());
     assert!(weight.grad(&gradients).is_none(), "a frozen weight has no gradient, tracked or not");
     assert!(x.grad(&gradients).is_none() && b.grad(&gradients).is_none());
@@ -188,7 +194,7 @@ fn lora_linear_equals_burns_apply_lora() {
     let ours_a = a.clone().inner().transpose();
     let ours_b = b.clone().inner().transpose();
     let [ours_a, ours_b] = [ours_a, ours_b].map(|t| Tensor::from_inner(t).require_grad());
-    let ours = lora_linear(x.clone(), weight, None, ours_a.clone(), ours_b.clone(), 2.0, None);
+    let ours = lora_linear(x.clone(), weight, None, ours_a.clone(), ours_b.clone(), low_rank(2.0, None));
     close(ours.clone().inner(), theirs.clone().inner());
 
     let theirs = (theirs * upstream.clone()).sum().backward();
@@ -317,8 +323,8 @@ fn half_precision_weights_compute_like_their_values_in_f32() {
         let x = random([5, 40], &device).require_grad();
         let stored = random([30, 40], &device.clone().inner()).cast(dtype);
         let widened = stored.clone().cast(burn::tensor::DType::F32);
-        let ours = linear(x.clone(), stored, None);
-        let reference = linear(x.clone(), widened, None);
+        let ours = linear(x.clone(), stored, None, Precision::F32);
+        let reference = linear(x.clone(), widened, None, Precision::F32);
         assert_eq!(ours.clone().into_data(), reference.clone().into_data(), "the same values, hence the same bits");
         let (ours, reference) = (ours.sum().backward(), reference.sum().backward());
         assert_eq!(x.grad(&ours).unwrap().into_data(), x.grad(&reference).unwrap().into_data());

@@ -73,7 +73,7 @@ fn apply(
     };
     let output = match (adapter, weight) {
         (Some(adapter), _) => adapter.forward(x, w, frozen, pass),
-        (None, Weight::Frozen(_)) => kernels::linear(x, w, frozen),
+        (None, Weight::Frozen(_)) => kernels::linear(x, w, frozen, pass.precision()),
         // Its bias is trained with it, or frozen and a constant.
         (None, Weight::Trained(_)) => return kernels::trained_linear(x, w, bias.map(Weight::value)),
     };

@@ -11,7 +11,7 @@ use burn::tensor::{DType, Device, Tensor};
 use lora::{Embedding, Kind, Linear, Method, Orientation, Part, Plan, TiedLinear, Treatment, Weight, nearest};
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, CheckpointError, Entry};
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::layers::{Dropout, LayerNorm, RmsNorm};
 use crate::pretrained::{Frozen, Pretrained, Values};
 
@@ -194,6 +194,13 @@ impl<'a> Build<'a> {
 pub(crate) struct Loader<'a> {
     build: &'a Build<'a>,
     path: String,
+}
+
+/// What becomes of a tensor of the checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Frozen,
+    Trained,
 }
 
 impl Loader<'_> {
@@ -380,7 +387,7 @@ impl Loader<'_> {
                 self.build.used.borrow_mut().insert(tensor);
                 value
             }
-            None => match self.stored(&tensor, shape, Frozen::As(DType::F32), Checkpoint::copied)? {
+            None => match self.stored(&tensor, shape, Frozen::As(DType::F32), Use::Trained)? {
                 Some(value) => value,
                 None => self.fresh(&tensor, shape, initial),
             },
@@ -393,7 +400,7 @@ impl Loader<'_> {
     fn frozen<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Weight<D>, Error> {
         // Vectors are in f32 always: norms and biases are computed in it.
         let kept = if D == 1 { Frozen::As(DType::F32) } else { self.build.frozen };
-        let value = match self.stored(tensor, shape, kept, Checkpoint::tensor)? {
+        let value = match self.stored(tensor, shape, kept, Use::Frozen)? {
             Some(value) => value,
             None => {
                 self.build.missing.borrow_mut().push(tensor.to_string());
@@ -410,7 +417,7 @@ impl Loader<'_> {
         tensor: &str,
         shape: [usize; D],
         kept: Frozen,
-        read: fn(&Checkpoint, &str, &Entry, &Device) -> Result<Tensor<D>, CheckpointError>,
+        used: Use,
     ) -> Result<Option<Tensor<D>>, Error> {
         let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
         self.build.used.borrow_mut().insert(tensor.to_string());
@@ -427,6 +434,11 @@ impl Loader<'_> {
         }
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });
+        // What does not stay as it is in the file is not read by way of its map, whose pages would stay.
+        let read = match used {
+            Use::Frozen if types.0 == types.1 => Checkpoint::tensor,
+            Use::Frozen | Use::Trained => Checkpoint::copied,
+        };
         match self.build.values {
             Values::Read => Ok(Some(self.on_device(name, types, |device| read(checkpoint, name, entry, device))?)),
             Values::ShapesOnly => Ok(Some(self.blank(shape))),

@@ -86,6 +86,11 @@ impl DeviceName {
         }
     }
 
+    /// Whether it is the CPU backend that is always there.
+    pub(crate) fn is_flex(&self) -> bool {
+        self.backend == "flex"
+    }
+
     fn first_present() -> Self {
         let mut built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| Self { backend, index: 0 });
         let chosen = |name: &Self| {

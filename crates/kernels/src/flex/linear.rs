@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::matrix::{Factor, Matrix, Stored};
 use super::product::{Term, product};
 use super::{tensor, vector_of, with_rows};
+use crate::Precision;
 use crate::wide::with_wide_vectors;
 
 /// Up to so many rows a product is bound by reading the weight.
@@ -17,7 +18,7 @@ const THIN: usize = 4;
 const OUTPUTS: usize = 32;
 
 /// `x·Wᵀ + b`
-pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>) -> FlexTensor {
+pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, precision: Precision) -> FlexTensor {
     let x = with_rows(x);
     let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of(&weight)) else {
         return crate::linear::composed::<Flex>(x, weight, bias);
@@ -28,19 +29,19 @@ pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor
     let output = if is_thin(rows) {
         thin(of_x, of_weight, bias)
     } else {
-        product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0 }], bias)
+        product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }], bias)
     };
     tensor(output, Shape::new([rows, d_output]))
 }
 
 /// `d_output·W`
-pub(crate) fn backward(d_output: FlexTensor, weight: FlexTensor) -> FlexTensor {
+pub(crate) fn backward(d_output: FlexTensor, weight: FlexTensor, precision: Precision) -> FlexTensor {
     let upstream = with_rows(d_output);
     let (Some(of_upstream), Some(right)) = (Matrix::of(&upstream), Factor::of(&weight)) else {
         return crate::linear::composed_backward::<Flex>(upstream, weight);
     };
     let (rows, [_, d_input]) = (of_upstream.rows(), right.shape());
-    let term = Term { left: Factor::Plain(of_upstream), right, factor: 1.0 };
+    let term = Term { left: Factor::Plain(of_upstream), right, factor: 1.0, precision };
     tensor(product(&[term], None), Shape::new([rows, d_input]))
 }
 
@@ -51,7 +52,8 @@ pub(crate) fn weight_gradient(x: FlexTensor, d_output: FlexTensor) -> FlexTensor
         return crate::linear::composed_weight_gradient::<Flex>(x, upstream);
     };
     let shape = Shape::new([of_upstream.columns(), of_x.columns()]);
-    let term = Term { left: Factor::Transposed(of_upstream), right: Factor::Plain(of_x.into()), factor: 1.0 };
+    let (left, right) = (Factor::Transposed(of_upstream), Factor::Plain(of_x.into()));
+    let term = Term { left, right, factor: 1.0, precision: Precision::F32 };
     tensor(product(&[term], None), shape)
 }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
 use super::{linear, tensor, vector_of, with_rows};
-use crate::{Mask, lora_linear};
+use crate::{LowRank, Mask, Precision, lora_linear};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
 const ROWS: usize = 32;
@@ -24,14 +24,14 @@ pub(crate) fn forward(
     bias: Option<FlexTensor>,
     a: FlexTensor,
     b: FlexTensor,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> (FlexTensor, FlexTensor) {
     let ([x, a, b], bias) = ([x, a, b].map(with_rows), bias.map(vector_of));
     let matrices = (Matrix::of(&x), Factor::of(&weight), Matrix::of(&a), Matrix::of(&b));
     let (Some(of_x), Some(of_weight), Some(of_a), Some(of_b)) = matrices else {
-        return lora_linear::composed::<Flex>(x, weight, bias, a, b, scale, mask);
+        return lora_linear::composed::<Flex>(x, weight, bias, a, b, options);
     };
+    let LowRank { scale, mask, precision } = options;
     let (rows, [d_output, _], r) = (of_x.rows(), of_weight.shape(), of_a.rows());
 
     let mut down = vec![0.0; rows * r];
@@ -49,13 +49,21 @@ pub(crate) fn forward(
 
     let of_down = Matrix::new(&down, rows, r, r);
     let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-    let update = Term { left: Factor::Plain(of_down), right: Factor::Transposed(of_b.into()), factor: 1.0 };
+    let update = Term {
+        left: Factor::Plain(of_down),
+        right: Factor::Transposed(of_b.into()),
+        factor: 1.0,
+        precision: Precision::F32,
+    };
     let output = if linear::is_thin(rows) {
         let mut output = linear::thin(of_x, of_weight, bias);
         add_product(&[update], &mut output);
         output
     } else {
-        product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0 }, update], bias)
+        product(
+            &[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }, update],
+            bias,
+        )
     };
     (tensor(output, Shape::new([rows, d_output])), tensor(down, Shape::new([rows, r])))
 }
@@ -66,28 +74,43 @@ pub(crate) fn backward(
     down: FlexTensor,
     b: FlexTensor,
     d_output: FlexTensor,
-    scale: f32,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> (FlexTensor, FlexTensor, FlexTensor) {
     let [x, down, b, d_output] = [x, down, b, d_output].map(with_rows);
     let matrices = (Matrix::of(&x), Matrix::of(&down), Matrix::of(&b), Matrix::of(&d_output));
     let (Some(of_x), Some(of_down), Some(of_b), Some(upstream)) = matrices else {
-        return lora_linear::composed_backward::<Flex>(x, down, b, d_output, scale, mask);
+        return lora_linear::composed_backward::<Flex>(x, down, b, d_output, options);
     };
+    let LowRank { scale, mask, .. } = options;
     let (rows, d_input, d_output, r) = (of_x.rows(), of_x.columns(), of_b.rows(), of_b.columns());
 
-    let term = Term { left: Factor::Plain(upstream), right: Factor::Plain(of_b.into()), factor: scale };
+    let term = Term {
+        left: Factor::Plain(upstream),
+        right: Factor::Plain(of_b.into()),
+        factor: scale,
+        precision: Precision::F32,
+    };
     let d_down = product(&[term], None);
 
     // Transposed: so few rows that the gradient of the output is read where it lies.
-    let term = Term { left: Factor::Transposed(of_down), right: Factor::Plain(upstream.into()), factor: 1.0 };
+    let term = Term {
+        left: Factor::Transposed(of_down),
+        right: Factor::Plain(upstream.into()),
+        factor: 1.0,
+        precision: Precision::F32,
+    };
     let d_b = product(&[term], None);
     let d_b = (0..d_output * r).map(|i| d_b[i % r * d_output + i / r]).collect();
 
     let of_d_down = Matrix::new(&d_down, rows, r, r);
     let d_a = match &mask {
         None => {
-            let term = Term { left: Factor::Transposed(of_d_down), right: Factor::Plain(of_x.into()), factor: 1.0 };
+            let term = Term {
+                left: Factor::Transposed(of_d_down),
+                right: Factor::Plain(of_x.into()),
+                factor: 1.0,
+                precision: Precision::F32,
+            };
             product(&[term], None)
         }
         Some(_) => through_mask(of_d_down, of_x, &mask),
@@ -132,16 +155,22 @@ pub(crate) fn input_backward(
     weight: FlexTensor,
     d_down: FlexTensor,
     a: FlexTensor,
-    mask: Option<Mask>,
+    options: LowRank,
 ) -> FlexTensor {
     let [d_output, d_down, a] = [d_output, d_down, a].map(with_rows);
     let matrices = (Matrix::of(&d_output), Factor::of(&weight), Matrix::of(&d_down), Matrix::of(&a));
     let (Some(upstream), Some(right), Some(of_d_down), Some(of_a)) = matrices else {
-        return lora_linear::composed_input_backward::<Flex>(d_output, weight, d_down, a, mask);
+        return lora_linear::composed_input_backward::<Flex>(d_output, weight, d_down, a, options);
     };
+    let LowRank { mask, precision, .. } = options;
     let (rows, d_input) = (upstream.rows(), of_a.columns());
-    let through_weight = Term { left: Factor::Plain(upstream), right, factor: 1.0 };
-    let through_update = Term { left: Factor::Plain(of_d_down), right: Factor::Plain(of_a.into()), factor: 1.0 };
+    let through_weight = Term { left: Factor::Plain(upstream), right, factor: 1.0, precision };
+    let through_update = Term {
+        left: Factor::Plain(of_d_down),
+        right: Factor::Plain(of_a.into()),
+        factor: 1.0,
+        precision: Precision::F32,
+    };
     let output = match mask {
         None => product(&[through_weight, through_update], None),
         Some(mask) => {

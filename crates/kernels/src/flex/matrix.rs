@@ -121,6 +121,14 @@ impl<'a> Stored<'a> {
         }
     }
 
+    /// A part of a row, if it is kept in bf16.
+    pub(super) fn bf16_row(&self, row: usize, columns: Range<usize>) -> Option<&'a [bf16]> {
+        match self.values {
+            Values::Bf16(values) => Some(&values[row * self.stride + columns.start..row * self.stride + columns.end]),
+            Values::F32(_) | Values::F16(_) => None,
+        }
+    }
+
     /// A part of a row in f32, by way of `wide` where it has to be widened.
     pub(super) fn row<'b>(&self, row: usize, columns: Range<usize>, wide: &'b mut [f32]) -> &'b [f32]
     where

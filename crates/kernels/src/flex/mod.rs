@@ -22,6 +22,8 @@ use burn::tensor::{Bytes, DType, Shape};
 
 use self::matrix::Matrix;
 
+pub(crate) use self::product::has_bf16;
+
 /// Values that one thread works on at a time: 64 KiB, which stays in its cache.
 const CHUNK: usize = 16 * 1024;
 
@@ -64,7 +66,7 @@ mod tests {
     use burn::tensor::{TensorData, Tolerance};
 
     use super::*;
-    use crate::{Activation, Attention, Noise, Offsets, Pass, Reach, uniform};
+    use crate::{Activation, Attention, Noise, Offsets, Pass, Precision, Reach, uniform};
 
     /// Values between -4 and 4.
     fn values(shape: &[usize], key: u64) -> FlexTensor {
@@ -152,18 +154,47 @@ mod tests {
                 // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
                 for stored in [stored.clone(), stored.clone().transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     close(
-                        linear::forward(x.clone(), stored.clone(), Some(bias.clone())),
+                        linear::forward(x.clone(), stored.clone(), Some(bias.clone()), Precision::F32),
                         crate::linear::composed::<Flex>(x.clone(), stored.clone(), Some(bias.clone())),
                     );
                     close(
-                        linear::forward(x.clone(), stored.clone(), None),
+                        linear::forward(x.clone(), stored.clone(), None, Precision::F32),
                         crate::linear::composed::<Flex>(x.clone(), stored, None),
                     );
                 }
                 close(
-                    linear::backward(upstream.clone(), stored.clone()),
+                    linear::backward(upstream.clone(), stored.clone(), Precision::F32),
                     crate::linear::composed_backward::<Flex>(upstream, stored),
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn products_in_bf16_are_those_of_rounded_factors_summed_in_f32() {
+        let cast = |tensor, dtype: DType| <Flex as FloatTensorOps<Flex>>::float_cast(tensor, dtype.into());
+        for [rows, d_input, d_output] in [[5, 1, 1], [9, 131, 300], [70, 64, 48], [17, 1701, 33]] {
+            let x = within(1.0, &[rows, d_input], 1);
+            let rounded = match Precision::has_bf16() {
+                true => cast(cast(x.clone(), DType::BF16), DType::F32),
+                false => x.clone(),
+            };
+            let weight = cast(within(1.0, &[d_output, d_input], 2), DType::BF16);
+            let wide = cast(weight.clone(), DType::F32);
+            // The weight as it is stored in bf16 and in f32, upright and turned.
+            for weight in [weight, wide] {
+                for weight in [weight.clone(), weight.transpose(0, 1).to_contiguous().transpose(0, 1)] {
+                    close(
+                        linear::forward(x.clone(), weight.clone(), None, Precision::Bf16),
+                        crate::linear::composed::<Flex>(rounded.clone(), weight.clone(), None),
+                    );
+                    // The same product as that of the backward pass of a layer that is the other way round.
+                    let turned = weight.transpose(0, 1);
+                    close(
+                        linear::backward(x.clone(), turned.clone(), Precision::Bf16),
+                        crate::linear::composed_backward::<Flex>(rounded.clone(), turned),
+                    );
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{Pass, lora_linear, mix, uniform};
+use kernels::{LowRank, Pass, lora_linear, mix, uniform};
 
 use crate::Init;
 
@@ -28,7 +28,8 @@ impl Lora {
     /// Dropout acts on the input of A alone, as in PEFT.
     pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, pass: &Pass) -> Tensor<2> {
         let mask = pass.mask(self.dropout, self.site);
-        lora_linear(x, weight, bias, self.a.val(), self.b.val(), self.scale, mask)
+        let options = LowRank { scale: self.scale, mask, precision: pass.precision() };
+        lora_linear(x, weight, bias, self.a.val(), self.b.val(), options)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What architectures have in common below the head: embeddings, then one layer after the other.
 
 use burn::tensor::{Device, Tensor};
-use kernels::{Layout, Noise, Pass};
+use kernels::{Layout, Noise, Pass, Precision};
 use lora::Embedding;
 
 use super::{Features, Model};
@@ -51,8 +51,8 @@ pub(crate) struct Around {
 }
 
 impl Around {
-    pub(super) fn new(backbone: &dyn Backbone, tokens: &Tokens, noise: Option<Noise>) -> Self {
-        let pass = Pass::new(tokens.layout().clone(), noise);
+    pub(super) fn new(backbone: &dyn Backbone, tokens: &Tokens, noise: Option<Noise>, precision: Precision) -> Self {
+        let pass = Pass::new(tokens.layout().clone(), noise).with_precision(precision);
         let angles = backbone.angles(pass.layout(), &tokens.ids.device());
         Self { pass, angles }
     }
@@ -87,9 +87,15 @@ pub struct Layerwise<'a> {
 }
 
 impl<'a> Layerwise<'a> {
-    pub(super) fn new(model: &'a Model, tokens: &'a Tokens, rows: &[usize], noise: Option<Noise>) -> Self {
+    pub(super) fn new(
+        model: &'a Model,
+        tokens: &'a Tokens,
+        rows: &[usize],
+        noise: Option<Noise>,
+        precision: Precision,
+    ) -> Self {
         let backbone = model.backbone();
-        let around = Around::new(backbone, tokens, noise);
+        let around = Around::new(backbone, tokens, noise, precision);
         Self { backbone, tokens, rows: model.rows(rows, &around.pass), around }
     }
 

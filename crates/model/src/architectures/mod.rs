@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use kernels::{Noise, Pass};
+use kernels::{Noise, Pass, Precision};
 use lora::{Embedding, Linear, TiedLinear};
 
 use crate::Error;
@@ -190,20 +190,26 @@ impl Model {
     /// Logits: a classifier's of each sequence, `[sequences, labels]`; a language model's of the tokens that `rows` names
     /// by their indices in `tokens`, `[rows, vocabulary]`. With `noise` dropout acts as in training.
     pub fn forward(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>) -> Tensor<2> {
-        self.head(self.features(tokens, rows, noise))
+        self.head(self.features(tokens, rows, noise, Precision::F32))
     }
 
     /// All but the head. A head sees no token that it is not asked about: a vocabulary is the widest layer there is.
-    pub fn features(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>) -> Features {
+    pub fn features(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>, precision: Precision) -> Features {
         let backbone = self.backbone();
-        let around = Around::new(backbone, tokens, noise);
+        let around = Around::new(backbone, tokens, noise, precision);
         let (hidden, pass) = through(backbone, tokens, &self.rows(rows, &around.pass), &around, None);
         Features { hidden, pass }
     }
 
     /// The same, to be taken layer by layer.
-    pub fn layerwise<'a>(&'a self, tokens: &'a Tokens, rows: &[usize], noise: Option<Noise>) -> Layerwise<'a> {
-        Layerwise::new(self, tokens, rows, noise)
+    pub fn layerwise<'a>(
+        &'a self,
+        tokens: &'a Tokens,
+        rows: &[usize],
+        noise: Option<Noise>,
+        precision: Precision,
+    ) -> Layerwise<'a> {
+        Layerwise::new(self, tokens, rows, noise, precision)
     }
 
     /// The head.
@@ -282,7 +288,7 @@ impl CausalLm {
     /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
     /// sequence, `[sequences, vocabulary]`.
     pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
-        let around = Around::new(self.backbone(), tokens, None);
+        let around = Around::new(self.backbone(), tokens, None, Precision::F32);
         let (last, pass) = through(self.backbone(), tokens, &last_tokens(&around.pass), &around, Some(cache));
         self.logits(last, &pass)
     }

@@ -1,6 +1,7 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
 use data::{Batch, Finding, Labels, Severity};
+use kernels::Precision;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -50,7 +51,11 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
     }
     let mut lines = vec![
         format!("model        {} ({})", plan.config.model.path.display(), plan.pretrained.class()),
-        format!("device       {}", plan.device_name),
+        format!(
+            "device       {}{}",
+            plan.device_name,
+            if plan.precision == Precision::Bf16 { ", products in bf16" } else { "" }
+        ),
         format!("method       {}", plan.method_in_words()),
         format!(
             "parameters   {} trained of {} ({:.2} %)",

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::kinds::Kind;
-use super::words::{Best, Bias, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
+use super::words::{Best, Bias, Compute, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
 use data::nearest;
 
@@ -93,11 +93,12 @@ pub(super) const KEYS: &[Key] = &[
     key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
     key("train", "early_stopping_patience", Kind::Count(0), ""),
     key("train", "gradient_checkpointing", Kind::Flag, ""),
+    key("train", "compute", Kind::Word(Compute::NAMES, &[]), ""),
     key("train", "device", Kind::Text, ""),
 ];
 
 /// Keys of the contract that this version does not have.
-const UNSUPPORTED: &[&str] = &["adapter.use_dora", "adapter.lora_plus_ratio", "train.compute"];
+const UNSUPPORTED: &[&str] = &["adapter.use_dora", "adapter.lora_plus_ratio"];
 
 /// What PEFT and Transformers call some keys.
 const ELSEWHERE: &[(&str, &str)] = &[

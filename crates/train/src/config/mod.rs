@@ -18,5 +18,7 @@ mod written;
 pub(crate) use error::ConfigError;
 pub(crate) use load::{Loaded, load};
 pub(crate) use paths::absolute;
-pub(crate) use words::{Best, Bias, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights};
+pub(crate) use words::{
+    Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,
+};
 pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};

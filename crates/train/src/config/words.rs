@@ -54,6 +54,10 @@ words!(
     /// Which tokens a causal language model learns to say; `completion`: of a text all of them.
     LossOn { Completion = "completion", All = "all" }
 );
+words!(
+    /// Of products with frozen weights; `auto`: f32.
+    Compute { Auto = "auto", F32 = "f32", Bf16 = "bf16" }
+);
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
 words!(

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::keys::{KEYS, TABLES};
 use super::words::{
-    Best, Bias, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
+    Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,6 +204,7 @@ pub(crate) struct TrainConfig {
     pub(crate) early_stopping_patience: usize,
     /// Each layer is computed anew in the backward pass: less memory, more time, the same numbers.
     pub(crate) gradient_checkpointing: bool,
+    pub(crate) compute: Compute,
     pub(crate) device: String,
 }
 
@@ -232,6 +233,7 @@ impl Default for TrainConfig {
             best: Best::Auto,
             early_stopping_patience: 0,
             gradient_checkpointing: false,
+            compute: Compute::Auto,
             device: "auto".to_owned(),
         }
     }
@@ -328,6 +330,7 @@ keep_checkpoints = 2
 best = "auto"
 early_stopping_patience = 0
 gradient_checkpointing = false
+compute = "auto"
 device = "auto"
 "#;
         assert_eq!(Config::default().to_toml(), expected);

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use data::{Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
+use kernels::Precision;
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
 use model::{Frozen, Pretrained, Values};
 
 use crate::adapter::{self, Adapter, Sidecar};
-use crate::config::{self, Dtype, Loaded, Weights};
+use crate::config::{self, Compute, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::Output;
@@ -60,6 +61,11 @@ pub(crate) enum Error {
         #[help]
         help: Option<String>,
     },
+    #[error("{place}: {reason}")]
+    #[diagnostic(help(
+        "leave it out, or set it to \"f32\"; `model.dtype = \"bf16\"` alone keeps the base in half the memory"
+    ))]
+    Compute { place: String, reason: String },
     #[error("{place}: {value} is more than the model has positions for ({positions})")]
     #[diagnostic(help(
         "lower `data.max_length`, or leave it out: the default is the smallest of 512, the model's positions and the tokenizer's limit"
@@ -122,6 +128,8 @@ pub(crate) struct RunPlan {
     pub(crate) base: Located,
     pub(crate) pretrained: Pretrained,
     pub(crate) frozen: Frozen,
+    /// Of products with frozen weights.
+    pub(crate) precision: Precision,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) task: Task,
     pub(crate) method: Method,
@@ -152,6 +160,7 @@ impl RunPlan {
         };
         let device_name = DeviceName::parse(&config.train.device).map_err(of_device)?;
         let device = device_name.open().map_err(of_device)?;
+        let precision = precision(loaded, &device_name)?;
         let base = locate(&config.model.path, Wanted::Model, output).map_err(|error| Error::Hub {
             place: loaded.place("model.path"),
             help: error.help().map(|help| help.to_string()),
@@ -248,6 +257,7 @@ impl RunPlan {
         Ok(Self {
             output_dir,
             frozen: frozen(config.model.dtype),
+            precision,
             config,
             device_name,
             device,
@@ -383,6 +393,24 @@ fn frozen(dtype: Dtype) -> Frozen {
         Dtype::Bf16 => Frozen::As(DType::BF16),
         Dtype::F16 => Frozen::As(DType::F16),
     }
+}
+
+/// Products in bf16 are the CPU backend's, where the processor has them, and with frozen weights. Asked for elsewhere they are an
+/// error, not f32 in silence.
+fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
+    if loaded.config.train.compute != Compute::Bf16 {
+        return Ok(Precision::F32);
+    }
+    let reason = if !device.is_flex() {
+        format!("products in bf16 are there on the device `cpu`, not yet on `{device}`")
+    } else if !Precision::has_bf16() {
+        "this processor has no products in bf16 (AVX-512 BF16)".to_string()
+    } else if loaded.config.adapter.method == config::Method::Full {
+        "products in bf16 are those with frozen weights, and `adapter.method = \"full\"` has none".to_string()
+    } else {
+        return Ok(Precision::Bf16);
+    };
+    Err(Error::Compute { place: loaded.place("train.compute"), reason })
 }
 
 /// Training ends at whichever of epochs and steps comes first.

@@ -155,8 +155,8 @@ fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model
         other => Error::Learner(other.to_string()),
     })?;
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
-    let checkpointing = plan.config.train.gradient_checkpointing;
-    Ok((Trainee { checkpointing, ..Trainee::new(model) }, loaded))
+    let (checkpointing, precision) = (plan.config.train.gradient_checkpointing, plan.precision);
+    Ok((Trainee { checkpointing, precision, ..Trainee::new(model) }, loaded))
 }
 
 /// What a user should know of how the model was put together.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use data::Batch;
+use kernels::Precision;
 use lora::{Method, Plan};
 use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
 use serde_json::{Value, json};
@@ -57,6 +58,7 @@ pub(super) struct Saver {
     class: String,
     task: Task,
     frozen: Frozen,
+    precision: Precision,
     device: Device,
     full: bool,
     save_dtype: DType,
@@ -75,6 +77,7 @@ impl Saver {
             class: plan.pretrained.class().to_string(),
             task: plan.task.clone(),
             frozen: plan.frozen,
+            precision: plan.precision,
             device: plan.device.clone(),
             full: plan.method == Method::Full,
             save_dtype: match plan.config.model.save_dtype {
@@ -125,7 +128,7 @@ impl Saver {
             }
         };
         let (model, loaded) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
-        let model = Trainee::new(model);
+        let model = Trainee { precision: self.precision, ..Trainee::new(model) };
         let found = self.probe.logits(&model);
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half

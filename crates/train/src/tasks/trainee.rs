@@ -11,7 +11,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use data::Batch;
-use kernels::{Layout, Noise, Offsets, cross_entropy};
+use kernels::{Layout, Noise, Offsets, Precision, cross_entropy};
 use model::{Features, Model, Tokens};
 
 /// Logits that are held at once: 96 MiB in f32. With fewer, the vocabulary is read too often for too few targets.
@@ -42,11 +42,14 @@ pub(crate) struct Trainee {
     pub(crate) model: Model,
     /// Whether the backward pass computes each layer anew from its input, instead of keeping what it needs of all.
     pub(crate) checkpointing: bool,
+    /// Of products with frozen weights.
+    #[module(skip)]
+    pub(crate) precision: Precision,
 }
 
 impl Trainee {
     pub(crate) fn new(model: Model) -> Self {
-        Self { model, checkpointing: false }
+        Self { model, checkpointing: false, precision: Precision::F32 }
     }
 
     /// `[targets, classes]`
@@ -55,7 +58,7 @@ impl Trainee {
     }
 
     fn features(&self, input: &MicroBatch) -> Features {
-        self.model.features(&self.tokens(input), &input.batch.rows, input.noise)
+        self.model.features(&self.tokens(input), &input.batch.rows, input.noise, self.precision)
     }
 
     fn tokens(&self, input: &MicroBatch) -> Tokens {
@@ -107,11 +110,11 @@ impl Trainee {
     /// the same both times: its bits derive from the step, not from a generator.
     fn step_by_layers(&self, input: &MicroBatch) -> TrainOutput<ClassificationOutput> {
         let (tokens, rows) = (self.tokens(input), &input.batch.rows);
-        let layerwise = self.model.layerwise(&tokens, rows, input.noise);
+        let layerwise = self.model.layerwise(&tokens, rows, input.noise, self.precision);
         let mut inputs = Vec::with_capacity(layerwise.layers() + 1);
         {
             let untracked = self.model.clone().no_grad();
-            let untracked = untracked.layerwise(&tokens, rows, input.noise);
+            let untracked = untracked.layerwise(&tokens, rows, input.noise, self.precision);
             inputs.push(untracked.embed());
             for layer in 0..layerwise.layers() {
                 inputs.push(untracked.layer(layer, inputs[layer].clone()));

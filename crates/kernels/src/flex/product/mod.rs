@@ -2,19 +2,22 @@
 //!
 //! The output is cut into tiles whose sums stay in registers ([`micro`]). For some columns and a stretch of the depth the right
 //! factor is laid out in panels ([`pack`]), which stay in a core's second cache while the rows of the left factor pass by; the left
-//! factor is read where it lies. Frozen weights in half precision are widened on the way into a panel. The order of every sum
+//! factor is read where it lies. Frozen weights in half precision are widened on the way into a panel, or, where products are to be in
+//! bf16 and the processor has them, both factors are rounded to pairs of bf16 ([`pairs`]). The order of every sum
 //! depends on shapes alone, so that any number of threads gives the same bits.
 
 mod micro;
 mod pack;
+mod pairs;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use self::micro::{FORMS, Form, LARGEST, Tile};
+use self::micro::{FORMS, Form, LARGEST, Run, Tile};
 use super::matrix::{Factor, Matrix, Stored, extent};
+use crate::Precision;
 
 /// Steps of the depth that a panel holds: 48 columns of them are 144 KiB.
 const DEPTH: usize = 768;
@@ -37,6 +40,41 @@ pub(super) struct Term<'a> {
     pub left: Factor<Matrix<'a>>,
     pub right: Factor<Stored<'a>>,
     pub factor: f32,
+    /// Of the two factors; sums are in f32.
+    pub precision: Precision,
+}
+
+/// A term as the innermost loop takes it.
+struct Factors<'a> {
+    left: Factor<Matrix<'a>>,
+    right: Factor<Stored<'a>>,
+    factor: f32,
+    /// Steps of the loop.
+    depth: usize,
+    run: [Run; 3],
+    /// Whether a step is a pair of them.
+    pairs: bool,
+}
+
+impl<'a> Factors<'a> {
+    /// `rounded` is empty, or the left factor in pairs.
+    fn new(form: &Form, term: &Term<'a>, rounded: &'a [f32]) -> Self {
+        let Term { left, right, factor, .. } = *term;
+        let [rows, depth] = left.shape();
+        match form.run_pairs.filter(|_| !rounded.is_empty()) {
+            Some(run) => {
+                let depth = depth.div_ceil(2);
+                let left = Factor::Plain(Matrix::new(rounded, rows, depth, depth));
+                Self { left, right, factor, depth, run, pairs: true }
+            }
+            None => Self { left, right, factor, depth, run: form.run, pairs: false },
+        }
+    }
+}
+
+/// Whether this processor multiplies in bf16.
+pub(crate) fn has_bf16() -> bool {
+    FORMS[0].run_pairs.is_some()
 }
 
 /// What a product is added to.
@@ -86,7 +124,8 @@ pub(super) fn serial(
     start: Start<'_>,
 ) {
     let room = Room { place: output.as_mut_ptr(), values: output.len(), stride };
-    write(FORMS[0], &[Term { left, right: right.stored(), factor }], start, room, Threads::One);
+    let term = Term { left, right: right.stored(), factor, precision: Precision::F32 };
+    write(FORMS[0], &[term], start, room, Threads::One);
 }
 
 /// Where an output goes: so many values that may be written, rows `stride` of them apart.
@@ -110,6 +149,8 @@ fn write(form: &'static Form, terms: &[Term<'_>], start: Start<'_>, room: Room, 
     if rows == 0 || columns == 0 {
         return;
     }
+    let rounded: Vec<Vec<f32>> = terms.iter().map(|term| rounded(form, term)).collect();
+    let terms = terms.iter().zip(&rounded).map(|(term, rounded)| Factors::new(form, term, rounded)).collect();
     let job = Job { form, terms, start, rows, columns, output: Output(place), stride };
     let panels = columns.div_ceil(form.columns());
     if threads == Threads::One {
@@ -128,6 +169,14 @@ fn write(form: &'static Form, terms: &[Term<'_>], start: Start<'_>, room: Room, 
     });
 }
 
+/// The left factor of a term in pairs of bf16, if that is how it is to be computed and can be.
+fn rounded(form: &Form, term: &Term<'_>) -> Vec<f32> {
+    match (term.precision, term.left, form.run_pairs) {
+        (Precision::Bf16, Factor::Plain(left), Some(_)) => pairs::left(left),
+        _ => Vec::new(),
+    }
+}
+
 /// Where the output begins. Tasks write different tiles of it.
 #[derive(Clone, Copy)]
 struct Output(*mut f32);
@@ -141,7 +190,7 @@ unsafe impl Sync for Output {}
 
 struct Job<'a> {
     form: &'static Form,
-    terms: &'a [Term<'a>],
+    terms: Vec<Factors<'a>>,
     start: Start<'a>,
     rows: usize,
     columns: usize,
@@ -178,11 +227,17 @@ impl Job<'_> {
     fn run(&self, rows: Range<usize>, panels: Range<usize>) {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut start = self.start;
-            for term in self.terms {
-                let depth = term.left.shape()[1];
+            for term in &self.terms {
                 let step = if self.is_thin() { SHORT_DEPTH } else { DEPTH };
-                for first in (0..depth).step_by(step) {
-                    self.stretch(term, first..depth.min(first + step), start, rows.clone(), panels.clone(), scratch);
+                for first in (0..term.depth).step_by(step) {
+                    self.stretch(
+                        term,
+                        first..term.depth.min(first + step),
+                        start,
+                        rows.clone(),
+                        panels.clone(),
+                        scratch,
+                    );
                     start = Start::Output;
                 }
             }
@@ -192,7 +247,7 @@ impl Job<'_> {
     /// Adds a stretch of the depth of one term.
     fn stretch(
         &self,
-        term: &Term<'_>,
+        term: &Factors<'_>,
         depth: Range<usize>,
         start: Start<'_>,
         rows: Range<usize>,
@@ -204,7 +259,7 @@ impl Job<'_> {
         packed.resize(packed.len().max(panels.len() * room), 0.0);
         let panels: Vec<Panel> = panels
             .zip(packed.chunks_exact_mut(room))
-            .map(|(panel, packed)| self.panel(term.right, depth.clone(), panel, wide, packed))
+            .map(|(panel, packed)| self.panel(term, depth.clone(), panel, wide, packed))
             .collect();
         for first in rows.clone().step_by(self.form.rows) {
             let strip = first..rows.end.min(first + self.form.rows);
@@ -224,14 +279,14 @@ impl Job<'_> {
                     output: std::ptr::null_mut(),
                     output_step: 0,
                 };
-                self.tile(tile, start, strip.clone(), panel);
+                self.tile(tile, term.run[panel.vectors - 1], start, strip.clone(), panel);
             }
         }
     }
 
     fn panel(
         &self,
-        right: Factor<Stored<'_>>,
+        term: &Factors<'_>,
         depth: Range<usize>,
         panel: usize,
         wide: &mut Vec<f32>,
@@ -243,14 +298,16 @@ impl Job<'_> {
         let width = vectors * self.form.lanes;
         if self.is_thin()
             && columns.len() == width
-            && let Factor::Plain(stored) = right
+            && !term.pairs
+            && let Factor::Plain(stored) = term.right
             && let Some(matrix) = stored.as_matrix()
         {
             let part = matrix.part(depth, columns.clone());
             return Panel { columns, vectors, values: part.values().as_ptr(), step: part.stride() };
         }
         let packed = &mut packed[..depth.len() * width];
-        pack::pack(self.form, right, depth, columns.clone(), width, wide, packed);
+        let pack = if term.pairs { pairs::pack } else { pack::pack };
+        pack(self.form, term.right, depth, columns.clone(), width, wide, packed);
         Panel { columns, vectors, values: packed.as_ptr(), step: width }
     }
 
@@ -275,8 +332,7 @@ impl Job<'_> {
     }
 
     /// Completes what a tile is added to and where it goes, and computes it.
-    fn tile(&self, mut tile: Tile, start: Start<'_>, rows: Range<usize>, panel: &Panel) {
-        let run = self.form.run[panel.vectors - 1];
+    fn tile(&self, mut tile: Tile, run: Run, start: Start<'_>, rows: Range<usize>, panel: &Panel) {
         let width = panel.vectors * self.form.lanes;
         // SAFETY: row and column lie within the output, by the assertions of `write`.
         #[expect(unsafe_code, reason = "a place in the output; see SAFETY")]
@@ -362,8 +418,10 @@ mod tests {
         let shapes = [[1, 1, 1], [3, 5, 7], [8, 48, 16], [17, 49, 50], [70, 131, 97], [9, 200, 800], [33, 12, 1601]];
         for (index, form) in FORMS.iter().enumerate() {
             for [rows, columns, depth] in shapes {
-                for way in 0..4 {
-                    let (left_turned, right_turned) = (way % 2 == 1, way / 2 == 1);
+                for way in 0..8 {
+                    let (left_turned, right_turned) = (way % 2 == 1, way / 2 % 2 == 1);
+                    // The values of the first term are whole eighths below 4: rounding to bf16 leaves them as they are.
+                    let precision = if way < 4 { Precision::F32 } else { Precision::Bf16 };
                     let (left, right) = (values((rows + 3) * (depth + 3), 1), values((depth + 3) * (columns + 3), 2));
                     let (thin, narrow) = (values((rows + 3) * 6, 3), values((columns + 3) * 6, 4));
                     let terms = [
@@ -371,11 +429,13 @@ mod tests {
                             left: factor(&left, [rows, depth], left_turned),
                             right: factor(&right, [depth, columns], right_turned).stored(),
                             factor: 0.5,
+                            precision,
                         },
                         Term {
                             left: factor(&thin, [rows, 3], !left_turned),
                             right: factor(&narrow, [3, columns], !right_turned).stored(),
                             factor: -2.0,
+                            precision: Precision::F32,
                         },
                     ];
                     let (row, before) = (values(columns, 5), values(rows * (columns + 2), 6));
@@ -415,6 +475,7 @@ mod tests {
             left: factor(&left, [rows, depth], false),
             right: factor(&right, [depth, columns], true).stored(),
             factor: 0.3,
+            precision: Precision::F32,
         }];
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -7,7 +7,7 @@ use super::micro::Form;
 use crate::flex::matrix::{Factor, Stored};
 
 /// Values that are turned from rows into columns at once.
-const BLOCK: usize = 8;
+pub(super) const BLOCK: usize = 8;
 
 /// Rows `depth` and the given columns of `right`, as rows of `width` values; what lies beyond the columns is zero.
 pub(super) fn pack(
@@ -69,7 +69,7 @@ fn rows_together<'b>(
 }
 
 /// [`BLOCK`] rows of `length` values as columns.
-fn transpose(form: &Form, from: &[f32], step: usize, length: usize, to: &mut [f32], width: usize) {
+pub(super) fn transpose(form: &Form, from: &[f32], step: usize, length: usize, to: &mut [f32], width: usize) {
     assert!(
         (BLOCK - 1) * step + length <= from.len() && (length - 1) * width + BLOCK <= to.len(),
         "rows and columns fit"

@@ -7,7 +7,8 @@ use std::arch::x86_64::{
 
 use super::{Form, Tile, tile};
 
-pub(super) static FORM: Form = Form { rows: 4, lanes: 8, run: [run::<1>, run::<2>, run::<3>], transpose };
+pub(super) static FORM: Form =
+    Form { rows: 4, lanes: 8, run: [run::<1>, run::<2>, run::<3>], run_pairs: None, transpose };
 
 #[target_feature(enable = "avx2,fma")]
 #[expect(unsafe_code, reason = "vector instructions on the pointers of a tile, for which `Run` says what holds")]

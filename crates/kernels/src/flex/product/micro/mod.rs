@@ -58,6 +58,9 @@ pub(super) struct Form {
     pub lanes: usize,
     /// By the number of vectors in a row of the panel, from one.
     pub run: [Run; 3],
+    /// The same where each value is a pair of bf16 that belong to two steps of the depth; `None` where the processor has no such
+    /// products.
+    pub run_pairs: Option<[Run; 3]>,
     pub transpose: Transpose,
 }
 
@@ -74,6 +77,9 @@ pub(super) static FORMS: LazyLock<Vec<&'static Form>> = LazyLock::new(|| {
     #[cfg(target_arch = "x86_64")]
     {
         if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx2") {
+            if std::arch::is_x86_feature_detected!("avx512bf16") {
+                forms.push(&avx512::FORM_WITH_PAIRS);
+            }
             forms.push(&avx512::FORM);
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
@@ -88,7 +94,11 @@ pub(super) static FORMS: LazyLock<Vec<&'static Form>> = LazyLock::new(|| {
 
 /// The body of a tile in terms of a few vector operations, once for all processors.
 macro_rules! tile {
-    ($tile:ident, $rows:literal, $vectors:ident, $lanes:literal, $zero:expr, $load:path, $broadcast:path, $multiply_add:path, $store:path) => {{
+    ($tile:ident, $rows:literal, $vectors:ident, $lanes:literal, $zero:expr, $load:path, $broadcast:path, $multiply_add:path, $store:path) => {
+        tile!($tile, $rows, $vectors, $lanes, $zero, $load, $broadcast, $multiply_add, $store, $multiply_add)
+    };
+    // With products of its own along the depth.
+    ($tile:ident, $rows:literal, $vectors:ident, $lanes:literal, $zero:expr, $load:path, $broadcast:path, $multiply_add:path, $store:path, $along:path) => {{
         let mut sums = [[$zero; $vectors]; $rows];
         let mut left = [$tile.left; $rows];
         for (row, left) in left.iter_mut().enumerate() {
@@ -103,7 +113,7 @@ macro_rules! tile {
             for row in 0..$rows {
                 let value = $broadcast(*left[row].add(along));
                 for vector in 0..$vectors {
-                    sums[row][vector] = $multiply_add(value, right[vector], sums[row][vector]);
+                    sums[row][vector] = $along(value, right[vector], sums[row][vector]);
                 }
             }
             along += $tile.left_step;
