@@ -35,6 +35,8 @@ fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
 /// What `change` makes of the values, in their own memory where nobody else holds it.
 fn changed(tensor: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
     let mut held = tensor.to_contiguous();
+    // Or it would be a second holder.
+    drop(tensor);
     let shape = held.layout().shape().clone();
     let is_whole = held.layout().start_offset() == 0 && held.storage::<f32>().len() == shape.num_elements();
     if is_whole && let Some(values) = held.try_storage_mut::<f32>() {
@@ -311,6 +313,22 @@ mod tests {
                 close(attend(select(q.clone()), k.clone(), v.clone(), &cached, &options), select(all.clone()));
             }
         }
+    }
+
+    #[test]
+    fn values_are_changed_where_they_lie_unless_somebody_else_holds_them() {
+        let double = |values: &mut [f32]| values.iter_mut().for_each(|value| *value *= 2.0);
+        let place = |tensor: &FlexTensor| tensor.storage::<f32>().as_ptr();
+        let alone = values(&[3, 5], 1);
+        let (before, expected) = (place(&alone), alone.storage::<f32>().iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+        let changed_alone = changed(alone, double);
+        assert_eq!(place(&changed_alone), before);
+        assert_eq!(changed_alone.storage::<f32>(), expected);
+
+        let held = changed_alone.clone();
+        let beside = changed(changed_alone, double);
+        assert_ne!(place(&beside), before);
+        assert_eq!(held.storage::<f32>(), expected, "what is held stays as it was");
     }
 
     #[test]

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn rounding_is_that_of_bf16() {
-        let values = [0.0, -0.0, 1.0, 1.001, -3.14159, 1e-40, 3.4e38, f32::MAX, f32::INFINITY, f32::NEG_INFINITY];
+        let values = [0.0, -0.0, 1.0, 1.001, -3.1, 1e-40, 3.4e38, f32::MAX, f32::INFINITY, f32::NEG_INFINITY];
         for value in values.into_iter().chain((0..5000).map(|i| (i as f32 * 0.37 - 900.0).powi(3))) {
             assert_eq!(rounded(value) >> 16, u32::from(bf16::from_f32(value).to_bits()), "{value}");
         }
