@@ -63,7 +63,8 @@ pub trait KernelBackend: Backend {
         widen::composed::<Self>(weight)
     }
 
-    /// `x·Wᵀ + bias` with a frozen W of any float type, in f32 unless a backend has products in `precision`: `x` is `[rows, d_input]`, W `[d_output, d_input]`.
+    /// `x·Wᵀ + bias` with a W of any float type that gets no gradient: `x` is `[rows, d_input]`, W `[d_output, d_input]`. In f32
+    /// unless a backend has products in the precision that is asked for.
     fn frozen_linear(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use lora::{Method, Part, Plan};
+use model::Frozen;
 
 use crate::prepare::RunPlan;
 use crate::tasks::{LOGITS, Task};
@@ -60,14 +61,14 @@ impl Shape {
 
 pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
     let shape = Shape::of(plan);
-    // The tensor, its gradient, two moments, and the copy that an optimiser step makes.
-    let trained = adapter_plan.trainable_elements() * F32 * 5;
-    Estimate {
-        base: base(plan, &shape),
-        trained,
-        activations: activations(plan, adapter_plan, &shape),
-        process: PROCESS,
-    }
+    let activations = activations(plan, adapter_plan, &shape);
+    // In a step the tensors, their gradients and two moments; while a checkpoint is written, without gradients and activations,
+    // tensors and moments twice.
+    let tensors = adapter_plan.trainable_elements() * F32;
+    let trained = (4 * tensors).max((6 * tensors).saturating_sub(activations));
+    // What is trained is copied, and its file not mapped.
+    let base = if plan.method == Method::Full { 0 } else { base(plan, &shape) };
+    Estimate { base, trained, activations, process: PROCESS }
 }
 
 /// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
@@ -76,6 +77,12 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
     const PAGE: usize = 4096;
     let bytes = plan.pretrained.bytes();
     let per_value = bytes / plan.pretrained.elements().max(1);
+    if let Frozen::As(dtype) = plan.frozen
+        && dtype.size() != per_value
+    {
+        // Converted, and with it the whole of every table.
+        return plan.pretrained.elements() * dtype.size();
+    }
     let row = shape.width * per_value;
     let tables =
         plan.pretrained.tensors().iter().filter(|(_, of, _)| of[..] == [shape.vocabulary, shape.width]).count();

@@ -1,4 +1,4 @@
-//! Linear layers with frozen weights of any float type, which are read where they lie.
+//! Linear layers: weights of any float type, which are read where they lie, and the gradients of those that are trained.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -26,7 +26,7 @@ pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor
     let (rows, [d_output, _]) = (of_x.rows(), of_weight.shape());
     let bias = bias.map(vector_of);
     let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-    let output = if is_thin(rows) {
+    let output = if is_thin(rows, precision) {
         thin(of_x, of_weight, bias)
     } else {
         product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }], bias)
@@ -57,8 +57,9 @@ pub(crate) fn weight_gradient(x: FlexTensor, d_output: FlexTensor) -> FlexTensor
     tensor(product(&[term], None), shape)
 }
 
-pub(super) fn is_thin(rows: usize) -> bool {
-    rows <= THIN
+/// Whether the weight is to be read where it lies; of products in bf16 few rows are computed as many are.
+pub(super) fn is_thin(rows: usize, precision: Precision) -> bool {
+    rows <= THIN && (precision == Precision::F32 || !Precision::has_bf16())
 }
 
 /// A few rows, for which every value of the weight is read once and where it lies.

@@ -55,7 +55,7 @@ pub(crate) fn forward(
         factor: 1.0,
         precision: Precision::F32,
     };
-    let output = if linear::is_thin(rows) {
+    let output = if linear::is_thin(rows, precision) {
         let mut output = linear::thin(of_x, of_weight, bias);
         add_product(&[update], &mut output);
         output

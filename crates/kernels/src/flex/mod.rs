@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn products_in_bf16_are_those_of_rounded_factors_summed_in_f32() {
         let cast = |tensor, dtype: DType| <Flex as FloatTensorOps<Flex>>::float_cast(tensor, dtype.into());
-        for [rows, d_input, d_output] in [[5, 1, 1], [9, 131, 300], [70, 64, 48], [17, 1701, 33]] {
+        for [rows, d_input, d_output] in [[1, 70, 50], [5, 1, 1], [9, 131, 300], [70, 64, 48], [17, 1701, 33]] {
             let x = within(1.0, &[rows, d_input], 1);
             let rounded = match Precision::has_bf16() {
                 true => cast(cast(x.clone(), DType::BF16), DType::F32),
@@ -214,18 +214,18 @@ mod tests {
             let of = |key| within(1.0, &[count], key);
             let step =
                 crate::AdamWStep { learning_rate: 0.01, betas: [0.9, 0.95], epsilon: 1e-6, weight_decay: 0.1, time: 3 };
-            let second = <Flex as FloatTensorOps<Flex>>::float_abs(of(4));
-            // Once beside other holders, once in place.
-            let shared = (of(1), of(2), of(3), second.clone());
-            let (w, g, m, v) = shared.clone();
-            let ours = adamw::step(w, g, m, v, step);
-            let alone = adamw::step(of(1), of(2), of(3), second.clone(), step);
-            let (w, g, m, v) = shared;
+            let second = || <Flex as FloatTensorOps<Flex>>::float_abs(of(4));
+            let held = [of(1), of(2), of(3), second()];
+            let [w, g, m, v] = held.clone();
+            let beside = adamw::step(w, g, m, v, step);
+            let [w, g, m, v] = held;
             let composed = crate::adamw::composed::<Flex>(w, g, m, v, step);
-            for (ours, composed) in [(ours.0, composed.0), (ours.1, composed.1), (ours.2, composed.2)] {
-                close(ours, composed);
+            // Once beside other holders, once in place.
+            for ours in [beside, adamw::step(of(1), of(2), of(3), second(), step)] {
+                close(ours.0, composed.0.clone());
+                close(ours.1, composed.1.clone());
+                close(ours.2, composed.2.clone());
             }
-            assert!(alone.0.layout().shape().num_elements() == count);
         }
     }
 

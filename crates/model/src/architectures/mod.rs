@@ -1,5 +1,6 @@
-//! The architectures, one file each. To add one: its file, a line in [`ARCHITECTURES`] and a variant for each of its heads
-//! in [`SequenceClassifier`], [`MaskedLm`] or [`CausalLm`]; those built like Llama share `decoder.rs` and its variants.
+//! The architectures, one file each. To add one: its file, whose body is a `Backbone`, a line in [`ARCHITECTURES`] and a variant
+//! for each of its heads in [`SequenceClassifier`], [`MaskedLm`] or [`CausalLm`]; those built like Llama share `decoder.rs` and
+//! its variants.
 
 mod backbone;
 mod bert;

@@ -1,4 +1,5 @@
-//! A checkpoint on disk: safetensors, one file or shards with an index, mapped into memory and never copied as a whole.
+//! A checkpoint on disk: safetensors, one file or shards with an index, mapped into memory. What stays frozen in the type of the
+//! file is not copied.
 
 mod fingerprint;
 mod open;
@@ -8,6 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
 use indexmap::IndexMap;
@@ -58,7 +60,7 @@ pub(crate) struct Checkpoint {
 #[derive(Debug)]
 struct Shard {
     file: PathBuf,
-    opened: File,
+    opened: Mutex<File>,
     map: bytes::Bytes,
 }
 
@@ -114,8 +116,8 @@ impl Checkpoint {
         Ok(Tensor::from_data(TensorData::from_bytes(bytes, entry.shape.clone(), dtype), (device, dtype)))
     }
 
-    /// The same in memory of its own, for a tensor that is to be trained: after the first step nothing would be left to read in
-    /// the file's pages, and still they would count as memory of the process.
+    /// The same in memory of its own, for a tensor that is to be trained or converted: nothing would be left to read in the
+    /// file's pages, and still they would count as memory of the process.
     ///
     /// # Panics
     /// If `D` is not the number of dimensions.
@@ -128,7 +130,7 @@ impl Checkpoint {
         let dtype = self.dtype(name, entry)?;
         let Shard { file, opened, .. } = &self.shards[entry.shard];
         let mut bytes = vec![0; entry.range.len()];
-        let mut reader = opened;
+        let mut reader = opened.lock().unwrap_or_else(PoisonError::into_inner);
         let read = reader.seek(SeekFrom::Start(entry.range.start as u64)).and_then(|_| reader.read_exact(&mut bytes));
         read.map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
         let data = TensorData::from_bytes(Bytes::from_bytes_vec(bytes), entry.shape.clone(), dtype);

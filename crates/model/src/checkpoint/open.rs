@@ -75,7 +75,7 @@ impl Checkpoint {
                     return Err(damaged(format!("the tensor `{name}` stands in two shards")));
                 }
             }
-            checkpoint.shards.push(Shard { file, opened, map });
+            checkpoint.shards.push(Shard { file, opened: Mutex::new(opened), map });
         }
         Ok(checkpoint)
     }

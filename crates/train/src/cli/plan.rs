@@ -253,6 +253,7 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
     });
     json!({
         "model": plan.config.model.path, "class": plan.pretrained.class(), "device": plan.device_name.to_string(),
+        "compute": if plan.precision == Precision::Bf16 { "bf16" } else { "f32" },
         "trainable_parameters": loaded.plan.trainable_elements(), "total_parameters": total(&loaded.plan),
         "targets": targets, "new": loaded.initialised, "not_used": loaded.passed_over, "labels": plan.task.label_names(),
         "class_counts": plan.train.class_counts(plan.task.classes()),

@@ -79,10 +79,8 @@ pub(super) fn record_files(directory: &Directory, failure: &Failure) -> [RecordF
 impl<R: Checkpoint> Checkpointer<R> for RecordFile {
     fn save(&self, step: usize, record: R) -> Result<(), CheckpointerError> {
         let path = self.directory.join(format!("step-{step}.tmp")).join(self.name);
-        // Held while it saves: burn copies a record whole before it writes it, and two copies at once would be too many.
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = record.save(path) {
-            failure.get_or_insert(error.to_string());
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 mod micro;
 mod pack;
 mod pairs;
+mod term;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -16,7 +17,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use self::micro::{FORMS, Form, LARGEST, Run, Tile};
-use super::matrix::{Factor, Matrix, Stored, extent};
+use self::term::{Factors, Laid};
+
+pub(super) use self::term::Term;
+use super::matrix::{Factor, Matrix, extent};
 use crate::Precision;
 
 /// Steps of the depth that a panel holds: 48 columns of them are 144 KiB.
@@ -33,44 +37,6 @@ const TASKS: usize = 8;
 
 /// Fewer rows are not worth filling a panel once more.
 const ROWS: usize = 64;
-
-/// What a product adds up: `factor * left·right`.
-#[derive(Clone, Copy)]
-pub(super) struct Term<'a> {
-    pub left: Factor<Matrix<'a>>,
-    pub right: Factor<Stored<'a>>,
-    pub factor: f32,
-    /// Of the two factors; sums are in f32.
-    pub precision: Precision,
-}
-
-/// A term as the innermost loop takes it.
-struct Factors<'a> {
-    left: Factor<Matrix<'a>>,
-    right: Factor<Stored<'a>>,
-    factor: f32,
-    /// Steps of the loop.
-    depth: usize,
-    run: [Run; 3],
-    /// Whether a step is a pair of them.
-    pairs: bool,
-}
-
-impl<'a> Factors<'a> {
-    /// `rounded` is empty, or the left factor in pairs.
-    fn new(form: &Form, term: &Term<'a>, rounded: &'a [f32]) -> Self {
-        let Term { left, right, factor, .. } = *term;
-        let [rows, depth] = left.shape();
-        match form.run_pairs.filter(|_| !rounded.is_empty()) {
-            Some(run) => {
-                let depth = depth.div_ceil(2);
-                let left = Factor::Plain(Matrix::new(rounded, rows, depth, depth));
-                Self { left, right, factor, depth, run, pairs: true }
-            }
-            None => Self { left, right, factor, depth, run: form.run, pairs: false },
-        }
-    }
-}
 
 /// Whether this processor multiplies in bf16.
 pub(crate) fn has_bf16() -> bool {
@@ -149,8 +115,8 @@ fn write(form: &'static Form, terms: &[Term<'_>], start: Start<'_>, room: Room, 
     if rows == 0 || columns == 0 {
         return;
     }
-    let rounded: Vec<Vec<f32>> = terms.iter().map(|term| rounded(form, term)).collect();
-    let terms = terms.iter().zip(&rounded).map(|(term, rounded)| Factors::new(form, term, rounded)).collect();
+    let laid: Vec<Laid> = terms.iter().map(|term| Laid::new(form, term, threads)).collect();
+    let terms = terms.iter().zip(&laid).map(|(term, laid)| Factors::new(form, term, laid)).collect();
     let job = Job { form, terms, start, rows, columns, output: Output(place), stride };
     let panels = columns.div_ceil(form.columns());
     if threads == Threads::One {
@@ -167,14 +133,6 @@ fn write(form: &'static Form, terms: &[Term<'_>], start: Start<'_>, room: Room, 
         let (panel, row) = (task % across * together, task / across * height);
         job.run(row..rows.min(row + height), panel..panels.min(panel + together));
     });
-}
-
-/// The left factor of a term in pairs of bf16, if that is how it is to be computed and can be.
-fn rounded(form: &Form, term: &Term<'_>) -> Vec<f32> {
-    match (term.precision, term.left, form.run_pairs) {
-        (Precision::Bf16, Factor::Plain(left), Some(_)) => pairs::left(left),
-        _ => Vec::new(),
-    }
 }
 
 /// Where the output begins. Tasks write different tiles of it.
@@ -378,111 +336,4 @@ impl Job<'_> {
 static ZEROS: [f32; LARGEST] = [0.0; LARGEST];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn values(count: usize, seed: usize) -> Vec<f32> {
-        (0..count).map(|i| ((i * 7 + seed * 13) % 23) as f32 / 8.0 - 1.375).collect()
-    }
-
-    /// Row by row and step by step, in double precision.
-    fn definition(terms: &[Term<'_>], start: impl Fn(usize, usize) -> f32, row: usize, column: usize) -> f64 {
-        let left = |factor: Factor<Matrix<'_>>, step: usize| match factor {
-            Factor::Plain(matrix) => matrix.row(row)[step],
-            Factor::Transposed(matrix) => matrix.row(step)[row],
-        };
-        let right = |factor: Factor<Stored<'_>>, step: usize| match factor {
-            Factor::Plain(stored) => stored.as_matrix().unwrap().row(step)[column],
-            Factor::Transposed(stored) => stored.as_matrix().unwrap().row(column)[step],
-        };
-        let sum = |term: &Term<'_>| {
-            let along = (0..term.left.shape()[1])
-                .map(|step| f64::from(left(term.left, step)) * f64::from(right(term.right, step)));
-            f64::from(term.factor) * along.sum::<f64>()
-        };
-        f64::from(start(row, column)) + terms.iter().map(sum).sum::<f64>()
-    }
-
-    /// A factor of this shape, with more between its rows than belongs to it.
-    fn factor(values: &[f32], shape: [usize; 2], transposed: bool) -> Factor<Matrix<'_>> {
-        let [rows, columns] = shape;
-        if transposed {
-            Factor::Transposed(Matrix::new(values, columns, rows, rows + 3))
-        } else {
-            Factor::Plain(Matrix::new(values, rows, columns, columns + 3))
-        }
-    }
-
-    #[test]
-    fn every_form_multiplies_by_the_definition_whatever_the_shapes_and_how_factors_lie() {
-        let shapes = [[1, 1, 1], [3, 5, 7], [8, 48, 16], [17, 49, 50], [70, 131, 97], [9, 200, 800], [33, 12, 1601]];
-        for (index, form) in FORMS.iter().enumerate() {
-            for [rows, columns, depth] in shapes {
-                for way in 0..8 {
-                    let (left_turned, right_turned) = (way % 2 == 1, way / 2 % 2 == 1);
-                    // The values of the first term are whole eighths below 4: rounding to bf16 leaves them as they are.
-                    let precision = if way < 4 { Precision::F32 } else { Precision::Bf16 };
-                    let (left, right) = (values((rows + 3) * (depth + 3), 1), values((depth + 3) * (columns + 3), 2));
-                    let (thin, narrow) = (values((rows + 3) * 6, 3), values((columns + 3) * 6, 4));
-                    let terms = [
-                        Term {
-                            left: factor(&left, [rows, depth], left_turned),
-                            right: factor(&right, [depth, columns], right_turned).stored(),
-                            factor: 0.5,
-                            precision,
-                        },
-                        Term {
-                            left: factor(&thin, [rows, 3], !left_turned),
-                            right: factor(&narrow, [3, columns], !right_turned).stored(),
-                            factor: -2.0,
-                            precision: Precision::F32,
-                        },
-                    ];
-                    let (row, before) = (values(columns, 5), values(rows * (columns + 2), 6));
-                    for start in [Start::Zero, Start::Row(&row), Start::Output] {
-                        let value = |row_index: usize, column: usize| match start {
-                            Start::Zero => 0.0,
-                            Start::Row(row) => row[column],
-                            Start::Output => before[row_index * (columns + 2) + column],
-                        };
-                        let mut output = before.clone();
-                        let room = Room { place: output.as_mut_ptr(), values: output.len(), stride: columns + 2 };
-                        write(form, &terms, start, room, Threads::One);
-                        for (i, of_row) in output.chunks_exact(columns + 2).enumerate() {
-                            for (j, found) in of_row[..columns].iter().enumerate() {
-                                let exact = definition(&terms, value, i, j);
-                                // Sums of up to 1,601 products of a size of 1, in f32.
-                                let close = (f64::from(*found) - exact).abs() < 2e-3;
-                                assert!(
-                                    close,
-                                    "form {index}, {rows} x {columns} x {depth}, way {way}: {found} {exact}"
-                                );
-                            }
-                            let beyond = &before[i * (columns + 2) + columns..][..2];
-                            assert_eq!(&of_row[columns..], beyond, "what lies between the rows stays");
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn any_number_of_threads_gives_the_same_bits() {
-        let (rows, columns, depth) = (150, 500, 900);
-        let (left, right) = (values((rows + 3) * (depth + 3), 1), values((depth + 3) * (columns + 3), 2));
-        let terms = [Term {
-            left: factor(&left, [rows, depth], false),
-            right: factor(&right, [depth, columns], true).stored(),
-            factor: 0.3,
-            precision: Precision::F32,
-        }];
-        let with = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| product(&terms, None))
-        };
-        let one = with(1);
-        assert_eq!(one, with(2));
-        assert_eq!(one, with(13));
-    }
-}
+mod tests;

@@ -1,10 +1,12 @@
 //! The right factor of a product in panels: columns that one tile takes, laid row after row, so that the innermost loop
-//! reads memory from one end to the other.
+//! reads memory from one end to the other; and a left factor that lies transposed.
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::micro::Form;
-use crate::flex::matrix::{Factor, Stored};
+use crate::flex::matrix::{Factor, Matrix, Stored};
 
 /// Values that are turned from rows into columns at once.
 pub(super) const BLOCK: usize = 8;
@@ -50,6 +52,29 @@ pub(super) fn pack(
             }
         }
     }
+}
+
+/// Rows of a transpose that one thread writes at a time.
+const STRIP: usize = 64;
+
+/// The transpose of a left factor, on all threads.
+pub(super) fn transposed(form: &Form, matrix: Matrix<'_>) -> Vec<f32> {
+    let (depth, rows) = (matrix.rows(), matrix.columns());
+    let whole = depth / BLOCK * BLOCK;
+    let mut output = vec![0.0; rows * depth];
+    output.par_chunks_mut(STRIP * depth).enumerate().for_each(|(strip, output)| {
+        let columns = strip * STRIP..rows.min((strip + 1) * STRIP);
+        for first in (0..whole).step_by(BLOCK) {
+            let block = matrix.part(first..first + BLOCK, columns.clone());
+            transpose(form, block.values(), block.stride(), columns.len(), &mut output[first..], depth);
+        }
+        for step in whole..depth {
+            for (row, value) in matrix.row(step)[columns.clone()].iter().enumerate() {
+                output[row * depth + step] = *value;
+            }
+        }
+    });
+    output
 }
 
 /// Parts of [`BLOCK`] rows in f32, and how far apart they lie.
