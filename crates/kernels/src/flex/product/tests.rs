@@ -1,3 +1,5 @@
+//! Every form of the innermost loop against the definition of a product, and any number of threads against one.
+
 use super::*;
 use crate::flex::matrix::Stored;
 
