@@ -23,7 +23,9 @@ fn with_rows(project: Project, name: &str, row: impl Fn(usize, &str) -> Value) -
 #[track_caller]
 fn trains(project: &Project, config: &str) {
     project.run(&["train", config, "--dry-run"]).done();
-    project.run(&["train", config, "--quiet", "--set", "train.max_steps=2", "--set", "output_dir=run"]).done();
+    project
+        .run(&["train", config, "--quiet", "--overwrite", "--set", "train.max_steps=2", "--set", "output_dir=run"])
+        .done();
     assert!(project.path("run/adapter/adapter_model.safetensors").is_file());
 }
 
@@ -159,6 +161,68 @@ fn texts_alone_become_a_language_model() {
 }
 
 #[test]
+fn a_model_that_writes_learns_to_answer() {
+    let row = |n: usize, text: &str| {
+        let about = if n.is_multiple_of(2) { "" } else { "in short" };
+        json!({"instruction": text, "input": about, "output": format!("yes, {text}"), "category": n % 4})
+    };
+    let project = with_rows(Project::new().copy("gpt2-lm/model", "gpt2"), "tasks.jsonl", row);
+    let ran = project.run(&["init", "tasks.jsonl", "--model", "gpt2"]).done();
+    says(
+        &ran,
+        "tasks.jsonl: 32 rows\n\
+         prompt       instruction: by its name, with input where there is any\n\
+         completion   output: by its name\n\
+         task         causal-lm: the model writes; with the label category: `--task sequence-classification`\n\
+         tasks.toml is written; what to type next:\n\
+         \x20\x20kindling train tasks.toml --dry-run\n\
+         \x20\x20kindling train tasks.toml",
+    );
+    let written = set(&project, "tasks.toml");
+    for line in ["task = \"causal-lm\"", "completion_template = \" {{ output }}\"", "epochs = 3"] {
+        assert!(written.contains(&line.to_string()), "{written:?}");
+    }
+    let template = "prompt_template = \"\"\"\n{{ instruction }}\n{% if input %}{{ input }}\n{% endif %}Output:\"\"\"\n";
+    assert!(project.read("tasks.toml").contains(template));
+    trains(&project, "tasks.toml");
+    let named = ["init", "tasks.jsonl", "--model", "gpt2", "-o", "named.toml", "--set", "data.prompt=input", "--set"];
+    let ran = project.run(&[&named[..], &["data.completion=output", "--json"]].concat()).done();
+    assert_eq!(ran.document()["prompt_template"], "{{ input }}\nOutput:");
+    let project = project.without("named.toml");
+    project.run(&named[..8]).refused(
+        "error: `data.prompt` is named without `data.completion`\n\
+         help: name the other column too: `--set data.completion=COLUMN`",
+    );
+}
+
+#[test]
+fn conversations_and_texts_become_what_a_decoder_learns() {
+    let chat = |_: usize, text: &str| {
+        let message = |role: &str, content: &str| json!({"role": role, "content": content});
+        json!({"messages": [message("user", "say it"), message("assistant", text)]})
+    };
+    let project = with_rows(Project::new().copy("qwen3-lm/model", "qwen"), "chats.jsonl", chat);
+    let ran = project.run(&["init", "chats.jsonl", "--model", "qwen", "--json"]).done();
+    let document = ran.document();
+    assert_eq!((&document["task"], &document["messages"]), (&json!("causal-lm"), &json!("messages")));
+    trains(&project, "chats.toml");
+    let joined = |_: usize, text: &str| json!({"prompt": "say it:", "completion": format!(" {text}")});
+    let project = with_rows(project, "joined.jsonl", joined);
+    project.run(&["init", "joined.jsonl", "--model", "qwen"]).done();
+    assert!(set(&project, "joined.toml").contains(&"prompt = \"prompt\"".to_string()));
+    trains(&project, "joined.toml");
+    let project = with_rows(project, "corpus.jsonl", |_, text| json!({"text": text}));
+    let ran = project.run(&["init", "corpus.jsonl", "--model", "qwen"]).done();
+    assert!(ran.stderr.contains("\ntask         causal-lm: the model writes, and no column looks like a label\n"));
+    trains(&project, "corpus.toml");
+    let project = project.without("chats.toml");
+    project.run(&["init", "chats.jsonl"]).refused(
+        "error: chats.jsonl has conversations (`messages`) for a model that writes, and none is named\n\
+         help: name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub; the model that comes with kindling learns from texts alone with `--task masked-lm`",
+    );
+}
+
+#[test]
 fn without_a_model_the_one_of_the_quickstart_is_taken() {
     let project = Project::new();
     let cache = project.path("cache").display().to_string();
@@ -279,11 +343,11 @@ fn columns_can_be_named_and_misspelt() {
     );
     project.run(&[&named[..], &["train.epochs=3"]].concat()).refused(
         "error: `--set train.epochs=3` cannot be used here\n\
-         help: known: data.text, data.text_pair, data.label",
+         help: known: data.text, data.text_pair, data.label, data.prompt, data.completion, data.messages",
     );
     project.run(&[&named[..], &["data.label=odd", "--task", "masked-lm"]].concat()).refused(
         "error: the task masked-lm does not use `data.label`\n\
-         help: leave it out, or ask for `--task sequence-classification`",
+         help: leave it out, or ask for another task with `--task`",
     );
 }
 

@@ -35,7 +35,7 @@ pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
 pub use encode::{Dataset, EncodedExample, Lengths};
 pub use error::Error;
 pub use formats::records;
-pub use guess::{Column, ColumnKind, Given, Guess, Profile, Unfit, UnfitReason};
+pub use guess::{Column, ColumnKind, Dialogue, Given, Guess, Profile, Unfit, UnfitReason};
 pub use labels::Labels;
 pub use lint::{Finding, FindingKind, Rows, Severity, Truncation, lint};
 pub use pack::pack;

@@ -1,12 +1,14 @@
-//! Which column of a file is its text and which its label, guessed from what stands in them and from their names. For a
-//! first configuration, which a person reads: a run never guesses.
+//! Which column of a file is its text and which its label, guessed from what stands in them and from their names, and
+//! what is asked and answered. For a first configuration, which a person reads: a run never guesses.
 
+mod dialogue;
 mod names;
 mod profile;
 #[cfg(test)]
 mod tests;
 mod unfit;
 
+pub use dialogue::Dialogue;
 pub use profile::{Column, ColumnKind, Profile};
 pub use unfit::{Reason as UnfitReason, Unfit};
 

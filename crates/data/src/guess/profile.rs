@@ -20,7 +20,7 @@ pub struct Profile {
 }
 
 /// What stands in a column. A value that is absent, null or blank counts as none.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     pub name: String,
     pub kind: ColumnKind,

@@ -31,10 +31,7 @@ impl Draft {
         config.model.path.clone_from(&base.directory);
         config.model.task = look.task;
         config.model.labels.clone_from(&labels);
-        config.data.train = config::absolute(&look.file)?;
-        config.data.text = Some(look.text.clone());
-        config.data.text_pair.clone_from(&look.text_pair);
-        config.data.label.clone_from(&look.label);
+        config.data = config::DataConfig { train: config::absolute(&look.file)?, ..look.columns.clone() };
         // Nothing is computed.
         config.train.device = "cpu".to_owned();
 

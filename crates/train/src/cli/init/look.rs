@@ -3,13 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use data::suggest::{list, suggestion};
-use data::{Column, Given, Guess, Profile};
+use data::{Column, Dialogue, Given, Guess, Profile};
 
-use super::{counted, refusal, separator};
+use super::{Base, counted, dialogue, refusal};
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};
-use crate::config::Task;
+use crate::config::{DataConfig, Task};
 use crate::output::{Output, thousands};
+
+/// The keys that `--set` names columns by.
+const KEYS: [&str; 6] =
+    ["data.text", "data.text_pair", "data.label", "data.prompt", "data.completion", "data.messages"];
 
 /// Beside `train.csv`; `test.csv` is for the end, not for choosing what is best.
 const VALIDATION: [&str; 4] = ["valid", "validation", "val", "dev"];
@@ -18,9 +22,8 @@ pub(super) struct Look {
     pub(super) file: PathBuf,
     pub(super) profile: Profile,
     pub(super) task: Task,
-    pub(super) text: String,
-    pub(super) text_pair: Option<String>,
-    pub(super) label: Option<String>,
+    /// The columns, in a configuration that has nothing else.
+    pub(super) columns: DataConfig,
     /// A file of validation data beside the file.
     pub(super) valid: Option<PathBuf>,
     /// Why the columns are what they are, a line each.
@@ -28,55 +31,35 @@ pub(super) struct Look {
 }
 
 impl Look {
-    pub(super) fn at(file: &Path, asked: Option<Task>, sets: &[String]) -> Result<Self, Failure> {
-        let mut names = ColumnNames::default();
-        apply_sets(sets, &["data.text", "data.text_pair", "data.label"], &mut names, |_, _| Ok(()))?;
-        let profile = separator::profile(file)?;
-        let given = Given {
-            text: named(&profile, file, names.text.as_deref())?,
-            text_pair: named(&profile, file, names.text_pair.as_deref())?,
-            label: named(&profile, file, names.label.as_deref())?,
-        };
+    pub(super) fn at(
+        file: &Path,
+        profile: Profile,
+        names: &ColumnNames,
+        asked: Option<Task>,
+        base: &Base,
+    ) -> Result<Self, Failure> {
+        let named = |name: &Option<String>| named(&profile, file, name.as_deref());
+        let given =
+            Given { text: named(&names.text)?, text_pair: named(&names.text_pair)?, label: named(&names.label)? };
         let guess = Guess::of(&profile, given);
-        let task = asked.unwrap_or(match guess.label {
-            Some(_) => Task::SequenceClassification,
-            None => Task::MaskedLm,
-        });
-        if task == Task::MaskedLm
-            && let Some(key) = unused(&names)
-        {
-            let help = "leave it out, or ask for `--task sequence-classification`";
+        let dialogue = match dialogue::named(&profile, file, names)? {
+            None if given.text.is_none() && given.label.is_none() => Dialogue::of(&profile),
+            dialogue => dialogue,
+        };
+        let task = asked.unwrap_or_else(|| likeliest(&guess, dialogue, base));
+        if let Some(key) = unused(names, task) {
+            let help = "leave it out, or ask for another task with `--task`";
             return Err(Failure::usage(format!("the task {task} does not use `{key}`"), help));
         }
-        if let Some(label) = given.label {
-            refusal::named_label(file, label)?;
+        if task == Task::CausalLm && base.embedded {
+            return Err(refusal::no_decoder(file, dialogue));
         }
-        if asked != Some(Task::MaskedLm)
-            && let Some(unfit) = guess.unfit
-        {
-            return Err(refusal::unfit_label(file, unfit));
-        }
-        let text = guess.text.ok_or_else(|| refusal::no_text(file, &profile))?;
-        let (text_pair, label) = match task {
-            Task::SequenceClassification => {
-                (guess.text_pair, Some(guess.label.ok_or_else(|| refusal::no_label(file, &profile))?))
-            }
-            Task::MaskedLm | Task::CausalLm => (None, None),
+        let (columns, mut reasons) = match (task, dialogue) {
+            (Task::CausalLm, Some(dialogue)) => dialogue::columns(dialogue, dialogue::is_named(names)),
+            _ => columns(file, &profile, given, &guess, task, asked)?,
         };
-        let mut reasons = vec![format!("text         {}", why_text(text, given, &guess))];
-        reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
-        reasons.extend(label.map(|column| format!("label        {}", why_label(column, given, &guess))));
-        let name = |column: &Column| column.name.clone();
-        Ok(Self {
-            file: file.to_path_buf(),
-            task,
-            text: name(text),
-            text_pair: text_pair.map(name),
-            label: label.map(name),
-            valid: validation(file),
-            reasons: with_task(reasons, task, guess.label),
-            profile,
-        })
+        reasons.extend(why_task(task, asked, &guess, dialogue));
+        Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), reasons, profile })
     }
 
     pub(super) fn say(&self, output: &Output) {
@@ -88,12 +71,67 @@ impl Look {
 
     /// The values of the label column.
     pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
-        let column = self.label.as_ref().and_then(|label| self.profile.column(label));
+        let column = self.columns.label.as_ref().and_then(|label| self.profile.column(label));
         column.and_then(|column| column.values.as_ref()).into_iter().flatten().map(|(value, _)| value.as_str())
     }
 }
 
-fn named<'a>(profile: &'a Profile, file: &Path, name: Option<&str>) -> Result<Option<&'a Column>, Failure> {
+/// The columns that `--set` names.
+pub(super) fn names(sets: &[String]) -> Result<ColumnNames, Failure> {
+    let mut names = ColumnNames::default();
+    apply_sets(sets, &KEYS, &mut names, |_, _| Ok(()))?;
+    Ok(names)
+}
+
+/// What the data and the model are for, if nobody says: a model that writes learns to answer where there are answers, any
+/// to classify where there are labels, and what is left is language.
+fn likeliest(guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>, base: &Base) -> Task {
+    match (dialogue, guess.label) {
+        (Some(_), _) if base.writes => Task::CausalLm,
+        (_, Some(_)) => Task::SequenceClassification,
+        (Some(_), None) if base.embedded => Task::CausalLm,
+        (_, None) if base.writes => Task::CausalLm,
+        (_, None) => Task::MaskedLm,
+    }
+}
+
+/// The columns of labelled or plain texts, and why.
+fn columns(
+    file: &Path,
+    profile: &Profile,
+    given: Given<'_>,
+    guess: &Guess<'_>,
+    task: Task,
+    asked: Option<Task>,
+) -> Result<(DataConfig, Vec<String>), Failure> {
+    if let Some(label) = given.label {
+        refusal::named_label(file, label)?;
+    }
+    let wants_label = task == Task::SequenceClassification;
+    if (wants_label || asked.is_none())
+        && let Some(unfit) = guess.unfit
+    {
+        return Err(refusal::unfit_label(file, unfit));
+    }
+    let text = guess.text.ok_or_else(|| refusal::no_text(file, profile))?;
+    let (text_pair, label) = match wants_label {
+        true => (guess.text_pair, Some(guess.label.ok_or_else(|| refusal::no_label(file, profile))?)),
+        false => (None, None),
+    };
+    let mut reasons = vec![format!("text         {}", why_text(text, given, guess))];
+    reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
+    reasons.extend(label.map(|column| format!("label        {}", why_label(column, given, guess))));
+    let name = |column: &Column| column.name.clone();
+    let columns = DataConfig {
+        text: Some(name(text)),
+        text_pair: text_pair.map(name),
+        label: label.map(name),
+        ..DataConfig::default()
+    };
+    Ok((columns, reasons))
+}
+
+pub(super) fn named<'a>(profile: &'a Profile, file: &Path, name: Option<&str>) -> Result<Option<&'a Column>, Failure> {
     let Some(name) = name else { return Ok(None) };
     let columns = profile.columns.iter().map(|column| column.name.as_str());
     match profile.column(name) {
@@ -107,10 +145,18 @@ fn named<'a>(profile: &'a Profile, file: &Path, name: Option<&str>) -> Result<Op
     }
 }
 
-/// A key that was given, but that a language model does not have.
-fn unused(names: &ColumnNames) -> Option<&'static str> {
-    let given = |name: &Option<String>, key| name.is_some().then_some(key);
-    given(&names.label, "data.label").or(given(&names.text_pair, "data.text_pair"))
+/// A key that was given, but that the task does not have.
+fn unused(names: &ColumnNames, task: Task) -> Option<&'static str> {
+    let of_labels = [(&names.label, "data.label"), (&names.text_pair, "data.text_pair")];
+    let of_answers =
+        [(&names.prompt, "data.prompt"), (&names.completion, "data.completion"), (&names.messages, "data.messages")];
+    let is_used = |key: &&str| match task {
+        Task::SequenceClassification => of_labels.iter().any(|(_, of)| of == key),
+        Task::MaskedLm => false,
+        Task::CausalLm => of_answers.iter().any(|(_, of)| of == key),
+    };
+    let given = of_labels.iter().chain(&of_answers).filter(|(name, _)| name.is_some()).map(|(_, key)| *key);
+    given.into_iter().find(|key| !is_used(key))
 }
 
 fn why_text(column: &Column, given: Given<'_>, guess: &Guess<'_>) -> String {
@@ -154,12 +200,19 @@ fn why_label(column: &Column, given: Given<'_>, guess: &Guess<'_>) -> String {
     format!("{}: {classes}, {reason}{others}", column.name)
 }
 
-fn with_task(mut reasons: Vec<String>, task: Task, label: Option<&Column>) -> Vec<String> {
-    if task == Task::MaskedLm {
-        let reason = if label.is_some() { "as asked" } else { "no column looks like a label" };
-        reasons.push(format!("task         {task}: {reason}"));
-    }
-    reasons
+/// Why it is no classification, and what else it could be.
+fn why_task(task: Task, asked: Option<Task>, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Option<String> {
+    let reason = match (task, guess.label) {
+        (Task::SequenceClassification, _) => return None,
+        _ if asked.is_some() => "as asked".to_owned(),
+        (Task::CausalLm, Some(label)) => {
+            format!("the model writes; with the label {}: `--task sequence-classification`", label.name)
+        }
+        (Task::CausalLm, None) if dialogue.is_some() => "the model learns to answer".to_owned(),
+        (Task::CausalLm, None) => "the model writes, and no column looks like a label".to_owned(),
+        (Task::MaskedLm, _) => "no column looks like a label".to_owned(),
+    };
+    Some(format!("task         {task}: {reason}"))
 }
 
 /// `valid.csv` beside `train.csv`, or whatever else it is called.

@@ -1,6 +1,7 @@
 //! `kindling init`: looks at data and model and writes a configuration to start from. What it writes has been through
 //! the same checks as a run, so that it trains without a change.
 
+mod dialogue;
 mod draft;
 mod look;
 mod page;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use model::hub::Wanted;
+use model::{Head, Pretrained};
 use serde_json::{Value, json};
 
 use super::sink::Sink;
@@ -28,7 +30,7 @@ use settings::Settings;
 /// Look at data and a model, and write a commented configuration to start from
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kindling init reviews.csv\n  kindling init train.parquet --model google-bert/bert-base-uncased -o sst2.toml\n  kindling init reviews.csv --set data.text=review --set data.label=stars"
+    after_help = "Examples:\n  kindling init reviews.csv\n  kindling init train.parquet --model google-bert/bert-base-uncased -o sst2.toml\n  kindling init reviews.csv --set data.text=review --set data.label=stars\n  kindling init chats.jsonl --model Qwen/Qwen2.5-0.5B-Instruct"
 )]
 pub(super) struct Arguments {
     /// Training data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz
@@ -36,13 +38,13 @@ pub(super) struct Arguments {
     /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: the quickstart's
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
-    /// What to train for; default: classification where the data has labels, otherwise masked-lm
+    /// What to train for; default: what data and model are for
     #[arg(long, value_enum, value_name = "T")]
     task: Option<Task>,
     /// File to write, - for standard output; default: the data's name with .toml, in the working directory
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Name a column: data.text, data.text_pair or data.label (repeatable)
+    /// Name a column: data.text, data.text_pair, data.label, data.prompt, data.completion or data.messages (repeatable)
     #[arg(long, value_name = "KEY=COLUMN")]
     set: Vec<String>,
 }
@@ -51,6 +53,7 @@ pub(super) struct Arguments {
 enum Task {
     SequenceClassification,
     MaskedLm,
+    CausalLm,
 }
 
 impl From<Task> for config::Task {
@@ -58,6 +61,7 @@ impl From<Task> for config::Task {
         match task {
             Task::SequenceClassification => Self::SequenceClassification,
             Task::MaskedLm => Self::MaskedLm,
+            Task::CausalLm => Self::CausalLm,
         }
     }
 }
@@ -78,14 +82,18 @@ struct Base {
     directory: PathBuf,
     /// The small one inside this binary.
     embedded: bool,
+    /// It says of itself that it is a decoder with an output layer.
+    writes: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let target = Target::new(arguments, output)?;
     let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
-    let look = Look::at(&arguments.data, arguments.task.map(config::Task::from), &arguments.set)?;
-    look.say(output);
+    let names = look::names(&arguments.set)?;
+    let profile = separator::profile(&arguments.data)?;
     let base = base(arguments.model.as_deref(), output)?;
+    let look = Look::at(&arguments.data, profile, &names, arguments.task.map(config::Task::from), &base)?;
+    look.say(output);
     let draft = Draft::new(&look, &base, output)?;
     let settings = Settings::new(&draft, &base);
     let text = Page::new(&target, &look, &base, &draft, &settings)?.text()?;
@@ -147,7 +155,7 @@ impl Target {
 fn base(model: Option<&Path>, output: &Output) -> Result<Base, Failure> {
     let Some(model) = model else {
         let directory = quickstart::unpack()?.join("models/quickstart");
-        return Ok(Base { written: directory.clone(), directory, embedded: true });
+        return Ok(Base { written: directory.clone(), directory, embedded: true, writes: false });
     };
     let located = locate(model, Wanted::Model, output)?;
     if !located.directory.is_dir() {
@@ -155,7 +163,8 @@ fn base(model: Option<&Path>, output: &Output) -> Result<Base, Failure> {
                     Hugging Face Hub: org/name or org/name@revision";
         return Err(Failure::usage(format!("there is no directory {}", located.directory.display()), help));
     }
-    Ok(Base { written: model.to_path_buf(), directory: located.directory, embedded: false })
+    let writes = Pretrained::head_of(&located.directory)? == Head::CausalLm;
+    Ok(Base { written: model.to_path_buf(), directory: located.directory, embedded: false, writes })
 }
 
 fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
@@ -184,10 +193,14 @@ fn typed(file: &Path) -> String {
 
 fn document(target: &Target, look: &Look, base: &Base, draft: &Draft, settings: &Settings) -> Value {
     let (config, plan) = (&draft.plan.config, &draft.plan);
+    let written = |template: &str| (!template.is_empty()).then(|| template.to_owned());
     json!({
         "config": target.file, "task": config.model.task, "model": base.written,
         "train": look.file, "valid": draft.valid, "valid_fraction": config.data.valid_fraction,
         "text": config.data.text, "text_pair": config.data.text_pair, "label": config.data.label,
+        "prompt": config.data.prompt, "prompt_template": written(&config.data.prompt_template),
+        "completion": config.data.completion, "completion_template": written(&config.data.completion_template),
+        "messages": config.data.messages,
         "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.classes()),
         "rows": look.profile.rows, "max_length": settings.max_length, "batch_size": settings.batch_size,
         "epochs": settings.epochs, "steps": settings.steps(),

@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::settings::Settings;
 use super::{Base, Look, Target, counted};
 use crate::cli::{Failure, plan};
-use crate::config::Task;
+use crate::config::{DataConfig, Task};
 use crate::output::thousands;
 
 const WIDTH: usize = 120;
@@ -23,16 +23,15 @@ pub(super) struct Page {
     embedded: bool,
     model: String,
     task: String,
-    language_model: bool,
+    masked: bool,
+    writes: bool,
     labels: Option<Vec<String>>,
     labels_because: &'static str,
     labels_by_default: &'static str,
     train: String,
     valid: Option<String>,
     valid_fraction: f64,
-    text: String,
-    text_pair: Option<String>,
-    label: Option<String>,
+    columns: Columns,
     classes: Option<String>,
     lengths: String,
     max_length: usize,
@@ -40,6 +39,35 @@ pub(super) struct Page {
     epochs: usize,
     batch_size: usize,
     learning_rate: Option<String>,
+}
+
+/// The keys that name columns, each if it is written.
+#[derive(Debug, Default, Serialize)]
+struct Columns {
+    text: Option<String>,
+    text_pair: Option<String>,
+    label: Option<String>,
+    prompt: Option<String>,
+    prompt_template: Option<String>,
+    completion: Option<String>,
+    completion_template: Option<String>,
+    messages: Option<String>,
+}
+
+impl Columns {
+    fn of(data: &DataConfig) -> Self {
+        let written = |template: &String| Some(template.clone()).filter(|template| !template.is_empty());
+        Self {
+            text: data.text.clone(),
+            text_pair: data.text_pair.clone(),
+            label: data.label.clone(),
+            prompt: data.prompt.clone(),
+            prompt_template: written(&data.prompt_template),
+            completion: data.completion.clone(),
+            completion_template: written(&data.completion_template),
+            messages: data.messages.clone(),
+        }
+    }
 }
 
 impl Page {
@@ -65,7 +93,8 @@ impl Page {
             embedded: base.embedded,
             model,
             task: look.task.to_string(),
-            language_model: look.task == Task::MaskedLm,
+            masked: look.task == Task::MaskedLm,
+            writes: look.task == Task::CausalLm,
             labels: draft.labels.clone(),
             labels_because: match own_labels {
                 true => {
@@ -77,9 +106,7 @@ impl Page {
             train: target.path(&look.file)?,
             valid: draft.valid.as_deref().map(|valid| target.path(valid)).transpose()?,
             valid_fraction: plan.config.data.valid_fraction,
-            text: look.text.clone(),
-            text_pair: look.text_pair.clone(),
-            label: look.label.clone(),
+            columns: Columns::of(&look.columns),
             classes: classes.map(|classes| format!("Classes and their training rows: {classes}")),
             lengths: lengths(settings),
             max_length: settings.max_length,
@@ -163,16 +190,19 @@ mod tests {
             embedded: false,
             model: "models/bert".to_owned(),
             task: Task::SequenceClassification.to_string(),
-            language_model: false,
+            masked: false,
+            writes: false,
             labels: None,
             labels_because: "Because.",
             labels_by_default: "those of the data",
             train: "train.csv".to_owned(),
             valid: None,
             valid_fraction: 0.1,
-            text: "sentence".to_owned(),
-            text_pair: None,
-            label: Some("label".to_owned()),
+            columns: Columns {
+                text: Some("sentence".to_owned()),
+                label: Some("label".to_owned()),
+                ..Columns::default()
+            },
             classes: Some("no (10), yes (12)".to_owned()),
             lengths: "Lengths.".to_owned(),
             max_length: 64,
@@ -220,9 +250,21 @@ mod tests {
     #[test]
     fn a_language_model_has_only_keys_of_its_own() {
         let mut page = page();
-        (page.task, page.language_model) = (Task::MaskedLm.to_string(), true);
-        (page.label, page.classes) = (None, None);
+        (page.task, page.masked) = (Task::MaskedLm.to_string(), true);
+        (page.columns.label, page.classes) = (None, None);
         assert_eq!(loaded(&page).model.task, Task::MaskedLm);
+        (page.task, page.masked, page.writes) = (Task::CausalLm.to_string(), false, true);
+        assert_eq!(loaded(&page).data.text.as_deref(), Some("sentence"));
+        let (prompt, completion) = ("{{ question }}\nAnswer:", " {{ answer }}");
+        page.columns = Columns {
+            prompt_template: Some(prompt.to_owned()),
+            completion_template: Some(completion.to_owned()),
+            ..Columns::default()
+        };
+        let config = loaded(&page);
+        assert_eq!((&*config.data.prompt_template, &*config.data.completion_template), (prompt, completion));
+        page.columns = Columns { messages: Some("chat".to_owned()), ..Columns::default() };
+        assert_eq!(loaded(&page).data.messages.as_deref(), Some("chat"));
     }
 
     proptest! {
@@ -230,7 +272,7 @@ mod tests {
         fn what_stands_in_the_data_cannot_break_the_file(odd in any::<String>()) {
             let odd = format!("a \"quoted\\\" name\nlabel = \"x\"\u{7}\r{{{{ title }}}}{odd}");
             let mut page = page();
-            (page.text, page.label) = (odd.clone(), Some(odd.clone()));
+            (page.columns.text, page.columns.label) = (Some(odd.clone()), Some(odd.clone()));
             (page.title, page.classes, page.findings) = (odd.clone(), Some(odd.clone()), vec![odd.clone()]);
             page.labels = Some(vec![odd.clone(), "b".to_owned()]);
             let config = loaded(&page);

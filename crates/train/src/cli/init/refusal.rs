@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data::suggest::list;
-use data::{Column, ColumnKind, Profile, Unfit, UnfitReason};
+use data::{Column, ColumnKind, Dialogue, Profile, Unfit, UnfitReason};
 
 use crate::cli::Failure;
 
@@ -15,6 +15,21 @@ pub(super) fn no_text(file: &Path, profile: &Profile) -> Failure {
 pub(super) fn no_label(file: &Path, profile: &Profile) -> Failure {
     let message = format!("{} has no column that looks like a label ({})", file.display(), kinds(profile));
     Failure::usage(message, "name it: `--set data.label=COLUMN`; a task without labels is `--task masked-lm`")
+}
+
+/// The model inside the binary reads, and does not write.
+pub(super) fn no_decoder(file: &Path, dialogue: Option<Dialogue<'_>>) -> Failure {
+    let what = match dialogue {
+        Some(Dialogue::Messages(messages)) => format!("conversations (`{}`)", messages.name),
+        Some(Dialogue::Answer { prompt, completion, .. }) => {
+            format!("answers (`{}` to `{}`)", completion.name, prompt.name)
+        }
+        None => "texts".to_owned(),
+    };
+    let message = format!("{} has {what} for a model that writes, and none is named", file.display());
+    let help = "name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub; the model that comes with \
+                kindling learns from texts alone with `--task masked-lm`";
+    Failure::usage(message, help)
 }
 
 /// `columns: text (strings), id (integers)`

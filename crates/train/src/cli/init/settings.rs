@@ -4,9 +4,13 @@ use data::Dataset;
 
 use super::Base;
 use super::draft::Draft;
+use crate::config::Task;
 
 /// Optimiser steps that a fine-tuning run should have at least, where epochs can bring them.
 const ENOUGH_STEPS: usize = 1500;
+
+/// A model that writes soon repeats what it has read more often.
+const FEW_EPOCHS: usize = 3;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
@@ -39,7 +43,11 @@ impl Settings {
         let p99 = Percentiles::of(of_train.clone()).p99.max(Percentiles::of(of_valid.clone()).p99);
         let max_length = max_length(p99, limit);
         let lengths = [of_train, of_valid].concat();
-        let (batch_size, epochs) = (batch_size(train.len()), epochs(train.len()));
+        let batch_size = batch_size(train.len());
+        let epochs = match draft.plan.config.model.task {
+            Task::CausalLm => epochs(train.len()).min(FEW_EPOCHS),
+            Task::SequenceClassification | Task::MaskedLm => epochs(train.len()),
+        };
         Self {
             max_length,
             truncated: lengths.iter().filter(|length| **length > max_length).count(),
