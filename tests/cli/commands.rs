@@ -107,7 +107,7 @@ fn a_truncated_text_is_predicted_and_counted() {
     let ran = predict(&Project::with_adapter(), &["--set", "data.max_length=4", "good", "a film that never ends"]);
     assert_eq!(ran.lines().len(), 2);
     let last = ran.stderr.lines().last().unwrap();
-    assert_eq!(last, "warning: 1 texts were longer than 4 tokens and were truncated");
+    assert_eq!(last, "warning: 1 text was truncated to 4 tokens");
 }
 
 #[test]

@@ -280,6 +280,6 @@ mod tests {
         };
         assert_eq!(message(&["a", "b", "a"]), "the class name `a` is given twice");
         assert_eq!(message(&["a", ""]), "class name number 2 is empty");
-        assert_eq!(message(&["a"]), "1 class names given");
+        assert_eq!(message(&["a"]), "1 class name given");
     }
 }

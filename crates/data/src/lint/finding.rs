@@ -203,8 +203,9 @@ impl Finding {
             FindingKind::LeakedButForNumbers => format!("{repeats} one of {train} if numbers are ignored"),
             FindingKind::Blank => format!("{holds} nothing but spaces and punctuation"),
             FindingKind::Truncated { max_length, lost, tokens, .. } => {
-                let (is, lost, tokens) = (say("is", "are"), thousands(*lost), thousands(*tokens));
-                format!("{is} longer than {max_length} tokens: {lost} of {tokens} tokens are cut off")
+                let (is, are_cut) = (say("is", "are"), if *lost == 1 { "is" } else { "are" });
+                let (lost, tokens) = (thousands(*lost), thousands(*tokens));
+                format!("{is} longer than {max_length} tokens: {lost} of {tokens} tokens {are_cut} cut off")
             }
             FindingKind::Mojibake { seen, meant } => {
                 format!("{holds} UTF-8 that was read as another encoding, such as `{seen}` for `{meant}`")

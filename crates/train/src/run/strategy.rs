@@ -19,7 +19,7 @@ use super::record::Line;
 use super::{Error, Session};
 use crate::config::Best as Criterion;
 use crate::metrics::Scores;
-use crate::output::duration;
+use crate::output::{counted, duration};
 use crate::tasks::{MicroBatch, Trainee};
 
 /// After this many steps every part of the adapter must have moved.
@@ -266,7 +266,8 @@ impl Fit<'_> {
         }
         let patience = session.config.early_stopping_patience;
         if patience > 0 && session.state.without_improvement >= patience && step < session.steps {
-            session.output.say(&format!("stopped early: no improvement in {patience} evaluations"));
+            let evaluations = counted(patience, "evaluation", "evaluations");
+            session.output.say(&format!("stopped early: no improvement in {evaluations}"));
             session.state.stopped = true;
         }
         Ok(())

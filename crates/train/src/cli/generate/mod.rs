@@ -17,7 +17,7 @@ use super::trained::{Trained, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
-use crate::output::{Output, thousands};
+use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
 use crate::tasks::Task;
 use crate::writing::Writer;
@@ -221,7 +221,7 @@ impl Generator<'_> {
         }
         sink.finish()?;
         if self.arguments.output.is_some() {
-            self.output.say(&format!("{} texts", thousands(row as usize)));
+            self.output.say(&counted(row as usize, "text", "texts"));
         }
         Ok(())
     }
