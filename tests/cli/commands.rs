@@ -189,6 +189,19 @@ fn a_checkpoint_in_half_precision_and_shards_answers_nearly_alike() {
     }
 }
 
+#[test]
+fn what_stands_in_no_line_is_called_a_row() {
+    let project = Project::new();
+    let array = format!("[{}]", project.read("train.jsonl").trim_end().replace('\n', ","));
+    let project = project.file("rows.json", array).replace("run.toml", "\"train.jsonl\"", "\"rows.json\"");
+    let plan = project.train(&["--dry-run"]).done().stdout;
+    assert!(plan.contains("\nexample      row 1: "), "{plan}");
+    project.train(&["--set", "data.valid_fraction=0.25"]).done();
+    let report = project.read("run/report.html");
+    assert!(report.contains("rows.json, row "));
+    assert!(!report.contains("rows.json, line "));
+}
+
 fn logits(lines: &[Value]) -> Vec<f64> {
     let of_line = |line: &Value| serde_json::from_value::<Vec<f64>>(line["logits"].clone()).unwrap();
     lines.iter().flat_map(of_line).collect()

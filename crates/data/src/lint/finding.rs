@@ -266,11 +266,11 @@ impl Finding {
 
     /// ` (first: lines 14, 87, 203)`, without the `first` where these are all.
     fn shown(&self) -> String {
-        let Some(place) = self.places.first() else { return String::new() };
-        let unit = place.unit();
+        if self.places.is_empty() {
+            return String::new();
+        }
         let listed = if self.twins.is_empty() {
-            let numbers: Vec<String> = self.places.iter().map(|place| place.number().to_string()).collect();
-            format!("{unit}{} {}", if numbers.len() == 1 { "" } else { "s" }, numbers.join(", "))
+            Place::numbers(&self.places)
         } else {
             let pairs: Vec<String> =
                 self.places.iter().zip(&self.twins).map(|(place, twin)| self.pair(place, twin)).collect();

@@ -1,6 +1,6 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
-use data::{Batch, Finding, Labels, Severity};
+use data::{Batch, Finding, Labels, Place, Severity};
 use kernels::Precision;
 use serde_json::{Value, json};
 
@@ -105,7 +105,8 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         bytes(estimate.process),
     ));
     if let Some((line, shown)) = example(plan) {
-        lines.push(format!("example      line {line}: {}", marked(plan, &shown, output)));
+        let place = Place::numbers(&[Place::new(plan.train.file(), line)]);
+        lines.push(format!("example      {place}: {}", marked(plan, &shown, output)));
         if !matches!(plan.task, Task::CausalLm(_)) {
             lines.push(format!("             target {}", output.bold(&cut(&asked(plan, &shown)))));
         }
