@@ -108,6 +108,22 @@ fn a_label_that_is_a_fraction_is_refused() {
 }
 
 #[test]
+fn fractions_in_a_table_are_refused_unless_they_are_listed_as_classes() {
+    let scores = "text,label\ngood,4\nfine,3.75\nbad,0.5\n";
+    train_anew_on("scores.csv", scores).refused(
+        "error: [DIR]/scores.csv, line 3: the label 3.75 is a fraction, and all labels are numbers: regression is not \
+         supported\n\
+         help: for classes write names or whole numbers; classes that are named by fractions are listed in `model.labels`",
+    );
+    Project::new()
+        .file("scores.csv", scores)
+        .replace("run.toml", "\"train.jsonl\"", "\"scores.csv\"")
+        .replace("run.toml", "[data]", "labels = [\"0.5\", \"3.75\", \"4\"]\n[data]")
+        .train(&["--dry-run"])
+        .done();
+}
+
+#[test]
 fn a_negative_label_is_refused() {
     train_anew_on("labels.csv", "text,label\ngood,1\nbad,-1\n").refused(
         "error: [DIR]/labels.csv, line 3: the label -1 is negative\n\

@@ -58,6 +58,27 @@ fn a_key_of_config_json_with_the_wrong_type_is_named() {
 }
 
 #[test]
+fn more_layers_than_memory_are_refused() {
+    let help = "help: the file is not the config.json of a model: download or copy it again";
+    let models = [
+        ("bert-cls", "num_hidden_layers"),
+        ("distilbert-cls", "n_layers"),
+        ("gpt2-lm", "n_layer"),
+        ("llama-lm", "num_hidden_layers"),
+    ];
+    for (case, key) in models {
+        let project = Project::new().copy(&format!("{case}/model"), "absurd");
+        let project = project.json("absurd/config.json", key, json!(1_000_000_000_000_u64));
+        let expected = format!("error: absurd/config.json: `{key}` is 1000000000000, expected at most 1000\n{help}");
+        project.run(&["inspect", "absurd"]).refused(&expected);
+    }
+    // 16 tensors in each of 997 layers.
+    let most = with_config("num_hidden_layers", json!(1000));
+    let expected = "error: [DIR]/bert lacks 15952 of the tensors its config.json asks for:\n";
+    assert!(most.stderr.starts_with(expected), "{}", most.stderr);
+}
+
+#[test]
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("deberta-v2")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\

@@ -107,7 +107,7 @@ fn a_truncated_text_is_predicted_and_counted() {
     let ran = predict(&Project::with_adapter(), &["--set", "data.max_length=4", "good", "a film that never ends"]);
     assert_eq!(ran.lines().len(), 2);
     let last = ran.stderr.lines().last().unwrap();
-    assert_eq!(last, "warning: 1 texts were longer than 4 tokens and were truncated");
+    assert_eq!(last, "warning: 1 text was truncated to 4 tokens");
 }
 
 #[test]
@@ -187,6 +187,19 @@ fn a_checkpoint_in_half_precision_and_shards_answers_nearly_alike() {
         assert!(worst < tolerance, "{dtype}: {worst}");
         assert!(worst > 0.0, "{dtype}: the weights were not rounded");
     }
+}
+
+#[test]
+fn what_stands_in_no_line_is_called_a_row() {
+    let project = Project::new();
+    let array = format!("[{}]", project.read("train.jsonl").trim_end().replace('\n', ","));
+    let project = project.file("rows.json", array).replace("run.toml", "\"train.jsonl\"", "\"rows.json\"");
+    let plan = project.train(&["--dry-run"]).done().stdout;
+    assert!(plan.contains("\nexample      row 1: "), "{plan}");
+    project.train(&["--set", "data.valid_fraction=0.25"]).done();
+    let report = project.read("run/report.html");
+    assert!(report.contains("rows.json, row "));
+    assert!(!report.contains("rows.json, line "));
 }
 
 fn logits(lines: &[Value]) -> Vec<f64> {

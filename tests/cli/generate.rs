@@ -94,6 +94,18 @@ fn a_conversation_is_kept_begun_anew_and_saved() {
 }
 
 #[test]
+fn a_conversation_without_a_word_is_not_saved() {
+    let (project, _) = project("qwen3-lm");
+    let chat = [&OF[..], &["--chat", "--max-new-tokens", "6"]].concat();
+    let told = [&chat[..], &["--system", "Be brief."]].concat();
+    for (arguments, said) in [(&chat, "/save empty.json\n"), (&told, "hello\n/reset\n/save empty.json\n")] {
+        let ran = project.run_with_input(arguments, said).done();
+        assert!(ran.stderr.contains("warning: nothing was said yet: there is nothing to save\n"), "{}", ran.stderr);
+        assert!(!project.path("empty.json").exists());
+    }
+}
+
+#[test]
 fn what_cannot_be_written_is_refused() {
     let (project, _) = project("gpt2-lm");
     let long = "the ".repeat(200);
@@ -101,9 +113,17 @@ fn what_cannot_be_written_is_refused() {
     tokens(&["--prompt", "the", "--top-p", "0.9"])
         .refused("error: `--top-p` has no effect at a temperature of 0\nhelp: add `--temperature 1`, or leave it out");
     tokens(&["--prompt", "the", "--temperature", "-1"]).refused(
-        "error: `temperature` is -1, expected 0 or more\n\
+        "error: `--temperature` is -1, expected 0 or more\n\
          help: 0 always takes the most probable token, 1 draws from the model's own distribution",
     );
+    for (option, value) in [("--top-k", "0"), ("--top-p", "2"), ("--min-p", "-1"), ("--repetition-penalty", "0")] {
+        let refused = tokens(&["--prompt", "the", "--temperature", "1", option, value]);
+        assert_eq!(refused.status, Some(2), "{option}");
+        let expected = format!("error: `{option}` is {value}, expected ");
+        assert!(refused.stderr.starts_with(&expected), "{}", refused.stderr);
+    }
+    tokens(&["--prompt", "the", "--stop", ".", "--stop", ""])
+        .refused("error: `--stop` is empty\nhelp: name the text before which to stop, or leave the option out");
     tokens(&["--chat"]).refused(
         "error: the model has no chat template, which says how it reads a conversation\n\
          help: use a model that was taught to chat, or put `chat_template.jinja` beside its tokenizer; `--prompt` needs none",
@@ -111,8 +131,8 @@ fn what_cannot_be_written_is_refused() {
     let refused = tokens(&["--prompt", &long]);
     assert_eq!(refused.status, Some(2));
     assert!(refused.stderr.contains(" too many: the model has 128 positions"), "{}", refused.stderr);
-    let refused = tokens(&["--prompt", "the", "--max-new-tokens", "128"]);
-    assert!(refused.stderr.contains("; with 128 new ones that is "), "{}", refused.stderr);
+    let refused = tokens(&["--prompt", "t", "--max-new-tokens", "128"]);
+    assert!(refused.stderr.contains(" has 1 token; with 128 new ones that is 1 too many"), "{}", refused.stderr);
     project.run(&["generate", "--model", "bert", "--prompt", "a"]).refused(
         "error: bert/config.json: a model of type `bert` has no language-model head\n\
          help: it can have a classification head or a masked-language-model head: choose another `model.task` or another \

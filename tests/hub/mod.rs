@@ -72,6 +72,17 @@ fn what_neither_the_disk_nor_the_hub_has_is_named_with_both_its_readings() {
 }
 
 #[test]
+fn an_endpoint_without_a_scheme_is_refused() {
+    let (_server, project) = served();
+    let project = project.env("HF_ENDPOINT", "huggingface.co/");
+    predict(&project, BERT).refused(
+        "error: `HF_ENDPOINT` is `huggingface.co`, which is not an http or https address\n\
+         help: set it to an address such as https://huggingface.co, or remove it from the environment: that one is the \
+         default",
+    );
+}
+
+#[test]
 fn a_gated_model_says_what_opens_it() {
     let (server, project) = served();
     let gated = Kind::Status(403, &[("x-error-code", "GatedRepo")]);

@@ -180,6 +180,9 @@ fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) 
         .collect();
     match (suggest::nearest(column, candidates.iter().copied()), candidates.as_slice()) {
         (Some(name), _) | (None, &[name]) => format!("set `data.{key} = {name:?}`"),
+        (None, []) if key == "prompt" => {
+            "no other column can be `data.prompt`; texts without a prompt are named with `data.text`".to_owned()
+        }
         (None, []) => format!("no other column can be `data.{key}`"),
         (None, several) => {
             format!("set `data.{key}` to one of these columns: {}", suggest::list(several.iter().copied()))

@@ -54,7 +54,7 @@ pub enum Error {
     #[error("{}: expected an array of objects or an object with one under `data`, found {found}", name(file))]
     #[diagnostic(help("the file reads [{{\"text\": \"...\", \"label\": ...}}, ...]"))]
     NotAnArray { file: PathBuf, found: String },
-    #[error("{place}: {found} cells where the header has {expected}")]
+    #[error("{place}: {found} cell{} where the header has {expected}", if *found == 1 { "" } else { "s" })]
     #[diagnostic(help(
         "a cell that holds the separator or a line break stands in double quotes, a double quote in it is doubled"
     ))]
@@ -147,6 +147,11 @@ pub enum Error {
     #[error("{place}: the label {label} is negative")]
     #[diagnostic(help("number the classes 0, 1, 2, ..., or name them"))]
     NegativeLabel { place: Place, label: i64 },
+    #[error("{place}: the label {label} is a fraction, and all labels are numbers: regression is not supported")]
+    #[diagnostic(help(
+        "for classes write names or whole numbers; classes that are named by fractions are listed in `model.labels`"
+    ))]
+    FractionalLabel { place: Place, label: String },
     #[error("{}: labels go up to {largest}, but no row has the label {missing}", name(file))]
     #[diagnostic(help("number the classes 0, 1, 2, ... without a gap, or list their names in `model.labels`"))]
     LabelGap { file: PathBuf, largest: i64, missing: i64 },
@@ -155,7 +160,7 @@ pub enum Error {
         "classification needs at least two classes; the column is chosen with `data.label`, classes without rows are listed in `model.labels`"
     ))]
     OneClass { file: PathBuf, label: String },
-    #[error("{count} class names given")]
+    #[error("{count} class name{} given", if *count == 1 { "" } else { "s" })]
     #[diagnostic(help("classification needs at least two classes"))]
     TooFewNames { count: usize },
     #[error("the class name `{label}` is given twice")]
@@ -263,7 +268,10 @@ pub enum Error {
         "a BERT vocabulary has [UNK], [CLS] and [SEP], one token a line; other tokenizers need a tokenizer.json"
     ))]
     MissingToken { file: PathBuf, token: &'static str },
-    #[error("`data.max_length = {max_length}` leaves no room for text: the tokenizer adds {special} special tokens")]
+    #[error(
+        "`data.max_length = {max_length}` leaves no room for text: the tokenizer adds {special} special token{}",
+        if *special == 1 { "" } else { "s" }
+    )]
     #[diagnostic(help("set `data.max_length` to more than {special}"))]
     MaxLength { max_length: usize, special: usize },
     #[error("{subject}: the tokenizer makes no token of the text")]

@@ -31,7 +31,8 @@ impl Labels {
     }
 
     /// The classes that training data shows: if every label is an integer, `0` to the largest, and it is an error if
-    /// one is negative or one between has no row; otherwise the distinct labels in the order of their code points.
+    /// one is negative or one between has no row; otherwise the distinct labels in the order of their code points, and
+    /// it is an error if all are numbers with fractions among them.
     pub fn from_examples(file: &Path, examples: &[Example]) -> Result<Labels, Error> {
         let mut integers = BTreeSet::new();
         let mut texts = BTreeSet::new();
@@ -46,6 +47,7 @@ impl Labels {
             check_integers(file, examples, &integers)?;
             integers.iter().map(i64::to_string).collect()
         } else {
+            check_fractions(file, examples)?;
             texts.extend(integers.iter().map(i64::to_string));
             Vec::from_iter(texts)
         };
@@ -121,6 +123,23 @@ fn check_integers(file: &Path, examples: &[Example], integers: &BTreeSet<i64>) -
     }
 }
 
+fn check_fractions(file: &Path, examples: &[Example]) -> Result<(), Error> {
+    let mut first = None;
+    for example in examples {
+        let label = text(known_label(file, example)?);
+        if !is_number(&label) {
+            return Ok(());
+        }
+        if label.contains('.') {
+            first.get_or_insert((example.line, label));
+        }
+    }
+    match first {
+        Some((line, label)) => Err(Error::FractionalLabel { place: Place::new(file, line), label }),
+        None => Ok(()),
+    }
+}
+
 /// The label as a name. CSV files have only text, so that an integer and its digits must mean the same.
 pub(crate) fn text(label: &Label) -> String {
     match label {
@@ -139,6 +158,11 @@ fn integer(label: &Label) -> Option<i64> {
 /// Only as integers are printed: `01` and `+1` are codes that someone chose, and stay names.
 pub(crate) fn parse(text: &str) -> Option<i64> {
     text.parse().ok().filter(|integer: &i64| integer.to_string() == text)
+}
+
+/// `nan` and `infinity` are numbers to Rust, and words to everybody else.
+fn is_number(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit()) && text.trim().parse::<f64>().is_ok()
 }
 
 #[cfg(test)]
@@ -194,6 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn fractions_among_numbers_are_refused_and_among_names_are_names() {
+        let error = Labels::from_examples(Path::new("train.csv"), &texts(&["1", "3.75", "0.5"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "train.csv, line 2: the label 3.75 is a fraction, and all labels are numbers: regression is not supported"
+        );
+        assert!(names(&texts(&["01", "-1e-3", "1.0"])).is_err());
+        assert_eq!(names(&texts(&["3.11", "3.8", "none"])).unwrap(), ["3.11", "3.8", "none"]);
+        assert_eq!(names(&texts(&["1.2.0", "1.3"])).unwrap(), ["1.2.0", "1.3"]);
+        assert_eq!(index(&["0.5", "3.75"], Label::Text("3.75".into())).unwrap(), 1, "listed, they are names");
+    }
+
+    #[test]
     fn gaps_negatives_and_single_classes_are_refused() {
         let message = |examples: &[Example]| names(examples).unwrap_err().to_string();
         assert_eq!(message(&integers(&[0, 3, 1])), "train.csv: labels go up to 3, but no row has the label 2");
@@ -243,6 +280,6 @@ mod tests {
         };
         assert_eq!(message(&["a", "b", "a"]), "the class name `a` is given twice");
         assert_eq!(message(&["a", ""]), "class name number 2 is empty");
-        assert_eq!(message(&["a"]), "1 class names given");
+        assert_eq!(message(&["a"]), "1 class name given");
     }
 }

@@ -26,6 +26,16 @@ impl Place {
         Self { file: file.to_owned(), unit: "line", number: line }
     }
 
+    /// Rows of one file without its name: `line 17`, `rows 3, 4, 9`; nothing of none.
+    pub fn numbers(places: &[Place]) -> String {
+        let numbers: Vec<String> = places.iter().map(|place| place.number.to_string()).collect();
+        match places {
+            [] => String::new(),
+            [place] => format!("{} {}", place.unit, place.number),
+            [place, ..] => format!("{}s {}", place.unit, numbers.join(", ")),
+        }
+    }
+
     /// As messages name it.
     pub(crate) fn file(&self) -> String {
         name(&self.file)
@@ -66,6 +76,12 @@ mod tests {
         assert_eq!(says("train.parquet"), "train.parquet, row 17");
         assert_eq!(says("train.txt.gz"), "train.txt.gz, line 17");
         assert_eq!(says("-"), "standard input, line 17");
+        let numbers = |file: &str, lines: &[usize]| {
+            Place::numbers(&lines.iter().map(|line| Place::new(Path::new(file), *line)).collect::<Vec<_>>())
+        };
+        assert_eq!(numbers("train.jsonl", &[]), "");
+        assert_eq!(numbers("train.jsonl", &[17]), "line 17");
+        assert_eq!(numbers("train.parquet", &[3, 4, 9]), "rows 3, 4, 9");
         assert_eq!(Place::line(Path::new("train.json"), 3).to_string(), "train.json, line 3");
     }
 }

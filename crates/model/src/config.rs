@@ -120,6 +120,18 @@ impl Config {
         }
     }
 
+    /// What every layer lacks is listed, and adapters are made for it: of layers without end until memory ends.
+    pub(crate) fn check_layers(&self, key: &str) -> Result<(), ConfigError> {
+        const MOST: u64 = 1000;
+        match self.values.get(key).and_then(Value::as_u64).filter(|layers| *layers > MOST) {
+            Some(layers) => {
+                let help = "the file is not the config.json of a model: download or copy it again";
+                Err(self.wrong(format!("`{key}` is {layers}, expected at most {MOST}"), help))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn wrong(&self, message: String, help: &str) -> ConfigError {
         ConfigError::Value { file: self.file.clone(), message, help: help.to_string() }
     }

@@ -24,7 +24,10 @@ pub enum LoadError {
         #[help]
         help: String,
     },
-    #[error("{} has {} tensors that a {model} has no place for:{}", directory.display(), names.len(), list(names))]
+    #[error(
+        "{} has {} tensor{} that a {model} has no place for:{}",
+        directory.display(), names.len(), if names.len() == 1 { "" } else { "s" }, list(names)
+    )]
     Unexpected {
         directory: PathBuf,
         model: String,
@@ -35,7 +38,10 @@ pub enum LoadError {
     #[error("{}: `{tensor}` has {found:?}, config.json asks for {expected:?}", file.display())]
     #[diagnostic(help("config.json and the checkpoint do not belong together: copy both from one place"))]
     Shape { file: PathBuf, tensor: String, found: Vec<usize>, expected: Vec<usize> },
-    #[error("{}: the trained head (`{tensor}`) is for {found} classes, not for {expected}", file.display())]
+    #[error(
+        "{}: the trained head (`{tensor}`) is for {found} class{}, not for {expected}",
+        file.display(), if *found == 1 { "" } else { "es" }
+    )]
     #[diagnostic(help("name all its classes in `model.labels`, or start from a checkpoint without a head"))]
     Classes { file: PathBuf, tensor: String, found: usize, expected: usize },
     #[error("{} has no trained {head} (no {})", directory.display(), names.join(", "))]

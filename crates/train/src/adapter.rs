@@ -12,6 +12,7 @@ use model::{Pretrained, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
+use crate::output::counted;
 use crate::tasks::Task;
 
 const SIDECAR: &str = "kindling.json";
@@ -39,7 +40,10 @@ pub(crate) enum Error {
     #[error("{}: `max_length` is {length}, the model has positions for {positions}", path.display())]
     #[diagnostic(help("the adapter was trained on another model: give its base with --model"))]
     Positions { path: PathBuf, length: usize, positions: usize },
-    #[error("{} names {names} labels, the head beside it has {classes} classes", path.display())]
+    #[error(
+        "{} names {}, the head beside it has {}",
+        path.display(), counted(*names, "label", "labels"), counted(*classes, "class", "classes")
+    )]
     #[diagnostic(help("the two files do not belong together: copy them again, both from one place"))]
     Labels { path: PathBuf, names: usize, classes: usize },
     #[error("{} does not fit the model: {reason}", path.display())]

@@ -145,6 +145,11 @@ pub(crate) fn thousands(number: usize) -> String {
     text
 }
 
+/// `1 text`, `1,234 texts`.
+pub(crate) fn counted(count: usize, one: &str, several: &str) -> String {
+    format!("{} {}", thousands(count), if count == 1 { one } else { several })
+}
+
 /// Bytes in the unit people read them in.
 pub(crate) fn bytes(count: usize) -> String {
     let count = count as f64;
@@ -176,6 +181,10 @@ mod tests {
         assert_eq!(
             (thousands(1), thousands(1234), thousands(1_234_567)),
             ("1".into(), "1,234".into(), "1,234,567".into())
+        );
+        assert_eq!(
+            [counted(0, "text", "texts"), counted(1, "text", "texts"), counted(1234, "text", "texts")],
+            ["0 texts", "1 text", "1,234 texts"]
         );
         assert_eq!((bytes(12), bytes(23_456), bytes(7_000_000)), ("12 B".into(), "23.5 kB".into(), "7.0 MB".into()));
         assert_eq!(

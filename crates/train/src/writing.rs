@@ -5,6 +5,8 @@ use data::language::{StopStrings, TextStream};
 use model::{CausalLm, Finish, Generation, Prompt, Sampling, SamplingError};
 use serde::Serialize;
 
+use crate::output::counted;
+
 /// New tokens of a text where nothing says how many.
 const DEFAULT_NEW_TOKENS: usize = 256;
 
@@ -14,7 +16,8 @@ pub(crate) enum Error {
     #[diagnostic(help("shorten it: at least one position must be left for what is to be written"))]
     Prompt { subject: String, tokens: usize, excess: usize, positions: usize },
     #[error(
-        "{subject} has {tokens} tokens; with {asked} new ones that is {excess} too many: the model has {positions} positions"
+        "{subject} has {}; with {asked} new ones that is {excess} too many: the model has {positions} positions",
+        counted(*tokens, "token", "tokens")
     )]
     #[diagnostic(help("shorten it, or lower `--max-new-tokens` to {}", positions - tokens))]
     Room { subject: String, tokens: usize, asked: usize, excess: usize, positions: usize },

@@ -204,7 +204,7 @@ fn ragged_rows_and_double_headers_are_placed() {
         fails("a.csv", b"text,label\r\n\r\na,0\r\n\r\nb,c,1\r\n").0,
         "a.csv, line 5: 3 cells where the header has 2"
     );
-    assert_eq!(fails("a.tsv", b"text\tlabel\na\n").0, "a.tsv, line 2: 1 cells where the header has 2");
+    assert_eq!(fails("a.tsv", b"text\tlabel\na\n").0, "a.tsv, line 2: 1 cell where the header has 2");
     assert_eq!(fails("a.csv", b"text,label,text\na,0,b\n").0, "a.csv: two columns are named `text`");
 }
 

@@ -160,15 +160,24 @@ fn read_message(number: usize, message: Value, column: &str, place: &Place) -> R
     message.retain(|key, value| key == "content" || !value.is_null());
     let content = text_of(message.get("content"), number, column, place)?;
     let says_otherwise = INSTEAD_OF_CONTENT.iter().any(|key| message.get(*key).is_some_and(has_something));
+    let help = match is_assistant(&message) {
+        true => "give the message a text or `tool_calls`, or remove the row",
+        false => "give the message a text, or remove the row",
+    };
     match content {
         None if !says_otherwise => {
-            let keys = suggest::list(message.keys().map(String::as_str));
-            let problem = format!("message {number} has no `content` (keys: {keys})");
-            return Err(wrong_message(place, column, problem, "give the message a text, or remove the row"));
+            let problem = match message.contains_key("content") {
+                true => format!("the content of message {number} is null"),
+                false => {
+                    let keys = suggest::list(message.keys().map(String::as_str));
+                    format!("message {number} has no `content` (keys: {keys})")
+                }
+            };
+            return Err(wrong_message(place, column, problem, help));
         }
         Some(content) if content.trim().is_empty() && is_assistant(&message) && !says_otherwise => {
             let problem = format!("message {number}, the assistant's, is empty");
-            return Err(wrong_message(place, column, problem, "give the message a text, or remove the row"));
+            return Err(wrong_message(place, column, problem, help));
         }
         Some(content) => _ = message.insert("content".to_owned(), Value::String(content)),
         None => (),
@@ -268,6 +277,11 @@ mod tests {
             fails(json!([{"role": "user", "text": "a"}])).0,
             "a.jsonl, line 3: `messages`: message 1 has no `content` (keys: role, text)"
         );
+        let (message, help) = fails(json!([{"role": "assistant", "content": null, "tool_calls": []}]));
+        assert_eq!(message, "a.jsonl, line 3: `messages`: the content of message 1 is null");
+        assert_eq!(help, "give the message a text or `tool_calls`, or remove the row");
+        let (_, help) = fails(json!([{"role": "user", "content": null}]));
+        assert_eq!(help, "give the message a text, or remove the row", "only the assistant calls tools");
         assert_eq!(
             fails(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}])).0,
             "a.jsonl, line 3: `messages`: message 2, the assistant's, is empty"

@@ -203,8 +203,9 @@ impl Finding {
             FindingKind::LeakedButForNumbers => format!("{repeats} one of {train} if numbers are ignored"),
             FindingKind::Blank => format!("{holds} nothing but spaces and punctuation"),
             FindingKind::Truncated { max_length, lost, tokens, .. } => {
-                let (is, lost, tokens) = (say("is", "are"), thousands(*lost), thousands(*tokens));
-                format!("{is} longer than {max_length} tokens: {lost} of {tokens} tokens are cut off")
+                let (is, are_cut) = (say("is", "are"), if *lost == 1 { "is" } else { "are" });
+                let (lost, tokens) = (thousands(*lost), thousands(*tokens));
+                format!("{is} longer than {max_length} tokens: {lost} of {tokens} tokens {are_cut} cut off")
             }
             FindingKind::Mojibake { seen, meant } => {
                 format!("{holds} UTF-8 that was read as another encoding, such as `{seen}` for `{meant}`")
@@ -265,11 +266,11 @@ impl Finding {
 
     /// ` (first: lines 14, 87, 203)`, without the `first` where these are all.
     fn shown(&self) -> String {
-        let Some(place) = self.places.first() else { return String::new() };
-        let unit = place.unit();
+        if self.places.is_empty() {
+            return String::new();
+        }
         let listed = if self.twins.is_empty() {
-            let numbers: Vec<String> = self.places.iter().map(|place| place.number().to_string()).collect();
-            format!("{unit}{} {}", if numbers.len() == 1 { "" } else { "s" }, numbers.join(", "))
+            Place::numbers(&self.places)
         } else {
             let pairs: Vec<String> =
                 self.places.iter().zip(&self.twins).map(|(place, twin)| self.pair(place, twin)).collect();

@@ -107,6 +107,7 @@ pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
         ],
         &["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"],
     )?;
+    config.check_layers("num_hidden_layers")?;
     check_heads(config, "num_attention_heads", parsed.hidden_size, parsed.num_attention_heads)?;
     activation(config, "hidden_act", &parsed.hidden_act)?;
     Ok(parsed)

@@ -98,6 +98,7 @@ impl DecoderConfig {
             "sliding_window",
         ];
         config.check_ranges(&sizes, &["attention_dropout"])?;
+        config.check_layers("num_hidden_layers")?;
         let heads = keys.num_attention_heads;
         let kv_heads = keys.num_key_value_heads.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {

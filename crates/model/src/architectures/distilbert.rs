@@ -96,6 +96,7 @@ fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
         &["vocab_size", "dim", "n_layers", "hidden_dim", "max_position_embeddings"],
         &["dropout", "attention_dropout", "seq_classif_dropout"],
     )?;
+    config.check_layers("n_layers")?;
     check_heads(config, "n_heads", parsed.dim, parsed.n_heads)?;
     activation(config, "activation", &parsed.activation)?;
     Ok(parsed)

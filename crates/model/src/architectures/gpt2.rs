@@ -108,6 +108,7 @@ fn check(config: &Config) -> Result<Gpt2Config, ConfigError> {
         &["vocab_size", "n_embd", "n_layer", "n_head", "n_positions", "n_inner"],
         &["embd_pdrop", "attn_pdrop", "resid_pdrop"],
     )?;
+    config.check_layers("n_layer")?;
     check_heads(config, "n_head", parsed.n_embd, parsed.n_head)?;
     activation(config, "activation_function", &parsed.activation_function)?;
     if config.flag("add_cross_attention") {

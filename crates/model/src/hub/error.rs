@@ -5,6 +5,11 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum HubError {
+    #[error("`HF_ENDPOINT` is `{value}`, which is not an http or https address")]
+    #[diagnostic(help(
+        "set it to an address such as https://huggingface.co, or remove it from the environment: that one is the default"
+    ))]
+    Endpoint { value: String },
     #[error("`{id}` is neither a directory here nor a repository at {endpoint}")]
     NotFound {
         id: String,
@@ -98,7 +103,8 @@ impl HubError {
     /// Whether what the user named is wrong, rather than the network, the Hub or the disk.
     pub fn is_of_input(&self) -> bool {
         match self {
-            Self::NotFound { .. }
+            Self::Endpoint { .. }
+            | Self::NotFound { .. }
             | Self::NoRevision { .. }
             | Self::Gated { .. }
             | Self::Refused { .. }

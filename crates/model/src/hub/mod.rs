@@ -63,7 +63,7 @@ pub fn fetch(
     {
         return Ok(snapshot);
     }
-    let remote = Remote::new(id, settings);
+    let remote = Remote::new(id, settings)?;
     match remote.listing() {
         Ok(listing) => {
             let download = Download { id, settings, cache: &cache, remote: &remote, commit: &listing.commit, progress };

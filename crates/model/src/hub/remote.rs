@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
 
 use serde::Deserialize;
-use ureq::http::{HeaderMap, Method, Request, Response};
+use ureq::http::{HeaderMap, Method, Request, Response, Uri};
 use ureq::{Agent, Body, Proxy};
 
 use super::cache::Blob;
@@ -39,7 +39,10 @@ struct Sibling {
 }
 
 impl<'a> Remote<'a> {
-    pub(super) fn new(id: &'a HubId, settings: &'a Settings) -> Self {
+    pub(super) fn new(id: &'a HubId, settings: &'a Settings) -> Result<Self, HubError> {
+        if !is_web_address(&settings.endpoint) {
+            return Err(HubError::Endpoint { value: settings.endpoint.clone() });
+        }
         // A server on this machine is never behind a proxy, whatever NO_PROXY leaves out.
         let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
         let proxy = local.iter().all(|host| !settings.endpoint.starts_with(host)).then(Proxy::try_from_env).flatten();
@@ -53,7 +56,7 @@ impl<'a> Remote<'a> {
             .timeout_resolve(Some(settings.patience))
             .timeout_per_read(Some(settings.patience))
             .build();
-        Self { agent: config.into(), id, settings }
+        Ok(Self { agent: config.into(), id, settings })
     }
 
     pub(super) fn listing(&self) -> Result<Listing, HubError> {
@@ -253,6 +256,12 @@ fn blob(headers: &HeaderMap) -> Option<Blob> {
     // It becomes a file name.
     let known = matches!(hash.len(), 40 | 64) && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     known.then_some(Blob { hash, size })
+}
+
+fn is_web_address(endpoint: &str) -> bool {
+    endpoint.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|it| !it.is_empty())
+    })
 }
 
 /// `https://host` of `https://host/path`.

@@ -15,7 +15,7 @@ use super::trained::{Trained, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
-use crate::output::{Output, thousands};
+use crate::output::{Output, counted, thousands};
 use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
 use crate::run::{Evaluation, evaluation_batches};
 use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
@@ -236,7 +236,7 @@ fn report(
 ) -> Result<(), Failure> {
     let scores = evaluation.scores();
     if truncated > 0 {
-        output.warn(&format!("{} texts were truncated", thousands(truncated)));
+        output.warn(&format!("{} truncated", counted(truncated, "text was", "texts were")));
     }
     if output.json() {
         let mut document = json!({ "loss": scores.loss(), "examples": examples, "tokens": evaluation.targets() });

@@ -1,12 +1,12 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
-use data::{Batch, Finding, Labels, Severity};
+use data::{Batch, Finding, Labels, Place, Severity};
 use kernels::Precision;
 use serde_json::{Value, json};
 
 use super::Failure;
 use crate::estimate::{self, Estimate};
-use crate::output::{Output, bytes, thousands};
+use crate::output::{Output, bytes, counted, thousands};
 use crate::prepare::RunPlan;
 use crate::tasks::Task;
 
@@ -14,17 +14,13 @@ use crate::tasks::Task;
 pub(super) fn say(plan: &RunPlan, output: &Output) {
     let (model, class) = (plan.config.model.path.display(), plan.pretrained.class());
     output.say(&format!("{model} ({class}) on {}", plan.device_name));
-    let valid = plan
-        .valid
-        .as_ref()
-        .map_or("no validation data".to_string(), |valid| counted(valid.len(), "validation example"));
+    let valid = plan.valid.as_ref().map_or("no validation data".to_string(), |valid| {
+        counted(valid.len(), "validation example", "validation examples")
+    });
     let classes = plan.task.labels().map_or(String::new(), |labels| format!(", {} classes", labels.len()));
-    output.say(&format!("{}, {valid}{classes}", counted(plan.train.len(), "training example")));
+    let train = counted(plan.train.len(), "training example", "training examples");
+    output.say(&format!("{train}, {valid}{classes}"));
     warn(plan, output);
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{} {what}{}", thousands(count), if count == 1 { "" } else { "s" })
 }
 
 /// What a look at the data shows that people would want to know before they wait.
@@ -65,7 +61,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         ),
     ];
     if !targets.is_empty() {
-        lines.push(format!("targets      {} modules: {}", targets.len(), by_name(&targets)));
+        lines.push(format!("targets      {}: {}", counted(targets.len(), "module", "modules"), by_name(&targets)));
     }
     if !loaded.initialised.is_empty() {
         lines.push(format!("new          {} (random values, trained and saved)", loaded.initialised.join(", ")));
@@ -86,11 +82,14 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
     }
     let train = &plan.config.train;
     lines.push(format!(
-        "steps        {} ({} an epoch) of {} {}{}",
+        "steps        {} ({} an epoch) of {}{}",
         thousands(plan.steps),
         thousands(plan.sampler.steps_per_epoch()),
-        train.batch_size * train.grad_accumulation,
-        if plan.config.data.pack { "rows, each with several examples" } else { "examples" },
+        match (train.batch_size * train.grad_accumulation, plan.config.data.pack) {
+            (1, true) => "1 row with several examples".to_string(),
+            (rows, true) => format!("{rows} rows, each with several examples"),
+            (count, false) => counted(count, "example", "examples"),
+        },
         if train.grad_accumulation > 1 {
             format!(" ({} x {})", train.grad_accumulation, train.batch_size)
         } else {
@@ -106,7 +105,8 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         bytes(estimate.process),
     ));
     if let Some((line, shown)) = example(plan) {
-        lines.push(format!("example      line {line}: {}", marked(plan, &shown, output)));
+        let place = Place::numbers(&[Place::new(plan.train.file(), line)]);
+        lines.push(format!("example      {place}: {}", marked(plan, &shown, output)));
         if !matches!(plan.task, Task::CausalLm(_)) {
             lines.push(format!("             target {}", output.bold(&cut(&asked(plan, &shown)))));
         }
@@ -159,8 +159,8 @@ pub(super) fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
 fn dataset(dataset: &data::Dataset) -> String {
     let lengths = dataset.lengths();
     format!(
-        "{} examples; tokens: median {}, 95 % up to {}, longest {}; {} truncated",
-        thousands(dataset.len()),
+        "{}; tokens: median {}, 95 % up to {}, longest {}; {} truncated",
+        counted(dataset.len(), "example", "examples"),
         lengths.median,
         lengths.p95,
         lengths.longest,

@@ -13,7 +13,7 @@ use super::trained::{Trained, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
-use crate::output::{Output, thousands};
+use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
 use crate::run::{largest, rows};
 use crate::tasks::MicroBatch;
@@ -122,11 +122,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let truncated = predictor.truncated;
     sink.finish()?;
     if truncated > 0 {
-        output.warn(&format!(
-            "{} texts were longer than {} tokens and were truncated",
-            thousands(truncated),
-            trained.max_length
-        ));
+        let texts = counted(truncated, "text was", "texts were");
+        output.warn(&format!("{texts} truncated to {} tokens", trained.max_length));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::failure::{Failure, INTERRUPTED};
 use super::{plan, signals};
 use crate::config;
-use crate::output::{Output, bytes, duration};
+use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
 use crate::run::{self, Directory, Options, Outcome, Start, State, Summary};
 
@@ -126,7 +126,8 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
         output.say(&format!("best at step {step}: {scores}"));
     }
     let (seconds, memory) = (duration(summary.seconds), bytes(summary.peak_memory_bytes as usize));
-    output.say(&format!("{} steps in {seconds}, peak memory {memory}", summary.steps));
+    let steps = counted(summary.steps, "step", "steps");
+    output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
     output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
     Ok(())
 }

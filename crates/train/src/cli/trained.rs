@@ -11,7 +11,7 @@ use model::{Frozen, Head, Pretrained, Values};
 use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config;
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::prepare::{self, default_max_length};
 use crate::run::tell;
 use crate::tasks::{CausalLm, Masking, Task, Trainee};
@@ -337,8 +337,9 @@ pub(super) fn apply_sets(
 fn say_adapter(directory: &Path, plan: &Plan, model: &Trainee, output: &Output) {
     let norms = lora::update_norms(&plan.tensors(model), plan.updates());
     let total = norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
-    let (name, count) = (directory.display(), plan.parameters().len());
-    output.say(&format!("adapter {name}: {count} tensors, {} modules, norm of the update {total:.4}", norms.len()));
+    let tensors = counted(plan.parameters().len(), "tensor", "tensors");
+    let modules = counted(norms.len(), "module", "modules");
+    output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
     if !norms.is_empty() && total == 0.0 {
         output.warn("every B of the adapter is zero: the model answers as its base does");
     }

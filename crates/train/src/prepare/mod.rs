@@ -19,7 +19,7 @@ use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Compute, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::run::{Identity, Questions, Schedule};
 use crate::tasks::{CausalLm, Columns, Masking, Rows, Task};
 use examples::{check_classes, findings, fingerprint, labels, questions, read};
@@ -92,7 +92,7 @@ pub(crate) enum Error {
     #[error("{place}: the adapter was trained for {found}, the run is for {expected}")]
     #[diagnostic(help("set `model.task` to its task, or start without `adapter.init_from`"))]
     OtherTask { place: String, found: config::Task, expected: config::Task },
-    #[error("{}: its head has {found} classes, the run has {expected}", path.display())]
+    #[error("{}: its head has {}, the run has {expected}", path.display(), counted(*found, "class", "classes"))]
     #[diagnostic(help("start from an adapter that was trained for the same labels, or without `adapter.init_from`"))]
     Classes { path: PathBuf, found: usize, expected: usize },
 }

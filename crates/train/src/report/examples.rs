@@ -1,5 +1,8 @@
 //! The validation examples with the highest loss, where wrong labels gather, and what a language model wrote.
 
+use std::path::Path;
+
+use data::Place;
 use serde::Serialize;
 
 use super::answers::{Answer, are_telling};
@@ -51,7 +54,7 @@ pub(super) fn hardest<'a>(classification: &'a Classification<'_>, answers: &[Ans
     let hard = |i: usize| {
         let Answer { example, probabilities, predicted } = &answers[i];
         Hard {
-            place: format!("{}, line {}", classification.file, example.line),
+            place: Place::new(Path::new(classification.file), example.line).to_string(),
             loss: fixed(example.loss, 2),
             text: cut(example.text, TEXT),
             text_pair: example.text_pair.map(|text| cut(text, TEXT)),

@@ -123,8 +123,8 @@ fn figure(splits: &[(Split, Vec<usize>)], bins: &Bins, max_length: usize) -> Res
             Split::Training => "training",
             Split::Validation => "validation",
         };
-        let (half, longest) = (count(quantile(of, 0.5)), count(of[of.len() - 1]));
-        format!("Half of the {split} texts have no more than {half} tokens, the longest has {longest}.")
+        let (half, longest) = (counted(quantile(of, 0.5), "token", "tokens"), count(of[of.len() - 1]));
+        format!("Half of the {split} texts have no more than {half}, the longest has {longest}.")
     };
     let chart = Chart {
         id: "lengths",

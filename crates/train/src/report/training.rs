@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::curve::{Point, finite, reach, running_mean, thin};
-use super::number::{count, significant};
+use super::number::{count, counted, significant};
 use super::plots::{Axis, Chart, Figure, Layer, Plot, Unit, around, from_zero};
 use super::svg::Role;
 use super::{Error, Report, Step};
@@ -76,8 +76,8 @@ impl Course<'_> {
         let evaluations = &self.report.evaluations;
         let validation = finite(evaluations.iter().map(|found| (found.step as f64, found.loss)));
         let mut description = format!(
-            "Training loss over {} steps, from {} to {}, at its lowest {}.",
-            count(self.report.steps.len()),
+            "Training loss over {}, from {} to {}, at its lowest {}.",
+            counted(self.report.steps.len(), "step", "steps"),
             significant(training[0].1, 3),
             significant(training[training.len() - 1].1, 3),
             significant(lowest, 3)

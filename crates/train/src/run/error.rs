@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use data::Place;
+
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
     #[error("cannot use the directory {}: {source}", path.display())]
@@ -41,11 +43,16 @@ pub(crate) enum Error {
         "resume with the configuration, data and base it was started with, or start anew with `--overwrite`"
     ))]
     Changed { what: String, then: String, now: String },
-    #[error("step {step}: {what} is not a number{}", examples(lines))]
+    #[error("step {step}: {what} is not a number{}", examples(places))]
     #[diagnostic(help(
         "a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this; the checkpoint before it is kept"
     ))]
-    NotANumber { step: usize, what: &'static str, lines: Vec<usize> },
+    NotANumber {
+        step: usize,
+        what: &'static str,
+        /// In the training data.
+        places: Vec<Place>,
+    },
     #[error("after {step} steps `{name}` has had no gradient: the adapter is not being trained")]
     #[diagnostic(help(
         "this is a fault of kindling or of the checkpoint's values, not of the configuration: please report it"
@@ -70,14 +77,12 @@ pub(crate) enum Error {
     Adapter(#[from] crate::adapter::Error),
 }
 
-fn examples(lines: &[usize]) -> String {
-    match lines {
+fn examples(places: &[Place]) -> String {
+    let numbers = Place::numbers(places);
+    match places {
         [] => String::new(),
-        [line] => format!(" (the example in line {line} of the training data)"),
-        lines => {
-            let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
-            format!(" (examples in lines {} of the training data)", lines.join(", "))
-        }
+        [_] => format!(" (the example in {numbers} of the training data)"),
+        _ => format!(" (examples in {numbers} of the training data)"),
     }
 }
 
@@ -103,5 +108,29 @@ impl Error {
             | Self::Report(_)
             | Self::Learner(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn broken_examples_are_counted_as_their_file_is() {
+        let says = |file: &str, lines: &[usize]| {
+            let places = lines.iter().map(|line| Place::new(Path::new(file), *line)).collect();
+            Error::NotANumber { step: 5, what: "the loss", places }.to_string()
+        };
+        assert_eq!(says("a.csv", &[]), "step 5: the loss is not a number");
+        assert_eq!(
+            says("a.csv", &[18]),
+            "step 5: the loss is not a number (the example in line 18 of the training data)"
+        );
+        assert_eq!(
+            says("a.parquet", &[3, 18]),
+            "step 5: the loss is not a number (examples in rows 3, 18 of the training data)"
+        );
     }
 }

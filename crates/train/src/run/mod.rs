@@ -302,6 +302,11 @@ impl Session {
         if self.state.stopped { self.state.step } else { self.steps }
     }
 
+    /// Rows of the training data.
+    fn places(&self, lines: &[usize]) -> Vec<data::Place> {
+        lines.iter().map(|line| data::Place::new(self.train.file(), *line)).collect()
+    }
+
     fn epochs(&self) -> usize {
         self.steps.div_ceil(self.sampler.steps_per_epoch())
     }

@@ -10,7 +10,7 @@ use super::directory::Directory;
 use super::evaluate::{host, largest, rows};
 use super::{Error, Summary};
 use crate::metrics::Scores;
-use crate::output::{bytes, duration, thousands};
+use crate::output::{bytes, counted, duration, thousands};
 use crate::prepare::{Question, RunPlan};
 use crate::report::{self, Classification, Evaluation, Finding, Lengths, Prediction, Report, Sample, Step, Update};
 use crate::tasks::{Task, Trainee};
@@ -101,7 +101,8 @@ fn metrics(directory: &Directory) -> Result<(Vec<Step>, Vec<Evaluation>), Error>
 
 fn facts(plan: &RunPlan, trained: &Plan, summary: &Summary) -> Vec<(String, String)> {
     let (count, of) = (thousands(trained.trainable_elements()), thousands(trained.base_elements()));
-    let data = |dataset: &Dataset| format!("{} examples, {}", thousands(dataset.len()), dataset.file().display());
+    let data =
+        |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), dataset.file().display());
     let mut facts = vec![
         ("task", plan.task.name().to_string()),
         ("base model", format!("{} ({})", plan.base.name, plan.pretrained.class())),

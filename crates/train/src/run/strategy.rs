@@ -19,7 +19,7 @@ use super::record::Line;
 use super::{Error, Session};
 use crate::config::Best as Criterion;
 use crate::metrics::Scores;
-use crate::output::duration;
+use crate::output::{counted, duration};
 use crate::tasks::{MicroBatch, Trainee};
 
 /// After this many steps every part of the adapter must have moved.
@@ -112,7 +112,7 @@ impl Fit<'_> {
             // The dashboard counts the optimiser steps of each epoch.
             let per_epoch = session.sampler.steps_per_epoch();
             let progress = Progress::new((step - 1) % per_epoch + 1, per_epoch, None);
-            self.micro_batch(learner, &mut window, batch, progress)?;
+            self.micro_batch(session, learner, &mut window, batch, progress)?;
             if ends_step {
                 let done = std::mem::replace(&mut window, Window::new());
                 let line = self.step(session, learner, step, done, since)?;
@@ -147,6 +147,7 @@ impl Fit<'_> {
     /// Forward and backward of the SUM of the losses; gradients are added up.
     fn micro_batch(
         &mut self,
+        session: &Session,
         learner: &Learner<Trainee>,
         window: &mut Window,
         batch: MicroBatch,
@@ -160,7 +161,7 @@ impl Fit<'_> {
             losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| lines[i]).collect();
         broken.dedup();
         if !broken.is_empty() {
-            return Err(Error::NotANumber { step, what: "the loss", lines: broken });
+            return Err(Error::NotANumber { step, what: "the loss", places: session.places(&broken) });
         }
         window.gradients.accumulate(&learner.model(), output.grads);
         window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
@@ -187,7 +188,7 @@ impl Fit<'_> {
         let max_norm = session.config.max_grad_norm;
         let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.targets, max_norm);
         if !grad_norm.is_finite() {
-            return Err(Error::NotANumber { step, what: "the gradient's norm", lines: window.lines });
+            return Err(Error::NotANumber { step, what: "the gradient's norm", places: session.places(&window.lines) });
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
@@ -248,7 +249,7 @@ impl Fit<'_> {
             scores = scores.with_generated(questions.scores(&questions.answers(&model)?));
         }
         if !scores.loss().is_finite() {
-            return Err(Error::NotANumber { step, what: "the validation loss", lines: Vec::new() });
+            return Err(Error::NotANumber { step, what: "the validation loss", places: Vec::new() });
         }
         session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
         let better = is_better(session.config.best, &scores, session.state.best.as_ref().and_then(|best| best.scores));
@@ -266,7 +267,8 @@ impl Fit<'_> {
         }
         let patience = session.config.early_stopping_patience;
         if patience > 0 && session.state.without_improvement >= patience && step < session.steps {
-            session.output.say(&format!("stopped early: no improvement in {patience} evaluations"));
+            let evaluations = counted(patience, "evaluation", "evaluations");
+            session.output.say(&format!("stopped early: no improvement in {evaluations}"));
             session.state.stopped = true;
         }
         Ok(())

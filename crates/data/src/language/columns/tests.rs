@@ -67,6 +67,9 @@ fn a_missing_column_names_what_may_be_meant() {
     let (message, help) = says(&training(json!({"prompt": "a", "answer": "b"})).unwrap_err());
     assert_eq!(message, "train.jsonl has no column `completion` (columns: prompt, answer)");
     assert_eq!(help, "set `data.completion = \"answer\"`");
+    let (message, help) = says(&training(json!({"completion": "b"})).unwrap_err());
+    assert_eq!(message, "train.jsonl has no column `prompt` (columns: completion)");
+    assert_eq!(help, "no other column can be `data.prompt`; texts without a prompt are named with `data.text`");
     let (message, help) = says(&training(json!({"massages": []})).unwrap_err());
     assert_eq!(
         message,

@@ -117,9 +117,19 @@ fn what_is_no_hub_is_not_taken_for_one() {
     assert!(hub.complaint(TYPED).contains("`../../x` is no commit"));
     hub.server.fault("/resolve/", 1, Kind::Text("no etag"));
     assert!(hub.complaint(TYPED).contains("config.json answers what no Hub does: no hash and size"));
-    let mut hub = hub;
-    hub.settings.endpoint = "hub".into();
-    assert!(matches!(hub.fetch(TYPED), Err(HubError::Answer { .. })));
+}
+
+#[test]
+fn an_endpoint_that_is_no_address_is_named() {
+    let mut hub = Hub::model();
+    for typed in ["not a url", "huggingface.co", "ftp://x", "https://", "https://:443", "/hub"] {
+        hub.settings.endpoint = typed.into();
+        let error = hub.fetch(TYPED).unwrap_err();
+        assert!(error.is_of_input(), "{typed}");
+        assert_eq!(error.to_string(), format!("`HF_ENDPOINT` is `{typed}`, which is not an http or https address"));
+    }
+    hub.settings.offline = true;
+    assert!(matches!(hub.fetch(TYPED), Err(HubError::Offline { .. })), "what is not used may be wrong");
 }
 
 #[test]

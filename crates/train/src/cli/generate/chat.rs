@@ -89,6 +89,7 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
 fn save(generator: &Generator<'_>, conversation: &Conversation, file: &str) -> Result<(), Failure> {
     let output = generator.output;
     match (file, Path::new(file)) {
+        _ if *conversation == begin(generator) => output.warn("nothing was said yet: there is nothing to save"),
         ("", _) => output.warn("name a file: /save FILE"),
         (_, path) if path.exists() => output.warn(&format!("{file} exists: name another file")),
         (_, path) => {

@@ -17,7 +17,7 @@ use super::trained::{Trained, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
-use crate::output::{Output, thousands};
+use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
 use crate::tasks::Task;
 use crate::writing::Writer;
@@ -58,13 +58,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Draw from the most probable tokens that have a share P of the probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Leave out tokens less than P times as probable as the most probable one
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f64>,
     /// Above 1: make tokens that occurred before less likely
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    #[arg(long, value_name = "R", default_value_t = 1.0, allow_negative_numbers = true)]
     repetition_penalty: f64,
     /// What is drawn depends on it, on the number of the row and on that of the token, and on nothing else
     #[arg(long, value_name = "N", default_value_t = 42)]
@@ -86,6 +86,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let sampling = sampling(arguments);
     sampling.check().map_err(Failure::input)?;
     check_samples(arguments)?;
+    if arguments.stop.iter().any(String::is_empty) {
+        return Err(Failure::usage("`--stop` is empty", "name the text before which to stop, or leave the option out"));
+    }
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
     let sink = Sink::open(arguments.output.as_deref(), arguments.input.as_deref())?;
     let model = arguments.model.located(output)?;
@@ -221,7 +224,7 @@ impl Generator<'_> {
         }
         sink.finish()?;
         if self.arguments.output.is_some() {
-            self.output.say(&format!("{} texts", thousands(row as usize)));
+            self.output.say(&counted(row as usize, "text", "texts"));
         }
         Ok(())
     }
