@@ -161,7 +161,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 }
 
 /// `nan` and `infinity` are numbers to Rust, and words to everybody else.
-fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_digit()) && text.trim().parse::<f64>().is_ok()
 }
 

@@ -14,7 +14,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::{Device, FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{Shape, Slice, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::{KernelBackend, Layout, Mask, Reach};
@@ -31,6 +31,15 @@ pub struct Attention {
     pub reach: Reach,
     /// Dropout of the attention probabilities.
     pub mask: Option<Mask>,
+}
+
+impl Attention {
+    /// Where queries, keys and values stand in rows that hold them one behind the other.
+    pub(crate) fn columns(&self, width: usize) -> [Range<usize>; 3] {
+        let d_head = width / (self.heads + 2 * self.kv_heads);
+        let ends = [0, self.heads, self.heads + self.kv_heads, self.heads + 2 * self.kv_heads].map(|it| it * d_head);
+        [ends[0]..ends[1], ends[1]..ends[2], ends[2]..ends[3]]
+    }
 }
 
 /// Scores of one group are at most this many, 64 MiB in f32.
@@ -272,6 +281,31 @@ pub(crate) fn composed_backward<B: KernelBackend>(
     (join::<B>(dq), join::<B>(dk), join::<B>(dv))
 }
 
+fn parts<B: KernelBackend>(joined: FloatTensor<B>, options: &Attention) -> [FloatTensor<B>; 3] {
+    let width = joined.shape()[1];
+    options.columns(width).map(|columns| B::float_slice(joined.clone(), &[Slice::full(), columns.into()]))
+}
+
+pub(crate) fn composed_joined<B: KernelBackend>(
+    joined: FloatTensor<B>,
+    layout: Arc<Layout>,
+    options: Attention,
+) -> FloatTensor<B> {
+    let [q, k, v] = parts::<B>(joined, &options);
+    B::ragged_attention(q, k, v, layout, options)
+}
+
+pub(crate) fn composed_joined_backward<B: KernelBackend>(
+    joined: FloatTensor<B>,
+    d_output: FloatTensor<B>,
+    layout: &Layout,
+    options: &Attention,
+) -> FloatTensor<B> {
+    let [q, k, v] = parts::<B>(joined, options);
+    let (dq, dk, dv) = composed_backward::<B>(q, k, v, d_output, layout, options);
+    B::float_cat(vec![dq, dk, dv], 1)
+}
+
 #[derive(Debug)]
 struct AttentionBackward;
 
@@ -325,6 +359,49 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
             prep.finish(B::ragged_attention(q, k, v, layout, options))
         }
     }
+}
+
+#[derive(Debug)]
+struct JoinedAttentionBackward;
+
+impl<B: KernelBackend> Backward<B, 1> for JoinedAttentionBackward {
+    type State = (NodeId, Arc<Layout>, Attention);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let [node] = ops.parents;
+        let d_output = gradients.consume::<B>(&ops.node);
+        let (joined, layout, options) = ops.state;
+        let joined = checkpointer.retrieve_node_output::<FloatTensor<B>>(joined);
+        if let Some(node) = node {
+            gradients.register::<B>(node.id, B::joined_attention_backward(joined, d_output, layout, options));
+        }
+    }
+}
+
+pub(crate) fn tracked_joined<B: KernelBackend, C: CheckpointStrategy>(
+    joined: FloatTensor<Autodiff<B, C>>,
+    layout: Arc<Layout>,
+    options: Attention,
+) -> FloatTensor<Autodiff<B, C>> {
+    match JoinedAttentionBackward.prepare::<C>([joined.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let saved = (prep.checkpoint(&joined), layout.clone(), options.clone());
+            prep.finish(saved, B::joined_attention(joined.into_primitive(), layout, options))
+        }
+        OpsKind::UnTracked(prep) => prep.finish(B::joined_attention(joined.into_primitive(), layout, options)),
+    }
+}
+
+/// As [`attention`], of queries, keys and values that one layer has put side by side: its gradient is one tensor as well.
+///
+/// # Shapes
+/// `joined: [tokens, (heads + 2 * kv_heads) * d_head]`, output `[tokens, heads * d_head]`
+pub fn joined_attention(joined: Tensor<2>, layout: &Arc<Layout>, options: Attention) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as KernelBackend>::joined_attention(
+        joined.into_dispatch(),
+        layout.clone(),
+        options,
+    ))
 }
 
 /// Attention of each sequence to itself.

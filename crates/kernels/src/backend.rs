@@ -12,8 +12,8 @@ use burn::tensor::Tensor;
 
 use crate::{Activation, AdamWStep, Attention, Layout, LowRank, Mask, Precision};
 use crate::{
-    activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, rms_norm, rotary,
-    widen,
+    activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, residual, rms_norm,
+    rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -157,6 +157,21 @@ pub trait KernelBackend: Backend {
         attention::composed_backward::<Self>(q, k, v, d_output, &layout, &options)
     }
 
+    /// Attention where `joined` holds `q`, `k` and `v` side by side, `[tokens, (heads + 2 * kv_heads) * d_head]`.
+    fn joined_attention(joined: FloatTensor<Self>, layout: Arc<Layout>, options: Attention) -> FloatTensor<Self> {
+        attention::composed_joined::<Self>(joined, layout, options)
+    }
+
+    /// The gradient of `joined`, given that of the output.
+    fn joined_attention_backward(
+        joined: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> FloatTensor<Self> {
+        attention::composed_joined_backward::<Self>(joined, d_output, &layout, &options)
+    }
+
     /// An activation function, entry by entry.
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         activation::composed::<Self>(x, activation)
@@ -250,6 +265,11 @@ pub trait KernelBackend: Backend {
         dropout::composed::<Self>(x, &mask)
     }
 
+    /// `x + mask(branch)`, all `[rows, columns]`.
+    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<Mask>) -> FloatTensor<Self> {
+        residual::composed::<Self>(x, branch, mask)
+    }
+
     /// A step of AdamW: what weight and moments become. No gradient.
     fn adamw(
         weight: FloatTensor<Self>,
@@ -340,6 +360,15 @@ impl KernelBackend for burn::backend::Flex {
         flex::attention::backward(q, k, v, d_output, &layout, &options)
     }
 
+    fn joined_attention_backward(
+        joined: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: Attention,
+    ) -> FloatTensor<Self> {
+        flex::attention::joined_backward(joined, d_output, &layout, &options)
+    }
+
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         flex::activation::forward(x, activation)
     }
@@ -421,6 +450,10 @@ impl KernelBackend for burn::backend::Flex {
         flex::dropout::dropout(x, &mask)
     }
 
+    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<Mask>) -> FloatTensor<Self> {
+        flex::dropout::residual(x, branch, mask)
+    }
+
     fn adamw(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -480,6 +513,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         attention::tracked::<B, C>(q, k, v, layout, options)
     }
 
+    fn joined_attention(joined: FloatTensor<Self>, layout: Arc<Layout>, options: Attention) -> FloatTensor<Self> {
+        attention::tracked_joined::<B, C>(joined, layout, options)
+    }
+
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         activation::tracked::<B, C>(x, activation)
     }
@@ -516,5 +553,9 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         dropout::tracked::<B, C>(x, mask)
+    }
+
+    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<Mask>) -> FloatTensor<Self> {
+        residual::tracked::<B, C>(x, branch, mask)
     }
 }

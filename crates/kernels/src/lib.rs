@@ -1,5 +1,6 @@
 //! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA and trained, ragged
-//! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, cross-entropy, a step of AdamW. Each is a
+//! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, residual connections, cross-entropy, a step of AdamW.
+//! Each is a
 //! method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if it has any,
 //! once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
@@ -20,6 +21,7 @@ mod noise;
 mod norm;
 mod pass;
 mod precision;
+mod residual;
 mod rms_norm;
 mod rotary;
 mod wide;
@@ -27,7 +29,7 @@ mod widen;
 
 pub use activation::{Activation, UnknownActivation};
 pub use adamw::{AdamWStep, adamw};
-pub use attention::{Attention, attention};
+pub use attention::{Attention, attention, joined_attention};
 pub use backend::{KernelBackend, Maybe};
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
@@ -39,6 +41,7 @@ pub use noise::{Mask, Noise, hash_text, mix, uniform};
 pub use norm::layer_norm;
 pub use pass::Pass;
 pub use precision::Precision;
+pub use residual::residual;
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
 pub use widen::widen;

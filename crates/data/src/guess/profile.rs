@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::labels::parse;
+use crate::labels::{is_number, parse};
 use crate::{Error, Record};
 
 /// Different values of a column that are remembered: more classes than any data set of texts has, and few enough to keep.
@@ -184,9 +184,7 @@ impl Tally {
 }
 
 fn kind_of(text: &str) -> ColumnKind {
-    // `nan` and `infinity` are numbers to Rust, and words to everybody else.
-    let is_number = text.bytes().any(|byte| byte.is_ascii_digit()) && text.trim().parse::<f64>().is_ok();
-    match (parse(text), is_number) {
+    match (parse(text), is_number(text)) {
         (Some(_), _) => ColumnKind::Integers,
         (None, true) => ColumnKind::Fractions,
         (None, false) => ColumnKind::Strings,

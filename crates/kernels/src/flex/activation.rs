@@ -7,6 +7,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
+use super::filled::mapped;
 use super::vector::{erf, exp_of_negative, sigmoid, tanh};
 use super::{CHUNK, changed, tensor};
 use crate::Activation;
@@ -36,8 +37,7 @@ pub(crate) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
     let Some(values) = x.as_slice::<f32>().filter(|_| x.dtype() == DType::F32) else {
         return crate::activation::composed::<Flex>(x, activation);
     };
-    let mut output = vec![0.0; values.len()];
-    output.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(output, values)| kernel(values, output));
+    let output = mapped(values, CHUNK, |_, values, output| kernel(values, output));
     tensor(output, x.layout().shape().clone())
 }
 

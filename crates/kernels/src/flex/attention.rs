@@ -6,13 +6,13 @@ use std::ops::Range;
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
-use rayon::prelude::*;
 
+use super::filled::filled;
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, serial};
 use super::vector::{LANES, exp_of_negative, fold, largest};
 use super::{tensor, with_rows};
-use crate::attention::{composed, composed_backward, first_column};
+use crate::attention::{composed, composed_backward, composed_joined_backward, first_column};
 use crate::wide::with_wide_vectors;
 use crate::{Attention, Layout};
 
@@ -103,24 +103,16 @@ pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layo
     };
     let heads = Heads { q: of_q, k: of_k, v: of_v, layout, options };
     let width = of_q.columns();
-    let mut output = vec![0.0; of_q.rows() * width];
-    let mut rest = output.as_mut_slice();
-    let mut tasks = Vec::new();
-    for sequence in 0..layout.queries().sequences() {
-        for tile in heads.tiles(sequence) {
-            let (rows, others) = rest.split_at_mut(tile.queries.len() * width);
-            tasks.push((tile, rows));
-            rest = others;
-        }
-    }
-    tasks.into_par_iter().for_each(|(tile, output)| {
+    let tiles: Vec<Tile> = (0..layout.queries().sequences()).flat_map(|sequence| heads.tiles(sequence)).collect();
+    let output = filled(tiles.iter().map(|tile| tile.queries.len() * width), |index, output| {
+        let tile = &tiles[index];
         let mut scores = vec![0.0; tile.queries.len() * tile.keys.len()];
         let mut factors = Vec::new();
         for head in 0..options.heads {
-            heads.probabilities(&tile, head, &mut scores);
-            heads.drop(&tile, head, &mut factors, &mut scores);
+            heads.probabilities(tile, head, &mut scores);
+            heads.drop(tile, head, &mut factors, &mut scores);
             let p = Matrix::new(&scores, tile.queries.len(), tile.keys.len(), tile.keys.len());
-            let v = heads.v.part(heads.key_rows(&tile), heads.columns(head / heads.shared()));
+            let v = heads.v.part(heads.key_rows(tile), heads.columns(head / heads.shared()));
             let output = &mut output[heads.columns(head).start..];
             serial(Factor::Plain(p), Factor::Plain(v), 1.0, output, width, Start::Zero);
         }
@@ -128,12 +120,65 @@ pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layo
     tensor(output, q.layout().shape().clone())
 }
 
-/// The gradients of one sequence and the heads that share one head of keys: `[tokens, shared * d_head]` of the queries,
-/// `[tokens, d_head]` of keys and values.
-struct Gradients {
-    dq: Vec<f32>,
-    dk: Vec<f32>,
-    dv: Vec<f32>,
+/// Of the gradients of one sequence and the heads that share one head of keys, those of the queries, `[tokens, shared *
+/// d_head]`, of the keys or of the values, `[tokens, d_head]`.
+#[derive(Clone, Copy)]
+enum Part {
+    Queries,
+    Keys,
+    Values,
+}
+
+impl Heads<'_> {
+    /// For each sequence and each head of keys the three parts, one behind the other.
+    fn gradients(&self, upstream: Matrix<'_>) -> Vec<f32> {
+        let (sequences, kv_heads) = (self.layout.queries().sequences(), self.options.kv_heads);
+        let lengths = (0..sequences * kv_heads).map(|task| self.layout.queries().length(task / kv_heads));
+        // Each task sums in an order of its own, whichever thread it runs on.
+        filled(lengths.map(|length| length * self.d_gradients()), |task, gradients| {
+            differentiate(self, upstream, task / kv_heads, task % kv_heads, gradients);
+        })
+    }
+
+    /// Values for a token in all parts.
+    fn d_gradients(&self) -> usize {
+        (self.shared() + 2) * self.d_head()
+    }
+
+    /// A tensor that has in each row all heads of the first part, then those of the next.
+    fn assembled(&self, gradients: &[f32], parts: &[Part]) -> FlexTensor {
+        let (kv_heads, d_head, d_queries) = (self.options.kv_heads, self.d_head(), self.shared() * self.d_head());
+        // Where a part of so many tokens begins, and its columns.
+        let place = |part: &Part, length: usize| match part {
+            Part::Queries => (0, d_queries),
+            Part::Keys => (length * d_queries, d_head),
+            Part::Values => (length * (d_queries + d_head), d_head),
+        };
+        let width = kv_heads * parts.iter().map(|part| place(part, 0).1).sum::<usize>();
+        let blocks: Vec<(Range<usize>, Range<usize>)> = (0..self.layout.queries().sequences())
+            .flat_map(|sequence| {
+                let tokens = self.layout.queries().range(sequence);
+                let length = tokens.len();
+                (0..length).step_by(TILE).map(move |first| (tokens.clone(), first..length.min(first + TILE)))
+            })
+            .collect();
+        let values = filled(blocks.iter().map(|(_, rows)| rows.len() * width), |index, block| {
+            let (tokens, rows) = &blocks[index];
+            let of_sequence = &gradients[tokens.start * kv_heads * self.d_gradients()..];
+            for (row, mut rest) in rows.clone().zip(block.chunks_exact_mut(width)) {
+                for part in parts {
+                    let (start, columns) = place(part, tokens.len());
+                    let of_heads = of_sequence.chunks_exact(tokens.len() * self.d_gradients()).take(kv_heads);
+                    for of_head in of_heads {
+                        let (to, others) = rest.split_at_mut(columns);
+                        to.copy_from_slice(&of_head[start + row * columns..][..columns]);
+                        rest = others;
+                    }
+                }
+            }
+        });
+        tensor(values, Shape::new([self.q.rows(), width]))
+    }
 }
 
 pub(crate) fn backward(
@@ -150,36 +195,34 @@ pub(crate) fn backward(
         return composed_backward::<Flex>(q, k, v, d_output, layout, options);
     };
     let heads = Heads { q: of_q, k: of_k, v: of_v, layout, options };
-    let (sequences, kv_heads) = (layout.queries().sequences(), options.kv_heads);
-    // Each task sums in an order of its own, whichever thread it runs on.
-    let gradients: Vec<Gradients> = (0..sequences * kv_heads)
-        .into_par_iter()
-        .map(|task| differentiate(&heads, upstream, task / kv_heads, task % kv_heads))
-        .collect();
-
-    let d_head = heads.d_head();
-    let assemble = |part: fn(&Gradients) -> &[f32], d_part: usize| {
-        let width = kv_heads * d_part;
-        let mut whole = vec![0.0; of_q.rows() * width];
-        for (sequence, of_sequence) in gradients.chunks_exact(kv_heads).enumerate() {
-            let rows = layout.queries().range(sequence);
-            let whole = &mut whole[rows.start * width..rows.end * width];
-            whole.par_chunks_exact_mut(width).enumerate().with_min_len(TILE).for_each(|(row, whole)| {
-                for (whole, of_head) in whole.chunks_exact_mut(d_part).zip(of_sequence) {
-                    whole.copy_from_slice(&part(of_head)[row * d_part..][..d_part]);
-                }
-            });
-        }
-        tensor(whole, Shape::new([of_q.rows(), width]))
-    };
-    (assemble(|of| &of.dq, d_head * heads.shared()), assemble(|of| &of.dk, d_head), assemble(|of| &of.dv, d_head))
+    let gradients = heads.gradients(upstream);
+    let assemble = |part| heads.assembled(&gradients, &[part]);
+    (assemble(Part::Queries), assemble(Part::Keys), assemble(Part::Values))
 }
 
-fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_head: usize) -> Gradients {
+/// As [`backward`], where queries, keys and values are columns of one tensor, and so are their gradients.
+pub(crate) fn joined_backward(
+    joined: FlexTensor,
+    d_output: FlexTensor,
+    layout: &Layout,
+    options: &Attention,
+) -> FlexTensor {
+    let [joined, d_output] = [joined, d_output].map(with_rows);
+    let (Some(of_joined), Some(upstream)) = (Matrix::of(&joined), Matrix::of(&d_output)) else {
+        return composed_joined_backward::<Flex>(joined, d_output, layout, options);
+    };
+    let [q, k, v] = options.columns(of_joined.columns()).map(|columns| of_joined.part(0..of_joined.rows(), columns));
+    let heads = Heads { q, k, v, layout, options };
+    heads.assembled(&heads.gradients(upstream), &[Part::Queries, Part::Keys, Part::Values])
+}
+
+/// From zeros, all three parts.
+fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_head: usize, gradients: &mut [f32]) {
     let (d_head, shared) = (heads.d_head(), heads.shared());
     let length = heads.layout.queries().length(sequence);
     let wide = shared * d_head;
-    let (mut dq, mut dk, mut dv) = (vec![0.0; length * wide], vec![0.0; length * d_head], vec![0.0; length * d_head]);
+    let (dq, of_keys_and_values) = gradients.split_at_mut(length * wide);
+    let (dk, dv) = of_keys_and_values.split_at_mut(length * d_head);
     let (mut p, mut dropped, mut ds, mut factors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for tile in heads.tiles(sequence) {
         let (queries, keys) = (tile.queries.len(), tile.keys.len());
@@ -213,7 +256,6 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             serial(Factor::Transposed(ds), Factor::Plain(q), 1.0, &mut dk[of_keys.clone()], d_head, Start::Output);
         }
     }
-    Gradients { dq, dk, dv }
 }
 
 with_wide_vectors! {

@@ -5,6 +5,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 use rayon::prelude::*;
 
+use super::filled::mapped;
 use super::vector::sigmoid;
 use super::{CHUNK, changed, tensor};
 use crate::Activation;
@@ -17,11 +18,8 @@ pub(crate) fn forward(gate: FlexTensor, up: FlexTensor, activation: Activation) 
     let (Activation::Silu, (Some(of_gate), Some(of_up))) = (activation, slices) else {
         return composed::<Flex>(gate, up, activation);
     };
-    let mut output = vec![0.0; of_gate.len()];
-    output
-        .par_chunks_mut(CHUNK)
-        .zip(of_gate.par_chunks(CHUNK).zip(of_up.par_chunks(CHUNK)))
-        .for_each(|(output, (gate, up))| silu_times(gate, up, output));
+    let output =
+        mapped(of_gate, CHUNK, |chunk, gate, output| silu_times(gate, &of_up[chunk * CHUNK..][..gate.len()], output));
     tensor(output, gate.layout().shape().clone())
 }
 
@@ -32,20 +30,20 @@ pub(crate) fn backward(
     activation: Activation,
 ) -> (FlexTensor, FlexTensor) {
     let [gate, up] = [gate, up].map(|tensor| tensor.to_contiguous());
-    let slices = (gate.as_slice::<f32>(), up.as_slice::<f32>(), d_output.dtype());
-    let (Activation::Silu, (Some(of_gate), Some(of_up), DType::F32)) = (activation, slices) else {
+    let types = (gate.dtype(), up.as_slice::<f32>(), d_output.dtype());
+    let (Activation::Silu, (DType::F32, Some(of_up), DType::F32)) = (activation, types) else {
         return composed_backward::<Flex>(gate, up, d_output, activation);
     };
-    let mut d_gate = vec![0.0; of_gate.len()];
-    let d_up = changed(d_output, |gradient| {
-        let inputs = of_gate.par_chunks(CHUNK).zip(of_up.par_chunks(CHUNK));
-        d_gate
-            .par_chunks_mut(CHUNK)
-            .zip(gradient.par_chunks_mut(CHUNK))
-            .zip(inputs)
-            .for_each(|((d_gate, gradient), (gate, up))| differentiate(gate, up, gradient, d_gate));
+    let mut d_up = None;
+    let d_gate = changed(gate, |gate| {
+        d_up = Some(changed(d_output, |gradient| {
+            gate.par_chunks_mut(CHUNK)
+                .zip(gradient.par_chunks_mut(CHUNK))
+                .zip(of_up.par_chunks(CHUNK))
+                .for_each(|((gate, gradient), up)| differentiate(gate, up, gradient));
+        }));
     });
-    (tensor(d_gate, gate.layout().shape().clone()), d_up)
+    (d_gate, d_up.expect("`changed` calls what changes"))
 }
 
 with_wide_vectors! {
@@ -57,12 +55,13 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    /// `gradient` is that of the output before, and that of `up` after.
-    fn differentiate(gate: &[f32], up: &[f32], gradient: &mut [f32], d_gate: &mut [f32]) {
-        for (((gradient, d_gate), gate), up) in gradient.iter_mut().zip(d_gate).zip(gate).zip(up) {
+    /// `gradient` is that of the output before, and that of `up` after; `gate` is then its own gradient.
+    fn differentiate(gate: &mut [f32], up: &[f32], gradient: &mut [f32]) {
+        for ((gradient, gate), up) in gradient.iter_mut().zip(gate).zip(up) {
             let s = sigmoid(*gate);
-            *d_gate = *gradient * up * s * (1.0 + gate * (1.0 - s));
-            *gradient *= gate * s;
+            let d_gate = *gradient * up * s * (1.0 + *gate * (1.0 - s));
+            *gradient *= *gate * s;
+            *gate = d_gate;
         }
     }
 }

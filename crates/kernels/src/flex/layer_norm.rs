@@ -6,6 +6,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape};
 use rayon::prelude::*;
 
+use super::filled::mapped;
 use super::vector::LANES;
 use super::{changed, tensor};
 use crate::norm::{composed, composed_backward};
@@ -19,11 +20,7 @@ pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: FlexTensor, epsil
     let slices = (x.as_slice::<f32>(), weight.as_slice::<f32>(), bias.as_slice::<f32>());
     let (Some(values), Some(scale), Some(shift)) = slices else { return composed::<Flex>(x, weight, bias, epsilon) };
     let block = ROWS * scale.len();
-    let mut output = vec![0.0; values.len()];
-    output
-        .par_chunks_mut(block)
-        .zip(values.par_chunks(block))
-        .for_each(|(output, values)| normalise(values, scale, shift, epsilon, output));
+    let output = mapped(values, block, |_, values, output| normalise(values, scale, shift, epsilon, output));
     tensor(output, x.layout().shape().clone())
 }
 

@@ -1,11 +1,12 @@
 //! Forms for burn's CPU backend, where they were measured to pay. Each is compared with its composed form in
-//! `tests/gradients.rs`, and gives the same bits for any number of threads: no sum crosses what one thread works on.
+//! `tests/gradients`, and gives the same bits for any number of threads: no sum crosses what one thread works on.
 
 pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
+mod filled;
 pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
@@ -20,6 +21,7 @@ pub(crate) mod widen;
 use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::{Bytes, DType, Shape};
 
+use self::filled::mapped;
 use self::matrix::Matrix;
 
 pub(crate) use self::product::has_bf16;
@@ -44,7 +46,8 @@ fn changed(tensor: FlexTensor, change: impl FnOnce(&mut [f32])) -> FlexTensor {
         return held;
     }
     let start = held.layout().start_offset();
-    let mut values = held.storage::<f32>()[start..start + shape.num_elements()].to_vec();
+    let values = &held.storage::<f32>()[start..start + shape.num_elements()];
+    let mut values = mapped(values, CHUNK, |_, from, to| to.copy_from_slice(from));
     change(&mut values);
     self::tensor(values, shape)
 }

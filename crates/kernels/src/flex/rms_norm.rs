@@ -5,6 +5,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape};
 use rayon::prelude::*;
 
+use super::filled::mapped;
 use super::layer_norm::{ROWS, add, sum};
 use super::{changed, tensor};
 use crate::rms_norm::{composed, composed_backward};
@@ -16,11 +17,7 @@ pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, epsilon: f32) -> FlexTe
         return composed::<Flex>(x, weight, epsilon);
     };
     let block = ROWS * scale.len();
-    let mut output = vec![0.0; values.len()];
-    output
-        .par_chunks_mut(block)
-        .zip(values.par_chunks(block))
-        .for_each(|(output, values)| normalise(values, scale, epsilon, output));
+    let output = mapped(values, block, |_, values, output| normalise(values, scale, epsilon, output));
     tensor(output, x.layout().shape().clone())
 }
 

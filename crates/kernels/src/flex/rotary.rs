@@ -2,10 +2,13 @@
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use rayon::prelude::*;
 
+use super::filled::mapped;
 use super::tensor;
 use crate::wide::with_wide_vectors;
+
+/// Tokens that one thread turns at a time.
+const TOKENS: usize = 16;
 
 pub(crate) fn rotary(x: FlexTensor, cosines: FlexTensor, sines: FlexTensor, heads: usize) -> FlexTensor {
     let [x, cosines, sines] = [x, cosines, sines].map(|tensor| tensor.to_contiguous());
@@ -14,12 +17,12 @@ pub(crate) fn rotary(x: FlexTensor, cosines: FlexTensor, sines: FlexTensor, head
         return crate::rotary::composed::<Flex>(x, cosines, sines, heads);
     };
     let (width, pairs) = (x.layout().shape()[1], cosines.layout().shape()[1]);
-    let mut output = vec![0.0; values.len()];
-    output
-        .par_chunks_mut(width)
-        .zip(values.par_chunks(width).zip(cosines_of.par_chunks(pairs).zip(sines_of.par_chunks(pairs))))
-        .with_min_len(16)
-        .for_each(|(output, (values, (cosines, sines)))| turn(values, cosines, sines, width / heads, output));
+    let output = mapped(values, TOKENS * width, |block, values, output| {
+        for (index, (values, output)) in values.chunks_exact(width).zip(output.chunks_exact_mut(width)).enumerate() {
+            let angles = (block * TOKENS + index) * pairs..(block * TOKENS + index + 1) * pairs;
+            turn(values, &cosines_of[angles.clone()], &sines_of[angles], width / heads, output);
+        }
+    });
     tensor(output, x.layout().shape().clone())
 }
 

@@ -371,7 +371,6 @@ impl Output {
     }
 
     fn forward(&self, x: Tensor<2>, residual: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let output = self.dropout.forward(self.dense.forward(x, pass), pass);
-        self.layer_norm.forward(output + residual)
+        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, pass), pass))
     }
 }

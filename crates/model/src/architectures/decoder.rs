@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{Activation, Attention, Layout, Pass, Reach, attention, gated_activation, rotary};
+use kernels::{Activation, Attention, Layout, Pass, Reach, attention, gated_activation, residual, rotary};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
@@ -336,9 +336,9 @@ impl Layer {
     }
 
     fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let x = x + self.self_attn.o_proj.forward(context, pass);
+        let x = residual(x, self.self_attn.o_proj.forward(context, pass), None);
         let inner = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()), pass);
-        x + inner
+        residual(x, inner, None)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
-use kernels::{Activation, Pass, attention};
+use kernels::{Activation, Pass, attention, residual};
 use lora::{Embedding, Linear, TiedLinear};
 use serde::Deserialize;
 
@@ -315,9 +315,9 @@ impl TransformerBlock {
     }
 
     fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let attended = self.sa_layer_norm.forward(self.out_lin.forward(context, pass) + x);
+        let attended = self.sa_layer_norm.forward(residual(x, self.out_lin.forward(context, pass), None));
         let inner = self.activation.forward(self.lin1.forward(attended.clone(), pass));
-        let output = self.dropout.forward(self.lin2.forward(inner, pass), pass);
-        self.output_layer_norm.forward(output + attended)
+        let output = self.lin2.forward(inner, pass);
+        self.output_layer_norm.forward(self.dropout.residual(attended, output, pass))
     }
 }

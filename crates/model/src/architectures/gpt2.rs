@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, Attention, Pass, Reach, attention};
+use kernels::{Activation, Attention, Pass, Reach, attention, joined_attention};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
@@ -249,8 +249,9 @@ impl Block {
     }
 
     fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let x = x + self.attn.project(context, pass);
-        x.clone() + self.mlp.forward(self.ln_2.forward(x), pass)
+        let x = self.attn.resid_dropout.residual(x, self.attn.c_proj.forward(context, pass), pass);
+        let output = self.mlp.forward(self.ln_2.forward(x.clone()), pass);
+        self.mlp.dropout.residual(x, output, pass)
     }
 }
 
@@ -288,12 +289,6 @@ impl SelfAttention {
 
     fn forward(&self, x: Tensor<2>, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
         let joined = self.c_attn.forward(x, pass);
-        let part = |index: usize| joined.clone().narrow(1, index * self.width, self.width);
-        let (q, k, v) = (part(0), part(1), part(2));
-        let (k, v) = match cache {
-            Some(cache) => cache.extend(self.layer, k, v, pass.layout()),
-            None => (k, v),
-        };
         let options = Attention {
             heads: self.heads,
             kv_heads: self.heads,
@@ -301,12 +296,10 @@ impl SelfAttention {
             reach: Reach::Past { window: None },
             mask: self.attn_dropout.mask(pass),
         };
-        attention(q, k, v, pass.layout(), options)
-    }
-
-    /// What the residual gets, given what the heads saw.
-    fn project(&self, context: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.resid_dropout.forward(self.c_proj.forward(context, pass), pass)
+        let Some(cache) = cache else { return joined_attention(joined, pass.layout(), options) };
+        let part = |index: usize| joined.clone().narrow(1, index * self.width, self.width);
+        let (k, v) = cache.extend(self.layer, part(1), part(2), pass.layout());
+        attention(part(0), k, v, pass.layout(), options)
     }
 }
 
@@ -333,6 +326,6 @@ impl Mlp {
 
     fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         let inner = self.activation.forward(self.c_fc.forward(x, pass));
-        self.dropout.forward(self.c_proj.forward(inner, pass), pass)
+        self.c_proj.forward(inner, pass)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Mask, Pass, dropout};
+use kernels::{Mask, Pass, dropout, residual};
 
 #[derive(Module, Debug)]
 pub(crate) struct Dropout {
@@ -19,6 +19,11 @@ impl Dropout {
     /// `[rows, d]` to `[rows, d]`; does nothing in evaluation.
     pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
         dropout(x, self.mask(pass))
+    }
+
+    /// `x` and what is kept of `branch`, `[rows, d]` each.
+    pub(crate) fn residual(&self, x: Tensor<2>, branch: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        residual(x, branch, self.mask(pass))
     }
 
     /// For operations that drop within themselves.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use data::suggest::{list, suggestion};
 use data::{Column, Dialogue, Given, Guess, Profile};
 
-use super::{Base, counted, dialogue, refusal};
+use super::{Base, dialogue, refusal};
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};
 use crate::config::{DataConfig, Task};
-use crate::output::{Output, thousands};
+use crate::output::{Output, counted, thousands};
 
 /// The keys that `--set` names columns by.
 const KEYS: [&str; 6] =

@@ -21,7 +21,7 @@ use super::sink::Sink;
 use super::{Failure, plan, quickstart};
 use crate::config;
 use crate::hub::locate;
-use crate::output::{Output, thousands};
+use crate::output::Output;
 use draft::Draft;
 use look::Look;
 use page::Page;
@@ -206,9 +206,4 @@ fn document(target: &Target, look: &Look, base: &Base, draft: &Draft, settings: 
         "epochs": settings.epochs, "steps": settings.steps(),
         "findings": draft.findings().map(plan::finding).collect::<Vec<_>>(),
     })
-}
-
-/// `1 row`, `3,667 rows`.
-fn counted(count: usize, one: &str, several: &str) -> String {
-    format!("{} {}", thousands(count), if count == 1 { one } else { several })
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::draft::Draft;
 use super::settings::Settings;
-use super::{Base, Look, Target, counted};
+use super::{Base, Look, Target};
 use crate::cli::{Failure, plan};
 use crate::config::{DataConfig, Task};
-use crate::output::thousands;
+use crate::output::{counted, thousands};
 
 const WIDTH: usize = 120;
 

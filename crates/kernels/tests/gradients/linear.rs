@@ -1,0 +1,185 @@
+//! Linear layers, frozen, trained and with a low-rank update, and a step of the optimiser that trains them.
+
+use burn::module::{Lora, Module, ModuleMapper, Param};
+use burn::nn::LinearConfig;
+use burn::optim::{AdamWConfig, Optimizer};
+use burn::tensor::{Device, Distribution, Tensor};
+use kernels::{AdamWStep, LowRank, Mask, Precision, adamw, linear, lora_linear, trained_linear};
+
+use super::{close, device, factors, mask, random};
+
+fn low_rank(scale: f32, mask: Option<Mask>) -> LowRank {
+    LowRank { scale, mask, precision: Precision::F32 }
+}
+
+#[test]
+fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
+    let device = device();
+    for [rows, d_input, d_output] in [[1, 1, 1], [7, 5, 3], [64, 33, 17]] {
+        let x = random([rows, d_input], &device).require_grad();
+        let weight = random([d_output, d_input], &device.clone().inner());
+        let upstream = random([rows, d_output], &device);
+
+        let bias = random([1, d_output], &device.clone().inner());
+        let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)), Precision::F32);
+        let composed = x.clone().matmul(weight.transpose()) + bias;
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn a_trained_linear_gives_all_three_gradients() {
+    let device = device();
+    for [rows, d_input, d_output] in [[1, 1, 1], [7, 5, 3], [64, 33, 17], [130, 96, 200]] {
+        let x = random([rows, d_input], &device).require_grad();
+        // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
+        for turned in [false, true] {
+            let stored = if turned { [d_input, d_output] } else { [d_output, d_input] };
+            let stored = random(stored, &device).require_grad();
+            // A graph serves one backward pass.
+            let weight = || if turned { stored.clone().transpose() } else { stored.clone() };
+            let bias = Tensor::<1>::random([d_output], Distribution::Normal(0.0, 0.5), &device).require_grad();
+            let upstream = random([rows, d_output], &device);
+            for with_bias in [true, false] {
+                let ours = trained_linear(x.clone(), weight(), with_bias.then(|| bias.clone()));
+                let composed = x.clone().matmul(weight().transpose());
+                let composed = if with_bias { composed + bias.clone().unsqueeze() } else { composed };
+                close(ours.clone().inner(), composed.clone().inner());
+                let ours = (ours * upstream.clone()).sum().backward();
+                let composed = (composed * upstream.clone()).sum().backward();
+                close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+                close(stored.grad(&ours).unwrap(), stored.grad(&composed).unwrap());
+                let of_bias = [&ours, &composed].map(|gradients| bias.grad(gradients));
+                match of_bias {
+                    [Some(ours), Some(composed)] => close(ours.unsqueeze(), composed.unsqueeze()),
+                    of_bias => assert!(!with_bias && of_bias.iter().all(Option::is_none)),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_of_adamw_is_that_of_burn() {
+    let device = Device::flex();
+    let (rate, decay) = (0.05, 0.1);
+    let burns = AdamWConfig::new().with_beta_2(0.99).with_epsilon(1e-8).with_weight_decay(decay as f32).build();
+    let start = random([3, 20_000], &device);
+    let (mut ours, mut moments) = (start.clone(), [start.zeros_like(), start.zeros_like()]);
+    let (mut theirs, mut state) = (start.clone(), None);
+    for time in 1..=4 {
+        let gradient = random([3, 20_000], &device);
+        (theirs, state) = burns.step(rate, theirs, gradient.clone(), state);
+        let step = AdamWStep {
+            learning_rate: rate,
+            betas: [0.9, 0.99],
+            epsilon: 1e-8,
+            weight_decay: f64::from(decay as f32),
+            time,
+        };
+        (ours, moments) = adamw(ours, gradient, moments, step);
+        close(ours.clone(), theirs.clone());
+    }
+    assert!((ours - start).abs().max().into_scalar::<f32>() > 0.1);
+}
+
+#[test]
+fn lora_linear_equals_the_composed_form_with_and_without_dropout() {
+    let device = device();
+    for [rows, d_input, d_output, r] in [[1, 1, 1, 1], [5, 7, 3, 2], [63, 48, 96, 4], [2, 31, 13, 8]] {
+        for probability in [0.0, 0.4] {
+            let x = random([rows, d_input], &device).require_grad();
+            let weight = random([d_output, d_input], &device.clone().inner());
+            let a = random([r, d_input], &device).require_grad();
+            let b = random([d_output, r], &device).require_grad();
+            let upstream = random([rows, d_output], &device);
+            let mask = mask(rows, probability);
+
+            let bias = random([1, d_output], &device.clone().inner());
+            let of_row = Some(bias.clone().squeeze_dim(0));
+            let ours =
+                lora_linear(x.clone(), weight.clone(), of_row, a.clone(), b.clone(), low_rank(0.7, mask.clone()));
+            let kept = x.clone() * factors(&mask, [rows, d_input], &device);
+            let composed = x.clone().matmul(weight.transpose())
+                + bias
+                + kept.matmul(a.clone().transpose()).matmul(b.clone().transpose()) * 0.7;
+            close(ours.clone().inner(), composed.clone().inner());
+
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream).sum().backward();
+            for tensor in [&x, &a, &b] {
+                close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn lora_linear_gives_no_gradient_to_what_needs_none() {
+    let device = device();
+    let x = random([4, 6], &device);
+    let weight = random([5, 6], &device).require_grad();
+    let a = random([2, 6], &device).require_grad();
+    let b = random([5, 2], &device);
+    let gradients =
+        lora_linear(x.clone(), weight.clone(), None, a.clone(), b.clone(), low_rank(1.0, None)).sum().backward();
+    assert!(a.grad(&gradients).is_some());
+    assert!(weight.grad(&gradients).is_none(), "a frozen weight has no gradient, tracked or not");
+    assert!(x.grad(&gradients).is_none() && b.grad(&gradients).is_none());
+}
+
+/// burn's adapter starts with B = 0, which would hide the gradient of A.
+struct FillZeros;
+
+impl ModuleMapper for FillZeros {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| match tensor.clone().abs().max().into_scalar::<f32>() {
+            0.0 => tensor.random_like(Distribution::Normal(0.0, 1.0)).detach().require_grad(),
+            _ => tensor,
+        })
+    }
+}
+
+#[test]
+fn lora_linear_equals_burns_apply_lora() {
+    let device = device();
+    let layer = LinearConfig::new(12, 9).with_bias(false).init(&device);
+    let weight = layer.weight.val().inner().transpose();
+    let layer = layer.apply_lora(Lora::new(3, 6.0)).map(&mut FillZeros);
+    let adapter = layer.weight.adapter().expect("the layer was just adapted");
+    let (a, b) = (adapter.a.val(), adapter.b.val());
+
+    let x = random([6, 12], &device).require_grad();
+    let upstream = random([6, 9], &device);
+    let theirs = layer.forward(x.clone());
+    let ours_a = a.clone().inner().transpose();
+    let ours_b = b.clone().inner().transpose();
+    let [ours_a, ours_b] = [ours_a, ours_b].map(|t| Tensor::from_inner(t).require_grad());
+    let ours = lora_linear(x.clone(), weight, None, ours_a.clone(), ours_b.clone(), low_rank(2.0, None));
+    close(ours.clone().inner(), theirs.clone().inner());
+
+    let theirs = (theirs * upstream.clone()).sum().backward();
+    let ours = (ours * upstream).sum().backward();
+    close(x.grad(&ours).unwrap(), x.grad(&theirs).unwrap());
+    close(ours_a.grad(&ours).unwrap(), a.grad(&theirs).unwrap().transpose());
+    close(ours_b.grad(&ours).unwrap(), b.grad(&theirs).unwrap().transpose());
+}
+
+#[test]
+fn half_precision_weights_compute_like_their_values_in_f32() {
+    let device = device();
+    for dtype in [burn::tensor::DType::F16, burn::tensor::DType::BF16] {
+        let x = random([5, 40], &device).require_grad();
+        let stored = random([30, 40], &device.clone().inner()).cast(dtype);
+        let widened = stored.clone().cast(burn::tensor::DType::F32);
+        let ours = linear(x.clone(), stored, None, Precision::F32);
+        let reference = linear(x.clone(), widened, None, Precision::F32);
+        assert_eq!(ours.clone().into_data(), reference.clone().into_data(), "the same values, hence the same bits");
+        let (ours, reference) = (ours.sum().backward(), reference.sum().backward());
+        assert_eq!(x.grad(&ours).unwrap().into_data(), x.grad(&reference).unwrap().into_data());
+    }
+}

@@ -1,0 +1,211 @@
+//! Every operation with a backward pass of its own, against the same formula in burn's own tracked operations.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod attention;
+mod linear;
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
+use kernels::{Activation, Layout, Mask, Noise, Offsets, Pass};
+use kernels::{cross_entropy, dropout, gated_activation, layer_norm, residual, rms_norm, rotary};
+
+// Sums of at most a few hundred f32 products in another order.
+fn close(left: Tensor<2>, right: Tensor<2>) {
+    left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(2e-5, 2e-5));
+}
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::random(shape, Distribution::Normal(0.0, 0.5), device)
+}
+
+fn layout(lengths: &[usize], first_row: usize) -> Arc<Layout> {
+    let mut offsets = vec![0];
+    for length in lengths {
+        offsets.push(offsets[offsets.len() - 1] + length);
+    }
+    Arc::new(Layout::new(Offsets::new(&offsets), first_row))
+}
+
+fn mask(rows: usize, probability: f64) -> Option<Mask> {
+    let pass = Pass::new(layout(&vec![1; rows], 0), Some(Noise { seed: 5, step: 9 }));
+    pass.mask(probability, 77)
+}
+
+/// The factors that the mask stands for, `[rows, columns]`.
+fn factors(mask: &Option<Mask>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    dropout(Tensor::ones(shape, &device.clone().inner()), mask.clone())
+}
+
+#[test]
+fn dropout_scales_its_gradient_by_the_same_factors() {
+    let device = device();
+    let x = random([9, 11], &device).require_grad();
+    let mask = mask(9, 0.3);
+    let factors = factors(&mask, [9, 11], &device);
+    let output = dropout(x.clone(), mask);
+    close(output.clone().inner(), x.clone().inner() * factors.clone());
+    let upstream = random([9, 11], &device);
+    let gradients = (output * upstream.clone()).sum().backward();
+    close(x.grad(&gradients).unwrap(), upstream.inner() * factors);
+}
+
+#[test]
+fn a_residual_gives_its_gradient_to_both_and_drops_that_of_the_branch() {
+    let device = device();
+    for probability in [0.0, 0.3] {
+        let [x, branch] = [(); 2].map(|()| random([9, 11], &device).require_grad());
+        let (mask, upstream) = (mask(9, probability), random([9, 11], &device));
+        let ours = residual(x.clone(), branch.clone(), mask.clone());
+        let composed = x.clone() + dropout(branch.clone(), mask);
+        assert_eq!(ours.clone().into_data(), composed.clone().into_data(), "the same sums, hence the same bits");
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        for tensor in [&x, &branch] {
+            close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+        }
+    }
+}
+
+#[test]
+fn layer_norm_equals_its_formula_and_gives_all_three_gradients() {
+    let device = device();
+    for [rows, width] in [[1, 1], [3, 7], [65, 48], [33, 129]] {
+        let x = (random([rows, width], &device) * 3.0 + 1.0).detach().require_grad();
+        let vector = || Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
+        let (weight, bias) = (vector(), vector());
+        let upstream = random([rows, width], &device);
+
+        let ours = layer_norm(x.clone(), weight.clone(), bias.clone(), 1e-5);
+        let centred = x.clone() - x.clone().mean_dim(1);
+        let variance = (centred.clone() * centred.clone()).mean_dim(1);
+        let composed = centred / (variance + 1e-5).sqrt() * weight.clone().unsqueeze() + bias.clone().unsqueeze();
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+        for vector in [&weight, &bias] {
+            close(vector.grad(&ours).unwrap().unsqueeze(), vector.grad(&composed).unwrap().unsqueeze());
+        }
+    }
+}
+
+#[test]
+fn activations_and_their_derivatives_equal_burns() {
+    let device = device();
+    let burns = |kind, x: Tensor<2>| match kind {
+        Activation::Gelu => activation::gelu(x),
+        Activation::GeluTanh => activation::gelu_approximate(x),
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+        Activation::Tanh => x.tanh(),
+    };
+    for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh] {
+        for shape in [[1, 1], [3, 5], [130, 257]] {
+            let x = (random(shape, &device) * 6.0).detach().require_grad();
+            let upstream = random(shape, &device);
+            let (ours, theirs) = (kind.forward(x.clone()), burns(kind, x.clone()));
+            close(ours.clone().inner(), theirs.clone().inner());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let theirs = (theirs * upstream).sum().backward();
+            close(x.grad(&ours).unwrap(), x.grad(&theirs).unwrap());
+        }
+    }
+}
+
+#[test]
+fn rms_norm_equals_its_formula_and_gives_both_gradients() {
+    let device = device();
+    for [rows, width] in [[1, 1], [3, 7], [65, 48], [33, 129]] {
+        let x = (random([rows, width], &device) * 3.0 + 1.0).detach().require_grad();
+        let weight = Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
+        let upstream = random([rows, width], &device);
+
+        let ours = rms_norm(x.clone(), weight.clone(), 1e-5);
+        let square = (x.clone() * x.clone()).mean_dim(1);
+        let composed = x.clone() / (square + 1e-5).sqrt() * weight.clone().unsqueeze();
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+        close(weight.grad(&ours).unwrap().unsqueeze(), weight.grad(&composed).unwrap().unsqueeze());
+    }
+}
+
+#[test]
+fn rotary_turns_pairs_of_coordinates_and_its_gradient_back() {
+    let device = device();
+    for [tokens, heads, d_head, pairs] in [[1, 1, 2, 1], [7, 3, 8, 4], [20, 2, 10, 3]] {
+        let x = random([tokens, heads * d_head], &device).require_grad();
+        let angles = random([tokens, pairs], &device.clone().inner());
+        let (cosines, sines) = (angles.clone().cos(), angles.sin());
+        let upstream = random([tokens, heads * d_head], &device);
+
+        let ours = rotary(x.clone(), cosines.clone(), sines.clone(), heads);
+        let composed = (0..heads).map(|head| {
+            let part = |from: usize, count: usize| x.clone().narrow(1, head * d_head + from, count);
+            let (first, second) = (part(0, pairs), part(pairs, pairs));
+            let [cosines, sines] = [&cosines, &sines].map(|table| Tensor::from_inner(table.clone()));
+            let mut parts = vec![
+                first.clone() * cosines.clone() - second.clone() * sines.clone(),
+                second * cosines + first * sines,
+            ];
+            if 2 * pairs < d_head {
+                parts.push(part(2 * pairs, d_head - 2 * pairs));
+            }
+            Tensor::cat(parts, 1)
+        });
+        let composed = Tensor::cat(composed.collect(), 1);
+        close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn cross_entropy_equals_log_softmax_of_the_target() {
+    let device = device();
+    for [rows, classes] in [[1, 1], [4, 9], [70, 1001]] {
+        let logits = (random([rows, classes], &device) * 8.0).detach().require_grad();
+        let targets: Vec<usize> = (0..rows).map(|row| row * 13 % classes).collect();
+        let indices: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
+        let indices = Tensor::<1, burn::tensor::Int>::from_ints(indices.as_slice(), &device).unsqueeze_dim(1);
+        let upstream = Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
+
+        let ours = cross_entropy(logits.clone(), &targets);
+        let composed = -activation::log_softmax(logits.clone(), 1).gather(1, indices).squeeze_dim::<1>(1);
+        close(ours.clone().inner().unsqueeze(), composed.clone().inner().unsqueeze());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(logits.grad(&ours).unwrap(), logits.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn gated_activations_equal_the_product_and_give_both_gradients() {
+    let device = device();
+    for kind in [Activation::Silu, Activation::GeluTanh, Activation::Relu] {
+        for shape in [[1, 1], [3, 5], [130, 257]] {
+            let [gate, up] = [(); 2].map(|()| (random(shape, &device) * 4.0).detach().require_grad());
+            let upstream = random(shape, &device);
+            let ours = gated_activation(gate.clone(), up.clone(), kind);
+            let composed = kind.forward(gate.clone()) * up.clone();
+            close(ours.clone().inner(), composed.clone().inner());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream).sum().backward();
+            for tensor in [&gate, &up] {
+                close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
+            }
+        }
+    }
+}
