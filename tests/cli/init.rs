@@ -163,8 +163,11 @@ fn texts_alone_become_a_language_model() {
 #[test]
 fn a_model_that_writes_learns_to_answer() {
     let row = |n: usize, text: &str| {
-        let about = if n.is_multiple_of(2) { "" } else { "in short" };
-        json!({"instruction": text, "input": about, "output": format!("yes, {text}"), "category": n % 4})
+        let output = format!("yes, {text}");
+        match n % 2 {
+            0 => json!({"instruction": text, "output": output, "category": n % 4}),
+            _ => json!({"instruction": text, "input": "in short", "output": output, "category": n % 4}),
+        }
     };
     let project = with_rows(Project::new().copy("gpt2-lm/model", "gpt2"), "tasks.jsonl", row);
     let ran = project.run(&["init", "tasks.jsonl", "--model", "gpt2"]).done();
@@ -182,12 +185,13 @@ fn a_model_that_writes_learns_to_answer() {
     for line in ["task = \"causal-lm\"", "completion_template = \" {{ output }}\"", "epochs = 3"] {
         assert!(written.contains(&line.to_string()), "{written:?}");
     }
-    let template = "prompt_template = \"\"\"\n{{ instruction }}\n{% if input %}{{ input }}\n{% endif %}Output:\"\"\"\n";
+    let template = "prompt_template = \"\"\"\n{{ instruction }}\n{% if row[\"input\"] | default(\"\") %}{{ row[\"input\"] }}\n{% endif %}Output:\"\"\"\n";
     assert!(project.read("tasks.toml").contains(template));
     trains(&project, "tasks.toml");
-    let named = ["init", "tasks.jsonl", "--model", "gpt2", "-o", "named.toml", "--set", "data.prompt=input", "--set"];
+    let named =
+        ["init", "tasks.jsonl", "--model", "gpt2", "-o", "named.toml", "--set", "data.prompt=category", "--set"];
     let ran = project.run(&[&named[..], &["data.completion=output", "--json"]].concat()).done();
-    assert_eq!(ran.document()["prompt_template"], "{{ input }}\nOutput:");
+    assert_eq!(ran.document()["prompt_template"], "{{ category }}\nOutput:");
     let project = project.without("named.toml");
     project.run(&named[..8]).refused(
         "error: `data.prompt` is named without `data.completion`\n\
@@ -211,14 +215,15 @@ fn conversations_and_texts_become_what_a_decoder_learns() {
     project.run(&["init", "joined.jsonl", "--model", "qwen"]).done();
     assert!(set(&project, "joined.toml").contains(&"prompt = \"prompt\"".to_string()));
     trains(&project, "joined.toml");
-    let project = with_rows(project, "corpus.jsonl", |_, text| json!({"text": text}));
+    let project = with_rows(project, "corpus.jsonl", |n, text| json!({"text": text, "dump": (["a", "b"][n % 2])}));
     let ran = project.run(&["init", "corpus.jsonl", "--model", "qwen"]).done();
-    assert!(ran.stderr.contains("\ntask         causal-lm: the model writes, and no column looks like a label\n"));
+    let task = "\ntask         causal-lm: the model writes; with the label dump: `--task sequence-classification`\n";
+    assert!(ran.stderr.contains(task), "few values alone make no label of a column: {}", ran.stderr);
     trains(&project, "corpus.toml");
     let project = project.without("chats.toml");
     project.run(&["init", "chats.jsonl"]).refused(
         "error: chats.jsonl has conversations (`messages`) for a model that writes, and none is named\n\
-         help: name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub; the model that comes with kindling learns from texts alone with `--task masked-lm`",
+         help: name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub",
     );
 }
 
@@ -282,6 +287,9 @@ fn a_label_that_cannot_be_one_is_refused() {
     refused("scores.jsonl", "fractions", names);
     refused("yes.jsonl", "booleans", "write them as names, such as \"yes\" and \"no\", or as 1 and 0");
     refused("codes.jsonl", "32 different ones", "a class needs several rows");
+    let project = project.copy("gpt2-lm/model", "gpt2");
+    let ran = project.run(&["init", "scores.jsonl", "--model", "gpt2"]);
+    assert!(ran.stderr.ends_with("`--task causal-lm` trains on the texts alone\n"), "{}", ran.stderr);
     project.run(&["init", "scores.jsonl", "--model", "bert", "--set", "data.label=label"]).refused(
         "error: scores.jsonl, column `label`: labels are fractions: regression is not supported\n\
          help: for classes write names or whole numbers",

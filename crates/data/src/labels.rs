@@ -130,7 +130,7 @@ fn check_fractions(file: &Path, examples: &[Example]) -> Result<(), Error> {
         if !is_number(&label) {
             return Ok(());
         }
-        if label.contains('.') {
+        if is_fraction(&label) {
             first.get_or_insert((example.line, label));
         }
     }
@@ -160,8 +160,13 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     text.parse().ok().filter(|integer: &i64| integer.to_string() == text)
 }
 
+/// A number that is no whole one: `01` and `+1` are codes.
+pub(crate) fn is_fraction(text: &str) -> bool {
+    is_number(text) && text.contains(['.', 'e', 'E'])
+}
+
 /// `nan` and `infinity` are numbers to Rust, and words to everybody else.
-pub(crate) fn is_number(text: &str) -> bool {
+fn is_number(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_digit()) && text.trim().parse::<f64>().is_ok()
 }
 
@@ -224,7 +229,7 @@ mod tests {
             error.to_string(),
             "train.csv, line 2: the label 3.75 is a fraction, and all labels are numbers: regression is not supported"
         );
-        assert!(names(&texts(&["01", "-1e-3", "1.0"])).is_err());
+        assert!(names(&texts(&["01", "-1e-3"])).is_err() && names(&texts(&["01", "1.0"])).is_err());
         assert_eq!(names(&texts(&["3.11", "3.8", "none"])).unwrap(), ["3.11", "3.8", "none"]);
         assert_eq!(names(&texts(&["1.2.0", "1.3"])).unwrap(), ["1.2.0", "1.3"]);
         assert_eq!(index(&["0.5", "3.75"], Label::Text("3.75".into())).unwrap(), 1, "listed, they are names");

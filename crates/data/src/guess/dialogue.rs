@@ -6,7 +6,7 @@ use super::{Column, ColumnKind, Profile};
 const MESSAGES: [&str; 3] = ["messages", "conversation", "conversations"];
 
 /// A prompt and its completion, the likeliest first.
-const ANSWERS: [(&str, &str); 16] = [
+const ANSWERS: [(&str, &str); 14] = [
     ("prompt", "completion"),
     ("prompt", "response"),
     ("instruction", "output"),
@@ -21,8 +21,6 @@ const ANSWERS: [(&str, &str); 16] = [
     ("document", "summary"),
     ("dialogue", "summary"),
     ("text", "summary"),
-    ("code", "docstring"),
-    ("docstring", "code"),
 ];
 
 /// Beside a prompt, in the rows that need it: what it is about.
@@ -40,12 +38,13 @@ impl<'a> Dialogue<'a> {
     pub fn of(profile: &'a Profile) -> Option<Self> {
         let named = |name: &str| profile.columns.iter().find(|column| column.name.to_lowercase() == name);
         let text = |name: &str| named(name).filter(|column| column.kind == ColumnKind::Strings);
-        // The cells of a CSV hold them as text.
-        let is_list = |column: &&Column| matches!(column.kind, ColumnKind::Lists | ColumnKind::Strings);
-        let messages = MESSAGES.iter().find_map(|name| named(name).filter(is_list));
+        let is_answer = |column: &&Column| {
+            matches!(column.kind, ColumnKind::Strings | ColumnKind::Integers | ColumnKind::Fractions)
+        };
+        let messages = MESSAGES.iter().find_map(|name| named(name).filter(|column| column.is_of_lists()));
         messages.map(Self::Messages).or_else(|| {
             ANSWERS.iter().find_map(|(prompt, completion)| {
-                let (prompt, completion) = (text(prompt)?, text(completion)?);
+                let (prompt, completion) = (text(prompt)?, named(completion).filter(is_answer)?);
                 let mut contexts = CONTEXTS.iter().filter_map(|name| text(name));
                 let context = contexts.find(|column| column.name != prompt.name);
                 Some(Self::Answer { prompt, context, completion })
@@ -78,11 +77,12 @@ mod tests {
             assert_eq!(dialogue(row), Some(expected.iter().map(|name| (*name).to_owned()).collect()));
         };
         found(json!({"id": 1, "messages": [{"role": "user"}]}), &["messages"]);
-        found(json!({"messages": "[]", "prompt": "a", "completion": "b"}), &["messages"]);
+        found(json!({"messages": " [{}]", "prompt": "a", "completion": "b"}), &["messages"]);
         found(json!({"instruction": "a", "input": "b", "output": "c"}), &["instruction", "input", "output"]);
         found(json!({"Instruction": "a", "context": "b", "Response": "c"}), &["Instruction", "context", "Response"]);
         found(json!({"input": "a", "output": "b"}), &["input", "output"]);
         found(json!({"question": "a", "answer": "b"}), &["question", "answer"]);
+        found(json!({"question": "a", "answer": 7}), &["question", "answer"]);
     }
 
     #[test]
@@ -90,5 +90,6 @@ mod tests {
         assert_eq!(dialogue(json!({"text": "a", "label": "b"})), None);
         assert_eq!(dialogue(json!({"question": "a", "answer": true})), None);
         assert_eq!(dialogue(json!({"messages": 3})), None);
+        assert_eq!(dialogue(json!({"messages": "see you at nine", "label": "no spam"})), None);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::labels::{is_number, parse};
+use crate::labels::{is_fraction, parse};
 use crate::{Error, Record};
 
 /// Different values of a column that are remembered: more classes than any data set of texts has, and few enough to keep.
@@ -36,6 +36,14 @@ pub struct Column {
     pub(super) spaceless: bool,
     /// Most values are addresses.
     pub(super) links: bool,
+    /// Most values are the text of a JSON array, as the cells of a CSV hold one.
+    lists: bool,
+}
+
+impl Column {
+    pub(super) fn is_of_lists(&self) -> bool {
+        self.kind == ColumnKind::Lists || self.kind == ColumnKind::Strings && self.lists
+    }
 }
 
 /// What the values of a column are. Cells of CSV and TSV files are what they read as.
@@ -101,13 +109,14 @@ struct Tally {
     words: usize,
     spaceless: usize,
     links: usize,
+    lists: usize,
     values: Option<BTreeMap<String, usize>>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
         let values = Some(BTreeMap::new());
-        Self { kinds: [0; 6], texts: 0, characters: 0, words: 0, spaceless: 0, links: 0, values }
+        Self { kinds: [0; 6], texts: 0, characters: 0, words: 0, spaceless: 0, links: 0, lists: 0, values }
     }
 }
 
@@ -138,6 +147,7 @@ impl Tally {
         self.characters += text.chars().count();
         self.words += words;
         self.spaceless += usize::from(words == 1 && text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()));
+        self.lists += usize::from(text.trim_start().starts_with('['));
         self.links += usize::from(text.starts_with("http://") || text.starts_with("https://"));
         self.remember(text);
     }
@@ -163,6 +173,7 @@ impl Tally {
             words: mean(self.words),
             spaceless: self.spaceless * 2 > self.texts,
             links: self.links * 2 > self.texts,
+            lists: self.lists * 2 > self.texts,
             values: self.values,
         }
     }
@@ -184,7 +195,7 @@ impl Tally {
 }
 
 fn kind_of(text: &str) -> ColumnKind {
-    match (parse(text), is_number(text)) {
+    match (parse(text), is_fraction(text)) {
         (Some(_), _) => ColumnKind::Integers,
         (None, true) => ColumnKind::Fractions,
         (None, false) => ColumnKind::Strings,

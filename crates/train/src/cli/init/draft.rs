@@ -25,7 +25,7 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn new(look: &Look, base: &Base, output: &Output) -> Result<Self, Failure> {
+    pub(super) fn new(look: &Look<'_>, base: &Base, output: &Output) -> Result<Self, Failure> {
         let labels = labels(look, base)?;
         let mut config = Config::default();
         config.model.path.clone_from(&base.directory);
@@ -75,7 +75,7 @@ fn plan(config: Config, output: &Output) -> Result<RunPlan, Failure> {
 
 /// Names for the classes where a run without `model.labels` would refuse the data: integers that do not count from 0,
 /// and a model whose own classes are others.
-fn labels(look: &Look, base: &Base) -> Result<Option<Vec<String>>, Failure> {
+fn labels(look: &Look<'_>, base: &Base) -> Result<Option<Vec<String>>, Failure> {
     if look.task != Task::SequenceClassification {
         return Ok(None);
     }
@@ -90,7 +90,7 @@ fn labels(look: &Look, base: &Base) -> Result<Option<Vec<String>>, Failure> {
     })
 }
 
-fn fits(labels: &Labels, value: &str, look: &Look) -> bool {
+fn fits(labels: &Labels, value: &str, look: &Look<'_>) -> bool {
     let label = Some(Label::Text(value.to_owned()));
     labels.index(&look.file, &Example { line: 0, text: String::new(), text_pair: None, label }).is_ok()
 }

@@ -2,25 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use data::suggest::{list, suggestion};
+use data::suggest::list;
 use data::{Column, Dialogue, Given, Guess, Profile};
 
+use super::named::Named;
 use super::{Base, dialogue, refusal};
 use crate::cli::Failure;
-use crate::cli::trained::{ColumnNames, apply_sets};
 use crate::config::{DataConfig, Task};
 use crate::output::{Output, counted, thousands};
-
-/// The keys that `--set` names columns by.
-const KEYS: [&str; 6] =
-    ["data.text", "data.text_pair", "data.label", "data.prompt", "data.completion", "data.messages"];
 
 /// Beside `train.csv`; `test.csv` is for the end, not for choosing what is best.
 const VALIDATION: [&str; 4] = ["valid", "validation", "val", "dev"];
 
-pub(super) struct Look {
+pub(super) struct Look<'a> {
     pub(super) file: PathBuf,
-    pub(super) profile: Profile,
+    pub(super) profile: &'a Profile,
     pub(super) task: Task,
     /// The columns, in a configuration that has nothing else.
     pub(super) columns: DataConfig,
@@ -30,34 +26,39 @@ pub(super) struct Look {
     reasons: Vec<String>,
 }
 
-impl Look {
+impl<'a> Look<'a> {
     pub(super) fn at(
         file: &Path,
-        profile: Profile,
-        names: &ColumnNames,
+        profile: &'a Profile,
+        named: &Named<'a>,
         asked: Option<Task>,
         base: &Base,
     ) -> Result<Self, Failure> {
-        let named = |name: &Option<String>| named(&profile, file, name.as_deref());
-        let given =
-            Given { text: named(&names.text)?, text_pair: named(&names.text_pair)?, label: named(&names.label)? };
-        let guess = Guess::of(&profile, given);
-        let dialogue = match dialogue::named(&profile, file, names)? {
-            None if given.text.is_none() && given.label.is_none() => Dialogue::of(&profile),
-            dialogue => dialogue,
-        };
-        let task = asked.unwrap_or_else(|| likeliest(&guess, dialogue, base));
-        if let Some(key) = unused(names, task) {
+        let guess = Guess::of(profile, named.given);
+        let dialogue = if named.is_empty() { Dialogue::of(profile) } else { named.dialogue };
+        let task = asked.unwrap_or_else(|| likeliest(&guess, named, dialogue, base));
+        if let Some(key) = named.unused(task) {
             let help = "leave it out, or ask for another task with `--task`";
             return Err(Failure::usage(format!("the task {task} does not use `{key}`"), help));
         }
         if task == Task::CausalLm && base.embedded {
-            return Err(refusal::no_decoder(file, dialogue));
+            return Err(refusal::no_decoder(file, dialogue, guess.text));
         }
         let (columns, mut reasons) = match (task, dialogue) {
-            (Task::CausalLm, Some(dialogue)) => dialogue::columns(dialogue, dialogue::is_named(names)),
-            _ => columns(file, &profile, given, &guess, task, asked)?,
+            (Task::CausalLm, Some(dialogue)) => dialogue::columns(dialogue, named.dialogue.is_some()),
+            _ => {
+                if let Some(unfit) = guess.unfit.filter(|_| asked.is_none() || task == Task::SequenceClassification) {
+                    return Err(refusal::unfit_label(file, unfit, base));
+                }
+                columns(&guess, named.given, task).ok_or_else(|| match guess.text {
+                    None => refusal::no_text(file, profile),
+                    Some(_) => refusal::no_label(file, profile, base),
+                })?
+            }
         };
+        if let Some(label) = named.given.label {
+            refusal::named_label(file, label)?;
+        }
         reasons.extend(why_task(task, asked, &guess, dialogue));
         Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), reasons, profile })
     }
@@ -76,47 +77,26 @@ impl Look {
     }
 }
 
-/// The columns that `--set` names.
-pub(super) fn names(sets: &[String]) -> Result<ColumnNames, Failure> {
-    let mut names = ColumnNames::default();
-    apply_sets(sets, &KEYS, &mut names, |_, _| Ok(()))?;
-    Ok(names)
-}
-
 /// What the data and the model are for, if nobody says: a model that writes learns to answer where there are answers, any
 /// to classify where there are labels, and what is left is language.
-fn likeliest(guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>, base: &Base) -> Task {
-    match (dialogue, guess.label) {
-        (Some(_), _) if base.writes => Task::CausalLm,
-        (_, Some(_)) => Task::SequenceClassification,
-        (Some(_), None) if base.embedded => Task::CausalLm,
-        (_, None) if base.writes => Task::CausalLm,
-        (_, None) => Task::MaskedLm,
+fn likeliest(guess: &Guess<'_>, named: &Named<'_>, dialogue: Option<Dialogue<'_>>, base: &Base) -> Task {
+    // Few values alone make no label of a column of a corpus.
+    let has_label = named.given.label.is_some() || guess.label_by_name || !base.writes && guess.label.is_some();
+    match dialogue {
+        Some(_) if named.dialogue.is_some() || base.writes => Task::CausalLm,
+        _ if has_label => Task::SequenceClassification,
+        Some(_) if base.embedded => Task::CausalLm,
+        _ if base.writes => Task::CausalLm,
+        _ => Task::MaskedLm,
     }
 }
 
-/// The columns of labelled or plain texts, and why.
-fn columns(
-    file: &Path,
-    profile: &Profile,
-    given: Given<'_>,
-    guess: &Guess<'_>,
-    task: Task,
-    asked: Option<Task>,
-) -> Result<(DataConfig, Vec<String>), Failure> {
-    if let Some(label) = given.label {
-        refusal::named_label(file, label)?;
-    }
-    let wants_label = task == Task::SequenceClassification;
-    if (wants_label || asked.is_none())
-        && let Some(unfit) = guess.unfit
-    {
-        return Err(refusal::unfit_label(file, unfit));
-    }
-    let text = guess.text.ok_or_else(|| refusal::no_text(file, profile))?;
-    let (text_pair, label) = match wants_label {
-        true => (guess.text_pair, Some(guess.label.ok_or_else(|| refusal::no_label(file, profile))?)),
-        false => (None, None),
+/// The columns of labelled or plain texts, and why; `None`: one that the task needs is missing.
+fn columns(guess: &Guess<'_>, given: Given<'_>, task: Task) -> Option<(DataConfig, Vec<String>)> {
+    let text = guess.text?;
+    let (text_pair, label) = match task {
+        Task::SequenceClassification => (guess.text_pair, Some(guess.label?)),
+        Task::MaskedLm | Task::CausalLm => (None, None),
     };
     let mut reasons = vec![format!("text         {}", why_text(text, given, guess))];
     reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
@@ -128,35 +108,7 @@ fn columns(
         label: label.map(name),
         ..DataConfig::default()
     };
-    Ok((columns, reasons))
-}
-
-pub(super) fn named<'a>(profile: &'a Profile, file: &Path, name: Option<&str>) -> Result<Option<&'a Column>, Failure> {
-    let Some(name) = name else { return Ok(None) };
-    let columns = profile.columns.iter().map(|column| column.name.as_str());
-    match profile.column(name) {
-        Some(column) => Ok(Some(column)),
-        None => Err(Failure::input(data::Error::MissingColumn {
-            file: file.to_path_buf(),
-            column: name.to_owned(),
-            columns: list(columns.clone()),
-            suggestion: suggestion(name, columns),
-        })),
-    }
-}
-
-/// A key that was given, but that the task does not have.
-fn unused(names: &ColumnNames, task: Task) -> Option<&'static str> {
-    let of_labels = [(&names.label, "data.label"), (&names.text_pair, "data.text_pair")];
-    let of_answers =
-        [(&names.prompt, "data.prompt"), (&names.completion, "data.completion"), (&names.messages, "data.messages")];
-    let is_used = |key: &&str| match task {
-        Task::SequenceClassification => of_labels.iter().any(|(_, of)| of == key),
-        Task::MaskedLm => false,
-        Task::CausalLm => of_answers.iter().any(|(_, of)| of == key),
-    };
-    let given = of_labels.iter().chain(&of_answers).filter(|(name, _)| name.is_some()).map(|(_, key)| *key);
-    given.into_iter().find(|key| !is_used(key))
+    Some((columns, reasons))
 }
 
 fn why_text(column: &Column, given: Given<'_>, guess: &Guess<'_>) -> String {

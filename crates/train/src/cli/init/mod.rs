@@ -4,6 +4,7 @@
 mod dialogue;
 mod draft;
 mod look;
+mod named;
 mod page;
 mod refusal;
 mod separator;
@@ -24,6 +25,7 @@ use crate::hub::locate;
 use crate::output::Output;
 use draft::Draft;
 use look::Look;
+use named::Named;
 use page::Page;
 use settings::Settings;
 
@@ -38,7 +40,7 @@ pub(super) struct Arguments {
     /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: the quickstart's
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
-    /// What to train for; default: what data and model are for
+    /// What to train for; default: answers or texts for a model that writes, classes where there are labels, else masked-lm
     #[arg(long, value_enum, value_name = "T")]
     task: Option<Task>,
     /// File to write, - for standard output; default: the data's name with .toml, in the working directory
@@ -89,10 +91,11 @@ struct Base {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let target = Target::new(arguments, output)?;
     let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
-    let names = look::names(&arguments.set)?;
     let profile = separator::profile(&arguments.data)?;
+    // What is misspelt is told before a model is downloaded.
+    let named = Named::of(&profile, &arguments.data, &arguments.set)?;
     let base = base(arguments.model.as_deref(), output)?;
-    let look = Look::at(&arguments.data, profile, &names, arguments.task.map(config::Task::from), &base)?;
+    let look = Look::at(&arguments.data, &profile, &named, arguments.task.map(config::Task::from), &base)?;
     look.say(output);
     let draft = Draft::new(&look, &base, output)?;
     let settings = Settings::new(&draft, &base);
@@ -191,7 +194,7 @@ fn typed(file: &Path) -> String {
     }
 }
 
-fn document(target: &Target, look: &Look, base: &Base, draft: &Draft, settings: &Settings) -> Value {
+fn document(target: &Target, look: &Look<'_>, base: &Base, draft: &Draft, settings: &Settings) -> Value {
     let (config, plan) = (&draft.plan.config, &draft.plan);
     let written = |template: &str| (!template.is_empty()).then(|| template.to_owned());
     json!({

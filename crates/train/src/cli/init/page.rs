@@ -73,7 +73,7 @@ impl Columns {
 impl Page {
     pub(super) fn new(
         target: &Target,
-        look: &Look,
+        look: &Look<'_>,
         base: &Base,
         draft: &Draft,
         settings: &Settings,

@@ -5,20 +5,28 @@ use std::path::Path;
 use data::suggest::list;
 use data::{Column, ColumnKind, Dialogue, Profile, Unfit, UnfitReason};
 
+use super::Base;
 use crate::cli::Failure;
+use crate::config::Task;
 
 pub(super) fn no_text(file: &Path, profile: &Profile) -> Failure {
     let message = format!("{} has no column that looks like text ({})", file.display(), kinds(profile));
     Failure::usage(message, "name it: `--set data.text=COLUMN`")
 }
 
-pub(super) fn no_label(file: &Path, profile: &Profile) -> Failure {
+pub(super) fn no_label(file: &Path, profile: &Profile, base: &Base) -> Failure {
     let message = format!("{} has no column that looks like a label ({})", file.display(), kinds(profile));
-    Failure::usage(message, "name it: `--set data.label=COLUMN`; a task without labels is `--task masked-lm`")
+    let help =
+        format!("name it: `--set data.label=COLUMN`; a task without labels is `--task {}`", without_labels(base));
+    Failure::usage(message, help)
+}
+
+fn without_labels(base: &Base) -> Task {
+    if base.writes { Task::CausalLm } else { Task::MaskedLm }
 }
 
 /// The model inside the binary reads, and does not write.
-pub(super) fn no_decoder(file: &Path, dialogue: Option<Dialogue<'_>>) -> Failure {
+pub(super) fn no_decoder(file: &Path, dialogue: Option<Dialogue<'_>>, text: Option<&Column>) -> Failure {
     let what = match dialogue {
         Some(Dialogue::Messages(messages)) => format!("conversations (`{}`)", messages.name),
         Some(Dialogue::Answer { prompt, completion, .. }) => {
@@ -27,8 +35,10 @@ pub(super) fn no_decoder(file: &Path, dialogue: Option<Dialogue<'_>>) -> Failure
         None => "texts".to_owned(),
     };
     let message = format!("{} has {what} for a model that writes, and none is named", file.display());
-    let help = "name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub; the model that comes with \
-                kindling learns from texts alone with `--task masked-lm`";
+    let mut help = "name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub".to_owned();
+    if text.is_some() {
+        help += "; the model that comes with kindling learns from texts alone with `--task masked-lm`";
+    }
     Failure::usage(message, help)
 }
 
@@ -59,9 +69,10 @@ pub(super) fn named_label(file: &Path, column: &Column) -> Result<(), Failure> {
 }
 
 /// A column that its name says is the label: to train on the texts alone in silence is not what was meant.
-pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>) -> Failure {
+pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>, base: &Base) -> Failure {
     let message = format!("`{}` of {} cannot be a label: {unfit}", unfit.column.name, file.display());
-    let others = "`--set data.label=COLUMN` names another column, `--task masked-lm` trains on the texts alone";
+    let task = without_labels(base);
+    let others = format!("`--set data.label=COLUMN` names another column, `--task {task}` trains on the texts alone");
     let help = match unfit.reason {
         UnfitReason::Kind(kind @ (ColumnKind::Fractions | ColumnKind::Booleans)) => {
             format!("{}; {others}", instead(kind))
