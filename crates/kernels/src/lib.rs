@@ -1,8 +1,7 @@
 //! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA and trained, ragged
 //! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, residual connections, cross-entropy, a step of AdamW.
-//! Each is a
-//! method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if it has any,
-//! once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
+//! Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if
+//! it has any, once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
 

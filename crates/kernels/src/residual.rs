@@ -61,5 +61,6 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 /// # Shapes
 /// `x`, `branch` and the output: `[rows, columns]`; the mask was made for as many rows.
 pub fn residual(x: Tensor<2>, branch: Tensor<2>, mask: Option<Mask>) -> Tensor<2> {
+    assert_eq!(x.dims(), branch.dims(), "a branch has the shape of what it is added to");
     Tensor::from_dispatch(<Dispatch as KernelBackend>::residual(x.into_dispatch(), branch.into_dispatch(), mask))
 }

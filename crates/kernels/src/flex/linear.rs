@@ -97,11 +97,12 @@ fn along_rows(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f3
 fn down_columns(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32> {
     let (rows, d_input, d_output) = (x.rows(), weight.rows(), weight.columns());
     let blocks: Vec<usize> = (0..d_input).step_by(BLOCK).collect();
+    let to_widen = if weight.as_matrix().is_some() { 0 } else { d_output };
     let sums: Vec<Vec<f32>> = blocks
         .par_iter()
         .map(|block| {
             let mut sums = vec![0.0; rows * d_output];
-            let mut wide = [(); TOGETHER].map(|()| vec![0.0; d_output]);
+            let mut wide = [(); TOGETHER].map(|()| vec![0.0; to_widen]);
             for first in (*block..d_input.min(block + BLOCK)).step_by(TOGETHER) {
                 // Beyond the last row the last stands in, with nothing to multiply it by.
                 let mut index = first..first + TOGETHER;
@@ -130,14 +131,18 @@ fn down_columns(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<
 /// Rows of a weight that one thread adds up at a time.
 const BLOCK: usize = 96;
 
-/// Rows of a weight that are added to the sums at once.
-const TOGETHER: usize = 4;
+/// Rows of a weight that are added to the sums at once: so many places of the memory are asked at a time.
+const TOGETHER: usize = 16;
 
 with_wide_vectors! {
     fn add_rows(factors: [f32; TOGETHER], rows: [&[f32]; TOGETHER], sums: &mut [f32]) {
-        let [a, b, c, d] = rows;
-        for ((((sum, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *sum += factors[0] * a + factors[1] * b + factors[2] * c + factors[3] * d;
+        let rows = rows.map(|row| &row[..sums.len()]);
+        for i in 0..sums.len() {
+            let mut added = factors[0] * rows[0][i];
+            for row in 1..TOGETHER {
+                added += factors[row] * rows[row][i];
+            }
+            sums[i] += added;
         }
     }
 }

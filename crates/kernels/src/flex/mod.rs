@@ -1,5 +1,5 @@
-//! Forms for burn's CPU backend, where they were measured to pay. Each is compared with its composed form in
-//! `tests/gradients`, and gives the same bits for any number of threads: no sum crosses what one thread works on.
+//! Forms for burn's CPU backend, where they were measured to pay. Each is compared with its composed form below, its gradient with
+//! burn's in `tests/gradients`, and gives the same bits for any number of threads: no sum crosses what one thread works on.
 
 pub(crate) mod activation;
 pub(crate) mod adamw;
@@ -119,8 +119,27 @@ mod tests {
                 );
                 let ours = gated::backward(x.clone(), up.clone(), upstream.clone(), kind);
                 let composed = crate::gated::composed_backward::<Flex>(x.clone(), up, upstream.clone(), kind);
+                close(ours.0, composed.0.clone());
+                close(ours.1, composed.1.clone());
+                // Once beside other holders, once in place.
+                let fresh = |key| values(&[rows, width], key);
+                let ours = gated::backward(fresh(1), fresh(6), fresh(2), kind);
                 close(ours.0, composed.0);
                 close(ours.1, composed.1);
+            }
+
+            for probability in [0.0, 0.4] {
+                let mask = Pass::new(layout(&vec![1; rows]), Some(Noise { seed: 3, step: 4 })).mask(probability, 5);
+                let dropped = crate::residual::composed::<Flex>(x.clone(), upstream.clone(), mask.clone());
+                for branch in [upstream.clone(), values(&[rows, width], 2)] {
+                    close(dropout::residual(x.clone(), branch, mask.clone()), dropped.clone());
+                }
+                if let Some(mask) = mask {
+                    let composed = crate::dropout::composed::<Flex>(x.clone(), &mask);
+                    for x in [x.clone(), values(&[rows, width], 1)] {
+                        close(dropout::dropout(x, &mask), composed.clone());
+                    }
+                }
             }
 
             let weight = values(&[width], 3);
@@ -261,11 +280,15 @@ mod tests {
         Offsets::new(&offsets)
     }
 
+    fn layout(lengths: &[usize]) -> Arc<crate::Layout> {
+        Arc::new(crate::Layout::new(offsets(lengths), 0))
+    }
+
     #[test]
     fn attention_and_its_gradients_equal_the_composed_forms() {
         for (lengths, [heads, kv_heads, d_head], reach) in attentions() {
             for dropout in [0.0, 0.3] {
-                let layout = Arc::new(crate::Layout::new(offsets(&lengths), 0));
+                let layout = layout(&lengths);
                 let tokens = layout.queries().tokens();
                 let mask = Pass::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).mask(dropout, 5);
                 let options = Attention { heads, kv_heads, scale: 0.3, reach, mask };
@@ -285,10 +308,15 @@ mod tests {
                     &layout,
                     &options,
                 );
-                let ours = attention::backward(q, k, v, upstream, &layout, &options);
+                let joined = <Flex as FloatTensorOps<Flex>>::float_cat(vec![q.clone(), k.clone(), v.clone()], 1);
+                let ours = attention::backward(q, k, v, upstream.clone(), &layout, &options);
                 close(ours.0, composed.0);
                 close(ours.1, composed.1);
                 close(ours.2, composed.2);
+                close(
+                    attention::joined_backward(joined.clone(), upstream.clone(), &layout, &options),
+                    crate::attention::composed_joined_backward::<Flex>(joined, upstream, &layout, &options),
+                );
             }
         }
     }
