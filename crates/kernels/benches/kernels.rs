@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Distribution, Int, Tensor, activation};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{Activation, Attention, Layout, LowRank, Mask, Noise, Offsets, Pass, Precision, Reach};
 
@@ -72,6 +72,26 @@ mod linear {
     }
 }
 
+/// Products in bf16 beside those in f32, of a weight that is stored in bf16. Only where the processor has them.
+mod linear_in_bf16 {
+    use super::*;
+
+    fn in_precision(bencher: Bencher<'_, '_>, precision: Precision) {
+        let weight = frozen([INNER, WIDTH]).cast(DType::BF16);
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::linear(x, weight.clone(), None, precision));
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        in_precision(bencher, if Precision::has_bf16() { Precision::Bf16 } else { Precision::F32 });
+    }
+
+    #[divan::bench]
+    fn in_f32(bencher: Bencher<'_, '_>) {
+        in_precision(bencher, Precision::F32);
+    }
+}
+
 mod lora_linear {
     use super::*;
 
@@ -121,6 +141,56 @@ mod attention {
             let [q, k, v] = inputs.map(|x| x.reshape([SEQUENCES, LENGTH, HEADS, WIDTH / HEADS]).swap_dims(1, 2));
             let p = activation::softmax(q.matmul(k.transpose()) * 0.125, 3);
             p.matmul(v).swap_dims(1, 2).reshape([TOKENS, WIDTH])
+        });
+    }
+}
+
+mod joined_attention {
+    use super::*;
+
+    fn options() -> Attention {
+        Attention { heads: HEADS, kv_heads: HEADS, scale: 0.125, reach: Reach::Past { window: None }, mask: None }
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, [random([TOKENS, 3 * WIDTH])], |[joined]| {
+            kernels::joined_attention(joined, &layout(), options())
+        });
+    }
+
+    /// By parts that burn cuts out, and whose gradients it adds up.
+    #[divan::bench]
+    fn apart(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, [random([TOKENS, 3 * WIDTH])], |[joined]| {
+            let [q, k, v] = [0, 1, 2].map(|part| joined.clone().narrow(1, part * WIDTH, WIDTH));
+            kernels::attention(q, k, v, &layout(), options())
+        });
+    }
+}
+
+mod rotary {
+    use super::*;
+
+    const PAIRS: usize = WIDTH / HEADS / 2;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let [cosines, sines] = [(); 2].map(|()| frozen([TOKENS, PAIRS]));
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::rotary(x, cosines.clone(), sines.clone(), HEADS));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let [cosines, sines] = [(); 2].map(|()| Tensor::from_inner(frozen([TOKENS, PAIRS])).unsqueeze_dim::<3>(1));
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
+            let x = x.reshape([TOKENS, HEADS, 2 * PAIRS]);
+            let (first, second) = (x.clone().narrow(2, 0, PAIRS), x.narrow(2, PAIRS, PAIRS));
+            let turned = [
+                first.clone() * cosines.clone() - second.clone() * sines.clone(),
+                second * cosines.clone() + first * sines.clone(),
+            ];
+            Tensor::cat(turned.to_vec(), 2).reshape([TOKENS, WIDTH])
         });
     }
 }
@@ -225,5 +295,58 @@ mod dropout {
     #[divan::bench]
     fn composed(bencher: Bencher<'_, '_>) {
         both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| burn::nn::DropoutConfig::new(0.1).init().forward(x));
+    }
+}
+
+mod residual {
+    use super::*;
+
+    fn inputs() -> [Tensor<2>; 2] {
+        [(); 2].map(|()| random([TOKENS, WIDTH]))
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |[x, branch]| kernels::residual(x, branch, mask()));
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |[x, branch]| x + burn::nn::DropoutConfig::new(0.1).init().forward(branch));
+    }
+}
+
+/// A step of the optimiser for one weight.
+mod adamw {
+    use super::*;
+
+    const RATE: f64 = 1e-4;
+    const BETAS: [f32; 2] = [0.9, 0.999];
+    const DECAY: f64 = 0.01;
+
+    /// Weight, gradient and both moments, which nobody else holds.
+    fn inputs() -> [Tensor<2>; 4] {
+        [(); 4].map(|()| frozen([INNER, WIDTH]).abs())
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let step =
+            kernels::AdamWStep { learning_rate: RATE, betas: BETAS, epsilon: 1e-8, weight_decay: DECAY, time: 3 };
+        bencher.with_inputs(inputs).bench_local_values(|[weight, gradient, first, second]| {
+            kernels::adamw(weight, gradient, [first, second], step)
+        });
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let [first_correction, second_correction] = BETAS.map(|beta| 1.0 - beta.powi(3));
+        bencher.with_inputs(inputs).bench_local_values(|[weight, gradient, first, second]| {
+            let first = first * BETAS[0] + gradient.clone() * (1.0 - BETAS[0]);
+            let second = second * BETAS[1] + gradient.clone() * gradient * (1.0 - BETAS[1]);
+            let deviation = (second.clone() / second_correction).sqrt() + 1e-8;
+            let weight = weight * (1.0 - RATE * DECAY) - first.clone() / first_correction / deviation * RATE;
+            (weight, first, second)
+        });
     }
 }
