@@ -103,7 +103,7 @@ pub(crate) struct Sidecar {
     pub(crate) base: Base,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Columns {
     /// `None`: the text is made by `text_template`.
     pub(crate) text: Option<String>,

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::draft::Draft;
 use super::settings::Settings;
 use super::{Base, Look, Target};
+use crate::adapter::Columns;
 use crate::cli::{Failure, plan};
-use crate::config::{DataConfig, Task};
+use crate::config::Task;
 use crate::output::{counted, thousands};
 
 const WIDTH: usize = 120;
@@ -39,35 +40,6 @@ pub(super) struct Page {
     epochs: usize,
     batch_size: usize,
     learning_rate: Option<String>,
-}
-
-/// The keys that name columns, each if it is written.
-#[derive(Debug, Default, Serialize)]
-struct Columns {
-    text: Option<String>,
-    text_pair: Option<String>,
-    label: Option<String>,
-    prompt: Option<String>,
-    prompt_template: Option<String>,
-    completion: Option<String>,
-    completion_template: Option<String>,
-    messages: Option<String>,
-}
-
-impl Columns {
-    fn of(data: &DataConfig) -> Self {
-        let written = |template: &String| Some(template.clone()).filter(|template| !template.is_empty());
-        Self {
-            text: data.text.clone(),
-            text_pair: data.text_pair.clone(),
-            label: data.label.clone(),
-            prompt: data.prompt.clone(),
-            prompt_template: written(&data.prompt_template),
-            completion: data.completion.clone(),
-            completion_template: written(&data.completion_template),
-            messages: data.messages.clone(),
-        }
-    }
 }
 
 impl Page {
@@ -120,7 +92,8 @@ impl Page {
     pub(super) fn text(&self) -> Result<String, Failure> {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Of the columns those that are not written may be asked for, and nothing else.
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_syntax(syntax.expect("only delimiters can be wrong, and none was changed"));
         environment.add_filter("toml", toml_value);
         environment.add_filter("comment", comment);
