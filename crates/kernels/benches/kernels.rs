@@ -284,6 +284,40 @@ mod cross_entropy {
     }
 }
 
+mod linear_cross_entropy {
+    use super::*;
+
+    const ROWS: usize = 512;
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        let (weight, targets) = (frozen([VOCABULARY, WIDTH]), [7; ROWS]);
+        both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
+            kernels::linear_cross_entropy(x, weight.clone(), None, &targets, Precision::F32).0.unsqueeze()
+        });
+    }
+
+    /// Our own products, and logits that are held.
+    #[divan::bench]
+    fn logits(bencher: Bencher<'_, '_>) {
+        let (weight, targets) = (frozen([VOCABULARY, WIDTH]), [7; ROWS]);
+        both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
+            let logits = kernels::linear(x, weight.clone(), None, Precision::F32);
+            kernels::cross_entropy(logits, &targets).unsqueeze()
+        });
+    }
+
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let weight = frozen([VOCABULARY, WIDTH]);
+        let targets = Tensor::<2, Int>::full([ROWS, 1], 7, &device());
+        both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
+            let logits = x.matmul(weight.clone().transpose());
+            activation::log_softmax(logits, 1).gather(1, targets.clone()).neg()
+        });
+    }
+}
+
 mod dropout {
     use super::*;
 

@@ -10,10 +10,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
+use crate::linear_cross_entropy::Layer;
 use crate::{Activation, AdamWStep, Attention, Layout, LowRank, Mask, Precision};
 use crate::{
-    activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, lora_linear, norm, residual, rms_norm,
-    rotary, widen,
+    activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, linear_cross_entropy, lora_linear, norm,
+    residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -260,6 +261,30 @@ pub trait KernelBackend: Backend {
         cross_entropy::composed_backward::<Self>(logits, d_losses, &targets)
     }
 
+    /// The losses of the rows of `x·Wᵀ + bias` with a frozen W, and the distance of the target's logit from the largest.
+    fn linear_cross_entropy(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        targets: Arc<[u32]>,
+        precision: Precision,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let bias = bias.into_option();
+        linear_cross_entropy::composed(Layer::<Self> { x, weight, bias, targets: &targets, precision })
+    }
+
+    /// The same, and the gradient of the sum of the losses with respect to `x`, `[rows, d]`.
+    fn linear_cross_entropy_with_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        targets: Arc<[u32]>,
+        precision: Precision,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let bias = bias.into_option();
+        linear_cross_entropy::composed_with_gradient(Layer::<Self> { x, weight, bias, targets: &targets, precision })
+    }
+
     /// `x` times the factors of the mask, `[rows, columns]`.
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         dropout::composed::<Self>(x, &mask)
@@ -446,6 +471,28 @@ impl KernelBackend for burn::backend::Flex {
         flex::cross_entropy::backward(logits, d_losses, &targets)
     }
 
+    fn linear_cross_entropy(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        targets: Arc<[u32]>,
+        precision: Precision,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let bias = bias.into_option();
+        flex::linear_cross_entropy::forward(Layer { x, weight, bias, targets: &targets, precision })
+    }
+
+    fn linear_cross_entropy_with_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        targets: Arc<[u32]>,
+        precision: Precision,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let bias = bias.into_option();
+        flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, precision })
+    }
+
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
         flex::dropout::dropout(x, &mask)
     }
@@ -549,6 +596,16 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         cross_entropy::tracked::<B, C>(logits, targets)
+    }
+
+    fn linear_cross_entropy(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        targets: Arc<[u32]>,
+        precision: Precision,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, precision)
     }
 
     fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {

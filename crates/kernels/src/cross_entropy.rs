@@ -14,7 +14,7 @@ use burn::tensor::{IndexingUpdateOp, Shape, Tensor, TensorData};
 use crate::KernelBackend;
 
 /// `[rows, 1]`
-fn column<B: Backend>(targets: &[u32], device: &Device<B>) -> IntTensor<B> {
+pub(crate) fn column<B: Backend>(targets: &[u32], device: &Device<B>) -> IntTensor<B> {
     let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
     let rows = targets.len();
     B::int_from_data(TensorData::new(targets, [rows, 1]), device)
@@ -75,4 +75,16 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 pub fn cross_entropy(logits: Tensor<2>, targets: &[usize]) -> Tensor<1> {
     let targets: Arc<[u32]> = targets.iter().map(|target| *target as u32).collect();
     Tensor::from_dispatch(<Dispatch as KernelBackend>::cross_entropy(logits.into_dispatch(), targets))
+}
+
+/// By how much the logit of each row's target falls short of the largest: 0 where it is the largest itself. No gradient.
+///
+/// # Shapes
+/// `logits: [rows, classes]`, a target below `classes` for each row, output `[rows]`.
+pub fn margins(logits: Tensor<2>, targets: &[usize]) -> Tensor<1> {
+    let logits = logits.detach();
+    let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
+    let rows = targets.len();
+    let targets = Tensor::from_data(TensorData::new(targets, [rows, 1]), &logits.device());
+    (logits.clone().gather(1, targets) - logits.max_dim(1)).squeeze_dim(1)
 }

@@ -20,7 +20,7 @@ pub use analysis::{Spectrum, spectra, update_norms};
 pub use config::{BiasMode, Init, LoraConfig, Names, Targets};
 pub use embedding::Embedding;
 pub use error::Error;
-pub use linear::{Linear, Orientation, TiedLinear};
+pub use linear::{Linear, Orientation, Projection, TiedLinear};
 pub use methods::{Adapter, Lora, LoraEmbedding};
 pub use plan::{Method, Parameter, Part, Plan, Treatment, Update};
 pub use suggest::{nearest, suggest};

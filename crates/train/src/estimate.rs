@@ -4,11 +4,12 @@
 
 use std::collections::HashSet;
 
-use lora::{Method, Part, Plan};
+use kernels::LOGITS;
+use lora::{Method, Parameter, Part, Plan};
 use model::Frozen;
 
 use crate::prepare::RunPlan;
-use crate::tasks::{LOGITS, Task};
+use crate::tasks::Task;
 
 /// Bytes, by what they are for.
 #[derive(Debug, Clone, Copy)]
@@ -113,11 +114,15 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let at_once = 4 * tokens * shape.inner;
     let logits = match plan.task {
         Task::SequenceClassification(_) => 0,
-        // With their gradient, of equal parts of the targets at a time.
-        Task::MaskedLm(_) | Task::CausalLm(_) => {
-            let all = tokens * shape.vocabulary;
-            2 * all / all.div_ceil(LOGITS).max(1)
-        }
+        // Of a frozen output layer the gradient of what it reads; else logits with theirs, of equal parts of the targets at a
+        // time.
+        Task::MaskedLm(_) | Task::CausalLm(_) => match trains_output(plan, adapter_plan, shape) {
+            false => tokens * shape.width,
+            true => {
+                let all = tokens * shape.vocabulary;
+                2 * all / all.div_ceil(LOGITS).max(1)
+            }
+        },
     };
     let layers = shape.layers.max(1);
     let kept = match plan.config.train.gradient_checkpointing {
@@ -125,6 +130,12 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
         false => per_layer * layers + adapted,
     };
     (tokens * kept + at_once + logits) * F32
+}
+
+/// Whether something is trained that has a row for each token: an output layer, its update or its bias.
+fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> bool {
+    let of_tokens = |parameter: &Parameter| parameter.shape.first() == Some(&shape.vocabulary);
+    plan.method == Method::Full || adapter_plan.parameters().iter().any(of_tokens)
 }
 
 /// The lengths of the sequences in that micro-batch of the first epoch that has most tokens.

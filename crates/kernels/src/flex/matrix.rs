@@ -113,6 +113,17 @@ impl<'a> Stored<'a> {
         self.columns
     }
 
+    /// Some rows.
+    pub(super) fn part(&self, rows: Range<usize>) -> Self {
+        let range = rows.start * self.stride..rows.start * self.stride + extent(rows.len(), self.columns, self.stride);
+        let values = match self.values {
+            Values::F32(values) => Values::F32(&values[range]),
+            Values::F16(values) => Values::F16(&values[range]),
+            Values::Bf16(values) => Values::Bf16(&values[range]),
+        };
+        Self { values, rows: rows.len(), ..*self }
+    }
+
     /// The matrix itself, if nothing has to be widened.
     pub(super) fn as_matrix(&self) -> Option<Matrix<'a>> {
         match self.values {

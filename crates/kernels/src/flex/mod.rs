@@ -10,6 +10,7 @@ mod filled;
 pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
+pub(crate) mod linear_cross_entropy;
 pub(crate) mod lora_linear;
 mod matrix;
 mod product;
@@ -78,13 +79,13 @@ mod tests {
         within(4.0, shape, key)
     }
 
-    fn within(bound: f64, shape: &[usize], key: u64) -> FlexTensor {
+    pub(super) fn within(bound: f64, shape: &[usize], key: u64) -> FlexTensor {
         let count = shape.iter().product::<usize>() as u64;
         let values: Vec<f32> = (0..count).map(|i| (bound * (2.0 * uniform(key, i) - 1.0)) as f32).collect();
         FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
     }
 
-    fn close(left: FlexTensor, right: FlexTensor) {
+    pub(super) fn close(left: FlexTensor, right: FlexTensor) {
         // Sums of up to 129 values of a size of a few units, in another order.
         left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(2e-5, 2e-5));
     }

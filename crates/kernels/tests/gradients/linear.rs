@@ -3,8 +3,9 @@
 use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::optim::{AdamWConfig, Optimizer};
-use burn::tensor::{Device, Distribution, Tensor};
-use kernels::{AdamWStep, LowRank, Mask, Precision, adamw, linear, lora_linear, trained_linear};
+use burn::tensor::{Device, Distribution, Int, Tensor, activation};
+use kernels::{AdamWStep, LowRank, Mask, Precision};
+use kernels::{adamw, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
 
 use super::{close, device, factors, mask, random};
 
@@ -24,6 +25,31 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
         let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)), Precision::F32);
         let composed = x.clone().matmul(weight.transpose()) + bias;
         close(ours.clone().inner(), composed.clone().inner());
+
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
+    let device = device();
+    for [rows, classes, width] in [[1, 1, 1], [4, 9, 5], [70, 5003, 33], [1030, 40, 6]] {
+        let x = random([rows, width], &device).require_grad();
+        let weight = random([classes, width], &device.clone().inner());
+        let bias = random([1, classes], &device.clone().inner());
+        let targets: Vec<usize> = (0..rows).map(|row| row * 13 % classes).collect();
+        let indices: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
+        let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), &device).unsqueeze_dim(1);
+        let upstream = Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
+
+        let of_class = Some(bias.clone().squeeze_dim(0));
+        let (ours, of_targets) = linear_cross_entropy(x.clone(), weight.clone(), of_class, &targets, Precision::F32);
+        let logits = x.clone().matmul(weight.transpose()) + bias;
+        close(of_targets.inner().unsqueeze(), margins(logits.clone(), &targets).inner().unsqueeze());
+        let composed = -activation::log_softmax(logits, 1).gather(1, indices).squeeze_dim::<1>(1);
+        close(ours.clone().inner().unsqueeze(), composed.clone().inner().unsqueeze());
 
         let ours = (ours * upstream.clone()).sum().backward();
         let composed = (composed * upstream).sum().backward();

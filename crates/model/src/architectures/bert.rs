@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass, attention};
-use lora::{Embedding, Linear, TiedLinear};
+use lora::{Embedding, Linear, Projection, TiedLinear};
 use serde::Deserialize;
 
 use super::{
@@ -171,10 +171,12 @@ impl BertForMaskedLM {
         })
     }
 
-    /// `[rows, hidden]` to `[rows, vocabulary]`
-    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let inner = self.activation.forward(self.dense.forward(hidden, pass));
-        self.decoder.forward(self.layer_norm.forward(inner), self.bert.word_embeddings().weight(), pass)
+    pub(super) fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.layer_norm.forward(self.activation.forward(self.dense.forward(hidden, pass)))
+    }
+
+    pub(super) fn output(&self) -> Projection<'_> {
+        self.decoder.projection(self.bert.word_embeddings().weight())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kernels::{Activation, Attention, Layout, Pass, Reach, attention, gated_activation, residual, rotary};
-use lora::{Embedding, Linear};
+use lora::{Embedding, Linear, Projection};
 use serde::Deserialize;
 
 use super::{Around, Backbone, LanguageHead, Model, SequenceClassifier, activation, select};
@@ -203,9 +203,8 @@ pub struct DecoderForCausalLM {
 }
 
 impl DecoderForCausalLM {
-    /// `[rows, hidden]` to `[rows, vocabulary]`
-    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.lm_head.forward(hidden, self.model.word_embeddings(), pass)
+    pub(super) fn output(&self) -> Projection<'_> {
+        self.lm_head.projection(self.model.word_embeddings())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

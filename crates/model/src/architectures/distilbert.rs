@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
 use kernels::{Activation, Pass, attention, residual};
-use lora::{Embedding, Linear, TiedLinear};
+use lora::{Embedding, Linear, Projection, TiedLinear};
 use serde::Deserialize;
 
 use super::{
@@ -161,14 +161,12 @@ impl DistilBertForMaskedLM {
         })
     }
 
-    /// `[rows, hidden]` to `[rows, vocabulary]`
-    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let inner = self.activation.forward(self.vocab_transform.forward(hidden, pass));
-        self.vocab_projector.forward(
-            self.vocab_layer_norm.forward(inner),
-            self.distilbert.word_embeddings().weight(),
-            pass,
-        )
+    pub(super) fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.vocab_layer_norm.forward(self.activation.forward(self.vocab_transform.forward(hidden, pass)))
+    }
+
+    pub(super) fn output(&self) -> Projection<'_> {
+        self.vocab_projector.projection(self.distilbert.word_embeddings().weight())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Attention, Pass, Reach, attention, joined_attention};
-use lora::{Embedding, Linear};
+use lora::{Embedding, Linear, Projection};
 use serde::Deserialize;
 
 use super::{
@@ -126,9 +126,8 @@ pub struct Gpt2LmHeadModel {
 }
 
 impl Gpt2LmHeadModel {
-    /// `[rows, hidden]` to `[rows, vocabulary]`
-    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.lm_head.forward(hidden, self.transformer.word_embeddings(), pass)
+    pub(super) fn output(&self) -> Projection<'_> {
+        self.lm_head.projection(self.transformer.word_embeddings())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

@@ -21,7 +21,7 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use kernels::{Noise, Pass, Precision};
-use lora::{Embedding, Linear, TiedLinear};
+use lora::{Embedding, Linear, Projection, TiedLinear};
 
 use crate::Error;
 use crate::cache::Cache;
@@ -224,12 +224,8 @@ impl Model {
                 SequenceClassifier::Gpt2(model) => model.logits(hidden, &pass),
                 SequenceClassifier::Decoder(model) => model.logits(hidden, &pass),
             },
-            Self::MaskedLm(model) => match model {
-                MaskedLm::Bert(model) => model.logits(hidden, &pass),
-                MaskedLm::Roberta(model) => model.logits(hidden, &pass),
-                MaskedLm::DistilBert(model) => model.logits(hidden, &pass),
-            },
-            Self::CausalLm(model) => model.logits(hidden, &pass),
+            Self::MaskedLm(model) => model.output().forward(model.before_output(hidden, &pass), &pass),
+            Self::CausalLm(model) => model.output().forward(hidden, &pass),
         }
     }
 
@@ -280,7 +276,47 @@ impl Model {
     }
 }
 
+impl MaskedLm {
+    /// Losses and margins, both `[rows]`, as [`kernels::linear_cross_entropy`] has them.
+    pub fn cross_entropy(&self, features: Features, targets: &[usize]) -> (Tensor<1>, Tensor<1>) {
+        let Features { hidden, pass } = features;
+        self.output().cross_entropy(self.before_output(hidden, &pass), targets, &pass)
+    }
+
+    /// What the output layer reads, `[rows, hidden]`.
+    fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        match self {
+            Self::Bert(model) => model.before_output(hidden, pass),
+            Self::Roberta(model) => model.before_output(hidden, pass),
+            Self::DistilBert(model) => model.before_output(hidden, pass),
+        }
+    }
+
+    /// The output layer.
+    pub fn output(&self) -> Projection<'_> {
+        match self {
+            Self::Bert(model) => model.output(),
+            Self::Roberta(model) => model.output(),
+            Self::DistilBert(model) => model.output(),
+        }
+    }
+}
+
 impl CausalLm {
+    /// Losses and margins, both `[rows]`, as [`kernels::linear_cross_entropy`] has them.
+    pub fn cross_entropy(&self, features: Features, targets: &[usize]) -> (Tensor<1>, Tensor<1>) {
+        let Features { hidden, pass } = features;
+        self.output().cross_entropy(hidden, targets, &pass)
+    }
+
+    /// The output layer.
+    pub fn output(&self) -> Projection<'_> {
+        match self {
+            Self::Gpt2(model) => model.output(),
+            Self::Decoder(model) => model.output(),
+        }
+    }
+
     /// An empty cache for sequences that may come to so many tokens each.
     pub fn cache(&self, capacities: &[usize]) -> Cache {
         Cache::new(self.backbone().layers(), capacities)
@@ -291,7 +327,7 @@ impl CausalLm {
     pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
         let around = Around::new(self.backbone(), tokens, None, Precision::F32);
         let (last, pass) = through(self.backbone(), tokens, &last_tokens(&around.pass), &around, Some(cache));
-        self.logits(last, &pass)
+        self.output().forward(last, &pass)
     }
 
     /// Where the model's tensors are.
@@ -303,13 +339,6 @@ impl CausalLm {
         match self {
             Self::Gpt2(model) => model.backbone(),
             Self::Decoder(model) => model.backbone(),
-        }
-    }
-
-    fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        match self {
-            Self::Gpt2(model) => model.logits(hidden, pass),
-            Self::Decoder(model) => model.logits(hidden, pass),
         }
     }
 }
@@ -330,10 +359,10 @@ impl LanguageHead {
         })
     }
 
-    fn forward(&self, hidden: Tensor<2>, word_embeddings: &Embedding, pass: &Pass) -> Tensor<2> {
+    fn projection<'a>(&'a self, word_embeddings: &'a Embedding) -> Projection<'a> {
         match self {
-            Self::Own(layer) => layer.forward(hidden, pass),
-            Self::Tied(layer) => layer.forward(hidden, word_embeddings.weight(), pass),
+            Self::Own(layer) => layer.projection(),
+            Self::Tied(layer) => layer.projection(word_embeddings.weight()),
         }
     }
 }

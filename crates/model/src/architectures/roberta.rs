@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass};
-use lora::{Linear, TiedLinear};
+use lora::{Linear, Projection, TiedLinear};
 
 use super::bert::{BertConfig, BertModel, check};
 use super::{Architecture, Backbone, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant};
@@ -131,10 +131,12 @@ impl RobertaForMaskedLM {
         })
     }
 
-    /// `[rows, hidden]` to `[rows, vocabulary]`
-    pub(super) fn logits(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let inner = Activation::Gelu.forward(self.dense.forward(hidden, pass));
-        self.decoder.forward(self.layer_norm.forward(inner), self.roberta.word_embeddings().weight(), pass)
+    pub(super) fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.layer_norm.forward(Activation::Gelu.forward(self.dense.forward(hidden, pass)))
+    }
+
+    pub(super) fn output(&self) -> Projection<'_> {
+        self.decoder.projection(self.roberta.word_embeddings().weight())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

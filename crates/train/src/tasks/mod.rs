@@ -17,7 +17,7 @@ use crate::config;
 pub(crate) use causal_lm::CausalLm;
 pub(crate) use masked_lm::Masking;
 pub(crate) use rows::{Columns, Rows};
-pub(crate) use trainee::{LOGITS, MicroBatch, Trainee};
+pub(crate) use trainee::{MicroBatch, Trainee};
 
 /// A task with what it has to know of its data.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! A model with its loss, as burn's learner takes it: cross-entropy over classes, or over the tokens of a vocabulary.
 //!
-//! Logits over a large vocabulary are never held for all targets. They are made for some targets at a time, together with
-//! the gradient of what the head reads, and dropped again: what a step takes does not grow with targets times vocabulary.
+//! Logits over a large vocabulary are never held for all targets: what a step takes does not grow with targets times
+//! vocabulary. A frozen output layer makes its losses without ([`kernels::linear_cross_entropy`]); of one that is trained they are
+//! made for some targets at a time, together with the gradient of what the head reads, and dropped again.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,11 +12,8 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use data::Batch;
-use kernels::{Layout, Noise, Offsets, Precision, cross_entropy};
+use kernels::{LOGITS, Layout, Noise, Offsets, Precision, cross_entropy};
 use model::{Features, Model, Tokens};
-
-/// Logits that are held at once: 96 MiB in f32. With fewer, the vocabulary is read too often for too few targets.
-pub(crate) const LOGITS: usize = 3 << 23;
 
 /// The examples of one forward pass, and what their randomness derives from.
 #[derive(Debug, Clone)]
@@ -67,12 +65,14 @@ impl Trainee {
         Tokens::new(&batch.ids, &batch.type_ids, layout, &self.model.device())
     }
 
-    /// The targets in equal parts that have no more than so many logits each.
+    /// The targets in equal parts, of which no more than so many logits are held at once.
     fn parts(&self, targets: usize, logits: usize) -> impl Iterator<Item = Range<usize>> {
-        let most = match &self.model {
-            Model::SequenceClassifier(_) => targets.max(1),
-            Model::MaskedLm(_) | Model::CausalLm(_) => (logits / self.model.vocabulary()).max(1),
+        let holds_all = match &self.model {
+            Model::SequenceClassifier(_) => false,
+            Model::MaskedLm(model) => !model.output().is_frozen(),
+            Model::CausalLm(model) => !model.output().is_frozen(),
         };
+        let most = if holds_all { logits / self.model.vocabulary() } else { targets }.max(1);
         let size = targets.div_ceil(targets.div_ceil(most).max(1)).max(1);
         (0..targets).step_by(size).map(move |start| start..targets.min(start + size))
     }
@@ -81,15 +81,17 @@ impl Trainee {
     /// per optimiser step is what makes `grad_accumulation` leave the result unchanged. Of a classifier also its logits; of
     /// a language model, in their place, whether the likeliest token was the right one.
     fn output(&self, features: Features, targets: &[usize]) -> ClassificationOutput {
-        let logits = self.model.head(features);
-        let losses = cross_entropy(logits.clone(), targets);
-        match &self.model {
+        let (losses, margins) = match &self.model {
             Model::SequenceClassifier(_) => {
+                let logits = self.model.head(features);
+                let losses = cross_entropy(logits.clone(), targets);
                 let targets = indices(targets, &logits);
-                ClassificationOutput::new(losses, logits, targets)
+                return ClassificationOutput::new(losses, logits, targets);
             }
-            Model::MaskedLm(_) | Model::CausalLm(_) => right_or_wrong(losses, logits, targets),
-        }
+            Model::MaskedLm(model) => model.cross_entropy(features, targets),
+            Model::CausalLm(model) => model.cross_entropy(features, targets),
+        };
+        right_or_wrong(losses, margins)
     }
 
     /// Forward and backward of the head for some targets at a time, then backward of all below it.
@@ -228,18 +230,12 @@ fn indices(targets: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
 
 /// In the form of logits of two classes, wrong and right, of which right is always the target: burn's accuracy is then that
 /// of tokens.
-fn right_or_wrong(losses: Tensor<1>, logits: Tensor<2>, targets: &[usize]) -> ClassificationOutput {
-    let device = logits.device();
-    let right = logits.argmax(1).equal(indices_column(targets, &device)).float();
+fn right_or_wrong(losses: Tensor<1>, margins: Tensor<1>) -> ClassificationOutput {
+    let (rows, device) = (margins.dims()[0], margins.device());
+    let right = margins.equal_elem(0.0).float().unsqueeze_dim::<2>(1);
     let wrong = right.clone() * -1.0 + 1.0;
-    let ones = Tensor::from_data(TensorData::new(vec![1_i32; targets.len()], [targets.len()]), &device);
+    let ones = Tensor::from_data(TensorData::new(vec![1_i32; rows], [rows]), &device);
     ClassificationOutput::new(losses, Tensor::cat(vec![wrong, right], 1), ones)
-}
-
-fn indices_column(targets: &[usize], device: &burn::tensor::Device) -> Tensor<2, Int> {
-    let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
-    let rows = targets.len();
-    Tensor::from_data(TensorData::new(targets, [rows, 1]), device)
 }
 
 /// What is kept of a part must not keep its logits alive.

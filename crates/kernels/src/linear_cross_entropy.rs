@@ -1,0 +1,137 @@
+//! Cross-entropy of the logits that a frozen linear layer makes, whose classes are the tokens of a vocabulary: the logits of all
+//! rows are never held at once. Its gradient is made in the forward pass, while the logits are there, and waits for the one
+//! that comes from above, a factor for each row.
+
+use std::sync::Arc;
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata};
+use burn::tensor::{FloatDType, Shape, Slice, Tensor};
+
+use crate::cross_entropy::column;
+use crate::{KernelBackend, Maybe, Precision};
+
+/// Logits that are held at once where nothing better is known: 96 MiB in f32. With fewer, the vocabulary is read too often for
+/// too few rows.
+pub const LOGITS: usize = 3 << 23;
+
+/// The layer, and the classes its rows are to be.
+pub(crate) struct Layer<'a, B: Backend> {
+    pub(crate) x: FloatTensor<B>,
+    pub(crate) weight: FloatTensor<B>,
+    pub(crate) bias: Option<FloatTensor<B>>,
+    pub(crate) targets: &'a [u32],
+    pub(crate) precision: Precision,
+}
+
+/// Losses and margins, some rows at a time, whose logits and targets `each` is given.
+fn in_parts<B: KernelBackend>(
+    layer: &Layer<'_, B>,
+    mut each: impl FnMut(FloatTensor<B>, Arc<[u32]>),
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let (rows, classes, device) = (layer.targets.len(), layer.weight.shape()[0], layer.x.device());
+    let size = rows.div_ceil(rows.div_ceil((LOGITS / classes).max(1)));
+    let (mut losses, mut margins) = (Vec::new(), Vec::new());
+    for (index, targets) in layer.targets.chunks(size).enumerate() {
+        let part = Slice::from(index * size..index * size + targets.len());
+        let x = B::float_slice(layer.x.clone(), &[part, Slice::full()]);
+        let bias = layer.bias.clone().map_or(Maybe::None, Maybe::Some);
+        let logits = B::frozen_linear(x, layer.weight.clone(), bias, layer.precision);
+        let of_targets = B::float_gather(1, logits.clone(), column::<B>(targets, &device));
+        let margin = B::float_sub(of_targets, B::float_max_dim(logits.clone(), 1));
+        margins.push(B::float_reshape(margin, Shape::new([targets.len()])));
+        let targets: Arc<[u32]> = targets.into();
+        losses.push(B::cross_entropy(logits.clone(), targets.clone()));
+        each(logits, targets);
+    }
+    (B::float_cat(losses, 0), B::float_cat(margins, 0))
+}
+
+pub(crate) fn composed<B: KernelBackend>(layer: Layer<'_, B>) -> (FloatTensor<B>, FloatTensor<B>) {
+    in_parts(&layer, |_, _| ())
+}
+
+pub(crate) fn composed_with_gradient<B: KernelBackend>(
+    layer: Layer<'_, B>,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let device = layer.x.device();
+    let mut gradients = Vec::new();
+    let (losses, margins) = in_parts(&layer, |logits, targets| {
+        let ones = B::float_ones(Shape::new([targets.len()]), &device, FloatDType::F32);
+        let d_logits = B::cross_entropy_backward(logits, ones, targets);
+        gradients.push(B::frozen_linear_backward(d_logits, layer.weight.clone(), layer.precision));
+    });
+    (losses, margins, B::float_cat(gradients, 0))
+}
+
+#[derive(Debug)]
+struct LinearCrossEntropyBackward;
+
+impl<B: KernelBackend> Backward<B, 1> for LinearCrossEntropyBackward {
+    /// The gradient of the sum of all losses.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [x] = ops.parents;
+        let d_losses = gradients.consume::<B>(&ops.node);
+        if let Some(x) = x {
+            let factors = Shape::new([d_losses.shape()[0], 1]);
+            gradients.register::<B>(x.id, B::float_mul(ops.state, B::float_reshape(d_losses, factors)));
+        }
+    }
+}
+
+type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
+
+pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
+    x: Tracked<B, C>,
+    weight: Tracked<B, C>,
+    bias: Maybe<Autodiff<B, C>>,
+    targets: Arc<[u32]>,
+    precision: Precision,
+) -> (Tracked<B, C>, Tracked<B, C>) {
+    let (weight, bias) = (weight.into_primitive(), bias.inner());
+    let constant = <Autodiff<B, C> as AutodiffBackend>::from_inner;
+    match LinearCrossEntropyBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => {
+            let (losses, margins, gradient) =
+                B::linear_cross_entropy_with_gradient(x.into_primitive(), weight, bias, targets, precision);
+            (prep.finish(gradient, losses), constant(margins))
+        }
+        OpsKind::UnTracked(prep) => {
+            let (losses, margins) = B::linear_cross_entropy(x.into_primitive(), weight, bias, targets, precision);
+            (prep.finish(losses), constant(margins))
+        }
+    }
+}
+
+/// Of `logits = x·Wᵀ + bias`, W and bias frozen, the loss of each row in nats, `logsumexp(logits) - logits[target]`, and by how
+/// much the logit of the target falls short of the largest: 0 where it is the largest itself.
+///
+/// # Shapes
+/// `x: [rows, d]`, `weight: [classes, d]` in f32, f16 or bf16, `bias: [classes]`, a target below `classes` for each row, both
+/// outputs `[rows]`. The losses give a gradient to `x`; the margins are constants.
+///
+/// # Panics
+/// If there are no rows.
+pub fn linear_cross_entropy(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    targets: &[usize],
+    precision: Precision,
+) -> (Tensor<1>, Tensor<1>) {
+    assert!(!targets.is_empty(), "there is a row at least");
+    let targets: Arc<[u32]> = targets.iter().map(|target| *target as u32).collect();
+    let (losses, margins) = <Dispatch as KernelBackend>::linear_cross_entropy(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        Maybe::of(bias),
+        targets,
+        precision,
+    );
+    (Tensor::from_dispatch(losses), Tensor::from_dispatch(margins))
+}
