@@ -2,6 +2,8 @@
 //! the input alone.
 
 use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::retro_forward::RetroForward;
+use burn::backend::autodiff::checkpoint::state::BackwardStates;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
@@ -64,12 +66,31 @@ impl<B: KernelBackend> Backward<B, 2> for RmsNormBackward {
     }
 }
 
+/// The output once more, for a layer behind that keeps its input.
+#[derive(Debug)]
+struct Again<B: Backend> {
+    x: NodeId,
+    weight: FloatTensor<B>,
+    epsilon: f32,
+}
+
+impl<B: KernelBackend> RetroForward for Again<B> {
+    fn forward(&self, states: &mut BackwardStates, output: NodeId) {
+        let x = states.get_state::<FloatTensor<B>>(&self.x);
+        states.save(output, B::root_mean_square_norm(x, self.weight.clone(), self.epsilon));
+    }
+}
+
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     epsilon: f32,
 ) -> FloatTensor<Autodiff<B, C>> {
-    match RmsNormBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
+    let again = Again::<B> { x: x.id(), weight: weight.primitive().clone(), epsilon };
+    let prepared = RmsNormBackward.prepare::<C>([x.node(), weight.node()]).memory_bound().retro_forward(again);
+    // burn counts those that are trained as needed, too.
+    let trained = [&weight].into_iter().filter(|tensor| tensor.is_tracked());
+    match prepared.parents(std::iter::once(&x).chain(trained)).stateful() {
         OpsKind::Tracked(mut prep) => {
             let saved = Saved { x: prep.checkpoint(&x), weight: weight.primitive().clone(), epsilon };
             prep.finish(saved, B::root_mean_square_norm(x.into_primitive(), weight.into_primitive(), epsilon))

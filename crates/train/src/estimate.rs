@@ -98,7 +98,7 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 }
 
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
-/// activation, and the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
+/// activation, and some of the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
 /// gradient checkpointing it keeps that of one layer, and of the others their input.
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let lengths = largest_micro_batch(plan);
@@ -106,8 +106,8 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method {
         Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan)),
-        // Every layer keeps its input.
-        Method::Full => (8 * shape.width + shape.inner + inner, 0),
+        // Every layer keeps its input, but for those behind a norm.
+        Method::Full => (6 * shape.width + shape.inner + inner, 0),
         // Nothing below the head is kept.
         Method::Modules(_) | Method::Frozen => (0, 0),
     };
@@ -146,17 +146,30 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
     lengths.max_by_key(|lengths| lengths.iter().sum::<usize>()).unwrap_or_default()
 }
 
-/// The widths of the inputs that LoRA keeps, all layers together. Query, key and value have one input.
+/// The widths of the inputs that LoRA keeps, all layers together: not those that a norm makes, which are made again.
 fn adapted_inputs(adapter_plan: &Plan) -> usize {
-    const PROJECTIONS: [&str; 9] = ["query", "key", "value", "q_lin", "k_lin", "v_lin", "q_proj", "k_proj", "v_proj"];
-    let mut seen = HashSet::new();
+    const BEHIND_NORMS: [&str; 16] = [
+        "query",
+        "key",
+        "value",
+        "q_lin",
+        "k_lin",
+        "v_lin",
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "qkv_proj",
+        "c_attn",
+        "c_fc",
+        "lin1",
+        "gate_proj",
+        "up_proj",
+        "gate_up_proj",
+    ];
+    let is_kept = |path: &str| {
+        let name = path.rsplit('.').next().unwrap_or(path);
+        !BEHIND_NORMS.contains(&name) && !path.ends_with("intermediate.dense")
+    };
     let factors = adapter_plan.parameters().iter().filter(|parameter| parameter.part == Part::LoraA);
-    factors
-        .filter(|factor| {
-            let path = factor.name.trim_end_matches(".lora_A.weight");
-            let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
-            !PROJECTIONS.contains(&name) || seen.insert(parent)
-        })
-        .map(|factor| factor.shape[1])
-        .sum()
+    factors.filter(|factor| is_kept(factor.name.trim_end_matches(".lora_A.weight"))).map(|factor| factor.shape[1]).sum()
 }

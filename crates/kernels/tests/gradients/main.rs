@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
 use kernels::{Activation, Layout, Mask, Noise, Offsets, Pass};
-use kernels::{cross_entropy, dropout, gated_activation, layer_norm, residual, rms_norm, rotary};
+use kernels::{cross_entropy, dropout, gated_activation, layer_norm, residual, rms_norm, rotary, trained_linear};
 
 // Sums of at most a few hundred f32 products in another order.
 fn close(left: Tensor<2>, right: Tensor<2>) {
@@ -168,6 +168,31 @@ fn rotary_turns_pairs_of_coordinates_and_its_gradient_back() {
         let ours = (ours * upstream.clone()).sum().backward();
         let composed = (composed * upstream).sum().backward();
         close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
+    let plain = Device::flex();
+    let (x, of_norm, weight) = (random([9, 33], &plain), random([2, 33], &plain), random([5, 33], &plain));
+    // A tensor of these values on a device.
+    let on = |tensor: &Tensor<2>, device: &Device| Tensor::<2>::from_data(tensor.to_data(), device);
+    let gradients = |device: Device, is_trained: bool| {
+        let [x, weight] = [&x, &weight].map(|tensor| on(tensor, &device).require_grad());
+        let of_norm = on(&of_norm, if is_trained { &device } else { &plain });
+        let of_norm = if is_trained { of_norm.require_grad() } else { of_norm };
+        let [scale, bias] = [0, 1].map(|row| of_norm.clone().narrow(0, row, 1).squeeze_dim::<1>(0));
+        // What is behind the first norm is an input of the second.
+        let hidden = trained_linear(layer_norm(x.clone() * 2.0, scale.clone(), bias, 1e-5), weight.clone(), None);
+        let scale = scale.narrow(0, 0, 5);
+        let output = trained_linear(rms_norm(hidden, scale, 1e-5), weight.clone().transpose(), None);
+        let gradients = (output.clone() * output).sum().backward();
+        [&x, &weight, &of_norm].map(|tensor| tensor.grad(&gradients).map(Tensor::into_data))
+    };
+    for is_trained in [false, true] {
+        let kept = gradients(device(), is_trained);
+        assert!(kept[2].is_some() == is_trained);
+        assert_eq!(kept, gradients(device().gradient_checkpointing(), is_trained));
     }
 }
 

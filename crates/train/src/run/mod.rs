@@ -105,7 +105,8 @@ pub(crate) fn run(
     directory.write("config.toml", plan.config.to_toml().as_bytes())?;
     output.log_to(directory.log()?);
 
-    let device = plan.device.clone().autodiff();
+    // What is cheap to compute again is not kept: norms, whose inputs are.
+    let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;

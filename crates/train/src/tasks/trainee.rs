@@ -181,7 +181,7 @@ impl Trainee {
     ) -> Option<Tensor<2>> {
         // Where nothing behind the output is trained the product is not tracked, and burn has nothing to go back through.
         let anchor = Tensor::<1>::zeros([1], &output.device()).require_grad();
-        let mut below = ((output * Tensor::from_inner(of_output)).sum() + anchor).backward();
+        let mut below = ((output * of_output).sum() + anchor).backward();
         let of_input = input.and_then(|input| input.grad_remove(&mut below));
         gradients.accumulate(self, GradientsParams::from_grads(below, self));
         of_input
