@@ -113,7 +113,7 @@ fn what_cannot_be_written_is_refused() {
     tokens(&["--prompt", "the", "--top-p", "0.9"])
         .refused("error: `--top-p` has no effect at a temperature of 0\nhelp: add `--temperature 1`, or leave it out");
     tokens(&["--prompt", "the", "--temperature", "-1"]).refused(
-        "error: `--temperature` is -1, expected 0 or more\n\
+        "error: the temperature is -1, expected 0 or more\n\
          help: 0 always takes the most probable token, 1 draws from the model's own distribution",
     );
     for (option, value) in [("--top-k", "0"), ("--top-p", "2"), ("--min-p", "-1"), ("--repetition-penalty", "0")] {

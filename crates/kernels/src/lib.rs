@@ -36,7 +36,7 @@ pub use dropout::dropout;
 pub use gated::gated_activation;
 pub use layout::{Layout, Offsets, Reach};
 pub use linear::{linear, trained_linear};
-pub use linear_cross_entropy::{LOGITS, linear_cross_entropy};
+pub use linear_cross_entropy::{LOGITS_AT_ONCE, linear_cross_entropy};
 pub use lora_linear::{LowRank, lora_linear};
 pub use noise::{Mask, Noise, hash_text, mix, uniform};
 pub use norm::layer_norm;

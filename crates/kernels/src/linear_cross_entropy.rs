@@ -16,7 +16,7 @@ use crate::{KernelBackend, Maybe, Precision};
 
 /// Logits that are held at once where nothing better is known: 96 MiB in f32. With fewer, the vocabulary is read too often for
 /// too few rows.
-pub const LOGITS: usize = 3 << 23;
+pub const LOGITS_AT_ONCE: usize = 3 << 23;
 
 /// The layer, and the classes its rows are to be.
 pub(crate) struct Layer<'a, B: Backend> {
@@ -33,7 +33,7 @@ fn in_parts<B: KernelBackend>(
     mut each: impl FnMut(FloatTensor<B>, Arc<[u32]>),
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let (rows, classes, device) = (layer.targets.len(), layer.weight.shape()[0], layer.x.device());
-    let size = rows.div_ceil(rows.div_ceil((LOGITS / classes).max(1)));
+    let size = rows.div_ceil(rows.div_ceil((LOGITS_AT_ONCE / classes).max(1)));
     let (mut losses, mut margins) = (Vec::new(), Vec::new());
     for (index, targets) in layer.targets.chunks(size).enumerate() {
         let part = Slice::from(index * size..index * size + targets.len());

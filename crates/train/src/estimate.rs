@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use kernels::LOGITS;
+use kernels::LOGITS_AT_ONCE;
 use lora::{Method, Parameter, Part, Plan};
 use model::Frozen;
 
@@ -120,7 +120,7 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
             false => tokens * shape.width,
             true => {
                 let all = tokens * shape.vocabulary;
-                2 * all / all.div_ceil(LOGITS).max(1)
+                2 * all / all.div_ceil(LOGITS_AT_ONCE).max(1)
             }
         },
     };

@@ -10,19 +10,19 @@ use kernels::{mix, uniform};
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error, miette::Diagnostic)]
 pub enum SamplingError {
-    #[error("`--temperature` is {value}, expected 0 or more")]
+    #[error("the temperature is {value}, expected 0 or more")]
     #[diagnostic(help("0 always takes the most probable token, 1 draws from the model's own distribution"))]
     Temperature { value: f64 },
-    #[error("`--top-k` is 0, expected 1 or more")]
-    #[diagnostic(help("leave `--top-k` out to draw from all tokens"))]
+    #[error("top-k is 0, expected 1 or more")]
+    #[diagnostic(help("leave it out to draw from all tokens"))]
     TopK,
-    #[error("`--top-p` is {value}, expected a number above 0, at most 1")]
+    #[error("top-p is {value}, expected a number above 0, at most 1")]
     #[diagnostic(help("0.9 draws from the most probable tokens that have 90 % of the probability; 1 from all"))]
     TopP { value: f64 },
-    #[error("`--min-p` is {value}, expected a number from 0 to 1")]
+    #[error("min-p is {value}, expected a number from 0 to 1")]
     #[diagnostic(help("0.05 leaves out tokens less than 5 % as probable as the most probable one; 0 leaves out none"))]
     MinP { value: f64 },
-    #[error("`--repetition-penalty` is {value}, expected a number above 0")]
+    #[error("the repetition penalty is {value}, expected a number above 0")]
     #[diagnostic(help("1 is none, above 1 makes tokens that occurred less likely, below 1 more likely"))]
     RepetitionPenalty { value: f64 },
     #[error("new token {token} of text {row} cannot be chosen: none of the model's logits is a finite number")]

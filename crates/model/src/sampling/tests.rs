@@ -149,15 +149,15 @@ fn twenty_thousand_draws_have_the_frequencies_of_the_probabilities() {
 fn what_cannot_be_is_refused_and_says_what_can() {
     let greedy = Sampling::default;
     let wrong = [
-        (Sampling { temperature: -0.1, ..greedy() }, "`--temperature` is -0.1, expected 0 or more"),
-        (Sampling { temperature: f64::NAN, ..greedy() }, "`--temperature` is NaN, expected 0 or more"),
-        (Sampling { temperature: f64::INFINITY, ..greedy() }, "`--temperature` is inf, expected 0 or more"),
-        (Sampling { top_k: Some(0), ..greedy() }, "`--top-k` is 0, expected 1 or more"),
-        (Sampling { top_p: Some(0.0), ..greedy() }, "`--top-p` is 0, expected a number above 0, at most 1"),
-        (Sampling { top_p: Some(1.1), ..greedy() }, "`--top-p` is 1.1, expected a number above 0, at most 1"),
-        (Sampling { min_p: Some(-0.1), ..greedy() }, "`--min-p` is -0.1, expected a number from 0 to 1"),
-        (Sampling { min_p: Some(f64::NAN), ..greedy() }, "`--min-p` is NaN, expected a number from 0 to 1"),
-        (penalised(greedy(), 0.0), "`--repetition-penalty` is 0, expected a number above 0"),
+        (Sampling { temperature: -0.1, ..greedy() }, "the temperature is -0.1, expected 0 or more"),
+        (Sampling { temperature: f64::NAN, ..greedy() }, "the temperature is NaN, expected 0 or more"),
+        (Sampling { temperature: f64::INFINITY, ..greedy() }, "the temperature is inf, expected 0 or more"),
+        (Sampling { top_k: Some(0), ..greedy() }, "top-k is 0, expected 1 or more"),
+        (Sampling { top_p: Some(0.0), ..greedy() }, "top-p is 0, expected a number above 0, at most 1"),
+        (Sampling { top_p: Some(1.1), ..greedy() }, "top-p is 1.1, expected a number above 0, at most 1"),
+        (Sampling { min_p: Some(-0.1), ..greedy() }, "min-p is -0.1, expected a number from 0 to 1"),
+        (Sampling { min_p: Some(f64::NAN), ..greedy() }, "min-p is NaN, expected a number from 0 to 1"),
+        (penalised(greedy(), 0.0), "the repetition penalty is 0, expected a number above 0"),
     ];
     for (sampling, message) in wrong {
         let error = sampling.check().unwrap_err();

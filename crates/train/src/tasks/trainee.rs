@@ -12,7 +12,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Int, Tensor, TensorData};
 use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
 use data::Batch;
-use kernels::{LOGITS, Layout, Noise, Offsets, Precision, cross_entropy};
+use kernels::{LOGITS_AT_ONCE, Layout, Noise, Offsets, Precision, cross_entropy};
 use model::{Features, Model, Tokens};
 
 /// The examples of one forward pass, and what their randomness derives from.
@@ -134,7 +134,7 @@ impl Trainee {
         };
         let mut hidden = input_of(layerwise.layers());
         let features = layerwise.last_layer(hidden.clone());
-        let (item, of_output) = self.backward_of_head(&features, &input.batch.targets, LOGITS, &mut gradients);
+        let (item, of_output) = self.backward_of_head(&features, &input.batch.targets, LOGITS_AT_ONCE, &mut gradients);
         let output = features.into_hidden();
         let mut of_input = self.backward(output, of_output, Some(&hidden), &mut gradients);
         for layer in (0..layerwise.layers()).rev() {
@@ -199,8 +199,8 @@ impl TrainStep for Trainee {
                 return self.step_by_layers(&input);
             }
             let (features, targets) = (self.features(&input), &input.batch.targets);
-            if self.parts(targets.len(), LOGITS).count() > 1 {
-                return self.step_in_parts(&features, targets, LOGITS);
+            if self.parts(targets.len(), LOGITS_AT_ONCE).count() > 1 {
+                return self.step_in_parts(&features, targets, LOGITS_AT_ONCE);
             }
             let output = self.output(features, targets);
             let gradients = output.loss.clone().sum().backward();
@@ -219,7 +219,7 @@ impl InferenceStep for Trainee {
             let hidden = features.hidden().clone().narrow(0, part.start, part.len());
             self.output(features.part(hidden, part.clone()), &targets[part])
         };
-        join(self.parts(targets.len(), LOGITS).map(part).collect())
+        join(self.parts(targets.len(), LOGITS_AT_ONCE).map(part).collect())
     }
 }
 

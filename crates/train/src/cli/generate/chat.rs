@@ -31,6 +31,10 @@ pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), F
         }
         let mut line = Vec::new();
         if io::stdin().lock().read_until(b'\n', &mut line)? == 0 {
+            // Ctrl-D leaves the cursor behind the prompt.
+            if interactive {
+                println("")?;
+            }
             return Ok(());
         }
         let Ok(line) = std::str::from_utf8(&line) else {
