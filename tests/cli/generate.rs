@@ -116,10 +116,15 @@ fn what_cannot_be_written_is_refused() {
         "error: the temperature is -1, expected 0 or more\n\
          help: 0 always takes the most probable token, 1 draws from the model's own distribution",
     );
-    for (option, value) in [("--top-k", "0"), ("--top-p", "2"), ("--min-p", "-1"), ("--repetition-penalty", "0")] {
+    for (option, value, name) in [
+        ("--top-k", "0", "top-k"),
+        ("--top-p", "2", "top-p"),
+        ("--min-p", "-1", "min-p"),
+        ("--repetition-penalty", "0", "the repetition penalty"),
+    ] {
         let refused = tokens(&["--prompt", "the", "--temperature", "1", option, value]);
         assert_eq!(refused.status, Some(2), "{option}");
-        let expected = format!("error: `{option}` is {value}, expected ");
+        let expected = format!("error: {name} is {value}, expected ");
         assert!(refused.stderr.starts_with(&expected), "{}", refused.stderr);
     }
     tokens(&["--prompt", "the", "--stop", ".", "--stop", ""])

@@ -77,7 +77,8 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &[usize]) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as KernelBackend>::cross_entropy(logits.into_dispatch(), targets))
 }
 
-/// By how much the logit of each row's target falls short of the largest: 0 where it is the largest itself. No gradient.
+/// The margin of each row, `logits[target] - max(logits)`: 0 where no token is likelier than the target, else negative. No
+/// gradient.
 ///
 /// # Shapes
 /// `logits: [rows, classes]`, a target below `classes` for each row, output `[rows]`.

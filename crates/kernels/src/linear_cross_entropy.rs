@@ -27,13 +27,14 @@ pub(crate) struct Layer<'a, B: Backend> {
     pub(crate) precision: Precision,
 }
 
-/// Losses and margins, some rows at a time, whose logits and targets `each` is given.
+/// Losses and margins, of some rows at a time, with no more than so many logits. `each` is given a part's logits and targets.
 fn in_parts<B: KernelBackend>(
     layer: &Layer<'_, B>,
+    logits: usize,
     mut each: impl FnMut(FloatTensor<B>, Arc<[u32]>),
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let (rows, classes, device) = (layer.targets.len(), layer.weight.shape()[0], layer.x.device());
-    let size = rows.div_ceil(rows.div_ceil((LOGITS_AT_ONCE / classes).max(1)));
+    let size = rows.div_ceil(rows.div_ceil((logits / classes).max(1)));
     let (mut losses, mut margins) = (Vec::new(), Vec::new());
     for (index, targets) in layer.targets.chunks(size).enumerate() {
         let part = Slice::from(index * size..index * size + targets.len());
@@ -51,15 +52,22 @@ fn in_parts<B: KernelBackend>(
 }
 
 pub(crate) fn composed<B: KernelBackend>(layer: Layer<'_, B>) -> (FloatTensor<B>, FloatTensor<B>) {
-    in_parts(&layer, |_, _| ())
+    in_parts(&layer, LOGITS_AT_ONCE, |_, _| ())
 }
 
 pub(crate) fn composed_with_gradient<B: KernelBackend>(
     layer: Layer<'_, B>,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    gradient_in_parts(layer, LOGITS_AT_ONCE)
+}
+
+fn gradient_in_parts<B: KernelBackend>(
+    layer: Layer<'_, B>,
+    logits: usize,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let device = layer.x.device();
     let mut gradients = Vec::new();
-    let (losses, margins) = in_parts(&layer, |logits, targets| {
+    let (losses, margins) = in_parts(&layer, logits, |logits, targets| {
         let ones = B::float_ones(Shape::new([targets.len()]), &device, FloatDType::F32);
         let d_logits = B::cross_entropy_backward(logits, ones, targets);
         gradients.push(B::frozen_linear_backward(d_logits, layer.weight.clone(), layer.precision));
@@ -108,15 +116,15 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     }
 }
 
-/// Of `logits = x·Wᵀ + bias`, W and bias frozen, the loss of each row in nats, `logsumexp(logits) - logits[target]`, and by how
-/// much the logit of the target falls short of the largest: 0 where it is the largest itself.
+/// Of `logits = x·Wᵀ + bias`, W and bias frozen, the loss of each row in nats, `logsumexp(logits) - logits[target]`, and its
+/// margin, `logits[target] - max(logits)`: 0 where no token is likelier than the target, else negative.
 ///
 /// # Shapes
 /// `x: [rows, d]`, `weight: [classes, d]` in f32, f16 or bf16, `bias: [classes]`, a target below `classes` for each row, both
 /// outputs `[rows]`. The losses give a gradient to `x`; the margins are constants.
 ///
 /// # Panics
-/// If there are no rows.
+/// If there are no rows, or not as many targets, or a target is no class.
 pub fn linear_cross_entropy(
     x: Tensor<2>,
     weight: Tensor<2>,
@@ -124,7 +132,8 @@ pub fn linear_cross_entropy(
     targets: &[usize],
     precision: Precision,
 ) -> (Tensor<1>, Tensor<1>) {
-    assert!(!targets.is_empty(), "there is a row at least");
+    assert!(!targets.is_empty() && x.dims()[0] == targets.len(), "a target for each row, and a row at least");
+    assert!(targets.iter().all(|target| *target < weight.dims()[0]), "a target is a class");
     let targets: Arc<[u32]> = targets.iter().map(|target| *target as u32).collect();
     let (losses, margins) = <Dispatch as KernelBackend>::linear_cross_entropy(
         x.into_dispatch(),
@@ -134,4 +143,42 @@ pub fn linear_cross_entropy(
         precision,
     );
     (Tensor::from_dispatch(losses), Tensor::from_dispatch(margins))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::Flex;
+    use burn::backend::flex::FlexTensor;
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::uniform;
+
+    fn random(shape: [usize; 2], key: u64) -> FlexTensor {
+        let count = shape[0] * shape[1];
+        let values: Vec<f32> = (0..count as u64).map(|i| uniform(key, i) as f32 - 0.5).collect();
+        FlexTensor::from_data(TensorData::new(values, shape))
+    }
+
+    #[test]
+    fn parts_of_the_rows_are_the_rows() {
+        let targets: Vec<u32> = (0..10).map(|row| row * 5 % 7).collect();
+        let layer = || Layer::<Flex> {
+            x: random([10, 4], 1),
+            weight: random([7, 4], 2),
+            bias: None,
+            targets: &targets,
+            precision: Precision::F32,
+        };
+        let (losses, margins, gradient) = gradient_in_parts(layer(), 100);
+        // Two rows at a time, and one.
+        for logits in [3 * 7, 2] {
+            let parts = gradient_in_parts(layer(), logits);
+            for (whole, parts) in [(&losses, parts.0), (&margins, parts.1), (&gradient, parts.2)] {
+                let (whole, parts) = (whole.storage::<f32>(), parts.storage::<f32>());
+                assert_eq!(whole.len(), parts.len());
+                assert!(whole.iter().zip(parts).all(|(whole, part)| (whole - part).abs() < 1e-6));
+            }
+        }
+    }
 }

@@ -62,6 +62,7 @@ struct LayerNormBackward;
 struct Saved<B: Backend> {
     x: NodeId,
     weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
     epsilon: f32,
 }
 
@@ -70,7 +71,7 @@ impl<B: KernelBackend> Backward<B, 3> for LayerNormBackward {
 
     fn backward(self, ops: Ops<Self::State, 3>, gradients: &mut Gradients, checkpointer: &mut Checkpointer) {
         let d_output = gradients.consume::<B>(&ops.node);
-        let Saved { x, weight, epsilon } = ops.state;
+        let Saved { x, weight, epsilon, .. } = ops.state;
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
         let (dx, d_weight, d_bias) = B::row_norm_backward(x, weight, d_output, epsilon);
         for (node, gradient) in ops.parents.into_iter().zip([dx, d_weight, d_bias]) {
@@ -82,15 +83,7 @@ impl<B: KernelBackend> Backward<B, 3> for LayerNormBackward {
 }
 
 /// The output once more, for a layer behind that keeps its input.
-#[derive(Debug)]
-struct Again<B: Backend> {
-    x: NodeId,
-    weight: FloatTensor<B>,
-    bias: FloatTensor<B>,
-    epsilon: f32,
-}
-
-impl<B: KernelBackend> RetroForward for Again<B> {
+impl<B: KernelBackend> RetroForward for Saved<B> {
     fn forward(&self, states: &mut BackwardStates, output: NodeId) {
         let x = states.get_state::<FloatTensor<B>>(&self.x);
         states.save(output, B::row_norm(x, self.weight.clone(), self.bias.clone(), self.epsilon));
@@ -103,14 +96,14 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     bias: FloatTensor<Autodiff<B, C>>,
     epsilon: f32,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let again = Again::<B> { x: x.id(), weight: weight.primitive().clone(), bias: bias.primitive().clone(), epsilon };
-    let prepared =
-        LayerNormBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).memory_bound().retro_forward(again);
-    // burn counts those that are trained as needed, too.
+    let saved = Saved::<B> { x: x.id(), weight: weight.primitive().clone(), bias: bias.primitive().clone(), epsilon };
+    let nodes = [x.node(), weight.node(), bias.node()];
+    let prepared = LayerNormBackward.prepare::<C>(nodes).memory_bound().retro_forward(saved.clone());
+    // burn's checkpointer looks for every tracked parent, needed or not.
     let trained = [&weight, &bias].into_iter().filter(|tensor| tensor.is_tracked());
     match prepared.parents(std::iter::once(&x).chain(trained)).stateful() {
         OpsKind::Tracked(mut prep) => {
-            let saved = Saved { x: prep.checkpoint(&x), weight: weight.primitive().clone(), epsilon };
+            prep.checkpoint(&x);
             let (x, weight, bias) = (x.into_primitive(), weight.into_primitive(), bias.into_primitive());
             prep.finish(saved, B::row_norm(x, weight, bias, epsilon))
         }

@@ -67,14 +67,7 @@ impl<B: KernelBackend> Backward<B, 2> for RmsNormBackward {
 }
 
 /// The output once more, for a layer behind that keeps its input.
-#[derive(Debug)]
-struct Again<B: Backend> {
-    x: NodeId,
-    weight: FloatTensor<B>,
-    epsilon: f32,
-}
-
-impl<B: KernelBackend> RetroForward for Again<B> {
+impl<B: KernelBackend> RetroForward for Saved<B> {
     fn forward(&self, states: &mut BackwardStates, output: NodeId) {
         let x = states.get_state::<FloatTensor<B>>(&self.x);
         states.save(output, B::root_mean_square_norm(x, self.weight.clone(), self.epsilon));
@@ -86,13 +79,13 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     weight: FloatTensor<Autodiff<B, C>>,
     epsilon: f32,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let again = Again::<B> { x: x.id(), weight: weight.primitive().clone(), epsilon };
-    let prepared = RmsNormBackward.prepare::<C>([x.node(), weight.node()]).memory_bound().retro_forward(again);
-    // burn counts those that are trained as needed, too.
+    let saved = Saved::<B> { x: x.id(), weight: weight.primitive().clone(), epsilon };
+    let prepared = RmsNormBackward.prepare::<C>([x.node(), weight.node()]).memory_bound().retro_forward(saved.clone());
+    // burn's checkpointer looks for every tracked parent, needed or not.
     let trained = [&weight].into_iter().filter(|tensor| tensor.is_tracked());
     match prepared.parents(std::iter::once(&x).chain(trained)).stateful() {
         OpsKind::Tracked(mut prep) => {
-            let saved = Saved { x: prep.checkpoint(&x), weight: weight.primitive().clone(), epsilon };
+            prep.checkpoint(&x);
             prep.finish(saved, B::root_mean_square_norm(x.into_primitive(), weight.into_primitive(), epsilon))
         }
         OpsKind::UnTracked(prep) => {

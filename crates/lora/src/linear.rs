@@ -35,6 +35,7 @@ impl Linear {
         self.projection().forward(x, pass)
     }
 
+    /// The layer with its weight at hand.
     pub fn projection(&self) -> Projection<'_> {
         Projection {
             weight: &self.weight,
@@ -109,7 +110,7 @@ impl Projection<'_> {
         (kernels::cross_entropy(logits, targets), margins)
     }
 
-    /// Whether nothing of it is trained.
+    /// Whether it is the base's alone: nothing of it trained, and no adapter.
     pub fn is_frozen(&self) -> bool {
         matches!((self.weight, self.bias, self.adapter), (Weight::Frozen(_), None | Some(Weight::Frozen(_)), None))
     }
@@ -119,6 +120,57 @@ impl Projection<'_> {
         match self.orientation {
             Orientation::OutIn => self.weight.value(),
             Orientation::InOut => self.weight.value().transpose(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::module::Param;
+    use burn::tensor::{Device, Distribution, Tolerance};
+    use kernels::{Layout, Offsets};
+
+    use super::*;
+    use crate::Lora;
+
+    #[test]
+    fn cross_entropy_is_that_of_the_logits_whatever_is_trained() {
+        let device = Device::flex().autodiff();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let trained = |tensor: Tensor<2>| Param::from_tensor(tensor.detach().require_grad());
+        let pass = Pass::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
+        let targets = [3, 0, 6, 6, 2];
+        for case in 0..12 {
+            let weight = match case % 2 {
+                0 => Weight::Frozen(random([7, 4])),
+                _ => Weight::Trained(trained(random([7, 4]))),
+            };
+            let bias = random([1, 7]).squeeze_dim::<1>(0).detach();
+            let bias = match case / 2 % 3 {
+                0 => None,
+                1 => Some(Weight::Frozen(bias)),
+                _ => Some(Weight::Trained(Param::from_tensor(bias.require_grad()))),
+            };
+            let lora = || Adapter::Lora(Lora::new(trained(random([2, 4])), trained(random([7, 2])), 0.5, 0.0, 1));
+            let adapter = (case / 6 == 1 && case % 2 == 0).then(lora);
+            let layer = TiedLinear::new(bias, adapter);
+            let projection = layer.projection(&weight);
+
+            let x = random([5, 4]).require_grad();
+            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, &pass);
+            let logits = projection.forward(x.clone(), &pass);
+            let close = |left: Tensor<2>, right: Tensor<2>| {
+                left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
+            };
+            close(margins.unsqueeze(), kernels::margins(logits.clone(), &targets).unsqueeze());
+            let expected = kernels::cross_entropy(logits, &targets);
+            close(losses.clone().inner().unsqueeze(), expected.clone().inner().unsqueeze());
+            let (ours, composed) = (losses.sum().backward(), expected.sum().backward());
+            close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+            let Weight::Trained(weight) = &weight else { continue };
+            close(weight.val().grad(&ours).unwrap(), weight.val().grad(&composed).unwrap());
         }
     }
 }

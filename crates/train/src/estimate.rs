@@ -132,7 +132,8 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     (tokens * kept + at_once + logits) * F32
 }
 
-/// Whether something is trained that has a row for each token: an output layer, its update or its bias.
+/// Whether something is trained that has a row for each token, as an output layer, its update and its bias have. Word embeddings that
+/// are trained beside a frozen output layer count as well, so that too much is said for them.
 fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> bool {
     let of_tokens = |parameter: &Parameter| parameter.shape.first() == Some(&shape.vocabulary);
     plan.method == Method::Full || adapter_plan.parameters().iter().any(of_tokens)

@@ -1,6 +1,6 @@
 //! Cross-entropy of a linear layer's logits, some classes at a time, as attention goes over keys (Dao et al. 2022, arXiv
-//! 2205.14135): sums over the classes so far are kept in terms of the largest logit so far. The weight is read once, for both
-//! products, and the logits stay in the processor's cache.
+//! 2205.14135): sums over the classes so far are kept in terms of the largest logit so far. Both products read the same part of
+//! the weight, and the logits stay in the processor's cache.
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
@@ -32,7 +32,7 @@ struct Seen {
 
 pub(crate) fn forward(layer: Layer<'_, Flex>) -> (FlexTensor, FlexTensor) {
     let layer = Layer { x: with_rows(layer.x), ..layer };
-    match Classes::of(&layer, |classes| classes.all(None)) {
+    match Operands::of(&layer, |operands| operands.all(None)) {
         Some(seen) => losses_and_margins(&seen),
         None => composed(layer),
     }
@@ -42,7 +42,7 @@ pub(crate) fn with_gradient(layer: Layer<'_, Flex>) -> (FlexTensor, FlexTensor, 
     let layer = Layer { x: with_rows(layer.x), ..layer };
     let shape = layer.x.layout().shape().clone();
     let mut gradient = vec![0.0; shape.num_elements()];
-    match Classes::of(&layer, |classes| classes.all(Some(&mut gradient))) {
+    match Operands::of(&layer, |operands| operands.all(Some(&mut gradient))) {
         Some(seen) => {
             let (losses, margins) = losses_and_margins(&seen);
             (losses, margins, tensor(gradient, shape))
@@ -58,8 +58,8 @@ fn losses_and_margins(seen: &[Seen]) -> (FlexTensor, FlexTensor) {
     (tensor(losses, shape.clone()), tensor(margins, shape))
 }
 
-/// What is read of the layer.
-struct Classes<'a> {
+/// The layer as the products read it.
+struct Operands<'a> {
     x: Matrix<'a>,
     weight: Stored<'a>,
     bias: Option<&'a [f32]>,
@@ -67,15 +67,15 @@ struct Classes<'a> {
     precision: Precision,
 }
 
-impl Classes<'_> {
+impl Operands<'_> {
     /// `None` where the tensors lie otherwise than the products read them.
-    fn of<T>(layer: &Layer<'_, Flex>, read: impl FnOnce(Classes<'_>) -> T) -> Option<T> {
+    fn of<T>(layer: &Layer<'_, Flex>, read: impl FnOnce(Operands<'_>) -> T) -> Option<T> {
         let (Some(x), Some(Factor::Plain(weight))) = (Matrix::of(&layer.x), Factor::of(&layer.weight)) else {
             return None;
         };
         let bias = layer.bias.clone().map(vector_of);
         let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-        Some(read(Classes { x, weight, bias, targets: layer.targets, precision: layer.precision }))
+        Some(read(Operands { x, weight, bias, targets: layer.targets, precision: layer.precision }))
     }
 
     /// What is seen of each row. `gradient`, from zeros, becomes that of `x`.
@@ -88,7 +88,8 @@ impl Classes<'_> {
             .flat_map(|start| {
                 let part = start..rows.min(start + size);
                 let gradient = gradient.as_deref_mut().map(|all| &mut all[part.start * width..part.end * width]);
-                let of_part = Classes { x: self.x.part(part.clone(), 0..width), targets: &self.targets[part], ..*self };
+                let of_part =
+                    Operands { x: self.x.part(part.clone(), 0..width), targets: &self.targets[part], ..*self };
                 of_part.of_rows(gradient)
             })
             .collect()
@@ -125,7 +126,11 @@ impl Classes<'_> {
             gradient.par_chunks_exact_mut(width).zip(of_rows).for_each_init(
                 || vec![0.0; width],
                 |wide, (row, (seen, target))| {
-                    let of_target = self.weight.row(*target as usize, 0..width, wide);
+                    // As the product took it: what a sure prediction leaves of the gradient is the difference of the two.
+                    let of_target = match self.precision == Precision::Bf16 && Precision::has_bf16() {
+                        true => self.weight.rounded_row(*target as usize, wide),
+                        false => self.weight.row(*target as usize, 0..width, wide),
+                    };
                     subtract(row, 1.0 / seen.sum, of_target);
                 },
             );
@@ -194,6 +199,24 @@ mod tests {
                 assert_eq!(alone.0.into_data(), ours.0.into_data(), "the gradient changes no loss");
                 assert_eq!(alone.1.into_data(), ours.1.into_data());
             }
+        }
+    }
+
+    #[test]
+    fn in_bf16_a_sure_prediction_has_no_gradient_left() {
+        // Each row points at its class, by as much as it takes.
+        let targets = targets(9, 40);
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let mut layer = Layer { bias: None, precision: Precision::Bf16, ..layer(9, 40, 64, dtype, &targets) };
+            let weight = <Flex as FloatTensorOps<Flex>>::float_cast(layer.weight.clone(), DType::F32.into());
+            let values = weight.storage::<f32>();
+            let rows =
+                targets.iter().flat_map(|target| &values[*target as usize * 64..][..64]).map(|value| 3.0 * value);
+            layer.x = FlexTensor::from_data(burn::tensor::TensorData::new(rows.collect::<Vec<f32>>(), [9, 64]));
+            let (losses, _, gradient) = with_gradient(layer);
+            assert!(losses.storage::<f32>().iter().all(|loss| *loss < 1e-3));
+            let left = gradient.storage::<f32>().iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+            assert!(left < 1e-3, "{dtype:?}: {left}");
         }
     }
 

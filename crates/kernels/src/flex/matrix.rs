@@ -140,6 +140,18 @@ impl<'a> Stored<'a> {
         }
     }
 
+    /// A row with its values rounded to bf16, in f32.
+    pub(super) fn rounded_row<'b>(&self, row: usize, wide: &'b mut [f32]) -> &'b [f32] {
+        match self.values {
+            Values::F32(values) => wide.copy_from_slice(&values[row * self.stride..][..self.columns]),
+            Values::F16(_) | Values::Bf16(_) => {
+                self.row(row, 0..self.columns, wide);
+            }
+        }
+        wide.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32());
+        wide
+    }
+
     /// A part of a row in f32, by way of `wide` where it has to be widened.
     pub(super) fn row<'b>(&self, row: usize, columns: Range<usize>, wide: &'b mut [f32]) -> &'b [f32]
     where

@@ -45,9 +45,9 @@ fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
         let upstream = Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
 
         let of_class = Some(bias.clone().squeeze_dim(0));
-        let (ours, of_targets) = linear_cross_entropy(x.clone(), weight.clone(), of_class, &targets, Precision::F32);
+        let (ours, our_margins) = linear_cross_entropy(x.clone(), weight.clone(), of_class, &targets, Precision::F32);
         let logits = x.clone().matmul(weight.transpose()) + bias;
-        close(of_targets.inner().unsqueeze(), margins(logits.clone(), &targets).inner().unsqueeze());
+        close(our_margins.inner().unsqueeze(), margins(logits.clone(), &targets).inner().unsqueeze());
         let composed = -activation::log_softmax(logits, 1).gather(1, indices).squeeze_dim::<1>(1);
         close(ours.clone().inner().unsqueeze(), composed.clone().inner().unsqueeze());
 

@@ -177,8 +177,10 @@ fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
     let (x, of_norm, weight) = (random([9, 33], &plain), random([2, 33], &plain), random([5, 33], &plain));
     // A tensor of these values on a device.
     let on = |tensor: &Tensor<2>, device: &Device| Tensor::<2>::from_data(tensor.to_data(), device);
-    let gradients = |device: Device, is_trained: bool| {
-        let [x, weight] = [&x, &weight].map(|tensor| on(tensor, &device).require_grad());
+    let gradients = |device: Device, [is_trained, from_input]: [bool; 2]| {
+        let weight = on(&weight, &device).require_grad();
+        let x = on(&x, &device);
+        let x = if from_input { x.require_grad() } else { x };
         let of_norm = on(&of_norm, if is_trained { &device } else { &plain });
         let of_norm = if is_trained { of_norm.require_grad() } else { of_norm };
         let [scale, bias] = [0, 1].map(|row| of_norm.clone().narrow(0, row, 1).squeeze_dim::<1>(0));
@@ -189,10 +191,10 @@ fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
         let gradients = (output.clone() * output).sum().backward();
         [&x, &weight, &of_norm].map(|tensor| tensor.grad(&gradients).map(Tensor::into_data))
     };
-    for is_trained in [false, true] {
-        let kept = gradients(device(), is_trained);
-        assert!(kept[2].is_some() == is_trained);
-        assert_eq!(kept, gradients(device().gradient_checkpointing(), is_trained));
+    for tracked in [[false, true], [true, true], [true, false], [false, false]] {
+        let kept = gradients(device(), tracked);
+        assert!(kept[1].is_some() && [kept[2].is_some(), kept[0].is_some()] == tracked);
+        assert_eq!(kept, gradients(device().gradient_checkpointing(), tracked));
     }
 }
 

@@ -229,6 +229,24 @@ impl Model {
         }
     }
 
+    /// The output layer of a language model: the last of its head, whose classes are its tokens.
+    pub fn output(&self) -> Option<Projection<'_>> {
+        match self {
+            Self::SequenceClassifier(_) => None,
+            Self::MaskedLm(model) => Some(model.output()),
+            Self::CausalLm(model) => Some(model.output()),
+        }
+    }
+
+    /// The head of a language model but for its output layer: `[rows, hidden]`, and the pass for that layer.
+    pub fn before_output(&self, features: Features) -> (Tensor<2>, Pass) {
+        let Features { hidden, pass } = features;
+        match self {
+            Self::MaskedLm(model) => (model.before_output(hidden, &pass), pass),
+            Self::SequenceClassifier(_) | Self::CausalLm(_) => (hidden, pass),
+        }
+    }
+
     /// Tokens that it has embeddings for.
     pub fn vocabulary(&self) -> usize {
         self.word_embeddings().weight().value().dims()[0]
@@ -277,12 +295,6 @@ impl Model {
 }
 
 impl MaskedLm {
-    /// Losses and margins, both `[rows]`, as [`kernels::linear_cross_entropy`] has them.
-    pub fn cross_entropy(&self, features: Features, targets: &[usize]) -> (Tensor<1>, Tensor<1>) {
-        let Features { hidden, pass } = features;
-        self.output().cross_entropy(self.before_output(hidden, &pass), targets, &pass)
-    }
-
     /// What the output layer reads, `[rows, hidden]`.
     fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
         match self {
@@ -292,8 +304,7 @@ impl MaskedLm {
         }
     }
 
-    /// The output layer.
-    pub fn output(&self) -> Projection<'_> {
+    fn output(&self) -> Projection<'_> {
         match self {
             Self::Bert(model) => model.output(),
             Self::Roberta(model) => model.output(),
@@ -303,14 +314,7 @@ impl MaskedLm {
 }
 
 impl CausalLm {
-    /// Losses and margins, both `[rows]`, as [`kernels::linear_cross_entropy`] has them.
-    pub fn cross_entropy(&self, features: Features, targets: &[usize]) -> (Tensor<1>, Tensor<1>) {
-        let Features { hidden, pass } = features;
-        self.output().cross_entropy(hidden, targets, &pass)
-    }
-
-    /// The output layer.
-    pub fn output(&self) -> Projection<'_> {
+    fn output(&self) -> Projection<'_> {
         match self {
             Self::Gpt2(model) => model.output(),
             Self::Decoder(model) => model.output(),

@@ -105,7 +105,8 @@ pub(crate) fn run(
     directory.write("config.toml", plan.config.to_toml().as_bytes())?;
     output.log_to(directory.log()?);
 
-    // What is cheap to compute again is not kept: norms, whose inputs are.
+    // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
+    // layers again is the trainee's, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
