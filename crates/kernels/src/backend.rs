@@ -13,8 +13,8 @@ use burn::tensor::Tensor;
 use crate::linear_cross_entropy::Layer;
 use crate::{Activation, AdamWStep, Attention, Layout, LowRank, Mask, Precision};
 use crate::{
-    activation, adamw, attention, cross_entropy, dropout, flex, gated, linear, linear_cross_entropy, lora_linear, norm,
-    residual, rms_norm, rotary, widen,
+    activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, linear, linear_cross_entropy, lora_linear,
+    norm, residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -91,6 +91,11 @@ pub trait KernelBackend: Backend {
         #[extension_type] bias: Maybe<Self>,
     ) -> FloatTensor<Self> {
         Self::frozen_linear(x, weight, bias, Precision::F32)
+    }
+
+    /// `x + bias`, `[rows, d]` and `[d]`.
+    fn add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        bias::composed::<Self>(x, bias)
     }
 
     /// The gradient of its W, `d_outputᵀ·x`.
@@ -537,6 +542,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn trained_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
         linear::tracked_trained::<B, C>(x, weight, bias)
+    }
+
+    fn add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        bias::tracked::<B, C>(x, bias)
     }
 
     fn lora_linear(

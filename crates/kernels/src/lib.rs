@@ -1,5 +1,6 @@
 //! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA and trained, ragged
-//! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, residual connections, cross-entropy, a step of AdamW.
+//! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, residual connections,
+//! trained biases, cross-entropy, with and without its linear layer, a step of AdamW.
 //! Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if
 //! it has any, once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
@@ -9,6 +10,7 @@ mod activation;
 mod adamw;
 mod attention;
 mod backend;
+mod bias;
 mod cross_entropy;
 mod dropout;
 mod flex;
@@ -31,6 +33,7 @@ pub use activation::{Activation, UnknownActivation};
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{Attention, attention, joined_attention};
 pub use backend::{KernelBackend, Maybe};
+pub use bias::add_bias;
 pub use cross_entropy::{cross_entropy, margins};
 pub use dropout::dropout;
 pub use gated::gated_activation;

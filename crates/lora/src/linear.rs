@@ -93,7 +93,7 @@ impl Projection<'_> {
             (None, Weight::Trained(_)) => return kernels::trained_linear(x, self.w(), self.bias.map(Weight::value)),
         };
         match self.bias {
-            Some(Weight::Trained(bias)) => output + bias.val().unsqueeze(),
+            Some(Weight::Trained(bias)) => kernels::add_bias(output, bias.val()),
             _ => output,
         }
     }

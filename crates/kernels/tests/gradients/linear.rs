@@ -5,7 +5,7 @@ use burn::nn::LinearConfig;
 use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Int, Tensor, activation};
 use kernels::{AdamWStep, LowRank, Mask, Precision};
-use kernels::{adamw, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
+use kernels::{adamw, add_bias, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
 
 use super::{close, device, factors, mask, random};
 
@@ -86,6 +86,22 @@ fn a_trained_linear_gives_all_three_gradients() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_bias_gives_its_gradient_to_both() {
+    let device = device();
+    for [rows, width] in [[1, 1], [9, 11]] {
+        let x = random([rows, width], &device).require_grad();
+        let bias = Tensor::<1>::random([width], Distribution::Normal(0.0, 0.5), &device).require_grad();
+        let upstream = random([rows, width], &device);
+        let (ours, composed) = (add_bias(x.clone(), bias.clone()), x.clone() + bias.clone().unsqueeze());
+        assert_eq!(ours.clone().into_data(), composed.clone().into_data(), "the same sums, hence the same bits");
+        let ours = (ours * upstream.clone()).sum().backward();
+        let composed = (composed * upstream).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+        close(bias.grad(&ours).unwrap().unsqueeze(), bias.grad(&composed).unwrap().unsqueeze());
     }
 }
 
