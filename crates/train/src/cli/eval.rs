@@ -8,10 +8,11 @@ use burn::train::InferenceStep;
 use clap::Args;
 use data::{Batch, Dataset};
 use indicatif::ProgressBar;
+use model::Pretrained;
 use serde_json::{Value, json};
 
 use super::sink::Sink;
-use super::trained::{Trained, tokenizer};
+use super::trained::{Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let model = model.located(output)?;
     let mut per_example = Sink::open(arguments.per_example.as_deref(), arguments.data.as_deref())?;
     let trained = Trained::open(&model, None, &arguments.set, &device, output)?;
-    let mut scorer = Scorer::new(&trained.model, &trained.task);
+    let mut scorer = Scorer::new(&trained.model, &trained.task, &trained.pretrained);
     scorer.with_logits = arguments.logits;
     let mut write = |example: Scored| match (&arguments.per_example, example) {
         (None, _) => Ok(()),
@@ -113,13 +114,14 @@ type Each<'a> = dyn FnMut(Scored) -> std::io::Result<()> + 'a;
 pub(super) struct Scorer<'a> {
     model: &'a Trainee,
     task: &'a Task,
+    pretrained: &'a Pretrained,
     pub(super) evaluation: Evaluation,
     with_logits: bool,
 }
 
 impl<'a> Scorer<'a> {
-    pub(super) fn new(model: &'a Trainee, task: &'a Task) -> Self {
-        Self { model, task, evaluation: Evaluation::new(task), with_logits: false }
+    pub(super) fn new(model: &'a Trainee, task: &'a Task, pretrained: &'a Pretrained) -> Self {
+        Self { model, task, pretrained, evaluation: Evaluation::new(task), with_logits: false }
     }
 
     /// `first` is the number of the data set's first example in its file.
@@ -134,6 +136,10 @@ impl<'a> Scorer<'a> {
             let input = self.task.evaluation(Batch::new(dataset, &chunk, first + chunk[0]));
             let of = input.batch.sequences_of_targets();
             let (losses, logits) = self.evaluation.add(&InferenceStep::step(self.model, input.clone()));
+            let numbers = || losses.iter().chain(logits.iter().flatten().filter(|_| self.task.labels().is_some()));
+            if !numbers().all(|number| number.is_finite()) {
+                return Err(not_finite(self.pretrained, "the losses"));
+            }
             let mut logits = match self.task {
                 _ if !self.with_logits => Vec::new(),
                 Task::SequenceClassification(_) => logits,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use burn::tensor::TensorData;
 use clap::Args;
-use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Targets, Update};
+use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Settings, Targets, Update};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
@@ -72,7 +72,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
     let lora = &adapter.config.lora;
     let mut tensors = Map::new();
     let (mut data, mut updates) = (Vec::new(), Vec::new());
-    let mut selector = lora::Selector::new(lora).ok();
+    let mut selector = lora::Selector::new(lora, Settings::Finished).ok();
     let mut elements = 0;
     for (name, shape) in adapter.tensors.names() {
         elements += shape.iter().product::<usize>();

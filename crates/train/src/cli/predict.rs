@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::sink::Sink;
-use super::trained::{Trained, tokenizer};
+use super::trained::{Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
@@ -173,6 +173,9 @@ impl Predictor<'_> {
         check_vocabulary(encoded.iter(), &self.trained.pretrained)?;
         self.truncated += encoded.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
         let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&encoded))));
+        if !logits.iter().flatten().all(|logit| logit.is_finite()) {
+            return Err(not_finite(&self.trained.pretrained, "the logits"));
+        }
         let labels = self.trained.task.label_names();
         let predictions: Vec<_> = logits.into_iter().map(|logits| Prediction::new(logits, labels)).collect();
         let texts: Vec<String> = examples.into_iter().map(|example| example.text).collect();

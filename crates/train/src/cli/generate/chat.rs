@@ -82,7 +82,7 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
             return Ok(());
         }
     };
-    let text = stream(generator.writer, &prompt)?;
+    let text = stream(generator.trained, generator.writer, &prompt)?;
     println("")?;
     next.push("assistant", &text);
     *conversation = next;

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use clap::Args;
 use data::language::{Encoder, Purpose, Row};
 use data::{Tokenizer, records};
-use model::{CausalLm, Model, Prompt, Sampling};
+use model::{CausalLm, Model, Prompt, Sampling, SamplingError};
 
 use super::sink::Sink;
-use super::trained::{Trained, tokenizer};
+use super::trained::{Trained, tokenizer, weight_or};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
@@ -182,7 +182,7 @@ impl Generator<'_> {
                 println(&format!("\n--- {}", number + 1))?;
             }
             show(&self.output.bold(prompt))?;
-            stream(self.writer, prompt_of_sample)?;
+            stream(self.trained, self.writer, prompt_of_sample)?;
             println("")?;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl Generator<'_> {
 
     fn lines(&self, prompts: &[Prompt], sink: &mut Sink) -> Result<(), Failure> {
         if !prompts.is_empty() {
-            for written in self.writer.write(prompts, &mut |_, _| {}).map_err(Failure::running)? {
+            for written in self.writer.write(prompts, &mut |_, _| {}).map_err(|error| unwritten(self.trained, error))? {
                 sink.json(&written)?;
             }
         }
@@ -240,14 +240,20 @@ impl Generator<'_> {
 }
 
 /// Writes one text to standard output as it is made; returns it whole.
-fn stream(writer: &Writer<'_>, prompt: &Prompt) -> Result<String, Failure> {
+fn stream(trained: &Trained, writer: &Writer<'_>, prompt: &Prompt) -> Result<String, Failure> {
     let mut failed = None;
     let mut show_piece = |_: usize, text: &str| failed = failed.take().or(show(text).err());
-    let mut written = writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(Failure::running)?;
+    let mut written =
+        writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(|error| unwritten(trained, error))?;
     match failed {
         Some(error) => Err(error.into()),
         None => Ok(written.remove(0).text),
     }
+}
+
+/// Where no token can be chosen a weight may be to blame.
+fn unwritten(trained: &Trained, error: SamplingError) -> Failure {
+    weight_or(&trained.pretrained, Failure::running(error))
 }
 
 fn show(text: &str) -> io::Result<()> {
