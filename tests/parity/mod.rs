@@ -6,6 +6,7 @@ mod dropout;
 mod half;
 mod tied;
 mod training;
+mod untied;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

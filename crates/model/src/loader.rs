@@ -568,7 +568,8 @@ impl Loader<'_> {
     /// The start of a part that the checkpoint does not have. Where nothing may start fresh, the tensor is missing.
     fn fresh<const D: usize>(&self, tensor: &str, shape: [usize; D], initial: Initial) -> Tensor<D> {
         let build = self.build;
-        if !build.pretrained.is_new(tensor) || !build.plan.borrow().starts_fresh() {
+        let is_lost = build.pretrained.listed(tensor).is_some();
+        if is_lost || !build.pretrained.is_new(tensor) || !build.plan.borrow().starts_fresh() {
             build.missing.borrow_mut().push(tensor.to_string());
             return self.blank(shape);
         }
