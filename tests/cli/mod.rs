@@ -12,4 +12,5 @@ mod commands;
 mod generate;
 mod init;
 mod masked_lm;
+mod own_output;
 mod templates;

@@ -249,8 +249,9 @@ impl AdapterTensors {
     pub(crate) fn take_alike(&mut self, names: &[String], shape: &[usize]) -> Result<Option<Alike>, TensorError> {
         let mut alike: Option<Alike> = None;
         for name in names {
-            let dtype = self.tensors.get(name).map(|stored| stored.dtype);
-            let (Some(dtype), Some(values)) = (dtype, self.take(name, shape)?) else { continue };
+            // Asked first: taking it may find it under another name.
+            let Some(dtype) = self.tensors.get(name).map(|stored| stored.dtype) else { continue };
+            let Some(values) = self.take(name, shape)? else { continue };
             match &mut alike {
                 None => {
                     let dtype = match dtype {
