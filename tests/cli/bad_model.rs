@@ -371,7 +371,7 @@ fn a_quantised_checkpoint_is_named_so_by_every_command() {
     let expected = |directory: &str| {
         format!(
             "error: {directory} is quantised: config.json says so (`quantization_config`: bitsandbytes, 4 bits)\n\
-         help: take the unquantised checkpoint; config.json says that it was made from google-bert/bert-base-uncased"
+         help: take the unquantised checkpoint: config.json says that it was made from google-bert/bert-base-uncased; if its weights are not quantised after all, remove `quantization_config` from config.json"
         )
     };
     project.train(&[]).refused(&expected("[DIR]/bert"));
@@ -391,7 +391,7 @@ fn a_quantised_checkpoint_whose_config_does_not_say_so_is_told_by_its_tensors() 
     let project = project.file("bert/README.md", "---\nbase_model:\n- google-bert/bert-base-uncased\n---\n");
     project.train(&[]).refused(
         "error: [DIR]/bert is quantised: it has `bert.encoder.layer.0.attention.self.query.qweight`\n\
-         help: take the unquantised checkpoint; README.md says that it was made from google-bert/bert-base-uncased",
+         help: take the unquantised checkpoint: README.md says that it was made from google-bert/bert-base-uncased",
     );
 }
 
@@ -401,6 +401,7 @@ fn a_gguf_file_is_no_checkpoint_to_train() {
     let expected = "error: llama/model.Q4_K_M.gguf is a GGUF file, as llama.cpp reads and mostly quantises it\n\
          help: take the unquantised checkpoint that it was made from: a directory with config.json, model.safetensors and a tokenizer";
     for model in ["llama", "llama/model.Q4_K_M.gguf"] {
+        directory.run(&["inspect", &format!("./{model}")]).refused(&expected.replace("llama/", "./llama/"));
         directory
             .run(&["generate", "--model", &format!("./{model}"), "--prompt", "x"])
             .refused(&expected.replace("llama/", "./llama/"));

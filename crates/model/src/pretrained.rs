@@ -371,10 +371,12 @@ impl Pretrained {
         }
     }
 
-    /// The complaint about a tensor of the checkpoint with a value that is no finite number; `None` if there is none.
+    /// The complaint about a tensor of the model with a value that is no finite number; `None` if there is none. Tensors of
+    /// other heads and masks, in which there may be such values, are not looked at.
     pub fn not_finite(&self) -> Result<Option<Error>, Error> {
         let Some(checkpoint) = &self.checkpoint else { return Ok(None) };
-        let found = checkpoint.not_finite()?;
+        let names = self.names().filter(|name| !self.passes_over(name)).map(|name| self.names[name].as_str());
+        let found = checkpoint.not_finite(names)?;
         Ok(found.map(|(file, tensor)| {
             CheckpointError::NotFinite { file: file.to_path_buf(), tensor: tensor.to_string() }.into()
         }))

@@ -59,7 +59,10 @@ const TENSORS: [&str; 19] = [
 pub(crate) fn check_config(directory: &Path, config: &Config) -> Result<(), QuantisedError> {
     let of_key = |key: &'static str| Some((key, method(config.values().get(key)?)?));
     match KEYS.into_iter().find_map(of_key) {
-        Some((key, method)) => Err(refused(directory, config, format!("config.json says so (`{key}`: {method})"))),
+        Some((key, method)) => {
+            let rest = format!("; if its weights are not quantised after all, remove `{key}` from config.json");
+            Err(refused(directory, config, format!("config.json says so (`{key}`: {method})"), &rest))
+        }
         None => Ok(()),
     }
 }
@@ -77,10 +80,10 @@ pub(crate) fn check_tensors(directory: &Path, checkpoint: &Checkpoint, config: &
         let is_small = dtype.starts_with("F8") || dtype.starts_with("F6") || dtype.starts_with("F4");
         let is_packed = is_small || ["U8", "I8", "U32", "I32"].contains(&dtype.as_str());
         if is_packed && name.ends_with(".weight") {
-            return Err(refused(directory, config, format!("its `{name}` is {dtype}")));
+            return Err(refused(directory, config, format!("its `{name}` is {dtype}"), ""));
         }
         if TENSORS.iter().any(|ending| name.ends_with(ending)) {
-            return Err(refused(directory, config, format!("it has `{name}`")));
+            return Err(refused(directory, config, format!("it has `{name}`"), ""));
         }
     }
     Ok(())
@@ -121,10 +124,12 @@ fn method(settings: &Value) -> Option<String> {
     })
 }
 
-fn refused(directory: &Path, config: &Config, how: String) -> QuantisedError {
+fn refused(directory: &Path, config: &Config, how: String, rest: &str) -> QuantisedError {
     let help = match original(directory, config) {
-        Some((name, file)) => format!("take the unquantised checkpoint; {file} says that it was made from {name}"),
-        None => "take the unquantised checkpoint that it was made from".to_string(),
+        Some((name, file)) => {
+            format!("take the unquantised checkpoint: {file} says that it was made from {name}{rest}")
+        }
+        None => format!("take the unquantised checkpoint that it was made from{rest}"),
     };
     QuantisedError::Checkpoint { directory: directory.into(), how, help }
 }

@@ -97,17 +97,27 @@ impl<'a> Files<'a> {
             return wrong(format!("has `{name}` as {:?}, not as {shape:?}", entry.shape));
         }
         let update = self.updates.get(name);
+        let is_needed = !self.base.passes_over(name);
+        if let (None, Some(of_base), Some((checkpoint, _))) = (update, of_base, self.base.stored(name))
+            && (of_base.dtype == entry.dtype || values.is_none() || !is_needed)
+        {
+            let same = match of_base.dtype == entry.dtype {
+                true => checkpoint.bytes(of_base) == merged.bytes(entry),
+                // Masks have values that are none, which are not equal to themselves.
+                false => !is_needed && values.is_some(),
+            };
+            let finite = !is_needed || values.is_none_or(|values| values.iter().all(|value| value.is_finite()));
+            return match (same, finite) {
+                (true, true) => Ok(()),
+                (true, false) => Err(self.not_finite(name)),
+                (false, _) => wrong(format!("has another `{name}` than the base")),
+            };
+        }
         let (Some(values), Some(found)) = (values, merged.wide(entry)?) else {
-            let same = of_base.and_then(|of_base| {
-                let (checkpoint, _) = self.base.stored(name)?;
-                Some(checkpoint.bytes(of_base) == merged.bytes(entry))
-            });
-            return if same == Some(true) { Ok(()) } else { wrong(format!("has another `{name}` than the base")) };
+            return wrong(format!("has another `{name}` than the base"));
         };
         if !values.iter().all(|value| value.is_finite()) {
-            let file = self.base.find(name).map(|(checkpoint, _, of_base)| checkpoint.file(of_base).to_path_buf());
-            let tensor = name.to_string();
-            return Err(CheckpointError::NotFinite { file: file.unwrap_or_default(), tensor }.into());
+            return Err(self.not_finite(name));
         }
         if !found.iter().all(|value| value.is_finite()) {
             let dtype = format!("{:?}", entry.dtype);
@@ -128,6 +138,11 @@ impl<'a> Files<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    fn not_finite(&self, name: &str) -> Error {
+        let file = self.base.find(name).map(|(checkpoint, _, of_base)| checkpoint.file(of_base).to_path_buf());
+        CheckpointError::NotFinite { file: file.unwrap_or_default(), tensor: name.to_string() }.into()
     }
 
     /// The factors as the file has them, so that `left · right` lies as the weight does.

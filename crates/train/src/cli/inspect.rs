@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use burn::tensor::TensorData;
 use clap::Args;
 use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Settings, Targets, Update};
-use model::Pretrained;
+use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -32,6 +32,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else if has("config.json") {
         checkpoint(path)?
     } else {
+        // What is no model may still be one for another program.
+        if let Err(error @ model::Error::Config(ConfigError::Quantised(_))) = Pretrained::head_of(path) {
+            return Err(error.into());
+        }
         let message = format!("{} is neither an adapter, nor a model, nor a run", path.display());
         return Err(Failure::usage(
             message,
