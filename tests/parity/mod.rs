@@ -4,6 +4,7 @@
 mod decoders;
 mod dropout;
 mod half;
+mod merging;
 mod tied;
 mod training;
 mod untied;
