@@ -12,4 +12,8 @@ mod commands;
 mod generate;
 mod init;
 mod masked_lm;
+mod stdin;
+mod tables;
 mod templates;
+mod terminal;
+mod using;

@@ -10,27 +10,45 @@ use model::Pretrained;
 use serde_json::{Map, Value, json};
 
 use super::Failure;
+use super::evaluations::{self, Evaluated};
 use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
+use crate::run::{Directory, State};
 
 /// Show what an adapter, a checkpoint or a run is
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kindling inspect runs/sst2/adapter\n  kindling inspect bert-base-uncased --json")]
+#[command(after_help = "\
+Examples:
+  kindling inspect runs/sst2
+  kindling inspect runs/sst2/adapter
+  kindling inspect bert-base-uncased --json")]
 pub(super) struct Arguments {
     /// Directory of an adapter, a model or a run
-    path: PathBuf,
+    #[arg(required_unless_present = "run", conflicts_with = "run")]
+    path: Option<PathBuf>,
+    /// The same, as other commands name a run
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let path = &arguments.path;
+    let path = arguments.path.as_ref().or(arguments.run.as_ref()).expect("clap requires one of them");
     let has = |name: &str| path.join(name).exists();
     let is_run = has("config.toml") && has("metrics.jsonl");
+    let mut evaluations = Vec::new();
     let document = if has("adapter_config.json") {
         adapter(path)?
     } else if is_run {
-        run_document(path)?
+        let (document, of_run) = run_document(path)?;
+        evaluations = of_run;
+        document
     } else if has("config.json") {
         checkpoint(path)?
+    } else if !path.exists() {
+        return Err(Failure::usage(
+            format!("there is no directory {}", path.display()),
+            "give the directory of an adapter, a model or a run; a model of the Hub is fetched by `kindling train --dry-run`",
+        ));
     } else {
         let message = format!("{} is neither an adapter, nor a model, nor a run", path.display());
         return Err(Failure::usage(
@@ -41,21 +59,29 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if output.json() {
         output.result(&serde_json::to_string(&document)?)?;
     } else {
-        for line in text(&document) {
+        for line in text(&document).into_iter().chain(evaluations::table(&evaluations)) {
             output.result(&line)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What has become of a run, and what it made.
-fn run_document(directory: &Path) -> Result<Value, Failure> {
+/// What has become of a run, and what it made; and its evaluations.
+fn run_document(directory: &Path) -> Result<(Value, Vec<Evaluated>), Failure> {
     let text = std::fs::read_to_string(directory.join("metrics.jsonl"))?;
     let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
-    let state = if of("end").next().is_some() { "finished" } else { "interrupted" };
-    let mut document =
-        json!({ "state": state, "steps": of("step").count(), "last_evaluation": of("eval").next_back() });
+    let state = match Directory::state(directory) {
+        State::Finished => "finished",
+        State::Interrupted { .. } | State::New => "interrupted",
+    };
+    let evaluations = evaluations::read(directory, of("eval"));
+    let best = evaluations.iter().find(|evaluated| evaluated.is_best);
+    let mut document = json!({
+        "state": state, "steps": of("step").count(),
+        "best_step": best.map(|best| best.step), "best_evaluation": best.map(|best| best.scores),
+        "last_evaluation": of("eval").next_back(),
+    });
     let made = match (directory.join("adapter").is_dir(), directory.join("model").is_dir()) {
         (true, _) => adapter(&directory.join("adapter"))?,
         (false, true) => checkpoint(&directory.join("model"))?,
@@ -64,7 +90,7 @@ fn run_document(directory: &Path) -> Result<Value, Failure> {
     if let (Value::Object(run), Value::Object(made)) = (&mut document, made) {
         run.extend(made);
     }
-    Ok(document)
+    Ok((document, evaluations))
 }
 
 fn adapter(directory: &Path) -> Result<Value, Failure> {
@@ -151,7 +177,8 @@ fn text(document: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, value) in keys {
         let shown = match (key.as_str(), value) {
-            ("updates", _) | (_, Value::Null) => continue,
+            // Evaluations are a table below.
+            ("updates" | "best_evaluation" | "last_evaluation", _) | (_, Value::Null) => continue,
             ("tensors", Value::Object(tensors)) => thousands(tensors.len()),
             ("parameters" | "trainable_parameters", Value::Number(n)) => thousands(n.as_u64().unwrap_or(0) as usize),
             ("bytes", Value::Number(n)) => bytes(n.as_u64().unwrap_or(0) as usize),

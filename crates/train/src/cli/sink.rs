@@ -1,4 +1,5 @@
-//! Where lines of results go: to standard output as they come, or to a file that gets its name when it is whole.
+//! Where lines of results go: to standard output as they come, or to a file that gets its name when it is whole. A terminal
+//! is sent nothing in them that it would obey.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::Failure;
+use crate::terminal;
 
 pub(super) enum Sink {
     Standard,
@@ -46,6 +48,7 @@ impl Sink {
 
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
         match self {
+            Self::Standard if self.is_terminal() => writeln!(io::stdout().lock(), "{}", terminal::escaped(line)),
             Self::Standard => writeln!(io::stdout().lock(), "{line}"),
             Self::File { writer, .. } => writeln!(writer, "{line}"),
         }
@@ -63,6 +66,23 @@ impl Sink {
                 file.as_file().sync_all()?;
                 file.persist(path).map(|_| ()).map_err(|error| error.error)
             }
+        }
+    }
+}
+
+/// Bytes as they are, for what is no text.
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard => io::stdout().write(bytes),
+            Self::File { writer, .. } => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Standard => io::stdout().flush(),
+            Self::File { writer, .. } => writer.flush(),
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
-use super::{plan, signals};
+use super::{finished, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// Show burn's dashboard instead of the progress line
     #[arg(long)]
     dashboard: bool,
+    /// Show the report in the browser when the run is done
+    #[arg(long, conflicts_with = "dry_run")]
+    open: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -70,7 +73,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
     };
     let (plan, _) = prepare(&loaded, arguments, output)?;
-    execute(&plan, start, arguments.dashboard, output)
+    let status = execute(&plan, start, arguments.dashboard, output)?;
+    if arguments.open && status == ExitCode::SUCCESS {
+        finished::open_report(&plan.output_dir, output);
+    }
+    Ok(status)
 }
 
 /// The plan, and what it makes of the checkpoint by its headers: all that can be wrong is found before the output
@@ -129,5 +136,6 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
     output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
+    finished::say(&plan.output_dir, &plan.task, &plan.config.data, output);
     Ok(())
 }
