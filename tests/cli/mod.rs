@@ -12,4 +12,6 @@ mod commands;
 mod generate;
 mod init;
 mod masked_lm;
+#[cfg(unix)]
+mod outputs;
 mod templates;

@@ -65,7 +65,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
     };
     let model = model.located(output)?;
-    let mut per_example = Sink::open(arguments.per_example.as_deref(), arguments.data.as_deref())?;
+    let input = arguments.data.as_deref().or(valid.as_ref().map(Dataset::file));
+    let mut per_example = Sink::open(arguments.per_example.as_deref(), input)?;
     let trained = Trained::open(&model, None, &arguments.set, &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &trained.task);
     scorer.with_logits = arguments.logits;
