@@ -12,6 +12,8 @@ mod commands;
 mod generate;
 mod init;
 mod masked_lm;
+#[cfg(unix)]
+mod outputs;
 mod stdin;
 mod tables;
 mod templates;

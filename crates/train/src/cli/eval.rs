@@ -61,13 +61,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let help = "give a file of labelled data with --data; a run, named with --run, has validation data of its own";
         return Err(Failure::usage("there is nothing to score the model on", help));
     }
-    let per_example = arguments.per_example.as_deref();
-    let answers = Answers::open(per_example, arguments.data.as_deref(), Beside::None, output)?;
     let model = arguments.model.located(output)?;
     let valid = match (&arguments.data, &arguments.model.run) {
         (None, Some(run)) => Some(validation_data(run, &model, &arguments.set, output)?),
         _ => None,
     };
+    let input = arguments.data.as_deref().or(valid.as_ref().map(|(valid, _)| valid.file()));
+    let per_example = arguments.per_example.as_deref();
+    let answers = Answers::open(per_example, input, Beside::None, output)?;
     let trained = Trained::open(&model, None, (&arguments.set, &KEYS), &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &trained.task);
     scorer.with_logits = arguments.logits;

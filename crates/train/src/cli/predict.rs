@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
-use super::table::{self, Answers, Columns};
+use super::table::{self, Answers, Columns, Format};
 use super::trained::{ColumnNames, Trained, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
@@ -121,7 +121,13 @@ fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    let columns = Columns::of(&arguments.columns, arguments.output.as_deref());
+    let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
+        // Words on the command line are no column of an input; a table without them would say nothing.
+        Columns::All if !arguments.text.is_empty() && !Format::of(arguments.output.as_deref())?.is_table() => {
+            Columns::None
+        }
+        columns => columns,
+    };
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());

@@ -14,7 +14,7 @@ use model::{CausalLm, Model, Prompt, Sampling};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
-use super::table::{Answers, Columns};
+use super::table::{Answers, Columns, Format};
 use super::trained::{Trained, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
@@ -102,7 +102,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         return Err(Failure::usage("`--stop` is empty", "name the text before which to stop, or leave the option out"));
     }
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    let columns = Columns::of(&arguments.columns, arguments.output.as_deref());
+    let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
+        // A prompt on the command line is no column of an input; a table without it would say little.
+        Columns::All if arguments.prompt.is_some() && !Format::of(arguments.output.as_deref())?.is_table() => {
+            Columns::None
+        }
+        columns => columns,
+    };
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());

@@ -18,9 +18,9 @@ pub(in crate::cli) enum Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// By default a file has all of them, and standard output, which programs read, the answers alone.
+    /// By default a file has all of them, and standard output, a pipe or a device, which programs read, the answers alone.
     pub(in crate::cli) fn of(typed: &'a [String], output: Option<&Path>) -> Self {
-        match (typed, output) {
+        match (typed, output.and_then(Path::extension)) {
             ([], None) => Self::None,
             ([], Some(_)) => Self::All,
             (typed, _) => Self::Named(typed),
