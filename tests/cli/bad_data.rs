@@ -276,7 +276,7 @@ fn validation_data_have_the_columns_of_the_training_data() {
 fn eval_needs_labels() {
     Project::new().file("test.csv", "text,stars\ngood,five\n").run(&EVAL).refused(
         "error: test.csv has no column `label` (columns: text, stars)\n\
-         help: set `data.label = \"stars\"`",
+         help: add `--set data.label=stars`",
     );
 }
 

@@ -75,7 +75,7 @@ fn a_text_is_the_column_that_the_model_reads() {
     let template = ["--set", "data.text_template=It was {{ what }}."];
     let templated = piped(&project, &template, "good\n").done().stdout;
     assert_eq!(templated, piped(&project, &["--set", "data.text=text", "It was good."], "").done().stdout);
-    piped(&project, &["--set", "data.text_template={{ a }} {{ b }}"], "good\n").refused(
+    piped(&project, &["--quiet", "--set", "data.text_template={{ a }} {{ b }}"], "good\n").refused(
         "error: the model reads several columns (a, b), not one text\n\
          help: give a file with these columns with --input, or JSON lines on standard input",
     );

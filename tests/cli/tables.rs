@@ -159,7 +159,7 @@ fn rows_that_cannot_be_answered_are_named_after_all_others_are_written() {
                 \x20\x20in.jsonl, line 2: column `text` is empty\n\
                 \x20\x20in.jsonl, line 3: column `text` should be a string, found a number\n\
                 \x20\x20in.jsonl, line 4: the row has no column `text` (columns: txt)\n\
-                \x20\x20in.jsonl, line 5, column 15: malformed JSON: EOF while parsing a string\n\
+                \x20\x20in.jsonl, line 5, column 13: malformed JSON: EOF while parsing a string\n\
                 help: correct these rows, or leave them out\n";
     assert!(ran.stderr.ends_with(said), "{}", ran.stderr);
     assert_eq!(ran.status, Some(2));

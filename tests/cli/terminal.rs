@@ -49,7 +49,7 @@ fn project() -> Project {
     let label = format!("bad{CLIPBOARD}");
     Project::with_adapter()
         .file("in.jsonl", json!({ "text": format!("{CLIPBOARD} good\u{9b}2J\u{202e}") }).to_string())
-        .json("bert/config.json", "id2label", json!({"0": label, "1": "b\u{1b}[2J", "2": "c"}))
+        .json("bert/config.json", "id2label", json!({"0": label, "1": "b\u{1b}[2J", "2": "c\u{1b}[2J"}))
 }
 
 #[test]
@@ -105,9 +105,10 @@ fn a_pipe_and_a_file_keep_the_bytes() {
 #[test]
 fn the_files_of_a_run_that_people_read_have_none_either() {
     let project = project();
-    project.train(&["--set", "model.path=bert"]).done();
-    for file in ["run/adapter/README.md", "run/train.log"] {
-        let text = project.read(file);
+    let root = format!("run{CLIPBOARD}");
+    project.train(&["--set", &format!("output_dir={root}")]).done();
+    for file in ["adapter/README.md", "train.log"] {
+        let text = project.read(&format!("{root}/{file}"));
         assert!(!text.contains(['\u{1b}', '\u{7}']), "{file}: {text:?}");
         assert!(text.contains("\\u001b]52;c;cm0gLXJm\\u0007"), "{file}: {text:?}");
     }

@@ -83,21 +83,26 @@ impl Failure {
     }
 }
 
-/// ``set `data.text = "a"` `` as ``add `--set data.text=a` ``, and `` `data.text` `` as `` `--set data.text=COLUMN` ``.
+/// ``set `data.text = "a"` `` as ``add `--set data.text=a` ``, and a key that something is chosen with likewise.
 fn with_set(help: &str) -> String {
-    let typed = |(n, part): (usize, &str)| match part {
-        // Between backticks.
-        key if n % 2 == 1 && key.starts_with("data.") => match key.split_once(" = ") {
-            Some((key, value)) => {
+    let help = help.replace("`data.", "`\0data.").replace(" to one of these columns", " with one of these columns");
+    let parts: Vec<&str> = help.split('`').collect();
+    let typed = |(n, part): (usize, &&str)| {
+        let before = if n == 0 { "" } else { parts[n - 1] };
+        match part.strip_prefix('\0').map(|key| (key, key.split_once(" = "))) {
+            Some((_, Some((key, value)))) => {
                 let value = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_string());
                 format!("`--set {}`", shell::quoted(&format!("{key}={value}")))
             }
-            None => format!("`--set {key}=...`"),
-        },
-        code if n % 2 == 1 => format!("`{code}`"),
-        words => words.to_string(),
+            Some((key, None)) if before.ends_with("with ") || parts[n + 1..].concat().starts_with(" with one of") => {
+                format!("`--set {key}=COLUMN`")
+            }
+            Some((key, None)) => format!("`{key}`"),
+            None if n % 2 == 1 => format!("`{part}`"),
+            None => part.to_string(),
+        }
     };
-    help.split('`').enumerate().map(typed).collect::<String>().replace("set `--set ", "add `--set ")
+    parts.iter().enumerate().map(typed).collect::<String>().replace("set `--set ", "add `--set ")
 }
 
 /// Without what can be done about it.
@@ -198,10 +203,12 @@ mod tests {
     fn keys_of_a_configuration_are_named_as_the_command_line_takes_them() {
         assert_eq!(with_set("set `data.text = \"sentence\"`"), "add `--set data.text=sentence`");
         assert_eq!(with_set("set `data.text = \"my text\"`"), "add `--set 'data.text=my text'`");
+        assert_eq!(with_set("choose it with `data.text`"), "choose it with `--set data.text=COLUMN`");
         assert_eq!(
-            with_set("choose another column with `data.text`"),
-            "choose another column with `--set data.text=...`"
+            with_set("set `data.text` to one of these columns: a, b"),
+            "add `--set data.text=COLUMN` with one of these columns: a, b"
         );
+        assert_eq!(with_set("set `data.max_length` to more than 2"), "set `data.max_length` to more than 2");
         assert_eq!(with_set("did you mean `texts.csv`?"), "did you mean `texts.csv`?");
     }
 }
