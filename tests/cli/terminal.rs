@@ -68,6 +68,11 @@ fn texts_and_labels_of_others_are_shown_and_not_obeyed() {
         assert!(!sent.contains(['\u{7}', '\u{9b}', '\u{202e}']), "{sent:?}");
         assert!(sent.contains("\\u001b"), "{arguments:?} shows what was there: {sent:?}");
     }
+    let project = project.copy("gpt2-lm/model", "base");
+    let prompt = format!("{CLIPBOARD} the");
+    let generate = ["generate", "--model", "base", "--max-new-tokens", "2", "--prompt", &prompt];
+    let Some(sent) = in_a_terminal(&project, &generate) else { return };
+    assert!(foreign(&sent).is_empty() && sent.contains("\\u001b]52;c;cm0gLXJm\\u0007 the"), "{sent:?}");
     let Some(sent) = in_a_terminal(&project, &["inspect", "bert"]) else { return };
     assert!(foreign(&sent).is_empty() && sent.contains("\\u001b]52;c;cm0gLXJm\\u0007"), "{sent:?}");
 }

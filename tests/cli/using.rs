@@ -180,9 +180,12 @@ fn a_run_is_scored_on_its_own_validation_data_as_it_is_set() {
          help: known: data.text, data.text_template, data.text_pair, data.label, data.prompt, data.prompt_template, \
          data.completion, data.completion_template, data.messages, data.max_length, data.mask_probability, data.loss_on",
     );
-    project.run(&["eval", "--adapter", "run"]).refused(
-        "error: there is nothing to score the model on\n\
-         help: give a file of labelled data with --data; a run, named with --run, has validation data of its own",
+    for of in [["--adapter", "run"], ["--run", "run/adapter"], ["--adapter", "run/adapter"]] {
+        assert_eq!(project.run(&[&["eval", "--json"], &of[..]].concat()).done().document(), own, "{of:?}");
+    }
+    Project::with_adapter().run(&["eval", "--model", "bert", "--adapter", "adapter"]).refused(
+        "error: adapter has no config.toml that says what its validation data is\n\
+         help: name a file of labelled data with --data",
     );
 }
 

@@ -57,12 +57,13 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    if arguments.data.is_none() && arguments.model.run.is_none() {
+    let run = arguments.model.run.as_ref().or(arguments.model.adapter.as_ref());
+    if arguments.data.is_none() && run.is_none() {
         let help = "give a file of labelled data with --data; a run, named with --run, has validation data of its own";
         return Err(Failure::usage("there is nothing to score the model on", help));
     }
     let model = arguments.model.located(output)?;
-    let valid = match (&arguments.data, &arguments.model.run) {
+    let valid = match (&arguments.data, run) {
         (None, Some(run)) => Some(validation_data(run, &model, &arguments.set, output)?),
         _ => None,
     };

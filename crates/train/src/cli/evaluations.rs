@@ -83,7 +83,7 @@ mod tests {
         let evaluations = read(Path::new("nowhere"), lines.iter());
         let shown = table(&evaluations);
         assert_eq!(shown[1], "evaluations        loss    accuracy    F1 macro    Matthews");
-        assert_eq!(shown[2], "step 2          0.2500      0.9000      0.5000     -0.2500  best");
+        assert_eq!(shown[2], "step 2           0.2500      0.9000      0.5000     -0.2500  best");
         assert!(shown[3].starts_with("step 4 "), "{shown:?}");
         assert_eq!(shown.last().map(String::as_str), Some("the last 12 of 15 are shown, and the best"));
         assert!(table(&[]).is_empty());

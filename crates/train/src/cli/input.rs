@@ -50,8 +50,13 @@ impl InputArguments {
         self.file() == Path::new("-") && io::stdin().is_terminal()
     }
 
-    /// The rows, the first of which is read at once. Whoever sits before a terminal is told that it is their turn.
-    pub(super) fn lines(&self, output: &Output) -> Result<impl Iterator<Item = Result<Line, data::Error>>, Failure> {
+    /// The rows, the first of which is read at once. Whoever sits before a terminal is told that it is
+    /// their turn, and what to type.
+    pub(super) fn lines(
+        &self,
+        what: &str,
+        output: &Output,
+    ) -> Result<impl Iterator<Item = Result<Line, data::Error>>, Failure> {
         let format = self.input_format.map(|format| match format {
             InputFormat::Jsonl => Format::JsonLines,
             InputFormat::Json => Format::Json,
@@ -62,7 +67,7 @@ impl InputArguments {
         });
         if self.is_typed() {
             let end = if cfg!(windows) { "Ctrl-Z and Enter end" } else { "Ctrl-D ends" };
-            output.say(&format!("type a text a line; {end}"));
+            output.say(&format!("type a {what} a line; {end}"));
         }
         let text_lines = format == Some(Format::Text);
         Ok(data::lines(&self.file(), format)?

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::evaluations::{self, Evaluated};
+use super::source;
 use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
 use crate::run::{Directory, State};
@@ -21,7 +22,7 @@ use crate::run::{Directory, State};
 Examples:
   kindling inspect runs/sst2
   kindling inspect runs/sst2/adapter
-  kindling inspect bert-base-uncased --json")]
+  kindling inspect models/bert --json")]
 pub(super) struct Arguments {
     /// Directory of an adapter, a model or a run
     #[arg(required_unless_present = "run", conflicts_with = "run")]
@@ -45,10 +46,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else if has("config.json") {
         checkpoint(path)?
     } else if !path.exists() {
-        return Err(Failure::usage(
-            format!("there is no directory {}", path.display()),
-            "give the directory of an adapter, a model or a run; a model of the Hub is fetched by `kindling train --dry-run`",
-        ));
+        return Err(Failure::usage(format!("there is no directory {}", path.display()), source::neighbour(path)));
     } else {
         let message = format!("{} is neither an adapter, nor a model, nor a run", path.display());
         return Err(Failure::usage(
@@ -59,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if output.json() {
         output.result(&serde_json::to_string(&document)?)?;
     } else {
-        for line in text(&document).into_iter().chain(evaluations::table(&evaluations)) {
+        for line in text(&document, evaluations::table(&evaluations)) {
             output.result(&line)?;
         }
     }
@@ -171,8 +169,8 @@ fn checkpoint(directory: &Path) -> Result<Value, Failure> {
     }))
 }
 
-/// The document for people: long lists are counted, not printed.
-fn text(document: &Value) -> Vec<String> {
+/// The document for people, with a table in front of its longest part: long lists are counted, not printed.
+fn text(document: &Value, table: Vec<String>) -> Vec<String> {
     let Value::Object(keys) = document else { return Vec::new() };
     let mut lines = Vec::new();
     for (key, value) in keys {
@@ -190,9 +188,14 @@ fn text(document: &Value) -> Vec<String> {
             lines.push(format!("{:22}{shown}", key.replace('_', " ")));
         }
     }
+    let has_table = !table.is_empty();
+    lines.extend(table);
     if let Some(Value::Array(updates)) = keys.get("updates")
         && !updates.is_empty()
     {
+        if has_table {
+            lines.push(String::new());
+        }
         lines.push(
             "updates by module: norm, in per cent of the weight's, effective rank, largest singular values".into(),
         );

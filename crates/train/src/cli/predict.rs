@@ -150,7 +150,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         truncated: 0,
     };
     match arguments.text.is_empty() {
-        true => predictor.lines(arguments.input.lines(output)?, if is_typed { 1 } else { CHUNK })?,
+        true => predictor.lines(arguments.input.lines("text", output)?, if is_typed { 1 } else { CHUNK })?,
         false => {
             let texts = arguments.text.iter().enumerate();
             predictor.lines(texts.map(|(n, text)| Ok(Line::Text { line: n + 1, text: text.clone() })), CHUNK)?;

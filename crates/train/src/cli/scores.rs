@@ -144,8 +144,8 @@ mod tests {
             "\nclass     precision  recall      F1  examples\n\
              neg           0.667   1.000   0.800         2\n\
              positive      1.000   0.500   0.667         2\n\
-             \nconfusion (rows: truth, columns: prediction)\n          \
-             \x20      neg  positive\n\
+             \nconfusion (rows: truth, columns: prediction)\n\
+             \x20              neg  positive\n\
              neg              2         0\n\
              positive         1         1"
         );

@@ -203,7 +203,7 @@ fn say_unfinished(run: &Path, what: &str, output: &Output) {
 }
 
 /// The directory beside it that may have been meant.
-fn neighbour(run: &Path) -> String {
+pub(super) fn neighbour(run: &Path) -> String {
     let parent = run.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries

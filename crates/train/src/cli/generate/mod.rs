@@ -205,7 +205,7 @@ impl Generator<'_> {
         let input = &self.arguments.input;
         let is_typed = input.is_typed();
         let streams = is_typed && answers.is_terminal() && !self.output.json();
-        let lines = input.lines(self.output)?;
+        let lines = input.lines("prompt", self.output)?;
         let bar = (!is_typed).then(|| self.output.bar(0, "writing {spinner} {pos}"));
         let mut unanswered = Unanswered::new(input.keep_going);
         let mut reader = Reader { generator: self, columns: None, begun: false };
