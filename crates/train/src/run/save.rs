@@ -6,7 +6,9 @@ use burn::tensor::{DType, Device};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
-use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputTensor, Pretrained, Values, goes_with_weights, is_of_tokenizer, write_checkpoint, write_json,
+};
 use serde_json::{Value, json};
 
 use super::Error;
@@ -52,7 +54,6 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 #[derive(Debug)]
 pub(super) struct Saver {
     sidecar: Sidecar,
-    tokenizer_files: Vec<PathBuf>,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -71,7 +72,6 @@ impl Saver {
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
             sidecar: plan.sidecar(identity),
-            tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -92,7 +92,7 @@ impl Saver {
     /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
     pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
         match self.full {
-            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
+            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.base)?,
             true => self.save_checkpoint(&root.join("model"), plan, model)?,
         }
         Ok(self.probe.logits(model))
@@ -107,8 +107,7 @@ impl Saver {
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
-        adapter::copy_generation_config(directory, &self.base)?;
+        adapter::copy_beside(directory, &self.base, |file| is_of_tokenizer(file) || goes_with_weights(file))?;
         Ok(self.sidecar.write(directory)?)
     }
 
