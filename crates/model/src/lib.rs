@@ -7,6 +7,7 @@
 mod architectures;
 mod cache;
 mod checkpoint;
+mod companions;
 mod config;
 mod error;
 mod files;
@@ -22,6 +23,7 @@ mod tokens;
 pub use architectures::{CausalLm, Features, Head, Layerwise, MaskedLm, Model, SequenceClassifier};
 pub use cache::Cache;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
+pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
 pub use files::{

@@ -8,7 +8,7 @@ use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
 use miette::Diagnostic;
-use model::{Pretrained, write_atomically, write_json};
+use model::{Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
@@ -266,14 +266,15 @@ fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
     Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
 }
 
-/// Writes the adapter that `plan` built into `model`, with its model card, so that `PeftModel.from_pretrained` loads it.
+/// Writes the adapter that `plan` built into `model`, with its model card and the tokenizer that is in the directory
+/// `tokenizer`, so that `PeftModel.from_pretrained` loads it.
 pub(crate) fn write<M: Module>(
     directory: &Path,
     plan: &Plan,
     model: &M,
     sidecar: &Sidecar,
     card: &str,
-    tokenizer_files: &[PathBuf],
+    tokenizer: &Path,
 ) -> Result<(), Error> {
     let write_error = |path: PathBuf| move |source| Error::Write { path, source };
     std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
@@ -296,7 +297,7 @@ pub(crate) fn write<M: Module>(
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
-    copy_tokenizer(directory, tokenizer_files)?;
+    copy_beside(directory, tokenizer, is_of_tokenizer)?;
     sidecar.write(directory)
 }
 
@@ -305,24 +306,21 @@ fn is_conv1d(plan: &Plan) -> bool {
     plan.updates().iter().any(|update| update.transposed && update.factors[0].ends_with(".lora_A.weight"))
 }
 
-/// Copies the tokenizer's files beside an adapter or a checkpoint.
-pub(crate) fn copy_tokenizer(directory: &Path, files: &[PathBuf]) -> Result<(), Error> {
-    for file in files {
-        let contents = std::fs::read(file).map_err(|source| Error::Read { path: file.clone(), source })?;
-        let path = directory.join(file.file_name().unwrap_or_default());
-        write_atomically(&path, |output| output.write_all(&contents))
+/// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte.
+pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let read_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Read { path, source }
+    };
+    for name in files_beside(from, wanted).map_err(read_error(from))? {
+        let (file, path) = (from.join(&name), directory.join(&name));
+        let contents = std::fs::read(&file).map_err(read_error(&file))?;
+        path.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
             .map_err(|source| Error::Write { path, source })?;
     }
     Ok(())
-}
-
-/// Copies what says of a base where its texts end, if it has such a file.
-pub(crate) fn copy_generation_config(directory: &Path, base: &Path) -> Result<(), Error> {
-    let file = base.join("generation_config.json");
-    match file.is_file() {
-        true => copy_tokenizer(directory, &[file]),
-        false => Ok(()),
-    }
 }
 
 /// LoRA's settings as they are written: targets by the names that were found.

@@ -83,7 +83,7 @@ fn complete(download: &Download<'_>, wanted: Wanted, listing: &Listing) -> Resul
     let directory = download.cache.snapshot(&listing.commit);
     let has = |file: &str| listing.files.iter().any(|listed| listed == file);
     let lacks = |lack| refused(download, lack, wanted.advice(&has));
-    for file in wanted.first(&has).map_err(lacks)? {
+    for file in wanted.first(&has).map_err(lacks)?.into_iter().chain(wanted.beside(&listing.files)) {
         download.file(file)?;
     }
     for file in wanted.weights(&has, &directory).map_err(lacks)? {

@@ -7,10 +7,14 @@ use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
 use lora::{Method, Plan};
-use model::{Frozen, OutputDirectory, Pretrained, Values, merged_tensors, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
+    write_checkpoint, write_json,
+};
 use serde_json::json;
 
-use super::trained::{Trained, tokenizer};
+use super::source::Located;
+use super::trained::{Trained, tokenizer_directory};
 use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
@@ -72,8 +76,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
     write_json(&unfinished.path().join("config.json"), &config)?;
-    adapter::copy_tokenizer(unfinished.path(), tokenizer(&inputs)?.files())?;
-    adapter::copy_generation_config(unfinished.path(), &inputs.model)?;
+    copy_companions(unfinished.path(), &inputs)?;
     if let Some(sidecar) = Sidecar::read(adapter)? {
         sidecar.write(unfinished.path())?;
     }
@@ -101,6 +104,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
             .warn(&format!("rounding the weights costs {share:.0} % of the adapter's effect: `--dtype f32` keeps it"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The tokenizer that the adapter was trained with, and what goes with the base's weights. The base's vocabularies that only
+/// other programs read are wanted beside an adapter's `tokenizer.json` too.
+fn copy_companions(merged: &Path, inputs: &Located) -> Result<(), Failure> {
+    adapter::copy_beside(merged, tokenizer_directory(inputs), is_of_tokenizer)?;
+    let missing = |file: &str| is_vocabulary(file) && !merged.join(file).exists();
+    adapter::copy_beside(merged, &inputs.model, |file| goes_with_weights(file) || missing(file))?;
+    Ok(())
 }
 
 /// Before the work, so that a place that cannot be written costs no more than its message.

@@ -180,10 +180,10 @@ impl Trained {
 
 /// The tokenizer beside the adapter is the one it was trained with; a PEFT adapter may have none.
 pub(super) fn tokenizer(arguments: &Located) -> Result<Tokenizer, Failure> {
-    Ok(Tokenizer::from_dir(tokenizer_directory(arguments))?)
+    Ok(Tokenizer::beside(tokenizer_directory(arguments), &arguments.model)?)
 }
 
-fn tokenizer_directory(arguments: &Located) -> &Path {
+pub(super) fn tokenizer_directory(arguments: &Located) -> &Path {
     let beside = arguments.adapter.iter().find(|adapter| adapter.join("tokenizer.json").exists());
     beside.unwrap_or(&arguments.model)
 }

@@ -9,6 +9,7 @@ mod kinds;
 mod load;
 mod paths;
 mod set;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use data::{Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
-use kernels::Precision;
+use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
@@ -409,7 +409,10 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
     let reason = if !device.is_flex() {
         format!("products in bf16 are there on the device `cpu`, not yet on `{device}`")
     } else if !Precision::has_bf16() {
-        "this processor has no products in bf16 (AVX-512 BF16)".to_string()
+        match Simd::available().contains(&Simd::Avx512Bf16) {
+            true => format!("`{}` chose vectors without products in bf16", Simd::VARIABLE),
+            false => "this processor has no products in bf16 (AVX-512 BF16)".to_string(),
+        }
     } else if loaded.config.adapter.method == config::Method::Full {
         "products in bf16 are those with frozen weights, and `adapter.method = \"full\"` has none".to_string()
     } else {

@@ -6,7 +6,9 @@ use burn::tensor::{DType, Device};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
-use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputTensor, Pretrained, Values, goes_with_weights, is_of_tokenizer, write_checkpoint, write_json,
+};
 use serde_json::{Value, json};
 
 use super::Error;
@@ -55,7 +57,6 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 pub(super) struct Saver {
     sidecar: Sidecar,
     card: Card,
-    tokenizer_files: Vec<PathBuf>,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -75,7 +76,6 @@ impl Saver {
         Self {
             sidecar: plan.sidecar(identity),
             card: Card::new(plan),
-            tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -106,7 +106,7 @@ impl Saver {
             false => {
                 let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
                 let directory = root.join("adapter");
-                adapter::write(&directory, plan, model, &self.sidecar, &card, &self.tokenizer_files)?;
+                adapter::write(&directory, plan, model, &self.sidecar, &card, &self.base)?;
             }
             true => self.save_checkpoint(&root.join("model"), plan, model)?,
         }
@@ -122,8 +122,7 @@ impl Saver {
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
-        adapter::copy_generation_config(directory, &self.base)?;
+        adapter::copy_beside(directory, &self.base, |file| is_of_tokenizer(file) || goes_with_weights(file))?;
         Ok(self.sidecar.write(directory)?)
     }
 
