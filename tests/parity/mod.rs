@@ -8,6 +8,7 @@ mod every_form;
 mod half;
 mod tied;
 mod training;
+mod untied;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -17,6 +17,7 @@ mod layers;
 mod loader;
 mod merge;
 mod pretrained;
+mod quantised;
 mod sampling;
 mod tokens;
 
@@ -31,7 +32,8 @@ pub use files::{
 };
 pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use loader::{LoadError, Loaded};
-pub use merge::merged_tensors;
+pub use merge::{MergeError, Merged, merged_tensors, verify_merged};
 pub use pretrained::{Frozen, Pretrained, Values};
+pub use quantised::QuantisedError;
 pub use sampling::{Sampling, SamplingError};
 pub use tokens::Tokens;

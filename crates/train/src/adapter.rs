@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
-use miette::Diagnostic;
 use model::{Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +53,9 @@ pub(crate) enum Error {
         #[help]
         help: Option<String>,
     },
+    #[error("`ensure_weight_tying` in {}: true is not supported for an adapter on tied embeddings", path.display())]
+    #[diagnostic(help("merge the adapter with PEFT, or train one without it"))]
+    SharedByTies { path: PathBuf },
     #[error("{}: {source}", path.display())]
     Serialise { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
@@ -72,12 +74,10 @@ impl Error {
 
     /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file instead of ours.
     pub(crate) fn targets(directory: &Path, error: &lora::TargetError) -> Self {
-        let in_file =
-            |text: String| text.replace("`adapter.layers`", "`layers_to_transform`").replace("`adapter.", "`");
         Self::Targets {
             path: directory.join(peft::CONFIG_FILE),
-            reason: in_file(error.to_string()),
-            help: error.help().map(|help| in_file(help.to_string())),
+            reason: error.of_adapter(),
+            help: error.help_of_adapter(),
         }
     }
 
@@ -203,8 +203,12 @@ impl Adapter {
     pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
         let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
+        for note in std::mem::take(&mut config.notes) {
+            tensors.note(format!("{}, {note}: it has no effect", peft::CONFIG_FILE));
+        }
         if let Some(pretrained) = pretrained {
             tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
+            check_tied(&directory.join(peft::CONFIG_FILE), &config, &tensors, pretrained)?;
             if config.targets_missing {
                 config.lora.target_modules = Targets::Names(Names::List(pretrained.default_targets()));
                 config.targets_missing = false;
@@ -232,7 +236,25 @@ impl Adapter {
     /// Classes of its head, by the shape of the last layer.
     pub(crate) fn classes(&self) -> Option<usize> {
         let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];
-        self.tensors.names().find(|(name, _)| heads.contains(name)).map(|(_, shape)| shape[0])
+        self.tensors.names().find(|(name, _)| heads.contains(name)).and_then(|(_, shape)| shape.first().copied())
+    }
+}
+
+/// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.
+fn check_tied(
+    path: &Path,
+    config: &PeftConfig,
+    tensors: &AdapterTensors,
+    pretrained: &Pretrained,
+) -> Result<(), Error> {
+    let is_adapted = |name: &str| {
+        let module = name.split_once(".lora_").map_or_else(|| name.strip_suffix(".weight"), |(module, _)| Some(module));
+        let saved = |module: &str| config.lora.modules_to_save.iter().any(|entry| module.ends_with(entry));
+        module.is_some_and(|it| pretrained.is_embedding(it) && (name.contains(".lora_") || saved(it)))
+    };
+    match config.ensure_weight_tying && tensors.names().any(|(name, _)| is_adapted(name)) {
+        true => Err(Error::SharedByTies { path: path.into() }),
+        false => Ok(()),
     }
 }
 
@@ -286,6 +308,9 @@ pub(crate) fn write<M: Module>(
         peft_version: None,
         auto_mapping: None,
         targets_missing: false,
+        frozen_b: false,
+        ensure_weight_tying: false,
+        notes: Vec::new(),
     };
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors(model))
@@ -327,11 +352,14 @@ pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -
 fn lora_config(plan: &Plan) -> LoraConfig {
     match plan.method() {
         Method::Lora(config) => {
-            let written = plan.selector().map(lora::Selector::names_written);
-            LoraConfig {
-                target_modules: written.map_or(config.target_modules.clone(), Targets::Names),
-                ..(**config).clone()
+            let mut written = (**config).clone();
+            if let Some(selector) = plan.selector() {
+                written.target_modules = Targets::Names(selector.names_written());
+                if let Some(patterns) = selector.patterns_written() {
+                    (written.rank_pattern, written.alpha_pattern) = patterns;
+                }
             }
+            written
         }
         Method::Full | Method::Modules(_) | Method::Frozen => LoraConfig {
             r: 8,

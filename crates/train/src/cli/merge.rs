@@ -9,12 +9,12 @@ use data::{Batch, Encoded};
 use lora::{Method, Plan};
 use model::{
     Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
-    write_checkpoint, write_json,
+    verify_merged, write_checkpoint, write_json,
 };
 use serde_json::json;
 
 use super::source::Located;
-use super::trained::{Trained, tokenizer_directory};
+use super::trained::{Trained, not_finite, tokenizer_directory};
 use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
@@ -71,18 +71,22 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         Type::Bf16 => DType::BF16,
     });
     let unfinished = create(&arguments.output)?;
-    let tensors = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
-    write_checkpoint(unfinished.path(), &tensors, arguments.max_shard_size).map_err(model::Error::from)?;
-    let config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
+    let merged = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
+    write_checkpoint(unfinished.path(), &merged.tensors, arguments.max_shard_size).map_err(model::Error::from)?;
+    let mut config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
+    if merged.untied {
+        config["tie_word_embeddings"] = json!(false);
+    }
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
     write_json(&unfinished.path().join("config.json"), &config)?;
     copy_companions(unfinished.path(), &inputs)?;
     if let Some(sidecar) = Sidecar::read(adapter)? {
         sidecar.write(unfinished.path())?;
     }
+    verify(adapter, unfinished.path(), &trained)?;
     let check = compare(adapter, unfinished.path(), &trained, &device)?;
     if !check.relative().is_finite() {
-        return Err(Failure::message("the merged model's logits are no numbers: it was not kept".to_string()));
+        return Err(not_finite(&trained.pretrained, "the merged model's logits"));
     }
     unfinished.finish()?;
     if output.json() {
@@ -134,6 +138,16 @@ impl Check {
     fn relative(&self) -> f64 {
         if self.effect > 0.0 { self.difference / self.effect } else { self.difference }
     }
+}
+
+/// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
+fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failure> {
+    let adapter = Adapter::read(adapter, Some(&trained.pretrained))?;
+    let found = verify_merged(&trained.pretrained, &adapter.tensors, &trained.plan, merged);
+    found.map_err(|error| match error {
+        model::Error::Merge(error) => Failure::running(error),
+        error => error.into(),
+    })
 }
 
 fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {

@@ -61,6 +61,9 @@ pub(crate) enum Error {
         #[help]
         help: Option<String>,
     },
+    #[error("{place}: the adapter was started with MiCA, which trains A alone")]
+    #[diagnostic(help("it can be used and merged, but not trained on: leave `adapter.init_from` out"))]
+    FrozenB { place: String },
     #[error("{place}: {reason}")]
     #[diagnostic(help(
         "leave it out, or set it to \"f32\"; `model.dtype = \"bf16\"` alone keeps the base in half the memory"
@@ -168,7 +171,7 @@ impl RunPlan {
         })?;
         config.model.path = base.pinned();
         let head = config.model.task.head();
-        let pretrained = match config.model.weights {
+        let mut pretrained = match config.model.weights {
             Weights::Pretrained => Pretrained::open(&base.directory, head)?,
             Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
@@ -184,6 +187,9 @@ impl RunPlan {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
         };
+        if let Some(adapter) = &init_from {
+            pretrained.adopt_vocabulary(&adapter.tensors);
+        }
         let expected = config.model.task;
         if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
@@ -200,7 +206,7 @@ impl RunPlan {
                 Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?)
             }
         };
-        let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
+        let method = method(loaded, init_from.as_ref(), (&pretrained, task.classes()), &mut config)?;
 
         let encode = |file: &Path, rows: &Rows| {
             let bar = output.bar(rows.len() as u64, "tokenising {bar:30} {pos}/{len}");

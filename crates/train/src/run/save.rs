@@ -65,6 +65,8 @@ pub(super) struct Saver {
     precision: Precision,
     device: Device,
     full: bool,
+    /// Of a full checkpoint: tensors that stand there under a second name as well.
+    written_twice: Option<(String, String)>,
     save_dtype: DType,
     probe: Probe,
 }
@@ -84,6 +86,7 @@ impl Saver {
             precision: plan.precision,
             device: plan.device.clone(),
             full: plan.method == Method::Full,
+            written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
                 SaveDtype::Bf16 => DType::BF16,
@@ -116,7 +119,12 @@ impl Saver {
     fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
-        let tensors = plan.tensors(model);
+        let mut tensors = plan.tensors(model);
+        if let Some((name, twin)) = &self.written_twice
+            && let Some((_, data)) = tensors.iter().find(|(written, _)| written == name)
+        {
+            tensors.push((twin.clone(), data.clone()));
+        }
         let tensors: Vec<OutputTensor> =
             tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
@@ -130,8 +138,9 @@ impl Saver {
     pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(Trainee, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
-                let pretrained = Pretrained::open(&self.base, self.task.name().head())?;
+                let mut pretrained = Pretrained::open(&self.base, self.task.name().head())?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
+                pretrained.adopt_vocabulary(&adapter.tensors);
                 let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
                 ("adapter", pretrained, plan, self.frozen)
             }
