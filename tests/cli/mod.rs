@@ -14,4 +14,6 @@ mod init;
 mod masked_lm;
 #[cfg(unix)]
 mod outputs;
+#[cfg(unix)]
+mod run_directory;
 mod templates;

@@ -15,8 +15,7 @@ pub(crate) struct Output {
     json: bool,
     terminal: bool,
     colour: bool,
-    /// The run's log: a copy of what is said.
-    log: Arc<Mutex<Option<File>>>,
+    log: Arc<Mutex<Log>>,
     /// What stands at the bottom of the terminal while lines are said above it.
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
@@ -37,9 +36,16 @@ impl Output {
         Self { quiet: true, terminal: false, ..self.clone() }
     }
 
-    /// From here on what is said is also written to `file`.
-    pub(crate) fn log_to(&self, file: File) {
-        *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
+    /// What was said so far and what is said from here on is also written to `file`.
+    pub(crate) fn log_to(&self, mut file: File) {
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Log::Held(lines) = &*log {
+            for line in lines {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+        }
+        *log = Log::File(file);
     }
 
     /// A line for people.
@@ -124,12 +130,43 @@ impl Output {
     }
 
     fn log_line(&self, line: &str) {
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = log.as_mut() {
-            // A log that cannot be written must not end a run that can.
-            let _ = writeln!(file, "{line}");
+        let line = plain(line);
+        match &mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Log::File(file) => {
+                let _ = writeln!(file, "{line}");
+            }
+            Log::Held(lines) if lines.len() < HELD => lines.push(line),
+            Log::Held(_) => {}
         }
     }
+}
+
+/// A copy of what is said, for the run's log.
+#[derive(Debug)]
+enum Log {
+    /// Lines from before there was a file: a run's plan is told before its directory is touched.
+    Held(Vec<String>),
+    File(File),
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::Held(Vec::new())
+    }
+}
+
+/// Lines held at most, for commands that never have a log.
+const HELD: usize = 1000;
+
+/// Without the codes that colour a terminal.
+fn plain(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let code = part.find(|c: char| c.is_ascii_alphabetic()).map_or(part.len(), |end| end + 1);
+        text.push_str(&part[code..]);
+    }
+    text
 }
 
 /// 1234567 as `1,234,567`.
@@ -175,6 +212,17 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_has_what_was_said_before_it_was_there_and_no_colours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("train.log");
+        let output = Output::new(true, false);
+        output.say("a plan with \x1b[1mbold\x1b[0m words");
+        output.log_to(File::create(&path).unwrap());
+        output.say("a \x1b[32;1mstep\x1b[0m");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
+    }
 
     #[test]
     fn numbers_read_well() {
