@@ -14,6 +14,11 @@ mod init;
 mod masked_lm;
 #[cfg(unix)]
 mod outputs;
+mod report;
 #[cfg(unix)]
 mod run_directory;
+mod stdin;
+mod tables;
 mod templates;
+mod terminal;
+mod using;

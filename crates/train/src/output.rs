@@ -1,5 +1,5 @@
 //! What the binary prints, and how: results on standard output, everything else on standard error, colour and progress
-//! bars on terminals alone. No other file prints.
+//! bars on terminals alone, and nothing that a terminal would obey but our own colours. No other file prints.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -9,12 +9,15 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Diagnostic;
 
+use crate::terminal::{self, Style};
+
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     quiet: bool,
     json: bool,
     terminal: bool,
-    colour: bool,
+    /// On standard error, and on standard output.
+    colour: [bool; 2],
     log: Arc<Mutex<Log>>,
     /// What stands at the bottom of the terminal while lines are said above it.
     bar: Arc<Mutex<Option<ProgressBar>>>,
@@ -23,7 +26,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(quiet: bool, json: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = [terminal, io::stdout().is_terminal()].map(|is_terminal| is_terminal && wanted);
         Self { quiet, json, terminal, colour, log: Arc::default(), bar: Arc::default() }
     }
 
@@ -59,33 +63,40 @@ impl Output {
     /// Something that is no error but that people should know.
     pub(crate) fn warn(&self, line: &str) {
         self.log_line(&format!("warning: {line}"));
-        self.print(&format!("{} {line}", self.paint("33", "warning:")));
+        self.print(&format!("{} {line}", Style::Warning.of("warning:")));
     }
 
-    /// A result: standard output is for these.
+    /// A result: standard output is for these. With `--json` the line is a document, which keeps its bytes unless a
+    /// terminal takes it.
     pub(crate) fn result(&self, line: &str) -> io::Result<()> {
+        let shown = match self.json {
+            true if io::stdout().is_terminal() => terminal::escaped(line),
+            true => line.into(),
+            false => terminal::rendered(line, self.colour[1]).into(),
+        };
         let mut output = io::stdout().lock();
-        writeln!(output, "{line}")?;
+        writeln!(output, "{shown}")?;
+        output.flush()
+    }
+
+    /// A piece of a text, as it is made: to a terminal without what it would obey, elsewhere as it is.
+    pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        match output.is_terminal() {
+            true => output.write_all(terminal::rendered(text, self.colour[1]).as_bytes())?,
+            false => output.write_all(text.as_bytes())?,
+        }
         output.flush()
     }
 
     /// An error with its causes and what can be done about it.
     pub(crate) fn error(&self, error: &dyn Diagnostic) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            let said = source.to_string();
-            // A transparent variant says what its source says.
-            if !text.contains(&said) {
-                text.push_str(&format!(": {said}"));
-            }
-            cause = source.source();
-        }
+        let text = message(error);
         self.log_line(&format!("error: {text}"));
-        self.print(&format!("{} {text}", self.paint("31", "error:")));
+        self.print(&format!("{} {text}", Style::Error.of("error:")));
         if let Some(help) = error.help() {
             self.log_line(&format!("help: {help}"));
-            self.print(&format!("{} {help}", self.paint("36", "help:")));
+            self.print(&format!("{} {help}", Style::Help.of("help:")));
         }
     }
 
@@ -98,30 +109,30 @@ impl Output {
         let style = ProgressStyle::with_template(template).expect("templates are literals of this crate");
         let bar = ProgressBar::with_draw_target(Some(length), target);
         bar.set_style(style.progress_chars("━╸ "));
-        bar.enable_steady_tick(Duration::from_millis(250));
+        // It takes a thread, which nobody needs who sees nothing.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
         *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar.clone());
         bar
     }
 
-    /// Emphasis for a terminal; the words themselves elsewhere.
+    /// Emphasis for a terminal; the words themselves elsewhere. For `say` and `result`, which show it.
     pub(crate) fn bold(&self, text: &str) -> String {
-        self.paint("1", text)
+        Style::Bold.of(text)
     }
 
     /// A part of a text that is to be seen within it: green in a terminal, between brackets elsewhere.
     pub(crate) fn marked(&self, text: &str) -> String {
-        if self.colour { self.paint("32", text) } else { format!("[[{text}]]") }
-    }
-
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        Style::Marked.of(text)
     }
 
     fn print(&self, line: &str) {
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let shown = terminal::rendered(line, self.colour[0]);
         let write = || {
             // Nobody is left to tell that standard error cannot be written.
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{shown}");
         };
         match bar.as_ref().filter(|bar| !bar.is_finished()) {
             Some(bar) => bar.suspend(write),
@@ -130,7 +141,7 @@ impl Output {
     }
 
     fn log_line(&self, line: &str) {
-        let line = plain(line);
+        let line = terminal::rendered(line, false);
         match &mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Log::File(file) => {
                 let _ = writeln!(file, "{line}");
@@ -158,13 +169,17 @@ impl Default for Log {
 /// Lines held at most, for commands that never have a log.
 const HELD: usize = 1000;
 
-/// Without the codes that colour a terminal.
-fn plain(line: &str) -> String {
-    let mut parts = line.split("\x1b[");
-    let mut text = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let code = part.find(|c: char| c.is_ascii_alphabetic()).map_or(part.len(), |end| end + 1);
-        text.push_str(&part[code..]);
+/// What an error says, with its causes.
+pub(crate) fn message(error: &dyn Diagnostic) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        // A transparent variant says what its source says.
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
+        cause = source.source();
     }
     text
 }
@@ -218,9 +233,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("train.log");
         let output = Output::new(true, false);
-        output.say("a plan with \x1b[1mbold\x1b[0m words");
+        output.say(&format!("a plan with {} words", output.bold("bold")));
         output.log_to(File::create(&path).unwrap());
-        output.say("a \x1b[32;1mstep\x1b[0m");
+        output.say(&output.bold("a step"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
     }
 

@@ -22,16 +22,14 @@ const LOSS_TO_WARN_OF: f64 = 0.05;
 
 /// Fold an adapter into the weights of its base
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged --dtype f32"
-)]
+#[command(after_help = "\
+Examples:
+  kindling merge --run runs/sst2 --output merged
+  kindling merge --run runs/sst2 --output merged --dtype f32
+  kindling merge --model bert-base-uncased --adapter someone/sst2-lora --output merged")]
 pub(super) struct Arguments {
-    /// The base: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
-    #[arg(long, value_name = "M")]
-    model: PathBuf,
-    /// The adapter: a directory or an id on the Hub
-    #[arg(long, value_name = "A")]
-    adapter: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
     /// Directory to write
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -57,10 +55,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         return Err(Failure::usage(message, "name a directory that does not exist yet with --output"));
     }
     let device = Device::flex();
-    let inputs = ModelArguments { model: arguments.model.clone(), adapter: Some(arguments.adapter.clone()) };
-    let inputs = inputs.located(output)?;
-    let adapter = inputs.adapter.as_deref().expect("it was given");
-    let trained = Trained::open(&inputs, None, &[], &device, output)?;
+    let inputs = arguments.model.located(output)?;
+    let Some(adapter) = inputs.adapter.as_deref() else {
+        let message = format!("{} is a whole model: there is no adapter to merge", inputs.model.display());
+        return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
+    };
+    let trained = Trained::open(&inputs, None, (&[], &[]), &device, output)?;
     let dtype = arguments.dtype.map(|dtype| match dtype {
         Type::F32 => DType::F32,
         Type::F16 => DType::F16,

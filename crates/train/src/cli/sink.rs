@@ -1,13 +1,14 @@
-//! Where lines of results go: to standard output as they come, or to a file that gets its name when it is whole.
+//! Where lines of results go: to standard output as they come, or to a file that gets its name when it is whole. A terminal
+//! is sent nothing in them that it would obey.
 
 use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 
 use model::OutputFile;
-use serde::Serialize;
 
 use super::Failure;
+use crate::terminal;
 
 pub(super) enum Sink {
     Standard,
@@ -51,19 +52,33 @@ impl Sink {
 
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
         match self {
+            Self::Standard if self.is_terminal() => writeln!(io::stdout().lock(), "{}", terminal::escaped(line)),
             Self::Standard => writeln!(io::stdout().lock(), "{line}"),
             Self::File(writer) => writeln!(writer, "{line}"),
         }
-    }
-
-    pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        self.line(&serde_json::to_string(value)?)
     }
 
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Standard => io::stdout().flush(),
             Self::File(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error)?.finish(),
+        }
+    }
+}
+
+/// Bytes as they are, for what is no text.
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard => io::stdout().write(bytes),
+            Self::File(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Standard => io::stdout().flush(),
+            Self::File(writer) => writer.flush(),
         }
     }
 }

@@ -16,7 +16,9 @@ use super::checksum::sha256;
 use super::directory::Directory;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
+use crate::card::Card;
 use crate::config::SaveDtype;
+use crate::metrics::Scores;
 use crate::prepare::RunPlan;
 use crate::tasks::{MicroBatch, Task, Trainee};
 
@@ -55,6 +57,7 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 #[derive(Debug)]
 pub(super) struct Saver {
     sidecar: Sidecar,
+    card: Card,
     tokenizer_files: Vec<PathBuf>,
     base: PathBuf,
     base_config: Value,
@@ -74,6 +77,7 @@ impl Saver {
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
             sidecar: plan.sidecar(identity),
+            card: Card::new(plan),
             tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
@@ -92,12 +96,23 @@ impl Saver {
         }
     }
 
-    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, directory: &Directory, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe. `kept` is the evaluation
+    /// for which it is saved.
+    pub(super) fn save(
+        &self,
+        directory: &Directory,
+        plan: &Plan,
+        model: &Trainee,
+        kept: Option<(usize, &Scores)>,
+    ) -> Result<Vec<f32>, Error> {
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
         match self.full {
-            false => adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
+            false => {
+                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
+                let path = directory.path("adapter");
+                adapter::write(&path, plan, model, &self.sidecar, &card, &self.tokenizer_files)?;
+            }
             true => self.save_checkpoint(&directory.path("model"), plan, model)?,
         }
         let tensors = self.tensors();
