@@ -16,6 +16,8 @@ mod masked_lm;
 mod outputs;
 mod own_output;
 mod report;
+#[cfg(unix)]
+mod run_directory;
 mod stdin;
 mod tables;
 mod templates;

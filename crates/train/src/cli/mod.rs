@@ -26,6 +26,7 @@ mod train;
 mod trained;
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -152,11 +153,30 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     set_burn_device(&name);
     crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
-    if let Some(threads) = cli.common.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(usize::from(threads))
-            .build_global()
-            .map_err(|error| Failure::message(format!("cannot start {threads} threads: {error}")))?;
+    // Those of burn for checkpoints, metrics and the terminal, or a progress bar's.
+    let others = if matches!(cli.command, None | Some(Command::Train(_))) { 8 } else { 2 };
+    start_threads(cli.common.threads, others).map_err(|error| {
+        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
+        Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
+    })
+}
+
+/// Starts the threads that compute: at their first use one that cannot be started would be a panic. So it would with those that
+/// libraries start later, as many of which are tried here.
+fn start_threads(wanted: Option<u16>, others: usize) -> Result<(), Box<dyn std::error::Error>> {
+    // 0: one for each core.
+    rayon::ThreadPoolBuilder::new().num_threads(wanted.map_or(0, usize::from)).build_global()?;
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock();
+    let start = |_| {
+        let gate = gate.clone();
+        std::thread::Builder::new().spawn(move || drop(gate.lock()))
+    };
+    let threads: Vec<_> = (0..others).map(start).collect();
+    drop(shut);
+    for thread in threads {
+        // Its one line does not panic.
+        let _ = thread?.join();
     }
     Ok(())
 }

@@ -113,6 +113,8 @@ fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     if let Some(valid) = &plan.valid {
         facts.push(("validation data", data(valid)));
     }
+    let legs = plan.config.legs.iter();
+    facts.extend(legs.map(|leg| ("further leg", format!("after step {}: {}", leg.after_step, leg.in_words()))));
     facts.extend([("device", plan.device_name.to_string()), ("kindling", env!("CARGO_PKG_VERSION").to_string())]);
     facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
 }
