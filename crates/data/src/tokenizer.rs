@@ -13,8 +13,8 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{
-    AddedToken, Encoding, Model, OffsetType, PostProcessor, PreTokenizer, TruncationDirection, TruncationParams,
-    TruncationStrategy, truncate_encodings,
+    AddedToken, Encoding, Model, ModelWrapper, OffsetType, PostProcessor, PreTokenizer, TruncationDirection,
+    TruncationParams, TruncationStrategy, truncate_encodings,
 };
 
 use crate::Error;
@@ -43,6 +43,7 @@ pub struct Tokenizer {
     model_max_length: Option<usize>,
     vocabulary_size: usize,
     mask: Option<u32>,
+    unknown: Option<u32>,
     bounds: Bounds,
     files: Vec<PathBuf>,
 }
@@ -78,6 +79,7 @@ impl Tokenizer {
             model_max_length: config["model_max_length"].as_f64().filter(|it| *it < NO_LIMIT).map(|it| it as usize),
             vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
             mask: mask(&inner, config),
+            unknown: unknown(inner.get_model()).and_then(|token| inner.token_to_id(&token)),
             bounds: Bounds::of(&inner, &configs),
             files: FILES.iter().map(|name| dir.join(name)).filter(|file| file.is_file()).collect(),
             inner,
@@ -97,6 +99,11 @@ impl Tokenizer {
     /// The token that stands where a masked language model is to guess.
     pub fn mask_token(&self) -> Option<u32> {
         self.mask
+    }
+
+    /// The token that stands for what the vocabulary lacks; `None` where it lacks nothing, or such text is dropped.
+    pub fn unknown_token(&self) -> Option<u32> {
+        self.unknown
     }
 
     /// The ids of the tokens that stand for no text, ascending.
@@ -249,6 +256,17 @@ fn mask(inner: &tokenizers::Tokenizer, config: &Value) -> Option<u32> {
     let token = &config["mask_token"];
     let written = token.as_str().or_else(|| token["content"].as_str());
     written.into_iter().chain(["[MASK]", "<mask>"]).find_map(|token| inner.token_to_id(token))
+}
+
+/// What the model itself writes: GPT-2's configuration names a token that its bytes never need.
+fn unknown(model: &ModelWrapper) -> Option<String> {
+    match model {
+        ModelWrapper::WordPiece(pieces) => Some(pieces.unk_token.clone()),
+        ModelWrapper::WordLevel(words) => Some(words.unk_token.clone()),
+        ModelWrapper::BPE(pairs) => pairs.unk_token.clone(),
+        // Its id is private, and the first thing that Transformers and SentencePiece call it.
+        ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
+    }
 }
 
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Error> {

@@ -2,7 +2,7 @@
 //! bars on terminals alone. No other file prints.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,6 +54,25 @@ impl Output {
     pub(crate) fn warn(&self, line: &str) {
         self.log_line(&format!("warning: {line}"));
         self.print(&format!("{} {line}", self.paint("33", "warning:")));
+    }
+
+    /// Whether somebody is there who reads a question and can answer it.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.terminal && !self.quiet && !self.json && io::stdin().is_terminal()
+    }
+
+    /// The line that is typed in answer, without spaces around it; `None` at the end of the input.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<Option<String>> {
+        let mut error = io::stderr();
+        write!(error, "{question}")?;
+        error.flush()?;
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            // Ctrl-D leaves the cursor behind the question.
+            writeln!(error)?;
+            return Ok(None);
+        }
+        Ok(Some(line.trim().to_owned()))
     }
 
     /// A result: standard output is for these.

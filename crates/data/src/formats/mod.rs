@@ -46,6 +46,11 @@ pub fn records(path: &Path) -> Result<Records, Error> {
     })))
 }
 
+/// Whether a file of this name is read as data.
+pub fn is_data(path: &Path) -> bool {
+    format_of(path).is_ok()
+}
+
 /// Whether places in this file are rows, because it has no lines.
 pub(crate) fn counts_rows(path: &Path) -> bool {
     matches!(format_of(path), Ok((Format::Json | Format::Parquet, _)))

@@ -35,6 +35,8 @@ pub enum FindingKind {
     /// Longer than the model is given. `tokens` is the number of all tokens of the split.
     Truncated {
         max_length: usize,
+        /// The model takes no more.
+        is_most: bool,
         rows: usize,
         lost: usize,
         tokens: usize,
@@ -71,13 +73,25 @@ pub enum FindingKind {
     },
     /// Rows whose text is the name of their class.
     TextIsLabel,
+    /// Of these tokens too many are not in the vocabulary of the tokenizer; the words that are unknown most often.
+    UnknownTokens {
+        tokens: usize,
+        words: Vec<String>,
+    },
+    /// The tokenizer cuts words into so many tokens that it was made for another language: tokens in a hundred words, and
+    /// frequent words with their tokens.
+    ManyTokens {
+        of_hundred_words: usize,
+        words: Vec<(String, usize)>,
+    },
 }
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// How many rows it is about; classes for `Imbalanced`, `Small` and `Unseen`.
+    /// How many rows it is about; classes for `Imbalanced`, `Small` and `Unseen`, tokens for `UnknownTokens` and
+    /// `ManyTokens`.
     pub count: usize,
     /// The first rows, at most five; none where it is about classes.
     pub places: Vec<Place>,
@@ -118,7 +132,9 @@ impl Finding {
             | FindingKind::Replacement
             | FindingKind::Control
             | FindingKind::Unseen { .. }
-            | FindingKind::Spelling { .. } => Severity::Warning,
+            | FindingKind::Spelling { .. }
+            | FindingKind::UnknownTokens { .. }
+            | FindingKind::ManyTokens { .. } => Severity::Warning,
             // A few long rows are usual, many mean that the model does not see what it is asked about.
             FindingKind::Truncated { rows, .. } if self.count * 10 > rows => Severity::Warning,
             FindingKind::Truncated { .. }
@@ -154,6 +170,8 @@ impl Finding {
             FindingKind::Unseen { .. } => "unseen",
             FindingKind::Spelling { .. } => "spelling",
             FindingKind::TextIsLabel => "text_is_label",
+            FindingKind::UnknownTokens { .. } => "unknown_tokens",
+            FindingKind::ManyTokens { .. } => "many_tokens",
         }
     }
 
@@ -170,6 +188,10 @@ impl Finding {
                 format!("{} of {} of {data}", thousands(*count), counted(*rows, "row", "rows"))
             }
             FindingKind::Imbalanced { .. } => format!("the classes of {data}"),
+            FindingKind::UnknownTokens { tokens, .. } => {
+                format!("{} % of the tokens of {data}", (100 * count).div_ceil(*tokens).min(100))
+            }
+            FindingKind::ManyTokens { .. } => format!("the words of {data}"),
             FindingKind::Small { .. } | FindingKind::Unseen { .. } => {
                 format!("{} of {data}", counted(*count, "class", "classes"))
             }
@@ -231,6 +253,16 @@ impl Finding {
                 format!("{has} a label that differs from another in letter case or outer spaces alone: {labels}")
             }
             FindingKind::TextIsLabel => format!("{has} the name of the class as text"),
+            FindingKind::UnknownTokens { words, .. } => {
+                format!("are unknown to the tokenizer: {}", listed(words, |word| format!("`{word}`")))
+            }
+            FindingKind::ManyTokens { of_hundred_words, words } => {
+                let mean = *of_hundred_words as f64 / 100.0;
+                let words = listed(words, |(word, tokens)| format!("`{word}` ({tokens})"));
+                format!(
+                    "have {mean:.1} tokens each, where the tokenizer of a model that reads them makes one or two: {words}"
+                )
+            }
         }
     }
 
@@ -249,8 +281,9 @@ impl Finding {
             }
             FindingKind::Conflicting => Some("give the same text the same label, or remove it"),
             FindingKind::Blank => Some("remove them: there is nothing in them to learn from"),
-            FindingKind::Truncated { .. } => {
-                Some("raise `data.max_length` as far as the model allows, or shorten them")
+            FindingKind::Truncated { is_most: false, .. } => Some("raise `data.max_length`, or shorten them"),
+            FindingKind::Truncated { is_most: true, .. } => {
+                Some("the model takes no more: shorten them, or make several rows of each")
             }
             FindingKind::Mojibake { .. } => Some("read the source as UTF-8 and write the file again"),
             FindingKind::Replacement => Some("write the file again from its source, in UTF-8"),
@@ -261,6 +294,12 @@ impl Finding {
             FindingKind::Unseen { .. } => Some("add training rows of these classes: what is not shown is not learnt"),
             FindingKind::Spelling { .. } => Some("write each label one way: as they stand they are different classes"),
             FindingKind::TextIsLabel => None,
+            FindingKind::UnknownTokens { .. } => Some(
+                "the model cannot tell these apart: take one whose vocabulary has them, such as a multilingual one",
+            ),
+            FindingKind::ManyTokens { .. } => Some(
+                "the model sees letters or less: take one that was trained on this language, such as a multilingual one",
+            ),
         }
     }
 

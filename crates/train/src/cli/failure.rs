@@ -50,6 +50,12 @@ impl Failure {
         Self::input(Simple::WithHelp { message: message.into(), help: help.into() })
     }
 
+    /// The same with other words on what can be done about it.
+    pub(super) fn with_help(self, help: String) -> Self {
+        let message = self.error.map_or_else(String::new, |error| error.to_string());
+        Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input }
+    }
+
     pub(super) fn status(&self) -> ExitCode {
         match (&self.error, self.of_input) {
             (None, _) => ExitCode::SUCCESS,

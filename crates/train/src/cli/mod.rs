@@ -3,6 +3,7 @@
 mod devices;
 mod eval;
 mod failure;
+mod from_data;
 mod generate;
 mod init;
 mod inspect;
@@ -15,6 +16,7 @@ mod sink;
 mod tokenizer;
 mod train;
 mod trained;
+mod typed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,11 +35,14 @@ use failure::Failure;
 #[derive(Debug, Parser)]
 #[command(name = "kindling", version)]
 #[command(
-    after_help = "Examples:\n  kindling\n  kindling train sst2.toml\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\""
+    after_help = "Examples:\n  kindling\n  kindling train questions.csv\n  kindling train sst2.toml\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\""
 )]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command: train the quickstart again where one was trained before
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -100,7 +105,7 @@ struct DeviceArgument {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let output = Output::new(cli.common.quiet, cli.common.json);
-    match prepare_process(&cli).and_then(|()| dispatch(cli.command, &output)) {
+    match prepare_process(&cli).and_then(|()| dispatch(cli.command, cli.overwrite, &output)) {
         Ok(status) => status,
         Err(failure) => {
             if let Some(error) = &failure.error {
@@ -111,9 +116,13 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failure> {
+fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
+    if overwrite && command.is_some() {
+        let help = "write it behind the command: `kindling train CONFIG --overwrite`";
+        return Err(Failure::usage("`--overwrite` before a command is the quickstart's", help));
+    }
     match command {
-        None => quickstart::run(output),
+        None => quickstart::run(overwrite, output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
         Some(Command::Eval(arguments)) => eval::run(&arguments, output),
         Some(Command::Predict(arguments)) => predict::run(&arguments, output),

@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
-use super::{plan, signals};
+use super::from_data::Made;
+use super::{init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
@@ -17,11 +18,17 @@ use crate::run::{self, Directory, Options, Outcome, Start, State, Summary};
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
+    after_help = "Examples:\n  kindling train questions.csv\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
 )]
 pub(super) struct Arguments {
-    /// The configuration, a TOML file
+    /// The configuration, a TOML file; or training data: what `init` writes for it is written beside it, and run
     config: PathBuf,
+    /// With data: the model, a directory or an id on the Hugging Face Hub; default: as `init` chooses
+    #[arg(long, value_name = "M")]
+    model: Option<PathBuf>,
+    /// With data: what to train for; default: as `init` chooses
+    #[arg(long, value_enum, value_name = "T")]
+    task: Option<init::Task>,
     /// Override a key: train.epochs=5 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -35,21 +42,28 @@ pub(super) struct Arguments {
     #[arg(long)]
     overwrite: bool,
     /// Check everything, print the plan, train nothing
-    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: take two steps forward and backward, and estimate how long the run will take
+    #[arg(long, requires = "dry_run")]
+    time: bool,
     /// Show burn's dashboard instead of the progress line
     #[arg(long)]
     dashboard: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let working_directory = std::env::current_dir()?;
-    let loaded = config::load(&arguments.config, &arguments.set, &working_directory)?;
-    if arguments.dry_run {
-        let (plan, shapes) = prepare(&loaded, arguments, output)?;
-        plan::print(&plan, &shapes, output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
+    let made = match data::is_data(&arguments.config) {
+        true => {
+            let Arguments { config, model, task, set, .. } = arguments;
+            Some(Made::of(config, model.as_deref(), *task, set, output)?)
+        }
+        false => None,
+    };
+    let loaded = match &made {
+        Some(made) => made.loaded.clone(),
+        None => configuration(arguments)?,
+    };
     let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
     let start = match (Directory::state(&root), arguments.resume, arguments.overwrite) {
         (State::Finished, true, _) => {
@@ -64,13 +78,35 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         (State::New, ..) => Start::New,
         (State::Interrupted { .. }, ..) => {
             // It may not be interrupted but running.
-            Directory::open(&root)?;
+            if !arguments.dry_run {
+                Directory::open(&root)?;
+            }
             return Err(run::Error::Exists { path: root, what: "an interrupted run" }.into());
         }
         (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
     };
-    let (plan, _) = prepare(&loaded, arguments, output)?;
+    let (plan, shapes) = prepare(&loaded, arguments, output)?;
+    if arguments.dry_run {
+        if let Some(made) = &made {
+            made.say(output);
+        }
+        plan::print(&plan, &shapes, arguments.time, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(made) = &made {
+        made.write(output)?;
+    }
     execute(&plan, start, arguments.dashboard, output)
+}
+
+fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
+    let given =
+        [("--model", "model.path", arguments.model.is_some()), ("--task", "model.task", arguments.task.is_some())];
+    if let Some((option, key, _)) = given.into_iter().find(|(.., is_given)| *is_given) {
+        let help = format!("in a configuration it is `{key}`: `--set {key}=...` overrides it");
+        return Err(Failure::usage(format!("`{option}` goes with data in the place of a configuration"), help));
+    }
+    Ok(config::load(&arguments.config, &arguments.set, &std::env::current_dir()?)?)
 }
 
 /// The plan, and what it makes of the checkpoint by its headers: all that can be wrong is found before the output

@@ -16,7 +16,7 @@ mod words;
 mod written;
 
 pub(crate) use error::ConfigError;
-pub(crate) use load::{Loaded, load};
+pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
 pub(crate) use words::{
     Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,

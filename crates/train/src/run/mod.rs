@@ -7,6 +7,7 @@ mod directory;
 mod error;
 mod evaluate;
 mod loader;
+mod measure;
 mod optimizer;
 mod record;
 mod renderer;
@@ -31,8 +32,9 @@ pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
 pub(crate) use directory::{Directory, State};
 pub(crate) use error::Error;
-pub(crate) use evaluate::{Evaluation, largest, rows};
+pub(crate) use evaluate::{Evaluation, host, largest, rows};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
+pub(crate) use measure::{Measured, measure};
 pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use schedule::Schedule;
 
