@@ -14,6 +14,12 @@ mod dry_run;
 mod generate;
 mod init;
 mod masked_lm;
+#[cfg(unix)]
+mod outputs;
 mod quickstart;
 mod reading;
+mod stdin;
+mod tables;
 mod templates;
+mod terminal;
+mod using;

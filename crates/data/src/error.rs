@@ -1,7 +1,7 @@
 //! Everything that files, rows and tokenizers can have wrong. The message says what and where, the help what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::place::{Place, name};
 
@@ -299,4 +299,26 @@ pub enum Error {
     #[error("the texts give a vocabulary of {reached} entries, not of {size}")]
     #[diagnostic(help("ask for at most {reached} entries, or give more text"))]
     TextsTooFew { size: usize, reached: usize },
+}
+
+impl Error {
+    /// With the row that a text is of: the tokenizer knows the text alone.
+    pub fn at(self, file: &Path, line: usize) -> Self {
+        match self {
+            Self::NoTokens { .. } => Self::NoTokens { subject: Place::new(file, line).to_string() },
+            other => other,
+        }
+    }
+
+    /// Whether a single row cannot be read, and what follows can.
+    pub(crate) fn is_of_row(&self) -> bool {
+        matches!(
+            self,
+            Self::Json { .. }
+                | Self::NotAnObject { .. }
+                | Self::Utf8 { .. }
+                | Self::Ragged { .. }
+                | Self::NoClassName { .. }
+        )
+    }
 }

@@ -24,7 +24,9 @@ pub use cache::Cache;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
 pub use config::ConfigError;
 pub use error::Error;
-pub use files::{write_atomically, write_json};
+pub use files::{
+    OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
+};
 pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use loader::{LoadError, Loaded};
 pub use merge::merged_tensors;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config;
 use crate::output::counted;
 use crate::tasks::Task;
+use crate::terminal;
 
 const SIDECAR: &str = "kindling.json";
 /// PEFT's own word for "no module".
@@ -200,12 +201,7 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
     pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
-        let path = directory.join(peft::CONFIG_FILE);
-        if !path.exists() {
-            return Err(Error::Missing { path: directory.into() });
-        }
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let mut config = PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?;
+        let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
         if let Some(pretrained) = pretrained {
             tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
@@ -240,6 +236,36 @@ impl Adapter {
     }
 }
 
+/// The base that an adapter says it was trained on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    /// A directory, or a repository of the Hub.
+    pub(crate) path: String,
+    /// Of a repository; where the sidecar has one, the path is a repository for sure.
+    pub(crate) revision: Option<String>,
+}
+
+/// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.
+pub(crate) fn recorded_base(directory: &Path) -> Result<Option<Recorded>, Error> {
+    if let Some(Base { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
+        return Ok(Some(Recorded { path, revision }));
+    }
+    let config = read_config(directory)?;
+    let path = config.base_model.filter(|path| !path.trim().is_empty());
+    // PEFT takes a directory of that name before it asks the Hub, whatever revision is written beside it.
+    let of_hub = |path: &String| !Path::new(path).is_dir();
+    Ok(path.map(|path| Recorded { revision: config.revision.filter(|_| of_hub(&path)), path }))
+}
+
+fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
+    let path = directory.join(peft::CONFIG_FILE);
+    if !path.exists() {
+        return Err(Error::Missing { path: directory.into() });
+    }
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
+}
+
 /// Writes the adapter that `plan` built into `model`, so that `PeftModel.from_pretrained` loads it.
 pub(crate) fn write<M: Module>(
     directory: &Path,
@@ -259,7 +285,8 @@ pub(crate) fn write<M: Module>(
         auto_mapping: None,
         targets_missing: false,
     };
-    let card = card(plan, sidecar);
+    // People read it in a terminal too, and labels are whatever the data held.
+    let card = terminal::escaped(&card(plan, sidecar)).into_owned();
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;

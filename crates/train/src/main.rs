@@ -13,6 +13,7 @@ mod prepare;
 mod report;
 mod run;
 mod tasks;
+mod terminal;
 mod writing;
 
 use std::process::ExitCode;

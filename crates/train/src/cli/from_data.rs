@@ -9,7 +9,7 @@ use toml::Table;
 
 use super::Failure;
 use super::init::{self, Request, Target};
-use super::typed::{program, typed};
+use super::shell::{program, typed};
 use crate::config::{self, Loaded};
 use crate::output::Output;
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
 use super::from_data::Made;
-use super::{init, plan, signals};
+use super::{finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
@@ -50,6 +50,9 @@ pub(super) struct Arguments {
     /// Show burn's dashboard instead of the progress line
     #[arg(long)]
     dashboard: bool,
+    /// Show the report in the browser when the run is done
+    #[arg(long, conflicts_with = "dry_run")]
+    open: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -96,7 +99,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if let Some(made) = &made {
         made.write(output)?;
     }
-    execute(&plan, start, arguments.dashboard, output)
+    let status = execute(&plan, start, arguments.dashboard, output)?;
+    if arguments.open && status == ExitCode::SUCCESS {
+        finished::open_report(&plan.output_dir, output);
+    }
+    Ok(status)
 }
 
 fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
@@ -165,5 +172,6 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
     output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
+    finished::say(&plan.output_dir, &plan.task, &plan.config.data, output);
     Ok(())
 }

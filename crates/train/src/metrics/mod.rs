@@ -2,12 +2,12 @@
 
 mod confusion;
 mod generation;
-mod matthews;
+mod score;
 mod scores;
 
 pub(crate) use confusion::ConfusionMetric;
 pub(crate) use generation::{Generated, GenerationScores};
-pub(crate) use matthews::MatthewsMetric;
+pub(crate) use score::ScoreMetric;
 #[cfg(test)]
 pub(crate) use scores::ClassificationScores;
 pub(crate) use scores::{Confusion, Scores};

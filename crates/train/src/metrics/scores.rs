@@ -16,6 +16,14 @@ pub(crate) struct Confusion {
     counts: Vec<u64>,
 }
 
+/// How often a class was right, how often the data says it, and how often the model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OfClass {
+    pub(crate) correct: u64,
+    pub(crate) examples: u64,
+    pub(crate) predicted: u64,
+}
+
 /// What an evaluation comes to, as it stands in files.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -139,6 +147,16 @@ impl Confusion {
 
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// The counts that the scores of a class are made of.
+    pub(crate) fn class(&self, class: usize) -> OfClass {
+        let count = |of: &dyn Fn(usize) -> usize| (0..self.classes).map(|other| self.counts[of(other)]).sum();
+        OfClass {
+            correct: self.counts[class * self.classes + class],
+            examples: count(&|predicted| class * self.classes + predicted),
+            predicted: count(&|truth| truth * self.classes + class),
+        }
     }
 
     fn correct(&self, class: usize) -> f64 {

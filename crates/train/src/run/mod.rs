@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::train::metric::{AccuracyMetric, ClassReduction, FBetaScoreMetric, LossMetric};
+use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -37,8 +37,9 @@ pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
 pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use schedule::Schedule;
+pub(crate) use strategy::is_better;
 
-use crate::metrics::{ConfusionMetric, MatthewsMetric, Scores};
+use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::tasks::{Task, Trainee};
@@ -205,12 +206,9 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
     let training = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
         .metrics((LossMetric::new(), AccuracyMetric::new()));
     let training = match &task {
-        Task::SequenceClassification(labels) => {
-            let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
-            training
-                .metrics((f1, MatthewsMetric::new(labels.len())))
-                .metrics_text((ConfusionMetric::new(labels.len()),))
-        }
+        Task::SequenceClassification(labels) => training
+            .metrics((ScoreMetric::f1_macro(labels.len()), ScoreMetric::matthews(labels.len())))
+            .metrics_text((ConfusionMetric::new(labels.len()),)),
         Task::MaskedLm(_) | Task::CausalLm(_) => training,
     };
     let outcome = training

@@ -315,7 +315,7 @@ impl Fit<'_> {
 }
 
 /// By the criterion with ties by loss; of equals the earlier stays.
-fn is_better(criterion: Criterion, scores: &Scores, best: Option<Scores>) -> bool {
+pub(crate) fn is_better(criterion: Criterion, scores: &Scores, best: Option<Scores>) -> bool {
     let Some(best) = best else { return true };
     let (now, then) = (scores.merit(criterion), best.merit(criterion));
     now > then || (now == then && scores.loss() < best.loss())

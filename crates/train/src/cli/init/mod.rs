@@ -19,8 +19,8 @@ use model::hub::Wanted;
 use model::{Head, Pretrained};
 use serde_json::{Value, json};
 
+use super::shell::{program, typed};
 use super::sink::Sink;
-use super::typed::{program, typed};
 use super::{Failure, plan, quickstart};
 use crate::config;
 use crate::hub::locate;
@@ -170,7 +170,7 @@ impl Target {
             None => Some(PathBuf::from(format!("{}.toml", stem(&arguments.data)))),
         };
         match &file {
-            Some(file) if file.exists() && !file.is_dir() && !arguments.overwrite => {
+            Some(file) if file.is_file() && !arguments.overwrite => {
                 let help = "`--overwrite` replaces it, `-o FILE` writes elsewhere";
                 return Err(Failure::usage(format!("{} exists already", file.display()), help));
             }

@@ -1,5 +1,6 @@
-//! Commands as people type them: how this program was called, and arguments that a shell takes for one word.
+//! Commands as people copy them into a shell: how this program is called, and words as a shell takes them.
 
+use std::borrow::Cow;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ pub(super) fn program() -> String {
     if env::var("CARGO_PKG_NAME").is_ok_and(|package| package == env!("CARGO_PKG_NAME")) {
         return format!("cargo run -p {} --", env!("CARGO_PKG_NAME"));
     }
-    env::args_os().next().map_or_else(|| NAME.to_owned(), |called| typed(Path::new(&called)))
+    env::args_os().next().map_or_else(|| NAME.to_owned(), |called| quoted(&called.to_string_lossy()).into_owned())
 }
 
 /// The program of this name that a shell would start, without links.
@@ -26,13 +27,29 @@ fn on_search_path(name: &str) -> Option<PathBuf> {
     found.canonicalize().ok()
 }
 
-/// As a shell takes it for one word.
-pub(super) fn typed(file: &Path) -> String {
-    let name = file.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/\\.:_-+,@%=".contains(c);
-    match name.chars().all(is_plain) {
-        true => name,
-        false if cfg!(windows) => format!("\"{name}\""),
-        false => format!("'{}'", name.replace('\'', r"'\''")),
+/// A path as one word.
+pub(super) fn typed(path: &Path) -> String {
+    quoted(&path.to_string_lossy()).into_owned()
+}
+
+/// One word of a POSIX shell, which is also one of PowerShell's as long as it holds no single quote.
+pub(super) fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => Cow::Borrowed(word),
+        false => Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_quoted_only_where_a_shell_would_take_it_apart() {
+        assert_eq!(quoted("runs/sst2-r8"), "runs/sst2-r8");
+        assert_eq!(quoted("my runs/x"), "'my runs/x'");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(quoted(""), "''");
     }
 }
