@@ -47,8 +47,11 @@ fn a_configuration_that_says_something_else_is_kept() {
 }
 
 #[test]
-fn a_plan_writes_nothing() {
-    let project = Project::new();
+fn a_plan_writes_nothing_and_neither_does_a_run_that_is_refused() {
+    let project = Project::new().file("runs/train/notes.txt", "mine");
+    let ran = project.run(&train("train.jsonl", &["--quiet"]));
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.stderr.starts_with("error: runs/train has files that are no run's\n"), "{}", ran.stderr);
     let ran = project.run(&train("train.jsonl", &["--dry-run", "--set", "output_dir=runs/other"])).done();
     assert!(ran.stderr.contains("train.toml would be written, and run:\n"), "{}", ran.stderr);
     assert!(!project.path("train.toml").exists() && !project.path("runs/other").exists());

@@ -20,6 +20,17 @@ fn what_lies_in_the_way_of_the_run_is_in_the_way_of_its_plan() {
 }
 
 #[test]
+fn a_planned_run_leaves_files_of_others_alone() {
+    let project = Project::new().file("run/notes.txt", "mine");
+    let refused = project.train(&[]);
+    assert_eq!(refused.status, Some(2));
+    for arguments in [&["--dry-run"][..], &["--dry-run", "--overwrite"], &["--dry-run", "--resume"]] {
+        project.train(arguments).refused(refused.stderr.trim_end());
+    }
+    assert_eq!(project.names("run"), ["notes.txt"]);
+}
+
+#[test]
 fn the_time_of_the_run_is_estimated_from_measured_steps() {
     let project = Project::new();
     let ran = project.train(&["--dry-run", "--time", "--set", "data.valid_fraction=0.25"]).done();

@@ -18,6 +18,8 @@ mod masked_lm;
 mod outputs;
 mod quickstart;
 mod reading;
+#[cfg(unix)]
+mod run_directory;
 mod stdin;
 mod tables;
 mod templates;

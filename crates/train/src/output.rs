@@ -18,8 +18,7 @@ pub(crate) struct Output {
     terminal: bool,
     /// On standard error, and on standard output.
     colour: [bool; 2],
-    /// The run's log: a copy of what is said.
-    log: Arc<Mutex<Option<File>>>,
+    log: Arc<Mutex<Log>>,
     /// What stands at the bottom of the terminal while lines are said above it.
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
@@ -41,9 +40,16 @@ impl Output {
         Self { quiet: true, terminal: false, ..self.clone() }
     }
 
-    /// From here on what is said is also written to `file`.
-    pub(crate) fn log_to(&self, file: File) {
-        *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
+    /// What was said so far and what is said from here on is also written to `file`.
+    pub(crate) fn log_to(&self, mut file: File) {
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Log::Held(lines) = &*log {
+            for line in lines {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+        }
+        *log = Log::File(file);
     }
 
     /// A line for people.
@@ -151,13 +157,34 @@ impl Output {
     }
 
     fn log_line(&self, line: &str) {
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = log.as_mut() {
-            // A log that cannot be written must not end a run that can.
-            let _ = writeln!(file, "{}", terminal::rendered(line, false));
+        let line = terminal::rendered(line, false);
+        match &mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Log::File(file) => {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+            Log::Held(lines) if lines.len() < HELD => lines.push(line),
+            Log::Held(_) => {}
         }
     }
 }
+
+/// A copy of what is said, for the run's log.
+#[derive(Debug)]
+enum Log {
+    /// Lines from before there was a file: a run's plan is told before its directory is touched.
+    Held(Vec<String>),
+    File(File),
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::Held(Vec::new())
+    }
+}
+
+/// Lines held at most, for commands that never have a log.
+const HELD: usize = 1000;
 
 /// What an error says, with its causes.
 pub(crate) fn message(error: &dyn Diagnostic) -> String {
@@ -217,6 +244,17 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_has_what_was_said_before_it_was_there_and_no_colours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("train.log");
+        let output = Output::new(true, false);
+        output.say(&format!("a plan with {} words", output.bold("bold")));
+        output.log_to(File::create(&path).unwrap());
+        output.say(&format!("a {}", output.bold("step")));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -42,14 +42,14 @@ impl Failure {
         Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
+    /// Something that went wrong while running, and what can be done about it.
+    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
+    }
+
     /// What went wrong while running, with all that it says.
     pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
         Self { error: Some(Box::new(error)), of_input: false }
-    }
-
-    /// As `message`, with what can be done about it.
-    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
     }
 
     /// A wrong command line or input that no other room knows of.
@@ -58,7 +58,7 @@ impl Failure {
     }
 
     /// The same with other words on what can be done about it.
-    pub(super) fn with_help(self, help: String) -> Self {
+    pub(super) fn advising(self, help: String) -> Self {
         let message = self.to_string();
         Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input }
     }
@@ -67,7 +67,7 @@ impl Failure {
     pub(super) fn as_typed(self) -> Self {
         let Some(error) = &self.error else { return self };
         match error.help().map(|help| help.to_string()).filter(|help| help.contains("`data.")) {
-            Some(help) => self.with_help(with_set(&help)),
+            Some(help) => self.advising(with_set(&help)),
             None => self,
         }
     }

@@ -145,13 +145,18 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
     signals::listen()?;
-    if let Some(threads) = cli.common.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(usize::from(threads))
-            .build_global()
-            .map_err(|error| Failure::message(format!("cannot start {threads} threads: {error}")))?;
-    }
-    Ok(())
+    start_threads(cli.common.threads)
+}
+
+/// Those that compute, here and not at their first use, where one that cannot be started would be a panic.
+fn start_threads(wanted: Option<u16>) -> Result<(), Failure> {
+    // 0: one for each core.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(wanted.map_or(0, usize::from));
+    threads.build_global().map_err(|error| {
+        let count = wanted.map_or("the".to_string(), |threads| threads.to_string());
+        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
+        Failure::with_help(format!("cannot start {count} threads to compute with: {error}"), help)
+    })
 }
 
 #[expect(unsafe_code, reason = "setting an environment variable is unsafe; see SAFETY")]

@@ -19,7 +19,7 @@ use crate::config::{self, Best};
 use crate::metrics::Scores;
 use crate::output::Output;
 use crate::prepare::RunPlan;
-use crate::run::{Directory, Start, State, rows};
+use crate::run::{self, Start, State, rows};
 use crate::tasks::{MicroBatch, Trainee};
 
 macro_rules! asset {
@@ -49,7 +49,9 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
     let config = assets.join("configs/quickstart.toml");
     let loaded = config::load(&config, &[], &std::env::current_dir()?)?;
     let root = loaded.config.output_dir.clone().unwrap_or_default();
-    let start = match (Directory::state(&root), overwrite) {
+    let asked = if overwrite { Start::Overwrite } else { Start::Resume };
+    let found = run::check(&root, asked).map_err(|error| without_options(error.into(), &root))?;
+    let start = match (found, overwrite) {
         (_, true) => Start::Overwrite,
         (State::Finished, false) => return show(&root, output),
         (State::Interrupted { step }, false) => {
@@ -124,7 +126,7 @@ fn without_options(failure: Failure, root: &Path) -> Failure {
     } else {
         return failure;
     };
-    failure.with_help(help)
+    failure.advising(help)
 }
 
 /// Writes the assets into `kindling/<version>` of the user's cache.

@@ -1,6 +1,6 @@
 //! `kindling train`: one fine-tuning run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::train::Interrupter;
@@ -13,7 +13,7 @@ use super::{finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
-use crate::run::{self, Directory, Options, Outcome, Start, State, Summary};
+use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary};
 
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Where to compute; overrides train.device
     #[arg(long, value_name = "D")]
     pub(super) device: Option<String>,
-    /// Go on with an interrupted run
+    /// Go on with an interrupted run, or with a finished one by more steps: --resume --set train.epochs=5
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Replace what an earlier run left in the output directory
@@ -63,31 +63,22 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         false => None,
     };
-    let loaded = match &made {
+    let mut loaded = match &made {
         Some(made) => made.loaded.clone(),
         None => configuration(arguments)?,
     };
     let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
-    let start = match (Directory::state(&root), arguments.resume, arguments.overwrite) {
-        (State::Finished, true, _) => {
-            output.say(&format!("{} is a finished run: nothing to resume", root.display()));
-            if output.json() {
-                output.result(&serde_json::to_string(&json!({ "output_dir": root, "state": "finished" }))?)?;
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        (_, true, _) => Start::Resume,
-        (_, _, true) => Start::Overwrite,
-        (State::New, ..) => Start::New,
-        (State::Interrupted { .. }, ..) => {
-            // It may not be interrupted but running.
-            if !arguments.dry_run {
-                Directory::open(&root)?;
-            }
-            return Err(run::Error::Exists { path: root, what: "an interrupted run" }.into());
-        }
-        (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
+    let start = match (arguments.resume, arguments.overwrite) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Overwrite,
+        _ => Start::New,
     };
+    run::check(&root, start)?;
+    if start != Start::Resume {
+        run::check_sets(&loaded)?;
+    } else if run::take_up(&root, &mut loaded)? == Resumption::Finished {
+        return nothing_to_do(&root, output);
+    }
     let (plan, shapes) = prepare(&loaded, arguments, output)?;
     if arguments.dry_run {
         if let Some(made) = &made {
@@ -140,6 +131,7 @@ pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Ou
             report(plan, &summary, output)?;
             Ok(ExitCode::SUCCESS)
         }
+        Outcome::NothingToDo => nothing_to_do(&plan.output_dir, output),
         Outcome::Interrupted { step } => {
             let root = plan.output_dir.display();
             match step {
@@ -149,6 +141,14 @@ pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Ou
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
+}
+
+fn nothing_to_do(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    output.say(&format!("{} is a finished run: nothing to resume", root.display()));
+    if output.json() {
+        output.result(&serde_json::to_string(&json!({ "output_dir": root, "state": "finished" }))?)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -27,13 +27,20 @@ pub(crate) struct Loaded {
     pub(crate) written: BTreeSet<String>,
     /// The file's name without its ending.
     pub(crate) name: String,
+    /// The file itself, absolute; `None` for a draft.
+    pub(crate) file: Option<PathBuf>,
     places: BTreeMap<String, Place>,
 }
 
 impl Loaded {
     /// A configuration that no file holds yet; its paths are absolute.
     pub(crate) fn draft(config: Config) -> Self {
-        Self { config, written: BTreeSet::new(), name: "draft".to_owned(), places: BTreeMap::new() }
+        Self { config, written: BTreeSet::new(), name: "draft".to_owned(), file: None, places: BTreeMap::new() }
+    }
+
+    /// Whether `--set` gave `key` its value.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        matches!(self.places.get(key), Some(Place::Set(_)))
     }
 
     /// Where `key` was written, as the beginning of a message: `` `train.r` in sst2.toml, line 14 ``,
@@ -78,6 +85,7 @@ pub(crate) fn load_text(
     let mut loaded = assemble(entries, file);
     validate::combinations(&loaded)?;
     let path = working_directory.join(file);
+    loaded.file = Some(path.clone());
     let bases =
         Bases { file: path.parent().unwrap_or(working_directory), working: working_directory, places: &loaded.places };
     paths::resolve(&mut loaded.config, &bases)?;
@@ -201,6 +209,7 @@ fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
         config: Config::deserialize(document).expect("keys.rs lets no other values through"),
         written: places.keys().cloned().collect(),
         name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        file: None,
         places,
     }
 }

@@ -6,6 +6,7 @@
 mod error;
 mod keys;
 mod kinds;
+mod legs;
 mod load;
 mod paths;
 mod set;
@@ -16,6 +17,7 @@ mod words;
 mod written;
 
 pub(crate) use error::ConfigError;
+pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
 pub(crate) use words::{

@@ -4,6 +4,7 @@
 mod examples;
 mod method;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::config::{self, Compute, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
-use crate::run::{Identity, Questions, Schedule};
+use crate::run::{Identity, Legs, NoSteps, Questions};
 use crate::tasks::{CausalLm, Columns, Masking, Rows, Task};
 use examples::{check_classes, findings, fingerprint, labels, questions, read};
 use method::method;
@@ -92,6 +93,14 @@ pub(crate) enum Error {
     #[error("{place}: the adapter was trained for {found}, the run is for {expected}")]
     #[diagnostic(help("set `model.task` to its task, or start without `adapter.init_from`"))]
     OtherTask { place: String, found: config::Task, expected: config::Task },
+    #[error("{place}: {}", of_steps(*done, *end))]
+    NoSteps {
+        place: String,
+        done: usize,
+        end: Option<usize>,
+        #[help]
+        help: String,
+    },
     #[error("{}: its head has {}, the run has {expected}", path.display(), counted(*found, "class", "classes"))]
     #[diagnostic(help("start from an adapter that was trained for the same labels, or without `adapter.init_from`"))]
     Classes { path: PathBuf, found: usize, expected: usize },
@@ -114,6 +123,31 @@ impl Error {
             Some((key, rest)) => Self::Target { message: format!("{}{rest}", loaded.place(key)), help },
             None => Self::Target { message, help },
         }
+    }
+}
+
+fn of_steps(done: usize, end: Option<usize>) -> String {
+    let done = counted(done, "step", "steps");
+    match end {
+        Some(end) => format!("the run has done {done}, and would end after {end}"),
+        None => format!("the run has done {done}, and would not end"),
+    }
+}
+
+/// A leg without steps, by a key that asked for it: the length rather than what else was changed.
+fn no_steps(error: &NoSteps, loaded: &Loaded) -> Error {
+    let length = error.keys.iter().find(|key| ["epochs", "max_steps"].contains(key));
+    let place = length.or(error.keys.first()).map_or("legs".to_string(), |key| format!("train.{key}"));
+    let epochs = error.done / error.per_epoch.max(1) + 1;
+    Error::NoSteps {
+        place: loaded.place(&place),
+        done: error.done,
+        end: error.end,
+        help: format!(
+            "an epoch has {}: `--set train.epochs={epochs}` or more goes on, with `train.max_steps` 0 or above {}",
+            counted(error.per_epoch, "step", "steps"),
+            error.done
+        ),
     }
 }
 
@@ -144,7 +178,11 @@ pub(crate) struct RunPlan {
     pub(crate) sampler: Arc<Sampler>,
     /// Optimiser steps in all.
     pub(crate) steps: usize,
-    pub(crate) schedule: Schedule,
+    pub(crate) legs: Legs,
+    /// The configuration file, an input that is never written to.
+    pub(crate) config_file: Option<PathBuf>,
+    /// The keys that it or `--set` wrote.
+    pub(crate) written: BTreeSet<String>,
 }
 
 impl RunPlan {
@@ -253,8 +291,7 @@ impl RunPlan {
         config.data.max_length = Some(max_length);
         fill_in(&mut config, &columns, task.labels());
         let sampler = sampler(&config, &train, max_length);
-        let steps = steps(&config.train, sampler.steps_per_epoch());
-        let schedule = schedule(&config.train, steps);
+        let legs = Legs::new(&config, sampler.steps_per_epoch()).map_err(|error| no_steps(&error, loaded))?;
         Ok(Self {
             output_dir,
             frozen: frozen(config.model.dtype),
@@ -273,8 +310,10 @@ impl RunPlan {
             questions,
             findings,
             sampler: Arc::new(sampler),
-            steps,
-            schedule,
+            steps: legs.steps(),
+            legs,
+            config_file: loaded.file.clone(),
+            written: loaded.written.clone(),
         })
     }
 
@@ -430,22 +469,4 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
         return Ok(Precision::Bf16);
     };
     Err(Error::Compute { place: loaded.place("train.compute"), reason })
-}
-
-/// Training ends at whichever of epochs and steps comes first.
-fn steps(train: &config::TrainConfig, per_epoch: usize) -> usize {
-    let of_epochs = if train.epochs == 0 { usize::MAX } else { train.epochs * per_epoch };
-    let limit = if train.max_steps == 0 { usize::MAX } else { train.max_steps };
-    of_epochs.min(limit)
-}
-
-fn schedule(train: &config::TrainConfig, steps: usize) -> Schedule {
-    let ratio = train.warmup_ratio.map(|ratio| (ratio * steps as f64).ceil() as usize);
-    Schedule {
-        shape: train.schedule,
-        learning_rate: train.learning_rate,
-        warmup: train.warmup_steps.or(ratio).unwrap_or(0),
-        total: steps,
-        taken: 0,
-    }
 }

@@ -3,9 +3,11 @@
 mod adamw;
 mod answers;
 mod checkpoint;
+mod checksum;
 mod directory;
 mod error;
 mod evaluate;
+mod legs;
 mod loader;
 mod measure;
 mod optimizer;
@@ -30,17 +32,18 @@ use model::Values;
 
 pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
-pub(crate) use directory::{Directory, State};
+pub(crate) use directory::{Directory, State, check};
 pub(crate) use error::Error;
 pub(crate) use evaluate::{Evaluation, host, largest, rows};
+pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
+pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{Probe, difference, with_dtype};
-pub(crate) use schedule::Schedule;
 pub(crate) use strategy::is_better;
 
 use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::tasks::{Task, Trainee};
 use checkpoint::{RunState, SaveAndWait, record_files};
@@ -76,6 +79,8 @@ pub(crate) enum Outcome {
     Interrupted {
         step: usize,
     },
+    /// It was finished before, and nothing that was asked for changes that.
+    NothingToDo,
 }
 
 pub(crate) struct Options {
@@ -94,7 +99,7 @@ pub(crate) fn run(
         refuse_own_inputs(plan)?;
     }
     // Another process may have trained here while this one looked at its data.
-    if start == Start::New && Directory::state(directory.root()) != State::New {
+    if start == Start::New && directory.own_state() != State::New {
         return Err(Error::Exists { path: directory.root().into(), what: "another run by now" });
     }
     let identity = plan.identity();
@@ -102,26 +107,69 @@ pub(crate) fn run(
         Start::Resume => resume::newest_state(plan, &identity, &directory, output)?,
         Start::New | Start::Overwrite => None,
     };
-    if resumed.is_none() {
-        directory.clear()?;
+    let save = save::Saver::new(plan, &identity);
+    directory.check_names(save.names())?;
+    match &resumed {
+        Some(state) if directory.own_state() == State::Finished && !plan.legs.go_on_after(state.step) => {
+            return Ok(Outcome::NothingToDo);
+        }
+        Some(state) => check_resumed(plan, &save, &directory, state)?,
+        None => {
+            directory.begin()?;
+            directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+        }
     }
-    directory.write("config.toml", plan.config.to_toml().as_bytes())?;
-    output.log_to(directory.log()?);
+    output.log_to(directory.append("train.log")?);
+    say_beginning(plan, resumed.as_ref(), &directory, output);
 
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
     // layers again is the trainee's, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
+    if resumed.is_some() {
+        // Before the line goes away that says that the run has ended: killed in between, it has a leg that is still to come.
+        directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+    }
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
     let before = answers_before(plan, &model, &heard)?;
-    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard);
+    let state = resumed.unwrap_or_else(|| RunState::new(identity));
+    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard);
     let mut session = train(session, model, options)?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
         false => session.finish(plan, &before),
+    }
+}
+
+/// What can be found wrong before the first step, and would be only after the last one.
+fn check_resumed(plan: &RunPlan, save: &save::Saver, directory: &Directory, state: &RunState) -> Result<(), Error> {
+    if state.step > plan.steps {
+        let length = |steps: usize| counted(steps, "step", "steps");
+        let (then, now) = (format!("{} done", length(state.step)), format!("{} asked for", length(plan.steps)));
+        return Err(Error::Changed { what: "the length".to_string(), then, now });
+    }
+    directory.check_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+    match &state.best {
+        Some(best) => save.check(directory, &plan.pretrained, best.step),
+        None => Ok(()),
+    }
+}
+
+fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directory, output: &Output) {
+    if directory.keeps_earlier_run() {
+        let root = directory.root().display();
+        output.say(&format!("the run that lies in {root} is kept until the first checkpoint of this one"));
+    }
+    let Some(state) = resumed else { return };
+    match plan.config.legs.last().filter(|leg| leg.after_step == state.step) {
+        None => output.say(&format!("resuming after step {}", state.step)),
+        Some(leg) => {
+            let more = counted(plan.steps - state.step, "more step", "more steps");
+            output.say(&format!("going on after step {} with {}: {more}", state.step, leg.in_words()));
+        }
     }
 }
 
@@ -177,8 +225,29 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
     }
 }
 
+/// burn starts threads for checkpoints, metrics and the terminal, and panics where one cannot be started. Whether as many can be
+/// is found out before.
+fn check_threads() -> Result<(), Error> {
+    const THREADS: usize = 8;
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock();
+    let start = |_| {
+        let gate = gate.clone();
+        std::thread::Builder::new().spawn(move || drop(gate.lock()))
+    };
+    let threads: Vec<_> = (0..THREADS).map(start).collect();
+    drop(shut);
+    for thread in threads {
+        let thread = thread.map_err(|source| Error::Threads { source })?;
+        // Its one line does not panic.
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
 /// Runs burn's learner with our strategy over the steps that are left.
 fn train(session: Session, model: Trainee, options: Options) -> Result<Session, Error> {
+    check_threads()?;
     let task = session.task.clone();
     let batches = TrainingBatches {
         task: task.clone(),
@@ -198,7 +267,7 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
         true => Box::new(TuiMetricsRendererWrapper::new(options.interrupter.clone(), None)),
         false => Box::new(Silent),
     };
-    let (epochs, schedule, root) = (session.epochs(), session.schedule.clone(), session.directory.root().to_path_buf());
+    let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
     let optimizer = optimizer::adamw(&session.config);
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
@@ -239,7 +308,7 @@ pub(crate) struct Session {
     train: Arc<data::Dataset>,
     valid: Option<Arc<data::Dataset>>,
     sampler: Arc<data::Sampler>,
-    schedule: Schedule,
+    legs: Legs,
     seed: u64,
     task: Task,
     questions: Option<Arc<Questions>>,
@@ -254,25 +323,13 @@ pub(crate) struct Session {
 impl Session {
     fn new(
         plan: &RunPlan,
-        identity: Identity,
+        state: RunState,
+        save: save::Saver,
         adapter_plan: Plan,
-        directory: Directory,
-        metrics: Metrics,
-        resumed: Option<RunState>,
+        (directory, metrics): (Directory, Metrics),
         output: Output,
     ) -> Self {
-        let save = save::Saver::new(plan, &identity);
-        let fresh = RunState {
-            step: 0,
-            metrics_length: 0,
-            best: None,
-            without_improvement: 0,
-            stopped: false,
-            seconds: 0.0,
-            identity,
-        };
-        let state = resumed.unwrap_or(fresh);
-        Self {
+        let mut session = Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
@@ -284,13 +341,22 @@ impl Session {
             train: plan.train.clone(),
             valid: plan.valid.clone(),
             sampler: plan.sampler.clone(),
-            schedule: plan.schedule.clone(),
+            legs: plan.legs.clone(),
             seed: plan.config.seed,
             task: plan.task.clone(),
             questions: plan.questions.clone(),
             steps: plan.steps,
             interrupted: false,
             output,
+        };
+        session.enter_leg();
+        session
+    }
+
+    /// Whether early stopping has ended the leg before is nothing to the one that begins.
+    fn enter_leg(&mut self) {
+        if self.legs.go_on_after(self.state.step) {
+            (self.state.stopped, self.state.without_improvement) = (false, 0);
         }
     }
 

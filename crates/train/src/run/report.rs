@@ -113,6 +113,8 @@ fn facts(plan: &RunPlan, trained: &Plan, summary: &Summary) -> Vec<(String, Stri
     if let Some(valid) = &plan.valid {
         facts.push(("validation data", data(valid)));
     }
+    let legs = plan.config.legs.iter();
+    facts.extend(legs.map(|leg| ("further leg", format!("after step {}: {}", leg.after_step, leg.in_words()))));
     facts.extend([
         ("device", plan.device_name.to_string()),
         ("steps", thousands(summary.steps)),

@@ -1,5 +1,6 @@
 //! What a run leaves behind: an adapter, or a full checkpoint. It is read back before the run calls itself finished.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::checkpoint::Identity;
+use super::checksum::sha256;
+use super::directory::Directory;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::SaveDtype;
@@ -90,12 +93,70 @@ impl Saver {
     }
 
     /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+    pub(super) fn save(&self, directory: &Directory, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+        directory.claim(self.names())?;
+        directory.set_results(BTreeMap::new())?;
         match self.full {
-            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
-            true => self.save_checkpoint(&root.join("model"), plan, model)?,
+            false => adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
+            true => self.save_checkpoint(&directory.path("model"), plan, model)?,
         }
+        let tensors = self.tensors();
+        let path = directory.path(&tensors);
+        let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
+        directory.set_results(BTreeMap::from([(tensors, hash)]))?;
         Ok(self.probe.logits(model))
+    }
+
+    /// Whether what was saved is there as it was written, so that a run that cannot end does not begin.
+    pub(super) fn check(&self, directory: &Directory, base: &Pretrained, step: usize) -> Result<(), Error> {
+        let wrong = |path: PathBuf, reason: String| Error::Best { path, reason, step };
+        let paths = self.names().into_iter().map(|name| directory.path(&name));
+        // Nothing reads a model card.
+        let needed = |path: &PathBuf| !path.ends_with("README.md");
+        if let Some(path) = paths.into_iter().find(|path| needed(path) && !path.is_file()) {
+            return Err(wrong(path, "is missing".to_string()));
+        }
+        for (name, expected) in directory.results() {
+            let path = directory.path(&name);
+            match sha256(&path) {
+                Ok(found) if found == expected => {}
+                Ok(_) => return Err(wrong(path, "is not as it was written".to_string())),
+                Err(error) => return Err(wrong(path, format!("cannot be read: {error}"))),
+            }
+        }
+        let read = match self.full {
+            false => Adapter::read(&directory.path("adapter"), Some(base)).map(drop).map_err(|error| error.to_string()),
+            true => Pretrained::open(&directory.path("model"), self.task.name().head())
+                .map(drop)
+                .map_err(|error| error.to_string()),
+        };
+        read.map_err(|reason| wrong(directory.path(self.result()), format!("cannot be read: {reason}")))
+    }
+
+    /// The directory of the result.
+    fn result(&self) -> &'static str {
+        if self.full { "model" } else { "adapter" }
+    }
+
+    /// The tensors of the result, relative to the run's directory.
+    fn tensors(&self) -> String {
+        format!("{}/{}", self.result(), if self.full { "model.safetensors" } else { lora::peft::TENSOR_FILE })
+    }
+
+    /// The files of the result, relative to the run's directory.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = vec!["kindling.json"];
+        match self.full {
+            false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
+            true => names.push("config.json"),
+        }
+        if self.full && self.base.join("generation_config.json").is_file() {
+            names.push("generation_config.json");
+        }
+        names.extend(self.tokenizer_files.iter().filter_map(|file| file.file_name()?.to_str()));
+        let mut names: Vec<String> = names.into_iter().map(|name| format!("{}/{name}", self.result())).collect();
+        names.push(self.tensors());
+        names
     }
 
     fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
