@@ -44,7 +44,7 @@ impl Made {
         // A run that is gone on with has the model that it was begun with: nobody is asked for it again.
         let before = existing.as_deref().filter(|_| model.is_none()).and_then(|text| model_of(text, &file));
         let model = model.or(before.as_deref());
-        let composed = init::compose(&Request { data, model, task, columns: &columns }, &target, output)?;
+        let composed = init::compose(&Request { data, model, task, columns: &columns, runs: true }, &target, output)?;
         // Comments are for people.
         let says = |text: &str| text.parse::<Table>().ok();
         let is_written = existing.as_deref().is_some_and(|existing| says(existing) == says(&composed.text));

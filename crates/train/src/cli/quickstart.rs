@@ -65,7 +65,7 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         plan.valid.clone().ok_or_else(|| Failure::message("the quickstart has no validation data".to_string()))?;
 
     let before = scores(&untrained(&plan)?, &valid, &plan, output)?;
-    let status = execute(&plan, start, false, output).map_err(|failure| without_options(failure, &root))?;
+    let status = execute(&plan, start, false, &program(), output).map_err(|failure| without_options(failure, &root))?;
     if status != ExitCode::SUCCESS || output.json() {
         return Ok(status);
     }

@@ -90,7 +90,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if let Some(made) = &made {
         made.write(output)?;
     }
-    let status = execute(&plan, start, arguments.dashboard, output)?;
+    let status = execute(&plan, start, arguments.dashboard, "--resume", output)?;
     if arguments.open && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
@@ -119,8 +119,14 @@ fn prepare(
     Ok((plan, shapes))
 }
 
-/// Trains by a plan, and says what came of it.
-pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Output) -> Result<ExitCode, Failure> {
+/// Trains by a plan, and says what came of it; of an interrupted run that `again` goes on with it.
+pub(super) fn execute(
+    plan: &RunPlan,
+    start: Start,
+    dashboard: bool,
+    again: &str,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
@@ -136,7 +142,7 @@ pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Ou
             let root = plan.output_dir.display();
             match step {
                 0 => output.say("interrupted before the first step was done"),
-                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `--resume` goes on")),
+                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `{again}` goes on")),
             }
             Ok(ExitCode::from(INTERRUPTED))
         }

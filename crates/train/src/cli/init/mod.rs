@@ -81,6 +81,8 @@ pub(super) struct Request<'a> {
     pub(super) task: Option<Task>,
     /// `KEY=COLUMN`
     pub(super) columns: &'a [String],
+    /// A run follows at once, and says what there is to know about the data.
+    pub(super) runs: bool,
 }
 
 /// Where the configuration goes.
@@ -116,7 +118,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let target = Target::new(arguments, output)?;
     let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
     let Arguments { data, model, task, set, .. } = arguments;
-    let request = Request { data, model: model.as_deref(), task: *task, columns: set };
+    let request = Request { data, model: model.as_deref(), task: *task, columns: set, runs: false };
     let composed = compose(&request, &target, output)?;
     write(sink, &composed.text)?;
     if output.json() {
@@ -154,7 +156,9 @@ pub(super) fn compose(request: &Request<'_>, target: &Target, output: &Output) -
     };
     let draft = Draft::new(&look, &base, output)?;
     let settings = Settings::new(&draft, &base);
-    draft.say(target, output);
+    if !request.runs {
+        draft.say(target, output);
+    }
     Ok(Composed {
         text: Page::new(target, &look, &base, &draft, &settings)?.text()?,
         document: document(target, &look, &base, &draft, &settings),
