@@ -52,9 +52,9 @@ fn a_decoder_trained_from_nothing_is_a_checkpoint_to_write_with() {
 fn a_dry_run_marks_the_targets_of_an_example() {
     let project = project("qwen3-lm");
     let shown = project.train(&["--dry-run"]).done().stdout;
-    let example = shown.lines().find(|line| line.starts_with("example")).unwrap();
+    let example = &shown[shown.find("\nexample ").unwrap()..];
     let (before, targets) = example.split_once("[[").unwrap();
-    assert!(before.contains("<|im_start|>") && targets.contains("<|im_end|> \u{10a}]]"), "{example}");
+    assert!(before.contains("<|im_start|>") && targets.contains("<|im_end|>\n             ]]"), "{example}");
 }
 
 /// The project with the first row replaced.

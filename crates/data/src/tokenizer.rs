@@ -13,7 +13,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::{
-    Encoding, Model, OffsetType, PostProcessor, PreTokenizer, TruncationDirection, TruncationParams,
+    Encoding, Model, ModelWrapper, OffsetType, PostProcessor, PreTokenizer, TruncationDirection, TruncationParams,
     TruncationStrategy, truncate_encodings,
 };
 
@@ -32,6 +32,7 @@ pub struct Tokenizer {
     model_max_length: Option<usize>,
     vocabulary_size: usize,
     mask: Option<u32>,
+    unknown: Option<u32>,
     bounds: Bounds,
 }
 
@@ -71,6 +72,7 @@ impl Tokenizer {
             model_max_length: model_max_length(&config.tokenizer),
             vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
             mask: mask(&inner, &config),
+            unknown: unknown(inner.get_model()).and_then(|token| inner.token_to_id(&token)),
             bounds: Bounds::of(&inner, &config),
             inner,
         })
@@ -89,6 +91,11 @@ impl Tokenizer {
     /// The token that stands where a masked language model is to guess.
     pub fn mask_token(&self) -> Option<u32> {
         self.mask
+    }
+
+    /// The token that stands for what the vocabulary lacks; `None` where it lacks nothing, or such text is dropped.
+    pub fn unknown_token(&self) -> Option<u32> {
+        self.unknown
     }
 
     /// The ids of the tokens that stand for no text, ascending.
@@ -237,6 +244,17 @@ fn mask(inner: &tokenizers::Tokenizer, config: &Config) -> Option<u32> {
 fn model_max_length(config: &Value) -> Option<usize> {
     let written = ["model_max_length", "max_len"].into_iter().find_map(|key| config.get(key))?;
     written.as_f64().filter(|limit| (1.0..NO_LIMIT).contains(limit)).map(|limit| limit as usize)
+}
+
+/// What the model itself writes: GPT-2's configuration names a token that its bytes never need.
+fn unknown(model: &ModelWrapper) -> Option<String> {
+    match model {
+        ModelWrapper::WordPiece(pieces) => Some(pieces.unk_token.clone()),
+        ModelWrapper::WordLevel(words) => Some(words.unk_token.clone()),
+        ModelWrapper::BPE(pairs) => pairs.unk_token.clone(),
+        // Its id is private, and the first thing that Transformers and SentencePiece call it.
+        ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
+    }
 }
 
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Error> {

@@ -2,7 +2,7 @@
 //! bars on terminals alone, and nothing that a terminal would obey but our own colours. No other file prints.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -64,6 +64,25 @@ impl Output {
     pub(crate) fn warn(&self, line: &str) {
         self.log_line(&format!("warning: {line}"));
         self.print(&format!("{} {line}", Style::Warning.of("warning:")));
+    }
+
+    /// Whether somebody is there who reads a question and can answer it.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.terminal && !self.quiet && !self.json && io::stdin().is_terminal()
+    }
+
+    /// The line that is typed in answer, without spaces around it; `None` at the end of the input.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<Option<String>> {
+        let mut error = io::stderr();
+        write!(error, "{question}")?;
+        error.flush()?;
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            // Ctrl-D leaves the cursor behind the question.
+            writeln!(error)?;
+            return Ok(None);
+        }
+        Ok(Some(line.trim().to_owned()))
     }
 
     /// A result: standard output is for these. With `--json` the line is a document, which keeps its bytes unless a
@@ -144,6 +163,7 @@ impl Output {
         let line = terminal::rendered(line, false);
         match &mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Log::File(file) => {
+                // A log that cannot be written must not end a run that can.
                 let _ = writeln!(file, "{line}");
             }
             Log::Held(lines) if lines.len() < HELD => lines.push(line),
@@ -235,7 +255,7 @@ mod tests {
         let output = Output::new(true, false);
         output.say(&format!("a plan with {} words", output.bold("bold")));
         output.log_to(File::create(&path).unwrap());
-        output.say(&output.bold("a step"));
+        output.say(&format!("a {}", output.bold("step")));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
     }
 

@@ -93,8 +93,14 @@ pub(crate) fn sentence_pieces() -> Tokenizer {
 
 /// A byte-level one with merges, trained on `text`.
 pub(crate) fn trained(text: &str) -> Tokenizer {
-    let texts = std::iter::repeat_n(text, 3).map(|text| Ok(text.to_owned()));
-    let vocabulary = crate::train_vocabulary(texts, crate::VocabularyKind::Bpe, 270, &|_| ()).unwrap();
+    trained_to(text, 270)
+}
+
+/// With at most so many tokens: fewer where the text has not enough to merge.
+pub(crate) fn trained_to(text: &str, tokens: usize) -> Tokenizer {
+    let texts = || std::iter::repeat_n(text, 3).map(|text| Ok(text.to_owned()));
+    let train = |size| crate::train_vocabulary(texts(), crate::VocabularyKind::Bpe, size, &|_| ()).ok();
+    let vocabulary = (257..=tokens).rev().find_map(train).unwrap();
     let files: Vec<(&str, &str)> = vocabulary.files().iter().map(|(name, content)| (*name, content.as_str())).collect();
     Tokenizer::from_dir(dir(&files).path()).unwrap()
 }

@@ -6,6 +6,7 @@ mod eval;
 mod evaluations;
 mod failure;
 mod finished;
+mod from_data;
 mod generate;
 mod init;
 mod input;
@@ -44,11 +45,15 @@ use source::ModelArguments;
 #[command(after_help = "\
 Examples:
   kindling
+  kindling train questions.csv
   kindling train sst2.toml
   kindling predict --run runs/sst2 \"a fine film\"")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command: train the quickstart again where one was trained before
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -94,7 +99,7 @@ struct DeviceArgument {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(cli.common.quiet, cli.common.json);
-    match prepare_process(&cli).and_then(|()| dispatch(cli.command, &output)) {
+    match prepare_process(&cli).and_then(|()| dispatch(cli.command, cli.overwrite, &output)) {
         Ok(status) => status,
         Err(failure) => {
             if let Some(error) = &failure.error {
@@ -111,9 +116,13 @@ fn harmless(error: clap::Error) -> clap::Error {
     Cli::try_parse_from(shown).err().unwrap_or(error)
 }
 
-fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failure> {
+fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
+    if overwrite && command.is_some() {
+        let help = "write it behind the command: `kindling train CONFIG --overwrite`";
+        return Err(Failure::usage("`--overwrite` before a command is the quickstart's", help));
+    }
     match command {
-        None => quickstart::run(output),
+        None => quickstart::run(overwrite, output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
         Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::as_typed),
         Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::as_typed),

@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
-use super::{finished, plan, signals};
+use super::from_data::Made;
+use super::{finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
@@ -17,11 +18,17 @@ use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary, 
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
+    after_help = "Examples:\n  kindling train questions.csv\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
 )]
 pub(super) struct Arguments {
-    /// The configuration, a TOML file
+    /// The configuration, a TOML file; or training data: what `init` writes for it is written beside it, and run
     config: PathBuf,
+    /// With data: the model, a directory or an id on the Hugging Face Hub; default: as `init` chooses
+    #[arg(long, value_name = "M")]
+    model: Option<PathBuf>,
+    /// With data: what to train for; default: as `init` chooses
+    #[arg(long, value_enum, value_name = "T")]
+    task: Option<init::Task>,
     /// Override a key: train.epochs=5 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -35,8 +42,11 @@ pub(super) struct Arguments {
     #[arg(long)]
     overwrite: bool,
     /// Check everything, print the plan, train nothing
-    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: take two steps forward and backward, and estimate how long the run will take
+    #[arg(long, requires = "dry_run")]
+    time: bool,
     /// Show burn's dashboard instead of the progress line
     #[arg(long)]
     dashboard: bool,
@@ -49,14 +59,17 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let working_directory = std::env::current_dir()?;
-    let mut loaded = config::load(&arguments.config, &arguments.set, &working_directory)?;
-    if arguments.dry_run {
-        let (plan, shapes) = prepare(&loaded, arguments, output)?;
-        check_values(&plan)?;
-        plan::print(&plan, &shapes, output)?;
-        return Ok(ExitCode::SUCCESS);
-    }
+    let made = match data::is_data(&arguments.config) {
+        true => {
+            let Arguments { config, model, task, set, .. } = arguments;
+            Some(Made::of(config, model.as_deref(), *task, set, output)?)
+        }
+        false => None,
+    };
+    let mut loaded = match &made {
+        Some(made) => made.loaded.clone(),
+        None => configuration(arguments)?,
+    };
     let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
     let start = match (arguments.resume, arguments.overwrite) {
         (true, _) => Start::Resume,
@@ -70,12 +83,33 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         return nothing_to_do(&root, output);
     }
     let watch = arguments.watch.map(watch).transpose()?;
-    let (plan, _) = prepare(&loaded, arguments, output)?;
-    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, output)?;
+    let (plan, shapes) = prepare(&loaded, arguments, output)?;
+    if arguments.dry_run {
+        check_values(&plan)?;
+        if let Some(made) = &made {
+            made.say(output);
+        }
+        plan::print(&plan, &shapes, arguments.time, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(made) = &made {
+        made.write(output)?;
+    }
+    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, "--resume", output)?;
     if arguments.open && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
     Ok(status)
+}
+
+fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
+    let given =
+        [("--model", "model.path", arguments.model.is_some()), ("--task", "model.task", arguments.task.is_some())];
+    if let Some((option, key, _)) = given.into_iter().find(|(.., is_given)| *is_given) {
+        let help = format!("in a configuration it is `{key}`: `--set {key}=...` overrides it");
+        return Err(Failure::usage(format!("`{option}` goes with data in the place of a configuration"), help));
+    }
+    Ok(config::load(&arguments.config, &arguments.set, &std::env::current_dir()?)?)
 }
 
 /// Before the work, so that a port that is taken costs no more than its message.
@@ -115,8 +149,14 @@ fn check_values(plan: &RunPlan) -> Result<(), Failure> {
     }
 }
 
-/// Trains by a plan, and says what came of it.
-pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Output) -> Result<ExitCode, Failure> {
+/// Trains by a plan, and says what came of it; of an interrupted run that `again` goes on with it.
+pub(super) fn execute(
+    plan: &RunPlan,
+    start: Start,
+    shown: Shown,
+    again: &str,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
@@ -135,7 +175,7 @@ pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Outpu
             let root = plan.output_dir.display();
             match step {
                 0 => output.say("interrupted before the first step was done"),
-                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `--resume` goes on")),
+                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `{again}` goes on")),
             }
             Ok(ExitCode::from(INTERRUPTED))
         }

@@ -64,8 +64,17 @@ pub(super) struct Entry {
 /// The first thing that is wrong: of the text, then of keys and values in the order of the file and of
 /// `sets`, then between values, then on disk.
 pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Result<Loaded, ConfigError> {
-    let text = read(file, working_directory)?;
-    let mut entries = Document { file, text: &text }.entries()?;
+    load_text(&read(file, working_directory)?, file, sets, working_directory)
+}
+
+/// As `load`, of the text that `file` has or will have.
+pub(crate) fn load_text(
+    text: &str,
+    file: &Path,
+    sets: &[String],
+    working_directory: &Path,
+) -> Result<Loaded, ConfigError> {
+    let mut entries = Document { file, text }.entries()?;
     for argument in sets {
         let entry = set::entry(argument)?;
         entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));

@@ -19,7 +19,7 @@ mod written;
 
 pub(crate) use error::ConfigError;
 pub(crate) use legs::Leg;
-pub(crate) use load::{Loaded, load};
+pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
 pub(crate) use words::{
     Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,

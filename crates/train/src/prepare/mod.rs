@@ -284,7 +284,8 @@ impl RunPlan {
         };
         let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
         let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
-        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), max_length);
+        let lengths = (max_length, pretrained.max_positions()?);
+        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), &tokenizer, lengths);
         findings.splice(..0, unread);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
@@ -348,6 +349,24 @@ impl RunPlan {
         let (plan, device) = (self.adapter_plan()?, Device::flex());
         let (_, loaded) = self.pretrained.load(plan, self.task.classes(), self.frozen, Values::ShapesOnly, &device)?;
         Ok(loaded)
+    }
+
+    /// Tokens that go through the model in an optimiser step, on average.
+    pub(crate) fn tokens_of_step(&self) -> f64 {
+        let tokens: usize = self.train.examples.iter().map(|example| example.encoded.ids.len()).sum();
+        tokens as f64 / self.sampler.steps_per_epoch().max(1) as f64
+    }
+
+    /// How often the validation data is gone through: when due, at the end, and once more for the report.
+    pub(crate) fn evaluations(&self) -> usize {
+        if self.valid.is_none() {
+            return 0;
+        }
+        let every = match self.config.train.eval_every {
+            0 => self.sampler.steps_per_epoch(),
+            every => every,
+        };
+        self.steps.div_ceil(every.max(1)) + 1
     }
 
     pub(crate) fn method_in_words(&self) -> String {
