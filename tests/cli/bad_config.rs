@@ -62,7 +62,7 @@ fn broken_toml_is_named_with_line_and_column_and_what_to_write() {
 #[test]
 fn a_path_of_windows_is_shown_as_toml_reads_it_rightly() {
     Project::new().replace("run.toml", "\"train.jsonl\"", "\"C:\\Users\\ada\\train.jsonl\"").train(&[]).refused(
-        "error: run.toml, line 7, column 13: too few unicode value digits, expected unicode hexadecimal value\n\
+        "error: run.toml, line 7, column 14: too few unicode value digits, expected unicode hexadecimal value\n\
          help: in double quotes a backslash begins an escape: write `'C:\\Users\\ada\\train.jsonl'` or `\"C:/Users/ada/train.jsonl\"`",
     );
     Project::new().replace("run.toml", "\"train.jsonl\"", "\"C:\\new\\train.jsonl\"").train(&[]).refused(
