@@ -91,7 +91,7 @@ fn texts_from_everywhere_are_predicted_alike() {
 fn an_output_file_takes_the_lines() {
     let project = Project::with_adapter();
     let expected = predict(&project, &["--input", "train.jsonl"]).stdout;
-    let ran = predict(&project, &["--input", "train.jsonl", "--output", "labels.jsonl"]);
+    let ran = predict(&project, &["--input", "train.jsonl", "--output", "labels.jsonl", "--columns", ""]);
     assert_eq!((ran.stdout.as_str(), project.read("labels.jsonl")), ("", expected));
 }
 

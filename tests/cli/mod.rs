@@ -13,5 +13,12 @@ mod companions;
 mod generate;
 mod init;
 mod masked_lm;
+#[cfg(unix)]
+mod outputs;
+mod report;
 mod shell;
+mod stdin;
+mod tables;
 mod templates;
+mod terminal;
+mod using;

@@ -1,6 +1,8 @@
 //! A directory with a tiny BERT, labelled texts and a configuration, all of them right; a test breaks one of them and
 //! runs the binary there.
 
+#[cfg(unix)]
+pub(crate) mod foreign;
 pub(crate) mod tensors;
 
 use std::io::Write;

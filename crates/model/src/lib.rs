@@ -26,7 +26,9 @@ pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
-pub use files::{write_atomically, write_json};
+pub use files::{
+    OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
+};
 pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use loader::{LoadError, Loaded};
 pub use merge::merged_tensors;

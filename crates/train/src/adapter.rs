@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config;
 use crate::output::counted;
 use crate::tasks::Task;
+use crate::terminal;
 
 const SIDECAR: &str = "kindling.json";
 /// PEFT's own word for "no module".
@@ -200,12 +201,7 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
     pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
-        let path = directory.join(peft::CONFIG_FILE);
-        if !path.exists() {
-            return Err(Error::Missing { path: directory.into() });
-        }
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let mut config = PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?;
+        let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
         if let Some(pretrained) = pretrained {
             tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
@@ -240,12 +236,44 @@ impl Adapter {
     }
 }
 
-/// Writes the adapter that `plan` built into `model`, with the tokenizer that is in the directory `tokenizer`, so that `PeftModel.from_pretrained` loads it.
+/// The base that an adapter says it was trained on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    /// A directory, or a repository of the Hub.
+    pub(crate) path: String,
+    /// Of a repository; where the sidecar has one, the path is a repository for sure.
+    pub(crate) revision: Option<String>,
+}
+
+/// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.
+pub(crate) fn recorded_base(directory: &Path) -> Result<Option<Recorded>, Error> {
+    if let Some(Base { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
+        return Ok(Some(Recorded { path, revision }));
+    }
+    let config = read_config(directory)?;
+    let path = config.base_model.filter(|path| !path.trim().is_empty());
+    // PEFT takes a directory of that name before it asks the Hub, whatever revision is written beside it.
+    let of_hub = |path: &String| !Path::new(path).is_dir();
+    Ok(path.map(|path| Recorded { revision: config.revision.filter(|_| of_hub(&path)), path }))
+}
+
+fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
+    let path = directory.join(peft::CONFIG_FILE);
+    if !path.exists() {
+        return Err(Error::Missing { path: directory.into() });
+    }
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
+}
+
+/// Writes the adapter that `plan` built into `model`, with its model card and the tokenizer that is in the directory
+/// `tokenizer`, so that `PeftModel.from_pretrained` loads it.
 pub(crate) fn write<M: Module>(
     directory: &Path,
     plan: &Plan,
     model: &M,
     sidecar: &Sidecar,
+    card: &str,
     tokenizer: &Path,
 ) -> Result<(), Error> {
     let write_error = |path: PathBuf| move |source| Error::Write { path, source };
@@ -259,12 +287,13 @@ pub(crate) fn write<M: Module>(
         auto_mapping: None,
         targets_missing: false,
     };
-    let card = card(plan, sidecar);
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan))), ("README.md", card)] {
+    // People read the card in a terminal too, and labels are whatever the data held.
+    let card = terminal::escaped(card);
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan)).as_str()), ("README.md", &card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
@@ -323,59 +352,4 @@ fn lora_config(plan: &Plan) -> LoraConfig {
             init: Init::Default,
         },
     }
-}
-
-/// The model card. A local path is nobody else's: `base_model` names Hub models alone.
-fn card(plan: &Plan, sidecar: &Sidecar) -> String {
-    let base = &sidecar.base.path;
-    let is_local = Path::new(base).is_absolute();
-    let mut text = String::from("---\n");
-    if !is_local {
-        text.push_str(&format!("base_model: {base}\n"));
-    }
-    text.push_str("library_name: peft\ntags:\n");
-    if !is_local {
-        text.push_str(&format!("- base_model:adapter:{base}\n"));
-    }
-    let (title, usage) = match sidecar.task {
-        config::Task::SequenceClassification => ("text classification", classifier_usage(&sidecar.labels)),
-        config::Task::MaskedLm => ("masked language modelling", language_model_usage("AutoModelForMaskedLM")),
-        config::Task::CausalLm => ("text generation", language_model_usage("AutoModelForCausalLM")),
-    };
-    text.push_str(&format!(
-        "- lora\n- transformers\n---\n\n# Adapter for {title}\n\n\
-         Trained with kindling {version}: {trainable} trained parameters on a base of {base_parameters}.\n\n\
-         {usage}\n\n### Framework versions\n\n- PEFT 0.21.2\n",
-        version = env!("CARGO_PKG_VERSION"),
-        trainable = plan.trainable_elements(),
-        base_parameters = plan.base_elements(),
-    ));
-    text
-}
-
-fn classifier_usage(labels: &[String]) -> String {
-    let named = |(i, label): (usize, &String)| format!("{i}: {}", serde_json::Value::String(label.clone()));
-    let ids: Vec<String> = labels.iter().enumerate().map(named).collect();
-    format!(
-        "Classes: {classes}\n\n\
-         ```python\n\
-         from transformers import AutoModelForSequenceClassification\n\
-         from peft import PeftModel\n\n\
-         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{ids}}})\n\
-         model = PeftModel.from_pretrained(base, ADAPTER)\n\
-         ```",
-        classes = labels.join(", "),
-        count = labels.len(),
-        ids = ids.join(", "),
-    )
-}
-
-fn language_model_usage(class: &str) -> String {
-    format!(
-        "```python\n\
-         from transformers import {class}\n\
-         from peft import PeftModel\n\n\
-         model = PeftModel.from_pretrained({class}.from_pretrained(BASE), ADAPTER)\n\
-         ```"
-    )
 }

@@ -1,5 +1,5 @@
 //! What the binary prints, and how: results on standard output, everything else on standard error, colour and progress
-//! bars on terminals alone. No other file prints.
+//! bars on terminals alone, and nothing that a terminal would obey but our own colours. No other file prints.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -9,12 +9,15 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Diagnostic;
 
+use crate::terminal::{self, Style};
+
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     quiet: bool,
     json: bool,
     terminal: bool,
-    colour: bool,
+    /// On standard error, and on standard output.
+    colour: [bool; 2],
     /// The run's log: a copy of what is said.
     log: Arc<Mutex<Option<File>>>,
     /// What stands at the bottom of the terminal while lines are said above it.
@@ -24,7 +27,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(quiet: bool, json: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = [terminal, io::stdout().is_terminal()].map(|is_terminal| is_terminal && wanted);
         Self { quiet, json, terminal, colour, log: Arc::default(), bar: Arc::default() }
     }
 
@@ -53,33 +57,40 @@ impl Output {
     /// Something that is no error but that people should know.
     pub(crate) fn warn(&self, line: &str) {
         self.log_line(&format!("warning: {line}"));
-        self.print(&format!("{} {line}", self.paint("33", "warning:")));
+        self.print(&format!("{} {line}", Style::Warning.of("warning:")));
     }
 
-    /// A result: standard output is for these.
+    /// A result: standard output is for these. With `--json` the line is a document, which keeps its bytes unless a
+    /// terminal takes it.
     pub(crate) fn result(&self, line: &str) -> io::Result<()> {
+        let shown = match self.json {
+            true if io::stdout().is_terminal() => terminal::escaped(line),
+            true => line.into(),
+            false => terminal::rendered(line, self.colour[1]).into(),
+        };
         let mut output = io::stdout().lock();
-        writeln!(output, "{line}")?;
+        writeln!(output, "{shown}")?;
+        output.flush()
+    }
+
+    /// A piece of a text, as it is made: to a terminal without what it would obey, elsewhere as it is.
+    pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        match output.is_terminal() {
+            true => output.write_all(terminal::rendered(text, self.colour[1]).as_bytes())?,
+            false => output.write_all(text.as_bytes())?,
+        }
         output.flush()
     }
 
     /// An error with its causes and what can be done about it.
     pub(crate) fn error(&self, error: &dyn Diagnostic) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            let said = source.to_string();
-            // A transparent variant says what its source says.
-            if !text.contains(&said) {
-                text.push_str(&format!(": {said}"));
-            }
-            cause = source.source();
-        }
+        let text = message(error);
         self.log_line(&format!("error: {text}"));
-        self.print(&format!("{} {text}", self.paint("31", "error:")));
+        self.print(&format!("{} {text}", Style::Error.of("error:")));
         if let Some(help) = error.help() {
             self.log_line(&format!("help: {help}"));
-            self.print(&format!("{} {help}", self.paint("36", "help:")));
+            self.print(&format!("{} {help}", Style::Help.of("help:")));
         }
     }
 
@@ -97,25 +108,22 @@ impl Output {
         bar
     }
 
-    /// Emphasis for a terminal; the words themselves elsewhere.
+    /// Emphasis for a terminal; the words themselves elsewhere. For `say` and `result`, which show it.
     pub(crate) fn bold(&self, text: &str) -> String {
-        self.paint("1", text)
+        Style::Bold.of(text)
     }
 
     /// A part of a text that is to be seen within it: green in a terminal, between brackets elsewhere.
     pub(crate) fn marked(&self, text: &str) -> String {
-        if self.colour { self.paint("32", text) } else { format!("[[{text}]]") }
-    }
-
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        Style::Marked.of(text)
     }
 
     fn print(&self, line: &str) {
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let shown = terminal::rendered(line, self.colour[0]);
         let write = || {
             // Nobody is left to tell that standard error cannot be written.
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{shown}");
         };
         match bar.as_ref().filter(|bar| !bar.is_finished()) {
             Some(bar) => bar.suspend(write),
@@ -127,9 +135,24 @@ impl Output {
         let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(file) = log.as_mut() {
             // A log that cannot be written must not end a run that can.
-            let _ = writeln!(file, "{line}");
+            let _ = writeln!(file, "{}", terminal::rendered(line, false));
         }
     }
+}
+
+/// What an error says, with its causes.
+pub(crate) fn message(error: &dyn Diagnostic) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        // A transparent variant says what its source says.
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
+        cause = source.source();
+    }
+    text
 }
 
 /// 1234567 as `1,234,567`.

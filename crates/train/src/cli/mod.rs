@@ -3,40 +3,48 @@
 mod completions;
 mod devices;
 mod eval;
+mod evaluations;
 mod failure;
+mod finished;
 mod generate;
 mod init;
+mod input;
 mod inspect;
 mod man;
 mod merge;
 mod plan;
 mod predict;
 mod quickstart;
+mod report;
+mod scores;
 mod signals;
 mod sink;
+mod source;
+mod table;
 mod tokenizer;
 mod train;
 mod trained;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use model::hub::{HubError, Wanted};
 
 use crate::device::DeviceName;
-use crate::hub::locate;
 use crate::output::Output;
+use crate::terminal;
 use failure::Failure;
+use source::ModelArguments;
 
 /// Fine-tunes pretrained transformers with LoRA and its relatives.
 ///
 /// Without a command it trains the quickstart: a small model on a small data set, both in the binary.
 #[derive(Debug, Parser)]
 #[command(name = "kindling", version)]
-#[command(
-    after_help = "Examples:\n  kindling\n  kindling train sst2.toml\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\""
-)]
+#[command(after_help = "\
+Examples:
+  kindling
+  kindling train sst2.toml
+  kindling predict --run runs/sst2 \"a fine film\"")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -52,6 +60,7 @@ enum Command {
     Generate(generate::Arguments),
     Merge(merge::Arguments),
     Inspect(inspect::Arguments),
+    Report(report::Arguments),
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
@@ -73,26 +82,6 @@ struct Common {
     threads: Option<u16>,
 }
 
-/// What eval, predict, generate and merge work on.
-#[derive(Debug, Clone, Args)]
-struct ModelArguments {
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
-    #[arg(long, value_name = "M")]
-    model: PathBuf,
-    /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub
-    #[arg(long, value_name = "A")]
-    adapter: Option<PathBuf>,
-}
-
-impl ModelArguments {
-    /// Both as directories: what is on the Hub is fetched.
-    fn located(&self, output: &Output) -> Result<Self, HubError> {
-        let model = locate(&self.model, Wanted::Model, output)?.directory;
-        let adapter = self.adapter.as_ref().map(|adapter| locate(adapter, Wanted::Adapter, output)).transpose()?;
-        Ok(Self { model, adapter: adapter.map(|adapter| adapter.directory) })
-    }
-}
-
 /// Where to compute.
 #[derive(Debug, Clone, Args)]
 struct DeviceArgument {
@@ -102,7 +91,7 @@ struct DeviceArgument {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(cli.common.quiet, cli.common.json);
     match prepare_process(&cli).and_then(|()| dispatch(cli.command, &output)) {
         Ok(status) => status,
@@ -115,15 +104,22 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// The same complaint about arguments that a terminal can be sent: clap repeats them as they were typed.
+fn harmless(error: clap::Error) -> clap::Error {
+    let shown = std::env::args_os().map(|argument| terminal::escaped(&argument.to_string_lossy()).into_owned());
+    Cli::try_parse_from(shown).err().unwrap_or(error)
+}
+
 fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failure> {
     match command {
         None => quickstart::run(output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
-        Some(Command::Eval(arguments)) => eval::run(&arguments, output),
-        Some(Command::Predict(arguments)) => predict::run(&arguments, output),
-        Some(Command::Generate(arguments)) => generate::run(&arguments, output),
+        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::as_typed),
+        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::as_typed),
+        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::as_typed),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Report(arguments)) => report::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
@@ -143,6 +139,7 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         | Some(
             Command::Merge(_)
             | Command::Inspect(_)
+            | Command::Report(_)
             | Command::Init(_)
             | Command::Tokenizer(_)
             | Command::Devices(_)

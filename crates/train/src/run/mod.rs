@@ -2,10 +2,12 @@
 
 mod adamw;
 mod answers;
+mod before;
 mod checkpoint;
 mod directory;
 mod error;
 mod evaluate;
+mod events;
 mod loader;
 mod optimizer;
 mod record;
@@ -15,12 +17,12 @@ mod resume;
 mod save;
 mod schedule;
 mod strategy;
+mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use burn::module::Module;
-use burn::train::metric::{AccuracyMetric, ClassReduction, FBetaScoreMetric, LossMetric};
+use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -35,10 +37,12 @@ pub(crate) use evaluate::{Evaluation, largest, rows};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use schedule::Schedule;
+pub(crate) use watch::Watch;
 
-use crate::metrics::{ConfusionMetric, MatthewsMetric, Scores};
+use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::Output;
 use crate::prepare::RunPlan;
+use crate::report::Record;
 use crate::tasks::{Task, Trainee};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
@@ -63,6 +67,8 @@ pub(crate) struct Summary {
     pub(crate) peak_memory_bytes: u64,
     /// Early stopping ended it.
     pub(crate) stopped_early: bool,
+    /// The standard error of the best evaluation's loss, a language model's.
+    pub(crate) loss_error: Option<f64>,
 }
 
 /// How a run ended.
@@ -77,6 +83,8 @@ pub(crate) enum Outcome {
 
 pub(crate) struct Options {
     pub(crate) dashboard: bool,
+    /// Where the page of the run in progress is served.
+    pub(crate) watch: Option<Watch>,
     pub(crate) interrupter: Interrupter,
 }
 
@@ -84,7 +92,7 @@ pub(crate) fn run(
     plan: &RunPlan,
     directory: Directory,
     start: Start,
-    options: Options,
+    mut options: Options,
     output: &Output,
 ) -> Result<Outcome, Error> {
     if start != Start::Resume {
@@ -112,23 +120,17 @@ pub(crate) fn run(
     tell(&loaded, output);
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
-    let before = answers_before(plan, &model, &heard)?;
-    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard);
+    // Until this function ends.
+    let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
+    let untrained = before::untrained(plan, &model, &heard)?;
+    let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
+    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard)?;
     let mut session = train(session, model, options)?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, &before),
+        false => session.finish(plan, record, &untrained.answers),
     }
-}
-
-/// What the model answers before it is trained, where it is to answer.
-fn answers_before(plan: &RunPlan, model: &Trainee, output: &Output) -> Result<Vec<String>, Error> {
-    let Some(questions) = &plan.questions else { return Ok(Vec::new()) };
-    let answers = questions.answers(&model.valid())?;
-    let named = questions.scores(&answers).named().map(|(name, value)| format!("{name} {value:.4}"));
-    output.say(&format!("before training: {}", named.join(", ")));
-    Ok(answers)
 }
 
 /// What a run reads must not lie where it writes: the place is cleared first.
@@ -203,12 +205,9 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
     let training = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
         .metrics((LossMetric::new(), AccuracyMetric::new()));
     let training = match &task {
-        Task::SequenceClassification(labels) => {
-            let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
-            training
-                .metrics((f1, MatthewsMetric::new(labels.len())))
-                .metrics_text((ConfusionMetric::new(labels.len()),))
-        }
+        Task::SequenceClassification(labels) => training
+            .metrics((ScoreMetric::f1_macro(labels.len()), ScoreMetric::matthews(labels.len())))
+            .metrics_text((ConfusionMetric::new(labels.len()),)),
         Task::MaskedLm(_) | Task::CausalLm(_) => training,
     };
     let outcome = training
@@ -235,6 +234,8 @@ pub(crate) struct Session {
     adapter_plan: Plan,
     directory: Directory,
     metrics: Metrics,
+    /// For TensorBoard.
+    events: Option<events::Events>,
     state: RunState,
     train: Arc<data::Dataset>,
     valid: Option<Arc<data::Dataset>>,
@@ -260,7 +261,7 @@ impl Session {
         metrics: Metrics,
         resumed: Option<RunState>,
         output: Output,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let save = save::Saver::new(plan, &identity);
         let fresh = RunState {
             step: 0,
@@ -272,12 +273,17 @@ impl Session {
             identity,
         };
         let state = resumed.unwrap_or(fresh);
-        Self {
+        let events = match plan.config.train.tensorboard {
+            true => Some(events::Events::open(directory.root(), state.step)?),
+            false => None,
+        };
+        Ok(Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
             directory,
             metrics,
+            events,
             started: Instant::now(),
             seconds_before: state.seconds,
             state,
@@ -291,7 +297,7 @@ impl Session {
             steps: plan.steps,
             interrupted: false,
             output,
-        }
+        })
     }
 
     /// What the run took so far, in all its processes.
@@ -314,7 +320,7 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, before: &[String]) -> Result<Outcome, Error> {
+    fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
         let after = match &plan.questions {
@@ -328,8 +334,9 @@ impl Session {
             seconds: self.seconds(),
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
+            loss_error: best.loss_error,
         };
-        report::write(plan, &model, [&self.adapter_plan, &adapter], &after, &summary, &self.directory)?;
+        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;

@@ -15,7 +15,9 @@ use super::Error;
 use super::checkpoint::Identity;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
+use crate::card::Card;
 use crate::config::SaveDtype;
+use crate::metrics::Scores;
 use crate::prepare::RunPlan;
 use crate::tasks::{MicroBatch, Task, Trainee};
 
@@ -54,6 +56,7 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 #[derive(Debug)]
 pub(super) struct Saver {
     sidecar: Sidecar,
+    card: Card,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -72,6 +75,7 @@ impl Saver {
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
             sidecar: plan.sidecar(identity),
+            card: Card::new(plan),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -89,10 +93,21 @@ impl Saver {
         }
     }
 
-    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe. `kept` is the evaluation
+    /// for which it is saved.
+    pub(super) fn save(
+        &self,
+        root: &Path,
+        plan: &Plan,
+        model: &Trainee,
+        kept: Option<(usize, &Scores)>,
+    ) -> Result<Vec<f32>, Error> {
         match self.full {
-            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.base)?,
+            false => {
+                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
+                let directory = root.join("adapter");
+                adapter::write(&directory, plan, model, &self.sidecar, &card, &self.base)?;
+            }
             true => self.save_checkpoint(&root.join("model"), plan, model)?,
         }
         Ok(self.probe.logits(model))

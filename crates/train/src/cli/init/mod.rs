@@ -124,7 +124,7 @@ impl Target {
             None => Some(PathBuf::from(format!("{stem}.toml"))),
         };
         match &file {
-            Some(file) if file.exists() && !file.is_dir() => {
+            Some(file) if file.is_file() => {
                 let help = "name another file with -o, or remove it";
                 return Err(Failure::usage(format!("{} exists already", file.display()), help));
             }
