@@ -9,6 +9,7 @@ mod bad_model;
 mod causal_lm;
 mod checkpoints;
 mod commands;
+mod companions;
 mod data_file;
 mod dry_run;
 mod generate;
@@ -22,6 +23,7 @@ mod reading;
 mod report;
 #[cfg(unix)]
 mod run_directory;
+mod shell;
 mod stdin;
 mod tables;
 mod templates;
