@@ -109,9 +109,9 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
     match command {
         None => quickstart::run(output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
-        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::as_typed),
-        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::as_typed),
-        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::as_typed),
+        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
