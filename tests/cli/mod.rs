@@ -14,6 +14,7 @@ mod init;
 mod masked_lm;
 #[cfg(unix)]
 mod outputs;
+mod report;
 mod stdin;
 mod tables;
 mod templates;

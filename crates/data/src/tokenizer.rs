@@ -168,6 +168,19 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The ids of a text that goes on from another: without what the vocabulary puts before a text, as SentencePiece's put
+    /// the mark of a space.
+    pub(crate) fn continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        // Behind which of these a token ends, whatever follows, depends on the vocabulary.
+        for before in ["\n", ":", ".", "a", "1"] {
+            let (alone, together) = (self.bare(before)?, self.bare(&[before, text].concat())?);
+            if let Some(ids) = together.strip_prefix(alone.as_slice()).filter(|_| !alone.is_empty()) {
+                return Ok(ids.to_vec());
+            }
+        }
+        self.bare(text)
+    }
+
     /// As `bare`, with the bytes of the text that each token stands for.
     ///
     /// `encode` would leave spaces out of these where the tokenizer's post-processor is byte-level BPE's.

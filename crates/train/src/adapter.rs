@@ -266,12 +266,13 @@ fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
     Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
 }
 
-/// Writes the adapter that `plan` built into `model`, so that `PeftModel.from_pretrained` loads it.
+/// Writes the adapter that `plan` built into `model`, with its model card, so that `PeftModel.from_pretrained` loads it.
 pub(crate) fn write<M: Module>(
     directory: &Path,
     plan: &Plan,
     model: &M,
     sidecar: &Sidecar,
+    card: &str,
     tokenizer_files: &[PathBuf],
 ) -> Result<(), Error> {
     let write_error = |path: PathBuf| move |source| Error::Write { path, source };
@@ -285,13 +286,13 @@ pub(crate) fn write<M: Module>(
         auto_mapping: None,
         targets_missing: false,
     };
-    // People read it in a terminal too, and labels are whatever the data held.
-    let card = terminal::escaped(&card(plan, sidecar)).into_owned();
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan))), ("README.md", card)] {
+    // People read the card in a terminal too, and labels are whatever the data held.
+    let card = terminal::escaped(card);
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan)).as_str()), ("README.md", &card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
@@ -353,59 +354,4 @@ fn lora_config(plan: &Plan) -> LoraConfig {
             init: Init::Default,
         },
     }
-}
-
-/// The model card. A local path is nobody else's: `base_model` names Hub models alone.
-fn card(plan: &Plan, sidecar: &Sidecar) -> String {
-    let base = &sidecar.base.path;
-    let is_local = Path::new(base).is_absolute();
-    let mut text = String::from("---\n");
-    if !is_local {
-        text.push_str(&format!("base_model: {base}\n"));
-    }
-    text.push_str("library_name: peft\ntags:\n");
-    if !is_local {
-        text.push_str(&format!("- base_model:adapter:{base}\n"));
-    }
-    let (title, usage) = match sidecar.task {
-        config::Task::SequenceClassification => ("text classification", classifier_usage(&sidecar.labels)),
-        config::Task::MaskedLm => ("masked language modelling", language_model_usage("AutoModelForMaskedLM")),
-        config::Task::CausalLm => ("text generation", language_model_usage("AutoModelForCausalLM")),
-    };
-    text.push_str(&format!(
-        "- lora\n- transformers\n---\n\n# Adapter for {title}\n\n\
-         Trained with kindling {version}: {trainable} trained parameters on a base of {base_parameters}.\n\n\
-         {usage}\n\n### Framework versions\n\n- PEFT 0.21.2\n",
-        version = env!("CARGO_PKG_VERSION"),
-        trainable = plan.trainable_elements(),
-        base_parameters = plan.base_elements(),
-    ));
-    text
-}
-
-fn classifier_usage(labels: &[String]) -> String {
-    let named = |(i, label): (usize, &String)| format!("{i}: {}", serde_json::Value::String(label.clone()));
-    let ids: Vec<String> = labels.iter().enumerate().map(named).collect();
-    format!(
-        "Classes: {classes}\n\n\
-         ```python\n\
-         from transformers import AutoModelForSequenceClassification\n\
-         from peft import PeftModel\n\n\
-         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{ids}}})\n\
-         model = PeftModel.from_pretrained(base, ADAPTER)\n\
-         ```",
-        classes = labels.join(", "),
-        count = labels.len(),
-        ids = ids.join(", "),
-    )
-}
-
-fn language_model_usage(class: &str) -> String {
-    format!(
-        "```python\n\
-         from transformers import {class}\n\
-         from peft import PeftModel\n\n\
-         model = PeftModel.from_pretrained({class}.from_pretrained(BASE), ADAPTER)\n\
-         ```"
-    )
 }

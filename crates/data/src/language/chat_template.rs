@@ -96,6 +96,15 @@ impl ChatTemplate {
         self.sources.iter().any(|source| quoted.iter().any(|quoted| source.text.contains(quoted)))
     }
 
+    /// Whether the template holds this name, as a word of its own.
+    pub(super) fn names(&self, field: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        self.sources.iter().any(|Source { text, .. }| {
+            text.match_indices(field)
+                .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + field.len()..].starts_with(is_word))
+        })
+    }
+
     fn source(&self, tools: bool) -> &Source {
         let of_name = |name: &str| self.sources.iter().find(|source| source.name == name);
         let found = of_name(TOOL_USE).filter(|_| tools).or_else(|| of_name(DEFAULT));

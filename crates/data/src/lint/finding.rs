@@ -1,5 +1,6 @@
 //! What was found, as data and as the sentence that a person would say.
 
+use crate::language::Unread;
 use crate::{Place, suggest};
 
 /// Rows that a finding names.
@@ -71,6 +72,10 @@ pub enum FindingKind {
     },
     /// Rows whose text is the name of their class.
     TextIsLabel,
+    /// Conversations with this field in a message, which neither kindling nor the chat template reads.
+    UnreadField {
+        field: String,
+    },
 }
 
 /// One finding.
@@ -89,6 +94,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A field of messages that has no effect.
+    pub fn unread(unread: Unread) -> Self {
+        let data = unread.places.first().map(Place::file).unwrap_or_default();
+        let kind = FindingKind::UnreadField { field: unread.field };
+        Self::new(kind, unread.rows, &data).at(unread.places)
+    }
+
     pub(super) fn new(kind: FindingKind, count: usize, data: &str) -> Self {
         Self { kind, count, places: Vec::new(), twins: Vec::new(), data: data.to_owned(), train: String::new() }
     }
@@ -118,7 +130,8 @@ impl Finding {
             | FindingKind::Replacement
             | FindingKind::Control
             | FindingKind::Unseen { .. }
-            | FindingKind::Spelling { .. } => Severity::Warning,
+            | FindingKind::Spelling { .. }
+            | FindingKind::UnreadField { .. } => Severity::Warning,
             // A few long rows are usual, many mean that the model does not see what it is asked about.
             FindingKind::Truncated { rows, .. } if self.count * 10 > rows => Severity::Warning,
             FindingKind::Truncated { .. }
@@ -154,6 +167,7 @@ impl Finding {
             FindingKind::Unseen { .. } => "unseen",
             FindingKind::Spelling { .. } => "spelling",
             FindingKind::TextIsLabel => "text_is_label",
+            FindingKind::UnreadField { .. } => "unread_field",
         }
     }
 
@@ -185,7 +199,8 @@ impl Finding {
             | FindingKind::Control
             | FindingKind::Entities { .. }
             | FindingKind::Spelling { .. }
-            | FindingKind::TextIsLabel => format!("{} of {data}", counted(*count, "row", "rows")),
+            | FindingKind::TextIsLabel
+            | FindingKind::UnreadField { .. } => format!("{} of {data}", counted(*count, "row", "rows")),
         }
     }
 
@@ -231,6 +246,9 @@ impl Finding {
                 format!("{has} a label that differs from another in letter case or outer spaces alone: {labels}")
             }
             FindingKind::TextIsLabel => format!("{has} the name of the class as text"),
+            FindingKind::UnreadField { field } => {
+                format!("{has} `{field}`, which neither kindling nor the model's chat template reads")
+            }
         }
     }
 
@@ -261,6 +279,9 @@ impl Finding {
             FindingKind::Unseen { .. } => Some("add training rows of these classes: what is not shown is not learnt"),
             FindingKind::Spelling { .. } => Some("write each label one way: as they stand they are different classes"),
             FindingKind::TextIsLabel => None,
+            FindingKind::UnreadField { .. } => {
+                Some("the model does not see it: put what matters into the content, or remove the field")
+            }
         }
     }
 

@@ -103,6 +103,10 @@ impl Tokenizer {
     pub(crate) fn ids(&self, text: &str) -> Vec<u32> {
         self.bare(text).unwrap()
     }
+
+    pub(crate) fn id(&self, token: &str) -> u32 {
+        self.inner.token_to_id(token).unwrap()
+    }
 }
 
 fn says(error: &Error) -> (String, String) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use miette::Diagnostic;
 use model::hub::HubError;
 
-use super::shell;
+use crate::shell;
 use crate::{adapter, config, device, output, prepare, run};
 
 #[derive(Debug)]

@@ -13,8 +13,8 @@ mod merge;
 mod plan;
 mod predict;
 mod quickstart;
+mod report;
 mod scores;
-mod shell;
 mod signals;
 mod sink;
 mod source;
@@ -58,6 +58,7 @@ enum Command {
     Generate(generate::Arguments),
     Merge(merge::Arguments),
     Inspect(inspect::Arguments),
+    Report(report::Arguments),
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
@@ -114,6 +115,7 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
         Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Report(arguments)) => report::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
@@ -129,7 +131,12 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
         None
         | Some(
-            Command::Merge(_) | Command::Inspect(_) | Command::Init(_) | Command::Tokenizer(_) | Command::Devices(_),
+            Command::Merge(_)
+            | Command::Inspect(_)
+            | Command::Report(_)
+            | Command::Init(_)
+            | Command::Tokenizer(_)
+            | Command::Devices(_),
         ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.

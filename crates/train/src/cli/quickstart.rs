@@ -11,7 +11,7 @@ use model::{Values, write_atomically};
 use super::eval::Scorer;
 use super::failure::Failure;
 use super::predict::Prediction;
-use super::train::execute;
+use super::train::{Shown, execute};
 use crate::adapter::Adapter;
 use crate::config::{self, Best};
 use crate::metrics::Scores;
@@ -48,7 +48,7 @@ pub(super) fn run(output: &Output) -> Result<ExitCode, Failure> {
         plan.valid.clone().ok_or_else(|| Failure::message("the quickstart has no validation data".to_string()))?;
 
     let before = scores(&untrained(&plan)?, &valid, &plan, output)?;
-    let status = execute(&plan, Start::Overwrite, false, output)?;
+    let status = execute(&plan, Start::Overwrite, Shown::default(), output)?;
     if status != ExitCode::SUCCESS || output.json() {
         return Ok(status);
     }

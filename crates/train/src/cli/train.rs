@@ -12,7 +12,7 @@ use super::{finished, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
-use crate::run::{self, Directory, Options, Outcome, Start, State, Summary};
+use crate::run::{self, Directory, Options, Outcome, Start, State, Summary, Watch};
 
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
@@ -43,6 +43,9 @@ pub(super) struct Arguments {
     /// Show the report in the browser when the run is done
     #[arg(long, conflicts_with = "dry_run")]
     open: bool,
+    /// Serve the report of the run in progress on 127.0.0.1, at a free port or at this one, until the run ends
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "dry_run")]
+    watch: Option<u16>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -72,12 +75,28 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
     };
+    let watch = arguments.watch.map(watch).transpose()?;
     let (plan, _) = prepare(&loaded, arguments, output)?;
-    let status = execute(&plan, start, arguments.dashboard, output)?;
+    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, output)?;
     if arguments.open && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
     Ok(status)
+}
+
+/// Before the work, so that a port that is taken costs no more than its message.
+fn watch(port: u16) -> Result<Watch, Failure> {
+    Watch::bind(port).map_err(|error| {
+        let message = format!("`--watch={port}`: cannot listen on 127.0.0.1:{port}: {}", error.kind());
+        Failure::usage(message, "name another port, or none for one that is free: `--watch`")
+    })
+}
+
+/// What is shown of a run while it trains.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    dashboard: bool,
+    watch: Option<Watch>,
 }
 
 /// The plan, and what it makes of the checkpoint by its headers: all that can be wrong is found before the output
@@ -93,12 +112,15 @@ fn prepare(
 }
 
 /// Trains by a plan, and says what came of it.
-pub(super) fn execute(plan: &RunPlan, start: Start, dashboard: bool, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Output) -> Result<ExitCode, Failure> {
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
-    let options = Options { dashboard, interrupter };
+    if let Some(watch) = &shown.watch {
+        output.say(&format!("watch the run at {}", output.bold(&watch.url())));
+    }
+    let options = Options { dashboard: shown.dashboard, watch: shown.watch, interrupter };
     match run::run(plan, directory, start, options, output)? {
         Outcome::Finished(summary) => {
             report(plan, &summary, output)?;

@@ -234,9 +234,14 @@ impl RunPlan {
             }
             _ => None,
         };
+        let unread = match &task {
+            Task::CausalLm(causal) => causal.unread(&config.data.train, &train_rows),
+            _ => Vec::new(),
+        };
         let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
         let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
-        let findings = findings((&train, &train_texts), looked_at, task.labels(), max_length);
+        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), max_length);
+        findings.splice(..0, unread);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
             if matches!(task, Task::MaskedLm(_)) {

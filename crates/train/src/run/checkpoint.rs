@@ -45,6 +45,9 @@ pub(crate) struct RunState {
 pub(crate) struct Best {
     pub(crate) step: usize,
     pub(crate) scores: Option<Scores>,
+    /// The standard error of its loss, a language model's.
+    #[serde(default)]
+    pub(crate) loss_error: Option<f64>,
     /// Logits of the probe batch at that step, to compare the saved adapter with.
     pub(crate) probe: Vec<f32>,
 }

@@ -67,6 +67,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Report(#[from] crate::report::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Page(#[from] crate::report::OpenError),
     #[error("training stopped: {0}")]
     Learner(String),
     #[error(transparent)]
@@ -106,6 +109,7 @@ impl Error {
             | Self::NotTheSame { .. }
             | Self::Answers(_)
             | Self::Report(_)
+            | Self::Page(_)
             | Self::Learner(_) => false,
         }
     }

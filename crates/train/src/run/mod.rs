@@ -2,10 +2,12 @@
 
 mod adamw;
 mod answers;
+mod before;
 mod checkpoint;
 mod directory;
 mod error;
 mod evaluate;
+mod events;
 mod loader;
 mod optimizer;
 mod record;
@@ -15,11 +17,11 @@ mod resume;
 mod save;
 mod schedule;
 mod strategy;
+mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
@@ -35,11 +37,12 @@ pub(crate) use evaluate::{Evaluation, largest, rows};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use schedule::Schedule;
-pub(crate) use strategy::is_better;
+pub(crate) use watch::Watch;
 
 use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::Output;
 use crate::prepare::RunPlan;
+use crate::report::Record;
 use crate::tasks::{Task, Trainee};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
@@ -64,6 +67,8 @@ pub(crate) struct Summary {
     pub(crate) peak_memory_bytes: u64,
     /// Early stopping ended it.
     pub(crate) stopped_early: bool,
+    /// The standard error of the best evaluation's loss, a language model's.
+    pub(crate) loss_error: Option<f64>,
 }
 
 /// How a run ended.
@@ -78,6 +83,8 @@ pub(crate) enum Outcome {
 
 pub(crate) struct Options {
     pub(crate) dashboard: bool,
+    /// Where the page of the run in progress is served.
+    pub(crate) watch: Option<Watch>,
     pub(crate) interrupter: Interrupter,
 }
 
@@ -85,7 +92,7 @@ pub(crate) fn run(
     plan: &RunPlan,
     directory: Directory,
     start: Start,
-    options: Options,
+    mut options: Options,
     output: &Output,
 ) -> Result<Outcome, Error> {
     if start != Start::Resume {
@@ -113,23 +120,17 @@ pub(crate) fn run(
     tell(&loaded, output);
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
-    let before = answers_before(plan, &model, &heard)?;
-    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard);
+    // Until this function ends.
+    let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
+    let untrained = before::untrained(plan, &model, &heard)?;
+    let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
+    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard)?;
     let mut session = train(session, model, options)?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, &before),
+        false => session.finish(plan, record, &untrained.answers),
     }
-}
-
-/// What the model answers before it is trained, where it is to answer.
-fn answers_before(plan: &RunPlan, model: &Trainee, output: &Output) -> Result<Vec<String>, Error> {
-    let Some(questions) = &plan.questions else { return Ok(Vec::new()) };
-    let answers = questions.answers(&model.valid())?;
-    let named = questions.scores(&answers).named().map(|(name, value)| format!("{name} {value:.4}"));
-    output.say(&format!("before training: {}", named.join(", ")));
-    Ok(answers)
 }
 
 /// What a run reads must not lie where it writes: the place is cleared first.
@@ -233,6 +234,8 @@ pub(crate) struct Session {
     adapter_plan: Plan,
     directory: Directory,
     metrics: Metrics,
+    /// For TensorBoard.
+    events: Option<events::Events>,
     state: RunState,
     train: Arc<data::Dataset>,
     valid: Option<Arc<data::Dataset>>,
@@ -258,7 +261,7 @@ impl Session {
         metrics: Metrics,
         resumed: Option<RunState>,
         output: Output,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let save = save::Saver::new(plan, &identity);
         let fresh = RunState {
             step: 0,
@@ -270,12 +273,17 @@ impl Session {
             identity,
         };
         let state = resumed.unwrap_or(fresh);
-        Self {
+        let events = match plan.config.train.tensorboard {
+            true => Some(events::Events::open(directory.root(), state.step)?),
+            false => None,
+        };
+        Ok(Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
             directory,
             metrics,
+            events,
             started: Instant::now(),
             seconds_before: state.seconds,
             state,
@@ -289,7 +297,7 @@ impl Session {
             steps: plan.steps,
             interrupted: false,
             output,
-        }
+        })
     }
 
     /// What the run took so far, in all its processes.
@@ -312,7 +320,7 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, before: &[String]) -> Result<Outcome, Error> {
+    fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
         let after = match &plan.questions {
@@ -326,8 +334,9 @@ impl Session {
             seconds: self.seconds(),
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
+            loss_error: best.loss_error,
         };
-        report::write(plan, &model, [&self.adapter_plan, &adapter], &after, &summary, &self.directory)?;
+        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;

@@ -13,7 +13,9 @@ use super::Error;
 use super::checkpoint::Identity;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
+use crate::card::Card;
 use crate::config::SaveDtype;
+use crate::metrics::Scores;
 use crate::prepare::RunPlan;
 use crate::tasks::{MicroBatch, Task, Trainee};
 
@@ -52,6 +54,7 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 #[derive(Debug)]
 pub(super) struct Saver {
     sidecar: Sidecar,
+    card: Card,
     tokenizer_files: Vec<PathBuf>,
     base: PathBuf,
     base_config: Value,
@@ -71,6 +74,7 @@ impl Saver {
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
             sidecar: plan.sidecar(identity),
+            card: Card::new(plan),
             tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
@@ -89,10 +93,21 @@ impl Saver {
         }
     }
 
-    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe. `kept` is the evaluation
+    /// for which it is saved.
+    pub(super) fn save(
+        &self,
+        root: &Path,
+        plan: &Plan,
+        model: &Trainee,
+        kept: Option<(usize, &Scores)>,
+    ) -> Result<Vec<f32>, Error> {
         match self.full {
-            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
+            false => {
+                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
+                let directory = root.join("adapter");
+                adapter::write(&directory, plan, model, &self.sidecar, &card, &self.tokenizer_files)?;
+            }
             true => self.save_checkpoint(&root.join("model"), plan, model)?,
         }
         Ok(self.probe.logits(model))

@@ -29,7 +29,7 @@ fn without_labels(base: &Base) -> Task {
 pub(super) fn no_decoder(file: &Path, dialogue: Option<Dialogue<'_>>, text: Option<&Column>) -> Failure {
     let what = match dialogue {
         Some(Dialogue::Messages(messages)) => format!("conversations (`{}`)", messages.name),
-        Some(Dialogue::Answer { prompt, completion, .. }) => {
+        Some(Dialogue::Turns { prompt, completion } | Dialogue::Answer { prompt, completion, .. }) => {
             format!("answers (`{}` to `{}`)", completion.name, prompt.name)
         }
         None => "texts".to_owned(),

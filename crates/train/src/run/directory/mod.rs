@@ -112,8 +112,9 @@ impl Directory {
                 std::fs::remove_dir_all(&path).map_err(io)?;
             }
         }
-        for name in ["metrics.jsonl", "config.toml", "train.log", "report.html"] {
-            let path = self.root.join(name);
+        let names = ["metrics.jsonl", "config.toml", "train.log", "report.json", "report.html"];
+        let events = super::events::files(&self.root).into_iter().map(|(path, _)| path);
+        for path in names.map(|name| self.root.join(name)).into_iter().chain(events) {
             if path.exists() {
                 std::fs::remove_file(&path).map_err(io)?;
             }
