@@ -64,7 +64,7 @@ impl Failure {
     }
 
     /// For a command without a configuration: its help names keys of one as `--set` takes them.
-    pub(super) fn as_typed(self) -> Self {
+    pub(super) fn on_command_line(self) -> Self {
         let Some(error) = &self.error else { return self };
         match error.help().map(|help| help.to_string()).filter(|help| help.contains("`data.")) {
             Some(help) => self.advising(with_set(&help)),
