@@ -13,8 +13,8 @@ use super::suspects::suspects;
 /// Errors shown before a class is chosen.
 const SHOWN: usize = 20;
 /// Errors that can be shown of each class, given or predicted, and of all.
-const OF_CLASS: usize = 8;
-const MOST: usize = 300;
+const OF_CLASS: usize = 5;
+const MOST: usize = 200;
 /// Characters of a text that are shown.
 const TEXT: usize = 320;
 

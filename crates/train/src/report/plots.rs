@@ -182,7 +182,7 @@ impl Chart<'_> {
             .label_style(text)
             .set_all_tick_mark_size(5 * UNITS)
             .x_labels(self.x.labels(width / 75))
-            .y_labels(self.y.labels(height / 36))
+            .y_labels(self.y.labels((height / 36).max(if height < 150 { 3 } else { 6 })))
             .x_label_formatter(&|x| self.x.label(*x))
             .y_label_formatter(&|y| self.y.label(*y))
             .draw()
@@ -268,7 +268,8 @@ pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Range<f64> {
 pub(super) fn round(range: Range<f64>) -> Range<f64> {
     let size = range.end - range.start;
     let power = 10_f64.powf((size / 5.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| size / step <= 5.0 + 1e-9);
+    let intervals = |step: f64| (range.end / step - 1e-6).ceil() - (range.start / step + 1e-6).floor();
+    let step = [1.0, 2.0, 5.0, 10.0, 20.0].into_iter().map(|digit| digit * power).find(|step| intervals(*step) <= 5.0);
     let step = step.unwrap_or(size);
     // 0.30000000000000004 is on the label 0.3.
     let (start, end) = (range.start / step, range.end / step);
@@ -354,7 +355,7 @@ mod tests {
     #[test]
     fn an_axis_begins_and_ends_with_a_label() {
         assert_eq!((round(0.0..2.7), round(0.31..0.48), round(3.2..41.7)), (0.0..3.0, 0.3..0.5, 0.0..50.0));
-        assert_eq!((round(0.0..1.0), round(-0.05..0.93)), (0.0..1.0, -0.2..1.0));
+        assert_eq!((round(0.0..1.0), round(-0.05..0.93)), (0.0..1.0, -0.5..1.0));
         let plot = chart(1.0..3.0, around([3.2, 41.7]), Vec::new());
         assert_eq!(labels(&plot, "\"end\""), ["0", "10", "20", "30", "40", "50"]);
     }
