@@ -164,7 +164,7 @@ fn in_capitals(name: &str) -> String {
 /// A point of a curve as it is read.
 fn reading(role: Role, (step, value): Point) -> Reading {
     let text = format!("step {}: {}", count(step as usize), significant(value, 4));
-    Reading { x: step, text, points: vec![(role, value)] }
+    Reading { x: step, text, short: Vec::new(), points: vec![(role, value)] }
 }
 
 /// Each step's loss, and the validation loss where there was an evaluation.
