@@ -276,7 +276,7 @@ fn validation_data_have_the_columns_of_the_training_data() {
 fn eval_needs_labels() {
     Project::new().file("test.csv", "text,stars\ngood,five\n").run(&EVAL).refused(
         "error: test.csv has no column `label` (columns: text, stars)\n\
-         help: set `data.label = \"stars\"`",
+         help: add `--set data.label=stars`",
     );
 }
 
@@ -309,7 +309,7 @@ fn predict_needs_the_text_column() {
     let project = Project::new().file("in.jsonl", "{\"sentence\": \"good\"}\n");
     project.run(&["predict", "--model", "bert", "--input", "in.jsonl"]).refused(
         "error: in.jsonl has no column `text` (columns: sentence)\n\
-         help: set `data.text = \"sentence\"`",
+         help: add `--set data.text=sentence`",
     );
 }
 
@@ -317,7 +317,7 @@ fn predict_needs_the_text_column() {
 fn a_malformed_line_of_standard_input_is_refused_with_its_number() {
     Project::new().run_with_input(&["predict", "--model", "bert"], "{\"text\": \"good\"\n").refused(
         "error: standard input, line 1, column 15: malformed JSON: EOF while parsing an object\n\
-         help: each line is a whole object, for example {\"text\": \"...\", \"label\": 0}",
+         help: each line is a whole object; where lines are texts, `--input-format text` takes them as they are",
     );
 }
 

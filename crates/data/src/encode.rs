@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::columns::Example;
 use crate::language::{Encoder, Row};
 use crate::tokenizer::{Encoded, Tokenizer};
-use crate::{Error, Labels, Place};
+use crate::{Error, Labels};
 
 /// Examples encoded between two reports of progress: some milliseconds of work.
 const CHUNK: usize = 64;
@@ -60,7 +60,7 @@ impl Dataset {
             let target = labels.map(|labels| labels.index(file, example)).transpose()?;
             let encoded = tokenizer
                 .encode(&example.text, example.text_pair.as_deref(), max_length)
-                .map_err(|error| with_place(error, file, example))?;
+                .map_err(|error| error.at(file, example.line))?;
             Ok([EncodedExample { line: example.line, encoded, target, spans: Vec::new(), lost_targets: 0 }])
         };
         Self::in_parallel(file, examples, encode, progress)
@@ -179,14 +179,6 @@ impl Dataset {
             counts[target] += 1;
         }
         counts
-    }
-}
-
-/// The tokenizer knows the text alone.
-fn with_place(error: Error, file: &Path, example: &Example) -> Error {
-    match error {
-        Error::NoTokens { .. } => Error::NoTokens { subject: Place::new(file, example.line).to_string() },
-        other => other,
     }
 }
 

@@ -19,12 +19,6 @@ impl Record {
     }
 }
 
-/// Rows given as text on a command line: one record per text under column `column`, numbered from 1.
-pub fn text_records(column: &str, texts: &[String]) -> Vec<Record> {
-    let row = |text: &String| IndexMap::from([(column.to_owned(), Value::String(text.clone()))]);
-    texts.iter().enumerate().map(|(n, text)| Record { line: n + 1, fields: row(text) }).collect()
-}
-
 /// What a value is, as messages call it.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {

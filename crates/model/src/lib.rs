@@ -7,6 +7,7 @@
 mod architectures;
 mod cache;
 mod checkpoint;
+mod companions;
 mod config;
 mod error;
 mod files;
@@ -23,9 +24,12 @@ mod tokens;
 pub use architectures::{CausalLm, Features, Head, Layerwise, MaskedLm, Model, SequenceClassifier};
 pub use cache::Cache;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
+pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
-pub use files::{write_atomically, write_json};
+pub use files::{
+    OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
+};
 pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use loader::{LoadError, Loaded};
 pub use merge::{MergeError, Merged, merged_tensors, verify_merged};

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
-use model::{Pretrained, write_atomically, write_json};
+use model::{Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::output::counted;
 use crate::tasks::Task;
+use crate::terminal;
 
 const SIDECAR: &str = "kindling.json";
 /// PEFT's own word for "no module".
@@ -200,19 +201,14 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
     pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
-        let path = directory.join(peft::CONFIG_FILE);
-        if !path.exists() {
-            return Err(Error::Missing { path: directory.into() });
-        }
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let mut config = PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?;
+        let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
         for note in std::mem::take(&mut config.notes) {
             tensors.note(format!("{}, {note}: it has no effect", peft::CONFIG_FILE));
         }
         if let Some(pretrained) = pretrained {
             tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
-            check_tied(&path, &config, &tensors, pretrained)?;
+            check_tied(&directory.join(peft::CONFIG_FILE), &config, &tensors, pretrained)?;
             if config.targets_missing {
                 config.lora.target_modules = Targets::Names(Names::List(pretrained.default_targets()));
                 config.targets_missing = false;
@@ -262,13 +258,45 @@ fn check_tied(
     }
 }
 
-/// Writes the adapter that `plan` built into `model`, so that `PeftModel.from_pretrained` loads it.
+/// The base that an adapter says it was trained on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    /// A directory, or a repository of the Hub.
+    pub(crate) path: String,
+    /// Of a repository; where the sidecar has one, the path is a repository for sure.
+    pub(crate) revision: Option<String>,
+}
+
+/// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.
+pub(crate) fn recorded_base(directory: &Path) -> Result<Option<Recorded>, Error> {
+    if let Some(Base { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
+        return Ok(Some(Recorded { path, revision }));
+    }
+    let config = read_config(directory)?;
+    let path = config.base_model.filter(|path| !path.trim().is_empty());
+    // PEFT takes a directory of that name before it asks the Hub, whatever revision is written beside it.
+    let of_hub = |path: &String| !Path::new(path).is_dir();
+    Ok(path.map(|path| Recorded { revision: config.revision.filter(|_| of_hub(&path)), path }))
+}
+
+fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
+    let path = directory.join(peft::CONFIG_FILE);
+    if !path.exists() {
+        return Err(Error::Missing { path: directory.into() });
+    }
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
+}
+
+/// Writes the adapter that `plan` built into `model`, with its model card and the tokenizer that is in the directory
+/// `tokenizer`, so that `PeftModel.from_pretrained` loads it.
 pub(crate) fn write<M: Module>(
     directory: &Path,
     plan: &Plan,
     model: &M,
     sidecar: &Sidecar,
-    tokenizer_files: &[PathBuf],
+    card: &str,
+    tokenizer: &Path,
 ) -> Result<(), Error> {
     let write_error = |path: PathBuf| move |source| Error::Write { path, source };
     std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
@@ -284,16 +312,17 @@ pub(crate) fn write<M: Module>(
         ensure_weight_tying: false,
         notes: Vec::new(),
     };
-    let card = card(plan, sidecar);
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan))), ("README.md", card)] {
+    // People read the card in a terminal too, and labels are whatever the data held.
+    let card = terminal::escaped(card);
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan)).as_str()), ("README.md", &card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
-    copy_tokenizer(directory, tokenizer_files)?;
+    copy_beside(directory, tokenizer, is_of_tokenizer)?;
     sidecar.write(directory)
 }
 
@@ -302,24 +331,21 @@ fn is_conv1d(plan: &Plan) -> bool {
     plan.updates().iter().any(|update| update.transposed && update.factors[0].ends_with(".lora_A.weight"))
 }
 
-/// Copies the tokenizer's files beside an adapter or a checkpoint.
-pub(crate) fn copy_tokenizer(directory: &Path, files: &[PathBuf]) -> Result<(), Error> {
-    for file in files {
-        let contents = std::fs::read(file).map_err(|source| Error::Read { path: file.clone(), source })?;
-        let path = directory.join(file.file_name().unwrap_or_default());
-        write_atomically(&path, |output| output.write_all(&contents))
+/// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte.
+pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let read_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Read { path, source }
+    };
+    for name in files_beside(from, wanted).map_err(read_error(from))? {
+        let (file, path) = (from.join(&name), directory.join(&name));
+        let contents = std::fs::read(&file).map_err(read_error(&file))?;
+        path.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
             .map_err(|source| Error::Write { path, source })?;
     }
     Ok(())
-}
-
-/// Copies what says of a base where its texts end, if it has such a file.
-pub(crate) fn copy_generation_config(directory: &Path, base: &Path) -> Result<(), Error> {
-    let file = base.join("generation_config.json");
-    match file.is_file() {
-        true => copy_tokenizer(directory, &[file]),
-        false => Ok(()),
-    }
 }
 
 /// LoRA's settings as they are written: targets by the names that were found.
@@ -354,59 +380,4 @@ fn lora_config(plan: &Plan) -> LoraConfig {
             init: Init::Default,
         },
     }
-}
-
-/// The model card. A local path is nobody else's: `base_model` names Hub models alone.
-fn card(plan: &Plan, sidecar: &Sidecar) -> String {
-    let base = &sidecar.base.path;
-    let is_local = Path::new(base).is_absolute();
-    let mut text = String::from("---\n");
-    if !is_local {
-        text.push_str(&format!("base_model: {base}\n"));
-    }
-    text.push_str("library_name: peft\ntags:\n");
-    if !is_local {
-        text.push_str(&format!("- base_model:adapter:{base}\n"));
-    }
-    let (title, usage) = match sidecar.task {
-        config::Task::SequenceClassification => ("text classification", classifier_usage(&sidecar.labels)),
-        config::Task::MaskedLm => ("masked language modelling", language_model_usage("AutoModelForMaskedLM")),
-        config::Task::CausalLm => ("text generation", language_model_usage("AutoModelForCausalLM")),
-    };
-    text.push_str(&format!(
-        "- lora\n- transformers\n---\n\n# Adapter for {title}\n\n\
-         Trained with kindling {version}: {trainable} trained parameters on a base of {base_parameters}.\n\n\
-         {usage}\n\n### Framework versions\n\n- PEFT 0.21.2\n",
-        version = env!("CARGO_PKG_VERSION"),
-        trainable = plan.trainable_elements(),
-        base_parameters = plan.base_elements(),
-    ));
-    text
-}
-
-fn classifier_usage(labels: &[String]) -> String {
-    let named = |(i, label): (usize, &String)| format!("{i}: {}", serde_json::Value::String(label.clone()));
-    let ids: Vec<String> = labels.iter().enumerate().map(named).collect();
-    format!(
-        "Classes: {classes}\n\n\
-         ```python\n\
-         from transformers import AutoModelForSequenceClassification\n\
-         from peft import PeftModel\n\n\
-         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{ids}}})\n\
-         model = PeftModel.from_pretrained(base, ADAPTER)\n\
-         ```",
-        classes = labels.join(", "),
-        count = labels.len(),
-        ids = ids.join(", "),
-    )
-}
-
-fn language_model_usage(class: &str) -> String {
-    format!(
-        "```python\n\
-         from transformers import {class}\n\
-         from peft import PeftModel\n\n\
-         model = PeftModel.from_pretrained({class}.from_pretrained(BASE), ADAPTER)\n\
-         ```"
-    )
 }

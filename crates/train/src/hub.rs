@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use model::hub::{self, HubError, Progress, Settings, Source, Wanted};
 
 use crate::output::Output;
+use crate::terminal;
 
 /// Where a model or an adapter lies.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Bars<'_> {
                 done.finish_and_clear();
             }
             let bar = self.output.bar(progress.total, "{msg} {bar:30} {bytes}/{total_bytes} · {bytes_per_sec}");
-            bar.set_message(progress.file.to_string());
+            bar.set_message(terminal::on_one_line(progress.file).into_owned());
             *current = Some((progress.file.to_string(), bar));
         }
         if let Some((_, bar)) = current.as_ref() {

@@ -1,22 +1,24 @@
 //! What the binary prints, and how: results on standard output, everything else on standard error, colour and progress
-//! bars on terminals alone. No other file prints.
+//! bars on terminals alone, and nothing that a terminal would obey but our own colours. No other file prints.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Diagnostic;
 
+use crate::terminal::{self, Style};
+
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     quiet: bool,
     json: bool,
     terminal: bool,
-    colour: bool,
-    /// The run's log: a copy of what is said.
-    log: Arc<Mutex<Option<File>>>,
+    /// On standard error, and on standard output.
+    colour: [bool; 2],
+    log: Arc<Mutex<Log>>,
     /// What stands at the bottom of the terminal while lines are said above it.
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
@@ -24,7 +26,8 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(quiet: bool, json: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colour = [terminal, io::stdout().is_terminal()].map(|is_terminal| is_terminal && wanted);
         Self { quiet, json, terminal, colour, log: Arc::default(), bar: Arc::default() }
     }
 
@@ -37,9 +40,16 @@ impl Output {
         Self { quiet: true, terminal: false, ..self.clone() }
     }
 
-    /// From here on what is said is also written to `file`.
-    pub(crate) fn log_to(&self, file: File) {
-        *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
+    /// What was said so far and what is said from here on is also written to `file`.
+    pub(crate) fn log_to(&self, mut file: File) {
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Log::Held(lines) = &*log {
+            for line in lines {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+        }
+        *log = Log::File(file);
     }
 
     /// A line for people.
@@ -53,33 +63,59 @@ impl Output {
     /// Something that is no error but that people should know.
     pub(crate) fn warn(&self, line: &str) {
         self.log_line(&format!("warning: {line}"));
-        self.print(&format!("{} {line}", self.paint("33", "warning:")));
+        self.print(&format!("{} {line}", Style::Warning.of("warning:")));
     }
 
-    /// A result: standard output is for these.
+    /// Whether somebody is there who reads a question and can answer it.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.terminal && !self.quiet && !self.json && io::stdin().is_terminal()
+    }
+
+    /// The line that is typed in answer, without spaces around it; `None` at the end of the input.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<Option<String>> {
+        let mut error = io::stderr();
+        write!(error, "{question}")?;
+        error.flush()?;
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            // Ctrl-D leaves the cursor behind the question.
+            writeln!(error)?;
+            return Ok(None);
+        }
+        Ok(Some(line.trim().to_owned()))
+    }
+
+    /// A result: standard output is for these. With `--json` the line is a document, which keeps its bytes unless a
+    /// terminal takes it.
     pub(crate) fn result(&self, line: &str) -> io::Result<()> {
+        let shown = match self.json {
+            true if io::stdout().is_terminal() => terminal::escaped(line),
+            true => line.into(),
+            false => terminal::rendered(line, self.colour[1]).into(),
+        };
         let mut output = io::stdout().lock();
-        writeln!(output, "{line}")?;
+        writeln!(output, "{shown}")?;
+        output.flush()
+    }
+
+    /// A piece of a text, as it is made: to a terminal without what it would obey, elsewhere as it is.
+    pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
+        let mut output = io::stdout().lock();
+        match output.is_terminal() {
+            true => output.write_all(terminal::rendered(text, self.colour[1]).as_bytes())?,
+            false => output.write_all(text.as_bytes())?,
+        }
         output.flush()
     }
 
     /// An error with its causes and what can be done about it.
     pub(crate) fn error(&self, error: &dyn Diagnostic) {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            let said = source.to_string();
-            // A transparent variant says what its source says.
-            if !text.contains(&said) {
-                text.push_str(&format!(": {said}"));
-            }
-            cause = source.source();
-        }
+        let text = message(error);
         self.log_line(&format!("error: {text}"));
-        self.print(&format!("{} {text}", self.paint("31", "error:")));
+        self.print(&format!("{} {text}", Style::Error.of("error:")));
         if let Some(help) = error.help() {
             self.log_line(&format!("help: {help}"));
-            self.print(&format!("{} {help}", self.paint("36", "help:")));
+            self.print(&format!("{} {help}", Style::Help.of("help:")));
         }
     }
 
@@ -92,30 +128,30 @@ impl Output {
         let style = ProgressStyle::with_template(template).expect("templates are literals of this crate");
         let bar = ProgressBar::with_draw_target(Some(length), target);
         bar.set_style(style.progress_chars("━╸ "));
-        bar.enable_steady_tick(Duration::from_millis(250));
+        // It takes a thread, which nobody needs who sees nothing.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
         *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar.clone());
         bar
     }
 
-    /// Emphasis for a terminal; the words themselves elsewhere.
+    /// Emphasis for a terminal; the words themselves elsewhere. For `say` and `result`, which show it.
     pub(crate) fn bold(&self, text: &str) -> String {
-        self.paint("1", text)
+        Style::Bold.of(text)
     }
 
     /// A part of a text that is to be seen within it: green in a terminal, between brackets elsewhere.
     pub(crate) fn marked(&self, text: &str) -> String {
-        if self.colour { self.paint("32", text) } else { format!("[[{text}]]") }
-    }
-
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+        Style::Marked.of(text)
     }
 
     fn print(&self, line: &str) {
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let shown = terminal::rendered(line, self.colour[0]);
         let write = || {
             // Nobody is left to tell that standard error cannot be written.
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{shown}");
         };
         match bar.as_ref().filter(|bar| !bar.is_finished()) {
             Some(bar) => bar.suspend(write),
@@ -124,12 +160,48 @@ impl Output {
     }
 
     fn log_line(&self, line: &str) {
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = log.as_mut() {
-            // A log that cannot be written must not end a run that can.
-            let _ = writeln!(file, "{line}");
+        let line = terminal::rendered(line, false);
+        match &mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Log::File(file) => {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+            Log::Held(lines) if lines.len() < HELD => lines.push(line),
+            Log::Held(_) => {}
         }
     }
+}
+
+/// A copy of what is said, for the run's log.
+#[derive(Debug)]
+enum Log {
+    /// Lines from before there was a file: a run's plan is told before its directory is touched.
+    Held(Vec<String>),
+    File(File),
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::Held(Vec::new())
+    }
+}
+
+/// Lines held at most, for commands that never have a log.
+const HELD: usize = 1000;
+
+/// What an error says, with its causes.
+pub(crate) fn message(error: &dyn Diagnostic) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let said = source.to_string();
+        // A transparent variant says what its source says.
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
+        cause = source.source();
+    }
+    text
 }
 
 /// 1234567 as `1,234,567`.
@@ -175,6 +247,17 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_has_what_was_said_before_it_was_there_and_no_colours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("train.log");
+        let output = Output::new(true, false);
+        output.say(&format!("a plan with {} words", output.bold("bold")));
+        output.log_to(File::create(&path).unwrap());
+        output.say(&format!("a {}", output.bold("step")));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -8,6 +8,7 @@ mod jsonl;
 mod lines;
 mod parquet;
 mod text;
+mod typed;
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -19,6 +20,8 @@ use crate::record::Record;
 use crate::suggest;
 use crate::{Error, Place};
 
+pub use typed::Line;
+
 /// Rows of a file, or the error at which reading ends.
 type Records = Box<dyn Iterator<Item = Result<Record, Error>> + Send>;
 type Reader = Box<dyn BufRead + Send>;
@@ -28,15 +31,8 @@ type Reader = Box<dyn BufRead + Send>;
 /// The first row is read at once, so that a file without rows, or not of its format, is refused here. After an error
 /// the stream ends.
 pub fn records(path: &Path) -> Result<Records, Error> {
-    let (format, source) = identify(path)?;
-    let mut rows = match format {
-        Format::JsonLines => jsonl::records(source)?,
-        Format::Json => json::records(source)?,
-        Format::Csv => csv::records(source, b',')?,
-        Format::Tsv => csv::records(source, b'\t')?,
-        Format::Parquet => parquet::records(source)?,
-        Format::Text => text::records(source)?,
-    };
+    let (format, source) = identify(path, None)?;
+    let mut rows = open(format, source)?;
     let first = rows.next().ok_or_else(|| Error::Empty { file: path.to_owned() })??;
     let mut failed = false;
     Ok(Box::new(std::iter::once(Ok(first)).chain(rows).take_while(move |row| {
@@ -46,13 +42,52 @@ pub fn records(path: &Path) -> Result<Records, Error> {
     })))
 }
 
+/// Whether a file of this name is read as data.
+pub fn is_data(path: &Path) -> bool {
+    format_of(path).is_ok()
+}
+
+/// As [`records`], for those who answer row by row. Without a `format` standard input holds lines as people type them, see
+/// [`Line`]; a row that cannot be read is an error after which the next one comes.
+pub fn lines(
+    path: &Path,
+    format: Option<Format>,
+) -> Result<Box<dyn Iterator<Item = Result<Line, Error>> + Send>, Error> {
+    let mut lines: Box<dyn Iterator<Item = Result<Line, Error>> + Send> = match format {
+        None if path == Path::new("-") => Box::new(typed::TypedLines::open(identify(path, None)?.1)?),
+        format => {
+            let (format, source) = identify(path, format)?;
+            Box::new(open(format, source)?.map(|row| row.map(Line::Row)))
+        }
+    };
+    let first = lines.next().ok_or_else(|| Error::Empty { file: path.to_owned() })?;
+    let mut failed = false;
+    Ok(Box::new(std::iter::once(first).chain(lines).take_while(move |line| {
+        let goes_on = !failed;
+        failed = line.as_ref().is_err_and(|error| error.line().is_none());
+        goes_on
+    })))
+}
+
+fn open(format: Format, source: Source) -> Result<Records, Error> {
+    match format {
+        Format::JsonLines => jsonl::records(source),
+        Format::Json => json::records(source),
+        Format::Csv => csv::records(source, b','),
+        Format::Tsv => csv::records(source, b'\t'),
+        Format::Parquet => parquet::records(source),
+        Format::Text => text::records(source),
+    }
+}
+
 /// Whether places in this file are rows, because it has no lines.
 pub(crate) fn counts_rows(path: &Path) -> bool {
     matches!(format_of(path), Ok((Format::Json | Format::Parquet, _)))
 }
 
+/// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+pub enum Format {
     JsonLines,
     Json,
     Csv,
@@ -120,13 +155,17 @@ impl Source {
     }
 }
 
-fn identify(path: &Path) -> Result<(Format, Source), Error> {
+/// `written` takes the place of what the extension says.
+fn identify(path: &Path, written: Option<Format>) -> Result<(Format, Source), Error> {
     if path == Path::new("-") {
-        return Ok((Format::JsonLines, Source { file: path.to_owned(), gzip: false }));
+        return Ok((written.unwrap_or(Format::JsonLines), Source { file: path.to_owned(), gzip: false }));
     }
     // Before the extension: of a misspelt path, that it does not exist is the more useful thing to say.
     check_exists(path)?;
-    let (format, gzip) = format_of(path)?;
+    let (format, gzip) = match written {
+        Some(format) => (format, path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))),
+        None => format_of(path)?,
+    };
     Ok((format, Source { file: path.to_owned(), gzip }))
 }
 

@@ -1,5 +1,6 @@
 //! What was found, as data and as the sentence that a person would say.
 
+use crate::language::Unread;
 use crate::{Place, suggest};
 
 /// Rows that a finding names.
@@ -35,6 +36,8 @@ pub enum FindingKind {
     /// Longer than the model is given. `tokens` is the number of all tokens of the split.
     Truncated {
         max_length: usize,
+        /// The model takes no more.
+        is_most: bool,
         rows: usize,
         lost: usize,
         tokens: usize,
@@ -71,13 +74,29 @@ pub enum FindingKind {
     },
     /// Rows whose text is the name of their class.
     TextIsLabel,
+    /// Conversations with this field in a message, which neither kindling nor the chat template reads.
+    UnreadField {
+        field: String,
+    },
+    /// Of these tokens too many are not in the vocabulary of the tokenizer; the words that are unknown most often.
+    UnknownTokens {
+        tokens: usize,
+        words: Vec<String>,
+    },
+    /// The tokenizer cuts words into so many tokens that it was made for another language: tokens in a hundred words, and
+    /// frequent words with their tokens.
+    ManyTokens {
+        of_hundred_words: usize,
+        words: Vec<(String, usize)>,
+    },
 }
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// How many rows it is about; classes for `Imbalanced`, `Small` and `Unseen`.
+    /// How many rows it is about; classes for `Imbalanced`, `Small` and `Unseen`, tokens for `UnknownTokens` and
+    /// `ManyTokens`.
     pub count: usize,
     /// The first rows, at most five; none where it is about classes.
     pub places: Vec<Place>,
@@ -89,6 +108,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A field of messages that has no effect.
+    pub fn unread(unread: Unread) -> Self {
+        let data = unread.places.first().map(Place::file).unwrap_or_default();
+        let kind = FindingKind::UnreadField { field: unread.field };
+        Self::new(kind, unread.rows, &data).at(unread.places)
+    }
+
     pub(super) fn new(kind: FindingKind, count: usize, data: &str) -> Self {
         Self { kind, count, places: Vec::new(), twins: Vec::new(), data: data.to_owned(), train: String::new() }
     }
@@ -118,7 +144,10 @@ impl Finding {
             | FindingKind::Replacement
             | FindingKind::Control
             | FindingKind::Unseen { .. }
-            | FindingKind::Spelling { .. } => Severity::Warning,
+            | FindingKind::Spelling { .. }
+            | FindingKind::UnreadField { .. }
+            | FindingKind::UnknownTokens { .. }
+            | FindingKind::ManyTokens { .. } => Severity::Warning,
             // A few long rows are usual, many mean that the model does not see what it is asked about.
             FindingKind::Truncated { rows, .. } if self.count * 10 > rows => Severity::Warning,
             FindingKind::Truncated { .. }
@@ -154,6 +183,9 @@ impl Finding {
             FindingKind::Unseen { .. } => "unseen",
             FindingKind::Spelling { .. } => "spelling",
             FindingKind::TextIsLabel => "text_is_label",
+            FindingKind::UnreadField { .. } => "unread_field",
+            FindingKind::UnknownTokens { .. } => "unknown_tokens",
+            FindingKind::ManyTokens { .. } => "many_tokens",
         }
     }
 
@@ -170,6 +202,10 @@ impl Finding {
                 format!("{} of {} of {data}", thousands(*count), counted(*rows, "row", "rows"))
             }
             FindingKind::Imbalanced { .. } => format!("the classes of {data}"),
+            FindingKind::UnknownTokens { tokens, .. } => {
+                format!("{} % of the tokens of {data}", (100 * count).div_ceil(*tokens).min(100))
+            }
+            FindingKind::ManyTokens { .. } => format!("the words of {data}"),
             FindingKind::Small { .. } | FindingKind::Unseen { .. } => {
                 format!("{} of {data}", counted(*count, "class", "classes"))
             }
@@ -185,7 +221,8 @@ impl Finding {
             | FindingKind::Control
             | FindingKind::Entities { .. }
             | FindingKind::Spelling { .. }
-            | FindingKind::TextIsLabel => format!("{} of {data}", counted(*count, "row", "rows")),
+            | FindingKind::TextIsLabel
+            | FindingKind::UnreadField { .. } => format!("{} of {data}", counted(*count, "row", "rows")),
         }
     }
 
@@ -231,6 +268,19 @@ impl Finding {
                 format!("{has} a label that differs from another in letter case or outer spaces alone: {labels}")
             }
             FindingKind::TextIsLabel => format!("{has} the name of the class as text"),
+            FindingKind::UnreadField { field } => {
+                format!("{has} `{field}`, which neither kindling nor the model's chat template reads")
+            }
+            FindingKind::UnknownTokens { words, .. } => {
+                format!("are unknown to the tokenizer: {}", listed(words, |word| format!("`{word}`")))
+            }
+            FindingKind::ManyTokens { of_hundred_words, words } => {
+                let mean = *of_hundred_words as f64 / 100.0;
+                let words = listed(words, |(word, tokens)| format!("`{word}` ({tokens})"));
+                format!(
+                    "have {mean:.1} tokens each, where the tokenizer of a model that reads them makes one or two: {words}"
+                )
+            }
         }
     }
 
@@ -249,8 +299,9 @@ impl Finding {
             }
             FindingKind::Conflicting => Some("give the same text the same label, or remove it"),
             FindingKind::Blank => Some("remove them: there is nothing in them to learn from"),
-            FindingKind::Truncated { .. } => {
-                Some("raise `data.max_length` as far as the model allows, or shorten them")
+            FindingKind::Truncated { is_most: false, .. } => Some("raise `data.max_length`, or shorten them"),
+            FindingKind::Truncated { is_most: true, .. } => {
+                Some("the model takes no more: shorten them, or make several rows of each")
             }
             FindingKind::Mojibake { .. } => Some("read the source as UTF-8 and write the file again"),
             FindingKind::Replacement => Some("write the file again from its source, in UTF-8"),
@@ -261,6 +312,15 @@ impl Finding {
             FindingKind::Unseen { .. } => Some("add training rows of these classes: what is not shown is not learnt"),
             FindingKind::Spelling { .. } => Some("write each label one way: as they stand they are different classes"),
             FindingKind::TextIsLabel => None,
+            FindingKind::UnreadField { .. } => {
+                Some("the model does not see it: put what matters into the content, or remove the field")
+            }
+            FindingKind::UnknownTokens { .. } => Some(
+                "the model cannot tell these apart: take one whose vocabulary has them, such as a multilingual one",
+            ),
+            FindingKind::ManyTokens { .. } => Some(
+                "the model sees letters or less: take one that was trained on this language, such as a multilingual one",
+            ),
         }
     }
 

@@ -94,7 +94,7 @@ fn complete(download: &Download<'_>, wanted: Wanted, listing: &Listing) -> Resul
         false => wanted.advice(&has),
     };
     let lacks = |lack| refused(download, lack, advice);
-    for file in wanted.first(&has).map_err(lacks)? {
+    for file in wanted.first(&has).map_err(lacks)?.into_iter().chain(wanted.beside(&listing.files)) {
         download.file(file)?;
     }
     if wanted == Wanted::Model {

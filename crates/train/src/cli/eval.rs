@@ -1,5 +1,6 @@
 //! `kindling eval`: the scores of a trained model on labelled data.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,18 +8,20 @@ use std::sync::Arc;
 use burn::train::InferenceStep;
 use clap::Args;
 use data::{Batch, Dataset};
+use indexmap::IndexMap;
 use indicatif::ProgressBar;
 use model::Pretrained;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::sink::Sink;
-use super::trained::{Trained, not_finite, tokenizer};
-use super::{DeviceArgument, Failure, ModelArguments};
+use super::source::Located;
+use super::table::{self, Answers, Columns as Beside};
+use super::trained::{KEYS, Trained, not_finite, tokenizer};
+use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config;
 use crate::device::DeviceName;
-use crate::output::{Output, counted, thousands};
+use crate::output::Output;
 use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
-use crate::run::{Evaluation, evaluation_batches};
+use crate::run::{Evaluation, evaluation_batches, largest};
 use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
 
 /// Rows read and encoded together.
@@ -26,26 +29,23 @@ const CHUNK: usize = 512;
 
 /// Score a trained model on labelled data
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kindling eval --model bert --adapter runs/sst2/adapter --data test.csv\n  kindling eval --run runs/sst2 --json"
-)]
+#[command(after_help = "\
+Examples:
+  kindling eval --run runs/sst2
+  kindling eval --run runs/sst2 --data test.csv --per-example mistakes.csv
+  kindling eval --model bert-base-uncased --adapter someone/sst2-lora --data test.csv --json")]
 pub(super) struct Arguments {
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
-    #[arg(long, value_name = "M", required_unless_present = "run", conflicts_with = "run")]
-    model: Option<PathBuf>,
-    /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub
-    #[arg(long, value_name = "A", requires = "model")]
-    adapter: Option<PathBuf>,
-    /// Labelled data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - (JSON lines)
-    #[arg(long, value_name = "F", required_unless_present = "run")]
+    #[command(flatten)]
+    model: ModelArguments,
+    /// Labelled data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - (JSON lines); by default the
+    /// validation data of the run
+    #[arg(long, value_name = "F")]
     data: Option<PathBuf>,
-    /// Directory of a finished run: its result on its validation data (or on --data)
-    #[arg(long, value_name = "DIR")]
-    run: Option<PathBuf>,
-    /// Write one line for each example: loss, and with --logits the logits
-    #[arg(long, value_name = "OUT.jsonl")]
+    /// Write a row for each example, as the ending says: .csv .tsv .parquet .json, or .jsonl for an object a line. It has
+    /// the line, the text, the label that was expected and the one that was predicted, the loss and the targets
+    #[arg(long, value_name = "OUT")]
     per_example: Option<PathBuf>,
-    /// Add the logits to the lines of --per-example
+    /// Add the logits to the rows of --per-example
     #[arg(long, requires = "per_example")]
     logits: bool,
     /// Override data.max_length, .mask_probability, .loss_on, or a column: data.text, .text_pair, .label, .prompt,
@@ -58,48 +58,100 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    let (model, valid) = match &arguments.run {
-        Some(run) => of_run(run, arguments.data.is_none(), output)?,
-        None => {
-            let model = arguments.model.clone().expect("clap requires --model without --run");
-            (ModelArguments { model, adapter: arguments.adapter.clone() }, None)
-        }
+    let run = arguments.model.run.as_ref().or(arguments.model.adapter.as_ref());
+    if arguments.data.is_none() && run.is_none() {
+        let help = "give a file of labelled data with --data; a run, named with --run, has validation data of its own";
+        return Err(Failure::usage("there is nothing to score the model on", help));
+    }
+    let model = arguments.model.located(output)?;
+    let valid = match (&arguments.data, run) {
+        (None, Some(run)) => Some(validation_data(run, &model, &arguments.set, output)?),
+        _ => None,
     };
-    let model = model.located(output)?;
-    let mut per_example = Sink::open(arguments.per_example.as_deref(), arguments.data.as_deref())?;
-    let trained = Trained::open(&model, None, &arguments.set, &device, output)?;
+    let input = arguments.data.as_deref().or(valid.as_ref().map(|(valid, _)| valid.file()));
+    let per_example = arguments.per_example.as_deref();
+    let answers = Answers::open(per_example, input, Beside::None, output)?;
+    let trained = Trained::open(&model, None, (&arguments.set, &KEYS), &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &trained.task, &trained.pretrained);
     scorer.with_logits = arguments.logits;
-    let mut write = |example: Scored| match (&arguments.per_example, example) {
-        (None, _) => Ok(()),
-        (Some(_), Scored { loss, targets, logits: Some(logits) }) => {
-            per_example.json(&json!({ "loss": loss, "tokens": targets, "logits": logits }))
-        }
-        (Some(_), Scored { loss, targets, logits: None }) => {
-            per_example.json(&json!({ "loss": loss, "tokens": targets }))
-        }
-    };
+    let mut listed = Listed { answers, task: &trained.task, texts: BTreeMap::new(), is_wanted: per_example.is_some() };
     let (examples, truncated) = match (valid, &arguments.data) {
-        (Some(dataset), _) => {
+        (Some((dataset, texts)), _) => {
+            listed.texts = texts;
             let bar = output.bar(dataset.len() as u64, "evaluating {bar:30} {pos}/{len}");
-            scorer.score(&dataset, 0, &bar, &mut write)?;
+            scorer.score(&dataset, 0, &bar, &mut |example| listed.push(example))?;
             bar.finish_and_clear();
             (dataset.len(), dataset.truncated())
         }
         (None, file) => {
-            let file = file.as_deref().expect("clap requires --data without --run, and `of_run` has validation data");
-            score_file(file, &model, &trained, &mut scorer, output, &mut write)?
+            let file = file.as_deref().expect("without a run there is a file");
+            score_file(file, &model, &trained, &mut scorer, output, &mut listed)?
         }
     };
-    if arguments.per_example.is_some() {
-        per_example.finish()?;
+    if per_example.is_some() {
+        listed.answers.finish()?;
     }
-    report(&scorer.evaluation, &trained.task, examples, truncated, output)?;
+    scores::print(&scorer.evaluation, &trained.task, examples, truncated, output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every example with what came of it, where that is wanted.
+struct Listed<'a> {
+    answers: Answers<'a>,
+    task: &'a Task,
+    /// By line.
+    texts: BTreeMap<usize, Shown>,
+    is_wanted: bool,
+}
+
+/// The text of a row.
+struct Shown {
+    text: String,
+    text_pair: Option<String>,
+}
+
+impl Listed<'_> {
+    fn texts_of(&mut self, rows: &Rows) {
+        if self.is_wanted {
+            self.texts = rows.shown().map(|(line, text, text_pair)| (line, Shown { text, text_pair })).collect();
+        }
+    }
+
+    fn push(&mut self, example: Scored) -> std::io::Result<()> {
+        if !self.is_wanted {
+            return Ok(());
+        }
+        let labels = self.task.label_names();
+        let class = |class: Option<usize>| class.map(|class| json!(labels[class]));
+        let text = self.texts.get(&example.line);
+        let keys = [
+            ("line", Some(json!(example.line))),
+            ("text", text.map(|shown| json!(shown.text))),
+            ("text_pair", text.and_then(|shown| shown.text_pair.as_ref()).map(|pair| json!(pair))),
+            ("label", class(example.label)),
+            ("predicted", class(example.predicted)),
+            ("loss", Some(json!(example.loss))),
+            ("tokens", Some(json!(example.targets))),
+        ];
+        let mut row: Map<String, Value> =
+            keys.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect();
+        if let Some(logits) = &example.logits {
+            let values = logits.iter().map(|logit| table::number(*logit));
+            match self.answers.format().is_table() && !labels.is_empty() {
+                true => row.extend(labels.iter().map(|label| format!("logit_{label}")).zip(values)),
+                false => drop(row.insert("logits".to_string(), values.collect())),
+            }
+        }
+        self.answers.push(&IndexMap::new(), row)
+    }
 }
 
 /// How a model did on an example.
 pub(super) struct Scored {
+    line: usize,
+    /// Of a classification the class that the data says, and the one that the model says.
+    label: Option<usize>,
+    predicted: Option<usize>,
     /// The mean over its targets.
     loss: f64,
     targets: usize,
@@ -140,6 +192,10 @@ impl<'a> Scorer<'a> {
             if !numbers().all(|number| number.is_finite()) {
                 return Err(not_finite(self.pretrained, "the losses"));
             }
+            let predicted: Vec<usize> = match self.task {
+                Task::SequenceClassification(_) => logits.iter().map(|row| largest(row)).collect(),
+                Task::MaskedLm(_) | Task::CausalLm(_) => Vec::new(),
+            };
             let mut logits = match self.task {
                 _ if !self.with_logits => Vec::new(),
                 Task::SequenceClassification(_) => logits,
@@ -150,11 +206,19 @@ impl<'a> Scorer<'a> {
                 }
             }
             .into_iter();
-            for sequence in 0..chunk.len() {
+            for (sequence, index) in chunk.iter().enumerate() {
                 let own: Vec<f64> =
                     losses.iter().zip(&of).filter(|(_, i)| **i == sequence).map(|(l, _)| f64::from(*l)).collect();
                 let loss = own.iter().sum::<f64>() / own.len().max(1) as f64;
-                each(Scored { loss, targets: own.len(), logits: logits.next() })?;
+                let (example, predicted) = (&dataset.examples[*index], predicted.get(sequence).copied());
+                each(Scored {
+                    line: example.line,
+                    label: example.target.filter(|_| predicted.is_some()),
+                    predicted,
+                    loss,
+                    targets: own.len(),
+                    logits: logits.next(),
+                })?;
             }
             bar.inc(chunk.len() as u64);
         }
@@ -165,13 +229,13 @@ impl<'a> Scorer<'a> {
 /// The rows of a file, which is never held as a whole. Returns how many there were, and how many were truncated.
 fn score_file(
     file: &Path,
-    arguments: &ModelArguments,
+    model: &Located,
     trained: &Trained,
     scorer: &mut Scorer<'_>,
     output: &Output,
-    each: &mut Each<'_>,
+    listed: &mut Listed<'_>,
 ) -> Result<(usize, usize), Failure> {
-    let tokenizer = tokenizer(arguments)?;
+    let tokenizer = tokenizer(model)?;
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
@@ -181,7 +245,8 @@ fn score_file(
             check_maskable(&dataset, &tokenizer)?;
         }
         truncated += dataset.truncated();
-        scorer.score(&dataset, done, &bar, each)?;
+        listed.texts_of(rows);
+        scorer.score(&dataset, done, &bar, &mut |example| listed.push(example))?;
         done += dataset.len();
         Ok(())
     };
@@ -209,65 +274,29 @@ fn score_file(
     Ok((done, truncated))
 }
 
-/// The model of a run, and the validation data it was chosen by.
-fn of_run(run: &Path, with_data: bool, output: &Output) -> Result<(ModelArguments, Option<Dataset>), Failure> {
-    let file = run.join("config.toml");
-    if !file.exists() {
-        let help = "a run's directory has config.toml and adapter/ or model/; `kindling train` writes it";
-        return Err(Failure::usage(format!("{} is not the directory of a run", run.display()), help));
-    }
-    let loaded = config::load(&file, &[], &std::env::current_dir()?)?;
-    let arguments = match run.join("model").is_dir() {
-        true => ModelArguments { model: run.join("model"), adapter: None },
-        false => ModelArguments { model: loaded.config.model.path.clone(), adapter: Some(run.join("adapter")) },
-    };
-    if !with_data {
-        return Ok((arguments, None));
-    }
-    match RunPlan::new(&loaded, Some("cpu"), output)?.valid {
-        Some(valid) => Ok((arguments, Some(Arc::unwrap_or_clone(valid)))),
-        None => {
-            let message = format!("{} was trained without validation data", run.display());
-            Err(Failure::usage(message, "name a file of labelled data with --data"))
-        }
-    }
-}
-
-fn report(
-    evaluation: &Evaluation,
-    task: &Task,
-    examples: usize,
-    truncated: usize,
+/// The data that a run's best model was chosen by, as its configuration says, and its texts by line.
+fn validation_data(
+    run: &Path,
+    model: &Located,
+    sets: &[String],
     output: &Output,
-) -> Result<(), Failure> {
-    let scores = evaluation.scores();
-    if truncated > 0 {
-        output.warn(&format!("{} truncated", counted(truncated, "text was", "texts were")));
+) -> Result<(Dataset, BTreeMap<usize, Shown>), Failure> {
+    // Of an adapter's directory the run is around it.
+    let root = if run.join("config.toml").exists() { run } else { run.parent().unwrap_or(run) };
+    let file = root.join("config.toml");
+    if !file.exists() {
+        let message = format!("{} has no config.toml that says what its validation data is", run.display());
+        return Err(Failure::usage(message, "name a file of labelled data with --data"));
     }
-    if output.json() {
-        let mut document = json!({ "loss": scores.loss(), "examples": examples, "tokens": evaluation.targets() });
-        if let (Value::Object(keys), Value::Object(scores)) = (&mut document, serde_json::to_value(scores)?) {
-            keys.extend(scores);
-            if let Some(confusion) = evaluation.confusion() {
-                keys.insert("labels".to_string(), json!(task.label_names()));
-                keys.insert("confusion".to_string(), json!(confusion.rows().collect::<Vec<_>>()));
-            }
-        }
-        output.result(&serde_json::to_string(&document)?)?;
-        return Ok(());
-    }
-    output.result(&format!("{:14} {}", "examples", thousands(examples)))?;
-    for (name, value) in scores.named() {
-        output.result(&format!("{name:14} {value:.4}"))?;
-    }
-    const SHOWN: usize = 12;
-    if let Some(confusion) = evaluation.confusion().filter(|_| task.classes() <= SHOWN) {
-        output.result("confusion (rows: truth, columns: prediction)")?;
-        let width = task.label_names().iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        for (name, row) in task.label_names().iter().zip(confusion.rows()) {
-            let cells: String = row.iter().map(|count| format!(" {count:>6}")).collect();
-            output.result(&format!("  {name:width$}{cells}"))?;
-        }
-    }
-    Ok(())
+    // The base may be elsewhere by now.
+    let base = format!("model.path={}", serde_json::to_string(&std::path::absolute(&model.model)?)?);
+    let sets: Vec<String> = sets.iter().cloned().chain([base]).collect();
+    let loaded = config::load(&file, &sets, &std::env::current_dir()?)?;
+    let plan = RunPlan::new(&loaded, Some("cpu"), output)?;
+    let Some(valid) = plan.valid else {
+        let message = format!("{} was trained without validation data", root.display());
+        return Err(Failure::usage(message, "name a file of labelled data with --data"));
+    };
+    let shown = |example: data::Example| (example.line, Shown { text: example.text, text_pair: example.text_pair });
+    Ok((Arc::unwrap_or_clone(valid), plan.valid_examples.into_iter().map(shown).collect()))
 }

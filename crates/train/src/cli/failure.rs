@@ -1,11 +1,13 @@
 //! How a command fails: with an error, and with the exit status that says whose fault it was.
 
+use std::fmt;
 use std::process::ExitCode;
 
 use miette::Diagnostic;
 use model::hub::HubError;
 
-use crate::{adapter, config, device, prepare, run};
+use crate::shell;
+use crate::{adapter, config, device, output, prepare, run};
 
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -40,6 +42,11 @@ impl Failure {
         Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
+    /// Something that went wrong while running, and what can be done about it.
+    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
+    }
+
     /// What went wrong while running, with all that it says.
     pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
         Self { error: Some(Box::new(error)), of_input: false }
@@ -50,12 +57,61 @@ impl Failure {
         Self::input(Simple::WithHelp { message: message.into(), help: help.into() })
     }
 
+    /// The same with other words on what can be done about it.
+    pub(super) fn advising(self, help: String) -> Self {
+        let message = self.to_string();
+        Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input }
+    }
+
+    /// For a command without a configuration: its help names keys of one as `--set` takes them.
+    pub(super) fn on_command_line(self) -> Self {
+        let Some(error) = &self.error else { return self };
+        match error.help().map(|help| help.to_string()).filter(|help| help.contains("`data.")) {
+            Some(help) => self.advising(with_set(&help)),
+            None => self,
+        }
+    }
+
+    /// Whether a wrong command line or input is at fault.
+    pub(super) fn is_of_input(&self) -> bool {
+        self.error.is_some() && self.of_input
+    }
+
     pub(super) fn status(&self) -> ExitCode {
         match (&self.error, self.of_input) {
             (None, _) => ExitCode::SUCCESS,
             (Some(_), true) => ExitCode::from(2),
             (Some(_), false) => ExitCode::from(1),
         }
+    }
+}
+
+/// ``set `data.text = "a"` `` as ``add `--set data.text=a` ``, and a key that something is chosen with likewise.
+fn with_set(help: &str) -> String {
+    let help = help.replace("`data.", "`\0data.").replace(" to one of these columns", " with one of these columns");
+    let parts: Vec<&str> = help.split('`').collect();
+    let typed = |(n, part): (usize, &&str)| {
+        let before = if n == 0 { "" } else { parts[n - 1] };
+        match part.strip_prefix('\0').map(|key| (key, key.split_once(" = "))) {
+            Some((_, Some((key, value)))) => {
+                let value = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_string());
+                format!("`--set {}`", shell::quoted(&format!("{key}={value}")))
+            }
+            Some((key, None)) if before.ends_with("with ") || parts[n + 1..].concat().starts_with(" with one of") => {
+                format!("`--set {key}=COLUMN`")
+            }
+            Some((key, None)) => format!("`{key}`"),
+            None if n % 2 == 1 => format!("`{part}`"),
+            None => part.to_string(),
+        }
+    };
+    parts.iter().enumerate().map(typed).collect::<String>().replace("set `--set ", "add `--set ")
+}
+
+/// Without what can be done about it.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.as_ref().map_or(Ok(()), |error| f.write_str(&output::message(error.as_ref())))
     }
 }
 
@@ -139,5 +195,23 @@ impl From<std::io::Error> for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self::message(format!("cannot write the result: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_configuration_are_named_as_the_command_line_takes_them() {
+        assert_eq!(with_set("set `data.text = \"sentence\"`"), "add `--set data.text=sentence`");
+        assert_eq!(with_set("set `data.text = \"my text\"`"), "add `--set 'data.text=my text'`");
+        assert_eq!(with_set("choose it with `data.text`"), "choose it with `--set data.text=COLUMN`");
+        assert_eq!(
+            with_set("set `data.text` to one of these columns: a, b"),
+            "add `--set data.text=COLUMN` with one of these columns: a, b"
+        );
+        assert_eq!(with_set("set `data.max_length` to more than 2"), "set `data.max_length` to more than 2");
+        assert_eq!(with_set("did you mean `texts.csv`?"), "did you mean `texts.csv`?");
     }
 }

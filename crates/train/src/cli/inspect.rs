@@ -10,27 +10,43 @@ use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
+use super::evaluations::{self, Evaluated};
+use super::source;
 use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
+use crate::run::{Directory, State};
 
 /// Show what an adapter, a checkpoint or a run is
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  kindling inspect runs/sst2/adapter\n  kindling inspect bert-base-uncased --json")]
+#[command(after_help = "\
+Examples:
+  kindling inspect runs/sst2
+  kindling inspect runs/sst2/adapter
+  kindling inspect models/bert --json")]
 pub(super) struct Arguments {
     /// Directory of an adapter, a model or a run
-    path: PathBuf,
+    #[arg(required_unless_present = "run", conflicts_with = "run")]
+    path: Option<PathBuf>,
+    /// The same, as other commands name a run
+    #[arg(long, value_name = "DIR")]
+    run: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let path = &arguments.path;
+    let path = arguments.path.as_ref().or(arguments.run.as_ref()).expect("clap requires one of them");
     let has = |name: &str| path.join(name).exists();
     let is_run = has("config.toml") && has("metrics.jsonl");
+    let mut evaluations = Vec::new();
     let document = if has("adapter_config.json") {
         adapter(path)?
     } else if is_run {
-        run_document(path)?
+        let (document, of_run) = run_document(path)?;
+        evaluations = of_run;
+        document
     } else if has("config.json") {
         checkpoint(path)?
+    } else if !path.exists() {
+        return Err(Failure::usage(format!("there is no directory {}", path.display()), source::neighbour(path)));
     } else {
         // What is no model may still be one for another program.
         if let Err(error @ model::Error::Config(ConfigError::Quantised(_))) = Pretrained::head_of(path) {
@@ -45,21 +61,29 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if output.json() {
         output.result(&serde_json::to_string(&document)?)?;
     } else {
-        for line in text(&document) {
+        for line in text(&document, evaluations::table(&evaluations)) {
             output.result(&line)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What has become of a run, and what it made.
-fn run_document(directory: &Path) -> Result<Value, Failure> {
+/// What has become of a run, and what it made; and its evaluations.
+fn run_document(directory: &Path) -> Result<(Value, Vec<Evaluated>), Failure> {
     let text = std::fs::read_to_string(directory.join("metrics.jsonl"))?;
     let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
-    let state = if of("end").next().is_some() { "finished" } else { "interrupted" };
-    let mut document =
-        json!({ "state": state, "steps": of("step").count(), "last_evaluation": of("eval").next_back() });
+    let state = match Directory::state(directory) {
+        State::Finished => "finished",
+        State::Interrupted { .. } | State::New => "interrupted",
+    };
+    let evaluations = evaluations::read(directory, of("eval"));
+    let best = evaluations.iter().find(|evaluated| evaluated.is_best);
+    let mut document = json!({
+        "state": state, "steps": of("step").count(),
+        "best_step": best.map(|best| best.step), "best_evaluation": best.map(|best| best.scores),
+        "last_evaluation": of("eval").next_back(),
+    });
     let made = match (directory.join("adapter").is_dir(), directory.join("model").is_dir()) {
         (true, _) => adapter(&directory.join("adapter"))?,
         (false, true) => checkpoint(&directory.join("model"))?,
@@ -68,7 +92,7 @@ fn run_document(directory: &Path) -> Result<Value, Failure> {
     if let (Value::Object(run), Value::Object(made)) = (&mut document, made) {
         run.extend(made);
     }
-    Ok(document)
+    Ok((document, evaluations))
 }
 
 fn adapter(directory: &Path) -> Result<Value, Failure> {
@@ -149,13 +173,14 @@ fn checkpoint(directory: &Path) -> Result<Value, Failure> {
     }))
 }
 
-/// The document for people: long lists are counted, not printed.
-fn text(document: &Value) -> Vec<String> {
+/// The document for people, with a table in front of its longest part: long lists are counted, not printed.
+fn text(document: &Value, table: Vec<String>) -> Vec<String> {
     let Value::Object(keys) = document else { return Vec::new() };
     let mut lines = Vec::new();
     for (key, value) in keys {
         let shown = match (key.as_str(), value) {
-            ("updates", _) | (_, Value::Null) => continue,
+            // Evaluations are a table below.
+            ("updates" | "best_evaluation" | "last_evaluation", _) | (_, Value::Null) => continue,
             ("tensors", Value::Object(tensors)) => thousands(tensors.len()),
             ("parameters" | "trainable_parameters", Value::Number(n)) => thousands(n.as_u64().unwrap_or(0) as usize),
             ("bytes", Value::Number(n)) => bytes(n.as_u64().unwrap_or(0) as usize),
@@ -167,9 +192,14 @@ fn text(document: &Value) -> Vec<String> {
             lines.push(format!("{:22}{shown}", key.replace('_', " ")));
         }
     }
+    let has_table = !table.is_empty();
+    lines.extend(table);
     if let Some(Value::Array(updates)) = keys.get("updates")
         && !updates.is_empty()
     {
+        if has_table {
+            lines.push(String::new());
+        }
         lines.push(
             "updates by module: norm, in per cent of the weight's, effective rank, largest singular values".into(),
         );

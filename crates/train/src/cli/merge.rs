@@ -7,10 +7,14 @@ use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
 use lora::{Method, Plan};
-use model::{Frozen, Pretrained, Values, merged_tensors, verify_merged, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
+    verify_merged, write_checkpoint, write_json,
+};
 use serde_json::json;
 
-use super::trained::{Trained, not_finite, tokenizer};
+use super::source::Located;
+use super::trained::{Trained, not_finite, tokenizer_directory};
 use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
@@ -22,16 +26,14 @@ const LOSS_TO_WARN_OF: f64 = 0.05;
 
 /// Fold an adapter into the weights of its base
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged\n  kindling merge --model bert --adapter runs/sst2/adapter --output merged --dtype f32"
-)]
+#[command(after_help = "\
+Examples:
+  kindling merge --run runs/sst2 --output merged
+  kindling merge --run runs/sst2 --output merged --dtype f32
+  kindling merge --model bert-base-uncased --adapter someone/sst2-lora --output merged")]
 pub(super) struct Arguments {
-    /// The base: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
-    #[arg(long, value_name = "M")]
-    model: PathBuf,
-    /// The adapter: a directory or an id on the Hub
-    #[arg(long, value_name = "A")]
-    adapter: PathBuf,
+    #[command(flatten)]
+    model: ModelArguments,
     /// Directory to write
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -51,40 +53,42 @@ enum Type {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    if arguments.output.exists() {
+    // Not `exists`: a link to nothing is in the way as well.
+    if arguments.output.symlink_metadata().is_ok() {
         let message = format!("{} exists already", arguments.output.display());
         return Err(Failure::usage(message, "name a directory that does not exist yet with --output"));
     }
     let device = Device::flex();
-    let inputs = ModelArguments { model: arguments.model.clone(), adapter: Some(arguments.adapter.clone()) };
-    let inputs = inputs.located(output)?;
-    let adapter = inputs.adapter.as_deref().expect("it was given");
-    let trained = Trained::open(&inputs, None, &[], &device, output)?;
+    let inputs = arguments.model.located(output)?;
+    let Some(adapter) = inputs.adapter.as_deref() else {
+        let message = format!("{} is a whole model: there is no adapter to merge", inputs.model.display());
+        return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
+    };
+    let trained = Trained::open(&inputs, None, (&[], &[]), &device, output)?;
     let dtype = arguments.dtype.map(|dtype| match dtype {
         Type::F32 => DType::F32,
         Type::F16 => DType::F16,
         Type::Bf16 => DType::BF16,
     });
-    let unfinished = Unfinished::create(&arguments.output)?;
+    let unfinished = create(&arguments.output)?;
     let merged = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
-    write_checkpoint(&unfinished.path, &merged.tensors, arguments.max_shard_size).map_err(model::Error::from)?;
+    write_checkpoint(unfinished.path(), &merged.tensors, arguments.max_shard_size).map_err(model::Error::from)?;
     let mut config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
     if merged.untied {
         config["tie_word_embeddings"] = json!(false);
     }
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
-    write_json(&unfinished.path.join("config.json"), &config)?;
-    adapter::copy_tokenizer(&unfinished.path, tokenizer(&inputs)?.files())?;
-    adapter::copy_generation_config(&unfinished.path, &inputs.model)?;
+    write_json(&unfinished.path().join("config.json"), &config)?;
+    copy_companions(unfinished.path(), &inputs)?;
     if let Some(sidecar) = Sidecar::read(adapter)? {
-        sidecar.write(&unfinished.path)?;
+        sidecar.write(unfinished.path())?;
     }
-    verify(adapter, &unfinished.path, &trained)?;
-    let check = compare(adapter, &unfinished.path, &trained, &device)?;
+    verify(adapter, unfinished.path(), &trained)?;
+    let check = compare(adapter, unfinished.path(), &trained, &device)?;
     if !check.relative().is_finite() {
         return Err(not_finite(&trained.pretrained, "the merged model's logits"));
     }
-    unfinished.finish(&arguments.output)?;
+    unfinished.finish()?;
     if output.json() {
         output.result(&serde_json::to_string(&json!({
             "output": arguments.output, "logit_difference": check.difference, "adapter_effect": check.effect,
@@ -106,35 +110,21 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-/// The directory under another name until it is whole and was compared; removed if that does not come.
-struct Unfinished {
-    path: PathBuf,
+/// The tokenizer that the adapter was trained with, and what goes with the base's weights. The base's vocabularies that only
+/// other programs read are wanted beside an adapter's `tokenizer.json` too.
+fn copy_companions(merged: &Path, inputs: &Located) -> Result<(), Failure> {
+    adapter::copy_beside(merged, tokenizer_directory(inputs), is_of_tokenizer)?;
+    let missing = |file: &str| is_vocabulary(file) && !merged.join(file).exists();
+    adapter::copy_beside(merged, &inputs.model, |file| goes_with_weights(file) || missing(file))?;
+    Ok(())
 }
 
-impl Unfinished {
-    /// Before the work, so that a place that cannot be written costs no more than its message.
-    fn create(output: &Path) -> Result<Self, Failure> {
-        let mut name = output.file_name().unwrap_or_default().to_os_string();
-        name.push(".tmp");
-        let path = output.with_file_name(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).map_err(|error| {
-            let message = format!("cannot write {}: {error}", output.display());
-            Failure::usage(message, "name a directory in a place that can be written with --output")
-        })?;
-        Ok(Self { path })
-    }
-
-    fn finish(self, output: &Path) -> std::io::Result<()> {
-        std::fs::rename(&self.path, output)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        // Nothing is there any more once it has its name.
-        let _ = std::fs::remove_dir_all(&self.path);
-    }
+/// Before the work, so that a place that cannot be written costs no more than its message.
+fn create(output: &Path) -> Result<OutputDirectory, Failure> {
+    OutputDirectory::create(output).map_err(|error| {
+        let message = format!("cannot write {}: {error}", output.display());
+        Failure::usage(message, "name a directory in a place that can be written with --output")
+    })
 }
 
 struct Check {

@@ -1,43 +1,59 @@
 //! The command line: what can be typed, and one room for each command.
 
+mod completions;
 mod devices;
 mod eval;
+mod evaluations;
 mod failure;
+mod finished;
+mod from_data;
 mod generate;
 mod init;
+mod input;
 mod inspect;
+mod man;
 mod merge;
 mod plan;
 mod predict;
 mod quickstart;
+mod report;
+mod scores;
 mod signals;
 mod sink;
+mod source;
+mod table;
 mod tokenizer;
 mod train;
 mod trained;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use clap::{Args, Parser, Subcommand};
-use model::hub::{HubError, Wanted};
 
 use crate::device::DeviceName;
-use crate::hub::locate;
 use crate::output::Output;
+use crate::terminal;
 use failure::Failure;
+use source::ModelArguments;
 
 /// Fine-tunes pretrained transformers with LoRA and its relatives.
 ///
 /// Without a command it trains the quickstart: a small model on a small data set, both in the binary.
 #[derive(Debug, Parser)]
 #[command(name = "kindling", version)]
-#[command(
-    after_help = "Examples:\n  kindling\n  kindling train sst2.toml\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\""
-)]
+#[command(after_help = "\
+Examples:
+  kindling
+  kindling train questions.csv
+  kindling train sst2.toml
+  kindling predict --run runs/sst2 \"a fine film\"")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command: train the quickstart again where one was trained before
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -50,43 +66,26 @@ enum Command {
     Generate(generate::Arguments),
     Merge(merge::Arguments),
     Inspect(inspect::Arguments),
+    Report(report::Arguments),
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 struct Common {
     /// Say nothing but warnings and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 1000)]
     quiet: bool,
-    /// Print one JSON document on standard output
-    #[arg(long, global = true)]
+    /// Print one JSON document on standard output; predict and generate print one a line
+    #[arg(long, global = true, display_order = 1001)]
     json: bool,
     /// Threads to compute with; default: one for each core
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, display_order = 1002, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-}
-
-/// What eval, predict, generate and merge work on.
-#[derive(Debug, Clone, Args)]
-struct ModelArguments {
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision
-    #[arg(long, value_name = "M")]
-    model: PathBuf,
-    /// An adapter for it, as kindling or PEFT wrote it: a directory or an id on the Hub
-    #[arg(long, value_name = "A")]
-    adapter: Option<PathBuf>,
-}
-
-impl ModelArguments {
-    /// Both as directories: what is on the Hub is fetched.
-    fn located(&self, output: &Output) -> Result<Self, HubError> {
-        let model = locate(&self.model, Wanted::Model, output)?.directory;
-        let adapter = self.adapter.as_ref().map(|adapter| locate(adapter, Wanted::Adapter, output)).transpose()?;
-        Ok(Self { model, adapter: adapter.map(|adapter| adapter.directory) })
-    }
 }
 
 /// Where to compute.
@@ -98,9 +97,9 @@ struct DeviceArgument {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(cli.common.quiet, cli.common.json);
-    match prepare_process(&cli).and_then(|()| dispatch(cli.command, &output)) {
+    match prepare_process(&cli).and_then(|()| dispatch(cli.command, cli.overwrite, &output)) {
         Ok(status) => status,
         Err(failure) => {
             if let Some(error) = &failure.error {
@@ -111,18 +110,31 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failure> {
+/// The same complaint about arguments that a terminal can be sent: clap repeats them as they were typed.
+fn harmless(error: clap::Error) -> clap::Error {
+    let shown = std::env::args_os().map(|argument| terminal::escaped(&argument.to_string_lossy()).into_owned());
+    Cli::try_parse_from(shown).err().unwrap_or(error)
+}
+
+fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
+    if overwrite && command.is_some() {
+        let help = "write it behind the command: `kindling train CONFIG --overwrite`";
+        return Err(Failure::usage("`--overwrite` before a command is the quickstart's", help));
+    }
     match command {
-        None => quickstart::run(output),
+        None => quickstart::run(overwrite, output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
-        Some(Command::Eval(arguments)) => eval::run(&arguments, output),
-        Some(Command::Predict(arguments)) => predict::run(&arguments, output),
-        Some(Command::Generate(arguments)) => generate::run(&arguments, output),
+        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Report(arguments)) => report::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, output),
+        Some(Command::Man(arguments)) => man::run(&arguments, output),
     }
 }
 
@@ -135,18 +147,45 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
         None
         | Some(
-            Command::Merge(_) | Command::Inspect(_) | Command::Init(_) | Command::Tokenizer(_) | Command::Devices(_),
+            Command::Merge(_)
+            | Command::Inspect(_)
+            | Command::Report(_)
+            | Command::Init(_)
+            | Command::Tokenizer(_)
+            | Command::Devices(_)
+            | Command::Completions(_)
+            | Command::Man(_),
         ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
+    crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
-    if let Some(threads) = cli.common.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(usize::from(threads))
-            .build_global()
-            .map_err(|error| Failure::message(format!("cannot start {threads} threads: {error}")))?;
+    // Those of burn for checkpoints, metrics and the terminal, or a progress bar's.
+    let others = if matches!(cli.command, None | Some(Command::Train(_))) { 8 } else { 2 };
+    start_threads(cli.common.threads, others).map_err(|error| {
+        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
+        Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
+    })
+}
+
+/// Starts the threads that compute: at their first use one that cannot be started would be a panic. So it would with those that
+/// libraries start later, as many of which are tried here.
+fn start_threads(wanted: Option<u16>, others: usize) -> Result<(), Box<dyn std::error::Error>> {
+    // 0: one for each core.
+    rayon::ThreadPoolBuilder::new().num_threads(wanted.map_or(0, usize::from)).build_global()?;
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock();
+    let start = |_| {
+        let gate = gate.clone();
+        std::thread::Builder::new().spawn(move || drop(gate.lock()))
+    };
+    let threads: Vec<_> = (0..others).map(start).collect();
+    drop(shut);
+    for thread in threads {
+        // Its one line does not panic.
+        let _ = thread?.join();
     }
     Ok(())
 }

@@ -1,15 +1,17 @@
 //! `kindling predict`: the classes of texts, in the order in which they come, as they come.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::{Batch, Columns, Encoded, Labelled, Record, Tokenizer, Written, records, text_records};
+use data::{Batch, Encoded, Example, Labelled, Line, Record, Tokenizer};
+use indexmap::IndexMap;
 use rayon::prelude::*;
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use super::sink::Sink;
-use super::trained::{Trained, not_finite, tokenizer};
+use super::input::{InputArguments, Unanswered};
+use super::table::{self, Answers, Columns, Format};
+use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
@@ -17,25 +19,40 @@ use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
 use crate::run::{largest, rows};
 use crate::tasks::MicroBatch;
+use crate::terminal;
 
 /// Texts read, encoded and classified together.
 const CHUNK: usize = 64;
 
+/// What `--set` overrides.
+const KEYS: [&str; 4] = ["data.text", "data.text_template", "data.text_pair", "data.max_length"];
+
 /// Classify texts
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kindling predict --model bert --adapter runs/sst2/adapter \"a fine film\"\n  kindling predict --model bert --adapter runs/sst2/adapter --input texts.csv --output labels.jsonl"
-)]
+#[command(after_help = "\
+Examples:
+  kindling predict --run runs/sst2 \"a fine film\"
+  kindling predict --run runs/sst2 --input reviews.csv --output answers.csv
+  kindling predict --run runs/sst2 --input reviews.parquet --columns id --output answers.parquet
+  cat reviews.txt | kindling predict --run runs/sst2 --named
+  kindling predict --model bert-base-uncased --adapter someone/sst2-lora \"a fine film\"")]
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// File of texts: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - (JSON lines)
-    #[arg(long, value_name = "F", conflicts_with = "text")]
-    input: Option<PathBuf>,
-    /// Write JSON lines to a file
+    #[command(flatten)]
+    input: InputArguments,
+    /// File to write, as its ending says: .csv .tsv .parquet .json, or .jsonl for an object a line
     #[arg(long, value_name = "F")]
     output: Option<PathBuf>,
-    /// Texts; without them and without --input JSON lines are read from standard input
+    /// Columns of the input beside each answer: a,b (repeatable); by default all of them in a file and none on standard
+    /// output, and with '' none
+    #[arg(long, value_name = "NAMES")]
+    columns: Vec<String>,
+    /// Write the probabilities of an answer as an object, by the names of the classes
+    #[arg(long)]
+    named: bool,
+    /// Texts; without them and without --input they are read from standard input, one a line, or as JSON lines
+    #[arg(conflicts_with_all = ["input", "input_format"])]
     text: Vec<String>,
     /// Override data.text, data.text_template, data.text_pair or data.max_length (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
@@ -44,10 +61,10 @@ pub(super) struct Arguments {
     pub(super) device: DeviceArgument,
 }
 
-/// A line of the result.
-#[derive(Debug, Serialize)]
+/// The answer to a text.
+#[derive(Debug)]
 pub(super) struct Prediction<'a> {
-    label: &'a str,
+    labels: &'a [String],
     label_id: usize,
     probabilities: Vec<f32>,
     logits: Vec<f32>,
@@ -60,7 +77,7 @@ impl<'a> Prediction<'a> {
         let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - top).exp()).collect();
         let sum: f32 = exponentials.iter().sum();
         let probabilities = exponentials.iter().map(|value| value / sum).collect();
-        Self { label: &labels[label_id], label_id, probabilities, logits }
+        Self { labels, label_id, probabilities, logits }
     }
 
     /// For people: the class, how sure, and of what.
@@ -70,115 +87,206 @@ impl<'a> Prediction<'a> {
         if text.chars().count() > SHOWN {
             shown.push('…');
         }
-        format!("{} ({:.1} %)  {shown}", self.label, 100.0 * self.probabilities[self.label_id])
+        let (label, shown) = (terminal::on_one_line(&self.labels[self.label_id]), terminal::on_one_line(&shown));
+        format!("{label} ({:.1} %)  {shown}", 100.0 * self.probabilities[self.label_id])
     }
+
+    /// As an object; `named` writes the probabilities as one too.
+    fn object(&self, named: bool) -> Map<String, Value> {
+        let numbers = |values: &[f32]| values.iter().map(|value| table::number(*value)).collect::<Vec<_>>();
+        let probabilities = match named {
+            true => self.labels.iter().cloned().zip(numbers(&self.probabilities)).collect::<Map<_, _>>().into(),
+            false => Value::from(numbers(&self.probabilities)),
+        };
+        let keys = [
+            ("label", json!(self.labels[self.label_id])),
+            ("label_id", json!(self.label_id)),
+            ("probabilities", probabilities),
+            ("logits", numbers(&self.logits).into()),
+        ];
+        keys.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    /// As cells of a table.
+    fn cells(&self) -> Map<String, Value> {
+        let values = [json!(self.labels[self.label_id]), table::number(self.probabilities[self.label_id])];
+        let of_classes = self.probabilities.iter().map(|value| table::number(*value));
+        cell_names(self.labels).zip(values.into_iter().chain(of_classes)).collect()
+    }
+}
+
+fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {
+    ["label", "probability"].map(str::to_string).into_iter().chain(labels.iter().map(|label| format!("p_{label}")))
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    let mut sink = Sink::open(arguments.output.as_deref(), arguments.input.as_deref())?;
+    let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
+        // Words on the command line are no column of an input; a table without them would say nothing.
+        Columns::All if !arguments.text.is_empty() && !Format::of(arguments.output.as_deref())?.is_table() => {
+            Columns::None
+        }
+        columns => columns,
+    };
+    let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
-    let trained = Trained::open(&model, Some(config::Task::SequenceClassification), &arguments.set, &device, output)?;
+    let sets = (arguments.set.as_slice(), KEYS.as_slice());
+    let trained = Trained::open(&model, Some(config::Task::SequenceClassification), sets, &device, output)?;
     let tokenizer = tokenizer(&model)?;
-    let file = match arguments.text.is_empty() {
-        true => arguments.input.clone().unwrap_or_else(|| PathBuf::from("-")),
-        // For messages alone: the texts are the lines of it.
-        false => PathBuf::from("the command line"),
+    let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
+    let mut predictor = Predictor {
+        for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,
+        answers,
+        trained: &trained,
+        tokenizer: &tokenizer,
+        file: match arguments.text.is_empty() {
+            true => arguments.input.file(),
+            // For messages alone: the texts are the lines of it.
+            false => PathBuf::from("the command line"),
+        },
+        named: arguments.named,
+        columns: None,
+        unanswered: Unanswered::new(&arguments.input, is_typed, output),
+        truncated: 0,
     };
-    if !arguments.text.is_empty() {
-        check_words(&trained)?;
-    }
-    // Words on the command line are the text itself, whatever the column of files is called.
-    let written = match arguments.text.is_empty() {
-        true => trained.columns.written(),
-        false => Written::default(),
-    };
-    let for_people = sink.is_terminal() && !output.json();
-    let mut predictor =
-        Predictor { trained: &trained, tokenizer: &tokenizer, file: &file, written, columns: None, truncated: 0 };
-    let mut emit = |texts: &[String], predictions: &[Prediction<'_>]| -> Result<(), Failure> {
-        for (text, prediction) in texts.iter().zip(predictions) {
-            match for_people {
-                true => sink.line(&prediction.describe(text))?,
-                false => sink.json(prediction)?,
-            }
-        }
-        Ok(())
-    };
-    if arguments.text.is_empty() {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        for record in records(&file)? {
-            chunk.push(record?);
-            if chunk.len() == CHUNK {
-                predictor.chunk(&std::mem::take(&mut chunk), &mut emit)?;
-            }
-        }
-        predictor.chunk(&chunk, &mut emit)?;
-    } else {
-        for chunk in text_records("text", &arguments.text).chunks(CHUNK) {
-            predictor.chunk(chunk, &mut emit)?;
+    match arguments.text.is_empty() {
+        true => predictor.lines(arguments.input.lines("text", output)?, if is_typed { 1 } else { CHUNK })?,
+        false => {
+            let texts = arguments.text.iter().enumerate();
+            predictor.lines(texts.map(|(n, text)| Ok(Line::Text { line: n + 1, text: text.clone() })), CHUNK)?;
         }
     }
-    let truncated = predictor.truncated;
-    sink.finish()?;
+    let Predictor { answers, unanswered, truncated, file, .. } = predictor;
+    let answered = answers.count();
+    let failure = unanswered.failure(answered, &file);
+    // What was there before is worth more than no answers.
+    if answered > 0 {
+        answers.finish()?;
+    }
     if truncated > 0 {
         let texts = counted(truncated, "text was", "texts were");
         output.warn(&format!("{texts} truncated to {} tokens", trained.max_length));
     }
+    failure?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Words on the command line are one text: not the columns of a template, and not a pair.
-fn check_words(trained: &Trained) -> Result<(), Failure> {
-    let made_of = match (&trained.columns.text_template, &trained.columns.text_pair) {
-        (Some(template), _) => template.columns(),
-        (None, Some(pair)) => vec![trained.columns.text.clone().unwrap_or_else(|| "text".to_string()), pair.clone()],
-        (None, None) => return Ok(()),
+/// The column that a text is which stands in none: the only one that the model reads.
+fn column_of_texts(columns: &ColumnNames) -> Result<String, Failure> {
+    let made_of = match (&columns.text_template, &columns.text_pair) {
+        (Some(template), None) => template.columns(),
+        (Some(template), Some(pair)) => [template.columns(), vec![pair.clone()]].concat(),
+        (None, Some(pair)) => vec![columns.text.clone().unwrap_or_else(|| "text".to_string()), pair.clone()],
+        (None, None) => return Ok(columns.text.clone().unwrap_or_else(|| "text".to_string())),
     };
-    let columns = made_of.join(", ");
-    let help = "give a file with these columns with --input, or JSON lines on standard input";
-    Err(Failure::usage(format!("the model reads several columns ({columns}), not one text"), help))
+    match made_of.as_slice() {
+        [column] => Ok(column.clone()),
+        several => {
+            let message = format!("the model reads several columns ({}), not one text", several.join(", "));
+            let help = "give a file with these columns with --input, or JSON lines on standard input";
+            Err(Failure::usage(message, help))
+        }
+    }
 }
-
-/// Writes the predictions of some texts.
-type Emit<'a> = dyn FnMut(&[String], &[Prediction<'_>]) -> Result<(), Failure> + 'a;
 
 struct Predictor<'a> {
     trained: &'a Trained,
     tokenizer: &'a Tokenizer,
-    file: &'a Path,
-    written: Written<'a>,
+    file: PathBuf,
+    answers: Answers<'a>,
+    /// A terminal is told the class of each text in words.
+    for_people: bool,
+    named: bool,
     /// Found in the first row.
-    columns: Option<Columns>,
+    columns: Option<data::Columns>,
+    unanswered: Unanswered<'a>,
     truncated: usize,
 }
 
 impl Predictor<'_> {
-    fn chunk(&mut self, records: &[Record], emit: &mut Emit<'_>) -> Result<(), Failure> {
-        let Some(first) = records.first() else { return Ok(()) };
-        let columns = match &self.columns {
-            Some(columns) => columns,
-            None => self.columns.insert(Columns::find(self.file, first, self.written, Labelled::No)?),
-        };
-        let mut examples = Vec::with_capacity(records.len());
-        for record in records {
-            examples.push(columns.example(self.file, record)?);
+    /// Answers the lines, so many at a time.
+    fn lines(
+        &mut self,
+        lines: impl Iterator<Item = Result<Line, data::Error>>,
+        together: usize,
+    ) -> Result<(), Failure> {
+        let mut chunk = Vec::with_capacity(together);
+        for line in lines {
+            let Some(line) = self.unanswered.or_note_line(line)? else { continue };
+            let record = self.record(line)?;
+            if let Some(example) = self.example(&record)? {
+                chunk.push((record, example));
+            }
+            if chunk.len() == together {
+                self.chunk(std::mem::take(&mut chunk))?;
+            }
         }
+        self.chunk(chunk)
+    }
+
+    fn record(&self, line: Line) -> Result<Record, Failure> {
+        match line {
+            Line::Row(record) => Ok(record),
+            Line::Text { line, text } => {
+                let fields = IndexMap::from([(column_of_texts(&self.trained.columns)?, Value::String(text))]);
+                Ok(Record { line, fields })
+            }
+        }
+    }
+
+    /// The text of a row; none if it has none and the others are to be answered.
+    fn example(&mut self, record: &Record) -> Result<Option<Example>, Failure> {
+        if self.columns.is_none() {
+            let found = data::Columns::find(&self.file, record, self.trained.columns.written(), Labelled::No);
+            let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
+            self.columns = Some(found);
+            self.begin(record)?;
+        }
+        let columns = self.columns.as_ref().expect("they were found in this row or before it");
+        let example = columns.example(&self.file, record);
+        self.unanswered.or_note(record.line, example)
+    }
+
+    fn begin(&mut self, first: &Record) -> Result<(), Failure> {
+        let names: Vec<String> = match self.answers.format().is_table() {
+            true => cell_names(self.trained.task.label_names()).collect(),
+            false => ["label", "label_id", "probabilities", "logits"].map(str::to_string).to_vec(),
+        };
+        self.answers.begin(&self.file, &first.fields, names)
+    }
+
+    fn chunk(&mut self, read: Vec<(Record, Example)>) -> Result<(), Failure> {
         let max_length = self.trained.max_length;
-        let encoded: Result<Vec<Encoded>, data::Error> = examples
-            .par_iter()
-            .map(|example| self.tokenizer.encode(&example.text, example.text_pair.as_deref(), max_length))
-            .collect();
-        let encoded = encoded?;
-        check_vocabulary(encoded.iter(), &self.trained.pretrained)?;
-        self.truncated += encoded.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
-        let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&encoded))));
+        let encode = |(_, example): &(Record, Example)| {
+            let encoded = self.tokenizer.encode(&example.text, example.text_pair.as_deref(), max_length);
+            encoded.map_err(|error| error.at(&self.file, example.line))
+        };
+        let encoded: Vec<Result<Encoded, data::Error>> = read.par_iter().map(encode).collect();
+        let mut readable = Vec::with_capacity(read.len());
+        let mut sequences = Vec::with_capacity(read.len());
+        for (row, encoded) in read.into_iter().zip(encoded) {
+            if let Some(encoded) = self.unanswered.or_note(row.1.line, encoded)? {
+                readable.push(row);
+                sequences.push(encoded);
+            }
+        }
+        if sequences.is_empty() {
+            return Ok(());
+        }
+        check_vocabulary(sequences.iter(), &self.trained.pretrained)?;
+        self.truncated += sequences.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
+        let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&sequences))));
         if !logits.iter().flatten().all(|logit| logit.is_finite()) {
             return Err(not_finite(&self.trained.pretrained, "the logits"));
         }
-        let labels = self.trained.task.label_names();
-        let predictions: Vec<_> = logits.into_iter().map(|logits| Prediction::new(logits, labels)).collect();
-        let texts: Vec<String> = examples.into_iter().map(|example| example.text).collect();
-        emit(&texts, &predictions)
+        for ((record, example), logits) in readable.iter().zip(logits) {
+            let prediction = Prediction::new(logits, self.trained.task.label_names());
+            match self.for_people {
+                true => self.answers.shown(&prediction.describe(&example.text))?,
+                false if self.answers.format().is_table() => self.answers.push(&record.fields, prediction.cells())?,
+                false => self.answers.push(&record.fields, prediction.object(self.named))?,
+            }
+        }
+        Ok(())
     }
 }

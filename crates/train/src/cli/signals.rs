@@ -15,7 +15,10 @@ static RUN: OnceLock<Interrupter> = OnceLock::new();
 pub(super) fn listen() -> Result<(), Failure> {
     let handler = || match RUN.get().filter(|run| !run.should_stop()) {
         Some(run) => run.stop(Some("interrupted")),
-        None => exit(i32::from(INTERRUPTED)),
+        None => {
+            model::remove_unfinished();
+            exit(i32::from(INTERRUPTED))
+        }
     };
     ctrlc::set_handler(handler).map_err(|error| Failure::message(format!("cannot listen to signals: {error}")))
 }

@@ -45,8 +45,9 @@ enum Kind {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    if let Some(taken) =
-        ["tokenizer.json", "tokenizer_config.json"].iter().find(|name| arguments.output.join(name).exists())
+    if let Some(taken) = ["tokenizer.json", "tokenizer_config.json"]
+        .iter()
+        .find(|name| arguments.output.join(name).symlink_metadata().is_ok())
     {
         let message = format!("{} has a {taken} already", arguments.output.display());
         return Err(Failure::usage(message, "name another directory with --output, or remove it"));

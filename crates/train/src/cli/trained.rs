@@ -1,4 +1,4 @@
-//! A trained model as eval, predict and merge use it: task, labels, columns and lengths come from the adapter's
+//! A trained model as eval, predict, generate and merge use it: task, labels, columns and lengths come from the adapter's
 //! `kindling.json`, otherwise from the model's own files. Nothing missing is ever initialised here.
 
 use std::path::Path;
@@ -8,7 +8,8 @@ use data::{Labels, Template, Tokenizer, Written};
 use lora::{Method, Plan};
 use model::{Frozen, Head, Pretrained, Values};
 
-use super::{Failure, ModelArguments};
+use super::Failure;
+use super::source::Located;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config;
 use crate::output::{Output, counted};
@@ -81,11 +82,12 @@ impl ColumnNames {
 }
 
 impl Trained {
-    /// `wanted` is the task that the command is for, if it is for one alone.
+    /// `wanted` is the task that the command is for, if it is for one alone; `sets` are its `--set` arguments, of which it
+    /// takes those with the `keys`.
     pub(super) fn open(
-        arguments: &ModelArguments,
+        arguments: &Located,
         wanted: Option<config::Task>,
-        sets: &[String],
+        (sets, keys): (&[String], &[&str]),
         device: &Device,
         output: &Output,
     ) -> Result<Self, Failure> {
@@ -111,7 +113,10 @@ impl Trained {
             && sidecar.base.fingerprint != pretrained.fingerprint()
         {
             let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
-            output.warn(&format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"));
+            output.warn(&match Path::new(base) == arguments.model {
+                true => format!("{model} has other weights than when the adapter {adapter} was trained on it"),
+                false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
+            });
         }
         let mut columns = ColumnNames::default();
         let mut max_length = None;
@@ -127,7 +132,7 @@ impl Trained {
         let positions = pretrained.max_positions()?;
         let mut mask_probability = sidecar.as_ref().and_then(|sidecar| sidecar.mask_probability);
         let mut loss_on = sidecar.as_ref().and_then(|sidecar| sidecar.loss_on).unwrap_or(config::LossOn::Completion);
-        apply_sets(sets, &KEYS, &mut columns, |key, value| {
+        apply_sets(sets, keys, &mut columns, |key, value| {
             if key == "data.mask_probability" {
                 let share = value.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
                 mask_probability = Some(share.ok_or("expected a number greater than 0 and below 1")?);
@@ -200,11 +205,11 @@ struct NotFinite {
 }
 
 /// The tokenizer beside the adapter is the one it was trained with; a PEFT adapter may have none.
-pub(super) fn tokenizer(arguments: &ModelArguments) -> Result<Tokenizer, Failure> {
-    Ok(Tokenizer::from_dir(tokenizer_directory(arguments))?)
+pub(super) fn tokenizer(arguments: &Located) -> Result<Tokenizer, Failure> {
+    Ok(Tokenizer::beside(tokenizer_directory(arguments), &arguments.model)?)
 }
 
-fn tokenizer_directory(arguments: &ModelArguments) -> &Path {
+pub(super) fn tokenizer_directory(arguments: &Located) -> &Path {
     let beside = arguments.adapter.iter().find(|adapter| adapter.join("tokenizer.json").exists());
     beside.unwrap_or(&arguments.model)
 }
@@ -220,7 +225,7 @@ fn of_adapter(error: model::Error, directory: Option<&Path>) -> Failure {
 }
 
 /// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names.
-fn task(arguments: &ModelArguments, wanted: Option<config::Task>) -> Result<config::Task, Failure> {
+fn task(arguments: &Located, wanted: Option<config::Task>) -> Result<config::Task, Failure> {
     let directory = arguments.adapter.as_ref().unwrap_or(&arguments.model);
     let written = match &arguments.adapter {
         Some(adapter) => Adapter::read(adapter, None)?.task(),
@@ -248,7 +253,7 @@ fn task(arguments: &ModelArguments, wanted: Option<config::Task>) -> Result<conf
 }
 
 /// Masks as in training, where that is known.
-fn masking(arguments: &ModelArguments, probability: Option<f64>, pretrained: &Pretrained) -> Result<Masking, Failure> {
+fn masking(arguments: &Located, probability: Option<f64>, pretrained: &Pretrained) -> Result<Masking, Failure> {
     let tokenizer = tokenizer(arguments)?;
     let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
     let probability = probability.unwrap_or(config::Config::default().data.mask_probability);
@@ -257,7 +262,7 @@ fn masking(arguments: &ModelArguments, probability: Option<f64>, pretrained: &Pr
 }
 
 fn labels(
-    arguments: &ModelArguments,
+    arguments: &Located,
     sidecar: Option<&Sidecar>,
     adapter: Option<&Adapter>,
     pretrained: &Pretrained,
@@ -288,8 +293,8 @@ fn template(key: &str, source: Option<&str>) -> Result<Option<Template>, data::E
     source.map(|source| Template::new(key, source)).transpose()
 }
 
-/// What `--set` overrides of a trained model.
-const KEYS: [&str; 12] = [
+/// All that `--set` overrides of a trained model: what `eval` takes.
+pub(super) const KEYS: [&str; 12] = [
     "data.text",
     "data.text_template",
     "data.text_pair",

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{KEYS, TABLES};
+use super::legs::Leg;
 use super::words::{
     Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
 };
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) adapter: AdapterConfig,
     pub(crate) data: DataConfig,
     pub(crate) train: TrainConfig,
+    /// How the run went on after it had finished, by later settings.
+    pub(crate) legs: Vec<Leg>,
 }
 
 impl Default for Config {
@@ -33,6 +36,7 @@ impl Default for Config {
             adapter: AdapterConfig::default(),
             data: DataConfig::default(),
             train: TrainConfig::default(),
+            legs: Vec::new(),
         }
     }
 }
@@ -202,6 +206,8 @@ pub(crate) struct TrainConfig {
     pub(crate) best: Best,
     /// Evaluations without improvement after which training ends; 0: off.
     pub(crate) early_stopping_patience: usize,
+    /// Event files beside `metrics.jsonl`.
+    pub(crate) tensorboard: bool,
     /// Each layer is computed anew in the backward pass: less memory, more time, the same numbers.
     pub(crate) gradient_checkpointing: bool,
     pub(crate) compute: Compute,
@@ -232,6 +238,7 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             best: Best::Auto,
             early_stopping_patience: 0,
+            tensorboard: false,
             gradient_checkpointing: false,
             compute: Compute::Auto,
             device: "auto".to_owned(),
@@ -249,7 +256,7 @@ impl Config {
             if !table.is_empty() {
                 text += &format!("\n[{table}]\n");
             }
-            for key in KEYS.iter().filter(|key| key.table == table) {
+            for key in KEYS.iter().filter(|key| key.table == table && key.name != "legs") {
                 let foreign =
                     (table == "adapter" && !self.adapter.method.has(key.name)) || !self.model.task.has(&key.dotted());
                 if let Some(value) = key.value(&values)
@@ -258,6 +265,10 @@ impl Config {
                     text += &format!("{}\n", line(key.name, value));
                 }
             }
+        }
+        for leg in &self.legs {
+            text += &format!("\n[[legs]]\nafter_step = {}\n", leg.after_step);
+            text.extend(leg.written().iter().map(|(key, value)| format!("{}\n", line(key, value))));
         }
         text
     }
@@ -329,6 +340,7 @@ checkpoint_every = 0
 keep_checkpoints = 2
 best = "auto"
 early_stopping_patience = 0
+tensorboard = false
 gradient_checkpointing = false
 compute = "auto"
 device = "auto"

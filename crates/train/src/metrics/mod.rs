@@ -2,12 +2,13 @@
 
 mod confusion;
 mod generation;
-mod matthews;
+pub(crate) mod interval;
+mod score;
 mod scores;
 
 pub(crate) use confusion::ConfusionMetric;
 pub(crate) use generation::{Generated, GenerationScores};
-pub(crate) use matthews::MatthewsMetric;
+pub(crate) use score::ScoreMetric;
 #[cfg(test)]
 pub(crate) use scores::ClassificationScores;
-pub(crate) use scores::{Confusion, Scores};
+pub(crate) use scores::{Confusion, Scores, Span, span};

@@ -2,11 +2,16 @@
 
 mod adamw;
 mod answers;
+mod before;
 mod checkpoint;
+mod checksum;
 mod directory;
 mod error;
 mod evaluate;
+mod events;
+mod legs;
 mod loader;
+mod measure;
 mod optimizer;
 mod record;
 mod renderer;
@@ -15,12 +20,12 @@ mod resume;
 mod save;
 mod schedule;
 mod strategy;
+mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use burn::module::Module;
-use burn::train::metric::{AccuracyMetric, ClassReduction, FBetaScoreMetric, LossMetric};
+use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
@@ -29,16 +34,20 @@ use model::Values;
 
 pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
-pub(crate) use directory::{Directory, State};
+pub(crate) use directory::{Directory, State, check};
 pub(crate) use error::Error;
-pub(crate) use evaluate::{Evaluation, largest, rows};
+pub(crate) use evaluate::{Evaluation, host, largest, rows};
+pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
+pub(crate) use measure::{Measured, measure};
+pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{Probe, difference, with_dtype};
-pub(crate) use schedule::Schedule;
+pub(crate) use watch::Watch;
 
-use crate::metrics::{ConfusionMetric, MatthewsMetric, Scores};
-use crate::output::Output;
+use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
+use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
+use crate::report::Record;
 use crate::tasks::{Task, Trainee};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
@@ -63,6 +72,8 @@ pub(crate) struct Summary {
     pub(crate) peak_memory_bytes: u64,
     /// Early stopping ended it.
     pub(crate) stopped_early: bool,
+    /// The standard error of the best evaluation's loss, a language model's.
+    pub(crate) loss_error: Option<f64>,
 }
 
 /// How a run ended.
@@ -73,10 +84,14 @@ pub(crate) enum Outcome {
     Interrupted {
         step: usize,
     },
+    /// It was finished before, and nothing that was asked for changes that.
+    NothingToDo,
 }
 
 pub(crate) struct Options {
     pub(crate) dashboard: bool,
+    /// Where the page of the run in progress is served.
+    pub(crate) watch: Option<Watch>,
     pub(crate) interrupter: Interrupter,
 }
 
@@ -84,14 +99,14 @@ pub(crate) fn run(
     plan: &RunPlan,
     directory: Directory,
     start: Start,
-    options: Options,
+    mut options: Options,
     output: &Output,
 ) -> Result<Outcome, Error> {
     if start != Start::Resume {
         refuse_own_inputs(plan)?;
     }
     // Another process may have trained here while this one looked at its data.
-    if start == Start::New && Directory::state(directory.root()) != State::New {
+    if start == Start::New && directory.own_state() != State::New {
         return Err(Error::Exists { path: directory.root().into(), what: "another run by now" });
     }
     let identity = plan.identity();
@@ -99,26 +114,44 @@ pub(crate) fn run(
         Start::Resume => resume::newest_state(plan, &identity, &directory, output)?,
         Start::New | Start::Overwrite => None,
     };
-    if resumed.is_none() {
-        directory.clear()?;
+    let save = save::Saver::new(plan, &identity);
+    directory.check_names(save.names())?;
+    match &resumed {
+        Some(state) if directory.own_state() == State::Finished && !plan.legs.go_on_after(state.step) => {
+            return Ok(Outcome::NothingToDo);
+        }
+        Some(state) => check_resumed(plan, &save, &directory, state)?,
+        None => {
+            directory.begin()?;
+            directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+        }
     }
-    directory.write("config.toml", plan.config.to_toml().as_bytes())?;
-    output.log_to(directory.log()?);
+    directory.claim_names()?;
+    output.log_to(directory.append("train.log")?);
+    say_beginning(plan, resumed.as_ref(), &directory, output);
 
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
     // layers again is the trainee's, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
+    if resumed.is_some() {
+        // Before the line goes away that says that the run has ended: killed in between, it has a leg that is still to come.
+        directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+    }
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
-    let before = answers_before(plan, &model, &heard).map_err(|error| blame(plan, error))?;
-    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard);
+    // Until this function ends.
+    let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
+    let untrained = before::untrained(plan, &model, &heard).map_err(|error| blame(plan, error))?;
+    let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
+    let state = resumed.unwrap_or_else(|| RunState::new(identity));
+    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard)?;
     let mut session = train(session, model, options).map_err(|error| blame(plan, error))?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, &before),
+        false => session.finish(plan, record, &untrained.answers),
     }
 }
 
@@ -133,13 +166,33 @@ fn blame(plan: &RunPlan, error: Error) -> Error {
     }
 }
 
-/// What the model answers before it is trained, where it is to answer.
-fn answers_before(plan: &RunPlan, model: &Trainee, output: &Output) -> Result<Vec<String>, Error> {
-    let Some(questions) = &plan.questions else { return Ok(Vec::new()) };
-    let answers = questions.answers(&model.valid())?;
-    let named = questions.scores(&answers).named().map(|(name, value)| format!("{name} {value:.4}"));
-    output.say(&format!("before training: {}", named.join(", ")));
-    Ok(answers)
+/// What can be found wrong before the first step, and would be only after the last one.
+fn check_resumed(plan: &RunPlan, save: &save::Saver, directory: &Directory, state: &RunState) -> Result<(), Error> {
+    if state.step > plan.steps {
+        let length = |steps: usize| counted(steps, "step", "steps");
+        let (then, now) = (format!("{} done", length(state.step)), format!("{} asked for", length(plan.steps)));
+        return Err(Error::Changed { what: "the length".to_string(), then, now });
+    }
+    directory.check_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+    match &state.best {
+        Some(best) => save.check(directory, &plan.pretrained, best.step),
+        None => Ok(()),
+    }
+}
+
+fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directory, output: &Output) {
+    if directory.keeps_earlier_run() {
+        let root = directory.root().display();
+        output.say(&format!("the run that lies in {root} is kept until the first checkpoint of this one"));
+    }
+    let Some(state) = resumed else { return };
+    match plan.config.legs.last().filter(|leg| leg.after_step == state.step) {
+        None => output.say(&format!("resuming after step {}", state.step)),
+        Some(leg) => {
+            let more = counted(plan.steps - state.step, "more step", "more steps");
+            output.say(&format!("going on after step {} with {}: {more}", state.step, leg.in_words()));
+        }
+    }
 }
 
 /// What a run reads must not lie where it writes: the place is cleared first.
@@ -210,7 +263,7 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
         true => Box::new(TuiMetricsRendererWrapper::new(options.interrupter.clone(), None)),
         false => Box::new(Silent),
     };
-    let (epochs, schedule, root) = (session.epochs(), session.schedule.clone(), session.directory.root().to_path_buf());
+    let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
     let optimizer = optimizer::adamw(&session.config);
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
@@ -218,12 +271,9 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
     let training = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
         .metrics((LossMetric::new(), AccuracyMetric::new()));
     let training = match &task {
-        Task::SequenceClassification(labels) => {
-            let f1 = FBetaScoreMetric::multiclass(1.0, 1, ClassReduction::Macro);
-            training
-                .metrics((f1, MatthewsMetric::new(labels.len())))
-                .metrics_text((ConfusionMetric::new(labels.len()),))
-        }
+        Task::SequenceClassification(labels) => training
+            .metrics((ScoreMetric::f1_macro(labels.len()), ScoreMetric::matthews(labels.len())))
+            .metrics_text((ConfusionMetric::new(labels.len()),)),
         Task::MaskedLm(_) | Task::CausalLm(_) => training,
     };
     let outcome = training
@@ -250,11 +300,13 @@ pub(crate) struct Session {
     adapter_plan: Plan,
     directory: Directory,
     metrics: Metrics,
+    /// For TensorBoard.
+    events: Option<events::Events>,
     state: RunState,
     train: Arc<data::Dataset>,
     valid: Option<Arc<data::Dataset>>,
     sampler: Arc<data::Sampler>,
-    schedule: Schedule,
+    legs: Legs,
     seed: u64,
     task: Task,
     questions: Option<Arc<Questions>>,
@@ -269,43 +321,45 @@ pub(crate) struct Session {
 impl Session {
     fn new(
         plan: &RunPlan,
-        identity: Identity,
+        state: RunState,
+        save: save::Saver,
         adapter_plan: Plan,
-        directory: Directory,
-        metrics: Metrics,
-        resumed: Option<RunState>,
+        (directory, metrics): (Directory, Metrics),
         output: Output,
-    ) -> Self {
-        let save = save::Saver::new(plan, &identity);
-        let fresh = RunState {
-            step: 0,
-            metrics_length: 0,
-            best: None,
-            without_improvement: 0,
-            stopped: false,
-            seconds: 0.0,
-            identity,
+    ) -> Result<Self, Error> {
+        let events = match plan.config.train.tensorboard {
+            true => Some(events::Events::open(&directory, state.step)?),
+            false => None,
         };
-        let state = resumed.unwrap_or(fresh);
-        Self {
+        let mut session = Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
             directory,
             metrics,
+            events,
             started: Instant::now(),
             seconds_before: state.seconds,
             state,
             train: plan.train.clone(),
             valid: plan.valid.clone(),
             sampler: plan.sampler.clone(),
-            schedule: plan.schedule.clone(),
+            legs: plan.legs.clone(),
             seed: plan.config.seed,
             task: plan.task.clone(),
             questions: plan.questions.clone(),
             steps: plan.steps,
             interrupted: false,
             output,
+        };
+        session.enter_leg();
+        Ok(session)
+    }
+
+    /// Whether early stopping has ended the leg before is nothing to the one that begins.
+    fn enter_leg(&mut self) {
+        if self.legs.go_on_after(self.state.step) {
+            (self.state.stopped, self.state.without_improvement) = (false, 0);
         }
     }
 
@@ -329,7 +383,7 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, before: &[String]) -> Result<Outcome, Error> {
+    fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
         let after = match &plan.questions {
@@ -343,8 +397,9 @@ impl Session {
             seconds: self.seconds(),
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
+            loss_error: best.loss_error,
         };
-        report::write(plan, &model, [&self.adapter_plan, &adapter], &after, &summary, &self.directory)?;
+        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;

@@ -1,19 +1,27 @@
 //! What a run leaves behind: an adapter, or a full checkpoint. It is read back before the run calls itself finished.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
-use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputTensor, Pretrained, Values, files_beside, goes_with_weights, is_of_tokenizer, write_checkpoint,
+    write_json,
+};
 use serde_json::{Value, json};
 
 use super::Error;
 use super::checkpoint::Identity;
+use super::checksum::sha256;
+use super::directory::Directory;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
+use crate::card::Card;
 use crate::config::SaveDtype;
+use crate::metrics::Scores;
 use crate::prepare::RunPlan;
 use crate::tasks::{MicroBatch, Task, Trainee};
 
@@ -52,7 +60,7 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 #[derive(Debug)]
 pub(super) struct Saver {
     sidecar: Sidecar,
-    tokenizer_files: Vec<PathBuf>,
+    card: Card,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -73,7 +81,7 @@ impl Saver {
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
             sidecar: plan.sidecar(identity),
-            tokenizer_files: plan.tokenizer.files().to_vec(),
+            card: Card::new(plan),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -92,13 +100,86 @@ impl Saver {
         }
     }
 
-    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, root: &Path, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe. `kept` is the evaluation
+    /// for which it is saved.
+    pub(super) fn save(
+        &self,
+        directory: &Directory,
+        plan: &Plan,
+        model: &Trainee,
+        kept: Option<(usize, &Scores)>,
+    ) -> Result<Vec<f32>, Error> {
+        directory.claim(self.names())?;
+        directory.set_results(BTreeMap::new())?;
         match self.full {
-            false => adapter::write(&root.join("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
-            true => self.save_checkpoint(&root.join("model"), plan, model)?,
+            false => {
+                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
+                adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &card, &self.base)?;
+            }
+            true => self.save_checkpoint(&directory.path("model"), plan, model)?,
         }
+        let tensors = self.tensors();
+        let path = directory.path(&tensors);
+        let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
+        directory.set_results(BTreeMap::from([(tensors, hash)]))?;
         Ok(self.probe.logits(model))
+    }
+
+    /// Whether what was saved is there as it was written, so that a run that cannot end does not begin.
+    pub(super) fn check(&self, directory: &Directory, base: &Pretrained, step: usize) -> Result<(), Error> {
+        let wrong = |path: PathBuf, reason: String| Error::Best { path, reason, step };
+        let paths = self.names().into_iter().map(|name| directory.path(&name));
+        // Nothing reads a model card.
+        let needed = |path: &PathBuf| !path.ends_with("README.md");
+        if let Some(path) = paths.into_iter().find(|path| needed(path) && !path.is_file()) {
+            return Err(wrong(path, "is missing".to_string()));
+        }
+        for (name, expected) in directory.results() {
+            let path = directory.path(&name);
+            match sha256(&path) {
+                Ok(found) if found == expected => {}
+                Ok(_) => return Err(wrong(path, "is not as it was written".to_string())),
+                Err(error) => return Err(wrong(path, format!("cannot be read: {error}"))),
+            }
+        }
+        let read = match self.full {
+            false => Adapter::read(&directory.path("adapter"), Some(base)).map(drop).map_err(|error| error.to_string()),
+            true => Pretrained::open(&directory.path("model"), self.task.name().head())
+                .map(drop)
+                .map_err(|error| error.to_string()),
+        };
+        read.map_err(|reason| wrong(directory.path(self.result()), format!("cannot be read: {reason}")))
+    }
+
+    /// The directory of the result.
+    fn result(&self) -> &'static str {
+        if self.full { "model" } else { "adapter" }
+    }
+
+    /// The tensors of the result, relative to the run's directory.
+    fn tensors(&self) -> String {
+        format!("{}/{}", self.result(), if self.full { "model.safetensors" } else { lora::peft::TENSOR_FILE })
+    }
+
+    /// The files of the result, relative to the run's directory.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = vec!["kindling.json"];
+        match self.full {
+            false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
+            true => names.push("config.json"),
+        }
+        // What cannot be listed now cannot be copied later, which says why.
+        let companions = files_beside(&self.base, |file| self.is_companion(file)).unwrap_or_default();
+        let companions: Vec<String> = companions.iter().map(|name| name.display().to_string()).collect();
+        let names = names.into_iter().chain(companions.iter().map(String::as_str));
+        let mut names: Vec<String> = names.map(|name| format!("{}/{name}", self.result())).collect();
+        names.push(self.tensors());
+        names
+    }
+
+    /// Whether a file of the base goes beside the result.
+    fn is_companion(&self, file: &str) -> bool {
+        is_of_tokenizer(file) || self.full && goes_with_weights(file)
     }
 
     fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
@@ -115,8 +196,7 @@ impl Saver {
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
-        adapter::copy_generation_config(directory, &self.base)?;
+        adapter::copy_beside(directory, &self.base, |file| self.is_companion(file))?;
         Ok(self.sidecar.write(directory)?)
     }
 

@@ -17,9 +17,8 @@ use super::evaluate::{Evaluation, host};
 use super::optimizer::average_and_clip;
 use super::record::Line;
 use super::{Error, Session};
-use crate::config::Best as Criterion;
-use crate::metrics::Scores;
 use crate::output::{counted, duration};
+use crate::report;
 use crate::tasks::{MicroBatch, Trainee};
 
 /// After this many steps every part of the adapter must have moved.
@@ -97,9 +96,9 @@ impl Fit<'_> {
         if session.state.step > 0 {
             checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
         }
-        let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg} · {eta} left");
+        let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg}");
         bar.set_position(session.state.step as u64);
-        bar.reset_eta();
+        let (begun, before) = (Instant::now(), session.state.step);
         let mut window = Window::new();
         let mut since = Instant::now();
         let mut epoch = 0;
@@ -117,7 +116,9 @@ impl Fit<'_> {
                 let done = std::mem::replace(&mut window, Window::new());
                 let line = self.step(session, learner, step, done, since)?;
                 bar.set_position(step as u64);
-                bar.set_message(line);
+                // Of this process's steps, which an interrupted one's say nothing about.
+                let each = begun.elapsed().as_secs_f64() / (step - before) as f64;
+                bar.set_message(format!("{line} · {} left", duration(each * (session.steps - step) as f64)));
                 self.after_step(session, learner, step)?;
                 since = Instant::now();
                 if session.state.stopped {
@@ -134,8 +135,9 @@ impl Fit<'_> {
         bar.finish_and_clear();
         self.end_epoch(epoch);
         if session.state.best.is_none() && !session.interrupted {
-            let probe = session.save.save(session.directory.root(), &session.adapter_plan, &learner.model().valid())?;
-            session.state.best = Some(Best { step: session.state.step, scores: None, probe });
+            let model = learner.model().valid();
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, None)?;
+            session.state.best = Some(Best { step: session.state.step, scores: None, loss_error: None, probe });
         }
         Ok(())
     }
@@ -204,6 +206,18 @@ impl Fit<'_> {
             examples: window.examples,
             tokens: window.tokens,
         })?;
+        if let Some(events) = &session.events {
+            events.scalars(
+                step,
+                &[
+                    ("train/loss", loss),
+                    ("train/learning_rate", learning_rate),
+                    ("train/grad_norm", grad_norm),
+                    ("train/step_seconds", step_seconds),
+                    ("train/tokens_per_second", window.tokens as f64 / step_seconds),
+                ],
+            )?;
+        }
         session.state.step = step;
         if step == TRAINED_BY {
             check_trained(session, &learner.model())?;
@@ -217,13 +231,14 @@ impl Fit<'_> {
     fn after_step(&mut self, session: &mut Session, learner: &Learner<Trainee>, step: usize) -> Result<(), Error> {
         let per_epoch = session.sampler.steps_per_epoch();
         let due = |every: usize| step.is_multiple_of(if every == 0 { per_epoch } else { every });
-        let last = step == session.steps;
+        let last = session.legs.end_with(step);
         if session.valid.is_some() && (last || due(session.config.eval_every)) {
             self.evaluate(session, learner, step)?;
         }
         if last || session.state.stopped || due(session.config.checkpoint_every) {
             self.save(session, learner)?;
         }
+        session.enter_leg();
         Ok(())
     }
 
@@ -238,8 +253,10 @@ impl Fit<'_> {
         let mut batches = valid.iter();
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
+            let texts = batch.batch.sequences_of_targets();
             let output = InferenceStep::step(&model, batch);
-            evaluation.add(&output);
+            let (losses, _) = evaluation.add(&output);
+            evaluation.add_texts(&losses, &texts);
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }
@@ -252,21 +269,31 @@ impl Fit<'_> {
             return Err(Error::NotANumber { step, what: "the validation loss", places: Vec::new() });
         }
         session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
-        let better = is_better(session.config.best, &scores, session.state.best.as_ref().and_then(|best| best.scores));
+        if let Some(events) = &session.events {
+            let named = scores.named();
+            let tags: Vec<String> = named.iter().map(|(name, _)| format!("valid/{}", report::key(name))).collect();
+            let scalars: Vec<(&str, f64)> =
+                tags.iter().zip(&named).map(|(tag, (_, value))| (tag.as_str(), *value)).collect();
+            events.scalars(step, &scalars)?;
+        }
+        let best = session.state.best.as_ref().and_then(|best| best.scores.as_ref());
+        let better = scores.is_better(best, session.config.best);
         session.output.say(&format!(
             "step {step}: valid {scores} ({}){}",
             duration(started.elapsed().as_secs_f64()),
             if better { ", the best so far" } else { "" },
         ));
         if better {
-            let probe = session.save.save(session.directory.root(), &session.adapter_plan, &model)?;
-            session.state.best = Some(Best { step, scores: Some(scores), probe });
+            let kept = Some((step, &scores));
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
+            session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
         } else {
             session.state.without_improvement += 1;
         }
-        let patience = session.config.early_stopping_patience;
-        if patience > 0 && session.state.without_improvement >= patience && step < session.steps {
+        let patience = session.legs.of_step(step).train.early_stopping_patience;
+        let may_stop = session.legs.is_in_last(step) && step < session.steps;
+        if patience > 0 && session.state.without_improvement >= patience && may_stop {
             let evaluations = counted(patience, "evaluation", "evaluations");
             session.output.say(&format!("stopped early: no improvement in {evaluations}"));
             session.state.stopped = true;
@@ -287,10 +314,10 @@ impl Fit<'_> {
         let step = session.state.step;
         session.state.metrics_length = session.metrics.sync()?;
         session.state.seconds = session.seconds();
-        checkpoint::begin(&session.directory, step)?;
+        checkpoint::begin(&session.directory)?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
         checkpointer.checkpoint(learner, step, &self.components.event_store);
-        checkpoint::complete(&session.directory, &session.state, session.config.keep_checkpoints, self.failure)
+        checkpoint::complete(&session.directory, &mut session.state, session.config.keep_checkpoints, self.failure)
     }
 
     fn begin_epoch(&mut self, session: &Session, epoch: &mut usize, next: usize) {
@@ -314,18 +341,13 @@ impl Fit<'_> {
     }
 }
 
-/// By the criterion with ties by loss; of equals the earlier stays.
-fn is_better(criterion: Criterion, scores: &Scores, best: Option<Scores>) -> bool {
-    let Some(best) = best else { return true };
-    let (now, then) = (scores.merit(criterion), best.merit(criterion));
-    now > then || (now == then && scores.loss() < best.loss())
-}
-
 /// B starts at zero and stays there only if no gradient ever reached it.
 fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
     let step = session.state.step;
     // The first rates of a warm-up may be too small to tell.
-    if session.schedule.learning_rate == 0.0 || session.schedule.warmup >= step {
+    let schedule = session.legs.schedule();
+    let curve = schedule.curve(step - 1);
+    if curve.learning_rate == 0.0 || curve.warmup >= step {
         return Ok(());
     }
     for (name, values) in session.adapter_plan.tensors(model) {
@@ -336,24 +358,4 @@ fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::ClassificationScores;
-
-    #[test]
-    fn the_best_is_by_accuracy_then_loss_then_the_earlier() {
-        let scores = |accuracy, loss| {
-            Scores::Classification(ClassificationScores { loss, accuracy, f1_macro: 0.0, matthews: 0.0 })
-        };
-        let best = Some(scores(0.8, 0.5));
-        assert!(is_better(Criterion::Auto, &scores(0.1, 9.0), None));
-        assert!(is_better(Criterion::Auto, &scores(0.9, 0.9), best));
-        assert!(is_better(Criterion::Auto, &scores(0.8, 0.4), best));
-        assert!(!is_better(Criterion::Auto, &scores(0.8, 0.5), best));
-        assert!(!is_better(Criterion::Auto, &scores(0.7, 0.1), best));
-        assert!(is_better(Criterion::Loss, &scores(0.7, 0.1), best));
-    }
 }

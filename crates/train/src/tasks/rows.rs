@@ -110,6 +110,14 @@ impl Rows {
         }
     }
 
+    /// Line, text and second text of each row, for people.
+    pub(crate) fn shown(&self) -> Box<dyn Iterator<Item = (usize, String, Option<String>)> + '_> {
+        match self {
+            Self::Texts(rows) => Box::new(rows.iter().map(|row| (row.line, row.text.clone(), row.text_pair.clone()))),
+            Self::Language(rows) => Box::new(rows.iter().map(|row| (row.line, text(&row.content), None))),
+        }
+    }
+
     /// Moves a share of the rows, of each class the same, to others: here and in what was encoded of them.
     pub(crate) fn split_off(&mut self, encoded: &mut Dataset, fraction: f64, seed: u64) -> (Rows, Dataset) {
         // A row may have become several examples, which stay together: they have its line.

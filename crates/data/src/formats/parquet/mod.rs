@@ -37,10 +37,11 @@ pub(super) fn records(source: Source) -> Result<Records, Error> {
 const MAGIC: [u8; 4] = *b"PAR1";
 const ENCRYPTED: [u8; 4] = *b"PARE";
 
-/// The footer stands at the end and says where the rest is: a compressed file is unpacked into memory first.
+/// The footer stands at the end and says where the rest is: a compressed file is unpacked into memory first, and
+/// so is standard input.
 fn open(source: &Source) -> Result<Box<dyn FileReader>, Error> {
     let file = &source.file;
-    if source.gzip {
+    if source.gzip || file == Path::new("-") {
         let bytes = source.read()?;
         check_magic(file, bytes.first_chunk(), bytes.last_chunk())?;
         return whole(file, guard::quietly(|| SerializedFileReader::new(Bytes::from(bytes))));

@@ -8,10 +8,18 @@ use data::language::Conversation;
 use model::write_atomically;
 use serde_json::json;
 
-use super::{Failure, Generator, println, show, stream};
+use super::{Failure, Generator};
 use crate::prepare::check_vocabulary;
 
-const COMMANDS: &str = "/reset begins anew, /save FILE keeps what was said, Ctrl-D ends";
+/// What can be typed instead of something to say.
+const COMMANDS: [(&str, &str); 5] = [
+    ("/help", "shows this list"),
+    ("/reset", "starts a new conversation"),
+    ("/save FILE", "writes the conversation to a file, as a row to train on"),
+    ("/quit", "ends, as do /exit and Ctrl-D"),
+    ("//TEXT", "says a text that begins with a slash"),
+];
+const NAMES: [&str; 5] = ["/help", "/reset", "/save", "/quit", "/exit"];
 
 pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), Failure> {
     if !has_template {
@@ -22,18 +30,18 @@ pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), F
     }
     let interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
     if interactive {
-        generator.output.say(COMMANDS);
+        generator.output.say("type something to say; /help lists what else can be typed, Ctrl-D ends");
     }
     let mut conversation = begin(generator);
     loop {
         if interactive {
-            show(&generator.output.bold("> "))?;
+            generator.output.piece(&generator.output.bold("> "))?;
         }
         let mut line = Vec::new();
         if io::stdin().lock().read_until(b'\n', &mut line)? == 0 {
             // Ctrl-D leaves the cursor behind the prompt.
             if interactive {
-                println("")?;
+                generator.output.piece("\n")?;
             }
             return Ok(());
         }
@@ -49,8 +57,14 @@ pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), F
                 generator.output.say("a new conversation");
             }
             ("/save", file) => save(generator, &conversation, file.trim())?,
+            ("/quit" | "/exit", _) => return Ok(()),
+            ("/help", _) => {
+                COMMANDS.iter().for_each(|(name, does)| generator.output.say(&format!("  {name:12}{does}")));
+            }
+            _ if said.starts_with("//") => answer(generator, &mut conversation, &said[1..])?,
             (command, _) if command.starts_with('/') => {
-                generator.output.warn(&format!("there is no `{command}`: {COMMANDS}"));
+                let suggestion = data::suggest::suggestion(command, NAMES);
+                generator.output.warn(&format!("there is no `{command}`: {suggestion}"));
             }
             _ => answer(generator, &mut conversation, said)?,
         }
@@ -78,12 +92,15 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
         Ok(prompt) => prompt,
         // Nothing is lost: the conversation stands as it was before.
         Err(error) => {
-            generator.output.warn(&format!("{error}; /reset begins anew"));
+            generator.output.warn(&format!("{error}; /reset starts a new conversation"));
             return Ok(());
         }
     };
-    let text = stream(generator.trained, generator.writer, &prompt)?;
-    println("")?;
+    let text = generator.stream(&prompt)?;
+    generator.output.piece("\n")?;
+    if text.trim().is_empty() {
+        generator.output.say("(an empty answer: the model ended its turn at once)");
+    }
     next.push("assistant", &text);
     *conversation = next;
     Ok(())

@@ -3,16 +3,18 @@
 
 mod chat;
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::language::{Encoder, Purpose, Row};
-use data::{Tokenizer, records};
+use data::language::{Content, Encoder, Purpose, Row};
+use data::{Line, Record, Tokenizer};
+use indexmap::IndexMap;
 use model::{CausalLm, Model, Prompt, Sampling, SamplingError};
+use serde_json::{Map, Value, json};
 
-use super::sink::Sink;
+use super::input::{InputArguments, Unanswered};
+use super::table::{Answers, Columns, Format};
 use super::trained::{Trained, tokenizer, weight_or};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
@@ -20,34 +22,44 @@ use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
 use crate::tasks::Task;
-use crate::writing::Writer;
+use crate::writing::{Writer, Written};
 
 /// Prompts of a file that are gone on with together.
 const BATCH: usize = 8;
 
+/// What `--set` overrides: the columns and templates of prompts.
+const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.prompt", "data.prompt_template", "data.messages"];
+
 /// Write text with a causal language model
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  kindling generate --model gpt2 --prompt \"Once upon a time\" --max-new-tokens 50\n  kindling generate --model Qwen/Qwen2.5-0.5B-Instruct --adapter runs/chat/adapter --chat\n  kindling generate --model base --adapter runs/places/adapter --input test.jsonl --output texts.jsonl"
-)]
+#[command(after_help = "\
+Examples:
+  kindling generate --run runs/places --prompt \"name: The Eagle | food: French\"
+  kindling generate --run runs/chat --chat --temperature 0.7
+  kindling generate --run runs/places --input test.csv --output texts.csv
+  kindling generate --model gpt2 --prompt \"Once upon a time\" --max-new-tokens 50
+  kindling generate --model Qwen/Qwen2.5-0.5B-Instruct --adapter someone/tuned --chat")]
 pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
-    /// Text to go on with
-    #[arg(long, value_name = "P", required_unless_present_any = ["chat", "input"], conflicts_with_all = ["chat", "input"])]
+    /// Text to continue; without it, --chat and --input, prompts are read from standard input, one a line, or as JSON lines
+    #[arg(long, value_name = "P", conflicts_with_all = ["chat", "input", "input_format"])]
     prompt: Option<String>,
-    /// Talk with the model; /reset begins anew, /save FILE keeps what was said, Ctrl-D ends
-    #[arg(long, conflicts_with_all = ["input", "output", "num_samples"])]
+    /// Talk with the model: /help lists what can be typed, Ctrl-D ends
+    #[arg(long, conflicts_with_all = ["input", "input_format", "keep_going", "output", "columns", "num_samples"])]
     chat: bool,
     /// What the model is told before a conversation
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
-    /// Rows with a prompt, messages or text: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - (JSON lines)
-    #[arg(long, value_name = "F")]
-    input: Option<PathBuf>,
-    /// File to write JSON lines to; default: standard output
+    #[command(flatten)]
+    input: InputArguments,
+    /// File to write, as its ending says: .csv .tsv .parquet .json, or .jsonl for an object a line
     #[arg(long, value_name = "F")]
     output: Option<PathBuf>,
+    /// Columns of the input beside each text: a,b (repeatable); by default all of them in a file and none on standard
+    /// output, and with '' none
+    #[arg(long, value_name = "NAMES")]
+    columns: Vec<String>,
     /// New tokens of a text; default: 256, or as many as the model has positions left for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_new_tokens: Option<u32>,
@@ -69,13 +81,13 @@ pub(super) struct Arguments {
     /// What is drawn depends on it, on the number of the row and on that of the token, and on nothing else
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// End a text before this string (repeatable)
+    /// End a text before this string (repeatable); a line break is $'\n' in bash and zsh
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
     /// Texts for each prompt
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     num_samples: u32,
-    /// Override data.text, .prompt, .messages or .prompt_template (repeatable)
+    /// Override data.text, .prompt, .messages, .text_template or .prompt_template (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -90,9 +102,17 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         return Err(Failure::usage("`--stop` is empty", "name the text before which to stop, or leave the option out"));
     }
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
-    let sink = Sink::open(arguments.output.as_deref(), arguments.input.as_deref())?;
+    let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
+        // A prompt on the command line is no column of an input; a table without it would say little.
+        Columns::All if arguments.prompt.is_some() && !Format::of(arguments.output.as_deref())?.is_table() => {
+            Columns::None
+        }
+        columns => columns,
+    };
+    let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
-    let trained = Trained::open(&model, Some(config::Task::CausalLm), &arguments.set, &device, output)?;
+    let sets = (arguments.set.as_slice(), KEYS.as_slice());
+    let trained = Trained::open(&model, Some(config::Task::CausalLm), sets, &device, output)?;
     let (Model::CausalLm(decoder), Task::CausalLm(causal)) = (&trained.model.model, &trained.task) else {
         return Err(Failure::message("the model was not opened for generation".to_string()));
     };
@@ -100,11 +120,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let encoder = causal.encoder(&tokenizer);
     let writer = writer(arguments, sampling, &trained, decoder, &tokenizer, &encoder)?;
     let generator = Generator { trained: &trained, encoder: &encoder, writer: &writer, arguments, output };
-    match (&arguments.prompt, &arguments.input) {
+    match &arguments.prompt {
         _ if arguments.chat => chat::run(&generator, causal.has_chat_template())?,
-        (Some(prompt), _) => generator.prompt(prompt, sink)?,
-        (None, Some(input)) => generator.file(input, sink)?,
-        (None, None) => unreachable!("clap requires one of --prompt, --chat and --input"),
+        Some(prompt) => generator.prompt(prompt, answers)?,
+        None => generator.rows(answers)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -164,104 +183,185 @@ struct Generator<'a> {
     output: &'a Output,
 }
 
+/// A row's columns, and the prompts that were made of it: one for each sample.
+type Prompts = (IndexMap<String, Value>, Vec<Prompt>);
+
 impl Generator<'_> {
     /// One prompt: to a person as it is written, otherwise as a line for each sample.
-    fn prompt(&self, prompt: &str, mut sink: Sink) -> Result<(), Failure> {
-        let subject = "`--prompt`";
-        let ids = self.encoder.prompt_of_text(prompt, subject)?;
-        check_vocabulary([&ids].into_iter(), &self.trained.pretrained)?;
-        let samples = u64::from(self.arguments.num_samples);
-        let prompts =
-            (0..samples).map(|row| self.writer.prompt(ids.ids.clone(), row, subject)).collect::<Result<Vec<_>, _>>()?;
-        if !sink.is_terminal() || self.output.json() {
-            self.lines(&prompts, &mut sink)?;
-            return Ok(sink.finish()?);
+    fn prompt(&self, prompt: &str, mut answers: Answers<'_>) -> Result<(), Failure> {
+        let row = Row { line: 1, content: Content::Text(prompt.to_string()) };
+        let prompts = self.samples(&row, 0, "`--prompt`")?;
+        let fields = IndexMap::from([("prompt".to_string(), Value::from(prompt))]);
+        self.begin(&fields, &mut answers)?;
+        if answers.is_terminal() && !self.output.json() {
+            return self.show(prompt, &prompts);
         }
-        for (number, prompt_of_sample) in prompts.iter().enumerate() {
-            if number > 0 {
-                println(&format!("\n--- {}", number + 1))?;
-            }
-            show(&self.output.bold(prompt))?;
-            stream(self.trained, self.writer, prompt_of_sample)?;
-            println("")?;
-        }
-        Ok(())
+        self.write(vec![(fields, prompts)], &mut answers)?;
+        Ok(answers.finish()?)
     }
 
-    /// The rows of a file, some at a time, a line for each sample in their order.
-    fn file(&self, file: &Path, mut sink: Sink) -> Result<(), Failure> {
-        let bar = self.output.bar(0, "writing {spinner} {pos}");
-        let samples = self.arguments.num_samples as usize;
-        let mut columns = None;
-        let mut prompts = Vec::new();
-        let mut row = 0;
-        for record in records(file)? {
-            let record = record?;
-            let found = match &columns {
-                Some(columns) => columns,
-                None => {
-                    let written = self.trained.columns.written();
-                    columns.insert(data::language::Columns::find(file, &record, written, Purpose::Prompts)?)
-                }
-            };
-            let read: Row = found.row(file, &record)?;
-            let ids = self.encoder.prompt(file, &read)?;
-            check_vocabulary([&ids].into_iter(), &self.trained.pretrained)?;
-            let subject = data::Place::new(file, read.line).to_string();
-            for _ in 0..samples {
-                prompts.push(self.writer.prompt(ids.ids.clone(), row, &subject)?);
-                row += 1;
+    /// The rows of the input, some at a time, a text for each sample in their order.
+    fn rows(&self, mut answers: Answers<'_>) -> Result<(), Failure> {
+        let input = &self.arguments.input;
+        let is_typed = input.is_typed();
+        let streams = is_typed && answers.is_terminal() && !self.output.json();
+        let lines = input.lines("prompt", self.output)?;
+        let bar = (!is_typed).then(|| self.output.bar(0, "writing {spinner} {pos}"));
+        let mut unanswered = Unanswered::new(input, is_typed, self.output);
+        let mut reader = Reader { generator: self, columns: None, begun: false };
+        let (mut waiting, mut held, mut rows, mut answered) = (Vec::new(), 0, 0, 0);
+        for line in lines {
+            // Of the row whatever becomes of others: its number is what its random choices depend on.
+            let first = rows * u64::from(self.arguments.num_samples);
+            rows += 1;
+            let Some(line) = unanswered.or_note_line(line)? else { continue };
+            let (number, read) = (line.number(), reader.prompts(line, first, &mut answers));
+            let Some((fields, prompts)) = unanswered.or_note(number, read)? else { continue };
+            answered += 1;
+            if streams {
+                self.show("", &prompts)?;
+                continue;
             }
-            if prompts.len() >= BATCH {
-                self.lines(&std::mem::take(&mut prompts), &mut sink)?;
-                bar.set_position(row / samples as u64);
+            held += prompts.len();
+            waiting.push((fields, prompts));
+            if held >= BATCH || is_typed {
+                self.write(std::mem::take(&mut waiting), &mut answers)?;
+                held = 0;
+                bar.iter().for_each(|bar| bar.set_position(answers.count() as u64));
             }
         }
-        self.lines(&prompts, &mut sink)?;
-        bar.finish_and_clear();
-        if row == 0 {
-            return Err(data::Error::Empty { file: file.into() }.into());
+        self.write(waiting, &mut answers)?;
+        bar.iter().for_each(|bar| bar.finish_and_clear());
+        let written = answers.count();
+        // What was there before is worth more than no texts.
+        if answered > 0 {
+            answers.finish()?;
         }
-        sink.finish()?;
         if self.arguments.output.is_some() {
-            self.output.say(&counted(row as usize, "text", "texts"));
+            self.output.say(&counted(written, "text", "texts"));
+        }
+        unanswered.failure(answered, &input.file())
+    }
+
+    /// The prompts of a row, which `subject` names in messages. `first` is the number of the first.
+    fn samples(&self, row: &Row, first: u64, subject: &str) -> Result<Vec<Prompt>, Failure> {
+        let encoded = match &row.content {
+            Content::Text(text) => self.encoder.prompt_of_text(text, subject)?,
+            _ => self.encoder.prompt(&self.arguments.input.file(), row)?,
+        };
+        check_vocabulary([&encoded].into_iter(), &self.trained.pretrained)?;
+        let samples = first..first + u64::from(self.arguments.num_samples);
+        Ok(samples.map(|row| self.writer.prompt(encoded.ids.clone(), row, subject)).collect::<Result<_, _>>()?)
+    }
+
+    fn begin(&self, fields: &IndexMap<String, Value>, answers: &mut Answers<'_>) -> Result<(), Failure> {
+        let names: &[&str] = match answers.format().is_table() {
+            true => &["text", "finish_reason"],
+            false => &["text", "token_ids", "finish_reason"],
+        };
+        answers.begin(&self.arguments.input.file(), fields, names.iter().map(|name| name.to_string()))
+    }
+
+    /// As it is written, to a terminal.
+    fn show(&self, prompt: &str, samples: &[Prompt]) -> Result<(), Failure> {
+        for (number, sample) in samples.iter().enumerate() {
+            if number > 0 {
+                self.output.piece(&format!("\n--- {}\n", number + 1))?;
+            }
+            self.output.piece(&self.output.bold(prompt))?;
+            let text = self.stream(sample)?;
+            self.output.piece("\n")?;
+            if text.trim().is_empty() {
+                self.output.say("(nothing: the model ended the text at once)");
+            }
         }
         Ok(())
     }
 
-    fn lines(&self, prompts: &[Prompt], sink: &mut Sink) -> Result<(), Failure> {
-        if !prompts.is_empty() {
-            for written in self.writer.write(prompts, &mut |_, _| {}).map_err(|error| unwritten(self.trained, error))? {
-                sink.json(&written)?;
+    /// Writes one text to standard output as it is made; returns it whole.
+    fn stream(&self, prompt: &Prompt) -> Result<String, Failure> {
+        let mut failed = None;
+        let mut show_piece = |_: usize, text: &str| failed = failed.take().or(self.output.piece(text).err());
+        let mut written =
+            self.writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(|error| self.unwritten(error))?;
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(written.remove(0).text),
+        }
+    }
+
+    /// Where no token can be chosen a weight may be to blame.
+    fn unwritten(&self, error: SamplingError) -> Failure {
+        weight_or(&self.trained.pretrained, Failure::running(error))
+    }
+
+    fn write(&self, rows: Vec<Prompts>, answers: &mut Answers<'_>) -> Result<(), Failure> {
+        let prompts: Vec<Prompt> = rows.iter().flat_map(|(_, prompts)| prompts.iter().cloned()).collect();
+        if prompts.is_empty() {
+            return Ok(());
+        }
+        let mut written =
+            self.writer.write(&prompts, &mut |_, _| {}).map_err(|error| self.unwritten(error))?.into_iter();
+        for (fields, prompts) in &rows {
+            for written in written.by_ref().take(prompts.len()) {
+                answers.push(fields, answer(written, answers.format().is_table()))?;
             }
         }
         Ok(())
     }
 }
 
-/// Writes one text to standard output as it is made; returns it whole.
-fn stream(trained: &Trained, writer: &Writer<'_>, prompt: &Prompt) -> Result<String, Failure> {
-    let mut failed = None;
-    let mut show_piece = |_: usize, text: &str| failed = failed.take().or(show(text).err());
-    let mut written =
-        writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(|error| unwritten(trained, error))?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(written.remove(0).text),
+/// Token ids are for programs: a table has the text, and why it ended.
+fn answer(written: Written, is_table: bool) -> Map<String, Value> {
+    let Written { text, token_ids, finish_reason } = written;
+    let keys = [
+        Some(("text", json!(text))),
+        (!is_table).then(|| ("token_ids", json!(token_ids))),
+        Some(("finish_reason", json!(finish_reason))),
+    ];
+    keys.into_iter().flatten().map(|(key, value)| (key.to_string(), value)).collect()
+}
+
+/// Lines of the input become prompts.
+struct Reader<'a> {
+    generator: &'a Generator<'a>,
+    /// Found in the first row.
+    columns: Option<data::language::Columns>,
+    /// A row was read, and the columns that stand beside answers are known.
+    begun: bool,
+}
+
+impl Reader<'_> {
+    fn prompts(&mut self, line: Line, first: u64, answers: &mut Answers<'_>) -> Result<Prompts, Failure> {
+        let generator = self.generator;
+        let file = generator.arguments.input.file();
+        let subject = data::Place::new(&file, line.number()).to_string();
+        let (fields, row) = match line {
+            // As with `--prompt`: no template is laid around what was typed.
+            Line::Text { line, text } => {
+                let fields = IndexMap::from([("prompt".to_string(), Value::from(text.as_str()))]);
+                (fields, Row { line, content: Content::Text(text) })
+            }
+            Line::Row(record) => {
+                let row = self.columns(&record)?.row(&file, &record)?;
+                (record.fields, row)
+            }
+        };
+        if !self.begun {
+            generator.begin(&fields, answers)?;
+            self.begun = true;
+        }
+        Ok((fields, generator.samples(&row, first, &subject)?))
     }
-}
 
-/// Where no token can be chosen a weight may be to blame.
-fn unwritten(trained: &Trained, error: SamplingError) -> Failure {
-    weight_or(&trained.pretrained, Failure::running(error))
-}
-
-fn show(text: &str) -> io::Result<()> {
-    let mut standard = io::stdout().lock();
-    standard.write_all(text.as_bytes())?;
-    standard.flush()
-}
-
-fn println(line: &str) -> io::Result<()> {
-    show(&format!("{line}\n"))
+    fn columns(&mut self, first: &Record) -> Result<&data::language::Columns, data::Error> {
+        match &mut self.columns {
+            Some(columns) => Ok(columns),
+            none => {
+                let written = self.generator.trained.columns.written();
+                let file = self.generator.arguments.input.file();
+                Ok(none.insert(data::language::Columns::find(&file, first, written, Purpose::Prompts)?))
+            }
+        }
+    }
 }

@@ -1,0 +1,81 @@
+//! A directory that gets its name when all of its files are written.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{TEMPORARY, Unfinished, parent, sync_directory};
+
+/// A directory that is being written under another name, and takes its own in [`finish`](Self::finish). Dropped before, it
+/// is removed.
+#[derive(Debug)]
+pub struct OutputDirectory {
+    path: PathBuf,
+    temporary: TempDir,
+    _unfinished: Unfinished,
+}
+
+impl OutputDirectory {
+    /// Makes the temporary directory beside `path`, and the directories that lead there.
+    ///
+    /// # Errors
+    /// If anything is at `path`, be it a link to nothing.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::create_dir_all(parent(path))?;
+        let temporary = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempdir_in(parent(path))?;
+        let unfinished = Unfinished::new(temporary.path());
+        Ok(Self { path: path.into(), temporary, _unfinished: unfinished })
+    }
+
+    /// Where to write its files.
+    pub fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    pub fn finish(self) -> io::Result<()> {
+        fs::rename(self.temporary.path(), &self.path)?;
+        // It has another name now: there is nothing left to remove.
+        let _ = self.temporary.keep();
+        sync_directory(parent(&self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_appears_whole_or_not_at_all() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new/merged");
+        let dropped = OutputDirectory::create(&path).unwrap();
+        fs::write(dropped.path().join("a"), "half").unwrap();
+        drop(dropped);
+        assert_eq!(fs::read_dir(place.path().join("new")).unwrap().count(), 0);
+        let whole = OutputDirectory::create(&path).unwrap();
+        fs::write(whole.path().join("a"), "whole").unwrap();
+        assert!(!path.exists());
+        whole.finish().unwrap();
+        assert_eq!(fs::read_to_string(path.join("a")).unwrap(), "whole");
+        assert_eq!(fs::read_dir(place.path().join("new")).unwrap().count(), 1);
+        let again = OutputDirectory::create(&path).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn it_has_the_rights_that_any_program_s_would_have() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let [ours, plain] = ["ours", "plain"].map(|name| place.path().join(name));
+        OutputDirectory::create(&ours).unwrap().finish().unwrap();
+        fs::create_dir(&plain).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

@@ -1,0 +1,223 @@
+//! What a command works on. A run is enough: it knows its adapter, and the adapter records its base. From what was typed
+//! to two directories, in one place for every command that uses a trained model.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::Diagnostic;
+use model::hub::{HubError, Source, Wanted};
+
+use super::Failure;
+use crate::adapter::{self, Recorded};
+use crate::hub::locate;
+use crate::output::Output;
+use crate::run::{Directory, State};
+
+/// A run, an adapter or a model, as typed.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ModelArguments {
+    /// Directory of a run: its best adapter on the base that it records, or its model where all weights were trained
+    #[arg(long, value_name = "DIR", conflicts_with = "adapter")]
+    pub(super) run: Option<PathBuf>,
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision. With a run or an adapter
+    /// it is the base, and needed only where that is no longer where it was
+    #[arg(long, value_name = "M")]
+    pub(super) model: Option<PathBuf>,
+    /// An adapter, as kindling or PEFT wrote it: its directory, that of its run, or an id on the Hub
+    #[arg(long, value_name = "A")]
+    pub(super) adapter: Option<PathBuf>,
+}
+
+/// Where the model lies, and the adapter for it: directories, with what was on the Hub fetched.
+#[derive(Debug, Clone)]
+pub(super) struct Located {
+    pub(super) model: PathBuf,
+    pub(super) adapter: Option<PathBuf>,
+}
+
+/// What a directory holds, by the files that tell.
+enum Holds {
+    Adapter,
+    /// A run's best adapter so far, in this directory of it.
+    RunWithAdapter(PathBuf),
+    /// A run of which every weight was trained, and its model.
+    RunWithModel(PathBuf),
+    /// A run that has saved nothing yet.
+    RunAlone,
+    Model,
+    Else,
+}
+
+impl Holds {
+    fn of(directory: &Path) -> Self {
+        let has = |name: &str| directory.join(name).exists();
+        match () {
+            () if has("adapter_config.json") => Self::Adapter,
+            () if has("adapter/adapter_config.json") => Self::RunWithAdapter(directory.join("adapter")),
+            () if has("config.toml") && has("model/config.json") => Self::RunWithModel(directory.join("model")),
+            () if has("config.toml") && (has("metrics.jsonl") || has("checkpoints")) => Self::RunAlone,
+            () if has("config.json") => Self::Model,
+            () => Self::Else,
+        }
+    }
+}
+
+impl ModelArguments {
+    pub(super) fn located(&self, output: &Output) -> Result<Located, Failure> {
+        match (&self.run, &self.adapter, &self.model) {
+            (Some(run), _, model) => of_run(run, model.as_deref(), output),
+            (None, Some(adapter), model) => of_adapter(adapter, model.as_deref(), output),
+            (None, None, Some(model)) => Ok(Located { model: model_of(model, output)?, adapter: None }),
+            (None, None, None) => Err(Failure::usage(
+                "no model is named",
+                "name a run with --run DIR, an adapter with --adapter A, or a model with --model M",
+            )),
+        }
+    }
+}
+
+fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+    let shown = run.display();
+    match Holds::of(run) {
+        // Whoever completes a path in a shell ends in `runs/x/adapter` as easily.
+        Holds::Adapter => with_adapter(run.to_path_buf(), model, output),
+        Holds::RunWithAdapter(adapter) => {
+            say_unfinished(run, "adapter", output);
+            with_adapter(adapter, model, output)
+        }
+        Holds::RunWithModel(_) if model.is_some() => {
+            Err(Failure::usage(format!("all weights of {shown} were trained: it needs no base"), "leave out --model"))
+        }
+        Holds::RunWithModel(model) => {
+            say_unfinished(run, "model", output);
+            Ok(Located { model, adapter: None })
+        }
+        Holds::RunAlone => Err(nothing_yet(run)),
+        Holds::Model => Err(Failure::usage(format!("{shown} is a model, not a run"), "give it with --model")),
+        Holds::Else if !run.exists() => Err(Failure::usage(format!("there is no directory {shown}"), neighbour(run))),
+        Holds::Else => Err(Failure::usage(
+            format!("{shown} is not the directory of a run"),
+            "a run's directory has config.toml and adapter/ or model/; `kindling train` writes it",
+        )),
+    }
+}
+
+fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+    let shown = named.display();
+    match Holds::of(named) {
+        Holds::RunWithAdapter(adapter) => {
+            say_unfinished(named, "adapter", output);
+            with_adapter(adapter, model, output)
+        }
+        Holds::RunWithModel(_) => Err(Failure::usage(
+            format!("all weights of {shown} were trained: it has a model, and no adapter"),
+            format!("use it with `--run {shown}`"),
+        )),
+        Holds::RunAlone => Err(nothing_yet(named)),
+        // A directory that is none is for the reader of adapters to complain about.
+        Holds::Adapter | Holds::Model | Holds::Else => {
+            with_adapter(locate(named, Wanted::Adapter, output)?.directory, model, output)
+        }
+    }
+}
+
+fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+    let model = match model {
+        Some(model) => model_of(model, output)?,
+        None => recorded_base(&adapter, output)?,
+    };
+    Ok(Located { model, adapter: Some(adapter) })
+}
+
+fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
+    match Holds::of(named) {
+        Holds::RunWithModel(model) => Ok(model),
+        // Some repositories have the merged model beside its adapter.
+        Holds::Adapter if named.join("config.json").exists() => Ok(named.to_path_buf()),
+        Holds::Adapter | Holds::RunWithAdapter(_) => Err(Failure::usage(
+            format!("{} is an adapter, not a model", named.display()),
+            format!("use it with `--run {}`: it records its base", named.display()),
+        )),
+        Holds::RunAlone => Err(nothing_yet(named)),
+        Holds::Model | Holds::Else => Ok(locate(named, Wanted::Model, output)?.directory),
+    }
+}
+
+/// The base that an adapter was trained on, where it was then.
+fn recorded_base(adapter: &Path, output: &Output) -> Result<PathBuf, Failure> {
+    let shown = adapter.display();
+    let Recorded { path, revision } = adapter::recorded_base(adapter)?.ok_or_else(|| {
+        let message = format!("{shown} does not record the model that it is for");
+        Failure::usage(message, "give its base with --model: a directory, or an id on the Hugging Face Hub")
+    })?;
+    // A relative path is one in the working directory, as for PEFT, or is meant from the adapter.
+    let places = [PathBuf::from(&path), adapter.join(&path)];
+    if let Some(found) = places.iter().find(|place| revision.is_none() && place.is_dir()) {
+        return Ok(found.clone());
+    }
+    let named = match &revision {
+        Some(revision) => format!("{path}@{revision}"),
+        None => path.clone(),
+    };
+    let Source::Hub(id) = Source::parse(&named) else {
+        let looked = match places[0] == places[1] {
+            true => path,
+            false => format!("{path}, nor at {}", places[1].display()),
+        };
+        let message = format!("the model that {shown} was trained on is no longer at {looked}");
+        let help = "give the directory where it is now with --model: its weights are compared with those of then";
+        return Err(Failure::usage(message, help));
+    };
+    let found = locate(Path::new(&named), Wanted::Model, output);
+    Ok(found.map_err(|error| no_base(&format!("the base of {shown}, {id}, cannot be fetched"), error))?.directory)
+}
+
+fn no_base(message: &str, error: HubError) -> Failure {
+    let otherwise = "give a directory that has it with --model";
+    let help = error.help().map_or(otherwise.to_string(), |help| format!("{help}; or {otherwise}"));
+    let of_input = error.is_of_input();
+    let message = format!("{message}: {error}");
+    if of_input { Failure::usage(message, help) } else { Failure::with_help(message, help) }
+}
+
+fn nothing_yet(run: &Path) -> Failure {
+    let shown = run.display();
+    Failure::usage(
+        format!("{shown} has saved neither an adapter nor a model yet"),
+        format!(
+            "the first is saved at the first evaluation; `kindling train {shown}/config.toml --resume` goes on with the run"
+        ),
+    )
+}
+
+fn say_unfinished(run: &Path, what: &str, output: &Output) {
+    if !run.join("metrics.jsonl").exists() {
+        return;
+    }
+    let shown = run.display();
+    match Directory::state(run) {
+        State::Finished => {}
+        State::Interrupted { step } => {
+            output.say(&format!("{shown} is not finished (step {step}): its best {what} so far is used"));
+        }
+        State::New => output.say(&format!("{shown} is not finished: its best {what} so far is used")),
+    }
+}
+
+/// The directory beside it that may have been meant.
+pub(super) fn neighbour(run: &Path) -> String {
+    let parent = run.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let wanted = run.file_name().unwrap_or_default().to_string_lossy();
+    match data::nearest(&wanted, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean `{}`?", run.with_file_name(name).display()),
+        None => {
+            "a run's directory is what `kindling train` wrote, `runs/NAME` unless `output_dir` says otherwise".into()
+        }
+    }
+}
