@@ -52,11 +52,23 @@ fn a_set_without_a_value_shows_how_to_write_one() {
 }
 
 #[test]
-fn broken_toml_is_named_with_line_and_column() {
-    Project::new()
-        .config("schedule = linear")
-        .train(&[])
-        .refused("error: run.toml, line 12, column 12: string values must be quoted, expected literal string");
+fn broken_toml_is_named_with_line_and_column_and_what_to_write() {
+    Project::new().config("schedule = linear").train(&[]).refused(
+        "error: run.toml, line 12, column 12: string values must be quoted, expected literal string\n\
+         help: put it in quotes: `schedule = \"linear\"`",
+    );
+}
+
+#[test]
+fn a_path_of_windows_is_shown_as_toml_reads_it_rightly() {
+    Project::new().replace("run.toml", "\"train.jsonl\"", "\"C:\\Users\\ada\\train.jsonl\"").train(&[]).refused(
+        "error: run.toml, line 7, column 14: too few unicode value digits, expected unicode hexadecimal value\n\
+         help: in double quotes a backslash begins an escape: write `'C:\\Users\\ada\\train.jsonl'` or `\"C:/Users/ada/train.jsonl\"`",
+    );
+    Project::new().replace("run.toml", "\"train.jsonl\"", "\"C:\\new\\train.jsonl\"").train(&[]).refused(
+        "error: `data.train` in run.toml, line 7: `C:\\new\\train.jsonl` holds control characters\n\
+         help: in double quotes a backslash begins an escape, as `\\t` for a tab: write `'C:\\new\\train.jsonl'` or `\"C:/new/train.jsonl\"`",
+    );
 }
 
 #[test]
@@ -261,8 +273,8 @@ fn labels_that_do_not_fit_init_from_are_refused() {
 #[test]
 fn an_output_directory_that_is_a_file_is_refused() {
     Project::new().file("run", "a file").train(&[]).refused(
-        "error: cannot use the directory run: Not a directory (os error 20)\n\
-         help: choose another with `--set output_dir=DIR`, or make this one writable",
+        "error: run is not a directory\n\
+         help: choose another place for the run with `--set output_dir=DIR`",
     );
 }
 
@@ -304,9 +316,7 @@ fn an_interrupted_run_is_neither_resumed_nor_replaced_unasked() {
 #[test]
 fn a_run_is_resumed_only_as_the_run_it_was() {
     interrupted().train(&["--resume", "--set", "train.learning_rate=1e-3"]).refused(
-        "[DIR]/bert (BertForSequenceClassification) on flex\n\
-         32 training examples, no validation data, 3 classes\n\
-         error: cannot resume: `train.learning_rate` differs from the interrupted run (0.0003, now 0.001)\n\
+        "error: cannot resume: `train.learning_rate` differs from the interrupted run (0.0003, now 0.001)\n\
          help: resume with the configuration, data and base it was started with, or start anew with `--overwrite`",
     );
 }
@@ -333,8 +343,9 @@ fn a_run_is_not_resumed_from_a_damaged_checkpoint() {
     project.train(&["--resume"]).refused(
         "[DIR]/bert (BertForSequenceClassification) on flex\n\
          32 training examples, no validation data, 3 classes\n\
-         error: the checkpoint run/checkpoints/step-2 cannot be read: state.json is not as a run writes it\n\
-         help: remove it to go on from the one before, or start anew with `--overwrite`",
+         error: cannot resume: the checkpoint run/checkpoints/step-2 is damaged (state.json is not as a run writes it), \
+         and none before it is whole\n\
+         help: put its files back from a copy, or start over with `--overwrite`",
     );
 }
 
@@ -343,7 +354,7 @@ fn a_directory_with_other_files_is_not_replaced() {
     let project = Project::new().file("run/notes.txt", "mine");
     project.train(&["--overwrite"]).refused(
         "error: run has files that are no run's\n\
-         help: a run replaces what lies in its directory: choose an empty or a new one with `--set output_dir=DIR`",
+         help: a run has a directory of its own: choose an empty or a new one with `--set output_dir=DIR`",
     );
     assert_eq!(project.read("run/notes.txt"), "mine");
 }

@@ -49,6 +49,7 @@ fn labelled_texts_become_a_classification_that_trains() {
         "train.jsonl: 32 rows\n\
          text         text: strings, 48 characters on average\n\
          label        label: 3 values (0, 1, 2), by its name\n\
+         classes      LABEL_0 (7), LABEL_1 (10), LABEL_2 (12); always `LABEL_2` is right for 41.4 %\n\
          train.toml is written; what to type next:\n\
          \x20\x20kindling train train.toml --dry-run\n\
          \x20\x20kindling train train.toml",
@@ -66,6 +67,7 @@ fn labelled_texts_become_a_classification_that_trains() {
             "max_length = 32",
             "epochs = 20",
             "batch_size = 8",
+            "early_stopping_patience = 3",
         ]
     );
     trains(&project, "train.toml");
@@ -115,6 +117,11 @@ fn pairs_and_the_validation_data_beside_them_are_found() {
          second text  sentence2: by its name the second of two\n\
          label        label: 2 values (0, 1), by its name\n\
          validation   data/dev.jsonl: it lies beside the data\n\
+         classes      LABEL_0 (16), LABEL_1 (16), LABEL_2 (0); always `LABEL_0` is right for 50.0 %\n\
+         warning: 32 rows of dev.jsonl stand in train.jsonl too (first: lines 1, 2, 3, 4, 5); validation scores will \
+         flatter: remove these rows from one of the two\n\
+         note         1 class of train.jsonl has fewer than 5 rows: `LABEL_2` (0); add rows, or join these classes with \
+         others\n\
          data/pairs.toml is written; what to type next:\n\
          \x20\x20kindling train data/pairs.toml --dry-run\n\
          \x20\x20kindling train data/pairs.toml",
@@ -220,18 +227,61 @@ fn conversations_and_texts_become_what_a_decoder_learns() {
     let task = "\ntask         causal-lm: the model writes; with the label dump: `--task sequence-classification`\n";
     assert!(ran.stderr.contains(task), "few values alone make no label of a column: {}", ran.stderr);
     trains(&project, "corpus.toml");
-    let project = project.without("chats.toml");
-    project.run(&["init", "chats.jsonl"]).refused(
-        "error: chats.jsonl has conversations (`messages`) for a model that writes, and none is named\n\
-         help: name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub",
+}
+
+#[test]
+fn without_a_model_one_that_reads_the_language_is_recommended_and_why() {
+    let project = Project::new();
+    let rows: String = (0..12).map(|n| format!("η ερώτηση {n} είναι δύσκολη,{}\n", ["ναι", "όχι"][n % 2])).collect();
+    let message = |role: &str, content: &str| json!({"role": role, "content": content});
+    let chat =
+        json!({"messages": [message("user", "wie geht es dir"), message("assistant", "mir geht es gut, und dir")]});
+    let project = project.file("greek.csv", format!("text,label\n{rows}")).file("chats.jsonl", format!("{chat}\n"));
+    let refused = |data: &str, said: &str, model: &str| {
+        let ran = project.run(&["init", data]);
+        let (name, cached) = (model.replace('/', "--"), "[DIR]/hub/hub/models--");
+        ran.refused(&format!(
+            "{said}\n\
+             error: no model is named, and the one that is recommended for {data}, {model}, cannot be used: `HF_HUB_OFFLINE` \
+             is set and the cache has not all of {model}: revision `main` is not there\n\
+             help: name another one that reads these texts: `--model DIR`, or an id of the Hugging Face Hub; there is no \
+             directory `{model}` either; run the command once without HF_HUB_OFFLINE, or copy {cached}{name} from a machine \
+             that has it"
+        ));
+    };
+    refused(
+        "greek.csv",
+        "greek.csv: 12 rows\n\
+         text         text: strings, 25 characters on average\n\
+         label        label: 2 values (ναι, όχι), by its name\n\
+         language     Greek letters: 100 % of the letters are Greek\n\
+         model        FacebookAI/xlm-roberta-base, since none is named: trained on a hundred languages (1.1 GB, fetched once)",
+        "FacebookAI/xlm-roberta-base",
+    );
+    refused(
+        "chats.jsonl",
+        "chats.jsonl: 1 row\n\
+         messages     messages: by its name\n\
+         task         causal-lm: the model learns to answer\n\
+         language     German: its frequent words are `es`, `und`, `wie`\n\
+         model        Qwen/Qwen2.5-0.5B-Instruct, since none is named: small, writes some thirty languages (988 MB, fetched \
+         once)",
+        "Qwen/Qwen2.5-0.5B-Instruct",
     );
 }
 
 #[test]
-fn without_a_model_the_one_of_the_quickstart_is_taken() {
+fn without_a_model_english_texts_are_for_that_of_the_quickstart() {
     let project = Project::new();
     let cache = project.path("cache").display().to_string();
     let project = project.env("XDG_CACHE_HOME", &cache);
+    let project =
+        with_rows(project, "english.jsonl", |n, _| json!({"text": "how do i get to the station", "label": n % 3}));
+    let ran = project.run(&["init", "english.jsonl", "-o", "first.toml"]).done();
+    let said = "\nlanguage     English: its frequent words are `the`, `to`, `how`\n\
+                model        the small one inside kindling, since none is named: it reads English and needs no network; \
+                `--model distilbert/distilbert-base-uncased` (small and quick, trained on English; 268 MB) learns more\n";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
     let ran = project.run(&["init", "train.jsonl", "-o", "configs/first.toml"]);
     ran.refused(
         "error: cannot write configs/first.toml: there is no directory configs\n\
@@ -251,13 +301,15 @@ fn without_a_model_the_one_of_the_quickstart_is_taken() {
 }
 
 #[test]
-fn an_existing_file_is_kept() {
+fn an_existing_file_is_kept_unless_it_is_to_be_replaced() {
     let project = Project::new().file("train.toml", "mine");
     project.run(&["init", "train.jsonl", "--model", "bert"]).refused(
         "error: train.toml exists already\n\
-         help: name another file with -o, or remove it",
+         help: `--overwrite` replaces it, `-o FILE` writes elsewhere",
     );
     assert_eq!(project.read("train.toml"), "mine");
+    project.run(&["init", "train.jsonl", "--model", "bert", "--overwrite"]).done();
+    trains(&project, "train.toml");
 }
 
 #[test]

@@ -9,12 +9,21 @@ mod bad_model;
 mod causal_lm;
 mod checkpoints;
 mod commands;
+mod companions;
+mod data_file;
+mod dry_run;
 mod generate;
 mod init;
 mod masked_lm;
 #[cfg(unix)]
 mod outputs;
+mod own_output;
+mod quickstart;
+mod reading;
 mod report;
+#[cfg(unix)]
+mod run_directory;
+mod shell;
 mod stdin;
 mod tables;
 mod templates;

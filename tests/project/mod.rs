@@ -44,7 +44,7 @@ impl Project {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
         let cache = root.join("hub").display().to_string();
-        let environment = [("HF_HUB_OFFLINE", "1".to_string()), ("HF_HOME", cache)];
+        let environment = [("HF_HUB_OFFLINE", "1".to_string()), ("HF_HOME", cache), ("PATH", search_path())];
         let environment = environment.map(|(name, value)| (name.to_string(), value)).to_vec();
         Self { _directory: directory, root, environment }
             .copy("bert-cls/model", "bert")
@@ -178,6 +178,14 @@ impl Project {
     pub(crate) fn predict_with_adapter(&self) -> Ran {
         self.run(&["predict", "--model", "bert", "--adapter", "adapter", "a fine film"])
     }
+}
+
+/// With the directory of `kindling` in front, as where it is installed: messages name the command as it was found.
+fn search_path() -> String {
+    let directory = Path::new(env!("CARGO_BIN_EXE_kindling")).parent().unwrap().to_path_buf();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::iter::once(directory).chain(std::env::split_paths(&path));
+    std::env::join_paths(directories).unwrap().into_string().unwrap()
 }
 
 /// With the tests' own device for a command that computes, unless it names one.

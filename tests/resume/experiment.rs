@@ -65,6 +65,12 @@ impl Experiment {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Any command in the directory of the configuration.
+    pub(super) fn kindling(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kindling"));
+        command.current_dir(self.directory.path()).args(arguments).output().unwrap()
+    }
+
     pub(super) fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
@@ -82,10 +88,21 @@ impl Experiment {
         self.directory.path().join("runs/run")
     }
 
+    /// The configuration that the run has recorded.
+    pub(super) fn config(&self) -> String {
+        std::fs::read_to_string(self.run().join("config.toml")).unwrap()
+    }
+
     /// Waits until the run has written the line of this step.
     pub(super) fn wait_for_step(&self, step: usize) {
+        self.wait_for_step_in("", step);
+    }
+
+    /// The same of a run that is written into a directory within the run's.
+    pub(super) fn wait_for_step_in(&self, directory: &str, step: usize) {
         let begin = Instant::now();
-        while self.metrics().iter().filter(|line| line["event"] == "step").count() < step {
+        let has_step = |line: &Value| line["event"] == "step" && line["step"].as_u64().unwrap() >= step as u64;
+        while step > 0 && !lines(&self.run().join(directory)).iter().any(has_step) {
             assert!(begin.elapsed() < Duration::from_secs(60), "the run does not start");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -93,7 +110,11 @@ impl Experiment {
 
     /// Trains until some checkpoint behind this step is whole, then kills the process.
     pub(super) fn interrupt_after(&self, step: usize) {
-        let mut process = self.spawn(&[]);
+        self.interrupt_after_with(step, &[]);
+    }
+
+    pub(super) fn interrupt_after_with(&self, step: usize, arguments: &[&str]) {
+        let mut process = self.spawn(arguments);
         let begin = Instant::now();
         while self.checkpoints().last().is_none_or(|last| *last <= step) {
             assert!(begin.elapsed() < Duration::from_secs(60), "the run does not start");
@@ -120,14 +141,26 @@ impl Experiment {
 
     /// Lines of `metrics.jsonl` that are whole, without what a clock says.
     pub(super) fn metrics(&self) -> Vec<Value> {
-        let text = std::fs::read_to_string(self.run().join("metrics.jsonl")).unwrap_or_default();
-        let mut lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        for line in &mut lines {
-            for key in ["step_seconds", "seconds", "peak_memory_bytes"] {
-                line.as_object_mut().unwrap().remove(key);
+        lines(&self.run())
+    }
+
+    /// Makes the run one as the version before left it, which kept no record and no hashes and did not know these keys.
+    pub(super) fn make_earlier(&self, unknown: &[&str]) {
+        let path = |name: &str| self.run().join(name);
+        std::fs::remove_dir_all(path(".kindling")).unwrap();
+        std::fs::write(path(".lock"), "").unwrap();
+        let config = self.config();
+        let known = |line: &&str| !unknown.iter().any(|key| line.starts_with(&format!("{key} = ")));
+        let config: String = config.lines().filter(known).map(|line| format!("{line}\n")).collect();
+        std::fs::write(path("config.toml"), config).unwrap();
+        for step in self.checkpoints() {
+            let path = path(&format!("checkpoints/step-{step}/state.json"));
+            let mut state: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            for key in ["files", "sha256"] {
+                state.as_object_mut().unwrap().remove(key);
             }
+            std::fs::write(path, state.to_string()).unwrap();
         }
-        lines
     }
 
     /// Every file of the run with its bytes.
@@ -147,6 +180,16 @@ impl Experiment {
         files
     }
 
+    /// Two runs in this directory that must be the same bit for bit.
+    pub(super) fn assert_same_runs(&self, left: &str, right: &str) {
+        let [left, right] = [left, right].map(|run| self.directory.path().join(run));
+        for name in ["adapter_model.safetensors", "adapter_config.json", "kindling.json"] {
+            let file = |run: &Path| std::fs::read(run.join("adapter").join(name)).unwrap();
+            assert!(file(&left) == file(&right), "{name} differs");
+        }
+        assert_eq!(lines(&left), lines(&right));
+    }
+
     /// What the contract promises to be the same bit for bit. The base's path is the one difference of two directories.
     pub(super) fn assert_same_as(&self, other: &Self) {
         let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join("adapter").join(name)).unwrap();
@@ -163,4 +206,16 @@ impl Experiment {
         }
         assert_eq!(self.metrics(), other.metrics());
     }
+}
+
+/// Lines of a run's `metrics.jsonl` that are whole, without what a clock says.
+fn lines(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    let mut lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for line in &mut lines {
+        for key in ["step_seconds", "seconds", "peak_memory_bytes"] {
+            line.as_object_mut().unwrap().remove(key);
+        }
+    }
+    lines
 }

@@ -1,7 +1,10 @@
 //! Runs that are interrupted end bit for bit where the undisturbed run ends: killed, stopped by a signal, resumed by
 //! another number of threads, with dropout and accumulation, in the middle of epochs.
 
+mod damage;
 mod experiment;
+mod legs;
+mod overwrite;
 
 use std::time::Duration;
 
@@ -132,12 +135,15 @@ fn only_so_many_checkpoints_are_kept_and_left_over_files_are_removed() {
     let experiment = Experiment::new(4);
     experiment.train(&["--set", "train.keep_checkpoints=3"]);
     assert_eq!(experiment.checkpoints(), [16, 20, 24]);
-    std::fs::create_dir(experiment.run().join("checkpoints/step-99.tmp")).unwrap();
-    std::fs::write(experiment.run().join("adapter/README.md.tmp"), "half").unwrap();
+    // As a killed process leaves them; names that kindling does not give are somebody else's.
+    std::fs::create_dir(experiment.run().join(".kindling/checkpoint")).unwrap();
+    std::fs::write(experiment.run().join("adapter/.kindling-a1B2c3.tmp"), "half").unwrap();
+    std::fs::write(experiment.run().join("adapter/README.md.tmp"), "mine").unwrap();
     experiment.train(&["--overwrite"]);
     assert_eq!(experiment.checkpoints(), [20, 24]);
-    assert!(!experiment.run().join("checkpoints/step-99.tmp").exists());
-    assert!(!experiment.run().join("adapter/README.md.tmp").exists());
+    assert!(!experiment.run().join(".kindling/checkpoint").exists());
+    assert!(!experiment.run().join("adapter/.kindling-a1B2c3.tmp").exists());
+    assert!(experiment.run().join("adapter/README.md.tmp").exists());
 }
 
 #[test]
@@ -148,17 +154,22 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let experiment = Experiment::new(40);
     let process = experiment.spawn_heard(&[]);
     experiment.wait_for_step(5);
-    // Files where later checkpoints would be put together; the next start removes them as left over.
-    for step in (100..=240).step_by(4) {
-        std::fs::write(experiment.run().join(format!("checkpoints/step-{step}.tmp")), "in the way").unwrap();
+    // Somebody else's files where later checkpoints would be.
+    let in_the_way = |step: usize| experiment.run().join(format!("checkpoints/step-{step}"));
+    let steps: Vec<usize> = (100..=240).step_by(4).collect();
+    for step in &steps {
+        std::fs::write(in_the_way(*step), "mine").unwrap();
     }
     let output = process.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("error: cannot write") && said.contains("step-100.tmp") && said.contains("--resume"),
-        "{said}"
-    );
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let expected = "error: runs/run/checkpoints/step-100 is in the way: the run did not write it\n\
+                    help: move it elsewhere, or choose another directory with `--set output_dir=DIR`\n";
+    assert!(said.ends_with(expected), "{said}");
+    for step in &steps {
+        assert_eq!(std::fs::read(in_the_way(*step)).unwrap(), b"mine");
+        std::fs::remove_file(in_the_way(*step)).unwrap();
+    }
     assert_eq!(experiment.checkpoints(), [92, 96]);
     experiment.train(&["--resume"]);
     experiment.assert_same_as(&undisturbed);

@@ -2,7 +2,7 @@
 //! bars on terminals alone, and nothing that a terminal would obey but our own colours. No other file prints.
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,8 +18,7 @@ pub(crate) struct Output {
     terminal: bool,
     /// On standard error, and on standard output.
     colour: [bool; 2],
-    /// The run's log: a copy of what is said.
-    log: Arc<Mutex<Option<File>>>,
+    log: Arc<Mutex<Log>>,
     /// What stands at the bottom of the terminal while lines are said above it.
     bar: Arc<Mutex<Option<ProgressBar>>>,
 }
@@ -41,9 +40,16 @@ impl Output {
         Self { quiet: true, terminal: false, ..self.clone() }
     }
 
-    /// From here on what is said is also written to `file`.
-    pub(crate) fn log_to(&self, file: File) {
-        *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
+    /// What was said so far and what is said from here on is also written to `file`.
+    pub(crate) fn log_to(&self, mut file: File) {
+        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Log::Held(lines) = &*log {
+            for line in lines {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+        }
+        *log = Log::File(file);
     }
 
     /// A line for people.
@@ -58,6 +64,25 @@ impl Output {
     pub(crate) fn warn(&self, line: &str) {
         self.log_line(&format!("warning: {line}"));
         self.print(&format!("{} {line}", Style::Warning.of("warning:")));
+    }
+
+    /// Whether somebody is there who reads a question and can answer it.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.terminal && !self.quiet && !self.json && io::stdin().is_terminal()
+    }
+
+    /// The line that is typed in answer, without spaces around it; `None` at the end of the input.
+    pub(crate) fn ask(&self, question: &str) -> io::Result<Option<String>> {
+        let mut error = io::stderr();
+        write!(error, "{question}")?;
+        error.flush()?;
+        let mut line = String::new();
+        if io::stdin().lock().read_line(&mut line)? == 0 {
+            // Ctrl-D leaves the cursor behind the question.
+            writeln!(error)?;
+            return Ok(None);
+        }
+        Ok(Some(line.trim().to_owned()))
     }
 
     /// A result: standard output is for these. With `--json` the line is a document, which keeps its bytes unless a
@@ -103,7 +128,10 @@ impl Output {
         let style = ProgressStyle::with_template(template).expect("templates are literals of this crate");
         let bar = ProgressBar::with_draw_target(Some(length), target);
         bar.set_style(style.progress_chars("━╸ "));
-        bar.enable_steady_tick(Duration::from_millis(250));
+        // It takes a thread, which nobody needs who sees nothing.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(250));
+        }
         *self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bar.clone());
         bar
     }
@@ -132,13 +160,34 @@ impl Output {
     }
 
     fn log_line(&self, line: &str) {
-        let mut log = self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = log.as_mut() {
-            // A log that cannot be written must not end a run that can.
-            let _ = writeln!(file, "{}", terminal::rendered(line, false));
+        let line = terminal::rendered(line, false);
+        match &mut *self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Log::File(file) => {
+                // A log that cannot be written must not end a run that can.
+                let _ = writeln!(file, "{line}");
+            }
+            Log::Held(lines) if lines.len() < HELD => lines.push(line),
+            Log::Held(_) => {}
         }
     }
 }
+
+/// A copy of what is said, for the run's log.
+#[derive(Debug)]
+enum Log {
+    /// Lines from before there was a file: a run's plan is told before its directory is touched.
+    Held(Vec<String>),
+    File(File),
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self::Held(Vec::new())
+    }
+}
+
+/// Lines held at most, for commands that never have a log.
+const HELD: usize = 1000;
 
 /// What an error says, with its causes.
 pub(crate) fn message(error: &dyn Diagnostic) -> String {
@@ -198,6 +247,17 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_has_what_was_said_before_it_was_there_and_no_colours() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("train.log");
+        let output = Output::new(true, false);
+        output.say(&format!("a plan with {} words", output.bold("bold")));
+        output.log_to(File::create(&path).unwrap());
+        output.say(&format!("a {}", output.bold("step")));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -42,6 +42,11 @@ pub fn records(path: &Path) -> Result<Records, Error> {
     })))
 }
 
+/// Whether a file of this name is read as data.
+pub fn is_data(path: &Path) -> bool {
+    format_of(path).is_ok()
+}
+
 /// As [`records`], for those who answer row by row. Without a `format` standard input holds lines as people type them, see
 /// [`Line`]; a row that cannot be read is an error after which the next one comes.
 pub fn lines(

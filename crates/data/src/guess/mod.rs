@@ -2,6 +2,7 @@
 //! what is asked and answered. For a first configuration, which a person reads: a run never guesses.
 
 mod dialogue;
+mod language;
 mod names;
 mod profile;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod unfit;
 
 pub use dialogue::Dialogue;
+pub use language::{Language, Writing};
 pub use profile::{Column, ColumnKind, Profile};
 pub use unfit::{Reason as UnfitReason, Unfit};
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::Writing;
 use crate::labels::{is_fraction, parse};
 use crate::{Error, Record};
 
@@ -32,6 +33,8 @@ pub struct Column {
     pub words: f64,
     /// The different strings and integers and how many rows have each; `None`: more than a thousand.
     pub values: Option<BTreeMap<String, usize>>,
+    /// What its texts are written in, those inside of lists and objects too.
+    pub writing: Writing,
     /// Most values are written without spaces because their script has none.
     pub(super) spaceless: bool,
     /// Most values are addresses.
@@ -110,13 +113,15 @@ struct Tally {
     spaceless: usize,
     links: usize,
     lists: usize,
+    writing: Writing,
     values: Option<BTreeMap<String, usize>>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
         let values = Some(BTreeMap::new());
-        Self { kinds: [0; 6], texts: 0, characters: 0, words: 0, spaceless: 0, links: 0, lists: 0, values }
+        let writing = Writing::default();
+        Self { kinds: [0; 6], texts: 0, characters: 0, words: 0, spaceless: 0, links: 0, lists: 0, writing, values }
     }
 }
 
@@ -135,8 +140,14 @@ impl Tally {
                 ColumnKind::Integers
             }
             Value::Bool(_) => ColumnKind::Booleans,
-            Value::Array(_) => ColumnKind::Lists,
-            Value::Object(_) => ColumnKind::Objects,
+            Value::Array(_) => {
+                self.add_writing(value);
+                ColumnKind::Lists
+            }
+            Value::Object(_) => {
+                self.add_writing(value);
+                ColumnKind::Objects
+            }
         };
         self.kinds[kind as usize - 1] += 1;
     }
@@ -148,8 +159,22 @@ impl Tally {
         self.words += words;
         self.spaceless += usize::from(words == 1 && text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()));
         self.lists += usize::from(text.trim_start().starts_with('['));
+        self.writing.add(text);
         self.links += usize::from(text.starts_with("http://") || text.starts_with("https://"));
         self.remember(text);
+    }
+
+    /// What messages say, not who says it.
+    fn add_writing(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.writing.add(text),
+            Value::Array(values) => values.iter().for_each(|value| self.add_writing(value)),
+            Value::Object(fields) => fields
+                .iter()
+                .filter(|(name, _)| !["role", "from", "id", "type"].contains(&name.as_str()))
+                .for_each(|(_, value)| self.add_writing(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     fn remember(&mut self, value: &str) {
@@ -174,6 +199,7 @@ impl Tally {
             spaceless: self.spaceless * 2 > self.texts,
             links: self.links * 2 > self.texts,
             lists: self.lists * 2 > self.texts,
+            writing: self.writing,
             values: self.values,
         }
     }

@@ -36,6 +36,8 @@ pub enum FindingKind {
     /// Longer than the model is given. `tokens` is the number of all tokens of the split.
     Truncated {
         max_length: usize,
+        /// The model takes no more.
+        is_most: bool,
         rows: usize,
         lost: usize,
         tokens: usize,
@@ -76,13 +78,25 @@ pub enum FindingKind {
     UnreadField {
         field: String,
     },
+    /// Of these tokens too many are not in the vocabulary of the tokenizer; the words that are unknown most often.
+    UnknownTokens {
+        tokens: usize,
+        words: Vec<String>,
+    },
+    /// The tokenizer cuts words into so many tokens that it was made for another language: tokens in a hundred words, and
+    /// frequent words with their tokens.
+    ManyTokens {
+        of_hundred_words: usize,
+        words: Vec<(String, usize)>,
+    },
 }
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub kind: FindingKind,
-    /// How many rows it is about; classes for `Imbalanced`, `Small` and `Unseen`.
+    /// How many rows it is about; classes for `Imbalanced`, `Small` and `Unseen`, tokens for `UnknownTokens` and
+    /// `ManyTokens`.
     pub count: usize,
     /// The first rows, at most five; none where it is about classes.
     pub places: Vec<Place>,
@@ -131,7 +145,9 @@ impl Finding {
             | FindingKind::Control
             | FindingKind::Unseen { .. }
             | FindingKind::Spelling { .. }
-            | FindingKind::UnreadField { .. } => Severity::Warning,
+            | FindingKind::UnreadField { .. }
+            | FindingKind::UnknownTokens { .. }
+            | FindingKind::ManyTokens { .. } => Severity::Warning,
             // A few long rows are usual, many mean that the model does not see what it is asked about.
             FindingKind::Truncated { rows, .. } if self.count * 10 > rows => Severity::Warning,
             FindingKind::Truncated { .. }
@@ -168,6 +184,8 @@ impl Finding {
             FindingKind::Spelling { .. } => "spelling",
             FindingKind::TextIsLabel => "text_is_label",
             FindingKind::UnreadField { .. } => "unread_field",
+            FindingKind::UnknownTokens { .. } => "unknown_tokens",
+            FindingKind::ManyTokens { .. } => "many_tokens",
         }
     }
 
@@ -184,6 +202,10 @@ impl Finding {
                 format!("{} of {} of {data}", thousands(*count), counted(*rows, "row", "rows"))
             }
             FindingKind::Imbalanced { .. } => format!("the classes of {data}"),
+            FindingKind::UnknownTokens { tokens, .. } => {
+                format!("{} % of the tokens of {data}", (100 * count).div_ceil(*tokens).min(100))
+            }
+            FindingKind::ManyTokens { .. } => format!("the words of {data}"),
             FindingKind::Small { .. } | FindingKind::Unseen { .. } => {
                 format!("{} of {data}", counted(*count, "class", "classes"))
             }
@@ -249,6 +271,16 @@ impl Finding {
             FindingKind::UnreadField { field } => {
                 format!("{has} `{field}`, which neither kindling nor the model's chat template reads")
             }
+            FindingKind::UnknownTokens { words, .. } => {
+                format!("are unknown to the tokenizer: {}", listed(words, |word| format!("`{word}`")))
+            }
+            FindingKind::ManyTokens { of_hundred_words, words } => {
+                let mean = *of_hundred_words as f64 / 100.0;
+                let words = listed(words, |(word, tokens)| format!("`{word}` ({tokens})"));
+                format!(
+                    "have {mean:.1} tokens each, where the tokenizer of a model that reads them makes one or two: {words}"
+                )
+            }
         }
     }
 
@@ -267,8 +299,9 @@ impl Finding {
             }
             FindingKind::Conflicting => Some("give the same text the same label, or remove it"),
             FindingKind::Blank => Some("remove them: there is nothing in them to learn from"),
-            FindingKind::Truncated { .. } => {
-                Some("raise `data.max_length` as far as the model allows, or shorten them")
+            FindingKind::Truncated { is_most: false, .. } => Some("raise `data.max_length`, or shorten them"),
+            FindingKind::Truncated { is_most: true, .. } => {
+                Some("the model takes no more: shorten them, or make several rows of each")
             }
             FindingKind::Mojibake { .. } => Some("read the source as UTF-8 and write the file again"),
             FindingKind::Replacement => Some("write the file again from its source, in UTF-8"),
@@ -282,6 +315,12 @@ impl Finding {
             FindingKind::UnreadField { .. } => {
                 Some("the model does not see it: put what matters into the content, or remove the field")
             }
+            FindingKind::UnknownTokens { .. } => Some(
+                "the model cannot tell these apart: take one whose vocabulary has them, such as a multilingual one",
+            ),
+            FindingKind::ManyTokens { .. } => Some(
+                "the model sees letters or less: take one that was trained on this language, such as a multilingual one",
+            ),
         }
     }
 

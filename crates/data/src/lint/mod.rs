@@ -6,6 +6,7 @@
 mod classes;
 mod finding;
 mod near;
+mod reading;
 mod repeats;
 mod texts;
 mod truncation;
@@ -18,7 +19,7 @@ pub use truncation::Truncation;
 
 use crate::columns::Example;
 use crate::place::{Place, name};
-use crate::{Labels, labels};
+use crate::{Labels, Reading, labels};
 
 /// The rows of one split.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +28,8 @@ pub struct Rows<'a> {
     pub examples: &'a [Example],
     /// What was cut off when they were encoded, where they were.
     pub truncation: Option<&'a Truncation>,
+    /// How well the tokenizer read them, where that was looked at.
+    pub reading: Option<&'a Reading>,
 }
 
 /// What there is to say about the data, warnings first. Without `labels`, as for language modelling, what stands in the
@@ -38,6 +41,7 @@ pub fn lint(train: Rows<'_>, valid: Option<Rows<'_>>, labels: Option<&Labels>) -
     near::find(&look, &mut findings);
     texts::find(&look, &mut findings);
     truncation::find(&look, &mut findings);
+    reading::find(&look, &mut findings);
     if let Some(labels) = labels {
         classes::find(&look, labels, &mut findings);
     }

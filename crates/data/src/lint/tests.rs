@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Label;
-use crate::tokenizer::tests::small;
+use crate::Tokenizer;
+use crate::tokenizer::tests::{bytes, small};
 
 const TRAIN: &str = "train.csv";
 const VALID: &str = "valid.csv";
@@ -19,7 +20,7 @@ fn rows(texts: &[(&str, &str)]) -> Vec<Example> {
 }
 
 fn split<'a>(file: &'a str, examples: &'a [Example]) -> Rows<'a> {
-    Rows { file: Path::new(file), examples, truncation: None }
+    Rows { file: Path::new(file), examples, truncation: None, reading: None }
 }
 
 fn labels(names: &[&str]) -> Labels {
@@ -186,7 +187,7 @@ fn rows_longer_than_the_model_is_given() {
     let truncation = Truncation::of(&dataset, 5);
     assert_eq!((truncation.rows, truncation.tokens, truncation.lost), (20, 70, 6));
     let found = |examples: &[Example], truncation: &Truncation| {
-        let train = Rows { file: Path::new(TRAIN), examples, truncation: Some(truncation) };
+        let train = Rows { file: Path::new(TRAIN), examples, truncation: Some(truncation), reading: None };
         lint(train, None, None).into_iter().find(|it| matches!(it.kind, FindingKind::Truncated { .. })).unwrap()
     };
     let few = found(&examples, &truncation);
@@ -306,4 +307,31 @@ proptest! {
         };
         prop_assert_eq!(of(&after), of(&before) + 1);
     }
+}
+
+#[test]
+fn a_tokenizer_that_cannot_read_the_texts() {
+    let greek = rows(&[("Καλημέρα κόσμε", "good"), ("Καλημέρα", "bad")]);
+    let look = |tokenizer: &Tokenizer, examples: &[Example]| {
+        let reading = Reading::of(tokenizer, examples);
+        lint(Rows { reading: Some(&reading), ..split(TRAIN, examples) }, None, None)
+    };
+    let found = look(&small(), &greek);
+    assert_eq!(
+        messages(&found),
+        ["100 % of the tokens of train.csv are unknown to the tokenizer: `Καλημέρα`, `κόσμε`"]
+    );
+    assert_eq!((found[0].severity(), found[0].name(), found[0].count), (Severity::Warning, "unknown_tokens", 3));
+    // A letter is two bytes: 16 tokens, 10 tokens, 16 tokens.
+    let found = look(&bytes(), &greek);
+    assert_eq!(
+        messages(&found),
+        [
+            "the words of train.csv have 14.0 tokens each, where the tokenizer of a model that reads them makes one or two: \
+          `Καλημέρα` (16), `κόσμε` (10)"
+        ]
+    );
+    assert_eq!((found[0].severity(), found[0].name(), found[0].count), (Severity::Warning, "many_tokens", 42));
+    assert_eq!(look(&small(), &rows(&[("a b c a b c", "good"), ("b a", "bad")])), []);
+    assert_eq!(look(&bytes(), &rows(&[("to be or not", "good"), ("1234567 (89)", "bad")])), []);
 }

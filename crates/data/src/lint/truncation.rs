@@ -8,6 +8,8 @@ use crate::place::Place;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Truncation {
     pub max_length: usize,
+    /// The model takes no more.
+    pub is_most: bool,
     /// Rows and tokens of the split before truncation.
     pub rows: usize,
     pub tokens: usize,
@@ -41,8 +43,9 @@ impl Truncation {
 pub(super) fn find(look: &Look<'_>, findings: &mut Vec<Finding>) {
     for (rows, data) in look.splits() {
         let Some(truncation) = rows.truncation.filter(|truncation| !truncation.lines.is_empty()) else { continue };
-        let Truncation { max_length, rows: all, tokens, lost, ref lines } = *truncation;
-        let found = Finding::new(FindingKind::Truncated { max_length, rows: all, lost, tokens }, lines.len(), &data);
+        let Truncation { max_length, is_most, rows: all, tokens, lost, ref lines } = *truncation;
+        let kind = FindingKind::Truncated { max_length, is_most, rows: all, lost, tokens };
+        let found = Finding::new(kind, lines.len(), &data);
         findings.push(found.at(lines.iter().map(|line| Place::new(rows.file, *line))));
     }
 }

@@ -5,12 +5,13 @@ use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::bert::BertProcessing;
 
 use super::*;
 
 const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##c\ncafe\nCafé\n中\n";
 
-fn dir(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn dir(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in files {
         fs::write(dir.path().join(name), content).unwrap();
@@ -34,12 +35,18 @@ pub(crate) fn bytes() -> Tokenizer {
 
 /// The directory of `bytes`, to put a chat template into.
 pub(crate) fn bytes_dir() -> TempDir {
+    let config = r#"{"bos_token": "<s>", "eos_token": {"content": "</s>"}}"#;
+    dir(&[("tokenizer.json", &byte_level().to_string()), ("tokenizer_config.json", config)])
+}
+
+/// The `tokenizer.json` of `bytes`.
+pub(crate) fn byte_level() -> Value {
     let special = ["<s>", "</s>", "<|end|>"];
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
     let names = special.map(str::to_owned).into_iter().chain(alphabet.into_iter().map(String::from));
     let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
-    let tokenizer = json!({
+    json!({
         "version": "1.0",
         "added_tokens": added(&special),
         "pre_tokenizer": bytes,
@@ -51,16 +58,14 @@ pub(crate) fn bytes_dir() -> TempDir {
             "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
         }]},
         "model": {"type": "BPE", "vocab": vocabulary(names), "merges": []},
-    });
-    let config = r#"{"bos_token": "<s>", "eos_token": {"content": "</s>"}}"#;
-    dir(&[("tokenizer.json", &tokenizer.to_string()), ("tokenizer_config.json", config)])
+    })
 }
 
-fn vocabulary(names: impl Iterator<Item = String>) -> Value {
+pub(crate) fn vocabulary(names: impl Iterator<Item = String>) -> Value {
     Value::Object(names.zip(0..).map(|(name, id)| (name, json!(id))).collect())
 }
 
-fn added(special: &[&str]) -> Value {
+pub(crate) fn added(special: &[&str]) -> Value {
     let token = |(id, content): (usize, &&str)| {
         json!({
             "id": id, "content": content, "special": true,
@@ -92,8 +97,14 @@ pub(crate) fn sentence_pieces() -> Tokenizer {
 
 /// A byte-level one with merges, trained on `text`.
 pub(crate) fn trained(text: &str) -> Tokenizer {
-    let texts = std::iter::repeat_n(text, 3).map(|text| Ok(text.to_owned()));
-    let vocabulary = crate::train_vocabulary(texts, crate::VocabularyKind::Bpe, 270, &|_| ()).unwrap();
+    trained_to(text, 270)
+}
+
+/// With at most so many tokens: fewer where the text has not enough to merge.
+pub(crate) fn trained_to(text: &str, tokens: usize) -> Tokenizer {
+    let texts = || std::iter::repeat_n(text, 3).map(|text| Ok(text.to_owned()));
+    let train = |size| crate::train_vocabulary(texts(), crate::VocabularyKind::Bpe, size, &|_| ()).ok();
+    let vocabulary = (257..=tokens).rev().find_map(train).unwrap();
     let files: Vec<(&str, &str)> = vocabulary.files().iter().map(|(name, content)| (*name, content.as_str())).collect();
     Tokenizer::from_dir(dir(&files).path()).unwrap()
 }
@@ -204,16 +215,26 @@ fn without_a_template_the_second_of_a_truncated_pair_keeps_its_type() {
 
 #[test]
 fn sizes_and_files_are_known() {
-    let made = dir(&[("vocab.txt", WORDS), ("tokenizer_config.json", r#"{"model_max_length": 512}"#), ("x.bin", "")]);
+    let made = dir(&[("vocab.txt", WORDS), ("tokenizer_config.json", r#"{"model_max_length": 512}"#)]);
     let tokenizer = Tokenizer::from_dir(made.path()).unwrap();
     assert_eq!(tokenizer.model_max_length(), Some(512));
     assert_eq!(tokenizer.vocabulary_size(), 12);
     assert_eq!(tokenizer.token(3).as_deref(), Some("[SEP]"));
     assert_eq!(tokenizer.token(12), None);
-    let names: Vec<_> = tokenizer.files().iter().map(|file| file.file_name().unwrap().to_owned()).collect();
-    assert_eq!(names, ["tokenizer_config.json", "vocab.txt"]);
-    let unlimited = bert_with(r#"{"model_max_length": 1000000000000000019884624838656}"#);
-    assert_eq!(unlimited.model_max_length(), None);
+}
+
+#[test]
+fn a_length_that_is_no_limit_is_none() {
+    let limit = |written: &str| bert_with(&format!(r#"{{"model_max_length": {written}}}"#)).model_max_length();
+    assert_eq!((limit("512"), limit("512.0")), (Some(512), Some(512)));
+    for written in ["1000000000000000019884624838656", "1e30", "null", "0.5", "0", "-1", "1e400", "\"512\""] {
+        if let Ok(_number) = serde_json::from_str::<Value>(written) {
+            assert_eq!(limit(written), None, "{written}");
+        }
+    }
+    // As it was called before.
+    assert_eq!(bert_with(r#"{"max_len": 77}"#).model_max_length(), Some(77));
+    assert_eq!(bert_with(r#"{"model_max_length": null, "max_len": 77}"#).model_max_length(), None);
 }
 
 #[test]

@@ -127,29 +127,29 @@ pub fn remove_unfinished() {
 /// A temporary file for a new file, or for one that is there, whose owner and rights it takes.
 fn temporary(directory: &Path, existing: Option<&Metadata>) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-
-        // tempfile's own 0600 is for secrets. The umask takes its share of what is asked for here.
-        builder.permissions(std::fs::Permissions::from_mode(if existing.is_some() { 0o600 } else { 0o666 }));
-        let file = builder.tempfile_in(directory)?;
-        if let Some(existing) = existing {
-            let made = file.as_file().metadata()?;
-            if (made.uid(), made.gid()) != (existing.uid(), existing.gid()) {
-                // Only root may give files away; for others the file becomes their own.
-                let _ = fchown(file.as_file(), Some(existing.uid()), Some(existing.gid()));
-            }
-            file.as_file().set_permissions(existing.permissions())?;
+    // Opened here and not by tempfile, whose files have mode 0600 and whose errors hide the system's.
+    let file = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).make_in(directory, |path| {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        if existing.is_some() {
+            // Until it has its own rights, nobody else's.
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         }
-        Ok(file)
+        options.open(path)
+    })?;
+    #[cfg(unix)]
+    if let Some(existing) = existing {
+        use std::os::unix::fs::{MetadataExt, fchown};
+
+        let made = file.as_file().metadata()?;
+        if (made.uid(), made.gid()) != (existing.uid(), existing.gid()) {
+            // Only root may give files away; for others the file becomes their own.
+            let _ = fchown(file.as_file(), Some(existing.uid()), Some(existing.gid()));
+        }
+        file.as_file().set_permissions(existing.permissions())?;
     }
-    #[cfg(not(unix))]
-    {
-        let _ = existing;
-        builder.tempfile_in(directory)
-    }
+    Ok(file)
 }
 
 fn parent(path: &Path) -> &Path {

@@ -42,14 +42,14 @@ impl Failure {
         Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
+    /// Something that went wrong while running, and what can be done about it.
+    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
+    }
+
     /// What went wrong while running, with all that it says.
     pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
         Self { error: Some(Box::new(error)), of_input: false }
-    }
-
-    /// As `message`, with what can be done about it.
-    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
     }
 
     /// A wrong command line or input that no other room knows of.
@@ -57,14 +57,17 @@ impl Failure {
         Self::input(Simple::WithHelp { message: message.into(), help: help.into() })
     }
 
+    /// The same with other words on what can be done about it.
+    pub(super) fn advising(self, help: String) -> Self {
+        let message = self.to_string();
+        Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input }
+    }
+
     /// For a command without a configuration: its help names keys of one as `--set` takes them.
     pub(super) fn on_command_line(self) -> Self {
         let Some(error) = &self.error else { return self };
         match error.help().map(|help| help.to_string()).filter(|help| help.contains("`data.")) {
-            Some(help) => {
-                let (message, help) = (self.to_string(), with_set(&help));
-                Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input }
-            }
+            Some(help) => self.advising(with_set(&help)),
             None => self,
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::output::Output;
-use crate::shell::quoted;
+use crate::shell::{program, quoted};
 use crate::tasks::Task;
 
 pub(super) fn say(root: &Path, task: &Task, data: &DataConfig, output: &Output) {
@@ -15,17 +15,17 @@ pub(super) fn say(root: &Path, task: &Task, data: &DataConfig, output: &Output) 
 /// A command that answers with what was trained, to be copied.
 fn command(root: &Path, task: &Task, data: &DataConfig) -> String {
     let run = root.display().to_string();
-    let run = quoted(&run);
+    let (kindling, run) = (program(), quoted(&run));
     let reads_one_text = data.text_template.is_empty() && data.text_pair.is_none();
     match task {
-        Task::SequenceClassification(_) if reads_one_text => format!("kindling predict --run {run} \"your text\""),
-        Task::SequenceClassification(_) => format!("kindling predict --run {run} --input FILE --output answers.csv"),
-        Task::MaskedLm(_) => format!("kindling eval --run {run} --data FILE"),
-        Task::CausalLm(_) if data.messages.is_some() => format!("kindling generate --run {run} --chat"),
+        Task::SequenceClassification(_) if reads_one_text => format!("{kindling} predict --run {run} \"your text\""),
+        Task::SequenceClassification(_) => format!("{kindling} predict --run {run} --input FILE --output answers.csv"),
+        Task::MaskedLm(_) => format!("{kindling} eval --run {run} --data FILE"),
+        Task::CausalLm(_) if data.messages.is_some() => format!("{kindling} generate --run {run} --chat"),
         Task::CausalLm(_) if data.prompt_template.is_empty() => {
-            format!("kindling generate --run {run} --prompt \"your prompt\"")
+            format!("{kindling} generate --run {run} --prompt \"your prompt\"")
         }
-        Task::CausalLm(_) => format!("kindling generate --run {run} --input FILE --output texts.csv"),
+        Task::CausalLm(_) => format!("{kindling} generate --run {run} --input FILE --output texts.csv"),
     }
 }
 

@@ -1,14 +1,17 @@
 //! The command line: what can be typed, and one room for each command.
 
+mod completions;
 mod devices;
 mod eval;
 mod evaluations;
 mod failure;
 mod finished;
+mod from_data;
 mod generate;
 mod init;
 mod input;
 mod inspect;
+mod man;
 mod merge;
 mod plan;
 mod predict;
@@ -24,6 +27,7 @@ mod train;
 mod trained;
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -41,11 +45,15 @@ use source::ModelArguments;
 #[command(after_help = "\
 Examples:
   kindling
+  kindling train questions.csv
   kindling train sst2.toml
   kindling predict --run runs/sst2 \"a fine film\"")]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Without a command: train the quickstart again where one was trained before
+    #[arg(long)]
+    overwrite: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -62,6 +70,8 @@ enum Command {
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Options of every command.
@@ -89,7 +99,7 @@ struct DeviceArgument {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(cli.common.quiet, cli.common.json);
-    match prepare_process(&cli).and_then(|()| dispatch(cli.command, &output)) {
+    match prepare_process(&cli).and_then(|()| dispatch(cli.command, cli.overwrite, &output)) {
         Ok(status) => status,
         Err(failure) => {
             if let Some(error) = &failure.error {
@@ -106,9 +116,13 @@ fn harmless(error: clap::Error) -> clap::Error {
     Cli::try_parse_from(shown).err().unwrap_or(error)
 }
 
-fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failure> {
+fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
+    if overwrite && command.is_some() {
+        let help = "write it behind the command: `kindling train CONFIG --overwrite`";
+        return Err(Failure::usage("`--overwrite` before a command is the quickstart's", help));
+    }
     match command {
-        None => quickstart::run(output),
+        None => quickstart::run(overwrite, output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
         Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
@@ -119,6 +133,8 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, output),
+        Some(Command::Man(arguments)) => man::run(&arguments, output),
     }
 }
 
@@ -136,18 +152,40 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
             | Command::Report(_)
             | Command::Init(_)
             | Command::Tokenizer(_)
-            | Command::Devices(_),
+            | Command::Devices(_)
+            | Command::Completions(_)
+            | Command::Man(_),
         ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
+    crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
-    if let Some(threads) = cli.common.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(usize::from(threads))
-            .build_global()
-            .map_err(|error| Failure::message(format!("cannot start {threads} threads: {error}")))?;
+    // Those of burn for checkpoints, metrics and the terminal, or a progress bar's.
+    let others = if matches!(cli.command, None | Some(Command::Train(_))) { 8 } else { 2 };
+    start_threads(cli.common.threads, others).map_err(|error| {
+        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
+        Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
+    })
+}
+
+/// Starts the threads that compute: at their first use one that cannot be started would be a panic. So it would with those that
+/// libraries start later, as many of which are tried here.
+fn start_threads(wanted: Option<u16>, others: usize) -> Result<(), Box<dyn std::error::Error>> {
+    // 0: one for each core.
+    rayon::ThreadPoolBuilder::new().num_threads(wanted.map_or(0, usize::from)).build_global()?;
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock();
+    let start = |_| {
+        let gate = gate.clone();
+        std::thread::Builder::new().spawn(move || drop(gate.lock()))
+    };
+    let threads: Vec<_> = (0..others).map(start).collect();
+    drop(shut);
+    for thread in threads {
+        // Its one line does not panic.
+        let _ = thread?.join();
     }
     Ok(())
 }

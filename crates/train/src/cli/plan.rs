@@ -1,13 +1,16 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
+use std::ops::Range;
+
 use data::{Batch, Finding, Labels, Place, Severity};
 use kernels::Precision;
 use serde_json::{Value, json};
 
 use super::Failure;
 use crate::estimate::{self, Estimate};
-use crate::output::{Output, bytes, counted, thousands};
+use crate::output::{Output, bytes, counted, duration, thousands};
 use crate::prepare::RunPlan;
+use crate::run::{Measured, measure};
 use crate::tasks::Task;
 
 /// The lines a run begins with.
@@ -37,12 +40,13 @@ pub(super) fn with_advice(finding: &Finding) -> String {
     }
 }
 
-/// The whole plan; `loaded` is what came of reading the headers of the checkpoint.
-pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> Result<(), Failure> {
+/// The whole plan; `loaded` is what came of reading the headers of the checkpoint. With `time` a few steps are measured.
+pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: &Output) -> Result<(), Failure> {
     let estimate = estimate::memory(plan, &loaded.plan);
+    let time = time.then(|| measure(plan)).transpose()?;
     let targets: Vec<&str> = loaded.plan.updates().iter().map(|update| update.module.as_str()).collect();
     if output.json() {
-        output.result(&serde_json::to_string(&document(plan, loaded, &targets, &estimate))?)?;
+        output.result(&serde_json::to_string(&document(plan, loaded, &targets, &estimate, time.as_ref()))?)?;
         return Ok(());
     }
     let mut lines = vec![
@@ -70,7 +74,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         lines.push(format!("not used     {}", loaded.passed_over.join(", ")));
     }
     if let Some(labels) = plan.task.labels() {
-        lines.push(format!("classes      {}", classes(labels, &plan.train)));
+        lines.push(format!("classes      {}; {}", classes(labels, &plan.train), baseline(labels, &plan.train)));
     }
     lines.push(format!("training     {}", dataset(&plan.train)));
     if matches!(plan.task, Task::CausalLm(_)) {
@@ -104,11 +108,14 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, output: &Output) -> 
         bytes(estimate.activations),
         bytes(estimate.process),
     ));
+    if let Some(time) = &time {
+        lines.push(format!("time         {}", in_words(plan, time)));
+    }
     if let Some((line, shown)) = example(plan) {
         let place = Place::numbers(&[Place::new(plan.train.file(), line)]);
-        lines.push(format!("example      {place}: {}", marked(plan, &shown, output)));
+        lines.push(below(&format!("example      {place}: {}", as_text(plan, &shown, output))));
         if !matches!(plan.task, Task::CausalLm(_)) {
-            lines.push(format!("             target {}", output.bold(&cut(&asked(plan, &shown)))));
+            lines.push(below(&format!("             target {}", output.bold(&cut(&asked(plan, &shown))))));
         }
     }
     for note in plan.findings.iter().filter(|finding| finding.severity() == Severity::Note) {
@@ -156,6 +163,15 @@ pub(super) fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
     text
 }
 
+/// What a model must be better than.
+pub(super) fn baseline(labels: &Labels, dataset: &data::Dataset) -> String {
+    let counts = dataset.class_counts(labels.len());
+    // The first of equals.
+    let most = (0..counts.len()).rev().max_by_key(|class| counts[*class]).unwrap_or(0);
+    let share = 100.0 * counts[most] as f64 / dataset.len().max(1) as f64;
+    format!("always `{}` is right for {share:.1} %", labels.names()[most])
+}
+
 fn dataset(dataset: &data::Dataset) -> String {
     let lengths = dataset.lengths();
     format!(
@@ -182,50 +198,81 @@ fn example(plan: &RunPlan) -> Option<(usize, Batch)> {
 fn asked(plan: &RunPlan, shown: &Batch) -> Vec<String> {
     let target = |target: &usize| match &plan.task {
         Task::SequenceClassification(labels) => labels.names()[*target].clone(),
-        Task::MaskedLm(_) | Task::CausalLm(_) => token(plan, *target as u32),
+        Task::MaskedLm(_) | Task::CausalLm(_) => token(plan, shown, *target as u32),
     };
     shown.targets.iter().map(target).collect()
 }
 
-/// The tokens as the model is shown them; those that a causal language model is to say are bold, and where there is no
-/// bold they stand in brackets.
-fn marked(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
-    let tokens: Vec<String> = shown.ids.iter().map(|id| token(plan, *id)).collect();
+/// The text that the model is shown, special tokens and masks included. What a causal language model is to say is coloured,
+/// and where there is no colour it stands in brackets.
+fn as_text(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
+    let tokenizer = &plan.tokenizer;
     if !matches!(plan.task, Task::CausalLm(_)) {
-        return cut(&tokens);
+        let ids = &shown.ids[..shown.ids.len().min(SHOWN)];
+        let rest = if ids.len() < shown.ids.len() { format!(" ... {} tokens", shown.ids.len()) } else { String::new() };
+        return tokenizer.decode(ids) + &rest;
     }
     // What a model says at a token is about the one after it.
-    let is_target = |index: &usize| *index > 0 && shown.rows.binary_search(&(index - 1)).is_ok();
-    let (mut text, mut in_targets) = (Vec::new(), Vec::new());
-    let flush = |in_targets: &mut Vec<String>, text: &mut Vec<String>| {
-        if !in_targets.is_empty() {
-            text.push(output.marked(&std::mem::take(in_targets).join(" ")));
+    let is_target = |index: usize| index > 0 && shown.rows.binary_search(&(index - 1)).is_ok();
+    let end = shown.ids.len().min(SHOWN_OF_TEXT);
+    let (mut text, mut start) = (String::new(), 0);
+    for index in 1..=end {
+        if index < end && is_target(index) == is_target(start) {
+            continue;
         }
-    };
-    for (index, token) in tokens.iter().enumerate().take(SHOWN_OF_TEXT) {
-        if is_target(&index) {
-            in_targets.push(token.clone());
-        } else {
-            flush(&mut in_targets, &mut text);
-            text.push(token.clone());
-        }
+        let part = part(plan, &shown.ids, start..index);
+        text += &if is_target(start) { output.marked(&part) } else { part };
+        start = index;
     }
-    flush(&mut in_targets, &mut text);
-    if tokens.len() > SHOWN_OF_TEXT {
-        text.push(format!("... {} tokens, {} of them targets", tokens.len(), shown.targets.len()));
+    if end < shown.ids.len() {
+        text += &format!(" ... {} tokens, {} of them targets", shown.ids.len(), shown.targets.len());
     }
-    text.join(" ")
+    text
 }
 
-/// Tokens of a language model's example.
+/// The text of some of the tokens, as it stands within that of all up to them: alone a word may lack its space, and a
+/// character its first bytes.
+fn part(plan: &RunPlan, ids: &[u32], tokens: Range<usize>) -> String {
+    let (before, with) = (plan.tokenizer.decode(&ids[..tokens.start]), plan.tokenizer.decode(&ids[..tokens.end]));
+    with.strip_prefix(&before).map_or_else(|| plan.tokenizer.decode(&ids[tokens]), str::to_owned)
+}
+
+/// Tokens of an example, and of a language model's.
+const SHOWN: usize = 40;
 const SHOWN_OF_TEXT: usize = 160;
 
-fn token(plan: &RunPlan, id: u32) -> String {
-    plan.tokenizer.token(id).unwrap_or_else(|| format!("<{id}>"))
+/// Lines of a text stand below its first one.
+fn below(text: &str) -> String {
+    text.replace('\n', "\n             ")
+}
+
+/// A token that is asked for as text: within a sequence, since at its beginning pieces of words are written differently.
+fn token(plan: &RunPlan, shown: &Batch, id: u32) -> String {
+    let ids = [shown.ids.first().copied().unwrap_or(id), id];
+    let text = part(plan, &ids, 1..2).trim().to_owned();
+    if text.is_empty() { plan.tokenizer.token(id).unwrap_or_else(|| format!("<{id}>")) } else { text }
+}
+
+fn in_words(plan: &RunPlan, time: &Measured) -> String {
+    let Measured { step_seconds, evaluation_seconds, evaluations, seconds } = time;
+    let steps = counted(plan.steps, "step", "steps");
+    let mut text = format!("about {}: {steps} of {}", duration(*seconds), seconds_of(*step_seconds));
+    if *evaluations > 0 {
+        let evaluations = counted(*evaluations, "evaluation", "evaluations");
+        text += &format!(", {evaluations} of {}", seconds_of(*evaluation_seconds));
+    }
+    if plan.config.train.early_stopping_patience > 0 {
+        text += "; less if it stops early";
+    }
+    text
+}
+
+/// A step may take milliseconds.
+fn seconds_of(seconds: f64) -> String {
+    if seconds < 1.0 { format!("{:.0} ms", 1000.0 * seconds) } else { duration(seconds) }
 }
 
 fn cut(tokens: &[String]) -> String {
-    const SHOWN: usize = 40;
     let mut text: Vec<&str> = tokens.iter().take(SHOWN).map(String::as_str).collect();
     let count = format!("... {} tokens", tokens.len());
     if tokens.len() > SHOWN {
@@ -234,7 +281,13 @@ fn cut(tokens: &[String]) -> String {
     text.join(" ")
 }
 
-fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: &Estimate) -> Value {
+fn document(
+    plan: &RunPlan,
+    loaded: &model::Loaded,
+    targets: &[&str],
+    estimate: &Estimate,
+    time: Option<&Measured>,
+) -> Value {
     let split = |dataset: &data::Dataset| {
         let lengths = dataset.lengths();
         json!({
@@ -244,7 +297,8 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
     };
     let example = example(plan).map(|(line, shown)| {
         let tokens: Vec<_> = shown.ids.iter().map(|id| plan.tokenizer.token(*id)).collect();
-        let mut example = json!({ "line": line, "token_ids": shown.ids, "tokens": tokens });
+        let text = plan.tokenizer.decode(&shown.ids);
+        let mut example = json!({ "line": line, "text": text, "token_ids": shown.ids, "tokens": tokens });
         match &plan.task {
             Task::SequenceClassification(_) => example["label"] = json!(asked(plan, &shown)[0]),
             Task::MaskedLm(_) | Task::CausalLm(_) => example["targets"] = json!(asked(plan, &shown)),
@@ -264,6 +318,10 @@ fn document(plan: &RunPlan, loaded: &model::Loaded, targets: &[&str], estimate: 
             "total": estimate.total(), "base": estimate.base, "trained": estimate.trained,
             "activations": estimate.activations, "process": estimate.process,
         },
+        "time": time.map(|time| json!({
+            "seconds": time.seconds, "step_seconds": time.step_seconds, "evaluations": time.evaluations,
+            "evaluation_seconds": time.evaluation_seconds,
+        })),
     })
 }
 

@@ -1,5 +1,5 @@
 //! `kindling` without a command: the quickstart. A small model and a small data set lie in the binary, are unpacked into
-//! the user's cache, and trained into `runs/quickstart`.
+//! the user's cache, and trained into `runs/quickstart`. What was trained there before is shown, and never replaced unasked.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use data::{Batch, Dataset, records};
 use model::{Values, write_atomically};
+use serde_json::{Value, json};
 
 use super::eval::Scorer;
 use super::failure::Failure;
@@ -17,7 +18,8 @@ use crate::config::{self, Best};
 use crate::metrics::Scores;
 use crate::output::Output;
 use crate::prepare::RunPlan;
-use crate::run::{Start, rows};
+use crate::run::{self, Start, State, rows};
+use crate::shell::program;
 use crate::tasks::{MicroBatch, Trainee};
 
 macro_rules! asset {
@@ -39,16 +41,32 @@ const ASSETS: [(&str, &[u8]); 7] = [
 /// Predictions shown at the end.
 const SHOWN: usize = 6;
 
-pub(super) fn run(output: &Output) -> Result<ExitCode, Failure> {
+/// The model, in the directory that the assets are unpacked into.
+pub(super) const MODEL: &str = "models/quickstart";
+
+pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
     let assets = unpack()?;
     let config = assets.join("configs/quickstart.toml");
     let loaded = config::load(&config, &[], &std::env::current_dir()?)?;
+    let root = loaded.config.output_dir.clone().unwrap_or_default();
+    let asked = if overwrite { Start::Overwrite } else { Start::Resume };
+    let found = run::check(&root, asked).map_err(|error| without_options(error.into(), &root))?;
+    let start = match (found, overwrite) {
+        (_, true) => Start::Overwrite,
+        (State::Finished, false) => return show(&root, output),
+        (State::Interrupted { step }, false) => {
+            output.say(&format!("{} was interrupted after step {step}, and is gone on with", root.display()));
+            Start::Resume
+        }
+        (State::New, false) => Start::New,
+    };
     let plan = RunPlan::new(&loaded, None, output)?;
     let valid =
         plan.valid.clone().ok_or_else(|| Failure::message("the quickstart has no validation data".to_string()))?;
 
     let before = scores(&untrained(&plan)?, &valid, &plan, output)?;
-    let status = execute(&plan, Start::Overwrite, Shown::default(), output)?;
+    let status = execute(&plan, start, Shown::default(), &program(), output)
+        .map_err(|failure| without_options(failure, &root))?;
     if status != ExitCode::SUCCESS || output.json() {
         return Ok(status);
     }
@@ -59,12 +77,62 @@ pub(super) fn run(output: &Output) -> Result<ExitCode, Failure> {
     output.result(&format!("  after    {:.3}", after.merit(Best::Accuracy)))?;
     output.result(&format!("\n{}", output.bold("some of its predictions")))?;
     predictions(&trained, &valid, &plan, output)?;
-    next_steps(&assets, output)
+    next_steps(&root, output)
+}
+
+/// What an earlier quickstart has left.
+fn show(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    let best = best_of(root);
+    if output.json() {
+        output.result(&serde_json::to_string(&json!({ "output_dir": root, "state": "finished", "best": best }))?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let place = output.bold(&root.display().to_string());
+    output.result(&format!("{place} holds a finished quickstart; `{} --overwrite` trains it again", program()))?;
+    let score = |name: &str| best.as_ref().and_then(|best| best[name].as_f64());
+    if let (Some(step), Some(accuracy)) = (best.as_ref().and_then(|best| best["step"].as_u64()), score("accuracy")) {
+        output.result(&format!("  accuracy   {accuracy:.3} on the validation texts, at step {step}"))?;
+    }
+    for (name, file) in [("adapter", "adapter"), ("report", "report.html"), ("settings", "config.toml")] {
+        if root.join(file).exists() {
+            output.result(&format!("  {name:9}  {}", root.join(file).display()))?;
+        }
+    }
+    next_steps(root, output)
+}
+
+/// The evaluation that the adapter is from: the most accurate one, of equals that with the smaller loss.
+fn best_of(root: &Path) -> Option<Value> {
+    let text = std::fs::read_to_string(root.join("metrics.jsonl")).ok()?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let merit = |line: &Value| (line["accuracy"].as_f64().unwrap_or(0.0), -line["loss"].as_f64().unwrap_or(f64::MAX));
+    lines
+        .filter(|line| line["event"] == "eval")
+        .reduce(|best, line| if merit(&line) > merit(&best) { line } else { best })
+}
+
+/// The quickstart has no `--set` and no `--resume`: what is to be done about its directory is said without them.
+fn without_options(failure: Failure, root: &Path) -> Failure {
+    let Some(error) = &failure.error else { return failure };
+    let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+    let kindling = program();
+    let help = if help.contains("--set output_dir") {
+        format!("move {} away, or run `{kindling}` in another directory", root.display())
+    } else if help.contains("--resume") {
+        format!(
+            "make room, or make the place writable, and run `{kindling}` again: it goes on from the last checkpoint"
+        )
+    } else if help.contains("--overwrite") {
+        format!("`{kindling} --overwrite` trains it from the beginning")
+    } else {
+        return failure;
+    };
+    failure.advising(help)
 }
 
 /// Writes the assets into `kindling/<version>` of the user's cache.
 pub(super) fn unpack() -> Result<PathBuf, Failure> {
-    let root = cache().join("kindling").join(env!("CARGO_PKG_VERSION"));
+    let root = unpacked();
     for (name, contents) in ASSETS {
         let path = root.join(name);
         if std::fs::read(&path).is_ok_and(|found| found == contents) {
@@ -79,6 +147,11 @@ pub(super) fn unpack() -> Result<PathBuf, Failure> {
         })?;
     }
     Ok(root)
+}
+
+/// Where they are unpacked.
+pub(super) fn unpacked() -> PathBuf {
+    cache().join("kindling").join(env!("CARGO_PKG_VERSION"))
 }
 
 fn cache() -> PathBuf {
@@ -105,7 +178,7 @@ fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
 }
 
 fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
-    let mut scorer = Scorer::new(model, &plan.task);
+    let mut scorer = Scorer::new(model, &plan.task, &plan.pretrained);
     let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
     scorer.score(valid, 0, &bar, &mut |_| Ok(()))?;
     bar.finish_and_clear();
@@ -130,17 +203,11 @@ fn predictions(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output
     Ok(())
 }
 
-fn next_steps(assets: &Path, output: &Output) -> Result<ExitCode, Failure> {
-    let model = assets.join("models/quickstart");
+fn next_steps(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    let (kindling, run) = (program(), root.display());
     output.result(&format!("\n{}", output.bold("what to type next")))?;
-    output.result(&format!(
-        "  kindling predict --model {} --adapter runs/quickstart/adapter \"can you order more coffee\"",
-        model.display()
-    ))?;
-    output.result("  kindling inspect runs/quickstart")?;
-    output.result(&format!(
-        "  kindling train {} --set data.train=YOURS.csv --set data.valid=YOURS-TOO.csv --set output_dir=runs/yours",
-        assets.join("configs/quickstart.toml").display()
-    ))?;
+    output.result(&format!("  {kindling} predict --run {run} \"can you order more coffee\""))?;
+    output.result(&format!("  {kindling} inspect {run}"))?;
+    output.result(&format!("  {kindling} train YOURS.csv"))?;
     Ok(ExitCode::SUCCESS)
 }

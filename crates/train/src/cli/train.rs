@@ -1,6 +1,6 @@
 //! `kindling train`: one fine-tuning run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::train::Interrupter;
@@ -8,35 +8,45 @@ use clap::Args;
 use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
-use super::{finished, plan, signals};
+use super::from_data::Made;
+use super::{finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
-use crate::run::{self, Directory, Options, Outcome, Start, State, Summary, Watch};
+use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary, Watch};
 
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
+    after_help = "Examples:\n  kindling train questions.csv\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
 )]
 pub(super) struct Arguments {
-    /// The configuration, a TOML file
+    /// The configuration, a TOML file; or training data: what `init` writes for it is written beside it, and run
     config: PathBuf,
+    /// With data: the model, a directory or an id on the Hugging Face Hub; default: as `init` chooses
+    #[arg(long, value_name = "M")]
+    model: Option<PathBuf>,
+    /// With data: what to train for; default: as `init` chooses
+    #[arg(long, value_enum, value_name = "T")]
+    task: Option<init::Task>,
     /// Override a key: train.epochs=5 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Where to compute; overrides train.device
     #[arg(long, value_name = "D")]
     pub(super) device: Option<String>,
-    /// Go on with an interrupted run
+    /// Go on with an interrupted run, or with a finished one by more steps: --resume --set train.epochs=5
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Replace what an earlier run left in the output directory
     #[arg(long)]
     overwrite: bool,
     /// Check everything, print the plan, train nothing
-    #[arg(long, conflicts_with_all = ["resume", "overwrite"])]
+    #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: take two steps forward and backward, and estimate how long the run will take
+    #[arg(long, requires = "dry_run")]
+    time: bool,
     /// Show burn's dashboard instead of the progress line
     #[arg(long)]
     dashboard: bool,
@@ -49,39 +59,57 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let working_directory = std::env::current_dir()?;
-    let loaded = config::load(&arguments.config, &arguments.set, &working_directory)?;
+    let made = match data::is_data(&arguments.config) {
+        true => {
+            let Arguments { config, model, task, set, .. } = arguments;
+            Some(Made::of(config, model.as_deref(), *task, set, output)?)
+        }
+        false => None,
+    };
+    let mut loaded = match &made {
+        Some(made) => made.loaded.clone(),
+        None => configuration(arguments)?,
+    };
+    let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
+    let start = match (arguments.resume, arguments.overwrite) {
+        (true, _) => Start::Resume,
+        (_, true) => Start::Overwrite,
+        _ => Start::New,
+    };
+    run::check(&root, start)?;
+    if start != Start::Resume {
+        run::check_sets(&loaded)?;
+    } else if run::take_up(&root, &mut loaded)? == Resumption::Finished {
+        return nothing_to_do(&root, output);
+    }
+    let watch = arguments.watch.map(watch).transpose()?;
+    let (plan, shapes) = prepare(&loaded, arguments, output)?;
     if arguments.dry_run {
-        let (plan, shapes) = prepare(&loaded, arguments, output)?;
-        plan::print(&plan, &shapes, output)?;
+        check_values(&plan)?;
+        if let Some(made) = &made {
+            made.say(output);
+        }
+        plan::print(&plan, &shapes, arguments.time, output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
-    let start = match (Directory::state(&root), arguments.resume, arguments.overwrite) {
-        (State::Finished, true, _) => {
-            output.say(&format!("{} is a finished run: nothing to resume", root.display()));
-            if output.json() {
-                output.result(&serde_json::to_string(&json!({ "output_dir": root, "state": "finished" }))?)?;
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        (_, true, _) => Start::Resume,
-        (_, _, true) => Start::Overwrite,
-        (State::New, ..) => Start::New,
-        (State::Interrupted { .. }, ..) => {
-            // It may not be interrupted but running.
-            Directory::open(&root)?;
-            return Err(run::Error::Exists { path: root, what: "an interrupted run" }.into());
-        }
-        (State::Finished, ..) => return Err(run::Error::Exists { path: root, what: "a finished run" }.into()),
-    };
-    let watch = arguments.watch.map(watch).transpose()?;
-    let (plan, _) = prepare(&loaded, arguments, output)?;
-    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, output)?;
+    if let Some(made) = &made {
+        made.write(output)?;
+    }
+    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, "--resume", output)?;
     if arguments.open && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
     Ok(status)
+}
+
+fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
+    let given =
+        [("--model", "model.path", arguments.model.is_some()), ("--task", "model.task", arguments.task.is_some())];
+    if let Some((option, key, _)) = given.into_iter().find(|(.., is_given)| *is_given) {
+        let help = format!("in a configuration it is `{key}`: `--set {key}=...` overrides it");
+        return Err(Failure::usage(format!("`{option}` goes with data in the place of a configuration"), help));
+    }
+    Ok(config::load(&arguments.config, &arguments.set, &std::env::current_dir()?)?)
 }
 
 /// Before the work, so that a port that is taken costs no more than its message.
@@ -111,8 +139,24 @@ fn prepare(
     Ok((plan, shapes))
 }
 
-/// Trains by a plan, and says what came of it.
-pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Output) -> Result<ExitCode, Failure> {
+/// A checkpoint with values that are no numbers is refused by a dry run too, where reading it takes no longer than a moment;
+/// that of a large one is found by the first step, which reads it anyway.
+fn check_values(plan: &RunPlan) -> Result<(), Failure> {
+    const MOST: usize = 2_000_000_000;
+    match plan.pretrained.bytes() <= MOST {
+        true => plan.pretrained.not_finite()?.map_or(Ok(()), |error| Err(error.into())),
+        false => Ok(()),
+    }
+}
+
+/// Trains by a plan, and says what came of it; of an interrupted run that `again` goes on with it.
+pub(super) fn execute(
+    plan: &RunPlan,
+    start: Start,
+    shown: Shown,
+    again: &str,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
@@ -126,15 +170,24 @@ pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Outpu
             report(plan, &summary, output)?;
             Ok(ExitCode::SUCCESS)
         }
+        Outcome::NothingToDo => nothing_to_do(&plan.output_dir, output),
         Outcome::Interrupted { step } => {
             let root = plan.output_dir.display();
             match step {
                 0 => output.say("interrupted before the first step was done"),
-                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `--resume` goes on")),
+                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `{again}` goes on")),
             }
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
+}
+
+fn nothing_to_do(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
+    output.say(&format!("{} is a finished run: nothing to resume", root.display()));
+    if output.json() {
+        output.result(&serde_json::to_string(&json!({ "output_dir": root, "state": "finished" }))?)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {

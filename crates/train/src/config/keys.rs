@@ -96,6 +96,7 @@ pub(super) const KEYS: &[Key] = &[
     key("train", "gradient_checkpointing", Kind::Flag, ""),
     key("train", "compute", Kind::Word(Compute::NAMES, &[]), ""),
     key("train", "device", Kind::Text, ""),
+    key("", "legs", Kind::Legs, "[{ after_step = 24, epochs = 5 }]"),
 ];
 
 /// Keys of the contract that this version does not have.
@@ -219,7 +220,9 @@ fn help_for_unknown(table: &str, name: &str) -> String {
 /// What may stand in `table`; at the top the other tables too.
 fn names(table: &str) -> impl Iterator<Item = &'static str> {
     let tables = if table.is_empty() { &TABLES[1..] } else { &[] };
-    KEYS.iter().filter(move |key| key.table == table).map(|key| key.name).chain(tables.iter().copied())
+    // Legs are written by runs.
+    let keys = KEYS.iter().filter(move |key| key.table == table && !matches!(key.kind, Kind::Legs));
+    keys.map(|key| key.name).chain(tables.iter().copied())
 }
 
 fn list(table: &str) -> String {

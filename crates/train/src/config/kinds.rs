@@ -4,6 +4,8 @@ use std::ops::{Bound, RangeBounds};
 
 use toml::Value;
 
+use super::legs::Leg;
+
 /// What a key takes.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
@@ -33,6 +35,8 @@ pub(super) enum Kind {
     Ranks,
     /// A number greater than 0 for each pattern.
     Alphas,
+    /// How a run went on.
+    Legs,
 }
 
 impl Kind {
@@ -59,6 +63,7 @@ impl Kind {
                 None => is_count(value, 0),
             },
             Self::Ranks => is_pattern_table(value, |rank| is_count(rank, 1)),
+            Self::Legs => Leg::are(value),
             Self::Alphas => is_pattern_table(value, |alpha| is_number(alpha, (Bound::Excluded(0.0), Bound::Unbounded))),
         }
     }
@@ -76,7 +81,8 @@ impl Kind {
             | Self::SomeNames
             | Self::Layers
             | Self::Ranks
-            | Self::Alphas => false,
+            | Self::Alphas
+            | Self::Legs => false,
         }
     }
 
@@ -105,6 +111,7 @@ impl Kind {
             Self::Layers => "an integer of at least 0, or a list of one or more of them".to_owned(),
             Self::Ranks => "a table from patterns to integers of at least 1".to_owned(),
             Self::Alphas => "a table from patterns to finite numbers greater than 0".to_owned(),
+            Self::Legs => "the legs that a run wrote, each with `after_step` and later than the one before".to_owned(),
         }
     }
 }

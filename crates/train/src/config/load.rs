@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -15,6 +15,7 @@ use super::error::{ConfigError, Place, line_and_column};
 use super::keys::{KEYS, Key, TABLES, dotted, unknown};
 use super::paths::{self, Bases};
 use super::set;
+use super::syntax::Slip;
 use super::validate;
 use super::written::Config;
 
@@ -27,13 +28,20 @@ pub(crate) struct Loaded {
     pub(crate) written: BTreeSet<String>,
     /// The file's name without its ending.
     pub(crate) name: String,
+    /// The file itself, absolute; `None` for a draft.
+    pub(crate) file: Option<PathBuf>,
     places: BTreeMap<String, Place>,
 }
 
 impl Loaded {
     /// A configuration that no file holds yet; its paths are absolute.
     pub(crate) fn draft(config: Config) -> Self {
-        Self { config, written: BTreeSet::new(), name: "draft".to_owned(), places: BTreeMap::new() }
+        Self { config, written: BTreeSet::new(), name: "draft".to_owned(), file: None, places: BTreeMap::new() }
+    }
+
+    /// Whether `--set` gave `key` its value.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        matches!(self.places.get(key), Some(Place::Set(_)))
     }
 
     /// Where `key` was written, as the beginning of a message: `` `train.r` in sst2.toml, line 14 ``,
@@ -56,8 +64,17 @@ pub(super) struct Entry {
 /// The first thing that is wrong: of the text, then of keys and values in the order of the file and of
 /// `sets`, then between values, then on disk.
 pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Result<Loaded, ConfigError> {
-    let text = read(file, working_directory)?;
-    let mut entries = Document { file, text: &text }.entries()?;
+    load_text(&read(file, working_directory)?, file, sets, working_directory)
+}
+
+/// As `load`, of the text that `file` has or will have.
+pub(crate) fn load_text(
+    text: &str,
+    file: &Path,
+    sets: &[String],
+    working_directory: &Path,
+) -> Result<Loaded, ConfigError> {
+    let mut entries = Document { file, text }.entries()?;
     for argument in sets {
         let entry = set::entry(argument)?;
         entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
@@ -69,6 +86,7 @@ pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Re
     let mut loaded = assemble(entries, file);
     validate::combinations(&loaded)?;
     let path = working_directory.join(file);
+    loaded.file = Some(path.clone());
     let bases =
         Bases { file: path.parent().unwrap_or(working_directory), working: working_directory, places: &loaded.places };
     paths::resolve(&mut loaded.config, &bases)?;
@@ -159,7 +177,9 @@ impl Document<'_> {
     fn syntax(&self, error: &toml::de::Error) -> ConfigError {
         let start = error.span().map_or(0, |span| span.start);
         let (line, column) = line_and_column(self.text, start);
-        ConfigError::Syntax { file: self.file.display().to_string(), line, column, message: error.message().to_owned() }
+        let message = error.message().to_owned();
+        let help = Slip::new(self.text, start, &message).help();
+        ConfigError::Syntax { file: self.file.display().to_string(), line, column, message, help }
     }
 }
 
@@ -192,6 +212,7 @@ fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
         config: Config::deserialize(document).expect("keys.rs lets no other values through"),
         written: places.keys().cloned().collect(),
         name: file.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        file: None,
         places,
     }
 }

@@ -6,9 +6,11 @@
 mod error;
 mod keys;
 mod kinds;
+mod legs;
 mod load;
 mod paths;
 mod set;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -16,7 +18,8 @@ mod words;
 mod written;
 
 pub(crate) use error::ConfigError;
-pub(crate) use load::{Loaded, load};
+pub(crate) use legs::Leg;
+pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
 pub(crate) use words::{
     Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,

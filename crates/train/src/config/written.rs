@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
 use super::keys::{KEYS, TABLES};
+use super::legs::Leg;
 use super::words::{
     Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
 };
@@ -22,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) adapter: AdapterConfig,
     pub(crate) data: DataConfig,
     pub(crate) train: TrainConfig,
+    /// How the run went on after it had finished, by later settings.
+    pub(crate) legs: Vec<Leg>,
 }
 
 impl Default for Config {
@@ -33,6 +36,7 @@ impl Default for Config {
             adapter: AdapterConfig::default(),
             data: DataConfig::default(),
             train: TrainConfig::default(),
+            legs: Vec::new(),
         }
     }
 }
@@ -252,7 +256,7 @@ impl Config {
             if !table.is_empty() {
                 text += &format!("\n[{table}]\n");
             }
-            for key in KEYS.iter().filter(|key| key.table == table) {
+            for key in KEYS.iter().filter(|key| key.table == table && key.name != "legs") {
                 let foreign =
                     (table == "adapter" && !self.adapter.method.has(key.name)) || !self.model.task.has(&key.dotted());
                 if let Some(value) = key.value(&values)
@@ -261,6 +265,10 @@ impl Config {
                     text += &format!("{}\n", line(key.name, value));
                 }
             }
+        }
+        for leg in &self.legs {
+            text += &format!("\n[[legs]]\nafter_step = {}\n", leg.after_step);
+            text.extend(leg.written().iter().map(|(key, value)| format!("{}\n", line(key, value))));
         }
         text
     }

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use data::language::{Content, Encoder, Row};
-use data::{Dataset, Encoded, Example, Finding, Labels, Template, Tokenizer, Truncation, Written, lint, records};
+use data::{
+    Dataset, Encoded, Example, Finding, Labels, Reading, Template, Tokenizer, Truncation, Written, lint, records,
+};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
@@ -99,13 +101,23 @@ pub(super) fn findings(
     (train, texts): (&Dataset, &[Example]),
     valid: Option<(&Dataset, &[Example])>,
     labels: Option<&Labels>,
-    max_length: usize,
+    tokenizer: &Tokenizer,
+    (max_length, positions): (usize, usize),
 ) -> Vec<Finding> {
-    let cut = Truncation::of(train, max_length);
-    let cut_valid = valid.map(|(valid, _)| Truncation::of(valid, max_length));
-    let valid =
-        valid.map(|(encoded, examples)| data::Rows { file: encoded.file(), examples, truncation: cut_valid.as_ref() });
-    lint(data::Rows { file: train.file(), examples: texts, truncation: Some(&cut) }, valid, labels)
+    // The validation data is of the same kind, and what is said of one split need not be said of both.
+    let reading = Reading::of(tokenizer, texts);
+    let cut =
+        |dataset: &Dataset| Truncation { is_most: max_length >= positions, ..Truncation::of(dataset, max_length) };
+    let cut_valid = valid.map(|(valid, _)| cut(valid));
+    let cut = cut(train);
+    let valid = valid.map(|(encoded, examples)| data::Rows {
+        file: encoded.file(),
+        examples,
+        truncation: cut_valid.as_ref(),
+        reading: None,
+    });
+    let train = data::Rows { file: train.file(), examples: texts, truncation: Some(&cut), reading: Some(&reading) };
+    lint(train, valid, labels)
 }
 
 /// A prompt, and the answer that is expected to it.

@@ -4,12 +4,13 @@
 mod examples;
 mod method;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use data::{Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
-use kernels::Precision;
+use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
@@ -20,7 +21,7 @@ use crate::config::{self, Compute, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
-use crate::run::{Identity, Questions, Schedule};
+use crate::run::{Identity, Legs, NoSteps, Questions};
 use crate::tasks::{CausalLm, Columns, Masking, Rows, Task};
 use examples::{check_classes, findings, fingerprint, labels, questions, read};
 use method::method;
@@ -61,6 +62,9 @@ pub(crate) enum Error {
         #[help]
         help: Option<String>,
     },
+    #[error("{place}: the adapter was started with MiCA, which trains A alone")]
+    #[diagnostic(help("it can be used and merged, but not trained on: leave `adapter.init_from` out"))]
+    FrozenB { place: String },
     #[error("{place}: {reason}")]
     #[diagnostic(help(
         "leave it out, or set it to \"f32\"; `model.dtype = \"bf16\"` alone keeps the base in half the memory"
@@ -92,6 +96,14 @@ pub(crate) enum Error {
     #[error("{place}: the adapter was trained for {found}, the run is for {expected}")]
     #[diagnostic(help("set `model.task` to its task, or start without `adapter.init_from`"))]
     OtherTask { place: String, found: config::Task, expected: config::Task },
+    #[error("{place}: {}", of_steps(*done, *end))]
+    NoSteps {
+        place: String,
+        done: usize,
+        end: Option<usize>,
+        #[help]
+        help: String,
+    },
     #[error("{}: its head has {}, the run has {expected}", path.display(), counted(*found, "class", "classes"))]
     #[diagnostic(help("start from an adapter that was trained for the same labels, or without `adapter.init_from`"))]
     Classes { path: PathBuf, found: usize, expected: usize },
@@ -114,6 +126,31 @@ impl Error {
             Some((key, rest)) => Self::Target { message: format!("{}{rest}", loaded.place(key)), help },
             None => Self::Target { message, help },
         }
+    }
+}
+
+fn of_steps(done: usize, end: Option<usize>) -> String {
+    let done = counted(done, "step", "steps");
+    match end {
+        Some(end) => format!("the run has done {done}, and would end after {end}"),
+        None => format!("the run has done {done}, and would not end"),
+    }
+}
+
+/// A leg without steps, by a key that asked for it: the length rather than what else was changed.
+fn no_steps(error: &NoSteps, loaded: &Loaded) -> Error {
+    let length = error.keys.iter().find(|key| ["epochs", "max_steps"].contains(key));
+    let place = length.or(error.keys.first()).map_or("legs".to_string(), |key| format!("train.{key}"));
+    let epochs = error.done / error.per_epoch.max(1) + 1;
+    Error::NoSteps {
+        place: loaded.place(&place),
+        done: error.done,
+        end: error.end,
+        help: format!(
+            "an epoch has {}: `--set train.epochs={epochs}` or more goes on, with `train.max_steps` 0 or above {}",
+            counted(error.per_epoch, "step", "steps"),
+            error.done
+        ),
     }
 }
 
@@ -144,7 +181,11 @@ pub(crate) struct RunPlan {
     pub(crate) sampler: Arc<Sampler>,
     /// Optimiser steps in all.
     pub(crate) steps: usize,
-    pub(crate) schedule: Schedule,
+    pub(crate) legs: Legs,
+    /// The configuration file, an input that is never written to.
+    pub(crate) config_file: Option<PathBuf>,
+    /// The keys that it or `--set` wrote.
+    pub(crate) written: BTreeSet<String>,
 }
 
 impl RunPlan {
@@ -168,7 +209,7 @@ impl RunPlan {
         })?;
         config.model.path = base.pinned();
         let head = config.model.task.head();
-        let pretrained = match config.model.weights {
+        let mut pretrained = match config.model.weights {
             Weights::Pretrained => Pretrained::open(&base.directory, head)?,
             Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
@@ -184,6 +225,9 @@ impl RunPlan {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
         };
+        if let Some(adapter) = &init_from {
+            pretrained.adopt_vocabulary(&adapter.tensors);
+        }
         let expected = config.model.task;
         if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
@@ -200,7 +244,7 @@ impl RunPlan {
                 Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?)
             }
         };
-        let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
+        let method = method(loaded, init_from.as_ref(), (&pretrained, task.classes()), &mut config)?;
 
         let encode = |file: &Path, rows: &Rows| {
             let bar = output.bar(rows.len() as u64, "tokenising {bar:30} {pos}/{len}");
@@ -240,7 +284,8 @@ impl RunPlan {
         };
         let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
         let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
-        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), max_length);
+        let lengths = (max_length, pretrained.max_positions()?);
+        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), &tokenizer, lengths);
         findings.splice(..0, unread);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
@@ -257,8 +302,7 @@ impl RunPlan {
         config.data.max_length = Some(max_length);
         fill_in(&mut config, &columns, task.labels());
         let sampler = sampler(&config, &train, max_length);
-        let steps = steps(&config.train, sampler.steps_per_epoch());
-        let schedule = schedule(&config.train, steps);
+        let legs = Legs::new(&config, sampler.steps_per_epoch()).map_err(|error| no_steps(&error, loaded))?;
         Ok(Self {
             output_dir,
             frozen: frozen(config.model.dtype),
@@ -277,8 +321,10 @@ impl RunPlan {
             questions,
             findings,
             sampler: Arc::new(sampler),
-            steps,
-            schedule,
+            steps: legs.steps(),
+            legs,
+            config_file: loaded.file.clone(),
+            written: loaded.written.clone(),
         })
     }
 
@@ -303,6 +349,24 @@ impl RunPlan {
         let (plan, device) = (self.adapter_plan()?, Device::flex());
         let (_, loaded) = self.pretrained.load(plan, self.task.classes(), self.frozen, Values::ShapesOnly, &device)?;
         Ok(loaded)
+    }
+
+    /// Tokens that go through the model in an optimiser step, on average.
+    pub(crate) fn tokens_of_step(&self) -> f64 {
+        let tokens: usize = self.train.examples.iter().map(|example| example.encoded.ids.len()).sum();
+        tokens as f64 / self.sampler.steps_per_epoch().max(1) as f64
+    }
+
+    /// How often the validation data is gone through: when due, at the end, and once more for the report.
+    pub(crate) fn evaluations(&self) -> usize {
+        if self.valid.is_none() {
+            return 0;
+        }
+        let every = match self.config.train.eval_every {
+            0 => self.sampler.steps_per_epoch(),
+            every => every,
+        };
+        self.steps.div_ceil(every.max(1)) + 1
     }
 
     pub(crate) fn method_in_words(&self) -> String {
@@ -409,29 +473,14 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
     let reason = if !device.is_flex() {
         format!("products in bf16 are there on the device `cpu`, not yet on `{device}`")
     } else if !Precision::has_bf16() {
-        "this processor has no products in bf16 (AVX-512 BF16)".to_string()
+        match Simd::available().contains(&Simd::Avx512Bf16) {
+            true => format!("`{}` chose vectors without products in bf16", Simd::VARIABLE),
+            false => "this processor has no products in bf16 (AVX-512 BF16)".to_string(),
+        }
     } else if loaded.config.adapter.method == config::Method::Full {
         "products in bf16 are those with frozen weights, and `adapter.method = \"full\"` has none".to_string()
     } else {
         return Ok(Precision::Bf16);
     };
     Err(Error::Compute { place: loaded.place("train.compute"), reason })
-}
-
-/// Training ends at whichever of epochs and steps comes first.
-fn steps(train: &config::TrainConfig, per_epoch: usize) -> usize {
-    let of_epochs = if train.epochs == 0 { usize::MAX } else { train.epochs * per_epoch };
-    let limit = if train.max_steps == 0 { usize::MAX } else { train.max_steps };
-    of_epochs.min(limit)
-}
-
-fn schedule(train: &config::TrainConfig, steps: usize) -> Schedule {
-    let ratio = train.warmup_ratio.map(|ratio| (ratio * steps as f64).ceil() as usize);
-    Schedule {
-        shape: train.schedule,
-        learning_rate: train.learning_rate,
-        warmup: train.warmup_steps.or(ratio).unwrap_or(0),
-        total: steps,
-        taken: 0,
-    }
 }

@@ -36,6 +36,15 @@ impl Questions {
         Self { questions, tokenizer, stop_tokens, positions, max_new_tokens: 2 * longest + 8 }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.questions.len()
+    }
+
+    /// The first of them alone.
+    pub(super) fn first(&self) -> Self {
+        Self { questions: self.questions.iter().take(1).cloned().collect(), ..self.clone() }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Question> {
         self.questions.iter()
     }

@@ -1,6 +1,8 @@
 //! Checkpoints of a run: burn's records of model, optimiser and schedule, and beside them what burn does not record. A
-//! checkpoint is put together under a temporary name and renamed when every file is on the disk.
+//! checkpoint is put together under a temporary name and renamed when every file is on the disk. Its state has the hashes of
+//! the other files and one of itself, so that a bit that has flipped is found before any of it is used.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,13 +17,15 @@ use burn::train::{Learner, LearnerModel};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::checksum::{seal, sealed, sha256};
 use super::directory::Directory;
 use crate::metrics::Scores;
 
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const SCHEDULE: &str = "schedule.bpk";
-const STATE: &str = "state.json";
+const FILES: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULE];
+pub(super) const STATE: &str = "state.json";
 
 /// Everything of a run that is neither in a burn record nor a function of the step number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +42,25 @@ pub(crate) struct RunState {
     #[serde(default)]
     pub(crate) seconds: f64,
     pub(crate) identity: Identity,
+    /// SHA-256 of the other files of the checkpoint. Earlier versions had none.
+    #[serde(default)]
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+impl RunState {
+    /// Before the first step.
+    pub(super) fn new(identity: Identity) -> Self {
+        Self {
+            step: 0,
+            metrics_length: 0,
+            best: None,
+            without_improvement: 0,
+            stopped: false,
+            seconds: 0.0,
+            identity,
+            files: BTreeMap::new(),
+        }
+    }
 }
 
 /// The evaluation whose adapter is kept.
@@ -75,14 +98,13 @@ pub(super) type Failure = Arc<Mutex<Option<String>>>;
 
 /// The three files, to be given to the learner.
 pub(super) fn record_files(directory: &Directory, failure: &Failure) -> [RecordFile; 3] {
-    let root = directory.root().join("checkpoints");
-    [MODEL, OPTIMIZER, SCHEDULE].map(|name| RecordFile { directory: root.clone(), name, failure: failure.clone() })
+    let directory = directory.unfinished_checkpoint();
+    FILES.map(|name| RecordFile { directory: directory.clone(), name, failure: failure.clone() })
 }
 
 impl<R: Checkpoint> Checkpointer<R> for RecordFile {
-    fn save(&self, step: usize, record: R) -> Result<(), CheckpointerError> {
-        let path = self.directory.join(format!("step-{step}.tmp")).join(self.name);
-        if let Err(error) = record.save(path) {
+    fn save(&self, _: usize, record: R) -> Result<(), CheckpointerError> {
+        if let Err(error) = record.save(self.directory.join(self.name)) {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
         }
         Ok(())
@@ -93,8 +115,9 @@ impl<R: Checkpoint> Checkpointer<R> for RecordFile {
         Ok(())
     }
 
+    /// Never called: a checkpoint is looked at as a whole before any of it is used; see `restore` below.
     fn restore(&self, step: usize) -> Result<R, CheckpointerError> {
-        R::load(self.directory.join(format!("step-{step}")).join(self.name))
+        Err(CheckpointerError::Unknown(format!("step {step} is not restored by the learner")))
     }
 }
 
@@ -109,37 +132,69 @@ impl CheckpointingStrategy for SaveAndWait {
 }
 
 /// Writes the state beside the records that were just saved, and makes the checkpoint whole.
-pub(super) fn complete(directory: &Directory, state: &RunState, keep: usize, failure: &Failure) -> Result<(), Error> {
-    let unfinished = directory.unfinished_checkpoint(state.step);
-    let error = |reason: String| Error::Checkpoint { path: directory.checkpoint(state.step), reason };
+pub(super) fn complete(
+    directory: &Directory,
+    state: &mut RunState,
+    keep: usize,
+    failure: &Failure,
+) -> Result<(), Error> {
+    let unfinished = directory.unfinished_checkpoint();
+    let path = directory.checkpoint(state.step);
+    let error = |reason: String| Error::Checkpoint { path: path.clone(), reason };
     if let Some(reason) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // What cannot be removed now is removed at the next start.
-        let _ = std::fs::remove_dir_all(&unfinished);
+        let _ = directory.clear_unfinished_checkpoint();
         return Err(error(reason));
     }
-    let written = model::write_json(&unfinished.join(STATE), state);
-    written.and_then(|()| directory.finish_checkpoint(state.step, keep)).map_err(|reason| error(reason.to_string()))
+    let write = |source| Error::Write { path: path.clone(), source };
+    let hash = |name: &str| Ok::<_, std::io::Error>((name.to_string(), sha256(&unfinished.join(name))?));
+    state.files = FILES.into_iter().map(hash).collect::<Result<_, _>>().map_err(write)?;
+    let sealed = seal(state).map_err(|source| error(source.to_string()))?;
+    model::write_json(&unfinished.join(STATE), &sealed).map_err(write)?;
+    directory.finish_checkpoint(state.step, keep)
 }
 
-/// Makes room for the records of `step`.
-pub(super) fn begin(directory: &Directory, step: usize) -> Result<(), Error> {
-    let path = directory.unfinished_checkpoint(step);
-    std::fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })
+/// Makes room for the records of a step.
+pub(super) fn begin(directory: &Directory) -> Result<(), Error> {
+    let path = directory.unfinished_checkpoint();
+    // Not `create_dir_all`: a run whose directory was removed has nowhere to go on.
+    let cleared = directory.clear_unfinished_checkpoint().and_then(|()| std::fs::create_dir(&path));
+    cleared.map_err(|source| Error::Write { path, source })
 }
 
-/// The state of a complete checkpoint.
-pub(crate) fn read_state(checkpoint: &Path) -> Result<RunState, Error> {
-    let error = |reason: String| Error::Restore { path: checkpoint.into(), reason };
-    let text = std::fs::read_to_string(checkpoint.join(STATE)).map_err(|source| error(source.to_string()))?;
-    serde_json::from_str(&text).map_err(|_| error(format!("{STATE} is not as a run writes it")))
+/// The state of a complete checkpoint whose files are as they were written; what is wrong otherwise.
+pub(super) fn read_state(checkpoint: &Path) -> Result<RunState, String> {
+    let text = std::fs::read_to_string(checkpoint.join(STATE)).map_err(|error| format!("{STATE}: {error}"))?;
+    let state = sealed(&text).ok_or_else(|| format!("{STATE} is not as it was written"))?;
+    let state: RunState = serde_json::from_value(state).map_err(|_| format!("{STATE} is not as a run writes it"))?;
+    for (name, expected) in &state.files {
+        match sha256(&checkpoint.join(name)) {
+            Ok(found) if found == *expected => {}
+            Ok(_) => return Err(format!("{name} is not as it was written")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(format!("{name} is missing")),
+            Err(error) => return Err(format!("{name}: {error}")),
+        }
+    }
+    Ok(state)
 }
 
 /// The learner as it was. The model's record goes first: it restores the identities by which the optimiser's finds its
 /// parameters.
 pub(super) fn restore<M: LearnerModel>(learner: &mut Learner<M>, checkpoint: &Path) -> Result<(), Error> {
-    let error = |reason: CheckpointerError| Error::Restore { path: checkpoint.into(), reason: reason.to_string() };
-    learner.load_model(<ModuleRecord as Checkpoint>::load(checkpoint.join(MODEL)).map_err(error)?);
-    learner.load_optim(<OptimizerRecord as Checkpoint>::load(checkpoint.join(OPTIMIZER)).map_err(error)?);
-    learner.load_scheduler(<LrSchedulerRecord as Checkpoint>::load(checkpoint.join(SCHEDULE)).map_err(error)?);
-    Ok(())
+    let path = || checkpoint.to_path_buf();
+    let load = || {
+        learner.load_model(<ModuleRecord as Checkpoint>::load(checkpoint.join(MODEL))?);
+        learner.load_optim(<OptimizerRecord as Checkpoint>::load(checkpoint.join(OPTIMIZER))?);
+        learner.load_scheduler(<LrSchedulerRecord as Checkpoint>::load(checkpoint.join(SCHEDULE))?);
+        Ok::<_, CheckpointerError>(())
+    };
+    // Checkpoints of versions that kept no hashes come here unchecked, and burn panics on records that lack a tensor.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
+    std::panic::set_hook(hook);
+    match loaded {
+        Ok(loaded) => loaded.map_err(|error| Error::Restore { path: path(), reason: error.to_string() }),
+        Err(_) => Err(Error::Restore { path: path(), reason: "its records are not those of this model".to_string() }),
+    }
 }

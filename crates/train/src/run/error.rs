@@ -1,5 +1,6 @@
 //! What can end a run.
 
+use std::io;
 use std::path::PathBuf;
 
 use data::Place;
@@ -8,12 +9,24 @@ use data::Place;
 pub(crate) enum Error {
     #[error("cannot use the directory {}: {source}", path.display())]
     #[diagnostic(help("choose another with `--set output_dir=DIR`, or make this one writable"))]
-    Directory { path: PathBuf, source: std::io::Error },
+    Directory { path: PathBuf, source: io::Error },
+    #[error("{} is not a directory", path.display())]
+    #[diagnostic(help("choose another place for the run with `--set output_dir=DIR`"))]
+    NotADirectory { path: PathBuf },
     #[error("{} has files that are no run's", path.display())]
-    #[diagnostic(help(
-        "a run replaces what lies in its directory: choose an empty or a new one with `--set output_dir=DIR`"
-    ))]
+    #[diagnostic(help("a run has a directory of its own: choose an empty or a new one with `--set output_dir=DIR`"))]
     NotARun { path: PathBuf },
+    #[error("{} is in the way: the run did not write it", path.display())]
+    #[diagnostic(help("move it elsewhere, or choose another directory with `--set output_dir=DIR`"))]
+    InTheWay { path: PathBuf },
+    #[error("{} is the configuration that was given, and the run would write its own there", path.display())]
+    #[diagnostic(help(
+        "copy it out of the directory and train with the copy, or choose another directory with `--set output_dir=DIR`"
+    ))]
+    OwnConfig { path: PathBuf },
+    #[error("the record of a run {} cannot be used: {reason}", path.display())]
+    #[diagnostic(help("choose another directory with `--set output_dir=DIR`"))]
+    Record { path: PathBuf, reason: String },
     #[error("{key} ({}) lies in the output directory, which this run would replace", path.display())]
     #[diagnostic(help("write elsewhere with `--set output_dir=DIR`"))]
     OwnInput { key: &'static str, path: PathBuf },
@@ -26,23 +39,28 @@ pub(crate) enum Error {
     ))]
     Exists { path: PathBuf, what: &'static str },
     #[error("cannot write {}: {source}", path.display())]
-    #[diagnostic(help(
-        "free space or make the place writable, then go on with `--resume`: the last checkpoint is whole"
-    ))]
-    Write { path: PathBuf, source: std::io::Error },
+    #[diagnostic(help("{}", remedy(source)))]
+    Write { path: PathBuf, source: io::Error },
     #[error("the checkpoint {} could not be written: {reason}", path.display())]
-    #[diagnostic(help(
-        "free space or make the place writable, then go on with `--resume`: the checkpoint before it is whole"
-    ))]
+    #[diagnostic(help("{}", remedy(&of_system(reason))))]
     Checkpoint { path: PathBuf, reason: String },
-    #[error("the checkpoint {} cannot be read: {reason}", path.display())]
-    #[diagnostic(help("remove it to go on from the one before, or start anew with `--overwrite`"))]
+    #[error("{} cannot be read: {reason}", path.display())]
+    #[diagnostic(help("put it back from a copy, or start over with `--overwrite`"))]
     Restore { path: PathBuf, reason: String },
+    #[error("cannot resume: the checkpoint {} is damaged ({reason}), and none before it is whole", path.display())]
+    #[diagnostic(help("put its files back from a copy, or start over with `--overwrite`"))]
+    Damaged { path: PathBuf, reason: String },
+    #[error("cannot resume: {}, the best result so far (step {step}), {reason}", path.display())]
+    #[diagnostic(help("put it back from a copy, or start over with `--overwrite`: a run cannot end without it"))]
+    Best { path: PathBuf, step: usize, reason: String },
     #[error("cannot resume: {what} differs from the interrupted run ({then}, now {now})")]
     #[diagnostic(help(
         "resume with the configuration, data and base it was started with, or start anew with `--overwrite`"
     ))]
     Changed { what: String, then: String, now: String },
+    #[error("{place}: the run's legs set `{key}` too, after step {after_step}")]
+    #[diagnostic(help("change it in the configuration's `[[legs]]`, or take those out"))]
+    SetInLeg { place: String, key: &'static str, after_step: usize },
     #[error("step {step}: {what} is not a number{}", examples(places))]
     #[diagnostic(help(
         "a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this; the checkpoint before it is kept"
@@ -80,6 +98,32 @@ pub(crate) enum Error {
     Adapter(#[from] crate::adapter::Error),
 }
 
+/// What can be done about a file that could not be written in the middle of a run.
+fn remedy(error: &io::Error) -> String {
+    // Open files of the process and of the system, on every Unix.
+    const TOO_MANY: [i32; 2] = [23, 24];
+    let first = match error.kind() {
+        io::ErrorKind::NotFound => {
+            return "the directory was removed or moved while the run was writing to it: put it back and go on with \
+                    `--resume`, or start over"
+                .to_string();
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "make the place writable",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space",
+        _ if cfg!(unix) && error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code)) => {
+            "too many files are open: raise the limit (`ulimit -n`)"
+        }
+        _ => "free space or make the place writable",
+    };
+    format!("{first}, then go on with `--resume`: the last checkpoint is whole")
+}
+
+/// The system's error that burn has put into words: `... (os error 28)`.
+fn of_system(reason: &str) -> io::Error {
+    let code = reason.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    code.map_or_else(|| io::Error::other(""), io::Error::from_raw_os_error)
+}
+
 fn examples(places: &[Place]) -> String {
     let numbers = Place::numbers(places);
     match places {
@@ -94,7 +138,14 @@ impl Error {
     pub(crate) fn is_of_input(&self) -> bool {
         match self {
             Self::Directory { .. }
+            | Self::NotADirectory { .. }
             | Self::NotARun { .. }
+            | Self::InTheWay { .. }
+            | Self::OwnConfig { .. }
+            | Self::Record { .. }
+            | Self::Damaged { .. }
+            | Self::Best { .. }
+            | Self::SetInLeg { .. }
             | Self::OwnInput { .. }
             | Self::Locked { .. }
             | Self::Exists { .. }

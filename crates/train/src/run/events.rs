@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Error;
+use super::directory::Directory;
 
 /// What the files of a run are called before the step, and after it.
 const PREFIX: &str = "events.out.tfevents.";
@@ -26,13 +27,21 @@ pub(super) struct Events {
 
 impl Events {
     /// The file of a process that goes on after `step`, 0 for a new run.
-    pub(super) fn open(root: &Path, step: usize) -> Result<Self, Error> {
-        for (path, start) in files(root) {
+    pub(super) fn open(directory: &Directory, step: usize) -> Result<Self, Error> {
+        let names = directory.files();
+        directory.claim([name(step)])?;
+        Self::after(&directory.path(""), &names, step)
+    }
+
+    /// `names` are those of the run's files.
+    fn after(root: &Path, names: &[String], step: usize) -> Result<Self, Error> {
+        for (name, start) in names.iter().filter_map(|name| Some((name, start(name)?))) {
+            let path = root.join(name);
             // A file that begins at this step or later has nothing that stays.
             let changed = if start < step { cut(&path, step) } else { std::fs::remove_file(&path) };
             changed.map_err(|source| Error::Write { path: path.clone(), source })?;
         }
-        let path = root.join(format!("{PREFIX}{step:010}{SUFFIX}"));
+        let path = root.join(name(step));
         let file = File::create(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
         let events = Self { path, file };
         // The second version of the format is what every reader knows.
@@ -53,21 +62,14 @@ impl Events {
     }
 }
 
-/// Those of a run with the step that each begins after, in their order.
-pub(super) fn files(root: &Path) -> Vec<(PathBuf, usize)> {
-    let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
-    let step = |name: &str| {
-        let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-        (step.len() == 10 && step.bytes().all(|byte| byte.is_ascii_digit())).then(|| step.parse().ok())?
-    };
-    let mut files: Vec<(PathBuf, usize)> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            Some((entry.path(), step(entry.file_name().to_str()?)?))
-        })
-        .collect();
-    files.sort();
-    files
+fn name(step: usize) -> String {
+    format!("{PREFIX}{step:010}{SUFFIX}")
+}
+
+/// The step that a file of this name begins after.
+fn start(name: &str) -> Option<usize> {
+    let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    (step.len() == 10 && step.bytes().all(|byte| byte.is_ascii_digit())).then(|| step.parse().ok())?
 }
 
 fn now() -> f64 {
@@ -203,21 +205,28 @@ mod tests {
     fn a_resumed_run_repeats_no_step_and_leaves_no_half_record() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
-        let first = Events::open(root, 0).unwrap();
+        let names = || {
+            let names = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        let open = |step| Events::after(root, &names(), step).unwrap();
+        let first = open(0);
         (1..=300).for_each(|step| first.scalars(step, &[("train/loss", 1.0), ("train/rate", 2.0)]).unwrap());
         let whole = std::fs::metadata(&first.path).unwrap().len();
         File::options().write(true).open(&first.path).unwrap().set_len(whole - 5).unwrap();
 
-        let second = Events::open(root, 200).unwrap();
+        let second = open(200);
         second.scalars(201, &[("train/loss", 1.0), ("train/rate", 2.0)]).unwrap();
         // Once more from the same step, and from one before.
-        Events::open(root, 200).unwrap().scalars(201, &[("train/loss", 1.0)]).unwrap();
-        let third = Events::open(root, 150).unwrap();
+        open(200).scalars(201, &[("train/loss", 1.0)]).unwrap();
+        let third = open(150);
         (151..=202).for_each(|step| third.scalars(step, &[("train/loss", 1.0), ("train/rate", 2.0)]).unwrap());
 
         let mut steps = Vec::new();
-        for (path, _) in files(root) {
-            let bytes = std::fs::read(path).unwrap();
+        for name in names() {
+            let bytes = std::fs::read(root.join(name)).unwrap();
             let mut at = 0;
             while let Some(event) = whole_record(&bytes[at..]) {
                 if event.windows(4).any(|window| window == b"loss") {

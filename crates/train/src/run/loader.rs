@@ -77,15 +77,20 @@ pub(crate) fn evaluation_batches(dataset: &Dataset, examples: Range<usize>) -> V
     dataset.batches(examples, SEQUENCES, TOKENS)
 }
 
-impl DataLoader<MicroBatch> for EvaluationBatches {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch> + 'a> {
+impl EvaluationBatches {
+    pub(crate) fn batches(&self) -> impl Iterator<Item = MicroBatch> + '_ {
         let chunks = evaluation_batches(&self.dataset, self.examples.clone());
         // Numbered by their place in the file: what a task draws of them is the same however they are cut into batches.
-        let batches = chunks.into_iter().map(|chunk| {
+        chunks.into_iter().map(|chunk| {
             let first_row = chunk.first().copied().unwrap_or_default();
             self.task.evaluation(Batch::new(&self.dataset, &chunk, first_row))
-        });
-        Box::new(Counted { batches: Box::new(batches), processed: 0, total: self.num_items() })
+        })
+    }
+}
+
+impl DataLoader<MicroBatch> for EvaluationBatches {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<MicroBatch> + 'a> {
+        Box::new(Counted { batches: Box::new(self.batches()), processed: 0, total: self.num_items() })
     }
 
     fn num_items(&self) -> usize {

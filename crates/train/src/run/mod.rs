@@ -4,11 +4,14 @@ mod adamw;
 mod answers;
 mod before;
 mod checkpoint;
+mod checksum;
 mod directory;
 mod error;
 mod evaluate;
 mod events;
+mod legs;
 mod loader;
+mod measure;
 mod optimizer;
 mod record;
 mod renderer;
@@ -31,16 +34,18 @@ use model::Values;
 
 pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
-pub(crate) use directory::{Directory, State};
+pub(crate) use directory::{Directory, State, check};
 pub(crate) use error::Error;
-pub(crate) use evaluate::{Evaluation, largest, rows};
+pub(crate) use evaluate::{Evaluation, host, largest, rows};
+pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
+pub(crate) use measure::{Measured, measure};
+pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{Probe, difference, with_dtype};
-pub(crate) use schedule::Schedule;
 pub(crate) use watch::Watch;
 
 use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
-use crate::output::Output;
+use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::report::Record;
 use crate::tasks::{Task, Trainee};
@@ -79,6 +84,8 @@ pub(crate) enum Outcome {
     Interrupted {
         step: usize,
     },
+    /// It was finished before, and nothing that was asked for changes that.
+    NothingToDo,
 }
 
 pub(crate) struct Options {
@@ -99,7 +106,7 @@ pub(crate) fn run(
         refuse_own_inputs(plan)?;
     }
     // Another process may have trained here while this one looked at its data.
-    if start == Start::New && Directory::state(directory.root()) != State::New {
+    if start == Start::New && directory.own_state() != State::New {
         return Err(Error::Exists { path: directory.root().into(), what: "another run by now" });
     }
     let identity = plan.identity();
@@ -107,29 +114,84 @@ pub(crate) fn run(
         Start::Resume => resume::newest_state(plan, &identity, &directory, output)?,
         Start::New | Start::Overwrite => None,
     };
-    if resumed.is_none() {
-        directory.clear()?;
+    let save = save::Saver::new(plan, &identity);
+    directory.check_names(save.names())?;
+    match &resumed {
+        Some(state) if directory.own_state() == State::Finished && !plan.legs.go_on_after(state.step) => {
+            return Ok(Outcome::NothingToDo);
+        }
+        Some(state) => check_resumed(plan, &save, &directory, state)?,
+        None => {
+            directory.begin()?;
+            directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+        }
     }
-    directory.write("config.toml", plan.config.to_toml().as_bytes())?;
-    output.log_to(directory.log()?);
+    directory.claim_names()?;
+    output.log_to(directory.append("train.log")?);
+    say_beginning(plan, resumed.as_ref(), &directory, output);
 
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
     // layers again is the trainee's, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
+    if resumed.is_some() {
+        // Before the line goes away that says that the run has ended: killed in between, it has a leg that is still to come.
+        directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+    }
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
     // Until this function ends.
     let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
-    let untrained = before::untrained(plan, &model, &heard)?;
+    let untrained = before::untrained(plan, &model, &heard).map_err(|error| blame(plan, error))?;
     let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
-    let session = Session::new(plan, identity, loaded.plan, directory, metrics, resumed, heard)?;
-    let mut session = train(session, model, options)?;
+    let state = resumed.unwrap_or_else(|| RunState::new(identity));
+    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard)?;
+    let mut session = train(session, model, options).map_err(|error| blame(plan, error))?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
         false => session.finish(plan, record, &untrained.answers),
+    }
+}
+
+/// Where numbers are none the weights of the base are looked at, which is not done before: one of them may be none.
+fn blame(plan: &RunPlan, error: Error) -> Error {
+    match &error {
+        Error::NotANumber { .. } | Error::Answers(_) => match plan.pretrained.not_finite() {
+            Ok(Some(of_base)) => Error::Model(of_base),
+            Ok(None) | Err(_) => error,
+        },
+        _ => error,
+    }
+}
+
+/// What can be found wrong before the first step, and would be only after the last one.
+fn check_resumed(plan: &RunPlan, save: &save::Saver, directory: &Directory, state: &RunState) -> Result<(), Error> {
+    if state.step > plan.steps {
+        let length = |steps: usize| counted(steps, "step", "steps");
+        let (then, now) = (format!("{} done", length(state.step)), format!("{} asked for", length(plan.steps)));
+        return Err(Error::Changed { what: "the length".to_string(), then, now });
+    }
+    directory.check_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+    match &state.best {
+        Some(best) => save.check(directory, &plan.pretrained, best.step),
+        None => Ok(()),
+    }
+}
+
+fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directory, output: &Output) {
+    if directory.keeps_earlier_run() {
+        let root = directory.root().display();
+        output.say(&format!("the run that lies in {root} is kept until the first checkpoint of this one"));
+    }
+    let Some(state) = resumed else { return };
+    match plan.config.legs.last().filter(|leg| leg.after_step == state.step) {
+        None => output.say(&format!("resuming after step {}", state.step)),
+        Some(leg) => {
+            let more = counted(plan.steps - state.step, "more step", "more steps");
+            output.say(&format!("going on after step {} with {}: {more}", state.step, leg.in_words()));
+        }
     }
 }
 
@@ -171,7 +233,11 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
     if !loaded.passed_over.is_empty() {
         output.say(&format!("not used of the checkpoint: {}", loaded.passed_over.join(", ")));
     }
-    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes().iter().map(String::as_str)) {
+    if !loaded.plan.replacements().is_empty() {
+        let own: Vec<&str> = loaded.plan.replacements().iter().map(|own| own.name.as_str()).collect();
+        output.say(&format!("the adapter's own, in place of the base's: {}", own.join(", ")));
+    }
+    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes()) {
         output.warn(note);
     }
 }
@@ -197,7 +263,7 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
         true => Box::new(TuiMetricsRendererWrapper::new(options.interrupter.clone(), None)),
         false => Box::new(Silent),
     };
-    let (epochs, schedule, root) = (session.epochs(), session.schedule.clone(), session.directory.root().to_path_buf());
+    let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
     let optimizer = optimizer::adamw(&session.config);
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
@@ -240,7 +306,7 @@ pub(crate) struct Session {
     train: Arc<data::Dataset>,
     valid: Option<Arc<data::Dataset>>,
     sampler: Arc<data::Sampler>,
-    schedule: Schedule,
+    legs: Legs,
     seed: u64,
     task: Task,
     questions: Option<Arc<Questions>>,
@@ -255,29 +321,17 @@ pub(crate) struct Session {
 impl Session {
     fn new(
         plan: &RunPlan,
-        identity: Identity,
+        state: RunState,
+        save: save::Saver,
         adapter_plan: Plan,
-        directory: Directory,
-        metrics: Metrics,
-        resumed: Option<RunState>,
+        (directory, metrics): (Directory, Metrics),
         output: Output,
     ) -> Result<Self, Error> {
-        let save = save::Saver::new(plan, &identity);
-        let fresh = RunState {
-            step: 0,
-            metrics_length: 0,
-            best: None,
-            without_improvement: 0,
-            stopped: false,
-            seconds: 0.0,
-            identity,
-        };
-        let state = resumed.unwrap_or(fresh);
         let events = match plan.config.train.tensorboard {
-            true => Some(events::Events::open(directory.root(), state.step)?),
+            true => Some(events::Events::open(&directory, state.step)?),
             false => None,
         };
-        Ok(Self {
+        let mut session = Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
@@ -290,14 +344,23 @@ impl Session {
             train: plan.train.clone(),
             valid: plan.valid.clone(),
             sampler: plan.sampler.clone(),
-            schedule: plan.schedule.clone(),
+            legs: plan.legs.clone(),
             seed: plan.config.seed,
             task: plan.task.clone(),
             questions: plan.questions.clone(),
             steps: plan.steps,
             interrupted: false,
             output,
-        })
+        };
+        session.enter_leg();
+        Ok(session)
+    }
+
+    /// Whether early stopping has ended the leg before is nothing to the one that begins.
+    fn enter_leg(&mut self) {
+        if self.legs.go_on_after(self.state.step) {
+            (self.state.stopped, self.state.without_improvement) = (false, 0);
+        }
     }
 
     /// What the run took so far, in all its processes.

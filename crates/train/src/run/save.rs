@@ -1,16 +1,22 @@
 //! What a run leaves behind: an adapter, or a full checkpoint. It is read back before the run calls itself finished.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
-use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputTensor, Pretrained, Values, files_beside, goes_with_weights, is_of_tokenizer, write_checkpoint,
+    write_json,
+};
 use serde_json::{Value, json};
 
 use super::Error;
 use super::checkpoint::Identity;
+use super::checksum::sha256;
+use super::directory::Directory;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::card::Card;
@@ -55,7 +61,6 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 pub(super) struct Saver {
     sidecar: Sidecar,
     card: Card,
-    tokenizer_files: Vec<PathBuf>,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -64,6 +69,8 @@ pub(super) struct Saver {
     precision: Precision,
     device: Device,
     full: bool,
+    /// Of a full checkpoint: tensors that stand there under a second name as well.
+    written_twice: Option<(String, String)>,
     save_dtype: DType,
     probe: Probe,
 }
@@ -75,7 +82,6 @@ impl Saver {
         Self {
             sidecar: plan.sidecar(identity),
             card: Card::new(plan),
-            tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -84,6 +90,7 @@ impl Saver {
             precision: plan.precision,
             device: plan.device.clone(),
             full: plan.method == Method::Full,
+            written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
                 SaveDtype::Bf16 => DType::BF16,
@@ -97,33 +104,99 @@ impl Saver {
     /// for which it is saved.
     pub(super) fn save(
         &self,
-        root: &Path,
+        directory: &Directory,
         plan: &Plan,
         model: &Trainee,
         kept: Option<(usize, &Scores)>,
     ) -> Result<Vec<f32>, Error> {
+        directory.claim(self.names())?;
+        directory.set_results(BTreeMap::new())?;
         match self.full {
             false => {
                 let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
-                let directory = root.join("adapter");
-                adapter::write(&directory, plan, model, &self.sidecar, &card, &self.tokenizer_files)?;
+                adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &card, &self.base)?;
             }
-            true => self.save_checkpoint(&root.join("model"), plan, model)?,
+            true => self.save_checkpoint(&directory.path("model"), plan, model)?,
         }
+        let tensors = self.tensors();
+        let path = directory.path(&tensors);
+        let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
+        directory.set_results(BTreeMap::from([(tensors, hash)]))?;
         Ok(self.probe.logits(model))
+    }
+
+    /// Whether what was saved is there as it was written, so that a run that cannot end does not begin.
+    pub(super) fn check(&self, directory: &Directory, base: &Pretrained, step: usize) -> Result<(), Error> {
+        let wrong = |path: PathBuf, reason: String| Error::Best { path, reason, step };
+        let paths = self.names().into_iter().map(|name| directory.path(&name));
+        // Nothing reads a model card.
+        let needed = |path: &PathBuf| !path.ends_with("README.md");
+        if let Some(path) = paths.into_iter().find(|path| needed(path) && !path.is_file()) {
+            return Err(wrong(path, "is missing".to_string()));
+        }
+        for (name, expected) in directory.results() {
+            let path = directory.path(&name);
+            match sha256(&path) {
+                Ok(found) if found == expected => {}
+                Ok(_) => return Err(wrong(path, "is not as it was written".to_string())),
+                Err(error) => return Err(wrong(path, format!("cannot be read: {error}"))),
+            }
+        }
+        let read = match self.full {
+            false => Adapter::read(&directory.path("adapter"), Some(base)).map(drop).map_err(|error| error.to_string()),
+            true => Pretrained::open(&directory.path("model"), self.task.name().head())
+                .map(drop)
+                .map_err(|error| error.to_string()),
+        };
+        read.map_err(|reason| wrong(directory.path(self.result()), format!("cannot be read: {reason}")))
+    }
+
+    /// The directory of the result.
+    fn result(&self) -> &'static str {
+        if self.full { "model" } else { "adapter" }
+    }
+
+    /// The tensors of the result, relative to the run's directory.
+    fn tensors(&self) -> String {
+        format!("{}/{}", self.result(), if self.full { "model.safetensors" } else { lora::peft::TENSOR_FILE })
+    }
+
+    /// The files of the result, relative to the run's directory.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = vec!["kindling.json"];
+        match self.full {
+            false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
+            true => names.push("config.json"),
+        }
+        // What cannot be listed now cannot be copied later, which says why.
+        let companions = files_beside(&self.base, |file| self.is_companion(file)).unwrap_or_default();
+        let companions: Vec<String> = companions.iter().map(|name| name.display().to_string()).collect();
+        let names = names.into_iter().chain(companions.iter().map(String::as_str));
+        let mut names: Vec<String> = names.map(|name| format!("{}/{name}", self.result())).collect();
+        names.push(self.tensors());
+        names
+    }
+
+    /// Whether a file of the base goes beside the result.
+    fn is_companion(&self, file: &str) -> bool {
+        is_of_tokenizer(file) || self.full && goes_with_weights(file)
     }
 
     fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
-        let tensors = plan.tensors(model);
+        let mut tensors = plan.tensors(model);
+        if let Some((name, twin)) = &self.written_twice
+            && let Some((_, data)) = tensors.iter().find(|(written, _)| written == name)
+        {
+            tensors.push((twin.clone(), data.clone()));
+        }
         let tensors: Vec<OutputTensor> =
             tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
-        adapter::copy_generation_config(directory, &self.base)?;
+        adapter::copy_beside(directory, &self.base, |file| self.is_companion(file))?;
         Ok(self.sidecar.write(directory)?)
     }
 
@@ -131,8 +204,9 @@ impl Saver {
     pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(Trainee, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
-                let pretrained = Pretrained::open(&self.base, self.task.name().head())?;
+                let mut pretrained = Pretrained::open(&self.base, self.task.name().head())?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
+                pretrained.adopt_vocabulary(&adapter.tensors);
                 let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
                 ("adapter", pretrained, plan, self.frozen)
             }

@@ -96,9 +96,9 @@ impl Fit<'_> {
         if session.state.step > 0 {
             checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
         }
-        let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg} · {eta} left");
+        let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg}");
         bar.set_position(session.state.step as u64);
-        bar.reset_eta();
+        let (begun, before) = (Instant::now(), session.state.step);
         let mut window = Window::new();
         let mut since = Instant::now();
         let mut epoch = 0;
@@ -116,7 +116,9 @@ impl Fit<'_> {
                 let done = std::mem::replace(&mut window, Window::new());
                 let line = self.step(session, learner, step, done, since)?;
                 bar.set_position(step as u64);
-                bar.set_message(line);
+                // Of this process's steps, which an interrupted one's say nothing about.
+                let each = begun.elapsed().as_secs_f64() / (step - before) as f64;
+                bar.set_message(format!("{line} · {} left", duration(each * (session.steps - step) as f64)));
                 self.after_step(session, learner, step)?;
                 since = Instant::now();
                 if session.state.stopped {
@@ -133,8 +135,8 @@ impl Fit<'_> {
         bar.finish_and_clear();
         self.end_epoch(epoch);
         if session.state.best.is_none() && !session.interrupted {
-            let probe =
-                session.save.save(session.directory.root(), &session.adapter_plan, &learner.model().valid(), None)?;
+            let model = learner.model().valid();
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, None)?;
             session.state.best = Some(Best { step: session.state.step, scores: None, loss_error: None, probe });
         }
         Ok(())
@@ -229,13 +231,14 @@ impl Fit<'_> {
     fn after_step(&mut self, session: &mut Session, learner: &Learner<Trainee>, step: usize) -> Result<(), Error> {
         let per_epoch = session.sampler.steps_per_epoch();
         let due = |every: usize| step.is_multiple_of(if every == 0 { per_epoch } else { every });
-        let last = step == session.steps;
+        let last = session.legs.end_with(step);
         if session.valid.is_some() && (last || due(session.config.eval_every)) {
             self.evaluate(session, learner, step)?;
         }
         if last || session.state.stopped || due(session.config.checkpoint_every) {
             self.save(session, learner)?;
         }
+        session.enter_leg();
         Ok(())
     }
 
@@ -282,14 +285,15 @@ impl Fit<'_> {
         ));
         if better {
             let kept = Some((step, &scores));
-            let probe = session.save.save(session.directory.root(), &session.adapter_plan, &model, kept)?;
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
             session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
         } else {
             session.state.without_improvement += 1;
         }
-        let patience = session.config.early_stopping_patience;
-        if patience > 0 && session.state.without_improvement >= patience && step < session.steps {
+        let patience = session.legs.of_step(step).train.early_stopping_patience;
+        let may_stop = session.legs.is_in_last(step) && step < session.steps;
+        if patience > 0 && session.state.without_improvement >= patience && may_stop {
             let evaluations = counted(patience, "evaluation", "evaluations");
             session.output.say(&format!("stopped early: no improvement in {evaluations}"));
             session.state.stopped = true;
@@ -310,10 +314,10 @@ impl Fit<'_> {
         let step = session.state.step;
         session.state.metrics_length = session.metrics.sync()?;
         session.state.seconds = session.seconds();
-        checkpoint::begin(&session.directory, step)?;
+        checkpoint::begin(&session.directory)?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
         checkpointer.checkpoint(learner, step, &self.components.event_store);
-        checkpoint::complete(&session.directory, &session.state, session.config.keep_checkpoints, self.failure)
+        checkpoint::complete(&session.directory, &mut session.state, session.config.keep_checkpoints, self.failure)
     }
 
     fn begin_epoch(&mut self, session: &Session, epoch: &mut usize, next: usize) {
@@ -341,7 +345,9 @@ impl Fit<'_> {
 fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
     let step = session.state.step;
     // The first rates of a warm-up may be too small to tell.
-    if session.schedule.learning_rate == 0.0 || session.schedule.warmup >= step {
+    let schedule = session.legs.schedule();
+    let curve = schedule.curve(step - 1);
+    if curve.learning_rate == 0.0 || curve.warmup >= step {
         return Ok(());
     }
     for (name, values) in session.adapter_plan.tensors(model) {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::directory::in_progress;
 use crate::report::{self, Report};
 
 /// After which a browser asks again.
@@ -166,7 +167,12 @@ impl Shared {
 
     /// The page, and whether there will be a newer one.
     fn page(&self) -> Result<(String, bool), String> {
-        let mut report = Report::read(&self.root).map_err(|error| error.to_string())?;
+        let root = in_progress(&self.root);
+        let mut report = Report::read(&root).map_err(|error| error.to_string())?;
+        if root != self.root {
+            report.title = self.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            report.place = self.root.display().to_string();
+        }
         report.live = !self.ended.load(Ordering::SeqCst) && !report.finished;
         let page = report::html(&report).map_err(|error| error.to_string())?;
         Ok((page, report.live))

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use data::{Example, Finding, FindingKind, Label, Labels};
+use data::{Example, Finding, FindingKind, Label, Labels, Severity};
 use model::Pretrained;
 
-use super::{Base, Look};
-use crate::cli::Failure;
+use super::{Base, Look, Target};
+use crate::cli::{Failure, plan};
 use crate::config::{self, Config, Loaded, Task};
 use crate::output::Output;
 use crate::prepare::RunPlan;
@@ -37,7 +37,7 @@ impl Draft {
 
         if let Some(valid) = &look.valid {
             let with_valid = config::DataConfig { valid: Some(config::absolute(valid)?), ..config.data.clone() };
-            match plan(Config { data: with_valid, ..config.clone() }, output) {
+            match checked(Config { data: with_valid, ..config.clone() }, output) {
                 Ok(plan) => {
                     output.say(&format!("validation   {}: it lies beside the data", valid.display()));
                     return Ok(Self { plan, valid: Some(valid.clone()), labels });
@@ -45,7 +45,7 @@ impl Draft {
                 // Whose fault it is shows without the file.
                 Err(failure) => {
                     config.data.valid_fraction = VALID_FRACTION;
-                    let plan = plan(config, output)?;
+                    let plan = checked(config, output)?;
                     let reason = failure.error.map_or_else(String::new, |error| format!(": {error}"));
                     output.warn(&format!("{} is not used for validation{reason}", valid.display()));
                     return Ok(Self { plan, valid: None, labels });
@@ -53,12 +53,36 @@ impl Draft {
             }
         }
         config.data.valid_fraction = VALID_FRACTION;
-        let mut decided = plan(config.clone(), output)?;
+        let mut decided = checked(config.clone(), output)?;
         if decided.valid.as_ref().is_some_and(|valid| valid.is_empty()) {
             config.data.valid_fraction = 0.0;
-            decided = plan(config, output)?;
+            decided = checked(config, output)?;
         }
         Ok(Self { plan: decided, valid: None, labels })
+    }
+
+    /// The classes, and what to know about the data before one trains on it.
+    pub(super) fn say(&self, target: &Target, output: &Output) {
+        if let Some(labels) = self.plan.task.labels() {
+            let (classes, baseline) =
+                (plan::classes(labels, &self.plan.train), plan::baseline(labels, &self.plan.train));
+            output.say(&format!("classes      {classes}; {baseline}"));
+        }
+        for finding in self.findings() {
+            let line = target.shortened(&plan::with_advice(finding));
+            match (finding.severity(), &finding.kind) {
+                (Severity::Warning, _) => output.warn(&line),
+                (Severity::Note, FindingKind::Imbalanced { .. } | FindingKind::Small { .. }) => {
+                    output.say(&format!("note         {line}"));
+                }
+                (Severity::Note, _) => {}
+            }
+        }
+    }
+
+    /// Accuracy says little of classes that differ much in size.
+    pub(super) fn is_imbalanced(&self) -> bool {
+        self.plan.findings.iter().any(|finding| matches!(finding.kind, FindingKind::Imbalanced { .. }))
     }
 
     /// What the look at the data showed, but for truncation: the length is chosen so that there is little.
@@ -67,7 +91,7 @@ impl Draft {
     }
 }
 
-fn plan(config: Config, output: &Output) -> Result<RunPlan, Failure> {
+fn checked(config: Config, output: &Output) -> Result<RunPlan, Failure> {
     let plan = RunPlan::new(&Loaded::draft(config), None, output)?;
     plan.shapes()?;
     Ok(plan)

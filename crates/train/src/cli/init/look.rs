@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use data::suggest::list;
-use data::{Column, Dialogue, Given, Guess, Profile};
+use data::{Column, Dialogue, Given, Guess, Language, Profile, Writing};
 
 use super::named::Named;
 use super::{Base, dialogue, refusal};
@@ -22,6 +22,8 @@ pub(super) struct Look<'a> {
     pub(super) columns: DataConfig,
     /// A file of validation data beside the file.
     pub(super) valid: Option<PathBuf>,
+    /// Of the columns that are read.
+    writing: Writing,
     /// Why the columns are what they are, a line each.
     reasons: Vec<String>,
 }
@@ -41,9 +43,6 @@ impl<'a> Look<'a> {
             let help = "leave it out, or ask for another task with `--task`";
             return Err(Failure::usage(format!("the task {task} does not use `{key}`"), help));
         }
-        if task == Task::CausalLm && base.embedded {
-            return Err(refusal::no_decoder(file, dialogue, guess.text));
-        }
         let (columns, mut reasons) = match (task, dialogue) {
             (Task::CausalLm, Some(dialogue)) => dialogue::columns(dialogue, named.dialogue.is_some()),
             _ => {
@@ -60,7 +59,8 @@ impl<'a> Look<'a> {
             refusal::named_label(file, label)?;
         }
         reasons.extend(why_task(task, asked, &guess, dialogue));
-        Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), reasons, profile })
+        let writing = writing(task, &guess, dialogue);
+        Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), writing, reasons, profile })
     }
 
     pub(super) fn say(&self, output: &Output) {
@@ -68,6 +68,11 @@ impl<'a> Look<'a> {
         for reason in &self.reasons {
             output.say(reason);
         }
+    }
+
+    /// What the texts are written in, and what that was told from.
+    pub(super) fn language(&self) -> (Language, String) {
+        self.writing.language()
     }
 
     /// The values of the label column.
@@ -89,6 +94,17 @@ fn likeliest(guess: &Guess<'_>, named: &Named<'_>, dialogue: Option<Dialogue<'_>
         _ if base.writes => Task::CausalLm,
         _ => Task::MaskedLm,
     }
+}
+
+fn writing(task: Task, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Writing {
+    let columns = match (task, dialogue) {
+        (Task::CausalLm, Some(Dialogue::Messages(messages))) => [Some(messages), None, None],
+        (Task::CausalLm, Some(Dialogue::Answer { prompt, context, completion })) => {
+            [Some(prompt), context, Some(completion)]
+        }
+        _ => [guess.text, guess.text_pair, None],
+    };
+    columns.into_iter().flatten().fold(Writing::default(), |writing, column| writing.and(&column.writing))
 }
 
 /// The columns of labelled or plain texts, and why; `None`: one that the task needs is missing.

@@ -1,6 +1,7 @@
 //! `kindling init`: looks at data and model and writes a configuration to start from. What it writes has been through
 //! the same checks as a run, so that it trains without a change.
 
+mod choose;
 mod dialogue;
 mod draft;
 mod look;
@@ -23,9 +24,11 @@ use super::{Failure, plan, quickstart};
 use crate::config;
 use crate::hub::locate;
 use crate::output::Output;
+use crate::shell::{program, typed};
 use draft::Draft;
 use look::Look;
 use named::Named;
+pub(super) use named::names_column;
 use page::Page;
 use settings::Settings;
 
@@ -37,7 +40,7 @@ use settings::Settings;
 pub(super) struct Arguments {
     /// Training data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz
     data: PathBuf,
-    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: the quickstart's
+    /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: asked for on a terminal, else one that reads the language of the data
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
     /// What to train for; default: answers or texts for a model that writes, classes where there are labels, else masked-lm
@@ -46,13 +49,16 @@ pub(super) struct Arguments {
     /// File to write, - for standard output; default: the data's name with .toml, in the working directory
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Replace the file if there is one
+    #[arg(long)]
+    overwrite: bool,
     /// Name a column: data.text, data.text_pair, data.label, data.prompt, data.completion or data.messages (repeatable)
     #[arg(long, value_name = "KEY=COLUMN")]
     set: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Task {
+pub(super) enum Task {
     SequenceClassification,
     MaskedLm,
     CausalLm,
@@ -68,17 +74,35 @@ impl From<Task> for config::Task {
     }
 }
 
+/// What a configuration is made from.
+pub(super) struct Request<'a> {
+    pub(super) data: &'a Path,
+    pub(super) model: Option<&'a Path>,
+    pub(super) task: Option<Task>,
+    /// `KEY=COLUMN`
+    pub(super) columns: &'a [String],
+    /// A run follows at once, and says what there is to know about the data.
+    pub(super) runs: bool,
+}
+
 /// Where the configuration goes.
-struct Target {
+pub(super) struct Target {
     /// `None`: standard output.
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
     /// Its paths are relative to this.
     directory: PathBuf,
     /// Of the run, if the file keeps its name.
     run: String,
 }
 
+/// A configuration that has been through the checks of a run.
+pub(super) struct Composed {
+    pub(super) text: String,
+    document: Value,
+}
+
 /// The model as the configuration names it, and where it lies.
+#[derive(Clone)]
 struct Base {
     written: PathBuf,
     directory: PathBuf,
@@ -86,46 +110,72 @@ struct Base {
     embedded: bool,
     /// It says of itself that it is a decoder with an output layer.
     writes: bool,
+    /// Why it was recommended, where nobody named it.
+    recommended: Option<&'static str>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let target = Target::new(arguments, output)?;
     let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
-    let profile = separator::profile(&arguments.data)?;
-    // What is misspelt is told before a model is downloaded.
-    let named = Named::of(&profile, &arguments.data, &arguments.set)?;
-    let base = base(arguments.model.as_deref(), output)?;
-    let look = Look::at(&arguments.data, &profile, &named, arguments.task.map(config::Task::from), &base)?;
-    look.say(output);
-    let draft = Draft::new(&look, &base, output)?;
-    let settings = Settings::new(&draft, &base);
-    let text = Page::new(&target, &look, &base, &draft, &settings)?.text()?;
-    write(sink, &text)?;
+    let Arguments { data, model, task, set, .. } = arguments;
+    let request = Request { data, model: model.as_deref(), task: *task, columns: set, runs: false };
+    let composed = compose(&request, &target, output)?;
+    write(sink, &composed.text)?;
     if output.json() {
-        output.result(&serde_json::to_string(&document(&target, &look, &base, &draft, &settings))?)?;
+        output.result(&serde_json::to_string(&composed.document)?)?;
     } else {
         next_steps(&target, output);
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Looks at the data and the model, says what it takes them for, and writes the configuration down.
+pub(super) fn compose(request: &Request<'_>, target: &Target, output: &Output) -> Result<Composed, Failure> {
+    let profile = separator::profile(request.data)?;
+    // What is misspelt is told before a model is downloaded.
+    let named = Named::of(&profile, request.data, request.columns)?;
+    let look = |base: &Base| Look::at(request.data, &profile, &named, request.task.map(config::Task::from), base);
+    let (look, base) = match request.model {
+        Some(model) => {
+            let base = base(model, output)?;
+            let look = look(&base)?;
+            look.say(output);
+            (look, base)
+        }
+        None => {
+            let data = look(&choose::embedded()?)?;
+            data.say(output);
+            let base = choose::choose(&data, output)?;
+            // A model that was named in answer may be for something else.
+            let look = look(&base)?;
+            if look.task != data.task {
+                look.say(output);
+            }
+            (look, base)
+        }
+    };
+    let draft = Draft::new(&look, &base, output)?;
+    let settings = Settings::new(&draft, &base);
+    if !request.runs {
+        draft.say(target, output);
+    }
+    Ok(Composed {
+        text: Page::new(target, &look, &base, &draft, &settings)?.text()?,
+        document: document(target, &look, &base, &draft, &settings),
+    })
+}
+
 impl Target {
     fn new(arguments: &Arguments, output: &Output) -> Result<Self, Failure> {
-        if arguments.data == Path::new("-") {
-            let help =
-                "save it, for example as train.jsonl: the configuration names the file that `kindling train` reads";
-            return Err(Failure::usage("the data cannot come from standard input", help));
-        }
-        let name = arguments.data.file_name().unwrap_or_default().to_string_lossy();
-        let stem = name.split('.').next().unwrap_or_default();
+        refuse_standard_input(&arguments.data)?;
         let file = match arguments.output.as_deref() {
             Some(file) if file == Path::new("-") => None,
             Some(file) => Some(file.to_path_buf()),
-            None => Some(PathBuf::from(format!("{stem}.toml"))),
+            None => Some(PathBuf::from(format!("{}.toml", stem(&arguments.data)))),
         };
         match &file {
-            Some(file) if file.is_file() => {
-                let help = "name another file with -o, or remove it";
+            Some(file) if file.is_file() && !arguments.overwrite => {
+                let help = "`--overwrite` replaces it, `-o FILE` writes elsewhere";
                 return Err(Failure::usage(format!("{} exists already", file.display()), help));
             }
             None if output.json() => {
@@ -134,9 +184,20 @@ impl Target {
             }
             _ => {}
         }
+        Self::at(&arguments.data, file)
+    }
+
+    /// Beside the data.
+    pub(super) fn beside(data: &Path) -> Result<Self, Failure> {
+        refuse_standard_input(data)?;
+        Self::at(data, Some(data.with_file_name(format!("{}.toml", stem(data)))))
+    }
+
+    fn at(data: &Path, file: Option<PathBuf>) -> Result<Self, Failure> {
         let directory = file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let run = file.as_deref().and_then(Path::file_stem).map_or(stem.into(), |stem| stem.to_string_lossy());
-        Ok(Self { directory: config::absolute(directory)?, run: run.into_owned(), file })
+        let run = file.as_deref().and_then(Path::file_stem);
+        let run = run.map_or_else(|| stem(data), |stem| stem.to_string_lossy().into_owned());
+        Ok(Self { directory: config::absolute(directory)?, run, file })
     }
 
     /// A message with the paths in it relative where `path` makes them so.
@@ -155,19 +216,33 @@ impl Target {
     }
 }
 
-fn base(model: Option<&Path>, output: &Output) -> Result<Base, Failure> {
-    let Some(model) = model else {
-        let directory = quickstart::unpack()?.join("models/quickstart");
-        return Ok(Base { written: directory.clone(), directory, embedded: true, writes: false });
-    };
+fn refuse_standard_input(data: &Path) -> Result<(), Failure> {
+    if data != Path::new("-") {
+        return Ok(());
+    }
+    let help = "save it, for example as train.jsonl: the configuration names the file that `kindling train` reads";
+    Err(Failure::usage("the data cannot come from standard input", help))
+}
+
+/// `train` of `train.jsonl.gz`.
+fn stem(data: &Path) -> String {
+    let name = data.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn base(model: &Path, output: &Output) -> Result<Base, Failure> {
     let located = locate(model, Wanted::Model, output)?;
+    if located.directory == quickstart::unpacked().join(quickstart::MODEL) {
+        return choose::embedded();
+    }
     if !located.directory.is_dir() {
         let help = "a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the \
                     Hugging Face Hub: org/name or org/name@revision";
         return Err(Failure::usage(format!("there is no directory {}", located.directory.display()), help));
     }
     let writes = Pretrained::head_of(&located.directory)? == Head::CausalLm;
-    Ok(Base { written: model.to_path_buf(), directory: located.directory, embedded: false, writes })
+    let (written, directory) = (model.to_path_buf(), located.directory);
+    Ok(Base { written, directory, embedded: false, writes, recommended: None })
 }
 
 fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
@@ -178,20 +253,9 @@ fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
 fn next_steps(target: &Target, output: &Output) {
     let Some(file) = target.file.as_deref() else { return };
     output.say(&format!("{} is written; what to type next:", output.bold(&file.display().to_string())));
-    let file = typed(file);
-    output.say(&format!("  kindling train {file} --dry-run"));
-    output.say(&format!("  kindling train {file}"));
-}
-
-/// As a shell takes it for one word.
-fn typed(file: &Path) -> String {
-    let name = file.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/\\.:_-+,@%=".contains(c);
-    match name.chars().all(is_plain) {
-        true => name,
-        false if cfg!(windows) => format!("\"{name}\""),
-        false => format!("'{}'", name.replace('\'', r"'\''")),
-    }
+    let (kindling, file) = (program(), typed(file));
+    output.say(&format!("  {kindling} train {file} --dry-run"));
+    output.say(&format!("  {kindling} train {file}"));
 }
 
 fn document(target: &Target, look: &Look<'_>, base: &Base, draft: &Draft, settings: &Settings) -> Value {
@@ -204,9 +268,9 @@ fn document(target: &Target, look: &Look<'_>, base: &Base, draft: &Draft, settin
         "prompt": config.data.prompt, "prompt_template": written(&config.data.prompt_template),
         "completion": config.data.completion, "completion_template": written(&config.data.completion_template),
         "messages": config.data.messages,
-        "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.classes()),
+        "language": look.language().0.name(), "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.classes()),
         "rows": look.profile.rows, "max_length": settings.max_length, "batch_size": settings.batch_size,
-        "epochs": settings.epochs, "steps": settings.steps(),
+        "epochs": settings.epochs, "steps": settings.steps(), "early_stopping_patience": settings.patience,
         "findings": draft.findings().map(plan::finding).collect::<Vec<_>>(),
     })
 }

@@ -12,6 +12,11 @@ use crate::config::Task;
 const KEYS: [&str; 6] =
     ["data.text", "data.text_pair", "data.label", "data.prompt", "data.completion", "data.messages"];
 
+/// Whether an argument of `--set` names a column.
+pub(in crate::cli) fn names_column(set: &str) -> bool {
+    set.split_once('=').is_some_and(|(key, _)| KEYS.contains(&key.trim()))
+}
+
 #[derive(Default)]
 pub(super) struct Named<'a> {
     /// Of labelled and plain texts.

@@ -22,6 +22,7 @@ pub(super) struct Page {
     findings: Vec<String>,
     run: String,
     embedded: bool,
+    recommended: Option<String>,
     model: String,
     task: String,
     masked: bool,
@@ -40,6 +41,8 @@ pub(super) struct Page {
     epochs: usize,
     batch_size: usize,
     learning_rate: Option<String>,
+    imbalanced: bool,
+    patience: usize,
 }
 
 impl Page {
@@ -52,7 +55,14 @@ impl Page {
     ) -> Result<Self, Failure> {
         let (plan, name) = (&draft.plan, look.file.file_name().unwrap_or_default().to_string_lossy());
         let own_labels = look.task == Task::SequenceClassification && plan.pretrained.labels()?.is_some();
-        let classes = plan.task.labels().map(|labels| plan::classes(labels, &plan.train));
+        let classes = plan
+            .task
+            .labels()
+            .map(|labels| format!("{}; {}", plan::classes(labels, &plan.train), plan::baseline(labels, &plan.train)));
+        let recommended = base.recommended.map(|because| {
+            let language = look.language().0.name();
+            format!("Recommended, since none was named: {because}. Language of the texts: {language}.")
+        });
         // An id of the Hub is no path.
         let model = match base.written == base.directory {
             true => target.path(&base.written)?,
@@ -63,6 +73,7 @@ impl Page {
             findings: draft.findings().map(|finding| target.shortened(&plan::with_advice(finding))).collect(),
             run: target.run.clone(),
             embedded: base.embedded,
+            recommended,
             model,
             task: look.task.to_string(),
             masked: look.task == Task::MaskedLm,
@@ -79,13 +90,15 @@ impl Page {
             valid: draft.valid.as_deref().map(|valid| target.path(valid)).transpose()?,
             valid_fraction: plan.config.data.valid_fraction,
             columns: Columns::of(&look.columns),
-            classes: classes.map(|classes| format!("Classes and their training rows: {classes}")),
+            classes: classes.map(|classes| format!("Classes and their training rows: {classes}.")),
             lengths: lengths(settings),
             max_length: settings.max_length,
             steps: steps(settings, plan.train.len()),
             epochs: settings.epochs,
             batch_size: settings.batch_size,
             learning_rate: settings.learning_rate.map(|rate| format!("{rate:e}")),
+            imbalanced: draft.is_imbalanced() && settings.patience > 0,
+            patience: settings.patience,
         })
     }
 
@@ -161,6 +174,7 @@ mod tests {
             findings: Vec::new(),
             run: "train".to_owned(),
             embedded: false,
+            recommended: None,
             model: "models/bert".to_owned(),
             task: Task::SequenceClassification.to_string(),
             masked: false,
@@ -183,6 +197,8 @@ mod tests {
             epochs: 8,
             batch_size: 16,
             learning_rate: None,
+            imbalanced: false,
+            patience: 3,
         }
     }
 
@@ -210,11 +226,14 @@ mod tests {
         );
         assert_eq!((data.valid_fraction, train.epochs, train.batch_size), (0.1, 8, 16));
         assert_eq!((train.learning_rate, &config.model.labels), (3e-4, &None));
+        assert_eq!((train.early_stopping_patience, train.best), (3, config::Best::Auto));
         let mut other = page();
         other.valid = Some("valid.csv".to_owned());
         other.labels = Some(vec!["1".to_owned(), "2".to_owned()]);
         other.learning_rate = Some(format!("{:e}", 3e-3));
+        (other.imbalanced, other.patience) = (true, 0);
         let config = loaded(&other);
+        assert_eq!((config.train.early_stopping_patience, config.train.best), (0, config::Best::F1Macro));
         assert!(config.data.valid.is_some_and(|valid| valid.ends_with("valid.csv")));
         assert_eq!((config.data.valid_fraction, config.train.learning_rate), (0.0, 3e-3));
         assert_eq!(config.model.labels, other.labels);

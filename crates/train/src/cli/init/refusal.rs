@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data::suggest::list;
-use data::{Column, ColumnKind, Dialogue, Profile, Unfit, UnfitReason};
+use data::{Column, ColumnKind, Profile, Unfit, UnfitReason};
 
 use super::Base;
 use crate::cli::Failure;
@@ -23,23 +23,6 @@ pub(super) fn no_label(file: &Path, profile: &Profile, base: &Base) -> Failure {
 
 fn without_labels(base: &Base) -> Task {
     if base.writes { Task::CausalLm } else { Task::MaskedLm }
-}
-
-/// The model inside the binary reads, and does not write.
-pub(super) fn no_decoder(file: &Path, dialogue: Option<Dialogue<'_>>, text: Option<&Column>) -> Failure {
-    let what = match dialogue {
-        Some(Dialogue::Messages(messages)) => format!("conversations (`{}`)", messages.name),
-        Some(Dialogue::Turns { prompt, completion } | Dialogue::Answer { prompt, completion, .. }) => {
-            format!("answers (`{}` to `{}`)", completion.name, prompt.name)
-        }
-        None => "texts".to_owned(),
-    };
-    let message = format!("{} has {what} for a model that writes, and none is named", file.display());
-    let mut help = "name one: `--model Qwen/Qwen2.5-0.5B-Instruct` is a small one of the Hugging Face Hub".to_owned();
-    if text.is_some() {
-        help += "; the model that comes with kindling learns from texts alone with `--task masked-lm`";
-    }
-    Failure::usage(message, help)
 }
 
 /// `columns: text (strings), id (integers)`

@@ -12,6 +12,9 @@ const ENOUGH_STEPS: usize = 1500;
 /// A model that writes soon repeats what it has read more often.
 const FEW_EPOCHS: usize = 3;
 
+/// Epochs without improvement: one worse evaluation is chance, three in a row are none.
+const PATIENCE: usize = 3;
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     /// In tokens.
@@ -24,6 +27,8 @@ pub(super) struct Settings {
     pub(super) steps_per_epoch: usize,
     /// `None`: the default.
     pub(super) learning_rate: Option<f64>,
+    /// Evaluations without improvement after which training ends; 0 where nothing is evaluated.
+    pub(super) patience: usize,
 }
 
 /// Lengths in tokens, by nearest rank.
@@ -57,6 +62,7 @@ impl Settings {
             steps_per_epoch: train.len().div_ceil(batch_size),
             // Its weights are a hundredth of a real model's and have to move further, as in the quickstart itself.
             learning_rate: base.embedded.then_some(3e-3),
+            patience: if draft.plan.valid.is_some() { PATIENCE } else { 0 },
         }
     }
 

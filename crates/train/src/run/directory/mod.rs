@@ -1,200 +1,362 @@
 //! The directory of a run: which files it has, who may write them, and what state it is in. Everything that a run writes
-//! is written through here.
+//! is written through here. `.kindling/` in it is for kindling alone; of the rest the run owns what its record lists.
 
-use std::fs::{File, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+mod earlier;
+mod metrics;
+mod record;
+mod replace;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::write_atomically;
-use serde::Serialize;
+use model::{sync_directory, write_atomically};
 
-use super::Error;
+use super::{Error, checkpoint};
+pub(super) use metrics::Metrics;
+use record::{PRIVATE, Record, is_own, remove};
+pub(crate) use state::{State, check, recorded_config};
 
-/// Held by the process that trains; what tells a run's directory from any other.
-const LOCK: &str = ".lock";
+/// Held by the process that trains.
+const LOCK: &str = "lock";
+
+const CONFIG: &str = "config.toml";
+
+/// Files that every run has, in the end: `kindling report` may write the page before.
+const NAMES: [&str; 5] = [CONFIG, "metrics.jsonl", "train.log", "report.json", "report.html"];
 
 /// A run's directory, locked against other processes for as long as this value lives.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    root: PathBuf,
+    place: PathBuf,
+    books: Mutex<Books>,
     _lock: File,
 }
 
-/// What an earlier process left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Nothing to go on from.
-    New,
-    /// The newest complete checkpoint.
-    Interrupted {
-        step: usize,
-    },
-    Finished,
+#[derive(Debug)]
+struct Books {
+    record: Record,
+    /// The run that lies in the directory until this one has a checkpoint.
+    before: Option<Record>,
 }
 
 impl Directory {
-    /// Creates the directory where there is none, and locks it. Left-over temporary files are removed.
+    /// Creates the directory where there is none, locks it, and makes good what an earlier process left half done.
     ///
-    /// A directory that has files but none of a run's is refused, since a run replaces what lies there.
-    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Directory { path: root.into(), source };
-        let is_empty = std::fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none());
-        let is_run = root.join(LOCK).exists() || root.join("checkpoints").is_dir() && root.join("config.toml").exists();
-        if !is_empty && !is_run {
-            return Err(Error::NotARun { path: root.into() });
-        }
-        std::fs::create_dir_all(root.join("checkpoints")).map_err(io)?;
-        let lock = File::create(root.join(LOCK)).map_err(io)?;
+    /// A directory that has files but is no run's is refused.
+    pub(crate) fn open(place: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Directory { path: place.into(), source };
+        check(place, super::Start::Resume)?;
+        fs::create_dir_all(place.join(PRIVATE)).map_err(io)?;
+        let lock = File::options().create(true).write(true).truncate(false).open(place.join(PRIVATE).join(LOCK));
+        let lock = lock.map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: root.into() }),
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: place.into() }),
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
-        let directory = Self { root: root.into(), _lock: lock };
+        let mut record = state::find(place)?.unwrap_or_else(Record::new);
+        replace::repair(place, &mut record)?;
+        record.files.retain(|name| NAMES.contains(&name.as_str()) || is_own(place, name));
+        record.write_of_run(place)?;
+        let directory = Self { place: place.into(), books: Mutex::new(Books { record, before: None }), _lock: lock };
         directory.remove_temporary().map_err(io)?;
         Ok(directory)
     }
 
-    /// The state of what lies at `root`, without touching it.
-    pub(crate) fn state(root: &Path) -> State {
-        let finished = std::fs::read_to_string(root.join("metrics.jsonl"))
-            .is_ok_and(|text| text.lines().last().is_some_and(|line| line.starts_with(r#"{"event":"end""#)));
-        match checkpoints(root).last() {
-            _ if finished => State::Finished,
-            Some(step) => State::Interrupted { step: *step },
-            None => State::New,
-        }
-    }
-
     pub(crate) fn root(&self) -> &Path {
-        &self.root
+        &self.place
     }
 
-    /// The steps of complete checkpoints, ascending.
-    pub(crate) fn checkpoints(&self) -> Vec<usize> {
-        checkpoints(&self.root)
-    }
-
-    pub(crate) fn checkpoint(&self, step: usize) -> PathBuf {
-        self.root.join("checkpoints").join(format!("step-{step}"))
-    }
-
-    /// Where a checkpoint is put together before it gets its name.
-    pub(crate) fn unfinished_checkpoint(&self, step: usize) -> PathBuf {
-        self.root.join("checkpoints").join(format!("step-{step}.tmp"))
-    }
-
-    /// Gives the unfinished checkpoint of `step` its name, then removes all but the newest `keep`.
-    pub(crate) fn finish_checkpoint(&self, step: usize, keep: usize) -> io::Result<()> {
-        let (from, to) = (self.unfinished_checkpoint(step), self.checkpoint(step));
-        for entry in std::fs::read_dir(&from)? {
-            File::open(entry?.path())?.sync_all()?;
+    /// The state of what lies at `place`, without touching it; of a directory that is no run's, `New`. [`check`] refuses it.
+    pub(crate) fn state(place: &Path) -> State {
+        match state::find(place) {
+            Ok(Some(record)) => State::of_run(place, &record),
+            Ok(None) | Err(_) => State::New,
         }
-        sync_directory(&from)?;
-        if to.exists() {
-            std::fs::remove_dir_all(&to)?;
-        }
-        std::fs::rename(&from, &to)?;
-        sync_directory(&self.root.join("checkpoints"))?;
-        let steps = self.checkpoints();
-        for old in steps.iter().take(steps.len().saturating_sub(keep)) {
-            std::fs::remove_dir_all(self.checkpoint(*old))?;
-        }
-        Ok(())
     }
 
-    /// Removes everything an earlier run wrote.
-    pub(crate) fn clear(&self) -> Result<(), Error> {
-        let io = |source| Error::Directory { path: self.root.clone(), source };
-        for name in ["checkpoints", "adapter", "model"] {
-            let path = self.root.join(name);
-            if path.exists() {
-                std::fs::remove_dir_all(&path).map_err(io)?;
+    /// The state of the run that lies in this directory.
+    pub(super) fn own_state(&self) -> State {
+        State::of_run(&self.place, &self.books().record)
+    }
+
+    /// The names of the files that this run has.
+    pub(super) fn files(&self) -> Vec<String> {
+        self.books().record.files.iter().cloned().collect()
+    }
+
+    /// Where a file of this run lies now.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.base(&self.books()).join(name)
+    }
+
+    /// The run begins: nothing of an earlier one is used. Of one that can be gone on with or that is finished every file stays
+    /// until this one has its first checkpoint.
+    pub(crate) fn begin(&self) -> Result<(), Error> {
+        let io = |source| Error::Directory { path: self.place.clone(), source };
+        let mut books = self.books();
+        match State::of_run(&self.place, &books.record) {
+            State::Interrupted { .. } | State::Finished => {
+                books.before = Some(std::mem::replace(&mut books.record, Record::new()));
+                self.write_record(&books)?;
+            }
+            State::New => {
+                // The configuration is replaced, not removed: it may be the one that the command was given.
+                let (config, others) = std::mem::take(&mut books.record.files).into_iter().partition(|it| it == CONFIG);
+                let others: BTreeSet<String> = others;
+                remove(&self.place, &others).map_err(io)?;
+                let text = std::mem::take(&mut books.record.config);
+                books.record = Record::of(text, config);
+                self.write_record(&books)?;
             }
         }
-        let names = ["metrics.jsonl", "config.toml", "train.log", "report.json", "report.html"];
-        let events = super::events::files(&self.root).into_iter().map(|(path, _)| path);
-        for path in names.map(|name| self.root.join(name)).into_iter().chain(events) {
-            if path.exists() {
-                std::fs::remove_file(&path).map_err(io)?;
-            }
-        }
-        std::fs::create_dir_all(self.root.join("checkpoints")).map_err(io)
+        fs::create_dir_all(self.base(&books).join("checkpoints")).map_err(io)
     }
 
+    /// Refuses what would be in the way of files that the run writes, some of them at its end only.
+    pub(super) fn check_names(&self, results: impl IntoIterator<Item = String>) -> Result<(), Error> {
+        let books = self.books();
+        let owner = books.before.as_ref().unwrap_or(&books.record);
+        let checkpoints = self.place.join("checkpoints");
+        let is_taken = checkpoints.symlink_metadata().is_ok() && !is_directory(&checkpoints);
+        let mut names = NAMES.map(String::from).into_iter().chain(results);
+        match is_taken.then_some(checkpoints).or_else(|| names.find_map(|name| in_the_way(&self.place, &name, owner))) {
+            Some(path) => Err(Error::InTheWay { path }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether an earlier run is kept until the first checkpoint of this one.
+    pub(crate) fn keeps_earlier_run(&self) -> bool {
+        self.books().before.is_some()
+    }
+
+    /// The complete configuration of the run so far.
+    pub(super) fn config(&self) -> String {
+        self.books().record.config.clone()
+    }
+
+    /// Refuses to write `config.toml` over `given`, the configuration file of the command, which is an input. A `config.toml` that
+    /// is as the run wrote it is the run's, whoever reads it.
+    pub(super) fn check_config(&self, text: &str, given: Option<&Path>) -> Result<(), Error> {
+        let path = self.place.join(CONFIG);
+        let place = |path: &Path| path.canonicalize().ok();
+        let is_given = given.and_then(place).is_some_and(|given| place(&path) == Some(given));
+        let found = fs::read(&path).unwrap_or_default();
+        let books = self.books();
+        let written = &books.before.as_ref().unwrap_or(&books.record).config;
+        match is_given && found != text.as_bytes() && found != written.as_bytes() {
+            true => Err(Error::OwnConfig { path }),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes `config.toml`, unless it says the same already.
+    pub(super) fn write_config(&self, text: &str, given: Option<&Path>) -> Result<(), Error> {
+        self.check_config(text, given)?;
+        self.claim([CONFIG.to_string()])?;
+        if fs::read(self.path(CONFIG)).unwrap_or_default() != text.as_bytes() {
+            self.write(CONFIG, text.as_bytes())?;
+        }
+        let mut books = self.books();
+        books.record.config = text.to_string();
+        self.write_record(&books)
+    }
+
+    /// Replaces a file of the run by `contents`.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<(), Error> {
-        let path = self.root.join(name);
+        self.claim([name.to_string()])?;
+        let path = self.path(name);
         write_atomically(&path, |file| file.write_all(contents)).map_err(|source| Error::Write { path, source })
     }
 
-    /// The run's log, to be added to.
-    pub(crate) fn log(&self) -> Result<File, Error> {
-        let path = self.root.join("train.log");
+    /// A file of the run, to be added to.
+    pub(crate) fn append(&self, name: &str) -> Result<File, Error> {
+        self.claim([name.to_string()])?;
+        let path = self.path(name);
         File::options().create(true).append(true).open(&path).map_err(|source| Error::Write { path, source })
     }
 
     /// `metrics.jsonl`, cut to `length` bytes.
-    pub(crate) fn metrics(&self, length: u64) -> Result<Metrics, Error> {
-        let path = self.root.join("metrics.jsonl");
-        let open = || -> io::Result<File> {
-            let mut file = File::options().create(true).write(true).truncate(false).open(&path)?;
-            file.set_len(length)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        let file = open().map_err(|source| Error::Write { path: path.clone(), source })?;
-        Ok(Metrics { path, file })
+    pub(super) fn metrics(&self, length: u64) -> Result<Metrics, Error> {
+        self.claim(["metrics.jsonl".to_string()])?;
+        Metrics::open(self.path("metrics.jsonl"), length)
     }
 
+    /// These files are the run's from here on. What lies there already and is not, is in the way.
+    pub(crate) fn claim(&self, names: impl IntoIterator<Item = String>) -> Result<(), Error> {
+        let mut books = self.books();
+        let mut is_new = false;
+        for name in names {
+            let owner = books.before.as_ref().unwrap_or(&books.record);
+            if let Some(path) = in_the_way(&self.place, &name, owner) {
+                return Err(Error::InTheWay { path });
+            }
+            is_new |= books.record.files.insert(name);
+        }
+        if is_new { self.write_record(&books) } else { Ok(()) }
+    }
+
+    /// The files that every run has are this one's.
+    pub(super) fn claim_names(&self) -> Result<(), Error> {
+        self.claim(NAMES.map(String::from))
+    }
+
+    /// SHA-256 of files of the best result; empty while they are being written, for either may be on the disk then.
+    pub(super) fn set_results(&self, hashes: BTreeMap<String, String>) -> Result<(), Error> {
+        let mut books = self.books();
+        books.record.results = hashes;
+        self.write_record(&books)
+    }
+
+    pub(super) fn results(&self) -> BTreeMap<String, String> {
+        self.books().record.results.clone()
+    }
+
+    /// Steps with a complete checkpoint, ascending.
+    pub(super) fn checkpoints(&self) -> Vec<usize> {
+        let books = self.books();
+        let base = self.base(&books);
+        books.record.checkpoints(|name| base.join(name))
+    }
+
+    pub(super) fn checkpoint(&self, step: usize) -> PathBuf {
+        self.path(&format!("checkpoints/step-{step}"))
+    }
+
+    /// Where a checkpoint is put together before it gets its name.
+    pub(super) fn unfinished_checkpoint(&self) -> PathBuf {
+        self.place.join(PRIVATE).join("checkpoint")
+    }
+
+    /// Gives the unfinished checkpoint of `step` its name. Then the newest `keep` are kept up to this step: those behind it are of
+    /// a future that is trained again. With its first checkpoint a run takes the place of the one before.
+    pub(super) fn finish_checkpoint(&self, step: usize, keep: usize) -> Result<(), Error> {
+        let to = self.checkpoint(step);
+        let io = |source| Error::Write { path: to.clone(), source };
+        let from = self.unfinished_checkpoint();
+        let names = file_names(&from).map_err(io)?;
+        let listed = names.iter().map(|name| format!("checkpoints/step-{step}/{name}"));
+        self.claim(listed.clone())?;
+        let listed: Vec<String> = listed.collect();
+        let mut books = self.books();
+        let base = self.base(&books);
+        remove(&base, &listed).and_then(|()| settle(&from, &to, &names)).map_err(io)?;
+
+        let steps = books.record.checkpoints(|name| base.join(name));
+        let kept: Vec<usize> = steps.into_iter().filter(|it| *it <= step).rev().take(keep).collect();
+        let is_old = |name: &String| record::step_of(name).is_some_and(|step| !kept.contains(&step));
+        let old: Vec<String> = books.record.files.iter().filter(|name| is_old(name)).cloned().collect();
+        if !old.is_empty() {
+            // The states first: without it a checkpoint is none.
+            remove(&base, old.iter().filter(|name| name.ends_with(checkpoint::STATE))).map_err(io)?;
+            remove(&base, &old).map_err(io)?;
+            books.record.files.retain(|name| !old.contains(name));
+            self.write_record(&books)?;
+        }
+        self.replace_earlier_run(&mut books)
+    }
+
+    fn replace_earlier_run(&self, books: &mut Books) -> Result<(), Error> {
+        let Some(before) = &books.before else { return Ok(()) };
+        if let Some(path) = books.record.files.iter().find_map(|name| in_the_way(&self.place, name, before)) {
+            return Err(Error::InTheWay { path });
+        }
+        books.record.replacing = Some(before.files.clone());
+        replace::exchange(&self.place, &mut books.record)?;
+        books.before = None;
+        Ok(())
+    }
+
+    /// What a killed process left half written: by names that only kindling gives.
     fn remove_temporary(&self) -> io::Result<()> {
-        for directory in
-            [self.root.clone(), self.root.join("checkpoints"), self.root.join("adapter"), self.root.join("model")]
-        {
-            let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        self.clear_unfinished_checkpoint()?;
+        let directories = ["", PRIVATE, "adapter", "model", "checkpoints"].map(|name| self.place.join(name));
+        for directory in directories.iter().filter(|path| *path == &self.place || is_directory(path)) {
+            let Ok(entries) = fs::read_dir(directory) else { continue };
             for entry in entries {
-                let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "tmp") {
-                    if path.is_dir() { std::fs::remove_dir_all(&path)? } else { std::fs::remove_file(&path)? }
+                let entry = entry?;
+                if entry.file_type()?.is_file() && entry.file_name().to_str().is_some_and(model::is_temporary) {
+                    fs::remove_file(entry.path())?;
                 }
             }
         }
         Ok(())
     }
-}
 
-fn checkpoints(root: &Path) -> Vec<usize> {
-    let Ok(entries) = std::fs::read_dir(root.join("checkpoints")) else { return Vec::new() };
-    let step =
-        |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.strip_prefix("step-")?.parse().ok();
-    let mut steps: Vec<usize> = entries.filter_map(step).collect();
-    steps.sort_unstable();
-    steps
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
-}
-
-/// `metrics.jsonl`: lines at its end, one write each.
-#[derive(Debug)]
-pub(crate) struct Metrics {
-    path: PathBuf,
-    file: File,
-}
-
-impl Metrics {
-    pub(crate) fn append(&mut self, line: &impl Serialize) -> Result<(), Error> {
-        let write = || -> io::Result<()> {
-            let mut text = serde_json::to_vec(line)?;
-            text.push(b'\n');
-            (&self.file).write_all(&text)
-        };
-        write().map_err(|source| Error::Write { path: self.path.clone(), source })
+    /// Makes room for the next one.
+    pub(super) fn clear_unfinished_checkpoint(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.unfinished_checkpoint()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    /// The length in bytes, all of them on the disk.
-    pub(crate) fn sync(&mut self) -> Result<u64, Error> {
-        let synced = self.file.sync_all().and_then(|()| self.file.stream_position());
-        synced.map_err(|source| Error::Write { path: self.path.clone(), source })
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn base(&self, books: &Books) -> PathBuf {
+        if books.before.is_some() { replace::next(&self.place) } else { self.place.clone() }
+    }
+
+    fn write_record(&self, books: &Books) -> Result<(), Error> {
+        match books.before {
+            Some(_) => replace::write_next(&self.place, &books.record),
+            None => books.record.write_of_run(&self.place),
+        }
+    }
+}
+
+/// Where the files of the run lie that is being written at `place`.
+pub(super) fn in_progress(place: &Path) -> PathBuf {
+    let next = replace::next(place);
+    if next.join(CONFIG).is_file() { next } else { place.into() }
+}
+
+/// What lies where a file of the run is to be, or on the way there, without being one of `owner`.
+fn in_the_way(place: &Path, name: &str, owner: &Record) -> Option<PathBuf> {
+    let path = place.join(name);
+    let exists = |path: &Path| path.symlink_metadata().is_ok();
+    if exists(&path) {
+        let is_ours = owner.files.contains(name) && is_own(place, name);
+        return (!is_ours).then_some(path);
+    }
+    let parents = Path::new(name).ancestors().skip(1).map(|parent| place.join(parent));
+    parents.into_iter().find(|parent| parent != place && exists(parent) && !is_directory(parent))
+}
+
+/// A link to one is somebody else's.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+fn file_names(directory: &Path) -> io::Result<Vec<String>> {
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    fs::read_dir(directory)?.map(name).collect()
+}
+
+/// Moves a checkpoint whose files are all on the disk to its name. A directory that is still there holds somebody else's
+/// files; then the state goes last, since it makes the checkpoint a complete one.
+fn settle(from: &Path, to: &Path, names: &[String]) -> io::Result<()> {
+    for name in names {
+        File::open(from.join(name))?.sync_all()?;
+    }
+    sync_directory(from)?;
+    let parent = to.parent().unwrap_or(to);
+    fs::create_dir_all(parent)?;
+    if to.exists() {
+        let mut names: Vec<&String> = names.iter().collect();
+        names.sort_by_key(|name| name.as_str() == checkpoint::STATE);
+        names.iter().try_for_each(|name| fs::rename(from.join(name), to.join(name)))?;
+        sync_directory(to)?;
+        fs::remove_dir(from)?;
+    } else {
+        fs::rename(from, to)?;
+    }
+    sync_directory(parent)
 }

@@ -1,0 +1,82 @@
+//! `--overwrite`: a run that takes the place of another. Until its first checkpoint it is written into `.kindling/next`, and
+//! the run before stays as it is. Then its record becomes that of the directory, with the list of the files that are to go
+//! away, and from that moment on the new run is the one that counts: whoever finds such a record finishes the exchange.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::record::{PRIVATE, Record, remove};
+use crate::run::Error;
+
+/// Where a run lies that is to take the place of another.
+pub(super) fn next(place: &Path) -> PathBuf {
+    place.join(PRIVATE).join("next")
+}
+
+fn next_record(place: &Path) -> PathBuf {
+    place.join(PRIVATE).join("next.json")
+}
+
+/// Writes down what lies in `next`, so that it can be removed if nothing comes of it.
+pub(super) fn write_next(place: &Path, record: &Record) -> Result<(), Error> {
+    record.write(&next_record(place))
+}
+
+/// Makes an interrupted exchange or an abandoned beginning good.
+pub(super) fn repair(place: &Path, record: &mut Record) -> Result<(), Error> {
+    let io = |source| Error::Directory { path: place.into(), source };
+    if record.replacing.is_some() {
+        return exchange(place, record);
+    }
+    if let Some(abandoned) = Record::read(&next_record(place))? {
+        remove(&next(place), &abandoned.files).map_err(io)?;
+    }
+    forget_next(place).map_err(io)
+}
+
+/// Puts the files of the new run in the place of those of the run before, which `record.replacing` lists.
+pub(super) fn exchange(place: &Path, record: &mut Record) -> Result<(), Error> {
+    record.write_of_run(place)?;
+    let before = record.replacing.take().unwrap_or_default();
+    let io = |source| Error::Write { path: place.into(), source };
+    remove(place, before.iter().filter(|name| !record.files.contains(*name))).map_err(io)?;
+    for name in &record.files {
+        let (from, to) = (next(place).join(name), place.join(name));
+        // Those that are not there were moved by the process before this one.
+        if from.is_file() {
+            take_place(&from, &to).map_err(|source| Error::Write { path: to.clone(), source })?;
+        }
+    }
+    record.write_of_run(place)?;
+    remove(&next(place), &record.files).map_err(io)?;
+    forget_next(place).map_err(io)
+}
+
+fn take_place(from: &Path, to: &Path) -> io::Result<()> {
+    // A configuration that says the same may be the one that the command was given.
+    let is_same = || Ok::<_, io::Error>(to.is_file() && fs::read(from)? == fs::read(to)?);
+    if to.file_name() == Some("config.toml".as_ref()) && is_same()? {
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
+    fs::rename(from, to)
+}
+
+/// What is left of `next` are directories, but for what somebody else has put there.
+fn forget_next(place: &Path) -> io::Result<()> {
+    remove_empty(&next(place));
+    match fs::remove_file(next_record(place)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove_empty(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_empty(&entry.path());
+    }
+    // Not an empty one: somebody else's file is in it.
+    let _ = fs::remove_dir(directory);
+}
