@@ -14,6 +14,7 @@ mod init;
 mod masked_lm;
 #[cfg(unix)]
 mod outputs;
+mod own_output;
 mod report;
 #[cfg(unix)]
 mod run_directory;

@@ -47,7 +47,7 @@ impl ChatTemplate {
     /// `now` is the date (UTC) that a template writes which asks for it, as Llama 3's do. It is the caller's so that a
     /// run that is resumed on another day reads the same texts.
     pub fn from_dir(dir: &Path, now: SystemTime) -> Result<Option<Self>, Error> {
-        let config = Config::read(dir)?;
+        let config = Config::read(dir, dir)?;
         let sources = sources(dir, &config)?;
         if !sources.iter().any(|source| source.name == DEFAULT) {
             return Ok(None);

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and one room for each command.
 
+mod completions;
 mod devices;
 mod eval;
 mod evaluations;
@@ -9,6 +10,7 @@ mod generate;
 mod init;
 mod input;
 mod inspect;
+mod man;
 mod merge;
 mod plan;
 mod predict;
@@ -63,6 +65,8 @@ enum Command {
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Options of every command.
@@ -120,6 +124,8 @@ fn dispatch(command: Option<Command>, output: &Output) -> Result<ExitCode, Failu
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, output),
+        Some(Command::Man(arguments)) => man::run(&arguments, output),
     }
 }
 
@@ -137,12 +143,15 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
             | Command::Report(_)
             | Command::Init(_)
             | Command::Tokenizer(_)
-            | Command::Devices(_),
+            | Command::Devices(_)
+            | Command::Completions(_)
+            | Command::Man(_),
         ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
+    crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
     // Those of burn for checkpoints, metrics and the terminal, or a progress bar's.
     let others = if matches!(cli.command, None | Some(Command::Train(_))) { 8 } else { 2 };

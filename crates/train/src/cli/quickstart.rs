@@ -105,7 +105,7 @@ fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
 }
 
 fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
-    let mut scorer = Scorer::new(model, &plan.task);
+    let mut scorer = Scorer::new(model, &plan.task, &plan.pretrained);
     let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
     scorer.score(valid, 0, &bar, &mut |_| Ok(()))?;
     bar.finish_and_clear();

@@ -53,6 +53,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let mut loaded = config::load(&arguments.config, &arguments.set, &working_directory)?;
     if arguments.dry_run {
         let (plan, shapes) = prepare(&loaded, arguments, output)?;
+        check_values(&plan)?;
         plan::print(&plan, &shapes, output)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -102,6 +103,16 @@ fn prepare(
     let plan = RunPlan::new(loaded, arguments.device.as_deref(), output)?;
     let shapes = plan.shapes().map_err(|error| error.placed(loaded))?;
     Ok((plan, shapes))
+}
+
+/// A checkpoint with values that are no numbers is refused by a dry run too, where reading it takes no longer than a moment;
+/// that of a large one is found by the first step, which reads it anyway.
+fn check_values(plan: &RunPlan) -> Result<(), Failure> {
+    const MOST: usize = 2_000_000_000;
+    match plan.pretrained.bytes() <= MOST {
+        true => plan.pretrained.not_finite()?.map_or(Ok(()), |error| Err(error.into())),
+        false => Ok(()),
+    }
 }
 
 /// Trains by a plan, and says what came of it.

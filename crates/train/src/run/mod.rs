@@ -141,11 +141,11 @@ pub(crate) fn run(
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
     // Until this function ends.
     let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
-    let untrained = before::untrained(plan, &model, &heard)?;
+    let untrained = before::untrained(plan, &model, &heard).map_err(|error| blame(plan, error))?;
     let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
     let state = resumed.unwrap_or_else(|| RunState::new(identity));
     let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard)?;
-    let mut session = train(session, model, options)?;
+    let mut session = train(session, model, options).map_err(|error| blame(plan, error))?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
@@ -179,6 +179,17 @@ fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directo
             let more = counted(plan.steps - state.step, "more step", "more steps");
             output.say(&format!("going on after step {} with {}: {more}", state.step, leg.in_words()));
         }
+    }
+}
+
+/// Where numbers are none the weights of the base are looked at, which is not done before: one of them may be none.
+fn blame(plan: &RunPlan, error: Error) -> Error {
+    match &error {
+        Error::NotANumber { .. } | Error::Answers(_) => match plan.pretrained.not_finite() {
+            Ok(Some(of_base)) => Error::Model(of_base),
+            Ok(None) | Err(_) => error,
+        },
+        _ => error,
     }
 }
 
@@ -220,7 +231,11 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
     if !loaded.passed_over.is_empty() {
         output.say(&format!("not used of the checkpoint: {}", loaded.passed_over.join(", ")));
     }
-    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes().iter().map(String::as_str)) {
+    if !loaded.plan.replacements().is_empty() {
+        let own: Vec<&str> = loaded.plan.replacements().iter().map(|own| own.name.as_str()).collect();
+        output.say(&format!("the adapter's own, in place of the base's: {}", own.join(", ")));
+    }
+    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes()) {
         output.warn(note);
     }
 }

@@ -7,7 +7,10 @@ use burn::tensor::{DType, Device};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
-use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputTensor, Pretrained, Values, files_beside, goes_with_weights, is_of_tokenizer, write_checkpoint,
+    write_json,
+};
 use serde_json::{Value, json};
 
 use super::Error;
@@ -58,7 +61,6 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 pub(super) struct Saver {
     sidecar: Sidecar,
     card: Card,
-    tokenizer_files: Vec<PathBuf>,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -67,6 +69,8 @@ pub(super) struct Saver {
     precision: Precision,
     device: Device,
     full: bool,
+    /// Of a full checkpoint: tensors that stand there under a second name as well.
+    written_twice: Option<(String, String)>,
     save_dtype: DType,
     probe: Probe,
 }
@@ -78,7 +82,6 @@ impl Saver {
         Self {
             sidecar: plan.sidecar(identity),
             card: Card::new(plan),
-            tokenizer_files: plan.tokenizer.files().to_vec(),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -87,6 +90,7 @@ impl Saver {
             precision: plan.precision,
             device: plan.device.clone(),
             full: plan.method == Method::Full,
+            written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
                 SaveDtype::Bf16 => DType::BF16,
@@ -111,7 +115,7 @@ impl Saver {
             false => {
                 let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
                 let path = directory.path("adapter");
-                adapter::write(&path, plan, model, &self.sidecar, &card, &self.tokenizer_files)?;
+                adapter::write(&path, plan, model, &self.sidecar, &card, &self.base)?;
             }
             true => self.save_checkpoint(&directory.path("model"), plan, model)?,
         }
@@ -126,8 +130,12 @@ impl Saver {
     pub(super) fn check(&self, directory: &Directory, base: &Pretrained, step: usize) -> Result<(), Error> {
         let wrong = |path: PathBuf, reason: String| Error::Best { path, reason, step };
         let paths = self.names().into_iter().map(|name| directory.path(&name));
-        // Nothing reads a model card.
-        let needed = |path: &PathBuf| !path.ends_with("README.md");
+        // Not the model card, nor what the base may have got since.
+        let needed = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let json = ["kindling.json", lora::peft::CONFIG_FILE, "config.json", "tokenizer.json"];
+            json.contains(&name) || name.ends_with(".safetensors")
+        };
         if let Some(path) = paths.into_iter().find(|path| needed(path) && !path.is_file()) {
             return Err(wrong(path, "is missing".to_string()));
         }
@@ -165,11 +173,12 @@ impl Saver {
             false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
             true => names.push("config.json"),
         }
-        if self.full && self.base.join("generation_config.json").is_file() {
-            names.push("generation_config.json");
-        }
-        names.extend(self.tokenizer_files.iter().filter_map(|file| file.file_name()?.to_str()));
-        let mut names: Vec<String> = names.into_iter().map(|name| format!("{}/{name}", self.result())).collect();
+        let wanted = |name: &str| is_of_tokenizer(name) || self.full && goes_with_weights(name);
+        // A base that cannot be read is an error where it is copied from.
+        let copied = files_beside(&self.base, wanted).unwrap_or_default();
+        let copied = copied.into_iter().map(|name| name.to_string_lossy().into_owned());
+        let names = names.into_iter().map(String::from).chain(copied);
+        let mut names: Vec<String> = names.map(|name| format!("{}/{name}", self.result())).collect();
         names.push(self.tensors());
         names
     }
@@ -177,14 +186,18 @@ impl Saver {
     fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
-        let tensors = plan.tensors(model);
+        let mut tensors = plan.tensors(model);
+        if let Some((name, twin)) = &self.written_twice
+            && let Some((_, data)) = tensors.iter().find(|(written, _)| written == name)
+        {
+            tensors.push((twin.clone(), data.clone()));
+        }
         let tensors: Vec<OutputTensor> =
             tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
-        adapter::copy_generation_config(directory, &self.base)?;
+        adapter::copy_beside(directory, &self.base, |file| is_of_tokenizer(file) || goes_with_weights(file))?;
         Ok(self.sidecar.write(directory)?)
     }
 
@@ -192,8 +205,9 @@ impl Saver {
     pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(Trainee, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
-                let pretrained = Pretrained::open(&self.base, self.task.name().head())?;
+                let mut pretrained = Pretrained::open(&self.base, self.task.name().head())?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
+                pretrained.adopt_vocabulary(&adapter.tensors);
                 let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
                 ("adapter", pretrained, plan, self.frozen)
             }
