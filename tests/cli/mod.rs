@@ -9,6 +9,7 @@ mod bad_model;
 mod causal_lm;
 mod checkpoints;
 mod commands;
+mod conversations;
 mod generate;
 mod init;
 mod masked_lm;
