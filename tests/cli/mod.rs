@@ -11,6 +11,7 @@ mod causal_lm;
 mod checkpoints;
 mod commands;
 mod companions;
+mod conversations;
 mod data_file;
 mod dry_run;
 mod generate;

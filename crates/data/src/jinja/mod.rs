@@ -66,17 +66,22 @@ pub(crate) fn write_nothing_for_none(environment: &mut Environment<'static>) {
     });
 }
 
-fn write(output: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    check_defined(state, value)?;
+fn write(output: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     output.write_str(&text::str(value)?).map_err(Error::from)
 }
 
 /// Adds a template; returned is what tells the places of its errors.
 pub(crate) fn add(environment: &mut Environment<'static>, name: &str, source: &str) -> Result<Rewritten, Fault> {
     let rewritten = Rewritten::of(source);
-    match environment.add_template_owned(name.to_owned(), rewritten.text().to_owned()) {
-        Ok(()) => Ok(rewritten),
-        Err(error) => Err(Fault { position: rewritten.position(source, &error), reason: reason(&error) }),
+    let added = environment.add_template_owned(name.to_owned(), rewritten.text().to_owned());
+    if added.is_ok() {
+        return Ok(rewritten);
+    }
+    // What is wrong is said of the template as it was written.
+    let written = Rewritten::unchanged(source);
+    match environment.add_template_owned(name.to_owned(), source.to_owned()) {
+        Ok(()) => Ok(written),
+        Err(error) => Err(Fault { position: written.position(source, &error), reason: reason(&error) }),
     }
 }
 
@@ -107,10 +112,10 @@ fn method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]
     }
 }
 
-/// Where undefined values are errors, as in templates over the columns of a row.
-fn check_defined(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+/// Where undefined values are errors, as in templates over the columns of a row, says which one is.
+fn check_defined(state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
     match value.is_undefined() && state.undefined_behavior() == UndefinedBehavior::Strict {
-        true => Err(Error::new(ErrorKind::UndefinedError, "undefined value")),
+        true => state.format(value.clone()).map(|_| ()),
         false => Ok(()),
     }
 }

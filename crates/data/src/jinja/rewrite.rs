@@ -57,7 +57,12 @@ impl Rewritten {
         rewritten
     }
 
-    pub(crate) fn text(&self) -> &str {
+    /// The template as it stands.
+    pub(super) fn unchanged(source: &str) -> Self {
+        Self { text: source.to_owned(), origins: vec![(0, 0)] }
+    }
+
+    pub(super) fn text(&self) -> &str {
         &self.text
     }
 

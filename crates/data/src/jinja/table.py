@@ -208,6 +208,73 @@ n // 0
 123456789012345678901234567890
 -9223372036854775808
 18446744073709551616 + 1
+x ** 2
+n ** 20
+n ** -2
+0 ** 0
+1e100
+1e-320
+5e-324
+1.7976931348623157e308
+0.1 * 3
+1e16 + 1
+123456789012345680.0
+-1e16
+9007199254740993
+9007199254740993 * 1.0
+(n, x)
+[[x], (y,)]
+n / 2 * 2
+n // 2.0
+-n // 2
+-n % 3
+5.5 // 1.5
+1 - 0.9
+3.0 == 3
+x > 0
+n is divisibleby 7 and n % 7 == 0
+[1, 2] == [1.0, 2.0]
+'1' == 1
+[none, true, false]
+{'x': none}
+n | float
+n | float | string ~ ''
+half | string | length
+half | round | string
+half | round(0) | int
+1.005 | round(2)
+-1.5 | round
+0.1 | round(20)
+7 | round(1)
+7 | round(1, 'floor')
+'7' | int + 1
+'3.7' | float * 2
+'7' * 3
+[n] * 3
+n * 'ab'
+true + true
+not n
++n
+--n
+n - -1
+2 ** 3 * 2
+-2 ** 2 % 3
+(1, 2)[0] ~ (1,)
+1 ~ 2 + 3
+'a' ~ 1 * 2 ~ 'b'
+1 if n % 2 else 0
+n % 2 and 'odd' or 'even'
+(n % 2) is odd
+[1, 2, 3][n % 3]
+[1.0, 2.5] | max
+[1, 2.0] | min
+[1, true, 2] | sum
+(n / 2) | int
+n / 2 is float
+(n // 2) is integer
+(1e308 * 10) | string
+0.1 + 0.7
+100 / 3
 big * big
 """
 
@@ -286,6 +353,59 @@ PRINTF = r"""
 '%010s|' % 'a'
 '%s' | format(x)
 '%s, %s!' | format('Hi', name)
+'%5.2f' % half
+'%-10s|%5d' % (name, n)
+'%s' % [1.0, none]
+'%s' % {'a': x}
+'%s' % (x,)
+'%s %s' % (list, map)
+'%s' % quote
+'%r' % odd
+'%x' % n
+'%e' % y
+'%d%%' % (half * 100)
+'%d' % y
+'%.1f' % 0.25
+'%.1f' % 0.35
+'%.2f' % 1.005
+'%.3e' % n
+'%g' % 1e16
+'%g' % 123456789
+'%.15g' % 0.1
+'%.17g' % 0.1
+'%i items' % 3.0
+'%+d' % m
+'%s' % (name ~ x)
+'%s-%s' % name.partition('n')[::2]
+('%s' % name) ~ '%s'
+'%s' % name ~ '!'
+'%s' % name | length
+'%s' % (n % 4)
+'%d' % n % 1
+'{:>10}|{:<10}|{:^10}'.format(name, n, x)
+'{:.1f}'.format(0.25)
+'{:.2f}%'.format(half * 100)
+'{:,}'.format(1234567.891)
+'{:,.0f}'.format(1e16)
+'{:010.3f}'.format(half)
+'{:+,}'.format(1234)
+'{:s}|{:10s}|{:.1s}'.format(name, name, name)
+'{0:{1}}'.format(n, 5)
+'{:e}'.format(n)
+'{:g}'.format(1e16)
+'{:.4g}'.format(1234567)
+'{:.3}'.format(1e10)
+'{:.1}'.format(2.0)
+'{:5}|{:5}'.format(1.5, true)
+'{!r}'.format(quote)
+'{!s:*^7}'.format(name)
+'{:d}'.format(true)
+'{:#x}'.format(n)
+'{:08b}'.format(n)
+'{:_b}'.format(255)
+'{} {}'.format(*['a', 'b'])
+'{a}'.format(**{'a': 1})
+'{:<5}{:>5}'.format('é', '😀')
 '%(a)s' | format(a=1.0)
 '%.3f' | format(half)
 '%5.1f%%' | format(12.345)
@@ -392,6 +512,68 @@ name.center(6) ~ '|'
 'ǆa'.capitalize()
 'ßa'.capitalize()
 name.translate({65: 'B', 110: none})
+words.split() | map('capitalize') | join(' ')
+words.split(' ')[1:] | join(' ')
+words.title().swapcase()
+words.upper().lower().capitalize()
+words.rsplit(' ', 1) | last
+words.split('the', 1)[1].strip()
+words.find('old') ~ words.count('l')
+words.replace('the', 'a').replace(' ', '')
+words.startswith('the') and words.endswith('red')
+words.center(25, '-')
+words[4:7] ~ words[-3:]
+words | upper | replace('THE', 'A')
+(words.split() | length) ~ ''
+lines.splitlines() | map('trim') | join('/')
+lines.split('\n') | length
+lines | replace('\n', ' ')
+lines.strip().splitlines()[-1]
+'a,b,,c'.split(',')
+'a,b,,c'.rsplit(',', 2)
+'  a  '.split(' ')
+'abc'.partition('b') | join('|')
+'x=1'.split('=') | map('int', default=0) | list
+'aXbX'.split('X')
+'ab' in 'cab'
+'abc'.index('c')
+'abc'.rfind('z')
+'A-B'.lower().split('-')
+"a'b".replace("'", '"')
+'tab\there'.expandtabs(4)
+'%'.join(['a', 'b'])
+'abc'.join(['1', '2'])
+', '.join(list | map('string'))
+', '.join(map.keys())
+', '.join(names | sort)
+'Ünïcode'.upper() ~ 'ÜNÏCODE'.lower()
+'ŉ'.upper()
+'ﬁ'.title()
+'1st'.title()
+'o\'neil'.title()
+"o'neil" | title
+'a.b'.title()
+'a_b c-d'.title()
+'a_b c-d' | title
+''.join(reversed_list | default(['c', 'b']))
+'0x10'.isalnum()
+'1.5'.isdigit()
+'-1'.isdigit()
+'1_000'.isnumeric()
+'٣'.isdigit()
+'ａ'.isalpha()
+'〇'.isnumeric()
+'a\u0301'.isalpha()
+' '.isprintable()
+'Aa'.istitle()
+'A1B'.isupper()
+'\u3000x\u3000'.strip()
+'x'.zfill(3)
+''.zfill(2)
+'+'.zfill(3)
+'ab'.ljust(1)
+'ab'.center(3, '.')
+'abc'.center(6, '.')
 name.translate({65: 66})
 'abc'.isalpha()
 'abc1'.isalpha()
@@ -541,6 +723,72 @@ map.keys()
 map.values()
 map.items()
 map.copy()
+{'b': 1, 'a': 2}.items() | list
+{'b': 1, 'a': 2}.keys() | sort
+{'b': 1, 'a': 2}.values() | sum
+{'b': 1} in [{'b': 1}]
+map.get('a', 5) / 2
+map['a'] ~ map.b
+nested.a.b[1].c
+nested['a']['b'][-1]['c'] * 2
+nested.a.b | length
+(map.items() | list)[0][1]
+map | length ~ list | length
+list + [4.0]
+list[1:] + list[:1]
+list | map('float') | list
+list | map('string') | map('upper') | join
+floats | map('round', 1) | list
+floats | map('string') | list
+[1.5, 2] | map('int') | list
+list | select('gt', 1) | map('multiply') | list
+mixed | select('string') | list
+mixed | select('number') | list
+mixed | select('none') | list
+mixed | reject('mapping') | list | length
+mixed | select('mapping') | first
+people | map(attribute='age') | sum / 3
+people | map(attribute='age') | max
+people | selectattr('name', 'in', ['Ann', 'bob']) | list | length
+people | sort(attribute='age', reverse=true) | map(attribute='name') | list
+people | groupby('age') | map(attribute='grouper') | list
+people | groupby('age') | map(attribute='list') | map('length') | list
+(people | groupby('age'))[0].grouper
+(people | groupby('age'))[0][1] | length
+people | first
+(people | last).city.name
+people[0].items() | list
+people[0] | dictsort
+[3, 1.5, 2] | sort
+['b', 1] | sort
+[1, 2, 3, 4] | batch(3, 0) | list
+[1, 2, 3, 4] | slice(3) | list
+range(1, 4) | map('string') | join('-')
+range(5) | sum
+range(3) ~ ''
+[[1, 2], [3]] | sum(start=[])
+[1, [2, (3,)]] | string
+[1, 1.0, true] | unique | list
+[x, 2e-05] | unique | list
+'aAbB' | unique | list
+'hello' | sort
+'hello' | list | sort | join
+'ab' | map('upper') | list
+'abc' | batch(2) | list
+'abc' | select('in', 'ab') | list
+'abc' | max
+none | list
+{'a': {'b': 1e16}} | tojson
+{'é': 'é'} | tojson
+{'k': [1, 2.0, none, true]} | tojson(indent=4)
+[] | tojson(indent=2)
+{'a': []} | tojson(indent=2)
+'a"b' | tojson
+0.1 | tojson
+1e-7 | tojson
+12345678901234567890 | tojson
+people[0] | tojson(separators=(',', ':'))
+map.items() | tojson
 map.update({'a': 1})
 map.pop('a')
 map.setdefault('a', 1)
@@ -913,6 +1161,21 @@ BLOCKS = r"""
 {% raw %}{{ n % 2 ~ 'a' }}{% endraw %}{{ 'x' ~ n }}
 {{ '{{' ~ "%}" ~ '}}' }}
 {{- n ~ 'a' -}} b
+{% for g in people | groupby('age') %}{{ g.grouper }}:{{ g.list | length }};{% endfor %}
+{% for age, group in people | groupby('age') %}{{ age ~ ':' ~ (group | map(attribute='name') | join('+')) }};{% endfor %}
+{% for row in [1, 2, 3] | batch(2, '-') %}{% for c in row %}{{ c }}{% endfor %}/{% endfor %}
+{% for a in [1.0, 2e-05] %}{{ a }}{{ ', ' if not loop.last }}{% endfor %}
+{% for c in 'ab' %}{{ c }}{{ loop.index / 2 }}{% endfor %}
+{% for k in map %}{{ k ~ map[k] }}{% endfor %}
+{% set d = dict(map, z=1e16) %}{{ d.z ~ d | length }}
+{% set l = [] %}{% set l = l + [x] %}{% set l = l + [y] %}{{ l }}
+{% set total = namespace(v=0) %}{% for p in people %}{% set total.v = total.v + p.age / 2 %}{% endfor %}{{ total.v }}
+{% if 'a' in map and map['a'] is float %}{{ '%.1f' % map['a'] }}{% endif %}
+{% macro price(v, cur='EUR') -%}{{ '%.2f' % v }} {{ cur }}{%- endmacro %}{{ price(2) }}|{{ price(y, cur='USD') }}
+{% macro show(items) %}{% for i in items %}{{ caller(i) }}{% endfor %}{% endmacro %}{% call(i) show(floats) %}<{{ i }}>{% endcall %}
+{% set cycle = cycler('odd', 'even') %}{% for i in list %}{{ cycle.next() }} {% endfor %}
+{% set sep = joiner('|') %}{% for i in list %}{{ sep() }}{{ i }}{% endfor %}
+{{ undefined_name }}{{ undefined_name ~ 'x' }}{{ map.nosuch ~ 1.0 }}{{ undefined_name | default(x) }}
 a {%- if n % 2 %} {{ n }} {% endif -%} b
 {{ {'a': {'b': n % 4}}['a'].b ~ '}' }}
 {{ (n % 4) ~ (s ~ 'x')[0] ~ [1 ~ 2, 3][0] }}

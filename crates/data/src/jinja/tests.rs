@@ -9,25 +9,8 @@ use super::numbers::Number;
 use super::{invalid, text};
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
-    environment.add_test("sequence", |value: &Value| {
-        matches!(
-            value.kind(),
-            ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Bytes | ValueKind::Undefined
-        )
-    });
-    environment.add_test("iterable", |value: &Value| {
-        let is_view = value.downcast_object_ref::<View>().is_some();
-        is_view
-            || matches!(
-                value.kind(),
-                ValueKind::String
-                    | ValueKind::Seq
-                    | ValueKind::Map
-                    | ValueKind::Iterable
-                    | ValueKind::Bytes
-                    | ValueKind::Undefined
-            )
-    });
+    environment.add_test("sequence", is_sequence);
+    environment.add_test("iterable", |value: &Value| is_sequence(value) || value.kind() == ValueKind::Iterable);
     environment.add_test("number", |value: &Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
     environment.add_test("integer", |value: &Value| value.kind() == ValueKind::Number && value.is_integer());
     environment.add_test("float", |value: &Value| value.kind() == ValueKind::Number && !value.is_integer());
@@ -47,6 +30,15 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_test("filter", |state: &mut State<'_, '_>, name: String| {
         is_known(state.apply_filter(&name, &[]), ErrorKind::UnknownFilter)
     });
+}
+
+/// What has a length and items by number or key. Two lists that were joined are something to go through to the engine.
+fn is_sequence(value: &Value) -> bool {
+    match value.kind() {
+        ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Bytes | ValueKind::Undefined => true,
+        ValueKind::Iterable => value.downcast_object_ref::<View>().is_none(),
+        _ => false,
+    }
 }
 
 /// As Python's `%` gives it, of whatever is a number.

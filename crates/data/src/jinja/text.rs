@@ -47,7 +47,8 @@ fn write_repr(value: &Value, text: &mut String) -> Result<(), Error> {
                 write_list(('[', ']'), &items(value)?, text)?;
                 text.push(')');
             }
-            None => text.push_str(&value.to_string()),
+            // Two lists that were joined, which the engine goes through without making a third.
+            None => write_list(('[', ']'), &items(value)?, text)?,
         },
         // Functions and the like, of which Python shows where in memory they are.
         _ => text.push_str(&value.to_string()),

@@ -27,6 +27,11 @@ fn fails(result: Result<impl fmt::Debug, Error>) -> (String, String) {
 #[test]
 fn values_of_every_kind_are_written_as_they_are() {
     let row = json!({"a": "<é> & \"b\"", "n": 3, "x": 0.5, "none": null, "yes": true, "list": ["u", "v"]});
+    let python = json!({"rate": 2e-05, "big": 1e16, "list": [1.5e-7, null]});
+    assert_eq!(
+        render("{{ rate }} {{ big ~ list }} {{ '%.1f' % big }}", python).unwrap(),
+        "2e-05 1e+16[1.5e-07, None] 10000000000000000.0"
+    );
     assert_eq!(render("{{ a }}|{{ n }}|{{ x }}|{{ none }}|{{ yes }}", row.clone()).unwrap(), "<é> & \"b\"|3|0.5||True");
     assert_eq!(render("{% for it in list %}{{ loop.index }}{{ it }} {% endfor %}", row.clone()).unwrap(), "1u 2v ");
     assert_eq!(render("{{ list | tojson }}{{ a | upper | length }}", row).unwrap(), "[\"u\", \"v\"]9");
@@ -79,6 +84,8 @@ fn a_syntax_error_is_placed() {
         "`data.text_template`, line 2, column 6: unexpected end of input, expected end of variable block"
     );
     assert_eq!(help, "a column is written {{ text }}, a condition {% if text %} ... {% endif %}");
+    let (message, _) = fails(Template::new(KEY, "{{ a % % b ~ c }}"));
+    assert_eq!(message, "`data.text_template`, line 1, column 8: unexpected `%`");
     let (message, _) = fails(Template::new(KEY, "{% include 'secret' %}"));
     assert_eq!(message, "`data.text_template`, line 1, column 4: unknown statement include");
 }
@@ -92,6 +99,8 @@ fn an_error_in_a_row_names_both_places() {
             "the row has no column `b`: give it one, or write {{ b | default(\"\") }}".to_owned()
         )
     );
+    let (message, _) = fails(render("{{ a ~ b }}", json!({"a": 1})));
+    assert_eq!(message, "train.jsonl, line 17: `data.text_template`, line 1, column 7: `b` is undefined");
     let (message, help) = fails(render("{{ row[\"my column\"] }}", json!({"a": 1, "b": 2})));
     assert_eq!(
         message,

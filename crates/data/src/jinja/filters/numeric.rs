@@ -71,6 +71,9 @@ fn round(value: &Value, args: Args) -> Result<Value, Error> {
 
 fn sum(value: &Value, args: Args) -> Result<Value, Error> {
     let [attribute, start] = bind(&values(args), ["attribute", "start"])?;
+    if let Some(start) = start.as_ref().filter(|start| start.kind() == ValueKind::Seq) {
+        return joined(start, value, given(attribute));
+    }
     let mut total = match &start {
         Some(start) => Number::of(start).ok_or_else(|| invalid("`start` is no number"))?,
         None => Number::Integer(0),
@@ -89,6 +92,19 @@ fn sum(value: &Value, args: Args) -> Result<Value, Error> {
         };
     }
     Ok(total.value())
+}
+
+/// The lists of a list as one.
+fn joined(start: &Value, lists: &Value, attribute: Option<Value>) -> Result<Value, Error> {
+    let mut items = text::iterated(start)?;
+    for list in text::iterated(lists)? {
+        let list = attribute.as_ref().map_or(Ok(list.clone()), |attribute| attribute_of(&list, attribute))?;
+        match list.kind() {
+            ValueKind::Seq => items.extend(text::iterated(&list)?),
+            _ => return Err(invalid(format!("can only concatenate list (not {}) to list", text::type_name(&list)))),
+        }
+    }
+    Ok(Value::from(items))
 }
 
 /// `1.2 MB`, or with `binary` `1.1 MiB`.

@@ -98,7 +98,11 @@ impl<'a> Expression<'a> {
     fn signed(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
         while self.is_one_of(&["+", "-"]) {
-            parts.push(self.take());
+            // The engine has no `+` before a value; behind all of them it is the block's.
+            match self.is_one_of(&["+"]) && self.value_follows() {
+                true => self.next += 1,
+                false => parts.push(self.take()),
+            }
         }
         if self.begins_value() {
             parts.extend(self.value());
