@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::project::tensors::Tensors;
 use crate::project::{Project, Ran};
 
 const CONFIG: &str = "adapter/adapter_config.json";
@@ -70,7 +71,7 @@ fn an_adapter_of_a_narrower_model_is_refused_with_both_shapes() {
         }
     });
     project.predict_with_adapter().refused("error: adapter/adapter_model.safetensors: `base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight` has [4, 32], the model asks for [4, 48]\n\
-         help: the adapter was made for another model, or for another number of labels");
+         help: the adapter was made for another model, or for another number of labels or tokens");
 }
 
 #[test]
@@ -168,11 +169,94 @@ fn an_unknown_start_is_refused() {
 }
 
 #[test]
-fn a_target_that_the_model_does_not_have_is_refused() {
-    with_config("target_modules", json!(["query", "v_proj"])).refused(
-        "error: adapter/adapter_config.json does not fit the model: `target_modules`: no module is named `v_proj`\n\
+fn an_adapter_none_of_whose_targets_the_model_has_is_refused() {
+    with_config("target_modules", json!(["q_proj", "v_proj"])).refused(
+        "error: adapter/adapter_config.json does not fit the model: `target_modules`: no module is named `q_proj`\n\
          help: known: query, key, value, dense, classifier",
     );
+}
+
+#[test]
+fn what_finds_no_module_in_a_finished_adapter_is_a_warning_and_changes_nothing() {
+    let idle = [
+        ("target_modules", json!(["query", "value", "v_proj"]), "`target_modules`: no module is named `v_proj`"),
+        ("exclude_modules", json!(["lm_head"]), "`exclude_modules`: no module is named `lm_head`"),
+        (
+            "modules_to_save",
+            json!(["classifier", "embed_tokens"]),
+            "`modules_to_save`: no module is named `embed_tokens`",
+        ),
+        ("layers_to_transform", json!([0, 1, 2, 31]), "`layers_to_transform`: no target is in a layer 31"),
+        ("layers_to_transform", json!([0, 1, 2, -1]), "`layers_to_transform`: no layer has the number -1"),
+        ("rank_pattern", json!({ "^query": 2 }), "`rank_pattern`: `^query` matches no adapted module"),
+        ("alpha_pattern", json!({ "key": 100 }), "`alpha_pattern`: `key` matches no adapted module"),
+        (
+            "target_parameters",
+            json!(["experts.gate"]),
+            "`target_parameters`: no parameter is adapted by [\"experts.gate\"]",
+        ),
+    ];
+    let expected = Project::with_adapter().predict_with_adapter().done().stdout;
+    for (key, value, said) in idle {
+        let ran = with_config(key, value).done();
+        assert_eq!(ran.stdout, expected, "{key}");
+        let warning = format!("warning: adapter_config.json, {said}: it has no effect\n");
+        assert!(ran.stderr.contains(&warning), "{key}: {}", ran.stderr);
+    }
+    for (key, value) in [
+        ("init_lora_weights", json!("eva")),
+        ("init_lora_weights", json!("orthogonal")),
+        ("init_lora_weights", json!("mica")),
+        ("ensure_weight_tying", json!(true)),
+        ("lorap_emb_lr", json!(1e-6)),
+    ] {
+        assert_eq!(with_config(key, value).done().stdout, expected, "{key}");
+    }
+}
+
+#[test]
+fn the_first_key_in_the_order_of_the_file_decides_as_in_peft() {
+    // PEFT takes the alpha of `query` here, which comes first, and with the keys the other way round that of `.*query`.
+    let logits = |pattern: Value| with_config("alpha_pattern", pattern).done().lines()[0]["logits"].clone();
+    assert_eq!(logits(json!({ "query": 4, ".*query": 100 })), logits(json!({ "query": 4 })));
+    assert_eq!(logits(json!({ ".*query": 100, "query": 4 })), logits(json!({ "query": 100 })));
+    with_config("rank_pattern", json!({ "query": 2, ".*query": 4 })).refused("error: adapter/adapter_model.safetensors: `base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight` has rank 4, adapter_config.json says 2\n\
+         help: the configuration and the tensors belong to different adapters: correct `r` or `rank_pattern`");
+}
+
+/// With the first A in another shape, or with another value in it: `inspect` and `predict` say the same.
+fn refused_by_all(change: impl Fn(&mut Tensors), expected: &str) {
+    let project = Project::with_adapter().tensors(WEIGHTS, change);
+    project.predict_with_adapter().refused(expected);
+    project.run(&["inspect", "adapter"]).refused(expected);
+}
+
+#[test]
+fn factors_are_matrices_of_one_rank_before_anything_is_made_of_them() {
+    let name = |factor: &str| format!("base_model.model.bert.encoder.layer.0.attention.self.query.{factor}.weight");
+    let (a, b) = (name("lora_A"), name("lora_B"));
+    let help = "help: the file is not as PEFT wrote it: copy the adapter again, or save it again without sharding";
+    let wrong = |name: &str, shape: &[usize], expected: &str| {
+        let message = format!("error: {WEIGHTS}: `{name}` has {shape:?}, expected {expected}\n{help}");
+        refused_by_all(|tensors| tensors.zeros(name, shape), &message);
+    };
+    wrong(&a, &[192], "a matrix");
+    wrong(&a, &[], "a matrix");
+    wrong(&a, &[1_000_000_000, 0], "a matrix that is not empty");
+    wrong(&b, &[48, 4, 1], "a matrix");
+    wrong(&b, &[48, 3], &format!("[48, 4]: the rank of `{a}` is 4"));
+}
+
+#[test]
+fn a_value_that_is_no_number_is_refused_with_its_tensor() {
+    let name = "base_model.model.bert.encoder.layer.1.attention.self.value.lora_B.weight";
+    for value in [f32::NAN, f32::INFINITY] {
+        refused_by_all(
+            |tensors| tensors.fill_row(name, 3, value),
+            "error: adapter/adapter_model.safetensors: `base_model.model.bert.encoder.layer.1.attention.self.value.lora_B.weight` has a value that is not a finite number\n\
+         help: training went wrong, or the file is damaged: copy the adapter again, or train it again",
+        );
+    }
 }
 
 #[test]

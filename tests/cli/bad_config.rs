@@ -332,7 +332,7 @@ fn a_run_is_not_resumed_from_a_damaged_checkpoint() {
         "[DIR]/bert (BertForSequenceClassification) on flex\n\
          32 training examples, no validation data, 3 classes\n\
          error: cannot resume: the checkpoint run/checkpoints/step-2 is damaged (state.json is not as a run writes it), \
-         and there is no other\n\
+         and none before it is whole\n\
          help: put its files back from a copy, or start over with `--overwrite`",
     );
 }

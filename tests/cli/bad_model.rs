@@ -3,7 +3,7 @@
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
-use crate::project::tensors::{entry, with_header};
+use crate::project::tensors::{Tensors, entry, with_header};
 use crate::project::{Project, Ran};
 
 const WEIGHTS: &str = "bert/model.safetensors";
@@ -321,13 +321,122 @@ fn an_index_that_names_a_missing_shard_is_refused() {
          help: the index and its shards do not belong together: download or copy the checkpoint again");
 }
 
+/// The checkpoint as one shard with an index that lists its tensors and these.
+fn with_index(project: Project, lacking: &[&str], listed: &[(&str, &str)]) -> Project {
+    const SHARD: &str = "model-00001-of-00001.safetensors";
+    let mut tensors = Tensors::read(&project.path(WEIGHTS));
+    let mut map: serde_json::Map<String, Value> =
+        tensors.names().map(|name| (name.to_string(), json!(SHARD))).collect();
+    map.extend(listed.iter().map(|(name, shard)| (name.to_string(), json!(shard))));
+    if !lacking.is_empty() {
+        tensors.remove(|name| lacking.contains(&name));
+    }
+    tensors.write(&project.path(&format!("bert/{SHARD}")));
+    project.without(WEIGHTS).file("bert/model.safetensors.index.json", json!({ "weight_map": map }).to_string())
+}
+
 #[test]
-fn an_index_that_names_a_tensor_the_shard_lacks_is_refused() {
-    let project = Project::new();
-    std::fs::rename(project.path(WEIGHTS), project.path("bert/model-00001-of-00001.safetensors")).unwrap();
-    let index = json!({ "weight_map": { "classifier.scale": "model-00001-of-00001.safetensors" } });
-    project.file("bert/model.safetensors.index.json", index.to_string()).train(&[]).refused("error: [DIR]/bert/model.safetensors.index.json: the tensor `classifier.scale` is not in `model-00001-of-00001.safetensors`\n\
-         help: the index and its shards do not belong together: download or copy the checkpoint again");
+fn what_an_index_lists_and_no_shard_holds_is_missed_where_it_is_needed_alone() {
+    let idle =
+        with_index(Project::new(), &[], &[("cls.predictions.decoder.weight", "model-00001-of-00001.safetensors")]);
+    idle.train(&["--dry-run"]).done();
+    for needed in ["classifier.bias", "bert.encoder.layer.1.attention.self.query.weight"] {
+        let expected = format!(
+            "error: [DIR]/bert/model.safetensors.index.json: the tensor `{needed}` is not in `model-00001-of-00001.safetensors`\n\
+             help: the index and its shards do not belong together: download or copy the checkpoint again"
+        );
+        with_index(Project::new(), &[needed], &[]).train(&[]).refused(&expected);
+    }
+}
+
+#[test]
+fn an_index_names_no_shard_outside_of_its_directory() {
+    for shard in ["../model.safetensors", "/etc/passwd", "parts/../../model.safetensors"] {
+        let expected = format!(
+            "error: [DIR]/bert/model.safetensors.index.json: the shard `{shard}` is outside of the model's directory\n\
+             help: an index names files beside it: download or copy the checkpoint again, from where you trust it"
+        );
+        with_index(Project::new(), &[], &[("more", shard)]).train(&[]).refused(&expected);
+    }
+}
+
+#[test]
+fn a_quantised_checkpoint_is_named_so_by_every_command() {
+    let project = Project::with_adapter().json(
+        CONFIG,
+        "quantization_config",
+        json!({ "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4" }),
+    );
+    let project = project.json(CONFIG, "_name_or_path", json!("google-bert/bert-base-uncased"));
+    let expected = |directory: &str| {
+        format!(
+            "error: {directory} is quantised: config.json says so (`quantization_config`: bitsandbytes, 4 bits)\n\
+         help: take the unquantised checkpoint: config.json says that it was made from google-bert/bert-base-uncased; if its weights are not quantised after all, remove `quantization_config` from config.json"
+        )
+    };
+    project.train(&[]).refused(&expected("[DIR]/bert"));
+    project.predict_with_adapter().refused(&expected("bert"));
+    project.run(&["eval", "--model", "bert", "--data", "train.jsonl"]).refused(&expected("bert"));
+    project.run(&["inspect", "bert"]).refused(&expected("bert"));
+    project.run(&["merge", "--model", "bert", "--adapter", "adapter", "--output", "merged"]).refused(&expected("bert"));
+}
+
+#[test]
+fn a_quantised_checkpoint_whose_config_does_not_say_so_is_told_by_its_tensors() {
+    let query = "bert.encoder.layer.0.attention.self.query";
+    let project = Project::new().tensors(WEIGHTS, |tensors| {
+        tensors.remove(|name| name == format!("{query}.weight"));
+        tensors.zeros_of(Dtype::I32, &format!("{query}.qweight"), &[6, 48]);
+    });
+    let project = project.file("bert/README.md", "---\nbase_model:\n- google-bert/bert-base-uncased\n---\n");
+    project.train(&[]).refused(
+        "error: [DIR]/bert is quantised: it has `bert.encoder.layer.0.attention.self.query.qweight`\n\
+         help: take the unquantised checkpoint: README.md says that it was made from google-bert/bert-base-uncased",
+    );
+}
+
+#[test]
+fn a_gguf_file_is_no_checkpoint_to_train() {
+    let directory = Project::new().file("llama/model.Q4_K_M.gguf", "GGUF");
+    let expected = "error: llama/model.Q4_K_M.gguf is a GGUF file, as llama.cpp reads and mostly quantises it\n\
+         help: take the unquantised checkpoint that it was made from: a directory with config.json, model.safetensors and a tokenizer";
+    for model in ["llama", "llama/model.Q4_K_M.gguf"] {
+        directory.run(&["inspect", &format!("./{model}")]).refused(&expected.replace("llama/", "./llama/"));
+        directory
+            .run(&["generate", "--model", &format!("./{model}"), "--prompt", "x"])
+            .refused(&expected.replace("llama/", "./llama/"));
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named_where_results_are_none() {
+    let project = Project::with_adapter().tensors(WEIGHTS, |tensors| {
+        tensors.fill_row("bert.encoder.layer.1.output.dense.weight", 5, f32::NAN);
+    });
+    let expected = |directory: &str| {
+        format!(
+            "error: {directory}/model.safetensors: `bert.encoder.layer.1.output.dense.weight` has a value that is not a finite number\n\
+         help: the weights are damaged, or training went wrong: download or copy the checkpoint again"
+        )
+    };
+    project.run(&["predict", "--model", "bert", "x"]).refused(&expected("bert"));
+    project.run(&["eval", "--model", "bert", "--data", "train.jsonl", "--json", "--quiet"]).refused(&expected("bert"));
+    project.train(&["--dry-run"]).refused(&expected("[DIR]/bert"));
+    assert!(project.train(&["--quiet"]).stderr.ends_with(&format!("{}\n", expected("[DIR]/bert"))));
+    let merge = ["merge", "--model", "bert", "--adapter", "adapter", "--output", "merged", "--quiet"];
+    project.run(&merge).refused(&expected("bert"));
+    assert!(!project.path("merged").exists());
+}
+
+#[test]
+fn values_that_grow_too_large_are_told_from_weights_that_are_none() {
+    let project = Project::new().tensors(WEIGHTS, |tensors| {
+        for row in 0..3 {
+            tensors.fill_row("classifier.weight", row, f32::MAX);
+        }
+    });
+    project.run(&["predict", "--model", "bert", "x"]).failed("error: the logits are not finite numbers, though all weights are: values grow too large on their way through the model\n\
+         help: the adapter may be for another base, or its training went wrong: compare with what the model answers without it");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kernels::Simd;
 use serde_json::Value;
 
 use crate::project::{Project, Ran};
@@ -229,9 +230,32 @@ fn inspect_knows_a_checkpoint() {
 fn devices_has_a_line_for_every_backend() {
     let project = Project::new();
     let text = project.run(&["devices"]).done().stdout;
-    assert!(text.lines().any(|line| line == "flex        built in, found (the CPU)"), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("flex        built in, found (the CPU, with ")), "{text}");
     let list = project.run(&["devices", "--json"]).done().document();
     let names: Vec<&Value> = list.as_array().unwrap().iter().map(|entry| &entry["backend"]).collect();
     assert_eq!(names.len(), text.lines().count());
     assert!(names.contains(&&Value::from("cuda")), "those that are not built in are listed too");
+}
+
+#[test]
+fn the_vectors_of_the_cpu_are_those_that_the_environment_names() {
+    let available: Vec<&str> = Simd::available().into_iter().map(Simd::name).collect();
+    for name in &available {
+        let project = Project::new().env(Simd::VARIABLE, name);
+        let list = project.run(&["devices", "--json"]).done().document();
+        let flex = list.as_array().unwrap().iter().find(|entry| entry["backend"] == "flex").unwrap();
+        assert_eq!((&flex["simd"], &flex["simd_available"]), (&Value::from(*name), &Value::from(available.clone())));
+        let text = project.run(&["devices"]).done().stdout;
+        assert!(text.contains(&format!("(the CPU, with {name}")), "{text}");
+    }
+    let lacking = Simd::NAMES.into_iter().find(|name| !available.contains(name)).unwrap();
+    let there_are = available.join(", ");
+    Project::new().env(Simd::VARIABLE, lacking).run(&["devices"]).refused(&format!(
+        "error: `KINDLING_SIMD={lacking}`: this processor has no {lacking}\n\
+         help: this processor has: {there_are}; it takes the first of them where the variable is not set",
+    ));
+    Project::new().env(Simd::VARIABLE, "avx3").predict_with_adapter().refused(&format!(
+        "error: `KINDLING_SIMD=avx3`: unknown vectors `avx3`\n\
+         help: did you mean `avx2`? this processor has: {there_are}; it takes the first of them where the variable is not set",
+    ));
 }

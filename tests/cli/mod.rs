@@ -16,8 +16,10 @@ mod init;
 mod masked_lm;
 #[cfg(unix)]
 mod outputs;
+mod own_output;
 mod quickstart;
 mod reading;
+mod report;
 #[cfg(unix)]
 mod run_directory;
 mod stdin;

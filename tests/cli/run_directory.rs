@@ -108,6 +108,19 @@ fn what_lies_where_the_run_would_write_is_told_and_left() {
 }
 
 #[test]
+fn a_page_that_was_made_of_an_interrupted_run_is_not_in_its_way() {
+    let project = Project::new();
+    project.train(&["--quiet"]).done();
+    let metrics = project.read("run/metrics.jsonl");
+    let project = project.file("run/metrics.jsonl", &metrics[..metrics.rfind("{\"event\":\"end\"").unwrap()]);
+    fs::remove_file(project.path("run/report.html")).unwrap();
+    // The next process forgets files that are gone, but not those that every run has.
+    project.train(&["--quiet", "--resume", "--set", "seed=1"]);
+    project.run(&["report", "run"]).done();
+    project.train(&["--quiet", "--resume"]).done();
+}
+
+#[test]
 fn the_record_lists_every_file_of_the_run() {
     let project = Project::new().config("checkpoint_every = 1");
     project.train(&["--quiet"]).done();

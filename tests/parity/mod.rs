@@ -3,9 +3,12 @@
 
 mod decoders;
 mod dropout;
+#[path = "../../crates/kernels/src/every_form.rs"]
+mod every_form;
 mod half;
 mod tied;
 mod training;
+mod untied;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
 use data::{Batch, Columns, Encoded, Example, Labelled, Tokenizer, Written};
-use kernels::{Layout, Offsets};
+use kernels::{Layout, Offsets, Simd};
 use lora::peft::{AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
 use model::{Frozen, Head, Model, Pretrained, Tokens, Values};
@@ -236,6 +239,13 @@ fn check(name: &str, heads: &[&str]) {
         assert!(difference <= (1e-3 * expected).max(1e-6 * largest), "gradient of {name}: {norm} {expected}");
     }
     println!("{name}: gradient norms {worst:.1e} relative");
+}
+
+#[test]
+fn an_encoder_and_a_decoder_agree_with_the_reference_with_every_kind_of_vectors() {
+    let others: Vec<&str> = Simd::available().into_iter().skip(1).map(Simd::name).collect();
+    let cases = ["--exact", "parity::bert_with_lora_on_query_and_value", "parity::decoders::llama"];
+    every_form::run_again(Simd::VARIABLE, &others, &cases);
 }
 
 #[test]

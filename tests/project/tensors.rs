@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 /// The tensors of a file, in the order of their names.
 pub(crate) struct Tensors(IndexMap<String, Stored>);
 
+#[derive(Clone)]
 struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -83,6 +84,31 @@ impl Tensors {
         let stored = &mut self.0[name];
         let width = 4 * stored.shape[1];
         stored.bytes[row * width..][..width].as_chunks_mut().0.fill(value.to_le_bytes());
+    }
+
+    /// Adds a tensor under a second name.
+    pub(crate) fn copy(&mut self, name: &str, second: &str) {
+        let stored = self.0[name].clone();
+        self.0.insert(second.to_string(), stored);
+    }
+
+    /// Adds a tensor of another file.
+    pub(crate) fn take_from(&mut self, other: &Self, name: &str, new: &str) {
+        self.0.insert(new.to_string(), other.0[name].clone());
+    }
+
+    /// Adds rows to a matrix in f32, each of one value.
+    pub(crate) fn add_rows(&mut self, name: &str, values: &[f32]) {
+        let stored = &mut self.0[name];
+        for value in values {
+            stored.bytes.extend((0..stored.shape[1]).flat_map(|_| value.to_le_bytes()));
+        }
+        stored.shape[0] += values.len();
+    }
+
+    /// The stored bytes of a tensor.
+    pub(crate) fn bytes(&self, name: &str) -> &[u8] {
+        &self.0[name].bytes
     }
 
     /// Rounds every tensor, all of them in f32, to half precision.

@@ -170,6 +170,7 @@ fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) 
     let fits = |value: &Value| match key {
         "label" => value.is_string() || value.is_i64(),
         "messages" => value.is_array(),
+        "prompt" | "completion" => value.is_string() || value.is_array(),
         _ => value.is_string(),
     };
     let candidates: Vec<&str> = first

@@ -206,8 +206,20 @@ pub enum Error {
         "what the model is to learn stands in messages of the role `assistant`: add one, or remove the row"
     ))]
     NoAssistantTurn { subject: String },
-    #[error("{subject}: the prompt is empty, and the tokenizer has no token that begins a text")]
-    #[diagnostic(help("give the row a prompt: the first token is predicted from those before it"))]
+    #[error("{subject}: no message of the assistant is to be learned")]
+    #[diagnostic(help(
+        "each has `weight: 0` or `train: false`, or belongs to the prompt: give one of them `weight: 1`, or remove the row"
+    ))]
+    NoLearnedTurn { subject: String },
+    #[error(
+        "{subject}: message {number} is not to be learned, but the chat template writes it otherwise once the conversation goes on"
+    )]
+    #[diagnostic(help("`data.loss_on = \"completion\"` takes each turn by itself; or remove the message's weight"))]
+    RewrittenTurn { subject: String, number: usize },
+    #[error("{subject}: the prompt is empty, and neither the tokenizer nor config.json has a token that begins a text")]
+    #[diagnostic(help(
+        "give it a prompt, for the first token is predicted from those before it; or set `bos_token_id` in config.json"
+    ))]
     EmptyPrompt { subject: String },
     #[error("{subject}: no token of the row is a target")]
     #[diagnostic(help("a token is predicted from those before it: give the row a longer text, or remove it"))]
@@ -237,9 +249,9 @@ pub enum Error {
     #[error("{subject}: the chat template refuses the conversation: {reason}")]
     #[diagnostic(help("change the messages to what the template asks for, or remove the row"))]
     ChatRefused { subject: String, reason: String },
-    #[error("{subject}: the chat template writes the messages before message {number} in two ways")]
+    #[error("{subject}: the chat template writes message {number} otherwise than behind the messages before it")]
     #[diagnostic(help(
-        "without message {number}, and with the generation prompt, they are no beginning of the conversation: correct the template"
+        "with it and without it, but with the generation prompt, the messages before it end in nothing alike: where the answer begins cannot be told; compare the two with `apply_chat_template` of Transformers"
     ))]
     InconsistentTemplate { subject: String, number: usize },
     #[error("{subject}: the chat template ends message {number} without a token at which generation stops")]

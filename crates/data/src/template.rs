@@ -39,6 +39,11 @@ impl Template {
         Ok(Self { key: key.into(), source: source.into(), environment: Arc::new(environment) })
     }
 
+    /// What messages call it.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The template as it was written.
     pub fn source(&self) -> &str {
         &self.source

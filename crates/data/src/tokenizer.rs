@@ -2,36 +2,25 @@
 //! checkpoint's template, pairs truncated longest first, from the right.
 
 mod bounds;
+mod class;
+mod config;
+mod rebuilt;
 
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{
-    AddedToken, Encoding, Model, ModelWrapper, OffsetType, PostProcessor, PreTokenizer, TruncationDirection,
-    TruncationParams, TruncationStrategy, truncate_encodings,
+    Encoding, Model, ModelWrapper, OffsetType, PostProcessor, PreTokenizer, TruncationDirection, TruncationParams,
+    TruncationStrategy, truncate_encodings,
 };
 
 use crate::Error;
 use bounds::Bounds;
-pub(crate) use bounds::{Config, special_texts};
-
-/// What is copied next to an adapter, so that it can be used without its base at hand.
-const FILES: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "chat_template.jinja",
-];
+use class::Class;
+pub(crate) use config::{Config, special_texts};
 
 /// Transformers writes 1e30 for "no limit"; no model has a billion positions.
 const NO_LIMIT: f64 = 1e9;
@@ -45,7 +34,6 @@ pub struct Tokenizer {
     mask: Option<u32>,
     unknown: Option<u32>,
     bounds: Bounds,
-    files: Vec<PathBuf>,
 }
 
 /// The token ids of a text or a pair of texts, special tokens included.
@@ -61,14 +49,19 @@ pub struct Encoded {
 impl Tokenizer {
     /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
-        let configs = Config::read(dir)?;
-        let config = &configs.tokenizer;
+        Self::beside(dir, dir)
+    }
+
+    /// The tokenizer in `dir`, an adapter's for example, for the model whose `config.json` is in `model`: its `model_type` has a
+    /// say in how Transformers reads a tokenizer.
+    pub fn beside(dir: &Path, model: &Path) -> Result<Self, Error> {
+        let mut config = Config::read(dir, model)?;
         let (whole, words) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
         let mut inner = if whole.is_file() {
-            let bytes = read(&whole)?;
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|source| broken(&whole, source))?
+            rebuilt::open(&read(&whole)?, &config).map_err(|source| broken(&whole, source))?
         } else if words.is_file() {
-            bert(&words, config)?
+            config.class = Class::Bert;
+            rebuilt::open(&of_words(&words)?, &config).map_err(|source| broken(&words, source))?
         } else {
             return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
         };
@@ -76,12 +69,11 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|source| broken(&whole, source))?;
         inner.with_padding(None);
         Ok(Self {
-            model_max_length: config["model_max_length"].as_f64().filter(|it| *it < NO_LIMIT).map(|it| it as usize),
+            model_max_length: model_max_length(&config.tokenizer),
             vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
-            mask: mask(&inner, config),
+            mask: mask(&inner, &config),
             unknown: unknown(inner.get_model()).and_then(|token| inner.token_to_id(&token)),
-            bounds: Bounds::of(&inner, &configs),
-            files: FILES.iter().map(|name| dir.join(name)).filter(|file| file.is_file()).collect(),
+            bounds: Bounds::of(&inner, &config),
             inner,
         })
     }
@@ -147,11 +139,6 @@ impl Tokenizer {
             .unwrap_or_else(|_| ids.iter().filter_map(|id| self.token(*id)).collect::<Vec<_>>().join(" "))
     }
 
-    /// The files it was read from and those that belong to them, of those that exist.
-    pub fn files(&self) -> &[PathBuf] {
-        &self.files
-    }
-
     /// Encodes a text or a pair with special tokens, truncated to `max_length` tokens.
     ///
     /// Errors: no token in the text, or `max_length` too small for a token beside the special ones.
@@ -173,6 +160,19 @@ impl Tokenizer {
     pub(crate) fn bare(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The ids of a text that goes on from another: without what the vocabulary puts before a text, as SentencePiece's put
+    /// the mark of a space.
+    pub(crate) fn continuation(&self, text: &str) -> Result<Vec<u32>, Error> {
+        // Behind which of these a token ends, whatever follows, depends on the vocabulary.
+        for before in ["\n", ":", ".", "a", "1"] {
+            let (alone, together) = (self.bare(before)?, self.bare(&[before, text].concat())?);
+            if let Some(ids) = together.strip_prefix(alone.as_slice()).filter(|_| !alone.is_empty()) {
+                return Ok(ids.to_vec());
+            }
+        }
+        self.bare(text)
     }
 
     /// As `bare`, with the bytes of the text that each token stands for.
@@ -222,40 +222,28 @@ impl Tokenizer {
     }
 }
 
-/// `BertTokenizer` of Transformers: basic tokenization, word pieces, `[CLS] A [SEP] B [SEP]`.
-fn bert(words: &Path, config: &Value) -> Result<tokenizers::Tokenizer, Error> {
-    let vocabulary = WordPiece::read_bytes(&read(words)?).map_err(|source| broken(words, source))?;
-    let id = |token: &'static str| match vocabulary.get(token) {
-        Some(&id) => Ok((token.to_owned(), id)),
-        None => Err(Error::MissingToken { file: words.to_owned(), token }),
-    };
-    id("[UNK]")?;
-    let template = BertProcessing::new(id("[SEP]")?, id("[CLS]")?);
-    // A literal "[SEP]" in a text is the special token, as in Transformers. Only those that the vocabulary has: a new
-    // one would get an id for which the model has no embedding.
-    let special =
-        ["[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"].into_iter().filter(|token| vocabulary.contains_key(*token));
-    let special: Vec<AddedToken> = special.map(|token| AddedToken::from(token, true)).collect();
-    let option = |key: &str| config[key].as_bool();
-    let normalizer = BertNormalizer::new(
-        true,
-        option("tokenize_chinese_chars").unwrap_or(true),
-        option("strip_accents"),
-        option("do_lower_case").unwrap_or(true),
-    );
-    let pieces = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".to_owned()).build();
-    let mut tokenizer = tokenizers::Tokenizer::new(pieces.map_err(|source| broken(words, source))?);
-    tokenizer.with_normalizer(Some(normalizer)).map_err(|source| broken(words, source))?;
-    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer)).with_post_processor(Some(template));
-    tokenizer.add_special_tokens(special).map_err(|source| broken(words, source))?;
-    Ok(tokenizer)
+/// A list of words as the `tokenizer.json` that `BertTokenizer` of Transformers makes of it.
+fn of_words(file: &Path) -> Result<Vec<u8>, Error> {
+    let words = WordPiece::read_bytes(&read(file)?).map_err(|source| broken(file, source))?;
+    for token in ["[UNK]", "[SEP]", "[CLS]"] {
+        if !words.contains_key(token) {
+            return Err(Error::MissingToken { file: file.to_owned(), token });
+        }
+    }
+    let document = json!({"version": "1.0", "added_tokens": [], "model": {"type": "WordPiece", "vocab": words}});
+    Ok(document.to_string().into_bytes())
 }
 
-/// As `tokenizer_config.json` names it, or as BERT's and RoBERTa's tokenizers do.
-fn mask(inner: &tokenizers::Tokenizer, config: &Value) -> Option<u32> {
-    let token = &config["mask_token"];
-    let written = token.as_str().or_else(|| token["content"].as_str());
-    written.into_iter().chain(["[MASK]", "<mask>"]).find_map(|token| inner.token_to_id(token))
+/// As the files name it, or as BERT's and RoBERTa's tokenizers do.
+fn mask(inner: &tokenizers::Tokenizer, config: &Config) -> Option<u32> {
+    let written = config.text("mask_token");
+    written.as_deref().into_iter().chain(["[MASK]", "<mask>"]).find_map(|token| inner.token_to_id(token))
+}
+
+/// A limit that is none (zero, half a token, null) cuts nothing in Transformers, which reads any value.
+fn model_max_length(config: &Value) -> Option<usize> {
+    let written = ["model_max_length", "max_len"].into_iter().find_map(|key| config.get(key))?;
+    written.as_f64().filter(|limit| (1.0..NO_LIMIT).contains(limit)).map(|limit| limit as usize)
 }
 
 /// What the model itself writes: GPT-2's configuration names a token that its bytes never need.

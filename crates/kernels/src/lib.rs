@@ -11,8 +11,12 @@ mod adamw;
 mod attention;
 mod backend;
 mod bias;
+#[cfg(test)]
+mod bounds;
 mod cross_entropy;
 mod dropout;
+#[cfg(test)]
+mod every_form;
 mod flex;
 mod gated;
 mod layout;
@@ -26,6 +30,7 @@ mod precision;
 mod residual;
 mod rms_norm;
 mod rotary;
+mod simd;
 mod wide;
 mod widen;
 
@@ -48,4 +53,16 @@ pub use precision::Precision;
 pub use residual::residual;
 pub use rms_norm::rms_norm;
 pub use rotary::rotary;
+pub use simd::{Simd, SimdError};
 pub use widen::widen;
+
+#[cfg(test)]
+mod tests {
+    use super::{Simd, every_form};
+
+    #[test]
+    fn every_test_holds_with_every_kind_of_vectors_that_the_processor_has() {
+        let others: Vec<&str> = Simd::available().into_iter().skip(1).map(Simd::name).collect();
+        every_form::run_again(Simd::VARIABLE, &others, &[]);
+    }
+}

@@ -1,6 +1,6 @@
 //! Functions compiled more than once, for processors with wider vectors.
 
-/// Runs a function that is compiled a second time for processors with 256-bit vectors. No fused products: both versions
+/// Runs a function that is compiled a second time for 256-bit vectors, where those are chosen ([`crate::Simd`]). No fused products: both versions
 /// give the same bits.
 macro_rules! with_wide_vectors {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
@@ -15,8 +15,8 @@ macro_rules! with_wide_vectors {
                 fn wide($($argument: $type),*) {
                     body($($argument),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has the feature, it was asked in the line above.
+                if $crate::simd::Simd::current().has_avx2() {
+                    // SAFETY: the processor has the feature, or these vectors would not have been chosen.
                     #[expect(unsafe_code, reason = "a function for certain processors; see SAFETY")]
                     return unsafe { wide($($argument),*) };
                 }

@@ -51,6 +51,8 @@ pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spec
         let mut singular_values: Vec<f64> =
             squares.into_iter().map(|square| update.scale.abs() * square.max(0.0).sqrt()).collect();
         singular_values.sort_by(|left, right| right.total_cmp(left));
+        let rank = by_name.get(update.factors[0].as_str()).map_or(0, |a| a.shape()[0]);
+        singular_values.resize(rank, 0.0);
         Some(Spectrum { module: update.module.clone(), singular_values })
     };
     updates.iter().filter_map(spectrum).collect()
@@ -71,19 +73,47 @@ pub fn update_norms(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec
 /// A small matrix of rows as long as there are rows.
 type Square = Vec<Vec<f64>>;
 
-/// `AAᵀ` and `BᵀB`; `None` where a factor is not there.
+/// `AAᵀ` and `BᵀB`, which are as large as the smallest of rank, input and output; `None` where a factor is not there, or
+/// where both are no factors of one update.
 fn grams(tensors: &HashMap<&str, &TensorData>, update: &Update) -> Option<[Square; 2]> {
     let [a, b] = update.factors.each_ref().map(|name| tensors.get(name.as_str()));
     let (a, b) = (a?, b?);
-    let (rank, d_input) = (a.shape()[0], a.shape()[1]);
+    let (&[rank, d_input], &[d_output, columns]) = (&a.shape()[..], &b.shape()[..]) else { return None };
+    if columns != rank || rank * d_input * d_output == 0 {
+        return None;
+    }
     let a: Vec<f64> = a.iter::<f64>().collect();
     let b: Vec<f64> = b.iter::<f64>().collect();
-    let square = |entry: &dyn Fn(usize, usize) -> f64| -> Square {
-        (0..rank).map(|i| (0..rank).map(|j| entry(i, j)).collect()).collect()
-    };
-    let of_a = |i: usize, j: usize| (0..d_input).map(|k| a[i * d_input + k] * a[j * d_input + k]).sum();
-    let of_b = |i: usize, j: usize| b.chunks(rank).map(|row| row[i] * row[j]).sum();
-    Some([square(&of_a), square(&of_b)])
+    if rank <= d_input.min(d_output) {
+        let rows_of_b = transposed_flat(&b, rank);
+        return Some([gram(&a, d_input), gram(&rows_of_b, d_output)]);
+    }
+    // A rank that no update of this size has: the product is the smaller matrix, and one factor then is the identity.
+    let mut product = vec![0.0; d_output * d_input];
+    for (row, of_b) in product.chunks_mut(d_input).zip(b.chunks(rank)) {
+        for (of_a, factor) in a.chunks(d_input).zip(of_b) {
+            row.iter_mut().zip(of_a).for_each(|(sum, value)| *sum += factor * value);
+        }
+    }
+    Some(match d_input <= d_output {
+        true => [identity(d_input), gram(&transposed_flat(&product, d_input), d_output)],
+        false => [gram(&product, d_input), identity(d_output)],
+    })
+}
+
+/// The products of all pairs of rows of this width.
+fn gram(matrix: &[f64], width: usize) -> Square {
+    let dot = |left: &[f64], right: &[f64]| left.iter().zip(right).map(|(left, right)| left * right).sum();
+    matrix.chunks(width).map(|left| matrix.chunks(width).map(|right| dot(left, right)).collect()).collect()
+}
+
+/// The columns of a matrix of rows of this width, one after the other.
+fn transposed_flat(matrix: &[f64], width: usize) -> Vec<f64> {
+    (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width).copied()).collect()
+}
+
+fn identity(n: usize) -> Square {
+    (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect()
 }
 
 fn transposed(matrix: &Square) -> Square {
@@ -100,7 +130,7 @@ fn product(left: &Square, right: &Square) -> Square {
 /// Matrix Computations, 8.5).
 fn eigen(mut matrix: Square) -> (Vec<f64>, Square) {
     let n = matrix.len();
-    let mut vectors: Square = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
+    let mut vectors = identity(n);
     let total: f64 = matrix.iter().flatten().map(|entry| entry * entry).sum();
     for _ in 0..SWEEPS {
         let off: f64 = (0..n).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| matrix[i][j].powi(2)).sum();
@@ -173,6 +203,27 @@ mod tests {
         assert_eq!(of(&[0.0, 0.0]), 0.0);
         assert!((of(&[3.0, 0.0, 0.0]) - 1.0).abs() < 1e-12);
         assert!((of(&[2.0, 2.0, 2.0]) - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_rank_beyond_the_size_of_the_update_asks_for_no_more_memory_than_the_factors() {
+        // Squares of the rank would be 2^34 numbers. B·A is one number.
+        const RANK: usize = 1 << 17;
+        let tensors = tensors(vec![0.5; RANK], vec![0.25; RANK], RANK);
+        let expected = 0.125 * RANK as f64;
+        let spectrum = &spectra(&tensors, &updates(1.0))[0];
+        assert_eq!((spectrum.singular_values.len(), spectrum.singular_values[1]), (RANK, 0.0));
+        assert!((spectrum.frobenius() - expected).abs() < 1e-6 * expected, "{}", spectrum.frobenius());
+        assert!((update_norms(&tensors, &updates(1.0))[0].1 - expected).abs() < 1e-6 * expected);
+    }
+
+    #[test]
+    fn factors_that_do_not_belong_together_have_no_spectrum() {
+        let mut tensors = tensors(vec![1.0; 6], vec![1.0; 4], 2);
+        tensors[1].1 = TensorData::new(vec![1.0_f32; 3], [3, 1]);
+        assert!(spectra(&tensors, &updates(1.0)).is_empty());
+        tensors[0].1 = TensorData::new(vec![1.0_f32; 6], [6]);
+        assert!(update_norms(&tensors, &updates(1.0)).is_empty());
     }
 
     proptest! {

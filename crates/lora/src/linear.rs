@@ -46,23 +46,30 @@ impl Linear {
     }
 }
 
-/// The output layer of a language model that is tied to the word embeddings: `x·Wᵀ + b` with their W. It owns no weight, it
-/// borrows theirs, so that one parameter gets both gradients. An adapter is this end's alone, as in PEFT.
+/// The output layer of a language model, `x·Wᵀ + b`. One that is tied to the word embeddings owns no weight: it borrows
+/// theirs, so that one parameter gets both gradients. An adapter is this end's alone, as in PEFT.
 #[derive(Module, Debug)]
-pub struct TiedLinear {
+pub struct OutputLayer {
+    /// Its own, `[vocabulary, d]`; `None` where it is tied.
+    weight: Option<Weight<2>>,
     bias: Option<Weight<1>>,
     adapter: Option<Adapter>,
 }
 
-impl TiedLinear {
-    pub fn new(bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
-        Self { bias, adapter }
+impl OutputLayer {
+    pub fn new(weight: Option<Weight<2>>, bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
+        Self { weight, bias, adapter }
+    }
+
+    /// Whether its weight is that of the word embeddings.
+    pub fn is_tied(&self) -> bool {
+        self.weight.is_none()
     }
 
     /// `embeddings: [vocabulary, d]`
     pub fn projection<'a>(&'a self, embeddings: &'a Weight<2>) -> Projection<'a> {
         Projection {
-            weight: embeddings,
+            weight: self.weight.as_ref().unwrap_or(embeddings),
             orientation: Orientation::OutIn,
             bias: self.bias.as_ref(),
             adapter: self.adapter.as_ref(),
@@ -155,7 +162,7 @@ mod tests {
             };
             let lora = || Adapter::Lora(Lora::new(trained(random([2, 4])), trained(random([7, 2])), 0.5, 0.0, 1));
             let adapter = (case / 6 == 1 && case % 2 == 0).then(lora);
-            let layer = TiedLinear::new(bias, adapter);
+            let layer = OutputLayer::new(None, bias, adapter);
             let projection = layer.projection(&weight);
 
             let x = random([5, 4]).require_grad();

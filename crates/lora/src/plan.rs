@@ -5,12 +5,12 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::{hash_text, mix};
 
 use crate::methods::{Lora, LoraEmbedding, initial_a, normal};
 use crate::peft::AdapterTensors;
-use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Orientation, Selection, Selector, TargetError};
+use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Orientation, Selection, Selector, Settings, TargetError};
 
 /// How a model is trained, or was.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,6 +81,22 @@ impl Update {
     }
 }
 
+/// A frozen tensor that an adapter brings in place of the base's: embeddings that PEFT saves whole. It is saved again with
+/// the adapter. `name` is its name in the adapter's file without PEFT's prefix.
+#[derive(Debug)]
+pub struct Replacement {
+    pub name: String,
+    pub shape: Vec<usize>,
+    values: Tensor<1>,
+}
+
+impl Replacement {
+    /// In f32.
+    pub fn data(&self) -> TensorData {
+        TensorData::new(self.values.clone().into_data().convert::<f32>().iter::<f32>().collect(), self.shape.clone())
+    }
+}
+
 #[derive(Debug)]
 pub struct Plan {
     method: Method,
@@ -88,19 +104,34 @@ pub struct Plan {
     values: Option<AdapterTensors>,
     seed: u64,
     parameters: Vec<Parameter>,
+    replacements: Vec<Replacement>,
     updates: Vec<Update>,
     base_elements: usize,
+    asked: Vec<(String, Kind)>,
+    idle: Vec<String>,
 }
 
 impl Plan {
     /// `values` are the tensors of an adapter to start from or to apply; without them trained tensors start from the
     /// checkpoint, and what is new from `seed` and its path.
     pub fn new(method: Method, values: Option<AdapterTensors>, seed: u64) -> Result<Self, Error> {
+        let settings = if values.is_some() { Settings::Finished } else { Settings::New };
         let selector = match &method {
-            Method::Lora(config) => Some(Selector::new(config)?),
+            Method::Lora(config) => Some(Selector::new(config, settings)?),
             Method::Full | Method::Modules(_) | Method::Frozen => None,
         };
-        Ok(Self { method, selector, values, seed, parameters: Vec::new(), updates: Vec::new(), base_elements: 0 })
+        Ok(Self {
+            method,
+            selector,
+            values,
+            seed,
+            parameters: Vec::new(),
+            replacements: Vec::new(),
+            updates: Vec::new(),
+            base_elements: 0,
+            asked: Vec::new(),
+            idle: Vec::new(),
+        })
     }
 
     pub fn method(&self) -> &Method {
@@ -114,6 +145,21 @@ impl Plan {
     /// The trained tensors in the order of the model.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The frozen tensors that the adapter brings in place of the base's.
+    pub fn replacements(&self) -> &[Replacement] {
+        &self.replacements
+    }
+
+    /// Whether the module at `path` is one that is trained in full and saved with an adapter.
+    pub fn saves(&self, path: &str) -> bool {
+        let lies_in_one = |modules: &[String]| modules.iter().any(|module| lies_in(path, module));
+        match &self.method {
+            Method::Lora(config) => lies_in_one(&config.modules_to_save),
+            Method::Modules(modules) => lies_in_one(modules),
+            Method::Full | Method::Frozen => false,
+        }
     }
 
     /// The updates of the adapted modules.
@@ -142,6 +188,7 @@ impl Plan {
 
     /// Asked once for each module, in the order of the model.
     pub fn module(&mut self, path: &str, kind: Kind) -> Treatment {
+        self.asked.push((path.to_string(), kind));
         match &self.method {
             Method::Full => Treatment::Trained,
             Method::Frozen => Treatment::Frozen,
@@ -153,6 +200,11 @@ impl Plan {
                 Some(Selection::Untouched) | None => Treatment::Frozen,
             },
         }
+    }
+
+    /// The modules it was asked about.
+    pub fn into_modules(self) -> Vec<(String, Kind)> {
+        self.asked
     }
 
     /// Whether the bias of a module so treated is trained.
@@ -256,6 +308,31 @@ impl Plan {
         }
     }
 
+    /// Whether the plan's adapter has a tensor of this name.
+    pub fn brings(&self, name: &str) -> bool {
+        self.values.as_ref().is_some_and(|values| values.has(name))
+    }
+
+    /// What the plan's adapter has in place of a frozen tensor of the base: the first of these names that it has. All of
+    /// them are the same tensor, so that they must agree. It is made by `on_device` from values in f32 and the type that
+    /// the file has them in, and saved again with the adapter.
+    pub fn replacement<const D: usize, E: From<Error>>(
+        &mut self,
+        names: &[String],
+        shape: [usize; D],
+        on_device: impl FnOnce(TensorData, DType) -> Result<Tensor<D>, E>,
+    ) -> Result<Option<Tensor<D>>, E> {
+        let Some(adapter) = &mut self.values else { return Ok(None) };
+        let found = adapter.take_alike(names, &shape).map_err(Error::from)?;
+        let Some((found, values, dtype)) = found else { return Ok(None) };
+        let tensor = on_device(TensorData::new(values, shape), dtype)?;
+        for name in found {
+            let values = tensor.clone().detach().reshape([shape.iter().product::<usize>()]);
+            self.replacements.push(Replacement { name, shape: shape.to_vec(), values });
+        }
+        Ok(Some(tensor))
+    }
+
     /// Makes a tensor a parameter and records it.
     pub fn train<const D: usize>(&mut self, name: String, part: Part, tensor: Tensor<D>) -> Param<Tensor<D>> {
         let shape = tensor.dims().to_vec();
@@ -285,11 +362,10 @@ impl Plan {
     /// After the model is built: everything that was named must have been found, everything the adapter brought used.
     pub fn finish(&mut self) -> Result<(), Error> {
         if let Some(selector) = &self.selector {
-            match selector.finish() {
-                // PEFT lists what `all-linear` came to with the modules that were excluded from it; what an adapter adapts
-                // is checked by its tensors anyway.
-                Err(TargetError::WithoutEffect { .. }) if self.values.is_some() => {}
-                found => found?,
+            selector.finish()?;
+            if self.values.is_some() {
+                let note = |idle: TargetError| format!("adapter_config.json, {}: it has no effect", idle.of_adapter());
+                self.idle = selector.idle().into_iter().map(note).collect();
             }
         }
         if let Some(values) = &mut self.values {
@@ -300,17 +376,20 @@ impl Plan {
     }
 
     /// What the adapter's files had to be changed for, to be told to the user.
-    pub fn notes(&self) -> &[String] {
-        self.values.as_ref().map_or(&[], AdapterTensors::notes)
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        let of_tensors = self.values.as_ref().map_or(&[][..], AdapterTensors::notes);
+        of_tensors.iter().chain(&self.idle).map(String::as_str)
     }
 
-    /// The trained tensors of a model built with this plan, by name, in f32.
+    /// What is saved of a model built with this plan: the trained tensors, and those that the adapter brought, by name, in
+    /// f32.
     pub fn tensors<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
         let mut collected = Collect(HashMap::new());
         model.visit(&mut collected);
         let tensor = |parameter: &Parameter| Some((parameter.name.clone(), collected.0.remove(&parameter.id)?));
         let mut tensor = tensor;
-        self.parameters.iter().filter_map(&mut tensor).collect()
+        let replacements = self.replacements.iter().map(|it| (it.name.clone(), it.data()));
+        self.parameters.iter().filter_map(&mut tensor).chain(replacements).collect()
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::quantised::{QuantisedError, gguf};
+
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum ConfigError {
     #[error("{} has no config.json", directory.display())]
@@ -12,6 +14,9 @@ pub enum ConfigError {
         "a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub"
     ))]
     Missing { directory: PathBuf },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Quantised(#[from] QuantisedError),
     #[error("cannot read {}: {source}", file.display())]
     Read { file: PathBuf, source: std::io::Error },
     #[error("{}, line {line}, column {column}: malformed JSON: {reason}", file.display())]
@@ -46,6 +51,9 @@ impl Config {
     pub(crate) fn read(directory: &Path) -> Result<Self, ConfigError> {
         let file = directory.join("config.json");
         if !file.exists() {
+            if let Some(file) = gguf(directory) {
+                return Err(QuantisedError::Gguf { file }.into());
+            }
             return Err(ConfigError::Missing { directory: directory.into() });
         }
         let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
@@ -59,6 +67,13 @@ impl Config {
 
     pub(crate) fn values(&self) -> &Value {
         &self.values
+    }
+
+    /// Sets a key to what turned out to be so.
+    pub(crate) fn set(&mut self, key: &str, value: Value) {
+        if let Value::Object(keys) = &mut self.values {
+            keys.insert(key.to_string(), value);
+        }
     }
 
     /// False where the key is missing.
@@ -162,17 +177,6 @@ impl Config {
             return Err(self.wrong(format!("`problem_type` is `{problem}`"), help));
         }
         Ok(())
-    }
-
-    /// Masked language models here have their word embeddings as output layer.
-    pub(crate) fn check_tied(&self) -> Result<(), ConfigError> {
-        match self.values.get("tie_word_embeddings") {
-            Some(Value::Bool(false)) => {
-                let help = "masked language models are supported with tied word embeddings alone";
-                Err(self.wrong("`tie_word_embeddings` is false".to_string(), help))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Encoders here attend in both directions by absolute positions.

@@ -16,9 +16,12 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Adapter(#[from] lora::Error),
-    #[error("`{module}` is tied to the word embeddings: an adapter on it cannot be folded into a weight of its own")]
-    #[diagnostic(help("use base and adapter together; nothing is lost by it"))]
-    Tied { module: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Quantised(#[from] crate::QuantisedError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Merge(#[from] crate::MergeError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Hub(#[from] crate::hub::HubError),

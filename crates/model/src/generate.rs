@@ -92,6 +92,9 @@ impl<'a> Generation<'a> {
         let mut chosen = Vec::with_capacity(self.texts.len());
         for (text, logits) in self.texts.iter_mut().zip(logits.chunks_exact(width)) {
             text.read = text.ids.len();
+            if !logits.iter().all(|logit| logit.is_finite()) {
+                return Err(SamplingError::NotFinite { row: text.row, token: text.written as u64 });
+            }
             let token = self.sampling.choose(logits, &text.ids, text.row, text.written as u64)?;
             text.ids.push(token);
             text.written += 1;

@@ -7,6 +7,7 @@
 mod architectures;
 mod cache;
 mod checkpoint;
+mod companions;
 mod config;
 mod error;
 mod files;
@@ -16,12 +17,14 @@ mod layers;
 mod loader;
 mod merge;
 mod pretrained;
+mod quantised;
 mod sampling;
 mod tokens;
 
 pub use architectures::{CausalLm, Features, Head, Layerwise, MaskedLm, Model, SequenceClassifier};
 pub use cache::Cache;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
+pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
 pub use files::{
@@ -29,7 +32,8 @@ pub use files::{
 };
 pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use loader::{LoadError, Loaded};
-pub use merge::merged_tensors;
+pub use merge::{MergeError, Merged, merged_tensors, verify_merged};
 pub use pretrained::{Frozen, Pretrained, Values};
+pub use quantised::QuantisedError;
 pub use sampling::{Sampling, SamplingError};
 pub use tokens::Tokens;

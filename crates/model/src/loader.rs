@@ -3,12 +3,12 @@
 //!
 //! What is missing is collected, not reported one by one: a user wants the whole list.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use burn::tensor::{DType, Device, Tensor};
-use lora::{Embedding, Kind, Linear, Method, Orientation, Part, Plan, TiedLinear, Treatment, Weight, nearest};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use lora::{Embedding, Kind, Linear, Method, Orientation, OutputLayer, Part, Plan, Treatment, Weight, nearest};
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -64,11 +64,6 @@ pub enum LoadError {
         "adapt it with LoRA by naming it in `target_modules`, or train all tensors with `adapter.method = \"full\"`"
     ))]
     Shared { module: String },
-    #[error("the adapter brings a weight of `{module}` that differs from the checkpoint's by up to {difference}")]
-    #[diagnostic(help(
-        "it was trained on a base whose vocabulary was resized or trained: give that base's checkpoint as the model"
-    ))]
-    OtherBase { module: String, difference: f32 },
 }
 
 /// Of the largest value in f16; those too small for it become zero, which is nothing beside the others.
@@ -125,6 +120,8 @@ pub(crate) struct Build<'a> {
     missing: RefCell<Vec<String>>,
     initialised: RefCell<Vec<String>>,
     notes: RefCell<Vec<String>>,
+    /// An adapter's own copy of the word embeddings leaves a tied output layer with those of the base.
+    apart: Cell<bool>,
 }
 
 impl<'a> Build<'a> {
@@ -145,6 +142,7 @@ impl<'a> Build<'a> {
             missing: RefCell::default(),
             initialised: RefCell::default(),
             notes: RefCell::default(),
+            apart: Cell::new(false),
         }
     }
 
@@ -152,11 +150,19 @@ impl<'a> Build<'a> {
         Loader { build: self, path: String::new() }
     }
 
+    /// The modules that the model was made of, whatever else came of it.
+    pub(crate) fn into_modules(self) -> Vec<(String, Kind)> {
+        self.plan.into_inner().into_modules()
+    }
+
     /// Everything needed was there, everything there was used or is known to be of no use.
     pub(crate) fn finish(self) -> Result<Loaded, Error> {
         let directory = self.pretrained.directory().to_path_buf();
         let mut plan = self.plan.into_inner();
         let missing = self.missing.into_inner();
+        if let Some(listed) = missing.iter().find_map(|name| self.pretrained.listed(name)) {
+            return Err(listed.into());
+        }
         let head_alone = !missing.is_empty() && missing.iter().all(|name| self.pretrained.is_new(name));
         if head_alone {
             let head = self.pretrained.head();
@@ -167,7 +173,10 @@ impl<'a> Build<'a> {
         plan.finish()?;
         let used = self.used.into_inner();
         let (mut unexpected, mut passed_over) = (Vec::new(), Vec::new());
-        for name in self.pretrained.names().filter(|name| !used.contains(*name)) {
+        // One that stands there twice is used under its other name.
+        let is_used =
+            |name: &str| used.contains(name) || self.pretrained.twin(name).is_some_and(|twin| used.contains(twin));
+        for name in self.pretrained.names().filter(|name| !is_used(name)) {
             match self.pretrained.passes_over(name) {
                 true => passed_over.push(name.split('.').take(2).collect::<Vec<_>>().join(".")),
                 false => unexpected.push(name.to_string()),
@@ -257,53 +266,147 @@ impl Loader<'_> {
         Ok(Linear::new(weight, orientation, bias, adapter))
     }
 
-    /// The output layer `name` of a language model, tied to the word embeddings; its bias is the module `owner`'s.
-    pub(crate) fn tied_linear(
-        &self,
-        name: &str,
-        owner: &Self,
-        [d_input, vocabulary]: [usize; 2],
-        bias: Bias,
-    ) -> Result<TiedLinear, Error> {
-        let at = self.at(name);
-        let (treatment, of_bias, full) = {
-            let mut plan = at.build.plan.borrow_mut();
+    /// The output layer of a language model: of its own, or tied to the word embeddings.
+    ///
+    /// # Panics
+    /// Of a variant without one.
+    pub(crate) fn output_layer(&self, [d_input, vocabulary]: [usize; 2]) -> Result<OutputLayer, Error> {
+        let names = self.build.pretrained.output().expect("a language model's variant names its output layer");
+        let (at, shape, device) = (self.at(names.module), [d_input, vocabulary], self.build.device);
+        let owner = names.bias_of.map(|owner| self.at(owner));
+        let (treatment, of_bias) = {
+            let mut plan = self.build.plan.borrow_mut();
             let treatment = plan.module(&at.path, Kind::OutputLinear);
-            let of_bias = if owner.path == at.path { treatment } else { plan.module(&owner.path, Kind::Other) };
-            (treatment, of_bias, *plan.method() == Method::Full)
+            let of_bias = owner.as_ref().filter(|owner| owner.path != at.path);
+            (treatment, of_bias.map_or(treatment, |owner| plan.module(&owner.path, Kind::Other)))
         };
-        if treatment == Treatment::Trained && !full {
-            return Err(LoadError::Tied { module: at.path }.into());
-        }
-        let bias = owner.bias_if(bias, vocabulary, of_bias)?;
-        if matches!(treatment, Treatment::Adapted { .. }) {
-            // The copy of the word embeddings that PEFT saves beside it is checked there, if it is saved there.
-            let name = at.join("base_layer.weight");
-            at.build.plan.borrow_mut().value(&name, [vocabulary, d_input], at.build.device)?;
-        }
-        let (shape, device) = ([d_input, vocabulary], at.build.device);
+        let weight = match self.build.pretrained.ties_word_embeddings() {
+            true => at.untied(treatment, [vocabulary, d_input])?,
+            false => Some(at.embedding_weight(treatment, [vocabulary, d_input], &at.own_names())?),
+        };
+        let bias = match owner {
+            Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
+            None => None,
+        };
         let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, shape, Orientation::OutIn, device)?;
-        Ok(TiedLinear::new(bias, adapter))
+        Ok(OutputLayer::new(weight, bias, adapter))
     }
 
-    pub(crate) fn ties_word_embeddings(&self) -> bool {
-        self.build.pretrained.ties_word_embeddings()
+    /// The weight of an output layer that is tied but for the copies that an adapter has: PEFT leaves each end what it does not
+    /// copy.
+    fn untied(&self, treatment: Treatment, shape: [usize; 2]) -> Result<Option<Weight<2>>, Error> {
+        let (full, brings) = {
+            let plan = self.build.plan.borrow();
+            (*plan.method() == Method::Full, plan.brings(&self.join("weight")))
+        };
+        match treatment {
+            Treatment::Trained if full => Ok(None),
+            Treatment::Trained if brings => self.weight("weight", shape, treatment, Initial::Normal).map(Some),
+            Treatment::Trained => Err(LoadError::Tied { module: self.path.clone() }.into()),
+            Treatment::Frozen | Treatment::Adapted { .. } if self.build.apart.get() => {
+                let words = self.build.pretrained.word_embeddings();
+                match self.replacement(&words, &self.own_names(), shape)? {
+                    Some(own) => Ok(Some(own)),
+                    None => self.frozen(&words, shape).map(Some),
+                }
+            }
+            Treatment::Frozen | Treatment::Adapted { .. } => Ok(None),
+        }
+    }
+
+    /// The bias that the module here holds for the output layer `layer`; an adapter with that layer has it there.
+    fn output_bias(&self, layer: &Self, vocabulary: usize, treatment: Treatment) -> Result<Weight<1>, Error> {
+        let own = ["base_layer.bias", "bias"].map(|name| layer.join(name));
+        if !self.build.plan.borrow().trains_bias(treatment)
+            && let Some(own) = self.replacement(&self.join("bias"), &own, [vocabulary])?
+        {
+            return Ok(own);
+        }
+        self.bias([vocabulary], treatment)
     }
 
     pub(crate) fn embedding(&self, name: &str, rows: usize, width: usize) -> Result<Embedding, Error> {
-        let at = self.at(name);
-        let (treatment, full) = {
+        let (at, device) = (self.at(name), self.build.device);
+        let tensor = at.join("weight");
+        let pretrained = self.build.pretrained;
+        let (treatment, full, brings) = {
             let mut plan = at.build.plan.borrow_mut();
-            (plan.module(&at.path, Kind::Embedding), *plan.method() == Method::Full)
+            let treatment = plan.module(&at.path, Kind::Embedding);
+            (treatment, *plan.method() == Method::Full, plan.brings(&tensor))
         };
-        // PEFT trains a copy and leaves the output layer as it was, which one tensor cannot be.
-        if treatment == Treatment::Trained && !full && at.build.pretrained.is_shared(&at.join("weight")) {
-            return Err(LoadError::Shared { module: at.path }.into());
+        // PEFT trains a copy and leaves the output layer as it was.
+        if treatment == Treatment::Trained && !full && pretrained.is_shared(&tensor) {
+            if !brings {
+                return Err(LoadError::Shared { module: at.path }.into());
+            }
+            at.build.apart.set(true);
         }
-        let weight = at.weight("weight", [rows, width], treatment, Initial::Normal)?;
-        let device = at.build.device;
+        let weight = match tensor == pretrained.word_embeddings() {
+            true => at.embedding_weight(treatment, [rows, width], &at.shared_names())?,
+            false => at.weight("weight", [rows, width], treatment, Initial::Normal)?,
+        };
         let adapter = at.build.plan.borrow_mut().embedding_adapter(&at.path, treatment, [rows, width], device)?;
         Ok(Embedding::new(weight, adapter))
+    }
+
+    /// The weight of word embeddings or of an output layer, which an adapter may bring along under these names.
+    fn embedding_weight(
+        &self,
+        treatment: Treatment,
+        shape: [usize; 2],
+        brought: &[String],
+    ) -> Result<Weight<2>, Error> {
+        if treatment != Treatment::Trained
+            && let Some(own) = self.replacement(&self.join("weight"), brought, shape)?
+        {
+            return Ok(own);
+        }
+        self.weight("weight", shape, treatment, Initial::Normal)
+    }
+
+    /// The names under which PEFT saves the weight here whole: beside an adapter on it, or because the vocabulary was
+    /// resized.
+    fn own_names(&self) -> [String; 2] {
+        ["base_layer.weight", "weight"].map(|name| self.join(name))
+    }
+
+    /// The same for word embeddings, with the names of an output layer that is tied to them and that an adapter does not
+    /// copy.
+    fn shared_names(&self) -> Vec<String> {
+        let pretrained = self.build.pretrained;
+        let output = pretrained.output().filter(|_| pretrained.ties_word_embeddings());
+        let output = output.map(|output| self.build.root().at(output.module));
+        let output = output.filter(|output| !self.build.plan.borrow().saves(&output.path));
+        self.own_names().into_iter().chain(output.iter().flat_map(Self::own_names)).collect()
+    }
+
+    /// What the plan's adapter has in place of the frozen `tensor` of the checkpoint, whatever the shape of that.
+    fn replacement<const D: usize>(
+        &self,
+        tensor: &str,
+        names: &[String],
+        shape: [usize; D],
+    ) -> Result<Option<Weight<D>>, Error> {
+        let build = self.build;
+        let make = |data: TensorData, stored: DType| -> Result<Tensor<D>, Error> {
+            let kept = match build.frozen {
+                _ if D == 1 => DType::F32,
+                Frozen::As(dtype) => dtype,
+                Frozen::AsStored => stored,
+            };
+            match build.values {
+                Values::Read => {
+                    let read = |device: &Device| Ok(Tensor::from_data(data.clone(), (device, DType::F32)));
+                    Ok(self.on_device(tensor, (DType::F32, kept), read)?)
+                }
+                Values::ShapesOnly => Ok(self.blank(shape)),
+            }
+        };
+        let mut plan = build.plan.borrow_mut();
+        let Some(value) = plan.replacement(names, shape, make)? else { return Ok(None) };
+        build.used.borrow_mut().insert(tensor.to_string());
+        plan.count_base(shape.iter().product());
+        Ok(Some(Weight::Frozen(value)))
     }
 
     pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<RmsNorm, Error> {
@@ -337,25 +440,7 @@ impl Loader<'_> {
         let tensor = self.join(name);
         match treatment {
             Treatment::Trained => self.trained((tensor.clone(), Part::Module), tensor, shape, initial),
-            Treatment::Frozen => self.frozen(&tensor, shape),
-            Treatment::Adapted { .. } => {
-                let weight = self.frozen(&tensor, shape)?;
-                self.check_base(&weight)?;
-                Ok(weight)
-            }
-        }
-    }
-
-    /// PEFT saves the base's own weight with an adapter on embeddings or the output layer. Where it is another than the
-    /// checkpoint's, its vocabulary was resized or trained, the adapter is for another base.
-    fn check_base<const D: usize>(&self, weight: &Weight<D>) -> Result<(), Error> {
-        let value = weight.value();
-        let name = self.join("base_layer.weight");
-        let brought = self.build.plan.borrow_mut().value(&name, value.dims(), self.build.device)?;
-        let Some(brought) = brought.filter(|_| self.build.values == Values::Read) else { return Ok(()) };
-        match (brought - value.cast(DType::F32)).abs().max().into_scalar::<f32>() {
-            0.0 => Ok(()),
-            difference => Err(LoadError::OtherBase { module: self.path.clone(), difference }.into()),
+            Treatment::Frozen | Treatment::Adapted { .. } => self.frozen(&tensor, shape),
         }
     }
 
@@ -431,7 +516,7 @@ impl Loader<'_> {
             let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
             let (found, expected) = (entry.shape.clone(), shape.to_vec());
             // Of the last layer of a head the rows are its classes, which config.json does not decide.
-            let of_classes = self.build.pretrained.is_new(&tensor) && found[1..] == expected[1..];
+            let of_classes = self.build.pretrained.is_new(&tensor) && !found.is_empty() && found[1..] == expected[1..];
             return Err(match of_classes {
                 true => LoadError::Classes { file, tensor, found: found[0], expected: expected[0] },
                 false => LoadError::Shape { file, tensor, found, expected },
@@ -483,7 +568,8 @@ impl Loader<'_> {
     /// The start of a part that the checkpoint does not have. Where nothing may start fresh, the tensor is missing.
     fn fresh<const D: usize>(&self, tensor: &str, shape: [usize; D], initial: Initial) -> Tensor<D> {
         let build = self.build;
-        if !build.pretrained.is_new(tensor) || !build.plan.borrow().starts_fresh() {
+        let is_lost = build.pretrained.listed(tensor).is_some();
+        if is_lost || !build.pretrained.is_new(tensor) || !build.plan.borrow().starts_fresh() {
             build.missing.borrow_mut().push(tensor.to_string());
             return self.blank(shape);
         }

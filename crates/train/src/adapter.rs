@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
-use miette::Diagnostic;
-use model::{Pretrained, write_atomically, write_json};
+use model::{Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
@@ -54,6 +53,9 @@ pub(crate) enum Error {
         #[help]
         help: Option<String>,
     },
+    #[error("`ensure_weight_tying` in {}: true is not supported for an adapter on tied embeddings", path.display())]
+    #[diagnostic(help("merge the adapter with PEFT, or train one without it"))]
+    SharedByTies { path: PathBuf },
     #[error("{}: {source}", path.display())]
     Serialise { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
@@ -72,12 +74,10 @@ impl Error {
 
     /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file instead of ours.
     pub(crate) fn targets(directory: &Path, error: &lora::TargetError) -> Self {
-        let in_file =
-            |text: String| text.replace("`adapter.layers`", "`layers_to_transform`").replace("`adapter.", "`");
         Self::Targets {
             path: directory.join(peft::CONFIG_FILE),
-            reason: in_file(error.to_string()),
-            help: error.help().map(|help| in_file(help.to_string())),
+            reason: error.of_adapter(),
+            help: error.help_of_adapter(),
         }
     }
 
@@ -203,8 +203,12 @@ impl Adapter {
     pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
         let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
+        for note in std::mem::take(&mut config.notes) {
+            tensors.note(format!("{}, {note}: it has no effect", peft::CONFIG_FILE));
+        }
         if let Some(pretrained) = pretrained {
             tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
+            check_tied(&directory.join(peft::CONFIG_FILE), &config, &tensors, pretrained)?;
             if config.targets_missing {
                 config.lora.target_modules = Targets::Names(Names::List(pretrained.default_targets()));
                 config.targets_missing = false;
@@ -232,7 +236,25 @@ impl Adapter {
     /// Classes of its head, by the shape of the last layer.
     pub(crate) fn classes(&self) -> Option<usize> {
         let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];
-        self.tensors.names().find(|(name, _)| heads.contains(name)).map(|(_, shape)| shape[0])
+        self.tensors.names().find(|(name, _)| heads.contains(name)).and_then(|(_, shape)| shape.first().copied())
+    }
+}
+
+/// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.
+fn check_tied(
+    path: &Path,
+    config: &PeftConfig,
+    tensors: &AdapterTensors,
+    pretrained: &Pretrained,
+) -> Result<(), Error> {
+    let is_adapted = |name: &str| {
+        let module = name.split_once(".lora_").map_or_else(|| name.strip_suffix(".weight"), |(module, _)| Some(module));
+        let saved = |module: &str| config.lora.modules_to_save.iter().any(|entry| module.ends_with(entry));
+        module.is_some_and(|it| pretrained.is_embedding(it) && (name.contains(".lora_") || saved(it)))
+    };
+    match config.ensure_weight_tying && tensors.names().any(|(name, _)| is_adapted(name)) {
+        true => Err(Error::SharedByTies { path: path.into() }),
+        false => Ok(()),
     }
 }
 
@@ -266,13 +288,15 @@ fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
     Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
 }
 
-/// Writes the adapter that `plan` built into `model`, so that `PeftModel.from_pretrained` loads it.
+/// Writes the adapter that `plan` built into `model`, with its model card and the tokenizer that is in the directory
+/// `tokenizer`, so that `PeftModel.from_pretrained` loads it.
 pub(crate) fn write<M: Module>(
     directory: &Path,
     plan: &Plan,
     model: &M,
     sidecar: &Sidecar,
-    tokenizer_files: &[PathBuf],
+    card: &str,
+    tokenizer: &Path,
 ) -> Result<(), Error> {
     let write_error = |path: PathBuf| move |source| Error::Write { path, source };
     std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
@@ -284,18 +308,21 @@ pub(crate) fn write<M: Module>(
         peft_version: None,
         auto_mapping: None,
         targets_missing: false,
+        frozen_b: false,
+        ensure_weight_tying: false,
+        notes: Vec::new(),
     };
-    // People read it in a terminal too, and labels are whatever the data held.
-    let card = terminal::escaped(&card(plan, sidecar)).into_owned();
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan))), ("README.md", card)] {
+    // People read the card in a terminal too, and labels are whatever the data held.
+    let card = terminal::escaped(card);
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan)).as_str()), ("README.md", &card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
-    copy_tokenizer(directory, tokenizer_files)?;
+    copy_beside(directory, tokenizer, is_of_tokenizer)?;
     sidecar.write(directory)
 }
 
@@ -304,35 +331,35 @@ fn is_conv1d(plan: &Plan) -> bool {
     plan.updates().iter().any(|update| update.transposed && update.factors[0].ends_with(".lora_A.weight"))
 }
 
-/// Copies the tokenizer's files beside an adapter or a checkpoint.
-pub(crate) fn copy_tokenizer(directory: &Path, files: &[PathBuf]) -> Result<(), Error> {
-    for file in files {
-        let contents = std::fs::read(file).map_err(|source| Error::Read { path: file.clone(), source })?;
-        let path = directory.join(file.file_name().unwrap_or_default());
-        write_atomically(&path, |output| output.write_all(&contents))
+/// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte.
+pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let read_error = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| Error::Read { path, source }
+    };
+    for name in files_beside(from, wanted).map_err(read_error(from))? {
+        let (file, path) = (from.join(&name), directory.join(&name));
+        let contents = std::fs::read(&file).map_err(read_error(&file))?;
+        path.parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
             .map_err(|source| Error::Write { path, source })?;
     }
     Ok(())
-}
-
-/// Copies what says of a base where its texts end, if it has such a file.
-pub(crate) fn copy_generation_config(directory: &Path, base: &Path) -> Result<(), Error> {
-    let file = base.join("generation_config.json");
-    match file.is_file() {
-        true => copy_tokenizer(directory, &[file]),
-        false => Ok(()),
-    }
 }
 
 /// LoRA's settings as they are written: targets by the names that were found.
 fn lora_config(plan: &Plan) -> LoraConfig {
     match plan.method() {
         Method::Lora(config) => {
-            let written = plan.selector().map(lora::Selector::names_written);
-            LoraConfig {
-                target_modules: written.map_or(config.target_modules.clone(), Targets::Names),
-                ..(**config).clone()
+            let mut written = (**config).clone();
+            if let Some(selector) = plan.selector() {
+                written.target_modules = Targets::Names(selector.names_written());
+                if let Some(patterns) = selector.patterns_written() {
+                    (written.rank_pattern, written.alpha_pattern) = patterns;
+                }
             }
+            written
         }
         Method::Full | Method::Modules(_) | Method::Frozen => LoraConfig {
             r: 8,
@@ -353,59 +380,4 @@ fn lora_config(plan: &Plan) -> LoraConfig {
             init: Init::Default,
         },
     }
-}
-
-/// The model card. A local path is nobody else's: `base_model` names Hub models alone.
-fn card(plan: &Plan, sidecar: &Sidecar) -> String {
-    let base = &sidecar.base.path;
-    let is_local = Path::new(base).is_absolute();
-    let mut text = String::from("---\n");
-    if !is_local {
-        text.push_str(&format!("base_model: {base}\n"));
-    }
-    text.push_str("library_name: peft\ntags:\n");
-    if !is_local {
-        text.push_str(&format!("- base_model:adapter:{base}\n"));
-    }
-    let (title, usage) = match sidecar.task {
-        config::Task::SequenceClassification => ("text classification", classifier_usage(&sidecar.labels)),
-        config::Task::MaskedLm => ("masked language modelling", language_model_usage("AutoModelForMaskedLM")),
-        config::Task::CausalLm => ("text generation", language_model_usage("AutoModelForCausalLM")),
-    };
-    text.push_str(&format!(
-        "- lora\n- transformers\n---\n\n# Adapter for {title}\n\n\
-         Trained with kindling {version}: {trainable} trained parameters on a base of {base_parameters}.\n\n\
-         {usage}\n\n### Framework versions\n\n- PEFT 0.21.2\n",
-        version = env!("CARGO_PKG_VERSION"),
-        trainable = plan.trainable_elements(),
-        base_parameters = plan.base_elements(),
-    ));
-    text
-}
-
-fn classifier_usage(labels: &[String]) -> String {
-    let named = |(i, label): (usize, &String)| format!("{i}: {}", serde_json::Value::String(label.clone()));
-    let ids: Vec<String> = labels.iter().enumerate().map(named).collect();
-    format!(
-        "Classes: {classes}\n\n\
-         ```python\n\
-         from transformers import AutoModelForSequenceClassification\n\
-         from peft import PeftModel\n\n\
-         base = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels={count}, id2label={{{ids}}})\n\
-         model = PeftModel.from_pretrained(base, ADAPTER)\n\
-         ```",
-        classes = labels.join(", "),
-        count = labels.len(),
-        ids = ids.join(", "),
-    )
-}
-
-fn language_model_usage(class: &str) -> String {
-    format!(
-        "```python\n\
-         from transformers import {class}\n\
-         from peft import PeftModel\n\n\
-         model = PeftModel.from_pretrained({class}.from_pretrained(BASE), ADAPTER)\n\
-         ```"
-    )
 }

@@ -1,6 +1,7 @@
 //! `--device` becomes a burn `Device`. Besides the kernels this is the only place that looks at backend features.
 
 use burn::tensor::{Device, Tensor};
+use kernels::{Simd, SimdError};
 
 /// Names of backends in the order in which `auto` tries them, and whether this binary has them. `flex` is always there.
 const BACKENDS: [(&str, bool); 9] = [
@@ -35,6 +36,12 @@ pub(crate) enum DeviceError {
     #[error("the backend `{name}` is built in but finds no device: {reason}")]
     #[diagnostic(help("`kindling devices` lists what there is; `--device cpu` runs everywhere"))]
     Absent { name: String, reason: String },
+    #[error("{source}")]
+    Simd {
+        source: SimdError,
+        #[help]
+        help: String,
+    },
 }
 
 /// A backend by name and the number of its device.
@@ -187,6 +194,20 @@ impl Found {
     fn at(_: &str, _: &Device) -> Self {
         Self { name: None, software: false }
     }
+}
+
+/// The vectors that the CPU backend computes with.
+pub(crate) fn simd() -> Result<Simd, DeviceError> {
+    Simd::chosen().map_err(|source| {
+        let there_are = Simd::available().into_iter().map(Simd::name).collect::<Vec<_>>().join(", ");
+        let here = format!("this processor has: {there_are}; it takes the first of them where the variable is not set");
+        let near = match &source {
+            SimdError::Lacking(_) => None,
+            SimdError::Unknown(name) => lora::nearest(name, Simd::NAMES),
+        };
+        let help = near.map_or(here.clone(), |near| format!("did you mean `{near}`? {here}"));
+        DeviceError::Simd { source, help }
+    })
 }
 
 /// Each backend with what became of opening its first device; `None` for those not built in.

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod allocator;
+mod card;
 mod cli;
 mod config;
 mod device;
@@ -12,6 +13,7 @@ mod output;
 mod prepare;
 mod report;
 mod run;
+mod shell;
 mod tasks;
 mod terminal;
 mod writing;

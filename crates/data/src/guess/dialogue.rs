@@ -30,7 +30,16 @@ const CONTEXTS: [&str; 2] = ["input", "context"];
 #[derive(Debug, Clone, Copy)]
 pub enum Dialogue<'a> {
     Messages(&'a Column),
-    Answer { prompt: &'a Column, context: Option<&'a Column>, completion: &'a Column },
+    /// Lists of messages: what the model reads, and what it says.
+    Turns {
+        prompt: &'a Column,
+        completion: &'a Column,
+    },
+    Answer {
+        prompt: &'a Column,
+        context: Option<&'a Column>,
+        completion: &'a Column,
+    },
 }
 
 impl<'a> Dialogue<'a> {
@@ -41,8 +50,13 @@ impl<'a> Dialogue<'a> {
         let is_answer = |column: &&Column| {
             matches!(column.kind, ColumnKind::Strings | ColumnKind::Integers | ColumnKind::Fractions)
         };
+        let list = |name: &str| named(name).filter(|column| column.kind == ColumnKind::Lists);
+        let turns = || {
+            let found = ANSWERS.iter().find_map(|(prompt, completion)| Some((list(prompt)?, list(completion)?)));
+            found.map(|(prompt, completion)| Self::Turns { prompt, completion })
+        };
         let messages = MESSAGES.iter().find_map(|name| named(name).filter(|column| column.is_of_lists()));
-        messages.map(Self::Messages).or_else(|| {
+        messages.map(Self::Messages).or_else(turns).or_else(|| {
             ANSWERS.iter().find_map(|(prompt, completion)| {
                 let (prompt, completion) = (text(prompt)?, named(completion).filter(is_answer)?);
                 let mut contexts = CONTEXTS.iter().filter_map(|name| text(name));
@@ -65,6 +79,7 @@ mod tests {
         let name = |column: &Column| column.name.clone();
         Dialogue::of(&profile).map(|dialogue| match dialogue {
             Dialogue::Messages(column) => vec![name(column)],
+            Dialogue::Turns { prompt, completion } => vec![name(prompt), "to".to_owned(), name(completion)],
             Dialogue::Answer { prompt, context, completion } => {
                 [Some(prompt), context, Some(completion)].into_iter().flatten().map(name).collect()
             }
@@ -78,6 +93,7 @@ mod tests {
         };
         found(json!({"id": 1, "messages": [{"role": "user"}]}), &["messages"]);
         found(json!({"messages": " [{}]", "prompt": "a", "completion": "b"}), &["messages"]);
+        found(json!({"prompt": [{}], "completion": [{}], "tools": [{}]}), &["prompt", "to", "completion"]);
         found(json!({"instruction": "a", "input": "b", "output": "c"}), &["instruction", "input", "output"]);
         found(json!({"Instruction": "a", "context": "b", "Response": "c"}), &["Instruction", "context", "Response"]);
         found(json!({"input": "a", "output": "b"}), &["input", "output"]);

@@ -47,7 +47,7 @@ impl ChatTemplate {
     /// `now` is the date (UTC) that a template writes which asks for it, as Llama 3's do. It is the caller's so that a
     /// run that is resumed on another day reads the same texts.
     pub fn from_dir(dir: &Path, now: SystemTime) -> Result<Option<Self>, Error> {
-        let config = Config::read(dir)?;
+        let config = Config::read(dir, dir)?;
         let sources = sources(dir, &config)?;
         if !sources.iter().any(|source| source.name == DEFAULT) {
             return Ok(None);
@@ -94,6 +94,15 @@ impl ChatTemplate {
     pub(super) fn names_role(&self, role: &str) -> bool {
         let quoted = [format!("'{role}'"), format!("\"{role}\"")];
         self.sources.iter().any(|source| quoted.iter().any(|quoted| source.text.contains(quoted)))
+    }
+
+    /// Whether the template holds this name, as a word of its own.
+    pub(super) fn names(&self, field: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        self.sources.iter().any(|Source { text, .. }| {
+            text.match_indices(field)
+                .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + field.len()..].starts_with(is_word))
+        })
     }
 
     fn source(&self, tools: bool) -> &Source {

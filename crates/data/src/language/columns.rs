@@ -1,6 +1,9 @@
-//! Which kind of rows a file has, a text, a prompt with its completion or messages, and what stands in them.
+//! Which kind of rows a file has, a text, a prompt with its completion or messages, and what stands in them. Prompt and
+//! completion may be lists of messages each.
 
 use std::path::Path;
+
+use serde_json::Value;
 
 use super::Conversation;
 use crate::columns::{require, text};
@@ -14,6 +17,7 @@ const TOOLS: &str = "tools";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Columns {
     Text(TextSource),
+    /// Of texts, or of messages, then with a column `tools` as below.
     Completion {
         prompt: TextSource,
         /// `None` where only prompts are read.
@@ -104,11 +108,13 @@ impl Columns {
     pub fn row(&self, file: &Path, record: &Record) -> Result<Row, Error> {
         let content = match self {
             Self::Text(source) => Content::Text(filled(source, file, record, "text")?),
-            Self::Completion { prompt, completion: None } => Content::Text(possibly_empty(prompt, file, record)?),
-            Self::Completion { prompt, completion: Some(completion) } => Content::Completion {
-                prompt: possibly_empty(prompt, file, record)?,
-                completion: filled(completion, file, record, "completion")?,
-            },
+            Self::Completion { prompt, completion } => {
+                let place = Place::new(file, record.line);
+                match conversation(prompt, completion.as_ref(), record, &place)? {
+                    Some(conversation) => Content::Conversation(conversation),
+                    None => completed(prompt, completion.as_ref(), file, record)?,
+                }
+            }
             Self::Messages(column) => {
                 let place = Place::new(file, record.line);
                 let Some(messages) = record.fields.get(column) else {
@@ -122,6 +128,55 @@ impl Columns {
     }
 }
 
+/// A prompt with its completion, both texts.
+fn completed(
+    prompt: &TextSource,
+    completion: Option<&TextSource>,
+    file: &Path,
+    record: &Record,
+) -> Result<Content, Error> {
+    let prompt = possibly_empty(prompt, file, record)?;
+    Ok(match completion {
+        None => Content::Text(prompt),
+        Some(completion) => Content::Completion { prompt, completion: filled(completion, file, record, "completion")? },
+    })
+}
+
+/// A prompt and a completion that are lists of messages; `None` where neither is a list.
+fn conversation(
+    prompt: &TextSource,
+    completion: Option<&TextSource>,
+    record: &Record,
+    place: &Place,
+) -> Result<Option<Conversation>, Error> {
+    let list = |source: &'_ TextSource| -> Option<(String, &Value)> {
+        let column = source.column()?;
+        let value = record.fields.get(column).filter(|value| value.is_array())?;
+        Some((column.to_owned(), value))
+    };
+    let (asked, answered) = (list(prompt), completion.and_then(list));
+    let mixed = |lists: &str, other: &TextSource| {
+        let other = match other {
+            TextSource::Column(column) => format!("`{column}`"),
+            TextSource::Template(template) => format!("`{}`", template.key()),
+        };
+        Err(Error::Conversation {
+            place: place.clone(),
+            problem: format!("`{lists}` is a list of messages, and {other} is a text"),
+            help: "give both as lists of messages, or both as texts".to_owned(),
+        })
+    };
+    match (&asked, &answered, completion) {
+        (None, None, _) => Ok(None),
+        (None, Some((column, _)), _) => mixed(column, prompt),
+        (Some((column, _)), None, Some(completion)) => mixed(column, completion),
+        (Some((column, asked)), answered, _) => {
+            let answered = answered.as_ref().map(|(column, messages)| (column.as_str(), *messages));
+            Conversation::read_apart((column, asked), answered, record.fields.get(TOOLS), place).map(Some)
+        }
+    }
+}
+
 fn filled(source: &TextSource, file: &Path, record: &Record, key: &'static str) -> Result<String, Error> {
     match source {
         TextSource::Column(column) => text(record, column, key, || Place::new(file, record.line)),
@@ -132,7 +187,7 @@ fn filled(source: &TextSource, file: &Path, record: &Record, key: &'static str) 
 fn possibly_empty(prompt: &TextSource, file: &Path, record: &Record) -> Result<String, Error> {
     match prompt {
         TextSource::Column(column) => match record.fields.get(column) {
-            Some(serde_json::Value::String(prompt)) => Ok(prompt.clone()),
+            Some(Value::String(prompt)) => Ok(prompt.clone()),
             _ => text(record, column, "prompt", || Place::new(file, record.line)),
         },
         TextSource::Template(template) => template.render(file, record),

@@ -1,10 +1,13 @@
-//! A conversation: messages with a role each, and the tools that may be called. Everything but a message's `content` goes
-//! to the chat template as the file has it.
+//! A conversation: messages with a role each, and the tools that may be called. Everything but a message's `content`, and
+//! what says whether it is to be learned, goes to the chat template as the file has it.
+
+mod message;
 
 use serde_json::{Map, Value};
 
 use crate::record::kind;
 use crate::{Error, Place, suggest};
+use message::{Learned, read_message};
 
 /// A message as the chat template sees it.
 pub(super) type Message = Map<String, Value>;
@@ -23,14 +26,15 @@ const ROLES: [&str; 10] = [
     "document",
 ];
 
-/// What a message without content may say instead.
-const INSTEAD_OF_CONTENT: [&str; 3] = ["tool_calls", "function_call", "reasoning_content"];
-
 /// Messages in their order, from the rows of a file or from a terminal.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Option<Value>,
+    /// The messages that are a prompt, at the beginning, where a row has prompt and completion apart.
+    prompt: Option<usize>,
+    /// The indices of messages that say that they are not to be learned.
+    passed_over: Vec<usize>,
 }
 
 impl Conversation {
@@ -46,22 +50,41 @@ impl Conversation {
         &self.messages
     }
 
-    /// The text of the last message if it is the assistant's: what an answer is compared with.
+    /// The text of what the assistant says to [`before_answer`](Self::before_answer): what an answer is compared with.
     pub fn answer(&self) -> Option<&str> {
-        self.messages
-            .last()
-            .filter(|message| is_assistant(message))
-            .and_then(|message| message.get("content")?.as_str())
+        let answer = self.messages.get(self.before_answer().len());
+        answer.filter(|message| is_assistant(message)).and_then(|message| message.get("content")?.as_str())
     }
 
     /// Reads the columns of a row. A cell that is a JSON string, as CSV files have them, is read as JSON.
     pub(super) fn read(messages: &Value, tools: Option<&Value>, column: &str, place: &Place) -> Result<Self, Error> {
+        let mut conversation = Self { tools: read_tools(tools, place)?, ..Self::default() };
+        conversation.extend(messages, column, place)?;
+        Ok(conversation)
+    }
+
+    /// As `read`, of a row that has the messages which the model reads and those which it is to say in columns of their
+    /// own; the latter are `None` where only prompts are read.
+    pub(super) fn read_apart(
+        prompt: (&str, &Value),
+        completion: Option<(&str, &Value)>,
+        tools: Option<&Value>,
+        place: &Place,
+    ) -> Result<Self, Error> {
+        let mut conversation = Self { tools: read_tools(tools, place)?, ..Self::default() };
+        conversation.extend(prompt.1, prompt.0, place)?;
+        conversation.prompt = Some(conversation.messages.len());
+        if let Some((column, messages)) = completion {
+            conversation.extend(messages, column, place)?;
+        }
+        Ok(conversation)
+    }
+
+    fn extend(&mut self, messages: &Value, column: &str, place: &Place) -> Result<(), Error> {
         let Value::Array(messages) = parsed(messages, column, place)? else {
             let problem = format!("should be a list of messages, found {}", kind(messages));
             return Err(wrong(place, column, problem, SHAPE));
         };
-        let read = |(index, message)| read_message(index + 1, message, column, place);
-        let messages: Vec<Message> = messages.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
         if messages.is_empty() {
             return Err(wrong(
                 place,
@@ -70,18 +93,14 @@ impl Conversation {
                 "give the row a conversation, or remove it",
             ));
         }
-        let tools = match tools {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) if text.trim().is_empty() => None,
-            Some(tools) => Some(parsed(tools, "tools", place)?),
-        };
-        match tools {
-            Some(other) if !other.is_array() => {
-                let problem = format!("should be a list of tools, found {}", kind(&other));
-                Err(wrong(place, "tools", problem, "a tool is described by a JSON schema, as Transformers takes it"))
+        for (message, number) in messages.into_iter().zip(1..) {
+            let (message, learned) = read_message(number, message, column, place)?;
+            if learned == Learned::No {
+                self.passed_over.push(self.messages.len());
             }
-            tools => Ok(Self { messages, tools }),
+            self.messages.push(message);
         }
+        Ok(())
     }
 
     /// Refuses a role that neither templates in general nor this one, by `is_named`, know.
@@ -103,12 +122,27 @@ impl Conversation {
         (0..self.messages.len()).filter(|&index| is_assistant(&self.messages[index])).collect()
     }
 
-    /// The messages that an answer follows on: all but the answer that may be there already.
+    /// Whether the assistant's message `index` is to be learned: it is no part of a prompt, and does not say otherwise.
+    pub(super) fn is_learned(&self, index: usize) -> bool {
+        self.prompt.is_none_or(|prompt| index >= prompt) && !self.passed_over.contains(&index)
+    }
+
+    /// The messages that an answer follows on: the prompt where there is one, else all but the answer that may be there
+    /// already.
     pub(super) fn before_answer(&self) -> &[Message] {
-        match self.messages.split_last() {
-            Some((last, before)) if is_assistant(last) => before,
-            _ => &self.messages,
+        match (self.prompt, self.messages.split_last()) {
+            (Some(prompt), _) => &self.messages[..prompt],
+            (None, Some((last, before))) if is_assistant(last) => before,
+            (None, _) => &self.messages,
         }
+    }
+
+    /// The messages up to the assistant's at `index`, with other words in the place of what it says.
+    pub(super) fn with_other_turn(&self, index: usize) -> Vec<Message> {
+        // Of a private character, with which no text in use begins.
+        let turn = [("role", "assistant"), ("content", "\u{e000}")];
+        let turn = turn.map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())));
+        self.messages[..index].iter().cloned().chain([turn.into_iter().collect()]).collect()
     }
 }
 
@@ -138,175 +172,19 @@ fn parsed(value: &Value, column: &str, place: &Place) -> Result<Value, Error> {
     }
 }
 
-fn read_message(number: usize, message: Value, column: &str, place: &Place) -> Result<Message, Error> {
-    let Value::Object(mut message) = message else {
-        let problem = format!("message {number} should be an object, found {}", kind(&message));
-        return Err(wrong_message(place, column, problem, SHAPE));
+fn read_tools(tools: Option<&Value>, place: &Place) -> Result<Option<Value>, Error> {
+    let tools = match tools {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(tools) => parsed(tools, "tools", place)?,
     };
-    match message.get("role") {
-        Some(Value::String(_)) => (),
-        Some(other) => {
-            let problem = format!("the role of message {number} should be a string, found {}", kind(other));
-            return Err(wrong_message(place, column, problem, SHAPE));
-        }
-        None => {
-            let keys = suggest::list(message.keys().map(String::as_str));
-            let problem = format!("message {number} has no `role` (keys: {keys})");
-            return Err(wrong_message(place, column, problem, renaming(&message)));
-        }
+    if !tools.is_array() {
+        let problem = format!("should be a list of tools, found {}", kind(&tools));
+        let help = "a tool is described by a JSON schema, as Transformers takes it";
+        return Err(wrong(place, "tools", problem, help));
     }
-    // Parquet gives each message the keys of all. A null is left out, or templates that ask whether a message has
-    // `tool_calls` would take it for one that calls.
-    message.retain(|key, value| key == "content" || !value.is_null());
-    let content = text_of(message.get("content"), number, column, place)?;
-    let says_otherwise = INSTEAD_OF_CONTENT.iter().any(|key| message.get(*key).is_some_and(has_something));
-    let help = match is_assistant(&message) {
-        true => "give the message a text or `tool_calls`, or remove the row",
-        false => "give the message a text, or remove the row",
-    };
-    match content {
-        None if !says_otherwise => {
-            let problem = match message.contains_key("content") {
-                true => format!("the content of message {number} is null"),
-                false => {
-                    let keys = suggest::list(message.keys().map(String::as_str));
-                    format!("message {number} has no `content` (keys: {keys})")
-                }
-            };
-            return Err(wrong_message(place, column, problem, help));
-        }
-        Some(content) if content.trim().is_empty() && is_assistant(&message) && !says_otherwise => {
-            let problem = format!("message {number}, the assistant's, is empty");
-            return Err(wrong_message(place, column, problem, help));
-        }
-        Some(content) => _ = message.insert("content".to_owned(), Value::String(content)),
-        None => (),
-    }
-    Ok(message)
-}
-
-/// The conversations of ShareGPT have other names for the same.
-fn renaming(message: &Message) -> &'static str {
-    match message.contains_key("from") && message.contains_key("value") {
-        true => "rename `from` to `role` (human: user, gpt: assistant) and `value` to `content`",
-        false => SHAPE,
-    }
-}
-
-fn has_something(value: &Value) -> bool {
-    !matches!(value, Value::Null) && value.as_array().is_none_or(|list| !list.is_empty()) && value.as_str() != Some("")
-}
-
-/// A text, null, or a list of parts. Parts are joined without anything between them, as templates that take parts write
-/// them: templates that do not would otherwise write the list itself.
-fn text_of(content: Option<&Value>, number: usize, column: &str, place: &Place) -> Result<Option<String>, Error> {
-    let unfit = |found: String| {
-        let problem = format!("the content of message {number} should be a text, found {found}");
-        wrong_message(place, column, problem, "contents are texts, or lists of {\"type\": \"text\", \"text\": \"...\"}")
-    };
-    match content {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Array(parts)) => {
-            let text = |part: &Value| match (part["type"].as_str(), part.as_str().or(part["text"].as_str())) {
-                (Some("text") | None, Some(text)) => Ok(text.to_owned()),
-                (Some(other), _) if other != "text" => Err(unfit(format!("a part of the type `{other}`"))),
-                _ => Err(unfit(format!("{} without a text among its parts", kind(part)))),
-            };
-            parts.iter().map(text).collect::<Result<String, _>>().map(Some)
-        }
-        Some(other) => Err(unfit(kind(other).to_owned())),
-    }
+    Ok(Some(tools))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use miette::Diagnostic;
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(messages: Value) -> Result<Conversation, Error> {
-        Conversation::read(&messages, None, "messages", &Place::new(Path::new("a.jsonl"), 3))
-    }
-
-    fn fails(messages: Value) -> (String, String) {
-        let error = read(messages).unwrap_err();
-        (error.to_string(), error.help().expect("says what to do").to_string())
-    }
-
-    #[test]
-    fn contents_are_texts_and_the_rest_is_passed_on() {
-        let call = json!([{"type": "function", "function": {"name": "f", "arguments": {"b": 1, "a": null}}}]);
-        let read = read(json!([
-            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "n"},
-            {"role": "assistant", "content": null, "tool_calls": call, "refusal": null},
-        ]))
-        .unwrap();
-        let messages = Value::Array(read.messages.iter().cloned().map(Value::Object).collect());
-        let expected = json!([
-            {"role": "user", "content": "ab", "name": "n"},
-            {"role": "assistant", "content": null, "tool_calls": call},
-        ]);
-        assert_eq!(messages.to_string(), expected.to_string(), "with the keys in their order");
-        assert_eq!(read.assistant_turns(), [1]);
-    }
-
-    #[test]
-    fn a_cell_of_a_table_is_json() {
-        let place = Place::new(Path::new("a.csv"), 3);
-        let (messages, tools) = (json!("[{\"role\": \"user\", \"content\": \"a\"}]"), json!("[{\"name\": \"f\"}]"));
-        let read = Conversation::read(&messages, Some(&tools), "messages", &place).unwrap();
-        assert_eq!((read.messages.len(), read.tools), (1, Some(json!([{"name": "f"}]))));
-        let without = Conversation::read(&messages, Some(&json!("")), "messages", &place).unwrap();
-        assert_eq!(without.tools, None);
-        assert!(fails(json!("[{")).0.starts_with("a.jsonl, line 3: `messages` is a text that is no JSON: EOF"));
-    }
-
-    #[test]
-    fn what_is_no_conversation_says_which_message() {
-        assert_eq!(fails(json!({})).0, "a.jsonl, line 3: `messages` should be a list of messages, found an object");
-        assert_eq!(fails(json!([])).0, "a.jsonl, line 3: `messages` holds no messages");
-        assert_eq!(fails(json!(["a"])).0, "a.jsonl, line 3: `messages`: message 1 should be an object, found a string");
-        let (message, help) = fails(json!([{"from": "human", "value": "a"}]));
-        assert_eq!(message, "a.jsonl, line 3: `messages`: message 1 has no `role` (keys: from, value)");
-        assert!(help.starts_with("rename `from` to `role`"), "{help}");
-        assert_eq!(
-            fails(json!([{"role": "user", "text": "a"}])).0,
-            "a.jsonl, line 3: `messages`: message 1 has no `content` (keys: role, text)"
-        );
-        let (message, help) = fails(json!([{"role": "assistant", "content": null, "tool_calls": []}]));
-        assert_eq!(message, "a.jsonl, line 3: `messages`: the content of message 1 is null");
-        assert_eq!(help, "give the message a text or `tool_calls`, or remove the row");
-        let (_, help) = fails(json!([{"role": "user", "content": null}]));
-        assert_eq!(help, "give the message a text, or remove the row", "only the assistant calls tools");
-        assert_eq!(
-            fails(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}])).0,
-            "a.jsonl, line 3: `messages`: message 2, the assistant's, is empty"
-        );
-        assert_eq!(
-            fails(json!([{"role": "user", "content": [{"type": "image", "url": "x"}]}])).0,
-            "a.jsonl, line 3: `messages`: the content of message 1 should be a text, found a part of the type `image`"
-        );
-    }
-
-    #[test]
-    fn a_misspelt_role_finds_its_name_and_one_of_the_template_is_known() {
-        let read = read(json!([{"role": "asistant", "content": "a"}])).unwrap();
-        let error = read.check_roles(|_| false, "a.jsonl, line 3").unwrap_err();
-        assert_eq!(error.to_string(), "a.jsonl, line 3: message 1 has the unknown role `asistant`");
-        assert_eq!(error.help().unwrap().to_string(), "did you mean `assistant`?");
-        assert!(read.check_roles(|role| role == "asistant", "").is_ok());
-    }
-
-    #[test]
-    fn an_answer_is_the_assistants_last_message() {
-        let mut conversation = Conversation::default();
-        conversation.push("user", "a");
-        assert_eq!((conversation.answer(), conversation.before_answer().len()), (None, 1));
-        conversation.push("assistant", "b");
-        assert_eq!((conversation.answer(), conversation.before_answer().len()), (Some("b"), 1));
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::bounds::Bounds;
 use super::chat_template::ChatTemplate;
 use super::columns::{Content, Row};
 use super::conversation::Conversation;
@@ -29,16 +30,20 @@ pub struct Encoder<'a> {
     tokenizer: &'a Tokenizer,
     chat: Option<&'a ChatTemplate>,
     loss_on: LossOn,
+    /// What a text begins with that is empty otherwise.
+    first: Option<u32>,
     /// What completions and texts end in.
     end: Option<u32>,
     stops: Vec<u32>,
 }
 
 impl<'a> Encoder<'a> {
-    /// `end_tokens` are those of the checkpoint, see [`end_tokens`](super::end_tokens).
-    pub fn new(tokenizer: &'a Tokenizer, chat: Option<&'a ChatTemplate>, end_tokens: &[u32], loss_on: LossOn) -> Self {
+    /// `bounds` are those of the checkpoint.
+    pub fn new(tokenizer: &'a Tokenizer, chat: Option<&'a ChatTemplate>, bounds: &Bounds, loss_on: LossOn) -> Self {
+        let end_tokens = &bounds.ends;
         let end = tokenizer.end_token().or(end_tokens.first().copied());
-        let mut encoder = Self { tokenizer, chat, loss_on, end, stops: end_tokens.to_vec() };
+        let first = tokenizer.beginning_token().or(bounds.first);
+        let mut encoder = Self { tokenizer, chat, loss_on, first, end, stops: end_tokens.clone() };
         let end_of_turn = chat.and_then(|chat| encoder.end_of_turn(chat));
         encoder.stops.extend(end_of_turn.filter(|end| !end_tokens.contains(end)));
         encoder
@@ -101,18 +106,28 @@ impl<'a> Encoder<'a> {
         if ids.last() != Some(&end) {
             ids.push(end);
         }
-        Ok(Sequence { answers: vec![0..ids.len()], ids, kept })
+        Ok(Sequence { answers: vec![0..ids.len()], ids, passed_over: Vec::new(), kept })
     }
 
+    /// The ids of both are those of the joined text, as they are for a model that reads the prompt and goes on, wherever
+    /// those of the prompt are a beginning of them.
+    ///
+    /// Elsewhere, as where the prompt ends in the space that belongs to the next word, the prompt keeps the ids that it has
+    /// in generation, and the completion has those of a text that goes on from another.
     fn completion(&self, prompt: &str, completion: &str, place: &Place) -> Result<Sequence, Error> {
         let (mut ids, kept) = self.begun(prompt, &place.to_string())?;
         let start = ids.len();
-        ids.extend(self.tokenizer.bare(completion)?);
+        let (joined, _) = self.with_beginning(self.tokenizer.bare(&[prompt, completion].concat())?);
+        match joined.strip_prefix(ids.as_slice()) {
+            Some(said) => ids.extend(said),
+            None if prompt.is_empty() => ids.extend(self.tokenizer.bare(completion)?),
+            None => ids.extend(self.tokenizer.continuation(completion)?),
+        }
         let end = self.end()?;
         if ids.len() == start || ids.last() != Some(&end) {
             ids.push(end);
         }
-        Ok(Sequence { answers: vec![start..ids.len()], ids, kept })
+        Ok(Sequence { answers: vec![start..ids.len()], ids, passed_over: Vec::new(), kept })
     }
 
     fn conversation(&self, conversation: &Conversation, place: &Place) -> Result<Vec<Sequence>, Error> {
@@ -122,28 +137,28 @@ impl<'a> Encoder<'a> {
         if conversation.assistant_turns().is_empty() {
             return Err(Error::NoAssistantTurn { subject });
         }
-        let scripts = turns::scripts(chat, conversation, &subject)?;
-        let mut sequences =
-            scripts.iter().map(|script| self.script(script, &subject)).collect::<Result<Vec<_>, _>>()?;
-        // Every token counts once: the conversation as a whole, even if its earlier turns were written otherwise then.
-        if self.loss_on == LossOn::All && sequences.len() > 1 {
-            let text = turns::whole(chat, conversation, &subject)?;
-            let ids = self.tokenizer.bare(&text)?;
-            let kept = self.beginning_of(&ids);
-            sequences = vec![Sequence { answers: vec![0..ids.len()], ids, kept }];
+        let mut scripts = turns::scripts(chat, conversation, &subject)?;
+        if !scripts.iter().flat_map(|script| &script.turns).any(|turn| turn.is_learned) {
+            return Err(Error::NoLearnedTurn { subject });
         }
-        Ok(sequences)
+        match self.loss_on {
+            LossOn::Completion => scripts.retain(|script| script.turns.iter().any(|turn| turn.is_learned)),
+            LossOn::All => scripts = vec![turns::last(scripts, chat, conversation, &subject)?],
+        }
+        scripts.iter().map(|script| self.script(script, &subject)).collect()
     }
 
     fn script(&self, script: &Script, subject: &str) -> Result<Sequence, Error> {
-        let (ids, answers) = self.tokens_of_turns(script)?;
-        for (turn, answer) in script.turns.iter().zip(&answers) {
-            if !ids[answer.clone()].iter().any(|id| self.stops.contains(id)) {
+        let (ids, turns) = self.tokens_of_turns(script)?;
+        let (mut answers, mut passed_over) = (Vec::new(), Vec::new());
+        for (turn, tokens) in script.turns.iter().zip(turns) {
+            if turn.is_learned && !ids[tokens.clone()].iter().any(|id| self.stops.contains(id)) {
                 return Err(Error::NoEndOfTurn { subject: subject.to_owned(), number: turn.number });
             }
+            if turn.is_learned { &mut answers } else { &mut passed_over }.push(tokens);
         }
         let kept = self.beginning_of(&ids);
-        Ok(Sequence { ids, answers, kept })
+        Ok(Sequence { ids, answers, passed_over, kept })
     }
 
     /// The ids of the text and, for each turn, those of them that hold any of its characters.
@@ -184,16 +199,16 @@ impl<'a> Encoder<'a> {
     fn targets(&self, sequence: &Sequence) -> Vec<Range<usize>> {
         let spans = match self.loss_on {
             LossOn::Completion => sequence.answers.clone(),
-            LossOn::All => std::iter::once(0..sequence.ids.len()).collect(),
+            LossOn::All => sequence.all_but_passed_over(),
         };
         spans.into_iter().map(|span| span.start.max(1)..span.end).filter(|span| !span.is_empty()).collect()
     }
 
     /// A prompt with the special tokens before it, and the number of these. An empty one has the token that begins texts,
-    /// even where the tokenizer does not put it there itself.
+    /// even where the tokenizer does not put it there itself, as Transformers' `generate` begins without a prompt.
     fn begun(&self, prompt: &str, subject: &str) -> Result<(Vec<u32>, usize), Error> {
         let (ids, kept) = self.with_beginning(self.tokenizer.bare(prompt)?);
-        match (ids.is_empty(), self.tokenizer.beginning_token()) {
+        match (ids.is_empty(), self.first) {
             (false, _) => Ok((ids, kept)),
             (true, Some(beginning)) => Ok((vec![beginning], 1)),
             (true, None) => Err(Error::EmptyPrompt { subject: subject.to_owned() }),

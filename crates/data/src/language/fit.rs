@@ -8,6 +8,8 @@ pub(super) struct Sequence {
     pub(super) ids: Vec<u32>,
     /// Ascending and apart from each other.
     pub(super) answers: Vec<Range<usize>>,
+    /// Answers that are not to be learned, likewise.
+    pub(super) passed_over: Vec<Range<usize>>,
     /// Tokens at the beginning that stay whatever is cut: the one that begins a text.
     pub(super) kept: usize,
 }
@@ -36,25 +38,34 @@ impl Sequence {
         self
     }
 
+    /// What is left of the tokens without the answers that are not to be learned.
+    pub(super) fn all_but_passed_over(&self) -> Vec<Range<usize>> {
+        let starts = std::iter::once(0).chain(self.passed_over.iter().map(|answer| answer.end));
+        let ends = self.passed_over.iter().map(|answer| answer.start).chain([self.ids.len()]);
+        starts.zip(ends).map(|(start, end)| start..end).collect()
+    }
+
     fn last_answer(&self) -> Range<usize> {
         self.answers.last().cloned().unwrap_or(0..0)
     }
 
     fn keep_first(&mut self, length: usize) {
         self.ids.truncate(length);
-        for answer in &mut self.answers {
-            *answer = answer.start.min(length)..answer.end.min(length);
-        }
-        self.answers.retain(|answer| !answer.is_empty());
+        self.move_answers(|at| at.min(length));
     }
 
     fn remove(&mut self, range: Range<usize>) {
-        let moved = |at: usize| if at <= range.start { at } else { at.max(range.end) - range.len() };
-        for answer in &mut self.answers {
-            *answer = moved(answer.start)..moved(answer.end);
-        }
-        self.answers.retain(|answer| !answer.is_empty());
+        self.move_answers(|at| if at <= range.start { at } else { at.max(range.end) - range.len() });
         self.ids.drain(range);
+    }
+
+    fn move_answers(&mut self, moved: impl Fn(usize) -> usize) {
+        for answers in [&mut self.answers, &mut self.passed_over] {
+            for answer in &mut *answers {
+                *answer = moved(answer.start)..moved(answer.end);
+            }
+            answers.retain(|answer| !answer.is_empty());
+        }
     }
 }
 
@@ -65,7 +76,7 @@ mod tests {
     use super::*;
 
     fn fit(ids: std::ops::RangeInclusive<u32>, answers: &[Range<usize>], kept: usize, max_length: usize) -> Sequence {
-        Sequence { ids: ids.collect(), answers: answers.to_vec(), kept }.fit(max_length)
+        Sequence { ids: ids.collect(), answers: answers.to_vec(), passed_over: Vec::new(), kept }.fit(max_length)
     }
 
     #[test]
@@ -104,7 +115,7 @@ mod tests {
             // Prompts and answers by turns; the number of a token says where it was.
             let ends: Vec<usize> = lengths.iter().scan(0, |end, length| { *end += length; Some(*end) }).collect();
             let answers: Vec<Range<usize>> = ends.windows(2).step_by(2).map(|pair| pair[0]..pair[1]).collect();
-            let whole = Sequence { ids: (0..*ends.last().unwrap() as u32).collect(), answers: answers.clone(), kept };
+            let whole = Sequence { ids: (0..*ends.last().unwrap() as u32).collect(), answers: answers.clone(), passed_over: Vec::new(), kept };
             let was_answer = |id: u32| answers.iter().any(|answer| answer.contains(&(id as usize)));
             let (last, length) = (answers.last().unwrap().clone(), whole.ids.len());
 

@@ -5,20 +5,22 @@
 //! [`Encoder`] makes the ids and says which of them are targets, or makes the prompt alone, for generation.
 //! [`TextStream`] and [`StopStrings`] go the other way, from ids to the text that may be shown.
 
+mod bounds;
 mod chat_template;
 mod columns;
 mod conversation;
 mod encoder;
-mod end_tokens;
 mod fit;
 mod stop_strings;
 mod text_stream;
 mod turns;
+mod unread;
 
+pub use bounds::Bounds;
 pub use chat_template::ChatTemplate;
 pub use columns::{Columns, Content, Purpose, Row};
 pub use conversation::Conversation;
 pub use encoder::{Encoder, LossOn};
-pub use end_tokens::end_tokens;
 pub use stop_strings::{Shown, StopStrings};
 pub use text_stream::TextStream;
+pub use unread::{Unread, unread};

@@ -1,5 +1,6 @@
 //! What was found, as data and as the sentence that a person would say.
 
+use crate::language::Unread;
 use crate::{Place, suggest};
 
 /// Rows that a finding names.
@@ -84,6 +85,10 @@ pub enum FindingKind {
         of_hundred_words: usize,
         words: Vec<(String, usize)>,
     },
+    /// Conversations with this field in a message, which neither kindling nor the chat template reads.
+    UnreadField {
+        field: String,
+    },
 }
 
 /// One finding.
@@ -103,6 +108,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A field of messages that has no effect.
+    pub fn unread(unread: Unread) -> Self {
+        let data = unread.places.first().map(Place::file).unwrap_or_default();
+        let kind = FindingKind::UnreadField { field: unread.field };
+        Self::new(kind, unread.rows, &data).at(unread.places)
+    }
+
     pub(super) fn new(kind: FindingKind, count: usize, data: &str) -> Self {
         Self { kind, count, places: Vec::new(), twins: Vec::new(), data: data.to_owned(), train: String::new() }
     }
@@ -133,6 +145,7 @@ impl Finding {
             | FindingKind::Control
             | FindingKind::Unseen { .. }
             | FindingKind::Spelling { .. }
+            | FindingKind::UnreadField { .. }
             | FindingKind::UnknownTokens { .. }
             | FindingKind::ManyTokens { .. } => Severity::Warning,
             // A few long rows are usual, many mean that the model does not see what it is asked about.
@@ -172,6 +185,7 @@ impl Finding {
             FindingKind::TextIsLabel => "text_is_label",
             FindingKind::UnknownTokens { .. } => "unknown_tokens",
             FindingKind::ManyTokens { .. } => "many_tokens",
+            FindingKind::UnreadField { .. } => "unread_field",
         }
     }
 
@@ -207,7 +221,8 @@ impl Finding {
             | FindingKind::Control
             | FindingKind::Entities { .. }
             | FindingKind::Spelling { .. }
-            | FindingKind::TextIsLabel => format!("{} of {data}", counted(*count, "row", "rows")),
+            | FindingKind::TextIsLabel
+            | FindingKind::UnreadField { .. } => format!("{} of {data}", counted(*count, "row", "rows")),
         }
     }
 
@@ -263,6 +278,9 @@ impl Finding {
                     "have {mean:.1} tokens each, where the tokenizer of a model that reads them makes one or two: {words}"
                 )
             }
+            FindingKind::UnreadField { field } => {
+                format!("{has} `{field}`, which neither kindling nor the model's chat template reads")
+            }
         }
     }
 
@@ -300,6 +318,9 @@ impl Finding {
             FindingKind::ManyTokens { .. } => Some(
                 "the model sees letters or less: take one that was trained on this language, such as a multilingual one",
             ),
+            FindingKind::UnreadField { .. } => {
+                Some("the model does not see it: put what matters into the content, or remove the field")
+            }
         }
     }
 

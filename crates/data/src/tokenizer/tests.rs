@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::bert::BertProcessing;
 
 use super::*;
 
@@ -109,6 +110,10 @@ impl Tokenizer {
     pub(crate) fn ids(&self, text: &str) -> Vec<u32> {
         self.bare(text).unwrap()
     }
+
+    pub(crate) fn id(&self, token: &str) -> u32 {
+        self.inner.token_to_id(token).unwrap()
+    }
 }
 
 fn says(error: &Error) -> (String, String) {
@@ -206,16 +211,26 @@ fn without_a_template_the_second_of_a_truncated_pair_keeps_its_type() {
 
 #[test]
 fn sizes_and_files_are_known() {
-    let made = dir(&[("vocab.txt", WORDS), ("tokenizer_config.json", r#"{"model_max_length": 512}"#), ("x.bin", "")]);
+    let made = dir(&[("vocab.txt", WORDS), ("tokenizer_config.json", r#"{"model_max_length": 512}"#)]);
     let tokenizer = Tokenizer::from_dir(made.path()).unwrap();
     assert_eq!(tokenizer.model_max_length(), Some(512));
     assert_eq!(tokenizer.vocabulary_size(), 12);
     assert_eq!(tokenizer.token(3).as_deref(), Some("[SEP]"));
     assert_eq!(tokenizer.token(12), None);
-    let names: Vec<_> = tokenizer.files().iter().map(|file| file.file_name().unwrap().to_owned()).collect();
-    assert_eq!(names, ["tokenizer_config.json", "vocab.txt"]);
-    let unlimited = bert_with(r#"{"model_max_length": 1000000000000000019884624838656}"#);
-    assert_eq!(unlimited.model_max_length(), None);
+}
+
+#[test]
+fn a_length_that_is_no_limit_is_none() {
+    let limit = |written: &str| bert_with(&format!(r#"{{"model_max_length": {written}}}"#)).model_max_length();
+    assert_eq!((limit("512"), limit("512.0")), (Some(512), Some(512)));
+    for written in ["1000000000000000019884624838656", "1e30", "null", "0.5", "0", "-1", "1e400", "\"512\""] {
+        if let Ok(_number) = serde_json::from_str::<Value>(written) {
+            assert_eq!(limit(written), None, "{written}");
+        }
+    }
+    // As it was called before.
+    assert_eq!(bert_with(r#"{"max_len": 77}"#).model_max_length(), Some(77));
+    assert_eq!(bert_with(r#"{"model_max_length": null, "max_len": 77}"#).model_max_length(), None);
 }
 
 #[test]

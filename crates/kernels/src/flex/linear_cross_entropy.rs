@@ -192,6 +192,8 @@ mod tests {
             for dtype in [DType::F32, DType::F16, DType::BF16] {
                 let layer = || layer(rows, classes, width, dtype, &targets);
                 let (ours, expected) = (with_gradient(layer()), composed_with_gradient(layer()));
+                // Logits of `width` products, then sums over the classes.
+                let close = |left, right| close(left, right, width + classes);
                 close(ours.0.clone(), expected.0);
                 close(ours.1.clone(), expected.1);
                 close(ours.2, expected.2);

@@ -25,8 +25,6 @@ use burn::tensor::{Bytes, DType, Shape};
 use self::filled::mapped;
 use self::matrix::Matrix;
 
-pub(crate) use self::product::has_bf16;
-
 /// Values that one thread works on at a time: 64 KiB, which stays in its cache.
 const CHUNK: usize = 16 * 1024;
 
@@ -69,10 +67,10 @@ mod tests {
 
     use burn::backend::Flex;
     use burn::backend::ops::FloatTensorOps;
-    use burn::tensor::{TensorData, Tolerance};
+    use burn::tensor::TensorData;
 
     use super::*;
-    use crate::{Activation, Attention, Noise, Offsets, Pass, Precision, Reach, uniform};
+    use crate::{Activation, Attention, Noise, Offsets, Pass, Precision, Reach, bounds, uniform};
 
     /// Values between -4 and 4.
     fn values(shape: &[usize], key: u64) -> FlexTensor {
@@ -85,15 +83,56 @@ mod tests {
         FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
     }
 
-    pub(super) fn close(left: FlexTensor, right: FlexTensor) {
-        // Sums of up to 129 values of a size of a few units, in another order.
-        left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(2e-5, 2e-5));
+    fn numbers(tensor: FlexTensor) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    /// What functions, norms and softmax make of sums of `depth` terms.
+    #[track_caller]
+    pub(super) fn close(left: FlexTensor, right: FlexTensor, depth: usize) {
+        assert_eq!(left.layout().shape(), right.layout().shape());
+        bounds::assert_close(&numbers(left), &numbers(right), depth);
+    }
+
+    /// Sums of `depth` terms, and those of the terms' magnitudes.
+    #[track_caller]
+    fn same_sums(left: FlexTensor, right: FlexTensor, depth: usize, magnitudes: FlexTensor) {
+        assert_eq!(left.layout().shape(), right.layout().shape());
+        bounds::assert_same_sums(&numbers(left), &numbers(right), depth, &numbers(magnitudes));
+    }
+
+    fn abs(tensor: &FlexTensor) -> FlexTensor {
+        <Flex as FloatTensorOps<Flex>>::float_abs(cast(tensor.clone(), DType::F32))
+    }
+
+    fn cast(tensor: FlexTensor, dtype: DType) -> FlexTensor {
+        <Flex as FloatTensorOps<Flex>>::float_cast(tensor, dtype.into())
+    }
+
+    /// The sums of a linear layer with the magnitude of each term in its place.
+    #[derive(Clone, Copy)]
+    struct Magnitudes<'a> {
+        x: &'a FlexTensor,
+        weight: &'a FlexTensor,
+        bias: Option<&'a FlexTensor>,
+    }
+
+    impl Magnitudes<'_> {
+        fn forward(self) -> FlexTensor {
+            crate::linear::composed::<Flex>(abs(self.x), abs(self.weight), self.bias.map(abs))
+        }
+
+        /// Of the gradient of the input, where `x` is that of the output.
+        fn backward(self) -> FlexTensor {
+            crate::linear::composed_backward::<Flex>(abs(self.x), abs(self.weight))
+        }
     }
 
     #[test]
     fn each_form_equals_the_composed_one() {
         for [rows, width] in [[1, 1], [2, 3], [31, 129], [70, 64]] {
             let (x, upstream) = (values(&[rows, width], 1), values(&[rows, width], 2));
+            let close = |left, right| close(left, right, rows.max(width));
             for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
                 close(activation::forward(x.clone(), kind), crate::activation::composed::<Flex>(x.clone(), kind));
                 close(
@@ -173,23 +212,29 @@ mod tests {
         {
             for dtype in [DType::F32, DType::F16, DType::BF16] {
                 let (x, upstream) = (within(1.0, &[rows, d_input], 1), within(1.0, &[rows, d_output], 2));
-                let stored =
-                    <Flex as FloatTensorOps<Flex>>::float_cast(within(1.0, &[d_output, d_input], 3), dtype.into());
+                let stored = cast(within(1.0, &[d_output, d_input], 3), dtype);
                 let bias = within(1.0, &[d_output], 4);
+                let magnitudes = Magnitudes { x: &x, weight: &stored, bias: Some(&bias) };
                 // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
                 for stored in [stored.clone(), stored.clone().transpose(0, 1).to_contiguous().transpose(0, 1)] {
-                    close(
+                    same_sums(
                         linear::forward(x.clone(), stored.clone(), Some(bias.clone()), Precision::F32),
                         crate::linear::composed::<Flex>(x.clone(), stored.clone(), Some(bias.clone())),
+                        d_input + 1,
+                        magnitudes.forward(),
                     );
-                    close(
+                    same_sums(
                         linear::forward(x.clone(), stored.clone(), None, Precision::F32),
                         crate::linear::composed::<Flex>(x.clone(), stored, None),
+                        d_input,
+                        Magnitudes { bias: None, ..magnitudes }.forward(),
                     );
                 }
-                close(
+                same_sums(
                     linear::backward(upstream.clone(), stored.clone(), Precision::F32),
-                    crate::linear::composed_backward::<Flex>(upstream, stored),
+                    crate::linear::composed_backward::<Flex>(upstream.clone(), stored.clone()),
+                    d_output,
+                    Magnitudes { x: &upstream, ..magnitudes }.backward(),
                 );
             }
         }
@@ -197,7 +242,6 @@ mod tests {
 
     #[test]
     fn products_in_bf16_are_those_of_rounded_factors_summed_in_f32() {
-        let cast = |tensor, dtype: DType| <Flex as FloatTensorOps<Flex>>::float_cast(tensor, dtype.into());
         for [rows, d_input, d_output] in [[1, 70, 50], [5, 1, 1], [9, 131, 300], [70, 64, 48], [17, 1701, 33]] {
             let x = within(1.0, &[rows, d_input], 1);
             let rounded = match Precision::has_bf16() {
@@ -209,15 +253,20 @@ mod tests {
             // The weight as it is stored in bf16 and in f32, upright and turned.
             for weight in [weight, wide] {
                 for weight in [weight.clone(), weight.transpose(0, 1).to_contiguous().transpose(0, 1)] {
-                    close(
+                    let magnitudes = Magnitudes { x: &rounded, weight: &weight, bias: None };
+                    same_sums(
                         linear::forward(x.clone(), weight.clone(), None, Precision::Bf16),
                         crate::linear::composed::<Flex>(rounded.clone(), weight.clone(), None),
+                        d_input,
+                        magnitudes.forward(),
                     );
                     // The same product as that of the backward pass of a layer that is the other way round.
                     let turned = weight.transpose(0, 1);
-                    close(
+                    same_sums(
                         linear::backward(x.clone(), turned.clone(), Precision::Bf16),
                         crate::linear::composed_backward::<Flex>(rounded.clone(), turned),
+                        d_input,
+                        magnitudes.forward(),
                     );
                 }
             }
@@ -228,9 +277,11 @@ mod tests {
     fn weight_gradients_and_steps_of_adamw_equal_the_composed_forms() {
         for [rows, d_input, d_output] in [[1, 1, 1], [70, 33, 129], [5, 200, 7]] {
             let (x, upstream) = (within(1.0, &[rows, d_input], 1), within(1.0, &[rows, d_output], 2));
-            close(
+            same_sums(
                 linear::weight_gradient(x.clone(), upstream.clone()),
-                crate::linear::composed_weight_gradient::<Flex>(x, upstream),
+                crate::linear::composed_weight_gradient::<Flex>(x.clone(), upstream.clone()),
+                rows,
+                crate::linear::composed_weight_gradient::<Flex>(abs(&x), abs(&upstream)),
             );
         }
         for count in [1, 5, 3 * CHUNK + 7] {
@@ -245,9 +296,9 @@ mod tests {
             let composed = crate::adamw::composed::<Flex>(w, g, m, v, step);
             // Once beside other holders, once in place.
             for ours in [beside, adamw::step(of(1), of(2), of(3), second(), step)] {
-                close(ours.0, composed.0.clone());
-                close(ours.1, composed.1.clone());
-                close(ours.2, composed.2.clone());
+                close(ours.0, composed.0.clone(), 0);
+                close(ours.1, composed.1.clone(), 0);
+                close(ours.2, composed.2.clone(), 0);
             }
         }
     }
@@ -260,6 +311,7 @@ mod tests {
             close(
                 rotary::rotary(x.clone(), cosines.clone(), sines.clone(), heads),
                 crate::rotary::composed::<Flex>(x, cosines, sines, heads),
+                2,
             );
         }
     }
@@ -291,6 +343,9 @@ mod tests {
             for dropout in [0.0, 0.3] {
                 let layout = layout(&lengths);
                 let tokens = layout.queries().tokens();
+                // Over the keys of a query, the queries of a key in all heads that share it, and a head's coordinates.
+                let depth = tokens * heads / kv_heads + d_head;
+                let close = |left, right| close(left, right, depth);
                 let mask = Pass::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).mask(dropout, 5);
                 let options = Attention { heads, kv_heads, scale: 0.3, reach, mask };
                 let (q, upstream) =
@@ -327,6 +382,7 @@ mod tests {
         for (lengths, [heads, kv_heads, d_head], reach) in attentions() {
             let whole = crate::Layout::new(offsets(&lengths), 0);
             let tokens = whole.queries().tokens();
+            let close = |left, right| close(left, right, tokens + d_head);
             let options = Attention { heads, kv_heads, scale: 0.3, reach, mask: None };
             let q = values(&[tokens, heads * d_head], 1);
             let (k, v) = (values(&[tokens, kv_heads * d_head], 3), values(&[tokens, kv_heads * d_head], 4));

@@ -37,6 +37,7 @@ fn ragged_attention_equals_attention_of_each_sequence_alone() {
     let device = device();
     for (lengths, heads, d_head) in [(vec![1], 1, 1), (vec![3, 1, 7], 2, 5), (vec![13, 2, 17, 5], 4, 8)] {
         let (tokens, width) = (lengths.iter().sum::<usize>(), heads * d_head);
+        let close = |left, right| close(left, right, tokens + d_head);
         let [q, k, v] = [(); 3].map(|()| random([tokens, width], &device).require_grad());
         let upstream = random([tokens, width], &device);
         let scale = 1.0 / (d_head as f32).sqrt();
@@ -65,6 +66,7 @@ fn ragged_attention_equals_attention_of_each_sequence_alone() {
 fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched() {
     let device = device();
     let (heads, d_head) = (2, 4);
+    let close = |left, right| close(left, right, 9 + d_head);
     let noise = Some(Noise { seed: 1, step: 2 });
     let [q, k, v] = [(); 3].map(|()| random([9, heads * d_head], &device).require_grad());
     let run = |lengths: &[usize], first_row: usize, range: std::ops::Range<usize>| {
@@ -128,6 +130,7 @@ fn causal_attention_with_shared_keys_and_a_window_equals_its_formula() {
         [(vec![1], [1, 1, 1], None), (vec![3, 71], [4, 2, 5], None), (vec![80, 2], [3, 1, 4], Some(9))]
     {
         let tokens = lengths.iter().sum::<usize>();
+        let close = |left, right| close(left, right, tokens * heads / kv_heads + d_head);
         let q = random([tokens, heads * d_head], &device).require_grad();
         let [k, v] = [(); 2].map(|()| random([tokens, kv_heads * d_head], &device).require_grad());
         let upstream = random([tokens, heads * d_head], &device);
@@ -171,6 +174,7 @@ fn joined_attention_equals_that_of_its_parts_and_joins_their_gradients() {
             assert_eq!(ours.clone().into_data(), composed.clone().into_data(), "the same tiles, hence the same bits");
             let ours = (ours * upstream.clone()).sum().backward();
             let composed = (composed * upstream.clone()).sum().backward();
+            let close = |left, right| close(left, right, 74 * heads / kv_heads + d_head);
             close(joined.grad(&ours).unwrap(), joined.grad(&composed).unwrap());
         }
     }

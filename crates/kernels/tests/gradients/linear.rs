@@ -7,7 +7,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor, activation};
 use kernels::{AdamWStep, LowRank, Mask, Precision};
 use kernels::{adamw, add_bias, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
 
-use super::{close, device, factors, mask, random};
+use super::{close, device, factors, mask, random, same_sums_and_gradients};
 
 fn low_rank(scale: f32, mask: Option<Mask>) -> LowRank {
     LowRank { scale, mask, precision: Precision::F32 }
@@ -19,16 +19,10 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
     for [rows, d_input, d_output] in [[1, 1, 1], [7, 5, 3], [64, 33, 17]] {
         let x = random([rows, d_input], &device).require_grad();
         let weight = random([d_output, d_input], &device.clone().inner());
-        let upstream = random([rows, d_output], &device);
-
         let bias = random([1, d_output], &device.clone().inner());
         let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)), Precision::F32);
-        let composed = x.clone().matmul(weight.transpose()) + bias;
-        close(ours.clone().inner(), composed.clone().inner());
-
-        let ours = (ours * upstream.clone()).sum().backward();
-        let composed = (composed * upstream).sum().backward();
-        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+        let formula = |[x, weight, bias]: [Tensor<2>; 3]| x.matmul(weight.transpose()) + bias;
+        same_sums_and_gradients(ours, formula, [&x, &weight, &bias], 1 + d_input + d_output);
     }
 }
 
@@ -44,6 +38,8 @@ fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
         let indices = Tensor::<1, Int>::from_ints(indices.as_slice(), &device).unsqueeze_dim(1);
         let upstream = Tensor::<1>::random([rows], Distribution::Normal(0.0, 1.0), &device);
 
+        // Logits of `width` products, then sums over the classes.
+        let close = |left, right| close(left, right, width + classes);
         let of_class = Some(bias.clone().squeeze_dim(0));
         let (ours, our_margins) = linear_cross_entropy(x.clone(), weight.clone(), of_class, &targets, Precision::F32);
         let logits = x.clone().matmul(weight.transpose()) + bias;
@@ -61,30 +57,23 @@ fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
 fn a_trained_linear_gives_all_three_gradients() {
     let device = device();
     for [rows, d_input, d_output] in [[1, 1, 1], [7, 5, 3], [64, 33, 17], [130, 96, 200]] {
+        let depth = 1 + rows + d_input + d_output;
         let x = random([rows, d_input], &device).require_grad();
         // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
         for turned in [false, true] {
             let stored = if turned { [d_input, d_output] } else { [d_output, d_input] };
             let stored = random(stored, &device).require_grad();
-            // A graph serves one backward pass.
-            let weight = || if turned { stored.clone().transpose() } else { stored.clone() };
-            let bias = Tensor::<1>::random([d_output], Distribution::Normal(0.0, 0.5), &device).require_grad();
-            let upstream = random([rows, d_output], &device);
-            for with_bias in [true, false] {
-                let ours = trained_linear(x.clone(), weight(), with_bias.then(|| bias.clone()));
-                let composed = x.clone().matmul(weight().transpose());
-                let composed = if with_bias { composed + bias.clone().unsqueeze() } else { composed };
-                close(ours.clone().inner(), composed.clone().inner());
-                let ours = (ours * upstream.clone()).sum().backward();
-                let composed = (composed * upstream.clone()).sum().backward();
-                close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
-                close(stored.grad(&ours).unwrap(), stored.grad(&composed).unwrap());
-                let of_bias = [&ours, &composed].map(|gradients| bias.grad(gradients));
-                match of_bias {
-                    [Some(ours), Some(composed)] => close(ours.unsqueeze(), composed.unsqueeze()),
-                    of_bias => assert!(!with_bias && of_bias.iter().all(Option::is_none)),
-                }
-            }
+            let weight = |stored: Tensor<2>| if turned { stored.transpose() } else { stored };
+            let bias = random([1, d_output], &device).require_grad();
+
+            let of_row = Some(bias.clone().squeeze_dim(0));
+            let ours = trained_linear(x.clone(), weight(stored.clone()), of_row);
+            let formula = |[x, stored, bias]: [Tensor<2>; 3]| x.matmul(weight(stored).transpose()) + bias;
+            same_sums_and_gradients(ours, formula, [&x, &stored, &bias], depth);
+
+            let ours = trained_linear(x.clone(), weight(stored.clone()), None);
+            let formula = |[x, stored]: [Tensor<2>; 2]| x.matmul(weight(stored).transpose());
+            same_sums_and_gradients(ours, formula, [&x, &stored], depth);
         }
     }
 }
@@ -94,14 +83,11 @@ fn a_bias_gives_its_gradient_to_both() {
     let device = device();
     for [rows, width] in [[1, 1], [9, 11]] {
         let x = random([rows, width], &device).require_grad();
-        let bias = Tensor::<1>::random([width], Distribution::Normal(0.0, 0.5), &device).require_grad();
-        let upstream = random([rows, width], &device);
-        let (ours, composed) = (add_bias(x.clone(), bias.clone()), x.clone() + bias.clone().unsqueeze());
-        assert_eq!(ours.clone().into_data(), composed.clone().into_data(), "the same sums, hence the same bits");
-        let ours = (ours * upstream.clone()).sum().backward();
-        let composed = (composed * upstream).sum().backward();
-        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
-        close(bias.grad(&ours).unwrap().unsqueeze(), bias.grad(&composed).unwrap().unsqueeze());
+        let bias = random([1, width], &device).require_grad();
+        let ours = add_bias(x.clone(), bias.clone().squeeze_dim(0));
+        let composed = x.clone() + bias.clone();
+        assert_eq!(ours.clone().into_data(), composed.into_data(), "the same sums, hence the same bits");
+        same_sums_and_gradients(ours, |[x, bias]: [Tensor<2>; 2]| x + bias, [&x, &bias], 1 + rows);
     }
 }
 
@@ -124,7 +110,7 @@ fn a_step_of_adamw_is_that_of_burn() {
             time,
         };
         (ours, moments) = adamw(ours, gradient, moments, step);
-        close(ours.clone(), theirs.clone());
+        close(ours.clone(), theirs.clone(), 0);
     }
     assert!((ours - start).abs().max().into_scalar::<f32>() > 0.1);
 }
@@ -138,24 +124,19 @@ fn lora_linear_equals_the_composed_form_with_and_without_dropout() {
             let weight = random([d_output, d_input], &device.clone().inner());
             let a = random([r, d_input], &device).require_grad();
             let b = random([d_output, r], &device).require_grad();
-            let upstream = random([rows, d_output], &device);
             let mask = mask(rows, probability);
-
             let bias = random([1, d_output], &device.clone().inner());
             let of_row = Some(bias.clone().squeeze_dim(0));
             let ours =
                 lora_linear(x.clone(), weight.clone(), of_row, a.clone(), b.clone(), low_rank(0.7, mask.clone()));
-            let kept = x.clone() * factors(&mask, [rows, d_input], &device);
-            let composed = x.clone().matmul(weight.transpose())
-                + bias
-                + kept.matmul(a.clone().transpose()).matmul(b.clone().transpose()) * 0.7;
-            close(ours.clone().inner(), composed.clone().inner());
-
-            let ours = (ours * upstream.clone()).sum().backward();
-            let composed = (composed * upstream).sum().backward();
-            for tensor in [&x, &a, &b] {
-                close(tensor.grad(&ours).unwrap(), tensor.grad(&composed).unwrap());
-            }
+            let kept = factors(&mask, [rows, d_input], &device);
+            let formula = |[x, weight, bias, a, b]: [Tensor<2>; 5]| {
+                let update = (x.clone() * kept.clone()).matmul(a.transpose()).matmul(b.transpose());
+                x.matmul(weight.transpose()) + bias + update * 0.7
+            };
+            // Beside the three sums that a path can go through: the bias, the scale, the mask.
+            let depth = rows + d_input + d_output + r + 3;
+            same_sums_and_gradients(ours, formula, [&x, &weight, &bias, &a, &b], depth);
         }
     }
 }
@@ -202,6 +183,8 @@ fn lora_linear_equals_burns_apply_lora() {
     let ours_b = b.clone().inner().transpose();
     let [ours_a, ours_b] = [ours_a, ours_b].map(|t| Tensor::from_inner(t).require_grad());
     let ours = lora_linear(x.clone(), weight, None, ours_a.clone(), ours_b.clone(), low_rank(2.0, None));
+    // Every sum is at most that deep, one after the other.
+    let close = |left, right| close(left, right, 12 + 9 + 6 + 3);
     close(ours.clone().inner(), theirs.clone().inner());
 
     let theirs = (theirs * upstream.clone()).sum().backward();

@@ -3,17 +3,72 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attention;
+#[path = "../../src/bounds.rs"]
+mod bounds;
+#[path = "../../src/every_form.rs"]
+mod every_form;
 mod linear;
 
 use std::sync::Arc;
 
-use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation};
-use kernels::{Activation, Layout, Mask, Noise, Offsets, Pass};
+use burn::tensor::{Device, Distribution, Tensor, activation};
+use kernels::{Activation, Layout, Mask, Noise, Offsets, Pass, Simd};
 use kernels::{cross_entropy, dropout, gated_activation, layer_norm, residual, rms_norm, rotary, trained_linear};
 
-// Sums of at most a few hundred f32 products in another order.
-fn close(left: Tensor<2>, right: Tensor<2>) {
-    left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(2e-5, 2e-5));
+fn numbers(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().unwrap()
+}
+
+/// What functions, norms and softmax make of sums of `depth` terms.
+#[track_caller]
+fn close(left: Tensor<2>, right: Tensor<2>, depth: usize) {
+    assert_eq!(left.dims(), right.dims());
+    bounds::assert_close(&numbers(left), &numbers(right), depth);
+}
+
+/// Sums of `depth` terms, and those of the terms' magnitudes.
+#[track_caller]
+fn same_sums(left: Tensor<2>, right: Tensor<2>, depth: usize, magnitudes: Tensor<2>) {
+    assert_eq!(left.dims(), right.dims());
+    bounds::assert_same_sums(&numbers(left), &numbers(right), depth, &numbers(magnitudes));
+}
+
+/// The same numbers without their signs.
+fn abs(tensor: &Tensor<2>) -> Tensor<2> {
+    let abs = tensor.clone().abs().detach();
+    if tensor.is_require_grad() { abs.require_grad() } else { abs }
+}
+
+/// An output that is a sum of products of the inputs, `ours` and by its formula, and the gradients of those inputs that are
+/// tracked; `depth` is at least the number of roundings on the way to any of them. The formula of what has no sign is the
+/// sum of the magnitudes, and so are its gradients.
+#[track_caller]
+fn same_sums_and_gradients<const N: usize>(
+    ours: Tensor<2>,
+    formula: impl Fn([Tensor<2>; N]) -> Tensor<2>,
+    inputs: [&Tensor<2>; N],
+    depth: usize,
+) {
+    let unsigned = inputs.map(abs);
+    let (composed, magnitudes) = (formula(inputs.map(Tensor::clone)), formula(unsigned.clone()));
+    same_sums(ours.clone().inner(), composed.clone().inner(), depth, magnitudes.clone().inner());
+    let upstream = random(ours.dims(), &device());
+    let ours = (ours * upstream.clone()).sum().backward();
+    let composed = (composed * upstream.clone()).sum().backward();
+    let magnitudes = (magnitudes * upstream.abs()).sum().backward();
+    for (input, unsigned) in inputs.into_iter().zip(&unsigned) {
+        let of_input = input.grad(&ours);
+        assert_eq!(of_input.is_some(), input.is_require_grad(), "a gradient for what is tracked, and for nothing else");
+        if let Some(of_input) = of_input {
+            same_sums(of_input, input.grad(&composed).unwrap(), depth, unsigned.grad(&magnitudes).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_test_holds_with_every_kind_of_vectors_that_the_processor_has() {
+    let others: Vec<&str> = Simd::available().into_iter().skip(1).map(Simd::name).collect();
+    every_form::run_again(Simd::VARIABLE, &others, &[]);
 }
 
 fn device() -> Device {
@@ -45,6 +100,7 @@ fn factors(mask: &Option<Mask>, shape: [usize; 2], device: &Device) -> Tensor<2>
 #[test]
 fn dropout_scales_its_gradient_by_the_same_factors() {
     let device = device();
+    let close = |left, right| close(left, right, 1);
     let x = random([9, 11], &device).require_grad();
     let mask = mask(9, 0.3);
     let factors = factors(&mask, [9, 11], &device);
@@ -58,6 +114,7 @@ fn dropout_scales_its_gradient_by_the_same_factors() {
 #[test]
 fn a_residual_gives_its_gradient_to_both_and_drops_that_of_the_branch() {
     let device = device();
+    let close = |left, right| close(left, right, 1);
     for probability in [0.0, 0.3] {
         let [x, branch] = [(); 2].map(|()| random([9, 11], &device).require_grad());
         let (mask, upstream) = (mask(9, probability), random([9, 11], &device));
@@ -76,6 +133,7 @@ fn a_residual_gives_its_gradient_to_both_and_drops_that_of_the_branch() {
 fn layer_norm_equals_its_formula_and_gives_all_three_gradients() {
     let device = device();
     for [rows, width] in [[1, 1], [3, 7], [65, 48], [33, 129]] {
+        let close = |left, right| close(left, right, rows.max(width));
         let x = (random([rows, width], &device) * 3.0 + 1.0).detach().require_grad();
         let vector = || Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
         let (weight, bias) = (vector(), vector());
@@ -99,6 +157,7 @@ fn layer_norm_equals_its_formula_and_gives_all_three_gradients() {
 #[test]
 fn activations_and_their_derivatives_equal_burns() {
     let device = device();
+    let close = |left, right| close(left, right, 1);
     let burns = |kind, x: Tensor<2>| match kind {
         Activation::Gelu => activation::gelu(x),
         Activation::GeluTanh => activation::gelu_approximate(x),
@@ -123,6 +182,7 @@ fn activations_and_their_derivatives_equal_burns() {
 fn rms_norm_equals_its_formula_and_gives_both_gradients() {
     let device = device();
     for [rows, width] in [[1, 1], [3, 7], [65, 48], [33, 129]] {
+        let close = |left, right| close(left, right, rows.max(width));
         let x = (random([rows, width], &device) * 3.0 + 1.0).detach().require_grad();
         let weight = Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
         let upstream = random([rows, width], &device);
@@ -142,6 +202,7 @@ fn rms_norm_equals_its_formula_and_gives_both_gradients() {
 #[test]
 fn rotary_turns_pairs_of_coordinates_and_its_gradient_back() {
     let device = device();
+    let close = |left, right| close(left, right, 2);
     for [tokens, heads, d_head, pairs] in [[1, 1, 2, 1], [7, 3, 8, 4], [20, 2, 10, 3]] {
         let x = random([tokens, heads * d_head], &device).require_grad();
         let angles = random([tokens, pairs], &device.clone().inner());
@@ -202,6 +263,7 @@ fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
 fn cross_entropy_equals_log_softmax_of_the_target() {
     let device = device();
     for [rows, classes] in [[1, 1], [4, 9], [70, 1001]] {
+        let close = |left, right| close(left, right, classes);
         let logits = (random([rows, classes], &device) * 8.0).detach().require_grad();
         let targets: Vec<usize> = (0..rows).map(|row| row * 13 % classes).collect();
         let indices: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
@@ -221,6 +283,7 @@ fn cross_entropy_equals_log_softmax_of_the_target() {
 #[test]
 fn gated_activations_equal_the_product_and_give_both_gradients() {
     let device = device();
+    let close = |left, right| close(left, right, 1);
     for kind in [Activation::Silu, Activation::GeluTanh, Activation::Relu] {
         for shape in [[1, 1], [3, 5], [130, 257]] {
             let [gate, up] = [(); 2].map(|()| (random(shape, &device) * 4.0).detach().require_grad());

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 use indexmap::IndexMap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
@@ -54,13 +54,24 @@ pub enum TensorError {
     #[diagnostic(help("adapters are read in F32, F16, BF16 and F64"))]
     Dtype { file: PathBuf, tensor: String, dtype: String },
     #[error("{}: `{tensor}` has {found:?}, the model asks for {expected:?}", file.display())]
-    #[diagnostic(help("the adapter was made for another model, or for another number of labels"))]
+    #[diagnostic(help("the adapter was made for another model, or for another number of labels or tokens"))]
     Shape { file: PathBuf, tensor: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("{}: `{tensor}` has rank {found}, adapter_config.json says {expected}", file.display())]
     #[diagnostic(help(
         "the configuration and the tensors belong to different adapters: correct `r` or `rank_pattern`"
     ))]
     Rank { file: PathBuf, tensor: String, found: usize, expected: usize },
+    #[error("{}: `{tensor}` has {found:?}, expected {expected}", file.display())]
+    #[diagnostic(help("the file is not as PEFT wrote it: copy the adapter again, or save it again without sharding"))]
+    Factor { file: PathBuf, tensor: String, found: Vec<usize>, expected: String },
+    #[error("{}: `{tensor}` has a value that is not a finite number", file.display())]
+    #[diagnostic(help("training went wrong, or the file is damaged: copy the adapter again, or train it again"))]
+    NotFinite { file: PathBuf, tensor: String },
+    #[error("{}: `{first}` and `{second}` differ, and to this model they are one tensor", file.display())]
+    #[diagnostic(help(
+        "the output layer of the model is tied to its word embeddings, that of the model the adapter was trained on was not: give that one"
+    ))]
+    NotTied { file: PathBuf, first: String, second: String },
     #[error("{} does not fit the model:{}{}", file.display(), list("missing", missing), list("not used by the model", unexpected))]
     Mismatch {
         file: PathBuf,
@@ -89,9 +100,14 @@ fn list(title: &str, names: &[String]) -> String {
 #[derive(Debug)]
 struct Stored {
     shape: Vec<usize>,
+    /// In the file.
+    dtype: Dtype,
     values: Vec<f32>,
     used: bool,
 }
+
+/// The names of some tensors that are the same, their values in f32, and the type that the file has them in.
+type Alike = (Vec<String>, Vec<f32>, DType);
 
 /// The tensors of an adapter in f32, under their names in the model.
 #[derive(Debug)]
@@ -118,12 +134,59 @@ impl AdapterTensors {
                 tensor: name.to_string(),
                 dtype: format!("{:?}", view.dtype()),
             })?;
-            stored.push((name.to_string(), Stored { shape: view.shape().to_vec(), values, used: false }));
+            let (shape, dtype) = (view.shape().to_vec(), view.dtype());
+            stored.push((name.to_string(), Stored { shape, dtype, values, used: false }));
         }
         stored.sort_by(|left, right| left.0.cmp(&right.0));
         let mut notes = Vec::new();
-        let tensors = rename(stored, &mut notes);
-        Ok(Self { file, tensors, notes })
+        let tensors = Self { tensors: rename(stored, &mut notes), file, notes };
+        tensors.check_factors()?;
+        tensors.check_values()?;
+        Ok(tensors)
+    }
+
+    /// The shapes of factors are checked before anything is made of them, for whoever looks at them without a model.
+    fn check_factors(&self) -> Result<(), TensorError> {
+        let wrong = |name: &str, found: &[usize], expected: String| {
+            let (file, tensor) = (self.file.clone(), format!("{PREFIX}{name}"));
+            Err(TensorError::Factor { file, tensor, found: found.to_vec(), expected })
+        };
+        for (name, stored) in &self.tensors {
+            let Some(factor) = Factor::of(name) else { continue };
+            let &[rows, columns] = stored.shape.as_slice() else {
+                return wrong(name, &stored.shape, "a matrix".to_string());
+            };
+            if rows == 0 || columns == 0 {
+                return wrong(name, &stored.shape, "a matrix that is not empty".to_string());
+            }
+            // A is as high as B is wide.
+            if let Factor::B(a) = factor
+                && let Some(of_a) = self.tensors.get(&a)
+                && let Some(&rank) = of_a.shape.first()
+                && rank != columns
+            {
+                return wrong(name, &stored.shape, format!("[{rows}, {rank}]: the rank of `{PREFIX}{a}` is {rank}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_values(&self) -> Result<(), TensorError> {
+        match self.tensors.iter().find(|(_, stored)| !stored.values.iter().all(|value| value.is_finite())) {
+            Some((name, _)) => {
+                Err(TensorError::NotFinite { file: self.file.clone(), tensor: format!("{PREFIX}{name}") })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Adds what the user should know of the adapter.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
@@ -152,7 +215,7 @@ impl AdapterTensors {
         if adapted.peek().is_some() && adapted.all(bare) {
             self.tensors = std::mem::take(&mut self.tensors)
                 .into_iter()
-                .map(|(name, stored)| match name.contains(".lora_") || name.contains(".base_layer.") {
+                .map(|(name, stored)| match bare(&name) {
                     true => (format!("{prefix}{name}"), stored),
                     false => (name, stored),
                 })
@@ -180,6 +243,32 @@ impl AdapterTensors {
             true => Err(TensorError::Rank { file, tensor, found: found[rank_side], expected: shape[rank_side] }),
             false => Err(TensorError::Shape { file, tensor, found, expected: shape.to_vec() }),
         }
+    }
+
+    /// Takes the values of all these tensors that there are, which must be the same.
+    pub(crate) fn take_alike(&mut self, names: &[String], shape: &[usize]) -> Result<Option<Alike>, TensorError> {
+        let mut alike: Option<Alike> = None;
+        for name in names {
+            // Asked first: taking it may find it under another name.
+            let Some(dtype) = self.tensors.get(name).map(|stored| stored.dtype) else { continue };
+            let Some(values) = self.take(name, shape)? else { continue };
+            match &mut alike {
+                None => {
+                    let dtype = match dtype {
+                        Dtype::F16 => DType::F16,
+                        Dtype::BF16 => DType::BF16,
+                        _ => DType::F32,
+                    };
+                    alike = Some((vec![name.clone()], values, dtype));
+                }
+                Some((found, first, _)) if *first == values => found.push(name.clone()),
+                Some((found, ..)) => {
+                    let [first, second] = [&found[0], name].map(|name| format!("{PREFIX}{name}"));
+                    return Err(TensorError::NotTied { file: self.file.clone(), first, second });
+                }
+            }
+        }
+        Ok(alike)
     }
 
     /// Every expected tensor was there and every tensor was used.
@@ -222,6 +311,22 @@ impl AdapterTensors {
 
     pub(crate) fn notes(&self) -> &[String] {
         &self.notes
+    }
+}
+
+/// A factor of a low-rank update, by its name; B with the name of its A.
+enum Factor {
+    A,
+    B(String),
+}
+
+impl Factor {
+    fn of(name: &str) -> Option<Self> {
+        // Of an embedding A and B lie as of a linear layer: [rank, rows] and [width, rank].
+        let b = |end: &str, a: &str| name.strip_suffix(end).map(|module| Self::B(format!("{module}{a}")));
+        b(".lora_B.weight", ".lora_A.weight")
+            .or_else(|| b(".lora_embedding_B", ".lora_embedding_A"))
+            .or_else(|| (name.ends_with(".lora_A.weight") || name.ends_with(".lora_embedding_A")).then_some(Self::A))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What can be wrong with the choice of modules, by itself or for the model at hand.
 
-#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
+use miette::Diagnostic;
+
+#[derive(Debug, Clone, thiserror::Error, Diagnostic)]
 pub enum TargetError {
     #[error("`adapter.{key}`: {found} is not {expected}")]
     Number { key: String, found: f64, expected: &'static str },
@@ -72,4 +74,20 @@ pub enum TargetError {
     #[error("`adapter.target_modules`: LoRA is on linear layers and embeddings: not on `{module}`")]
     #[diagnostic(help("narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full"))]
     UnsupportedModule { module: String },
+}
+
+impl TargetError {
+    /// The message by the keys of `adapter_config.json` instead of those of a configuration.
+    pub fn of_adapter(&self) -> String {
+        in_adapter_config(&self.to_string())
+    }
+
+    /// The help likewise.
+    pub fn help_of_adapter(&self) -> Option<String> {
+        self.help().map(|help| in_adapter_config(&help.to_string()))
+    }
+}
+
+fn in_adapter_config(text: &str) -> String {
+    text.replace("`adapter.layers`", "`layers_to_transform`").replace("`adapter.", "`")
 }

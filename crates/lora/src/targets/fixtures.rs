@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use miette::Diagnostic;
 
-use super::{Kind, Selector, TargetError};
+use super::{Kind, Selector, Settings, TargetError};
 use crate::config::{BiasMode, Init, LoraConfig, Names, Targets};
 
 pub(super) fn config(target_modules: Targets) -> LoraConfig {
@@ -78,7 +78,7 @@ pub(super) fn few(modules: &[(&str, Kind)]) -> Vec<(String, Kind)> {
 }
 
 pub(super) fn run(config: &LoraConfig, modules: &[(String, Kind)]) -> Selector {
-    let mut selector = Selector::new(config).expect("a possible configuration");
+    let mut selector = Selector::new(config, Settings::New).expect("a possible configuration");
     for (path, kind) in modules {
         selector.select(path, *kind);
     }
@@ -103,5 +103,5 @@ pub(super) fn refusal(config: &LoraConfig, modules: &[(String, Kind)]) -> (Strin
 
 /// Message and help of what `new` refuses.
 pub(super) fn impossible(config: &LoraConfig) -> (String, String) {
-    told(&Selector::new(config).expect_err("a refusal"))
+    told(&Selector::new(config, Settings::New).expect_err("a refusal"))
 }

@@ -1,6 +1,7 @@
 //! Which modules are adapted, and which are saved in full: PEFT's rules (`check_target_module_exists`,
 //! `get_pattern_key`, `_set_trainable`), asked by the loader module by module. PEFT lets a misspelt name, layer or
-//! pattern pass in silence; here each must have found a module once the model is built.
+//! pattern pass in silence; here each must have found a module once the model is built. Of a finished adapter what found
+//! none is idle and told.
 
 mod entry;
 mod error;
@@ -14,4 +15,4 @@ mod selector;
 mod shorten;
 
 pub use error::TargetError;
-pub use selector::{Kind, Selection, Selector};
+pub use selector::{Kind, Selection, Selector, Settings};

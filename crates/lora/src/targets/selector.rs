@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use indexmap::IndexMap;
+
 use super::TargetError;
 use super::entry::{Entry, Match};
 use super::layers::Layers;
@@ -37,9 +39,19 @@ pub enum Selection {
     Untouched,
 }
 
+/// Whose settings a selector goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settings {
+    /// A user's, for an adapter that is to be trained: what finds no module is a mistake.
+    New,
+    /// A finished adapter's, whose tensors say what was adapted: PEFT's rules decide, and what finds no module is idle.
+    Finished,
+}
+
 /// Decides by path; remembers what was found, for the adapter's configuration and for [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct Selector {
+    settings: Settings,
     rank: usize,
     alpha: f64,
     /// `None` is `all-linear`.
@@ -52,6 +64,8 @@ pub struct Selector {
     configured: Targets,
     seen: Vec<Seen>,
     matched: Vec<(String, usize)>,
+    /// The alphas of the matched modules.
+    matched_alphas: Vec<f64>,
     problem: Option<TargetError>,
 }
 
@@ -59,7 +73,7 @@ impl Selector {
     /// # Errors
     /// Settings that are wrong whatever the model is: a bad expression, a rank of 0, an empty name, a combination that
     /// PEFT refuses.
-    pub fn new(config: &LoraConfig) -> Result<Self, TargetError> {
+    pub fn new(config: &LoraConfig, settings: Settings) -> Result<Self, TargetError> {
         check_numbers(config)?;
         let targets = match &config.target_modules {
             Targets::AllLinear => None,
@@ -69,17 +83,19 @@ impl Selector {
             return Err(TargetError::NoTargets);
         }
         Ok(Self {
+            settings,
             rank: config.r,
             alpha: config.alpha,
             targets,
             exclude: config.exclude_modules.as_ref().map_or(Ok(vec![]), |names| Entry::of("exclude_modules", names))?,
             layers: Layers::new(config)?,
-            ranks: Overrides::new("rank_pattern", &config.rank_pattern)?,
-            alphas: Overrides::new("alpha_pattern", &config.alpha_pattern)?,
+            ranks: Overrides::new("rank_pattern", &config.rank_pattern, settings)?,
+            alphas: Overrides::new("alpha_pattern", &config.alpha_pattern, settings)?,
             modules_to_save: Entry::list("modules_to_save", &config.modules_to_save)?,
             configured: config.target_modules.clone(),
             seen: vec![],
             matched: vec![],
+            matched_alphas: vec![],
             problem: None,
         })
     }
@@ -109,23 +125,59 @@ impl Selector {
         Names::List(names.into_iter().map(str::to_owned).collect())
     }
 
-    /// Whether everything that was configured found a module, once the model is built.
+    /// `rank_pattern` and `alpha_pattern` for `adapter_config.json`, where those of the settings will not do: PEFT writes
+    /// the keys sorted, so that of several that disagree about a module another one would decide. Each such module is then
+    /// named by its full path.
+    pub fn patterns_written(&self) -> Option<(IndexMap<String, usize>, IndexMap<String, f64>)> {
+        if !self.ranks.overlap() && !self.alphas.overlap() {
+            return None;
+        }
+        let modules = || self.matched.iter().zip(&self.matched_alphas);
+        // A path is taken for an expression, in which a dot must be escaped to mean itself.
+        let key = |path: &str| format!("^{}", path.replace('.', r"\."));
+        let ranks = modules().filter(|((_, rank), _)| *rank != self.rank).map(|((path, rank), _)| (key(path), *rank));
+        let alphas = modules().filter(|(_, alpha)| **alpha != self.alpha).map(|((path, _), alpha)| (key(path), *alpha));
+        Some((ranks.collect(), alphas.collect()))
+    }
+
+    /// Whether the settings can be for the model, once it is built.
     ///
     /// # Errors
-    /// The first name, pattern or layer that found none, with the nearest ones; modules that cannot be adapted;
-    /// patterns that contradict each other.
+    /// Modules that cannot be adapted, or none that is; of new settings also patterns that contradict each other, and the
+    /// first name, pattern or layer that found no module, with the nearest ones.
     pub fn finish(&self) -> Result<(), TargetError> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
+        let wrong = match self.settings {
+            Settings::New => {
+                self.without_module().or_else(|| self.without_effect()).or_else(|| self.idle_patterns().next())
+            }
+            Settings::Finished if self.matched.is_empty() => self.without_module().or_else(|| self.without_effect()),
+            Settings::Finished => None,
+        };
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// What found no module, once the model is built: a mistake in new settings, idle in those of a finished adapter.
+    /// Targets that are excluded as well are not among it, for PEFT itself writes such lists.
+    pub fn idle(&self) -> Vec<TargetError> {
+        let named = self.named().filter(|entry| !entry.found).map(|entry| unknown(entry, &self.seen));
+        let layers = self.layers.as_ref().filter(|layers| layers.asked()).and_then(|layers| layers.check().err());
+        named.chain(layers).chain(self.idle_patterns()).collect()
+    }
+
+    fn named(&self) -> impl Iterator<Item = &Entry> {
         let saved = self.modules_to_save.iter().filter(|entry| !STANDARD_HEADS.contains(&entry.text.as_str()));
-        let mut named = self.targets.iter().flatten().chain(&self.exclude).chain(saved);
-        if let Some(entry) = named.find(|entry| !entry.found) {
-            return Err(unknown(entry, &self.seen));
-        }
-        self.check_adapted()?;
-        self.ranks.check(&self.matched)?;
-        self.alphas.check(&self.matched)
+        self.targets.iter().flatten().chain(&self.exclude).chain(saved)
+    }
+
+    fn without_module(&self) -> Option<TargetError> {
+        self.named().find(|entry| !entry.found).map(|entry| unknown(entry, &self.seen))
+    }
+
+    fn idle_patterns(&self) -> impl Iterator<Item = TargetError> {
+        self.ranks.idle(&self.matched).chain(self.alphas.idle(&self.matched))
     }
 
     fn decide(&mut self, path: &str, kind: Kind) -> Result<Selection, TargetError> {
@@ -192,21 +244,23 @@ impl Selector {
         let rank = self.ranks.decide(path)?.unwrap_or(self.rank);
         let alpha = self.alphas.decide(path)?.unwrap_or(self.alpha);
         self.matched.push((path.to_owned(), rank));
+        self.matched_alphas.push(alpha);
         Ok(Selection::Adapted { rank, alpha })
     }
 
-    fn check_adapted(&self) -> Result<(), TargetError> {
+    /// The first target or layer by which nothing is adapted.
+    fn without_effect(&self) -> Option<TargetError> {
         let idle = self.targets.iter().flatten().find(|entry| !entry.adapted);
         // A layer that does not exist is the better explanation, unless other reasons kept the targets from it.
         if let Some(layers) = &self.layers
             && (idle.is_none() || layers.asked())
+            && let Err(error) = layers.check()
         {
-            layers.check()?;
+            return Some(error);
         }
         match idle {
-            Some(entry) => Err(TargetError::WithoutEffect { name: entry.text.clone() }),
-            None if self.matched.is_empty() => Err(TargetError::NothingAdapted),
-            None => Ok(()),
+            Some(entry) => Some(TargetError::WithoutEffect { name: entry.text.clone() }),
+            None => self.matched.is_empty().then_some(TargetError::NothingAdapted),
         }
     }
 }
@@ -235,14 +289,12 @@ fn check_numbers(config: &LoraConfig) -> Result<(), TargetError> {
 
 #[cfg(test)]
 mod tests {
-    use indexmap::IndexMap;
-
     use super::*;
     use crate::targets::fixtures::*;
 
     #[test]
     fn rank_and_alpha_are_selected() {
-        let mut selector = Selector::new(&list(&["query"])).expect("a possible configuration");
+        let mut selector = Selector::new(&list(&["query"]), Settings::New).expect("a possible configuration");
         let adapted = Selection::Adapted { rank: 4, alpha: 16.0 };
         assert_eq!(selector.select("layer.0.query", Kind::Linear), adapted);
         assert_eq!(selector.select("layer.0.key", Kind::Linear), Selection::Untouched);
@@ -263,7 +315,7 @@ mod tests {
     fn saved_is_what_ends_in_the_entry_and_all_below() {
         let mut config = list(&["query"]);
         config.modules_to_save = names(&["classifier"]);
-        let mut selector = Selector::new(&config).expect("a possible configuration");
+        let mut selector = Selector::new(&config, Settings::New).expect("a possible configuration");
         for path in ["classifier", "classifier.dense", "pre_classifier", "model.classifier.out_proj"] {
             assert_eq!(selector.select(path, Kind::OutputLinear), Selection::Saved, "{path}");
         }
@@ -295,7 +347,7 @@ mod tests {
         config.modules_to_save = names(&["classifier", "score"]);
         let modules =
             few(&[("q_lin", Kind::Linear), ("pre_classifier", Kind::Linear), ("classifier", Kind::OutputLinear)]);
-        let mut selector = Selector::new(&config).expect("a possible configuration");
+        let mut selector = Selector::new(&config, Settings::New).expect("a possible configuration");
         let selections: Vec<_> = modules.iter().map(|(path, kind)| selector.select(path, *kind)).collect();
         let adapted = Selection::Adapted { rank: 4, alpha: 16.0 };
         assert_eq!(selections, [adapted, Selection::Saved, Selection::Saved]);
@@ -308,6 +360,47 @@ mod tests {
         assert_eq!(written, Names::List(names(&["query", "value"])));
         let written = run(&pattern(".*query"), &bert()).names_written();
         assert_eq!(written, Names::Pattern(".*query".to_owned()));
+    }
+
+    #[test]
+    fn what_finds_no_module_is_idle_in_a_finished_adapter() {
+        let mut config = list(&["query", "v_proj"]);
+        config.exclude_modules = Some(Names::List(names(&["lm_head"])));
+        config.modules_to_save = names(&["classifier", "score", "embed_tokens"]);
+        config.layers = Some(vec![1, 40]);
+        config.layers_pattern = names(&["layer"]);
+        config.rank_pattern = IndexMap::from([("^query".to_owned(), 2), ("query".to_owned(), 8)]);
+        config.alpha_pattern = IndexMap::from([("key".to_owned(), 2.0)]);
+        let mut selector = Selector::new(&config, Settings::Finished).expect("a possible configuration");
+        for (path, kind) in bert() {
+            selector.select(&path, kind);
+        }
+        selector.finish().expect("PEFT loads it");
+        assert_eq!(selector.matched(), [("bert.encoder.layer.1.attention.self.query".to_owned(), 8)]);
+        let idle: Vec<String> = selector.idle().iter().map(TargetError::to_string).collect();
+        assert_eq!(
+            idle,
+            [
+                "`adapter.target_modules`: no module is named `v_proj`",
+                "`adapter.exclude_modules`: no module is named `lm_head`",
+                "`adapter.modules_to_save`: no module is named `embed_tokens`",
+                "`adapter.layers`: no target is in a layer 40",
+                "`adapter.rank_pattern`: `^query` matches no adapted module",
+                "`adapter.alpha_pattern`: `key` matches no adapted module",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_finished_adapter_of_which_nothing_fits_is_refused() {
+        let mut selector = Selector::new(&list(&["q_proj"]), Settings::Finished).expect("a possible configuration");
+        for (path, kind) in bert() {
+            selector.select(&path, kind);
+        }
+        assert_eq!(
+            selector.finish().expect_err("nothing is adapted").to_string(),
+            "`adapter.target_modules`: no module is named `q_proj`"
+        );
     }
 
     #[test]

@@ -4,12 +4,12 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass, attention};
-use lora::{Embedding, Linear, Projection, TiedLinear};
+use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation,
-    attention_options, check_heads, select,
+    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, OutputNames, SequenceClassifier, Variant,
+    activation, attention_options, check_heads, select,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -73,6 +73,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::SequenceClassification,
             class: "BertForSequenceClassification",
             modules: &["classifier"],
+            output: None,
             pooler: "bert.pooler",
             passed_over: &["cls.*"],
             load: |loader, config, labels| {
@@ -84,9 +85,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::MaskedLm,
             class: "BertForMaskedLM",
             modules: &["cls.predictions"],
+            output: Some(OutputNames { module: "cls.predictions.decoder", bias_of: Some("cls.predictions") }),
             pooler: "",
-            // A tied output layer may stand in the file once more.
-            passed_over: &["bert.pooler.*", "cls.seq_relationship.*", "cls.predictions.decoder.*", "classifier.*"],
+            passed_over: &["bert.pooler.*", "cls.seq_relationship.*", "classifier.*"],
             load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Bert(BertForMaskedLM::load(loader, config)?))),
         },
     ],
@@ -151,7 +152,7 @@ pub struct BertForMaskedLM {
     bert: BertModel,
     dense: Linear,
     layer_norm: LayerNorm,
-    decoder: TiedLinear,
+    decoder: OutputLayer,
     #[module(skip)]
     activation: Activation,
 }
@@ -166,7 +167,7 @@ impl BertForMaskedLM {
             bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
             dense: transform.linear("dense", hidden, hidden, Bias::Yes)?,
             layer_norm: transform.layer_norm("LayerNorm", hidden, parsed.layer_norm_eps)?,
-            decoder: predictions.tied_linear("decoder", &predictions, [hidden, parsed.vocab_size], Bias::Yes)?,
+            decoder: loader.output_layer([hidden, parsed.vocab_size])?,
             activation: activation(config, "hidden_act", &parsed.hidden_act)?,
         })
     }

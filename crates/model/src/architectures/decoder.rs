@@ -5,10 +5,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kernels::{Activation, Attention, Layout, Pass, Reach, attention, gated_activation, residual, rotary};
-use lora::{Embedding, Linear, Projection};
+use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
-use super::{Around, Backbone, LanguageHead, Model, SequenceClassifier, activation, select};
+use super::{Around, Backbone, Model, SequenceClassifier, activation, select};
 use crate::Error;
 use crate::architectures::CausalLm;
 use crate::cache::Cache;
@@ -184,7 +184,7 @@ fn bias(there: bool) -> Bias {
 
 pub(super) fn load_causal_lm(loader: &Loader<'_>, config: &DecoderConfig) -> Result<Model, Error> {
     let model = Decoder::load(&loader.at("model"), config)?;
-    let lm_head = LanguageHead::load(loader, [config.hidden, config.vocabulary])?;
+    let lm_head = loader.output_layer([config.hidden, config.vocabulary])?;
     Ok(Model::CausalLm(CausalLm::Decoder(DecoderForCausalLM { model, lm_head })))
 }
 
@@ -199,12 +199,12 @@ pub(super) fn load_classifier(loader: &Loader<'_>, config: &DecoderConfig, label
 #[derive(Module, Debug)]
 pub struct DecoderForCausalLM {
     model: Decoder,
-    lm_head: LanguageHead,
+    lm_head: OutputLayer,
 }
 
 impl DecoderForCausalLM {
     pub(super) fn output(&self) -> Projection<'_> {
-        self.lm_head.projection(self.model.word_embeddings())
+        self.lm_head.projection(self.model.word_embeddings().weight())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

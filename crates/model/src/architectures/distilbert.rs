@@ -4,12 +4,12 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
 use kernels::{Activation, Pass, attention, residual};
-use lora::{Embedding, Linear, Projection, TiedLinear};
+use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant, activation,
-    attention_options, check_heads, select,
+    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, OutputNames, SequenceClassifier, Variant,
+    activation, attention_options, check_heads, select,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -68,6 +68,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::SequenceClassification,
             class: "DistilBertForSequenceClassification",
             modules: &["pre_classifier", "classifier"],
+            output: None,
             pooler: "",
             passed_over: &["vocab_*", "qa_outputs.*"],
             load: |loader, config, labels| {
@@ -79,9 +80,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::MaskedLm,
             class: "DistilBertForMaskedLM",
             modules: &["vocab_transform", "vocab_layer_norm", "vocab_projector"],
+            output: Some(OutputNames { module: "vocab_projector", bias_of: Some("vocab_projector") }),
             pooler: "",
-            // A tied output layer may stand in the file once more.
-            passed_over: &["vocab_projector.weight", "pre_classifier.*", "classifier.*", "qa_outputs.*"],
+            passed_over: &["pre_classifier.*", "classifier.*", "qa_outputs.*"],
             load: |loader, config, _| {
                 Ok(Model::MaskedLm(MaskedLm::DistilBert(DistilBertForMaskedLM::load(loader, config)?)))
             },
@@ -138,7 +139,7 @@ pub struct DistilBertForMaskedLM {
     distilbert: DistilBertModel,
     vocab_transform: Linear,
     vocab_layer_norm: LayerNorm,
-    vocab_projector: TiedLinear,
+    vocab_projector: OutputLayer,
     #[module(skip)]
     activation: Activation,
 }
@@ -146,17 +147,11 @@ pub struct DistilBertForMaskedLM {
 impl DistilBertForMaskedLM {
     fn load(loader: &Loader<'_>, config: &Config) -> Result<Self, Error> {
         let parsed = check(config)?;
-        let projector = loader.at("vocab_projector");
         Ok(Self {
             distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
             vocab_transform: loader.linear("vocab_transform", parsed.dim, parsed.dim, Bias::Yes)?,
             vocab_layer_norm: loader.layer_norm("vocab_layer_norm", parsed.dim, LAYER_NORM_EPSILON)?,
-            vocab_projector: loader.tied_linear(
-                "vocab_projector",
-                &projector,
-                [parsed.dim, parsed.vocab_size],
-                Bias::Yes,
-            )?,
+            vocab_projector: loader.output_layer([parsed.dim, parsed.vocab_size])?,
             activation: activation(config, "activation", &parsed.activation)?,
         })
     }

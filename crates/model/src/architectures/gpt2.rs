@@ -4,11 +4,11 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Attention, Pass, Reach, attention, joined_attention};
-use lora::{Embedding, Linear, Projection};
+use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Around, Backbone, CausalLm, Head, LanguageHead, Model, SequenceClassifier, Variant, activation,
+    Architecture, Around, Backbone, CausalLm, Head, Model, OutputNames, SequenceClassifier, Variant, activation,
     check_heads, select,
 };
 use crate::Error;
@@ -75,12 +75,13 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::CausalLm,
             class: "GPT2LMHeadModel",
             modules: &["lm_head"],
+            output: Some(OutputNames { module: "lm_head", bias_of: None }),
             pooler: "",
             passed_over: &["score.*"],
             load: |loader, config, _| {
                 let parsed = check(config)?;
                 let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
-                let lm_head = LanguageHead::load(loader, [parsed.n_embd, parsed.vocab_size])?;
+                let lm_head = loader.output_layer([parsed.n_embd, parsed.vocab_size])?;
                 Ok(Model::CausalLm(CausalLm::Gpt2(Gpt2LmHeadModel { transformer, lm_head })))
             },
         },
@@ -88,6 +89,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::SequenceClassification,
             class: "GPT2ForSequenceClassification",
             modules: &["score"],
+            output: None,
             pooler: "",
             passed_over: &["lm_head.*"],
             load: |loader, config, labels| {
@@ -122,12 +124,12 @@ fn check(config: &Config) -> Result<Gpt2Config, ConfigError> {
 #[derive(Module, Debug)]
 pub struct Gpt2LmHeadModel {
     transformer: Transformer,
-    lm_head: LanguageHead,
+    lm_head: OutputLayer,
 }
 
 impl Gpt2LmHeadModel {
     pub(super) fn output(&self) -> Projection<'_> {
-        self.lm_head.projection(self.transformer.word_embeddings())
+        self.lm_head.projection(self.transformer.word_embeddings().weight())
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {

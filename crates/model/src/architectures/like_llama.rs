@@ -28,6 +28,7 @@ macro_rules! like_llama {
                     head: $crate::architectures::Head::CausalLm,
                     class: concat!($class, "ForCausalLM"),
                     modules: &["lm_head"],
+                    output: Some($crate::architectures::OutputNames { module: "lm_head", bias_of: None }),
                     pooler: "",
                     passed_over: &["score.*"],
                     load: |loader, config, _| $crate::architectures::decoder::load_causal_lm(loader, &$read(config)?),
@@ -36,6 +37,7 @@ macro_rules! like_llama {
                     head: $crate::architectures::Head::SequenceClassification,
                     class: concat!($class, "ForSequenceClassification"),
                     modules: &["score"],
+                    output: None,
                     pooler: "",
                     passed_over: &["lm_head.*"],
                     load: |loader, config, labels| {

@@ -21,12 +21,12 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
 use kernels::{Noise, Pass, Precision};
-use lora::{Embedding, Linear, Projection, TiedLinear};
+use lora::{Embedding, Projection};
 
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
-use crate::loader::{Bias, Loader};
+use crate::loader::Loader;
 use crate::tokens::Tokens;
 use backbone::through;
 
@@ -97,11 +97,22 @@ pub(crate) struct Variant {
     pub(crate) class: &'static str,
     /// The modules of the head, which a checkpoint of another head does not have.
     pub(crate) modules: &'static [&'static str],
+    /// The output layer of a language model.
+    pub(crate) output: Option<OutputNames>,
     /// A module below the head that some pretraining checkpoints lack; empty where there is none.
     pub(crate) pooler: &'static str,
     /// Tensors that belong to another head: whole names, endings behind a dot, or starts before a `*`.
     pub(crate) passed_over: &'static [&'static str],
     pub(crate) load: fn(&Loader<'_>, &Config, usize) -> Result<Model, Error>,
+}
+
+/// The names of an output layer, which may be the word embeddings once more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutputNames {
+    /// `lm_head`
+    pub(crate) module: &'static str,
+    /// The module that owns its bias; `None`: it has no bias. Transformers ties the bias of `module` to that.
+    pub(crate) bias_of: Option<&'static str>,
 }
 
 impl Architecture {
@@ -343,30 +354,6 @@ impl CausalLm {
         match self {
             Self::Gpt2(model) => model.backbone(),
             Self::Decoder(model) => model.backbone(),
-        }
-    }
-}
-
-/// The output layer of a causal language model, `lm_head`: of its own, or the word embeddings once more.
-#[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant, reason = "a model has one")]
-pub(crate) enum LanguageHead {
-    Own(Linear),
-    Tied(TiedLinear),
-}
-
-impl LanguageHead {
-    fn load(loader: &Loader<'_>, shape: [usize; 2]) -> Result<Self, Error> {
-        Ok(match loader.ties_word_embeddings() {
-            true => Self::Tied(loader.tied_linear("lm_head", &loader.at("lm_head"), shape, Bias::No)?),
-            false => Self::Own(loader.output_linear("lm_head", shape[0], shape[1], Bias::No)?),
-        })
-    }
-
-    fn projection<'a>(&'a self, word_embeddings: &'a Embedding) -> Projection<'a> {
-        match self {
-            Self::Own(layer) => layer.projection(),
-            Self::Tied(layer) => layer.projection(word_embeddings.weight()),
         }
     }
 }

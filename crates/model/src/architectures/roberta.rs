@@ -5,10 +5,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Pass};
-use lora::{Linear, Projection, TiedLinear};
+use lora::{Linear, OutputLayer, Projection};
 
 use super::bert::{BertConfig, BertModel, check};
-use super::{Architecture, Backbone, ENCODER, Head, MaskedLm, Model, SequenceClassifier, Variant};
+use super::{Architecture, Backbone, ENCODER, Head, MaskedLm, Model, OutputNames, SequenceClassifier, Variant};
 use crate::Error;
 use crate::config::Config;
 use crate::layers::{Dropout, LayerNorm};
@@ -32,6 +32,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::SequenceClassification,
             class: "RobertaForSequenceClassification",
             modules: &["classifier"],
+            output: None,
             pooler: "",
             // The pooler of a bare `RobertaModel` has no place in the classifier.
             passed_over: &["lm_head.*", "roberta.pooler.*"],
@@ -44,9 +45,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             head: Head::MaskedLm,
             class: "RobertaForMaskedLM",
             modules: &["lm_head"],
+            output: Some(OutputNames { module: "lm_head.decoder", bias_of: Some("lm_head") }),
             pooler: "",
-            // A tied output layer may stand in the file once more.
-            passed_over: &["roberta.pooler.*", "lm_head.decoder.*", "classifier.*"],
+            passed_over: &["roberta.pooler.*", "classifier.*"],
             load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Roberta(RobertaForMaskedLM::load(loader, config)?))),
         },
     ],
@@ -115,7 +116,7 @@ pub struct RobertaForMaskedLM {
     roberta: BertModel,
     dense: Linear,
     layer_norm: LayerNorm,
-    decoder: TiedLinear,
+    decoder: OutputLayer,
 }
 
 impl RobertaForMaskedLM {
@@ -127,7 +128,7 @@ impl RobertaForMaskedLM {
             roberta: BertModel::load(&loader.at("roberta"), config, &parsed, first_position(&parsed))?,
             dense: head.linear("dense", hidden, hidden, Bias::Yes)?,
             layer_norm: head.layer_norm("layer_norm", hidden, parsed.layer_norm_eps)?,
-            decoder: head.tied_linear("decoder", &head, [hidden, parsed.vocab_size], Bias::Yes)?,
+            decoder: loader.output_layer([hidden, parsed.vocab_size])?,
         })
     }
 

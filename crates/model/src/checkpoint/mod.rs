@@ -3,6 +3,7 @@
 
 mod fingerprint;
 mod open;
+mod values;
 mod write;
 
 use std::fs::File;
@@ -35,6 +36,14 @@ pub enum CheckpointError {
     #[error("{}: {reason}", file.display())]
     #[diagnostic(help("the index and its shards do not belong together: download or copy the checkpoint again"))]
     Index { file: PathBuf, reason: String },
+    #[error("{}: the shard `{shard}` is outside of the model's directory", file.display())]
+    #[diagnostic(help(
+        "an index names files beside it: download or copy the checkpoint again, from where you trust it"
+    ))]
+    Outside { file: PathBuf, shard: String },
+    #[error("{}: `{tensor}` has a value that is not a finite number", file.display())]
+    #[diagnostic(help("the weights are damaged, or training went wrong: download or copy the checkpoint again"))]
+    NotFinite { file: PathBuf, tensor: String },
     #[error("{}: tensor `{tensor}` is {dtype}", file.display())]
     #[diagnostic(help("weights are read in F32, F16 and BF16"))]
     Dtype { file: PathBuf, tensor: String, dtype: String },
@@ -55,6 +64,10 @@ pub(crate) struct Entry {
 pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
     entries: IndexMap<String, Entry>,
+    /// What the index lists and no shard holds, with the shard in which it should be.
+    absent: IndexMap<String, String>,
+    /// The index, if there is one.
+    index: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -71,6 +84,13 @@ impl Checkpoint {
 
     pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
+    }
+
+    /// The complaint about a tensor that is needed and that the index lists, though no shard holds it. One that is not
+    /// needed, as a tied output layer, need not be there.
+    pub(crate) fn listed(&self, name: &str) -> Option<CheckpointError> {
+        let (shard, file) = (self.absent.get(name)?, self.index.clone()?);
+        Some(CheckpointError::Index { file, reason: format!("the tensor `{name}` is not in `{shard}`") })
     }
 
     pub(crate) fn file(&self, entry: &Entry) -> &Path {

@@ -1,7 +1,7 @@
 //! Finding, mapping and checking the files of a checkpoint. Only headers are read.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
@@ -9,6 +9,8 @@ use indexmap::IndexMap;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde::Deserialize;
+
+use crate::quantised::gguf;
 
 use super::{Checkpoint, CheckpointError, Entry, Shard};
 
@@ -40,23 +42,24 @@ impl Checkpoint {
         let mut names: Vec<&String> = index.weight_map.values().collect();
         names.sort_unstable();
         names.dedup();
+        if let Some(shard) = names.iter().find(|name| !stays_within(name)) {
+            return Err(CheckpointError::Outside { file, shard: (*shard).clone() });
+        }
         if let Some(missing) = names.iter().find(|name| !directory.join(name).exists()) {
             let reason = format!("the shard `{missing}` it names is not there");
             return Err(CheckpointError::Index { file, reason });
         }
-        let checkpoint = Self::from_files(names.iter().map(|name| directory.join(name)).collect())?;
-        for (tensor, shard) in &index.weight_map {
-            let found = checkpoint.entries.get(tensor).is_some_and(|entry| checkpoint.file(entry).ends_with(shard));
-            if !found {
-                let reason = format!("the tensor `{tensor}` is not in `{shard}`");
-                return Err(CheckpointError::Index { file, reason });
-            }
-        }
+        let mut checkpoint = Self::from_files(names.iter().map(|name| directory.join(name)).collect())?;
+        // As in Transformers the shards say what there is; the index only says which shards there are.
+        let is_absent = |(tensor, _): &(String, String)| !checkpoint.entries.contains_key(tensor);
+        checkpoint.absent = index.weight_map.into_iter().filter(is_absent).collect();
+        checkpoint.index = Some(file);
         Ok(checkpoint)
     }
 
     fn from_files(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
-        let mut checkpoint = Self { shards: Vec::new(), entries: IndexMap::new() };
+        let mut checkpoint =
+            Self { shards: Vec::new(), entries: IndexMap::new(), absent: IndexMap::new(), index: None };
         for (shard, file) in files.into_iter().enumerate() {
             let (opened, map) = map(&file)?;
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
@@ -79,6 +82,12 @@ impl Checkpoint {
         }
         Ok(checkpoint)
     }
+}
+
+/// Whether a path leads from a directory to a place below it.
+fn stays_within(path: &str) -> bool {
+    let mut components = Path::new(path).components();
+    !path.contains('\\') && components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Maps that are in use, by what tells one state of a file from another. A file that is opened again while its weights are in
@@ -127,6 +136,13 @@ fn map_file(file: &File) -> std::io::Result<Mmap> {
 }
 
 fn without_checkpoint(directory: &Path) -> String {
+    if let Some(file) = gguf(directory) {
+        return format!(
+            "{} is a GGUF file, as llama.cpp reads and mostly quantises it: take the unquantised checkpoint that it was \
+             made from",
+            file.display()
+        );
+    }
     let pickles = ["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"];
     match pickles.iter().find(|name| directory.join(name).exists()) {
         Some(name) => format!(

@@ -120,7 +120,9 @@ impl Cache {
     /// Links `file` of a commit to its blob, whose lock the caller holds.
     pub(super) fn link(&self, commit: &str, file: &str, blob: &Blob) -> Result<(), HubError> {
         let pointer = self.snapshot(commit).join(file);
-        let target = Path::new("../../blobs").join(&blob.hash);
+        // From the file's place: a file in a directory of the repository lies deeper.
+        let up = "../".repeat(2 + file.matches('/').count());
+        let target = Path::new(&up).join("blobs").join(&blob.hash);
         create_parent(&pointer)
             .and_then(|()| {
                 match link(&target, &self.blob(blob), &pointer) {

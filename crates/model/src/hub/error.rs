@@ -51,6 +51,13 @@ pub enum HubError {
          revision with safetensors among the pull requests at {endpoint}/{repository}/discussions"
     ))]
     Pickled { repository: String, endpoint: String, file: String },
+    #[error("{repository} at the Hub: {error}")]
+    Quantised {
+        repository: String,
+        error: Box<crate::QuantisedError>,
+        #[help]
+        help: String,
+    },
     #[error("{}: {reason}", file.display())]
     #[diagnostic(help("the repository is at fault: another revision of it may be whole"))]
     Index { file: PathBuf, reason: String },
@@ -110,6 +117,7 @@ impl HubError {
             | Self::Refused { .. }
             | Self::MissingFile { .. }
             | Self::Pickled { .. }
+            | Self::Quantised { .. }
             | Self::Index { .. } => true,
             Self::NoConnection { .. }
             | Self::Busy { .. }

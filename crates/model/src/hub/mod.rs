@@ -17,6 +17,10 @@ mod wanted;
 
 use std::path::PathBuf;
 
+use miette::Diagnostic;
+
+use crate::quantised::check_directory;
+
 pub use error::HubError;
 pub use settings::{Settings, Token};
 pub use source::{HubId, Source};
@@ -82,9 +86,22 @@ pub fn fetch(
 fn complete(download: &Download<'_>, wanted: Wanted, listing: &Listing) -> Result<Snapshot, HubError> {
     let directory = download.cache.snapshot(&listing.commit);
     let has = |file: &str| listing.files.iter().any(|listed| listed == file);
-    let lacks = |lack| refused(download, lack, wanted.advice(&has));
-    for file in wanted.first(&has).map_err(lacks)? {
+    let is_gguf = |file: &String| file.ends_with(".gguf");
+    let advice = match listing.files.iter().any(is_gguf) && wanted == Wanted::Model {
+        true => {
+            "its GGUF files are for llama.cpp, and mostly quantised: name the repository of the unquantised checkpoint"
+        }
+        false => wanted.advice(&has),
+    };
+    let lacks = |lack| refused(download, lack, advice);
+    for file in wanted.first(&has).map_err(lacks)?.into_iter().chain(wanted.beside(&listing.files)) {
         download.file(file)?;
+    }
+    if wanted == Wanted::Model {
+        check_directory(&directory).map_err(|error| {
+            let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+            HubError::Quantised { repository: download.id.repository.clone(), error: Box::new(error), help }
+        })?;
     }
     for file in wanted.weights(&has, &directory).map_err(lacks)? {
         download.file(&file)?;

@@ -96,7 +96,8 @@ impl<'a> Remote<'a> {
     }
 
     fn file_url(&self, commit: &str, file: &str) -> String {
-        format!("{}/{}/resolve/{commit}/{}", self.settings.endpoint, self.id.repository, encoded(file))
+        let path = file.split('/').map(encoded).collect::<Vec<_>>().join("/");
+        format!("{}/{}/resolve/{commit}/{path}", self.settings.endpoint, self.id.repository)
     }
 
     /// Again and again while what goes wrong is `worth` it.

@@ -5,6 +5,8 @@ use std::path::{Component, Path};
 
 use serde::Deserialize;
 
+use crate::companions::{goes_with_weights, is_of_tokenizer};
+
 /// What a repository is fetched as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -16,22 +18,16 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const ADAPTER: &str = "adapter_model.safetensors";
 
-const TOKENIZER: [&str; 10] = [
+/// Any of these is enough of a tokenizer to say that one has been fetched.
+const VOCABULARY: [&str; 7] = [
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
     "vocab.txt",
     "vocab.json",
-    "merges.txt",
     "tokenizer.model",
+    "spiece.model",
     "sentencepiece.bpe.model",
+    "tekken.json",
 ];
-
-/// Any of these is enough of a tokenizer to say that one has been fetched.
-const VOCABULARY: [&str; 5] =
-    ["tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "sentencepiece.bpe.model"];
 
 /// What a repository or a snapshot lacks.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,20 +43,27 @@ struct Index {
 }
 
 impl Wanted {
-    /// The files to have before the weights, of those there are. Weights come last, so that a snapshot that has them has
-    /// everything.
+    /// The files to have first: without them, or without weights of a kind that is read, nothing else is fetched.
     pub(super) fn first(self, has: &dyn Fn(&str) -> bool) -> Result<Vec<&'static str>, Lack> {
-        let (required, optional): (_, &[&str]) = match self {
-            Self::Model => ("config.json", &["generation_config.json"]),
-            Self::Adapter => ("adapter_config.json", &["kindling.json"]),
+        let required = match self {
+            Self::Model => "config.json",
+            Self::Adapter => "adapter_config.json",
         };
         if !has(required) {
             return Err(Lack::Missing(required.into()));
         }
-        let root = self.root(has)?;
-        let present = optional.iter().chain(&TOKENIZER).copied().filter(|file| has(file));
-        let index = (root == INDEX).then_some(INDEX);
-        Ok([required].into_iter().chain(present).chain(index).collect())
+        let index = (self.root(has)? == INDEX).then_some(INDEX);
+        Ok([required].into_iter().chain(index).collect())
+    }
+
+    /// Of the repository's files those that belong to the tokenizer or go with the weights. Weights come last, so that a snapshot
+    /// that has them has everything.
+    pub(super) fn beside(self, files: &[String]) -> Vec<&str> {
+        let wanted = |file: &&str| match self {
+            Self::Model => is_of_tokenizer(file) || goes_with_weights(file),
+            Self::Adapter => is_of_tokenizer(file) || *file == "kindling.json",
+        };
+        files.iter().map(String::as_str).filter(wanted).collect()
     }
 
     /// The files of the weights; `directory` has those of [`Wanted::first`].
@@ -130,10 +133,33 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_its_config_tokenizer_and_safetensors() {
-        let files =
-            ["README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"];
-        assert_eq!(first(Wanted::Model, &files), Ok(vec!["config.json", "tokenizer.json", "vocab.txt"]));
+    fn a_model_is_its_config_tokenizer_licence_and_safetensors() {
+        let files = [
+            "README.md",
+            "LICENSE",
+            "additional_chat_templates/tool_use.jinja",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "modeling_tiny.py",
+            "onnx/model.onnx",
+            "pytorch_model.bin",
+            "spiece.model",
+            "tokenizer.json",
+            "vocab.txt",
+        ];
+        assert_eq!(first(Wanted::Model, &files), Ok(vec!["config.json"]));
+        let listed = files.map(str::to_owned);
+        let beside = [
+            "LICENSE",
+            "additional_chat_templates/tool_use.jinja",
+            "generation_config.json",
+            "spiece.model",
+            "tokenizer.json",
+            "vocab.txt",
+        ];
+        assert_eq!(Wanted::Model.beside(&listed), beside);
+        assert_eq!(Wanted::Adapter.beside(&listed), [beside[1], beside[3], beside[4], beside[5]]);
         let has = |file: &str| files.contains(&file);
         assert_eq!(Wanted::Model.weights(&has, Path::new("/nowhere")), Ok(vec!["model.safetensors".to_string()]));
     }

@@ -25,6 +25,11 @@ pub enum SamplingError {
     #[error("the repetition penalty is {value}, expected a number above 0")]
     #[diagnostic(help("1 is none, above 1 makes tokens that occurred less likely, below 1 more likely"))]
     RepetitionPenalty { value: f64 },
+    #[error("new token {token} of text {row} cannot be chosen: the model's logits are not finite numbers")]
+    #[diagnostic(help(
+        "the weights of the model or of its adapter are damaged, or their values overflow the type they are computed in"
+    ))]
+    NotFinite { row: u64, token: u64 },
     #[error("new token {token} of text {row} cannot be chosen: none of the model's logits is a finite number")]
     #[diagnostic(help(
         "the weights of the model or of its adapter are damaged, or their values overflow the type they are computed in"

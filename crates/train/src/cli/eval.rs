@@ -10,11 +10,12 @@ use clap::Args;
 use data::{Batch, Dataset};
 use indexmap::IndexMap;
 use indicatif::ProgressBar;
+use model::Pretrained;
 use serde_json::{Map, Value, json};
 
 use super::source::Located;
 use super::table::{self, Answers, Columns as Beside};
-use super::trained::{KEYS, Trained, tokenizer};
+use super::trained::{KEYS, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config;
 use crate::device::DeviceName;
@@ -71,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
     let trained = Trained::open(&model, None, (&arguments.set, &KEYS), &device, output)?;
-    let mut scorer = Scorer::new(&trained.model, &trained.task);
+    let mut scorer = Scorer::new(&trained.model, &trained.task, &trained.pretrained);
     scorer.with_logits = arguments.logits;
     let mut listed = Listed { answers, task: &trained.task, texts: BTreeMap::new(), is_wanted: per_example.is_some() };
     let (examples, truncated) = match (valid, &arguments.data) {
@@ -165,13 +166,14 @@ type Each<'a> = dyn FnMut(Scored) -> std::io::Result<()> + 'a;
 pub(super) struct Scorer<'a> {
     model: &'a Trainee,
     task: &'a Task,
+    pretrained: &'a Pretrained,
     pub(super) evaluation: Evaluation,
     with_logits: bool,
 }
 
 impl<'a> Scorer<'a> {
-    pub(super) fn new(model: &'a Trainee, task: &'a Task) -> Self {
-        Self { model, task, evaluation: Evaluation::new(task), with_logits: false }
+    pub(super) fn new(model: &'a Trainee, task: &'a Task, pretrained: &'a Pretrained) -> Self {
+        Self { model, task, pretrained, evaluation: Evaluation::new(task), with_logits: false }
     }
 
     /// `first` is the number of the data set's first example in its file.
@@ -186,6 +188,10 @@ impl<'a> Scorer<'a> {
             let input = self.task.evaluation(Batch::new(dataset, &chunk, first + chunk[0]));
             let of = input.batch.sequences_of_targets();
             let (losses, logits) = self.evaluation.add(&InferenceStep::step(self.model, input.clone()));
+            let numbers = || losses.iter().chain(logits.iter().flatten().filter(|_| self.task.labels().is_some()));
+            if !numbers().all(|number| number.is_finite()) {
+                return Err(not_finite(self.pretrained, "the losses"));
+            }
             let predicted: Vec<usize> = match self.task {
                 Task::SequenceClassification(_) => logits.iter().map(|row| largest(row)).collect(),
                 Task::MaskedLm(_) | Task::CausalLm(_) => Vec::new(),

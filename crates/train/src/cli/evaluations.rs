@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::config::Best;
 use crate::metrics::Scores;
-use crate::run::is_better;
 
 /// More lines than this are left out, from the earliest; the best is always shown.
 const SHOWN: usize = 12;
@@ -27,7 +26,7 @@ pub(super) fn read<'a>(run: &Path, lines: impl Iterator<Item = &'a Value>) -> Ve
     let criterion = criterion(run);
     let mut best: Option<usize> = None;
     for (index, evaluated) in evaluations.iter().enumerate() {
-        if is_better(criterion, &evaluated.scores, best.map(|best| evaluations[best].scores)) {
+        if evaluated.scores.is_better(best.map(|best| &evaluations[best].scores), criterion) {
             best = Some(index);
         }
     }

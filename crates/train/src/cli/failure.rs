@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use miette::Diagnostic;
 use model::hub::HubError;
 
-use super::shell;
+use crate::shell;
 use crate::{adapter, config, device, output, prepare, run};
 
 #[derive(Debug)]
@@ -42,14 +42,14 @@ impl Failure {
         Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
-    /// Something that went wrong while running, and what can be done about it.
-    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
-    }
-
     /// What went wrong while running, with all that it says.
     pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
         Self { error: Some(Box::new(error)), of_input: false }
+    }
+
+    /// Something that went wrong while running, and what can be done about it.
+    pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
     }
 
     /// A wrong command line or input that no other room knows of.

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::shell::{program, quoted};
 use crate::config::DataConfig;
 use crate::output::Output;
+use crate::shell::{program, quoted};
 use crate::tasks::Task;
 
 pub(super) fn say(root: &Path, task: &Task, data: &DataConfig, output: &Output) {

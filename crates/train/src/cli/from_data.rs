@@ -9,9 +9,9 @@ use toml::Table;
 
 use super::Failure;
 use super::init::{self, Request, Target};
-use super::shell::{program, typed};
 use crate::config::{self, Loaded};
 use crate::output::Output;
+use crate::shell::{program, typed};
 
 /// Keys that a configuration made for data has from elsewhere.
 const TAKEN: [(&str, &str); 3] =

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use burn::tensor::TensorData;
 use clap::Args;
-use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Targets, Update};
-use model::Pretrained;
+use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Settings, Targets, Update};
+use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
@@ -48,6 +48,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else if !path.exists() {
         return Err(Failure::usage(format!("there is no directory {}", path.display()), source::neighbour(path)));
     } else {
+        // What is no model may still be one for another program.
+        if let Err(error @ model::Error::Config(ConfigError::Quantised(_))) = Pretrained::head_of(path) {
+            return Err(error.into());
+        }
         let message = format!("{} is neither an adapter, nor a model, nor a run", path.display());
         return Err(Failure::usage(
             message,
@@ -96,7 +100,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
     let lora = &adapter.config.lora;
     let mut tensors = Map::new();
     let (mut data, mut updates) = (Vec::new(), Vec::new());
-    let mut selector = lora::Selector::new(lora).ok();
+    let mut selector = lora::Selector::new(lora, Settings::Finished).ok();
     let mut elements = 0;
     for (name, shape) in adapter.tensors.names() {
         elements += shape.iter().product::<usize>();

@@ -7,10 +7,14 @@ use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
 use lora::{Method, Plan};
-use model::{Frozen, OutputDirectory, Pretrained, Values, merged_tensors, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
+    verify_merged, write_checkpoint, write_json,
+};
 use serde_json::json;
 
-use super::trained::{Trained, tokenizer};
+use super::source::Located;
+use super::trained::{Trained, not_finite, tokenizer_directory};
 use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
@@ -67,19 +71,22 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         Type::Bf16 => DType::BF16,
     });
     let unfinished = create(&arguments.output)?;
-    let tensors = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
-    write_checkpoint(unfinished.path(), &tensors, arguments.max_shard_size).map_err(model::Error::from)?;
-    let config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
+    let merged = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
+    write_checkpoint(unfinished.path(), &merged.tensors, arguments.max_shard_size).map_err(model::Error::from)?;
+    let mut config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
+    if merged.untied {
+        config["tie_word_embeddings"] = json!(false);
+    }
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));
     write_json(&unfinished.path().join("config.json"), &config)?;
-    adapter::copy_tokenizer(unfinished.path(), tokenizer(&inputs)?.files())?;
-    adapter::copy_generation_config(unfinished.path(), &inputs.model)?;
+    copy_companions(unfinished.path(), &inputs)?;
     if let Some(sidecar) = Sidecar::read(adapter)? {
         sidecar.write(unfinished.path())?;
     }
+    verify(adapter, unfinished.path(), &trained)?;
     let check = compare(adapter, unfinished.path(), &trained, &device)?;
     if !check.relative().is_finite() {
-        return Err(Failure::message("the merged model's logits are no numbers: it was not kept".to_string()));
+        return Err(not_finite(&trained.pretrained, "the merged model's logits"));
     }
     unfinished.finish()?;
     if output.json() {
@@ -103,6 +110,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
+/// The tokenizer that the adapter was trained with, and what goes with the base's weights. The base's vocabularies that only
+/// other programs read are wanted beside an adapter's `tokenizer.json` too.
+fn copy_companions(merged: &Path, inputs: &Located) -> Result<(), Failure> {
+    adapter::copy_beside(merged, tokenizer_directory(inputs), is_of_tokenizer)?;
+    let missing = |file: &str| is_vocabulary(file) && !merged.join(file).exists();
+    adapter::copy_beside(merged, &inputs.model, |file| goes_with_weights(file) || missing(file))?;
+    Ok(())
+}
+
 /// Before the work, so that a place that cannot be written costs no more than its message.
 fn create(output: &Path) -> Result<OutputDirectory, Failure> {
     OutputDirectory::create(output).map_err(|error| {
@@ -122,6 +138,16 @@ impl Check {
     fn relative(&self) -> f64 {
         if self.effect > 0.0 { self.difference / self.effect } else { self.difference }
     }
+}
+
+/// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
+fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failure> {
+    let adapter = Adapter::read(adapter, Some(&trained.pretrained))?;
+    let found = verify_merged(&trained.pretrained, &adapter.tensors, &trained.plan, merged);
+    found.map_err(|error| match error {
+        model::Error::Merge(error) => Failure::running(error),
+        error => error.into(),
+    })
 }
 
 fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and one room for each command.
 
+mod completions;
 mod devices;
 mod eval;
 mod evaluations;
@@ -10,12 +11,13 @@ mod generate;
 mod init;
 mod input;
 mod inspect;
+mod man;
 mod merge;
 mod plan;
 mod predict;
 mod quickstart;
+mod report;
 mod scores;
-mod shell;
 mod signals;
 mod sink;
 mod source;
@@ -25,6 +27,7 @@ mod train;
 mod trained;
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -63,9 +66,12 @@ enum Command {
     Generate(generate::Arguments),
     Merge(merge::Arguments),
     Inspect(inspect::Arguments),
+    Report(report::Arguments),
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Options of every command.
@@ -123,9 +129,12 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
         Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::as_typed),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Report(arguments)) => report::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
+        Some(Command::Completions(arguments)) => completions::run(&arguments, output),
+        Some(Command::Man(arguments)) => man::run(&arguments, output),
     }
 }
 
@@ -138,25 +147,47 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
         None
         | Some(
-            Command::Merge(_) | Command::Inspect(_) | Command::Init(_) | Command::Tokenizer(_) | Command::Devices(_),
+            Command::Merge(_)
+            | Command::Inspect(_)
+            | Command::Report(_)
+            | Command::Init(_)
+            | Command::Tokenizer(_)
+            | Command::Devices(_)
+            | Command::Completions(_)
+            | Command::Man(_),
         ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
+    crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
-    start_threads(cli.common.threads)
+    // Those of burn for checkpoints, metrics and the terminal, or a progress bar's.
+    let others = if matches!(cli.command, None | Some(Command::Train(_))) { 8 } else { 2 };
+    start_threads(cli.common.threads, others).map_err(|error| {
+        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
+        Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
+    })
 }
 
-/// Those that compute, here and not at their first use, where one that cannot be started would be a panic.
-fn start_threads(wanted: Option<u16>) -> Result<(), Failure> {
+/// Starts the threads that compute: at their first use one that cannot be started would be a panic. So it would with those that
+/// libraries start later, as many of which are tried here.
+fn start_threads(wanted: Option<u16>, others: usize) -> Result<(), Box<dyn std::error::Error>> {
     // 0: one for each core.
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(wanted.map_or(0, usize::from));
-    threads.build_global().map_err(|error| {
-        let count = wanted.map_or("the".to_string(), |threads| threads.to_string());
-        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
-        Failure::with_help(format!("cannot start {count} threads to compute with: {error}"), help)
-    })
+    rayon::ThreadPoolBuilder::new().num_threads(wanted.map_or(0, usize::from)).build_global()?;
+    let gate = Arc::new(Mutex::new(()));
+    let shut = gate.lock();
+    let start = |_| {
+        let gate = gate.clone();
+        std::thread::Builder::new().spawn(move || drop(gate.lock()))
+    };
+    let threads: Vec<_> = (0..others).map(start).collect();
+    drop(shut);
+    for thread in threads {
+        // Its one line does not panic.
+        let _ = thread?.join();
+    }
+    Ok(())
 }
 
 #[expect(unsafe_code, reason = "setting an environment variable is unsafe; see SAFETY")]

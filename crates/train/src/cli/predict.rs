@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
 use super::table::{self, Answers, Columns, Format};
-use super::trained::{ColumnNames, Trained, tokenizer};
+use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
@@ -272,6 +272,9 @@ impl Predictor<'_> {
         check_vocabulary(sequences.iter(), &self.trained.pretrained)?;
         self.truncated += sequences.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
         let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&sequences))));
+        if !logits.iter().flatten().all(|logit| logit.is_finite()) {
+            return Err(not_finite(&self.trained.pretrained, "the logits"));
+        }
         for ((record, example), logits) in readable.iter().zip(logits) {
             let prediction = Prediction::new(logits, self.trained.task.label_names());
             match self.for_people {

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use super::eval::Scorer;
 use super::failure::Failure;
 use super::predict::Prediction;
-use super::shell::program;
-use super::train::execute;
+use super::train::{Shown, execute};
 use crate::adapter::Adapter;
 use crate::config::{self, Best};
 use crate::metrics::Scores;
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::run::{self, Start, State, rows};
+use crate::shell::program;
 use crate::tasks::{MicroBatch, Trainee};
 
 macro_rules! asset {
@@ -65,7 +65,8 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         plan.valid.clone().ok_or_else(|| Failure::message("the quickstart has no validation data".to_string()))?;
 
     let before = scores(&untrained(&plan)?, &valid, &plan, output)?;
-    let status = execute(&plan, start, false, &program(), output).map_err(|failure| without_options(failure, &root))?;
+    let shown = Shown::of_quickstart(program());
+    let status = execute(&plan, start, shown, output).map_err(|failure| without_options(failure, &root))?;
     if status != ExitCode::SUCCESS || output.json() {
         return Ok(status);
     }
@@ -177,7 +178,7 @@ fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
 }
 
 fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
-    let mut scorer = Scorer::new(model, &plan.task);
+    let mut scorer = Scorer::new(model, &plan.task, &plan.pretrained);
     let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
     scorer.score(valid, 0, &bar, &mut |_| Ok(()))?;
     bar.finish_and_clear();

@@ -13,7 +13,7 @@ use super::{finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
-use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary};
+use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary, Watch};
 
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
@@ -53,6 +53,9 @@ pub(super) struct Arguments {
     /// Show the report in the browser when the run is done
     #[arg(long, conflicts_with = "dry_run")]
     open: bool,
+    /// Serve the report of the run in progress on 127.0.0.1, at a free port or at this one, until the run ends
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "dry_run")]
+    watch: Option<u16>,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -79,9 +82,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else if run::take_up(&root, &mut loaded)? == Resumption::Finished {
         return nothing_to_do(&root, output);
     }
+    let watch = arguments.watch.filter(|_| !arguments.dry_run).map(watch).transpose()?;
     let (plan, shapes) = prepare(&loaded, arguments, output)?;
     run::check_plan(&plan, start)?;
     if arguments.dry_run {
+        check_values(&plan)?;
         if let Some(made) = &made {
             made.say(output);
         }
@@ -91,7 +96,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if let Some(made) = &made {
         made.write(output)?;
     }
-    let status = execute(&plan, start, arguments.dashboard, "--resume", output)?;
+    let shown = Shown { dashboard: arguments.dashboard, watch, again: "--resume".to_owned() };
+    let status = execute(&plan, start, shown, output)?;
     if arguments.open && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
@@ -108,6 +114,30 @@ fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
     Ok(config::load(&arguments.config, &arguments.set, &std::env::current_dir()?)?)
 }
 
+/// Before the work, so that a port that is taken costs no more than its message.
+fn watch(port: u16) -> Result<Watch, Failure> {
+    Watch::bind(port).map_err(|error| {
+        let message = format!("`--watch={port}`: cannot listen on 127.0.0.1:{port}: {}", error.kind());
+        Failure::usage(message, "name another port, or none for one that is free: `--watch`")
+    })
+}
+
+/// What is shown of a run while it trains.
+#[derive(Debug)]
+pub(super) struct Shown {
+    dashboard: bool,
+    watch: Option<Watch>,
+    /// What goes on with it when it is interrupted.
+    again: String,
+}
+
+impl Shown {
+    /// `program`: how the quickstart is called.
+    pub(super) fn of_quickstart(program: String) -> Self {
+        Self { dashboard: false, watch: None, again: program }
+    }
+}
+
 /// The plan, and what it makes of the checkpoint by its headers: all that can be wrong is found before the output
 /// directory is touched.
 fn prepare(
@@ -120,19 +150,27 @@ fn prepare(
     Ok((plan, shapes))
 }
 
-/// Trains by a plan, and says what came of it; of an interrupted run that `again` goes on with it.
-pub(super) fn execute(
-    plan: &RunPlan,
-    start: Start,
-    dashboard: bool,
-    again: &str,
-    output: &Output,
-) -> Result<ExitCode, Failure> {
+/// A checkpoint with values that are no numbers is refused by a dry run too, where reading it takes no longer than a moment;
+/// that of a large one is found by the first step, which reads it anyway.
+fn check_values(plan: &RunPlan) -> Result<(), Failure> {
+    const MOST: usize = 2_000_000_000;
+    match plan.pretrained.bytes() <= MOST {
+        true => plan.pretrained.not_finite()?.map_or(Ok(()), |error| Err(error.into())),
+        false => Ok(()),
+    }
+}
+
+/// Trains by a plan, and says what came of it.
+pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Output) -> Result<ExitCode, Failure> {
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
-    let options = Options { dashboard, interrupter };
+    let Shown { dashboard, watch, again } = shown;
+    if let Some(watch) = &watch {
+        output.say(&format!("watch the run at {}", output.bold(&watch.url())));
+    }
+    let options = Options { dashboard, watch, interrupter };
     match run::run(plan, directory, start, options, output)? {
         Outcome::Finished(summary) => {
             report(plan, &summary, output)?;

@@ -91,17 +91,20 @@ impl Trained {
         device: &Device,
         output: &Output,
     ) -> Result<Self, Failure> {
-        if !arguments.model.is_dir() {
+        if !arguments.model.exists() {
             let help = "a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the \
                         Hugging Face Hub: org/name or org/name@revision";
             return Err(Failure::usage(format!("there is no directory {}", arguments.model.display()), help));
         }
         let task = task(arguments, wanted)?;
-        let pretrained = Pretrained::open(&arguments.model, task.head())?;
+        let mut pretrained = Pretrained::open(&arguments.model, task.head())?;
         let adapter = match &arguments.adapter {
             Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
             None => None,
         };
+        if let Some(adapter) = &adapter {
+            pretrained.adopt_vocabulary(&adapter.tensors);
+        }
         let sidecar = match &adapter {
             Some(adapter) => adapter.sidecar.clone(),
             None => Sidecar::read(&arguments.model)?,
@@ -178,12 +181,35 @@ impl Trained {
     }
 }
 
-/// The tokenizer beside the adapter is the one it was trained with; a PEFT adapter may have none.
-pub(super) fn tokenizer(arguments: &Located) -> Result<Tokenizer, Failure> {
-    Ok(Tokenizer::from_dir(tokenizer_directory(arguments))?)
+/// What to say of numbers that are none: the weight that is to blame, which is looked for only then, or that they have become
+/// too large on the way.
+pub(super) fn not_finite(pretrained: &Pretrained, what: &'static str) -> Failure {
+    weight_or(pretrained, Failure::running(NotFinite { what }))
 }
 
-fn tokenizer_directory(arguments: &Located) -> &Path {
+/// The weight that is no number, or `failure` where all are.
+pub(super) fn weight_or(pretrained: &Pretrained, failure: Failure) -> Failure {
+    match pretrained.not_finite() {
+        Ok(Some(error)) | Err(error) => error.into(),
+        Ok(None) => failure,
+    }
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{what} are not finite numbers, though all weights are: values grow too large on their way through the model")]
+#[diagnostic(help(
+    "the adapter may be for another base, or its training went wrong: compare with what the model answers without it"
+))]
+struct NotFinite {
+    what: &'static str,
+}
+
+/// The tokenizer beside the adapter is the one it was trained with; a PEFT adapter may have none.
+pub(super) fn tokenizer(arguments: &Located) -> Result<Tokenizer, Failure> {
+    Ok(Tokenizer::beside(tokenizer_directory(arguments), &arguments.model)?)
+}
+
+pub(super) fn tokenizer_directory(arguments: &Located) -> &Path {
     let beside = arguments.adapter.iter().find(|adapter| adapter.join("tokenizer.json").exists());
     beside.unwrap_or(&arguments.model)
 }

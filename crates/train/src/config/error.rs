@@ -66,7 +66,14 @@ pub(crate) enum ConfigError {
     Read { file: String, source: io::Error },
 
     #[error("{file}, line {line}, column {column}: {message}")]
-    Syntax { file: String, line: usize, column: usize, message: String },
+    Syntax {
+        file: String,
+        line: usize,
+        column: usize,
+        message: String,
+        #[help]
+        help: String,
+    },
 
     #[error("`--set {argument}`: no `=`")]
     #[diagnostic(help("write `--set KEY=VALUE`, for example `--set train.epochs=3`"))]
@@ -200,6 +207,14 @@ pub(crate) enum ConfigError {
     #[error("{place}: no directory `{path}` (looked in {looked})")]
     #[diagnostic(help("did you mean `{near}`? a model of that name on the Hugging Face Hub is `{path}@main`"))]
     NoModel { place: String, path: String, looked: String, near: String },
+
+    #[error("{place}: `{path}` holds control characters")]
+    ControlCharacters {
+        place: String,
+        path: String,
+        #[help]
+        help: String,
+    },
 
     #[error("{place}: the path {path} is not UTF-8")]
     #[diagnostic(help("run in a directory whose path is UTF-8"))]

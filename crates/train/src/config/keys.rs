@@ -92,6 +92,7 @@ pub(super) const KEYS: &[Key] = &[
     key("train", "keep_checkpoints", Kind::Count(1), ""),
     key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
     key("train", "early_stopping_patience", Kind::Count(0), ""),
+    key("train", "tensorboard", Kind::Flag, ""),
     key("train", "gradient_checkpointing", Kind::Flag, ""),
     key("train", "compute", Kind::Word(Compute::NAMES, &[]), ""),
     key("train", "device", Kind::Text, ""),

@@ -15,6 +15,7 @@ use super::error::{ConfigError, Place, line_and_column};
 use super::keys::{KEYS, Key, TABLES, dotted, unknown};
 use super::paths::{self, Bases};
 use super::set;
+use super::syntax::Slip;
 use super::validate;
 use super::written::Config;
 
@@ -176,7 +177,9 @@ impl Document<'_> {
     fn syntax(&self, error: &toml::de::Error) -> ConfigError {
         let start = error.span().map_or(0, |span| span.start);
         let (line, column) = line_and_column(self.text, start);
-        ConfigError::Syntax { file: self.file.display().to_string(), line, column, message: error.message().to_owned() }
+        let message = error.message().to_owned();
+        let help = Slip::new(self.text, start, &message).help();
+        ConfigError::Syntax { file: self.file.display().to_string(), line, column, message, help }
     }
 }
 

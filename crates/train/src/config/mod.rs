@@ -10,6 +10,7 @@ mod legs;
 mod load;
 mod paths;
 mod set;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod validate;

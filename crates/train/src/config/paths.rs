@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{ConfigError, PathKind, Place};
+use super::syntax::instead_of_escapes;
 use super::written::Config;
 use data::nearest;
 use model::hub::HubId;
@@ -69,6 +70,9 @@ impl Input<'_> {
     }
 
     fn absolute_in(&self, base: &Path) -> Result<PathBuf, ConfigError> {
+        if let Some(error) = self.unescaped() {
+            return Err(error);
+        }
         let joined = base.join(&self.typed);
         let path = without_dots(&std::path::absolute(&joined).unwrap_or(joined));
         if path.to_str().is_none() {
@@ -77,6 +81,18 @@ impl Input<'_> {
             return Err(ConfigError::NotUtf8 { place, path });
         }
         Ok(path)
+    }
+
+    /// `"C:\temp\new"` is a text with a tab and a new line in it. No path of anybody's has such characters.
+    fn unescaped(&self) -> Option<ConfigError> {
+        let typed = self.typed.to_str()?;
+        if !typed.contains(char::is_control) {
+            return None;
+        }
+        let typed: String = typed.chars().map(as_escaped).collect();
+        let help = instead_of_escapes(&typed, true);
+        let help = format!("in double quotes a backslash begins an escape, as `\\t` for a tab: write {help}");
+        Some(ConfigError::ControlCharacters { place: self.place.clone(), path: typed, help })
     }
 
     fn data(&self) -> Result<PathBuf, ConfigError> {
@@ -132,6 +148,9 @@ impl Input<'_> {
                 PathKind::Directory => "it is a file: name the directory it lies in".to_owned(),
             };
         }
+        if self.typed.to_string_lossy().starts_with(['"', '\'']) {
+            return "the quotes were taken as a part of it, for it is no TOML: leave them out".to_owned();
+        }
         if self.typed.starts_with("~") {
             return "write the path out: `~` is not replaced".to_owned();
         }
@@ -146,6 +165,20 @@ impl Input<'_> {
     fn near(&self, absolute: &Path) -> Option<String> {
         let near = near_file(absolute)?;
         Some(self.typed.with_file_name(near).display().to_string())
+    }
+}
+
+/// A character of a path, the escape that TOML made it of if it is none for people.
+fn as_escaped(character: char) -> String {
+    match character {
+        '\u{8}' => "\\b".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\u{1b}' => "\\e".to_owned(),
+        control if control.is_control() => format!("\\x{:02x}", u32::from(control)),
+        other => other.to_string(),
     }
 }
 

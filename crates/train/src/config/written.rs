@@ -206,6 +206,8 @@ pub(crate) struct TrainConfig {
     pub(crate) best: Best,
     /// Evaluations without improvement after which training ends; 0: off.
     pub(crate) early_stopping_patience: usize,
+    /// Event files beside `metrics.jsonl`.
+    pub(crate) tensorboard: bool,
     /// Each layer is computed anew in the backward pass: less memory, more time, the same numbers.
     pub(crate) gradient_checkpointing: bool,
     pub(crate) compute: Compute,
@@ -236,6 +238,7 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             best: Best::Auto,
             early_stopping_patience: 0,
+            tensorboard: false,
             gradient_checkpointing: false,
             compute: Compute::Auto,
             device: "auto".to_owned(),
@@ -337,6 +340,7 @@ checkpoint_every = 0
 keep_checkpoints = 2
 best = "auto"
 early_stopping_patience = 0
+tensorboard = false
 gradient_checkpointing = false
 compute = "auto"
 device = "auto"

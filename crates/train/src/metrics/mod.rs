@@ -2,6 +2,7 @@
 
 mod confusion;
 mod generation;
+pub(crate) mod interval;
 mod score;
 mod scores;
 
@@ -10,4 +11,4 @@ pub(crate) use generation::{Generated, GenerationScores};
 pub(crate) use score::ScoreMetric;
 #[cfg(test)]
 pub(crate) use scores::ClassificationScores;
-pub(crate) use scores::{Confusion, Scores};
+pub(crate) use scores::{Confusion, Scores, Span, span};

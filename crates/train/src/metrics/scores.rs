@@ -98,6 +98,13 @@ impl Scores {
         }
     }
 
+    /// By the criterion with ties by loss; of equals the earlier stays.
+    pub(crate) fn is_better(&self, best: Option<&Self>, criterion: Best) -> bool {
+        let Some(best) = best else { return true };
+        let (now, then) = (self.merit(criterion), best.merit(criterion));
+        now > then || (now == then && self.loss() < best.loss())
+    }
+
     /// What is compared to find the best, the larger the better.
     pub(crate) fn merit(&self, criterion: Best) -> f64 {
         match (self, criterion) {
@@ -106,6 +113,29 @@ impl Scores {
             (Self::Classification(scores), Best::F1Macro) => scores.f1_macro,
             (Self::Classification(scores), Best::Matthews) => scores.matthews,
         }
+    }
+}
+
+/// The values that a score can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// 0 to 1.
+    Share,
+    /// 0 to 100.
+    Hundred,
+    /// -1 to 1.
+    Correlation,
+    /// No end on one side or on both.
+    Open,
+}
+
+/// Of the score that [`Scores::named`] calls so.
+pub(crate) fn span(name: &str) -> Span {
+    match name {
+        "accuracy" | "F1 macro" | "token accuracy" | "exact match" | "ROUGE-L" => Span::Share,
+        "BLEU" => Span::Hundred,
+        "Matthews" => Span::Correlation,
+        _ => Span::Open,
     }
 }
 
@@ -222,6 +252,31 @@ mod tests {
         assert!((confusion.accuracy() - 0.7).abs() < 1e-12);
         assert!((confusion.f1_macro() - 0.698_412_698_412_698_4).abs() < 1e-12, "{}", confusion.f1_macro());
         assert!((confusion.matthews() - 0.560_606_060_606_060_6).abs() < 1e-12, "{}", confusion.matthews());
+    }
+
+    #[test]
+    fn the_best_is_by_accuracy_then_loss_then_the_earlier() {
+        let scores = |accuracy, loss| {
+            Scores::Classification(ClassificationScores { loss, accuracy, f1_macro: 0.0, matthews: 0.0 })
+        };
+        let best = Some(&scores(0.8, 0.5)).copied();
+        let is_better = |scores: Scores, criterion| scores.is_better(best.as_ref(), criterion);
+        assert!(scores(0.1, 9.0).is_better(None, Best::Auto));
+        assert!(is_better(scores(0.9, 0.9), Best::Auto));
+        assert!(is_better(scores(0.8, 0.4), Best::Auto));
+        assert!(!is_better(scores(0.8, 0.5), Best::Auto));
+        assert!(!is_better(scores(0.7, 0.1), Best::Auto));
+        assert!(is_better(scores(0.7, 0.1), Best::Loss));
+    }
+
+    #[test]
+    fn every_score_of_a_share_is_known_as_one() {
+        let generated = GenerationScores { exact_match: 0.0, bleu: 0.0, rouge_l: 0.0 };
+        let all = [Confusion::new(2).scores(0.0), Scores::of_tokens(0.0, 0.0).with_generated(generated)];
+        let open: Vec<&str> =
+            all.iter().flat_map(Scores::named).map(|(name, _)| name).filter(|name| span(name) == Span::Open).collect();
+        assert_eq!(open, ["loss", "loss", "perplexity"]);
+        assert_eq!((span("BLEU"), span("Matthews")), (Span::Hundred, Span::Correlation));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What is trained, from the keys of `[adapter]` or from the adapter that a run goes on from.
 
-use lora::{BiasMode, Init, LoraConfig, Method, Names, Targets};
+use std::path::Path;
+
+use lora::{
+    BiasMode, Init, Kind, LoraConfig, Method, Names, Plan, Selection, Selector, Settings, TargetError, Targets,
+};
 use model::Pretrained;
 
 use super::Error;
@@ -11,7 +15,7 @@ use crate::config::{self, Bias, Loaded, Modules};
 pub(super) fn method(
     loaded: &Loaded,
     init_from: Option<&Adapter>,
-    pretrained: &Pretrained,
+    (pretrained, classes): (&Pretrained, usize),
     config: &mut config::Config,
 ) -> Result<Method, Error> {
     let mut saved = match config.model.task {
@@ -25,7 +29,22 @@ pub(super) fn method(
         config::Method::None => Method::Modules(saved),
         config::Method::Lora => match init_from {
             Some(adapter) => {
-                compare_written(loaded, &adapter.config.lora)?;
+                if adapter.config.frozen_b {
+                    return Err(Error::FrozenB { place: loaded.place("adapter.init_from") });
+                }
+                let different = differing(loaded, &adapter.config.lora);
+                let means_the_same = || -> Result<bool, Error> {
+                    let asked = lora_config(&config.adapter, pretrained, saved);
+                    let modules = modules(config.adapter.init_from.as_deref(), pretrained, classes)?;
+                    Ok(means_the_same(loaded, &asked, &adapter.config.lora, &modules))
+                };
+                let is_of_modules = |key: &str| OF_MODULES.contains(&key);
+                if let Some((key, written, found)) = different.first()
+                    && !(different.iter().all(|(key, ..)| is_of_modules(key)) && means_the_same()?)
+                {
+                    let place = loaded.place(&format!("adapter.{key}"));
+                    return Err(Error::InitFrom { place, written: written.clone(), found: found.clone() });
+                }
                 fill_in(&mut config.adapter, &adapter.config.lora);
                 adapter.method.clone()
             }
@@ -75,21 +94,80 @@ fn lora_config(adapter: &config::AdapterConfig, pretrained: &Pretrained, modules
     }
 }
 
-/// A key that the user wrote must say what the adapter says.
-fn compare_written(loaded: &Loaded, lora: &LoraConfig) -> Result<(), Error> {
+/// The keys that say which modules are meant: two ways to say it are the same if they come to the same modules.
+const OF_MODULES: [&str; 7] = [
+    "target_modules",
+    "exclude_modules",
+    "layers",
+    "layers_pattern",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+];
+
+/// The keys that the user wrote and that say something else than the adapter: what is written, and what the adapter has.
+fn differing(loaded: &Loaded, lora: &LoraConfig) -> Vec<(String, String, String)> {
     let mut filled = loaded.config.adapter.clone();
     fill_in(&mut filled, lora);
     let written = toml::Table::try_from(&loaded.config.adapter).unwrap_or_default();
     let found = toml::Table::try_from(&filled).unwrap_or_default();
-    for key in loaded.written.iter().filter_map(|key| key.strip_prefix("adapter.")) {
-        if let (Some(left), Some(right)) = (written.get(key), found.get(key))
-            && left != right
-        {
-            let place = loaded.place(&format!("adapter.{key}"));
-            return Err(Error::InitFrom { place, written: left.to_string(), found: right.to_string() });
-        }
+    let keys = loaded.written.iter().filter_map(|key| key.strip_prefix("adapter."));
+    let both = keys.filter_map(|key| Some((key, written.get(key)?, found.get(key)?)));
+    both.filter(|(_, written, found)| written != found)
+        .map(|(key, written, found)| (key.to_string(), written.to_string(), found.to_string()))
+        .collect()
+}
+
+/// The modules of the base with the adapter to start from.
+fn modules(adapter: Option<&Path>, pretrained: &Pretrained, classes: usize) -> Result<Vec<(String, Kind)>, Error> {
+    let Some(adapter) = adapter.map(|path| Adapter::read(path, Some(pretrained))).transpose()? else {
+        return Ok(Vec::new());
+    };
+    let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
+    Ok(pretrained.modules(plan, classes)?)
+}
+
+/// Whether the keys that the user wrote, in place of the adapter's own, select the same: what counts is what is matched, not
+/// how it is written.
+fn means_the_same(loaded: &Loaded, asked: &LoraConfig, adapter: &LoraConfig, modules: &[(String, Kind)]) -> bool {
+    let is_written = |key: &str| loaded.written.contains(&format!("adapter.{key}"));
+    let mut written = adapter.clone();
+    if is_written("target_modules") {
+        written.target_modules.clone_from(&asked.target_modules);
     }
-    Ok(())
+    if is_written("exclude_modules") {
+        written.exclude_modules.clone_from(&asked.exclude_modules);
+    }
+    if is_written("layers") {
+        written.layers.clone_from(&asked.layers);
+    }
+    if is_written("layers_pattern") {
+        written.layers_pattern.clone_from(&asked.layers_pattern);
+    }
+    if is_written("modules_to_save") {
+        written.modules_to_save.clone_from(&asked.modules_to_save);
+    }
+    if is_written("rank_pattern") {
+        written.rank_pattern.clone_from(&asked.rank_pattern);
+    }
+    if is_written("alpha_pattern") {
+        written.alpha_pattern.clone_from(&asked.alpha_pattern);
+    }
+    let selected = |config: &LoraConfig| {
+        let mut selector = Selector::new(config, Settings::Finished).ok()?;
+        let selections: Vec<Selection> = modules.iter().map(|(path, kind)| selector.select(path, *kind)).collect();
+        selector.finish().ok()?;
+        Some((selections, selector.idle()))
+    };
+    let (Some((of_written, idle)), Some((of_adapter, _))) = (selected(&written), selected(adapter)) else {
+        return false;
+    };
+    // What the user wrote and no module answers to is a mistake, here as elsewhere.
+    let is_mistake = |idle: &TargetError| {
+        let message = idle.to_string();
+        OF_MODULES.iter().any(|key| is_written(key) && message.starts_with(&format!("`adapter.{key}`")))
+    };
+    of_written == of_adapter && !idle.iter().any(is_mistake)
 }
 
 /// The keys that say what this adapter says.

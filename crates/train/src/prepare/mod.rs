@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use data::{Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
-use kernels::Precision;
+use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
@@ -62,6 +62,9 @@ pub(crate) enum Error {
         #[help]
         help: Option<String>,
     },
+    #[error("{place}: the adapter was started with MiCA, which trains A alone")]
+    #[diagnostic(help("it can be used and merged, but not trained on: leave `adapter.init_from` out"))]
+    FrozenB { place: String },
     #[error("{place}: {reason}")]
     #[diagnostic(help(
         "leave it out, or set it to \"f32\"; `model.dtype = \"bf16\"` alone keeps the base in half the memory"
@@ -206,7 +209,7 @@ impl RunPlan {
         })?;
         config.model.path = base.pinned();
         let head = config.model.task.head();
-        let pretrained = match config.model.weights {
+        let mut pretrained = match config.model.weights {
             Weights::Pretrained => Pretrained::open(&base.directory, head)?,
             Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
@@ -222,6 +225,9 @@ impl RunPlan {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
         };
+        if let Some(adapter) = &init_from {
+            pretrained.adopt_vocabulary(&adapter.tensors);
+        }
         let expected = config.model.task;
         if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
@@ -238,7 +244,7 @@ impl RunPlan {
                 Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?)
             }
         };
-        let method = method(loaded, init_from.as_ref(), &pretrained, &mut config)?;
+        let method = method(loaded, init_from.as_ref(), (&pretrained, task.classes()), &mut config)?;
 
         let encode = |file: &Path, rows: &Rows| {
             let bar = output.bar(rows.len() as u64, "tokenising {bar:30} {pos}/{len}");
@@ -272,10 +278,15 @@ impl RunPlan {
             }
             _ => None,
         };
+        let unread = match &task {
+            Task::CausalLm(causal) => causal.unread(&config.data.train, &train_rows),
+            _ => Vec::new(),
+        };
         let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
         let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
         let lengths = (max_length, pretrained.max_positions()?);
-        let findings = findings((&train, &train_texts), looked_at, task.labels(), &tokenizer, lengths);
+        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), &tokenizer, lengths);
+        findings.splice(..0, unread);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
             if matches!(task, Task::MaskedLm(_)) {
@@ -462,7 +473,10 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
     let reason = if !device.is_flex() {
         format!("products in bf16 are there on the device `cpu`, not yet on `{device}`")
     } else if !Precision::has_bf16() {
-        "this processor has no products in bf16 (AVX-512 BF16)".to_string()
+        match Simd::available().contains(&Simd::Avx512Bf16) {
+            true => format!("`{}` chose vectors without products in bf16", Simd::VARIABLE),
+            false => "this processor has no products in bf16 (AVX-512 BF16)".to_string(),
+        }
     } else if loaded.config.adapter.method == config::Method::Full {
         "products in bf16 are those with frozen weights, and `adapter.method = \"full\"` has none".to_string()
     } else {

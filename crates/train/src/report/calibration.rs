@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Error;
 use super::answers::{Answer, are_telling};
 use super::number::{count, counted, fixed, percent};
-use super::plots::{Axis, Chart, Layer, Plot, Unit, from_zero};
+use super::plots::{Axis, Chart, Layer, Plot, Reading, Unit, from_zero};
 use super::svg::Role;
 
 const BINS: usize = 15;
@@ -147,7 +147,22 @@ fn diagram(bins: &[Bin], error: f64) -> Result<Plot, Error> {
     layers.extend(tops);
     let description = format!("Accuracy by confidence in {BINS} bins; expected calibration error {}.", fixed(error, 3));
     let title = "Reliability diagram";
-    Chart { id: "reliability", title, description, x: shares(), y: shares(), layers }.plot(340, 290)
+    Chart { id: "reliability", title, description, x: shares(), y: shares(), layers, readings: readings(bins) }
+        .plot(340, 300)
+}
+
+fn readings(bins: &[Bin]) -> Vec<Reading> {
+    let reading = |(n, bin): (usize, &Bin)| Reading {
+        x: (n as f64 + 0.5) / BINS as f64,
+        text: format!(
+            "{}: {} right of those given with {}",
+            counted(bin.examples, "answer", "answers"),
+            percent(bin.accuracy()),
+            percent(bin.mean_confidence())
+        ),
+        points: Vec::new(),
+    };
+    filled(bins).map(reading).collect()
 }
 
 fn counts(bins: &[Bin]) -> Result<Plot, Error> {
@@ -157,7 +172,7 @@ fn counts(bins: &[Bin]) -> Result<Plot, Error> {
     let title = "Answers by confidence";
     let description = "How many answers were given with which confidence.".to_string();
     let layers = vec![Layer::Bars(Role::Bar, bars)];
-    Chart { id: "confidence", title, description, x: shares(), y, layers }.plot(340, 120)
+    Chart { id: "confidence", title, description, x: shares(), y, layers, readings: readings(bins) }.plot(340, 130)
 }
 
 fn table(bins: &[Bin]) -> Vec<Row> {
@@ -173,7 +188,8 @@ fn table(bins: &[Bin]) -> Vec<Row> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Classification, Prediction, answers::answers};
+    use super::super::answers::answers;
+    use super::super::record::{Classification, Prediction};
     use super::*;
 
     #[test]
@@ -199,13 +215,18 @@ mod tests {
 
     #[test]
     fn brier_is_the_squared_distance_from_the_truth() {
-        let labels = ["a".to_string(), "b".to_string()];
+        let labels = vec!["a".to_string(), "b".to_string()];
         // Logits ln 3 and 0 are probabilities 3/4 and 1/4: distances 2/16 where right, 18/16 where wrong.
         let logits = vec![3.0_f32.ln(), 0.0];
-        let prediction =
-            |target| Prediction { line: 1, text: "", text_pair: None, target, logits: logits.clone(), loss: 0.0 };
-        let found =
-            Classification { labels: &labels, file: "valid.csv", predictions: vec![prediction(0), prediction(1)] };
+        let prediction = |target| Prediction {
+            line: 1,
+            text: String::new(),
+            text_pair: None,
+            target,
+            logits: logits.clone(),
+            loss: 0.0,
+        };
+        let found = Classification { labels, predictions: vec![prediction(0), prediction(1)] };
         // ln 3 is an f32.
         assert!((brier(&answers(&found)) - 10.0 / 16.0).abs() < 1e-6);
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Finding, Severity};
+use super::record::{Finding, Severity};
 
 #[derive(Serialize)]
 pub(super) struct Said<'a> {

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::Error;
 use super::curve::Point;
 use super::number::{count, counted, percent};
-use super::plots::{Axis, Chart, Figure, Layer, Unit, from_zero};
+use super::plots::{Axis, Chart, Figure, Layer, Reading, Unit, from_zero};
+use super::record::Lengths;
 use super::svg::Role;
-use super::{Error, Lengths};
 
 /// Bars, about.
 const BARS: usize = 48;
@@ -45,7 +46,7 @@ struct Row {
 }
 
 pub(super) fn section(lengths: &Lengths) -> Result<Option<Section>, Error> {
-    let mut splits = vec![(Split::Training, sorted(&lengths.train)), (Split::Validation, sorted(&lengths.valid))];
+    let mut splits = vec![(Split::Training, each(&lengths.train)), (Split::Validation, each(&lengths.valid))];
     splits.retain(|(_, lengths)| !lengths.is_empty());
     if splits.is_empty() {
         return Ok(None);
@@ -62,10 +63,12 @@ pub(super) fn section(lengths: &Lengths) -> Result<Option<Section>, Error> {
     }))
 }
 
-fn sorted(lengths: &[usize]) -> Vec<usize> {
-    let mut lengths = lengths.to_vec();
-    lengths.sort_unstable();
-    lengths
+/// One for each example, ascending.
+fn each(lengths: &[(usize, usize)]) -> Vec<usize> {
+    let mut each: Vec<usize> =
+        lengths.iter().flat_map(|(length, examples)| std::iter::repeat_n(*length, *examples)).collect();
+    each.sort_unstable();
+    each
 }
 
 /// The smallest length that `share` of the examples do not exceed.
@@ -133,8 +136,27 @@ fn figure(splits: &[(Split, Vec<usize>)], bins: &Bins, max_length: usize) -> Res
         x: Axis { range: 0.0..width * bins.number as f64, unit: Unit::Count },
         y: Axis { range: y, unit: Unit::Percent },
         layers,
+        readings: readings(&shares, bins),
     };
     chart.figure((1080, 240), (340, 220))
+}
+
+fn readings(shares: &[(Split, Vec<f64>)], bins: &Bins) -> Vec<Reading> {
+    let reading = |n: usize| {
+        let (from, to) = (n * bins.width, (n + 1) * bins.width - 1);
+        let range = match n + 1 == bins.number {
+            true => format!("{} tokens and more", count(from)),
+            false if from == to => format!("{} tokens", count(from)),
+            false => format!("{} – {} tokens", count(from), count(to)),
+        };
+        let share = |(split, shares): &(Split, Vec<f64>)| match split {
+            Split::Training => format!("training {}", percent(shares[n])),
+            Split::Validation => format!("validation {}", percent(shares[n])),
+        };
+        let text = format!("{range}: {}", shares.iter().map(share).collect::<Vec<_>>().join(", "));
+        Reading { x: (n as f64 + 0.5) * bins.width as f64, text, points: Vec::new() }
+    };
+    (0..bins.number).map(reading).collect()
 }
 
 fn bars(shares: &[f64], width: f64) -> Vec<(std::ops::Range<f64>, std::ops::Range<f64>)> {
@@ -186,7 +208,8 @@ mod tests {
     fn one_very_long_text_does_not_squeeze_the_others() {
         let mut lengths: Vec<usize> = (0..1000).map(|i| 20 + i % 30).collect();
         lengths.push(20_000);
-        let splits = [(Split::Training, sorted(&lengths))];
+        lengths.sort_unstable();
+        let splits = [(Split::Training, lengths.clone())];
         let bins = Bins::new(&splits, 64);
         assert!((64..100).contains(&bins.end()), "{}", bins.end());
         let shares = bins.shares(&lengths);
@@ -197,7 +220,7 @@ mod tests {
     fn empty_and_equal_lengths_can_be_drawn() {
         let none = Lengths { train: Vec::new(), valid: Vec::new(), max_length: 128 };
         assert!(section(&none).expect("drawn in memory").is_none());
-        let zero = Lengths { train: vec![0, 0], valid: Vec::new(), max_length: 128 };
+        let zero = Lengths { train: vec![(0, 2)], valid: Vec::new(), max_length: 128 };
         assert!(section(&zero).expect("drawn in memory").is_some());
     }
 }

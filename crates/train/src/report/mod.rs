@@ -1,52 +1,67 @@
 //! `report.html`: what a run did and what came of it, on one page that needs no network, no script and no other file.
 //!
-//! The room takes plain data, so that it knows neither models nor tensors. Each section has a file that turns its part
-//! of a [`Report`] into what `page.html` shows; a section without data is `None` there and leaves no trace. Plots are
-//! drawn by plotters (`plots`) and given the page's colours by `svg`.
+//! A page is made of a run's directory alone (`open`): of its metrics, its settings and its `report.json` (`record`), so
+//! that it can be made again at any time, and while the run is in progress. The room knows neither models nor tensors.
+//! Each section has a file that turns its part of a [`Report`] into what `page.html` shows; a section without data is
+//! `None` there and leaves no trace. Plots are drawn by plotters (`plots`) and given the page's colours by `svg`.
+//! `compare` makes one page of several runs.
 
 mod answers;
 mod calibration;
 mod classes;
+mod compare;
 mod confusion;
 mod curve;
+mod difference;
 mod examples;
 mod findings;
 mod heat;
 mod lengths;
 mod number;
-mod overview;
+mod open;
 mod plots;
+mod record;
+mod samples;
+mod scores;
 mod suspects;
 mod svg;
 #[cfg(test)]
 mod tests;
 mod training;
 mod updates;
+mod verdict;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
-/// All that a page can tell. What a run has not is empty or `None`.
+pub(crate) use compare::compared;
+pub(crate) use open::OpenError;
+pub(crate) use record::{
+    Before, Classification, End, Finding, Lengths, Prediction, Record, Sample, Severity, Split, Update, beginning,
+};
+pub(crate) use verdict::is_short;
+
+use crate::metrics::Scores;
+
+/// All that a page can tell.
 #[derive(Debug, Default)]
-pub(crate) struct Report<'a> {
+pub(crate) struct Report {
     /// The run's name.
-    pub(crate) title: &'a str,
-    /// Task, base model, method, data, device, duration, version: name and value, in the order shown.
-    pub(crate) facts: Vec<(String, String)>,
+    pub(crate) title: String,
+    /// Its directory, as a command would name it.
+    pub(crate) place: String,
+    pub(crate) record: Record,
     pub(crate) steps: Vec<Step>,
     pub(crate) evaluations: Vec<Evaluation>,
     /// The step of the evaluation whose adapter was kept.
     pub(crate) best_step: Option<usize>,
-    pub(crate) classification: Option<Classification<'a>>,
-    /// What a language model wrote.
-    pub(crate) samples: Vec<Sample<'a>>,
-    pub(crate) lengths: Option<Lengths>,
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) updates: Vec<Update>,
+    pub(crate) finished: bool,
+    /// Training goes on while the page is looked at.
+    pub(crate) live: bool,
     /// `config.toml` as the run's directory has it.
-    pub(crate) settings: &'a str,
+    pub(crate) settings: String,
 }
 
 /// An optimiser step, as a line of `metrics.jsonl` tells it.
@@ -65,71 +80,45 @@ pub(crate) struct Step {
 #[derive(Debug, Clone)]
 pub(crate) struct Evaluation {
     pub(crate) step: usize,
-    pub(crate) loss: f64,
-    /// Names as the page shows them, the same ones in each evaluation.
-    pub(crate) scores: Vec<(&'static str, f64)>,
+    pub(crate) scores: Scores,
 }
 
-/// The validation examples as the kept adapter answers them.
-#[derive(Debug)]
-pub(crate) struct Classification<'a> {
-    pub(crate) labels: &'a [String],
-    /// The validation file's name.
-    pub(crate) file: &'a str,
-    pub(crate) predictions: Vec<Prediction<'a>>,
+impl Report {
+    /// The evaluation whose adapter was kept: the best, or the last where none is called so.
+    fn kept(&self) -> Option<&Evaluation> {
+        let best = self.evaluations.iter().find(|evaluation| Some(evaluation.step) == self.best_step);
+        best.or(self.evaluations.last())
+    }
+
+    /// What a classifier answers, if it was asked: without predictions there is nothing to say about classes.
+    fn classification(&self) -> Option<&Classification> {
+        self.record.classification.as_ref().filter(|found| !found.predictions.is_empty())
+    }
+
+    /// What a program wants to know of the run: its state, and each score with its interval.
+    pub(crate) fn summary(&self) -> serde_json::Value {
+        let answers = self.classification().map(answers::answers).unwrap_or_default();
+        let scores = scores::kept(self, &answers).into_iter().map(|score| {
+            let interval = score.interval.map(|(low, high)| [low, high]);
+            (key(score.name), serde_json::json!({ "value": score.value, "interval": interval, "before": score.before }))
+        });
+        serde_json::json!({
+            "run": self.place,
+            "finished": self.finished,
+            "steps": self.steps.last().map_or(0, |last| last.step),
+            "best_step": self.best_step,
+            "scores": scores.collect::<serde_json::Map<_, _>>(),
+        })
+    }
+
+    fn valid_file(&self) -> &str {
+        self.record.valid.as_ref().map_or("", |valid| &valid.file)
+    }
 }
 
-#[derive(Debug)]
-pub(crate) struct Prediction<'a> {
-    /// Where the example stands in the file, from 1.
-    pub(crate) line: usize,
-    /// The whole text; the page shows its beginning.
-    pub(crate) text: &'a str,
-    pub(crate) text_pair: Option<&'a str>,
-    pub(crate) target: usize,
-    pub(crate) logits: Vec<f32>,
-    pub(crate) loss: f64,
-}
-
-#[derive(Debug)]
-pub(crate) struct Sample<'a> {
-    pub(crate) prompt: &'a str,
-    pub(crate) written: &'a str,
-    /// What the data has in its place.
-    pub(crate) expected: Option<&'a str>,
-}
-
-/// Tokens of each example before it is cut to `max_length`.
-#[derive(Debug)]
-pub(crate) struct Lengths {
-    pub(crate) train: Vec<usize>,
-    pub(crate) valid: Vec<usize>,
-    pub(crate) max_length: usize,
-}
-
-/// Something about the data that a person should look at.
-#[derive(Debug)]
-pub(crate) struct Finding {
-    pub(crate) severity: Severity,
-    pub(crate) message: String,
-    pub(crate) advice: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
-    Warning,
-    Note,
-}
-
-/// How far training moved a module.
-#[derive(Debug, Clone)]
-pub(crate) struct Update {
-    pub(crate) module: String,
-    /// Frobenius norm of the update.
-    pub(crate) norm: f64,
-    /// The same divided by the norm of the weight it is added to.
-    pub(crate) relative: Option<f64>,
+/// A score's name as files write it: `f1_macro`.
+pub(crate) fn key(name: &str) -> String {
+    name.to_lowercase().replace([' ', '-'], "_")
 }
 
 /// A page can only fail by a fault of ours: whatever a user can cause is text, and text is escaped.
@@ -148,53 +137,59 @@ pub(crate) enum Error {
 struct Page<'a> {
     style: &'static str,
     title: &'a str,
-    facts: &'a [(String, String)],
-    tiles: Vec<overview::Tile>,
+    facts: Vec<(&'a str, String)>,
+    verdict: verdict::Verdict,
+    tiles: Vec<scores::Tile>,
     training: Option<training::Training>,
-    evaluations: Option<overview::Table>,
+    evaluations: Option<scores::Evaluations>,
     classes: Option<classes::Classes<'a>>,
     confusion: Option<confusion::Section<'a>>,
     calibration: Option<calibration::Section>,
     examples: Option<examples::Examples<'a>>,
-    samples: Vec<examples::Written>,
+    samples: Option<samples::Section>,
     lengths: Option<lengths::Section>,
     findings: Vec<findings::Said<'a>>,
     updates: Option<updates::Section>,
     settings: &'a str,
 }
 
-pub(crate) fn html(report: &Report<'_>) -> Result<String, Error> {
-    let page = Page::new(report)?;
+pub(crate) fn html(report: &Report) -> Result<String, Error> {
+    render(concat!(include_str!("parts.html"), include_str!("page.html")), &Page::new(report)?)
+}
+
+fn render(template: &str, page: &impl Serialize) -> Result<String, Error> {
     let mut environment = Environment::new();
     // A misspelt name in the template is an error instead of a gap in the page.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     // Text is escaped because the name ends in `.html`.
-    Ok(environment.render_named_str("page.html", include_str!("page.html"), Serde(&page))?)
+    Ok(environment.render_named_str("page.html", template, Serde(page))?)
 }
 
 impl<'a> Page<'a> {
-    fn new(report: &'a Report<'_>) -> Result<Self, Error> {
-        // Without predictions there is nothing to say about classes.
-        let classification = report.classification.as_ref().filter(|found| !found.predictions.is_empty());
+    fn new(report: &'a Report) -> Result<Self, Error> {
+        let classification = report.classification();
         let answers = classification.map(answers::answers).unwrap_or_default();
-        let labels = classification.map(|found| found.labels);
+        let labels = classification.map(|found| found.labels.as_slice());
+        let record = &report.record;
+        let kept = scores::kept(report, &answers);
         Ok(Self {
             style: include_str!("style.css"),
-            title: report.title,
-            facts: &report.facts,
-            tiles: overview::tiles(report),
+            title: &report.title,
+            facts: scores::facts(report),
+            verdict: verdict::verdict(report, &answers, &kept),
+            tiles: scores::tiles(report, &kept),
             training: training::training(report)?,
-            evaluations: overview::table(report),
+            evaluations: scores::evaluations(report)?,
             classes: labels.map(|labels| classes::classes(labels, &answers)),
             confusion: labels.map(|labels| confusion::section(labels, &answers)),
             calibration: labels.map(|_| calibration::section(&answers)).transpose()?,
-            examples: classification.map(|found| examples::hardest(found, &answers)),
-            samples: report.samples.iter().map(examples::written).collect(),
-            lengths: report.lengths.as_ref().map(lengths::section).transpose()?.flatten(),
-            findings: report.findings.iter().map(findings::Said::new).collect(),
-            updates: updates::section(&report.updates),
-            settings: report.settings,
+            examples: labels.map(|labels| examples::hardest(labels, report.valid_file(), &answers)),
+            samples: samples::section(&record.samples),
+            lengths: record.lengths.as_ref().map(lengths::section).transpose()?.flatten(),
+            findings: record.findings.iter().map(findings::Said::new).collect(),
+            updates: updates::section(&record.updates),
+            settings: &report.settings,
         })
     }
 }

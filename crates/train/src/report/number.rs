@@ -49,6 +49,11 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
+/// `0.851 – 0.934`
+pub(super) fn interval((low, high): (f64, f64), shown: impl Fn(f64) -> String) -> String {
+    format!("{}\u{a0}–\u{a0}{}", shown(low), shown(high))
+}
+
 /// `1 text`, `3 texts`
 pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })

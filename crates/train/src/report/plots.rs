@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::{
-    Cartesian2d, ChartBuilder, ChartContext, Circle, DrawingBackend, IntoDrawingArea, PathElement, Rectangle,
-    SVGBackend,
+    Cartesian2d, ChartBuilder, ChartContext, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, PathElement,
+    Rectangle, SVGBackend,
 };
 use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TRANSPARENT};
 use serde::Serialize;
@@ -24,6 +24,8 @@ const TEXT: f64 = 12.0;
 /// Digits, and a hyphen, of a label on the left.
 const LEFT: u32 = 46;
 const BELOW: u32 = 24;
+/// Room for a line of text above.
+const READING: u32 = 22;
 
 /// What an `<svg>` of the page holds.
 #[derive(Debug, Serialize)]
@@ -53,6 +55,16 @@ pub(super) struct Chart<'a> {
     pub(super) y: Axis,
     /// From back to front.
     pub(super) layers: Vec<Layer>,
+    /// In the order of their x: what is read off where the pointer is.
+    pub(super) readings: Vec<Reading>,
+}
+
+/// The values at a place of the x axis, shown while the pointer is there.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) x: f64,
+    pub(super) text: String,
+    pub(super) points: Vec<(Role, f64)>,
 }
 
 pub(super) struct Axis {
@@ -92,11 +104,12 @@ impl Chart<'_> {
 
     fn named(&self, id: &str, width: u32, height: u32) -> Result<Plot, Error> {
         let mut drawn = String::new();
+        let readings;
         let (width, height) = (width * UNITS, height * UNITS);
         {
             let area = SVGBackend::with_string(&mut drawn, (width, height)).into_drawing_area();
             let mut chart = ChartBuilder::on(&area)
-                .margin_top(8 * UNITS)
+                .margin_top(if self.readings.is_empty() { 8 } else { READING } * UNITS)
                 .margin_right(20 * UNITS)
                 .margin_bottom(2 * UNITS)
                 .x_label_area_size(BELOW * UNITS)
@@ -107,6 +120,7 @@ impl Chart<'_> {
             for layer in &self.layers {
                 self.draw(&mut chart, layer)?;
             }
+            readings = self.readings(chart.plotting_area(), width / UNITS);
             area.present().map_err(failed)?;
         }
         Ok(Plot {
@@ -115,8 +129,46 @@ impl Chart<'_> {
             height,
             title: self.title.to_string(),
             description: self.description.clone(),
-            body: themed(&drawn),
+            body: themed(&drawn) + &readings,
         })
+    }
+
+    /// Strips over the whole plot, one for each reading, that show it while the pointer is on them. Where there are more
+    /// readings than strips can be hit, some are left out; those with a dot of validation stay.
+    fn readings<B: DrawingBackend>(&self, area: &Area<B>, width: u32) -> String {
+        let chosen = chosen(&self.readings, (width / 11).max(8) as usize);
+        let (columns, rows) = area.get_pixel_range();
+        let at = |x: f64, y: f64| area.map_coordinate(&(x, y));
+        let middle = |left: &Reading, right: &Reading| (at(left.x, 0.0).0 + at(right.x, 0.0).0) / 2;
+        let mut drawn = String::new();
+        for (n, reading) in chosen.iter().enumerate() {
+            let from = if n == 0 { columns.start } else { middle(chosen[n - 1], reading) };
+            let to = chosen.get(n + 1).map_or(columns.end, |next| middle(reading, next));
+            let x = at(reading.x, 0.0).0;
+            let text = super::svg::escaped(&reading.text);
+            drawn.push_str(&format!(
+                "<g class=\"reading\"><title>{text}</title><rect x=\"{from}\" y=\"{top}\" width=\"{size}\" height=\"{height}\"/>\
+                 <path class=\"line-axis\" stroke-width=\"{UNITS}\" d=\"M{x} {top}V{bottom}\"/>\
+                 <text class=\"fill-ink\" x=\"{right}\" y=\"{above}\" text-anchor=\"end\" font-size=\"{font}\">{text}</text>",
+                top = rows.start,
+                size = (to - from).max(1),
+                height = rows.end - rows.start,
+                bottom = rows.end,
+                right = columns.end,
+                above = rows.start - 7 * UNITS as i32,
+                font = TEXT * f64::from(UNITS),
+            ));
+            for (role, y) in &reading.points {
+                let (x, y) = at(reading.x, *y);
+                let radius = 4 * UNITS;
+                drawn.push_str(&format!(
+                    "<circle class=\"fill-{}\" cx=\"{x}\" cy=\"{y}\" r=\"{radius}\"/>",
+                    role.class()
+                ));
+            }
+            drawn.push_str("</g>");
+        }
+        drawn
     }
 
     fn draw_axes<B: DrawingBackend>(&self, chart: &mut Context<'_, B>, width: u32, height: u32) -> Result<(), Error> {
@@ -163,6 +215,7 @@ impl Chart<'_> {
     }
 }
 
+type Area<B> = DrawingArea<B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Context<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 impl Axis {
@@ -191,7 +244,7 @@ impl Axis {
     }
 }
 
-/// A range that shows all `values`, with air above and below; a single value gets some around it.
+/// A range that shows all `values` and ends in round numbers; a single value gets some room around it.
 pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Range<f64> {
     let (low, high) = values
         .into_iter()
@@ -201,22 +254,55 @@ pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Range<f64> {
     }
     // What differs by rounding alone is one value; plotters would not come to an end between two neighbours of f64.
     let same = high - low <= high.abs().max(low.abs()) * 1e-6;
-    let air = if same { (high.abs() * 0.1).max(1e-6) } else { (high - low) * 0.06 };
+    // Nothing but zeros: some height has to be.
+    if high == 0.0 && same {
+        return 0.0..1.0;
+    }
+    let air = if same { (high.abs() * 0.1).max(1e-6) } else { 0.0 };
     // What is never negative, such as a loss, is not shown as if it could be.
     let start = if low >= 0.0 { (low - air).max(0.0) } else { low - air };
-    // Nothing but zeros: some height has to be.
-    if high == 0.0 && same { 0.0..1.0 } else { start..high + air }
+    round(start..high + air)
+}
+
+/// The range made larger until it begins and ends with a label.
+pub(super) fn round(range: Range<f64>) -> Range<f64> {
+    let size = range.end - range.start;
+    let power = 10_f64.powf((size / 5.0).log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| size / step <= 5.0 + 1e-9);
+    let step = step.unwrap_or(size);
+    // 0.30000000000000004 is on the label 0.3.
+    let (start, end) = (range.start / step, range.end / step);
+    let (start, end) = ((start + 1e-6).floor() * step, (end - 1e-6).ceil() * step);
+    // Products of steps that are no binary fractions: as the label is written.
+    let exact = |value: f64| format!("{value:.12e}").parse().unwrap_or(value);
+    exact(start)..exact(end)
+}
+
+/// As many of the readings as can be told apart, those with a point of validation before others.
+fn chosen(readings: &[Reading], most: usize) -> Vec<&Reading> {
+    let is_rare = |reading: &Reading| reading.points.iter().any(|(role, _)| *role == Role::Valid);
+    let rare = readings.iter().filter(|reading| is_rare(reading)).count();
+    let room = most.saturating_sub(rare).max(1);
+    let every = (readings.len() - rare).div_ceil(room).max(1);
+    let every_rare = rare.div_ceil(most).max(1);
+    let (mut seen, mut seen_rare) = (0_usize, 0_usize);
+    let mut keep = |reading: &&Reading| {
+        let (seen, every) = if is_rare(reading) { (&mut seen_rare, every_rare) } else { (&mut seen, every) };
+        *seen += 1;
+        (*seen - 1).is_multiple_of(every)
+    };
+    readings.iter().filter(|reading| keep(reading)).collect()
 }
 
 /// The same from zero, for what has a meaningful zero.
 pub(super) fn from_zero(values: impl IntoIterator<Item = f64>) -> Range<f64> {
     let high = values.into_iter().fold(0.0, f64::max);
-    0.0..if high > 0.0 { high * 1.06 } else { 1.0 }
+    if high > 0.0 { round(0.0..high) } else { 0.0..1.0 }
 }
 
 fn width(role: Role) -> f64 {
     match role {
-        Role::Train | Role::Valid => 1.75,
+        Role::Train | Role::Valid | Role::Run(_) => 1.75,
         Role::Mark => 1.25,
         Role::Text | Role::Axis | Role::Grid | Role::Raw | Role::Bar | Role::Gap | Role::Guide => 1.0,
     }
@@ -237,7 +323,7 @@ mod tests {
 
     fn chart(x: Range<f64>, y: Range<f64>, layers: Vec<Layer>) -> Plot {
         let (x, y) = (Axis { range: x, unit: Unit::Count }, Axis { range: y, unit: Unit::Number });
-        let chart = Chart { id: "c", title: "loss", description: String::new(), x, y, layers };
+        let chart = Chart { id: "c", title: "loss", description: String::new(), x, y, layers, readings: Vec::new() };
         chart.plot(300, 200).expect("drawn in memory")
     }
 
@@ -266,12 +352,43 @@ mod tests {
     }
 
     #[test]
+    fn an_axis_begins_and_ends_with_a_label() {
+        assert_eq!((round(0.0..2.7), round(0.31..0.48), round(3.2..41.7)), (0.0..3.0, 0.3..0.5, 0.0..50.0));
+        assert_eq!((round(0.0..1.0), round(-0.05..0.93)), (0.0..1.0, -0.2..1.0));
+        let plot = chart(1.0..3.0, around([3.2, 41.7]), Vec::new());
+        assert_eq!(labels(&plot, "\"end\""), ["0", "10", "20", "30", "40", "50"]);
+    }
+
+    #[test]
     fn a_range_has_room_for_one_value_and_for_none() {
-        assert_eq!(around([2.0]), 1.8..2.2);
+        let range = around([2.0]);
+        assert!(range.start < 2.0 && range.end > 2.0 && range.start > 1.0 && range.end < 3.0, "{range:?}");
         assert_eq!(around([]), 0.0..1.0);
-        assert_eq!((around([0.0, 0.0]), around([0.0, 1.0])), (0.0..1.0, 0.0..1.06));
+        assert_eq!((around([0.0, 0.0]), around([0.0, 1.0])), (0.0..1.0, 0.0..1.0));
         let third = 1.0 / 3.0_f64;
         assert!(around([third, third.next_up()]).end > 0.36, "two neighbours are one value");
         assert_eq!(from_zero([0.0]), 0.0..1.0);
+    }
+
+    #[test]
+    fn of_many_readings_those_of_evaluations_stay() {
+        let reading = |x: usize| Reading {
+            x: x as f64,
+            text: String::new(),
+            points: vec![(if x.is_multiple_of(100) { Role::Valid } else { Role::Train }, 0.0)],
+        };
+        let readings: Vec<Reading> = (1..=1000).map(reading).collect();
+        let found = chosen(&readings, 50);
+        assert!(found.len() <= 51, "{}", found.len());
+        assert_eq!(found.iter().filter(|reading| reading.x % 100.0 == 0.0).count(), 10);
+    }
+
+    #[test]
+    fn what_is_read_off_is_text() {
+        let (x, y) = (Axis { range: 0.0..2.0, unit: Unit::Count }, Axis { range: 0.0..1.0, unit: Unit::Number });
+        let readings = vec![Reading { x: 1.0, text: "<b>&".to_string(), points: vec![(Role::Train, 0.5)] }];
+        let chart = Chart { id: "c", title: "t", description: String::new(), x, y, layers: Vec::new(), readings };
+        let body = chart.plot(300, 200).expect("drawn in memory").body;
+        assert!(body.contains("<title>&lt;b&gt;&amp;</title>") && body.contains("class=\"fill-train\""), "{body}");
     }
 }

@@ -23,9 +23,14 @@ pub(super) enum Role {
     Mark,
     /// A place on an axis that matters less: an epoch's end, the diagonal.
     Guide,
+    /// One of several runs.
+    Run(u8),
 }
 
-const ROLES: [(Role, &str); 10] = [
+/// Runs with a colour of their own; further ones begin again.
+pub(super) const RUNS: u8 = 8;
+
+const ROLES: [(Role, &str); 18] = [
     (Role::Text, "text"),
     (Role::Axis, "axis"),
     (Role::Grid, "grid"),
@@ -36,14 +41,40 @@ const ROLES: [(Role, &str); 10] = [
     (Role::Gap, "gap"),
     (Role::Mark, "mark"),
     (Role::Guide, "guide"),
+    (Role::Run(0), "run0"),
+    (Role::Run(1), "run1"),
+    (Role::Run(2), "run2"),
+    (Role::Run(3), "run3"),
+    (Role::Run(4), "run4"),
+    (Role::Run(5), "run5"),
+    (Role::Run(6), "run6"),
+    (Role::Run(7), "run7"),
 ];
 
 impl Role {
+    /// Of the n-th of several runs.
+    pub(super) fn of_run(n: usize) -> Self {
+        Self::Run((n % usize::from(RUNS)) as u8)
+    }
+
+    /// What the classes of `style.css` end in.
+    pub(super) fn class(self) -> &'static str {
+        ROLES[self.number()].1
+    }
+
+    fn number(self) -> usize {
+        ROLES.iter().position(|(role, _)| *role == self).expect("every role is in the list")
+    }
+
     /// The colour that stands for it until [`themed`] has seen the drawing.
     pub(super) fn colour(self) -> RGBColor {
-        let number = ROLES.iter().position(|(role, _)| *role == self).expect("every role is in the list");
-        RGBColor(0xfe, 0x01, number as u8)
+        RGBColor(0xfe, 0x01, self.number() as u8)
     }
+}
+
+/// Text within an element.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// What is inside plotters' `<svg>`, with classes for colours and without what the page's style says once.

@@ -1,4 +1,4 @@
-//! The course of training: loss, rate, gradient norm, speed, and the scores of each evaluation.
+//! The course of training: loss, rate, gradient norm and speed, and the curves of the scores of all evaluations.
 
 use std::ops::Range;
 
@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::curve::{Point, finite, reach, running_mean, thin};
 use super::number::{count, counted, significant};
-use super::plots::{Axis, Chart, Figure, Layer, Plot, Unit, around, from_zero};
+use super::plots::{Axis, Chart, Figure, Layer, Plot, Reading, Unit, around, from_zero, round};
 use super::svg::Role;
-use super::{Error, Report, Step};
+use super::{Error, Evaluation, Report, Step};
+use crate::metrics::{Span, span};
 
 /// Points of a curve over the width of the page, and over a third of it.
 const WIDE: usize = 600;
@@ -29,11 +30,11 @@ pub(super) struct Training {
     steps: String,
 }
 
-pub(super) fn training(report: &Report<'_>) -> Result<Option<Training>, Error> {
+pub(super) fn training(report: &Report) -> Result<Option<Training>, Error> {
     let (Some(first), Some(last)) = (report.steps.first(), report.steps.last()) else {
         return Ok(None);
     };
-    let course = Course { report, first: first.step as f64, last: last.step as f64 };
+    let course = Course::new(report, first.step, last.step);
     let reach = reach(report.steps.len());
     let epochs = epoch_ends(&report.steps);
     Ok(Some(Training {
@@ -47,13 +48,27 @@ pub(super) fn training(report: &Report<'_>) -> Result<Option<Training>, Error> {
     }))
 }
 
+/// The curve of each score over the evaluations; none where there are fewer than two.
+pub(super) fn score_plots(report: &Report) -> Result<Vec<Plot>, Error> {
+    let steps = report.evaluations.iter().map(|found| found.step).chain(report.steps.iter().map(|step| step.step));
+    let (Some(first), Some(last)) = (steps.clone().min(), steps.max()) else { return Ok(Vec::new()) };
+    let course = Course::new(report, first, last);
+    let names = report.evaluations.first().map(|first| first.scores.named()).unwrap_or_default();
+    let plots = names.iter().enumerate().map(|(n, (name, _))| course.score_curve(n, name));
+    plots.filter_map(Result::transpose).collect()
+}
+
 struct Course<'a> {
-    report: &'a Report<'a>,
+    report: &'a Report,
     first: f64,
     last: f64,
 }
 
-impl Course<'_> {
+impl<'a> Course<'a> {
+    fn new(report: &'a Report, first: usize, last: usize) -> Self {
+        Self { report, first: first as f64, last: last as f64 }
+    }
+
     /// The axis all plots share, a little wider where there is one step only.
     fn steps(&self) -> Axis {
         let last = if self.last > self.first { self.last } else { self.first + 1.0 };
@@ -74,7 +89,7 @@ impl Course<'_> {
             return Ok(None);
         };
         let evaluations = &self.report.evaluations;
-        let validation = finite(evaluations.iter().map(|found| (found.step as f64, found.loss)));
+        let validation = finite(evaluations.iter().map(|found| (found.step as f64, found.scores.loss())));
         let mut description = format!(
             "Training loss over {}, from {} to {}, at its lowest {}.",
             counted(self.report.steps.len(), "step", "steps"),
@@ -90,8 +105,9 @@ impl Course<'_> {
         let y = Axis { range: around(values), unit: Unit::Number };
         let mut layers = vec![Layer::Verticals(Role::Guide, epochs), self.best()];
         layers.extend(noisy(&training, WIDE));
-        layers.extend(dotted(validation));
-        let chart = Chart { id: "loss", title: "Loss by step", description, x: self.steps(), y, layers };
+        layers.extend(dotted(validation.clone()));
+        let readings = loss_readings(&training, &validation);
+        let chart = Chart { id: "loss", title: "Loss by step", description, x: self.steps(), y, layers, readings };
         chart.figure((1080, 300), (340, 240)).map(Some)
     }
 
@@ -103,10 +119,6 @@ impl Course<'_> {
         plots.extend(self.step_curve("grad-norm", "Gradient norm before clipping", &norm, noisy)?);
         let speed = self.curve(|step| step.tokens as f64 / step.seconds);
         plots.extend(self.step_curve("speed", "Tokens per second", &speed, noisy)?);
-        let names = self.report.evaluations.first().map_or(&[][..], |first| &first.scores);
-        for (n, (name, _)) in names.iter().enumerate() {
-            plots.extend(self.score_curve(n, name)?);
-        }
         Ok(plots)
     }
 
@@ -116,41 +128,76 @@ impl Course<'_> {
             return Ok(None);
         }
         let y = Axis { range: from_zero(heights(curve)), unit: Unit::Number };
-        let (description, layers) = (span(curve), layers(curve, SMALL));
-        let chart = Chart { id, title, description, x: self.steps(), y, layers };
+        let (description, layers) = (extent(curve), layers(curve, SMALL));
+        let readings = curve.iter().map(|point| reading(Role::Train, *point)).collect();
+        let chart = Chart { id, title, description, x: self.steps(), y, layers, readings };
         chart.plot(SMALL_SIZE.0, SMALL_SIZE.1).map(Some)
     }
 
     fn score_curve(&self, n: usize, name: &str) -> Result<Option<Plot>, Error> {
-        let value = |scores: &[(&str, f64)]| scores.iter().find(|(other, _)| *other == name).map(|(_, value)| *value);
-        let found = self.report.evaluations.iter().filter_map(|found| Some((found.step as f64, value(&found.scores)?)));
+        let value = |found: &Evaluation| found.scores.named().into_iter().find(|(other, _)| *other == name);
+        let found = self.report.evaluations.iter().filter_map(|found| Some((found.step as f64, value(found)?.1)));
         let curve = finite(found);
         if curve.len() < 2 {
             return Ok(None);
         }
         let mut layers = vec![self.best()];
-        let y = Axis { range: of_score(name, heights(&curve)), unit: Unit::Number };
-        let (id, title) = (format!("score-{n}"), format!("Validation: {name}"));
-        let description = span(&curve);
+        let range = of_score(name, heights(&curve));
+        // An accuracy is read as the tables write it.
+        let y = Axis { range, unit: Unit::Number };
+        let (id, title) = (format!("score-{n}"), in_capitals(name));
+        let description = extent(&curve);
+        let readings = curve.iter().map(|point| reading(Role::Valid, *point)).collect();
         layers.extend(dotted(curve));
-        let chart = Chart { id: &id, title: &title, description, x: self.steps(), y, layers };
+        let chart = Chart { id: &id, title: &title, description, x: self.steps(), y, layers, readings };
         chart.plot(SMALL_SIZE.0, SMALL_SIZE.1).map(Some)
     }
+}
+
+fn in_capitals(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// A point of a curve as it is read.
+fn reading(role: Role, (step, value): Point) -> Reading {
+    let text = format!("step {}: {}", count(step as usize), significant(value, 4));
+    Reading { x: step, text, points: vec![(role, value)] }
+}
+
+/// Each step's loss, and the validation loss where there was an evaluation.
+fn loss_readings(training: &[Point], validation: &[Point]) -> Vec<Reading> {
+    let reach = reach(training.len());
+    let smooth = running_mean(training, reach);
+    let of_step = |((step, loss), (_, mean)): (&Point, &Point)| {
+        let mut found = reading(Role::Train, (*step, *mean));
+        found.text = format!("step {}: training {}", count(*step as usize), significant(*loss, 4));
+        if reach > 0 {
+            found.text.push_str(&format!(", mean {}", significant(*mean, 4)));
+        }
+        if let Some((_, valid)) = validation.iter().find(|(other, _)| other == step) {
+            found.text.push_str(&format!(", validation {}", significant(*valid, 4)));
+            found.points.push((Role::Valid, *valid));
+        }
+        found
+    };
+    training.iter().zip(&smooth).map(of_step).collect()
 }
 
 /// No axis shows a score that there cannot be; one that never changed is seen in all the room that it had.
 fn of_score(name: &str, values: impl Iterator<Item = f64>) -> Range<f64> {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-    let room = match name {
-        "perplexity" => return around([low, high]),
+    let room = match span(name) {
+        Span::Open => return around([low, high]),
         // Matthews' correlation goes down to -1, where it seldom is.
-        _ if low < 0.0 => -1.0..1.0,
-        _ => 0.0..1.0,
+        Span::Correlation if low < 0.0 => -1.0..1.0,
+        Span::Share | Span::Correlation => 0.0..1.0,
+        Span::Hundred => 0.0..100.0,
     };
     if high - low <= 1e-6 {
         return room;
     }
-    let range = around([low, high]);
+    let range = round(low..high);
     range.start.max(room.start)..range.end.min(room.end)
 }
 
@@ -185,7 +232,7 @@ fn heights(curve: &[Point]) -> impl Iterator<Item = f64> + '_ {
     curve.iter().map(|(_, y)| *y)
 }
 
-fn span(curve: &[Point]) -> String {
+fn extent(curve: &[Point]) -> String {
     let (Some(first), Some(last)) = (curve.first(), curve.last()) else {
         return String::new();
     };
@@ -236,9 +283,28 @@ mod tests {
         let axis = |name, values: &[f64]| of_score(name, values.iter().copied());
         assert_eq!((axis("accuracy", &[1.0, 1.0]), axis("F1 macro", &[0.0, 0.0])), (0.0..1.0, 0.0..1.0));
         assert_eq!((axis("accuracy", &[0.0, 1.0]), axis("Matthews", &[-0.1, 1.0]).end), (0.0..1.0, 1.0));
-        let range = axis("accuracy", &[0.90, 0.99]);
-        assert!(range.start > 0.89 && range.end < 1.0, "{range:?}");
-        assert_eq!((axis("Matthews", &[-0.2, -0.2]), axis("perplexity", &[20.0, 20.0])), (-1.0..1.0, 18.0..22.0));
+        assert_eq!(axis("accuracy", &[0.91, 0.99]), 0.9..1.0);
+        assert_eq!(axis("Matthews", &[-0.2, -0.2]), -1.0..1.0);
+        assert_eq!((axis("BLEU", &[3.2, 41.7]), axis("BLEU", &[0.0, 0.0])), (0.0..50.0, 0.0..100.0));
+    }
+
+    #[test]
+    fn a_curve_of_bleu_lies_within_its_plot() {
+        let scores = |bleu: f64| {
+            let generated = crate::metrics::GenerationScores { exact_match: 0.0, bleu, rouge_l: 0.5 };
+            crate::metrics::Scores::of_tokens(1.0, 0.5).with_generated(generated)
+        };
+        let evaluation = |step: usize, bleu: f64| Evaluation { step, scores: scores(bleu) };
+        let evaluations = vec![evaluation(10, 2.0), evaluation(20, 41.5)];
+        let report = Report { steps: steps(20, 10), evaluations, ..Report::default() };
+        let plots = score_plots(&report).expect("drawn in memory");
+        let page = serde_json::to_value(&plots).expect("plain data");
+        let bleu = page.as_array().expect("plots").iter().find(|plot| plot["title"] == "BLEU").expect("one of them");
+        let (body, height) = (bleu["body"].as_str().expect("markup"), bleu["height"].as_f64().expect("a size"));
+        let heights: Vec<f64> =
+            body.split(" cy=\"").skip(1).filter_map(|rest| rest.split('"').next()?.parse().ok()).collect();
+        assert!(heights.len() >= 2 && heights.iter().all(|y| (0.0..=height).contains(y)), "{heights:?} of {height}");
+        assert!(heights.iter().any(|y| *y < height / 2.0) && heights.iter().any(|y| *y > height / 2.0));
     }
 
     #[test]

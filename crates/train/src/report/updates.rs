@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Update;
 use super::heat::shade;
 use super::number::fixed;
+use super::record::Update;
 
 /// Of a norm as of its per cent.
 const DECIMALS: usize = 2;

@@ -68,6 +68,9 @@ impl RunState {
 pub(crate) struct Best {
     pub(crate) step: usize,
     pub(crate) scores: Option<Scores>,
+    /// The standard error of its loss, a language model's.
+    #[serde(default)]
+    pub(crate) loss_error: Option<f64>,
     /// Logits of the probe batch at that step, to compare the saved adapter with.
     pub(crate) probe: Vec<f32>,
 }
@@ -178,9 +181,20 @@ pub(super) fn read_state(checkpoint: &Path) -> Result<RunState, String> {
 /// The learner as it was. The model's record goes first: it restores the identities by which the optimiser's finds its
 /// parameters.
 pub(super) fn restore<M: LearnerModel>(learner: &mut Learner<M>, checkpoint: &Path) -> Result<(), Error> {
-    let error = |reason: CheckpointerError| Error::Restore { path: checkpoint.into(), reason: reason.to_string() };
-    learner.load_model(<ModuleRecord as Checkpoint>::load(checkpoint.join(MODEL)).map_err(error)?);
-    learner.load_optim(<OptimizerRecord as Checkpoint>::load(checkpoint.join(OPTIMIZER)).map_err(error)?);
-    learner.load_scheduler(<LrSchedulerRecord as Checkpoint>::load(checkpoint.join(SCHEDULE)).map_err(error)?);
-    Ok(())
+    let path = || checkpoint.to_path_buf();
+    let load = || {
+        learner.load_model(<ModuleRecord as Checkpoint>::load(checkpoint.join(MODEL))?);
+        learner.load_optim(<OptimizerRecord as Checkpoint>::load(checkpoint.join(OPTIMIZER))?);
+        learner.load_scheduler(<LrSchedulerRecord as Checkpoint>::load(checkpoint.join(SCHEDULE))?);
+        Ok::<_, CheckpointerError>(())
+    };
+    // Checkpoints of versions that kept no hashes come here unchecked, and burn panics on records that lack a tensor.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load));
+    std::panic::set_hook(hook);
+    match loaded {
+        Ok(loaded) => loaded.map_err(|error| Error::Restore { path: path(), reason: error.to_string() }),
+        Err(_) => Err(Error::Restore { path: path(), reason: "its records are not those of this model".to_string() }),
+    }
 }

@@ -42,17 +42,12 @@ pub(crate) enum Error {
     #[diagnostic(help("{}", remedy(source)))]
     Write { path: PathBuf, source: io::Error },
     #[error("the checkpoint {} could not be written: {reason}", path.display())]
-    #[diagnostic(help(
-        "when there is room for it and the place is writable, go on with `--resume`: the checkpoint before it is whole"
-    ))]
+    #[diagnostic(help("{}", remedy(&of_system(reason))))]
     Checkpoint { path: PathBuf, reason: String },
-    #[error("cannot start the threads that a run needs: {source}")]
-    #[diagnostic(help("the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)"))]
-    Threads { source: io::Error },
     #[error("{} cannot be read: {reason}", path.display())]
     #[diagnostic(help("put it back from a copy, or start over with `--overwrite`"))]
     Restore { path: PathBuf, reason: String },
-    #[error("cannot resume: the checkpoint {} is damaged ({reason}), and there is no other", path.display())]
+    #[error("cannot resume: the checkpoint {} is damaged ({reason}), and none before it is whole", path.display())]
     #[diagnostic(help("put its files back from a copy, or start over with `--overwrite`"))]
     Damaged { path: PathBuf, reason: String },
     #[error("cannot resume: {}, the best result so far (step {step}), {reason}", path.display())]
@@ -90,6 +85,9 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Report(#[from] crate::report::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Page(#[from] crate::report::OpenError),
     #[error("training stopped: {0}")]
     Learner(String),
     #[error(transparent)]
@@ -118,6 +116,12 @@ fn remedy(error: &io::Error) -> String {
         _ => "free space or make the place writable",
     };
     format!("{first}, then go on with `--resume`: the last checkpoint is whole")
+}
+
+/// The system's error that burn has put into words: `... (os error 28)`.
+fn of_system(reason: &str) -> io::Error {
+    let code = reason.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    code.map_or_else(|| io::Error::other(""), io::Error::from_raw_os_error)
 }
 
 fn examples(places: &[Place]) -> String {
@@ -151,12 +155,12 @@ impl Error {
             Self::Restore { .. } => true,
             Self::Write { .. }
             | Self::Checkpoint { .. }
-            | Self::Threads { .. }
             | Self::NotANumber { .. }
             | Self::Untrained { .. }
             | Self::NotTheSame { .. }
             | Self::Answers(_)
             | Self::Report(_)
+            | Self::Page(_)
             | Self::Learner(_) => false,
         }
     }

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use burn::train::ClassificationOutput;
 
+use crate::metrics::interval::Clusters;
 use crate::metrics::{Confusion, Scores};
 use crate::tasks::Task;
 
@@ -14,12 +15,14 @@ pub(crate) struct Evaluation {
     correct: usize,
     /// Of classes; tokens are too many for one.
     confusion: Option<Confusion>,
+    /// Losses by text.
+    texts: Clusters,
 }
 
 impl Evaluation {
     pub(crate) fn new(task: &Task) -> Self {
         let confusion = task.labels().map(|labels| Confusion::new(labels.len()));
-        Self { loss: 0.0, targets: 0, correct: 0, confusion }
+        Self { loss: 0.0, targets: 0, correct: 0, confusion, texts: Clusters::default() }
     }
 
     /// Losses and logits of a batch; returns both on the host.
@@ -39,6 +42,22 @@ impl Evaluation {
             }
         }
         (losses, logits)
+    }
+
+    /// The losses of a batch once more, by the text that each belongs to, ascending.
+    pub(crate) fn add_texts(&mut self, losses: &[f32], texts: &[usize]) {
+        for text in texts.chunk_by(|a, b| a == b).scan(0, |at, text| {
+            *at += text.len();
+            losses.get(*at - text.len()..*at)
+        }) {
+            self.texts.add(text.iter().map(|loss| f64::from(*loss)).sum(), text.len());
+        }
+    }
+
+    /// The standard error of the loss over the texts that were added; of classes it follows from the answers that a run
+    /// keeps.
+    pub(crate) fn loss_error(&self) -> Option<f64> {
+        if self.confusion.is_some() { None } else { self.texts.standard_error() }
     }
 
     pub(crate) fn targets(&self) -> usize {

@@ -2,11 +2,13 @@
 
 mod adamw;
 mod answers;
+mod before;
 mod checkpoint;
 mod checksum;
 mod directory;
 mod error;
 mod evaluate;
+mod events;
 mod legs;
 mod loader;
 mod measure;
@@ -18,11 +20,11 @@ mod resume;
 mod save;
 mod schedule;
 mod strategy;
+mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use burn::module::Module;
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
@@ -40,11 +42,12 @@ pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
 pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{Probe, difference, with_dtype};
-pub(crate) use strategy::is_better;
+pub(crate) use watch::Watch;
 
 use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
+use crate::report::Record;
 use crate::tasks::{Task, Trainee};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
@@ -69,6 +72,8 @@ pub(crate) struct Summary {
     pub(crate) peak_memory_bytes: u64,
     /// Early stopping ended it.
     pub(crate) stopped_early: bool,
+    /// The standard error of the best evaluation's loss, a language model's.
+    pub(crate) loss_error: Option<f64>,
 }
 
 /// How a run ended.
@@ -85,6 +90,8 @@ pub(crate) enum Outcome {
 
 pub(crate) struct Options {
     pub(crate) dashboard: bool,
+    /// Where the page of the run in progress is served.
+    pub(crate) watch: Option<Watch>,
     pub(crate) interrupter: Interrupter,
 }
 
@@ -100,7 +107,7 @@ pub(crate) fn run(
     plan: &RunPlan,
     directory: Directory,
     start: Start,
-    options: Options,
+    mut options: Options,
     output: &Output,
 ) -> Result<Outcome, Error> {
     if start != Start::Resume {
@@ -127,6 +134,7 @@ pub(crate) fn run(
             directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
         }
     }
+    directory.claim_names()?;
     output.log_to(directory.append("train.log")?);
     say_beginning(plan, resumed.as_ref(), &directory, output);
 
@@ -141,14 +149,28 @@ pub(crate) fn run(
     }
     let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
-    let before = answers_before(plan, &model, &heard)?;
+    // Until this function ends.
+    let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
+    let untrained = before::untrained(plan, &model, &heard).map_err(|error| blame(plan, error))?;
+    let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
     let state = resumed.unwrap_or_else(|| RunState::new(identity));
-    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard);
-    let mut session = train(session, model, options)?;
+    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard)?;
+    let mut session = train(session, model, options).map_err(|error| blame(plan, error))?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, &before),
+        false => session.finish(plan, record, &untrained.answers),
+    }
+}
+
+/// Where numbers are none the weights of the base are looked at, which is not done before: one of them may be none.
+fn blame(plan: &RunPlan, error: Error) -> Error {
+    match &error {
+        Error::NotANumber { .. } | Error::Answers(_) => match plan.pretrained.not_finite() {
+            Ok(Some(of_base)) => Error::Model(of_base),
+            Ok(None) | Err(_) => error,
+        },
+        _ => error,
     }
 }
 
@@ -179,15 +201,6 @@ fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directo
             output.say(&format!("going on after step {} with {}: {more}", state.step, leg.in_words()));
         }
     }
-}
-
-/// What the model answers before it is trained, where it is to answer.
-fn answers_before(plan: &RunPlan, model: &Trainee, output: &Output) -> Result<Vec<String>, Error> {
-    let Some(questions) = &plan.questions else { return Ok(Vec::new()) };
-    let answers = questions.answers(&model.valid())?;
-    let named = questions.scores(&answers).named().map(|(name, value)| format!("{name} {value:.4}"));
-    output.say(&format!("before training: {}", named.join(", ")));
-    Ok(answers)
 }
 
 /// What a run reads must not lie where it writes: the place is cleared first.
@@ -228,34 +241,17 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
     if !loaded.passed_over.is_empty() {
         output.say(&format!("not used of the checkpoint: {}", loaded.passed_over.join(", ")));
     }
-    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes().iter().map(String::as_str)) {
+    if !loaded.plan.replacements().is_empty() {
+        let own: Vec<&str> = loaded.plan.replacements().iter().map(|own| own.name.as_str()).collect();
+        output.say(&format!("the adapter's own, in place of the base's: {}", own.join(", ")));
+    }
+    for note in loaded.notes.iter().map(String::as_str).chain(loaded.plan.notes()) {
         output.warn(note);
     }
 }
 
-/// burn starts threads for checkpoints, metrics and the terminal, and panics where one cannot be started. Whether as many can be
-/// is found out before.
-fn check_threads() -> Result<(), Error> {
-    const THREADS: usize = 8;
-    let gate = Arc::new(Mutex::new(()));
-    let shut = gate.lock();
-    let start = |_| {
-        let gate = gate.clone();
-        std::thread::Builder::new().spawn(move || drop(gate.lock()))
-    };
-    let threads: Vec<_> = (0..THREADS).map(start).collect();
-    drop(shut);
-    for thread in threads {
-        let thread = thread.map_err(|source| Error::Threads { source })?;
-        // Its one line does not panic.
-        let _ = thread.join();
-    }
-    Ok(())
-}
-
 /// Runs burn's learner with our strategy over the steps that are left.
 fn train(session: Session, model: Trainee, options: Options) -> Result<Session, Error> {
-    check_threads()?;
     let task = session.task.clone();
     let batches = TrainingBatches {
         task: task.clone(),
@@ -312,6 +308,8 @@ pub(crate) struct Session {
     adapter_plan: Plan,
     directory: Directory,
     metrics: Metrics,
+    /// For TensorBoard.
+    events: Option<events::Events>,
     state: RunState,
     train: Arc<data::Dataset>,
     valid: Option<Arc<data::Dataset>>,
@@ -336,13 +334,18 @@ impl Session {
         adapter_plan: Plan,
         (directory, metrics): (Directory, Metrics),
         output: Output,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let events = match plan.config.train.tensorboard {
+            true => Some(events::Events::open(&directory, state.step)?),
+            false => None,
+        };
         let mut session = Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
             directory,
             metrics,
+            events,
             started: Instant::now(),
             seconds_before: state.seconds,
             state,
@@ -358,7 +361,7 @@ impl Session {
             output,
         };
         session.enter_leg();
-        session
+        Ok(session)
     }
 
     /// Whether early stopping has ended the leg before is nothing to the one that begins.
@@ -388,7 +391,7 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, before: &[String]) -> Result<Outcome, Error> {
+    fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
         let after = match &plan.questions {
@@ -402,8 +405,9 @@ impl Session {
             seconds: self.seconds(),
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,
+            loss_error: best.loss_error,
         };
-        report::write(plan, &model, [&self.adapter_plan, &adapter], &after, &summary, &self.directory)?;
+        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
         self.metrics.sync()?;

@@ -1,18 +1,21 @@
-//! `report.html` of a finished run: filled from its metrics and from the adapter as it lies on the disk, which answers the
-//! validation examples once more.
+//! What a run leaves for its page: `report.json` when it begins and when it ends, and `report.html`, which is made of the
+//! run's directory as `kindling report` would make it.
+
+use std::collections::BTreeMap;
 
 use burn::train::InferenceStep;
 use data::{Batch, Dataset, Example};
 use lora::Plan;
-use serde_json::Value;
 
+use super::before::Untrained;
 use super::directory::Directory;
 use super::evaluate::{host, largest, rows};
 use super::{Error, Summary};
-use crate::metrics::Scores;
-use crate::output::{bytes, counted, duration, thousands};
+use crate::output::{counted, thousands};
 use crate::prepare::{Question, RunPlan};
-use crate::report::{self, Classification, Evaluation, Finding, Lengths, Prediction, Report, Sample, Step, Update};
+use crate::report::{
+    self, Classification, End, Finding, Lengths, Prediction, Record, Report, Sample, Split, Update, beginning,
+};
 use crate::tasks::{Task, Trainee};
 
 const BATCH: usize = 32;
@@ -20,86 +23,83 @@ const BATCH: usize = 32;
 /// Texts whose masks a language model fills on the page.
 const SAMPLES: usize = 8;
 
-/// `model` is the result of the run, read back, `adapter` what it was built by then, and `trained` what was trained.
-pub(super) fn write(
+/// Texts among which one is sought that is short enough for a command line.
+const LOOKED_AT: usize = 100;
+
+/// Writes what is known when a run begins.
+pub(super) fn begin(
     plan: &RunPlan,
-    model: &Trainee,
-    [trained, adapter]: [&Plan; 2],
-    written: &[String],
-    summary: &Summary,
+    trained: &Plan,
+    untrained: &Untrained,
     directory: &Directory,
-) -> Result<(), Error> {
-    let (steps, evaluations) = metrics(directory)?;
-    let settings = plan.config.to_toml();
-    let title = directory.root().file_name().unwrap_or_default().to_string_lossy();
+) -> Result<Record, Error> {
     let valid = plan.valid.as_deref();
-    let file = valid.map(|valid| valid.file().display().to_string()).unwrap_or_default();
-    let answers = valid.map(|valid| answers(plan, model, valid)).unwrap_or_default();
-    let mut shown: Vec<[String; 3]> = answers.samples;
-    if let Some(questions) = &plan.questions {
-        let sample = |(question, written): (&Question, &String)| {
-            [question.prompt.clone(), written.clone(), question.answer.clone()]
-        };
-        shown.extend(questions.iter().zip(written).map(sample));
-    }
-    let report = Report {
-        title: &title,
-        facts: facts(plan, trained, summary),
-        steps,
-        evaluations,
-        best_step: summary.best.map(|(step, _)| step),
-        classification: plan.task.labels().filter(|_| valid.is_some()).map(|labels| Classification {
-            labels: labels.names(),
-            file: &file,
-            predictions: predictions(&plan.valid_examples, valid, answers.answered),
+    let record = Record {
+        task: Some(plan.task.name()),
+        facts: facts(plan, trained),
+        steps: plan.steps,
+        valid: valid.map(|valid| Split {
+            file: valid.file().display().to_string(),
+            examples: valid.len(),
+            text: short_text(&plan.valid_examples),
         }),
-        samples: shown
-            .iter()
-            .map(|[prompt, written, expected]| Sample { prompt, written, expected: Some(expected) })
-            .collect(),
+        before: untrained.scores,
         lengths: Some(Lengths {
             train: lengths(&plan.train),
             valid: valid.map(lengths).unwrap_or_default(),
             max_length: plan.config.data.max_length.unwrap_or_default(),
         }),
         findings: plan.findings.iter().map(finding).collect(),
-        updates: updates(plan, model, adapter)?,
-        settings: &settings,
+        ..Record::default()
     };
+    write_record(&record, directory)?;
+    Ok(record)
+}
+
+/// Completes the record and writes the page. `model` is the result of the run, read back, `adapter` what it was built by
+/// then, and `written` what it answers to the plan's questions.
+pub(super) fn finish(
+    plan: &RunPlan,
+    mut record: Record,
+    (model, adapter): (&Trainee, &Plan),
+    [before, written]: [&[String]; 2],
+    summary: &Summary,
+    directory: &Directory,
+) -> Result<(), Error> {
+    let valid = plan.valid.as_deref();
+    let answers = valid.map(|valid| answers(plan, model, valid)).unwrap_or_default();
+    record.samples = answers.samples;
+    if let Some(questions) = &plan.questions {
+        let sample = |(n, (question, written)): (usize, (&Question, &String))| Sample {
+            prompt: question.prompt.clone(),
+            before: before.get(n).cloned(),
+            written: written.clone(),
+            expected: question.answer.clone(),
+        };
+        record.samples.extend(questions.iter().zip(written).enumerate().map(sample));
+    }
+    record.classification = plan.task.labels().filter(|_| valid.is_some()).map(|labels| Classification {
+        labels: labels.names().to_vec(),
+        predictions: predictions(&plan.valid_examples, valid, answers.answered),
+    });
+    record.updates = updates(plan, model, adapter)?;
+    record.end = Some(End {
+        seconds: summary.seconds,
+        peak_memory_bytes: summary.peak_memory_bytes,
+        stopped_early: summary.stopped_early,
+        loss_error: summary.loss_error,
+    });
+    write_record(&record, directory)?;
+    let report = Report::read(directory.root())?;
     directory.write("report.html", report::html(&report)?.as_bytes())
 }
 
-/// The lines of `metrics.jsonl`, those of interrupted processes too.
-fn metrics(directory: &Directory) -> Result<(Vec<Step>, Vec<Evaluation>), Error> {
-    let path = directory.root().join("metrics.jsonl");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|source| Error::Restore { path: path.clone(), reason: source.to_string() })?;
-    let (mut steps, mut evaluations) = (Vec::new(), Vec::new());
-    for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
-        let count = |key: &str| line[key].as_u64().unwrap_or(0) as usize;
-        match line["event"].as_str() {
-            Some("step") => steps.push(Step {
-                step: count("step"),
-                epoch: number("epoch"),
-                loss: number("loss"),
-                learning_rate: number("learning_rate"),
-                grad_norm: number("grad_norm"),
-                tokens: count("tokens"),
-                seconds: number("step_seconds"),
-            }),
-            Some("eval") => {
-                let Ok(scores) = serde_json::from_value::<Scores>(line.clone()) else { continue };
-                let named = scores.named().into_iter().filter(|(name, _)| *name != "loss").collect();
-                evaluations.push(Evaluation { step: count("step"), loss: scores.loss(), scores: named });
-            }
-            _ => {}
-        }
-    }
-    Ok((steps, evaluations))
+fn write_record(record: &Record, directory: &Directory) -> Result<(), Error> {
+    let text = serde_json::to_vec(record).expect("a record has keys of text alone");
+    directory.write("report.json", &text)
 }
 
-fn facts(plan: &RunPlan, trained: &Plan, summary: &Summary) -> Vec<(String, String)> {
+fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     let (count, of) = (thousands(trained.trainable_elements()), thousands(trained.base_elements()));
     let data =
         |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), dataset.file().display());
@@ -115,22 +115,22 @@ fn facts(plan: &RunPlan, trained: &Plan, summary: &Summary) -> Vec<(String, Stri
     }
     let legs = plan.config.legs.iter();
     facts.extend(legs.map(|leg| ("further leg", format!("after step {}: {}", leg.after_step, leg.in_words()))));
-    facts.extend([
-        ("device", plan.device_name.to_string()),
-        ("steps", thousands(summary.steps)),
-        ("duration", duration(summary.seconds)),
-        ("peak memory", bytes(summary.peak_memory_bytes as usize)),
-        ("kindling", env!("CARGO_PKG_VERSION").to_string()),
-    ]);
+    facts.extend([("device", plan.device_name.to_string()), ("kindling", env!("CARGO_PKG_VERSION").to_string())]);
     facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+/// A text that a person may type to try the adapter; none of a task on pairs, which a command line does not take.
+fn short_text(examples: &[Example]) -> Option<String> {
+    let short = |example: &&Example| example.text_pair.is_none() && report::is_short(example.text.trim());
+    examples.iter().take(LOOKED_AT).find(short).map(|example| example.text.trim().to_string())
 }
 
 #[derive(Default)]
 struct Answers {
     /// Logits and loss of each validation example of a classifier.
     answered: Vec<(Vec<f32>, f64)>,
-    /// Of a language model: a text with its masks, what was put in their places, and what stood there.
-    samples: Vec<[String; 3]>,
+    /// Of a masked language model.
+    samples: Vec<Sample>,
 }
 
 fn answers(plan: &RunPlan, model: &Trainee, valid: &Dataset) -> Answers {
@@ -157,37 +157,40 @@ fn answers(plan: &RunPlan, model: &Trainee, valid: &Dataset) -> Answers {
     answers
 }
 
-fn filled(plan: &RunPlan, batch: &Batch, logits: &[Vec<f32>]) -> Vec<[String; 3]> {
+/// A text with its masks, what was put in their places, and what stood there.
+fn filled(plan: &RunPlan, batch: &Batch, logits: &[Vec<f32>]) -> Vec<Sample> {
     let of = batch.sequences_of_targets();
     let words = |ids: Vec<u32>| ids.iter().filter_map(|id| plan.tokenizer.token(*id)).collect::<Vec<_>>().join(" ");
     (0..batch.sequences())
         .map(|sequence| {
             let own = || of.iter().enumerate().filter(|(_, of)| **of == sequence).map(|(target, _)| target);
             let shown = &batch.ids[batch.offsets[sequence]..batch.offsets[sequence + 1]];
-            [
-                plan.tokenizer.decode(shown),
-                words(own().map(|target| largest(&logits[target]) as u32).collect()),
-                words(own().map(|target| batch.targets[target] as u32).collect()),
-            ]
+            Sample {
+                prompt: plan.tokenizer.decode(shown),
+                before: None,
+                written: words(own().map(|target| largest(&logits[target]) as u32).collect()),
+                expected: words(own().map(|target| batch.targets[target] as u32).collect()),
+            }
         })
         .collect()
 }
 
-fn predictions<'a>(
-    examples: &'a [Example],
-    valid: Option<&Dataset>,
-    answered: Vec<(Vec<f32>, f64)>,
-) -> Vec<Prediction<'a>> {
+fn predictions(examples: &[Example], valid: Option<&Dataset>, answered: Vec<(Vec<f32>, f64)>) -> Vec<Prediction> {
     let encoded = valid.map_or(&[][..], |valid| &valid.examples);
-    let prediction = |((example, encoded), (logits, loss)): ((&'a Example, &data::EncodedExample), (Vec<f32>, f64))| {
+    let prediction = |((example, encoded), (logits, loss)): ((&Example, &data::EncodedExample), (Vec<f32>, f64))| {
         let (line, target) = (example.line, encoded.target.unwrap_or_default());
-        Prediction { line, text: &example.text, text_pair: example.text_pair.as_deref(), target, logits, loss }
+        let text_pair = example.text_pair.as_deref().map(beginning);
+        Prediction { line, text: beginning(&example.text), text_pair, target, logits, loss }
     };
     examples.iter().zip(encoded).zip(answered).map(prediction).collect()
 }
 
-fn lengths(dataset: &Dataset) -> Vec<usize> {
-    dataset.examples.iter().map(|example| example.encoded.full_length).collect()
+fn lengths(dataset: &Dataset) -> Vec<(usize, usize)> {
+    let mut lengths = BTreeMap::new();
+    for example in &dataset.examples {
+        *lengths.entry(example.encoded.full_length).or_default() += 1;
+    }
+    lengths.into_iter().collect()
 }
 
 fn finding(finding: &data::Finding) -> Finding {

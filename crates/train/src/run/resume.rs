@@ -13,8 +13,14 @@ use crate::output::Output;
 use crate::prepare::RunPlan;
 
 /// Keys that a resumed run may change: what does not change its numbers.
-const FREE: [&str; 5] =
-    ["output_dir", "train.device", "train.checkpoint_every", "train.keep_checkpoints", "train.gradient_checkpointing"];
+const FREE: [&str; 6] = [
+    "output_dir",
+    "train.device",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.gradient_checkpointing",
+    "train.tensorboard",
+];
 
 /// What a `--resume` is about.
 #[derive(Debug, PartialEq, Eq)]

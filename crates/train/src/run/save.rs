@@ -7,7 +7,10 @@ use burn::tensor::{DType, Device};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
-use model::{Frozen, OutputTensor, Pretrained, Values, write_checkpoint, write_json};
+use model::{
+    Frozen, OutputTensor, Pretrained, Values, files_beside, goes_with_weights, is_of_tokenizer, write_checkpoint,
+    write_json,
+};
 use serde_json::{Value, json};
 
 use super::Error;
@@ -16,7 +19,9 @@ use super::checksum::sha256;
 use super::directory::Directory;
 use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
+use crate::card::Card;
 use crate::config::SaveDtype;
+use crate::metrics::Scores;
 use crate::prepare::RunPlan;
 use crate::tasks::{MicroBatch, Task, Trainee};
 
@@ -55,7 +60,7 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 #[derive(Debug)]
 pub(super) struct Saver {
     sidecar: Sidecar,
-    tokenizer_files: Vec<PathBuf>,
+    card: Card,
     base: PathBuf,
     base_config: Value,
     class: String,
@@ -64,6 +69,8 @@ pub(super) struct Saver {
     precision: Precision,
     device: Device,
     full: bool,
+    /// Of a full checkpoint: tensors that stand there under a second name as well.
+    written_twice: Option<(String, String)>,
     save_dtype: DType,
     probe: Probe,
 }
@@ -74,7 +81,7 @@ impl Saver {
         let indices: Vec<usize> = (0..examples.len().min(PROBES)).collect();
         Self {
             sidecar: plan.sidecar(identity),
-            tokenizer_files: plan.tokenizer.files().to_vec(),
+            card: Card::new(plan),
             base: plan.base.directory.clone(),
             base_config: plan.pretrained.config().clone(),
             class: plan.pretrained.class().to_string(),
@@ -83,6 +90,7 @@ impl Saver {
             precision: plan.precision,
             device: plan.device.clone(),
             full: plan.method == Method::Full,
+            written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
                 SaveDtype::Bf16 => DType::BF16,
@@ -92,12 +100,22 @@ impl Saver {
         }
     }
 
-    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
-    pub(super) fn save(&self, directory: &Directory, plan: &Plan, model: &Trainee) -> Result<Vec<f32>, Error> {
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe. `kept` is the evaluation
+    /// for which it is saved.
+    pub(super) fn save(
+        &self,
+        directory: &Directory,
+        plan: &Plan,
+        model: &Trainee,
+        kept: Option<(usize, &Scores)>,
+    ) -> Result<Vec<f32>, Error> {
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
         match self.full {
-            false => adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &self.tokenizer_files)?,
+            false => {
+                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
+                adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &card, &self.base)?;
+            }
             true => self.save_checkpoint(&directory.path("model"), plan, model)?,
         }
         let tensors = self.tensors();
@@ -150,26 +168,35 @@ impl Saver {
             false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
             true => names.push("config.json"),
         }
-        if self.full && self.base.join("generation_config.json").is_file() {
-            names.push("generation_config.json");
-        }
-        names.extend(self.tokenizer_files.iter().filter_map(|file| file.file_name()?.to_str()));
-        let mut names: Vec<String> = names.into_iter().map(|name| format!("{}/{name}", self.result())).collect();
+        // What cannot be listed now cannot be copied later, which says why.
+        let companions = files_beside(&self.base, |file| self.is_companion(file)).unwrap_or_default();
+        let companions: Vec<String> = companions.iter().map(|name| name.display().to_string()).collect();
+        let names = names.into_iter().chain(companions.iter().map(String::as_str));
+        let mut names: Vec<String> = names.map(|name| format!("{}/{name}", self.result())).collect();
         names.push(self.tensors());
         names
+    }
+
+    /// Whether a file of the base goes beside the result.
+    fn is_companion(&self, file: &str) -> bool {
+        is_of_tokenizer(file) || self.full && goes_with_weights(file)
     }
 
     fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
-        let tensors = plan.tensors(model);
+        let mut tensors = plan.tensors(model);
+        if let Some((name, twin)) = &self.written_twice
+            && let Some((_, data)) = tensors.iter().find(|(written, _)| written == name)
+        {
+            tensors.push((twin.clone(), data.clone()));
+        }
         let tensors: Vec<OutputTensor> =
             tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_tokenizer(directory, &self.tokenizer_files)?;
-        adapter::copy_generation_config(directory, &self.base)?;
+        adapter::copy_beside(directory, &self.base, |file| self.is_companion(file))?;
         Ok(self.sidecar.write(directory)?)
     }
 
@@ -177,8 +204,9 @@ impl Saver {
     pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(Trainee, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
-                let pretrained = Pretrained::open(&self.base, self.task.name().head())?;
+                let mut pretrained = Pretrained::open(&self.base, self.task.name().head())?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
+                pretrained.adopt_vocabulary(&adapter.tensors);
                 let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
                 ("adapter", pretrained, plan, self.frozen)
             }

@@ -17,9 +17,8 @@ use super::evaluate::{Evaluation, host};
 use super::optimizer::average_and_clip;
 use super::record::Line;
 use super::{Error, Session};
-use crate::config::Best as Criterion;
-use crate::metrics::Scores;
 use crate::output::{counted, duration};
+use crate::report;
 use crate::tasks::{MicroBatch, Trainee};
 
 /// After this many steps every part of the adapter must have moved.
@@ -136,8 +135,9 @@ impl Fit<'_> {
         bar.finish_and_clear();
         self.end_epoch(epoch);
         if session.state.best.is_none() && !session.interrupted {
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &learner.model().valid())?;
-            session.state.best = Some(Best { step: session.state.step, scores: None, probe });
+            let model = learner.model().valid();
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, None)?;
+            session.state.best = Some(Best { step: session.state.step, scores: None, loss_error: None, probe });
         }
         Ok(())
     }
@@ -206,6 +206,18 @@ impl Fit<'_> {
             examples: window.examples,
             tokens: window.tokens,
         })?;
+        if let Some(events) = &session.events {
+            events.scalars(
+                step,
+                &[
+                    ("train/loss", loss),
+                    ("train/learning_rate", learning_rate),
+                    ("train/grad_norm", grad_norm),
+                    ("train/step_seconds", step_seconds),
+                    ("train/tokens_per_second", window.tokens as f64 / step_seconds),
+                ],
+            )?;
+        }
         session.state.step = step;
         if step == TRAINED_BY {
             check_trained(session, &learner.model())?;
@@ -241,8 +253,10 @@ impl Fit<'_> {
         let mut batches = valid.iter();
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
+            let texts = batch.batch.sequences_of_targets();
             let output = InferenceStep::step(&model, batch);
-            evaluation.add(&output);
+            let (losses, _) = evaluation.add(&output);
+            evaluation.add_texts(&losses, &texts);
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }
@@ -255,15 +269,24 @@ impl Fit<'_> {
             return Err(Error::NotANumber { step, what: "the validation loss", places: Vec::new() });
         }
         session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
-        let better = is_better(session.config.best, &scores, session.state.best.as_ref().and_then(|best| best.scores));
+        if let Some(events) = &session.events {
+            let named = scores.named();
+            let tags: Vec<String> = named.iter().map(|(name, _)| format!("valid/{}", report::key(name))).collect();
+            let scalars: Vec<(&str, f64)> =
+                tags.iter().zip(&named).map(|(tag, (_, value))| (tag.as_str(), *value)).collect();
+            events.scalars(step, &scalars)?;
+        }
+        let best = session.state.best.as_ref().and_then(|best| best.scores.as_ref());
+        let better = scores.is_better(best, session.config.best);
         session.output.say(&format!(
             "step {step}: valid {scores} ({}){}",
             duration(started.elapsed().as_secs_f64()),
             if better { ", the best so far" } else { "" },
         ));
         if better {
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &model)?;
-            session.state.best = Some(Best { step, scores: Some(scores), probe });
+            let kept = Some((step, &scores));
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
+            session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
         } else {
             session.state.without_improvement += 1;
@@ -318,13 +341,6 @@ impl Fit<'_> {
     }
 }
 
-/// By the criterion with ties by loss; of equals the earlier stays.
-pub(crate) fn is_better(criterion: Criterion, scores: &Scores, best: Option<Scores>) -> bool {
-    let Some(best) = best else { return true };
-    let (now, then) = (scores.merit(criterion), best.merit(criterion));
-    now > then || (now == then && scores.loss() < best.loss())
-}
-
 /// B starts at zero and stays there only if no gradient ever reached it.
 fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
     let step = session.state.step;
@@ -342,24 +358,4 @@ fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::ClassificationScores;
-
-    #[test]
-    fn the_best_is_by_accuracy_then_loss_then_the_earlier() {
-        let scores = |accuracy, loss| {
-            Scores::Classification(ClassificationScores { loss, accuracy, f1_macro: 0.0, matthews: 0.0 })
-        };
-        let best = Some(scores(0.8, 0.5));
-        assert!(is_better(Criterion::Auto, &scores(0.1, 9.0), None));
-        assert!(is_better(Criterion::Auto, &scores(0.9, 0.9), best));
-        assert!(is_better(Criterion::Auto, &scores(0.8, 0.4), best));
-        assert!(!is_better(Criterion::Auto, &scores(0.8, 0.5), best));
-        assert!(!is_better(Criterion::Auto, &scores(0.7, 0.1), best));
-        assert!(is_better(Criterion::Loss, &scores(0.7, 0.1), best));
-    }
 }

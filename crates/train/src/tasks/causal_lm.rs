@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use data::Tokenizer;
-use data::language::{ChatTemplate, Encoder, LossOn, end_tokens};
+use data::language::{Bounds, ChatTemplate, Encoder, LossOn, unread};
+use data::{Finding, Tokenizer};
 
+use super::rows::Rows;
 use crate::config;
 
 /// The date that a chat template is told which asks for it: 26 July 2024, which Llama 3's templates take where they are not
@@ -17,12 +18,12 @@ const DATE: Duration = Duration::from_secs(1_721_952_000);
 #[derive(Debug, Clone)]
 pub(crate) struct CausalLm {
     chat: Option<ChatTemplate>,
-    end_tokens: Vec<u32>,
+    bounds: Bounds,
     pub(crate) loss_on: config::LossOn,
 }
 
 impl CausalLm {
-    /// Reads the end tokens of a model, and the chat template beside its tokenizer, which may be an adapter's.
+    /// Reads the first and end tokens of a model, and the chat template beside its tokenizer, which may be an adapter's.
     pub(crate) fn open(
         model: &Path,
         of_tokenizer: &Path,
@@ -31,7 +32,7 @@ impl CausalLm {
     ) -> Result<Self, data::Error> {
         Ok(Self {
             chat: ChatTemplate::from_dir(of_tokenizer, SystemTime::UNIX_EPOCH + DATE)?,
-            end_tokens: end_tokens(model, tokenizer)?,
+            bounds: Bounds::of(model, tokenizer)?,
             loss_on,
         })
     }
@@ -45,6 +46,12 @@ impl CausalLm {
             config::LossOn::Completion => LossOn::Completion,
             config::LossOn::All => LossOn::All,
         };
-        Encoder::new(tokenizer, self.chat.as_ref(), &self.end_tokens, loss_on)
+        Encoder::new(tokenizer, self.chat.as_ref(), &self.bounds, loss_on)
+    }
+
+    /// Fields of messages that have no effect.
+    pub(crate) fn unread(&self, file: &Path, rows: &Rows) -> Vec<Finding> {
+        let (Some(chat), Rows::Language(rows)) = (&self.chat, rows) else { return Vec::new() };
+        unread(chat, file, rows).into_iter().map(Finding::unread).collect()
     }
 }

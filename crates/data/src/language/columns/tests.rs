@@ -113,3 +113,27 @@ fn blank_texts_and_completions_are_refused_and_blank_prompts_are_not() {
     let read = content(json!({"prompt": "", "completion": "a"}), Written::default()).unwrap();
     assert_eq!(read, Content::Completion { prompt: String::new(), completion: "a".into() });
 }
+
+#[test]
+fn prompt_and_completion_may_be_lists_of_messages() {
+    let (ask, say) = (json!([{"role": "user", "content": "a"}]), json!([{"role": "assistant", "content": "b"}]));
+    let row = json!({"prompt": ask, "completion": say, "tools": [{"name": "f"}]});
+    let Content::Conversation(read) = content(row.clone(), Written::default()).unwrap() else {
+        panic!("a conversation")
+    };
+    assert_eq!((read.messages().len(), read.is_learned(1), read.answer()), (2, true, Some("b")));
+    assert_eq!(read.tools, Some(json!([{"name": "f"}])));
+    let prompts = find(row.clone(), Written::default(), Purpose::Prompts).unwrap();
+    let Content::Conversation(read) = prompts.row(Path::new("p.jsonl"), &record(row)).unwrap().content else {
+        panic!("a conversation")
+    };
+    assert_eq!(read.messages().len(), 1);
+    let message = |row| says(&content(row, Written::default()).unwrap_err());
+    let (problem, help) = message(json!({"prompt": ask, "completion": "b"}));
+    assert_eq!(problem, "train.jsonl, line 17: `prompt` is a list of messages, and `completion` is a text");
+    assert_eq!(help, "give both as lists of messages, or both as texts");
+    let (problem, _) = message(json!({"prompt": "a", "completion": say}));
+    assert_eq!(problem, "train.jsonl, line 17: `completion` is a list of messages, and `prompt` is a text");
+    let (problem, _) = message(json!({"prompt": ask, "completion": []}));
+    assert_eq!(problem, "train.jsonl, line 17: `completion` holds no messages");
+}

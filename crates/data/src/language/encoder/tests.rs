@@ -39,6 +39,10 @@ fn text(text: &str) -> Row {
     Row { line: 3, content: Content::Text(text.into()) }
 }
 
+fn ends(ends: &[u32]) -> Bounds {
+    Bounds { first: None, ends: ends.to_vec() }
+}
+
 /// Each sequence with its targets in brackets.
 fn marked(examples: &[EncodedExample], tokenizer: &Tokenizer) -> Vec<String> {
     let mark = |example: &EncodedExample| {
@@ -55,7 +59,7 @@ fn marked(examples: &[EncodedExample], tokenizer: &Tokenizer) -> Vec<String> {
 
 fn encode(row: &Row, template: Option<&str>, loss_on: LossOn, max_length: usize) -> Result<Vec<String>, Error> {
     let (tokenizer, chat) = (bytes(), template.map(chat));
-    let encoder = Encoder::new(&tokenizer, chat.as_ref(), &[1], loss_on);
+    let encoder = Encoder::new(&tokenizer, chat.as_ref(), &ends(&[1]), loss_on);
     Ok(marked(&encoder.examples(Path::new("a.jsonl"), row, max_length)?, &tokenizer))
 }
 
@@ -77,16 +81,22 @@ fn completions_and_texts_end_in_the_end_token_and_begin_once() {
 #[test]
 fn without_a_beginning_the_first_token_is_no_target_and_a_prompt_is_needed() {
     let tokenizer = sentence_pieces();
-    let encoder = Encoder::new(&tokenizer, None, &[2], LossOn::Completion);
+    let encoder = Encoder::new(&tokenizer, None, &ends(&[2]), LossOn::Completion);
     let examples = |row: Row| encoder.examples(Path::new("a.jsonl"), &row, 9);
     let hello = examples(text("hello world")).unwrap();
     assert_eq!((hello[0].encoded.ids.len(), &hello[0].spans), (3, &vec![1..3]), "hello, world and the end token");
     let error = examples(completion("", "hello")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a.jsonl, line 3: the prompt is empty, and the tokenizer has no token that begins a text"
+        "a.jsonl, line 3: the prompt is empty, and neither the tokenizer nor config.json has a token that begins a text"
     );
-    let without_end = Encoder::new(&tokenizer, None, &[], LossOn::Completion);
+    let bounds = Bounds { first: Some(1), ends: vec![2] };
+    let with_first = Encoder::new(&tokenizer, None, &bounds, LossOn::Completion);
+    assert_eq!(with_first.prompt_of_text("", "the prompt").unwrap().ids, [1], "as config.json names it");
+    assert_eq!(with_first.prompt_of_text("hello", "the prompt").unwrap().ids, tokenizer.ids("hello"));
+    let first = &with_first.examples(Path::new("a.jsonl"), &completion("", "hello"), 9).unwrap()[0];
+    assert_eq!(first.encoded.ids, [&[1], tokenizer.ids("hello").as_slice(), &[2]].concat());
+    let without_end = Encoder::new(&tokenizer, None, &ends(&[]), LossOn::Completion);
     let error = without_end.examples(Path::new("a.jsonl"), &text("hello"), 9).unwrap_err();
     assert!(matches!(error, Error::NoEndToken), "{error}");
 }
@@ -111,7 +121,7 @@ fn a_token_with_any_character_of_a_turn_is_a_target() {
     let source =
         "{% for m in messages %}hello {{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}hello {% endif %}";
     let (tokenizer, template) = (sentence_pieces(), chat(source));
-    let encoder = Encoder::new(&tokenizer, Some(&template), &[2], LossOn::Completion);
+    let encoder = Encoder::new(&tokenizer, Some(&template), &ends(&[2]), LossOn::Completion);
     let row = messages(json!([{"role": "user", "content": "world"}, {"role": "assistant", "content": "world"}]));
     let example = &encoder.examples(Path::new("a.jsonl"), &row, 99).unwrap()[0];
     assert_eq!(example.encoded.ids, tokenizer.ids("hello world</s>hello world</s>"));
@@ -131,11 +141,110 @@ fn turns_that_are_rewritten_later_are_sequences_of_their_own() {
 }
 
 #[test]
+fn turns_that_say_so_are_no_targets() {
+    let row = messages(json!([
+        {"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": 0},
+        {"role": "user", "content": "x"}, {"role": "assistant", "content": "z", "weight": 1},
+    ]));
+    let marked = |template, loss_on| encode(&row, Some(template), loss_on, 99).unwrap();
+    let whole = "<s>u:x<|end|>\na:y<|end|>\nu:x<|end|>\na:[z<|end|>\n]";
+    assert_eq!(marked(TEMPLATE, LossOn::Completion), [whole]);
+    let all = "<s>[u:x<|end|>\na:]y<|end|>\n[u:x<|end|>\na:z<|end|>\n]";
+    assert_eq!(marked(TEMPLATE, LossOn::All), [all]);
+    assert_eq!(marked(THINKING, LossOn::Completion), ["u:x</s>a:y</s>u:x</s>a:[Tz</s>]"]);
+    let (message, _) = fails(encode(&row, Some(THINKING), LossOn::All, 99));
+    assert_eq!(
+        message,
+        "a.jsonl, line 3: message 2 is not to be learned, but the chat template writes it otherwise once the \
+         conversation goes on"
+    );
+    let none = messages(json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": 0}]));
+    let (message, _) = fails(encode(&none, Some(TEMPLATE), LossOn::Completion, 99));
+    assert_eq!(message, "a.jsonl, line 3: no message of the assistant is to be learned");
+}
+
+#[test]
+fn of_a_prompt_of_messages_no_turn_is_a_target() {
+    let place = Place::new(Path::new("a.jsonl"), 3);
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let prompt = json!([turn("user", "x"), turn("assistant", "y"), turn("user", "z")]);
+    let completion = json!([turn("assistant", "w")]);
+    let apart = Conversation::read_apart(("prompt", &prompt), Some(("completion", &completion)), None, &place);
+    let row = Row { line: 3, content: Content::Conversation(apart.unwrap()) };
+    let expected = "<s>u:x<|end|>\na:y<|end|>\nu:z<|end|>\na:[w<|end|>\n]";
+    assert_eq!(encode(&row, Some(TEMPLATE), LossOn::Completion, 99).unwrap(), [expected]);
+}
+
+/// As SentencePiece's vocabularies become, with the mark of a space before a text in the way that `pre` or `normalizer`
+/// has it.
+fn pieces(pre: Value, normalizer: Value) -> Tokenizer {
+    let mut names: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).to_vec();
+    names.extend("\u{2581}abcdefghijklmnopqrstuvwxyzEFA:\n".chars().map(String::from));
+    let mut merges: Vec<[String; 2]> = Vec::new();
+    for word in ["\u{2581}open", "\u{2581}nine"] {
+        let characters: Vec<char> = word.chars().collect();
+        for end in 2..=characters.len() {
+            let text = |characters: &[char]| characters.iter().collect::<String>();
+            if !names.contains(&text(&characters[..end])) {
+                names.push(text(&characters[..end]));
+                merges.push([text(&characters[..end - 1]), text(&characters[end - 1..end])]);
+            }
+        }
+    }
+    let vocabulary: serde_json::Map<String, Value> =
+        names.into_iter().zip(0..).map(|(name, id)| (name, json!(id))).collect();
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": pre, "normalizer": normalizer,
+        "model": {"type": "BPE", "unk_token": "<unk>", "vocab": vocabulary, "merges": merges},
+    });
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    fs::write(dir.path().join("tokenizer_config.json"), r#"{"eos_token": "</s>"}"#).unwrap();
+    Tokenizer::from_dir(dir.path()).unwrap()
+}
+
+#[test]
+fn prompt_and_completion_have_the_ids_of_the_joined_text() {
+    let space = |scheme: &str| json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": scheme, "split": false});
+    let legacy = json!({"type": "Sequence", "normalizers": [
+        {"type": "Prepend", "prepend": "\u{2581}"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"},
+    ]});
+    let ways = [
+        pieces(Value::Null, legacy),
+        pieces(space("first"), Value::Null),
+        pieces(space("always"), Value::Null),
+        pieces(space("never"), Value::Null),
+    ];
+    for tokenizer in ways {
+        let encoder = Encoder::new(&tokenizer, None, &ends(&[2]), LossOn::Completion);
+        let example = |prompt: &str, said: &str| {
+            let example = encoder.examples(Path::new("a.jsonl"), &completion(prompt, said), 99).unwrap().remove(0);
+            let tokens = |ids: &[u32]| -> Vec<String> { ids.iter().map(|id| tokenizer.token(*id).unwrap()).collect() };
+            assert!(example.encoded.ids.starts_with(&encoder.prompt_of_text(prompt, "p").unwrap().ids));
+            (tokens(&example.encoded.ids[example.spans[0].clone()]), example.encoded.ids)
+        };
+        let (targets, ids) = example("A:", " nine open");
+        assert_eq!(targets, ["\u{2581}nine", "\u{2581}open", "</s>"]);
+        assert_eq!(ids, [tokenizer.ids("A: nine open"), vec![2]].concat());
+        let (targets, _) = example("A:\n", "nine");
+        assert_eq!(targets, ["n", "i", "n", "e", "</s>"], "no space stands before it");
+        // The space is the prompt's, with which the joined text would go on to another token.
+        let (targets, ids) = example("A: ", "nine");
+        assert_eq!(targets, ["n", "i", "n", "e", "</s>"]);
+        assert_eq!(
+            ids,
+            [tokenizer.ids("A: "), ["n", "i", "n", "e"].map(|it| tokenizer.id(it)).to_vec(), vec![2]].concat()
+        );
+    }
+}
+
+#[test]
 fn the_token_behind_a_turn_stops_generation() {
     let (tokenizer, end, plain) = (bytes(), chat(TEMPLATE), chat(THINKING));
-    assert_eq!(Encoder::new(&tokenizer, Some(&end), &[1], LossOn::Completion).stop_tokens(), [1, 2]);
-    assert_eq!(Encoder::new(&tokenizer, Some(&plain), &[1], LossOn::Completion).stop_tokens(), [1]);
-    assert_eq!(Encoder::new(&tokenizer, None, &[1], LossOn::Completion).stop_tokens(), [1]);
+    assert_eq!(Encoder::new(&tokenizer, Some(&end), &ends(&[1]), LossOn::Completion).stop_tokens(), [1, 2]);
+    assert_eq!(Encoder::new(&tokenizer, Some(&plain), &ends(&[1]), LossOn::Completion).stop_tokens(), [1]);
+    assert_eq!(Encoder::new(&tokenizer, None, &ends(&[1]), LossOn::Completion).stop_tokens(), [1]);
 }
 
 #[test]
@@ -161,7 +270,7 @@ fn rows_that_teach_nothing_are_refused() {
 #[test]
 fn prompts_end_where_the_answer_begins() {
     let (tokenizer, template) = (bytes(), chat(TEMPLATE));
-    let encoder = Encoder::new(&tokenizer, Some(&template), &[1], LossOn::Completion);
+    let encoder = Encoder::new(&tokenizer, Some(&template), &ends(&[1]), LossOn::Completion);
     let prompt = |row: &Row| {
         let encoded = encoder.prompt(Path::new("a.jsonl"), row).unwrap();
         assert_eq!((encoded.full_length, encoded.type_ids.len()), (encoded.ids.len(), encoded.ids.len()));
@@ -179,7 +288,7 @@ fn prompts_end_where_the_answer_begins() {
 #[test]
 fn a_batch_asks_for_each_target_at_the_token_before_it() {
     let tokenizer = bytes();
-    let encoder = Encoder::new(&tokenizer, None, &[1], LossOn::Completion);
+    let encoder = Encoder::new(&tokenizer, None, &ends(&[1]), LossOn::Completion);
     let rows = [completion("abc", "de"), text("f"), completion("ghijkl", "m")];
     let dataset = Dataset::encode_rows(Path::new("a.jsonl"), &rows, &encoder, 6, &|_| ()).unwrap();
     assert_eq!((dataset.targets(), dataset.truncated(), dataset.lost_targets()), (7, 2, 0));
@@ -202,7 +311,7 @@ proptest! {
             .flat_map(|said| [json!({"role": "user", "content": said}), json!({"role": "assistant", "content": said})])
             .collect();
         let (tokenizer, template) = (bytes(), chat(TEMPLATE));
-        let encoder = Encoder::new(&tokenizer, Some(&template), &[1], LossOn::Completion);
+        let encoder = Encoder::new(&tokenizer, Some(&template), &ends(&[1]), LossOn::Completion);
         let row = messages(Value::Array(turns));
         let whole = &encoder.examples(Path::new("a.jsonl"), &row, usize::MAX).unwrap()[0];
         let targets = |example: &EncodedExample| -> Vec<u32> {

@@ -67,17 +67,69 @@ fn a_template_that_rewrites_earlier_turns_gives_a_text_for_each() {
 }
 
 #[test]
-fn a_turn_begins_where_it_parts_from_the_generation_prompt() {
-    let text = "user:a</s>assistant:b</s>user:b</s>assistant:b</s>".to_owned();
-    assert_eq!(said(OPENED, &two_turns()), [(text, vec!["b</s>".to_owned(), "b</s>".to_owned()])]);
+fn what_the_generation_prompt_begins_stays_before_a_turn_that_is_written_without() {
+    let expected = [
+        ("user:a</s>assistant:<think>\nb</s>".to_owned(), vec!["b</s>".to_owned()]),
+        ("user:a</s>assistant:b</s>user:b</s>assistant:<think>\nb</s>".to_owned(), vec!["b</s>".to_owned()]),
+    ];
+    assert_eq!(said(OPENED, &two_turns()), expected, "as the model reads it when it answers");
+    let tag = conversation(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "<b>c</b>"}]));
+    let expected = ("user:a</s>assistant:<think>\n<b>c</b></s>".to_owned(), vec!["<b>c</b></s>".to_owned()]);
+    assert_eq!(said(OPENED, &tag), [expected], "what both begin with by chance is the turn's");
+}
+
+/// Like Mistral's: the system prompt stands in the last message if that is the user's, the tools before the user's last,
+/// and nothing is written for the generation prompt.
+const SYSTEM_LAST: &str = "{% set system = messages[0].content if messages[0].role == 'system' else '' %}\
+    {% set turns = messages[1:] if system else messages %}{{ '<s>' }}{% for m in turns %}{% if m.role == 'user' %}\
+    {% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}\
+    {% if loop.last and system %}{{ '[INST] ' + system + '\n\n' + m.content + '[/INST]' }}\
+    {% else %}{{ '[INST] ' + m.content + '[/INST]' }}{% endif %}{% else %}{{ ' ' + m.content + '</s>' }}{% endif %}\
+    {% endfor %}";
+
+#[test]
+fn a_turn_follows_on_what_the_model_reads_there_wherever_the_system_prompt_is_written() {
+    // Each by `apply_chat_template(messages[:n], add_generation_prompt=True)` of Transformers 5.24.
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let once = conversation(json!([turn("system", "Be brief."), turn("user", "When?"), turn("assistant", "At nine.")]));
+    let expected = ("<s>[INST] Be brief.\n\nWhen?[/INST] At nine.</s>".to_owned(), vec![" At nine.</s>".to_owned()]);
+    assert_eq!(said(SYSTEM_LAST, &once), [expected]);
+    let twice = conversation(json!([
+        turn("system", "Be brief."),
+        turn("user", "When?"),
+        turn("assistant", "At nine."),
+        turn("user", "When?"),
+        turn("assistant", "At nine."),
+    ]));
+    let said = said(SYSTEM_LAST, &twice);
+    assert_eq!(said[1].0, "<s>[INST] When?[/INST] At nine.</s>[INST] Be brief.\n\nWhen?[/INST] At nine.</s>");
+    assert_eq!((said.len(), said[1].1.as_slice()), (2, &[" At nine.</s>".to_owned()][..]));
+}
+
+#[test]
+fn a_template_that_counts_the_messages_is_read_as_it_counts_at_the_turn() {
+    let source = "{{ messages | length }}{% for m in messages %}{{ m.content }}</s>{% endfor %}";
+    let texts: Vec<String> = said(source, &two_turns()).into_iter().map(|(text, _)| text).collect();
+    assert_eq!(texts, ["1a</s>b</s>", "3a</s>b</s>b</s>b</s>"]);
 }
 
 #[test]
 fn a_template_that_contradicts_itself_is_refused() {
-    let source = "{{ messages | length }}{% for m in messages %}{{ m.content }}</s>{% endfor %}";
+    let source = "{% for m in messages | reverse %}{{ m.content }}</s>{% endfor %}x{{ messages | length }}";
     let error = scripts(&template(source), &two_turns(), "a.jsonl, line 1").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a.jsonl, line 1: the chat template writes the messages before message 2 in two ways"
+        "a.jsonl, line 1: the chat template writes message 2 otherwise than behind the messages before it"
     );
+}
+
+#[test]
+fn turns_that_are_not_to_be_learned_say_so() {
+    let conversation = conversation(json!([
+        {"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0},
+        {"role": "user", "content": "c"}, {"role": "assistant", "content": "d", "weight": 1},
+    ]));
+    let scripts = scripts(&template(CHATML), &conversation, "a.jsonl, line 1").unwrap();
+    let learned: Vec<bool> = scripts[0].turns.iter().map(|turn| turn.is_learned).collect();
+    assert_eq!(learned, [false, true]);
 }

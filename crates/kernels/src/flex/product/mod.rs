@@ -3,7 +3,7 @@
 //! The output is cut into tiles whose sums stay in registers ([`micro`]). For some columns and a stretch of the depth the right
 //! factor is laid out in panels ([`pack`]), which stay in a core's second cache while the rows of the left factor pass by; the left
 //! factor is read where it lies. Frozen weights in half precision are widened on the way into a panel, or, where products are to be in
-//! bf16 and the processor has them, both factors are rounded to pairs of bf16 ([`pairs`]). The order of every sum
+//! bf16 and the vectors in use have them, both factors are rounded to pairs of bf16 ([`pairs`]). The order of every sum
 //! depends on shapes alone, so that any number of threads gives the same bits.
 
 mod micro;
@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use self::micro::{FORMS, Form, LARGEST, Run, Tile};
+use self::micro::{Form, LARGEST, Run, Tile};
 use self::term::{Factors, Laid};
 
 pub(super) use self::term::Term;
@@ -37,11 +37,6 @@ const TASKS: usize = 8;
 
 /// Fewer rows are not worth filling a panel once more.
 const ROWS: usize = 64;
-
-/// Whether this processor multiplies in bf16.
-pub(crate) fn has_bf16() -> bool {
-    FORMS[0].run_pairs.is_some()
-}
 
 /// What a product is added to.
 #[derive(Clone, Copy)]
@@ -64,7 +59,7 @@ pub(super) fn product(terms: &[Term<'_>], row: Option<&[f32]>) -> Vec<f32> {
     let [rows, columns] = [terms[0].left.shape()[0], terms[0].right.shape()[1]];
     let mut output = Vec::with_capacity(rows * columns);
     let room = Room { place: output.as_mut_ptr(), values: rows * columns, stride: columns };
-    write(FORMS[0], terms, row.map_or(Start::Zero, Start::Row), room, Threads::All);
+    write(Form::current(), terms, row.map_or(Start::Zero, Start::Row), room, Threads::All);
     // SAFETY: there is room for so many values, and each belongs to one tile, which has been written.
     #[expect(unsafe_code, reason = "values that tiles have written; see SAFETY")]
     unsafe {
@@ -76,7 +71,7 @@ pub(super) fn product(terms: &[Term<'_>], row: Option<&[f32]>) -> Vec<f32> {
 /// Adds all terms to `output`, whose rows are contiguous.
 pub(super) fn add_product(terms: &[Term<'_>], output: &mut [f32]) {
     let room = Room { place: output.as_mut_ptr(), values: output.len(), stride: terms[0].right.shape()[1] };
-    write(FORMS[0], terms, Start::Output, room, Threads::All);
+    write(Form::current(), terms, Start::Output, room, Threads::All);
 }
 
 /// `factor * left·right` on the calling thread: a tile of a larger operation, which chooses its threads itself. The rows of
@@ -91,7 +86,7 @@ pub(super) fn serial(
 ) {
     let room = Room { place: output.as_mut_ptr(), values: output.len(), stride };
     let term = Term { left, right: right.stored(), factor, precision: Precision::F32 };
-    write(FORMS[0], &[term], start, room, Threads::One);
+    write(Form::current(), &[term], start, room, Threads::One);
 }
 
 /// Where an output goes: so many values that may be written, rows `stride` of them apart.

@@ -101,7 +101,7 @@ pub(super) fn transpose(form: &Form, from: &[f32], step: usize, length: usize, t
     );
     let whole = length / BLOCK * BLOCK;
     for at in (0..whole).step_by(BLOCK) {
-        // SAFETY: the processor has the vectors of every form in the list; the block ends within what was asserted above.
+        // SAFETY: the processor has the vectors of every form that is handed out; the block ends within what was asserted above.
         #[expect(unsafe_code, reason = "vector instructions; see SAFETY")]
         unsafe {
             (form.transpose)(from.as_ptr().add(at), step, to.as_mut_ptr().add(at * width), width);

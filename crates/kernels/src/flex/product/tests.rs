@@ -1,14 +1,16 @@
 //! Every form of the innermost loop against the definition of a product, and any number of threads against one.
 
 use super::*;
+use crate::Simd;
+use crate::bounds::gamma;
 use crate::flex::matrix::Stored;
 
 fn values(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7 + seed * 13) % 23) as f32 / 8.0 - 1.375).collect()
 }
 
-/// Row by row and step by step, in double precision.
-fn definition(terms: &[Term<'_>], start: impl Fn(usize, usize) -> f32, row: usize, column: usize) -> f64 {
+/// Row by row and step by step, in double precision: the sum, and that of the magnitudes.
+fn definition(terms: &[Term<'_>], start: impl Fn(usize, usize) -> f32, row: usize, column: usize) -> [f64; 2] {
     let left = |factor: Factor<Matrix<'_>>, step: usize| match factor {
         Factor::Plain(matrix) => matrix.row(row)[step],
         Factor::Transposed(matrix) => matrix.row(step)[row],
@@ -17,12 +19,15 @@ fn definition(terms: &[Term<'_>], start: impl Fn(usize, usize) -> f32, row: usiz
         Factor::Plain(stored) => stored.as_matrix().unwrap().row(step)[column],
         Factor::Transposed(stored) => stored.as_matrix().unwrap().row(column)[step],
     };
-    let sum = |term: &Term<'_>| {
-        let along =
-            (0..term.left.shape()[1]).map(|step| f64::from(left(term.left, step)) * f64::from(right(term.right, step)));
-        f64::from(term.factor) * along.sum::<f64>()
+    let product = |term: &Term<'_>, step: usize| {
+        f64::from(term.factor) * f64::from(left(term.left, step)) * f64::from(right(term.right, step))
     };
-    f64::from(start(row, column)) + terms.iter().map(sum).sum::<f64>()
+    let steps = || terms.iter().flat_map(|term| (0..term.left.shape()[1]).map(move |step| (term, step)));
+    let start = f64::from(start(row, column));
+    [
+        start + steps().map(|(term, step)| product(term, step)).sum::<f64>(),
+        start.abs() + steps().map(|(term, step)| product(term, step).abs()).sum::<f64>(),
+    ]
 }
 
 /// A factor of this shape, with more between its rows than belongs to it.
@@ -38,7 +43,8 @@ fn factor(values: &[f32], shape: [usize; 2], transposed: bool) -> Factor<Matrix<
 #[test]
 fn every_form_multiplies_by_the_definition_whatever_the_shapes_and_how_factors_lie() {
     let shapes = [[1, 1, 1], [3, 5, 7], [8, 48, 16], [17, 49, 50], [70, 131, 97], [9, 200, 800], [33, 12, 1601]];
-    for (index, form) in FORMS.iter().enumerate() {
+    for simd in Simd::available() {
+        let form = Form::of(simd);
         for [rows, columns, depth] in shapes {
             for way in 0..8 {
                 let (left_turned, right_turned) = (way % 2 == 1, way / 2 % 2 == 1);
@@ -72,10 +78,13 @@ fn every_form_multiplies_by_the_definition_whatever_the_shapes_and_how_factors_l
                     write(form, &terms, start, room, Threads::One);
                     for (i, of_row) in output.chunks_exact(columns + 2).enumerate() {
                         for (j, found) in of_row[..columns].iter().enumerate() {
-                            let exact = definition(&terms, value, i, j);
-                            // Sums of up to 1,601 products of a size of 1, in f32.
-                            let close = (f64::from(*found) - exact).abs() < 2e-3;
-                            assert!(close, "form {index}, {rows} x {columns} x {depth}, way {way}: {found} {exact}");
+                            let [exact, magnitude] = definition(&terms, value, i, j);
+                            // Beside the products of both terms, each adds its factor and what it is added to, once for each
+                            // stretch of the depth, and the start is one more.
+                            let roundings = depth + 3 + 2 * (depth.div_ceil(SHORT_DEPTH) + 1) + 1;
+                            let apart = (f64::from(*found) - exact).abs();
+                            let close = apart <= gamma(roundings) * magnitude;
+                            assert!(close, "{simd}, {rows} x {columns} x {depth}, way {way}: {found} {exact}");
                         }
                         let beyond = &before[i * (columns + 2) + columns..][..2];
                         assert_eq!(&of_row[columns..], beyond, "what lies between the rows stays");
@@ -107,7 +116,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         // On one thread a factor that lies transposed is read strip by strip.
         let mut serial = vec![0.0; rows * columns];
         let room = Room { place: serial.as_mut_ptr(), values: serial.len(), stride: columns };
-        write(FORMS[0], &terms, Start::Zero, room, Threads::One);
+        write(Form::current(), &terms, Start::Zero, room, Threads::One);
         assert_eq!(one, serial);
     }
 }

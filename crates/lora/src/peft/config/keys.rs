@@ -12,12 +12,14 @@ use crate::config::Names;
 pub(super) struct Keys<'a> {
     pub(super) file: &'a Path,
     pub(super) map: Map<String, Value>,
+    /// What has no effect.
+    pub(super) notes: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
     pub(super) fn parse(file: &'a Path, text: &str) -> Result<Self, ConfigError> {
         match serde_json::from_str(text) {
-            Ok(Value::Object(map)) => Ok(Self { file, map }),
+            Ok(Value::Object(map)) => Ok(Self { file, map, notes: Vec::new() }),
             Ok(_) => Err(ConfigError::NotAnObject { file: file.to_owned() }),
             Err(error) => {
                 let text = error.to_string();
@@ -137,7 +139,7 @@ mod tests {
             ("lora_dropout", "-0.1", "a probability below 1"),
             ("rank_pattern", "null", "an object"),
             ("alpha_pattern", "[]", "an object"),
-            ("layers_to_transform", "-1", "the number of a layer"),
+            ("layers_to_transform", "1.5", "the number of a layer"),
             ("layers_to_transform", "true", "the number of a layer"),
             ("layers_pattern", "1", "a list of names or one string"),
             ("modules_to_save", "\"classifier\"", "a list of names"),
@@ -160,7 +162,10 @@ mod tests {
                 r#""alpha_pattern": {"query": "1"}"#,
                 "`alpha_pattern.query` in adapter_config.json: \"1\" is not a number",
             ),
-            (r#""layers_to_transform": [0, -1]"#, "`layers_to_transform` in adapter_config.json: -1 is not the number"),
+            (
+                r#""layers_to_transform": [0, 1.5]"#,
+                "`layers_to_transform` in adapter_config.json: 1.5 is not the number",
+            ),
             (r#""modules_to_save": ["score", 1]"#, "`modules_to_save` in adapter_config.json: 1 is not a name"),
         ] {
             let found = refusal(with(keys)).0;

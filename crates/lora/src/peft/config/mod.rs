@@ -30,6 +30,12 @@ pub struct PeftConfig {
     /// `target_modules` is null: PEFT then takes its default for the architecture, which the caller fills in.
     /// `lora.target_modules` is an empty list until then.
     pub targets_missing: bool,
+    /// The start, MiCA, trains A alone: nothing to an adapter that is finished, but it cannot be trained on as others are.
+    pub frozen_b: bool,
+    /// Tied layers share one adapter, where they have any.
+    pub ensure_weight_tying: bool,
+    /// What stands in the file without an effect, to be told to the user.
+    pub notes: Vec<String>,
 }
 
 fn is_not_empty(names: &Names) -> bool {

@@ -19,16 +19,20 @@ impl PeftConfig {
         keys.check_type()?;
         keys.check_targets()?;
         let targets = keys.names("target_modules")?;
-        let config = Self {
+        let mut config = Self {
             targets_missing: targets.is_none(),
+            frozen_b: keys.trains_a_alone(),
             lora: keys.lora(targets)?,
             base_model: keys.text("base_model_name_or_path")?,
             revision: keys.text("revision")?,
             task_type: keys.text("task_type")?,
             peft_version: keys.text("peft_version")?,
             auto_mapping: keys.take("auto_mapping"),
+            ensure_weight_tying: keys.flag("ensure_weight_tying")?,
+            notes: Vec::new(),
         };
         keys.refuse_the_rest()?;
+        config.notes = keys.notes;
         Ok(config)
     }
 }
@@ -112,9 +116,22 @@ impl Keys<'_> {
             Some(Value::Array(list)) => list,
             Some(number) => vec![number],
         };
-        let layer = |value| integer(value).ok_or_else(|| self.wrong(key, value, "the number of a layer"));
-        let layers: Vec<usize> = list.iter().map(layer).collect::<Result<_, _>>()?;
-        Ok(Some(layers).filter(|layers| !layers.is_empty()))
+        if list.is_empty() {
+            return Ok(None);
+        }
+        let mut layers = Vec::with_capacity(list.len());
+        for value in &list {
+            match (integer(value), value.as_i64()) {
+                (Some(layer), _) => layers.push(layer),
+                // PEFT compares it with the number of each layer, so that it means none: not the last.
+                (None, Some(_)) => self.notes.push(format!("`{key}`: no layer has the number {value}")),
+                (None, None) => return Err(self.wrong(key, value, "the number of a layer")),
+            }
+        }
+        match layers.is_empty() {
+            true => Err(self.wrong(key, &Value::Array(list), "a list with the number of a layer")),
+            false => Ok(Some(layers)),
+        }
     }
 
     /// Each name once: PEFT adds the standard heads again on every load and save.
@@ -130,6 +147,10 @@ impl Keys<'_> {
         }
     }
 
+    fn trains_a_alone(&self) -> bool {
+        self.map.get("init_lora_weights").and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("mica"))
+    }
+
     /// The start is history once the adapter is trained, unless it changed the base as well.
     fn init(&mut self) -> Result<Init, ConfigError> {
         let key = "init_lora_weights";
@@ -141,15 +162,13 @@ impl Keys<'_> {
         };
         let reason = match name.as_str() {
             "gaussian" => return Ok(Init::Gaussian),
-            "eva" | "orthogonal" => {
-                "this start leaves the base as it is: write true in its place, the trained weights stay"
-            }
+            // They choose A, or A and B, and leave the base as it is.
+            "eva" | "orthogonal" | "mica" => return Ok(Init::Default),
             "loftq" => "the adapter belongs to a base quantised by LoftQ",
-            "mica" => "MiCA is not supported; plain LoRA and rsLoRA are",
             changed if changed.starts_with("pissa") || ["olora", "corda", "lora_ga"].contains(&changed) => {
                 "this start also changes the base: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
             }
-            _ => "supported: true, false, \"gaussian\"",
+            _ => "supported: true, false, \"gaussian\", \"eva\", \"orthogonal\", \"mica\"",
         };
         Err(self.unsupported(key, &value, reason))
     }
@@ -186,6 +205,9 @@ mod tests {
             peft_version: Some("0.21.2".to_owned()),
             auto_mapping: None,
             targets_missing: false,
+            frozen_b: false,
+            ensure_weight_tying: false,
+            notes: vec![],
         };
         assert_eq!(read(BERT_CLS).expect("PEFT's own file"), expected);
     }
@@ -242,12 +264,25 @@ mod tests {
     fn starts_that_leave_a_plain_adapter_are_read() {
         let init = |value| accepted(&format!(r#""init_lora_weights": {value}"#)).lora.init;
         assert_eq!((init("true"), init("false"), init("\"gaussian\"")), (Init::Default, Init::Default, Init::Gaussian));
+        for start in ["\"eva\"", "\"orthogonal\"", "\"mica\""] {
+            assert_eq!(init(start), Init::Default, "{start}");
+        }
+        assert!(accepted(r#""init_lora_weights": "mica""#).frozen_b);
     }
 
     #[test]
     fn modules_saved_twice_are_folded_in_order() {
         let twice = r#""modules_to_save": ["score", "classifier", "score", "classifier"]"#;
         assert_eq!(accepted(twice).lora.modules_to_save, names(&["score", "classifier"]));
+    }
+
+    #[test]
+    fn numbers_that_no_layer_has_mean_none_and_are_told() {
+        let config = accepted(r#""layers_to_transform": [-1, 2]"#);
+        assert_eq!(config.lora.layers, Some(vec![2]));
+        assert_eq!(config.notes, ["`layers_to_transform`: no layer has the number -1"]);
+        let (message, _) = refusal(with(r#""layers_to_transform": -1"#));
+        assert!(message.ends_with("[-1] is not a list with the number of a layer"), "{message}");
     }
 
     #[test]
@@ -265,9 +300,6 @@ mod tests {
             ("corda", "this start also changes the base"),
             ("lora_ga", "this start also changes the base"),
             ("loftq", "the adapter belongs to a base quantised by LoftQ"),
-            ("mica", "MiCA is not supported"),
-            ("eva", "this start leaves the base as it is: write true"),
-            ("orthogonal", "this start leaves the base as it is: write true"),
             ("guassian", "supported: true, false, \"gaussian\""),
         ] {
             let (message, help) = refusal(with(&format!(r#""init_lora_weights": "{start}""#)));

@@ -12,8 +12,6 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("use_dora", "DoRA adapters are not supported by this version; plain LoRA and rsLoRA are"),
     ("lora_bias", "biases of `lora_B` are not supported; merge the adapter with PEFT"),
     ("trainable_token_indices", "trained token embeddings are not supported; merge the adapter with PEFT"),
-    ("target_parameters", "LoRA on bare parameters is not supported, only on linear layers"),
-    ("ensure_weight_tying", "adapters shared by tied layers are not supported"),
     ("layer_replication", "replicated layers are not supported"),
     ("use_qalora", "QALoRA is not supported; plain LoRA and rsLoRA are"),
     ("use_bdlora", "BD-LoRA is not supported; plain LoRA and rsLoRA are"),
@@ -24,24 +22,33 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("velora_config", "VeLoRA is not supported; plain LoRA and rsLoRA are"),
 ];
 
-/// Keys without a bearing on a trained adapter: derived data, and settings of starts that are refused by
-/// `init_lora_weights` or of other trainers.
+/// Keys without a bearing on a trained adapter: derived data, settings of starts that are refused by `init_lora_weights`
+/// where they matter, and learning rates and the like of other trainers (ms-swift's `lora_dtype`, `lorap_*`).
 const IGNORED: &[&str] = &[
     "corda_config",
     "eva_config",
     "fan_in_fan_out",
     "inference_mode",
     "loftq_config",
+    "lora_dtype",
     "lora_ga_config",
+    "lorap_emb_lr",
+    "lorap_lr_ratio",
     "megatron_config",
     "megatron_core",
+    "merge_weights",
     "qalora_group_size",
     "runtime_config",
 ];
 
 impl Keys<'_> {
     /// Whatever is left must be off, or have no bearing on the adapter.
-    pub(super) fn refuse_the_rest(&self) -> Result<(), ConfigError> {
+    pub(super) fn refuse_the_rest(&mut self) -> Result<(), ConfigError> {
+        // LoRA on bare parameters. The models here have none of those that are meant, and what an adapter learned of one
+        // would be a tensor without a place.
+        if let Some(parameters) = self.map.shift_remove("target_parameters").filter(|value| !is_off(value)) {
+            self.notes.push(format!("`target_parameters`: no parameter is adapted by {}", shown(&parameters)));
+        }
         for (key, value) in self.map.iter().filter(|(_, value)| !is_off(value)) {
             if let Some((_, reason)) = UNSUPPORTED.iter().find(|(unsupported, _)| unsupported == key) {
                 return Err(self.unsupported(key, value, reason));
@@ -75,6 +82,13 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_effect_on_a_finished_adapter_is_told_or_ignored() {
+        let config = accepted(r#""target_parameters": ["experts.gate_up_proj"], "lorap_emb_lr": 1e-06"#);
+        assert_eq!(config.notes, [r#"`target_parameters`: no parameter is adapted by ["experts.gate_up_proj"]"#]);
+        assert!(accepted(r#""ensure_weight_tying": true"#).ensure_weight_tying);
+    }
+
+    #[test]
     fn an_unknown_key_that_is_on_is_refused() {
         let (message, help) = refusal(with(r#""use_mora": true"#));
         assert_eq!(message, "`use_mora` in adapter_config.json: unknown key with the value true");
@@ -87,8 +101,6 @@ mod tests {
             ("use_dora", "true", "DoRA adapters"),
             ("lora_bias", "true", "biases of `lora_B`"),
             ("trainable_token_indices", "[1, 2]", "trained token embeddings"),
-            ("target_parameters", r#"["experts.gate_up_proj"]"#, "LoRA on bare parameters"),
-            ("ensure_weight_tying", "true", "adapters shared by tied layers"),
             ("layer_replication", "[[0, 4], [2, 5]]", "replicated layers"),
             ("use_qalora", "true", "QALoRA"),
             ("use_bdlora", r#"{"nblocks": 2}"#, "BD-LoRA"),

@@ -69,6 +69,26 @@ fn an_adapter_is_its_own_files() {
 }
 
 #[test]
+fn what_belongs_to_a_model_is_fetched_from_its_directories_too() {
+    let hub = Hub::model();
+    for file in ["additional_chat_templates/tool use.jinja", "tokenizer.model", "LICENSE", "onnx/tokenizer.json"] {
+        hub.server.file(file, file);
+    }
+    let snapshot = hub.fetch("org/tiny").unwrap();
+    let expected = [
+        "LICENSE",
+        "additional_chat_templates",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer.model",
+    ];
+    assert_eq!(names(&snapshot.directory), expected);
+    let template = snapshot.directory.join("additional_chat_templates/tool use.jinja");
+    assert_eq!(std::fs::read_to_string(template).unwrap(), "additional_chat_templates/tool use.jinja");
+}
+
+#[test]
 fn an_empty_file_is_a_file() {
     let hub = Hub::model();
     hub.server.file("special_tokens_map.json", "");

@@ -10,12 +10,12 @@ use clap::Args;
 use data::language::{Content, Encoder, Purpose, Row};
 use data::{Line, Record, Tokenizer};
 use indexmap::IndexMap;
-use model::{CausalLm, Model, Prompt, Sampling};
+use model::{CausalLm, Model, Prompt, Sampling, SamplingError};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
 use super::table::{Answers, Columns, Format};
-use super::trained::{Trained, tokenizer};
+use super::trained::{Trained, tokenizer, weight_or};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
@@ -278,11 +278,17 @@ impl Generator<'_> {
     fn stream(&self, prompt: &Prompt) -> Result<String, Failure> {
         let mut failed = None;
         let mut show_piece = |_: usize, text: &str| failed = failed.take().or(self.output.piece(text).err());
-        let mut written = self.writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(Failure::running)?;
+        let mut written =
+            self.writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(|error| self.unwritten(error))?;
         match failed {
             Some(error) => Err(error.into()),
             None => Ok(written.remove(0).text),
         }
+    }
+
+    /// Where no token can be chosen a weight may be to blame.
+    fn unwritten(&self, error: SamplingError) -> Failure {
+        weight_or(&self.trained.pretrained, Failure::running(error))
     }
 
     fn write(&self, rows: Vec<Prompts>, answers: &mut Answers<'_>) -> Result<(), Failure> {
@@ -290,7 +296,8 @@ impl Generator<'_> {
         if prompts.is_empty() {
             return Ok(());
         }
-        let mut written = self.writer.write(&prompts, &mut |_, _| {}).map_err(Failure::running)?.into_iter();
+        let mut written =
+            self.writer.write(&prompts, &mut |_, _| {}).map_err(|error| self.unwritten(error))?.into_iter();
         for (fields, prompts) in &rows {
             for written in written.by_ref().take(prompts.len()) {
                 answers.push(fields, answer(written, answers.format().is_table()))?;

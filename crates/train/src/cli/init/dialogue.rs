@@ -15,6 +15,14 @@ pub(super) fn columns(dialogue: Dialogue<'_>, is_named: bool) -> (DataConfig, Ve
             let columns = DataConfig { messages: Some(column.name.clone()), ..DataConfig::default() };
             (columns, vec![format!("messages     {}: {reason}", column.name)])
         }
+        Dialogue::Turns { prompt, completion } => {
+            let reasons = vec![
+                format!("prompt       {}: {reason}, lists of messages", prompt.name),
+                format!("completion   {}: {reason}, lists of messages", completion.name),
+            ];
+            let (prompt, completion) = (Some(prompt.name.clone()), Some(completion.name.clone()));
+            (DataConfig { prompt, completion, ..DataConfig::default() }, reasons)
+        }
         Dialogue::Answer { prompt, context, completion } => {
             let about =
                 context.map_or_else(String::new, |context| format!(", with {} where there is any", context.name));

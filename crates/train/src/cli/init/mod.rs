@@ -19,12 +19,12 @@ use model::hub::Wanted;
 use model::{Head, Pretrained};
 use serde_json::{Value, json};
 
-use super::shell::{program, typed};
 use super::sink::Sink;
 use super::{Failure, plan, quickstart};
 use crate::config;
 use crate::hub::locate;
 use crate::output::Output;
+use crate::shell::{program, typed};
 use draft::Draft;
 use look::Look;
 use named::Named;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data::suggest::{list, suggestion};
-use data::{Column, Dialogue, Given, Profile};
+use data::{Column, ColumnKind, Dialogue, Given, Profile};
 
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};
@@ -38,6 +38,11 @@ impl<'a> Named<'a> {
             Given { text: column(&names.text)?, text_pair: column(&names.text_pair)?, label: column(&names.label)? };
         let dialogue = match (column(&names.messages)?, column(&names.prompt)?, column(&names.completion)?) {
             (Some(messages), ..) => Some(Dialogue::Messages(messages)),
+            (None, Some(prompt), Some(completion))
+                if [prompt, completion].iter().all(|it| it.kind == ColumnKind::Lists) =>
+            {
+                Some(Dialogue::Turns { prompt, completion })
+            }
             (None, Some(prompt), Some(completion)) => Some(Dialogue::Answer { prompt, context: None, completion }),
             (None, Some(_), None) => return Err(alone("data.prompt", "data.completion")),
             (None, None, Some(_)) => return Err(alone("data.completion", "data.prompt")),
@@ -56,7 +61,7 @@ impl<'a> Named<'a> {
         let of_labels = self.given.label.map(|_| "data.label").or(self.given.text_pair.map(|_| "data.text_pair"));
         let of_answers = self.dialogue.map(|dialogue| match dialogue {
             Dialogue::Messages(_) => "data.messages",
-            Dialogue::Answer { .. } => "data.prompt",
+            Dialogue::Turns { .. } | Dialogue::Answer { .. } => "data.prompt",
         });
         match task {
             Task::SequenceClassification => of_answers,

@@ -19,6 +19,22 @@ struct Counts {
     reference_words: usize,
 }
 
+/// What each text adds to its corpus, so that the score of many choices of texts costs one count of each.
+pub(super) struct ByText(Vec<Counts>);
+
+impl ByText {
+    pub(super) fn new(generated: &[Generated<'_>]) -> Self {
+        Self(generated.iter().map(Counts::of).collect())
+    }
+
+    /// Of the texts named by their indices.
+    pub(super) fn bleu(&self, texts: &[usize]) -> f64 {
+        let mut counts = Counts::default();
+        texts.iter().for_each(|text| counts.join(&self.0[*text]));
+        counts.bleu()
+    }
+}
+
 /// From 0 to 100. A corpus without a text of four words has 0, as in sacreBLEU, even if all texts are right.
 pub(super) fn corpus_bleu(generated: &[Generated<'_>]) -> f64 {
     let mut counts = Counts::default();
@@ -27,6 +43,21 @@ pub(super) fn corpus_bleu(generated: &[Generated<'_>]) -> f64 {
 }
 
 impl Counts {
+    fn of(generated: &Generated<'_>) -> Self {
+        let mut counts = Self::default();
+        counts.add(generated);
+        counts
+    }
+
+    fn join(&mut self, other: &Self) {
+        for order in 0..ORDERS {
+            self.matched[order] += other.matched[order];
+            self.total[order] += other.total[order];
+        }
+        self.words += other.words;
+        self.reference_words += other.reference_words;
+    }
+
     fn add(&mut self, generated: &Generated<'_>) {
         let tokenized = tokenize(generated.text);
         let text = words(&tokenized);
@@ -157,6 +188,19 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(words(&tokenize(text)).join(" "), expected);
         }
+    }
+
+    #[test]
+    fn texts_counted_one_by_one_come_to_the_score_of_the_corpus() {
+        let references = [["the cat sat on the mat".to_string()], ["a quick brown fox jumps".to_string()]];
+        let corpus: Vec<Generated<'_>> = ["the cat is on the mat", "a quick brown dog jumps high"]
+            .iter()
+            .zip(&references)
+            .map(|(text, references)| Generated { text, references })
+            .collect();
+        let by_text = ByText::new(&corpus);
+        assert_eq!(by_text.bleu(&[0, 1]), corpus_bleu(&corpus));
+        assert_eq!(by_text.bleu(&[1, 1]), corpus_bleu(&[corpus[1], corpus[1]]));
     }
 
     #[test]

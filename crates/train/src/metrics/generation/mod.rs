@@ -9,6 +9,8 @@ mod rouge;
 
 use serde::{Deserialize, Serialize};
 
+use super::interval::{Interval, bootstrap, of_mean, wilson};
+
 /// A text and what it might have been, at least one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Generated<'a> {
@@ -37,6 +39,19 @@ impl GenerationScores {
 }
 
 impl GenerationScores {
+    /// 95 % intervals, in the order of [`Self::named`]: Wilson's for the exact matches, a bootstrap over the texts for BLEU,
+    /// and the normal approximation for ROUGE-L, which is a mean.
+    pub(crate) fn intervals(generated: &[Generated<'_>]) -> [Option<Interval>; 3] {
+        let scores = Self::of(generated);
+        let by_text = bleu::ByText::new(generated);
+        let rouge: Vec<f64> = generated.iter().map(rouge::rouge_l).collect();
+        [
+            wilson(scores.exact_match, generated.len()),
+            bootstrap(generated.len(), generated.len() * 10, |texts| by_text.bleu(texts)),
+            of_mean(&rouge).map(|(low, high)| (low.max(0.0), high.min(1.0))),
+        ]
+    }
+
     /// All of them with their names, for people.
     pub(crate) fn named(&self) -> [(&'static str, f64); 3] {
         [("exact match", self.exact_match), ("BLEU", self.bleu), ("ROUGE-L", self.rouge_l)]

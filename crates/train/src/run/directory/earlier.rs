@@ -57,7 +57,7 @@ pub(super) fn record(place: &Path) -> Option<Record> {
         return None;
     }
     let mut names: BTreeSet<String> =
-        [".lock", "config.toml", "metrics.jsonl", "train.log", "report.html"].map(String::from).into();
+        [".lock", "config.toml", "metrics.jsonl", "train.log", "report.json", "report.html"].map(String::from).into();
     names.extend(steps.iter().flat_map(|step| CHECKPOINT.map(|name| format!("checkpoints/{step}/{name}"))));
     for result in ["adapter", "model"].iter().filter(|result| is_result(&place.join(result))) {
         names.extend(RESULT.map(|name| format!("{result}/{name}")));

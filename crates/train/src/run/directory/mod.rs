@@ -27,8 +27,8 @@ const LOCK: &str = "lock";
 
 const CONFIG: &str = "config.toml";
 
-/// Files that every run has.
-const NAMES: [&str; 4] = [CONFIG, "metrics.jsonl", "train.log", "report.html"];
+/// Files that every run has, in the end: `kindling report` may write the page before.
+const NAMES: [&str; 5] = [CONFIG, "metrics.jsonl", "train.log", "report.json", "report.html"];
 
 /// A run's directory, locked against other processes for as long as this value lives.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Directory {
         }
         let mut record = state::find(place)?.unwrap_or_else(Record::new);
         replace::repair(place, &mut record)?;
-        record.files.retain(|name| is_own(place, name));
+        record.files.retain(|name| NAMES.contains(&name.as_str()) || is_own(place, name));
         record.write_of_run(place)?;
         let directory = Self { place: place.into(), books: Mutex::new(Books { record, before: None }), _lock: lock };
         directory.remove_temporary().map_err(io)?;
@@ -84,6 +84,11 @@ impl Directory {
     /// The state of the run that lies in this directory.
     pub(super) fn own_state(&self) -> State {
         State::of_run(&self.place, &self.books().record)
+    }
+
+    /// The names of the files that this run has.
+    pub(super) fn files(&self) -> Vec<String> {
+        self.books().record.files.iter().cloned().collect()
     }
 
     /// Where a file of this run lies now.
@@ -198,6 +203,11 @@ impl Directory {
         if is_new { self.write_record(&books) } else { Ok(()) }
     }
 
+    /// The files that every run has are this one's.
+    pub(super) fn claim_names(&self) -> Result<(), Error> {
+        self.claim(NAMES.map(String::from))
+    }
+
     /// SHA-256 of files of the best result; empty while they are being written, for either may be on the disk then.
     pub(super) fn set_results(&self, hashes: BTreeMap<String, String>) -> Result<(), Error> {
         let mut books = self.books();
@@ -240,17 +250,14 @@ impl Directory {
         remove(&base, &listed).and_then(|()| settle(&from, &to, &names)).map_err(io)?;
 
         let steps = books.record.checkpoints(|name| base.join(name));
-        let up_to = steps.iter().filter(|it| **it <= step).count();
-        let old: Vec<usize> =
-            steps.iter().enumerate().filter(|(i, it)| i + keep < up_to || **it > step).map(|(_, step)| *step).collect();
-        for old in &old {
-            let prefix = format!("checkpoints/step-{old}/");
-            let files: BTreeSet<String> =
-                books.record.files.iter().filter(|it| it.starts_with(&prefix)).cloned().collect();
-            remove(&base, &files).map_err(io)?;
-            books.record.files.retain(|name| !files.contains(name));
-        }
+        let kept: Vec<usize> = steps.into_iter().filter(|it| *it <= step).rev().take(keep).collect();
+        let is_old = |name: &String| record::step_of(name).is_some_and(|step| !kept.contains(&step));
+        let old: Vec<String> = books.record.files.iter().filter(|name| is_old(name)).cloned().collect();
         if !old.is_empty() {
+            // The states first: without it a checkpoint is none.
+            remove(&base, old.iter().filter(|name| name.ends_with(checkpoint::STATE))).map_err(io)?;
+            remove(&base, &old).map_err(io)?;
+            books.record.files.retain(|name| !old.contains(name));
             self.write_record(&books)?;
         }
         self.replace_earlier_run(&mut books)
@@ -305,6 +312,12 @@ impl Directory {
             None => books.record.write_of_run(&self.place),
         }
     }
+}
+
+/// Where the files of the run lie that is being written at `place`.
+pub(super) fn in_progress(place: &Path) -> PathBuf {
+    let next = replace::next(place);
+    if next.join(CONFIG).is_file() { next } else { place.into() }
 }
 
 /// What lies where a file of the run is to be, or on the way there, without being one of `owner`.

@@ -95,14 +95,16 @@ impl Record {
 
     /// Steps with a complete checkpoint, ascending; `find` says where a file lies.
     pub(super) fn checkpoints(&self, find: impl Fn(&str) -> PathBuf) -> Vec<usize> {
-        let step = |name: &String| {
-            let step = name.strip_prefix("checkpoints/step-")?.strip_suffix("/state.json")?.parse().ok()?;
-            find(name).is_file().then_some(step)
-        };
-        let mut steps: Vec<usize> = self.files.iter().filter_map(step).collect();
+        let is_state = |name: &&String| name.ends_with("/state.json") && find(name).is_file();
+        let mut steps: Vec<usize> = self.files.iter().filter(is_state).filter_map(|name| step_of(name)).collect();
         steps.sort_unstable();
         steps
     }
+}
+
+/// The step of the checkpoint that a file belongs to.
+pub(super) fn step_of(name: &str) -> Option<usize> {
+    name.strip_prefix("checkpoints/step-")?.split_once('/')?.0.parse().ok()
 }
 
 /// Names that lead out of the directory are no run's.

@@ -1,5 +1,5 @@
 //! The innermost loops: a tile of a product, whose sums stay in registers from the first step of the depth to the last. One
-//! form for each kind of vectors, chosen when the program runs, and a portable one.
+//! form for each kind of vectors, chosen when the program runs ([`Simd`]), and a portable one.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -10,6 +10,8 @@ mod neon;
 mod portable;
 
 use std::sync::LazyLock;
+
+use crate::Simd;
 
 /// Up to so many rows and columns has a tile of any form.
 pub(super) const LARGEST: usize = 8 * 48;
@@ -65,32 +67,37 @@ pub(super) struct Form {
 }
 
 impl Form {
+    /// That of the vectors in use.
+    pub(super) fn current() -> &'static Self {
+        static CURRENT: LazyLock<&Form> = LazyLock::new(|| Form::of(Simd::current()));
+        *CURRENT
+    }
+
+    /// That of vectors which the processor has: no other form is ever handed out.
+    pub(super) fn of(simd: Simd) -> &'static Self {
+        assert!(simd.is_available(), "the processor has {simd}");
+        match simd {
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512Bf16 => &avx512::FORM_WITH_PAIRS,
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => &avx512::FORM,
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => &avx2::FORM,
+            #[cfg(not(target_arch = "x86_64"))]
+            Simd::Avx512Bf16 | Simd::Avx512 | Simd::Avx2 => &portable::FORM,
+            #[cfg(target_arch = "aarch64")]
+            Simd::Neon => &neon::FORM,
+            #[cfg(not(target_arch = "aarch64"))]
+            Simd::Neon => &portable::FORM,
+            Simd::Portable => &portable::FORM,
+        }
+    }
+
     /// Columns of a whole panel.
     pub(super) fn columns(&self) -> usize {
         self.lanes * self.run.len()
     }
 }
-
-/// All forms that this processor can run, the fastest first.
-pub(super) static FORMS: LazyLock<Vec<&'static Form>> = LazyLock::new(|| {
-    let mut forms: Vec<&'static Form> = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx2") {
-            if std::arch::is_x86_feature_detected!("avx512bf16") {
-                forms.push(&avx512::FORM_WITH_PAIRS);
-            }
-            forms.push(&avx512::FORM);
-        }
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            forms.push(&avx2::FORM);
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    forms.push(&neon::FORM);
-    forms.push(&portable::FORM);
-    forms
-});
 
 /// The body of a tile in terms of a few vector operations, once for all processors.
 macro_rules! tile {

@@ -1,0 +1,182 @@
+//! What the classes of Transformers 5 that read options make of a `tokenizer.json`: the vocabulary is kept, all around it comes from
+//! the class and from `tokenizer_config.json`, and tokens are added that only the latter knows. Reference: the `__init__` of each
+//! class and of `TokenizersBackend`.
+
+use serde_json::{Value, json};
+use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer};
+
+use super::class::Class;
+use super::config::Config;
+
+/// What Qwen2 splits texts by before it merges bytes.
+const QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// What SentencePiece writes for a space.
+const SPACE: &str = "\u{2581}";
+
+/// The tokenizer that Transformers makes of a `tokenizer.json`.
+pub(super) fn open(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
+    let mut document: Value = serde_json::from_slice(saved)?;
+    let added = document["added_tokens"].as_array().cloned().unwrap_or_default();
+    let class = match model(config, &document["model"]) {
+        Some(model) => {
+            around(config, &mut document);
+            document["model"] = model;
+            document["added_tokens"] = json!([]);
+            config.class
+        }
+        None => Class::AsSaved,
+    };
+    let mut tokenizer: Tokenizer = match class {
+        Class::AsSaved => Tokenizer::from_bytes(saved)?,
+        _ => serde_json::from_value(document)?,
+    };
+    tokenizer.add_tokens(config.added_tokens(&added, class == Class::AsSaved))?;
+    if class == Class::Qwen2 {
+        tokenizer.add_tokens(config.special_tokens().map(|token| AddedToken::from(token.content, true)))?;
+    }
+    if let Some(frame) = frame(class, config, &tokenizer) {
+        tokenizer.with_post_processor(Some(serde_json::from_value::<PostProcessorWrapper>(frame)?));
+    }
+    // A special token that is written in a text is text then.
+    tokenizer.set_encode_special_tokens(config.flag("split_special_tokens").unwrap_or(false));
+    Ok(tokenizer)
+}
+
+/// The model that the class makes of a vocabulary; `None` for a class that takes the file as it is, or a vocabulary of
+/// another kind, which the class could not take.
+fn model(config: &Config, saved: &Value) -> Option<Value> {
+    let vocabulary = &saved["vocab"];
+    let byte_pairs = |fuse_unk: bool, byte_fallback: bool| {
+        (vocabulary.is_object() && saved["merges"].is_array()).then(|| {
+            json!({
+                "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": fuse_unk, "byte_fallback": byte_fallback, "ignore_merges": false,
+                "vocab": vocabulary, "merges": saved["merges"],
+            })
+        })
+    };
+    match config.class {
+        Class::AsSaved => None,
+        Class::Bert => vocabulary.is_object().then(|| {
+            json!({
+                "type": "WordPiece", "unk_token": config.text("unk_token"), "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocabulary,
+            })
+        }),
+        Class::Gpt2 | Class::GptNeoX | Class::Qwen2 | Class::Roberta => byte_pairs(false, false),
+        Class::Llama => byte_pairs(true, true),
+        Class::XlmRoberta => vocabulary
+            .is_array()
+            .then(|| json!({"type": "Unigram", "unk_id": 3, "byte_fallback": false, "vocab": vocabulary})),
+    }
+}
+
+/// Normalizer, pre-tokenizer and decoder; the post-processor stays where the class has none of its own.
+fn around(config: &Config, document: &mut Value) {
+    let prefix = config.flag("add_prefix_space");
+    let byte_level = |prefix: bool, use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": use_regex});
+    let of_bytes = byte_level(true, true);
+    let metaspace = |scheme: &str, split: bool| json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split});
+    let [normalizer, pre_tokenizer, decoder] = match config.class {
+        Class::AsSaved => return,
+        Class::Bert => [
+            json!({
+                "type": "BertNormalizer", "clean_text": true,
+                "handle_chinese_chars": config.flag("tokenize_chinese_chars").unwrap_or(true),
+                "strip_accents": config.flag("strip_accents"),
+                "lowercase": config.flag("do_lower_case").unwrap_or(true),
+            }),
+            json!({"type": "BertPreTokenizer"}),
+            json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
+        ],
+        Class::Gpt2 | Class::Roberta => [Value::Null, byte_level(prefix.unwrap_or(false), true), of_bytes],
+        Class::GptNeoX => [json!({"type": "NFC"}), byte_level(prefix.unwrap_or(false), true), of_bytes],
+        Class::Qwen2 => {
+            let split = json!({"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": false});
+            let bytes = byte_level(prefix.unwrap_or(false), false);
+            [json!({"type": "NFC"}), json!({"type": "Sequence", "pretokenizers": [split, bytes]}), of_bytes]
+        }
+        Class::Llama => {
+            let prefix = prefix.unwrap_or(true);
+            let mut decoders = vec![
+                json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
+                json!({"type": "ByteFallback"}),
+                json!({"type": "Fuse"}),
+            ];
+            if prefix {
+                decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+            }
+            let scheme = match (prefix, config.flag("legacy").unwrap_or(false)) {
+                (false, _) => "never",
+                // Before each piece of a text that special tokens part.
+                (true, true) => "always",
+                (true, false) => "first",
+            };
+            [Value::Null, metaspace(scheme, false), json!({"type": "Sequence", "decoders": decoders})]
+        }
+        Class::XlmRoberta => {
+            let scheme = if prefix.unwrap_or(true) { "always" } else { "never" };
+            let parts = [json!({"type": "WhitespaceSplit"}), metaspace(scheme, true)];
+            let pieces = json!({"type": "Sequence", "pretokenizers": parts});
+            [precompiled(&document["normalizer"]), pieces, metaspace(scheme, true)]
+        }
+    };
+    document["normalizer"] = normalizer;
+    document["pre_tokenizer"] = pre_tokenizer;
+    document["decoder"] = decoder;
+}
+
+/// SentencePiece's own normalizer, alone or among others.
+fn precompiled(normalizer: &Value) -> Value {
+    let parts = normalizer["normalizers"].as_array().map_or(std::slice::from_ref(normalizer), Vec::as_slice);
+    parts.iter().find(|part| part["type"] == "Precompiled").cloned().unwrap_or(Value::Null)
+}
+
+/// What a class puts around a text itself, whatever the file says.
+fn frame(class: Class, config: &Config, tokenizer: &Tokenizer) -> Option<Value> {
+    let token = |role: &str| {
+        let text = config.text(role)?;
+        let id = tokenizer.token_to_id(&text)?;
+        Some((text, id))
+    };
+    let pieces = |pieces: &[(&str, u32)]| -> Vec<Value> {
+        let piece = |(name, type_id): &(&str, u32)| match *name {
+            "A" | "B" => json!({"Sequence": {"id": name, "type_id": type_id}}),
+            name => json!({"SpecialToken": {"id": name, "type_id": type_id}}),
+        };
+        pieces.iter().map(piece).collect()
+    };
+    let template = |single: &[(&str, u32)], pair: &[(&str, u32)], tokens: [&(String, u32); 2]| {
+        let special = tokens.map(|(text, id)| (text.clone(), json!({"id": text, "ids": [id], "tokens": [text]})));
+        json!({
+            "type": "TemplateProcessing", "single": pieces(single), "pair": pieces(pair),
+            "special_tokens": Value::Object(special.into_iter().collect()),
+        })
+    };
+    match class {
+        Class::Bert => {
+            let (cls, sep) = (token("cls_token")?, token("sep_token")?);
+            let single = [(cls.0.as_str(), 0), ("A", 0), (sep.0.as_str(), 0)];
+            let pair = [&single[..], &[("B", 1), (sep.0.as_str(), 1)]].concat();
+            Some(template(&single, &pair, [&cls, &sep]))
+        }
+        Class::XlmRoberta => {
+            let (bos, eos) = (token("bos_token")?, token("eos_token")?);
+            let single = [(bos.0.as_str(), 0), ("A", 0), (eos.0.as_str(), 0)];
+            let pair = [&single[..], &[(eos.0.as_str(), 0), ("B", 0), (eos.0.as_str(), 0)]].concat();
+            Some(template(&single, &pair, [&bos, &eos]))
+        }
+        Class::Roberta => Some(json!({
+            "type": "RobertaProcessing", "sep": token("sep_token")?, "cls": token("cls_token")?,
+            "trim_offsets": config.flag("trim_offsets").unwrap_or(true),
+            "add_prefix_space": config.flag("add_prefix_space").unwrap_or(false),
+        })),
+        Class::GptNeoX => Some(json!({
+            "type": "TemplateProcessing", "single": pieces(&[("A", 0)]), "pair": pieces(&[("A", 0), ("B", 1)]),
+            "special_tokens": {},
+        })),
+        Class::AsSaved | Class::Gpt2 | Class::Llama | Class::Qwen2 => None,
+    }
+}

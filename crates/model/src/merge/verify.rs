@@ -1,0 +1,229 @@
+//! What a merge has written, compared with what base and adapter come to by their files alone. Neither the model that was
+//! merged nor anything else made of those files is asked: a mistake in it would be the same on both sides.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use half::{bf16, f16};
+use lora::peft::AdapterTensors;
+use lora::{Plan, Update};
+use rayon::prelude::*;
+use safetensors::Dtype;
+
+use super::plain;
+use crate::checkpoint::{Checkpoint, Entry};
+use crate::pretrained::Pretrained;
+use crate::{CheckpointError, Error};
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum MergeError {
+    #[error("the base has no `{tensor}` to fold the adapter into")]
+    #[diagnostic(help("give the base that the adapter was trained on"))]
+    NoBase { tensor: String },
+    #[error("`{tensor}` of the merged checkpoint does not fit {dtype}: a value is beyond its range")]
+    #[diagnostic(help("`--dtype bf16` or `--dtype f32` has the range"))]
+    Range { tensor: String, dtype: String },
+    #[error("the merged checkpoint {problem}: it was not kept")]
+    #[diagnostic(help("this is a fault of kindling, not of your files: please report it with the names of both"))]
+    Wrong { problem: String },
+}
+
+/// Reads a merged checkpoint and compares each tensor: what the adapter did not touch is that of the base, to the byte where
+/// the type is the same; what it did is `base + scale * B·A`, or what the adapter has in its place.
+pub fn verify_merged(base: &Pretrained, adapter: &AdapterTensors, plan: &Plan, merged: &Path) -> Result<(), Error> {
+    let merged = Checkpoint::open(merged)?;
+    let wrong = |problem: String| Error::from(MergeError::Wrong { problem });
+    let files = Files::new(base, adapter, plan);
+    for name in base.names() {
+        let entry = merged.entry(name).ok_or_else(|| wrong(format!("lacks `{name}` of the base")))?;
+        files.compare(name, &merged, entry)?;
+    }
+    for name in merged.names().filter(|name| !base.is_there(name)) {
+        if !files.own.contains_key(name) && base.twin(name).is_none() {
+            return Err(wrong(format!("has `{name}`, which neither base nor adapter have")));
+        }
+        let entry = merged.entry(name).expect("the name comes from the checkpoint");
+        files.compare(name, &merged, entry)?;
+    }
+    let factors: HashSet<&str> = plan.updates().iter().flat_map(|update| &update.factors).map(String::as_str).collect();
+    let is_merged = |name: &str| factors.contains(name) || merged.entry(&plain(name)).is_some();
+    match adapter.names().find(|(name, _)| !is_merged(name)) {
+        Some((name, _)) => Err(wrong(format!("has nothing of `{name}` of the adapter"))),
+        None => Ok(()),
+    }
+}
+
+/// Base and adapter as they lie in their files.
+struct Files<'a> {
+    base: &'a Pretrained,
+    adapter: &'a AdapterTensors,
+    plan: &'a Plan,
+    /// What the adapter has beside its factors, by the names of the base.
+    own: HashMap<String, (&'a [usize], &'a [f32])>,
+    updates: HashMap<String, &'a Update>,
+}
+
+impl<'a> Files<'a> {
+    fn new(base: &'a Pretrained, adapter: &'a AdapterTensors, plan: &'a Plan) -> Self {
+        let own = adapter.names().filter(|(name, _)| !name.contains(".lora_"));
+        let own = own.filter_map(|(name, shape)| Some((plain(name), (shape, adapter.values(name)?)))).collect();
+        let updates = plan.updates().iter().map(|update| (format!("{}.weight", update.module), update)).collect();
+        Self { base, adapter, plan, own, updates }
+    }
+
+    /// Shape and values of a tensor without what low-rank updates add to it, and whether they are the base's own.
+    fn start(&self, name: &str) -> Result<(Vec<usize>, Option<Vec<f32>>, Option<&'a Entry>), Error> {
+        if let Some((shape, values)) = self.own.get(name) {
+            return Ok((shape.to_vec(), Some(values.to_vec()), None));
+        }
+        // What is one tensor in the base changes under both its names, unless the adapter has a copy for one end.
+        let twin = self.base.twin(name);
+        let of_twin = twin.filter(|twin| !self.plan.saves(module(twin))).and_then(|twin| self.own.get(twin));
+        if let Some((shape, values)) = of_twin {
+            return Ok((shape.to_vec(), Some(values.to_vec()), None));
+        }
+        let stored = self.base.stored(name).map(|(checkpoint, entry)| (checkpoint, entry, true));
+        let of_twin = || Some((self.base.stored(twin?)?, false));
+        let (checkpoint, entry, is_its_own) = stored
+            .or_else(|| of_twin().map(|((checkpoint, entry), own)| (checkpoint, entry, own)))
+            .ok_or_else(|| MergeError::NoBase { tensor: name.to_string() })?;
+        Ok((entry.shape.clone(), checkpoint.wide(entry)?, is_its_own.then_some(entry)))
+    }
+
+    fn compare(&self, name: &str, merged: &Checkpoint, entry: &Entry) -> Result<(), Error> {
+        let wrong = |problem: String| Err(Error::from(MergeError::Wrong { problem }));
+        let (shape, values, of_base) = self.start(name)?;
+        if shape != entry.shape {
+            return wrong(format!("has `{name}` as {:?}, not as {shape:?}", entry.shape));
+        }
+        let update = self.updates.get(name);
+        let is_needed = !self.base.passes_over(name);
+        if let (None, Some(of_base), Some((checkpoint, _))) = (update, of_base, self.base.stored(name))
+            && (of_base.dtype == entry.dtype || values.is_none() || !is_needed)
+        {
+            let same = match of_base.dtype == entry.dtype {
+                true => checkpoint.bytes(of_base) == merged.bytes(entry),
+                // Masks have values that are none, which are not equal to themselves.
+                false => !is_needed && values.is_some(),
+            };
+            let finite = !is_needed || values.is_none_or(|values| values.iter().all(|value| value.is_finite()));
+            return match (same, finite) {
+                (true, true) => Ok(()),
+                (true, false) => Err(self.not_finite(name)),
+                (false, _) => wrong(format!("has another `{name}` than the base")),
+            };
+        }
+        let (Some(values), Some(found)) = (values, merged.wide(entry)?) else {
+            return wrong(format!("has another `{name}` than the base"));
+        };
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(self.not_finite(name));
+        }
+        if !found.iter().all(|value| value.is_finite()) {
+            let dtype = format!("{:?}", entry.dtype);
+            return Err(MergeError::Range { tensor: name.to_string(), dtype }.into());
+        }
+        let differs = match update {
+            None => values.iter().zip(&found).position(|(value, found)| rounded(*value, entry.dtype) != *found),
+            Some(update) => {
+                let Some(factors) = self.factors(update) else {
+                    return wrong(format!("has an update of `{name}` without its factors"));
+                };
+                factors.first_beyond_rounding(&values, &found, entry.dtype)
+            }
+        };
+        match differs {
+            Some(index) => {
+                wrong(format!("has other values of `{name}` than base and adapter come to, the first at {index}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn not_finite(&self, name: &str) -> Error {
+        let file = self.base.find(name).map(|(checkpoint, _, of_base)| checkpoint.file(of_base).to_path_buf());
+        CheckpointError::NotFinite { file: file.unwrap_or_default(), tensor: name.to_string() }.into()
+    }
+
+    /// The factors as the file has them, so that `left · right` lies as the weight does.
+    fn factors(&self, update: &Update) -> Option<Factors> {
+        let [a, b] = update.factors.each_ref().map(|name| self.adapter.values(name));
+        let (a, b) = (a?, b?);
+        let shape_of = |name: &str| self.adapter.names().find(|(known, _)| *known == name).map(|(_, shape)| shape);
+        let &[rank, columns] = shape_of(&update.factors[0])? else { return None };
+        let transpose = |matrix: &[f32], width: usize| -> Vec<f32> {
+            (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width).copied()).collect()
+        };
+        Some(match update.transposed {
+            false => Factors { left: b.to_vec(), right: a.to_vec(), rank, columns, scale: update.scale },
+            true => Factors {
+                left: transpose(a, columns),
+                right: transpose(b, rank),
+                rank,
+                columns: b.len() / rank,
+                scale: update.scale,
+            },
+        })
+    }
+}
+
+struct Factors {
+    /// `[rows, rank]`
+    left: Vec<f32>,
+    /// `[rank, columns]`
+    right: Vec<f32>,
+    rank: usize,
+    columns: usize,
+    scale: f64,
+}
+
+impl Factors {
+    /// The first value that is not `base + scale * left · right` but for what rounding explains: once to the type, and in
+    /// between as often as there are terms, in f32.
+    fn first_beyond_rounding(&self, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
+        let (of_type, smallest) = precision(dtype);
+        let of_terms = (self.rank + 4) as f64 * f64::from(f32::EPSILON);
+        let row = |(row, (base, found)): (usize, (&[f32], &[f32]))| {
+            let (mut sums, mut sizes) = (vec![0.0_f64; self.columns], vec![0.0_f64; self.columns]);
+            let left = &self.left[row * self.rank..][..self.rank];
+            for (factor, right) in left.iter().zip(self.right.chunks(self.columns)) {
+                let factor = f64::from(*factor) * self.scale;
+                for ((sum, size), value) in sums.iter_mut().zip(&mut sizes).zip(right) {
+                    let term = factor * f64::from(*value);
+                    *sum += term;
+                    *size += term.abs();
+                }
+            }
+            let is_off = |column: usize| {
+                let base = f64::from(base[column]);
+                let expected = base + sums[column];
+                let allowed = of_type * expected.abs() + smallest + of_terms * (base.abs() + sizes[column]);
+                (f64::from(found[column]) - expected).abs() > allowed
+            };
+            (0..self.columns).find(|column| is_off(*column)).map(|column| row * self.columns + column)
+        };
+        base.par_chunks(self.columns).zip(found.par_chunks(self.columns)).enumerate().filter_map(row).min()
+    }
+}
+
+/// The largest error of rounding to a type, relative to the value, and of values so small that they lose digits.
+fn precision(dtype: Dtype) -> (f64, f64) {
+    match dtype {
+        Dtype::F16 => (2.0_f64.powi(-11), 2.0_f64.powi(-24)),
+        Dtype::BF16 => (2.0_f64.powi(-8), 2.0_f64.powi(-130)),
+        _ => (2.0_f64.powi(-23), 2.0_f64.powi(-145)),
+    }
+}
+
+fn rounded(value: f32, dtype: Dtype) -> f32 {
+    match dtype {
+        Dtype::F16 => f16::from_f32(value).to_f32(),
+        Dtype::BF16 => bf16::from_f32(value).to_f32(),
+        _ => value,
+    }
+}
+
+/// The module of a tensor.
+fn module(tensor: &str) -> &str {
+    tensor.rsplit_once('.').map_or(tensor, |(module, _)| module)
+}

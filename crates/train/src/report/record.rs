@@ -1,0 +1,154 @@
+//! `report.json`: what a page shows and no other file of a run holds. It is written when a run begins, with what is known
+//! by then, and again when it ends. With `metrics.jsonl` and `config.toml` it is enough to make the page at any time,
+//! without the model and the data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Task;
+use crate::metrics::Scores;
+
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+/// What a run has not is empty or `None`; so is what an older kindling did not write.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Record {
+    pub(crate) format_version: u32,
+    pub(crate) task: Option<Task>,
+    /// Task, base model, method, data, device, version: name and value, in the order shown.
+    pub(crate) facts: Vec<(String, String)>,
+    /// Optimiser steps that the run is to have.
+    pub(crate) steps: usize,
+    pub(crate) valid: Option<Split>,
+    /// The model before it was trained.
+    pub(crate) before: Option<Before>,
+    /// Of a run that has ended.
+    pub(crate) end: Option<End>,
+    pub(crate) classification: Option<Classification>,
+    /// What a language model wrote.
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) lengths: Option<Lengths>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) updates: Vec<Update>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            task: None,
+            facts: Vec::new(),
+            steps: 0,
+            valid: None,
+            before: None,
+            end: None,
+            classification: None,
+            samples: Vec::new(),
+            lengths: None,
+            findings: Vec::new(),
+            updates: Vec::new(),
+        }
+    }
+}
+
+/// A part of the data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Split {
+    pub(crate) file: String,
+    pub(crate) examples: usize,
+    /// One of its texts, short enough to be typed.
+    #[serde(default)]
+    pub(crate) text: Option<String>,
+}
+
+/// Scores of the untrained model.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Before {
+    /// Examples of the validation data, evenly spaced; all of them where there are few.
+    pub(crate) examples: usize,
+    #[serde(flatten)]
+    pub(crate) scores: Scores,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) seconds: f64,
+    pub(crate) peak_memory_bytes: u64,
+    /// Early stopping ended it.
+    pub(crate) stopped_early: bool,
+    /// Of the loss of the evaluation whose adapter was kept, a language model's.
+    #[serde(default)]
+    pub(crate) loss_error: Option<f64>,
+}
+
+/// The validation examples as the kept adapter answers them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Classification {
+    pub(crate) labels: Vec<String>,
+    pub(crate) predictions: Vec<Prediction>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Prediction {
+    /// Where the example stands in the file, from 1.
+    pub(crate) line: usize,
+    /// The beginning of the text.
+    pub(crate) text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) text_pair: Option<String>,
+    pub(crate) target: usize,
+    pub(crate) logits: Vec<f32>,
+    pub(crate) loss: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) prompt: String,
+    /// What the model wrote before it was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<String>,
+    pub(crate) written: String,
+    /// What the data has in its place.
+    pub(crate) expected: String,
+}
+
+/// Tokens of each example before it is cut to `max_length`: a length, and how many examples have it, ascending.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Lengths {
+    pub(crate) train: Vec<(usize, usize)>,
+    pub(crate) valid: Vec<(usize, usize)>,
+    pub(crate) max_length: usize,
+}
+
+/// Something about the data that a person should look at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
+    pub(crate) message: String,
+    pub(crate) advice: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    Warning,
+    Note,
+}
+
+/// How far training moved a module.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Update {
+    pub(crate) module: String,
+    /// Frobenius norm of the update.
+    pub(crate) norm: f64,
+    /// The same divided by the norm of the weight it is added to.
+    pub(crate) relative: Option<f64>,
+}
+
+/// Characters of a text that are kept: more than a page shows of it.
+const KEPT: usize = 400;
+
+/// The beginning of a text that is kept for a page.
+pub(crate) fn beginning(text: &str) -> String {
+    text.chars().take(KEPT).collect()
+}
