@@ -52,11 +52,23 @@ fn a_set_without_a_value_shows_how_to_write_one() {
 }
 
 #[test]
-fn broken_toml_is_named_with_line_and_column() {
-    Project::new()
-        .config("schedule = linear")
-        .train(&[])
-        .refused("error: run.toml, line 12, column 12: string values must be quoted, expected literal string");
+fn broken_toml_is_named_with_line_and_column_and_what_to_write() {
+    Project::new().config("schedule = linear").train(&[]).refused(
+        "error: run.toml, line 12, column 12: string values must be quoted, expected literal string\n\
+         help: put it in quotes: `schedule = \"linear\"`",
+    );
+}
+
+#[test]
+fn a_path_of_windows_is_shown_as_toml_reads_it_rightly() {
+    Project::new().replace("run.toml", "\"train.jsonl\"", "\"C:\\Users\\ada\\train.jsonl\"").train(&[]).refused(
+        "error: run.toml, line 7, column 14: too few unicode value digits, expected unicode hexadecimal value\n\
+         help: in double quotes a backslash begins an escape: write `'C:\\Users\\ada\\train.jsonl'` or `\"C:/Users/ada/train.jsonl\"`",
+    );
+    Project::new().replace("run.toml", "\"train.jsonl\"", "\"C:\\new\\train.jsonl\"").train(&[]).refused(
+        "error: `data.train` in run.toml, line 7: `C:\\new\\train.jsonl` holds control characters\n\
+         help: in double quotes a backslash begins an escape, as `\\t` for a tab: write `'C:\\new\\train.jsonl'` or `\"C:/new/train.jsonl\"`",
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Commands as a user types them: a small project on disk, one run of the real binary, its output and exit status. Of a
 //! run that is refused the whole of standard error is expected, so that every change of a message is read by somebody.
 
+mod answers;
 mod bad_adapter;
 mod bad_command;
 mod bad_config;
@@ -9,6 +10,7 @@ mod bad_model;
 mod causal_lm;
 mod checkpoints;
 mod commands;
+mod companions;
 mod data_file;
 mod dry_run;
 mod generate;
@@ -22,8 +24,8 @@ mod reading;
 mod report;
 #[cfg(unix)]
 mod run_directory;
+mod shell;
 mod stdin;
-mod tables;
 mod templates;
 mod terminal;
 mod using;

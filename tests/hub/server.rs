@@ -244,7 +244,7 @@ impl State {
         }
         let file = request.path.strip_prefix(&format!("/{}/resolve/", self.id)).and_then(|rest| rest.split_once('/'));
         match file {
-            Some((revision, file)) => self.file(revision, file, request, address, fault),
+            Some((revision, file)) => self.file(revision, &file.replace("%20", " "), request, address, fault),
             None => Answer::new(404, &[("x-error-code", "RepoNotFound")], r#"{"error":"Repository not found"}"#),
         }
     }

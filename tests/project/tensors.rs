@@ -111,6 +111,12 @@ impl Tensors {
         &self.0[name].bytes
     }
 
+    /// Adds a number to the first value of a tensor in f32.
+    pub(crate) fn add_to_first(&mut self, name: &str, difference: f32) {
+        let first = self.0[name].bytes.first_chunk_mut().unwrap();
+        *first = (f32::from_le_bytes(*first) + difference).to_le_bytes();
+    }
+
     /// Rounds every tensor, all of them in f32, to half precision.
     pub(crate) fn round(&mut self, dtype: DType) {
         for stored in self.0.values_mut() {

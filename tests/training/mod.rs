@@ -57,7 +57,7 @@ fn four_accumulated_batches_of_two_train_as_one_of_eight() {
 
 #[test]
 fn a_loss_that_is_no_number_stops_the_run_and_names_the_examples() {
-    // The word in line 18 alone has an embedding that is not a number: steps of four examples, in file order.
+    // The word in line 18 alone has an embedding so large that its norm overflows: steps of four examples, in file order.
     let project = Project::new().replace("run.toml", "max_steps = 2", "shuffle = false\ncheckpoint_every = 1");
     let lines: Vec<String> = project.read("train.jsonl").lines().map(|line| line.replace("rises", "falls")).collect();
     let poisoned = lines.iter().enumerate().map(|(i, line)| match i {
@@ -67,7 +67,7 @@ fn a_loss_that_is_no_number_stops_the_run_and_names_the_examples() {
     let project = project.file("train.jsonl", poisoned.collect::<String>());
     let rises = token_id(&project, "rises");
     let project = project.tensors("bert/model.safetensors", |tensors| {
-        tensors.fill_row("bert.embeddings.word_embeddings.weight", rises, f32::NAN);
+        tensors.fill_row("bert.embeddings.word_embeddings.weight", rises, f32::MAX);
     });
     let ran = project.train(&[]);
     ran.failed(

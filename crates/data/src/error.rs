@@ -322,15 +322,15 @@ impl Error {
         }
     }
 
-    /// Whether a single row cannot be read, and what follows can.
-    pub(crate) fn is_of_row(&self) -> bool {
-        matches!(
-            self,
-            Self::Json { .. }
-                | Self::NotAnObject { .. }
-                | Self::Utf8 { .. }
-                | Self::Ragged { .. }
-                | Self::NoClassName { .. }
-        )
+    /// Of a row that cannot be read, where what follows can: its line.
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Json { place, .. }
+            | Self::NotAnObject { place, .. }
+            | Self::Utf8 { place, .. }
+            | Self::Ragged { place, .. }
+            | Self::NoClassName { place, .. } => Some(place.number()),
+            _ => None,
+        }
     }
 }

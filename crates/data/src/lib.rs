@@ -17,6 +17,7 @@ mod encode;
 mod error;
 mod formats;
 mod guess;
+mod jinja;
 mod labels;
 pub mod language;
 mod lint;

@@ -5,10 +5,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value, context, escape_formatter};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 
+use crate::jinja::{self, Rewritten};
 use crate::record::Record;
 use crate::{Error, Place, suggest};
 
@@ -24,6 +24,7 @@ const FUEL: u64 = 1_000_000;
 pub struct Template {
     key: Arc<str>,
     source: Arc<str>,
+    rewritten: Rewritten,
     /// Holds the one template, by the name `key`.
     environment: Arc<Environment<'static>>,
 }
@@ -32,11 +33,11 @@ impl Template {
     /// Reads a template. `key` is what messages call it, for example `data.text_template`.
     pub fn new(key: &str, source: &str) -> Result<Self, Error> {
         let mut environment = environment();
-        environment.add_template_owned(key.to_owned(), source.to_owned()).map_err(|error| {
-            let (line, column) = position(source, &error);
-            Error::TemplateSyntax { key: key.to_owned(), line, column, reason: reason(&error) }
+        let rewritten = jinja::add(&mut environment, key, source).map_err(|fault| {
+            let ((line, column), reason) = (fault.position, fault.reason);
+            Error::TemplateSyntax { key: key.to_owned(), line, column, reason }
         })?;
-        Ok(Self { key: key.into(), source: source.into(), environment: Arc::new(environment) })
+        Ok(Self { key: key.into(), source: source.into(), rewritten, environment: Arc::new(environment) })
     }
 
     /// What messages call it.
@@ -117,46 +118,17 @@ impl Template {
             }
             _ => format!("correct `{}`, or the row", self.key),
         };
-        let (line, column) = position(&self.source, error);
+        let (line, column) = self.rewritten.position(&self.source, error);
         let at = format!("`{}`, line {line}, column {column}", self.key);
-        Error::TemplateRow { place: Place::new(file, record.line), at, reason: reason(error), help }
+        Error::TemplateRow { place: Place::new(file, record.line), at, reason: jinja::reason(error), help }
     }
 }
 
-/// The settings of `apply_chat_template` in Transformers, but for undefined values, which are empty there.
+/// As for chat templates, but for values that are undefined, which are empty there, and for null, which is nothing to say.
 fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.expect("only delimiters can be wrong, and none was changed"));
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_formatter(|output, state, value| match value.is_none() {
-        true => Ok(()),
-        false => escape_formatter(output, state, value),
-    });
-    environment.set_fuel(Some(FUEL));
-    // Errors then say which value was undefined, and in which column of the template.
-    environment.set_debug(true);
+    let mut environment = jinja::environment(UndefinedBehavior::Strict, FUEL);
+    jinja::write_nothing_for_none(&mut environment);
     environment
-}
-
-/// Line and column of an error in the template, both from 1.
-pub(crate) fn position(source: &str, error: &minijinja::Error) -> (usize, usize) {
-    let start = error.range().map(|range| range.start);
-    let Some(before) = start.and_then(|start| source.get(..start)) else {
-        return (error.line().unwrap_or(1), 1);
-    };
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
-}
-
-/// What minijinja found, without the position.
-pub(crate) fn reason(error: &minijinja::Error) -> String {
-    match (error.kind(), error.detail()) {
-        (ErrorKind::SyntaxError | ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
-        (kind, Some(detail)) => format!("{kind}: {detail}"),
-        (kind, None) => kind.to_string(),
-    }
 }
 
 impl PartialEq for Template {

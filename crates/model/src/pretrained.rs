@@ -374,9 +374,13 @@ impl Pretrained {
     /// The complaint about a tensor of the model with a value that is no finite number; `None` if there is none. Tensors of
     /// other heads and masks, in which there may be such values, are not looked at.
     pub fn not_finite(&self) -> Result<Option<Error>, Error> {
+        let names: Vec<&str> = self.names().filter(|name| !self.passes_over(name)).collect();
+        self.not_finite_among(&names)
+    }
+
+    pub(crate) fn not_finite_among(&self, names: &[&str]) -> Result<Option<Error>, Error> {
         let Some(checkpoint) = &self.checkpoint else { return Ok(None) };
-        let names = self.names().filter(|name| !self.passes_over(name)).map(|name| self.names[name].as_str());
-        let found = checkpoint.not_finite(names)?;
+        let found = checkpoint.not_finite(names.iter().filter_map(|name| self.names.get(*name)).map(String::as_str))?;
         Ok(found.map(|(file, tensor)| {
             CheckpointError::NotFinite { file: file.to_path_buf(), tensor: tensor.to_string() }.into()
         }))

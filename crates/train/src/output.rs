@@ -255,7 +255,7 @@ mod tests {
         let output = Output::new(true, false);
         output.say(&format!("a plan with {} words", output.bold("bold")));
         output.log_to(File::create(&path).unwrap());
-        output.say(&output.bold("a step"));
+        output.say(&format!("a {}", output.bold("step")));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
     }
 

@@ -1,5 +1,6 @@
-//! Commands that a person copies: how this program is called, and words as a shell takes them.
+//! Commands as people copy them into a shell: how this program is called, and words as a shell takes them.
 
+use std::borrow::Cow;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ pub(crate) fn program() -> String {
     if env::var("CARGO_PKG_NAME").is_ok_and(|package| package == env!("CARGO_PKG_NAME")) {
         return format!("cargo run -p {} --", env!("CARGO_PKG_NAME"));
     }
-    env::args_os().next().map_or_else(|| NAME.to_owned(), |called| quoted(&called.to_string_lossy()))
+    env::args_os().next().map_or_else(|| NAME.to_owned(), |called| quoted(&called.to_string_lossy()).into_owned())
 }
 
 /// The program of this name that a shell would start, without links.
@@ -28,15 +29,15 @@ fn on_search_path(name: &str) -> Option<PathBuf> {
 
 /// A path as one word.
 pub(crate) fn typed(path: &Path) -> String {
-    quoted(&path.to_string_lossy())
+    quoted(&path.to_string_lossy()).into_owned()
 }
 
-/// The text as a shell takes it for one word.
-pub(crate) fn quoted(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
-    match !text.is_empty() && text.chars().all(is_plain) {
-        true => text.to_string(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
+/// One word of a POSIX shell, which is also one of PowerShell's as long as it holds no single quote.
+pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => Cow::Borrowed(word),
+        false => Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))),
     }
 }
 
@@ -45,9 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_cut_or_expand_them() {
-        assert_eq!(quoted("runs/a-b_1"), "runs/a-b_1");
-        assert_eq!(quoted("it's $5"), r"'it'\''s $5'");
+    fn a_word_is_quoted_only_where_a_shell_would_take_it_apart() {
+        assert_eq!(quoted("runs/sst2-r8"), "runs/sst2-r8");
+        assert_eq!(quoted("my runs/x"), "'my runs/x'");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(quoted(""), "''");
     }
 }

@@ -64,7 +64,7 @@ pub fn lines(
     let mut failed = false;
     Ok(Box::new(std::iter::once(first).chain(lines).take_while(move |line| {
         let goes_on = !failed;
-        failed = line.as_ref().is_err_and(|error| !error.is_of_row());
+        failed = line.as_ref().is_err_and(|error| error.line().is_none());
         goes_on
     })))
 }

@@ -1,8 +1,6 @@
 //! A checkpoint's chat template: conversations become the text that the model was taught with, as `apply_chat_template` of
 //! Transformers writes it.
 
-mod jinja;
-mod json;
 mod strftime;
 #[cfg(test)]
 mod tests;
@@ -12,17 +10,21 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, ErrorKind, Value, context};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 
 use super::conversation::{Conversation, Message};
 use crate::Error;
+use crate::jinja::{self, Rewritten};
 use crate::place::name;
-use crate::template::{position, reason};
 use crate::tokenizer::{Config, read, special_texts};
 
 /// The name of the template in [`Environment`], and of the one for conversations with tools.
 const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
+
+/// Steps of a template for one conversation, each an instruction or 64 bytes of text: some gigabytes of messages, or a
+/// loop that never ends.
+const FUEL: u64 = 50_000_000;
 
 /// The chat template of a checkpoint.
 #[derive(Clone)]
@@ -39,6 +41,14 @@ struct Source {
     name: String,
     file: PathBuf,
     text: String,
+    /// As the engine reads it.
+    rewritten: Rewritten,
+}
+
+impl Source {
+    fn new(name: &str, file: PathBuf, text: String) -> Self {
+        Self { name: name.to_owned(), file, text, rewritten: Rewritten::default() }
+    }
 }
 
 impl ChatTemplate {
@@ -48,17 +58,18 @@ impl ChatTemplate {
     /// run that is resumed on another day reads the same texts.
     pub fn from_dir(dir: &Path, now: SystemTime) -> Result<Option<Self>, Error> {
         let config = Config::read(dir, dir)?;
-        let sources = sources(dir, &config)?;
+        let mut sources = sources(dir, &config)?;
         if !sources.iter().any(|source| source.name == DEFAULT) {
             return Ok(None);
         }
-        let mut environment = jinja::environment(now);
-        for source in &sources {
+        let mut environment = jinja::environment(UndefinedBehavior::Lenient, FUEL);
+        environment.add_function("strftime_now", move |format: String| strftime::strftime(now, &format));
+        for source in &mut sources {
             // Transformers' `{% generation %}` marks text for training and writes nothing.
-            let text = jinja::without_generation_marks(&source.text);
-            environment.add_template_owned(source.name.clone(), text).map_err(|error| {
-                let (line, column) = position(&source.text, &error);
-                Error::ChatTemplateSyntax { file: source.file.clone(), line, column, reason: reason(&error) }
+            let text = without_generation_marks(&source.text);
+            source.rewritten = jinja::add(&mut environment, &source.name, &text).map_err(|fault| {
+                let ((line, column), reason) = (fault.position, fault.reason);
+                Error::ChatTemplateSyntax { file: source.file.clone(), line, column, reason }
             })?;
         }
         let special = Value::from(Serde(special_texts(&config)));
@@ -120,7 +131,7 @@ fn sources(dir: &Path, config: &Config) -> Result<Vec<Source>, Error> {
     }
     let more = dir.join("additional_chat_templates").join(format!("{TOOL_USE}.jinja"));
     let files = [(DEFAULT, file), (TOOL_USE, more)].into_iter().filter(|(_, file)| file.is_file());
-    files.map(|(name, file)| Ok(Source { name: name.to_owned(), text: text(&file)?, file })).collect()
+    files.map(|(name, file)| Ok(Source::new(name, file.clone(), text(&file)?))).collect()
 }
 
 fn text(file: &Path) -> Result<String, Error> {
@@ -133,7 +144,7 @@ fn text(file: &Path) -> Result<String, Error> {
 /// One template, or a list of them by name.
 fn configured(dir: &Path, config: &Config) -> Vec<Source> {
     let file = dir.join("tokenizer_config.json");
-    let source = |name: &str, text: &str| Source { name: name.to_owned(), file: file.clone(), text: text.to_owned() };
+    let source = |name: &str, text: &str| Source::new(name, file.clone(), text.to_owned());
     match &config.tokenizer["chat_template"] {
         serde_json::Value::String(text) => vec![source(DEFAULT, text)],
         serde_json::Value::Array(list) => {
@@ -148,13 +159,32 @@ fn failure(source: &Source, error: &minijinja::Error, subject: &str) -> Error {
     if let Some(reason) = jinja::raised(error) {
         return Error::ChatRefused { subject, reason };
     }
-    let (line, column) = position(&source.text, error);
+    let (line, column) = source.rewritten.position(&source.text, error);
     let at = format!("{}, line {line}, column {column}", name(&source.file));
     let help = match error.kind() {
         ErrorKind::OutOfFuel => "the template does too much for one conversation: is there a loop in a loop?",
         _ => "the template is the checkpoint's: correct it there, or give the messages what it asks for",
     };
-    Error::ChatTemplateFailed { subject, at, reason: reason(error), help }
+    Error::ChatTemplateFailed { subject, at, reason: jinja::reason(error), help }
+}
+
+/// `{% generation %}` becomes a condition that always holds, of the same length, so that errors keep their column.
+fn without_generation_marks(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(begin) = rest.find("{%") {
+        let (before, block) = rest.split_at(begin);
+        let end = block.find("%}").map_or(block.len(), |end| end + 2);
+        let (block, after) = block.split_at(end);
+        text.push_str(before);
+        match block.trim_matches(|it: char| "{%-+}".contains(it) || it.is_whitespace()) {
+            "generation" => text.push_str(&block.replacen("generation", "if true   ", 1)),
+            "endgeneration" => text.push_str(&block.replacen("endgeneration", "endif        ", 1)),
+            _ => text.push_str(block),
+        }
+        rest = after;
+    }
+    text + rest
 }
 
 impl std::fmt::Debug for ChatTemplate {

@@ -74,6 +74,10 @@ pub enum FindingKind {
     },
     /// Rows whose text is the name of their class.
     TextIsLabel,
+    /// Conversations with this field in a message, which neither kindling nor the chat template reads.
+    UnreadField {
+        field: String,
+    },
     /// Of these tokens too many are not in the vocabulary of the tokenizer; the words that are unknown most often.
     UnknownTokens {
         tokens: usize,
@@ -84,10 +88,6 @@ pub enum FindingKind {
     ManyTokens {
         of_hundred_words: usize,
         words: Vec<(String, usize)>,
-    },
-    /// Conversations with this field in a message, which neither kindling nor the chat template reads.
-    UnreadField {
-        field: String,
     },
 }
 
@@ -183,9 +183,9 @@ impl Finding {
             FindingKind::Unseen { .. } => "unseen",
             FindingKind::Spelling { .. } => "spelling",
             FindingKind::TextIsLabel => "text_is_label",
+            FindingKind::UnreadField { .. } => "unread_field",
             FindingKind::UnknownTokens { .. } => "unknown_tokens",
             FindingKind::ManyTokens { .. } => "many_tokens",
-            FindingKind::UnreadField { .. } => "unread_field",
         }
     }
 
@@ -268,6 +268,9 @@ impl Finding {
                 format!("{has} a label that differs from another in letter case or outer spaces alone: {labels}")
             }
             FindingKind::TextIsLabel => format!("{has} the name of the class as text"),
+            FindingKind::UnreadField { field } => {
+                format!("{has} `{field}`, which neither kindling nor the model's chat template reads")
+            }
             FindingKind::UnknownTokens { words, .. } => {
                 format!("are unknown to the tokenizer: {}", listed(words, |word| format!("`{word}`")))
             }
@@ -277,9 +280,6 @@ impl Finding {
                 format!(
                     "have {mean:.1} tokens each, where the tokenizer of a model that reads them makes one or two: {words}"
                 )
-            }
-            FindingKind::UnreadField { field } => {
-                format!("{has} `{field}`, which neither kindling nor the model's chat template reads")
             }
         }
     }
@@ -312,15 +312,15 @@ impl Finding {
             FindingKind::Unseen { .. } => Some("add training rows of these classes: what is not shown is not learnt"),
             FindingKind::Spelling { .. } => Some("write each label one way: as they stand they are different classes"),
             FindingKind::TextIsLabel => None,
+            FindingKind::UnreadField { .. } => {
+                Some("the model does not see it: put what matters into the content, or remove the field")
+            }
             FindingKind::UnknownTokens { .. } => Some(
                 "the model cannot tell these apart: take one whose vocabulary has them, such as a multilingual one",
             ),
             FindingKind::ManyTokens { .. } => Some(
                 "the model sees letters or less: take one that was trained on this language, such as a multilingual one",
             ),
-            FindingKind::UnreadField { .. } => {
-                Some("the model does not see it: put what matters into the content, or remove the field")
-            }
         }
     }
 

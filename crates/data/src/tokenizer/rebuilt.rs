@@ -180,3 +180,6 @@ fn frame(class: Class, config: &Config, tokenizer: &Tokenizer) -> Option<Value> 
         Class::AsSaved | Class::Gpt2 | Class::Llama | Class::Qwen2 => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::*;
 
 const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##c\ncafe\nCafé\n中\n";
 
-fn dir(files: &[(&str, &str)]) -> TempDir {
+pub(crate) fn dir(files: &[(&str, &str)]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, content) in files {
         fs::write(dir.path().join(name), content).unwrap();
@@ -35,12 +35,18 @@ pub(crate) fn bytes() -> Tokenizer {
 
 /// The directory of `bytes`, to put a chat template into.
 pub(crate) fn bytes_dir() -> TempDir {
+    let config = r#"{"bos_token": "<s>", "eos_token": {"content": "</s>"}}"#;
+    dir(&[("tokenizer.json", &byte_level().to_string()), ("tokenizer_config.json", config)])
+}
+
+/// The `tokenizer.json` of `bytes`.
+pub(crate) fn byte_level() -> Value {
     let special = ["<s>", "</s>", "<|end|>"];
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
     let names = special.map(str::to_owned).into_iter().chain(alphabet.into_iter().map(String::from));
     let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
-    let tokenizer = json!({
+    json!({
         "version": "1.0",
         "added_tokens": added(&special),
         "pre_tokenizer": bytes,
@@ -52,16 +58,14 @@ pub(crate) fn bytes_dir() -> TempDir {
             "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
         }]},
         "model": {"type": "BPE", "vocab": vocabulary(names), "merges": []},
-    });
-    let config = r#"{"bos_token": "<s>", "eos_token": {"content": "</s>"}}"#;
-    dir(&[("tokenizer.json", &tokenizer.to_string()), ("tokenizer_config.json", config)])
+    })
 }
 
-fn vocabulary(names: impl Iterator<Item = String>) -> Value {
+pub(crate) fn vocabulary(names: impl Iterator<Item = String>) -> Value {
     Value::Object(names.zip(0..).map(|(name, id)| (name, json!(id))).collect())
 }
 
-fn added(special: &[&str]) -> Value {
+pub(crate) fn added(special: &[&str]) -> Value {
     let token = |(id, content): (usize, &&str)| {
         json!({
             "id": id, "content": content, "special": true,

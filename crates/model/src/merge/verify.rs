@@ -11,9 +11,9 @@ use rayon::prelude::*;
 use safetensors::Dtype;
 
 use super::plain;
+use crate::Error;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::pretrained::Pretrained;
-use crate::{CheckpointError, Error};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum MergeError {
@@ -32,7 +32,6 @@ pub enum MergeError {
 /// the type is the same; what it did is `base + scale * B·A`, or what the adapter has in its place.
 pub fn verify_merged(base: &Pretrained, adapter: &AdapterTensors, plan: &Plan, merged: &Path) -> Result<(), Error> {
     let merged = Checkpoint::open(merged)?;
-    let wrong = |problem: String| Error::from(MergeError::Wrong { problem });
     let files = Files::new(base, adapter, plan);
     for name in base.names() {
         let entry = merged.entry(name).ok_or_else(|| wrong(format!("lacks `{name}` of the base")))?;
@@ -53,6 +52,10 @@ pub fn verify_merged(base: &Pretrained, adapter: &AdapterTensors, plan: &Plan, m
     }
 }
 
+fn wrong(problem: String) -> Error {
+    MergeError::Wrong { problem }.into()
+}
+
 /// Base and adapter as they lie in their files.
 struct Files<'a> {
     base: &'a Pretrained,
@@ -71,78 +74,65 @@ impl<'a> Files<'a> {
         Self { base, adapter, plan, own, updates }
     }
 
-    /// Shape and values of a tensor without what low-rank updates add to it, and whether they are the base's own.
-    fn start(&self, name: &str) -> Result<(Vec<usize>, Option<Vec<f32>>, Option<&'a Entry>), Error> {
-        if let Some((shape, values)) = self.own.get(name) {
-            return Ok((shape.to_vec(), Some(values.to_vec()), None));
-        }
-        // What is one tensor in the base changes under both its names, unless the adapter has a copy for one end.
-        let twin = self.base.twin(name);
-        let of_twin = twin.filter(|twin| !self.plan.saves(module(twin))).and_then(|twin| self.own.get(twin));
-        if let Some((shape, values)) = of_twin {
-            return Ok((shape.to_vec(), Some(values.to_vec()), None));
-        }
-        let stored = self.base.stored(name).map(|(checkpoint, entry)| (checkpoint, entry, true));
-        let of_twin = || Some((self.base.stored(twin?)?, false));
-        let (checkpoint, entry, is_its_own) = stored
-            .or_else(|| of_twin().map(|((checkpoint, entry), own)| (checkpoint, entry, own)))
-            .ok_or_else(|| MergeError::NoBase { tensor: name.to_string() })?;
-        Ok((entry.shape.clone(), checkpoint.wide(entry)?, is_its_own.then_some(entry)))
+    /// What the adapter has in place of a tensor. What is one tensor in the base changes under both its names, unless the
+    /// adapter has a copy for one end.
+    fn replaced(&self, name: &str) -> Option<&(&'a [usize], &'a [f32])> {
+        let twin = || self.base.twin(name).filter(|twin| !self.plan.saves(module(twin)));
+        self.own.get(name).or_else(|| self.own.get(twin()?))
     }
 
     fn compare(&self, name: &str, merged: &Checkpoint, entry: &Entry) -> Result<(), Error> {
-        let wrong = |problem: String| Err(Error::from(MergeError::Wrong { problem }));
-        let (shape, values, of_base) = self.start(name)?;
-        if shape != entry.shape {
-            return wrong(format!("has `{name}` as {:?}, not as {shape:?}", entry.shape));
-        }
         let update = self.updates.get(name);
         let is_needed = !self.base.passes_over(name);
-        if let (None, Some(of_base), Some((checkpoint, _))) = (update, of_base, self.base.stored(name))
-            && (of_base.dtype == entry.dtype || values.is_none() || !is_needed)
-        {
-            let same = match of_base.dtype == entry.dtype {
-                true => checkpoint.bytes(of_base) == merged.bytes(entry),
-                // Masks have values that are none, which are not equal to themselves.
-                false => !is_needed && values.is_some(),
-            };
-            let finite = !is_needed || values.is_none_or(|values| values.iter().all(|value| value.is_finite()));
-            return match (same, finite) {
-                (true, true) => Ok(()),
-                (true, false) => Err(self.not_finite(name)),
-                (false, _) => wrong(format!("has another `{name}` than the base")),
-            };
+        let (shape, values) = match (self.replaced(name), self.base.stored(name)) {
+            (Some((shape, values)), _) => (*shape, Some(values.to_vec())),
+            (None, Some((checkpoint, of_base))) if update.is_none() && of_base.dtype == entry.dtype => {
+                return match checkpoint.bytes(of_base) == merged.bytes(entry) && of_base.shape == entry.shape {
+                    false => Err(wrong(format!("has another `{name}` than the base"))),
+                    true if is_needed => self.base.not_finite_among(&[name])?.map_or(Ok(()), Err),
+                    true => Ok(()),
+                };
+            }
+            (None, Some((checkpoint, of_base))) => (of_base.shape.as_slice(), checkpoint.wide(of_base)?),
+            (None, None) => {
+                let (checkpoint, of_base) = self
+                    .base
+                    .twin(name)
+                    .and_then(|twin| self.base.stored(twin))
+                    .ok_or_else(|| MergeError::NoBase { tensor: name.to_string() })?;
+                (of_base.shape.as_slice(), checkpoint.wide(of_base)?)
+            }
+        };
+        if shape != entry.shape {
+            return Err(wrong(format!("has `{name}` as {:?}, not as {shape:?}", entry.shape)));
         }
         let (Some(values), Some(found)) = (values, merged.wide(entry)?) else {
-            return wrong(format!("has another `{name}` than the base"));
+            return Err(wrong(format!("has another `{name}` than the base")));
         };
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(self.not_finite(name));
+        if is_needed && !values.iter().all(|value| value.is_finite()) {
+            return self.base.not_finite_among(&[name])?.map_or(Ok(()), Err);
         }
-        if !found.iter().all(|value| value.is_finite()) {
+        if is_needed && !found.iter().all(|value| value.is_finite()) {
             let dtype = format!("{:?}", entry.dtype);
             return Err(MergeError::Range { tensor: name.to_string(), dtype }.into());
         }
         let differs = match update {
-            None => values.iter().zip(&found).position(|(value, found)| rounded(*value, entry.dtype) != *found),
+            None => {
+                // By their bits: masks of old checkpoints may hold what is no number and not equal to itself.
+                let is_off = |(value, found): (&f32, &f32)| rounded(*value, entry.dtype).to_bits() != found.to_bits();
+                values.iter().zip(&found).position(is_off)
+            }
             Some(update) => {
-                let Some(factors) = self.factors(update) else {
-                    return wrong(format!("has an update of `{name}` without its factors"));
-                };
-                factors.first_beyond_rounding(&values, &found, entry.dtype)
+                let without = || wrong(format!("has an update of `{name}` without its factors"));
+                self.factors(update).ok_or_else(without)?.first_beyond_rounding(&values, &found, entry.dtype)
             }
         };
         match differs {
-            Some(index) => {
-                wrong(format!("has other values of `{name}` than base and adapter come to, the first at {index}"))
+            Some(at) => {
+                Err(wrong(format!("has other values of `{name}` than base and adapter come to, the first at {at}")))
             }
             None => Ok(()),
         }
-    }
-
-    fn not_finite(&self, name: &str) -> Error {
-        let file = self.base.find(name).map(|(checkpoint, _, of_base)| checkpoint.file(of_base).to_path_buf());
-        CheckpointError::NotFinite { file: file.unwrap_or_default(), tensor: name.to_string() }.into()
     }
 
     /// The factors as the file has them, so that `left · right` lies as the weight does.

@@ -206,11 +206,11 @@ impl<'a> Scorer<'a> {
                 }
             }
             .into_iter();
-            for sequence in 0..chunk.len() {
+            for (sequence, index) in chunk.iter().enumerate() {
                 let own: Vec<f64> =
                     losses.iter().zip(&of).filter(|(_, i)| **i == sequence).map(|(l, _)| f64::from(*l)).collect();
                 let loss = own.iter().sum::<f64>() / own.len().max(1) as f64;
-                let (example, predicted) = (&dataset.examples[chunk[sequence]], predicted.get(sequence).copied());
+                let (example, predicted) = (&dataset.examples[*index], predicted.get(sequence).copied());
                 each(Scored {
                     line: example.line,
                     label: example.target.filter(|_| predicted.is_some()),

@@ -42,14 +42,14 @@ impl Failure {
         Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
     }
 
-    /// What went wrong while running, with all that it says.
-    pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { error: Some(Box::new(error)), of_input: false }
-    }
-
     /// Something that went wrong while running, and what can be done about it.
     pub(super) fn with_help(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::running(Simple::WithHelp { message: message.into(), help: help.into() })
+    }
+
+    /// What went wrong while running, with all that it says.
+    pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self { error: Some(Box::new(error)), of_input: false }
     }
 
     /// A wrong command line or input that no other room knows of.
@@ -64,7 +64,7 @@ impl Failure {
     }
 
     /// For a command without a configuration: its help names keys of one as `--set` takes them.
-    pub(super) fn as_typed(self) -> Self {
+    pub(super) fn on_command_line(self) -> Self {
         let Some(error) = &self.error else { return self };
         match error.help().map(|help| help.to_string()).filter(|help| help.contains("`data.")) {
             Some(help) => self.advising(with_set(&help)),

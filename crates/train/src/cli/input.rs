@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use data::{Format, Line};
 
 use super::Failure;
-use crate::output::{Output, counted};
+use crate::output::{Output, counted, thousands};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct InputArguments {
@@ -31,8 +31,11 @@ pub(super) enum InputFormat {
     Jsonl,
     /// An array of objects
     Json,
+    /// Cells between commas, below a header
     Csv,
+    /// Cells between tabs, below a header
     Tsv,
+    /// Apache Parquet
     Parquet,
     /// A text a line, braces or not
     #[value(alias = "txt")]
@@ -87,44 +90,83 @@ fn as_text(line: Line) -> Line {
     }
 }
 
-/// The rows that could not be answered.
-pub(super) struct Unanswered {
-    keep_going: bool,
-    messages: Vec<String>,
+/// What becomes of rows that cannot be answered.
+pub(super) struct Unanswered<'a> {
+    then: Then<'a>,
+    count: usize,
+    /// With their lines, of as many as are shown.
+    messages: Vec<(usize, String)>,
 }
 
-impl Unanswered {
-    pub(super) fn new(keep_going: bool) -> Self {
-        Self { keep_going, messages: Vec::new() }
+enum Then<'a> {
+    Fail,
+    /// With `--keep-going`: when all others are answered.
+    FailLast,
+    /// A person who typed it types another.
+    Warn(&'a Output),
+}
+
+/// Enough to see what is wrong; nobody corrects thousands of rows by hand.
+const SHOWN: usize = 100;
+
+impl<'a> Unanswered<'a> {
+    pub(super) fn new(input: &InputArguments, is_typed: bool, output: &'a Output) -> Self {
+        let then = match (is_typed, input.keep_going) {
+            (true, _) => Then::Warn(output),
+            (false, true) => Then::FailLast,
+            (false, false) => Then::Fail,
+        };
+        Self { then, count: 0, messages: Vec::new() }
     }
 
-    /// What a row came to; the error itself, unless the others are to be answered first.
-    pub(super) fn or_note<T>(&mut self, result: Result<T, impl Into<Failure>>) -> Result<Option<T>, Failure> {
-        match result.map_err(Into::into) {
-            Ok(value) => Ok(Some(value)),
-            Err(failure) if !self.keep_going || !failure.is_of_input() => Err(failure),
-            Err(failure) => {
-                self.messages.push(failure.to_string());
-                Ok(None)
+    /// A line of the input; the error itself, unless the others are to be answered first.
+    pub(super) fn or_note_line(&mut self, line: Result<Line, data::Error>) -> Result<Option<Line>, Failure> {
+        let number = line.as_ref().err().and_then(data::Error::line);
+        self.or_note(number.unwrap_or_default(), line)
+    }
+
+    /// What the row at this line came to.
+    pub(super) fn or_note<T>(&mut self, line: usize, row: Result<T, impl Into<Failure>>) -> Result<Option<T>, Failure> {
+        let failure = match row.map_err(Into::into) {
+            Ok(value) => return Ok(Some(value)),
+            Err(failure) if !failure.is_of_input() => return Err(failure),
+            Err(failure) => failure,
+        };
+        match self.then {
+            Then::Fail => return Err(failure),
+            Then::FailLast => {
+                self.count += 1;
+                if self.messages.len() < SHOWN {
+                    self.messages.push((line, failure.to_string()));
+                }
             }
+            Then::Warn(output) => output.warn(&failure.to_string()),
         }
+        Ok(None)
     }
 
-    /// After all others were written; `answered` is how many that were.
-    pub(super) fn finish(self, answered: usize) -> Result<(), Failure> {
-        /// Enough to see what is wrong; nobody corrects thousands of rows by hand.
-        const SHOWN: usize = 100;
-        if self.messages.is_empty() {
+    /// The failure, after all `answered` others were; `file` is what the rows are of.
+    pub(super) fn failure(mut self, answered: usize, file: &Path) -> Result<(), Failure> {
+        if self.count == 0 {
             return Ok(());
         }
-        let failed = self.messages.len();
-        let rows = counted(answered + failed, "row", "rows");
-        let mut message = format!("{failed} of {rows} could not be answered; the others are written:");
-        for line in self.messages.iter().take(SHOWN) {
-            message.push_str(&format!("\n  {line}"));
+        // Rows are encoded some at a time, after all of these were read.
+        self.messages.sort_by_key(|(line, _)| *line);
+        let rows = counted(answered + self.count, "row", "rows");
+        let mut message = match answered {
+            0 => format!("none of {rows} could be answered, and nothing is written:"),
+            _ => format!("{} of {rows} could not be answered; the others are written:", thousands(self.count)),
+        };
+        for (line, reason) in &self.messages {
+            let place = data::Place::new(file, *line).to_string();
+            // What is wrong with a file, such as a column that it lacks, may be so in one row alone.
+            match reason.starts_with(&place) {
+                true => message.push_str(&format!("\n  {reason}")),
+                false => message.push_str(&format!("\n  {place}: {reason}")),
+            }
         }
-        if failed > SHOWN {
-            message.push_str(&format!("\n  ... and {} more", failed - SHOWN));
+        if self.count > self.messages.len() {
+            message.push_str(&format!("\n  ... and {} more", thousands(self.count - self.messages.len())));
         }
         Err(Failure::usage(message, "correct these rows, or leave them out"))
     }

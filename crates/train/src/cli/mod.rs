@@ -78,13 +78,13 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct Common {
     /// Say nothing but warnings and errors
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 1000)]
     quiet: bool,
-    /// Print one JSON document on standard output
-    #[arg(long, global = true)]
+    /// Print one JSON document on standard output; predict and generate print one a line
+    #[arg(long, global = true, display_order = 1001)]
     json: bool,
     /// Threads to compute with; default: one for each core
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, display_order = 1002, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }
 
@@ -124,9 +124,9 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
     match command {
         None => quickstart::run(overwrite, output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
-        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::as_typed),
-        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::as_typed),
-        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::as_typed),
+        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
         Some(Command::Report(arguments)) => report::run(&arguments, output),

@@ -146,7 +146,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         },
         named: arguments.named,
         columns: None,
-        unanswered: Unanswered::new(arguments.input.keep_going),
+        unanswered: Unanswered::new(&arguments.input, is_typed, output),
         truncated: 0,
     };
     match arguments.text.is_empty() {
@@ -156,14 +156,18 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
             predictor.lines(texts.map(|(n, text)| Ok(Line::Text { line: n + 1, text: text.clone() })), CHUNK)?;
         }
     }
-    let Predictor { answers, unanswered, truncated, .. } = predictor;
+    let Predictor { answers, unanswered, truncated, file, .. } = predictor;
     let answered = answers.count();
-    answers.finish()?;
+    let failure = unanswered.failure(answered, &file);
+    // What was there before is worth more than no answers.
+    if answered > 0 {
+        answers.finish()?;
+    }
     if truncated > 0 {
         let texts = counted(truncated, "text was", "texts were");
         output.warn(&format!("{texts} truncated to {} tokens", trained.max_length));
     }
-    unanswered.finish(answered)?;
+    failure?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -195,7 +199,7 @@ struct Predictor<'a> {
     named: bool,
     /// Found in the first row.
     columns: Option<data::Columns>,
-    unanswered: Unanswered,
+    unanswered: Unanswered<'a>,
     truncated: usize,
 }
 
@@ -208,7 +212,7 @@ impl Predictor<'_> {
     ) -> Result<(), Failure> {
         let mut chunk = Vec::with_capacity(together);
         for line in lines {
-            let Some(line) = self.unanswered.or_note(line)? else { continue };
+            let Some(line) = self.unanswered.or_note_line(line)? else { continue };
             let record = self.record(line)?;
             if let Some(example) = self.example(&record)? {
                 chunk.push((record, example));
@@ -234,13 +238,13 @@ impl Predictor<'_> {
     fn example(&mut self, record: &Record) -> Result<Option<Example>, Failure> {
         if self.columns.is_none() {
             let found = data::Columns::find(&self.file, record, self.trained.columns.written(), Labelled::No);
-            let Some(found) = self.unanswered.or_note(found)? else { return Ok(None) };
+            let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
             self.columns = Some(found);
             self.begin(record)?;
         }
         let columns = self.columns.as_ref().expect("they were found in this row or before it");
         let example = columns.example(&self.file, record);
-        self.unanswered.or_note(example)
+        self.unanswered.or_note(record.line, example)
     }
 
     fn begin(&mut self, first: &Record) -> Result<(), Failure> {
@@ -261,7 +265,7 @@ impl Predictor<'_> {
         let mut readable = Vec::with_capacity(read.len());
         let mut sequences = Vec::with_capacity(read.len());
         for (row, encoded) in read.into_iter().zip(encoded) {
-            if let Some(encoded) = self.unanswered.or_note(encoded)? {
+            if let Some(encoded) = self.unanswered.or_note(row.1.line, encoded)? {
                 readable.push(row);
                 sequences.push(encoded);
             }

@@ -65,8 +65,8 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         plan.valid.clone().ok_or_else(|| Failure::message("the quickstart has no validation data".to_string()))?;
 
     let before = scores(&untrained(&plan)?, &valid, &plan, output)?;
-    let shown = Shown::of_quickstart(program());
-    let status = execute(&plan, start, shown, output).map_err(|failure| without_options(failure, &root))?;
+    let status = execute(&plan, start, Shown::default(), &program(), output)
+        .map_err(|failure| without_options(failure, &root))?;
     if status != ExitCode::SUCCESS || output.json() {
         return Ok(status);
     }

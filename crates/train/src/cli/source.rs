@@ -132,6 +132,8 @@ fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Resu
 fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
     match Holds::of(named) {
         Holds::RunWithModel(model) => Ok(model),
+        // Some repositories have the merged model beside its adapter.
+        Holds::Adapter if named.join("config.json").exists() => Ok(named.to_path_buf()),
         Holds::Adapter | Holds::RunWithAdapter(_) => Err(Failure::usage(
             format!("{} is an adapter, not a model", named.display()),
             format!("use it with `--run {}`: it records its base", named.display()),

@@ -96,8 +96,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if let Some(made) = &made {
         made.write(output)?;
     }
-    let shown = Shown { dashboard: arguments.dashboard, watch, again: "--resume".to_owned() };
-    let status = execute(&plan, start, shown, output)?;
+    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, "--resume", output)?;
     if arguments.open && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
@@ -123,19 +122,10 @@ fn watch(port: u16) -> Result<Watch, Failure> {
 }
 
 /// What is shown of a run while it trains.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Shown {
     dashboard: bool,
     watch: Option<Watch>,
-    /// What goes on with it when it is interrupted.
-    again: String,
-}
-
-impl Shown {
-    /// `program`: how the quickstart is called.
-    pub(super) fn of_quickstart(program: String) -> Self {
-        Self { dashboard: false, watch: None, again: program }
-    }
 }
 
 /// The plan, and what it makes of the checkpoint by its headers: all that can be wrong is found before the output
@@ -160,17 +150,22 @@ fn check_values(plan: &RunPlan) -> Result<(), Failure> {
     }
 }
 
-/// Trains by a plan, and says what came of it.
-pub(super) fn execute(plan: &RunPlan, start: Start, shown: Shown, output: &Output) -> Result<ExitCode, Failure> {
+/// Trains by a plan, and says what came of it; of an interrupted run that `again` goes on with it.
+pub(super) fn execute(
+    plan: &RunPlan,
+    start: Start,
+    shown: Shown,
+    again: &str,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     let directory = Directory::open(&plan.output_dir)?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
-    let Shown { dashboard, watch, again } = shown;
-    if let Some(watch) = &watch {
+    if let Some(watch) = &shown.watch {
         output.say(&format!("watch the run at {}", output.bold(&watch.url())));
     }
-    let options = Options { dashboard, watch, interrupter };
+    let options = Options { dashboard: shown.dashboard, watch: shown.watch, interrupter };
     match run::run(plan, directory, start, options, output)? {
         Outcome::Finished(summary) => {
             report(plan, &summary, output)?;

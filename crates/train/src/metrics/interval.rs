@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn the_interval_of_a_share_is_that_of_scipy() {
-        // scipy 1.16: binomtest(k, n).proportion_ci(method="wilson")
-        close(wilson(0.9, 200).unwrap(), (0.850_594_187_567_282_7, 0.934_329_553_130_904_1));
+        // scipy 1.17: binomtest(k, n).proportion_ci(method="wilson")
+        close(wilson(0.9, 200).unwrap(), (0.850_594_187_567_282_7, 0.934_329_551_330_904_1));
         close(wilson(1.0, 10).unwrap(), (0.722_467_200_137_078_8, 1.0));
         assert_eq!((wilson(0.5, 0), wilson(f64::NAN, 3)), (None, None));
     }

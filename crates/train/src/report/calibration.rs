@@ -160,6 +160,7 @@ fn readings(bins: &[Bin]) -> Vec<Reading> {
             percent(bin.accuracy()),
             percent(bin.mean_confidence())
         ),
+        short: Vec::new(),
         points: Vec::new(),
     };
     filled(bins).map(reading).collect()

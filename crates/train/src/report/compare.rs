@@ -254,6 +254,9 @@ fn readings(lines: &[Vec<Point>], names: &[String]) -> Vec<Reading> {
         Reading {
             x: step as f64,
             text: format!("step {}: {}", count(step as usize), text.join(" · ")),
+            short: std::iter::once((Role::Text, format!("step {}", count(step as usize))))
+                .chain(values.iter().map(|(run, value)| (Role::of_run(*run), significant(*value, 4))))
+                .collect(),
             points: values.into_iter().map(|(run, value)| (Role::of_run(run), value)).collect(),
         }
     };

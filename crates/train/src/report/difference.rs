@@ -27,13 +27,13 @@ pub(super) fn difference(left: &str, right: &str) -> (Vec<Piece>, Vec<Piece>) {
     (pieces(&a, &same_left), pieces(&b, &same_right))
 }
 
-/// Each with the white space behind it.
+/// Each with the white space behind it, the first also with that before it.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
     let mut in_space = false;
     for (at, letter) in text.char_indices() {
-        if in_space && !letter.is_whitespace() && at > start {
+        if in_space && !letter.is_whitespace() && !text[start..at].trim().is_empty() {
             words.push(&text[start..at]);
             start = at;
         }

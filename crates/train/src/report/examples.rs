@@ -13,8 +13,8 @@ use super::suspects::suspects;
 /// Errors shown before a class is chosen.
 const SHOWN: usize = 20;
 /// Errors that can be shown of each class, given or predicted, and of all.
-const OF_CLASS: usize = 8;
-const MOST: usize = 300;
+const OF_CLASS: usize = 5;
+const MOST: usize = 200;
 /// Characters of a text that are shown.
 const TEXT: usize = 320;
 
@@ -58,13 +58,15 @@ struct Hard<'a> {
 
 pub(super) fn hardest<'a>(labels: &'a [String], file: &str, answers: &[Answer<'_>]) -> Examples<'a> {
     let judged = are_telling(answers);
+    // The settings have the whole path.
+    let file = Path::new(file).file_name().map_or(Path::new(file), Path::new);
     let suspects = if judged { suspects(answers) } else { vec![false; answers.len()] };
     let mut errors: Vec<usize> = (0..answers.len()).filter(|i| !answers[*i].is_correct()).collect();
     errors.sort_by(|a, b| answers[*b].example.loss.total_cmp(&answers[*a].example.loss));
     let hard = |i: usize| {
         let Answer { example, probabilities, predicted } = &answers[i];
         Hard {
-            place: Place::new(Path::new(file), example.line).to_string(),
+            place: Place::new(file, example.line).to_string(),
             loss: fixed(example.loss, 2),
             text: cut(&example.text, TEXT),
             text_pair: example.text_pair.as_deref().map(|text| cut(text, TEXT)),

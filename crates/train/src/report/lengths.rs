@@ -154,7 +154,7 @@ fn readings(shares: &[(Split, Vec<f64>)], bins: &Bins) -> Vec<Reading> {
             Split::Validation => format!("validation {}", percent(shares[n])),
         };
         let text = format!("{range}: {}", shares.iter().map(share).collect::<Vec<_>>().join(", "));
-        Reading { x: (n as f64 + 0.5) * bins.width as f64, text, points: Vec::new() }
+        Reading { x: (n as f64 + 0.5) * bins.width as f64, text, short: Vec::new(), points: Vec::new() }
     };
     (0..bins.number).map(reading).collect()
 }

@@ -51,7 +51,8 @@ pub(super) fn percent(share: f64) -> String {
 
 /// `0.851 – 0.934`
 pub(super) fn interval((low, high): (f64, f64), shown: impl Fn(f64) -> String) -> String {
-    format!("{}\u{a0}–\u{a0}{}", shown(low), shown(high))
+    // A line may break behind a dash, even before a space that does not break; a word joiner keeps it together.
+    format!("{}\u{a0}–\u{2060}\u{a0}{}", shown(low), shown(high))
 }
 
 /// `1 text`, `3 texts`

@@ -64,6 +64,8 @@ pub(super) struct Chart<'a> {
 pub(super) struct Reading {
     pub(super) x: f64,
     pub(super) text: String,
+    /// Shown in place of the text, each in the colour of its role, where the text is too long for a line.
+    pub(super) short: Vec<(Role, String)>,
     pub(super) points: Vec<(Role, f64)>,
 }
 
@@ -114,7 +116,7 @@ impl Chart<'_> {
                 .margin_bottom(2 * UNITS)
                 .x_label_area_size(BELOW * UNITS)
                 .y_label_area_size(LEFT * UNITS)
-                .build_cartesian_2d(self.x.range.clone(), self.y.range.clone())
+                .build_cartesian_2d(self.x.shown(), self.y.shown())
                 .map_err(failed)?;
             self.draw_axes(&mut chart, width / UNITS, height / UNITS)?;
             for layer in &self.layers {
@@ -146,10 +148,14 @@ impl Chart<'_> {
             let to = chosen.get(n + 1).map_or(columns.end, |next| middle(reading, next));
             let x = at(reading.x, 0.0).0;
             let text = super::svg::escaped(&reading.text);
+            let part = |(role, part): &(Role, String)| {
+                format!("<tspan class=\"fill-{}\">{} </tspan>", role.class(), super::svg::escaped(part))
+            };
+            let shown = if reading.short.is_empty() { text.clone() } else { reading.short.iter().map(part).collect() };
             drawn.push_str(&format!(
                 "<g class=\"reading\"><title>{text}</title><rect x=\"{from}\" y=\"{top}\" width=\"{size}\" height=\"{height}\"/>\
                  <path class=\"line-axis\" stroke-width=\"{UNITS}\" d=\"M{x} {top}V{bottom}\"/>\
-                 <text class=\"fill-ink\" x=\"{right}\" y=\"{above}\" text-anchor=\"end\" font-size=\"{font}\">{text}</text>",
+                 <text class=\"fill-ink\" x=\"{right}\" y=\"{above}\" text-anchor=\"end\" font-size=\"{font}\">{shown}</text>",
                 top = rows.start,
                 size = (to - from).max(1),
                 height = rows.end - rows.start,
@@ -182,7 +188,7 @@ impl Chart<'_> {
             .label_style(text)
             .set_all_tick_mark_size(5 * UNITS)
             .x_labels(self.x.labels(width / 75))
-            .y_labels(self.y.labels(height / 36))
+            .y_labels(self.y.labels((height / 36).max(if height < 150 { 3 } else { 6 })))
             .x_label_formatter(&|x| self.x.label(*x))
             .y_label_formatter(&|y| self.y.label(*y))
             .draw()
@@ -219,6 +225,13 @@ type Area<B> = DrawingArea<B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Context<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 impl Axis {
+    /// A little wider: a label at an end must not be lost because 0.6 + 4 * 0.2 is more than 1.4.
+    fn shown(&self) -> Range<f64> {
+        let Range { start, end } = self.range;
+        let little = (end - start) * 1e-9;
+        start - little..end + little
+    }
+
     fn labels(&self, room: u32) -> usize {
         let room = room.max(2) as usize;
         // plotters steps by 1, 2 or 5 times a power of ten, the smallest that gives no more labels than this.
@@ -268,7 +281,8 @@ pub(super) fn around(values: impl IntoIterator<Item = f64>) -> Range<f64> {
 pub(super) fn round(range: Range<f64>) -> Range<f64> {
     let size = range.end - range.start;
     let power = 10_f64.powf((size / 5.0).log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| size / step <= 5.0 + 1e-9);
+    let intervals = |step: f64| (range.end / step - 1e-6).ceil() - (range.start / step + 1e-6).floor();
+    let step = [1.0, 2.0, 5.0, 10.0, 20.0].into_iter().map(|digit| digit * power).find(|step| intervals(*step) <= 5.0);
     let step = step.unwrap_or(size);
     // 0.30000000000000004 is on the label 0.3.
     let (start, end) = (range.start / step, range.end / step);
@@ -354,7 +368,9 @@ mod tests {
     #[test]
     fn an_axis_begins_and_ends_with_a_label() {
         assert_eq!((round(0.0..2.7), round(0.31..0.48), round(3.2..41.7)), (0.0..3.0, 0.3..0.5, 0.0..50.0));
-        assert_eq!((round(0.0..1.0), round(-0.05..0.93)), (0.0..1.0, -0.2..1.0));
+        assert_eq!((round(0.0..1.0), round(-0.05..0.93)), (0.0..1.0, -0.5..1.0));
+        let plot = chart(1.0..3.0, around([0.75, 1.379]), Vec::new());
+        assert_eq!(labels(&plot, "\"end\""), ["0.6", "0.8", "1", "1.2", "1.4"]);
         let plot = chart(1.0..3.0, around([3.2, 41.7]), Vec::new());
         assert_eq!(labels(&plot, "\"end\""), ["0", "10", "20", "30", "40", "50"]);
     }
@@ -375,6 +391,7 @@ mod tests {
         let reading = |x: usize| Reading {
             x: x as f64,
             text: String::new(),
+            short: Vec::new(),
             points: vec![(if x.is_multiple_of(100) { Role::Valid } else { Role::Train }, 0.0)],
         };
         let readings: Vec<Reading> = (1..=1000).map(reading).collect();
@@ -386,7 +403,8 @@ mod tests {
     #[test]
     fn what_is_read_off_is_text() {
         let (x, y) = (Axis { range: 0.0..2.0, unit: Unit::Count }, Axis { range: 0.0..1.0, unit: Unit::Number });
-        let readings = vec![Reading { x: 1.0, text: "<b>&".to_string(), points: vec![(Role::Train, 0.5)] }];
+        let readings =
+            vec![Reading { x: 1.0, text: "<b>&".to_string(), short: Vec::new(), points: vec![(Role::Train, 0.5)] }];
         let chart = Chart { id: "c", title: "t", description: String::new(), x, y, layers: Vec::new(), readings };
         let body = chart.plot(300, 200).expect("drawn in memory").body;
         assert!(body.contains("<title>&lt;b&gt;&amp;</title>") && body.contains("class=\"fill-train\""), "{body}");

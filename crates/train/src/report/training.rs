@@ -15,6 +15,8 @@ use crate::metrics::{Span, span};
 const WIDE: usize = 600;
 const SMALL: usize = 300;
 const SMALL_SIZE: (u32, u32) = (340, 190);
+/// Of the curve of a score, which stands beside a table.
+const SCORE_SIZE: (u32, u32) = (270, 165);
 /// More ends of epochs than this are a fence.
 const EPOCHS: usize = 20;
 
@@ -150,7 +152,7 @@ impl<'a> Course<'a> {
         let readings = curve.iter().map(|point| reading(Role::Valid, *point)).collect();
         layers.extend(dotted(curve));
         let chart = Chart { id: &id, title: &title, description, x: self.steps(), y, layers, readings };
-        chart.plot(SMALL_SIZE.0, SMALL_SIZE.1).map(Some)
+        chart.plot(SCORE_SIZE.0, SCORE_SIZE.1).map(Some)
     }
 }
 
@@ -162,7 +164,7 @@ fn in_capitals(name: &str) -> String {
 /// A point of a curve as it is read.
 fn reading(role: Role, (step, value): Point) -> Reading {
     let text = format!("step {}: {}", count(step as usize), significant(value, 4));
-    Reading { x: step, text, points: vec![(role, value)] }
+    Reading { x: step, text, short: Vec::new(), points: vec![(role, value)] }
 }
 
 /// Each step's loss, and the validation loss where there was an evaluation.

@@ -322,7 +322,7 @@ mod tests {
         let verdict = verdict(&report, &[], &kept);
         assert_eq!(
             verdict.lead.as_deref(),
-            Some("Perplexity 1.649 on 40 validation texts (95\u{a0}% interval 1.649\u{a0}–\u{a0}1.649).")
+            Some("Perplexity 1.649 on 40 validation texts (95\u{a0}% interval 1.649\u{a0}–\u{2060}\u{a0}1.649).")
         );
         assert_eq!(verdict.sentences[0], "Before training it was 3, measured on 20 of them.");
         assert_eq!(verdict.sentences[1], "The best evaluation is that of step 20 (epoch 2) of 30.");

@@ -2,6 +2,7 @@
 //! run's directory as `kindling report` would make it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::train::InferenceStep;
 use data::{Batch, Dataset, Example};
@@ -101,11 +102,15 @@ fn write_record(record: &Record, directory: &Directory) -> Result<(), Error> {
 
 fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     let (count, of) = (thousands(trained.trainable_elements()), thousands(trained.base_elements()));
+    // Names without their directories: the settings have the whole paths.
+    let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let data =
-        |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), dataset.file().display());
+        |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), name(dataset.file()));
+    let base = Path::new(&plan.base.name);
+    let base = if base.is_absolute() { name(base) } else { plan.base.name.clone() };
     let mut facts = vec![
         ("task", plan.task.name().to_string()),
-        ("base model", format!("{} ({})", plan.base.name, plan.pretrained.class())),
+        ("base model", format!("{base} ({})", plan.pretrained.class())),
         ("method", plan.method_in_words()),
         ("trained parameters", format!("{count}, on a base of {of}")),
         ("training data", data(&plan.train)),

@@ -81,7 +81,7 @@ pub(super) struct Arguments {
     /// What is drawn depends on it, on the number of the row and on that of the token, and on nothing else
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// End a text before this string (repeatable)
+    /// End a text before this string (repeatable); a line break is $'\n' in bash and zsh
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
     /// Texts for each prompt
@@ -207,15 +207,16 @@ impl Generator<'_> {
         let streams = is_typed && answers.is_terminal() && !self.output.json();
         let lines = input.lines("prompt", self.output)?;
         let bar = (!is_typed).then(|| self.output.bar(0, "writing {spinner} {pos}"));
-        let mut unanswered = Unanswered::new(input.keep_going);
+        let mut unanswered = Unanswered::new(input, is_typed, self.output);
         let mut reader = Reader { generator: self, columns: None, begun: false };
         let (mut waiting, mut held, mut rows, mut answered) = (Vec::new(), 0, 0, 0);
         for line in lines {
             // Of the row whatever becomes of others: its number is what its random choices depend on.
             let first = rows * u64::from(self.arguments.num_samples);
             rows += 1;
-            let read = line.map_err(Failure::from).and_then(|line| reader.prompts(line, first, &mut answers));
-            let Some((fields, prompts)) = unanswered.or_note(read)? else { continue };
+            let Some(line) = unanswered.or_note_line(line)? else { continue };
+            let (number, read) = (line.number(), reader.prompts(line, first, &mut answers));
+            let Some((fields, prompts)) = unanswered.or_note(number, read)? else { continue };
             answered += 1;
             if streams {
                 self.show("", &prompts)?;
@@ -232,11 +233,14 @@ impl Generator<'_> {
         self.write(waiting, &mut answers)?;
         bar.iter().for_each(|bar| bar.finish_and_clear());
         let written = answers.count();
-        answers.finish()?;
+        // What was there before is worth more than no texts.
+        if answered > 0 {
+            answers.finish()?;
+        }
         if self.arguments.output.is_some() {
             self.output.say(&counted(written, "text", "texts"));
         }
-        unanswered.finish(answered)
+        unanswered.failure(answered, &input.file())
     }
 
     /// The prompts of a row, which `subject` names in messages. `first` is the number of the first.

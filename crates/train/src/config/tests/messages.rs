@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use super::{MINIMAL, directory, load, load_in};
 
 /// Error and help, with the working directory as `.`.
-fn message(config: &str, sets: &[&str]) -> String {
+pub(super) fn message(config: &str, sets: &[&str]) -> String {
     let root = directory(config);
     let error = load_in(&root, sets).expect_err("a wrong configuration");
     let help = error.help().map(|help| format!("\nhelp: {help}"));
@@ -208,9 +208,13 @@ fn tables_are_tables() {
 fn toml_errors_have_line_and_column() {
     assert_eq!(
         message("[model]\npath = bert\n", &[]),
-        "configs/sst2.toml, line 2, column 8: string values must be quoted, expected literal string"
+        "configs/sst2.toml, line 2, column 8: string values must be quoted, expected literal string\n\
+         help: put it in quotes: `path = \"bert\"`"
     );
-    assert_eq!(message("seed = 1\nseed = 2\n", &[]), "configs/sst2.toml, line 2, column 1: duplicate key");
+    assert_eq!(
+        message("seed = 1\nseed = 2\n", &[]),
+        "configs/sst2.toml, line 2, column 1: duplicate key\nhelp: line 1 has it already: keep one of the two"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Files as users write them: what they load as.
 
 mod messages;
+mod syntax;
 
 use std::fs;
 use std::path::{Path, PathBuf};

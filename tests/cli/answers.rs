@@ -169,6 +169,20 @@ fn rows_that_cannot_be_answered_are_named_after_all_others_are_written() {
 }
 
 #[test]
+fn where_no_row_can_be_answered_an_earlier_file_is_kept() {
+    let project =
+        Project::with_adapter().file("in.jsonl", "{\"txt\": \"a\"}\n{\"text\": 1}\n").file("out.csv", "old\n");
+    let ran = run(&project, &["--quiet", "--output", "out.csv", "--keep-going"]);
+    ran.refused(
+        "error: none of 2 rows could be answered, and nothing is written:\n\
+         \x20\x20in.jsonl, line 1: in.jsonl has no column `text` (columns: txt)\n\
+         \x20\x20in.jsonl, line 2: column `text` should be a string, found a number\n\
+         help: correct these rows, or leave them out",
+    );
+    assert_eq!(project.read("out.csv"), "old\n");
+}
+
+#[test]
 fn every_example_is_listed_with_what_was_expected_and_predicted() {
     let project = Project::with_adapter();
     let eval = |more: &[&str]| {

@@ -3,69 +3,77 @@
 
 use std::fmt::{self, Write};
 
-use minijinja::value::Kwargs;
+use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
-pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<Value, Error> {
-    let separators: Option<Vec<String>> = options.get("separators")?;
-    let indent: Option<u8> = options.get("indent")?;
+use super::arguments::{Args, bind, count, flag, given, values};
+use super::numbers::{self, Number};
+use super::{containers, text};
+
+pub(super) fn tojson(value: &Value, args: Args) -> Result<Value, Error> {
+    let [ascii, indent, separators, sort_keys] =
+        bind(&values(args), ["ensure_ascii", "indent", "separators", "sort_keys"])?;
+    let indent = match given(indent) {
+        Some(indent) if indent.kind() == ValueKind::String => Some(text::str(&indent)?),
+        Some(indent) => Some(" ".repeat(count(Some(indent), 0)?.min(1000))),
+        None => None,
+    };
+    let separators = given(separators).map(|separators| text::iterated(&separators)).transpose()?;
     let (item, key) = match separators.as_deref() {
-        Some([item, key]) => (item.clone(), key.clone()),
+        Some([item, key]) => (text::str(item)?, text::str(key)?),
         Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "`separators` are two")),
         // With lines of their own items need no space between them.
         None => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
     };
-    let style = Style {
-        item,
-        key,
-        indent: indent.map(usize::from),
-        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
-    };
-    options.assert_all_used()?;
+    let style = Style { item, key, indent, sort_keys: flag(sort_keys, false), ascii: flag(ascii, false) };
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "an undefined value cannot be written as JSON"));
     }
-    let json = serde_json::to_value(value)
-        .map_err(|error| Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error))?;
     let mut text = String::new();
-    style.write(&json, 0, &mut text);
+    style.write(value, 0, &mut text)?;
     Ok(Value::from_safe_string(text))
 }
 
 struct Style {
     item: String,
     key: String,
-    indent: Option<usize>,
+    indent: Option<String>,
     sort_keys: bool,
     ascii: bool,
 }
 
 impl Style {
-    fn write(&self, json: &Json, depth: usize, text: &mut String) {
-        match json {
-            Json::Null => text.push_str("null"),
-            Json::Bool(value) => text.push_str(if *value { "true" } else { "false" }),
-            Json::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
-                Some(fraction) => text.push_str(&python_fraction(fraction)),
-                None => text.push_str(&number.to_string()),
-            },
-            Json::String(string) => self.string(string, text),
-            Json::Array(items) => self.list('[', ']', items.iter(), depth, text, |style, item, text| {
-                style.write(item, depth + 1, text);
-            }),
-            Json::Object(fields) => {
-                let mut fields: Vec<(&String, &Json)> = fields.iter().collect();
+    fn write(&self, value: &Value, depth: usize, text: &mut String) -> Result<(), Error> {
+        match value.kind() {
+            ValueKind::String => self.string(value.as_str().unwrap_or_default(), text),
+            ValueKind::Seq | ValueKind::Map if depth > DEEPEST => return Err(unfit(value)),
+            ValueKind::Seq => {
+                let items = text::iterated(value)?;
+                self.list('[', ']', items.iter(), depth, text, |style, item, text| style.write(item, depth + 1, text))?;
+            }
+            ValueKind::Map => {
+                let fields = containers::pairs(value)?.into_iter().map(|(key, value)| Ok((self.name(&key)?, value)));
+                let mut fields: Vec<(String, Value)> = fields.collect::<Result<_, Error>>()?;
                 if self.sort_keys {
-                    fields.sort_by_key(|(key, _)| *key);
+                    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
                 }
-                self.list('{', '}', fields.into_iter(), depth, text, |style, (key, value), text| {
+                self.list('{', '}', fields.iter(), depth, text, |style, (key, value), text| {
                     style.string(key, text);
                     text.push_str(&style.key);
-                    style.write(value, depth + 1, text);
-                });
+                    style.write(value, depth + 1, text)
+                })?;
             }
+            _ => text.push_str(&plain(value)?),
+        }
+        Ok(())
+    }
+
+    /// The name of a field: a text, or what Python makes one.
+    fn name(&self, key: &Value) -> Result<String, Error> {
+        match key.kind() {
+            ValueKind::String => Ok(key.as_str().unwrap_or_default().to_owned()),
+            _ => plain(key),
         }
     }
 
@@ -76,8 +84,8 @@ impl Style {
         items: impl ExactSizeIterator<Item = T>,
         depth: usize,
         text: &mut String,
-        write: impl Fn(&Self, T, &mut String),
-    ) {
+        write: impl Fn(&Self, T, &mut String) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let is_empty = items.len() == 0;
         text.push(open);
         for (index, item) in items.enumerate() {
@@ -85,18 +93,19 @@ impl Style {
                 text.push_str(&self.item);
             }
             self.line(depth + 1, text);
-            write(self, item, text);
+            write(self, item, text)?;
         }
         if !is_empty {
             self.line(depth, text);
         }
         text.push(close);
+        Ok(())
     }
 
     fn line(&self, depth: usize, text: &mut String) {
-        if let Some(indent) = self.indent {
+        if let Some(indent) = &self.indent {
             text.push('\n');
-            text.extend(std::iter::repeat_n(' ', indent * depth));
+            text.push_str(&indent.repeat(depth));
         }
     }
 
@@ -107,7 +116,7 @@ impl Style {
             return;
         }
         for character in quoted.chars() {
-            if character.is_ascii() {
+            if matches!(character, ' '..='~') || character.is_ascii_control() && character < ' ' {
                 text.push(character);
                 continue;
             }
@@ -119,18 +128,28 @@ impl Style {
     }
 }
 
-/// As Python's `repr`: the shortest digits, with an exponent from 1e16 on and below 1e-4.
-fn python_fraction(fraction: f64) -> String {
-    let magnitude = fraction.abs();
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
-        let text = format!("{fraction:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        return match exponent.strip_prefix('-') {
-            Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-            None => format!("{digits}e+{exponent:0>2}"),
-        };
+/// Lists in lists: more than any JSON has that was read.
+const DEEPEST: usize = 500;
+
+/// What is neither a text nor made of others.
+fn plain(value: &Value) -> Result<String, Error> {
+    match (value.kind(), Number::of(value)) {
+        (ValueKind::None, _) => Ok("null".to_owned()),
+        (ValueKind::Bool, _) => Ok(if value.is_true() { "true" } else { "false" }.to_owned()),
+        (ValueKind::Number, Some(Number::Float(float))) => Ok(match (float.is_finite(), float.is_nan(), float > 0.0) {
+            (true, ..) => numbers::float_repr(float),
+            (_, true, _) => "NaN".to_owned(),
+            (_, _, true) => "Infinity".to_owned(),
+            (_, _, false) => "-Infinity".to_owned(),
+        }),
+        (ValueKind::Number, _) => Ok(value.to_string()),
+        _ => Err(unfit(value)),
     }
-    format!("{fraction:?}")
+}
+
+fn unfit(value: &Value) -> Error {
+    let message = format!("{} cannot be written as JSON", text::type_name(value));
+    Error::new(ErrorKind::BadSerialization, message)
 }
 
 #[cfg(test)]
@@ -165,20 +184,5 @@ mod tests {
             write("x | tojson(separators=(',', ':'), sort_keys=true)", json!({"b": [1, 2], "a": 0})),
             r#"{"a":0,"b":[1,2]}"#
         );
-    }
-
-    #[test]
-    fn fractions_have_pythons_digits() {
-        for (fraction, expected) in [
-            (0.1, "0.1"),
-            (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"),
-            (1.5e-5, "1.5e-05"),
-            (1e-4, "0.0001"),
-            (-2.5e300, "-2.5e+300"),
-            (0.0, "0.0"),
-        ] {
-            assert_eq!(python_fraction(fraction), expected);
-        }
     }
 }

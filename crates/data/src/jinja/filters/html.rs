@@ -1,0 +1,136 @@
+//! Filters for HTML and addresses, which few chat templates have.
+
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, Value};
+
+use super::super::arguments::{Args, bind, flag, values};
+use super::super::containers::pairs;
+use super::super::{invalid, text};
+
+pub(super) fn add_to(environment: &mut Environment<'static>) {
+    for name in ["escape", "e"] {
+        environment.add_filter(name, |value: &Value| match value.is_safe() {
+            true => Ok(value.clone()),
+            false => escaped(value),
+        });
+    }
+    environment.add_filter("forceescape", escaped);
+    environment.add_filter("striptags", |value: &Value| text::str(value).map(|text| without_tags(&text)));
+    environment.add_filter("xmlattr", attributes);
+    environment.add_filter("urlencode", url_encoded);
+}
+
+fn escaped(value: &Value) -> Result<Value, Error> {
+    Ok(Value::from_safe_string(escape(&text::str(value)?)))
+}
+
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&#34;",
+            '\'' => escaped += "&#39;",
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Without tags and comments, with single spaces, and with entities resolved.
+fn without_tags(text: &str) -> String {
+    let mut plain = text.to_owned();
+    for (open, close) in [("<!--", "-->"), ("<", ">")] {
+        while let Some(start) = plain.find(open) {
+            let Some(length) = plain[start..].find(close) else { break };
+            plain.replace_range(start..start + length + close.len(), "");
+        }
+    }
+    unescape(&plain.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// The entities that texts have, and characters by their number.
+fn unescape(text: &str) -> String {
+    const NAMED: [(&str, char); 7] =
+        [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\''), ("nbsp", '\u{a0}'), ("copy", '©')];
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        plain += &rest[..at];
+        rest = &rest[at..];
+        let end = rest.find(';').filter(|end| *end < 12);
+        let character = end.and_then(|end| {
+            let name = &rest[1..end];
+            match name.strip_prefix('#') {
+                Some(number) => {
+                    let code = match number.strip_prefix(['x', 'X']) {
+                        Some(digits) => u32::from_str_radix(digits, 16),
+                        None => number.parse(),
+                    };
+                    code.ok().and_then(char::from_u32)
+                }
+                None => NAMED.iter().find(|(known, _)| *known == name).map(|(_, character)| *character),
+            }
+        });
+        match (character, end) {
+            (Some(character), Some(end)) => {
+                plain.push(character);
+                rest = &rest[end + 1..];
+            }
+            _ => {
+                plain.push('&');
+                rest = &rest[1..];
+            }
+        }
+    }
+    plain + rest
+}
+
+/// ` class="a" id="b"`, without what is none or undefined.
+fn attributes(value: &Value, args: Args) -> Result<Value, Error> {
+    let [autospace] = bind(&values(args), ["autospace"])?;
+    let mut written = Vec::new();
+    for (key, value) in pairs(value)?.into_iter().filter(|(_, value)| !value.is_none() && !value.is_undefined()) {
+        let key = text::str(&key)?;
+        if key.contains(|c: char| c.is_whitespace() || "/>=".contains(c)) {
+            return Err(invalid(format!("invalid character in attribute name: `{key}`")));
+        }
+        written.push(format!("{}=\"{}\"", escape(&key), escape(&text::str(&value)?)));
+    }
+    let space = if flag(autospace, true) && !written.is_empty() { " " } else { "" };
+    Ok(Value::from(format!("{space}{}", written.join(" "))))
+}
+
+/// A text with `%20` for a space; the pairs of a dict or a list as a query, where it is a `+`.
+fn url_encoded(value: &Value) -> Result<String, Error> {
+    let pairs = match value.kind() {
+        ValueKind::Map => pairs(value)?,
+        ValueKind::Seq | ValueKind::Iterable => {
+            let pair = |item: Value| match text::iterated(&item)?.as_slice() {
+                [key, value] => Ok((key.clone(), value.clone())),
+                _ => Err(invalid("a query is made of pairs")),
+            };
+            value.try_iter()?.map(pair).collect::<Result<_, Error>>()?
+        }
+        _ => return Ok(quoted(&text::str(value)?, true)),
+    };
+    let pair = |(key, value): (Value, Value)| -> Result<String, Error> {
+        let part = |value: &Value| text::str(value).map(|text| quoted(&text, false).replace("%20", "+"));
+        Ok(format!("{}={}", part(&key)?, part(&value)?))
+    };
+    Ok(pairs.into_iter().map(pair).collect::<Result<Vec<_>, Error>>()?.join("&"))
+}
+
+fn quoted(text: &str, keep_slashes: bool) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => quoted.push(byte.into()),
+            b'/' if keep_slashes => quoted.push('/'),
+            _ => quoted += &format!("%{byte:02X}"),
+        }
+    }
+    quoted
+}

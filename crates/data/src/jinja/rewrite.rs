@@ -1,0 +1,213 @@
+//! Templates with their operators `~` and `%` written as filters, since those of the engine write numbers in Rust's form and
+//! know no `'%s' % x`. `a ~ b` becomes `(a)|__concatenate(b)`.
+//!
+//! Only what has to change does, and a place in what was made is a place in the template again.
+
+mod expression;
+mod tokens;
+
+use std::ops::Range;
+
+use minijinja::Error;
+
+use expression::Expression;
+use tokens::tokens;
+
+/// The names of the filters.
+pub(super) const CONCATENATE: &str = "__concatenate";
+pub(super) const MODULO: &str = "__modulo";
+
+/// What a rewritten template is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    /// Of the template.
+    Source(Range<usize>),
+    Made(&'static str),
+}
+
+/// A template as the engine reads it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rewritten {
+    text: String,
+    /// Where parts of the template begin, here and there, ascending.
+    origins: Vec<(usize, usize)>,
+}
+
+impl Rewritten {
+    pub(crate) fn of(source: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut rest = 0;
+        for block in blocks(source) {
+            parts.push(Part::Source(rest..block.inner.start));
+            let tokens = tokens(source, block.inner.clone());
+            parts.extend(Expression::new(source, &tokens).rewritten(block.is_statement));
+            rest = tokens.last().map_or(block.inner.start, |token| token.range.end);
+        }
+        parts.push(Part::Source(rest..source.len()));
+        let mut rewritten = Self { text: String::with_capacity(source.len()), origins: Vec::new() };
+        for part in parts {
+            match part {
+                Part::Source(range) => {
+                    rewritten.origins.push((rewritten.text.len(), range.start));
+                    rewritten.text.push_str(&source[range]);
+                }
+                Part::Made(text) => rewritten.text.push_str(text),
+            }
+        }
+        rewritten
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Line and column of an error in the template, both from 1.
+    pub(crate) fn position(&self, source: &str, error: &Error) -> (usize, usize) {
+        let start = error.range().map(|range| self.origin(range.start));
+        let Some(before) = start.and_then(|start| source.get(..start)) else {
+            return (error.line().unwrap_or(1), 1);
+        };
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+
+    /// Where in the template a byte of the text is from; of what was made the place that follows.
+    fn origin(&self, at: usize) -> usize {
+        let next = self.origins.partition_point(|(here, _)| *here <= at);
+        let Some((here, there)) = next.checked_sub(1).map(|index| self.origins[index]) else { return 0 };
+        match self.origins.get(next) {
+            Some((_, following)) => (there + (at - here)).min(*following),
+            None => there + (at - here),
+        }
+    }
+}
+
+/// What stands between `{{` and `}}`, or `{%` and `%}`.
+struct Block {
+    inner: Range<usize>,
+    is_statement: bool,
+}
+
+fn blocks(source: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    while let Some(found) = source[at..].find('{') {
+        let begin = at + found;
+        let inner = begin + 2;
+        let end = match source[begin..].as_bytes().get(1) {
+            Some(b'#') => source[inner..].find("#}").map(|end| inner + end + 2),
+            Some(sign @ (b'{' | b'%')) => {
+                let is_statement = *sign == b'%';
+                let end = block_end(source, inner, if is_statement { "%}" } else { "}}" });
+                if let Some(end) = end {
+                    if is_statement && is_raw(&source[inner..end]) {
+                        at = raw_end(source, end);
+                        continue;
+                    }
+                    // The signs that eat white space are no operators.
+                    let start = inner + usize::from(source[inner..end].starts_with(['-', '+']));
+                    blocks.push(Block { inner: start..end, is_statement });
+                }
+                end.map(|end| end + 2)
+            }
+            _ => Some(begin + 1),
+        };
+        match end {
+            Some(end) => at = end,
+            // The engine says what is wrong with it.
+            None => break,
+        }
+    }
+    blocks
+}
+
+/// Where a block ends: not in a string, nor inside brackets.
+fn block_end(source: &str, from: usize, close: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut at = from;
+    while let Some(character) = source[at..].chars().next() {
+        if depth == 0 && source[at..].starts_with(close) {
+            return Some(at);
+        }
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '\'' | '"' => {
+                at = tokens::string_end(source, at)?;
+                continue;
+            }
+            _ => (),
+        }
+        at += character.len_utf8();
+    }
+    None
+}
+
+fn is_raw(statement: &str) -> bool {
+    statement.trim_matches(|c: char| "-+".contains(c) || c.is_whitespace()) == "raw"
+}
+
+fn raw_end(source: &str, from: usize) -> usize {
+    let mut at = from;
+    while let Some(found) = source[at..].find("{%") {
+        let inner = at + found + 2;
+        let name = source[inner..].trim_start_matches(|c: char| "-+".contains(c) || c.is_whitespace());
+        if name.starts_with("endraw") {
+            return inner;
+        }
+        at = inner;
+    }
+    source.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(source: &str) -> String {
+        Rewritten::of(source).text
+    }
+
+    #[test]
+    fn operands_keep_what_binds_more_strongly() {
+        for (source, expected) in [
+            ("{{ a ~ b }}", "{{( a)|__concatenate( b) }}"),
+            ("{{ a + b ~ c * d ~ e }}", "{{ a +( b)|__concatenate( c * d, e) }}"),
+            ("{{ a % b * c }}", "{{( a)|__modulo( b) * c }}"),
+            ("{{ -a.b[0](1)|f is g ~ h }}", "{{( -a.b[0](1)|f is g)|__concatenate( h) }}"),
+            ("{{ x is divisibleby 3 ~ y }}", "{{( x is divisibleby 3)|__concatenate( y) }}"),
+            ("{% if (a) ~ b == c %}", "{% if( (a))|__concatenate( b) == c %}"),
+            ("{% set a = 'b' 'c' ~ d %}", "{% set a =( 'b' 'c')|__concatenate( d) %}"),
+            (
+                "{{ f(a ~ b, c=d % e)[g ~ h] }}",
+                "{{ f((a)|__concatenate( b), c=(d)|__modulo( e))[(g)|__concatenate( h)] }}",
+            ),
+            ("{{ a if b ~ c else d }}", "{{ a if( b)|__concatenate( c) else d }}"),
+        ] {
+            assert_eq!(text(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_operator_stays() {
+        for source in [
+            "a ~ b % c {# a ~ b #} {% raw %}{{ a ~ b }}{% endraw %}",
+            "{{ 'a ~ b' }}{{ \"c\\\" % d\" }}{%- if a -%}{%+ endif +%}{{- a + b / c ** d -}}",
+            "{{ {'a': {'b': 1}} }}{{ a",
+            "{{ a ~ }}",
+            "{% for a, b in c if d is not e %}{% endfor %}",
+        ] {
+            assert_eq!(text(source).replace(['(', ')'], ""), source.replace(['(', ')'], ""), "{source}");
+        }
+    }
+
+    #[test]
+    fn places_are_those_of_the_template() {
+        let source = "é{{ a ~ bad }}{{ worse }}";
+        let rewritten = Rewritten::of(source);
+        for word in ["bad", "worse", "a"] {
+            let here = rewritten.text.find(word).unwrap();
+            assert_eq!(rewritten.origin(here), source.find(word).unwrap(), "{word}");
+        }
+    }
+}

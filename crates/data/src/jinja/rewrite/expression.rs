@@ -1,0 +1,213 @@
+//! The operators of an expression by Jinja2's precedence: `+` and `-` bind less than `~`, this less than `*`, `/`, `//` and
+//! `%`, these less than `**`, a sign before a value, and all that stands behind one. Whatever it cannot make sense of it
+//! leaves as it is: the engine says what is wrong.
+
+use super::tokens::{Kind, Token};
+use super::{CONCATENATE, MODULO, Part};
+
+/// Words that part expressions from each other.
+const WORDS: [&str; 6] = ["and", "or", "not", "in", "if", "else"];
+
+pub(super) struct Expression<'a> {
+    source: &'a str,
+    tokens: &'a [Token],
+    next: usize,
+}
+
+impl<'a> Expression<'a> {
+    pub(super) fn new(source: &'a str, tokens: &'a [Token]) -> Self {
+        Self { source, tokens, next: 0 }
+    }
+
+    /// Of a statement the first word is its name.
+    pub(super) fn rewritten(mut self, is_statement: bool) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if is_statement && self.is_a(Kind::Name) {
+            parts.push(self.take());
+        }
+        while self.next < self.tokens.len() {
+            parts.extend(self.sequence());
+            // A bracket too many.
+            if self.next < self.tokens.len() {
+                parts.push(self.take());
+            }
+        }
+        parts
+    }
+
+    /// All up to a closing bracket: expressions, and what stands between them.
+    fn sequence(&mut self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        while self.next < self.tokens.len() && !self.is_a(Kind::Close) {
+            match self.begins_value() {
+                true => parts.extend(self.sum()),
+                false => parts.push(self.take()),
+            }
+        }
+        parts
+    }
+
+    fn sum(&mut self) -> Vec<Part> {
+        let mut parts = self.concatenation();
+        while self.is_one_of(&["+", "-"]) {
+            parts.push(self.take());
+            parts.extend(self.concatenation());
+        }
+        parts
+    }
+
+    fn concatenation(&mut self) -> Vec<Part> {
+        let first = self.product();
+        let mut others = Vec::new();
+        while self.is_one_of(&["~"]) && self.value_follows() {
+            self.next += 1;
+            if !others.is_empty() {
+                others.push(Part::Made(","));
+            }
+            others.extend(self.product());
+        }
+        match others.is_empty() {
+            true => first,
+            false => filtered(first, CONCATENATE, others),
+        }
+    }
+
+    fn product(&mut self) -> Vec<Part> {
+        let mut parts = self.power();
+        while self.is_one_of(&["*", "/", "//", "%"]) {
+            if self.is_one_of(&["%"]) && self.value_follows() {
+                self.next += 1;
+                parts = filtered(parts, MODULO, self.power());
+            } else {
+                parts.push(self.take());
+                parts.extend(self.power());
+            }
+        }
+        parts
+    }
+
+    fn power(&mut self) -> Vec<Part> {
+        let mut parts = self.signed();
+        while self.is_one_of(&["**"]) {
+            parts.push(self.take());
+            parts.extend(self.signed());
+        }
+        parts
+    }
+
+    fn signed(&mut self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        while self.is_one_of(&["+", "-"]) {
+            parts.push(self.take());
+        }
+        if self.begins_value() {
+            parts.extend(self.value());
+        }
+        parts
+    }
+
+    /// A value with its attributes, subscripts, calls, filters and tests.
+    fn value(&mut self) -> Vec<Part> {
+        let mut parts = self.primary();
+        loop {
+            if self.is_word("(") || self.is_word("[") {
+                parts.extend(self.bracketed());
+            } else if self.is_one_of(&["."]) {
+                parts.push(self.take());
+                parts.extend((self.is_a(Kind::Name) || self.is_a(Kind::Number)).then(|| self.take()));
+            } else if self.is_one_of(&["|"]) {
+                parts.push(self.take());
+                parts.extend(self.dotted());
+            } else if self.is_word("is") {
+                parts.push(self.take());
+                parts.extend(self.is_word("not").then(|| self.take()));
+                parts.extend(self.dotted());
+                // A test's argument may stand without brackets.
+                let is_argument = !self.is_word("is") && !self.is_a(Kind::Sign) && !self.is_word("(");
+                if is_argument && self.begins_value() {
+                    parts.extend(self.primary());
+                    while self.is_word("(") || self.is_word("[") || self.is_one_of(&["."]) {
+                        match self.is_one_of(&["."]) {
+                            true => parts.push(self.take()),
+                            false => parts.extend(self.bracketed()),
+                        }
+                        parts.extend(self.is_a(Kind::Name).then(|| self.take()));
+                    }
+                }
+            } else {
+                return parts;
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Vec<Part> {
+        if self.is_a(Kind::Open) {
+            return self.bracketed();
+        }
+        // Strings that stand side by side are one.
+        let mut parts = vec![self.take()];
+        if self.tokens[self.next - 1].kind == Kind::String {
+            while self.is_a(Kind::String) {
+                parts.push(self.take());
+            }
+        }
+        parts
+    }
+
+    fn bracketed(&mut self) -> Vec<Part> {
+        let mut parts = vec![self.take()];
+        parts.extend(self.sequence());
+        parts.extend((self.next < self.tokens.len()).then(|| self.take()));
+        parts
+    }
+
+    /// The name of a filter or a test; its arguments follow like those of any call.
+    fn dotted(&mut self) -> Vec<Part> {
+        let mut parts = Vec::new();
+        if self.next < self.tokens.len() && !self.is_a(Kind::Open) && !self.is_a(Kind::Close) {
+            parts.push(self.take());
+        }
+        parts
+    }
+
+    /// Whether a value, or its sign, comes next.
+    fn begins_value(&self) -> bool {
+        let Some(token) = self.tokens.get(self.next) else { return false };
+        match token.kind {
+            Kind::Name => !WORDS.contains(&self.word()) && self.word() != "is",
+            Kind::Number | Kind::String | Kind::Open => true,
+            Kind::Sign => self.is_one_of(&["+", "-"]),
+            Kind::Close => false,
+        }
+    }
+
+    fn value_follows(&self) -> bool {
+        Self { next: self.next + 1, ..*self }.begins_value()
+    }
+
+    fn take(&mut self) -> Part {
+        self.next += 1;
+        Part::Source(self.tokens[self.next - 1].range.clone())
+    }
+
+    fn word(&self) -> &'a str {
+        self.tokens.get(self.next).map_or("", |token| &self.source[token.word..token.range.end])
+    }
+
+    fn is_word(&self, word: &str) -> bool {
+        self.word() == word
+    }
+
+    fn is_a(&self, kind: Kind) -> bool {
+        self.tokens.get(self.next).is_some_and(|token| token.kind == kind)
+    }
+
+    fn is_one_of(&self, signs: &[&str]) -> bool {
+        self.is_a(Kind::Sign) && signs.contains(&self.word())
+    }
+}
+
+fn filtered(value: Vec<Part>, filter: &'static str, arguments: Vec<Part>) -> Vec<Part> {
+    let call = [Part::Made(")|"), Part::Made(filter), Part::Made("(")];
+    std::iter::once(Part::Made("(")).chain(value).chain(call).chain(arguments).chain([Part::Made(")")]).collect()
+}
