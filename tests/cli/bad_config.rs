@@ -365,9 +365,7 @@ fn a_run_does_not_replace_what_it_reads() {
     project.train(&[]).done();
     let adapter = project.read("run/adapter/adapter_config.json");
     project.train(&["--overwrite", "--set", "adapter.init_from=run/adapter"]).refused(
-        "[DIR]/bert (BertForSequenceClassification) on flex\n\
-         32 training examples, no validation data, 3 classes\n\
-         error: `adapter.init_from` ([DIR]/run/adapter) lies in the output directory, which this run would replace\n\
+        "error: `adapter.init_from` ([DIR]/run/adapter) lies in the output directory, which this run would replace\n\
          help: write elsewhere with `--set output_dir=DIR`",
     );
     assert_eq!(project.read("run/adapter/adapter_config.json"), adapter);

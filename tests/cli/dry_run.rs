@@ -24,10 +24,15 @@ fn a_planned_run_leaves_files_of_others_alone() {
     let project = Project::new().file("run/notes.txt", "mine");
     let refused = project.train(&[]);
     assert_eq!(refused.status, Some(2));
-    for arguments in [&["--dry-run"][..], &["--dry-run", "--overwrite"], &["--dry-run", "--resume"]] {
+    for arguments in [&["--dry-run"][..], &["--dry-run", "--overwrite"]] {
         project.train(arguments).refused(refused.stderr.trim_end());
     }
     assert_eq!(project.names("run"), ["notes.txt"]);
+    for output in ["output_dir=run/notes.txt", "output_dir=run/notes.txt/deep/er"] {
+        let refused = project.train(&["--set", output, "--quiet"]);
+        assert_eq!(refused.status, Some(2));
+        project.train(&["--dry-run", "--set", output, "--quiet"]).refused(refused.stderr.trim_end());
+    }
 }
 
 #[test]

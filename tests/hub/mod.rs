@@ -13,8 +13,12 @@ const BERT: &str = "kindling/tiny-bert";
 
 /// The project's BERT as a repository; the project itself has none.
 fn served() -> (Server, Project) {
-    let project = Project::with_adapter().replace("run.toml", "\"bert\"", &format!("{BERT:?}"));
-    let server = Server::start(BERT);
+    served_as(BERT)
+}
+
+fn served_as(id: &str) -> (Server, Project) {
+    let project = Project::with_adapter().replace("run.toml", "\"bert\"", &format!("{id:?}"));
+    let server = Server::start(id);
     server.directory(&project.path("bert"));
     let weights = std::fs::read(project.path("bert/model.safetensors")).unwrap();
     let hash: String = Sha256::digest(&weights).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -43,6 +47,28 @@ fn a_run_trains_on_a_model_of_the_hub_and_writes_down_its_commit() {
     server.requests();
     project.run(&["eval", "--run", "run", "--data", "train.jsonl"]).done();
     assert_eq!(server.requests(), [], "a commit that is in the cache is not asked for again");
+}
+
+#[test]
+fn where_no_model_is_named_the_one_that_is_recommended_for_the_language_is_fetched() {
+    let (_server, project) = served_as("FacebookAI/xlm-roberta-base");
+    let rows: String = (0..12).map(|n| format!("η ερώτηση {n} είναι δύσκολη,{}\n", n % 3)).collect();
+    let project = project.file("greek.csv", format!("text,label\n{rows}"));
+    let ran = project.run(&["init", "greek.csv"]).done();
+    let said = "\nlanguage     Greek letters: 100 % of the letters are Greek\n\
+                model        FacebookAI/xlm-roberta-base, since none is named: trained on a hundred languages (1.1 GB, \
+                fetched once)\n";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let written = project.read("greek.toml");
+    assert!(
+        written.contains(
+            "[model]\n# Recommended, since none was named: trained on a hundred languages. Language of the texts: Greek \
+             letters.\npath = \"FacebookAI/xlm-roberta-base\"\n"
+        ),
+        "{written}"
+    );
+    let run = ["train", "greek.csv", "--set", "train.max_steps=2"];
+    assert!(project.run(&run).done().stderr.contains("\ngreek.toml is what `init` writes for this data, and is run\n"));
 }
 
 #[test]

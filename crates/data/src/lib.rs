@@ -42,7 +42,7 @@ pub use labels::Labels;
 pub use lint::{Finding, FindingKind, Rows, Severity, Truncation, lint};
 pub use pack::pack;
 pub use place::Place;
-pub use reading::Reading;
+pub use reading::{Reader, Reading};
 pub use record::Record;
 pub use sampler::{Sampler, SamplerConfig, Step};
 pub use split::stratified;

@@ -7,7 +7,8 @@ use std::ops::Range;
 use crate::columns::Example;
 use crate::tokenizer::Tokenizer;
 
-/// Rows that are looked at, evenly spread over all, and what is read of each: enough for shares to within a percent.
+/// After so many rows that were read every second one of the following is, then every fourth, and so on; and what is read of
+/// each: enough for shares to within a percent.
 const ROWS: usize = 1000;
 const CHARACTERS: usize = 2000;
 
@@ -38,21 +39,56 @@ pub struct Reading {
     pub long_words: Vec<(String, usize)>,
 }
 
+/// Reads rows as they come, and of many a sample.
+pub struct Reader<'a> {
+    tokenizer: &'a Tokenizer,
+    tally: Tally,
+    rows: usize,
+    read: usize,
+    /// One of so many rows is read.
+    stride: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+        Self { tokenizer, tally: Tally::default(), rows: 0, read: 0, stride: 1 }
+    }
+
+    pub fn add(&mut self, examples: &[Example]) {
+        for example in examples {
+            if self.rows.is_multiple_of(self.stride) {
+                self.read_row(example);
+            }
+            self.rows += 1;
+        }
+    }
+
+    fn read_row(&mut self, example: &Example) {
+        let unknown = self.tokenizer.unknown_token();
+        for text in [Some(example.text.as_str()), example.text_pair.as_deref()].into_iter().flatten() {
+            let end = text.char_indices().nth(CHARACTERS).map_or(text.len(), |(end, _)| end);
+            // What cannot be tokenised is refused where it is encoded.
+            if let Ok((ids, spans)) = self.tokenizer.bare_with_spans(&text[..end]) {
+                self.tally.add(&text[..end], ids.iter().map(|id| Some(*id) == unknown).zip(spans));
+            }
+        }
+        self.read += 1;
+        if self.read.is_multiple_of(ROWS) {
+            self.stride *= 2;
+        }
+    }
+
+    pub fn finish(self) -> Reading {
+        self.tally.reading()
+    }
+}
+
 impl Reading {
     /// Of the texts of these rows, a sample where there are many.
     pub fn of(tokenizer: &Tokenizer, examples: &[Example]) -> Self {
-        let unknown = tokenizer.unknown_token();
-        let mut tally = Tally::default();
-        for example in examples.iter().step_by(examples.len().div_ceil(ROWS).max(1)) {
-            for text in [Some(example.text.as_str()), example.text_pair.as_deref()].into_iter().flatten() {
-                let end = text.char_indices().nth(CHARACTERS).map_or(text.len(), |(end, _)| end);
-                // What cannot be tokenised is refused where it is encoded.
-                if let Ok((ids, spans)) = tokenizer.bare_with_spans(&text[..end]) {
-                    tally.add(&text[..end], ids.iter().map(|id| Some(*id) == unknown).zip(spans));
-                }
-            }
-        }
-        tally.reading()
+        let mut reader = Reader::new(tokenizer);
+        reader.add(examples);
+        reader.finish()
     }
 
     /// More than one token of twenty is unknown.
@@ -243,7 +279,8 @@ mod tests {
     fn of_many_rows_a_sample_is_read() {
         let example = |line| Example { line, text: "a b".into(), text_pair: None, label: None };
         let examples: Vec<Example> = (1..=3500).map(example).collect();
-        assert_eq!(Reading::of(&bytes(), &examples).words, 2.0 * 875.0);
+        // 1,000 of the first, every second of 2,000, every fourth of 500.
+        assert_eq!(Reading::of(&bytes(), &examples).words, 2.0 * 2125.0);
         let long = reading(&bytes(), &"é ".repeat(5000));
         assert_eq!(long.words, 1000.0);
     }

@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     overwrite: bool,
     /// Check everything, print the plan, train nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
     /// With --dry-run: take two steps forward and backward, and estimate how long the run will take
     #[arg(long, requires = "dry_run")]
@@ -82,8 +82,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else if run::take_up(&root, &mut loaded)? == Resumption::Finished {
         return nothing_to_do(&root, output);
     }
-    let watch = arguments.watch.map(watch).transpose()?;
+    let watch = arguments.watch.filter(|_| !arguments.dry_run).map(watch).transpose()?;
     let (plan, shapes) = prepare(&loaded, arguments, output)?;
+    run::check_plan(&plan, start)?;
     if arguments.dry_run {
         check_values(&plan)?;
         if let Some(made) = &made {

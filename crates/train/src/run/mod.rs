@@ -95,6 +95,14 @@ pub(crate) struct Options {
     pub(crate) interrupter: Interrupter,
 }
 
+/// Refuses what a run would refuse before it begins, and leaves everything as it is.
+pub(crate) fn check_plan(plan: &RunPlan, start: Start) -> Result<(), Error> {
+    if start != Start::Resume {
+        refuse_own_inputs(plan)?;
+    }
+    directory::check_writable(&plan.output_dir)
+}
+
 pub(crate) fn run(
     plan: &RunPlan,
     directory: Directory,

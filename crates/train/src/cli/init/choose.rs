@@ -54,6 +54,13 @@ pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> 
     })
 }
 
+/// What to take in the place of a model whose tokenizer cannot read the data.
+pub(super) fn instead(data: &Look<'_>, base: &Base) -> Option<String> {
+    let Recommended { id, because, size } = recommended(data.task == Task::CausalLm, &data.language().0);
+    let is_another = base.written != Path::new(id);
+    is_another.then(|| format!("`--model {id}` reads it: {because} ({size})"))
+}
+
 /// The model of the quickstart, in the user's cache.
 pub(super) fn embedded() -> Result<Base, Failure> {
     let directory = quickstart::unpack()?.join(quickstart::MODEL);

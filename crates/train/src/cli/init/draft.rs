@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use data::{Example, Finding, FindingKind, Label, Labels, Severity};
 use model::Pretrained;
 
-use super::{Base, Look, Target};
+use super::{Base, Look, Target, choose};
 use crate::cli::{Failure, plan};
 use crate::config::{self, Config, Loaded, Task};
 use crate::output::Output;
@@ -62,7 +62,7 @@ impl Draft {
     }
 
     /// The classes, and what to know about the data before one trains on it.
-    pub(super) fn say(&self, target: &Target, output: &Output) {
+    pub(super) fn say(&self, look: &Look<'_>, base: &Base, target: &Target, output: &Output) {
         if let Some(labels) = self.plan.task.labels() {
             let (classes, baseline) =
                 (plan::classes(labels, &self.plan.train), plan::baseline(labels, &self.plan.train));
@@ -71,6 +71,12 @@ impl Draft {
         for finding in self.findings() {
             let line = target.shortened(&plan::with_advice(finding));
             match (finding.severity(), &finding.kind) {
+                (_, FindingKind::UnknownTokens { .. } | FindingKind::ManyTokens { .. }) => {
+                    output.warn(&line);
+                    if let Some(instead) = choose::instead(look, base) {
+                        output.say(&format!("             {instead}"));
+                    }
+                }
                 (Severity::Warning, _) => output.warn(&line),
                 (Severity::Note, FindingKind::Imbalanced { .. } | FindingKind::Small { .. }) => {
                     output.say(&format!("note         {line}"));

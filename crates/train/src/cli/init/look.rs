@@ -99,6 +99,7 @@ fn likeliest(guess: &Guess<'_>, named: &Named<'_>, dialogue: Option<Dialogue<'_>
 fn writing(task: Task, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Writing {
     let columns = match (task, dialogue) {
         (Task::CausalLm, Some(Dialogue::Messages(messages))) => [Some(messages), None, None],
+        (Task::CausalLm, Some(Dialogue::Turns { prompt, completion })) => [Some(prompt), None, Some(completion)],
         (Task::CausalLm, Some(Dialogue::Answer { prompt, context, completion })) => {
             [Some(prompt), context, Some(completion)]
         }

@@ -157,7 +157,7 @@ pub(super) fn compose(request: &Request<'_>, target: &Target, output: &Output) -
     let draft = Draft::new(&look, &base, output)?;
     let settings = Settings::new(&draft, &base);
     if !request.runs {
-        draft.say(target, output);
+        draft.say(&look, &base, target, output);
     }
     Ok(Composed {
         text: Page::new(target, &look, &base, &draft, &settings)?.text()?,

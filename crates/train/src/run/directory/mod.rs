@@ -3,6 +3,7 @@
 
 mod earlier;
 mod metrics;
+mod place;
 mod record;
 mod replace;
 mod state;
@@ -17,6 +18,7 @@ use model::{sync_directory, write_atomically};
 
 use super::{Error, checkpoint};
 pub(super) use metrics::Metrics;
+pub(crate) use place::check_writable;
 use record::{PRIVATE, Record, is_own, remove};
 pub(crate) use state::{State, check, recorded_config};
 
