@@ -50,6 +50,11 @@ impl Class {
         let Some(declared) = declared.map(|name| name.strip_suffix("Fast").unwrap_or(name)) else {
             return Ok(registered.map_or(Self::AsSaved, Self::named));
         };
+        // What the backend itself has saved is whole. `AutoTokenizer` makes Qwen2's of it all the same, which is not how such a
+        // checkpoint was trained; `from_pretrained` of the class that is named takes the file as it is.
+        if declared == BACKEND {
+            return Ok(Self::AsSaved);
+        }
         // Llama 3 and its like name this class, whose own vocabularies are SentencePiece's.
         if declared == "LlamaTokenizer" && !MISLABELLED.contains(&model_type) && is_byte_level(&saved()?) {
             return Ok(Self::AsSaved);

@@ -63,7 +63,9 @@ fn write(directory: &Path, whole: &Command) -> Result<Vec<String>, Failure> {
     };
     std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     let mut names = Vec::new();
-    for command in std::iter::once(whole).chain(whole.get_subcommands().filter(|command| !command.is_hide_set())) {
+    // `kindling help` is clap's own, and says what the pages say.
+    let commands = whole.get_subcommands().filter(|command| command.get_name() != "help");
+    for command in std::iter::once(whole).chain(commands) {
         let name = format!("{}.1", command.get_display_name().unwrap_or_else(|| command.get_name()));
         let (path, page) = (directory.join(&name), page(command)?);
         write_atomically(&path, |file| file.write_all(page.as_bytes())).map_err(|error| failed(&path, error))?;

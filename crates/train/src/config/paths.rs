@@ -24,7 +24,10 @@ pub(super) struct Bases<'a> {
 /// directory.
 pub(super) fn resolve(config: &mut Config, bases: &Bases<'_>) -> Result<(), ConfigError> {
     if let Some(path) = &config.output_dir {
-        bases.input("output_dir", path).absolute_in(bases.working)?;
+        let output = bases.input("output_dir", path);
+        if !output.absolute_in(bases.working)?.exists() {
+            output.without_escapes()?;
+        }
     }
     let input = bases.input("model.path", &config.model.path);
     config.model.path = input.model()?;
@@ -70,9 +73,6 @@ impl Input<'_> {
     }
 
     fn absolute_in(&self, base: &Path) -> Result<PathBuf, ConfigError> {
-        if let Some(error) = self.unescaped() {
-            return Err(error);
-        }
         let joined = base.join(&self.typed);
         let path = without_dots(&std::path::absolute(&joined).unwrap_or(joined));
         if path.to_str().is_none() {
@@ -83,16 +83,15 @@ impl Input<'_> {
         Ok(path)
     }
 
-    /// `"C:\temp\new"` is a text with a tab and a new line in it. No path of anybody's has such characters.
-    fn unescaped(&self) -> Option<ConfigError> {
-        let typed = self.typed.to_str()?;
-        if !typed.contains(char::is_control) {
-            return None;
-        }
-        let typed: String = typed.chars().map(as_escaped).collect();
-        let help = instead_of_escapes(&typed, true);
+    /// `"C:\temp\new"` is a text with a tab and a new line in it, which is no path of anybody's.
+    fn without_escapes(&self) -> Result<(), ConfigError> {
+        let typed = self.typed.to_string_lossy();
+        let written: Option<String> =
+            typed.chars().map(|it| if it.is_control() { as_escaped(it) } else { Some(it.to_string()) }).collect();
+        let Some(path) = written.filter(|written| *written != typed) else { return Ok(()) };
+        let help = instead_of_escapes(&path, true);
         let help = format!("in double quotes a backslash begins an escape, as `\\t` for a tab: write {help}");
-        Some(ConfigError::ControlCharacters { place: self.place.clone(), path: typed, help })
+        Err(ConfigError::ControlCharacters { place: self.place.clone(), path, help })
     }
 
     fn data(&self) -> Result<PathBuf, ConfigError> {
@@ -132,6 +131,7 @@ impl Input<'_> {
         if exists {
             return Ok(absolute);
         }
+        self.without_escapes()?;
         Err(ConfigError::NoPath {
             place: self.place.clone(),
             kind,
@@ -168,18 +168,18 @@ impl Input<'_> {
     }
 }
 
-/// A character of a path, the escape that TOML made it of if it is none for people.
-fn as_escaped(character: char) -> String {
-    match character {
-        '\u{8}' => "\\b".to_owned(),
-        '\t' => "\\t".to_owned(),
-        '\n' => "\\n".to_owned(),
-        '\u{c}' => "\\f".to_owned(),
-        '\r' => "\\r".to_owned(),
-        '\u{1b}' => "\\e".to_owned(),
-        control if control.is_control() => format!("\\x{:02x}", u32::from(control)),
-        other => other.to_string(),
-    }
+/// The escape of one letter that TOML makes a control character of.
+fn as_escaped(control: char) -> Option<String> {
+    let letter = match control {
+        '\u{8}' => 'b',
+        '\t' => 't',
+        '\n' => 'n',
+        '\u{c}' => 'f',
+        '\r' => 'r',
+        '\u{1b}' => 'e',
+        _ => return None,
+    };
+    Some(format!("\\{letter}"))
 }
 
 /// The name in the directory of `path` that is nearest to its own.

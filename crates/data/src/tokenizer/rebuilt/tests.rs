@@ -92,10 +92,12 @@ fn the_model_decides_whether_the_named_class_is_believed() {
         assert_eq!(of("PreTrainedTokenizerFast", model_type), [0, 74, 75], "{model_type}");
     }
     for class in ["GPT2Tokenizer", "PreTrainedTokenizerFast"] {
-        assert_eq!(of(class, "qwen2"), [0, 223, 74, 75], "always Qwen2's");
+        assert_eq!(of(class, "qwen2"), [0, 223, 74, 75], "Qwen2's");
         assert_eq!(of(class, "mistral"), [0, 74, 75], "always as saved");
         assert_eq!(of(class, "phi3"), [0, 74, 75], "always as saved");
     }
+    // By `TokenizersBackend.from_pretrained`, which is the class that is named.
+    assert_eq!(of("TokenizersBackend", "qwen2"), [0, 74, 75]);
     // An adapter's directory has no config.json: the base's is asked.
     let (adapter, base) =
         (dir(&[("tokenizer.json", &words(false).to_string())]), dir(&[("config.json", r#"{"model_type": "bert"}"#)]));
