@@ -1,6 +1,7 @@
 //! Commands as a user types them: a small project on disk, one run of the real binary, its output and exit status. Of a
 //! run that is refused the whole of standard error is expected, so that every change of a message is read by somebody.
 
+mod answers;
 mod bad_adapter;
 mod bad_command;
 mod bad_config;
@@ -25,7 +26,6 @@ mod report;
 mod run_directory;
 mod shell;
 mod stdin;
-mod tables;
 mod templates;
 mod terminal;
 mod using;

@@ -38,7 +38,7 @@ fn a_run_trains_on_a_model_of_the_hub_and_writes_down_its_commit() {
     assert_eq!((&sidecar["base"]["path"], &sidecar["base"]["revision"]), (&BERT.into(), &COMMIT.into()));
     let peft: Value = serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap();
     assert_eq!((&peft["base_model_name_or_path"], &peft["revision"]), (&BERT.into(), &COMMIT.into()));
-    assert!(project.read("run/adapter/README.md").contains(&format!("base_model: {BERT}")));
+    assert!(project.read("run/adapter/README.md").contains(&format!("base_model: {BERT:?}")));
 
     server.requests();
     project.run(&["eval", "--run", "run", "--data", "train.jsonl"]).done();

@@ -9,11 +9,10 @@ use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Settings, Targ
 use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
-use super::Failure;
-use super::evaluations::{self, Evaluated};
-use super::source;
+use super::{Failure, evaluations, source};
 use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
+use crate::report::{Evaluation, Report};
 use crate::run::{Directory, State};
 
 /// Show what an adapter, a checkpoint or a run is
@@ -36,13 +35,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let path = arguments.path.as_ref().or(arguments.run.as_ref()).expect("clap requires one of them");
     let has = |name: &str| path.join(name).exists();
     let is_run = has("config.toml") && has("metrics.jsonl");
-    let mut evaluations = Vec::new();
+    let mut table = Vec::new();
     let document = if has("adapter_config.json") {
         adapter(path)?
     } else if is_run {
-        let (document, of_run) = run_document(path)?;
-        evaluations = of_run;
-        document
+        let run = Report::read(path).map_err(Failure::input)?;
+        table = evaluations::table(&run);
+        run_document(path, &run)?
     } else if has("config.json") {
         checkpoint(path)?
     } else if !path.exists() {
@@ -61,28 +60,30 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if output.json() {
         output.result(&serde_json::to_string(&document)?)?;
     } else {
-        for line in text(&document, evaluations::table(&evaluations)) {
+        for line in text(&document, table) {
             output.result(&line)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What has become of a run, and what it made; and its evaluations.
-fn run_document(directory: &Path) -> Result<(Value, Vec<Evaluated>), Failure> {
-    let text = std::fs::read_to_string(directory.join("metrics.jsonl"))?;
-    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
+/// What has become of a run, and what it made.
+fn run_document(directory: &Path, run: &Report) -> Result<Value, Failure> {
     let state = match Directory::state(directory) {
         State::Finished => "finished",
         State::Interrupted { .. } | State::New => "interrupted",
     };
-    let evaluations = evaluations::read(directory, of("eval"));
-    let best = evaluations.iter().find(|evaluated| evaluated.is_best);
+    let scores = |evaluation: &Evaluation| {
+        let mut keys = json!({ "step": evaluation.step });
+        if let (Value::Object(keys), Ok(Value::Object(scores))) = (&mut keys, serde_json::to_value(evaluation.scores)) {
+            keys.extend(scores);
+        }
+        keys
+    };
+    let best = run.evaluations.iter().find(|evaluation| Some(evaluation.step) == run.best_step);
     let mut document = json!({
-        "state": state, "steps": of("step").count(),
-        "best_step": best.map(|best| best.step), "best_evaluation": best.map(|best| best.scores),
-        "last_evaluation": of("eval").next_back(),
+        "state": state, "steps": run.steps.len(), "best_step": run.best_step,
+        "best_evaluation": best.map(scores), "last_evaluation": run.evaluations.last().map(scores),
     });
     let made = match (directory.join("adapter").is_dir(), directory.join("model").is_dir()) {
         (true, _) => adapter(&directory.join("adapter"))?,
@@ -92,7 +93,7 @@ fn run_document(directory: &Path) -> Result<(Value, Vec<Evaluated>), Failure> {
     if let (Value::Object(run), Value::Object(made)) = (&mut document, made) {
         run.extend(made);
     }
-    Ok((document, evaluations))
+    Ok(document)
 }
 
 fn adapter(directory: &Path) -> Result<Value, Failure> {
