@@ -1,18 +1,20 @@
 //! A model's directory, looked at: what it is, what its files hold, and what would be new in it. Nothing but headers is
 //! read until it is loaded.
 
+mod ties;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use lora::peft::AdapterTensors;
 use lora::{Kind, Plan};
 
-use crate::architectures::{ARCHITECTURES, Architecture, Head, Model, OutputNames, Variant};
+use crate::architectures::{ARCHITECTURES, Architecture, Head, Model, Variant};
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::config::{Config, ConfigError};
 use crate::loader::{Build, Loaded};
 use crate::{CheckpointError, Error, quantised};
+use ties::Ties;
 
 /// How frozen weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,17 +29,6 @@ pub enum Frozen {
 pub enum Values {
     Read,
     ShapesOnly,
-}
-
-/// Which tensors of a language model are one.
-#[derive(Debug, Default)]
-struct Ties {
-    /// The output layer is the word embeddings once more.
-    tied: bool,
-    /// From tensors to those that are read in their place.
-    stand_ins: HashMap<String, String>,
-    /// Tensors that are one: under the name by which the model asks for it, and under another one.
-    pairs: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -76,7 +67,7 @@ impl Pretrained {
         let variant = architecture.variant(head).ok_or_else(|| no_such_head(&config, architecture, head))?;
         let written = config.values().get("tie_word_embeddings").and_then(serde_json::Value::as_bool);
         let tied = variant.output.is_some() && written.unwrap_or(architecture.ties_by_default);
-        Ok(Self {
+        let mut pretrained = Self {
             directory: directory.into(),
             config,
             architecture,
@@ -84,37 +75,9 @@ impl Pretrained {
             checkpoint: None,
             names: HashMap::new(),
             ties: Ties { tied, ..Ties::default() },
-        })
-    }
-
-    /// What the checkpoint says of its output layer goes before what `config.json` says. Transformers does not tie what the
-    /// checkpoint has twice with different values, and takes what it has once for both.
-    fn look_at_ties(&mut self) -> Result<(), Error> {
-        let Some(output) = self.variant.output else { return Ok(()) };
-        let (words, weight) = (self.word_embeddings(), format!("{}.weight", output.module));
-        if self.ties.tied {
-            match (self.find(&words), self.find(&weight)) {
-                (Some((checkpoint, _, of_words)), Some((_, _, of_output))) => {
-                    self.ties.tied = checkpoint.are_equal(of_words, of_output)?;
-                }
-                (None, Some(_)) => _ = self.ties.stand_ins.insert(words.clone(), weight.clone()),
-                (_, None) => {}
-            }
-            if !self.ties.tied {
-                self.config.set("tie_word_embeddings", false.into());
-            }
-        }
-        if self.ties.tied {
-            self.ties.pairs.push((words, weight));
-        }
-        let Some(owner) = output.bias_of.filter(|owner| *owner != output.module) else { return Ok(()) };
-        // The bias that is added is that of the layer, which is tied to that of the module that holds it.
-        let (bias, of_layer) = (format!("{owner}.bias"), format!("{}.bias", output.module));
-        if self.find(&of_layer).is_some() {
-            self.ties.stand_ins.insert(bias.clone(), of_layer.clone());
-        }
-        self.ties.pairs.push((bias, of_layer));
-        Ok(())
+        };
+        pretrained.look_at_ties()?;
+        Ok(pretrained)
     }
 
     /// The head that the class named in `config.json` has; a backbone without one counts as a classifier to be.
@@ -282,46 +245,12 @@ impl Pretrained {
         self.checkpoint.is_none() || parts.any(|part| lies_below(tensor, part))
     }
 
-    /// Whether the output layer of this language model is its word embeddings once more.
-    pub(crate) fn ties_word_embeddings(&self) -> bool {
-        self.ties.tied
-    }
-
-    /// Whether the output layer reads this tensor too.
-    pub(crate) fn is_shared(&self, tensor: &str) -> bool {
-        self.ties.tied && tensor == self.word_embeddings()
-    }
-
     /// The complaint about a tensor that is missing although the index of the checkpoint lists it.
     pub(crate) fn listed(&self, name: &str) -> Option<CheckpointError> {
         let checkpoint = self.checkpoint.as_ref()?;
         // By the name that Transformers gives to it, or by the one that the checkpoint would have.
         let bare = name.strip_prefix(self.architecture.prefix);
         [Some(name), bare].into_iter().flatten().find_map(|name| checkpoint.listed(name))
-    }
-
-    /// The names of the output layer of a language model.
-    pub(crate) fn output(&self) -> Option<OutputNames> {
-        self.variant.output
-    }
-
-    /// The other name under which a tensor may stand in the checkpoint once more.
-    pub(crate) fn twin(&self, tensor: &str) -> Option<&str> {
-        let of = |(left, right)| if left == tensor { Some(right) } else { (right == tensor).then_some(left) };
-        self.ties.pairs.iter().find_map(|(left, right)| of((left.as_str(), right.as_str())))
-    }
-
-    /// The twin of a tensor that is the bias of the output layer.
-    pub(crate) fn bias_twin(&self, tensor: &str) -> Option<&str> {
-        let (words, twin) = (self.word_embeddings(), self.twin(tensor)?);
-        (tensor != words && twin != words).then_some(twin)
-    }
-
-    /// A tensor and the name under which it is written once more so that Transformers reads the same: without ties it looks
-    /// for the bias of the output layer where the layer is, not where its module has it.
-    pub fn written_twice(&self) -> Option<(String, String)> {
-        let mut biases = self.ties.pairs.iter().filter(|(name, _)| self.bias_twin(name).is_some());
-        biases.next().filter(|_| !self.ties.tied).cloned()
     }
 
     /// Whether the checkpoint has a tensor of this name, whatever is read in its place.
@@ -333,42 +262,6 @@ impl Pretrained {
     pub(crate) fn stored(&self, name: &str) -> Option<(&Checkpoint, &Entry)> {
         let checkpoint = self.checkpoint.as_ref()?;
         Some((checkpoint, checkpoint.entry(self.names.get(name)?)?))
-    }
-
-    /// Whether a module is the word embeddings or the output layer of a language model.
-    pub fn is_embedding(&self, module: &str) -> bool {
-        self.word_embeddings().strip_suffix(".weight") == Some(module)
-            || self.variant.output.is_some_and(|output| output.module == module)
-    }
-
-    /// Takes the number of tokens from an adapter that brings word embeddings of its own, with the output layer if there is
-    /// one: from then on everything is as if `config.json` said so.
-    pub fn adopt_vocabulary(&mut self, adapter: &AdapterTensors) {
-        let rows = |module: &str| {
-            let own = [format!("{module}.weight"), format!("{module}.base_layer.weight")];
-            let (_, shape) = adapter.names().find(|(name, _)| own.iter().any(|own| own == name))?;
-            (shape.len() == 2).then(|| shape[0])
-        };
-        let words = self.word_embeddings();
-        let words = words.strip_suffix(".weight").and_then(rows);
-        let output = self.variant.output.map(|output| rows(output.module));
-        // Of a masked language model the bias of the output layer has as many rows.
-        let has_bias = |output: OutputNames| {
-            let own = ["bias", "base_layer.bias"].map(|name| format!("{}.{name}", output.module));
-            adapter.names().any(|(name, _)| own.iter().any(|own| own == name))
-        };
-        if self.variant.output.is_some_and(|output| output.bias_of.is_some() && !has_bias(output)) {
-            return;
-        }
-        let rows = match (words, output) {
-            (Some(words), None | Some(Some(_))) => words,
-            (Some(words), Some(None)) if self.ties.tied => words,
-            (None, Some(Some(output))) if self.ties.tied => output,
-            _ => return,
-        };
-        if self.vocabulary_size().is_some_and(|known| known != rows) {
-            self.config.set("vocab_size", rows.into());
-        }
     }
 
     /// The complaint about a tensor of the model with a value that is no finite number; `None` if there is none. Tensors of

@@ -1,6 +1,7 @@
 //! Adapters on disk, as Hugging Face PEFT 0.21 writes and reads them: `adapter_config.json` and
 //! `adapter_model.safetensors`. Reading is strict where PEFT is lenient: what is missing, unknown or of another shape is
-//! an error, since an adapter that was half loaded answers like the base model and nobody notices.
+//! an error, since an adapter that was half loaded answers like the base model and nobody notices. Settings that find no
+//! module in a finished adapter are idle, as in PEFT, and told.
 
 mod config;
 mod tensors;

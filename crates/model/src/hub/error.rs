@@ -51,10 +51,10 @@ pub enum HubError {
          revision with safetensors among the pull requests at {endpoint}/{repository}/discussions"
     ))]
     Pickled { repository: String, endpoint: String, file: String },
-    #[error("{repository} at the Hub: {error}")]
+    #[error("{repository} is quantised: {how}")]
     Quantised {
         repository: String,
-        error: Box<crate::QuantisedError>,
+        how: String,
         #[help]
         help: String,
     },

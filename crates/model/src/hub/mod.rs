@@ -17,9 +17,7 @@ mod wanted;
 
 use std::path::PathBuf;
 
-use miette::Diagnostic;
-
-use crate::quantised::check_directory;
+use crate::quantised::{QuantisedError, check_directory};
 
 pub use error::HubError;
 pub use settings::{Settings, Token};
@@ -97,11 +95,10 @@ fn complete(download: &Download<'_>, wanted: Wanted, listing: &Listing) -> Resul
     for file in wanted.first(&has).map_err(lacks)?.into_iter().chain(wanted.beside(&listing.files)) {
         download.file(file)?;
     }
-    if wanted == Wanted::Model {
-        check_directory(&directory).map_err(|error| {
-            let help = error.help().map(|help| help.to_string()).unwrap_or_default();
-            HubError::Quantised { repository: download.id.repository.clone(), error: Box::new(error), help }
-        })?;
+    if wanted == Wanted::Model
+        && let Err(QuantisedError::Checkpoint { how, help, .. }) = check_directory(&directory)
+    {
+        return Err(HubError::Quantised { repository: download.id.repository.clone(), how, help });
     }
     for file in wanted.weights(&has, &directory).map_err(lacks)? {
         download.file(&file)?;

@@ -213,3 +213,30 @@ fn a_full_disk_says_how_to_make_room() {
         )
     );
 }
+
+#[test]
+fn a_quantised_repository_is_refused_before_its_weights_have_come() {
+    let hub = Hub::model();
+    hub.server.file(
+        "config.json",
+        r#"{"quantization_config": {"quant_method": "awq", "bits": 4}, "_name_or_path": "org/whole"}"#,
+    );
+    assert_eq!(
+        hub.complaint(TYPED),
+        "error: org/tiny is quantised: config.json says so (`quantization_config`: awq, 4 bits)\nhelp: take the unquantised \
+         checkpoint: config.json says that it was made from org/whole; if its weights are not quantised after all, remove \
+         `quantization_config` from config.json"
+    );
+    assert!(hub.ranges().is_empty(), "no weights were asked for");
+}
+
+#[test]
+fn a_repository_of_gguf_files_alone_says_what_they_are() {
+    let hub = Hub::empty();
+    hub.server.file("model.Q4_K_M.gguf", "GGUF");
+    assert_eq!(
+        hub.complaint(TYPED),
+        "error: org/tiny has no config.json at revision `main`\nhelp: its GGUF files are for llama.cpp, and mostly quantised: \
+         name the repository of the unquantised checkpoint"
+    );
+}
