@@ -237,7 +237,22 @@ fn settings(toml: &str) -> String {
     if let Some(toml::Value::Table(train)) = table.get_mut("train") {
         WITHOUT_TRACE.iter().for_each(|key| drop(train.remove(*key)));
     }
+    for value in table.iter_mut().map(|(_, value)| value) {
+        if let toml::Value::Table(keys) = value {
+            keys.retain(|_, value| !is_empty(value));
+        }
+    }
     toml::to_string(&table).unwrap_or_default()
+}
+
+/// What is empty says nothing.
+fn is_empty(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Table(table) => table.is_empty(),
+        toml::Value::Array(array) => array.is_empty(),
+        toml::Value::String(text) => text.is_empty(),
+        _ => false,
+    }
 }
 
 fn one_line(text: &str) -> String {
@@ -325,7 +340,7 @@ mod tests {
 
     #[test]
     fn settings_are_those_that_made_the_adapter() {
-        let text = "seed = 1\noutput_dir = \"x\"\n[model]\npath = \"/a\"\n[adapter]\nr = 8\n[data]\ntrain = \"/b\"\nmax_length = 9\n\
+        let text = "seed = 1\noutput_dir = \"x\"\n[model]\npath = \"/a\"\n[adapter]\nr = 8\nrank_pattern = {}\n[data]\ntrain = \"/b\"\nmax_length = 9\n\
                     [train]\nepochs = 3\ndevice = \"cpu\"\n";
         assert_eq!(settings(text), "seed = 1\n\n[adapter]\nr = 8\n\n[data]\nmax_length = 9\n\n[train]\nepochs = 3\n");
     }

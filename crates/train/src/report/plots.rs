@@ -187,7 +187,7 @@ impl Chart<'_> {
             .axis_style(stroke(Role::Axis, 1.0))
             .label_style(text)
             .set_all_tick_mark_size(5 * UNITS)
-            .x_labels(self.x.labels(width / 75))
+            .x_labels(self.x.labels(width / 60))
             .y_labels(self.y.labels((height / 36).max(if height < 150 { 3 } else { 6 })))
             .x_label_formatter(&|x| self.x.label(*x))
             .y_label_formatter(&|y| self.y.label(*y))

@@ -132,7 +132,7 @@ fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<
     }
     if let (Some(exact), Some(bleu)) = (find("exact match"), find("BLEU")) {
         let (exact, bleu) = (percent(exact.before?), fixed(bleu.before?, 1));
-        return Some(format!("Before training it was BLEU {bleu}, and {exact} of the answers."));
+        return Some(format!("Before training it was BLEU {bleu}, with {exact} of the answers exact."));
     }
     let perplexity = find("perplexity")?.before?;
     Some(format!("Before training it was {}{part}.", significant(perplexity, 4)))
@@ -259,7 +259,7 @@ fn command(report: &Report) -> Option<Command> {
 /// Whether a text is fit to be a part of a command that is copied.
 pub(crate) fn is_short(text: &str) -> bool {
     // With a hyphen in front it would be taken for an option.
-    !text.is_empty() && !text.starts_with('-') && text.chars().count() <= 80 && !text.chars().any(char::is_control)
+    !text.is_empty() && !text.starts_with('-') && text.chars().count() <= 120 && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]
