@@ -139,6 +139,17 @@ fn examples(places: &[Place]) -> String {
 }
 
 impl Error {
+    /// What other rooms could not write is a file of the run, and there is more to say of it.
+    pub(super) fn of_run(self) -> Self {
+        match self {
+            Self::Adapter(crate::adapter::Error::Write { path, source })
+            | Self::Model(model::Error::Checkpoint(model::CheckpointError::Write { file: path, source })) => {
+                Self::Write { path, source }
+            }
+            other => other,
+        }
+    }
+
     /// Whether what was asked for was wrong, rather than something that happened on the way.
     pub(crate) fn is_of_input(&self) -> bool {
         match self {

@@ -111,14 +111,15 @@ impl Saver {
     ) -> Result<Vec<f32>, Error> {
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
-        match self.full {
+        let saved = match self.full {
             false => {
                 let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
                 let path = directory.path("adapter");
-                adapter::write(&path, plan, model, &self.sidecar, &card, &self.base)?;
+                adapter::write(&path, plan, model, &self.sidecar, &card, &self.base).map_err(Error::from)
             }
-            true => self.save_checkpoint(&directory.path("model"), plan, model)?,
-        }
+            true => self.save_checkpoint(&directory.path("model"), plan, model),
+        };
+        saved.map_err(Error::of_run)?;
         let tensors = self.tensors();
         let path = directory.path(&tensors);
         let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
