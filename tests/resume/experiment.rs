@@ -71,6 +71,13 @@ impl Experiment {
         command.current_dir(self.directory.path()).args(arguments).output().unwrap()
     }
 
+    /// The same after a command of the shell, such as one that sets a limit.
+    pub(super) fn kindling_in_shell(&self, before: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new("sh");
+        let line = format!("{before}; exec {} {}", env!("CARGO_BIN_EXE_kindling"), arguments.join(" "));
+        command.current_dir(self.directory.path()).args(["-c", &line]).output().unwrap()
+    }
+
     pub(super) fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }

@@ -186,3 +186,34 @@ fn a_second_process_is_kept_out() {
     assert_eq!(second.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&second.stderr).contains("another process is training in"));
 }
+
+#[test]
+fn a_run_whose_directory_is_removed_says_so() {
+    let experiment = Experiment::new(400);
+    let process = experiment.spawn_heard(&[]);
+    experiment.wait_for_step(5);
+    // It may be writing into it at this moment.
+    while experiment.run().exists() {
+        let _ = std::fs::remove_dir_all(experiment.run());
+    }
+    let output = process.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    // Whichever of its files was next.
+    assert!(said.contains("error: cannot write runs/run/") || said.contains("could not be written"), "{said}");
+    let help = "help: the directory was removed or moved while the run was writing to it: put it back and go on with \
+                `--resume`, or start over\n";
+    assert!(said.ends_with(help), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn too_few_open_files_are_told_with_what_can_be_done() {
+    let experiment = Experiment::new(2);
+    // Standard streams, and a few: the base is mapped, and a checkpoint has three files that are open together.
+    let output = experiment.kindling_in_shell("ulimit -n 7", &["train", "run.toml", "--quiet"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
+    assert!(said.contains("Too many open files"), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("free space"), "{said}");
+}

@@ -8,7 +8,7 @@ use data::Place;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
     #[error("cannot use the directory {}: {source}", path.display())]
-    #[diagnostic(help("choose another with `--set output_dir=DIR`, or make this one writable"))]
+    #[diagnostic(help("{}", if is_out_of_files(source) { RAISE } else { CHOOSE }))]
     Directory { path: PathBuf, source: io::Error },
     #[error("{} is not a directory", path.display())]
     #[diagnostic(help("choose another place for the run with `--set output_dir=DIR`"))]
@@ -25,7 +25,7 @@ pub(crate) enum Error {
     ))]
     OwnConfig { path: PathBuf },
     #[error("the record of a run {} cannot be used: {reason}", path.display())]
-    #[diagnostic(help("choose another directory with `--set output_dir=DIR`"))]
+    #[diagnostic(help("{}", if is_out_of_files(&of_system(reason)) { RAISE } else { CHOOSE_ANOTHER }))]
     Record { path: PathBuf, reason: String },
     #[error("{key} ({}) lies in the output directory, which this run would replace", path.display())]
     #[diagnostic(help("write elsewhere with `--set output_dir=DIR`"))]
@@ -100,8 +100,6 @@ pub(crate) enum Error {
 
 /// What can be done about a file that could not be written in the middle of a run.
 fn remedy(error: &io::Error) -> String {
-    // Open files of the process and of the system, on every Unix.
-    const TOO_MANY: [i32; 2] = [23, 24];
     let first = match error.kind() {
         io::ErrorKind::NotFound => {
             return "the directory was removed or moved while the run was writing to it: put it back and go on with \
@@ -110,12 +108,19 @@ fn remedy(error: &io::Error) -> String {
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "make the place writable",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space",
-        _ if cfg!(unix) && error.raw_os_error().is_some_and(|code| TOO_MANY.contains(&code)) => {
-            "too many files are open: raise the limit (`ulimit -n`)"
-        }
+        _ if is_out_of_files(error) => RAISE,
         _ => "free space or make the place writable",
     };
     format!("{first}, then go on with `--resume`: the last checkpoint is whole")
+}
+
+const CHOOSE: &str = "choose another with `--set output_dir=DIR`, or make this one writable";
+const CHOOSE_ANOTHER: &str = "choose another directory with `--set output_dir=DIR`";
+const RAISE: &str = "too many files are open: raise the limit (`ulimit -n`)";
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    // Of the system and of the process, on every Unix.
+    cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// The system's error that burn has put into words: `... (os error 28)`.
@@ -134,6 +139,17 @@ fn examples(places: &[Place]) -> String {
 }
 
 impl Error {
+    /// What other rooms could not write is a file of the run, and there is more to say of it.
+    pub(super) fn of_run(self) -> Self {
+        match self {
+            Self::Adapter(crate::adapter::Error::Write { path, source })
+            | Self::Model(model::Error::Checkpoint(model::CheckpointError::Write { file: path, source })) => {
+                Self::Write { path, source }
+            }
+            other => other,
+        }
+    }
+
     /// Whether what was asked for was wrong, rather than something that happened on the way.
     pub(crate) fn is_of_input(&self) -> bool {
         match self {

@@ -111,13 +111,15 @@ impl Saver {
     ) -> Result<Vec<f32>, Error> {
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
-        match self.full {
+        let saved = match self.full {
             false => {
                 let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
-                adapter::write(&directory.path("adapter"), plan, model, &self.sidecar, &card, &self.base)?;
+                let path = directory.path("adapter");
+                adapter::write(&path, plan, model, &self.sidecar, &card, &self.base).map_err(Error::from)
             }
-            true => self.save_checkpoint(&directory.path("model"), plan, model)?,
-        }
+            true => self.save_checkpoint(&directory.path("model"), plan, model),
+        };
+        saved.map_err(Error::of_run)?;
         let tensors = self.tensors();
         let path = directory.path(&tensors);
         let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
@@ -129,8 +131,12 @@ impl Saver {
     pub(super) fn check(&self, directory: &Directory, base: &Pretrained, step: usize) -> Result<(), Error> {
         let wrong = |path: PathBuf, reason: String| Error::Best { path, reason, step };
         let paths = self.names().into_iter().map(|name| directory.path(&name));
-        // Nothing reads a model card.
-        let needed = |path: &PathBuf| !path.ends_with("README.md");
+        // Not the model card, nor what the base may have got since.
+        let needed = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let json = ["kindling.json", lora::peft::CONFIG_FILE, "config.json", "tokenizer.json"];
+            json.contains(&name) || name.ends_with(".safetensors")
+        };
         if let Some(path) = paths.into_iter().find(|path| needed(path) && !path.is_file()) {
             return Err(wrong(path, "is missing".to_string()));
         }
@@ -168,10 +174,10 @@ impl Saver {
             false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
             true => names.push("config.json"),
         }
-        // What cannot be listed now cannot be copied later, which says why.
-        let companions = files_beside(&self.base, |file| self.is_companion(file)).unwrap_or_default();
-        let companions: Vec<String> = companions.iter().map(|name| name.display().to_string()).collect();
-        let names = names.into_iter().chain(companions.iter().map(String::as_str));
+        // A base that cannot be read is an error where it is copied from.
+        let copied = files_beside(&self.base, |file| self.is_companion(file)).unwrap_or_default();
+        let copied = copied.into_iter().map(|name| name.to_string_lossy().into_owned());
+        let names = names.into_iter().map(String::from).chain(copied);
         let mut names: Vec<String> = names.map(|name| format!("{}/{name}", self.result())).collect();
         names.push(self.tensors());
         names

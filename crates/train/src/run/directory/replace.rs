@@ -80,3 +80,81 @@ fn remove_empty(directory: &Path) {
     // Not an empty one: somebody else's file is in it.
     let _ = fs::remove_dir(directory);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    /// An old run in its place, the new one in `next`, and somebody else's file between them.
+    fn two_runs(place: &Path) -> Record {
+        let file = |path: PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for name in ["config.toml", "adapter/a", "checkpoints/step-4/state.json"] {
+            file(place.join(name), "old");
+        }
+        file(place.join("adapter/mine"), "mine");
+        for name in ["config.toml", "adapter/a", "adapter/b", "checkpoints/step-2/state.json"] {
+            file(next(place).join(name), "new");
+        }
+        let mut record = Record::of(
+            String::new(),
+            names(&["config.toml", "adapter/a", "adapter/b", "checkpoints/step-2/state.json"]),
+        );
+        write_next(place, &record).unwrap();
+        record.replacing = Some(names(&["config.toml", "adapter/a", "checkpoints/step-4/state.json"]));
+        record
+    }
+
+    fn assert_new(place: &Path) {
+        let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+        assert_eq!([read("config.toml"), read("adapter/a"), read("adapter/b")], ["new", "new", "new"]);
+        assert_eq!(read("adapter/mine"), "mine");
+        assert!(place.join("checkpoints/step-2/state.json").exists() && !place.join("checkpoints/step-4").exists());
+        assert!(!next(place).exists() && !next_record(place).exists());
+        assert_eq!(Record::of_run(place).unwrap().unwrap().replacing, None);
+    }
+
+    #[test]
+    fn an_exchange_that_was_killed_anywhere_is_finished_by_the_next_process() {
+        // Killed after so many of its moves and removals.
+        for done in 0..4 {
+            let place = tempfile::tempdir().unwrap();
+            let place = place.path();
+            let record = two_runs(place);
+            record.write_of_run(place).unwrap();
+            if done > 0 {
+                remove(place, &names(&["checkpoints/step-4/state.json"])).unwrap();
+            }
+            for name in ["adapter/a", "adapter/b"].iter().take(done.max(1) - 1) {
+                fs::rename(next(place).join(name), place.join(name)).unwrap();
+            }
+            let mut found = Record::of_run(place).unwrap().unwrap();
+            repair(place, &mut found).unwrap();
+            assert_new(place);
+        }
+    }
+
+    #[test]
+    fn a_run_that_came_to_nothing_is_removed_and_the_one_before_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path();
+        two_runs(place);
+        fs::write(next(place).join("somebody-else-s"), "mine").unwrap();
+        let mut old = Record::of(String::new(), names(&["config.toml", "adapter/a", "checkpoints/step-4/state.json"]));
+        repair(place, &mut old).unwrap();
+        let read = |name: &str| fs::read_to_string(place.join(name)).unwrap();
+        assert_eq!(
+            [read("config.toml"), read("adapter/a"), read("checkpoints/step-4/state.json")],
+            ["old", "old", "old"]
+        );
+        assert_eq!(fs::read_dir(next(place)).unwrap().count(), 1, "only what is somebody else's is left");
+    }
+}
