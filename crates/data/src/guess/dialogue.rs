@@ -50,7 +50,7 @@ impl<'a> Dialogue<'a> {
         let is_answer = |column: &&Column| {
             matches!(column.kind, ColumnKind::Strings | ColumnKind::Integers | ColumnKind::Fractions)
         };
-        let list = |name: &str| named(name).filter(|column| column.kind == ColumnKind::Lists);
+        let list = |name: &str| named(name).filter(|column| column.is_of_lists());
         let turns = || {
             let found = ANSWERS.iter().find_map(|(prompt, completion)| Some((list(prompt)?, list(completion)?)));
             found.map(|(prompt, completion)| Self::Turns { prompt, completion })
@@ -94,6 +94,7 @@ mod tests {
         found(json!({"id": 1, "messages": [{"role": "user"}]}), &["messages"]);
         found(json!({"messages": " [{}]", "prompt": "a", "completion": "b"}), &["messages"]);
         found(json!({"prompt": [{}], "completion": [{}], "tools": [{}]}), &["prompt", "to", "completion"]);
+        found(json!({"prompt": "[{}]", "completion": "[{}]"}), &["prompt", "to", "completion"]);
         found(json!({"instruction": "a", "input": "b", "output": "c"}), &["instruction", "input", "output"]);
         found(json!({"Instruction": "a", "context": "b", "Response": "c"}), &["Instruction", "context", "Response"]);
         found(json!({"input": "a", "output": "b"}), &["input", "output"]);

@@ -44,7 +44,8 @@ pub struct Column {
 }
 
 impl Column {
-    pub(super) fn is_of_lists(&self) -> bool {
+    /// Lists, or texts that are such, as the cells of a CSV file are.
+    pub fn is_of_lists(&self) -> bool {
         self.kind == ColumnKind::Lists || self.kind == ColumnKind::Strings && self.lists
     }
 }

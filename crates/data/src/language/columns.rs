@@ -149,10 +149,9 @@ fn conversation(
     record: &Record,
     place: &Place,
 ) -> Result<Option<Conversation>, Error> {
-    let list = |source: &'_ TextSource| -> Option<(String, &Value)> {
+    let list = |source: &TextSource| -> Option<(String, Value)> {
         let column = source.column()?;
-        let value = record.fields.get(column).filter(|value| value.is_array())?;
-        Some((column.to_owned(), value))
+        Some((column.to_owned(), messages(record.fields.get(column)?)?))
     };
     let (asked, answered) = (list(prompt), completion.and_then(list));
     let mixed = |lists: &str, other: &TextSource| {
@@ -171,9 +170,23 @@ fn conversation(
         (None, Some((column, _)), _) => mixed(column, prompt),
         (Some((column, _)), None, Some(completion)) => mixed(column, completion),
         (Some((column, asked)), answered, _) => {
-            let answered = answered.as_ref().map(|(column, messages)| (column.as_str(), *messages));
+            let answered = answered.as_ref().map(|(column, messages)| (column.as_str(), messages));
             Conversation::read_apart((column, asked), answered, record.fields.get(TOOLS), place).map(Some)
         }
+    }
+}
+
+/// A list, or a text that is one of messages and nothing else, as the cells of a CSV file hold it.
+fn messages(value: &Value) -> Option<Value> {
+    let is_message = |message: &Value| message["role"].is_string() && message.get("content").is_some();
+    match value {
+        Value::Array(_) => Some(value.clone()),
+        Value::String(text) if text.trim_start().starts_with('[') => {
+            let parsed: Value = serde_json::from_str(text).ok()?;
+            let is_conversation = |list: &Vec<Value>| !list.is_empty() && list.iter().all(is_message);
+            parsed.as_array().is_some_and(is_conversation).then_some(parsed)
+        }
+        _ => None,
     }
 }
 

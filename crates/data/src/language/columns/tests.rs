@@ -128,6 +128,11 @@ fn prompt_and_completion_may_be_lists_of_messages() {
         panic!("a conversation")
     };
     assert_eq!(read.messages().len(), 1);
+    // As a CSV file holds them.
+    let cells = json!({"prompt": ask.to_string(), "completion": say.to_string()});
+    assert!(matches!(content(cells, Written::default()).unwrap(), Content::Conversation(_)));
+    let texts = json!({"prompt": "[1, 2] and?", "completion": "[{\"name\": 3}]"});
+    assert!(matches!(content(texts, Written::default()).unwrap(), Content::Completion { .. }));
     let message = |row| says(&content(row, Written::default()).unwrap_err());
     let (problem, help) = message(json!({"prompt": ask, "completion": "b"}));
     assert_eq!(problem, "train.jsonl, line 17: `prompt` is a list of messages, and `completion` is a text");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use data::suggest::{list, suggestion};
-use data::{Column, ColumnKind, Dialogue, Given, Profile};
+use data::{Column, Dialogue, Given, Profile};
 
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};
@@ -38,9 +38,7 @@ impl<'a> Named<'a> {
             Given { text: column(&names.text)?, text_pair: column(&names.text_pair)?, label: column(&names.label)? };
         let dialogue = match (column(&names.messages)?, column(&names.prompt)?, column(&names.completion)?) {
             (Some(messages), ..) => Some(Dialogue::Messages(messages)),
-            (None, Some(prompt), Some(completion))
-                if [prompt, completion].iter().all(|it| it.kind == ColumnKind::Lists) =>
-            {
+            (None, Some(prompt), Some(completion)) if prompt.is_of_lists() && completion.is_of_lists() => {
                 Some(Dialogue::Turns { prompt, completion })
             }
             (None, Some(prompt), Some(completion)) => Some(Dialogue::Answer { prompt, context: None, completion }),
