@@ -50,7 +50,7 @@ impl Conversation {
         &self.messages
     }
 
-    /// The text of what the assistant says to [`before_answer`](Self::before_answer): what an answer is compared with.
+    /// The text of what the assistant says at the end, or after the prompt: what an answer is compared with.
     pub fn answer(&self) -> Option<&str> {
         let answer = self.messages.get(self.before_answer().len());
         answer.filter(|message| is_assistant(message)).and_then(|message| message.get("content")?.as_str())

@@ -301,7 +301,11 @@ fn document(
         let mut example = json!({ "line": line, "text": text, "token_ids": shown.ids, "tokens": tokens });
         match &plan.task {
             Task::SequenceClassification(_) => example["label"] = json!(asked(plan, &shown)[0]),
-            Task::MaskedLm(_) | Task::CausalLm(_) => example["targets"] = json!(asked(plan, &shown)),
+            Task::MaskedLm(_) | Task::CausalLm(_) => {
+                // By their names in the vocabulary, as `tokens` has them.
+                let targets = shown.targets.iter().map(|id| plan.tokenizer.token(*id as u32));
+                example["targets"] = targets.collect();
+            }
         }
         example
     });

@@ -234,7 +234,7 @@ impl<'a> Slip<'a> {
         let line = self.line().trim_start();
         let behind = |sign: &&str| !self.value().starts_with(['"', '\'']) && line.contains(*sign);
         ["//", ";", "--", "/*", "%"].iter().any(|sign| line.starts_with(sign))
-            || [" //", " /*", " --"].iter().any(|sign| behind(sign))
+            || [" //", " /*", " --"].iter().any(behind)
     }
 
     /// `10,000`

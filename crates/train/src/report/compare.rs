@@ -94,7 +94,7 @@ pub(crate) fn compared(reports: &[Report]) -> Result<String, Error> {
         settings,
         shared,
     };
-    render(concat!(include_str!("parts.html"), include_str!("compare.html")), &page)
+    render(concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("compare.html")), &page)
 }
 
 /// The runs' names, or their places where two have the same name.
@@ -119,14 +119,12 @@ impl Run {
         let known = |value: Option<String>| value.unwrap_or_else(|| "–".to_string());
         let cell = |name: &&'static str| {
             let score = own.iter().find(|score| score.name == *name)?;
-            let others = scores.iter().flatten().filter(|other| other.name == *name);
+            let mut others = scores.iter().flatten().filter(|other| other.name == *name);
             Some(Cell {
                 value: fixed(score.value, 4),
                 interval: score.interval.map(|ends| interval(ends, |end| fixed(end, 3))),
                 // Scores on other texts are neither better nor worse.
-                best: !apart
-                    && others.clone().count() > 1
-                    && others.fold(true, |best, other| best && !is_better(other, score)),
+                best: !apart && others.clone().count() > 1 && others.all(|other| !is_better(other, score)),
             })
         };
         let fact = |wanted: &str| record.facts.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());

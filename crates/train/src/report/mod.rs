@@ -154,7 +154,10 @@ struct Page<'a> {
 }
 
 pub(crate) fn html(report: &Report) -> Result<String, Error> {
-    render(concat!(include_str!("parts.html"), include_str!("page.html")), &Page::new(report)?)
+    render(
+        concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("page.html")),
+        &Page::new(report)?,
+    )
 }
 
 fn render(template: &str, page: &impl Serialize) -> Result<String, Error> {
