@@ -12,4 +12,5 @@ mod commands;
 mod generate;
 mod init;
 mod masked_lm;
+mod tables;
 mod templates;

@@ -13,6 +13,7 @@
 
 mod batch;
 mod columns;
+mod dataset;
 mod encode;
 mod error;
 mod formats;
@@ -21,6 +22,7 @@ mod labels;
 pub mod language;
 mod lint;
 mod pack;
+mod packed;
 mod place;
 mod record;
 mod sampler;
@@ -32,12 +34,13 @@ mod vocabulary;
 
 pub use batch::Batch;
 pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
-pub use encode::{Dataset, EncodedExample, Lengths};
+pub use dataset::{Dataset, ExampleRef, Lengths};
+pub use encode::EncodedExample;
 pub use error::Error;
 pub use formats::records;
 pub use guess::{Column, ColumnKind, Dialogue, Given, Guess, Profile, Unfit, UnfitReason};
-pub use labels::Labels;
-pub use lint::{Finding, FindingKind, Rows, Severity, Truncation, lint};
+pub use labels::{Labels, Tally};
+pub use lint::{Digest, Finding, FindingKind, Rows, Severity, Truncation, lint};
 pub use pack::pack;
 pub use place::Place;
 pub use record::{Record, text_records};

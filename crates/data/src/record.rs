@@ -13,6 +13,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// About as many as its texts have.
+    pub fn bytes(&self) -> usize {
+        self.fields.values().map(bytes).sum()
+    }
+
     /// The column names, in the file's order.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> + Clone {
         self.fields.keys().map(String::as_str)
@@ -23,6 +28,15 @@ impl Record {
 pub fn text_records(column: &str, texts: &[String]) -> Vec<Record> {
     let row = |text: &String| IndexMap::from([(column.to_owned(), Value::String(text.clone()))]);
     texts.iter().enumerate().map(|(n, text)| Record { line: n + 1, fields: row(text) }).collect()
+}
+
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| key.len() + bytes(value)).sum(),
+    }
 }
 
 /// What a value is, as messages call it.

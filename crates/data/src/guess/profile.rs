@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::labels::{is_fraction, parse};
+use crate::columns::whole;
+use crate::labels::{self, is_fraction, parse};
 use crate::{Error, Record};
 
 /// Different values of a column that are remembered: more classes than any data set of texts has, and few enough to keep.
@@ -30,7 +31,7 @@ pub struct Column {
     pub characters: f64,
     /// Between white space, on average.
     pub words: f64,
-    /// The different strings and integers and how many rows have each; `None`: more than a thousand.
+    /// The different strings, integers and booleans and how many rows have each; `None`: more than a thousand.
     pub values: Option<BTreeMap<String, usize>>,
     /// Most values are written without spaces because their script has none.
     pub(super) spaceless: bool,
@@ -129,12 +130,21 @@ impl Tally {
                 self.add_text(text);
                 kind_of(text)
             }
-            Value::Number(number) if number.is_f64() => ColumnKind::Fractions,
-            Value::Number(number) => {
-                self.remember(&number.to_string());
-                ColumnKind::Integers
+            Value::Number(number) => match whole(value) {
+                Some(integer) => {
+                    self.remember(&integer.to_string());
+                    ColumnKind::Integers
+                }
+                None if number.is_f64() => ColumnKind::Fractions,
+                None => {
+                    self.remember(&number.to_string());
+                    ColumnKind::Integers
+                }
+            },
+            Value::Bool(truth) => {
+                self.remember(&truth.to_string());
+                ColumnKind::Booleans
             }
-            Value::Bool(_) => ColumnKind::Booleans,
             Value::Array(_) => ColumnKind::Lists,
             Value::Object(_) => ColumnKind::Objects,
         };
@@ -195,7 +205,7 @@ impl Tally {
 }
 
 fn kind_of(text: &str) -> ColumnKind {
-    match (parse(text), is_fraction(text)) {
+    match (parse(text).or_else(|| labels::whole(text)), is_fraction(text)) {
         (Some(_), _) => ColumnKind::Integers,
         (None, true) => ColumnKind::Fractions,
         (None, false) => ColumnKind::Strings,

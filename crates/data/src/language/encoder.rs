@@ -176,7 +176,7 @@ impl<'a> Encoder<'a> {
         if left == 0 {
             return Err(Error::NoTargets { subject: place.to_string() });
         }
-        let encoded = Encoded { type_ids: vec![0; cut.ids.len()], ids: cut.ids, full_length };
+        let encoded = Encoded { type_ids: vec![0; cut.ids.len()], ids: cut.ids, full_length, at_least: false };
         Ok(EncodedExample { line, encoded, target: None, spans, lost_targets: all - left })
     }
 
@@ -239,7 +239,7 @@ impl<'a> Encoder<'a> {
 }
 
 fn encoded(ids: Vec<u32>) -> Encoded {
-    Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids }
+    Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids, at_least: false }
 }
 
 fn count(spans: &[Range<usize>]) -> usize {

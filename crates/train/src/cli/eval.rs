@@ -16,7 +16,7 @@ use super::{DeviceArgument, Failure, ModelArguments};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, counted, thousands};
-use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
+use crate::prepare::{RunPlan, check_dataset, check_maskable};
 use crate::run::{Evaluation, evaluation_batches};
 use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
 
@@ -170,7 +170,7 @@ fn score_file(
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
         let dataset = rows.encode(file, &trained.task, &tokenizer, trained.max_length, &|_| {})?;
-        check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
+        check_dataset(&dataset, &trained.pretrained)?;
         if matches!(trained.task, Task::MaskedLm(_)) {
             check_maskable(&dataset, &tokenizer)?;
         }

@@ -4,6 +4,7 @@
 //! of the values (devices, data, targets) is decided elsewhere.
 
 mod error;
+mod files;
 mod keys;
 mod kinds;
 mod load;
@@ -16,6 +17,7 @@ mod words;
 mod written;
 
 pub(crate) use error::ConfigError;
+pub(crate) use files::Files;
 pub(crate) use load::{Loaded, load};
 pub(crate) use paths::absolute;
 pub(crate) use words::{

@@ -33,7 +33,8 @@ pub(super) fn write(
     let settings = plan.config.to_toml();
     let title = directory.root().file_name().unwrap_or_default().to_string_lossy();
     let valid = plan.valid.as_deref();
-    let file = valid.map(|valid| valid.file().display().to_string()).unwrap_or_default();
+    let file = valid.map(Dataset::name).unwrap_or_default();
+    let texts = plan.valid_examples();
     let answers = valid.map(|valid| answers(plan, model, valid)).unwrap_or_default();
     let mut shown: Vec<[String; 3]> = answers.samples;
     if let Some(questions) = &plan.questions {
@@ -51,7 +52,7 @@ pub(super) fn write(
         classification: plan.task.labels().filter(|_| valid.is_some()).map(|labels| Classification {
             labels: labels.names(),
             file: &file,
-            predictions: predictions(&plan.valid_examples, valid, answers.answered),
+            predictions: predictions(&texts, valid, answers.answered),
         }),
         samples: shown
             .iter()
@@ -101,8 +102,7 @@ fn metrics(directory: &Directory) -> Result<(Vec<Step>, Vec<Evaluation>), Error>
 
 fn facts(plan: &RunPlan, trained: &Plan, summary: &Summary) -> Vec<(String, String)> {
     let (count, of) = (thousands(trained.trainable_elements()), thousands(trained.base_elements()));
-    let data =
-        |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), dataset.file().display());
+    let data = |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), dataset.name());
     let mut facts = vec![
         ("task", plan.task.name().to_string()),
         ("base model", format!("{} ({})", plan.base.name, plan.pretrained.class())),
@@ -176,16 +176,16 @@ fn predictions<'a>(
     valid: Option<&Dataset>,
     answered: Vec<(Vec<f32>, f64)>,
 ) -> Vec<Prediction<'a>> {
-    let encoded = valid.map_or(&[][..], |valid| &valid.examples);
-    let prediction = |((example, encoded), (logits, loss)): ((&'a Example, &data::EncodedExample), (Vec<f32>, f64))| {
-        let (line, target) = (example.line, encoded.target.unwrap_or_default());
+    let targets = valid.into_iter().flat_map(Dataset::iter).map(|encoded| encoded.target().unwrap_or_default());
+    let prediction = |((example, target), (logits, loss)): ((&'a Example, usize), (Vec<f32>, f64))| {
+        let line = example.line;
         Prediction { line, text: &example.text, text_pair: example.text_pair.as_deref(), target, logits, loss }
     };
-    examples.iter().zip(encoded).zip(answered).map(prediction).collect()
+    examples.iter().zip(targets).zip(answered).map(prediction).collect()
 }
 
 fn lengths(dataset: &Dataset) -> Vec<usize> {
-    dataset.examples.iter().map(|example| example.encoded.full_length).collect()
+    dataset.iter().map(|example| example.full_length()).collect()
 }
 
 fn finding(finding: &data::Finding) -> Finding {

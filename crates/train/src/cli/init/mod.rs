@@ -7,13 +7,13 @@ mod look;
 mod named;
 mod page;
 mod refusal;
-mod separator;
 mod settings;
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use data::{Profile, records};
 use model::hub::Wanted;
 use model::{Head, Pretrained};
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ struct Base {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let target = Target::new(arguments, output)?;
     let sink = Sink::open(target.file.as_deref(), Some(&arguments.data))?;
-    let profile = separator::profile(&arguments.data)?;
+    let profile = Profile::of(records(&arguments.data)?)?;
     // What is misspelt is told before a model is downloaded.
     let named = Named::of(&profile, &arguments.data, &arguments.set)?;
     let base = base(arguments.model.as_deref(), output)?;

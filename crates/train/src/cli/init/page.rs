@@ -215,7 +215,7 @@ mod tests {
         other.labels = Some(vec!["1".to_owned(), "2".to_owned()]);
         other.learning_rate = Some(format!("{:e}", 3e-3));
         let config = loaded(&other);
-        assert!(config.data.valid.is_some_and(|valid| valid.ends_with("valid.csv")));
+        assert!(config.data.valid.is_some_and(|valid| valid.iter().all(|file| file.ends_with("valid.csv"))));
         assert_eq!((config.data.valid_fraction, config.train.learning_rate), (0.0, 3e-3));
         assert_eq!(config.model.labels, other.labels);
     }
