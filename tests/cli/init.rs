@@ -298,10 +298,11 @@ fn a_label_that_cannot_be_one_is_refused() {
 
 #[test]
 fn booleans_and_whole_numbers_with_a_point_are_labels() {
-    let project = with_rows(Project::new(), "yes.jsonl", |n, text| json!({"text": text, "label": n % 2 == 0}));
+    let project = Project::new().copy("bert-mlm/model", "mlm");
+    let project = with_rows(project, "yes.jsonl", |n, text| json!({"text": text, "label": n % 2 == 0}));
     let project = with_rows(project, "floats.jsonl", |n, text| json!({"text": text, "label": (n % 2) as f64}));
     for (file, labels) in [("yes.jsonl", ["false", "true"]), ("floats.jsonl", ["0", "1"])] {
-        let document = project.run(&["init", file, "--model", "bert", "--json"]).done().document();
+        let document = project.run(&["init", file, "--model", "mlm", "--json"]).done().document();
         assert_eq!((&document["label"], &document["labels"]), (&json!("label"), &json!(labels)), "{file}");
     }
 }
@@ -313,8 +314,8 @@ fn another_separator_than_that_of_the_format_is_read() {
         format!("text{separator}label\n{}", (0..n).map(row).collect::<String>())
     };
     for (file, separator) in [("a.csv", ';'), ("b.csv", '\t'), ("c.csv", '|'), ("d.tsv", ',')] {
-        let project = Project::new().file(file, rows(separator, 40));
-        let document = project.run(&["init", file, "--model", "bert", "--json"]).done().document();
+        let project = Project::new().copy("bert-mlm/model", "mlm").file(file, rows(separator, 40));
+        let document = project.run(&["init", file, "--model", "mlm", "--json"]).done().document();
         assert_eq!((&document["text"], &document["label"]), (&json!("text"), &json!("label")), "{file}");
         assert_eq!(document["labels"], json!(["bad", "good"]));
     }

@@ -144,8 +144,8 @@ fn a_pattern_that_matches_nothing_and_a_file_that_is_named_twice_are_refused() {
          help: its rows would weigh double: name it once, or narrow the pattern",
     );
     several("[]").train(&[]).refused(
-        "error: `data.train` in run.toml, line 7: expected a path, a pattern such as \"data/*.csv\", or a list of one or more \
-         of them, none twice, found []\n\
+        "error: `data.train` in run.toml, line 7: found `[]`, expected a path, a pattern such as \"data/*.csv\", or a list of \
+         one or more of them, none twice\n\
          help: for example `train = \"train.jsonl\"`",
     );
 }

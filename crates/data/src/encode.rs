@@ -44,12 +44,25 @@ impl Dataset {
         let target = |example: &Example| labels.map(|labels| labels.index(file, example)).transpose();
         let targets: Vec<Option<usize>> = examples.iter().map(target).collect::<Result<_, _>>()?;
         let mut dataset = Dataset::default();
-        dataset.encode_texts(file, examples, &targets, (tokenizer, max_length), progress)?;
+        dataset.add_texts(file, examples, &targets, (tokenizer, max_length), progress)?;
+        Ok(dataset)
+    }
+
+    /// As `encode`, of rows for a language model. A row may become several examples, which then have its line.
+    pub fn encode_rows(
+        file: &Path,
+        rows: &[Row],
+        encoder: &Encoder<'_>,
+        max_length: usize,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Dataset, Error> {
+        let mut dataset = Dataset::default();
+        dataset.add_rows(file, rows, encoder, max_length, progress)?;
         Ok(dataset)
     }
 
     /// As `encode`, behind the examples that are there; `targets` are the classes of the examples.
-    pub fn encode_texts(
+    pub fn add_texts(
         &mut self,
         file: &Path,
         examples: &[Example],
@@ -67,8 +80,8 @@ impl Dataset {
         self.in_parallel(file, &rows, encode, progress)
     }
 
-    /// As `encode_texts`, of rows for a language model. A row may become several examples, which then have its line.
-    pub fn encode_rows(
+    /// As `encode_rows`, behind the examples that are there.
+    pub fn add_rows(
         &mut self,
         file: &Path,
         rows: &[Row],

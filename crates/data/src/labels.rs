@@ -231,8 +231,11 @@ fn truth(name: &str) -> Option<bool> {
     if is("true") { Some(true) } else { is("false").then_some(false) }
 }
 
-/// As pandas prints an integer of a column that has a gap: `1.0`.
+/// As pandas prints an integer of a column that has a gap: `1.0`, or `1,0` where commas divide decimals.
 pub(crate) fn whole(text: &str) -> Option<i64> {
+    if let Some(digits) = text.strip_suffix(",0") {
+        return parse(digits);
+    }
     let (digits, zeros) = text.split_once('.')?;
     if !zeros.is_empty() && zeros.bytes().all(|zero| zero == b'0') { parse(digits) } else { None }
 }
@@ -313,6 +316,8 @@ mod tests {
             "as two writers of one table have it"
         );
         assert_eq!(names(&texts(&["3.0", "3.1", "none"])).unwrap(), ["3.0", "3.1", "none"], "among names a name");
+        assert_eq!(names(&texts(&["1,0", "0,0"])).unwrap(), ["0", "1"], "with the comma of other countries");
+        assert_eq!(names(&texts(&["1,000", "2,000"])).unwrap(), ["1,000", "2,000"], "thousands are names");
         let gap = names(&texts(&["2.0", "0.0"])).unwrap_err();
         assert_eq!(gap.to_string(), "train.csv: labels go up to 2, but no row has the label 1");
         let fraction = names(&texts(&["2.0", "0.5"])).unwrap_err();

@@ -1,7 +1,7 @@
 //! Whole numbers, each in as few bytes as the largest of them needs: a million short texts are some twenty million token
 //! ids, most of which fit into two bytes.
 
-use std::ops::Range;
+use std::ops::{Index, Range};
 
 /// Numbers that are written once and read by their index.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,12 +15,13 @@ pub(crate) enum Packed {
 impl Packed {
     /// The iterator is gone through twice.
     pub(crate) fn new(numbers: impl Iterator<Item = usize> + Clone) -> Self {
+        let (count, largest) = numbers.clone().fold((0, 0), |(count, largest), it| (count + 1, it.max(largest)));
         // What is cast has been compared with the largest number of its kind.
-        match numbers.clone().max().unwrap_or(0) {
-            0..=0xff => Self::U8(numbers.map(|it| it as u8).collect()),
-            0x100..=0xffff => Self::U16(numbers.map(|it| it as u16).collect()),
-            0x1_0000..=0xffff_ffff => Self::U32(numbers.map(|it| it as u32).collect()),
-            _ => Self::U64(numbers.map(|it| it as u64).collect()),
+        match largest {
+            0..=0xff => Self::U8(exactly(count, numbers.map(|it| it as u8))),
+            0x100..=0xffff => Self::U16(exactly(count, numbers.map(|it| it as u16))),
+            0x1_0000..=0xffff_ffff => Self::U32(exactly(count, numbers.map(|it| it as u32))),
+            _ => Self::U64(exactly(count, numbers.map(|it| it as u64))),
         }
     }
 
@@ -60,6 +61,60 @@ impl Packed {
     }
 }
 
+/// Collected without room to spare: a list that has grown and is shrunk may keep up to twice its size.
+fn exactly<T>(count: usize, items: impl Iterator<Item = T>) -> Box<[T]> {
+    let mut list = Vec::with_capacity(count);
+    list.extend(items);
+    list.into_boxed_slice()
+}
+
+/// Items in lists of one size, so that a list of many does not grow by being copied.
+#[derive(Debug)]
+pub(crate) struct Chunked<T> {
+    chunks: Vec<Vec<T>>,
+}
+
+/// Items of a list.
+const CHUNK: usize = 1 << 14;
+
+impl<T> Default for Chunked<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new() }
+    }
+}
+
+impl<T> Chunked<T> {
+    pub(crate) fn push(&mut self, item: T) {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.push(item);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.split_last().map_or(0, |(last, full)| full.len() * CHUNK + last.len())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten()
+    }
+
+    /// Of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.len() * CHUNK * size_of::<T>()
+    }
+}
+
+impl<T> Index<usize> for Chunked<T> {
+    type Output = T;
+
+    fn index(&self, index: usize) -> &T {
+        &self.chunks[index / CHUNK][index % CHUNK]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -71,6 +126,16 @@ mod tests {
         let bytes = |largest: usize| Packed::new([0, largest].into_iter()).bytes();
         assert_eq!([0, 255, 256, 65_535, 65_536, 1 << 32].map(bytes), [2, 2, 4, 4, 8, 16]);
         assert_eq!(Packed::new(std::iter::empty()).len(), 0);
+    }
+
+    #[test]
+    fn items_of_many_lists_are_one_list() {
+        let mut items = Chunked::default();
+        (0..2 * CHUNK + 3).for_each(|item| items.push(item));
+        assert_eq!(items.len(), 2 * CHUNK + 3);
+        assert!(items.iter().copied().eq(0..items.len()));
+        assert_eq!([0, CHUNK, 2 * CHUNK + 2].map(|index| items[index]), [0, CHUNK, 2 * CHUNK + 2]);
+        assert_eq!(Chunked::<u8>::default().len(), 0);
     }
 
     proptest! {

@@ -60,6 +60,13 @@ pub struct Encoded {
     pub at_least: bool,
 }
 
+/// The ids of a single text, of which nothing was cut off.
+impl From<Vec<u32>> for Encoded {
+    fn from(ids: Vec<u32>) -> Self {
+        Self { type_ids: vec![0; ids.len()], full_length: ids.len(), ids, at_least: false }
+    }
+}
+
 impl Tokenizer {
     /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
@@ -216,6 +223,12 @@ impl Tokenizer {
     pub(crate) fn bare(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As `bare`, of a text that is far longer than `tokens` tokens: so many of them at least. `None` where it is not, or
+    /// where only the whole of it gives the right ones.
+    pub(crate) fn bare_beginning(&self, text: &str, tokens: usize) -> Result<Option<Vec<u32>>, Error> {
+        Ok(beginning::tokens(&self.inner, text, tokens)?.map(|encoding| encoding.get_ids().to_vec()))
     }
 
     /// As `bare`, with the bytes of the text that each token stands for.

@@ -13,6 +13,7 @@ use super::texts::{self, Flaw, Flawed};
 use super::words::numbers;
 use crate::columns::Example;
 use crate::labels::Tally;
+use crate::packed::Chunked;
 use crate::{Error, Place};
 
 /// The number of a row, and of a label: a data set of more has to be read in parts.
@@ -27,19 +28,19 @@ pub struct Digest {
     files: Vec<PathBuf>,
     /// The first row of each file.
     starts: Vec<usize>,
-    lines: Vec<u32>,
+    lines: Chunked<u32>,
     /// Of the texts of each row, to the letter.
-    pub(super) exact: Vec<u64>,
+    pub(super) exact: Chunked<u64>,
     /// Of the values of numbers in them.
-    pub(super) numbers: Vec<u64>,
+    pub(super) numbers: Chunked<u64>,
     pub(super) documents: Documents,
     /// The label of each row in `tally`, or `NONE`.
-    pub(super) labels: Vec<Number>,
+    pub(super) labels: Chunked<Number>,
     tally: Tally,
     pub(super) flawed: Flawed,
     pub(super) swallowed: Vec<Swallowed>,
     /// Texts that are short enough to be the name of a class, without letter case and outer spaces, hashed.
-    pub(super) names: Vec<(Number, u64)>,
+    pub(super) names: Chunked<(Number, u64)>,
 }
 
 /// What is made of a row on any thread.
@@ -67,18 +68,19 @@ impl Digest {
         let labels: Vec<Option<usize>> = examples.iter().map(label).collect::<Result<_, _>>()?;
         let may_swallow = swallowed::may_hold(file);
         let glances: Vec<Glance> = examples.par_iter().map(|example| Glance::at(example, may_swallow)).collect();
+        self.documents.add(glances.iter().map(|glance| &glance.document));
         for ((example, label), glance) in examples.iter().zip(&labels).zip(glances) {
             let row = self.lines.len() as Number;
             self.lines.push(example.line as u32);
             self.exact.push(glance.exact);
             self.numbers.push(glance.numbers);
-            self.documents.push(&glance.document);
             self.labels.push(label.map_or(NONE, |label| label as Number));
             self.flawed.add(row, glance.flaws);
             self.swallowed.extend(glance.swallowed.map(|found| found.of_row(row)));
-            self.names.extend(glance.name.map(|name| (row, name)));
+            if let Some(name) = glance.name {
+                self.names.push((row, name));
+            }
         }
-        self.documents.close_block();
         Ok(labels)
     }
 
@@ -87,7 +89,7 @@ impl Digest {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+        self.len() == 0
     }
 
     /// The different labels of the rows.
@@ -112,17 +114,17 @@ impl Digest {
 
     /// The memory that it takes, and that a look at it takes besides.
     pub fn bytes(&self) -> usize {
-        // Of each row: line, two hashes, label; in the look an entry, its text, its group and a band with its key.
-        const ROW: usize = 4 + 8 + 8 + 4;
-        const LOOK: usize = 16 + 8 + 4 + 24;
-        self.len() * (ROW + LOOK) + self.documents.bytes() + self.names.len() * size_of::<(Number, u64)>()
+        // In the look an entry for each row, its text, its group and a band with its number.
+        const LOOK: usize = 16 + 8 + 5 + 16;
+        let lists = self.lines.bytes() + self.exact.bytes() + self.numbers.bytes() + self.labels.bytes();
+        self.len() * LOOK + lists + self.names.bytes() + self.documents.bytes()
     }
 }
 
 impl Glance {
     fn at(example: &Example, may_swallow: bool) -> Self {
         /// No class has a longer name.
-        const NAME: usize = 100;
+        const NAME: usize = 40;
         Self {
             exact: hash(&(&example.text, &example.text_pair)),
             numbers: hash(&numbers(example)),

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::digest::Number;
+use super::digest::{NONE, Number};
 use super::repeats::ByText;
 use super::{Finding, FindingKind, Look, Split};
 use document::{BANDS, View};
@@ -123,12 +123,16 @@ impl<'a> Texts<'a> {
         0..self.texts.len() as Number
     }
 
-    /// Texts that agree in a band, at least two together, in an order that depends on what they say alone.
-    fn agreeing(&self, band: usize) -> Vec<(u64, u64, Number)> {
-        let key = |text: Number| Some((self.document(text).band(band)?, self.members(text)[0].key, text));
-        let mut keys: Vec<(u64, u64, Number)> = self.all().into_par_iter().filter_map(key).collect();
-        keys.par_sort_unstable();
-        keys
+    /// Texts that have a band, by it: those that agree stand together, in an order that depends on what they say alone.
+    fn by_band(&self, band: usize, keys: &mut Vec<(u64, Number)>) {
+        let key = |text: Number| self.members(text)[0].key;
+        let of_text = |text| self.document(text).band(band).map_or((u64::MAX, NONE), |band| (band, text));
+        self.all().into_par_iter().map(of_text).collect_into_vec(keys);
+        keys.retain(|(_, text)| *text != NONE);
+        keys.par_sort_unstable_by(|one, other| {
+            let by_text = || key(one.1).cmp(&key(other.1)).then(one.1.cmp(&other.1));
+            one.0.cmp(&other.0).then_with(by_text)
+        });
     }
 }
 
@@ -157,11 +161,12 @@ impl Pairs {
             pairs.same(texts, text);
         }
         let mut groups = Groups { parents: texts.all().collect(), leaked: vec![false; texts.texts.len()] };
+        let mut keys = Vec::new();
         for band in 0..BANDS {
-            let keys = texts.agreeing(band);
+            texts.by_band(band, &mut keys);
             for bucket in keys.chunk_by(|one, other| one.0 == other.0) {
-                for (n, (.., one)) in bucket.iter().enumerate() {
-                    for (.., other) in bucket[n + 1..].iter().take(COMPARED) {
+                for (n, (_, one)) in bucket.iter().enumerate() {
+                    for (_, other) in bucket[n + 1..].iter().take(COMPARED) {
                         pairs.compare(texts, &mut groups, *one, *other);
                     }
                 }

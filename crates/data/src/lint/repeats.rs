@@ -45,6 +45,7 @@ pub(super) fn find(look: &Look<'_>, findings: &mut Vec<Finding>) {
             findings.push(found.at(places).against(look.train_name()));
         }
     }
+    drop(by_text);
     conflicts(look, findings);
 }
 

@@ -95,10 +95,10 @@ impl Reader<'_> {
         let progress = |done: usize| bar.inc(done as u64);
         match (rows, &self.encoder) {
             (Rows::Language(rows), Some(encoder)) => {
-                dataset.encode_rows(file, rows, encoder, self.max_length, &progress)?;
+                dataset.add_rows(file, rows, encoder, self.max_length, &progress)?;
             }
             (Rows::Texts(rows), _) => {
-                dataset.encode_texts(file, rows, &targets, (self.tokenizer, self.max_length), &progress)?;
+                dataset.add_texts(file, rows, &targets, (self.tokenizer, self.max_length), &progress)?;
             }
             (Rows::Language(_), None) => unreachable!("rows for a language model come with its encoder"),
         }

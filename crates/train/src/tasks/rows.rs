@@ -92,9 +92,7 @@ impl Rows {
     ) -> Result<Dataset, data::Error> {
         match (self, task) {
             (Self::Language(rows), Task::CausalLm(causal)) => {
-                let mut dataset = Dataset::default();
-                dataset.encode_rows(file, rows, &causal.encoder(tokenizer), max_length, progress)?;
-                Ok(dataset)
+                Dataset::encode_rows(file, rows, &causal.encoder(tokenizer), max_length, progress)
             }
             (Self::Texts(rows), _) => Dataset::encode(file, rows, task.labels(), tokenizer, max_length, progress),
             (Self::Language(_), _) => unreachable!("rows are read for the task that encodes them"),

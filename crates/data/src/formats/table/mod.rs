@@ -31,11 +31,13 @@ pub(super) fn records(source: Source, separator: u8) -> Result<Records, Error> {
 struct Row {
     line: usize,
     cells: Vec<String>,
+    /// Some cell stands in quotes: somebody wrote it, even if it is empty.
+    is_quoted: bool,
 }
 
 impl Row {
     fn is_empty(&self) -> bool {
-        self.cells.iter().all(|cell| is_blank(cell))
+        !self.is_quoted && self.cells.iter().all(|cell| is_blank(cell))
     }
 }
 
@@ -136,7 +138,7 @@ impl Iterator for Rows {
 
 impl Rows {
     fn record(&self, row: Row) -> Result<Record, Error> {
-        let Row { line, cells } = row;
+        let Row { line, cells, .. } = row;
         if !self.header.shape().fits(cells.len(), filled(&cells)) {
             return Err(Error::Ragged {
                 place: Place::line(&self.source.file, line),

@@ -45,7 +45,7 @@ impl Rows {
             }
             let row = str::from_utf8(line).map(|line| line.split(self.separator).map(str::to_owned).collect());
             return Some(
-                row.map(|cells| Row { line: self.line, cells })
+                row.map(|cells| Row { line: self.line, cells, is_quoted: false })
                     .map_err(|error| self.source.utf8_error(self.line, error.valid_up_to() + 1, line)),
             );
         }

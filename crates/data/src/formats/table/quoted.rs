@@ -37,11 +37,11 @@ impl Rows {
         if quotes.ended && quotes.at == At::Quoted {
             return Some(Err(Error::OpenQuote { place: Place::line(&self.source.file, quotes.opened) }));
         }
-        let Begin { line, torn } = self.reader.get_mut().rows.pop_front().unwrap_or_default();
+        let Begin { line, is_quoted, torn } = self.reader.get_mut().rows.pop_front().unwrap_or_default();
         if let Some((opened, closed)) = torn {
             return Some(Err(Error::TornQuote { place: Place::line(&self.source.file, opened), closed }));
         }
-        Some(self.cells(line).map(|cells| Row { line, cells }))
+        Some(self.cells(line).map(|cells| Row { line, cells, is_quoted }))
     }
 
     fn cells(&self, line: usize) -> Result<Vec<String>, Error> {
@@ -84,6 +84,7 @@ struct Quotes {
 #[derive(Debug, Clone, Copy, Default)]
 struct Begin {
     line: usize,
+    is_quoted: bool,
     /// The lines in which a quote opens and closes in this row, if it goes over lines and closes within a cell: most
     /// likely neither of the two quotes anything.
     torn: Option<(usize, usize)>,
@@ -120,7 +121,7 @@ impl Quotes {
 
     fn follow(&mut self, byte: u8) {
         if self.at == At::Row && !matches!(byte, b'\n' | b'\r') {
-            self.rows.push_back(Begin { line: self.line, torn: None });
+            self.rows.push_back(Begin { line: self.line, is_quoted: false, torn: None });
         }
         let ends_cell = matches!(byte, b'\n' | b'\r' | b'"') || byte == self.delimiter;
         if self.at == At::QuoteSeen
@@ -136,6 +137,7 @@ impl Quotes {
             (At::QuoteSeen, b'"') => At::Quoted,
             (At::Row | At::Cell, b'"') => {
                 self.opened = self.line;
+                self.rows.back_mut().into_iter().for_each(|row| row.is_quoted = true);
                 At::Quoted
             }
             (_, b'\n' | b'\r') => At::Row,

@@ -94,7 +94,7 @@ pub(in crate::lint) struct Documents {
     len: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Block {
     /// The first part of each row, and the end of the last.
     rows: Vec<u32>,
@@ -105,38 +105,41 @@ struct Block {
     pairs: Vec<u32>,
     /// By row, of long texts alone.
     bands: Vec<(u32, Box<[u64; BANDS]>)>,
-    is_closed: bool,
 }
 
 impl Documents {
-    pub(in crate::lint) fn push(&mut self, document: &Document) {
-        if self.blocks.last().is_none_or(|block| block.is_closed) {
-            self.starts.push(self.len);
-            self.blocks.push(Block { rows: vec![0], ..Block::default() });
+    /// Adds the documents of rows that follow, as a block.
+    pub(in crate::lint) fn add<'a>(&mut self, documents: impl ExactSizeIterator<Item = &'a Document> + Clone) {
+        let rows = documents.len();
+        if rows == 0 {
+            return;
         }
-        let Some(block) = self.blocks.last_mut() else { return };
-        for part in &document.parts {
-            block.hashes.push(part.hash);
-            block.levels.push(part.level);
-            block.pairs.extend_from_slice(&part.pairs);
-            block.ends.push(block.pairs.len() as u32);
+        let parts = || documents.clone().flat_map(|document| &document.parts);
+        let (count, pairs) = parts().fold((0, 0), |(count, pairs), part| (count + 1, pairs + part.pairs.len()));
+        // Without room to spare: these are the most that a look at the data takes.
+        let mut block = Block {
+            rows: Vec::with_capacity(rows + 1),
+            hashes: Vec::with_capacity(count),
+            levels: Vec::with_capacity(count),
+            ends: Vec::with_capacity(count),
+            pairs: Vec::with_capacity(pairs),
+            bands: Vec::new(),
+        };
+        block.rows.push(0);
+        for (row, document) in documents.enumerate() {
+            for part in &document.parts {
+                block.hashes.push(part.hash);
+                block.levels.push(part.level);
+                block.pairs.extend_from_slice(&part.pairs);
+                block.ends.push(block.pairs.len() as u32);
+            }
+            let bands = document.parts.first().and_then(|part| part.bands.clone());
+            block.bands.extend(bands.map(|bands| (row as u32, bands)));
+            block.rows.push(block.ends.len() as u32);
         }
-        if let Some(bands) = document.parts.first().and_then(|part| part.bands.clone()) {
-            block.bands.push((block.rows.len() as u32 - 1, bands));
-        }
-        block.rows.push(block.ends.len() as u32);
-        self.len += 1;
-    }
-
-    /// What follows goes into another block, so that no list grows by more than some thousand rows.
-    pub(in crate::lint) fn close_block(&mut self) {
-        let Some(block) = self.blocks.last_mut() else { return };
-        block.is_closed = true;
-        block.pairs.shrink_to_fit();
-        block.hashes.shrink_to_fit();
-        block.ends.shrink_to_fit();
-        block.rows.shrink_to_fit();
-        block.levels.shrink_to_fit();
+        self.starts.push(self.len);
+        self.len += rows;
+        self.blocks.push(block);
     }
 
     /// # Panics

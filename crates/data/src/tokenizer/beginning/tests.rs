@@ -86,14 +86,14 @@ fn words() -> impl Strategy<Value = String> {
     let word = "[abc]{1,9}|a{1,12}|ä|abc\\.|\\.\\.|\n|  |é|中文|b\u{301}";
     prop::collection::vec((word, 0..4_usize), 40..90).prop_map(|words| {
         let line: String = words.iter().map(|(word, space)| format!("{word}{}", [" ", " ", " ", ""][*space])).collect();
-        line.repeat(60_000 / line.len() + 1)
+        line.repeat(22_000 / line.len() + 1)
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(4))]
     #[test]
-    fn the_first_tokens_of_a_long_text_are_those_of_the_whole(text in words(), pair in words(), max_length in 8..200_usize) {
+    fn the_first_tokens_of_a_long_text_are_those_of_the_whole(text in words(), pair in words(), max_length in 8..40_usize) {
         let all = [small(), bytes(), sentence_piece_bpe(), unigram(true), unigram(false)];
         for tokenizer in &all {
             let (found, left_out) = ids(tokenizer, &text, None, max_length);
@@ -110,8 +110,8 @@ proptest! {
 
 #[test]
 fn a_text_without_a_place_to_cut_is_tokenised_as_a_whole() {
-    // How a run of one letter is cut depends on its length: 100,000 is no multiple of 3.
-    let text = "a".repeat(100_000);
+    // How a run of one letter is cut depends on its length: 40,000 is no multiple of 3.
+    let text = "a".repeat(40_000);
     for tokenizer in [unigram(true), unigram(false), sentence_piece_bpe(), small()] {
         let (found, left_out) = ids(&tokenizer, &text, None, 20);
         assert!(!left_out);
@@ -129,15 +129,15 @@ fn tokens_that_reach_over_spaces_are_not_relied_on() {
     let normalizer = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
     let tokenizer = tokenizer(model, normalizer, Value::Null);
     assert!(!words_are_apart(&tokenizer.inner));
-    let text = "ab ab ".repeat(20_000);
+    let text = "ab ab ".repeat(4_000);
     assert!(!ids(&tokenizer, &text, None, 20).1);
 }
 
 #[test]
 fn the_length_of_a_text_that_was_not_tokenised_to_its_end_is_a_lower_bound() {
     let tokenizer = small();
-    let long = tokenizer.encode(&"a b ".repeat(50_000), None, 16).unwrap();
-    assert!(long.at_least && long.full_length > 16 + MARGIN && long.full_length < 100_002);
+    let long = tokenizer.encode(&"a b ".repeat(20_000), None, 16).unwrap();
+    assert!(long.at_least && long.full_length > 16 + MARGIN && long.full_length < 40_002);
     let short = tokenizer.encode(&"a b ".repeat(500), None, 16).unwrap();
     assert_eq!((short.at_least, short.full_length), (false, 1_002));
 }
