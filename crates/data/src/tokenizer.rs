@@ -271,7 +271,11 @@ impl Tokenizer {
             // Encoded alone it counts as a first text; a template that sets no type ids relies on the second's being 1.
             second.set_type_ids(vec![1; second.len()]);
         }
-        let (first, second) = truncate_encodings(first, second, room)?;
+        let (mut first, mut second) = truncate_encodings(first, second, room)?;
+        // What was cut off comes along as so many further sequences, which would get special tokens as well: of a pair
+        // each of the one with each of the other.
+        first.take_overflowing();
+        second.as_mut().map(Encoding::take_overflowing);
         self.inner.post_process(first, second, true)
     }
 }

@@ -32,6 +32,9 @@ impl Estimate {
 /// of BERT, GPT-2, Qwen2 and a small encoder have shown it.
 const PROCESS: usize = 98_000_000;
 
+/// The part of it that is there before a model is loaded, while the data is read and looked at.
+const PROCESS_BEFORE: usize = 50_000_000;
+
 const F32: usize = 4;
 
 /// The sizes of a model that memory depends on.
@@ -76,12 +79,12 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
     Estimate { base, trained, activations, data, process: PROCESS }
 }
 
-/// Token ids with their order, and what the look at them takes beyond `training`, which begins when it is done.
+/// Token ids with their order, and what the look at them takes beyond what `training` does, which begins when it is done.
 fn data(plan: &RunPlan, training: usize) -> usize {
     /// Of each training example: its length, and its place in the order of the epoch and in the one that is drawn next.
     const SAMPLER: usize = 4 + 4 + 4;
     let encoded = plan.train.bytes() + plan.valid.as_ref().map_or(0, |valid| valid.bytes());
-    encoded + plan.train.len() * SAMPLER + plan.look_bytes.saturating_sub(training)
+    encoded + plan.train.len() * SAMPLER + plan.look_bytes.saturating_sub(training + PROCESS - PROCESS_BEFORE)
 }
 
 /// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
