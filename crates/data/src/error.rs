@@ -171,9 +171,9 @@ pub enum Error {
         #[help]
         suggestion: String,
     },
-    #[error("{place}: the label is the number {number}, in {} {} it is the boolean {boolean}", at.unit(), at.number())]
+    #[error("{place}: the label is the number {number}, in {at} it is the boolean {boolean}")]
     #[diagnostic(help("write all labels one way: true and false, the numbers 0 and 1, or names"))]
-    MixedLabels { place: Place, number: String, at: Place, boolean: String },
+    MixedLabels { place: Place, number: i64, at: String, boolean: bool },
     #[error("{place}: the label {label} is negative")]
     #[diagnostic(help("number the classes 0, 1, 2, ..., or name them"))]
     NegativeLabel { place: Place, label: i64 },

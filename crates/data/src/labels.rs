@@ -172,15 +172,17 @@ impl Tally {
 
     /// Whether `true` and `1` are one class, only who wrote them knows.
     fn check_kinds(&self) -> Result<(), Error> {
-        let boolean = self.seen.iter().find(|(label, _)| matches!(label, Label::Boolean(_)));
-        let number = self.seen.iter().find(|(label, _)| integer(label).is_some());
+        let boolean = self.seen.iter().find_map(|(label, place)| match label {
+            Label::Boolean(truth) => Some((*truth, place)),
+            Label::Index(_) | Label::Text(_) => None,
+        });
+        let number = self.seen.iter().find_map(|(label, place)| Some((integer(label)?, place)));
         match (boolean, number) {
-            (Some((boolean, at)), Some((number, place))) => Err(Error::MixedLabels {
-                place: place.clone(),
-                number: text(number),
-                boolean: text(boolean),
-                at: at.clone(),
-            }),
+            (Some((boolean, at)), Some((number, place))) => {
+                let at =
+                    if at.is_in_file_of(place) { Place::numbers(std::slice::from_ref(at)) } else { at.to_string() };
+                Err(Error::MixedLabels { place: place.clone(), number, at, boolean })
+            }
             _ => Ok(()),
         }
     }
