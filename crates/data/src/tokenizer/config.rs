@@ -123,7 +123,7 @@ pub(crate) fn special_texts(config: &Config) -> BTreeMap<&'static str, String> {
     ROLES.into_iter().filter_map(|role| Some((role, config.text(role)?))).collect()
 }
 
-fn objects<'a>(files: [&'a Value; 2]) -> impl Iterator<Item = (&'a String, &'a Value)> {
+fn objects(files: [&Value; 2]) -> impl Iterator<Item = (&String, &Value)> {
     files.into_iter().filter_map(Value::as_object).flat_map(Map::iter)
 }
 
