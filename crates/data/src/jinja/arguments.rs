@@ -35,8 +35,11 @@ pub(super) fn bind<const N: usize>(args: &[Value], names: [&str; N]) -> Result<[
     Ok(values)
 }
 
+/// Values by name, in the order in which they are given.
+type Named = Vec<(String, Value)>;
+
 /// Those by position, and those by name.
-pub(super) fn split(args: &[Value]) -> Result<(&[Value], Vec<(String, Value)>), Error> {
+pub(super) fn split(args: &[Value]) -> Result<(&[Value], Named), Error> {
     match args.split_last() {
         Some((last, positional)) if last.is_kwargs() => {
             let named = Kwargs::try_from(last.clone())?;

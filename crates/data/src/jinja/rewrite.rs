@@ -99,7 +99,7 @@ fn blocks(source: &str) -> Vec<Block> {
     while let Some(found) = source[at..].find('{') {
         let begin = at + found;
         let inner = begin + 2;
-        let end = match source[begin..].as_bytes().get(1) {
+        let end = match source.as_bytes().get(begin + 1) {
             Some(b'#') => source[inner..].find("#}").map(|end| inner + end + 2),
             Some(sign @ (b'{' | b'%')) => {
                 let is_statement = *sign == b'%';
