@@ -181,15 +181,60 @@ fn json_lines_under_the_name_of_an_array_are_refused() {
 fn invalid_utf_8_is_refused_with_line_and_byte() {
     train_on("latin1.csv", b"text,label\ngood,1\ncaf\xe9,0\n").refused(
         "error: [DIR]/latin1.csv, line 3: not valid UTF-8 (byte 4 of the line)\n\
-         help: save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`",
+         help: the file is most likely in Windows-1252 or Latin-1: save it as UTF-8 (in Excel as `CSV UTF-8`), or convert \
+         it with `iconv -f windows-1252 -t utf-8 [DIR]/latin1.csv > utf8.csv`",
     );
 }
 
 #[test]
-fn utf_16_is_named_as_such() {
-    train_on("utf16.csv", b"\xff\xfet\0e\0x\0t\0").refused(
-        "error: [DIR]/utf16.csv, line 1: not valid UTF-8 (byte 1 of the line)\n\
-         help: the file is UTF-16: save it as UTF-8",
+fn broken_utf_16_is_refused_with_its_line() {
+    train_on("utf16.csv", b"\xff\xfet\0\n\0x").refused(
+        "error: [DIR]/utf16.csv, line 2: not valid UTF-16\n\
+         help: the copy or download may be incomplete: fetch the file again, or save it as UTF-8",
+    );
+}
+
+#[test]
+fn a_separator_that_no_program_writes_is_not_taken_for_a_column() {
+    train_on("colons.csv", "text:label\ngood:1\nbad:0\n").refused(
+        "error: [DIR]/colons.csv has no column `text` (columns: text:label)\n\
+         help: the header is a single cell: commas, semicolons, tabs and bars divide columns, another character where a \
+         first line names it, as in `sep=:`",
+    );
+}
+
+#[test]
+fn a_quote_that_closes_within_another_row_is_refused() {
+    train_on("quotes.csv", "text,label\n\"I will come.,1\nno,0\n\"Never.,1\n").refused(
+        "error: [DIR]/quotes.csv, line 2: the double quote that opens here closes in line 4 in the middle of a cell\n\
+         help: the rows between them would be one cell: a cell that begins with a double quote stands in double quotes as a \
+         whole, with each double quote in it doubled",
+    );
+}
+
+#[test]
+fn not_a_number_in_json_lines_is_refused_with_its_key() {
+    train_on("nan.jsonl", "{\"text\": \"good\", \"score\": NaN, \"label\": 1}\n").refused(
+        "error: [DIR]/nan.jsonl, line 1, column 27: malformed JSON: NaN, the value of `score`, is no number in JSON\n\
+         help: write null or a number: Python's `json.dumps` writes it unless it is told `allow_nan=False`, `to_json` of \
+         pandas writes null",
+    );
+}
+
+#[test]
+fn half_a_character_in_json_lines_is_refused_with_its_place() {
+    train_on("half.jsonl", r#"{"text": "good \ud83d", "label": 1}"#).refused(
+        "error: [DIR]/half.jsonl, line 1, column 16: malformed JSON: \\ud83d is half of a character (a lone surrogate)\n\
+         help: remove it, or write the text again from its source: it was cut within an emoji or another character of two \
+         such halves",
+    );
+}
+
+#[test]
+fn labels_that_are_booleans_and_numbers_are_refused() {
+    train_anew_on("mixed.jsonl", "{\"text\": \"good\", \"label\": true}\n{\"text\": \"bad\", \"label\": 0}\n").refused(
+        "error: [DIR]/mixed.jsonl, line 2: the label is the number 0, in line 1 it is the boolean true\n\
+         help: write all labels one way: true and false, the numbers 0 and 1, or names",
     );
 }
 
@@ -243,8 +288,12 @@ fn a_compressed_file_without_its_ending_is_named_as_such() {
 
 #[test]
 fn an_unknown_type_of_file_is_refused() {
-    train_on("train.xlsx", "PK").refused("error: [DIR]/train.xlsx: unknown file type `.xlsx`\n\
-         help: supported: .jsonl, .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input");
+    train_on("train.xlsx", "PK").refused(
+        "error: [DIR]/train.xlsx: unknown file type `.xlsx`\n\
+         help: save the sheet as CSV UTF-8 (.csv)",
+    );
+    train_on("train.xml", "<").refused("error: [DIR]/train.xml: unknown file type `.xml`\n\
+         help: supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input");
 }
 
 #[test]

@@ -328,7 +328,6 @@ fn data_without_texts_or_labels_is_refused_with_its_columns() {
 #[test]
 fn a_label_that_cannot_be_one_is_refused() {
     let project = with_rows(Project::new(), "scores.jsonl", |n, text| json!({"text": text, "label": n as f64 / 7.0}));
-    let project = with_rows(project, "yes.jsonl", |n, text| json!({"text": text, "label": n % 2 == 0}));
     let project = with_rows(project, "codes.jsonl", |n, text| json!({"text": text, "label": format!("c{n}")}));
     let others = "`--set data.label=COLUMN` names another column, `--task masked-lm` trains on the texts alone";
     let refused = |data: &str, reason: &str, help: &str| {
@@ -337,7 +336,6 @@ fn a_label_that_cannot_be_one_is_refused() {
     };
     let names = "for classes write names or whole numbers";
     refused("scores.jsonl", "fractions", names);
-    refused("yes.jsonl", "booleans", "write them as names, such as \"yes\" and \"no\", or as 1 and 0");
     refused("codes.jsonl", "32 different ones", "a class needs several rows");
     let project = project.copy("gpt2-lm/model", "gpt2");
     let ran = project.run(&["init", "scores.jsonl", "--model", "gpt2"]);
@@ -351,22 +349,28 @@ fn a_label_that_cannot_be_one_is_refused() {
 }
 
 #[test]
-fn another_separator_than_that_of_the_format_is_refused() {
-    let project = Project::new()
-        .file("a.csv", "text;label\na fine film;0\n")
-        .file("b.csv", "text;label\nfine, really;0\n")
-        .file("c.csv", "text\tlabel\na fine film\t0\n")
-        .file("d.tsv", "text,label\na fine film,0\n");
-    let refused = |file: &str, separator: &str, expected: &str, help: &str| {
-        project.run(&["init", file, "--model", "bert"]).refused(&format!(
-            "error: {file} has {separator} between its columns where {expected} are expected\nhelp: {help}"
-        ));
+fn booleans_and_whole_numbers_with_a_point_are_labels() {
+    let project = Project::new().copy("bert-mlm/model", "mlm");
+    let project = with_rows(project, "yes.jsonl", |n, text| json!({"text": text, "label": n % 2 == 0}));
+    let project = with_rows(project, "floats.jsonl", |n, text| json!({"text": text, "label": (n % 2) as f64}));
+    for (file, labels) in [("yes.jsonl", ["false", "true"]), ("floats.jsonl", ["0", "1"])] {
+        let document = project.run(&["init", file, "--model", "mlm", "--json"]).done().document();
+        assert_eq!((&document["label"], &document["labels"]), (&json!("label"), &json!(labels)), "{file}");
+    }
+}
+
+#[test]
+fn another_separator_than_that_of_the_format_is_read() {
+    let rows = |separator: char, n: usize| {
+        let row = |n: usize| format!("film {n} was fine{separator}{}\n", ["bad", "good"][n % 2]);
+        format!("text{separator}label\n{}", (0..n).map(row).collect::<String>())
     };
-    let save = "save it as .csv with commas, or as .tsv with tabs";
-    refused("a.csv", "semicolons", "commas", save);
-    refused("b.csv", "semicolons", "commas", save);
-    refused("c.csv", "tabs", "commas", "rename it to .tsv, or save it with commas");
-    refused("d.tsv", "commas", "tabs", "rename it to .csv, or save it with tabs");
+    for (file, separator) in [("a.csv", ';'), ("b.csv", '\t'), ("c.csv", '|'), ("d.tsv", ',')] {
+        let project = Project::new().copy("bert-mlm/model", "mlm").file(file, rows(separator, 40));
+        let document = project.run(&["init", file, "--model", "mlm", "--json"]).done().document();
+        assert_eq!((&document["text"], &document["label"]), (&json!("text"), &json!("label")), "{file}");
+        assert_eq!(document["labels"], json!(["bad", "good"]));
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod report;
 mod run_directory;
 mod shell;
 mod stdin;
+mod tables;
 mod templates;
 mod terminal;
 mod using;

@@ -85,7 +85,7 @@ impl Case {
         let ids: Vec<Vec<u32>> = serde_json::from_value(expected["input_ids"].clone()).unwrap();
         let targets: Vec<Vec<i32>> = serde_json::from_value(expected["target_ids"].clone()).unwrap();
         let row = |targets: &Vec<i32>| (1..targets.len()).filter(|p| targets[*p] >= 0).map(|p| p - 1).collect();
-        let encoded = |ids: Vec<u32>| Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids };
+        let encoded = |ids: Vec<u32>| Encoded::from(ids);
         Self {
             directory,
             expected,

@@ -1,6 +1,6 @@
 //! A batch: sequences laid end to end, without padding. The train crate makes tensors of it.
 
-use crate::encode::Dataset;
+use crate::dataset::Dataset;
 use crate::tokenizer::Encoded;
 
 /// The sequences of one pass through the model.
@@ -14,8 +14,8 @@ pub struct Batch {
     pub targets: Vec<usize>,
     /// The tokens that a language model is asked about, as indices into `ids`.
     pub rows: Vec<usize>,
-    /// Where each sequence stands in its file; empty for sequences without one.
-    pub lines: Vec<usize>,
+    /// The number of each sequence in its data set; empty for sequences without one.
+    pub examples: Vec<usize>,
     /// The number of the first sequence within the optimiser step. What is random per example is drawn by this number,
     /// so that how a step is cut into micro-batches changes nothing.
     pub first_row: usize,
@@ -25,19 +25,18 @@ impl Batch {
     /// The examples of `dataset` with these indices, in the order given. For a language model `rows` are the tokens before
     /// those that are to be predicted, and `targets` the latter.
     pub fn new(dataset: &Dataset, indices: &[usize], first_row: usize) -> Batch {
-        let examples = || indices.iter().map(|&index| &dataset.examples[index]);
-        let mut batch = Batch {
-            targets: examples().filter_map(|example| example.target).collect(),
-            lines: examples().map(|example| example.line).collect(),
-            first_row,
-            ..Self::lay(examples().map(|example| &example.encoded))
-        };
+        let examples = || indices.iter().map(|&index| dataset.get(index));
+        let mut batch = Batch { examples: indices.to_vec(), first_row, ..Self::empty() };
+        for example in examples() {
+            batch.lay(example.ids(), example.type_ids());
+        }
+        batch.targets = examples().filter_map(|example| example.target()).collect();
         let begins = batch.offsets.clone();
         for (begin, example) in begins.into_iter().zip(examples()) {
-            for predicted in example.spans.iter().cloned().flatten() {
+            for predicted in example.spans().flatten() {
                 // What a model says at a token is about the one after it.
                 batch.rows.push(begin + predicted - 1);
-                batch.targets.push(example.encoded.ids[predicted] as usize);
+                batch.targets.push(batch.ids[begin + predicted] as usize);
             }
         }
         batch
@@ -45,7 +44,11 @@ impl Batch {
 
     /// Sequences without labels, as `predict` has them.
     pub fn from_encoded(encoded: &[Encoded]) -> Batch {
-        Self::lay(encoded.iter())
+        let mut batch = Self::empty();
+        for sequence in encoded {
+            batch.lay(sequence.ids.iter().copied(), sequence.type_ids.iter().copied());
+        }
+        batch
     }
 
     pub fn sequences(&self) -> usize {
@@ -69,22 +72,22 @@ impl Batch {
         self.offsets[1..].iter().map(|end| end - 1).collect()
     }
 
-    fn lay<'a>(sequences: impl Iterator<Item = &'a Encoded>) -> Batch {
-        let mut batch = Batch {
+    fn empty() -> Batch {
+        Batch {
             ids: Vec::new(),
             type_ids: Vec::new(),
             offsets: vec![0],
             targets: Vec::new(),
             rows: Vec::new(),
-            lines: Vec::new(),
+            examples: Vec::new(),
             first_row: 0,
-        };
-        for sequence in sequences {
-            batch.ids.extend_from_slice(&sequence.ids);
-            batch.type_ids.extend_from_slice(&sequence.type_ids);
-            batch.offsets.push(batch.ids.len());
         }
-        batch
+    }
+
+    fn lay(&mut self, ids: impl Iterator<Item = u32>, type_ids: impl Iterator<Item = u32>) {
+        self.ids.extend(ids);
+        self.type_ids.extend(type_ids);
+        self.offsets.push(self.ids.len());
     }
 }
 
@@ -118,7 +121,7 @@ mod tests {
         assert_eq!(batch.ids, [2, 7, 3, 2, 5, 6, 3]);
         assert_eq!(batch.type_ids, [0; 7]);
         assert_eq!(batch.offsets, [0, 3, 7]);
-        assert_eq!((batch.targets, batch.lines, batch.first_row), (vec![1, 0], vec![11, 10], 4));
+        assert_eq!((batch.targets, batch.examples, batch.first_row), (vec![1, 0], vec![1, 0], 4));
     }
 
     #[test]
@@ -138,7 +141,7 @@ mod tests {
             batch_size in 1..6_usize, grad_accumulation in 1..4_usize, seed: u64, group_by_length: bool,
         ) {
             let dataset = dataset(&texts);
-            let lengths = dataset.examples.iter().map(|it| it.encoded.ids.len()).collect();
+            let lengths = dataset.iter().map(|it| it.len()).collect();
             let config = SamplerConfig { seed, batch_size, grad_accumulation, shuffle: true, group_by_length };
             let sampler = Sampler::new(lengths, config);
             let mut tokens = vec![None; dataset.len()];
@@ -149,12 +152,12 @@ mod tests {
                     first_row += batch.sequences();
                     prop_assert_eq!(batch.offsets.last(), Some(&batch.tokens()));
                     for (row, span) in batch.offsets.windows(2).enumerate() {
-                        let seen = tokens[batch.lines[row] - 10].replace(batch.ids[span[0]..span[1]].to_vec());
+                        let seen = tokens[batch.examples[row]].replace(batch.ids[span[0]..span[1]].to_vec());
                         prop_assert_eq!(seen, None, "twice");
                     }
                 }
             }
-            let whole: Vec<_> = dataset.examples.iter().map(|it| Some(it.encoded.ids.clone())).collect();
+            let whole: Vec<_> = dataset.iter().map(|it| Some(it.ids().collect::<Vec<_>>())).collect();
             prop_assert_eq!(tokens, whole);
         }
     }

@@ -67,10 +67,12 @@ pub enum Labelled {
 }
 
 /// What a row says its class is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Label {
-    /// A JSON integer.
+    /// A whole number of JSON or Parquet, also with a point: pandas makes 1.0 of a 1 in a column that has a gap.
     Index(i64),
+    /// A truth value of JSON or Parquet. A table of text has names for them.
+    Boolean(bool),
     /// A string; [`Labels`](crate::Labels) read one that is an integer as an integer where no class is named so.
     Text(String),
 }
@@ -125,8 +127,8 @@ impl Columns {
         require(file, first, key, column, &[self.text.column(), self.text_pair.as_deref(), self.label.as_deref()])
     }
 
-    /// Reads a row. Texts must be strings that are not blank; a label must be an integer or a string, or be missing,
-    /// which [`Labels::index`](crate::Labels::index) refuses where labels matter.
+    /// Reads a row. Texts must be strings that are not blank; a label must be an integer, a boolean or a string, or be
+    /// missing, which [`Labels::index`](crate::Labels::index) refuses where labels matter.
     pub fn example(&self, file: &Path, record: &Record) -> Result<Example, Error> {
         let place = || Place::new(file, record.line);
         let text_pair = self.text_pair.as_ref().map(|column| text(record, column, "text_pair", place)).transpose()?;
@@ -160,15 +162,32 @@ pub(crate) fn require(
         file: file.to_owned(),
         column: column.to_owned(),
         columns: suggest::list(first.columns()),
-        suggestion: replacement(first, key, column, taken),
+        suggestion: single_cell(file, first).unwrap_or_else(|| replacement(first, key, column, taken)),
     })
+}
+
+/// What to do about a table whose header is one cell that looks like several: something divides its columns that nobody
+/// looks for.
+fn single_cell(file: &Path, first: &Record) -> Option<String> {
+    let name = file.file_name()?.to_str()?.to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let mut columns = first.columns();
+    let (Some(header), None, true) = (columns.next(), columns.next(), name.ends_with(".csv") || name.ends_with(".tsv"))
+    else {
+        return None;
+    };
+    let separator = header.trim().chars().find(|c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.' | ' '))?;
+    Some(format!(
+        "the header is a single cell: commas, semicolons, tabs and bars divide columns, another character where a first \
+         line names it, as in `sep={separator}`"
+    ))
 }
 
 /// The line of the configuration that would help: with the column of nearest name, else the only one that can be
 /// meant, else with a choice.
 fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) -> String {
     let fits = |value: &Value| match key {
-        "label" => value.is_string() || value.is_i64(),
+        "label" => value.is_string() || value.is_boolean() || whole(value).is_some(),
         "messages" => value.is_array(),
         "prompt" | "completion" => value.is_string() || value.is_array(),
         _ => value.is_string(),
@@ -214,7 +233,8 @@ fn label(record: &Record, column: &str, place: impl Fn() -> Place) -> Result<Opt
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
         Some(Value::String(text)) => Ok(Some(Label::Text(text.clone()))),
-        Some(other) => match other.as_i64() {
+        Some(Value::Bool(truth)) => Ok(Some(Label::Boolean(*truth))),
+        Some(other) => match whole(other) {
             Some(index) => Ok(Some(Label::Index(index))),
             None => {
                 let found = format!("{} ({other})", kind(other));
@@ -222,6 +242,14 @@ fn label(record: &Record, column: &str, place: impl Fn() -> Place) -> Result<Opt
             }
         },
     }
+}
+
+/// The integer that a number is, whether or not it is written with a point.
+pub(crate) fn whole(value: &Value) -> Option<i64> {
+    /// Up to here every integer is a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let whole = |number: &f64| number.fract() == 0.0 && number.abs() <= EXACT;
+    value.as_i64().or_else(|| value.as_f64().filter(whole).map(|number| number as i64))
 }
 
 #[cfg(test)]
@@ -328,9 +356,11 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_integers_strings_or_missing() {
+    fn labels_are_integers_booleans_strings_or_missing() {
         let label = |value: Value| example(json!({"text": "a", "label": value})).unwrap().label;
         assert_eq!(label(json!(-3)), Some(Label::Index(-3)));
+        assert_eq!(label(json!(2.0)), Some(Label::Index(2)), "as pandas writes integers that once had a gap");
+        assert_eq!(label(json!(false)), Some(Label::Boolean(false)));
         assert_eq!(label(json!("3")), Some(Label::Text("3".into())));
         assert_eq!(label(json!(null)), None);
         assert_eq!(label(json!("")), None);

@@ -5,6 +5,15 @@ use std::path::{Path, PathBuf};
 
 use crate::place::{Place, name};
 
+fn instead(extension: Option<&str>) -> &'static str {
+    match extension {
+        Some("xlsx" | "xls" | "xlsm" | "ods" | "numbers") => "save the sheet as CSV UTF-8 (.csv)",
+        _ => {
+            "supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input"
+        }
+    }
+}
+
 /// What is wrong with a file, a row of it, a label or a tokenizer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
@@ -21,9 +30,7 @@ pub enum Error {
     #[error("{} cannot be read", name(file))]
     Read { file: PathBuf, source: io::Error },
     #[error("{}: unknown file type{}", name(file), extension.as_ref().map(|it| format!(" `.{it}`")).unwrap_or_default())]
-    #[diagnostic(help(
-        "supported: .jsonl, .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input"
-    ))]
+    #[diagnostic(help("{}", instead(extension.as_deref())))]
     UnknownType { file: PathBuf, extension: Option<String> },
     #[error("{} holds no rows", name(file))]
     #[diagnostic(help("expected at least one row of data"))]
@@ -40,6 +47,12 @@ pub enum Error {
         #[help]
         help: String,
     },
+    #[error("{place}: not valid UTF-16")]
+    #[diagnostic(help("the copy or download may be incomplete: fetch the file again, or save it as UTF-8"))]
+    Utf16 { place: Place },
+    #[error("{} is UTF-32", name(file))]
+    #[diagnostic(help("save it as UTF-8, for example with `iconv -f utf-32 -t utf-8`"))]
+    Utf32 { file: PathBuf },
     #[error("{place}, column {column}: malformed JSON: {reason}")]
     Json {
         place: Place,
@@ -55,13 +68,24 @@ pub enum Error {
     #[diagnostic(help("the file reads [{{\"text\": \"...\", \"label\": ...}}, ...]"))]
     NotAnArray { file: PathBuf, found: String },
     #[error("{place}: {found} cell{} where the header has {expected}", if *found == 1 { "" } else { "s" })]
-    #[diagnostic(help(
-        "a cell that holds the separator or a line break stands in double quotes, a double quote in it is doubled"
-    ))]
-    Ragged { place: Place, expected: usize, found: usize },
+    Ragged {
+        place: Place,
+        expected: usize,
+        found: usize,
+        #[help]
+        help: String,
+    },
     #[error("{place}: the double quote that opens here is never closed")]
     #[diagnostic(help("close it, or double each double quote of the cell and put the cell in double quotes"))]
     OpenQuote { place: Place },
+    #[error("{place}: the double quote that opens here closes in line {closed} in the middle of a cell")]
+    #[diagnostic(help(
+        "the rows between them would be one cell: a cell that begins with a double quote stands in double quotes as a whole, with each double quote in it doubled"
+    ))]
+    TornQuote { place: Place, closed: usize },
+    #[error("{place}: `sep={separator}` names no separator")]
+    #[diagnostic(help("write a single character, as in `sep=;`, or remove the line"))]
+    Separator { place: Place, separator: String },
     #[error("{}: two columns are named `{column}`", name(file))]
     #[diagnostic(help("rename one of them in the header"))]
     DuplicateColumn { file: PathBuf, column: String },
@@ -78,6 +102,9 @@ pub enum Error {
         "the copy or download may be incomplete: fetch the file again, or write it anew without encrypted columns"
     ))]
     BrokenParquet { subject: String, reason: String },
+    #[error("{place}: column `{column}` holds a text of the type JSON that is not JSON: {reason}")]
+    #[diagnostic(help("correct the text, or write the column as a plain string if it is not meant as JSON"))]
+    ParquetJson { place: Place, column: String, reason: String },
     #[error("{} is encrypted", name(file))]
     #[diagnostic(help("write it anew without encryption"))]
     EncryptedParquet { file: PathBuf },
@@ -144,6 +171,9 @@ pub enum Error {
         #[help]
         suggestion: String,
     },
+    #[error("{place}: the label is the number {number}, in {at} it is the boolean {boolean}")]
+    #[diagnostic(help("write all labels one way: true and false, the numbers 0 and 1, or names"))]
+    MixedLabels { place: Place, number: i64, at: String, boolean: bool },
     #[error("{place}: the label {label} is negative")]
     #[diagnostic(help("number the classes 0, 1, 2, ..., or name them"))]
     NegativeLabel { place: Place, label: i64 },

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use indexmap::IndexMap;
+
 use crate::columns::{Example, Label};
 use crate::{Error, Place, suggest};
 
@@ -30,32 +32,13 @@ impl Labels {
         Ok(Labels { names })
     }
 
-    /// The classes that training data shows: if every label is an integer, `0` to the largest, and it is an error if
-    /// one is negative or one between has no row; otherwise the distinct labels in the order of their code points, and
-    /// it is an error if all are numbers with fractions among them.
+    /// The classes that training data shows: see [`Tally::labels`].
     pub fn from_examples(file: &Path, examples: &[Example]) -> Result<Labels, Error> {
-        let mut integers = BTreeSet::new();
-        let mut texts = BTreeSet::new();
+        let mut tally = Tally::default();
         for example in examples {
-            let label = known_label(file, example)?;
-            match integer(label) {
-                Some(integer) => _ = integers.insert(integer),
-                None => _ = texts.insert(text(label)),
-            }
+            tally.add(file, example)?;
         }
-        let names = if texts.is_empty() {
-            check_integers(file, examples, &integers)?;
-            integers.iter().map(i64::to_string).collect()
-        } else {
-            check_fractions(file, examples)?;
-            texts.extend(integers.iter().map(i64::to_string));
-            Vec::from_iter(texts)
-        };
-        match names.as_slice() {
-            [] => Err(Error::Empty { file: file.to_owned() }),
-            [label] => Err(Error::OneClass { file: file.to_owned(), label: label.clone() }),
-            _ => Ok(Labels { names }),
-        }
+        tally.labels(file)
     }
 
     /// In the order of their numbers.
@@ -74,22 +57,49 @@ impl Labels {
     /// Where a class is named by an integer, integers are names only: with the classes `1` to `5`, a `0` would
     /// otherwise silently be the same as a `1`.
     pub fn index(&self, file: &Path, example: &Example) -> Result<usize, Error> {
-        let label = known_label(file, example)?;
-        let name = text(label);
-        self.names.iter().position(|known| *known == name).or_else(|| self.by_number(label)).ok_or_else(|| {
-            Error::UnknownLabel {
-                place: Place::new(file, example.line),
-                suggestion: self.suggestion(label, &name),
-                label: name,
-            }
+        self.number(known_label(file, example)?, || Place::new(file, example.line))
+    }
+
+    /// As `index`, of a label that stands in a place.
+    pub fn number(&self, label: &Label, place: impl Fn() -> Place) -> Result<usize, Error> {
+        self.find(label).ok_or_else(|| {
+            let name = text(label);
+            Error::UnknownLabel { place: place(), suggestion: self.suggestion(label, &name), label: name }
         })
     }
 
+    /// As `number`; `None` for a label that is no class.
+    pub(crate) fn find(&self, label: &Label) -> Option<usize> {
+        let name = text(label);
+        self.named(&name).or_else(|| self.by_number(label)).or_else(|| self.by_truth(&name))
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| known == name)
+    }
+
     fn by_number(&self, label: &Label) -> Option<usize> {
+        let number = integer(label)?;
         if self.has_integer_names() {
-            return None;
+            // A 1.0 is the class `1`.
+            return self.named(&number.to_string());
         }
-        usize::try_from(integer(label)?).ok().filter(|&index| index < self.names.len())
+        usize::try_from(number).ok().filter(|&index| index < self.names.len())
+    }
+
+    /// The class of a truth value: the one of its name, in whatever case it is written, else of two classes the first
+    /// for false and the second for true, as Transformers makes 0 and 1 of them.
+    fn by_truth(&self, name: &str) -> Option<usize> {
+        let truth = truth(name)?;
+        let alike: Vec<usize> =
+            (0..self.names.len()).filter(|&index| self::truth(&self.names[index]) == Some(truth)).collect();
+        match alike.as_slice() {
+            [index] => Some(*index),
+            [] if self.names.len() == 2 && !self.names.iter().any(|name| self::truth(name).is_some()) => {
+                Some(usize::from(truth))
+            }
+            _ => None,
+        }
     }
 
     fn has_integer_names(&self) -> bool {
@@ -110,33 +120,94 @@ fn known_label<'a>(file: &Path, example: &'a Example) -> Result<&'a Label, Error
     example.label.as_ref().ok_or_else(|| Error::NoLabel { place: Place::new(file, example.line) })
 }
 
-fn check_integers(file: &Path, examples: &[Example], integers: &BTreeSet<i64>) -> Result<(), Error> {
-    let is_negative = |example: &&Example| example.label.as_ref().and_then(integer).is_some_and(|label| label < 0);
-    if let Some(label) = integers.first().copied().filter(|label| *label < 0) {
-        let line = examples.iter().find(is_negative).map_or(0, |example| example.line);
-        return Err(Error::NegativeLabel { place: Place::new(file, line), label });
-    }
-    let gap = (0..).zip(integers).find(|(expected, label)| expected != *label);
-    match (gap, integers.last()) {
-        (Some((missing, _)), Some(&largest)) => Err(Error::LabelGap { file: file.to_owned(), largest, missing }),
-        _ => Ok(()),
-    }
+/// The different labels of training data, each with the place of its first row.
+#[derive(Debug, Default)]
+pub struct Tally {
+    seen: IndexMap<Label, Place>,
 }
 
-fn check_fractions(file: &Path, examples: &[Example]) -> Result<(), Error> {
-    let mut first = None;
-    for example in examples {
-        let label = text(known_label(file, example)?);
-        if !is_number(&label) {
-            return Ok(());
+impl Tally {
+    /// Adds the label of a row, which must have one, and gives its number among the different ones.
+    pub fn add(&mut self, file: &Path, example: &Example) -> Result<usize, Error> {
+        let label = known_label(file, example)?;
+        if let Some(known) = self.seen.get_index_of(label) {
+            return Ok(known);
         }
-        if is_fraction(&label) {
-            first.get_or_insert((example.line, label));
+        Ok(self.seen.insert_full(label.clone(), Place::new(file, example.line)).0)
+    }
+
+    /// The different labels, in the order of their numbers.
+    pub(crate) fn seen(&self) -> impl ExactSizeIterator<Item = &Label> {
+        self.seen.keys()
+    }
+
+    /// The number of each class, in the order in which `add` numbered the labels.
+    pub fn numbers(&self, labels: &Labels) -> Result<Vec<usize>, Error> {
+        self.seen.iter().map(|(label, place)| labels.number(label, || place.clone())).collect()
+    }
+
+    /// The classes: if every label is an integer, `0` to the largest, and it is an error if one is negative or one between
+    /// has no row; otherwise the distinct labels in the order of their code points, so that false comes before true, and it
+    /// is an error if all are numbers with fractions among them, or if some are truth values and some integers. Messages
+    /// about all rows name `file`.
+    pub fn labels(&self, file: &Path) -> Result<Labels, Error> {
+        self.check_kinds()?;
+        let integers: Option<BTreeSet<i64>> = self.seen.keys().map(integer).collect();
+        let names: Vec<String> = match integers {
+            Some(integers) => {
+                self.check_integers(file, &integers)?;
+                integers.iter().map(i64::to_string).collect()
+            }
+            None => {
+                self.check_fractions()?;
+                self.seen.keys().map(text).collect::<BTreeSet<String>>().into_iter().collect()
+            }
+        };
+        match names.as_slice() {
+            [] => Err(Error::Empty { file: file.to_owned() }),
+            [label] => Err(Error::OneClass { file: file.to_owned(), label: label.clone() }),
+            _ => Ok(Labels { names }),
         }
     }
-    match first {
-        Some((line, label)) => Err(Error::FractionalLabel { place: Place::new(file, line), label }),
-        None => Ok(()),
+
+    /// Whether `true` and `1` are one class, only who wrote them knows.
+    fn check_kinds(&self) -> Result<(), Error> {
+        let boolean = self.seen.iter().find_map(|(label, place)| match label {
+            Label::Boolean(truth) => Some((*truth, place)),
+            Label::Index(_) | Label::Text(_) => None,
+        });
+        let number = self.seen.iter().find_map(|(label, place)| Some((integer(label)?, place)));
+        match (boolean, number) {
+            (Some((boolean, at)), Some((number, place))) => {
+                let at =
+                    if at.is_in_file_of(place) { Place::numbers(std::slice::from_ref(at)) } else { at.to_string() };
+                Err(Error::MixedLabels { place: place.clone(), number, at, boolean })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_integers(&self, file: &Path, integers: &BTreeSet<i64>) -> Result<(), Error> {
+        if let Some(&smallest) = integers.first().filter(|label| **label < 0) {
+            let is_negative = |(label, _): &(&Label, &Place)| integer(label).is_some_and(|label| label < 0);
+            let Some((label, place)) = self.seen.iter().find(is_negative) else { return Ok(()) };
+            return Err(Error::NegativeLabel { place: place.clone(), label: integer(label).unwrap_or(smallest) });
+        }
+        let gap = (0..).zip(integers).find(|(expected, label)| expected != *label);
+        match (gap, integers.last()) {
+            (Some((missing, _)), Some(&largest)) => Err(Error::LabelGap { file: file.to_owned(), largest, missing }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_fractions(&self) -> Result<(), Error> {
+        if !self.seen.keys().all(|label| is_number(&text(label))) {
+            return Ok(());
+        }
+        match self.seen.iter().find(|(label, _)| is_fraction(&text(label))) {
+            Some((label, place)) => Err(Error::FractionalLabel { place: place.clone(), label: text(label) }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -144,6 +215,7 @@ fn check_fractions(file: &Path, examples: &[Example]) -> Result<(), Error> {
 pub(crate) fn text(label: &Label) -> String {
     match label {
         Label::Index(index) => index.to_string(),
+        Label::Boolean(truth) => truth.to_string(),
         Label::Text(text) => text.clone(),
     }
 }
@@ -151,8 +223,23 @@ pub(crate) fn text(label: &Label) -> String {
 fn integer(label: &Label) -> Option<i64> {
     match label {
         Label::Index(index) => Some(*index),
-        Label::Text(text) => parse(text),
+        Label::Boolean(_) => None,
+        Label::Text(text) => parse(text).or_else(|| whole(text)),
     }
+}
+
+fn truth(name: &str) -> Option<bool> {
+    let is = |word: &str| name.eq_ignore_ascii_case(word);
+    if is("true") { Some(true) } else { is("false").then_some(false) }
+}
+
+/// As pandas prints an integer of a column that has a gap: `1.0`, or `1,0` where commas divide decimals.
+pub(crate) fn whole(text: &str) -> Option<i64> {
+    if let Some(digits) = text.strip_suffix(",0") {
+        return parse(digits);
+    }
+    let (digits, zeros) = text.split_once('.')?;
+    if !zeros.is_empty() && zeros.bytes().all(|zero| zero == b'0') { parse(digits) } else { None }
 }
 
 /// Only as integers are printed: `01` and `+1` are codes that someone chose, and stay names.
@@ -162,7 +249,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 
 /// A number that is no whole one: `01` and `+1` are codes.
 pub(crate) fn is_fraction(text: &str) -> bool {
-    is_number(text) && text.contains(['.', 'e', 'E'])
+    is_number(text) && text.contains(['.', 'e', 'E']) && whole(text).is_none()
 }
 
 /// `nan` and `infinity` are numbers to Rust, and words to everybody else.
@@ -223,13 +310,51 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_with_a_point_are_integers() {
+        assert_eq!(names(&texts(&["1.0", "0.0", "1.0"])).unwrap(), ["0", "1"]);
+        assert_eq!(
+            names(&texts(&["1.0", "0", "2.0"])).unwrap(),
+            ["0", "1", "2"],
+            "as two writers of one table have it"
+        );
+        assert_eq!(names(&texts(&["3.0", "3.1", "none"])).unwrap(), ["3.0", "3.1", "none"], "among names a name");
+        assert_eq!(names(&texts(&["1,0", "0,0"])).unwrap(), ["0", "1"], "with the comma of other countries");
+        assert_eq!(names(&texts(&["1,000", "2,000"])).unwrap(), ["1,000", "2,000"], "thousands are names");
+        let gap = names(&texts(&["2.0", "0.0"])).unwrap_err();
+        assert_eq!(gap.to_string(), "train.csv: labels go up to 2, but no row has the label 1");
+        let fraction = names(&texts(&["2.0", "0.5"])).unwrap_err();
+        assert!(fraction.to_string().starts_with("train.csv, line 2: the label 0.5 is a fraction"), "{fraction}");
+        assert_eq!(index(&["0", "1"], Label::Text("1.0".into())).unwrap(), 1);
+        assert_eq!(index(&["no", "yes"], Label::Text("1.0".into())).unwrap(), 1);
+        assert_eq!(index(&["1.0", "2.0"], Label::Text("2.0".into())).unwrap(), 1, "listed, they are names");
+        assert!(index(&["1", "2"], Label::Text("0.0".into())).is_err());
+    }
+
+    #[test]
+    fn of_truth_values_false_is_the_first_class() {
+        let truths = |truths: &[bool]| examples(&truths.iter().map(|it| Label::Boolean(*it)).collect::<Vec<_>>());
+        assert_eq!(names(&truths(&[true, false, true])).unwrap(), ["false", "true"]);
+        assert_eq!(names(&truths(&[true])).unwrap_err().to_string(), "train.csv: every row has the label `true`");
+        assert_eq!(names(&texts(&["True", "False"])).unwrap(), ["False", "True"], "in a table of text they are names");
+        let mixed = names(&examples(&[Label::Boolean(true), Label::Index(0)])).unwrap_err();
+        assert_eq!(mixed.to_string(), "train.csv, line 2: the label is the number 0, in line 1 it is the boolean true");
+        for known in [["false", "true"], ["False", "True"], ["0", "1"], ["negative", "positive"]] {
+            assert_eq!(index(&known, Label::Boolean(true)).unwrap(), 1, "{known:?}");
+            assert_eq!(index(&known, Label::Boolean(false)).unwrap(), 0, "{known:?}");
+        }
+        assert_eq!(index(&["false", "true"], Label::Text("True".into())).unwrap(), 1, "a table beside JSON");
+        assert!(index(&["a", "b", "c"], Label::Boolean(true)).is_err());
+        assert!(index(&["true", "unsure"], Label::Boolean(false)).is_err());
+    }
+
+    #[test]
     fn fractions_among_numbers_are_refused_and_among_names_are_names() {
         let error = Labels::from_examples(Path::new("train.csv"), &texts(&["1", "3.75", "0.5"])).unwrap_err();
         assert_eq!(
             error.to_string(),
             "train.csv, line 2: the label 3.75 is a fraction, and all labels are numbers: regression is not supported"
         );
-        assert!(names(&texts(&["01", "-1e-3"])).is_err() && names(&texts(&["01", "1.0"])).is_err());
+        assert!(names(&texts(&["01", "-1e-3"])).is_err() && names(&texts(&["01", "1.5"])).is_err());
         assert_eq!(names(&texts(&["3.11", "3.8", "none"])).unwrap(), ["3.11", "3.8", "none"]);
         assert_eq!(names(&texts(&["1.2.0", "1.3"])).unwrap(), ["1.2.0", "1.3"]);
         assert_eq!(index(&["0.5", "3.75"], Label::Text("3.75".into())).unwrap(), 1, "listed, they are names");

@@ -13,6 +13,7 @@
 
 mod batch;
 mod columns;
+mod dataset;
 mod encode;
 mod error;
 mod formats;
@@ -22,6 +23,7 @@ mod labels;
 pub mod language;
 mod lint;
 mod pack;
+mod packed;
 mod place;
 mod reading;
 mod record;
@@ -34,12 +36,13 @@ mod vocabulary;
 
 pub use batch::Batch;
 pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
-pub use encode::{Dataset, EncodedExample, Lengths};
+pub use dataset::{Dataset, ExampleRef, Lengths};
+pub use encode::EncodedExample;
 pub use error::Error;
 pub use formats::{Format, Line, is_data, lines, records};
 pub use guess::{Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Unfit, UnfitReason, Writing};
-pub use labels::Labels;
-pub use lint::{Finding, FindingKind, Rows, Severity, Truncation, lint};
+pub use labels::{Labels, Tally};
+pub use lint::{Digest, Finding, FindingKind, Rows, Severity, Truncation, lint};
 pub use pack::pack;
 pub use place::Place;
 pub use reading::{Reader, Reading};

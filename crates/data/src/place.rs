@@ -36,6 +36,10 @@ impl Place {
         }
     }
 
+    pub(crate) fn is_in_file_of(&self, other: &Self) -> bool {
+        self.file == other.file
+    }
+
     /// As messages name it.
     pub(crate) fn file(&self) -> String {
         name(&self.file)

@@ -13,9 +13,23 @@ pub struct Record {
 }
 
 impl Record {
+    /// About as many as its texts have.
+    pub fn bytes(&self) -> usize {
+        self.fields.values().map(bytes).sum()
+    }
+
     /// The column names, in the file's order.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &str> + Clone {
         self.fields.keys().map(String::as_str)
+    }
+}
+
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(bytes).sum(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| key.len() + bytes(value)).sum(),
     }
 }
 

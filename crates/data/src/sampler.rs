@@ -29,11 +29,11 @@ pub struct SamplerConfig {
 pub struct Sampler {
     /// The examples of each unit, where these are not single examples.
     packs: Option<Vec<Vec<usize>>>,
-    /// Of each unit.
-    lengths: Vec<usize>,
+    /// Of each unit. A unit of more tokens than four bytes can say is as long as any.
+    lengths: Vec<u32>,
     config: SamplerConfig,
     /// The epoch asked for last: its steps are asked for one after the other.
-    current: Mutex<Option<(usize, Vec<usize>)>>,
+    current: Mutex<Option<(usize, Vec<u32>)>>,
 }
 
 /// The examples of one optimiser step.
@@ -52,6 +52,8 @@ impl Sampler {
     /// If `batch_size` or `grad_accumulation` is 0.
     pub fn new(lengths: Vec<usize>, config: SamplerConfig) -> Self {
         assert!(config.batch_size > 0 && config.grad_accumulation > 0, "a step has at least one example");
+        assert!(u32::try_from(lengths.len()).is_ok(), "examples are numbered in four bytes");
+        let lengths = lengths.into_iter().map(|length| u32::try_from(length).unwrap_or(u32::MAX)).collect();
         Self { packs: None, lengths, config, current: Mutex::new(None) }
     }
 
@@ -68,8 +70,12 @@ impl Sampler {
 
     /// The order of the examples or packs in an epoch, from 0.
     pub fn epoch(&self, epoch: usize) -> Vec<usize> {
+        self.order(epoch).into_iter().map(|unit| unit as usize).collect()
+    }
+
+    fn order(&self, epoch: usize) -> Vec<u32> {
         let mut random = Random::new(self.config.seed, epoch as u64);
-        let mut order: Vec<usize> = (0..self.lengths.len()).collect();
+        let mut order: Vec<u32> = (0..self.lengths.len() as u32).collect();
         if self.config.shuffle {
             random.shuffle(&mut order);
         }
@@ -89,13 +95,13 @@ impl Sampler {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let order = match current.take() {
             Some((known, order)) if known == epoch => order,
-            _ => self.epoch(epoch),
+            _ => self.order(epoch),
         };
         let begin = window * self.step_size();
         let end = (begin + self.step_size()).min(order.len());
-        let examples = |units: &[usize]| match &self.packs {
-            Some(packs) => units.iter().flat_map(|unit| packs[*unit].iter().copied()).collect(),
-            None => units.to_vec(),
+        let examples = |units: &[u32]| match &self.packs {
+            Some(packs) => units.iter().flat_map(|unit| packs[*unit as usize].iter().copied()).collect(),
+            None => units.iter().map(|unit| *unit as usize).collect(),
         };
         let micro_batches = order[begin..end].chunks(self.config.batch_size).map(examples).collect();
         *current = Some((epoch, order));
@@ -107,10 +113,10 @@ impl Sampler {
     }
 
     /// Sorts stretches of the order by length, longest first, then shuffles the micro-batches.
-    fn group(&self, order: &mut Vec<usize>, random: &mut Random) {
+    fn group(&self, order: &mut Vec<u32>, random: &mut Random) {
         for stretch in order.chunks_mut(GROUPED_STEPS * self.step_size()) {
             // Stable: examples of one length stay as they were shuffled.
-            stretch.sort_by_key(|&index| std::cmp::Reverse(self.lengths[index]));
+            stretch.sort_by_key(|&index| std::cmp::Reverse(self.lengths[index as usize]));
         }
         if !self.config.shuffle {
             return;
@@ -118,7 +124,7 @@ impl Sampler {
         // An incomplete micro-batch stays last, or those after it would be cut elsewhere.
         let complete = order.len() / self.config.batch_size * self.config.batch_size;
         let rest = order.split_off(complete);
-        let mut batches: Vec<&[usize]> = order.chunks(self.config.batch_size).collect();
+        let mut batches: Vec<&[u32]> = order.chunks(self.config.batch_size).collect();
         random.shuffle(&mut batches);
         *order = [batches.concat(), rest].concat();
     }

@@ -1,6 +1,7 @@
 //! Text becomes token ids, as the checkpoint's own tokenizer and Transformers make them: special tokens of the
 //! checkpoint's template, pairs truncated longest first, from the right.
 
+mod beginning;
 mod bounds;
 mod class;
 mod config;
@@ -44,6 +45,15 @@ pub struct Encoded {
     pub type_ids: Vec<u32>,
     /// The number of tokens before truncation; greater than that of `ids` if the text was truncated.
     pub full_length: usize,
+    /// `full_length` is a lower bound: the rest of a very long text was not tokenised.
+    pub at_least: bool,
+}
+
+/// The ids of a single text, of which nothing was cut off.
+impl From<Vec<u32>> for Encoded {
+    fn from(ids: Vec<u32>) -> Self {
+        Self { type_ids: vec![0; ids.len()], full_length: ids.len(), ids, at_least: false }
+    }
 }
 
 impl Tokenizer {
@@ -143,6 +153,9 @@ impl Tokenizer {
     ///
     /// Errors: no token in the text, or `max_length` too small for a token beside the special ones.
     pub fn encode(&self, text: &str, text_pair: Option<&str>, max_length: usize) -> Result<Encoded, Error> {
+        if let Some(encoded) = self.encode_beginning(text, text_pair, max_length)? {
+            return Ok(encoded);
+        }
         let whole = match text_pair {
             Some(text_pair) => self.inner.encode_fast((text, text_pair), true),
             None => self.inner.encode_fast(text, true),
@@ -153,7 +166,51 @@ impl Tokenizer {
             return Err(Error::NoTokens { subject: format!("`{}`", text.chars().take(40).collect::<String>()) });
         }
         let encoding = if full_length > max_length { self.truncated(text, text_pair, max_length)? } else { whole };
-        Ok(Encoded { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), full_length })
+        Ok(encoded(&encoding, full_length, false))
+    }
+
+    /// As `encode`, of a text that is far longer than `max_length`, or a pair with one; `None` where it is not, or where
+    /// only the whole of it gives the right tokens.
+    fn encode_beginning(
+        &self,
+        text: &str,
+        text_pair: Option<&str>,
+        max_length: usize,
+    ) -> Result<Option<Encoded>, Error> {
+        let is_long = |text: &str| beginning::may_be_cut(text, max_length);
+        let special = self.special_around(text_pair.is_some());
+        let (first, second) = match text_pair {
+            _ if max_length <= special => return Ok(None),
+            None if is_long(text) => (beginning::tokens(&self.inner, text, max_length)?, None),
+            // Which of a pair is longer decides how both are cut.
+            Some(second) if is_long(text) && !is_long(second) => {
+                let second = self.alone(second)?;
+                let tokens = max_length.max(second.len()) + 1;
+                (beginning::tokens(&self.inner, text, tokens)?, Some(second))
+            }
+            Some(second) if !is_long(text) && is_long(second) => {
+                let first = self.alone(text)?;
+                let tokens = max_length.max(first.len()) + 1;
+                match beginning::tokens(&self.inner, second, tokens)? {
+                    Some(second) => (Some(first), Some(second)),
+                    None => return Ok(None),
+                }
+            }
+            None | Some(_) => return Ok(None),
+        };
+        let Some(first) = first else { return Ok(None) };
+        let full_length = special + first.len() + second.as_ref().map_or(0, Encoding::len);
+        let encoding = self.cut(first, second, &room(max_length - special));
+        Ok(Some(encoded(&encoding.map_err(|source| Error::Tokenizing { source })?, full_length, true)))
+    }
+
+    fn alone(&self, text: &str) -> Result<Encoding, Error> {
+        self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })
+    }
+
+    /// The number of special tokens around a text or a pair.
+    fn special_around(&self, is_pair: bool) -> usize {
+        self.inner.get_post_processor().map_or(0, |it| it.added_tokens(is_pair))
     }
 
     /// The ids of a text without the special tokens that are put around it.
@@ -173,6 +230,12 @@ impl Tokenizer {
             }
         }
         self.bare(text)
+    }
+
+    /// As `bare`, of a text that is far longer than `tokens` tokens: so many of them at least. `None` where it is not, or
+    /// where only the whole of it gives the right ones.
+    pub(crate) fn bare_beginning(&self, text: &str, tokens: usize) -> Result<Option<Vec<u32>>, Error> {
+        Ok(beginning::tokens(&self.inner, text, tokens)?.map(|encoding| encoding.get_ids().to_vec()))
     }
 
     /// As `bare`, with the bytes of the text that each token stands for.
@@ -197,27 +260,29 @@ impl Tokenizer {
     /// uses itself. Its own setting would have to be changed in a tokenizer that all threads share, and in 0.23.2 cuts
     /// both texts of a pair before it compares their lengths, which Transformers does not.
     fn truncated(&self, text: &str, text_pair: Option<&str>, max_length: usize) -> Result<Encoding, Error> {
-        let special = self.inner.get_post_processor().map_or(0, |it| it.added_tokens(text_pair.is_some()));
+        let special = self.special_around(text_pair.is_some());
         if max_length <= special {
             return Err(Error::MaxLength { max_length, special });
         }
-        let room = TruncationParams {
-            max_length: max_length - special,
-            strategy: TruncationStrategy::LongestFirst,
-            direction: TruncationDirection::Right,
-            stride: 0,
-        };
-        self.cut(text, text_pair, &room).map_err(|source| Error::Tokenizing { source })
+        let (first, second) = (self.alone(text)?, text_pair.map(|text_pair| self.alone(text_pair)).transpose()?);
+        self.cut(first, second, &room(max_length - special)).map_err(|source| Error::Tokenizing { source })
     }
 
-    fn cut(&self, text: &str, text_pair: Option<&str>, room: &TruncationParams) -> tokenizers::Result<Encoding> {
-        let first = self.inner.encode_fast(text, false)?;
-        let mut second = text_pair.map(|text_pair| self.inner.encode_fast(text_pair, false)).transpose()?;
+    fn cut(
+        &self,
+        first: Encoding,
+        mut second: Option<Encoding>,
+        room: &TruncationParams,
+    ) -> tokenizers::Result<Encoding> {
         if let Some(second) = &mut second {
             // Encoded alone it counts as a first text; a template that sets no type ids relies on the second's being 1.
             second.set_type_ids(vec![1; second.len()]);
         }
-        let (first, second) = truncate_encodings(first, second, room)?;
+        let (mut first, mut second) = truncate_encodings(first, second, room)?;
+        // What was cut off comes along as so many further sequences, which would get special tokens as well: of a pair
+        // each of the one with each of the other.
+        first.take_overflowing();
+        second.as_mut().map(Encoding::take_overflowing);
         self.inner.post_process(first, second, true)
     }
 }
@@ -232,6 +297,20 @@ fn of_words(file: &Path) -> Result<Vec<u8>, Error> {
     }
     let document = json!({"version": "1.0", "added_tokens": [], "model": {"type": "WordPiece", "vocab": words}});
     Ok(document.to_string().into_bytes())
+}
+
+fn room(max_length: usize) -> TruncationParams {
+    TruncationParams {
+        max_length,
+        strategy: TruncationStrategy::LongestFirst,
+        direction: TruncationDirection::Right,
+        stride: 0,
+    }
+}
+
+fn encoded(encoding: &Encoding, full_length: usize, at_least: bool) -> Encoded {
+    let (ids, type_ids) = (encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec());
+    Encoded { ids, type_ids, full_length, at_least }
 }
 
 /// As the files name it, or as BERT's and RoBERTa's tokenizers do.

@@ -35,7 +35,10 @@ pub(crate) struct Card {
 impl Card {
     pub(crate) fn new(plan: &RunPlan) -> Self {
         let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let dataset = |dataset: &data::Dataset| (file(dataset.file()), dataset.len());
+        let dataset = |dataset: &data::Dataset| {
+            let files: Vec<String> = dataset.files().iter().map(|path| file(path)).collect();
+            (files.join(", "), dataset.len())
+        };
         Self {
             name: file(&plan.output_dir),
             task: plan.task.name(),

@@ -1,5 +1,5 @@
-//! How much memory a run will need, from shapes alone: the process, what it touches of the base, the trained tensors with
-//! their optimiser state, and what the backward pass keeps of the largest micro-batch. On the CPU within a tenth of what most runs
+//! How much memory a run will need, from shapes alone: the process, the data, what it touches of the base, the trained tensors
+//! with their optimiser state, and what the backward pass keeps of the largest micro-batch. On the CPU within a tenth of what most runs
 //! turn out to need (`docs/performance.md`).
 
 use std::collections::HashSet;
@@ -17,18 +17,23 @@ pub(crate) struct Estimate {
     pub(crate) base: usize,
     pub(crate) trained: usize,
     pub(crate) activations: usize,
+    /// The examples as token ids; more where the look at them before training takes more than training itself.
+    pub(crate) data: usize,
     pub(crate) process: usize,
 }
 
 impl Estimate {
     pub(crate) fn total(&self) -> usize {
-        self.base + self.trained + self.activations + self.process
+        self.base + self.trained + self.activations + self.data + self.process
     }
 }
 
-/// The binary, a tokenizer of some ten thousand entries, encoded examples, what threads and the allocator keep for themselves: as runs
+/// The binary, a tokenizer of some ten thousand entries, what threads and the allocator keep for themselves: as runs
 /// of BERT, GPT-2, Qwen2 and a small encoder have shown it.
 const PROCESS: usize = 98_000_000;
+
+/// The part of it that is there before a model is loaded, while the data is read and looked at.
+const PROCESS_BEFORE: usize = 50_000_000;
 
 const F32: usize = 4;
 
@@ -70,7 +75,16 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
     let trained = (4 * tensors).max((6 * tensors).saturating_sub(activations));
     // What is trained is copied, and its file not mapped.
     let base = if plan.method == Method::Full { 0 } else { base(plan, &shape) };
-    Estimate { base, trained, activations, process: PROCESS }
+    let data = data(plan, base + trained + activations);
+    Estimate { base, trained, activations, data, process: PROCESS }
+}
+
+/// Token ids with their order, and what the look at them takes beyond what `training` does, which begins when it is done.
+fn data(plan: &RunPlan, training: usize) -> usize {
+    /// Of each training example: its length, and its place in the order of the epoch and in the one that is drawn next.
+    const SAMPLER: usize = 4 + 4 + 4;
+    let encoded = plan.train.bytes() + plan.valid.as_ref().map_or(0, |valid| valid.bytes());
+    encoded + plan.train.len() * SAMPLER + plan.look_bytes.saturating_sub(training + PROCESS - PROCESS_BEFORE)
 }
 
 /// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
@@ -92,7 +106,7 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
         Task::SequenceClassification(_) => 0,
         Task::MaskedLm(_) | Task::CausalLm(_) => 1,
     };
-    let words: HashSet<u32> = plan.train.examples.iter().flat_map(|example| &example.encoded.ids).copied().collect();
+    let words: HashSet<u32> = plan.train.iter().flat_map(|example| example.ids()).collect();
     let touched = (words.len() * row.max(PAGE)).min(shape.vocabulary * row);
     let sparse = tables.saturating_sub(read);
     bytes.saturating_sub(sparse * shape.vocabulary * row) + sparse * touched
@@ -142,7 +156,7 @@ fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> bool {
 
 /// The lengths of the sequences in that micro-batch of the first epoch that has most tokens.
 fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
-    let length = |index: &usize| plan.train.examples[*index].encoded.ids.len();
+    let length = |index: &usize| plan.train.get(*index).len();
     let of_epoch = (1..=plan.sampler.steps_per_epoch()).flat_map(|step| plan.sampler.step(step).micro_batches);
     let lengths = of_epoch.map(|batch| batch.iter().map(length).collect::<Vec<usize>>());
     lengths.max_by_key(|lengths| lengths.iter().sum::<usize>()).unwrap_or_default()

@@ -14,8 +14,10 @@ pub(super) fn records(source: Source) -> Result<Records, Error> {
     if text.trim_ascii().is_empty() {
         return Ok(Box::new(std::iter::empty()));
     }
-    let document: Value =
-        serde_json::from_str(text).map_err(|error| source.json_error(error.line(), &error, help(text, &error)))?;
+    let document: Value = serde_json::from_str(text).map_err(|error| {
+        let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+        source.json_error(error.line(), line, &error, help(text, &error))
+    })?;
     let rows = rows(&source.file, document)?;
     Ok(Box::new(rows.into_iter().enumerate().map(move |(n, row)| match row {
         Value::Object(fields) => Ok(Record { line: n + 1, fields: fields.into_iter().collect() }),

@@ -2,11 +2,13 @@
 //! lines, CSV, TSV and plain text are read row by row however large they are, Parquet page by page, a `.json` array and a
 //! compressed Parquet file as a whole.
 
-mod csv;
+mod encoding;
 mod json;
+mod json_slip;
 mod jsonl;
 mod lines;
 mod parquet;
+mod table;
 mod text;
 mod typed;
 
@@ -14,8 +16,10 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
+use crate::place::name;
 use crate::record::Record;
 use crate::suggest;
 use crate::{Error, Place};
@@ -73,8 +77,8 @@ fn open(format: Format, source: Source) -> Result<Records, Error> {
     match format {
         Format::JsonLines => jsonl::records(source),
         Format::Json => json::records(source),
-        Format::Csv => csv::records(source, b','),
-        Format::Tsv => csv::records(source, b'\t'),
+        Format::Csv => table::records(source, b','),
+        Format::Tsv => table::records(source, b'\t'),
         Format::Parquet => parquet::records(source),
         Format::Text => text::records(source),
     }
@@ -101,20 +105,42 @@ pub enum Format {
 struct Source {
     file: PathBuf,
     gzip: bool,
+    /// The bytes of what can be read only once, unpacked.
+    held: Option<Bytes>,
 }
 
 impl Source {
-    /// The unpacked bytes, without a byte order mark.
+    fn new(file: &Path, gzip: bool) -> Self {
+        Self { file: file.to_owned(), gzip, held: None }
+    }
+
+    /// The unpacked bytes, as UTF-8 where they are UTF-16, without a byte order mark.
     fn open(&self) -> Result<Reader, Error> {
+        let bytes: Reader = match &self.held {
+            Some(held) => Box::new(Cursor::new(held.clone())),
+            None => self.unpacked()?,
+        };
+        encoding::decoded(bytes, self)
+    }
+
+    fn unpacked(&self) -> Result<Reader, Error> {
         if self.file == Path::new("-") {
-            return without_byte_order_mark(BufReader::new(io::stdin()), self);
+            return Ok(Box::new(BufReader::new(io::stdin())));
         }
-        let file = self.open_packed()?;
-        if self.gzip {
-            // "Multi": a .gz file may be several streams in a row, as `cat a.gz b.gz` makes them.
-            return without_byte_order_mark(BufReader::new(MultiGzDecoder::new(BufReader::new(file))), self);
+        let file = BufReader::new(self.open_packed()?);
+        // "Multi": a .gz file may be several streams in a row, as `cat a.gz b.gz` makes them.
+        Ok(if self.gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+    }
+
+    /// A source that can be opened several times: a pipe is read into memory.
+    fn rereadable(mut self) -> Result<Self, Error> {
+        let is_file = fs::metadata(&self.file).is_ok_and(|metadata| metadata.is_file());
+        if !is_file {
+            let mut bytes = Vec::new();
+            self.unpacked()?.read_to_end(&mut bytes).map_err(|error| self.read_error(error))?;
+            self.held = Some(Bytes::from(bytes));
         }
-        without_byte_order_mark(BufReader::new(file), self)
+        Ok(self)
     }
 
     fn open_packed(&self) -> Result<File, Error> {
@@ -131,6 +157,9 @@ impl Source {
     /// Decompression reports broken data as an I/O error; errors of the operating system have a number.
     fn read_error(&self, source: io::Error) -> Error {
         let file = self.file.clone();
+        if let Some(broken) = source.get_ref().and_then(|source| source.downcast_ref::<encoding::BrokenUtf16>()) {
+            return Error::Utf16 { place: Place::line(&self.file, broken.line) };
+        }
         if self.gzip && source.raw_os_error().is_none() {
             return Error::Gzip { file, source };
         }
@@ -141,24 +170,33 @@ impl Source {
     fn utf8_error(&self, line: usize, byte: usize, start: &[u8]) -> Error {
         let help = match start {
             [0x1f, 0x8b, ..] => "the file is compressed: give it a name that ends in .gz".to_owned(),
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "the file is UTF-16: save it as UTF-8".to_owned(),
-            _ => "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`".to_owned(),
+            _ => format!(
+                "the file is most likely in Windows-1252 or Latin-1: save it as UTF-8 (in Excel as `CSV UTF-8`), or \
+                 convert it with `iconv -f windows-1252 -t utf-8 {} > utf8.{}`",
+                name(&self.file),
+                ending(&self.file)
+            ),
         };
         Error::Utf8 { place: Place::line(&self.file, line), byte, help }
     }
 
-    fn json_error(&self, line: usize, error: &serde_json::Error, help: &str) -> Error {
-        let text = error.to_string();
+    /// `text` is the line of the file with this number.
+    fn json_error(&self, line: usize, text: &str, error: &serde_json::Error, help: &str) -> Error {
+        let place = Place::line(&self.file, line);
+        if let Some(slip) = json_slip::of(text, error) {
+            return Error::Json { place, column: slip.column, reason: slip.reason, help: slip.help };
+        }
+        let reason = error.to_string();
         // serde_json ends its message with a position, which stands in `place` and `column`.
-        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned();
-        Error::Json { place: Place::line(&self.file, line), column: error.column(), reason, help: help.to_owned() }
+        let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
+        Error::Json { place, column: error.column(), reason, help: help.to_owned() }
     }
 }
 
 /// `written` takes the place of what the extension says.
 fn identify(path: &Path, written: Option<Format>) -> Result<(Format, Source), Error> {
     if path == Path::new("-") {
-        return Ok((written.unwrap_or(Format::JsonLines), Source { file: path.to_owned(), gzip: false }));
+        return Ok((written.unwrap_or(Format::JsonLines), Source::new(path, false)));
     }
     // Before the extension: of a misspelt path, that it does not exist is the more useful thing to say.
     check_exists(path)?;
@@ -166,7 +204,7 @@ fn identify(path: &Path, written: Option<Format>) -> Result<(Format, Source), Er
         Some(format) => (format, path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))),
         None => format_of(path)?,
     };
-    Ok((format, Source { file: path.to_owned(), gzip }))
+    Ok((format, Source::new(path, gzip)))
 }
 
 fn check_exists(path: &Path) -> Result<(), Error> {
@@ -204,7 +242,7 @@ fn format_of(path: &Path) -> Result<(Format, bool), Error> {
     let (stem, gzip) = name.strip_suffix(".gz").map_or((name.as_str(), false), |stem| (stem, true));
     let extension = stem.rsplit_once('.').map(|(_, extension)| extension);
     let format = match extension {
-        Some("jsonl") => Format::JsonLines,
+        Some("jsonl" | "ndjson") => Format::JsonLines,
         Some("json") => Format::Json,
         Some("csv") => Format::Csv,
         Some("tsv") => Format::Tsv,
@@ -217,14 +255,11 @@ fn format_of(path: &Path) -> Result<(Format, bool), Error> {
     Ok((format, gzip))
 }
 
-/// Spreadsheets begin UTF-8 files with a byte order mark, which would become part of the first column's name.
-fn without_byte_order_mark(mut reader: impl BufRead + Send + 'static, source: &Source) -> Result<Reader, Error> {
-    let mut start = Vec::with_capacity(3);
-    reader.by_ref().take(3).read_to_end(&mut start).map_err(|error| source.read_error(error))?;
-    if start == [0xef, 0xbb, 0xbf] {
-        start.clear();
-    }
-    Ok(Box::new(Cursor::new(start).chain(reader)))
+/// What its name ends in, without that of a compressed file.
+fn ending(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = name.strip_suffix(".gz").unwrap_or(&name);
+    stem.rsplit_once('.').map_or("txt", |(_, ending)| ending).to_owned()
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ fn every_format_gives_the_same_rows() {
     let shifted: Vec<_> = rows.iter().map(|(line, row)| (line + 1, row.clone())).collect();
     let cases = [
         ("a.jsonl", &lines[..], &rows),
+        ("a.ndjson", &lines[..], &rows),
         ("a.json", array, &rows),
         ("A.JSON", &under_data, &rows),
         ("a.csv", b"text,label\na,1\nb,0\n", &shifted),
@@ -63,6 +64,66 @@ fn every_format_gives_the_same_rows() {
         assert_eq!(&read(&format!("{name}.gz"), &zip(content)).unwrap(), expected, "{name}.gz");
         let marked = [b"\xef\xbb\xbf", content].concat();
         assert_eq!(&read(name, &marked).unwrap(), expected, "{name} with a byte order mark");
+        for (order, mark) in
+            [(u16::to_le_bytes as fn(u16) -> [u8; 2], true), (u16::to_be_bytes, true), (u16::to_le_bytes, false)]
+        {
+            let text = str::from_utf8(content).unwrap();
+            let units = mark.then_some(0xfeff).into_iter().chain(text.encode_utf16());
+            let utf16: Vec<u8> = units.flat_map(order).collect();
+            assert_eq!(&read(name, &utf16).unwrap(), expected, "{name} as UTF-16");
+            assert_eq!(&read(&format!("{name}.gz"), &zip(&utf16)).unwrap(), expected, "{name}.gz as UTF-16");
+        }
+    }
+}
+
+#[test]
+fn broken_utf16_is_placed_and_utf32_refused() {
+    let utf16 =
+        |text: &str| -> Vec<u8> { format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect() };
+    assert_eq!(read("a.csv", &utf16("text\n😀 é\n")).unwrap(), [(2, json!({"text": "😀 é"}))]);
+    let half = [utf16("text\na\n"), vec![b'b']].concat();
+    assert_eq!(fails("a.csv", &half).0, "a.csv, line 3: not valid UTF-16");
+    let lone = [utf16("text\n"), vec![0x3d, 0xd8, b'b', 0]].concat();
+    assert_eq!(fails("a.csv.gz", &zip(&lone)).0, "a.csv.gz, line 2: not valid UTF-16");
+    let (message, help) = fails("a.csv", b"\xff\xfe\0\0t\0\0\0");
+    assert_eq!(message, "a.csv is UTF-32");
+    assert_eq!(help, "save it as UTF-8, for example with `iconv -f utf-32 -t utf-8`");
+}
+
+#[test]
+fn numbers_and_characters_that_json_does_not_have_are_named() {
+    let line = |text: &str| fails("a.jsonl", format!("{{}}\n{text}\n").as_bytes());
+    let (message, help) = line(r#"{"text": "a", "score": NaN}"#);
+    assert_eq!(message, "a.jsonl, line 2, column 24: malformed JSON: NaN, the value of `score`, is no number in JSON");
+    assert!(help.starts_with("write null or a number: Python's `json.dumps`"), "{help}");
+    for (text, word, column) in [
+        (r#"{"a": Infinity}"#, "Infinity", 7),
+        (r#"{"a": -Infinity}"#, "-Infinity", 7),
+        (r#"{"a": nan}"#, "nan", 7),
+        (r#"{"a":-inf}"#, "-inf", 6),
+    ] {
+        let expected =
+            format!("a.jsonl, line 2, column {column}: malformed JSON: {word}, the value of `a`, is no number in JSON");
+        assert_eq!(line(text).0, expected);
+    }
+    assert_eq!(line("[1, NaN]").0, "a.jsonl, line 2, column 5: malformed JSON: NaN is no number in JSON");
+    assert_eq!(
+        fails("a.json", b"[{},\n {\"a\": NaN}]").0,
+        "a.json, line 2, column 8: malformed JSON: NaN, the value of `a`, is no number in JSON"
+    );
+    for (text, half, column) in [
+        (r#"{"text": "ok \ud83d\ude00 \ud83d"}"#, r"\ud83d", 27),
+        (r#"{"text": "\ude00 x"}"#, r"\ude00", 11),
+        (r#"{"text": "\\ud83d \ud83d\n"}"#, r"\ud83d", 19),
+    ] {
+        let (message, help) = line(text);
+        assert_eq!(
+            message,
+            format!(
+                "a.jsonl, line 2, column {column}: malformed JSON: {half} is half of a character (a lone surrogate)"
+            )
+        );
+        assert!(help.starts_with("remove it, or write the text again"), "{help}");
     }
 }
 
@@ -142,9 +203,10 @@ fn files_that_cannot_be_read_say_what_to_do() {
     assert_eq!(help, format!("the directory {} does not exist either", dir.path().join("none").display()));
     assert!(matches!(records(dir.path()), Err(Error::Directory { .. })));
 
-    let supported = "supported: .jsonl, .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input";
+    let supported = "supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input";
     assert_eq!(fails("a.xml", b""), ("a.xml: unknown file type `.xml`".into(), supported.into()));
-    assert_eq!(fails("a.xlsx.gz", b"").0, "a.xlsx.gz: unknown file type `.xlsx`");
+    let sheet = ("a.xlsx.gz: unknown file type `.xlsx`".to_owned(), "save the sheet as CSV UTF-8 (.csv)".to_owned());
+    assert_eq!(fails("a.xlsx.gz", b""), sheet);
     assert_eq!(fails("data", b"").0, "data: unknown file type");
 }
 
@@ -194,8 +256,9 @@ fn invalid_utf8_is_placed() {
     assert_eq!(fails("a.json", b"[{},\n{\"a\": \"\xe9\"}]").0, "a.json, line 2: not valid UTF-8 (byte 8 of the line)");
     let (message, help) = fails("a.csv", b"text,label\nok,0\nab,\xe9\n");
     assert_eq!(message, "a.csv, line 3: not valid UTF-8 (byte 4 of the line)");
-    assert_eq!(help, "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`");
-    assert_eq!(fails("a.csv", b"\xff\xfet\0e\0").1, "the file is UTF-16: save it as UTF-8");
+    let expected = "the file is most likely in Windows-1252 or Latin-1: save it as UTF-8 (in Excel as `CSV UTF-8`), or \
+                    convert it with `iconv -f windows-1252 -t utf-8 a.csv > utf8.csv`";
+    assert_eq!(help, expected);
 }
 
 #[test]

@@ -54,7 +54,7 @@ impl TypedLines {
             Err(error) if self.rows || inside.trim_start().starts_with(['"', '}']) => {
                 let help =
                     "each line is a whole object; where lines are texts, `--input-format text` takes them as they are";
-                Err(self.lines.source.json_error(line, &error, help))
+                Err(self.lines.source.json_error(line, text, &error, help))
             }
             _ => Ok(Line::Text { line, text: text.to_owned() }),
         }

@@ -144,7 +144,7 @@ fn labels<'a>(profile: &Profile, columns: &[&'a Column]) -> Vec<(&'a Column, Opt
 }
 
 fn can_be_label(profile: &Profile, column: &Column, is_named: bool) -> bool {
-    let is_class = matches!(column.kind, ColumnKind::Strings | ColumnKind::Integers);
+    let is_class = matches!(column.kind, ColumnKind::Strings | ColumnKind::Integers | ColumnKind::Booleans);
     let Some(values) = column.values.as_ref().map(|values| values.len()) else { return false };
     let few = match is_named {
         true => values <= 3 || repeats(column),

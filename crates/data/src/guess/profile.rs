@@ -6,7 +6,8 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::Writing;
-use crate::labels::{is_fraction, parse};
+use crate::columns::whole;
+use crate::labels::{self, is_fraction, parse};
 use crate::{Error, Record};
 
 /// Different values of a column that are remembered: more classes than any data set of texts has, and few enough to keep.
@@ -31,7 +32,7 @@ pub struct Column {
     pub characters: f64,
     /// Between white space, on average.
     pub words: f64,
-    /// The different strings and integers and how many rows have each; `None`: more than a thousand.
+    /// The different strings, integers and booleans and how many rows have each; `None`: more than a thousand.
     pub values: Option<BTreeMap<String, usize>>,
     /// What its texts are written in, those inside of lists and objects too.
     pub writing: Writing,
@@ -135,12 +136,21 @@ impl Tally {
                 self.add_text(text);
                 kind_of(text)
             }
-            Value::Number(number) if number.is_f64() => ColumnKind::Fractions,
-            Value::Number(number) => {
-                self.remember(&number.to_string());
-                ColumnKind::Integers
+            Value::Number(number) => match whole(value) {
+                Some(integer) => {
+                    self.remember(&integer.to_string());
+                    ColumnKind::Integers
+                }
+                None if number.is_f64() => ColumnKind::Fractions,
+                None => {
+                    self.remember(&number.to_string());
+                    ColumnKind::Integers
+                }
+            },
+            Value::Bool(truth) => {
+                self.remember(&truth.to_string());
+                ColumnKind::Booleans
             }
-            Value::Bool(_) => ColumnKind::Booleans,
             Value::Array(_) => {
                 self.add_writing(value);
                 ColumnKind::Lists
@@ -222,7 +232,7 @@ impl Tally {
 }
 
 fn kind_of(text: &str) -> ColumnKind {
-    match (parse(text), is_fraction(text)) {
+    match (parse(text).or_else(|| labels::whole(text)), is_fraction(text)) {
         (Some(_), _) => ColumnKind::Integers,
         (None, true) => ColumnKind::Fractions,
         (None, false) => ColumnKind::Strings,

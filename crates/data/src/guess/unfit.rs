@@ -29,7 +29,7 @@ impl<'a> Unfit<'a> {
         let reason = match column.kind {
             ColumnKind::Empty => Reason::Sparse { rows: profile.rows },
             ColumnKind::Strings | ColumnKind::Integers if !repeats(column) => Reason::Different,
-            ColumnKind::Strings | ColumnKind::Integers => Reason::Sparse { rows: profile.rows },
+            ColumnKind::Strings | ColumnKind::Integers | ColumnKind::Booleans => Reason::Sparse { rows: profile.rows },
             kind => Reason::Kind(kind),
         };
         Some(Self { column, reason })

@@ -35,6 +35,7 @@ pub(super) fn bind<const N: usize>(args: &[Value], names: [&str; N]) -> Result<[
     Ok(values)
 }
 
+/// Values by name, in the order in which they are given.
 type Named = Vec<(String, Value)>;
 
 /// Those by position, and those by name.

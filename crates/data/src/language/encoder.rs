@@ -61,12 +61,23 @@ impl<'a> Encoder<'a> {
     /// on its last answer, then the left of what stands before that, then the end of the answer.
     pub fn examples(&self, file: &Path, row: &Row, max_length: usize) -> Result<Vec<EncodedExample>, Error> {
         let place = Place::new(file, row.line);
+        // Of a text far longer than that the rest is not looked at.
+        let beginning = match &row.content {
+            Content::Text(text) => self.tokenizer.bare_beginning(text, max_length)?,
+            Content::Completion { .. } | Content::Conversation(_) => None,
+        };
+        let at_least = beginning.is_some();
         let sequences = match &row.content {
-            Content::Text(text) => vec![self.text(text)?],
+            Content::Text(text) => vec![self.text(beginning.map_or_else(|| self.tokenizer.bare(text), Ok)?)?],
             Content::Completion { prompt, completion } => vec![self.completion(prompt, completion, &place)?],
             Content::Conversation(conversation) => self.conversation(conversation, &place)?,
         };
-        sequences.into_iter().map(|sequence| self.example(sequence, row.line, max_length, &place)).collect()
+        let example = |sequence| {
+            let mut example = self.example(sequence, row.line, max_length, &place)?;
+            example.encoded.at_least = at_least;
+            Ok(example)
+        };
+        sequences.into_iter().map(example).collect()
     }
 
     /// What the model is to go on from: a text or a prompt, or a conversation with the generation prompt, without the
@@ -81,7 +92,7 @@ impl<'a> Encoder<'a> {
 
     /// As `prompt`, of a text that stands in no file; `subject` is what messages call it.
     pub fn prompt_of_text(&self, text: &str, subject: &str) -> Result<Encoded, Error> {
-        Ok(encoded(self.begun(text, subject)?.0))
+        Ok(self.begun(text, subject)?.0.into())
     }
 
     /// As `prompt`, of a conversation that stands in no file; `subject` is what messages call it.
@@ -92,7 +103,7 @@ impl<'a> Encoder<'a> {
         let ids = self.tokenizer.bare(&text)?;
         match ids.is_empty() {
             true => Err(Error::NoTokens { subject: subject.to_owned() }),
-            false => Ok(encoded(ids)),
+            false => Ok(ids.into()),
         }
     }
 
@@ -100,8 +111,8 @@ impl<'a> Encoder<'a> {
         self.chat.ok_or_else(|| Error::NoChatTemplate { subject: subject.to_owned() })
     }
 
-    fn text(&self, text: &str) -> Result<Sequence, Error> {
-        let (mut ids, kept) = self.with_beginning(self.tokenizer.bare(text)?);
+    fn text(&self, bare: Vec<u32>) -> Result<Sequence, Error> {
+        let (mut ids, kept) = self.with_beginning(bare);
         let end = self.end()?;
         if ids.last() != Some(&end) {
             ids.push(end);
@@ -191,7 +202,7 @@ impl<'a> Encoder<'a> {
         if left == 0 {
             return Err(Error::NoTargets { subject: place.to_string() });
         }
-        let encoded = Encoded { type_ids: vec![0; cut.ids.len()], ids: cut.ids, full_length };
+        let encoded = Encoded { full_length, ..cut.ids.into() };
         Ok(EncodedExample { line, encoded, target: None, spans, lost_targets: all - left })
     }
 
@@ -251,10 +262,6 @@ impl<'a> Encoder<'a> {
         let special = self.tokenizer.special_tokens();
         ids.iter().zip(spans).find(|(id, span)| span.start >= behind && special.contains(id)).map(|(id, _)| *id)
     }
-}
-
-fn encoded(ids: Vec<u32>) -> Encoded {
-    Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids }
 }
 
 fn count(spans: &[Range<usize>]) -> usize {

@@ -23,4 +23,4 @@ pub use conversation::Conversation;
 pub use encoder::{Encoder, LossOn};
 pub use stop_strings::{Shown, StopStrings};
 pub use text_stream::TextStream;
-pub use unread::{Unread, unread};
+pub use unread::{Unread, UnreadFields};

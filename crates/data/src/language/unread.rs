@@ -23,32 +23,46 @@ pub struct Unread {
 /// Places that are kept of a field.
 const SHOWN: usize = 5;
 
-/// The fields of the rows' messages, and their tools, that the template does not write, in the order in which the rows
-/// show them.
+/// The fields of rows' messages, and their tools, that a chat template does not write, gathered row by row.
 ///
 /// A template may read a field by its name or go through all that there are. So one whose name it does not hold is left
 /// out of the first conversation that has it, and counts as read where the text is another one then.
-pub fn unread<'a>(template: &ChatTemplate, file: &Path, rows: impl IntoIterator<Item = &'a Row>) -> Vec<Unread> {
-    // By name, with `None` for those that are read.
-    let mut known: Vec<(String, Option<Unread>)> = Vec::new();
-    for row in rows {
-        let Content::Conversation(conversation) = &row.content else { continue };
-        for field in fields(conversation) {
-            let index = known.iter().position(|(name, _)| *name == field).unwrap_or_else(|| {
-                let is_read = template.names(&field) || changes(template, conversation, &field);
-                let unread = Unread { field: field.clone(), rows: 0, places: Vec::new() };
-                known.push((field, (!is_read).then_some(unread)));
-                known.len() - 1
-            });
-            if let Some(unread) = &mut known[index].1 {
-                unread.rows += 1;
-                if unread.places.len() < SHOWN {
-                    unread.places.push(Place::new(file, row.line));
+pub struct UnreadFields<'a> {
+    template: &'a ChatTemplate,
+    /// By name, with `None` for those that are read.
+    known: Vec<(String, Option<Unread>)>,
+}
+
+impl<'a> UnreadFields<'a> {
+    pub fn new(template: &'a ChatTemplate) -> Self {
+        Self { template, known: Vec::new() }
+    }
+
+    /// Looks at further rows of a file.
+    pub fn add<'r>(&mut self, file: &Path, rows: impl IntoIterator<Item = &'r Row>) {
+        for row in rows {
+            let Content::Conversation(conversation) = &row.content else { continue };
+            for field in fields(conversation) {
+                let index = self.known.iter().position(|(name, _)| *name == field).unwrap_or_else(|| {
+                    let is_read = self.template.names(&field) || changes(self.template, conversation, &field);
+                    let unread = Unread { field: field.clone(), rows: 0, places: Vec::new() };
+                    self.known.push((field, (!is_read).then_some(unread)));
+                    self.known.len() - 1
+                });
+                if let Some(unread) = &mut self.known[index].1 {
+                    unread.rows += 1;
+                    if unread.places.len() < SHOWN {
+                        unread.places.push(Place::new(file, row.line));
+                    }
                 }
             }
         }
     }
-    known.into_iter().filter_map(|(_, unread)| unread).collect()
+
+    /// Those without effect, in the order in which the rows show them.
+    pub fn finish(self) -> Vec<Unread> {
+        self.known.into_iter().filter_map(|(_, unread)| unread).collect()
+    }
 }
 
 /// Each once.
@@ -101,7 +115,9 @@ mod tests {
             Row { line, content: Content::Conversation(conversation) }
         };
         let rows: Vec<Row> = rows.iter().zip(1..).map(row).collect();
-        unread(&template, file, &rows).into_iter().map(|unread| (unread.field, unread.rows)).collect()
+        let mut fields = UnreadFields::new(&template);
+        fields.add(file, &rows);
+        fields.finish().into_iter().map(|unread| (unread.field, unread.rows)).collect()
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, FindingKind, Look, Rows};
+use super::digest::{NONE, Number, folded, hash};
+use super::{Class, Finding, FindingKind, Look, Split};
 use crate::{Labels, labels};
 
 /// From this ratio on, accuracy says little about the smallest class.
@@ -12,8 +13,8 @@ const IMBALANCE: usize = 5;
 const FEW: usize = 5;
 
 pub(super) fn find(look: &Look<'_>, labels: &Labels, findings: &mut Vec<Finding>) {
-    let train = counts(look.train, labels);
-    let valid = look.valid.map(|valid| counts(valid, labels)).unwrap_or_default();
+    let train = counts(look.train(), labels);
+    let valid = look.valid().map(|valid| counts(valid, labels)).unwrap_or_default();
     let (unseen, seen): (Vec<usize>, Vec<usize>) =
         (0..labels.len()).partition(|class| train[*class] == 0 && valid.get(*class).is_some_and(|rows| *rows > 0));
     let name = |class: &usize| labels.names()[*class].clone();
@@ -27,17 +28,19 @@ pub(super) fn find(look: &Look<'_>, labels: &Labels, findings: &mut Vec<Finding>
         findings.push(Finding::new(FindingKind::Small { classes }, small.len(), &look.train_name()));
     }
     imbalance(look, &train, labels, findings);
-    for (rows, data) in look.splits() {
-        spelling(rows, &data, findings);
-        text_is_label(rows, &data, look, findings);
+    for (split, data) in look.splits() {
+        spelling(split, &data, findings);
+        text_is_label(split, &data, labels, findings);
     }
 }
 
 /// The rows of each class.
-fn counts(rows: Rows<'_>, labels: &Labels) -> Vec<usize> {
+fn counts(split: Split<'_>, labels: &Labels) -> Vec<usize> {
     let mut counts = vec![0; labels.len()];
-    for class in rows.examples.iter().filter_map(|example| labels.index(rows.file, example).ok()) {
-        counts[class] += 1;
+    for row in split.rows() {
+        if let Some(Class::Known(class)) = split.class(row) {
+            counts[*class] += 1;
+        }
     }
     counts
 }
@@ -60,11 +63,22 @@ fn with_rows(counts: &[usize]) -> usize {
 }
 
 /// Labels that differ in letter case or outer spaces alone: the most frequent spelling is taken for the right one.
-fn spelling(rows: Rows<'_>, data: &str, findings: &mut Vec<Finding>) {
-    let mut spellings: BTreeMap<String, usize> = BTreeMap::new();
-    for label in rows.examples.iter().filter_map(|example| example.label.as_ref()) {
-        *spellings.entry(labels::text(label)).or_default() += 1;
+fn spelling(split: Split<'_>, data: &str, findings: &mut Vec<Finding>) {
+    let seen: Vec<String> = split.digest.tally().seen().map(labels::text).collect();
+    let of = |row: Number| match split.digest.labels[row as usize] {
+        NONE => None,
+        label => Some(label as usize),
+    };
+    let mut counts = vec![0; seen.len()];
+    for label in split.rows().filter_map(of) {
+        counts[label] += 1;
     }
+    let spellings: BTreeMap<&str, usize> = seen
+        .iter()
+        .zip(&counts)
+        .filter(|(_, count)| **count > 0)
+        .map(|(label, count)| (label.as_str(), *count))
+        .collect();
     let mut usual: BTreeMap<String, (usize, &str)> = BTreeMap::new();
     for (label, count) in &spellings {
         let most = usual.entry(folded(label)).or_insert((*count, label));
@@ -74,31 +88,25 @@ fn spelling(rows: Rows<'_>, data: &str, findings: &mut Vec<Finding>) {
     }
     let usual_of = |label: &str| usual.get(&folded(label)).map(|(_, usual)| *usual).filter(|usual| *usual != label);
     let odd: Vec<(String, String)> =
-        spellings.keys().filter_map(|label| Some((label.clone(), usual_of(label)?.to_owned()))).collect();
+        spellings.keys().filter_map(|label| Some(((*label).to_owned(), usual_of(label)?.to_owned()))).collect();
     if odd.is_empty() {
         return;
     }
-    let is_odd = |index: &usize| {
-        let label = rows.examples[*index].label.as_ref().map(labels::text);
-        label.is_some_and(|label| odd.iter().any(|(odd, _)| *odd == label))
-    };
-    let found: Vec<usize> = (0..rows.examples.len()).filter(is_odd).collect();
+    let is_odd: Vec<bool> = seen.iter().map(|label| odd.iter().any(|(odd, _)| odd == label)).collect();
+    let found: Vec<Number> = split.rows().filter(|row| of(*row).is_some_and(|label| is_odd[label])).collect();
     let finding = Finding::new(FindingKind::Spelling { labels: odd }, found.len(), data);
-    findings.push(finding.at(found.iter().map(|index| rows.place(*index))));
+    findings.push(finding.at(found.iter().map(|row| split.place(*row))));
 }
 
-fn text_is_label(rows: Rows<'_>, data: &str, look: &Look<'_>, findings: &mut Vec<Finding>) {
-    let is_label = |index: &usize| {
-        let example = &rows.examples[*index];
-        look.class(rows, example).is_some_and(|class| folded(&class) == folded(&example.text))
+fn text_is_label(split: Split<'_>, data: &str, labels: &Labels, findings: &mut Vec<Finding>) {
+    let names: Vec<u64> = split.classes.iter().map(|class| hash(&folded(class.name(labels)))).collect();
+    let is_label = |(row, text): &&(Number, u64)| match split.digest.labels[*row as usize] {
+        NONE => false,
+        label => split.has(*row) && names[label as usize] == *text,
     };
-    let found: Vec<usize> = (0..rows.examples.len()).filter(is_label).collect();
+    let found: Vec<Number> = split.digest.names.iter().filter(is_label).map(|(row, _)| *row).collect();
     if !found.is_empty() {
         let finding = Finding::new(FindingKind::TextIsLabel, found.len(), data);
-        findings.push(finding.at(found.iter().map(|index| rows.place(*index))));
+        findings.push(finding.at(found.iter().map(|row| split.place(*row))));
     }
-}
-
-fn folded(text: &str) -> String {
-    text.trim().to_lowercase()
 }

@@ -4,7 +4,7 @@ use crate::language::Unread;
 use crate::{Place, suggest};
 
 /// Rows that a finding names.
-const SHOWN: usize = 5;
+pub(super) const SHOWN: usize = 5;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,8 @@ pub enum FindingKind {
         rows: usize,
         lost: usize,
         tokens: usize,
+        /// Both are lower bounds.
+        at_least: bool,
     },
     /// UTF-8 read as Latin-1 or Windows-1252: the first that was seen, and what it was.
     Mojibake {
@@ -55,6 +57,8 @@ pub enum FindingKind {
     Entities {
         seen: String,
     },
+    /// Line breaks with cells of rows around them: rows that became one text.
+    Swallowed,
     /// The largest class has at least five times the rows of the smallest.
     Imbalanced {
         largest: (String, usize),
@@ -143,6 +147,7 @@ impl Finding {
             | FindingKind::Mojibake { .. }
             | FindingKind::Replacement
             | FindingKind::Control
+            | FindingKind::Swallowed
             | FindingKind::Unseen { .. }
             | FindingKind::Spelling { .. }
             | FindingKind::UnreadField { .. }
@@ -178,6 +183,7 @@ impl Finding {
             FindingKind::Replacement => "replacement",
             FindingKind::Control => "control",
             FindingKind::Entities { .. } => "entities",
+            FindingKind::Swallowed => "swallowed",
             FindingKind::Imbalanced { .. } => "imbalanced",
             FindingKind::Small { .. } => "small",
             FindingKind::Unseen { .. } => "unseen",
@@ -220,6 +226,7 @@ impl Finding {
             | FindingKind::Replacement
             | FindingKind::Control
             | FindingKind::Entities { .. }
+            | FindingKind::Swallowed
             | FindingKind::Spelling { .. }
             | FindingKind::TextIsLabel
             | FindingKind::UnreadField { .. } => format!("{} of {data}", counted(*count, "row", "rows")),
@@ -239,10 +246,11 @@ impl Finding {
             FindingKind::RepeatedButForNumbers => format!("{repeats} another if numbers are ignored"),
             FindingKind::LeakedButForNumbers => format!("{repeats} one of {train} if numbers are ignored"),
             FindingKind::Blank => format!("{holds} nothing but spaces and punctuation"),
-            FindingKind::Truncated { max_length, lost, tokens, .. } => {
+            FindingKind::Truncated { max_length, lost, tokens, at_least, .. } => {
                 let (is, are_cut) = (say("is", "are"), if *lost == 1 { "is" } else { "are" });
                 let (lost, tokens) = (thousands(*lost), thousands(*tokens));
-                format!("{is} longer than {max_length} tokens: {lost} of {tokens} tokens {are_cut} cut off")
+                let at_least = if *at_least { "at least " } else { "" };
+                format!("{is} longer than {max_length} tokens: {at_least}{lost} of {tokens} tokens {are_cut} cut off")
             }
             FindingKind::Mojibake { seen, meant } => {
                 format!("{holds} UTF-8 that was read as another encoding, such as `{seen}` for `{meant}`")
@@ -252,6 +260,12 @@ impl Finding {
             }
             FindingKind::Control => format!("{holds} control characters"),
             FindingKind::Entities { seen } => format!("{holds} entities of HTML, such as `{seen}`"),
+            FindingKind::Swallowed => {
+                format!(
+                    "{holds} line breaks between cells, as if {} other rows",
+                    say("it had swallowed", "they had swallowed")
+                )
+            }
             FindingKind::Imbalanced { largest, smallest } => {
                 let ((most, rows), (least, fewest)) = (largest, smallest);
                 let rows = counted(*rows, "row", "rows");
@@ -307,6 +321,9 @@ impl Finding {
             FindingKind::Replacement => Some("write the file again from its source, in UTF-8"),
             FindingKind::Control => Some("remove these characters: a tokenizer drops them or makes odd tokens of them"),
             FindingKind::Entities { .. } => Some("unescape the texts, unless those to be classified have them too"),
+            FindingKind::Swallowed => {
+                Some("look for double quotes that quote nothing: double them and put their cells in double quotes")
+            }
             FindingKind::Imbalanced { .. } => Some("look at the scores of each class, not at accuracy alone"),
             FindingKind::Small { .. } => Some("add rows, or join these classes with others"),
             FindingKind::Unseen { .. } => Some("add training rows of these classes: what is not shown is not learnt"),

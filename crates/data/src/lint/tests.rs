@@ -1,10 +1,13 @@
 //! Tests of the whole room: one of each finding, as it reads.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::Label;
 use crate::Tokenizer;
+use crate::columns::Example;
 use crate::tokenizer::tests::{bytes, small};
 
 const TRAIN: &str = "train.csv";
@@ -19,8 +22,10 @@ fn rows(texts: &[(&str, &str)]) -> Vec<Example> {
     texts.iter().enumerate().map(|(n, (text, label))| row(n + 2, text, label)).collect()
 }
 
-fn split<'a>(file: &'a str, examples: &'a [Example]) -> Rows<'a> {
-    Rows { file: Path::new(file), examples, truncation: None, reading: None }
+fn split(file: &str, examples: &[Example]) -> Rows {
+    let mut digest = Digest::default();
+    digest.add(Path::new(file), examples, false).unwrap();
+    Rows { digest: Arc::new(digest), part: None, truncation: None, reading: None }
 }
 
 fn labels(names: &[&str]) -> Labels {
@@ -30,7 +35,7 @@ fn labels(names: &[&str]) -> Labels {
 /// The findings about rows: tests have too few of them for their classes not to be small.
 fn look(train: &[Example], valid: &[Example]) -> Vec<Finding> {
     let valid = (!valid.is_empty()).then(|| split(VALID, valid));
-    let found = lint(split(TRAIN, train), valid, Some(&labels(&["good", "bad"])));
+    let found = lint(&split(TRAIN, train), valid.as_ref(), Some(&labels(&["good", "bad"])));
     found.into_iter().filter(|it| !matches!(it.kind, FindingKind::Small { .. })).collect()
 }
 
@@ -67,7 +72,7 @@ fn rows_of_validation_that_stand_in_training() {
     let found = look(&train, &valid);
     assert_eq!(messages(&found), ["2 rows of valid.csv stand in train.csv too (lines 3, 4)"]);
     assert_eq!(found[0].severity(), Severity::Warning);
-    let one_file = lint(split("all.json", &train), Some(split("all.json", &valid)), None);
+    let one_file = lint(&split("all.json", &train), Some(&split("all.json", &valid)), None);
     assert_eq!(
         messages(&one_file),
         ["2 rows of the validation part of all.json stand in the training part of all.json too (rows 3, 4)"]
@@ -99,7 +104,7 @@ fn a_class_is_the_same_by_name_and_by_number() {
     assert_eq!(messages(&look(&train, &valid)), ["1 row of valid.csv stands in train.csv too (line 2)"]);
     valid[0].label = Some(Label::Index(0));
     assert!(look(&train, &valid).iter().any(|it| it.kind == FindingKind::Conflicting), "0 is `good`");
-    assert_eq!(lint(split(TRAIN, &train), Some(split(VALID, &valid)), None).len(), 1, "no labels are looked at");
+    assert_eq!(lint(&split(TRAIN, &train), Some(&split(VALID, &valid)), None).len(), 1, "no labels are looked at");
 }
 
 #[test]
@@ -179,6 +184,24 @@ fn texts_that_were_read_or_written_wrongly() {
 }
 
 #[test]
+fn texts_that_hold_other_rows() {
+    let train = rows(&[
+        ("I will come back.,good\nno train,bad\nNever.", "good"),
+        ("a poem, of lines,\nwith commas, all good\nat its end", "bad"),
+        ("one\tgood\ntwo\tbad\nthree", "bad"),
+        ("one good\ttwo", "bad"),
+    ]);
+    let found = look(&train, &[]);
+    assert_eq!(
+        messages(&found),
+        ["2 rows of train.csv hold line breaks between cells, as if they had swallowed other rows (lines 2, 4)"]
+    );
+    assert_eq!((found[0].severity(), found[0].name()), (Severity::Warning, "swallowed"));
+    let json = lint(&split("train.jsonl", &train), None, Some(&labels(&["good", "bad"])));
+    assert!(json.iter().all(|it| it.kind != FindingKind::Swallowed), "there are no cells in JSON");
+}
+
+#[test]
 fn rows_longer_than_the_model_is_given() {
     let examples: Vec<Example> = (2..22).map(|n| row(n, if n < 4 { "a b c a b c" } else { "a" }, "good")).collect();
     let dataset =
@@ -187,8 +210,8 @@ fn rows_longer_than_the_model_is_given() {
     let truncation = Truncation::of(&dataset, 5);
     assert_eq!((truncation.rows, truncation.tokens, truncation.lost), (20, 70, 6));
     let found = |examples: &[Example], truncation: &Truncation| {
-        let train = Rows { file: Path::new(TRAIN), examples, truncation: Some(truncation), reading: None };
-        lint(train, None, None).into_iter().find(|it| matches!(it.kind, FindingKind::Truncated { .. })).unwrap()
+        let train = Rows { truncation: Some(truncation.clone()), ..split(TRAIN, examples) };
+        lint(&train, None, None).into_iter().find(|it| matches!(it.kind, FindingKind::Truncated { .. })).unwrap()
     };
     let few = found(&examples, &truncation);
     assert_eq!(
@@ -196,7 +219,9 @@ fn rows_longer_than_the_model_is_given() {
         "2 of 20 rows of train.csv are longer than 5 tokens: 6 of 70 tokens are cut off (lines 2, 3)"
     );
     assert_eq!(few.severity(), Severity::Note);
-    let many = found(&examples, &Truncation::new(5, [(2, 5, 8), (3, 5, 5)]));
+    let two = [row(2, "a b c a b c", "good"), row(3, "a b c", "good")];
+    let dataset = crate::Dataset::encode(Path::new(TRAIN), &two, None, &small(), 5, &|_| ()).unwrap();
+    let many = found(&examples, &Truncation::of(&dataset, 5));
     assert_eq!(many.message(), "1 of 2 rows of train.csv is longer than 5 tokens: 3 of 13 tokens are cut off (line 2)");
     assert_eq!(many.severity(), Severity::Warning);
 }
@@ -210,7 +235,7 @@ fn classes_that_are_rare_or_never_shown() {
     let valid = [of("d", 1), of("a", 1)].concat();
     let valid: Vec<Example> = valid.into_iter().map(|it| Example { text: format!("v {}", it.text), ..it }).collect();
     let names = labels(&["a", "b", "c", "d", "e"]);
-    let found = lint(split(TRAIN, &train), Some(split(VALID, &valid)), Some(&names));
+    let found = lint(&split(TRAIN, &train), Some(&split(VALID, &valid)), Some(&names));
     let classes: Vec<&Finding> = found.iter().filter(|it| it.places.is_empty()).collect();
     assert_eq!(
         classes.iter().map(|it| it.message()).collect::<Vec<_>>(),
@@ -220,7 +245,7 @@ fn classes_that_are_rare_or_never_shown() {
             "the classes of train.csv differ in size: 40 rows of `a`, 1 of `c`",
         ]
     );
-    let even = lint(split(TRAIN, &[of("a", 39), of("b", 8)].concat()), None, Some(&labels(&["a", "b"])));
+    let even = lint(&split(TRAIN, &[of("a", 39), of("b", 8)].concat()), None, Some(&labels(&["a", "b"])));
     assert!(even.iter().all(|it| !it.places.is_empty()), "39 is not five times 8: {even:?}");
 }
 
@@ -250,13 +275,13 @@ fn clean_data_has_no_findings() {
     let bad: Vec<Example> = long.iter().enumerate().map(|(n, text)| row(n, &format!("not {text}"), "bad")).collect();
     let valid = rows(&[("seven", "good"), ("not seven", "bad")]);
     let train = [train, bad].concat();
-    assert_eq!(lint(split(TRAIN, &train), Some(split(VALID, &valid)), Some(&labels(&["good", "bad"]))), []);
-    assert_eq!(lint(split(TRAIN, &[]), Some(split(VALID, &[])), None), []);
+    assert_eq!(lint(&split(TRAIN, &train), Some(&split(VALID, &valid)), Some(&labels(&["good", "bad"]))), []);
+    assert_eq!(lint(&split(TRAIN, &[]), Some(&split(VALID, &[])), None), []);
 }
 
 /// What is said of each kind, without where.
 fn counts(train: &[Example], valid: &[Example]) -> Vec<(&'static str, usize)> {
-    let found = lint(split(TRAIN, train), Some(split(VALID, valid)), Some(&labels(&["good", "bad"])));
+    let found = lint(&split(TRAIN, train), Some(&split(VALID, valid)), Some(&labels(&["good", "bad"])));
     let mut counts: Vec<_> = found.iter().map(|it| (it.name(), it.count)).collect();
     counts.sort_unstable();
     counts
@@ -314,7 +339,7 @@ fn a_tokenizer_that_cannot_read_the_texts() {
     let greek = rows(&[("Καλημέρα κόσμε", "good"), ("Καλημέρα", "bad")]);
     let look = |tokenizer: &Tokenizer, examples: &[Example]| {
         let reading = Reading::of(tokenizer, examples);
-        lint(Rows { reading: Some(&reading), ..split(TRAIN, examples) }, None, None)
+        lint(&Rows { reading: Some(reading), ..split(TRAIN, examples) }, None, None)
     };
     let found = look(&small(), &greek);
     assert_eq!(

@@ -2,52 +2,110 @@
 
 mod mojibake;
 
+use super::digest::Number;
 use super::words::is_mark;
-use super::{Finding, FindingKind, Look, Rows};
+use super::{Finding, FindingKind, Look};
 use crate::columns::Example;
 use mojibake::mojibake;
 
 /// The entities that are left in texts taken from web pages.
 const ENTITIES: [&str; 7] = ["&amp;", "&lt;", "&gt;", "&quot;", "&apos;", "&nbsp;", "&hellip;"];
 
+/// What is wrong with a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    Blank,
+    Mojibake {
+        seen: String,
+        meant: String,
+    },
+    Replacement,
+    /// Not of a text with `Mojibake`: misread bytes come out as such characters too.
+    Control,
+    Entities {
+        seen: String,
+    },
+}
+
+/// The flaws of a row's texts.
+pub(super) fn flaws(example: &Example) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    if all_texts(example).all(|text| text.chars().all(is_mark)) {
+        flaws.push(Flaw::Blank);
+    }
+    let misread = all_texts(example).find_map(mojibake);
+    if misread.is_none() && all_texts(example).any(has_control) {
+        flaws.push(Flaw::Control);
+    }
+    flaws.extend(misread.map(|(seen, meant)| Flaw::Mojibake { seen, meant }));
+    if all_texts(example).any(|text| text.contains('\u{fffd}')) {
+        flaws.push(Flaw::Replacement);
+    }
+    flaws.extend(all_texts(example).find_map(entity).map(|seen| Flaw::Entities { seen }));
+    flaws
+}
+
+/// The rows with each flaw, and of the first of them what it looks like.
+#[derive(Debug, Default)]
+pub(super) struct Flawed {
+    blank: Vec<Number>,
+    mojibake: Vec<Number>,
+    replacement: Vec<Number>,
+    control: Vec<Number>,
+    entities: Vec<Number>,
+    shown_mojibake: Vec<(Number, String, String)>,
+    shown_entities: Vec<(Number, String)>,
+}
+
+/// Rows of which it is kept what their flaw looks like: the first of a split is most likely among them.
+const SHOWN: usize = 200;
+
+impl Flawed {
+    pub(super) fn add(&mut self, row: Number, flaws: Vec<Flaw>) {
+        for flaw in flaws {
+            match flaw {
+                Flaw::Blank => self.blank.push(row),
+                Flaw::Replacement => self.replacement.push(row),
+                Flaw::Control => self.control.push(row),
+                Flaw::Mojibake { seen, meant } => {
+                    self.mojibake.push(row);
+                    if self.shown_mojibake.len() < SHOWN {
+                        self.shown_mojibake.push((row, seen, meant));
+                    }
+                }
+                Flaw::Entities { seen } => {
+                    self.entities.push(row);
+                    if self.shown_entities.len() < SHOWN {
+                        self.shown_entities.push((row, seen));
+                    }
+                }
+            }
+        }
+    }
+}
+
 pub(super) fn find(look: &Look<'_>, findings: &mut Vec<Finding>) {
-    for (rows, data) in look.splits() {
-        let mut found = |kind: FindingKind, lines: &[usize]| {
-            if !lines.is_empty() {
-                findings.push(Finding::new(kind, lines.len(), &data).at(lines.iter().map(|index| rows.place(*index))));
+    for (split, data) in look.splits() {
+        let flawed = &split.digest.flawed;
+        let mut found = |kind: Option<FindingKind>, rows: &[Number]| {
+            let rows: Vec<Number> = rows.iter().copied().filter(|row| split.has(*row)).collect();
+            if let (Some(kind), false) = (kind, rows.is_empty()) {
+                findings.push(Finding::new(kind, rows.len(), &data).at(rows.iter().map(|row| split.place(*row))));
             }
         };
-        found(FindingKind::Blank, &holding(rows, |it| all_texts(it).all(|text| text.chars().all(is_mark))));
-        let misread = holding(rows, |it| all_texts(it).any(|text| mojibake(text).is_some()));
-        if let Some((seen, meant)) = first(rows, &misread, mojibake) {
-            found(FindingKind::Mojibake { seen, meant }, &misread);
-        }
-        found(FindingKind::Replacement, &holding(rows, |it| all_texts(it).any(|text| text.contains('\u{fffd}'))));
-        let controls: Vec<usize> = holding(rows, |it| all_texts(it).any(has_control))
-            .into_iter()
-            // Misread bytes come out as such characters too.
-            .filter(|index| misread.binary_search(index).is_err())
-            .collect();
-        found(FindingKind::Control, &controls);
-        let escaped = holding(rows, |it| all_texts(it).any(|text| entity(text).is_some()));
-        if let Some(seen) = first(rows, &escaped, entity) {
-            found(FindingKind::Entities { seen }, &escaped);
-        }
+        found(Some(FindingKind::Blank), &flawed.blank);
+        let shown = flawed.shown_mojibake.iter().find(|it| split.has(it.0)).or(flawed.shown_mojibake.first());
+        let kind = shown.map(|(_, seen, meant)| FindingKind::Mojibake { seen: seen.clone(), meant: meant.clone() });
+        found(kind, &flawed.mojibake);
+        found(Some(FindingKind::Replacement), &flawed.replacement);
+        found(Some(FindingKind::Control), &flawed.control);
+        let shown = flawed.shown_entities.iter().find(|it| split.has(it.0)).or(flawed.shown_entities.first());
+        found(shown.map(|(_, seen)| FindingKind::Entities { seen: seen.clone() }), &flawed.entities);
     }
 }
 
 fn all_texts(example: &Example) -> impl Iterator<Item = &str> {
     [Some(example.text.as_str()), example.text_pair.as_deref()].into_iter().flatten()
-}
-
-/// The rows for which this holds.
-fn holding(rows: Rows<'_>, holds: impl Fn(&Example) -> bool) -> Vec<usize> {
-    (0..rows.examples.len()).filter(|index| holds(&rows.examples[*index])).collect()
-}
-
-/// What the first of these rows shows.
-fn first<T>(rows: Rows<'_>, indices: &[usize], shown: impl Fn(&str) -> Option<T>) -> Option<T> {
-    all_texts(&rows.examples[*indices.first()?]).find_map(shown)
 }
 
 fn has_control(text: &str) -> bool {

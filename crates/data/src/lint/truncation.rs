@@ -1,5 +1,6 @@
 //! What `data.max_length` cuts off.
 
+use super::finding::SHOWN;
 use super::{Finding, FindingKind, Look};
 use crate::Dataset;
 use crate::place::Place;
@@ -15,37 +16,38 @@ pub struct Truncation {
     pub tokens: usize,
     /// Tokens cut off.
     pub lost: usize,
-    /// The lines of the rows that were cut.
-    pub lines: Vec<usize>,
+    /// There were more: the rest of very long texts was not tokenised.
+    pub at_least: bool,
+    /// How many rows were cut, and the first of them.
+    pub cut: usize,
+    pub first: Vec<Place>,
 }
 
 impl Truncation {
-    /// Of a line, the tokens that were kept, and those there were, for each row.
-    pub fn new(max_length: usize, rows: impl IntoIterator<Item = (usize, usize, usize)>) -> Self {
+    /// Of each row the tokens that were kept, and those there were.
+    pub fn of(dataset: &Dataset, max_length: usize) -> Self {
         let mut all = Self { max_length, ..Self::default() };
-        for (line, kept, tokens) in rows {
+        for (index, example) in dataset.iter().enumerate() {
             all.rows += 1;
-            all.tokens += tokens;
-            all.lost += tokens.saturating_sub(kept);
-            if tokens > kept {
-                all.lines.push(line);
+            all.tokens += example.full_length();
+            all.lost += example.full_length() - example.len();
+            all.at_least |= example.at_least();
+            if example.is_cut() {
+                all.cut += 1;
+                if all.first.len() < SHOWN {
+                    all.first.push(dataset.place(index));
+                }
             }
         }
         all
     }
-
-    pub fn of(dataset: &Dataset, max_length: usize) -> Self {
-        let encoded = dataset.examples.iter().map(|it| (it.line, it.encoded.ids.len(), it.encoded.full_length));
-        Self::new(max_length, encoded)
-    }
 }
 
 pub(super) fn find(look: &Look<'_>, findings: &mut Vec<Finding>) {
-    for (rows, data) in look.splits() {
-        let Some(truncation) = rows.truncation.filter(|truncation| !truncation.lines.is_empty()) else { continue };
-        let Truncation { max_length, is_most, rows: all, tokens, lost, ref lines } = *truncation;
-        let kind = FindingKind::Truncated { max_length, is_most, rows: all, lost, tokens };
-        let found = Finding::new(kind, lines.len(), &data);
-        findings.push(found.at(lines.iter().map(|line| Place::new(rows.file, *line))));
+    for (split, data) in look.splits() {
+        let Some(truncation) = split.truncation.filter(|truncation| truncation.cut > 0) else { continue };
+        let Truncation { max_length, is_most, rows, tokens, lost, at_least, cut, ref first } = *truncation;
+        let kind = FindingKind::Truncated { max_length, is_most, rows, lost, tokens, at_least };
+        findings.push(Finding::new(kind, cut, &data).at(first.iter().cloned()));
     }
 }

@@ -127,9 +127,12 @@ fn says(error: &Error) -> (String, String) {
 #[test]
 fn a_text_is_framed_and_a_pair_has_type_ids() {
     let one = small().encode("A bc", None, 16).unwrap();
-    assert_eq!(one, Encoded { ids: vec![2, 5, 6, 8, 3], type_ids: vec![0; 5], full_length: 5 });
+    assert_eq!(one, Encoded { ids: vec![2, 5, 6, 8, 3], type_ids: vec![0; 5], full_length: 5, at_least: false });
     let two = small().encode("a b", Some("c"), 16).unwrap();
-    assert_eq!(two, Encoded { ids: vec![2, 5, 6, 3, 7, 3], type_ids: vec![0, 0, 0, 0, 1, 1], full_length: 6 });
+    assert_eq!(
+        two,
+        Encoded { ids: vec![2, 5, 6, 3, 7, 3], type_ids: vec![0, 0, 0, 0, 1, 1], full_length: 6, at_least: false }
+    );
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn pairs_are_truncated_longest_first_from_the_right() {
     assert_eq!(ids("a b c a b c", "b", 7), [2, 5, 6, 7, 3, 6, 3], "only the longer one is cut");
     assert_eq!(ids("a b c a b c", "c b a c b a", 8), [2, 5, 6, 3, 7, 6, 5, 3], "the odd token goes to the second");
     let whole = small().encode("a b c a b c", None, 5).unwrap();
-    assert_eq!(whole, Encoded { ids: vec![2, 5, 6, 7, 3], type_ids: vec![0; 5], full_length: 8 });
+    assert_eq!(whole, Encoded { ids: vec![2, 5, 6, 7, 3], type_ids: vec![0; 5], full_length: 8, at_least: false });
 }
 
 #[test]
@@ -209,7 +212,10 @@ fn without_a_template_the_second_of_a_truncated_pair_keeps_its_type() {
     let mut tokenizer = small();
     tokenizer.inner.with_post_processor(None::<BertProcessing>);
     let truncated = tokenizer.encode("a b c", Some("c b a"), 4).unwrap();
-    assert_eq!(truncated, Encoded { ids: vec![5, 6, 7, 6], type_ids: vec![0, 0, 1, 1], full_length: 6 });
+    assert_eq!(
+        truncated,
+        Encoded { ids: vec![5, 6, 7, 6], type_ids: vec![0, 0, 1, 1], full_length: 6, at_least: false }
+    );
     assert!(matches!(tokenizer.encode("\u{200b}", None, 4), Err(Error::NoTokens { .. })));
 }
 

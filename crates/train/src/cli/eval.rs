@@ -1,6 +1,5 @@
 //! `kindling eval`: the scores of a trained model on labelled data.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::Output;
-use crate::prepare::{RunPlan, check_maskable, check_vocabulary};
+use crate::prepare::{RunPlan, check_dataset, check_maskable};
 use crate::run::{Evaluation, evaluation_batches, largest};
 use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
 
@@ -68,13 +67,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         (None, Some(run)) => Some(validation_data(run, &model, &arguments.set, output)?),
         _ => None,
     };
-    let input = arguments.data.as_deref().or(valid.as_ref().map(|(valid, _)| valid.file()));
+    let input =
+        arguments.data.as_deref().or(valid.as_ref().and_then(|(valid, _)| valid.files().first()).map(PathBuf::as_path));
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
     let trained = Trained::open(&model, None, (&arguments.set, &KEYS), &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &trained.task, &trained.pretrained);
     scorer.with_logits = arguments.logits;
-    let mut listed = Listed { answers, task: &trained.task, texts: BTreeMap::new(), is_wanted: per_example.is_some() };
+    let mut listed = Listed { answers, task: &trained.task, texts: Vec::new(), is_wanted: per_example.is_some() };
     let (examples, truncated) = match (valid, &arguments.data) {
         (Some((dataset, texts)), _) => {
             listed.texts = texts;
@@ -99,8 +99,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
 struct Listed<'a> {
     answers: Answers<'a>,
     task: &'a Task,
-    /// By line.
-    texts: BTreeMap<usize, Shown>,
+    /// Of each row of the data set that is being scored.
+    texts: Vec<Shown>,
     is_wanted: bool,
 }
 
@@ -110,10 +110,16 @@ struct Shown {
     text_pair: Option<String>,
 }
 
+impl Shown {
+    fn of(row: data::Example) -> Self {
+        Self { text: row.text, text_pair: row.text_pair }
+    }
+}
+
 impl Listed<'_> {
     fn texts_of(&mut self, rows: &Rows) {
         if self.is_wanted {
-            self.texts = rows.shown().map(|(line, text, text_pair)| (line, Shown { text, text_pair })).collect();
+            self.texts = rows.texts().into_owned().into_iter().map(Shown::of).collect();
         }
     }
 
@@ -123,7 +129,7 @@ impl Listed<'_> {
         }
         let labels = self.task.label_names();
         let class = |class: Option<usize>| class.map(|class| json!(labels[class]));
-        let text = self.texts.get(&example.line);
+        let text = self.texts.get(example.row);
         let keys = [
             ("line", Some(json!(example.line))),
             ("text", text.map(|shown| json!(shown.text))),
@@ -148,6 +154,8 @@ impl Listed<'_> {
 
 /// How a model did on an example.
 pub(super) struct Scored {
+    /// The number of its row in the data set.
+    row: usize,
     line: usize,
     /// Of a classification the class that the data says, and the one that the model says.
     label: Option<usize>,
@@ -184,6 +192,7 @@ impl<'a> Scorer<'a> {
         bar: &ProgressBar,
         each: &mut Each<'_>,
     ) -> Result<(), Failure> {
+        let rows = dataset.rows();
         for chunk in evaluation_batches(dataset, 0..dataset.len()) {
             let input = self.task.evaluation(Batch::new(dataset, &chunk, first + chunk[0]));
             let of = input.batch.sequences_of_targets();
@@ -210,10 +219,11 @@ impl<'a> Scorer<'a> {
                 let own: Vec<f64> =
                     losses.iter().zip(&of).filter(|(_, i)| **i == sequence).map(|(l, _)| f64::from(*l)).collect();
                 let loss = own.iter().sum::<f64>() / own.len().max(1) as f64;
-                let (example, predicted) = (&dataset.examples[*index], predicted.get(sequence).copied());
+                let (example, predicted) = (dataset.get(*index), predicted.get(sequence).copied());
                 each(Scored {
-                    line: example.line,
-                    label: example.target.filter(|_| predicted.is_some()),
+                    row: rows[*index],
+                    line: example.line(),
+                    label: example.target().filter(|_| predicted.is_some()),
                     predicted,
                     loss,
                     targets: own.len(),
@@ -240,7 +250,7 @@ fn score_file(
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
         let dataset = rows.encode(file, &trained.task, &tokenizer, trained.max_length, &|_| {})?;
-        check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &trained.pretrained)?;
+        check_dataset(&dataset, &trained.pretrained)?;
         if matches!(trained.task, Task::MaskedLm(_)) {
             check_maskable(&dataset, &tokenizer)?;
         }
@@ -274,13 +284,13 @@ fn score_file(
     Ok((done, truncated))
 }
 
-/// The data that a run's best model was chosen by, as its configuration says, and its texts by line.
+/// The data that a run's best model was chosen by, as its configuration says, and the texts of its rows.
 fn validation_data(
     run: &Path,
     model: &Located,
     sets: &[String],
     output: &Output,
-) -> Result<(Dataset, BTreeMap<usize, Shown>), Failure> {
+) -> Result<(Dataset, Vec<Shown>), Failure> {
     // Of an adapter's directory the run is around it.
     let root = if run.join("config.toml").exists() { run } else { run.parent().unwrap_or(run) };
     let file = root.join("config.toml");
@@ -293,10 +303,10 @@ fn validation_data(
     let sets: Vec<String> = sets.iter().cloned().chain([base]).collect();
     let loaded = config::load(&file, &sets, &std::env::current_dir()?)?;
     let plan = RunPlan::new(&loaded, Some("cpu"), output)?;
+    let texts = plan.valid_examples();
     let Some(valid) = plan.valid else {
         let message = format!("{} was trained without validation data", root.display());
         return Err(Failure::usage(message, "name a file of labelled data with --data"));
     };
-    let shown = |example: data::Example| (example.line, Shown { text: example.text, text_pair: example.text_pair });
-    Ok((Arc::unwrap_or_clone(valid), plan.valid_examples.into_iter().map(shown).collect()))
+    Ok((Arc::unwrap_or_clone(valid), texts.into_iter().map(Shown::of).collect()))
 }

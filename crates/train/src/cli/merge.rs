@@ -174,7 +174,7 @@ fn probe(trained: &Trained) -> Probe {
     let length = trained.max_length.min(24);
     let sequence = |s: u64| {
         let ids: Vec<u32> = (0..length as u64).map(|i| (kernels::mix(s << 32 | i) % vocabulary) as u32).collect();
-        Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids }
+        Encoded::from(ids)
     };
     let sequences: Vec<Encoded> = (0..16).map(sequence).collect();
     Probe::new(Batch::from_encoded(&sequences))

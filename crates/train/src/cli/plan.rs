@@ -78,7 +78,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
     }
     lines.push(format!("training     {}", dataset(&plan.train)));
     if matches!(plan.task, Task::CausalLm(_)) {
-        let (targets, tokens) = (plan.train.targets(), tokens(&plan.train));
+        let (targets, tokens) = (plan.train.targets(), plan.train.tokens());
         lines.push(format!("loss on      {} of {} tokens", thousands(targets), thousands(tokens)));
     }
     if let Some(valid) = &plan.valid {
@@ -101,18 +101,22 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
         },
     ));
     lines.push(format!(
-        "memory       about {}: base {}, trained tensors {}, activations {}, the process {}",
+        "memory       about {}: base {}, trained tensors {}, activations {}, data {}, the process {}",
         bytes(estimate.total()),
         bytes(estimate.base),
         bytes(estimate.trained),
         bytes(estimate.activations),
+        bytes(estimate.data),
         bytes(estimate.process),
     ));
     if let Some(time) = &time {
         lines.push(format!("time         {}", in_words(plan, time)));
     }
-    if let Some((line, shown)) = example(plan) {
-        let place = Place::numbers(&[Place::new(plan.train.file(), line)]);
+    if let Some((place, shown)) = example(plan) {
+        let place = match plan.train.files() {
+            [_] => Place::numbers(&[place]),
+            _ => place.to_string(),
+        };
         lines.push(below(&format!("example      {place}: {}", as_text(plan, &shown, output))));
         if !matches!(plan.task, Task::CausalLm(_)) {
             lines.push(below(&format!("             target {}", output.bold(&cut(&asked(plan, &shown))))));
@@ -175,23 +179,22 @@ pub(super) fn baseline(labels: &Labels, dataset: &data::Dataset) -> String {
 fn dataset(dataset: &data::Dataset) -> String {
     let lengths = dataset.lengths();
     format!(
-        "{}; tokens: median {}, 95 % up to {}, longest {}; {} truncated",
+        "{}; tokens: median {}, 95 % up to {}, longest {}{}; {} truncated",
         counted(dataset.len(), "example", "examples"),
         lengths.median,
         lengths.p95,
+        if lengths.at_least { "more than " } else { "" },
         lengths.longest,
         thousands(dataset.truncated())
     )
 }
 
-fn tokens(dataset: &data::Dataset) -> usize {
-    dataset.examples.iter().map(|example| example.encoded.ids.len()).sum()
-}
-
-/// The first training example as the model sees it, and its line.
-fn example(plan: &RunPlan) -> Option<(usize, Batch)> {
-    let first = plan.train.examples.first()?;
-    Some((first.line, plan.task.evaluation(Batch::new(&plan.train, &[0], 0)).batch))
+/// The first training example as the model sees it, and its place.
+fn example(plan: &RunPlan) -> Option<(Place, Batch)> {
+    if plan.train.is_empty() {
+        return None;
+    }
+    Some((plan.train.place(0), plan.task.evaluation(Batch::new(&plan.train, &[0], 0)).batch))
 }
 
 /// What the model is to answer: a class, or the tokens behind the masks.
@@ -295,7 +298,8 @@ fn document(
             "tokens": { "median": lengths.median, "p95": lengths.p95, "longest": lengths.longest },
         })
     };
-    let example = example(plan).map(|(line, shown)| {
+    let example = example(plan).map(|(_, shown)| {
+        let line = plan.train.get(0).line();
         let tokens: Vec<_> = shown.ids.iter().map(|id| plan.tokenizer.token(*id)).collect();
         let text = plan.tokenizer.decode(&shown.ids);
         let mut example = json!({ "line": line, "text": text, "token_ids": shown.ids, "tokens": tokens });
@@ -320,7 +324,7 @@ fn document(
         "steps": plan.steps, "steps_per_epoch": plan.sampler.steps_per_epoch(),
         "memory_bytes": {
             "total": estimate.total(), "base": estimate.base, "trained": estimate.trained,
-            "activations": estimate.activations, "process": estimate.process,
+            "activations": estimate.activations, "data": estimate.data, "process": estimate.process,
         },
         "time": time.map(|time| json!({
             "seconds": time.seconds, "step_seconds": time.step_seconds, "evaluations": time.evaluations,

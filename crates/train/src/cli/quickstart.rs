@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use data::{Batch, Dataset, records};
+use data::{Batch, Dataset};
 use model::{Values, write_atomically};
 use serde_json::{Value, json};
 
@@ -188,17 +188,11 @@ fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> 
 fn predictions(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<(), Failure> {
     let step = (valid.len() / SHOWN).max(1);
     let indices: Vec<usize> = (0..valid.len()).step_by(step).take(SHOWN).collect();
-    let texts: Vec<String> = records(valid.file())?
-        .filter_map(Result::ok)
-        .map(|record| {
-            let text = plan.config.data.text.as_ref().and_then(|column| record.fields.get(column));
-            text.and_then(|text| text.as_str()).unwrap_or("").to_string()
-        })
-        .collect();
+    let texts = plan.valid_examples();
     let logits = rows(model.logits(&MicroBatch::evaluation(Batch::new(valid, &indices, 0))));
     for (logits, index) in logits.into_iter().zip(indices) {
         let prediction = Prediction::new(logits, plan.task.label_names());
-        output.result(&format!("  {}", prediction.describe(texts.get(index).map_or("", String::as_str))))?;
+        output.result(&format!("  {}", prediction.describe(texts.get(index).map_or("", |example| &example.text))))?;
     }
     Ok(())
 }

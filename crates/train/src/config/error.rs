@@ -204,6 +204,20 @@ pub(crate) enum ConfigError {
         help: String,
     },
 
+    #[error("{place}: no file matches `{pattern}`")]
+    #[diagnostic(help(
+        "relative patterns start at {origin}; `*` stands for any part of a name, `**` for any directories"
+    ))]
+    NoMatch { place: String, pattern: String, origin: &'static str },
+
+    #[error("{place}: `{pattern}` is no pattern: {reason}")]
+    #[diagnostic(help("a `[`, `*` or `?` that is meant as such is written `[[]`, `[*]` or `[?]`"))]
+    Pattern { place: String, pattern: String, reason: String },
+
+    #[error("{place}: {file} is read twice")]
+    #[diagnostic(help("its rows would weigh double: name it once, or narrow the pattern"))]
+    FileTwice { place: String, file: String },
+
     #[error("{place}: no directory `{path}` (looked in {looked})")]
     #[diagnostic(help("did you mean `{near}`? a model of that name on the Hugging Face Hub is `{path}@main`"))]
     NoModel { place: String, path: String, looked: String, near: String },

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Number(Bound<f64>, Bound<f64>),
     Flag,
     Text,
+    /// A path or a pattern, or a list of one or more of them.
+    Files,
     /// A text that may be empty.
     Template,
     /// One of the words; those that only later versions have.
@@ -57,7 +59,7 @@ impl Kind {
             Self::Names => are_names(value),
             Self::SomeNames => are_names(value) && !is_empty_list(value),
             Self::Modules => are_names(value) || is_text(value),
-            Self::Targets => is_text(value) || (are_names(value) && !is_empty_list(value)),
+            Self::Files | Self::Targets => is_text(value) || (are_names(value) && !is_empty_list(value)),
             Self::Layers => match value.as_array() {
                 Some(layers) => !layers.is_empty() && layers.iter().all(|layer| is_count(layer, 0)),
                 None => is_count(value, 0),
@@ -71,7 +73,7 @@ impl Kind {
     /// Whether a value that is typed without quotes can be meant as a text.
     pub(super) fn takes_text(self) -> bool {
         match self {
-            Self::Text | Self::Template | Self::Word(..) | Self::Modules | Self::Targets => true,
+            Self::Text | Self::Files | Self::Template | Self::Word(..) | Self::Modules | Self::Targets => true,
             Self::Seed
             | Self::Count(_)
             | Self::Number(..)
@@ -88,7 +90,7 @@ impl Kind {
 
     /// Whether `value` has a type this kind is written in, whatever its range.
     pub(super) fn may_be(self, value: &Value) -> bool {
-        value.is_str() || (matches!(self, Self::Modules | Self::Targets) && value.is_array())
+        value.is_str() || (matches!(self, Self::Files | Self::Modules | Self::Targets) && value.is_array())
     }
 
     /// What it takes, in words.
@@ -99,6 +101,9 @@ impl Kind {
             Self::Number(low, high) => expected_number(low, high),
             Self::Flag => "true or false".to_owned(),
             Self::Text => "a string that is not empty".to_owned(),
+            Self::Files => {
+                "a path, a pattern such as \"data/*.csv\", or a list of one or more of them, none twice".to_owned()
+            }
             Self::Template => "a string".to_owned(),
             Self::Word(words, _) => format!("one of the strings {}", words.join(", ")),
             Self::Betas => "two numbers of at least 0 and below 1".to_owned(),

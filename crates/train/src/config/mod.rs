@@ -4,6 +4,7 @@
 //! of the values (devices, data, targets) is decided elsewhere.
 
 mod error;
+mod files;
 mod keys;
 mod kinds;
 mod legs;
@@ -18,6 +19,7 @@ mod words;
 mod written;
 
 pub(crate) use error::ConfigError;
+pub(crate) use files::Files;
 pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;

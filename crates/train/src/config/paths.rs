@@ -6,9 +6,11 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{ConfigError, PathKind, Place};
+use super::files::Files;
 use super::syntax::instead_of_escapes;
 use super::written::Config;
 use data::nearest;
+use glob::{MatchOptions, Pattern, glob_with};
 use model::hub::HubId;
 
 /// What relative paths are relative to.
@@ -34,15 +36,29 @@ pub(super) fn resolve(config: &mut Config, bases: &Bases<'_>) -> Result<(), Conf
     if let Some(path) = &mut config.adapter.init_from {
         *path = bases.input("adapter.init_from", path).existing(PathKind::Directory)?;
     }
-    let input = bases.input("data.train", &config.data.train);
-    config.data.train = input.data()?;
-    if let Some(path) = &mut config.data.valid {
-        *path = bases.input("data.valid", path).data()?;
+    config.data.train = bases.files("data.train", &config.data.train)?;
+    if let Some(files) = &mut config.data.valid {
+        *files = bases.files("data.valid", files)?;
     }
     Ok(())
 }
 
 impl<'a> Bases<'a> {
+    /// The files that paths and patterns stand for, each once: rows of a file that is read twice would weigh double.
+    fn files(&self, key: &str, files: &Files) -> Result<Files, ConfigError> {
+        let mut found: Vec<PathBuf> = Vec::new();
+        for path in files.iter() {
+            for file in self.input(key, path).data()? {
+                if found.contains(&file) {
+                    let place = self.input(key, path).place;
+                    return Err(ConfigError::FileTwice { place, file: file.display().to_string() });
+                }
+                found.push(file);
+            }
+        }
+        Ok(Files::new(found))
+    }
+
     fn input(&self, key: &str, path: &Path) -> Input<'a> {
         let place = self.places.get(key);
         let (base, origin) = match place {
@@ -94,12 +110,43 @@ impl Input<'_> {
         Err(ConfigError::ControlCharacters { place: self.place.clone(), path, help })
     }
 
-    fn data(&self) -> Result<PathBuf, ConfigError> {
+    /// The file of this path or, where there is none and it is a pattern, the files that match it, sorted.
+    fn data(&self) -> Result<Vec<PathBuf>, ConfigError> {
         if self.typed == Path::new("-") {
             let place = self.place.clone();
             return Err(ConfigError::StandardInput { place });
         }
-        self.existing(PathKind::File)
+        match self.pattern()? {
+            Some(pattern) => self.matching(&pattern),
+            None => Ok(vec![self.existing(PathKind::File)?]),
+        }
+    }
+
+    /// `None` for a path without `*`, `?` and `[`, and for a file whose name has them.
+    fn pattern(&self) -> Result<Option<String>, ConfigError> {
+        let typed = self.typed.to_string_lossy();
+        if !typed.contains(['*', '?', '[']) || self.absolute()?.exists() {
+            return Ok(None);
+        }
+        // Only what was typed is a pattern: the directory it starts in may have such characters in its name.
+        let base = Pattern::escape(&std::path::absolute(self.base).unwrap_or_default().to_string_lossy());
+        Ok(Some(if self.typed.is_absolute() { typed.into_owned() } else { format!("{base}/{typed}") }))
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, ConfigError> {
+        let (place, typed) = (self.place.clone(), self.typed.display().to_string());
+        let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+        let found = glob_with(pattern, options).map_err(|error| {
+            let (place, pattern) = (place.clone(), typed.clone());
+            ConfigError::Pattern { place, pattern, reason: error.msg.to_owned() }
+        })?;
+        let mut files: Vec<PathBuf> =
+            found.filter_map(Result::ok).filter(|path| !path.is_dir()).map(|path| without_dots(&path)).collect();
+        files.sort();
+        match files.is_empty() {
+            true => Err(ConfigError::NoMatch { place, pattern: typed, origin: self.origin }),
+            false => Ok(files),
+        }
     }
 
     /// A directory, or an id of the Hub as it was typed. With a directory of nearly that name around, a typing mistake is

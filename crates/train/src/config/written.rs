@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use toml::{Table, Value};
 
+use super::files::Files;
 use super::keys::{KEYS, TABLES};
 use super::legs::Leg;
 use super::words::{
@@ -130,8 +131,8 @@ fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usi
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DataConfig {
     /// Required: empty in the default alone.
-    pub(crate) train: PathBuf,
-    pub(crate) valid: Option<PathBuf>,
+    pub(crate) train: Files,
+    pub(crate) valid: Option<Files>,
     pub(crate) valid_fraction: f64,
     pub(crate) text: Option<String>,
     pub(crate) text_pair: Option<String>,
@@ -155,7 +156,7 @@ pub(crate) struct DataConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
-            train: PathBuf::new(),
+            train: Files::default(),
             valid: None,
             valid_fraction: 0.0,
             text: None,

@@ -3,13 +3,14 @@
 
 mod examples;
 mod method;
+mod splits;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Dataset, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
+use data::{Dataset, Digest, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
 use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
@@ -22,11 +23,13 @@ use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
 use crate::run::{Identity, Legs, NoSteps, Questions};
-use crate::tasks::{CausalLm, Columns, Masking, Rows, Task};
-use examples::{check_classes, findings, fingerprint, labels, questions, read};
+use crate::tasks::{CausalLm, Columns, Masking, Task};
+use examples::{check_classes, fingerprint, labels};
 use method::method;
+use splits::{Again, Parts, Reader, Split, findings, split_off};
 
-pub(crate) use examples::{Question, check_maskable, check_vocabulary};
+pub(crate) use examples::{check_dataset, check_maskable, check_vocabulary};
+pub(crate) use splits::Question;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
@@ -81,9 +84,14 @@ pub(crate) enum Error {
     #[error("the tokenizer of {} has no mask token", path.display())]
     #[diagnostic(help("masked language modelling needs the tokenizer of an encoder, such as BERT or RoBERTa"))]
     NoMask { path: PathBuf },
-    #[error("{place} leaves no validation example of {}", file.display())]
+    #[error("{place} leaves no validation example of {file}")]
     #[diagnostic(help("the file is too small to be split: give validation data with `data.valid`, or leave it out"))]
-    NothingToValidate { place: String, file: PathBuf },
+    NothingToValidate { place: String, file: String },
+    #[error("{} has other columns than {}", file.display(), first.display())]
+    #[diagnostic(help(
+        "give all files of `data.train` or of `data.valid` the same columns, or name those that are read: `data.text`, `data.text_pair` and `data.label`, or `data.prompt`, `data.completion` and `data.messages`"
+    ))]
+    OtherColumns { file: PathBuf, first: PathBuf },
     #[error("{place}: no row of the validation data has an answer to compare with")]
     #[diagnostic(help("texts are not answers: it needs rows of `prompt` and `completion`, or of `messages`"))]
     NoQuestions { place: String },
@@ -172,12 +180,13 @@ pub(crate) struct RunPlan {
     pub(crate) method: Method,
     pub(crate) train: Arc<Dataset>,
     pub(crate) valid: Option<Arc<Dataset>>,
-    /// The validation data as text, in its order.
-    pub(crate) valid_examples: Vec<Example>,
+    /// The validation data as text.
+    valid_texts: Option<Again>,
     /// What a causal language model is to answer at each evaluation.
     pub(crate) questions: Option<Arc<Questions>>,
-    /// What a look at the data showed.
+    /// What a look at the data showed, and the memory that it took.
     pub(crate) findings: Vec<Finding>,
+    pub(crate) look_bytes: usize,
     pub(crate) sampler: Arc<Sampler>,
     /// Optimiser steps in all.
     pub(crate) steps: usize,
@@ -216,11 +225,6 @@ impl RunPlan {
         let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
-        let (columns, mut train_rows) = read(&config.data.train, &config, None)?;
-        let mut valid_rows = match &config.data.valid {
-            Some(valid) => Some(read(valid, &config, Some(&columns))?.1),
-            None => None,
-        };
         let init_from = match &config.adapter.init_from {
             Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
             None => None,
@@ -232,44 +236,83 @@ impl RunPlan {
         if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
         }
-        let task = match config.model.task {
-            config::Task::SequenceClassification => {
-                let labels = labels(&config, init_from.as_ref(), &pretrained, &train_rows)?;
-                check_classes(init_from.as_ref(), &labels, &config)?;
-                Task::SequenceClassification(labels)
-            }
-            config::Task::MaskedLm => Task::MaskedLm(masking(&config, &tokenizer, &pretrained)?),
+        // What of the task does not depend on the data; the classes do.
+        let language = match config.model.task {
+            config::Task::SequenceClassification => None,
+            config::Task::MaskedLm => Some(Task::MaskedLm(masking(&config, &tokenizer, &pretrained)?)),
             config::Task::CausalLm => {
                 let directory = &base.directory;
-                Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?)
+                Some(Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?))
             }
         };
-        let method = method(loaded, init_from.as_ref(), (&pretrained, task.classes()), &mut config)?;
-
-        let encode = |file: &Path, rows: &Rows| {
-            let bar = output.bar(rows.len() as u64, "tokenising {bar:30} {pos}/{len}");
-            let encoded = rows.encode(file, &task, &tokenizer, max_length, &|done| bar.inc(done as u64));
-            bar.finish_and_clear();
-            encoded
-        };
-        let mut train = encode(&config.data.train, &train_rows)?;
-        let mut valid = match (&config.data.valid, &valid_rows) {
-            (Some(file), Some(rows)) => Some(encode(file, rows)?),
+        let causal = match &language {
+            Some(Task::CausalLm(causal)) => Some(causal),
             _ => None,
         };
+        let reader = Reader {
+            config: &config,
+            tokenizer: &tokenizer,
+            causal,
+            encoder: causal.map(|causal| causal.encoder(&tokenizer)),
+            labelled: language.is_none(),
+            max_length,
+        };
+        let mut read = reader.read(&config.data.train, None, output)?;
+        let mut read_valid = match &config.data.valid {
+            Some(files) => Some(reader.read(files, Some(&read.columns), output)?),
+            None => None,
+        };
+        let task = match language.clone() {
+            Some(task) => task,
+            None => {
+                let tally = (read.digest.tally(), read.dataset.name());
+                let labels = labels(&config, init_from.as_ref(), &pretrained, (tally.0, &tally.1))?;
+                check_classes(init_from.as_ref(), &labels, &config)?;
+                for split in [Some(&mut read), read_valid.as_mut()].into_iter().flatten() {
+                    let numbers = split.digest.tally().numbers(&labels)?;
+                    split.dataset.renumber(&numbers);
+                }
+                Task::SequenceClassification(labels)
+            }
+        };
+        let mut parts = None;
+        let mut valid = read_valid.as_mut().map(|valid| std::mem::take(&mut valid.dataset));
         if config.data.valid_fraction > 0.0 {
-            let (rows, encoded) = train_rows.split_off(&mut train, config.data.valid_fraction, config.seed);
-            (valid_rows, valid) = (Some(rows), Some(encoded));
+            let (dataset, of_both) = split_off(&mut read, config.data.valid_fraction, config.seed);
+            (valid, parts) = (Some(dataset), Some(of_both));
         }
         if let Some(valid) = valid.as_ref().filter(|valid| valid.is_empty()) {
-            let (file, place) = (valid.file().to_path_buf(), loaded.place("data.valid_fraction"));
+            let (file, place) = (valid.name(), loaded.place("data.valid_fraction"));
             return Err(Error::NothingToValidate { file, place });
         }
-        let questions = match (&task, &valid_rows) {
-            (Task::CausalLm(causal), Some(rows)) if config.train.eval_generate > 0 => {
-                let file = config.data.valid.as_ref().unwrap_or(&config.data.train);
-                let encoder = causal.encoder(&tokenizer);
-                let questions = questions(file, rows, &encoder, (&tokenizer, &pretrained), config.train.eval_generate)?;
+        let Split { columns, dataset: train, digest, reading, unread } = read;
+        let digest = Arc::new(digest);
+        let part = |of: fn(&Parts) -> &Vec<u32>| parts.as_ref().map(|parts| of(parts).clone());
+        let looked =
+            |digest: &Arc<Digest>, part| data::Rows { digest: digest.clone(), part, truncation: None, reading: None };
+        let look_bytes = digest.bytes() + read_valid.as_ref().map_or(0, |valid| valid.digest.bytes());
+        let of_valid = match read_valid {
+            Some(valid) => looked(&Arc::new(valid.digest), None),
+            None => looked(&digest, part(|parts| &parts.valid)),
+        };
+        // The validation data is of the same kind: what is said of how one split is read need not be said of both.
+        let of_train = data::Rows { reading: Some(reading), ..looked(&digest, part(|parts| &parts.train)) };
+        let mut findings = findings(
+            (of_train, &train),
+            valid.as_ref().map(|valid| (of_valid, valid)),
+            task.labels(),
+            (max_length, pretrained.max_positions()?),
+        );
+        findings.splice(..0, unread);
+        drop(digest);
+        let again = valid.as_ref().map(|_| Again {
+            files: config.data.valid.as_ref().unwrap_or(&config.data.train).clone(),
+            columns: columns.clone(),
+            part: parts.map(|parts| parts.valid),
+        });
+        let questions = match (&reader.encoder, &again) {
+            (Some(encoder), Some(again)) if config.train.eval_generate > 0 => {
+                let questions = again.questions(encoder, (&tokenizer, &pretrained), config.train.eval_generate)?;
                 if questions.is_empty() {
                     return Err(Error::NoQuestions { place: loaded.place("train.eval_generate") });
                 }
@@ -278,21 +321,14 @@ impl RunPlan {
             }
             _ => None,
         };
-        let unread = match &task {
-            Task::CausalLm(causal) => causal.unread(&config.data.train, &train_rows),
-            _ => Vec::new(),
-        };
-        let (train_texts, valid_texts) = (train_rows.texts(), valid_rows.map(Rows::texts).unwrap_or_default());
-        let looked_at = valid.as_ref().map(|valid| (valid, valid_texts.as_slice()));
-        let lengths = (max_length, pretrained.max_positions()?);
-        let mut findings = findings((&train, &train_texts), looked_at, task.labels(), &tokenizer, lengths);
-        findings.splice(..0, unread);
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
-            check_vocabulary(dataset.examples.iter().map(|example| &example.encoded), &pretrained)?;
+            check_dataset(dataset, &pretrained)?;
             if matches!(task, Task::MaskedLm(_)) {
                 check_maskable(dataset, &tokenizer)?;
             }
         }
+        drop(reader);
+        let method = method(loaded, init_from.as_ref(), (&pretrained, task.classes()), &mut config)?;
 
         let output_dir = config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
         config.output_dir = Some(output_dir.clone());
@@ -317,7 +353,8 @@ impl RunPlan {
             method,
             train: Arc::new(train),
             valid: valid.map(Arc::new),
-            valid_examples: valid_texts,
+            valid_texts: again,
+            look_bytes,
             questions,
             findings,
             sampler: Arc::new(sampler),
@@ -326,6 +363,14 @@ impl RunPlan {
             config_file: loaded.file.clone(),
             written: loaded.written.clone(),
         })
+    }
+
+    /// The rows of the validation data as texts, in their order.
+    pub(crate) fn valid_examples(&self) -> Vec<Example> {
+        match (&self.valid_texts, &self.valid) {
+            (Some(again), Some(valid)) => again.texts(valid, &self.tokenizer),
+            _ => Vec::new(),
+        }
     }
 
     /// What must be the same for this run to be gone on with. Reads samples of every tensor, so `--dry-run` does without.
@@ -353,7 +398,7 @@ impl RunPlan {
 
     /// Tokens that go through the model in an optimiser step, on average.
     pub(crate) fn tokens_of_step(&self) -> f64 {
-        let tokens: usize = self.train.examples.iter().map(|example| example.encoded.ids.len()).sum();
+        let tokens: usize = self.train.iter().map(|example| example.len()).sum();
         tokens as f64 / self.sampler.steps_per_epoch().max(1) as f64
     }
 
@@ -418,7 +463,7 @@ fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Label
 }
 
 fn sampler(config: &config::Config, train: &Dataset, max_length: usize) -> Sampler {
-    let lengths: Vec<usize> = train.examples.iter().map(|example| example.encoded.ids.len()).collect();
+    let lengths: Vec<usize> = train.iter().map(|example| example.len()).collect();
     let order = SamplerConfig {
         seed: config.seed,
         batch_size: config.train.batch_size,

@@ -91,7 +91,7 @@ fn evaluation(plan: &RunPlan, model: &Trainee) -> f64 {
         host(InferenceStep::step(model, batch).loss);
         seconds += started.elapsed().as_secs_f64();
     }
-    let all: usize = dataset.examples.iter().map(|example| example.encoded.ids.len()).sum();
+    let all: usize = dataset.iter().map(|example| example.len()).sum();
     seconds * all as f64 / tokens.max(1) as f64
 }
 

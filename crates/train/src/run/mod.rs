@@ -44,6 +44,7 @@ pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use watch::Watch;
 
+use crate::config::Files;
 use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
@@ -207,15 +208,13 @@ fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directo
 fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
     let Ok(root) = plan.output_dir.canonicalize() else { return Ok(()) };
     let config = &plan.config;
-    let inputs = [
-        ("`model.path`", Some(&plan.base.directory)),
-        ("`data.train`", Some(&config.data.train)),
-        ("`data.valid`", config.data.valid.as_ref()),
-        ("`adapter.init_from`", config.adapter.init_from.as_ref()),
-    ];
-    for (key, path) in inputs.into_iter().filter_map(|(key, path)| Some((key, path?))) {
+    let train = config.data.train.iter().map(|file| ("`data.train`", file));
+    let valid = config.data.valid.iter().flat_map(Files::iter).map(|file| ("`data.valid`", file));
+    let init_from = config.adapter.init_from.as_deref().map(|path| ("`adapter.init_from`", path));
+    let base = ("`model.path`", plan.base.directory.as_path());
+    for (key, path) in std::iter::once(base).chain(train).chain(valid).chain(init_from) {
         if path.canonicalize().is_ok_and(|path| path.starts_with(&root)) {
-            return Err(Error::OwnInput { key, path: path.clone() });
+            return Err(Error::OwnInput { key, path: path.to_owned() });
         }
     }
     Ok(())
@@ -381,9 +380,9 @@ impl Session {
         if self.state.stopped { self.state.step } else { self.steps }
     }
 
-    /// Rows of the training data.
-    fn places(&self, lines: &[usize]) -> Vec<data::Place> {
-        lines.iter().map(|line| data::Place::new(self.train.file(), *line)).collect()
+    /// Where examples of the training data stand.
+    fn places(&self, examples: &[usize]) -> Vec<data::Place> {
+        examples.iter().map(|example| self.train.place(*example)).collect()
     }
 
     fn epochs(&self) -> usize {

@@ -40,9 +40,9 @@ pub(super) fn begin(
         facts: facts(plan, trained),
         steps: plan.steps,
         valid: valid.map(|valid| Split {
-            file: valid.file().display().to_string(),
+            file: valid.name(),
             examples: valid.len(),
-            text: short_text(&plan.valid_examples),
+            text: short_text(&plan.valid_examples()),
         }),
         before: untrained.scores,
         lengths: Some(Lengths {
@@ -81,7 +81,7 @@ pub(super) fn finish(
     }
     record.classification = plan.task.labels().filter(|_| valid.is_some()).map(|labels| Classification {
         labels: labels.names().to_vec(),
-        predictions: predictions(&plan.valid_examples, valid, answers.answered),
+        predictions: predictions(&plan.valid_examples(), valid, answers.answered),
     });
     record.updates = updates(plan, model, adapter)?;
     record.end = Some(End {
@@ -104,8 +104,10 @@ fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     let (count, of) = (thousands(trained.trainable_elements()), thousands(trained.base_elements()));
     // Names without their directories: the settings have the whole paths.
     let name = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let data =
-        |dataset: &Dataset| format!("{}, {}", counted(dataset.len(), "example", "examples"), name(dataset.file()));
+    let data = |dataset: &Dataset| {
+        let files: Vec<String> = dataset.files().iter().map(|file| name(file)).collect();
+        format!("{}, {}", counted(dataset.len(), "example", "examples"), files.join(", "))
+    };
     let base = Path::new(&plan.base.name);
     let base = if base.is_absolute() { name(base) } else { plan.base.name.clone() };
     let mut facts = vec![
@@ -181,19 +183,18 @@ fn filled(plan: &RunPlan, batch: &Batch, logits: &[Vec<f32>]) -> Vec<Sample> {
 }
 
 fn predictions(examples: &[Example], valid: Option<&Dataset>, answered: Vec<(Vec<f32>, f64)>) -> Vec<Prediction> {
-    let encoded = valid.map_or(&[][..], |valid| &valid.examples);
-    let prediction = |((example, encoded), (logits, loss)): ((&Example, &data::EncodedExample), (Vec<f32>, f64))| {
-        let (line, target) = (example.line, encoded.target.unwrap_or_default());
+    let targets = valid.into_iter().flat_map(Dataset::iter).map(|encoded| encoded.target().unwrap_or_default());
+    let prediction = |((example, target), (logits, loss)): ((&Example, usize), (Vec<f32>, f64))| {
         let text_pair = example.text_pair.as_deref().map(beginning);
-        Prediction { line, text: beginning(&example.text), text_pair, target, logits, loss }
+        Prediction { line: example.line, text: beginning(&example.text), text_pair, target, logits, loss }
     };
-    examples.iter().zip(encoded).zip(answered).map(prediction).collect()
+    examples.iter().zip(targets).zip(answered).map(prediction).collect()
 }
 
 fn lengths(dataset: &Dataset) -> Vec<(usize, usize)> {
     let mut lengths = BTreeMap::new();
-    for example in &dataset.examples {
-        *lengths.entry(example.encoded.full_length).or_default() += 1;
+    for example in dataset.iter() {
+        *lengths.entry(example.full_length()).or_default() += 1;
     }
     lengths.into_iter().collect()
 }

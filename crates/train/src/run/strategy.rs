@@ -68,21 +68,14 @@ struct Window {
     gradients: GradientsAccumulator<Trainee>,
     loss: f64,
     targets: usize,
-    examples: usize,
     tokens: usize,
-    lines: Vec<usize>,
+    /// Their numbers in the training data.
+    examples: Vec<usize>,
 }
 
 impl Window {
     fn new() -> Self {
-        Self {
-            gradients: GradientsAccumulator::new(),
-            loss: 0.0,
-            targets: 0,
-            examples: 0,
-            tokens: 0,
-            lines: Vec::new(),
-        }
+        Self { gradients: GradientsAccumulator::new(), loss: 0.0, targets: 0, tokens: 0, examples: Vec::new() }
     }
 }
 
@@ -155,12 +148,12 @@ impl Fit<'_> {
         batch: MicroBatch,
         progress: Progress,
     ) -> Result<(), Error> {
-        let (step, tokens, lines) = (batch.step, batch.batch.tokens(), batch.batch.lines.clone());
+        let (step, tokens, examples) = (batch.step, batch.batch.tokens(), batch.batch.examples.clone());
         let of_targets = batch.batch.sequences_of_targets();
         let output = learner.train_step(batch);
         let losses = host(output.item.loss.clone().inner());
         let mut broken: Vec<usize> =
-            losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| lines[i]).collect();
+            losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| examples[i]).collect();
         broken.dedup();
         if !broken.is_empty() {
             return Err(Error::NotANumber { step, what: "the loss", places: session.places(&broken) });
@@ -168,9 +161,8 @@ impl Fit<'_> {
         window.gradients.accumulate(&learner.model(), output.grads);
         window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         window.targets += losses.len();
-        window.examples += lines.len();
         window.tokens += tokens;
-        window.lines.extend(lines);
+        window.examples.extend(examples);
         let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
         let told = self.components.event_processor.process_train(LearnerEvent::ProcessedItem(item));
         self.components.interrupter.fail_on_error(told);
@@ -190,7 +182,11 @@ impl Fit<'_> {
         let max_norm = session.config.max_grad_norm;
         let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.targets, max_norm);
         if !grad_norm.is_finite() {
-            return Err(Error::NotANumber { step, what: "the gradient's norm", places: session.places(&window.lines) });
+            return Err(Error::NotANumber {
+                step,
+                what: "the gradient's norm",
+                places: session.places(&window.examples),
+            });
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
@@ -203,7 +199,7 @@ impl Fit<'_> {
             learning_rate,
             grad_norm,
             step_seconds,
-            examples: window.examples,
+            examples: window.examples.len(),
             tokens: window.tokens,
         })?;
         if let Some(events) = &session.events {

@@ -4,10 +4,9 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use data::language::{Bounds, ChatTemplate, Encoder, LossOn, unread};
-use data::{Finding, Tokenizer};
+use data::Tokenizer;
+use data::language::{Bounds, ChatTemplate, Encoder, LossOn, UnreadFields};
 
-use super::rows::Rows;
 use crate::config;
 
 /// The date that a chat template is told which asks for it: 26 July 2024, which Llama 3's templates take where they are not
@@ -49,9 +48,8 @@ impl CausalLm {
         Encoder::new(tokenizer, self.chat.as_ref(), &self.bounds, loss_on)
     }
 
-    /// Fields of messages that have no effect.
-    pub(crate) fn unread(&self, file: &Path, rows: &Rows) -> Vec<Finding> {
-        let (Some(chat), Rows::Language(rows)) = (&self.chat, rows) else { return Vec::new() };
-        unread(chat, file, rows).into_iter().map(Finding::unread).collect()
+    /// Looks for fields of messages that have no effect.
+    pub(crate) fn unread_fields(&self) -> Option<UnreadFields<'_>> {
+        self.chat.as_ref().map(UnreadFields::new)
     }
 }

@@ -80,7 +80,7 @@ mod tests {
     fn batch(sequences: &[Vec<u32>], first_row: usize) -> Batch {
         let encoded = |words: &Vec<u32>| {
             let ids: Vec<u32> = [&[2], words.as_slice(), &[3]].concat();
-            Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids }
+            Encoded::from(ids)
         };
         let encoded: Vec<Encoded> = sequences.iter().map(encoded).collect();
         Batch { first_row, ..Batch::from_encoded(&encoded) }

@@ -1,17 +1,17 @@
 //! The rows of a file as a task reads them: labelled texts for classifiers and masked language models, and what causal
 //! language models say, each with columns of its own kind.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::path::Path;
 
 use data::language::{self, Content, Purpose, Row};
-use data::{Dataset, Example, Labelled, Record, Tokenizer, Written, stratified};
+use data::{Dataset, Example, Labelled, Record, Tokenizer, Written};
 
 use super::Task;
 use crate::config;
 
 /// The columns of a file that are read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Columns {
     Texts(data::Columns),
     Language(language::Columns),
@@ -100,52 +100,15 @@ impl Rows {
     }
 
     /// The rows as texts, for a look at the data.
-    pub(crate) fn texts(self) -> Vec<Example> {
+    pub(crate) fn texts(&self) -> Cow<'_, [Example]> {
         match self {
-            Self::Texts(rows) => rows,
+            Self::Texts(rows) => Cow::Borrowed(rows),
             Self::Language(rows) => rows
                 .iter()
                 .map(|row| Example { line: row.line, text: text(&row.content), text_pair: None, label: None })
                 .collect(),
         }
     }
-
-    /// Line, text and second text of each row, for people.
-    pub(crate) fn shown(&self) -> Box<dyn Iterator<Item = (usize, String, Option<String>)> + '_> {
-        match self {
-            Self::Texts(rows) => Box::new(rows.iter().map(|row| (row.line, row.text.clone(), row.text_pair.clone()))),
-            Self::Language(rows) => Box::new(rows.iter().map(|row| (row.line, text(&row.content), None))),
-        }
-    }
-
-    /// Moves a share of the rows, of each class the same, to others: here and in what was encoded of them.
-    pub(crate) fn split_off(&mut self, encoded: &mut Dataset, fraction: f64, seed: u64) -> (Rows, Dataset) {
-        // A row may have become several examples, which stay together: they have its line.
-        let targets: Vec<usize> = match self {
-            Self::Texts(_) => encoded.examples.iter().map(|example| example.target.unwrap_or(0)).collect(),
-            Self::Language(rows) => vec![0; rows.len()],
-        };
-        let chosen = stratified(&targets, fraction, seed);
-        let moved = match self {
-            Self::Texts(rows) => Self::Texts(take(rows, &chosen)),
-            Self::Language(rows) => Self::Language(take(rows, &chosen)),
-        };
-        let lines: BTreeSet<usize> = match &moved {
-            Self::Texts(rows) => rows.iter().map(|row| row.line).collect(),
-            Self::Language(rows) => rows.iter().map(|row| row.line).collect(),
-        };
-        let indices: Vec<usize> =
-            (0..encoded.len()).filter(|index| lines.contains(&encoded.examples[*index].line)).collect();
-        (moved, encoded.split_off(&indices))
-    }
-}
-
-/// Moves the items at these ascending indices out of a list.
-fn take<T>(items: &mut Vec<T>, indices: &[usize]) -> Vec<T> {
-    let numbered = std::mem::take(items).into_iter().enumerate();
-    let (taken, kept): (Vec<_>, Vec<_>) = numbered.partition(|(index, _)| indices.binary_search(index).is_ok());
-    *items = kept.into_iter().map(|(_, item)| item).collect();
-    taken.into_iter().map(|(_, item)| item).collect()
 }
 
 /// A row as one text.

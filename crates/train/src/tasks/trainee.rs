@@ -316,7 +316,7 @@ mod tests {
     fn input() -> MicroBatch {
         let ids: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 300).collect();
         let (rows, targets): (Vec<usize>, Vec<usize>) = (0..39).map(|row| (row, ids[row + 1] as usize)).unzip();
-        let encoded = data::Encoded { type_ids: vec![0; ids.len()], full_length: ids.len(), ids };
+        let encoded = data::Encoded::from(ids);
         let batch = Batch { rows, targets, ..Batch::from_encoded(&[encoded]) };
         MicroBatch { batch, noise: Some(Noise { seed: 1, step: 1 }), step: 1, epoch: 1, ends_step: true }
     }

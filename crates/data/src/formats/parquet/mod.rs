@@ -13,15 +13,18 @@ use ::parquet::basic::{Compression, ConvertedType};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::ParquetMetaData;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
+use ::parquet::record::Field;
 use ::parquet::record::reader::RowIter;
 use ::parquet::schema::types::TypePtr;
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::{Records, Source};
 use crate::record::Record;
 use crate::{Error, Place};
 
 use classes::Classes;
+use values::Unreadable;
 
 pub(super) fn records(source: Source) -> Result<Records, Error> {
     let reader = open(&source)?;
@@ -134,21 +137,34 @@ impl Iterator for Rows {
         self.row += 1;
         // Values are converted under the guard too: the reader's way of writing a decimal asserts.
         let next = guard::quietly(|| {
-            self.rows.next().map(|row| {
-                let cells = row?.into_columns().into_iter().zip(&self.columns);
-                Ok(cells.map(|((name, field), column)| (name, values::value(field, Some(column)))).collect())
-            })
+            self.rows.next().map(|row| Ok(row?.into_columns().into_iter().zip(&self.columns).map(cell).collect()))
         });
         match next {
             Ok(None) => None,
-            Ok(Some(Ok(fields))) => Some(self.named(Record { line: self.row, fields })),
+            Ok(Some(Ok(fields))) => Some(self.record(fields)),
             Ok(Some(Err(error))) => Some(Err(read_error(&self.source.file, Some(self.row), error))),
             Err(reason) => Some(Err(broken(&self.source.file, Some(self.row), &reason))),
         }
     }
 }
 
+type Cell = Result<(String, Value), (String, Unreadable)>;
+
+fn cell(((name, field), column): ((String, Field), &TypePtr)) -> Cell {
+    match values::value(field, column) {
+        Ok(value) => Ok((name, value)),
+        Err(unreadable) => Err((name, unreadable)),
+    }
+}
+
 impl Rows {
+    fn record(&self, cells: Vec<Cell>) -> Result<Record, Error> {
+        let fields = cells.into_iter().collect::<Result<_, _>>().map_err(|(column, Unreadable(reason))| {
+            Error::ParquetJson { place: Place::new(&self.source.file, self.row), column, reason }
+        })?;
+        self.named(Record { line: self.row, fields })
+    }
+
     /// The record with names for the numbers of classes.
     fn named(&self, mut record: Record) -> Result<Record, Error> {
         for ((column, value), classes) in record.fields.iter_mut().zip(&self.classes) {

@@ -143,6 +143,59 @@ fn messages_are_arrays_of_objects() {
 }
 
 #[test]
+fn a_text_of_the_type_json_is_the_value_it_spells_at_every_depth() {
+    let schema = "message m { required binary meta (JSON); required binary plain (UTF8);
+        required group calls (LIST) { repeated group list { required group element { optional binary arguments (JSON); } } }
+        required group named (MAP) { repeated group key_value { required binary key (UTF8); optional binary value (JSON); } } }";
+    let columns: [Column<'_>; 5] = [
+        column!(ByteArrayType, texts(&[r#"{"b": [1, null], "a": null}"#])),
+        column!(ByteArrayType, texts(&[r#"{"a": 1}"#])),
+        column!(ByteArrayType, texts(&[r#"{"city": "Oslo", "day": null}"#, "3"]), Some(&[2, 2]), Some(&[0, 1])),
+        column!(ByteArrayType, texts(&["k"]), Some(&[1]), Some(&[0])),
+        column!(ByteArrayType, texts(&["[true]"]), Some(&[2]), Some(&[0])),
+    ];
+    let rows = read("a.parquet", &written(schema, plain(), &[&columns])).unwrap();
+    let expected = json!({"meta": {"b": [1, null], "a": null}, "plain": r#"{"a": 1}"#,
+        "calls": [{"arguments": {"city": "Oslo", "day": null}}, {"arguments": 3}], "named": {"k": [true]}});
+    assert_eq!(rows, [(1, expected)]);
+}
+
+#[test]
+fn a_text_of_the_type_json_that_is_none_is_an_error_with_its_row() {
+    let column: Column<'_> = column!(ByteArrayType, texts(&["{}", "{city: Oslo}"]));
+    let content = written("message m { required binary arguments (JSON); }", plain(), &[&[column]]);
+    let expected = (
+        "a.parquet, row 2: column `arguments` holds a text of the type JSON that is not JSON: key must be a string at \
+         line 1 column 2"
+            .to_owned(),
+        "correct the text, or write the column as a plain string if it is not meant as JSON".to_owned(),
+    );
+    assert_eq!(fails("a.parquet", &content), expected);
+}
+
+#[test]
+fn what_an_element_of_a_list_lacks_is_absent_and_what_a_column_lacks_is_null() {
+    let schema = "message m { optional int64 label;
+        required group meta { optional int64 id; }
+        required group messages (LIST) { repeated group list { required group element {
+            optional binary role (UTF8); optional binary content (UTF8); optional binary name (UTF8);
+            optional group arguments { optional int64 x; optional int64 y; } } } } }";
+    let columns: [Column<'_>; 7] = [
+        column!(Int64Type, [], [0]),
+        column!(Int64Type, [], [0]),
+        column!(ByteArrayType, texts(&["user", "assistant"]), Some(&[2, 2]), Some(&[0, 1])),
+        column!(ByteArrayType, texts(&["hi"]), Some(&[2, 1]), Some(&[0, 1])),
+        column!(ByteArrayType, [], Some(&[1, 1]), Some(&[0, 1])),
+        column!(Int64Type, [5], Some(&[1, 3]), Some(&[0, 1])),
+        column!(Int64Type, [], Some(&[1, 2]), Some(&[0, 1])),
+    ];
+    let rows = read("a.parquet", &written(schema, plain(), &[&columns])).unwrap();
+    let expected = json!({"label": null, "meta": {"id": null}, "messages": [
+        {"role": "user", "content": "hi"}, {"role": "assistant", "content": null, "arguments": {"x": 5}}]});
+    assert_eq!(rows, [(1, expected)]);
+}
+
+#[test]
 fn values_that_json_has_no_type_for_are_text() {
     let schema = "message m { required int32 day (DATE); required int64 at (TIMESTAMP(NANOS, false));
         required int32 price (DECIMAL(9, 2)); required int64 count (DECIMAL(9, 0)); required int32 small (INTEGER(8, false));

@@ -1,16 +1,33 @@
 //! Parquet's values as JSON: texts, numbers and booleans as what they are, lists and structs as arrays and objects, and
 //! what JSON has no type for (dates, times, decimals, UUIDs) as text. Bytes are text where they are UTF-8, which old
-//! writers do not say, and null otherwise; so are numbers that are not finite.
+//! writers do not say, and null otherwise; so are numbers that are not finite. A text of the type JSON, at whatever
+//! depth, is the value that it spells.
 
-use ::parquet::basic::{LogicalType, TimeUnit};
+use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit};
 use ::parquet::record::{Field, Row};
 use ::parquet::schema::types::Type;
 use serde_json::{Map, Number, Value};
 
-/// `column` is the field's type, for what the field itself does not tell; without it a timestamp in nanoseconds stays
-/// the integer it is stored as.
-pub(super) fn value(field: Field, column: Option<&Type>) -> Value {
-    match field {
+/// Why a text of the type JSON is none.
+#[derive(Debug)]
+pub(super) struct Unreadable(pub(super) String);
+
+/// The value of a column. `column` is the field's type, for what the field itself does not tell.
+pub(super) fn value(field: Field, column: &Type) -> Result<Value, Unreadable> {
+    read(field, Some(column), Nulls::Kept)
+}
+
+/// What becomes of the fields of a struct that are null. A Parquet struct has every field that any row has: in a list, as
+/// messages and the calls in them are, a null is how the format says that this element lacks the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    Kept,
+    Absent,
+}
+
+/// Without `column` a timestamp in nanoseconds stays the integer it is stored as.
+fn read(field: Field, column: Option<&Type>, nulls: Nulls) -> Result<Value, Unreadable> {
+    Ok(match field {
         Field::Null => Value::Null,
         Field::Bool(it) => it.into(),
         Field::Byte(it) => it.into(),
@@ -26,6 +43,7 @@ pub(super) fn value(field: Field, column: Option<&Type>) -> Value {
         Field::Double(it) => Number::from_f64(it).map_or(Value::Null, Value::Number),
         // A decimal without a fraction is written with a point at its end.
         Field::Decimal(_) => field.to_string().trim_end_matches('.').into(),
+        Field::Str(it) if column.is_some_and(is_json) => json(&it)?,
         Field::Str(it) => it.into(),
         Field::Bytes(it) => bytes(it.data(), column),
         Field::Date(days) => date(days.into()).into(),
@@ -33,16 +51,31 @@ pub(super) fn value(field: Field, column: Option<&Type>) -> Value {
         Field::TimeMicros(it) => time(it, 6).into(),
         Field::TimestampMillis(it) => timestamp(it, 3).into(),
         Field::TimestampMicros(it) => timestamp(it, 6).into(),
-        Field::Group(row) => object(row, column),
+        Field::Group(row) => object(row, column, nulls)?,
         Field::ListInternal(list) => {
             let element = column.and_then(element);
-            list.elements().iter().map(|it| value(it.clone(), element)).collect()
+            let values = list.elements().iter().map(|it| read(it.clone(), element, Nulls::Absent));
+            values.collect::<Result<_, _>>()?
         }
         Field::MapInternal(map) => {
-            let entries = map.entries().iter();
-            Value::Object(entries.map(|(key, it)| (text(key.clone()), value(it.clone(), None))).collect())
+            let [key_type, value_type] = entry(column);
+            let entries = map
+                .entries()
+                .iter()
+                .map(|(key, it)| Ok((text(read(key.clone(), key_type, nulls)?), read(it.clone(), value_type, nulls)?)));
+            Value::Object(entries.collect::<Result<_, _>>()?)
         }
-    }
+    })
+}
+
+/// As today's writers say it, and as older ones did.
+fn is_json(column: &Type) -> bool {
+    let info = column.get_basic_info();
+    info.logical_type_ref() == Some(&LogicalType::Json) || info.converted_type() == ConvertedType::JSON
+}
+
+fn json(text: &str) -> Result<Value, Unreadable> {
+    serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))
 }
 
 /// The type of a list's elements. A list is a group with one repeated child; writers agree today that this child is a
@@ -55,23 +88,39 @@ fn element(list: &Type) -> Option<&Type> {
     }
 }
 
+/// The types of a map's keys and values, which stand in a repeated group of two.
+fn entry(map: Option<&Type>) -> [Option<&Type>; 2] {
+    let entry = map.and_then(|map| children(map).first()).map(|entry| children(entry)).unwrap_or_default();
+    [entry.first().map(AsRef::as_ref), entry.get(1).map(AsRef::as_ref)]
+}
+
 fn children(column: &Type) -> &[std::sync::Arc<Type>] {
     if column.is_group() { column.get_fields() } else { &[] }
 }
 
-fn object(row: Row, column: Option<&Type>) -> Value {
+fn object(row: Row, column: Option<&Type>, nulls: Nulls) -> Result<Value, Unreadable> {
     let types = column.map(children).unwrap_or_default();
-    let field = |(name, field): (String, Field)| {
-        let column = types.iter().find(|it| it.name() == name);
-        let value = value(field, column.map(AsRef::as_ref));
-        (name, value)
+    let fields = row.into_columns();
+    // A message says with a null content that it calls instead of talking, and templates ask for that.
+    let is_message = fields.iter().any(|(name, _)| name == "role");
+    let is_absent = |name: &str, field: &Field| {
+        nulls == Nulls::Absent && *field == Field::Null && !(is_message && name == "content")
     };
-    Value::Object(row.into_columns().into_iter().map(field).collect::<Map<_, _>>())
+    let mut object = Map::new();
+    for (name, field) in fields {
+        if is_absent(&name, &field) {
+            continue;
+        }
+        let column = types.iter().find(|it| it.name() == name);
+        let value = read(field, column.map(AsRef::as_ref), nulls)?;
+        object.insert(name, value);
+    }
+    Ok(Value::Object(object))
 }
 
 /// The key of a map, which in JSON is text.
-fn text(key: Field) -> String {
-    match value(key, None) {
+fn text(key: Value) -> String {
+    match key {
         Value::String(text) => text,
         other => other.to_string(),
     }

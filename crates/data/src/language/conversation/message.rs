@@ -45,8 +45,9 @@ pub(super) fn read_message(
             return Err(wrong_message(place, column, problem, renaming(&message)));
         }
     }
-    // Parquet gives each message the keys of all. A null is left out, or templates that ask whether a message has
-    // `tool_calls` would take it for one that calls.
+    // A null is left out, or templates that ask whether a message has `tool_calls` would take it for one that calls.
+    // Deeper down a null was written by somebody, as the argument of a call may be: those that are Parquet's own, which
+    // gives each struct the fields of all, its reader has left out.
     message.retain(|key, value| key == "content" || !value.is_null());
     let learned = take_learned(&mut message, number, column, place)?;
     let content = text_of(message.get("content"), number, column, place)?;

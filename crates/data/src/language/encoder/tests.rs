@@ -69,6 +69,19 @@ fn fails(result: Result<Vec<String>, Error>) -> (String, String) {
 }
 
 #[test]
+fn of_a_long_text_only_the_beginning_is_tokenised() {
+    let tokenizer = bytes();
+    let encoder = Encoder::new(&tokenizer, None, &ends(&[1]), LossOn::Completion);
+    let text = "one two ".repeat(40_000);
+    let row = |text: &str| Row { line: 1, content: Content::Text(text.to_owned()) };
+    let of = |text: &str| encoder.examples(Path::new("a.jsonl"), &row(text), 32).unwrap().remove(0);
+    let (long, short) = (of(&text), of(&text[..2_000]));
+    assert_eq!((&long.encoded.ids, &long.spans), (&short.encoded.ids, &short.spans));
+    assert_eq!((long.encoded.at_least, short.encoded.at_least), (true, false));
+    assert!(long.encoded.full_length < text.len() && long.lost_targets > 32);
+}
+
+#[test]
 fn completions_and_texts_end_in_the_end_token_and_begin_once() {
     let encode = |row: Row, loss_on| encode(&row, None, loss_on, 99).unwrap();
     assert_eq!(encode(completion("ab", " c"), LossOn::Completion), ["<s>ab[ c</s>]"]);
@@ -298,7 +311,8 @@ fn a_batch_asks_for_each_target_at_the_token_before_it() {
     let predicted: Vec<u32> = batch.targets.iter().map(|target| *target as u32).collect();
     assert_eq!(tokenizer.decode(&predicted), "f</s>de</s>");
     assert_eq!(batch.sequences_of_targets(), [0, 0, 1, 1, 1]);
-    assert_eq!((batch.lines, batch.first_row), (vec![3, 3], 4));
+    assert_eq!((batch.examples, batch.first_row), (vec![1, 0], 4));
+    assert_eq!([0, 1].map(|index| dataset.get(index).line()), [3, 3]);
 }
 
 proptest! {

@@ -1,6 +1,10 @@
 //! Tests of the whole room.
 
+use std::path::Path;
+
 use super::*;
+use crate::columns::Example;
+use crate::lint::Digest;
 
 fn examples(texts: &[String]) -> Vec<Example> {
     let example =
@@ -29,10 +33,26 @@ fn sentences(count: usize, mut state: u64) -> Vec<String> {
     made.into_iter().map(|words| words.join(" ")).collect()
 }
 
+fn digest(examples: &[Example]) -> Digest {
+    let mut digest = Digest::default();
+    for examples in examples.chunks(100) {
+        digest.add(Path::new("a.csv"), examples, false).unwrap();
+    }
+    digest
+}
+
+fn found(train: &[Example], valid: &[Example]) -> Pairs {
+    let (train, valid) = (digest(train), digest(valid));
+    let split = |digest| Split { digest, part: None, truncation: None, reading: None, classes: &[] };
+    Pairs::of(&Texts::of(split(&train), Some(split(&valid))))
+}
+
 /// Every pair compared: the numbers of findings as they are defined.
 fn by_comparing_all(train: &[Example], valid: &[Example]) -> (usize, usize) {
-    let first = first_of_each(train);
-    let distinct: Vec<Document> = first.values().map(|index| Document::new(&train[*index])).collect();
+    let texts: std::collections::HashSet<&str> = train.iter().map(|it| it.text.as_str()).collect();
+    let firsts: Vec<Example> = texts.iter().map(|text| examples(&[(*text).to_owned()]).remove(0)).collect();
+    let digest = digest(&firsts);
+    let distinct: Vec<View<'_>> = digest.rows().map(|row| digest.documents.get(row)).collect();
     let mut groups: Vec<usize> = (0..distinct.len()).collect();
     for one in 0..distinct.len() {
         for other in 0..one {
@@ -44,8 +64,8 @@ fn by_comparing_all(train: &[Example], valid: &[Example]) -> (usize, usize) {
     }
     let within = distinct.len() - groups.iter().collect::<std::collections::HashSet<_>>().len();
     let is_near = |example: &&Example| {
-        let document = Document::new(example);
-        !first.contains_key(&row(example)) && distinct.iter().any(|it| it.is_like(&document))
+        let one = self::digest(std::slice::from_ref(*example));
+        !texts.contains(example.text.as_str()) && distinct.iter().any(|it| it.is_like(&one.documents.get(0)))
     };
     (within, valid.iter().filter(is_near).count())
 }
@@ -55,7 +75,7 @@ fn candidates_find_what_comparing_all_finds() {
     for seed in 0..8 {
         let all = examples(&sentences(700, seed));
         let (train, valid) = all.split_at(500);
-        let found = Pairs::of(&texts(train, valid), train, valid);
+        let found = found(train, valid);
         let (within, across) = by_comparing_all(train, valid);
         assert!(within > 8 && across > 2, "{within} and {across}: or this test says nothing");
         assert_eq!((found.within.len(), found.across.len()), (within, across), "seed {seed}");
@@ -72,7 +92,7 @@ fn thousands_of_one_pattern_are_one_chain() {
         .collect();
     texts_of_one.push("something else that is not like the others at all".to_owned());
     let train = examples(&texts_of_one);
-    let found = Pairs::of(&texts(&train, &[]), &train, &[]);
+    let found = found(&train, &[]);
     assert_eq!(found.within.len(), 2_999);
     assert!(found.within.iter().all(|(row, twin)| row > twin));
 }

@@ -31,12 +31,12 @@ impl Draft {
         config.model.path.clone_from(&base.directory);
         config.model.task = look.task;
         config.model.labels.clone_from(&labels);
-        config.data = config::DataConfig { train: config::absolute(&look.file)?, ..look.columns.clone() };
+        config.data = config::DataConfig { train: config::absolute(&look.file)?.into(), ..look.columns.clone() };
         // Nothing is computed.
         config.train.device = "cpu".to_owned();
 
         if let Some(valid) = &look.valid {
-            let with_valid = config::DataConfig { valid: Some(config::absolute(valid)?), ..config.data.clone() };
+            let with_valid = config::DataConfig { valid: Some(config::absolute(valid)?.into()), ..config.data.clone() };
             match checked(Config { data: with_valid, ..config.clone() }, output) {
                 Ok(plan) => {
                     output.say(&format!("validation   {}: it lies beside the data", valid.display()));
@@ -125,9 +125,12 @@ fn fits(labels: &Labels, value: &str, look: &Look<'_>) -> bool {
     labels.index(&look.file, &Example { line: 0, text: String::new(), text_pair: None, label }).is_ok()
 }
 
+/// Also of those that pandas wrote with a point.
 fn integers(values: &[&str]) -> Option<Vec<i64>> {
-    let mut integers: Vec<i64> = values.iter().map(|value| value.parse().ok()).collect::<Option<_>>()?;
+    let integer = |value: &&str| value.strip_suffix(".0").unwrap_or(value).parse().ok();
+    let mut integers: Vec<i64> = values.iter().map(integer).collect::<Option<_>>()?;
     integers.sort_unstable();
+    integers.dedup();
     Some(integers)
 }
 
@@ -152,7 +155,9 @@ mod tests {
     fn integers_that_do_not_count_from_0_need_names_in_the_order_of_their_size() {
         assert!(needs_names(&["1", "10", "2"]) && needs_names(&["-1", "0", "1"]) && needs_names(&["0", "2"]));
         assert!(!needs_names(&["0", "1", "2"]) && !needs_names(&["bad", "good"]) && !needs_names(&["1"]));
+        assert!(needs_names(&["1.0", "2.0"]) && !needs_names(&["0", "0.0", "1.0"]));
         assert_eq!(names(&["-1", "10", "2"]), ["-1", "2", "10"]);
+        assert_eq!(names(&["1.0", "2.0"]), ["1", "2"]);
         assert_eq!(names(&["bad", "good"]), ["bad", "good"]);
     }
 }

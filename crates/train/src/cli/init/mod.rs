@@ -8,13 +8,13 @@ mod look;
 mod named;
 mod page;
 mod refusal;
-mod separator;
 mod settings;
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use data::{Profile, records};
 use model::hub::Wanted;
 use model::{Head, Pretrained};
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
 
 /// Looks at the data and the model, says what it takes them for, and writes the configuration down.
 pub(super) fn compose(request: &Request<'_>, target: &Target, output: &Output) -> Result<Composed, Failure> {
-    let profile = separator::profile(request.data)?;
+    let profile = Profile::of(records(request.data)?)?;
     // What is misspelt is told before a model is downloaded.
     let named = Named::of(&profile, request.data, request.columns)?;
     let look = |base: &Base| Look::at(request.data, &profile, &named, request.task.map(config::Task::from), base);

@@ -234,7 +234,7 @@ mod tests {
         (other.imbalanced, other.patience) = (true, 0);
         let config = loaded(&other);
         assert_eq!((config.train.early_stopping_patience, config.train.best), (0, config::Best::F1Macro));
-        assert!(config.data.valid.is_some_and(|valid| valid.ends_with("valid.csv")));
+        assert!(config.data.valid.is_some_and(|valid| valid.iter().all(|file| file.ends_with("valid.csv"))));
         assert_eq!((config.data.valid_fraction, config.train.learning_rate), (0.0, 3e-3));
         assert_eq!(config.model.labels, other.labels);
     }

@@ -39,15 +39,11 @@ pub(super) fn named_label(file: &Path, column: &Column) -> Result<(), Failure> {
         ColumnKind::Fractions => {
             let message =
                 format!("{}, column `{name}`: labels are fractions: regression is not supported", file.display());
-            Err(Failure::usage(message, instead(*kind)))
-        }
-        ColumnKind::Booleans => {
-            let message = format!("`{name}` of {} cannot be a label: its values are booleans", file.display());
-            Err(Failure::usage(message, instead(*kind)))
+            Err(Failure::usage(message, INSTEAD))
         }
         // The run's to refuse, with the row.
         ColumnKind::Lists | ColumnKind::Objects | ColumnKind::Mixed | ColumnKind::Empty => Ok(()),
-        ColumnKind::Strings | ColumnKind::Integers => Ok(()),
+        ColumnKind::Strings | ColumnKind::Integers | ColumnKind::Booleans => Ok(()),
     }
 }
 
@@ -57,9 +53,7 @@ pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>, base: &Base) -> Failure
     let task = without_labels(base);
     let others = format!("`--set data.label=COLUMN` names another column, `--task {task}` trains on the texts alone");
     let help = match unfit.reason {
-        UnfitReason::Kind(kind @ (ColumnKind::Fractions | ColumnKind::Booleans)) => {
-            format!("{}; {others}", instead(kind))
-        }
+        UnfitReason::Kind(ColumnKind::Fractions) => format!("{INSTEAD}; {others}"),
         UnfitReason::Kind(_) => format!("classes are names or whole numbers; {others}"),
         UnfitReason::Different => format!("a class needs several rows; {others}"),
         UnfitReason::Sparse { .. } => format!("give the rows a label, or remove those without; {others}"),
@@ -67,9 +61,4 @@ pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>, base: &Base) -> Failure
     Failure::usage(message, help)
 }
 
-fn instead(kind: ColumnKind) -> &'static str {
-    match kind {
-        ColumnKind::Booleans => "write them as names, such as \"yes\" and \"no\", or as 1 and 0",
-        _ => "for classes write names or whole numbers",
-    }
-}
+const INSTEAD: &str = "for classes write names or whole numbers";

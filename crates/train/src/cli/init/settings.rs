@@ -84,7 +84,7 @@ impl Percentiles {
 
 /// Before truncation.
 fn lengths(dataset: Option<&Dataset>) -> Vec<usize> {
-    dataset.map_or_else(Vec::new, |dataset| dataset.examples.iter().map(|it| it.encoded.full_length).collect())
+    dataset.map_or_else(Vec::new, |dataset| dataset.iter().map(|it| it.full_length()).collect())
 }
 
 /// Room for 99 of 100 texts, in steps of 8 that memory and kernels like.

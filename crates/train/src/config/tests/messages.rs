@@ -172,7 +172,14 @@ fn values_out_of_range_or_of_another_type_are_named_with_what_is_expected() {
             "the default is `valid_fraction = 0.0`",
         ),
         ("data", "max_length = 0", "0", "an integer from 1 to 4294967295", "for example `max_length = 128`"),
-        ("data", "valid = ''", "''", "a string that is not empty", "for example `valid = \"valid.jsonl\"`"),
+        ("data", "text = ''", "''", "a string that is not empty", "for example `text = \"text\"`"),
+        (
+            "data",
+            "valid = ''",
+            "''",
+            "a path, a pattern such as \"data/*.csv\", or a list of one or more of them, none twice",
+            "for example `valid = \"valid.jsonl\"`",
+        ),
     ] {
         let key = line.split(' ').next().expect("a key");
         assert_eq!(

@@ -46,7 +46,7 @@ fn what_is_not_written_has_its_default() {
     let loaded = load_in(&root, &[]).expect("a correct configuration");
     let mut expected = Config::default();
     expected.model.path = root.path().join("models/tiny");
-    expected.data.train = root.path().join("configs/train.jsonl");
+    expected.data.train = root.path().join("configs/train.jsonl").into();
     assert_eq!(loaded.config, expected);
     assert_eq!(loaded.name, "sst2");
     let written: Vec<&str> = loaded.written.iter().map(String::as_str).collect();
@@ -153,7 +153,7 @@ fn set_takes_toml_and_text_as_typed() {
 fn paths_of_set_start_at_the_working_directory_and_output_dir_stays_as_typed() {
     let root = directory(&format!("output_dir = \"out\"\n{MINIMAL}"));
     let config = load_in(&root, &["data.train=other.jsonl"]).expect("correct").config;
-    assert_eq!(config.data.train, root.path().join("other.jsonl"));
+    assert_eq!(config.data.train, root.path().join("other.jsonl").into());
     assert_eq!(config.output_dir, Some(PathBuf::from("out")));
 }
 

@@ -1,59 +1,47 @@
-//! CSV and TSV: a header, then a row of as many cells, quoted as RFC 4180 has it. Blank lines are passed over.
+//! Rows whose cells may be quoted, as RFC 4180 has it. Blank lines are passed over.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use ::csv::{ByteRecord, ErrorKind, ReaderBuilder};
-use serde_json::Value;
 
-use super::{Reader, Records, Source};
-use crate::record::Record;
+use super::Row;
+use super::dialect::{self, Dialect};
+use crate::formats::{Reader, Source};
 use crate::{Error, Place};
 
-pub(super) fn records(source: Source, delimiter: u8) -> Result<Records, Error> {
-    let quotes = Quotes::new(source.open()?, delimiter);
-    // Flexible and headless: the lengths are compared here, where both are known to the message, and the header is
-    // checked like a row.
-    let reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).has_headers(false).from_reader(quotes);
-    let mut rows = Rows { source, reader, row: ByteRecord::new(), columns: Vec::new() };
-    if let Some(header) = rows.read() {
-        rows.columns = header?.1;
-        rows.check_header()?;
-    }
-    Ok(Box::new(rows))
-}
-
-struct Rows {
+pub(super) struct Rows {
     source: Source,
     reader: ::csv::Reader<Quotes>,
     row: ByteRecord,
-    columns: Vec<String>,
-}
-
-impl Iterator for Rows {
-    type Item = Result<Record, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let read = self.read()?;
-        Some(read.and_then(|(line, cells)| self.record(line, cells)))
-    }
 }
 
 impl Rows {
-    /// The next row and the line it begins in.
-    fn read(&mut self) -> Option<Result<(usize, Vec<String>), Error>> {
+    pub(super) fn open(source: &Source, dialect: &Dialect) -> Result<Self, Error> {
+        let text = dialect::open(source, dialect.lines_before, dialect.line_end)?;
+        let quotes = Quotes::new(text, dialect.separator, dialect.lines_before + 1);
+        // Flexible and headless: lengths are compared where both are known to the message.
+        let reader =
+            ReaderBuilder::new().delimiter(dialect.separator).flexible(true).has_headers(false).from_reader(quotes);
+        Ok(Self { source: source.clone(), reader, row: ByteRecord::new() })
+    }
+
+    pub(super) fn next(&mut self) -> Option<Result<Row, Error>> {
         match self.reader.read_byte_record(&mut self.row) {
             Ok(false) => return None,
             Ok(true) => {}
             Err(error) => return Some(Err(self.source.read_error(io_error(error)))),
         }
-        // Without this check the rest of the file would silently become one cell.
+        // Without these checks the rest of the file, or the rows up to the next quote, would silently become one cell.
         let quotes = self.reader.get_ref();
         if quotes.ended && quotes.at == At::Quoted {
             return Some(Err(Error::OpenQuote { place: Place::line(&self.source.file, quotes.opened) }));
         }
-        let line = self.reader.get_mut().rows.pop_front().unwrap_or_default();
-        Some(self.cells(line).map(|cells| (line, cells)))
+        let Begin { line, is_quoted, torn } = self.reader.get_mut().rows.pop_front().unwrap_or_default();
+        if let Some((opened, closed)) = torn {
+            return Some(Err(Error::TornQuote { place: Place::line(&self.source.file, opened), closed }));
+        }
+        Some(self.cells(line).map(|cells| Row { line, cells, is_quoted }))
     }
 
     fn cells(&self, line: usize) -> Result<Vec<String>, Error> {
@@ -68,24 +56,6 @@ impl Rows {
     fn invalid_utf8(&self, line: usize, cell: &[u8], valid: usize) -> Error {
         let before: usize = self.row.iter().take_while(|it| !std::ptr::eq(*it, cell)).map(|it| it.len() + 1).sum();
         self.source.utf8_error(line, before + valid + 1, self.row.get(0).unwrap_or_default())
-    }
-
-    fn check_header(&self) -> Result<(), Error> {
-        for (n, column) in self.columns.iter().enumerate() {
-            if self.columns[..n].contains(column) {
-                return Err(Error::DuplicateColumn { file: self.source.file.clone(), column: column.clone() });
-            }
-        }
-        Ok(())
-    }
-
-    fn record(&self, line: usize, cells: Vec<String>) -> Result<Record, Error> {
-        if cells.len() != self.columns.len() {
-            let place = Place::line(&self.source.file, line);
-            return Err(Error::Ragged { place, expected: self.columns.len(), found: cells.len() });
-        }
-        let fields = self.columns.iter().cloned().zip(cells.into_iter().map(Value::String)).collect();
-        Ok(Record { line, fields })
     }
 }
 
@@ -106,9 +76,18 @@ struct Quotes {
     line: usize,
     /// The line in which the last quote was opened.
     opened: usize,
-    /// The lines in which the rows begin that were handed on and not taken yet: at most a buffer's worth.
-    rows: VecDeque<usize>,
+    /// Where the rows begin that were handed on and not taken yet: at most a buffer's worth.
+    rows: VecDeque<Begin>,
     ended: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Begin {
+    line: usize,
+    is_quoted: bool,
+    /// The lines in which a quote opens and closes in this row, if it goes over lines and closes within a cell: most
+    /// likely neither of the two quotes anything.
+    torn: Option<(usize, usize)>,
 }
 
 /// What the next byte belongs to.
@@ -136,13 +115,21 @@ impl Read for Quotes {
 }
 
 impl Quotes {
-    fn new(reader: Reader, delimiter: u8) -> Self {
-        Self { reader, delimiter, at: At::Row, line: 1, opened: 0, rows: VecDeque::new(), ended: false }
+    fn new(reader: Reader, delimiter: u8, line: usize) -> Self {
+        Self { reader, delimiter, at: At::Row, line, opened: 0, rows: VecDeque::new(), ended: false }
     }
 
     fn follow(&mut self, byte: u8) {
         if self.at == At::Row && !matches!(byte, b'\n' | b'\r') {
-            self.rows.push_back(self.line);
+            self.rows.push_back(Begin { line: self.line, is_quoted: false, torn: None });
+        }
+        let ends_cell = matches!(byte, b'\n' | b'\r' | b'"') || byte == self.delimiter;
+        if self.at == At::QuoteSeen
+            && !ends_cell
+            && self.opened < self.line
+            && let Some(row) = self.rows.back_mut()
+        {
+            row.torn.get_or_insert((self.opened, self.line));
         }
         self.at = match (self.at, byte) {
             (At::Quoted, b'"') => At::QuoteSeen,
@@ -150,6 +137,7 @@ impl Quotes {
             (At::QuoteSeen, b'"') => At::Quoted,
             (At::Row | At::Cell, b'"') => {
                 self.opened = self.line;
+                self.rows.back_mut().into_iter().for_each(|row| row.is_quoted = true);
                 At::Quoted
             }
             (_, b'\n' | b'\r') => At::Row,

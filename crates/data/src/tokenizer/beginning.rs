@@ -1,0 +1,92 @@
+//! The first tokens of a text that is far longer than what is kept of it, without tokenising the rest.
+//!
+//! A text is cut between two words, where the tokenizer cuts it as well: its pre-tokenizer ends a piece there, or no token
+//! of its vocabulary reaches over a space. The tokens before the cut are then those of the whole text, as words are tokenised
+//! for themselves. Some tokens before the cut are not counted on all the same, for added tokens may hold spaces. Where a text
+//! offers no such place, it is tokenised as a whole.
+
+use tokenizers::{Encoding, Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer};
+
+use crate::Error;
+
+/// Bytes to begin with, for each token that is wanted and besides. Few texts have tokens of more bytes.
+const BYTES_PER_TOKEN: usize = 16;
+const BYTES: usize = 4096;
+
+/// A text is cut only if it is so much longer: the lengths of others stay exact.
+const LONGER: usize = 4;
+
+/// Tokens before the cut that are not counted on.
+const MARGIN: usize = 64;
+
+/// What is looked at around the cut.
+const WINDOW: usize = 256;
+
+/// What SentencePiece and byte-level BPE write for a space before a word.
+const MARKS: [char; 2] = ['▁', 'Ġ'];
+
+/// `tokens` tokens of a text or more, without special tokens; `None` where only the whole text can tell.
+pub(super) fn tokens(inner: &tokenizers::Tokenizer, text: &str, tokens: usize) -> Result<Option<Encoding>, Error> {
+    let mut bytes = tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES);
+    while bytes.saturating_mul(LONGER) < text.len() {
+        if let Some(cut) = between_words(text, bytes).filter(|cut| is_apart(inner, text, *cut)) {
+            let encoding = inner.encode_fast(&text[..cut], false).map_err(|source| Error::Tokenizing { source })?;
+            if encoding.len() >= tokens + MARGIN {
+                return Ok(Some(encoding));
+            }
+        }
+        bytes = bytes.saturating_mul(2);
+    }
+    Ok(None)
+}
+
+/// Whether a text is long enough for `tokens` to try.
+pub(super) fn may_be_cut(text: &str, tokens: usize) -> bool {
+    tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES).saturating_mul(LONGER) < text.len()
+}
+
+/// The last space before `end` that stands alone between two letters.
+fn between_words(text: &str, end: usize) -> Option<usize> {
+    let begin = text.ceil_char_boundary(end / 2);
+    let searched = &text[begin..text.floor_char_boundary(end)];
+    let is_cut = |at: usize| {
+        let before = searched[..at].chars().next_back();
+        let behind = searched[at + 1..].chars().next();
+        before.is_some_and(char::is_alphabetic) && behind.is_some_and(char::is_alphabetic)
+    };
+    searched.rmatch_indices(' ').map(|(at, _)| at).find(|at| is_cut(*at)).map(|at| begin + at)
+}
+
+/// Whether the tokens on both sides of a space do not depend on each other.
+fn is_apart(inner: &tokenizers::Tokenizer, text: &str, cut: usize) -> bool {
+    let begin = text.ceil_char_boundary(cut.saturating_sub(WINDOW));
+    let window = &text[begin..text.floor_char_boundary(cut + WINDOW)];
+    let cut = cut - begin;
+    let mut pieces = inner.get_added_vocabulary().extract_and_normalize(inner.get_normalizer(), window);
+    if let Some(pre_tokenizer) = inner.get_pre_tokenizer()
+        && pre_tokenizer.pre_tokenize(&mut pieces).is_err()
+    {
+        return false;
+    }
+    let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    let ends = splits.iter().any(|(_, (_, end), _)| *end == cut);
+    let spans = splits.iter().any(|(_, (start, end), _)| *start < cut && cut < *end);
+    if ends && !spans {
+        return true;
+    }
+    // One piece goes over the space: it is written as a mark then, with which tokens can only begin.
+    let is_marked = splits.iter().any(|(piece, ..)| piece.contains(MARKS));
+    is_marked && words_are_apart(inner)
+}
+
+/// Whether marks of spaces stand at the beginning of tokens alone, in a model whose tokens depend only on what they cover.
+fn words_are_apart(inner: &tokenizers::Tokenizer) -> bool {
+    let holds_mark = |token: &String| token.trim_start_matches(MARKS).contains(MARKS);
+    match inner.get_model() {
+        model @ (ModelWrapper::BPE(_) | ModelWrapper::Unigram(_)) => !model.get_vocab().keys().any(holds_mark),
+        ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The files of a split, read in a stream: of each row the token ids are kept and what a look at the data needs, its text is
+//! dropped. The few texts that are shown later are read again.
+
+use std::path::Path;
+
+use data::language::{Content, Encoder, Row, UnreadFields};
+use data::{
+    Dataset, Digest, Example, Finding, Labels, Reading, Record, Rows as Looked, Tokenizer, Truncation, lint, records,
+    stratified,
+};
+use indicatif::ProgressBar;
+use model::Pretrained;
+
+use super::Error;
+use super::examples::{check_vocabulary, find};
+use crate::config::{Config, Files};
+use crate::output::Output;
+use crate::tasks::{CausalLm, Columns, Rows};
+
+/// Rows that are read before they are encoded together, on all threads, and bytes of them.
+const CHUNK: usize = 2048;
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// What rows are encoded by.
+pub(super) struct Reader<'a> {
+    pub(super) config: &'a Config,
+    pub(super) tokenizer: &'a Tokenizer,
+    /// Of a causal language model.
+    pub(super) causal: Option<&'a CausalLm>,
+    pub(super) encoder: Option<Encoder<'a>>,
+    /// Whether rows must have a class.
+    pub(super) labelled: bool,
+    pub(super) max_length: usize,
+}
+
+/// What was read of the files of a split. Targets are the numbers of labels in the digest's tally.
+pub(super) struct Split {
+    pub(super) columns: Columns,
+    pub(super) dataset: Dataset,
+    pub(super) digest: Digest,
+    /// How well the tokenizer reads the texts, and fields of messages that have no effect.
+    pub(super) reading: Reading,
+    pub(super) unread: Vec<Finding>,
+}
+
+/// What a look at the data takes of the rows while they pass by.
+struct Look<'a> {
+    digest: Digest,
+    reading: data::Reader<'a>,
+    unread: Option<UnreadFields<'a>>,
+}
+
+impl Reader<'_> {
+    /// Reads files by the columns of the configuration, or by those found in other files.
+    pub(super) fn read(&self, files: &Files, as_in: Option<&Columns>, output: &Output) -> Result<Split, Error> {
+        let bar = output.bar(0, "tokenising {spinner} {pos}");
+        let mut found: Option<(&Path, Columns)> = None;
+        let mut dataset = Dataset::default();
+        let mut look = Look {
+            digest: Digest::default(),
+            reading: data::Reader::new(self.tokenizer),
+            unread: self.causal.and_then(CausalLm::unread_fields),
+        };
+        for file in files.iter() {
+            let mut records = records(file)?.peekable();
+            let columns = match (records.peek(), as_in) {
+                (Some(Ok(first)), Some(columns)) => {
+                    columns.check(file, first)?;
+                    columns.clone()
+                }
+                (Some(Ok(first)), None) => find(file, self.config, first)?,
+                // An error is returned by what follows.
+                (Some(Err(_)) | None, _) => match records.next() {
+                    Some(Err(error)) => return Err(error.into()),
+                    _ => return Err(data::Error::Empty { file: file.to_owned() }.into()),
+                },
+            };
+            match &found {
+                Some((first, others)) if *others != columns => {
+                    return Err(Error::OtherColumns { file: file.to_owned(), first: (*first).to_owned() });
+                }
+                Some(_) => {}
+                None => found = Some((file, columns.clone())),
+            }
+            let mut rows = columns.no_rows();
+            let mut bytes = 0;
+            for record in records {
+                let record = record?;
+                rows.push(&columns, file, &record)?;
+                bytes += record.bytes();
+                if rows.len() == CHUNK || bytes > CHUNK_BYTES {
+                    self.add(file, &rows, (&mut dataset, &mut look), &bar)?;
+                    rows.clear();
+                    bytes = 0;
+                }
+            }
+            self.add(file, &rows, (&mut dataset, &mut look), &bar)?;
+        }
+        bar.finish_and_clear();
+        let columns = found.map(|(_, columns)| columns).expect("a list of files has one at least");
+        let Look { digest, reading, unread } = look;
+        let unread = unread.map(UnreadFields::finish).unwrap_or_default();
+        let unread = unread.into_iter().map(Finding::unread).collect();
+        Ok(Split { columns, dataset, digest, reading: reading.finish(), unread })
+    }
+
+    fn add(
+        &self,
+        file: &Path,
+        rows: &Rows,
+        (dataset, look): (&mut Dataset, &mut Look<'_>),
+        bar: &ProgressBar,
+    ) -> Result<(), Error> {
+        let texts = rows.texts();
+        let targets = look.digest.add(file, &texts, self.labelled)?;
+        look.reading.add(&texts);
+        if let (Rows::Language(rows), Some(unread)) = (rows, &mut look.unread) {
+            unread.add(file, rows);
+        }
+        let progress = |done: usize| bar.inc(done as u64);
+        match (rows, &self.encoder) {
+            (Rows::Language(rows), Some(encoder)) => {
+                dataset.add_rows(file, rows, encoder, self.max_length, &progress)?;
+            }
+            (Rows::Texts(rows), _) => {
+                dataset.add_texts(file, rows, &targets, (self.tokenizer, self.max_length), &progress)?;
+            }
+            (Rows::Language(_), None) => unreachable!("rows for a language model come with its encoder"),
+        }
+        Ok(())
+    }
+}
+
+/// Which rows of a file are of each split, where both are taken from it.
+pub(super) struct Parts {
+    pub(super) train: Vec<u32>,
+    pub(super) valid: Vec<u32>,
+}
+
+/// Moves a share of the rows, of each class the same, to a data set of its own.
+pub(super) fn split_off(split: &mut Split, fraction: f64, seed: u64) -> (Dataset, Parts) {
+    // A row may have become several examples, which stay together.
+    let rows = split.dataset.rows();
+    let mut targets = vec![0; split.digest.len()];
+    for (example, row) in split.dataset.iter().zip(&rows) {
+        targets[*row] = example.target().unwrap_or(0);
+    }
+    let chosen = stratified(&targets, fraction, seed);
+    let is_chosen = |row: usize| chosen.binary_search(&row).is_ok();
+    let indices: Vec<usize> = (0..rows.len()).filter(|index| is_chosen(rows[*index])).collect();
+    let train = (0..targets.len()).filter(|row| !is_chosen(*row)).map(|row| row as u32).collect();
+    let valid = chosen.iter().map(|row| *row as u32).collect();
+    (split.dataset.split_off(&indices), Parts { train, valid })
+}
+
+/// What a look at the splits shows: each as what was remembered of its rows, and as what was encoded of them.
+pub(super) fn findings(
+    (train, encoded): (Looked, &Dataset),
+    valid: Option<(Looked, &Dataset)>,
+    labels: Option<&Labels>,
+    (max_length, positions): (usize, usize),
+) -> Vec<Finding> {
+    let cut =
+        |encoded: &Dataset| Truncation { is_most: max_length >= positions, ..Truncation::of(encoded, max_length) };
+    let with_truncation = |rows: Looked, encoded: &Dataset| Looked { truncation: Some(cut(encoded)), ..rows };
+    let valid = valid.map(|(valid, encoded)| with_truncation(valid, encoded));
+    lint(&with_truncation(train, encoded), valid.as_ref(), labels)
+}
+
+/// Rows that are read again: those of a part, by their numbers over all files.
+#[derive(Debug, Clone)]
+pub(crate) struct Again {
+    pub(super) files: Files,
+    pub(super) columns: Columns,
+    /// `None`: all.
+    pub(super) part: Option<Vec<u32>>,
+}
+
+impl Again {
+    /// Each with its file, up to the first that cannot be read.
+    fn records(&self) -> impl Iterator<Item = Result<(&Path, Record), data::Error>> {
+        let of_file = |file| {
+            let (rows, error) = match records(file) {
+                Ok(records) => (Some(records), None),
+                Err(error) => (None, Some(Err(error))),
+            };
+            rows.into_iter().flatten().map(move |record| record.map(|record| (file, record))).chain(error)
+        };
+        let is_wanted = |(row, _): &(usize, _)| match &self.part {
+            Some(part) => part.binary_search(&(*row as u32)).is_ok(),
+            None => true,
+        };
+        self.files.iter().flat_map(of_file).enumerate().filter(is_wanted).map(|(_, record)| record)
+    }
+
+    /// The text of each row that a data set was made of; where a file has changed since, what its tokens say.
+    pub(crate) fn texts(&self, dataset: &Dataset, tokenizer: &Tokenizer) -> Vec<Example> {
+        let mut rows = self.columns.no_rows();
+        let read = self.records().try_for_each(|row| row.and_then(|(file, row)| rows.push(&self.columns, file, &row)));
+        let texts = rows.texts().into_owned();
+        // A row may have become several examples.
+        let numbers = dataset.rows();
+        let first = |index: &usize| *index == 0 || numbers[*index] != numbers[*index - 1];
+        let examples = || (0..dataset.len()).filter(first).map(|index| dataset.get(index));
+        match read {
+            Ok(()) if texts.iter().map(|text| text.line).eq(examples().map(|example| example.line())) => texts,
+            Ok(()) | Err(_) => examples()
+                .map(|example| {
+                    let ids: Vec<u32> = example.ids().collect();
+                    Example { line: example.line(), text: tokenizer.text(&ids), text_pair: None, label: None }
+                })
+                .collect(),
+        }
+    }
+
+    /// The first rows that have an answer: texts have none.
+    pub(super) fn questions(
+        &self,
+        encoder: &Encoder<'_>,
+        (tokenizer, pretrained): (&Tokenizer, &Pretrained),
+        count: usize,
+    ) -> Result<Vec<Question>, Error> {
+        let Columns::Language(columns) = &self.columns else { return Ok(Vec::new()) };
+        let mut questions = Vec::new();
+        for row in self.records() {
+            if questions.len() == count {
+                break;
+            }
+            let (file, record) = row?;
+            let row = columns.row(file, &record)?;
+            if let Some(answer) = answer(&row) {
+                let encoded = encoder.prompt(file, &row)?;
+                check_vocabulary([&encoded].into_iter(), pretrained)?;
+                let ids = encoded.ids;
+                let prompt = tokenizer.text(&ids);
+                let answer_tokens = tokenizer.encode(answer, None, usize::MAX)?.ids.len();
+                questions.push(Question { prompt, ids, answer: answer.to_string(), answer_tokens });
+            }
+        }
+        Ok(questions)
+    }
+}
+
+fn answer(row: &Row) -> Option<&str> {
+    match &row.content {
+        Content::Text(_) => None,
+        Content::Completion { completion, .. } => Some(completion),
+        Content::Conversation(conversation) => conversation.answer(),
+    }
+}
+
+/// A prompt, and the answer that is expected to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub(crate) prompt: String,
+    pub(crate) ids: Vec<u32>,
+    pub(crate) answer: String,
+    pub(crate) answer_tokens: usize,
+}
