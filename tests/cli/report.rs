@@ -101,7 +101,7 @@ fn several_runs_are_compared_on_one_page() {
 fn what_is_no_run_has_no_report() {
     let project = trained();
     let project = project.file("notes/config.toml", "[net]\n");
-    project.run(&["report", "runn"]).refused("error: there is no run at runn\nhelp: did you mean run?");
+    project.run(&["report", "runn"]).refused("error: there is no run at runn\nhelp: did you mean `run`?");
     project.run(&["report", "elsewhere"]).refused(
         "error: there is no run at elsewhere\n\
          help: a run is a directory that `kindling train` wrote, such as runs/NAME",

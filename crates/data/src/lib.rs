@@ -49,7 +49,7 @@ pub use reading::{Reader, Reading};
 pub use record::Record;
 pub use sampler::{Sampler, SamplerConfig, Step};
 pub use split::stratified;
-pub use suggest::nearest;
+pub use suggest::{nearest, nearest_path};
 pub use template::Template;
 pub use tokenizer::{Encoded, Tokenizer};
 pub use vocabulary::{Vocabulary, VocabularyKind, train_vocabulary};

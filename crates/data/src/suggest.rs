@@ -1,6 +1,9 @@
 //! What to suggest for a name that is not known. One wording for the whole workspace: the nearest name where one is
 //! near, otherwise the names there are.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 /// A list longer than this is cut: nobody reads a thousand class names, and the count says how many there are.
 const LISTED: usize = 20;
 
@@ -19,6 +22,17 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         // The first of several equally near ones, so that a message does not depend on anything but the order given.
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
+}
+
+/// The path in the same directory whose name is nearest to that of `path`, among those that `is_meant` takes.
+pub fn nearest_path(path: &Path, is_meant: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = fs::read_dir(directory).ok()?.flatten().filter(|entry| is_meant(&entry.path()));
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // The order of a directory is nobody's.
+    names.sort();
+    Some(path.with_file_name(nearest(name, names.iter().map(String::as_str))?))
 }
 
 /// ``did you mean `x`?`` or `known: a, b, c`.
@@ -56,6 +70,18 @@ mod tests {
         assert_eq!(nearest("sentence", ["text", "label"]), None);
         assert_eq!(nearest("ab", ["ac"]), None, "one of two letters is half the name");
         assert_eq!(nearest("abcdefghijkl", ["abcdefghwxyz"]), None, "four edits are too many at any length");
+    }
+
+    #[test]
+    fn a_path_is_suggested_as_it_was_typed() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("train.csv"), "").unwrap();
+        fs::create_dir(directory.path().join("trains")).unwrap();
+        let typed = directory.path().join("trian.csv");
+        assert_eq!(nearest_path(&typed, |_| true), Some(directory.path().join("train.csv")));
+        assert_eq!(nearest_path(&directory.path().join("train"), Path::is_dir), Some(directory.path().join("trains")));
+        assert_eq!(nearest_path(&typed, Path::is_dir), None);
+        assert_eq!(nearest_path(&directory.path().join("none/train.csv"), |_| true), None);
     }
 
     #[test]

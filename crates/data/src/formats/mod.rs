@@ -224,14 +224,11 @@ fn neighbour(path: &Path) -> String {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let Ok(entries) = fs::read_dir(directory) else {
+    if fs::read_dir(directory).is_err() {
         return format!("the directory {} does not exist either", directory.display());
-    };
-    let mut names: Vec<String> = entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
-    match suggest::nearest(&wanted, names.iter().map(String::as_str)) {
-        Some(name) => format!("did you mean `{}`?", path.with_file_name(name).display()),
+    }
+    match suggest::nearest_path(path, |_| true) {
+        Some(near) => format!("did you mean `{}`?", near.display()),
         None => "check the path: in a configuration file it is relative to that file, on the command line to the working directory".to_owned(),
     }
 }

@@ -206,16 +206,8 @@ fn say_unfinished(run: &Path, what: &str, output: &Output) {
 
 /// The directory beside it that may have been meant.
 pub(super) fn neighbour(run: &Path) -> String {
-    let parent = run.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter(|entry| entry.path().is_dir())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    let wanted = run.file_name().unwrap_or_default().to_string_lossy();
-    match data::nearest(&wanted, names.iter().map(String::as_str)) {
-        Some(name) => format!("did you mean `{}`?", run.with_file_name(name).display()),
+    match data::nearest_path(run, Path::is_dir) {
+        Some(near) => format!("did you mean `{}`?", near.display()),
         None => {
             "a run's directory is what `kindling train` wrote, `runs/NAME` unless `output_dir` says otherwise".into()
         }

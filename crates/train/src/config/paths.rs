@@ -1,7 +1,6 @@
 //! The paths of a configuration made absolute, and looked for.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,7 +8,7 @@ use super::error::{ConfigError, PathKind, Place};
 use super::files::Files;
 use super::syntax::instead_of_escapes;
 use super::written::Config;
-use data::nearest;
+use data::nearest_path;
 use glob::{MatchOptions, Pattern, glob_with};
 use model::hub::HubId;
 
@@ -210,8 +209,8 @@ impl Input<'_> {
 
     /// A neighbour with a similar name, as it would have been typed.
     fn near(&self, absolute: &Path) -> Option<String> {
-        let near = near_file(absolute)?;
-        Some(self.typed.with_file_name(near).display().to_string())
+        let near = nearest_path(absolute, |_| true)?;
+        Some(self.typed.with_file_name(near.file_name()?).display().to_string())
     }
 }
 
@@ -227,15 +226,6 @@ fn as_escaped(control: char) -> Option<String> {
         _ => return None,
     };
     Some(format!("\\{letter}"))
-}
-
-/// The name in the directory of `path` that is nearest to its own.
-pub(super) fn near_file(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
-    let mut names: Vec<String> =
-        fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.sort();
-    nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
 /// A path that was typed on the command line, as the configuration reads it.

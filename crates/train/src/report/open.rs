@@ -101,17 +101,7 @@ fn is_run(path: &Path) -> bool {
 
 /// The run beside it whose name is nearest.
 fn neighbour(root: &Path) -> Option<String> {
-    let (above, name) = (root.parent()?, root.file_name()?.to_str()?);
-    let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
-    let entries = std::fs::read_dir(above).ok()?;
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.ok().filter(|entry| is_run(&entry.path())))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    let nearest = data::nearest(name, names.iter().map(String::as_str))?;
-    let there = root.with_file_name(nearest);
-    Some(format!("did you mean {}?", there.display()))
+    data::nearest_path(root, is_run).map(|run| format!("did you mean `{}`?", run.display()))
 }
 
 /// `None` where there is no such file.
