@@ -48,6 +48,18 @@ fn a_missing_argument_is_asked_for() {
 }
 
 #[test]
+fn a_dashboard_that_is_not_built_in_is_refused_with_how_to_build_it() {
+    if cfg!(feature = "dashboard") {
+        return;
+    }
+    refused(
+        &["train", "run.toml", "--dashboard"],
+        "error: this binary was built without the dashboard\n\
+         help: build it in with `cargo run -p train --features dashboard`, or leave out `--dashboard`",
+    );
+}
+
+#[test]
 fn resume_and_overwrite_exclude_each_other() {
     refused(
         &["train", "run.toml", "--resume", "--overwrite"],

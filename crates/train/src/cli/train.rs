@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// With --dry-run: take two steps forward and backward, and estimate how long the run will take
     #[arg(long, requires = "dry_run")]
     time: bool,
-    /// Show burn's dashboard instead of the progress line
+    /// Show burn's dashboard instead of the progress line (needs the cargo feature `dashboard`)
     #[arg(long)]
     dashboard: bool,
     /// Show the report in the browser when the run is done
@@ -59,6 +59,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    if arguments.dashboard && !cfg!(feature = "dashboard") {
+        let help = "build it in with `cargo run -p train --features dashboard`, or leave out `--dashboard`";
+        return Err(Failure::usage("this binary was built without the dashboard", help));
+    }
     let made = match data::is_data(&arguments.config) {
         true => {
             let Arguments { config, model, task, set, .. } = arguments;

@@ -27,6 +27,7 @@ use std::time::Instant;
 
 use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::renderer::MetricsRenderer;
+#[cfg(feature = "dashboard")]
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
 use lora::Plan;
@@ -266,9 +267,12 @@ fn train(session: Session, model: Trainee, options: Options) -> Result<Session, 
     };
     let failure = checkpoint::Failure::default();
     let [model_file, optimizer_file, schedule_file] = record_files(&session.directory, &failure);
-    let renderer: Box<dyn MetricsRenderer> = match options.dashboard {
+    let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
+    // Without the feature the command line has refused already.
+    #[cfg(feature = "dashboard")]
+    let renderer = match options.dashboard {
         true => Box::new(TuiMetricsRendererWrapper::new(options.interrupter.clone(), None)),
-        false => Box::new(Silent),
+        false => renderer,
     };
     let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
     let optimizer = optimizer::adamw(&session.config);
