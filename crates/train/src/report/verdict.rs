@@ -246,6 +246,7 @@ fn command(report: &Report) -> Option<Command> {
     let text = || report.record.valid.as_ref().and_then(|valid| valid.text.as_deref()).unwrap_or("your text");
     let line = match report.record.task? {
         Task::SequenceClassification => format!("kindling predict --run {run} {}", quoted(text())),
+        Task::CausalLm if is_chat(&report.settings) => format!("kindling generate --run {run} --chat"),
         Task::CausalLm => {
             let prompt = report.record.samples.first().map(|sample| sample.prompt.trim());
             let prompt = prompt.filter(|prompt| is_short(prompt)).unwrap_or_else(text);
@@ -254,6 +255,12 @@ fn command(report: &Report) -> Option<Command> {
         Task::MaskedLm => format!("kindling eval --run {run}"),
     };
     Some(Command { says: "Use it", line })
+}
+
+/// Whether the run learned from conversations.
+fn is_chat(settings: &str) -> bool {
+    let table: Option<toml::Table> = settings.parse().ok();
+    table.is_some_and(|table| table.get("data").is_some_and(|data| data.get("messages").is_some()))
 }
 
 /// Whether a text is fit to be a part of a command that is copied.
@@ -331,6 +338,14 @@ mod tests {
         );
         let line = verdict.command.map(|command| command.line);
         assert_eq!(line.as_deref(), Some("kindling generate --run runs/x --prompt 'your text'"));
+    }
+
+    #[test]
+    fn a_model_that_learned_from_conversations_is_used_in_one() {
+        let mut report = report(&[0.5], |_| 0.5);
+        report.settings = "[data]\nmessages = \"messages\"\n".to_string();
+        let line = verdict(&report, &[], &[]).command.map(|command| command.line);
+        assert_eq!(line.as_deref(), Some("kindling generate --run runs/x --chat"));
     }
 
     #[test]
