@@ -54,11 +54,7 @@ fn an_interrupted_run_of_another_kind_is_kept_and_the_error_names_what_there_is(
     let project = project.file("runs/quickstart/metrics.jsonl", &without_end);
     let ran = project.run(&[]);
     assert_eq!(ran.status, Some(2), "{}", ran.stderr);
-    assert!(
-        ran.stderr.starts_with("runs/quickstart was interrupted after step 2, and is gone on with\n"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.starts_with("runs/quickstart was interrupted after step 2, and is resumed\n"), "{}", ran.stderr);
     assert!(ran.stderr.ends_with("help: `kindling --overwrite` trains it from the beginning\n"), "{}", ran.stderr);
     assert_eq!(project.read("runs/quickstart/metrics.jsonl"), without_end);
 }

@@ -1,5 +1,5 @@
 //! `--overwrite` keeps the run that is there until the new one has a checkpoint: whenever the process is killed, one of the two
-//! is whole. And runs that earlier versions have left can be gone on with.
+//! is whole. And runs that earlier versions have left can be resumed.
 
 use std::fs;
 use std::time::Duration;

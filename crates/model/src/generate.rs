@@ -1,4 +1,4 @@
-//! Texts gone on with, token by token, several in one ragged batch. Nothing is merged and nothing copied: an adapter works
+//! Texts continued token by token, several in one ragged batch. Nothing is merged and nothing copied: an adapter works
 //! as it does in training.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::sampling::{Sampling, SamplingError};
 use crate::tokens::Tokens;
 
-/// What is to be gone on with.
+/// What is to be continued.
 #[derive(Debug, Clone)]
 pub struct Prompt {
     pub ids: Vec<u32>,

@@ -175,7 +175,7 @@ impl<'a> Build<'a> {
         plan.finish()?;
         let used = self.used.into_inner();
         let (mut unexpected, mut passed_over) = (Vec::new(), Vec::new());
-        // One that stands there twice is used under its other name.
+        // A tensor that the checkpoint has twice is used under its other name.
         let is_used =
             |name: &str| used.contains(name) || self.pretrained.twin(name).is_some_and(|twin| used.contains(twin));
         for name in self.pretrained.names().filter(|name| !is_used(name)) {

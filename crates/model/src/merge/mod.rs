@@ -92,7 +92,7 @@ fn written(
     untied: bool,
     (dtype, target): (Option<DType>, DType),
 ) -> Result<Vec<OutputTensor>, Error> {
-    // What stands there twice, or is to stand there twice, is written twice.
+    // A tensor that the base has under two names, or is to have, is written twice.
     let words = pretrained.word_embeddings();
     for name in changed.keys().cloned().collect::<Vec<_>>() {
         let Some(twin) = pretrained.twin(&name) else { continue };

@@ -41,7 +41,7 @@ impl Made {
         let (columns, sets): (Vec<String>, Vec<String>) = sets.iter().cloned().partition(|set| init::names_column(set));
         refuse_taken(&sets)?;
         let existing = existing(&file)?;
-        // A run that is gone on with has the model that it was begun with: nobody is asked for it again.
+        // A resumed run keeps its model: nobody is asked for it again.
         let before = existing.as_deref().filter(|_| model.is_none()).and_then(|text| model_of(text, &file));
         let model = model.or(before.as_deref());
         let composed = init::compose(&Request { data, model, task, columns: &columns, runs: true }, &target, output)?;

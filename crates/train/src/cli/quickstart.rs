@@ -55,7 +55,7 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         (_, true) => Start::Overwrite,
         (State::Finished, false) => return show(&root, output),
         (State::Interrupted { step }, false) => {
-            output.say(&format!("{} was interrupted after step {step}, and is gone on with", root.display()));
+            output.say(&format!("{} was interrupted after step {step}, and is resumed", root.display()));
             Start::Resume
         }
         (State::New, false) => Start::New,

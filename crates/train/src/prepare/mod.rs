@@ -373,7 +373,7 @@ impl RunPlan {
         }
     }
 
-    /// What must be the same for this run to be gone on with. Reads samples of every tensor, so `--dry-run` does without.
+    /// What must be the same for this run to be resumed. Reads samples of every tensor, so `--dry-run` does without.
     pub(crate) fn identity(&self) -> Identity {
         Identity { base: self.pretrained.fingerprint(), data: fingerprint(&self.train, self.valid.as_deref()) }
     }

@@ -9,7 +9,7 @@ use crate::prepare::Question;
 use crate::tasks::Trainee;
 use crate::writing::{Error, Writer};
 
-/// Prompts that are gone on with together.
+/// Prompts that are continued together.
 const BATCH: usize = 16;
 
 /// Prompts with their expected answers.

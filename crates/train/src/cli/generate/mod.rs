@@ -24,7 +24,7 @@ use crate::prepare::check_vocabulary;
 use crate::tasks::Task;
 use crate::writing::{Writer, Written};
 
-/// Prompts of a file that are gone on with together.
+/// Prompts of a file that are continued together.
 const BATCH: usize = 8;
 
 /// What `--set` overrides: the columns and templates of prompts.

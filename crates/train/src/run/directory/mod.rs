@@ -96,7 +96,7 @@ impl Directory {
         self.base(&self.books()).join(name)
     }
 
-    /// The run begins: nothing of an earlier one is used. Of one that can be gone on with or that is finished every file stays
+    /// The run begins: nothing of an earlier one is used. Of one that can be resumed or that is finished every file stays
     /// until this one has its first checkpoint.
     pub(crate) fn begin(&self) -> Result<(), Error> {
         let io = |source| Error::Directory { path: self.place.clone(), source };
