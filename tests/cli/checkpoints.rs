@@ -46,10 +46,10 @@ fn a_masked_lm_checkpoint_gets_a_pooler_and_a_head_which_the_adapter_brings_alon
         tensors.remove(|name| name.starts_with("bert.pooler."));
     });
     let (summary, said) = train(&project, &[]);
-    let new = "new, from random values, and trained: bert.pooler.dense.weight, bert.pooler.dense.bias, \
+    let new = "newly initialised and trained: bert.pooler.dense.weight, bert.pooler.dense.bias, \
                classifier.weight, classifier.bias\n";
     assert!(said.contains(new), "{said}");
-    assert!(said.contains("not used of the checkpoint: cls.predictions\n"), "{said}");
+    assert!(said.contains("unused weights of the checkpoint: cls.predictions\n"), "{said}");
     let config: Value = serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap();
     assert_eq!(config["modules_to_save"], json!(["classifier", "pooler", "score"]));
     compare_scores(&project, &summary, &["--model", "bert", "--adapter", "run/adapter"]);
@@ -65,8 +65,8 @@ fn a_pretraining_checkpoint_keeps_its_pooler_and_gets_a_head() {
         tensors.zeros("bert.embeddings.position_ids", &[1, 80]);
     });
     let (summary, said) = train(&project, &[]);
-    assert!(said.contains("new, from random values, and trained: classifier.weight, classifier.bias\n"), "{said}");
-    let unused = "not used of the checkpoint: bert.embeddings, cls.predictions, cls.seq_relationship\n";
+    assert!(said.contains("newly initialised and trained: classifier.weight, classifier.bias\n"), "{said}");
+    let unused = "unused weights of the checkpoint: bert.embeddings, cls.predictions, cls.seq_relationship\n";
     assert!(said.contains(unused), "{said}");
     compare_scores(&project, &summary, &["--model", "bert", "--adapter", "run/adapter"]);
 }

@@ -54,7 +54,7 @@ fn base(names: &Names, expected: f64, change: impl FnOnce(&mut Tensors)) {
     let pretrained = Pretrained::open(&project.path("base"), case.head).unwrap();
     let plan = Plan::new(Method::Frozen, None, 0).unwrap();
     let (model, loaded) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device()).unwrap();
-    assert!(loaded.passed_over.is_empty(), "{:?}", loaded.passed_over);
+    assert!(loaded.unused.is_empty(), "{:?}", loaded.unused);
     close(names.case, f64::from(case.loss(&model).into_scalar::<f32>()), expected);
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
-use kernels::{Activation, Attention, Layout, LowRank, Mask, Noise, Offsets, Pass, Precision, Reach};
+use kernels::{
+    Activation, Attention, AttentionMask, DropoutMask, ForwardContext, Layout, LowRank, Noise, Offsets, Precision,
+};
 
 const SEQUENCES: usize = 8;
 const LENGTH: usize = 128;
@@ -39,8 +41,8 @@ fn layout() -> Arc<Layout> {
     Arc::new(Layout::new(Offsets::new(&offsets), 0))
 }
 
-fn mask() -> Option<Mask> {
-    Pass::new(layout(), Some(Noise { seed: 1, step: 1 })).mask(0.1, 1)
+fn mask() -> Option<DropoutMask> {
+    ForwardContext::new(layout(), Some(Noise { seed: 1, step: 1 })).dropout_mask(0.1, 1)
 }
 
 /// The gradients of all inputs.
@@ -129,8 +131,13 @@ mod attention {
     #[divan::bench]
     fn ours(bencher: Bencher<'_, '_>) {
         both_ways(bencher, inputs(), |[q, k, v]| {
-            let options =
-                Attention { heads: HEADS, kv_heads: HEADS, scale: 0.125, reach: Reach::Everything, mask: None };
+            let options = Attention {
+                heads: HEADS,
+                kv_heads: HEADS,
+                scale: 0.125,
+                mask: AttentionMask::Bidirectional,
+                dropout: None,
+            };
             kernels::attention(q, k, v, &layout(), options)
         });
     }
@@ -149,7 +156,13 @@ mod joined_attention {
     use super::*;
 
     fn options() -> Attention {
-        Attention { heads: HEADS, kv_heads: HEADS, scale: 0.125, reach: Reach::Past { window: None }, mask: None }
+        Attention {
+            heads: HEADS,
+            kv_heads: HEADS,
+            scale: 0.125,
+            mask: AttentionMask::Causal { window: None },
+            dropout: None,
+        }
     }
 
     #[divan::bench]

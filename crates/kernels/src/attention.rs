@@ -17,7 +17,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Slice, Tensor, TensorData};
 use rayon::prelude::*;
 
-use crate::{KernelBackend, Layout, Mask, Reach};
+use crate::{AttentionMask, DropoutMask, KernelBackend, Layout};
 
 /// How to attend.
 #[derive(Debug, Clone)]
@@ -28,9 +28,9 @@ pub struct Attention {
     pub kv_heads: usize,
     /// The factor of the scores, usually `1 / sqrt(d_head)`.
     pub scale: f32,
-    pub reach: Reach,
+    pub mask: AttentionMask,
     /// Dropout of the attention probabilities.
-    pub mask: Option<Mask>,
+    pub dropout: Option<DropoutMask>,
 }
 
 impl Attention {
@@ -81,9 +81,9 @@ impl<B: Backend> Group<B> {
         let (key_places, _) = places(range.clone().map(|s| layout.keys()[s].clone()), longest[1]);
         let mut present = vec![0.0_f32; sequences * longest[0]];
         queries.iter().for_each(|place| present[*place as usize] = 1.0);
-        let hidden = hidden_keys(&range, layout, options.reach, longest);
+        let hidden = hidden_keys(&range, layout, options.mask, longest);
         let rows = hidden.len() / (sequences * longest[1]);
-        let dropout = options.mask.as_ref().map(|mask| {
+        let dropout = options.dropout.as_ref().map(|mask| {
             let factors = probability_factors(mask, &range, layout, options.heads, longest);
             B::float_from_data(TensorData::new(factors, [sequences, options.heads, longest[0], longest[1]]), device)
         });
@@ -171,13 +171,13 @@ fn places(sequences: impl Iterator<Item = Range<usize>>, longest: usize) -> (Vec
 }
 
 /// One row for all queries of a sequence where each sees every key, otherwise one for each query.
-fn hidden_keys(range: &Range<usize>, layout: &Layout, reach: Reach, [queries, keys]: [usize; 2]) -> Vec<f32> {
-    let rows = if reach == Reach::Everything { 1 } else { queries };
+fn hidden_keys(range: &Range<usize>, layout: &Layout, mask: AttentionMask, [queries, keys]: [usize; 2]) -> Vec<f32> {
+    let rows = if mask == AttentionMask::Bidirectional { 1 } else { queries };
     let mut hidden = vec![HIDDEN; range.len() * rows * keys];
     for (sequence, of_sequence) in range.clone().zip(hidden.chunks_mut(rows * keys)) {
         let there = layout.queries().length(sequence).min(rows);
         for (query, of_query) in of_sequence.chunks_mut(keys).enumerate().take(there) {
-            of_query[layout.visible(sequence, query, reach)].fill(0.0);
+            of_query[layout.visible(sequence, query, mask)].fill(0.0);
         }
     }
     hidden
@@ -185,7 +185,7 @@ fn hidden_keys(range: &Range<usize>, layout: &Layout, reach: Reach, [queries, ke
 
 /// The row of a probability is its query; its columns are the keys, head by head.
 fn probability_factors(
-    mask: &Mask,
+    mask: &DropoutMask,
     range: &Range<usize>,
     layout: &Layout,
     heads: usize,

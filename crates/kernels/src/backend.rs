@@ -11,10 +11,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extensio
 use burn::tensor::Tensor;
 
 use crate::linear_cross_entropy::Layer;
-use crate::{Activation, AdamWStep, Attention, Layout, LowRank, Mask, Precision};
+use crate::{Activation, AdamWStep, Attention, DropoutMask, Layout, LowRank, Precision};
 use crate::{
-    activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, linear, linear_cross_entropy, lora_linear,
-    norm, residual, rms_norm, rotary, widen,
+    activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, layer_norm, linear, linear_cross_entropy,
+    lora_linear, residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -214,7 +214,7 @@ pub trait KernelBackend: Backend {
         bias: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self> {
-        norm::composed::<Self>(x, weight, bias, epsilon)
+        layer_norm::composed::<Self>(x, weight, bias, epsilon)
     }
 
     /// The gradients of `x`, `weight` and `bias`, given that of the output.
@@ -224,7 +224,7 @@ pub trait KernelBackend: Backend {
         d_output: FloatTensor<Self>,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        norm::composed_backward::<Self>(x, weight, d_output, epsilon)
+        layer_norm::composed_backward::<Self>(x, weight, d_output, epsilon)
     }
 
     /// RMSNorm of each row; `x: [rows, d]`, `weight: [d]`.
@@ -291,12 +291,12 @@ pub trait KernelBackend: Backend {
     }
 
     /// `x` times the factors of the mask, `[rows, columns]`.
-    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
+    fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
         dropout::composed::<Self>(x, &mask)
     }
 
     /// `x + mask(branch)`, all `[rows, columns]`.
-    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<Mask>) -> FloatTensor<Self> {
+    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<DropoutMask>) -> FloatTensor<Self> {
         residual::composed::<Self>(x, branch, mask)
     }
 
@@ -498,11 +498,11 @@ impl KernelBackend for burn::backend::Flex {
         flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, precision })
     }
 
-    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
+    fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
         flex::dropout::dropout(x, &mask)
     }
 
-    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<Mask>) -> FloatTensor<Self> {
+    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<DropoutMask>) -> FloatTensor<Self> {
         flex::dropout::residual(x, branch, mask)
     }
 
@@ -587,7 +587,7 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         epsilon: f32,
     ) -> FloatTensor<Self> {
-        norm::tracked::<B, C>(x, weight, bias, epsilon)
+        layer_norm::tracked::<B, C>(x, weight, bias, epsilon)
     }
 
     fn root_mean_square_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
@@ -617,11 +617,11 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, precision)
     }
 
-    fn dropout(x: FloatTensor<Self>, mask: Mask) -> FloatTensor<Self> {
+    fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
         dropout::tracked::<B, C>(x, mask)
     }
 
-    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<Mask>) -> FloatTensor<Self> {
+    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<DropoutMask>) -> FloatTensor<Self> {
         residual::tracked::<B, C>(x, branch, mask)
     }
 }

@@ -9,7 +9,7 @@ use burn::backend::{Autodiff, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 
 use crate::KernelBackend;
-use crate::norm::row;
+use crate::layer_norm::row;
 
 pub(crate) fn composed<B: KernelBackend>(x: FloatTensor<B>, bias: FloatTensor<B>) -> FloatTensor<B> {
     B::float_add(x, row::<B>(bias))

@@ -1,4 +1,4 @@
-//! Dropout whose mask is a hash (see [`Mask`]): nothing is saved for the backward pass, which makes the same mask again.
+//! Dropout whose mask is a hash (see [`DropoutMask`]): nothing is saved for the backward pass, which makes the same mask again.
 
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -7,10 +7,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata};
 use burn::tensor::{Tensor, TensorData};
 
-use crate::{KernelBackend, Mask};
+use crate::{DropoutMask, KernelBackend};
 
 /// The factors are hashed on the host, the same bits for every backend.
-pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, mask: &Mask) -> FloatTensor<B> {
+pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, mask: &DropoutMask) -> FloatTensor<B> {
     let shape = x.shape();
     let factors = TensorData::new(mask.factors(shape[1]), shape);
     let factors = B::float_from_data(factors, &x.device());
@@ -21,9 +21,9 @@ pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, mask: &Mask) -> FloatTenso
 struct DropoutBackward;
 
 impl<B: KernelBackend> Backward<B, 1> for DropoutBackward {
-    type State = Mask;
+    type State = DropoutMask;
 
-    fn backward(self, ops: Ops<Mask, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<DropoutMask, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [x] = ops.parents;
         let d_output = gradients.consume::<B>(&ops.node);
         if let Some(x) = x {
@@ -34,7 +34,7 @@ impl<B: KernelBackend> Backward<B, 1> for DropoutBackward {
 
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
-    mask: Mask,
+    mask: DropoutMask,
 ) -> FloatTensor<Autodiff<B, C>> {
     match DropoutBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
@@ -49,7 +49,7 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 ///
 /// # Shapes
 /// `x: [rows, columns]`; the mask was made for as many rows.
-pub fn dropout(x: Tensor<2>, mask: Option<Mask>) -> Tensor<2> {
+pub fn dropout(x: Tensor<2>, mask: Option<DropoutMask>) -> Tensor<2> {
     match mask {
         Some(mask) => Tensor::from_dispatch(<Dispatch as KernelBackend>::dropout(x.into_dispatch(), mask)),
         None => x,

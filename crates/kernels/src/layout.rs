@@ -42,12 +42,11 @@ impl Offsets {
 
 /// Which tokens of its sequence a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    Everything,
+pub enum AttentionMask {
+    /// All of them.
+    Bidirectional,
     /// Itself and those before it: the last `window` of these, where there is one.
-    Past {
-        window: Option<usize>,
-    },
+    Causal { window: Option<usize> },
 }
 
 /// The sequences of a batch, on the side of the queries and on that of the keys, and the key of each row. Both sides are
@@ -93,11 +92,11 @@ impl Layout {
     }
 
     /// The keys, counted from the sequence's first, that the query at this place of its sequence sees.
-    pub(crate) fn visible(&self, sequence: usize, query: usize, reach: Reach) -> Range<usize> {
+    pub(crate) fn visible(&self, sequence: usize, query: usize, mask: AttentionMask) -> Range<usize> {
         let keys = self.keys[sequence].len();
-        match reach {
-            Reach::Everything => 0..keys,
-            Reach::Past { window } => {
+        match mask {
+            AttentionMask::Bidirectional => 0..keys,
+            AttentionMask::Causal { window } => {
                 let end = keys - self.queries.length(sequence) + query + 1;
                 window.map_or(0, |window| end.saturating_sub(window))..end
             }
@@ -135,9 +134,9 @@ mod tests {
     fn queries_of_a_cache_are_the_last_tokens_of_their_sequences() {
         let layout = Layout::cached(Offsets::new(&[0, 1, 3]), &[10..15, 20..22]);
         assert_eq!(layout.rows().iter().map(|row| *row as u32).collect::<Vec<_>>(), [4, 0, 1]);
-        assert_eq!(layout.visible(0, 0, Reach::Past { window: None }), 0..5);
-        assert_eq!(layout.visible(0, 0, Reach::Past { window: Some(2) }), 3..5);
-        assert_eq!(layout.visible(1, 0, Reach::Past { window: Some(2) }), 0..1);
-        assert_eq!(layout.visible(1, 0, Reach::Everything), 0..2);
+        assert_eq!(layout.visible(0, 0, AttentionMask::Causal { window: None }), 0..5);
+        assert_eq!(layout.visible(0, 0, AttentionMask::Causal { window: Some(2) }), 3..5);
+        assert_eq!(layout.visible(1, 0, AttentionMask::Causal { window: Some(2) }), 0..1);
+        assert_eq!(layout.visible(1, 0, AttentionMask::Bidirectional), 0..2);
     }
 }

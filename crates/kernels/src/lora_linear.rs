@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch};
 use burn::tensor::Tensor;
 
-use crate::{KernelBackend, Mask, Maybe, Precision, linear};
+use crate::{DropoutMask, KernelBackend, Maybe, Precision, linear};
 
 /// How a low-rank update is computed beside its base.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct LowRank {
     /// What the update is multiplied by.
     pub scale: f32,
     /// Which entries of the input A does not see.
-    pub mask: Option<Mask>,
+    pub mask: Option<DropoutMask>,
     /// Of the product with the frozen weight.
     pub precision: Precision,
 }
@@ -64,7 +64,7 @@ pub(crate) fn composed_input_backward<B: KernelBackend>(
     B::float_add(linear::composed_backward::<B>(d_output, weight), through_update)
 }
 
-fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: Option<Mask>) -> FloatTensor<B> {
+fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: Option<DropoutMask>) -> FloatTensor<B> {
     match mask {
         Some(mask) => B::dropout(x, mask),
         None => x,

@@ -17,13 +17,13 @@ pub struct Noise {
 
 /// Which entries of a `[rows, columns]` tensor dropout sets to zero.
 #[derive(Debug, Clone)]
-pub struct Mask {
+pub struct DropoutMask {
     key: u64,
     probability: f32,
     rows: Arc<[u64]>,
 }
 
-impl Mask {
+impl DropoutMask {
     /// `rows` holds the key of each row: see [`Layout::rows`](crate::Layout::rows).
     pub(crate) fn new(noise: Noise, site: u64, probability: f32, rows: Arc<[u64]>) -> Self {
         let key = mix(mix(mix(noise.seed) ^ noise.step) ^ site);
@@ -121,8 +121,8 @@ mod tests {
 
     const NOISE: Noise = Noise { seed: 7, step: 3 };
 
-    fn mask(rows: &[u64]) -> Mask {
-        Mask::new(NOISE, hash_text("encoder.layer.0"), 0.25, rows.into())
+    fn mask(rows: &[u64]) -> DropoutMask {
+        DropoutMask::new(NOISE, hash_text("encoder.layer.0"), 0.25, rows.into())
     }
 
     #[test]
@@ -145,8 +145,8 @@ mod tests {
         let rows: Vec<u64> = (0..400).collect();
         let first = mask(&rows).factors(100);
         let other_step =
-            Mask::new(Noise { step: 4, ..NOISE }, hash_text("encoder.layer.0"), 0.25, rows.as_slice().into());
-        let other_site = Mask::new(NOISE, hash_text("encoder.layer.1"), 0.25, rows.as_slice().into());
+            DropoutMask::new(Noise { step: 4, ..NOISE }, hash_text("encoder.layer.0"), 0.25, rows.as_slice().into());
+        let other_site = DropoutMask::new(NOISE, hash_text("encoder.layer.1"), 0.25, rows.as_slice().into());
         for other in [other_step.factors(100), other_site.factors(100)] {
             let same = first.iter().zip(&other).filter(|(a, b)| a == b).count() as f64 / 40_000.0;
             // Independent masks agree with probability 0.25² + 0.75² = 0.625; the standard deviation is 0.0024.

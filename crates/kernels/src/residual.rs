@@ -7,17 +7,17 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch};
 use burn::tensor::Tensor;
 
-use crate::{KernelBackend, Mask};
+use crate::{DropoutMask, KernelBackend};
 
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
     branch: FloatTensor<B>,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> FloatTensor<B> {
     B::float_add(x, masked::<B>(branch, mask))
 }
 
-fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: Option<Mask>) -> FloatTensor<B> {
+fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: Option<DropoutMask>) -> FloatTensor<B> {
     match mask {
         Some(mask) => B::dropout(x, mask),
         None => x,
@@ -28,7 +28,7 @@ fn masked<B: KernelBackend>(x: FloatTensor<B>, mask: Option<Mask>) -> FloatTenso
 struct ResidualBackward;
 
 impl<B: KernelBackend> Backward<B, 2> for ResidualBackward {
-    type State = Option<Mask>;
+    type State = Option<DropoutMask>;
 
     fn backward(self, ops: Ops<Self::State, 2>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let d_output = gradients.consume::<B>(&ops.node);
@@ -45,7 +45,7 @@ impl<B: KernelBackend> Backward<B, 2> for ResidualBackward {
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     branch: FloatTensor<Autodiff<B, C>>,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> FloatTensor<Autodiff<B, C>> {
     match ResidualBackward.prepare::<C>([x.node(), branch.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
@@ -60,7 +60,7 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 ///
 /// # Shapes
 /// `x`, `branch` and the output: `[rows, columns]`; the mask was made for as many rows.
-pub fn residual(x: Tensor<2>, branch: Tensor<2>, mask: Option<Mask>) -> Tensor<2> {
+pub fn residual(x: Tensor<2>, branch: Tensor<2>, mask: Option<DropoutMask>) -> Tensor<2> {
     assert_eq!(x.dims(), branch.dims(), "a branch has the shape of what it is added to");
     Tensor::from_dispatch(<Dispatch as KernelBackend>::residual(x.into_dispatch(), branch.into_dispatch(), mask))
 }

@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 
 use crate::KernelBackend;
-use crate::norm::row;
+use crate::layer_norm::row;
 
 /// The rows with a mean square of 1, and one over their root mean squares, `[rows, d]` and `[rows, 1]`.
 fn normalised<B: Backend>(x: FloatTensor<B>, epsilon: f32) -> (FloatTensor<B>, FloatTensor<B>) {

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::Pass;
+use kernels::ForwardContext;
 
 use crate::{Adapter, Weight};
 
@@ -31,8 +31,8 @@ impl Linear {
     }
 
     /// `[rows, d_input]` to `[rows, d_output]`
-    pub fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.projection().forward(x, pass)
+    pub fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.projection().forward(x, ctx)
     }
 
     /// The layer with its weight at hand.
@@ -88,14 +88,14 @@ pub struct Projection<'a> {
 
 impl Projection<'_> {
     /// `[rows, d_input]` to `[rows, d_output]`
-    pub fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    pub fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let frozen = match self.bias {
             Some(Weight::Frozen(bias)) => Some(bias.clone()),
             _ => None,
         };
         let output = match (self.adapter, self.weight) {
-            (Some(adapter), _) => adapter.forward(x, self.w(), frozen, pass),
-            (None, Weight::Frozen(_)) => kernels::linear(x, self.w(), frozen, pass.precision()),
+            (Some(adapter), _) => adapter.forward(x, self.w(), frozen, ctx),
+            (None, Weight::Frozen(_)) => kernels::linear(x, self.w(), frozen, ctx.precision()),
             // Its bias is trained with it, or frozen and a constant.
             (None, Weight::Trained(_)) => return kernels::trained_linear(x, self.w(), self.bias.map(Weight::value)),
         };
@@ -107,12 +107,12 @@ impl Projection<'_> {
 
     /// Losses and margins of the rows, as [`kernels::linear_cross_entropy`] has them. The logits of all rows are held
     /// unless the layer [is frozen](Self::is_frozen).
-    pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], pass: &Pass) -> (Tensor<1>, Tensor<1>) {
+    pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
         if self.is_frozen() {
             let bias = self.bias.map(Weight::value);
-            return kernels::linear_cross_entropy(x, self.w(), bias, targets, pass.precision());
+            return kernels::linear_cross_entropy(x, self.w(), bias, targets, ctx.precision());
         }
-        let logits = self.forward(x, pass);
+        let logits = self.forward(x, ctx);
         let margins = kernels::margins(logits.clone(), targets);
         (kernels::cross_entropy(logits, targets), margins)
     }
@@ -147,7 +147,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         let trained = |tensor: Tensor<2>| Param::from_tensor(tensor.detach().require_grad());
-        let pass = Pass::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
+        let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
         let targets = [3, 0, 6, 6, 2];
         for case in 0..12 {
             let weight = match case % 2 {
@@ -166,8 +166,8 @@ mod tests {
             let projection = layer.projection(&weight);
 
             let x = random([5, 4]).require_grad();
-            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, &pass);
-            let logits = projection.forward(x.clone(), &pass);
+            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, &ctx);
+            let logits = projection.forward(x.clone(), &ctx);
             let close = |left: Tensor<2>, right: Tensor<2>| {
                 left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
             };

@@ -89,7 +89,7 @@ pub struct Loaded {
     /// Modules that the checkpoint does not have and that start from random values.
     pub initialised: Vec<String>,
     /// Tensors of the checkpoint that belong to another head or are constants, by their first segments.
-    pub passed_over: Vec<String>,
+    pub unused: Vec<String>,
     /// What the user should know of how frozen weights are kept.
     pub notes: Vec<String>,
 }
@@ -174,13 +174,13 @@ impl<'a> Build<'a> {
         }
         plan.finish()?;
         let used = self.used.into_inner();
-        let (mut unexpected, mut passed_over) = (Vec::new(), Vec::new());
+        let (mut unexpected, mut unused) = (Vec::new(), Vec::new());
         // A tensor that the checkpoint has twice is used under its other name.
         let is_used =
             |name: &str| used.contains(name) || self.pretrained.twin(name).is_some_and(|twin| used.contains(twin));
         for name in self.pretrained.names().filter(|name| !is_used(name)) {
-            match self.pretrained.passes_over(name) {
-                true => passed_over.push(name.split('.').take(2).collect::<Vec<_>>().join(".")),
+            match self.pretrained.ignores(name) {
+                true => unused.push(name.split('.').take(2).collect::<Vec<_>>().join(".")),
                 false => unexpected.push(name.to_string()),
             }
         }
@@ -201,8 +201,8 @@ impl<'a> Build<'a> {
             let model = self.pretrained.class().to_string();
             return Err(LoadError::Unexpected { directory, model, names: unexpected, help: help.to_string() }.into());
         }
-        passed_over.dedup();
-        Ok(Loaded { plan, initialised: self.initialised.into_inner(), passed_over, notes: self.notes.into_inner() })
+        unused.dedup();
+        Ok(Loaded { plan, initialised: self.initialised.into_inner(), unused, notes: self.notes.into_inner() })
     }
 }
 

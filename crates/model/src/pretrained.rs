@@ -267,7 +267,7 @@ impl Pretrained {
     /// The complaint about a tensor of the model with a value that is no finite number; `None` if there is none. Tensors of
     /// other heads and masks, in which there may be such values, are not looked at.
     pub fn not_finite(&self) -> Result<Option<Error>, Error> {
-        let names: Vec<&str> = self.names().filter(|name| !self.passes_over(name)).collect();
+        let names: Vec<&str> = self.names().filter(|name| !self.ignores(name)).collect();
         self.not_finite_among(&names)
     }
 
@@ -292,12 +292,12 @@ impl Pretrained {
         format!("{}{}.weight", self.architecture.prefix, self.architecture.word_embeddings)
     }
 
-    pub(crate) fn passes_over(&self, name: &str) -> bool {
+    pub(crate) fn ignores(&self, name: &str) -> bool {
         let known = |pattern: &&str| match pattern.strip_suffix('*') {
             Some(start) => name.starts_with(start),
             None => name == *pattern || name.ends_with(&format!(".{pattern}")),
         };
-        self.architecture.constants.iter().chain(self.variant.passed_over).any(known)
+        self.architecture.constants.iter().chain(self.variant.ignored_keys).any(known)
     }
 
     /// The standard deviation with which Transformers initialises weights.

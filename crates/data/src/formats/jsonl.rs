@@ -1,4 +1,4 @@
-//! JSON lines: an object a line. Blank lines are passed over.
+//! JSON lines: an object a line. Blank lines are skipped.
 
 use serde_json::Value;
 

@@ -142,7 +142,7 @@ fn csv_lines_count_quoted_line_breaks_and_blank_lines() {
 }
 
 #[test]
-fn blank_json_lines_are_passed_over_and_counted() {
+fn blank_json_lines_are_skipped_and_counted() {
     let rows = read("a.jsonl", b"\n{\"text\": \"a\"}\r\n  \n{\"text\": \"b\"}").unwrap();
     assert_eq!(rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 4]);
 }

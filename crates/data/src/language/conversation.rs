@@ -34,7 +34,7 @@ pub struct Conversation {
     /// The messages that are a prompt, at the beginning, where a row has prompt and completion apart.
     prompt: Option<usize>,
     /// The indices of messages that say that they are not to be learned.
-    passed_over: Vec<usize>,
+    skipped: Vec<usize>,
 }
 
 impl Conversation {
@@ -96,7 +96,7 @@ impl Conversation {
         for (message, number) in messages.into_iter().zip(1..) {
             let (message, learned) = read_message(number, message, column, place)?;
             if learned == Learned::No {
-                self.passed_over.push(self.messages.len());
+                self.skipped.push(self.messages.len());
             }
             self.messages.push(message);
         }
@@ -124,7 +124,7 @@ impl Conversation {
 
     /// Whether the assistant's message `index` is to be learned: it is no part of a prompt, and does not say otherwise.
     pub(super) fn is_learned(&self, index: usize) -> bool {
-        self.prompt.is_none_or(|prompt| index >= prompt) && !self.passed_over.contains(&index)
+        self.prompt.is_none_or(|prompt| index >= prompt) && !self.skipped.contains(&index)
     }
 
     /// The messages that an answer follows on: the prompt where there is one, else all but the answer that may be there

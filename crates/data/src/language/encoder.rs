@@ -117,7 +117,7 @@ impl<'a> Encoder<'a> {
         if ids.last() != Some(&end) {
             ids.push(end);
         }
-        Ok(Sequence { answers: vec![0..ids.len()], ids, passed_over: Vec::new(), kept })
+        Ok(Sequence { answers: vec![0..ids.len()], ids, skipped: Vec::new(), kept })
     }
 
     /// The ids of both are those of the joined text, as they are for a model that reads the prompt and goes on, wherever
@@ -138,7 +138,7 @@ impl<'a> Encoder<'a> {
         if ids.len() == start || ids.last() != Some(&end) {
             ids.push(end);
         }
-        Ok(Sequence { answers: vec![start..ids.len()], ids, passed_over: Vec::new(), kept })
+        Ok(Sequence { answers: vec![start..ids.len()], ids, skipped: Vec::new(), kept })
     }
 
     fn conversation(&self, conversation: &Conversation, place: &Place) -> Result<Vec<Sequence>, Error> {
@@ -161,15 +161,15 @@ impl<'a> Encoder<'a> {
 
     fn script(&self, script: &Script, subject: &str) -> Result<Sequence, Error> {
         let (ids, turns) = self.tokens_of_turns(script)?;
-        let (mut answers, mut passed_over) = (Vec::new(), Vec::new());
+        let (mut answers, mut skipped) = (Vec::new(), Vec::new());
         for (turn, tokens) in script.turns.iter().zip(turns) {
             if turn.is_learned && !ids[tokens.clone()].iter().any(|id| self.stops.contains(id)) {
                 return Err(Error::NoEndOfTurn { subject: subject.to_owned(), number: turn.number });
             }
-            if turn.is_learned { &mut answers } else { &mut passed_over }.push(tokens);
+            if turn.is_learned { &mut answers } else { &mut skipped }.push(tokens);
         }
         let kept = self.beginning_of(&ids);
-        Ok(Sequence { ids, answers, passed_over, kept })
+        Ok(Sequence { ids, answers, skipped, kept })
     }
 
     /// The ids of the text and, for each turn, those of them that hold any of its characters.
@@ -210,7 +210,7 @@ impl<'a> Encoder<'a> {
     fn targets(&self, sequence: &Sequence) -> Vec<Range<usize>> {
         let spans = match self.loss_on {
             LossOn::Completion => sequence.answers.clone(),
-            LossOn::All => sequence.all_but_passed_over(),
+            LossOn::All => sequence.all_but_skipped(),
         };
         spans.into_iter().map(|span| span.start.max(1)..span.end).filter(|span| !span.is_empty()).collect()
     }

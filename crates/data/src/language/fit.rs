@@ -9,7 +9,7 @@ pub(super) struct Sequence {
     /// Ascending and apart from each other.
     pub(super) answers: Vec<Range<usize>>,
     /// Answers that are not to be learned, likewise.
-    pub(super) passed_over: Vec<Range<usize>>,
+    pub(super) skipped: Vec<Range<usize>>,
     /// Tokens at the beginning that stay whatever is cut: the one that begins a text.
     pub(super) kept: usize,
 }
@@ -39,9 +39,9 @@ impl Sequence {
     }
 
     /// What is left of the tokens without the answers that are not to be learned.
-    pub(super) fn all_but_passed_over(&self) -> Vec<Range<usize>> {
-        let starts = std::iter::once(0).chain(self.passed_over.iter().map(|answer| answer.end));
-        let ends = self.passed_over.iter().map(|answer| answer.start).chain([self.ids.len()]);
+    pub(super) fn all_but_skipped(&self) -> Vec<Range<usize>> {
+        let starts = std::iter::once(0).chain(self.skipped.iter().map(|answer| answer.end));
+        let ends = self.skipped.iter().map(|answer| answer.start).chain([self.ids.len()]);
         starts.zip(ends).map(|(start, end)| start..end).collect()
     }
 
@@ -60,7 +60,7 @@ impl Sequence {
     }
 
     fn move_answers(&mut self, moved: impl Fn(usize) -> usize) {
-        for answers in [&mut self.answers, &mut self.passed_over] {
+        for answers in [&mut self.answers, &mut self.skipped] {
             for answer in &mut *answers {
                 *answer = moved(answer.start)..moved(answer.end);
             }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn fit(ids: std::ops::RangeInclusive<u32>, answers: &[Range<usize>], kept: usize, max_length: usize) -> Sequence {
-        Sequence { ids: ids.collect(), answers: answers.to_vec(), passed_over: Vec::new(), kept }.fit(max_length)
+        Sequence { ids: ids.collect(), answers: answers.to_vec(), skipped: Vec::new(), kept }.fit(max_length)
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
             // Prompts and answers by turns; the number of a token says where it was.
             let ends: Vec<usize> = lengths.iter().scan(0, |end, length| { *end += length; Some(*end) }).collect();
             let answers: Vec<Range<usize>> = ends.windows(2).step_by(2).map(|pair| pair[0]..pair[1]).collect();
-            let whole = Sequence { ids: (0..*ends.last().unwrap() as u32).collect(), answers: answers.clone(), passed_over: Vec::new(), kept };
+            let whole = Sequence { ids: (0..*ends.last().unwrap() as u32).collect(), answers: answers.clone(), skipped: Vec::new(), kept };
             let was_answer = |id: u32| answers.iter().any(|answer| answer.contains(&(id as usize)));
             let (last, length) = (answers.last().unwrap().clone(), whole.ids.len());
 

@@ -55,7 +55,7 @@ impl Heads<'_> {
         (0..length.div_ceil(TILE)).map(move |tile| {
             let queries = tile * TILE..length.min((tile + 1) * TILE);
             let [first, last] =
-                [queries.start, queries.end - 1].map(|query| self.layout.visible(sequence, query, self.options.reach));
+                [queries.start, queries.end - 1].map(|query| self.layout.visible(sequence, query, self.options.mask));
             Tile { sequence, queries, keys: first.start..last.end }
         })
     }
@@ -79,14 +79,14 @@ impl Heads<'_> {
         let k = self.k.part(self.key_rows(tile), self.columns(head / self.shared()));
         serial(Factor::Plain(q), Factor::Transposed(k), self.options.scale, scores, width, Start::Zero);
         for (query, row) in tile.queries.clone().zip(scores.chunks_exact_mut(width)) {
-            let visible = self.layout.visible(tile.sequence, query, self.options.reach);
+            let visible = self.layout.visible(tile.sequence, query, self.options.mask);
             softmax(row, visible.start - tile.keys.start, visible.end - tile.keys.start);
         }
     }
 
     /// Multiplies by the factors of dropout, which are left in `factors`.
     fn drop(&self, tile: &Tile, head: usize, factors: &mut Vec<f32>, probabilities: &mut [f32]) {
-        let Some(mask) = &self.options.mask else { return };
+        let Some(mask) = &self.options.dropout else { return };
         let width = tile.keys.len();
         factors.resize(probabilities.len(), 0.0);
         for (token, row) in self.query_rows(tile).zip(factors.chunks_exact_mut(width)) {
@@ -244,7 +244,7 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             serial(Factor::Transposed(tile_matrix(&dropped)), Factor::Plain(upstream), 1.0, dv, d_head, Start::Output);
 
             serial(Factor::Plain(upstream), Factor::Transposed(v), 1.0, &mut ds, keys, Start::Zero);
-            if heads.options.mask.is_some() {
+            if heads.options.dropout.is_some() {
                 multiply(&mut ds, &factors);
             }
             for (ds, p) in ds.chunks_exact_mut(keys).zip(p.chunks_exact(keys)) {

@@ -7,10 +7,10 @@ use burn::tensor::DType;
 use rayon::prelude::*;
 
 use super::{CHUNK, changed};
-use crate::Mask;
+use crate::DropoutMask;
 use crate::wide::with_wide_vectors;
 
-pub(crate) fn dropout(x: FlexTensor, mask: &Mask) -> FlexTensor {
+pub(crate) fn dropout(x: FlexTensor, mask: &DropoutMask) -> FlexTensor {
     if !has_values(&x) {
         return crate::dropout::composed::<Flex>(x, mask);
     }
@@ -21,7 +21,7 @@ pub(crate) fn dropout(x: FlexTensor, mask: &Mask) -> FlexTensor {
     })
 }
 
-pub(crate) fn residual(x: FlexTensor, branch: FlexTensor, mask: Option<Mask>) -> FlexTensor {
+pub(crate) fn residual(x: FlexTensor, branch: FlexTensor, mask: Option<DropoutMask>) -> FlexTensor {
     let x = x.to_contiguous();
     let Some(of_x) = x.as_slice::<f32>().filter(|_| has_values(&x) && has_values(&branch)) else {
         return crate::residual::composed::<Flex>(x, branch, mask);

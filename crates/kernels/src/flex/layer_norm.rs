@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::filled::mapped;
 use super::vector::LANES;
 use super::{changed, tensor};
-use crate::norm::{composed, composed_backward};
+use crate::layer_norm::{composed, composed_backward};
 use crate::wide::with_wide_vectors;
 
 /// Rows that one thread works on at a time.

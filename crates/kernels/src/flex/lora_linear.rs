@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
 use super::{linear, tensor, vector_of, with_rows};
-use crate::{LowRank, Mask, Precision, lora_linear};
+use crate::{DropoutMask, LowRank, Precision, lora_linear};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
 const ROWS: usize = 32;
@@ -123,7 +123,7 @@ pub(crate) fn backward(
 }
 
 /// The transpose of `d_down` times `mask(x)`.
-fn through_mask(d_down: Matrix<'_>, x: Matrix<'_>, mask: &Option<Mask>) -> Vec<f32> {
+fn through_mask(d_down: Matrix<'_>, x: Matrix<'_>, mask: &Option<DropoutMask>) -> Vec<f32> {
     let (rows, r, d_input) = (x.rows(), d_down.columns(), x.columns());
     let stretches: Vec<Range<usize>> = stretches(d_input, COLUMNS / 4).collect();
     let parts: Vec<Vec<f32>> = stretches
@@ -192,7 +192,7 @@ fn stretches(columns: usize, width: usize) -> impl Iterator<Item = Range<usize>>
 /// A part of `x` as the update sees it, by way of `kept` where entries are dropped.
 fn masked<'b>(
     x: Matrix<'b>,
-    mask: &Option<Mask>,
+    mask: &Option<DropoutMask>,
     rows: Range<usize>,
     columns: Range<usize>,
     kept: &'b mut Vec<f32>,

@@ -70,7 +70,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::{Activation, Attention, Noise, Offsets, Pass, Precision, Reach, bounds, uniform};
+    use crate::{Activation, Attention, AttentionMask, ForwardContext, Noise, Offsets, Precision, bounds, uniform};
 
     /// Values between -4 and 4.
     fn values(shape: &[usize], key: u64) -> FlexTensor {
@@ -143,10 +143,10 @@ mod tests {
             let (weight, bias) = (values(&[width], 3), values(&[width], 4));
             close(
                 layer_norm::forward(x.clone(), weight.clone(), bias.clone(), 1e-5),
-                crate::norm::composed::<Flex>(x.clone(), weight.clone(), bias, 1e-5),
+                crate::layer_norm::composed::<Flex>(x.clone(), weight.clone(), bias, 1e-5),
             );
             let ours = layer_norm::backward(x.clone(), weight.clone(), upstream.clone(), 1e-5);
-            let composed = crate::norm::composed_backward::<Flex>(x.clone(), weight, upstream.clone(), 1e-5);
+            let composed = crate::layer_norm::composed_backward::<Flex>(x.clone(), weight, upstream.clone(), 1e-5);
             close(ours.0, composed.0);
             close(ours.1, composed.1);
             close(ours.2, composed.2);
@@ -169,7 +169,8 @@ mod tests {
             }
 
             for probability in [0.0, 0.4] {
-                let mask = Pass::new(layout(&vec![1; rows]), Some(Noise { seed: 3, step: 4 })).mask(probability, 5);
+                let mask = ForwardContext::new(layout(&vec![1; rows]), Some(Noise { seed: 3, step: 4 }))
+                    .dropout_mask(probability, 5);
                 let dropped = crate::residual::composed::<Flex>(x.clone(), upstream.clone(), mask.clone());
                 for branch in [upstream.clone(), values(&[rows, width], 2)] {
                     close(dropout::residual(x.clone(), branch, mask.clone()), dropped.clone());
@@ -317,13 +318,13 @@ mod tests {
     }
 
     /// Lengths of sequences, heads, heads of keys, width of a head, who sees what.
-    fn attentions() -> Vec<(Vec<usize>, [usize; 3], Reach)> {
+    fn attentions() -> Vec<(Vec<usize>, [usize; 3], AttentionMask)> {
         vec![
-            (vec![1], [1, 1, 1], Reach::Everything),
-            (vec![3, 1, 130], [4, 2, 5], Reach::Everything),
-            (vec![1, 67], [6, 2, 8], Reach::Past { window: None }),
-            (vec![200, 5], [2, 1, 3], Reach::Past { window: Some(70) }),
-            (vec![9], [2, 2, 4], Reach::Past { window: Some(1) }),
+            (vec![1], [1, 1, 1], AttentionMask::Bidirectional),
+            (vec![3, 1, 130], [4, 2, 5], AttentionMask::Bidirectional),
+            (vec![1, 67], [6, 2, 8], AttentionMask::Causal { window: None }),
+            (vec![200, 5], [2, 1, 3], AttentionMask::Causal { window: Some(70) }),
+            (vec![9], [2, 2, 4], AttentionMask::Causal { window: Some(1) }),
         ]
     }
 
@@ -339,15 +340,16 @@ mod tests {
 
     #[test]
     fn attention_and_its_gradients_equal_the_composed_forms() {
-        for (lengths, [heads, kv_heads, d_head], reach) in attentions() {
+        for (lengths, [heads, kv_heads, d_head], attention_mask) in attentions() {
             for dropout in [0.0, 0.3] {
                 let layout = layout(&lengths);
                 let tokens = layout.queries().tokens();
                 // Over the keys of a query, the queries of a key in all heads that share it, and a head's coordinates.
                 let depth = tokens * heads / kv_heads + d_head;
                 let close = |left, right| close(left, right, depth);
-                let mask = Pass::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).mask(dropout, 5);
-                let options = Attention { heads, kv_heads, scale: 0.3, reach, mask };
+                let mask =
+                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let options = Attention { heads, kv_heads, scale: 0.3, mask: attention_mask, dropout: mask };
                 let (q, upstream) =
                     (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
                 let (k, v) =
@@ -379,11 +381,11 @@ mod tests {
 
     #[test]
     fn attention_over_a_cache_equals_that_over_whole_sequences() {
-        for (lengths, [heads, kv_heads, d_head], reach) in attentions() {
+        for (lengths, [heads, kv_heads, d_head], attention_mask) in attentions() {
             let whole = crate::Layout::new(offsets(&lengths), 0);
             let tokens = whole.queries().tokens();
             let close = |left, right| close(left, right, tokens + d_head);
-            let options = Attention { heads, kv_heads, scale: 0.3, reach, mask: None };
+            let options = Attention { heads, kv_heads, scale: 0.3, mask: attention_mask, dropout: None };
             let q = values(&[tokens, heads * d_head], 1);
             let (k, v) = (values(&[tokens, kv_heads * d_head], 3), values(&[tokens, kv_heads * d_head], 4));
             let all = attention::forward(q.clone(), k.clone(), v.clone(), &whole, &options);

@@ -1,12 +1,12 @@
 //! Attention, with and without dropout, both ways and of the past alone, apart and joined.
 
 use burn::tensor::{Tensor, activation};
-use kernels::{Attention, Mask, Noise, Pass, Reach, attention, joined_attention};
+use kernels::{Attention, AttentionMask, DropoutMask, ForwardContext, Noise, attention, joined_attention};
 
 use super::{close, device, layout, random};
 
-fn both_ways(heads: usize, scale: f32, mask: Option<Mask>) -> Attention {
-    Attention { heads, kv_heads: heads, scale, reach: Reach::Everything, mask }
+fn both_ways(heads: usize, scale: f32, mask: Option<DropoutMask>) -> Attention {
+    Attention { heads, kv_heads: heads, scale, mask: AttentionMask::Bidirectional, dropout: mask }
 }
 
 /// Attention of one sequence, head by head, in burn's own tracked operations; `factors` are those of its probabilities.
@@ -71,7 +71,7 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     let [q, k, v] = [(); 3].map(|()| random([9, heads * d_head], &device).require_grad());
     let run = |lengths: &[usize], first_row: usize, range: std::ops::Range<usize>| {
         let layout = layout(lengths, first_row);
-        let mask = Pass::new(layout.clone(), noise).mask(0.5, 3);
+        let mask = ForwardContext::new(layout.clone(), noise).dropout_mask(0.5, 3);
         let part = |x: &Tensor<2>| x.clone().slice([range.clone()]);
         attention(part(&q), part(&k), part(&v), &layout, both_ways(heads, 0.5, mask))
     };
@@ -86,7 +86,7 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     // v the identity the output row is the row of dropped probabilities.
     let layout = layout(&[5], 0);
     let single = |x: Tensor<2>| x.narrow(0, 4, 5);
-    let mask = Pass::new(layout.clone(), noise).mask(0.5, 3);
+    let mask = ForwardContext::new(layout.clone(), noise).dropout_mask(0.5, 3);
     let identity = Tensor::<2>::eye(5, &device);
     let wide = Tensor::cat(vec![identity.clone(), identity], 1);
     let zeros = Tensor::<2>::zeros([5, 10], &device);
@@ -134,7 +134,7 @@ fn causal_attention_with_shared_keys_and_a_window_equals_its_formula() {
         let q = random([tokens, heads * d_head], &device).require_grad();
         let [k, v] = [(); 2].map(|()| random([tokens, kv_heads * d_head], &device).require_grad());
         let upstream = random([tokens, heads * d_head], &device);
-        let options = Attention { heads, kv_heads, scale: 0.4, reach: Reach::Past { window }, mask: None };
+        let options = Attention { heads, kv_heads, scale: 0.4, mask: AttentionMask::Causal { window }, dropout: None };
 
         let ours = attention(q.clone(), k.clone(), v.clone(), &layout(&lengths, 0), options.clone());
         let mut start = 0;
@@ -165,8 +165,10 @@ fn joined_attention_equals_that_of_its_parts_and_joins_their_gradients() {
         let upstream = random([74, heads * d_head], &device);
         for probability in [0.0, 0.3] {
             let layout = layout(&lengths, 0);
-            let mask = Pass::new(layout.clone(), Some(Noise { seed: 1, step: 2 })).mask(probability, 3);
-            let options = Attention { heads, kv_heads, scale: 0.4, reach: Reach::Past { window: None }, mask };
+            let mask =
+                ForwardContext::new(layout.clone(), Some(Noise { seed: 1, step: 2 })).dropout_mask(probability, 3);
+            let options =
+                Attention { heads, kv_heads, scale: 0.4, mask: AttentionMask::Causal { window: None }, dropout: mask };
             let ours = joined_attention(joined.clone(), &layout, options.clone());
             let part = |start: usize, width: usize| joined.clone().narrow(1, start, width);
             let (k, v) = (part(widths[0], widths[1]), part(widths[0] + widths[1], widths[2]));

@@ -4,12 +4,12 @@ use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Int, Tensor, activation};
-use kernels::{AdamWStep, LowRank, Mask, Precision};
+use kernels::{AdamWStep, DropoutMask, LowRank, Precision};
 use kernels::{adamw, add_bias, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
 
 use super::{close, device, factors, mask, random, same_sums_and_gradients};
 
-fn low_rank(scale: f32, mask: Option<Mask>) -> LowRank {
+fn low_rank(scale: f32, mask: Option<DropoutMask>) -> LowRank {
     LowRank { scale, mask, precision: Precision::F32 }
 }
 

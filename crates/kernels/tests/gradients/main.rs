@@ -12,7 +12,7 @@ mod linear;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, activation};
-use kernels::{Activation, Layout, Mask, Noise, Offsets, Pass, Simd};
+use kernels::{Activation, DropoutMask, ForwardContext, Layout, Noise, Offsets, Simd};
 use kernels::{cross_entropy, dropout, gated_activation, layer_norm, residual, rms_norm, rotary, trained_linear};
 
 fn numbers(tensor: Tensor<2>) -> Vec<f32> {
@@ -87,13 +87,13 @@ fn layout(lengths: &[usize], first_row: usize) -> Arc<Layout> {
     Arc::new(Layout::new(Offsets::new(&offsets), first_row))
 }
 
-fn mask(rows: usize, probability: f64) -> Option<Mask> {
-    let pass = Pass::new(layout(&vec![1; rows], 0), Some(Noise { seed: 5, step: 9 }));
-    pass.mask(probability, 77)
+fn mask(rows: usize, probability: f64) -> Option<DropoutMask> {
+    let ctx = ForwardContext::new(layout(&vec![1; rows], 0), Some(Noise { seed: 5, step: 9 }));
+    ctx.dropout_mask(probability, 77)
 }
 
 /// The factors that the mask stands for, `[rows, columns]`.
-fn factors(mask: &Option<Mask>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+fn factors(mask: &Option<DropoutMask>, shape: [usize; 2], device: &Device) -> Tensor<2> {
     dropout(Tensor::ones(shape, &device.clone().inner()), mask.clone())
 }
 

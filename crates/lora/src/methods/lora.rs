@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{LowRank, Pass, lora_linear, mix, uniform};
+use kernels::{ForwardContext, LowRank, lora_linear, mix, uniform};
 
 use crate::Init;
 
@@ -26,9 +26,15 @@ impl Lora {
     }
 
     /// Dropout acts on the input of A alone, as in PEFT.
-    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, pass: &Pass) -> Tensor<2> {
-        let mask = pass.mask(self.dropout, self.site);
-        let options = LowRank { scale: self.scale, mask, precision: pass.precision() };
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
+        let mask = ctx.dropout_mask(self.dropout, self.site);
+        let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
         lora_linear(x, weight, bias, self.a.val(), self.b.val(), options)
     }
 }

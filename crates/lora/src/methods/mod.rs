@@ -4,7 +4,7 @@ mod lora;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::Pass;
+use kernels::ForwardContext;
 
 pub use lora::{Lora, LoraEmbedding};
 pub(crate) use lora::{initial_a, normal};
@@ -17,9 +17,15 @@ pub enum Adapter {
 
 impl Adapter {
     /// `weight: [d_output, d_input]`, `bias: [d_output]`, both frozen.
-    pub(crate) fn forward(&self, x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, pass: &Pass) -> Tensor<2> {
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
         match self {
-            Self::Lora(lora) => lora.forward(x, weight, bias, pass),
+            Self::Lora(lora) => lora.forward(x, weight, bias, ctx),
         }
     }
 }

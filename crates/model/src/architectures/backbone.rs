@@ -1,7 +1,7 @@
 //! What architectures have in common below the head: embeddings, then one layer after the other.
 
 use burn::tensor::{Device, Tensor};
-use kernels::{Layout, Noise, Pass, Precision};
+use kernels::{ForwardContext, Layout, Noise, Precision};
 use lora::Embedding;
 
 use super::{Features, Model};
@@ -28,7 +28,7 @@ pub(crate) trait Backbone {
     }
 
     /// `[tokens, hidden]`
-    fn embed(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2>;
+    fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2>;
 
     /// One of the layers before the last, `[tokens, hidden]` to the same.
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2>;
@@ -40,21 +40,21 @@ pub(crate) trait Backbone {
         rows: &[usize],
         around: &Around,
         cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass);
+    ) -> (Tensor<2>, ForwardContext);
 }
 
 /// What the layers of one forward pass look up.
 #[derive(Debug)]
 pub(crate) struct Around {
-    pub(crate) pass: Pass,
+    pub(crate) ctx: ForwardContext,
     pub(crate) angles: Option<Angles>,
 }
 
 impl Around {
     pub(super) fn new(backbone: &dyn Backbone, tokens: &Tokens, noise: Option<Noise>, precision: Precision) -> Self {
-        let pass = Pass::new(tokens.layout().clone(), noise).with_precision(precision);
-        let angles = backbone.angles(pass.layout(), &tokens.ids.device());
-        Self { pass, angles }
+        let ctx = ForwardContext::new(tokens.layout().clone(), noise).with_precision(precision);
+        let angles = backbone.angles(ctx.layout(), &tokens.ids.device());
+        Self { ctx, angles }
     }
 }
 
@@ -65,14 +65,14 @@ pub(super) fn through(
     rows: &[usize],
     around: &Around,
     mut cache: Option<&mut Cache>,
-) -> (Tensor<2>, Pass) {
-    let mut hidden = backbone.embed(tokens, &around.pass);
+) -> (Tensor<2>, ForwardContext) {
+    let mut hidden = backbone.embed(tokens, &around.ctx);
     for layer in 0..backbone.layers() - 1 {
         hidden = backbone.layer(layer, hidden, around, cache.as_deref_mut());
     }
     let features = backbone.last_layer(hidden, rows, around, cache.as_deref_mut());
     if let Some(cache) = cache {
-        cache.advance(around.pass.layout());
+        cache.advance(around.ctx.layout());
     }
     features
 }
@@ -96,7 +96,7 @@ impl<'a> Layerwise<'a> {
     ) -> Self {
         let backbone = model.backbone();
         let around = Around::new(backbone, tokens, noise, precision);
-        Self { backbone, tokens, rows: model.rows(rows, &around.pass), around }
+        Self { backbone, tokens, rows: model.rows(rows, &around.ctx), around }
     }
 
     /// Layers before the last.
@@ -111,7 +111,7 @@ impl<'a> Layerwise<'a> {
 
     /// `[tokens, hidden]`
     pub fn embed(&self) -> Tensor<2> {
-        self.backbone.embed(self.tokens, &self.around.pass)
+        self.backbone.embed(self.tokens, &self.around.ctx)
     }
 
     /// One of the layers before the last, `[tokens, hidden]` to the same.
@@ -121,7 +121,7 @@ impl<'a> Layerwise<'a> {
 
     /// The last layer, to what the head reads.
     pub fn last_layer(&self, hidden: Tensor<2>) -> Features {
-        let (hidden, pass) = self.backbone.last_layer(hidden, &self.rows, &self.around, None);
-        Features { hidden, pass }
+        let (hidden, ctx) = self.backbone.last_layer(hidden, &self.rows, &self.around, None);
+        Features { hidden, ctx }
     }
 }

@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, Pass, attention};
+use kernels::{Activation, ForwardContext, attention};
 use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
@@ -75,7 +75,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["classifier"],
             output: None,
             pooler: "bert.pooler",
-            passed_over: &["cls.*"],
+            ignored_keys: &["cls.*"],
             load: |loader, config, labels| {
                 let model = BertForSequenceClassification::load(loader, config, labels)?;
                 Ok(Model::SequenceClassifier(SequenceClassifier::Bert(model)))
@@ -87,7 +87,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["cls.predictions"],
             output: Some(OutputNames { module: "cls.predictions.decoder", bias_of: Some("cls.predictions") }),
             pooler: "",
-            passed_over: &["bert.pooler.*", "cls.seq_relationship.*", "classifier.*"],
+            ignored_keys: &["bert.pooler.*", "cls.seq_relationship.*", "classifier.*"],
             load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Bert(BertForMaskedLM::load(loader, config)?))),
         },
     ],
@@ -136,9 +136,9 @@ impl BertForSequenceClassification {
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let pooled = self.pooler.forward(features, pass).tanh();
-        self.classifier.forward(self.dropout.forward(pooled, pass), pass)
+    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let pooled = self.pooler.forward(features, ctx).tanh();
+        self.classifier.forward(self.dropout.forward(pooled, ctx), ctx)
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {
@@ -172,8 +172,8 @@ impl BertForMaskedLM {
         })
     }
 
-    pub(super) fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.layer_norm.forward(self.activation.forward(self.dense.forward(hidden, pass)))
+    pub(super) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.layer_norm.forward(self.activation.forward(self.dense.forward(hidden, ctx)))
     }
 
     pub(super) fn output(&self) -> Projection<'_> {
@@ -224,12 +224,12 @@ impl Backbone for BertModel {
         self.layer[layer].num_params() > 0
     }
 
-    fn embed(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        self.embeddings.forward(tokens, pass)
+    fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
+        self.embeddings.forward(tokens, ctx)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {
-        self.layer[layer].forward(hidden, &around.pass)
+        self.layer[layer].forward(hidden, &around.ctx)
     }
 
     fn last_layer(
@@ -238,8 +238,8 @@ impl Backbone for BertModel {
         rows: &[usize],
         around: &Around,
         _: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
-        self.layer[self.layer.len() - 1].forward_rows(hidden, rows, &around.pass)
+    ) -> (Tensor<2>, ForwardContext) {
+        self.layer[self.layer.len() - 1].forward_rows(hidden, rows, &around.ctx)
     }
 }
 
@@ -269,14 +269,14 @@ impl Embeddings {
         })
     }
 
-    fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+    fn forward(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
         let positions = tokens.positions.clone() + self.first_position as i32;
         // A model with one segment does not look at them, whatever the tokenizer says of pairs.
         let segments = if self.segments > 1 { tokens.segments.clone() } else { tokens.segments.zeros_like() };
         let sum = self.word_embeddings.forward(tokens.ids.clone())
             + self.token_type_embeddings.forward(segments)
             + self.position_embeddings.forward(positions);
-        self.dropout.forward(self.layer_norm.forward(sum), pass)
+        self.dropout.forward(self.layer_norm.forward(sum), ctx)
     }
 }
 
@@ -303,22 +303,22 @@ impl Layer {
         })
     }
 
-    fn forward(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let context = self.self_attention.forward(hidden.clone(), pass);
-        self.behind_attention(context, hidden, pass)
+    fn forward(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let context = self.self_attention.forward(hidden.clone(), ctx);
+        self.behind_attention(context, hidden, ctx)
     }
 
     /// The output in these rows alone.
-    fn forward_rows(&self, hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
-        let (context, behind) = select(self.self_attention.forward(hidden.clone(), pass), rows, pass);
-        let (hidden, _) = select(hidden, rows, pass);
+    fn forward_rows(&self, hidden: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
+        let (context, behind) = select(self.self_attention.forward(hidden.clone(), ctx), rows, ctx);
+        let (hidden, _) = select(hidden, rows, ctx);
         (self.behind_attention(context, hidden, &behind), behind)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let attended = self.attention_output.forward(context, hidden, pass);
-        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), pass));
-        self.output.forward(inner, attended, pass)
+    fn behind_attention(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let attended = self.attention_output.forward(context, hidden, ctx);
+        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), ctx));
+        self.output.forward(inner, attended, ctx)
     }
 }
 
@@ -346,12 +346,12 @@ impl SelfAttention {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let query = self.query.forward(x.clone(), pass);
-        let key = self.key.forward(x.clone(), pass);
-        let value = self.value.forward(x, pass);
-        let options = attention_options(self.width, self.heads, self.dropout.mask(pass));
-        attention(query, key, value, pass.layout(), options)
+    fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let query = self.query.forward(x.clone(), ctx);
+        let key = self.key.forward(x.clone(), ctx);
+        let value = self.value.forward(x, ctx);
+        let options = attention_options(self.width, self.heads, self.dropout.mask(ctx));
+        attention(query, key, value, ctx.layout(), options)
     }
 }
 
@@ -373,7 +373,7 @@ impl Output {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, pass), pass))
+    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
     }
 }

@@ -4,7 +4,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{Activation, Attention, Layout, Pass, Reach, attention, gated_activation, residual, rotary};
+use kernels::{
+    Activation, Attention, AttentionMask, ForwardContext, Layout, attention, gated_activation, residual, rotary,
+};
 use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
@@ -221,8 +223,8 @@ pub struct DecoderForSequenceClassification {
 
 impl DecoderForSequenceClassification {
     /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.score.forward(features, pass)
+    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.score.forward(features, ctx)
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {
@@ -275,7 +277,7 @@ impl Backbone for Decoder {
         Some(self.rope.angles(layout, device))
     }
 
-    fn embed(&self, tokens: &Tokens, _: &Pass) -> Tensor<2> {
+    fn embed(&self, tokens: &Tokens, _: &ForwardContext) -> Tensor<2> {
         self.embed_tokens.forward(tokens.ids.clone())
     }
 
@@ -289,7 +291,7 @@ impl Backbone for Decoder {
         rows: &[usize],
         around: &Around,
         cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
+    ) -> (Tensor<2>, ForwardContext) {
         let (hidden, behind) = self.layers[self.layers.len() - 1].forward_rows(hidden, rows, around, cache);
         (self.norm.forward(hidden), behind)
     }
@@ -317,7 +319,7 @@ impl Layer {
 
     fn forward(&self, x: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
         let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), around, cache);
-        self.behind_attention(context, x, &around.pass)
+        self.behind_attention(context, x, &around.ctx)
     }
 
     /// The output in these rows alone.
@@ -327,16 +329,16 @@ impl Layer {
         rows: &[usize],
         around: &Around,
         cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
+    ) -> (Tensor<2>, ForwardContext) {
         let context = self.self_attn.forward(self.input_layernorm.forward(x.clone()), around, cache);
-        let (context, behind) = select(context, rows, &around.pass);
-        let (x, _) = select(x, rows, &around.pass);
+        let (context, behind) = select(context, rows, &around.ctx);
+        let (x, _) = select(x, rows, &around.ctx);
         (self.behind_attention(context, x, &behind), behind)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let x = residual(x, self.self_attn.o_proj.forward(context, pass), None);
-        let inner = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()), pass);
+    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let x = residual(x, self.self_attn.o_proj.forward(context, ctx), None);
+        let inner = self.mlp.forward(self.post_attention_layernorm.forward(x.clone()), ctx);
         residual(x, inner, None)
     }
 }
@@ -355,7 +357,7 @@ struct SelfAttention {
     turns: bool,
     layer: usize,
     #[module(skip)]
-    reach: Reach,
+    mask: AttentionMask,
 }
 
 #[derive(Module, Debug)]
@@ -402,37 +404,37 @@ impl SelfAttention {
             d_head: config.d_head,
             turns: config.turns[layer],
             layer,
-            reach: Reach::Past { window: config.windows[layer] },
+            mask: AttentionMask::Causal { window: config.windows[layer] },
         })
     }
 
     fn forward(&self, x: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
-        let pass = &around.pass;
-        let (q, k, v) = self.project(x, pass);
+        let ctx = &around.ctx;
+        let (q, k, v) = self.project(x, ctx);
         let angles = around.angles.as_ref().filter(|_| self.turns);
         let q = place(q, self.q_norm.as_ref(), self.heads, angles);
         let k = place(k, self.k_norm.as_ref(), self.kv_heads, angles);
         let (k, v) = match cache {
-            Some(cache) => cache.extend(self.layer, k, v, pass.layout()),
+            Some(cache) => cache.extend(self.layer, k, v, ctx.layout()),
             None => (k, v),
         };
         let options = Attention {
             heads: self.heads,
             kv_heads: self.kv_heads,
             scale: 1.0 / (self.d_head as f32).sqrt(),
-            reach: self.reach,
-            mask: self.dropout.mask(pass),
+            mask: self.mask,
+            dropout: self.dropout.mask(ctx),
         };
-        attention(q, k, v, pass.layout(), options)
+        attention(q, k, v, ctx.layout(), options)
     }
 
-    fn project(&self, x: Tensor<2>, pass: &Pass) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
+    fn project(&self, x: Tensor<2>, ctx: &ForwardContext) -> (Tensor<2>, Tensor<2>, Tensor<2>) {
         match &self.projections {
             QueryKeyValue::Apart(QueryKeyValueApart { q_proj, k_proj, v_proj }) => {
-                (q_proj.forward(x.clone(), pass), k_proj.forward(x.clone(), pass), v_proj.forward(x, pass))
+                (q_proj.forward(x.clone(), ctx), k_proj.forward(x.clone(), ctx), v_proj.forward(x, ctx))
             }
             QueryKeyValue::Joined(qkv_proj) => {
-                let joined = qkv_proj.forward(x, pass);
+                let joined = qkv_proj.forward(x, ctx);
                 let (of_queries, of_keys) = (self.heads * self.d_head, self.kv_heads * self.d_head);
                 let part = |start, width| joined.clone().narrow(1, start, width);
                 (part(0, of_queries), part(of_queries, of_keys), part(of_queries + of_keys, of_keys))
@@ -491,16 +493,16 @@ impl Mlp {
         Ok(Self { projections, down_proj, inner, activation: config.activation })
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let (gate, up) = match &self.projections {
             GateUp::Apart(GateUpApart { gate_proj, up_proj }) => {
-                (gate_proj.forward(x.clone(), pass), up_proj.forward(x, pass))
+                (gate_proj.forward(x.clone(), ctx), up_proj.forward(x, ctx))
             }
             GateUp::Joined(gate_up_proj) => {
-                let joined = gate_up_proj.forward(x, pass);
+                let joined = gate_up_proj.forward(x, ctx);
                 (joined.clone().narrow(1, 0, self.inner), joined.narrow(1, self.inner, self.inner))
             }
         };
-        self.down_proj.forward(gated_activation(gate, up, self.activation), pass)
+        self.down_proj.forward(gated_activation(gate, up, self.activation), ctx)
     }
 }

@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Tensor, activation::relu};
-use kernels::{Activation, Pass, attention, residual};
+use kernels::{Activation, ForwardContext, attention, residual};
 use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
@@ -70,7 +70,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["pre_classifier", "classifier"],
             output: None,
             pooler: "",
-            passed_over: &["vocab_*", "qa_outputs.*"],
+            ignored_keys: &["vocab_*", "qa_outputs.*"],
             load: |loader, config, labels| {
                 let model = DistilBertForSequenceClassification::load(loader, config, labels)?;
                 Ok(Model::SequenceClassifier(SequenceClassifier::DistilBert(model)))
@@ -82,7 +82,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["vocab_transform", "vocab_layer_norm", "vocab_projector"],
             output: Some(OutputNames { module: "vocab_projector", bias_of: Some("vocab_projector") }),
             pooler: "",
-            passed_over: &["pre_classifier.*", "classifier.*", "qa_outputs.*"],
+            ignored_keys: &["pre_classifier.*", "classifier.*", "qa_outputs.*"],
             load: |loader, config, _| {
                 Ok(Model::MaskedLm(MaskedLm::DistilBert(DistilBertForMaskedLM::load(loader, config)?)))
             },
@@ -123,9 +123,9 @@ impl DistilBertForSequenceClassification {
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let inner = relu(self.pre_classifier.forward(features, pass));
-        self.classifier.forward(self.dropout.forward(inner, pass), pass)
+    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let inner = relu(self.pre_classifier.forward(features, ctx));
+        self.classifier.forward(self.dropout.forward(inner, ctx), ctx)
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {
@@ -156,8 +156,8 @@ impl DistilBertForMaskedLM {
         })
     }
 
-    pub(super) fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.vocab_layer_norm.forward(self.activation.forward(self.vocab_transform.forward(hidden, pass)))
+    pub(super) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.vocab_layer_norm.forward(self.activation.forward(self.vocab_transform.forward(hidden, ctx)))
     }
 
     pub(super) fn output(&self) -> Projection<'_> {
@@ -202,12 +202,12 @@ impl Backbone for DistilBertModel {
         self.layer[layer].num_params() > 0
     }
 
-    fn embed(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
-        self.embeddings.forward(tokens, pass)
+    fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
+        self.embeddings.forward(tokens, ctx)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {
-        self.layer[layer].forward(hidden, &around.pass)
+        self.layer[layer].forward(hidden, &around.ctx)
     }
 
     fn last_layer(
@@ -216,8 +216,8 @@ impl Backbone for DistilBertModel {
         rows: &[usize],
         around: &Around,
         _: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
-        self.layer[self.layer.len() - 1].forward_rows(hidden, rows, &around.pass)
+    ) -> (Tensor<2>, ForwardContext) {
+        self.layer[self.layer.len() - 1].forward_rows(hidden, rows, &around.ctx)
     }
 }
 
@@ -240,10 +240,10 @@ impl Embeddings {
         })
     }
 
-    fn forward(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+    fn forward(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
         let sum = self.word_embeddings.forward(tokens.ids.clone())
             + self.position_embeddings.forward(tokens.positions.clone());
-        self.dropout.forward(self.layer_norm.forward(sum), pass)
+        self.dropout.forward(self.layer_norm.forward(sum), ctx)
     }
 }
 
@@ -287,30 +287,30 @@ impl TransformerBlock {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let context = self.attend(x.clone(), pass);
-        self.behind_attention(context, x, pass)
+    fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let context = self.attend(x.clone(), ctx);
+        self.behind_attention(context, x, ctx)
     }
 
     /// The output in these rows alone.
-    fn forward_rows(&self, x: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
-        let (context, behind) = select(self.attend(x.clone(), pass), rows, pass);
-        let (x, _) = select(x, rows, pass);
+    fn forward_rows(&self, x: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
+        let (context, behind) = select(self.attend(x.clone(), ctx), rows, ctx);
+        let (x, _) = select(x, rows, ctx);
         (self.behind_attention(context, x, &behind), behind)
     }
 
-    fn attend(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let query = self.q_lin.forward(x.clone(), pass);
-        let key = self.k_lin.forward(x.clone(), pass);
-        let value = self.v_lin.forward(x, pass);
-        let options = attention_options(self.width, self.heads, self.attention_dropout.mask(pass));
-        attention(query, key, value, pass.layout(), options)
+    fn attend(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let query = self.q_lin.forward(x.clone(), ctx);
+        let key = self.k_lin.forward(x.clone(), ctx);
+        let value = self.v_lin.forward(x, ctx);
+        let options = attention_options(self.width, self.heads, self.attention_dropout.mask(ctx));
+        attention(query, key, value, ctx.layout(), options)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let attended = self.sa_layer_norm.forward(residual(x, self.out_lin.forward(context, pass), None));
-        let inner = self.activation.forward(self.lin1.forward(attended.clone(), pass));
-        let output = self.lin2.forward(inner, pass);
-        self.output_layer_norm.forward(self.dropout.residual(attended, output, pass))
+    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let attended = self.sa_layer_norm.forward(residual(x, self.out_lin.forward(context, ctx), None));
+        let inner = self.activation.forward(self.lin1.forward(attended.clone(), ctx));
+        let output = self.lin2.forward(inner, ctx);
+        self.output_layer_norm.forward(self.dropout.residual(attended, output, ctx))
     }
 }

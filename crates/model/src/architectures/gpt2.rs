@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, Attention, Pass, Reach, attention, joined_attention};
+use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
 use lora::{Embedding, Linear, OutputLayer, Projection};
 use serde::Deserialize;
 
@@ -77,7 +77,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["lm_head"],
             output: Some(OutputNames { module: "lm_head", bias_of: None }),
             pooler: "",
-            passed_over: &["score.*"],
+            ignored_keys: &["score.*"],
             load: |loader, config, _| {
                 let parsed = check(config)?;
                 let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
@@ -91,7 +91,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["score"],
             output: None,
             pooler: "",
-            passed_over: &["lm_head.*"],
+            ignored_keys: &["lm_head.*"],
             load: |loader, config, labels| {
                 let parsed = check(config)?;
                 let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
@@ -145,8 +145,8 @@ pub struct Gpt2ForSequenceClassification {
 
 impl Gpt2ForSequenceClassification {
     /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.score.forward(features, pass)
+    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.score.forward(features, ctx)
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {
@@ -196,13 +196,13 @@ impl Backbone for Transformer {
         self.h[layer].num_params() > 0
     }
 
-    fn embed(&self, tokens: &Tokens, pass: &Pass) -> Tensor<2> {
+    fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
         let embedded = self.wte.forward(tokens.ids.clone()) + self.wpe.forward(tokens.positions.clone());
-        self.dropout.forward(embedded, pass)
+        self.dropout.forward(embedded, ctx)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
-        self.h[layer].forward(hidden, &around.pass, cache)
+        self.h[layer].forward(hidden, &around.ctx, cache)
     }
 
     fn last_layer(
@@ -211,8 +211,8 @@ impl Backbone for Transformer {
         rows: &[usize],
         around: &Around,
         cache: Option<&mut Cache>,
-    ) -> (Tensor<2>, Pass) {
-        let (hidden, behind) = self.h[self.h.len() - 1].forward_rows(hidden, rows, &around.pass, cache);
+    ) -> (Tensor<2>, ForwardContext) {
+        let (hidden, behind) = self.h[self.h.len() - 1].forward_rows(hidden, rows, &around.ctx, cache);
         (self.ln_f.forward(hidden), behind)
     }
 }
@@ -237,22 +237,28 @@ impl Block {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        let context = self.attn.forward(self.ln_1.forward(x.clone()), pass, cache);
-        self.behind_attention(context, x, pass)
+    fn forward(&self, x: Tensor<2>, ctx: &ForwardContext, cache: Option<&mut Cache>) -> Tensor<2> {
+        let context = self.attn.forward(self.ln_1.forward(x.clone()), ctx, cache);
+        self.behind_attention(context, x, ctx)
     }
 
     /// The output in these rows alone.
-    fn forward_rows(&self, x: Tensor<2>, rows: &[usize], pass: &Pass, cache: Option<&mut Cache>) -> (Tensor<2>, Pass) {
-        let (context, behind) = select(self.attn.forward(self.ln_1.forward(x.clone()), pass, cache), rows, pass);
-        let (x, _) = select(x, rows, pass);
+    fn forward_rows(
+        &self,
+        x: Tensor<2>,
+        rows: &[usize],
+        ctx: &ForwardContext,
+        cache: Option<&mut Cache>,
+    ) -> (Tensor<2>, ForwardContext) {
+        let (context, behind) = select(self.attn.forward(self.ln_1.forward(x.clone()), ctx, cache), rows, ctx);
+        let (x, _) = select(x, rows, ctx);
         (self.behind_attention(context, x, &behind), behind)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let x = self.attn.resid_dropout.residual(x, self.attn.c_proj.forward(context, pass), pass);
-        let output = self.mlp.forward(self.ln_2.forward(x.clone()), pass);
-        self.mlp.dropout.residual(x, output, pass)
+    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let x = self.attn.resid_dropout.residual(x, self.attn.c_proj.forward(context, ctx), ctx);
+        let output = self.mlp.forward(self.ln_2.forward(x.clone()), ctx);
+        self.mlp.dropout.residual(x, output, ctx)
     }
 }
 
@@ -288,19 +294,19 @@ impl SelfAttention {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass, cache: Option<&mut Cache>) -> Tensor<2> {
-        let joined = self.c_attn.forward(x, pass);
+    fn forward(&self, x: Tensor<2>, ctx: &ForwardContext, cache: Option<&mut Cache>) -> Tensor<2> {
+        let joined = self.c_attn.forward(x, ctx);
         let options = Attention {
             heads: self.heads,
             kv_heads: self.heads,
             scale: self.scale,
-            reach: Reach::Past { window: None },
-            mask: self.attn_dropout.mask(pass),
+            mask: AttentionMask::Causal { window: None },
+            dropout: self.attn_dropout.mask(ctx),
         };
-        let Some(cache) = cache else { return joined_attention(joined, pass.layout(), options) };
+        let Some(cache) = cache else { return joined_attention(joined, ctx.layout(), options) };
         let part = |index: usize| joined.clone().narrow(1, index * self.width, self.width);
-        let (k, v) = cache.extend(self.layer, part(1), part(2), pass.layout());
-        attention(part(0), k, v, pass.layout(), options)
+        let (k, v) = cache.extend(self.layer, part(1), part(2), ctx.layout());
+        attention(part(0), k, v, ctx.layout(), options)
     }
 }
 
@@ -325,8 +331,8 @@ impl Mlp {
         })
     }
 
-    fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let inner = self.activation.forward(self.c_fc.forward(x, pass));
-        self.c_proj.forward(inner, pass)
+    fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let inner = self.activation.forward(self.c_fc.forward(x, ctx));
+        self.c_proj.forward(inner, ctx)
     }
 }

@@ -30,7 +30,7 @@ macro_rules! like_llama {
                     modules: &["lm_head"],
                     output: Some($crate::architectures::OutputNames { module: "lm_head", bias_of: None }),
                     pooler: "",
-                    passed_over: &["score.*"],
+                    ignored_keys: &["score.*"],
                     load: |loader, config, _| $crate::architectures::decoder::load_causal_lm(loader, &$read(config)?),
                 },
                 $crate::architectures::Variant {
@@ -39,7 +39,7 @@ macro_rules! like_llama {
                     modules: &["score"],
                     output: None,
                     pooler: "",
-                    passed_over: &["lm_head.*"],
+                    ignored_keys: &["lm_head.*"],
                     load: |loader, config, labels| {
                         $crate::architectures::decoder::load_classifier(loader, &$read(config)?, labels)
                     },

@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use kernels::{Noise, Pass, Precision};
+use kernels::{ForwardContext, Noise, Precision};
 use lora::{Embedding, Projection};
 
 use crate::Error;
@@ -102,7 +102,7 @@ pub(crate) struct Variant {
     /// A module below the head that some pretraining checkpoints lack; empty where there is none.
     pub(crate) pooler: &'static str,
     /// Tensors that belong to another head: whole names, endings behind a dot, or starts before a `*`.
-    pub(crate) passed_over: &'static [&'static str],
+    pub(crate) ignored_keys: &'static [&'static str],
     pub(crate) load: fn(&Loader<'_>, &Config, usize) -> Result<Model, Error>,
 }
 
@@ -177,7 +177,7 @@ pub enum CausalLm {
 #[derive(Debug, Clone)]
 pub struct Features {
     hidden: Tensor<2>,
-    pass: Pass,
+    ctx: ForwardContext,
 }
 
 impl Features {
@@ -194,7 +194,7 @@ impl Features {
     /// The same for some of the rows, whose values `hidden` holds.
     pub fn part(&self, hidden: Tensor<2>, rows: Range<usize>) -> Self {
         let selected: Vec<usize> = rows.collect();
-        Self { hidden, pass: self.pass.select(&selected) }
+        Self { hidden, ctx: self.ctx.select(&selected) }
     }
 }
 
@@ -209,8 +209,8 @@ impl Model {
     pub fn features(&self, tokens: &Tokens, rows: &[usize], noise: Option<Noise>, precision: Precision) -> Features {
         let backbone = self.backbone();
         let around = Around::new(backbone, tokens, noise, precision);
-        let (hidden, pass) = through(backbone, tokens, &self.rows(rows, &around.pass), &around, None);
-        Features { hidden, pass }
+        let (hidden, ctx) = through(backbone, tokens, &self.rows(rows, &around.ctx), &around, None);
+        Features { hidden, ctx }
     }
 
     /// The same, to be taken layer by layer.
@@ -226,17 +226,17 @@ impl Model {
 
     /// The head.
     pub fn head(&self, features: Features) -> Tensor<2> {
-        let Features { hidden, pass } = features;
+        let Features { hidden, ctx } = features;
         match self {
             Self::SequenceClassifier(model) => match model {
-                SequenceClassifier::Bert(model) => model.logits(hidden, &pass),
-                SequenceClassifier::Roberta(model) => model.logits(hidden, &pass),
-                SequenceClassifier::DistilBert(model) => model.logits(hidden, &pass),
-                SequenceClassifier::Gpt2(model) => model.logits(hidden, &pass),
-                SequenceClassifier::Decoder(model) => model.logits(hidden, &pass),
+                SequenceClassifier::Bert(model) => model.logits(hidden, &ctx),
+                SequenceClassifier::Roberta(model) => model.logits(hidden, &ctx),
+                SequenceClassifier::DistilBert(model) => model.logits(hidden, &ctx),
+                SequenceClassifier::Gpt2(model) => model.logits(hidden, &ctx),
+                SequenceClassifier::Decoder(model) => model.logits(hidden, &ctx),
             },
-            Self::MaskedLm(model) => model.output().forward(model.before_output(hidden, &pass), &pass),
-            Self::CausalLm(model) => model.output().forward(hidden, &pass),
+            Self::MaskedLm(model) => model.output().forward(model.before_output(hidden, &ctx), &ctx),
+            Self::CausalLm(model) => model.output().forward(hidden, &ctx),
         }
     }
 
@@ -250,11 +250,11 @@ impl Model {
     }
 
     /// The head of a language model but for its output layer: `[rows, hidden]`, and the pass for that layer.
-    pub fn before_output(&self, features: Features) -> (Tensor<2>, Pass) {
-        let Features { hidden, pass } = features;
+    pub fn before_output(&self, features: Features) -> (Tensor<2>, ForwardContext) {
+        let Features { hidden, ctx } = features;
         match self {
-            Self::MaskedLm(model) => (model.before_output(hidden, &pass), pass),
-            Self::SequenceClassifier(_) | Self::CausalLm(_) => (hidden, pass),
+            Self::MaskedLm(model) => (model.before_output(hidden, &ctx), ctx),
+            Self::SequenceClassifier(_) | Self::CausalLm(_) => (hidden, ctx),
         }
     }
 
@@ -292,13 +292,13 @@ impl Model {
 
     /// The rows that the head reads: of an encoder's classifier the first token of each sequence, of a decoder's the last
     /// (there is no padding whose side could be wrong), of a language model those that it is asked about.
-    fn rows(&self, asked: &[usize], pass: &Pass) -> Vec<usize> {
+    fn rows(&self, asked: &[usize], ctx: &ForwardContext) -> Vec<usize> {
         match self {
             Self::SequenceClassifier(model) => match model {
                 SequenceClassifier::Bert(_) | SequenceClassifier::Roberta(_) | SequenceClassifier::DistilBert(_) => {
-                    pass.layout().queries().starts().to_vec()
+                    ctx.layout().queries().starts().to_vec()
                 }
-                SequenceClassifier::Gpt2(_) | SequenceClassifier::Decoder(_) => last_tokens(pass),
+                SequenceClassifier::Gpt2(_) | SequenceClassifier::Decoder(_) => last_tokens(ctx),
             },
             Self::MaskedLm(_) | Self::CausalLm(_) => asked.to_vec(),
         }
@@ -307,11 +307,11 @@ impl Model {
 
 impl MaskedLm {
     /// What the output layer reads, `[rows, hidden]`.
-    fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
+    fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         match self {
-            Self::Bert(model) => model.before_output(hidden, pass),
-            Self::Roberta(model) => model.before_output(hidden, pass),
-            Self::DistilBert(model) => model.before_output(hidden, pass),
+            Self::Bert(model) => model.before_output(hidden, ctx),
+            Self::Roberta(model) => model.before_output(hidden, ctx),
+            Self::DistilBert(model) => model.before_output(hidden, ctx),
         }
     }
 
@@ -341,8 +341,8 @@ impl CausalLm {
     /// sequence, `[sequences, vocabulary]`.
     pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
         let around = Around::new(self.backbone(), tokens, None, Precision::F32);
-        let (last, pass) = through(self.backbone(), tokens, &last_tokens(&around.pass), &around, Some(cache));
-        self.output().forward(last, &pass)
+        let (last, ctx) = through(self.backbone(), tokens, &last_tokens(&around.ctx), &around, Some(cache));
+        self.output().forward(last, &ctx)
     }
 
     /// Where the model's tensors are.
@@ -360,14 +360,14 @@ impl CausalLm {
 
 /// Some rows of `[tokens, hidden]`, and the pass for what comes behind: in the last layer, all that follows attention is
 /// computed for the rows that a head reads, and for no others.
-pub(crate) fn select(hidden: Tensor<2>, rows: &[usize], pass: &Pass) -> (Tensor<2>, Pass) {
+pub(crate) fn select(hidden: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
     let indices: Vec<i32> = rows.iter().map(|row| *row as i32).collect();
     let indices = Tensor::<1, Int>::from_data(indices.as_slice(), &hidden.device());
-    (hidden.select(0, indices), pass.select(rows))
+    (hidden.select(0, indices), ctx.select(rows))
 }
 
-fn last_tokens(pass: &Pass) -> Vec<usize> {
-    let offsets = pass.layout().queries();
+fn last_tokens(ctx: &ForwardContext) -> Vec<usize> {
+    let offsets = ctx.layout().queries();
     (0..offsets.sequences()).map(|sequence| offsets.range(sequence).end - 1).collect()
 }
 
@@ -391,7 +391,7 @@ pub(crate) fn activation(config: &Config, key: &str, name: &str) -> Result<kerne
 }
 
 /// Attention heads of `width / heads` dimensions, with the usual scale.
-pub(crate) fn attention_options(width: usize, heads: usize, mask: Option<kernels::Mask>) -> kernels::Attention {
+pub(crate) fn attention_options(width: usize, heads: usize, mask: Option<kernels::DropoutMask>) -> kernels::Attention {
     let scale = 1.0 / ((width / heads) as f32).sqrt();
-    kernels::Attention { heads, kv_heads: heads, scale, reach: kernels::Reach::Everything, mask }
+    kernels::Attention { heads, kv_heads: heads, scale, mask: kernels::AttentionMask::Bidirectional, dropout: mask }
 }

@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, Pass};
+use kernels::{Activation, ForwardContext};
 use lora::{Linear, OutputLayer, Projection};
 
 use super::bert::{BertConfig, BertModel, check};
@@ -35,7 +35,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             output: None,
             pooler: "",
             // The pooler of a bare `RobertaModel` has no place in the classifier.
-            passed_over: &["lm_head.*", "roberta.pooler.*"],
+            ignored_keys: &["lm_head.*", "roberta.pooler.*"],
             load: |loader, config, labels| {
                 let model = RobertaForSequenceClassification::load(loader, config, labels)?;
                 Ok(Model::SequenceClassifier(SequenceClassifier::Roberta(model)))
@@ -47,7 +47,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             modules: &["lm_head"],
             output: Some(OutputNames { module: "lm_head.decoder", bias_of: Some("lm_head") }),
             pooler: "",
-            passed_over: &["roberta.pooler.*", "classifier.*"],
+            ignored_keys: &["roberta.pooler.*", "classifier.*"],
             load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Roberta(RobertaForMaskedLM::load(loader, config)?))),
         },
     ],
@@ -74,8 +74,8 @@ impl RobertaForSequenceClassification {
     }
 
     /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.classifier.forward(features, pass)
+    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.classifier.forward(features, ctx)
     }
 
     pub(super) fn backbone(&self) -> &dyn Backbone {
@@ -104,9 +104,9 @@ impl ClassificationHead {
         })
     }
 
-    fn forward(&self, first: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        let inner = self.dense.forward(self.dropout.forward(first, pass), pass).tanh();
-        self.out_proj.forward(self.dropout_output.forward(inner, pass), pass)
+    fn forward(&self, first: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let inner = self.dense.forward(self.dropout.forward(first, ctx), ctx).tanh();
+        self.out_proj.forward(self.dropout_output.forward(inner, ctx), ctx)
     }
 }
 
@@ -132,8 +132,8 @@ impl RobertaForMaskedLM {
         })
     }
 
-    pub(super) fn before_output(&self, hidden: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        self.layer_norm.forward(Activation::Gelu.forward(self.dense.forward(hidden, pass)))
+    pub(super) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.layer_norm.forward(Activation::Gelu.forward(self.dense.forward(hidden, ctx)))
     }
 
     pub(super) fn output(&self) -> Projection<'_> {

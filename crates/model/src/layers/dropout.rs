@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Mask, Pass, dropout, residual};
+use kernels::{DropoutMask, ForwardContext, dropout, residual};
 
 #[derive(Module, Debug)]
 pub(crate) struct Dropout {
@@ -17,17 +17,17 @@ impl Dropout {
     }
 
     /// `[rows, d]` to `[rows, d]`; does nothing in evaluation.
-    pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        dropout(x, self.mask(pass))
+    pub(crate) fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        dropout(x, self.mask(ctx))
     }
 
     /// `x` and what is kept of `branch`, `[rows, d]` each.
-    pub(crate) fn residual(&self, x: Tensor<2>, branch: Tensor<2>, pass: &Pass) -> Tensor<2> {
-        residual(x, branch, self.mask(pass))
+    pub(crate) fn residual(&self, x: Tensor<2>, branch: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        residual(x, branch, self.mask(ctx))
     }
 
     /// For operations that drop within themselves.
-    pub(crate) fn mask(&self, pass: &Pass) -> Option<Mask> {
-        pass.mask(self.probability, self.site)
+    pub(crate) fn mask(&self, ctx: &ForwardContext) -> Option<DropoutMask> {
+        ctx.dropout_mask(self.probability, self.site)
     }
 }

@@ -83,7 +83,7 @@ impl<'a> Files<'a> {
 
     fn compare(&self, name: &str, merged: &Checkpoint, entry: &Entry) -> Result<(), Error> {
         let update = self.updates.get(name);
-        let is_needed = !self.base.passes_over(name);
+        let is_needed = !self.base.ignores(name);
         let (shape, values) = match (self.replaced(name), self.base.stored(name)) {
             (Some((shape, values)), _) => (*shape, Some(values.to_vec())),
             (None, Some((checkpoint, of_base))) if update.is_none() && of_base.dtype == entry.dtype => {

@@ -86,7 +86,7 @@ impl Sampling {
         Ok(())
     }
 
-    /// The id of the token that follows `context` (prompt and generated ids; those beyond the logits are passed over).
+    /// The id of the token that follows `context` (prompt and generated ids; those beyond the logits are skipped).
     /// `row` is the text's number and `token` that of the new token in it. Of equally probable tokens the lowest ids come
     /// first. A logit that is not finite stands for a token that cannot be chosen.
     ///

@@ -21,7 +21,7 @@ use crate::device::DeviceName;
 use crate::output::Output;
 use crate::prepare::{RunPlan, check_dataset, check_maskable};
 use crate::run::{Evaluation, evaluation_batches, largest};
-use crate::tasks::{Columns, MicroBatch, Rows, Task, Trainee};
+use crate::tasks::{Columns, MicroBatch, Rows, Task, TrainableModel};
 
 /// Rows read and encoded together.
 const CHUNK: usize = 512;
@@ -172,7 +172,7 @@ type Each<'a> = dyn FnMut(Scored) -> std::io::Result<()> + 'a;
 
 /// Runs a model over data sets and gathers what it answers.
 pub(super) struct Scorer<'a> {
-    model: &'a Trainee,
+    model: &'a TrainableModel,
     task: &'a Task,
     pretrained: &'a Pretrained,
     pub(super) evaluation: Evaluation,
@@ -180,7 +180,7 @@ pub(super) struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    pub(super) fn new(model: &'a Trainee, task: &'a Task, pretrained: &'a Pretrained) -> Self {
+    pub(super) fn new(model: &'a TrainableModel, task: &'a Task, pretrained: &'a Pretrained) -> Self {
         Self { model, task, pretrained, evaluation: Evaluation::new(task), with_logits: false }
     }
 

@@ -16,7 +16,7 @@ pub(super) struct InputArguments {
     #[arg(long, value_name = "F")]
     pub(super) input: Option<PathBuf>,
     /// How the input is written, whatever its name ends in. By default a line of standard input that is a JSON object is a
-    /// row, and any other line is a text; blank lines are passed over
+    /// row, and any other line is a text; blank lines are skipped
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) input_format: Option<InputFormat>,
     /// Answer all rows that can be answered before failing with those that cannot

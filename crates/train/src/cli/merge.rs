@@ -19,7 +19,7 @@ use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
 use crate::run::{Probe, difference, with_dtype};
-use crate::tasks::Trainee;
+use crate::tasks::TrainableModel;
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
 const LOSS_TO_WARN_OF: f64 = 0.05;
@@ -163,8 +163,8 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {
-        difference: difference(&adapted, &probe.logits(&Trainee::new(merged))),
-        effect: difference(&adapted, &probe.logits(&Trainee::new(base))),
+        difference: difference(&adapted, &probe.logits(&TrainableModel::new(merged))),
+        effect: difference(&adapted, &probe.logits(&TrainableModel::new(base))),
     })
 }
 

@@ -68,10 +68,10 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
         lines.push(format!("targets      {}: {}", counted(targets.len(), "module", "modules"), by_name(&targets)));
     }
     if !loaded.initialised.is_empty() {
-        lines.push(format!("new          {} (random values, trained and saved)", loaded.initialised.join(", ")));
+        lines.push(format!("new          {} (newly initialised, trained and saved)", loaded.initialised.join(", ")));
     }
-    if !loaded.passed_over.is_empty() {
-        lines.push(format!("not used     {}", loaded.passed_over.join(", ")));
+    if !loaded.unused.is_empty() {
+        lines.push(format!("unused       {}", loaded.unused.join(", ")));
     }
     if let Some(labels) = plan.task.labels() {
         lines.push(format!("classes      {}; {}", classes(labels, &plan.train), baseline(labels, &plan.train)));
@@ -317,7 +317,7 @@ fn document(
         "model": plan.config.model.path, "class": plan.pretrained.class(), "device": plan.device_name.to_string(),
         "compute": if plan.precision == Precision::Bf16 { "bf16" } else { "f32" },
         "trainable_parameters": loaded.plan.trainable_elements(), "total_parameters": total(&loaded.plan),
-        "targets": targets, "new": loaded.initialised, "not_used": loaded.passed_over, "labels": plan.task.label_names(),
+        "targets": targets, "new": loaded.initialised, "not_used": loaded.unused, "labels": plan.task.label_names(),
         "class_counts": plan.train.class_counts(plan.task.classes()),
         "train": split(&plan.train), "valid": plan.valid.as_deref().map(split), "example": example,
         "findings": plan.findings.iter().map(finding).collect::<Vec<_>>(),

@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::run::{self, Start, State, rows};
 use crate::shell::program;
-use crate::tasks::{MicroBatch, Trainee};
+use crate::tasks::{MicroBatch, TrainableModel};
 
 macro_rules! asset {
     ($path:literal) => {
@@ -162,22 +162,22 @@ fn cache() -> PathBuf {
         .unwrap_or_else(std::env::temp_dir)
 }
 
-fn untrained(plan: &RunPlan) -> Result<Trainee, Failure> {
+fn untrained(plan: &RunPlan) -> Result<TrainableModel, Failure> {
     let adapter_plan = plan.adapter_plan()?;
     let (model, _) =
         plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(Trainee::new(model))
+    Ok(TrainableModel::new(model))
 }
 
-fn trained(plan: &RunPlan) -> Result<Trainee, Failure> {
+fn trained(plan: &RunPlan) -> Result<TrainableModel, Failure> {
     let adapter = Adapter::read(&plan.output_dir.join("adapter"), Some(&plan.pretrained))?;
     let adapter_plan = lora::Plan::new(adapter.method, Some(adapter.tensors), 0)?;
     let (model, _) =
         plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(Trainee::new(model))
+    Ok(TrainableModel::new(model))
 }
 
-fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
+fn scores(model: &TrainableModel, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
     let mut scorer = Scorer::new(model, &plan.task, &plan.pretrained);
     let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
     scorer.score(valid, 0, &bar, &mut |_| Ok(()))?;
@@ -185,7 +185,7 @@ fn scores(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> 
     Ok(scorer.evaluation.scores())
 }
 
-fn predictions(model: &Trainee, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<(), Failure> {
+fn predictions(model: &TrainableModel, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<(), Failure> {
     let step = (valid.len() / SHOWN).max(1);
     let indices: Vec<usize> = (0..valid.len()).step_by(step).take(SHOWN).collect();
     let texts = plan.valid_examples();

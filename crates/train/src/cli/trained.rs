@@ -15,12 +15,12 @@ use crate::config;
 use crate::output::{Output, counted};
 use crate::prepare::{self, default_max_length};
 use crate::run::tell;
-use crate::tasks::{CausalLm, Masking, Task, Trainee};
+use crate::tasks::{CausalLm, Masking, Task, TrainableModel};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
     pub(super) plan: Plan,
-    pub(super) model: Trainee,
+    pub(super) model: TrainableModel,
     pub(super) task: Task,
     pub(super) max_length: usize,
     pub(super) columns: ColumnNames,
@@ -169,7 +169,7 @@ impl Trained {
             .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let model = Trainee::new(model);
+        let model = TrainableModel::new(model);
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }
@@ -365,7 +365,7 @@ pub(super) fn apply_sets(
 }
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
-fn say_adapter(directory: &Path, plan: &Plan, model: &Trainee, output: &Output) {
+fn say_adapter(directory: &Path, plan: &Plan, model: &TrainableModel, output: &Output) {
     let norms = lora::update_norms(&plan.tensors(model), plan.updates());
     let total = norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");

@@ -6,7 +6,7 @@ use model::{Model, Prompt, Sampling};
 
 use crate::metrics::{Generated, GenerationScores};
 use crate::prepare::Question;
-use crate::tasks::Trainee;
+use crate::tasks::TrainableModel;
 use crate::writing::{Error, Writer};
 
 /// Prompts that are continued together.
@@ -50,8 +50,8 @@ impl Questions {
     }
 
     /// Greedy answers, in the order of the questions.
-    pub(crate) fn answers(&self, trainee: &Trainee) -> Result<Vec<String>, Error> {
-        let Model::CausalLm(model) = &trainee.model else { return Ok(Vec::new()) };
+    pub(crate) fn answers(&self, trainable_model: &TrainableModel) -> Result<Vec<String>, Error> {
+        let Model::CausalLm(model) = &trainable_model.model else { return Ok(Vec::new()) };
         let writer = Writer {
             model,
             tokenizer: &self.tokenizer,

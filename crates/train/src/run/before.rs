@@ -9,7 +9,7 @@ use super::{Error, Evaluation};
 use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
 use crate::report;
-use crate::tasks::Trainee;
+use crate::tasks::TrainableModel;
 
 /// Examples that are enough to tell how an untrained model does: of larger validation data these many are taken, evenly
 /// spaced, for a file may be sorted.
@@ -24,7 +24,7 @@ pub(super) struct Untrained {
     pub(super) answers: Vec<String>,
 }
 
-pub(super) fn untrained(plan: &RunPlan, model: &Trainee, output: &Output) -> Result<Untrained, Error> {
+pub(super) fn untrained(plan: &RunPlan, model: &TrainableModel, output: &Output) -> Result<Untrained, Error> {
     let Some(valid) = plan.valid.as_deref().filter(|valid| !valid.is_empty()) else {
         return Ok(Untrained::default());
     };

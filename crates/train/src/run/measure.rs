@@ -10,7 +10,7 @@ use super::loader::{EvaluationBatches, TrainingBatches};
 use super::optimizer::{adamw, average_and_clip};
 use super::{Error, host, load};
 use crate::prepare::RunPlan;
-use crate::tasks::Trainee;
+use crate::tasks::TrainableModel;
 
 /// Steps that are measured, and those before them, in which memory is taken and files are read for the first time.
 const STEPS: usize = 2;
@@ -48,7 +48,7 @@ pub(crate) fn measure(plan: &RunPlan) -> Result<Measured, Error> {
 }
 
 /// The seconds and the tokens of the measured steps.
-fn steps(plan: &RunPlan, model: &mut Trainee) -> (f64, usize) {
+fn steps(plan: &RunPlan, model: &mut TrainableModel) -> (f64, usize) {
     let mut optimizer = adamw(&plan.config.train);
     let batches = TrainingBatches {
         task: plan.task.clone(),
@@ -81,7 +81,7 @@ fn steps(plan: &RunPlan, model: &mut Trainee) -> (f64, usize) {
 }
 
 /// The seconds of all validation data, from some of it.
-fn evaluation(plan: &RunPlan, model: &Trainee) -> f64 {
+fn evaluation(plan: &RunPlan, model: &TrainableModel) -> f64 {
     let Some(dataset) = plan.valid.clone() else { return 0.0 };
     let batches = EvaluationBatches { task: plan.task.clone(), examples: 0..dataset.len(), dataset: dataset.clone() };
     let (mut seconds, mut tokens) = (0.0, 0);
@@ -96,7 +96,7 @@ fn evaluation(plan: &RunPlan, model: &Trainee) -> f64 {
 }
 
 /// The seconds of the answers that `eval_generate` asks for, from one of them.
-fn answers(plan: &RunPlan, model: &Trainee) -> Result<f64, Error> {
+fn answers(plan: &RunPlan, model: &TrainableModel) -> Result<f64, Error> {
     let Some(questions) = &plan.questions else { return Ok(0.0) };
     let started = Instant::now();
     questions.first().answers(model)?;

@@ -50,7 +50,7 @@ use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::report::Record;
-use crate::tasks::{Task, Trainee};
+use crate::tasks::{Task, TrainableModel};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
 use loader::TrainingBatches;
@@ -141,7 +141,7 @@ pub(crate) fn run(
     say_beginning(plan, resumed.as_ref(), &directory, output);
 
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
-    // layers again is the trainee's, with `train.gradient_checkpointing`.
+    // layers again is the trainable_model's, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, &device)?;
     tell(&loaded, output);
@@ -222,7 +222,7 @@ fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
 }
 
 /// The model of the plan on a device, as the learner takes it.
-fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model::Loaded), Error> {
+fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(TrainableModel, model::Loaded), Error> {
     let adapter_plan = plan.adapter_plan().map_err(|error| match error {
         crate::prepare::Error::Adapter(error) => Error::Adapter(error),
         crate::prepare::Error::Model(error) => Error::Model(error),
@@ -230,16 +230,16 @@ fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(Trainee, model
     })?;
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
     let (checkpointing, precision) = (plan.config.train.gradient_checkpointing, plan.precision);
-    Ok((Trainee { checkpointing, precision, ..Trainee::new(model) }, loaded))
+    Ok((TrainableModel { checkpointing, precision, ..TrainableModel::new(model) }, loaded))
 }
 
 /// What a user should know of how the model was put together.
 pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
     if !loaded.initialised.is_empty() {
-        output.say(&format!("new, from random values, and trained: {}", loaded.initialised.join(", ")));
+        output.say(&format!("newly initialised and trained: {}", loaded.initialised.join(", ")));
     }
-    if !loaded.passed_over.is_empty() {
-        output.say(&format!("not used of the checkpoint: {}", loaded.passed_over.join(", ")));
+    if !loaded.unused.is_empty() {
+        output.say(&format!("unused weights of the checkpoint: {}", loaded.unused.join(", ")));
     }
     if !loaded.plan.replacements().is_empty() {
         let own: Vec<&str> = loaded.plan.replacements().iter().map(|own| own.name.as_str()).collect();
@@ -251,7 +251,7 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
 }
 
 /// Runs burn's learner with our strategy over the steps that are left.
-fn train(session: Session, model: Trainee, options: Options) -> Result<Session, Error> {
+fn train(session: Session, model: TrainableModel, options: Options) -> Result<Session, Error> {
     let task = session.task.clone();
     let batches = TrainingBatches {
         task: task.clone(),

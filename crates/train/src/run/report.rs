@@ -17,7 +17,7 @@ use crate::prepare::{Question, RunPlan};
 use crate::report::{
     self, Classification, End, Finding, Lengths, Prediction, Record, Report, Sample, Split, Update, beginning,
 };
-use crate::tasks::{Task, Trainee};
+use crate::tasks::{Task, TrainableModel};
 
 const BATCH: usize = 32;
 
@@ -62,7 +62,7 @@ pub(super) fn begin(
 pub(super) fn finish(
     plan: &RunPlan,
     mut record: Record,
-    (model, adapter): (&Trainee, &Plan),
+    (model, adapter): (&TrainableModel, &Plan),
     [before, written]: [&[String]; 2],
     summary: &Summary,
     directory: &Directory,
@@ -140,7 +140,7 @@ struct Answers {
     samples: Vec<Sample>,
 }
 
-fn answers(plan: &RunPlan, model: &Trainee, valid: &Dataset) -> Answers {
+fn answers(plan: &RunPlan, model: &TrainableModel, valid: &Dataset) -> Answers {
     let mut answers = Answers::default();
     let indices: Vec<usize> = match &plan.task {
         Task::SequenceClassification(_) => (0..valid.len()).collect(),
@@ -211,7 +211,7 @@ fn finding(finding: &data::Finding) -> Finding {
 }
 
 /// The norm of each module's update, alone and over that of its weight.
-fn updates(plan: &RunPlan, model: &Trainee, adapter: &Plan) -> Result<Vec<Update>, Error> {
+fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec<Update>, Error> {
     let norms = lora::update_norms(&adapter.tensors(model), adapter.updates());
     let update = |(module, norm): (String, f64)| {
         let weight = plan.pretrained.weight_norm(&module)?;

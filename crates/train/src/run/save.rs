@@ -23,7 +23,7 @@ use crate::card::Card;
 use crate::config::SaveDtype;
 use crate::metrics::Scores;
 use crate::prepare::RunPlan;
-use crate::tasks::{MicroBatch, Task, Trainee};
+use crate::tasks::{MicroBatch, Task, TrainableModel};
 
 /// Examples in the batch with which a saved model is compared.
 const PROBES: usize = 8;
@@ -40,7 +40,7 @@ impl Probe {
         Self(MicroBatch::evaluation(Batch { rows: batch.last_tokens(), ..batch }))
     }
 
-    pub(crate) fn logits(&self, model: &Trainee) -> Vec<f32> {
+    pub(crate) fn logits(&self, model: &TrainableModel) -> Vec<f32> {
         let logits = host(model.logits(&self.0));
         let every = logits.len().div_ceil(PROBED).max(1);
         logits.into_iter().step_by(every).collect()
@@ -106,7 +106,7 @@ impl Saver {
         &self,
         directory: &Directory,
         plan: &Plan,
-        model: &Trainee,
+        model: &TrainableModel,
         kept: Option<(usize, &Scores)>,
     ) -> Result<Vec<f32>, Error> {
         directory.claim(self.names())?;
@@ -188,7 +188,7 @@ impl Saver {
         is_of_tokenizer(file) || self.full && goes_with_weights(file)
     }
 
-    fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &Trainee) -> Result<(), Error> {
+    fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &TrainableModel) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
         let mut tensors = plan.tensors(model);
@@ -207,7 +207,7 @@ impl Saver {
     }
 
     /// Loads what was saved, as a user would, and compares its answer with that of the trained model.
-    pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(Trainee, Plan), Error> {
+    pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(TrainableModel, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
                 let mut pretrained = Pretrained::open(&self.base, self.task.name().head())?;
@@ -223,7 +223,7 @@ impl Saver {
             }
         };
         let (model, loaded) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
-        let model = Trainee { precision: self.precision, ..Trainee::new(model) };
+        let model = TrainableModel { precision: self.precision, ..TrainableModel::new(model) };
         let found = self.probe.logits(&model);
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half

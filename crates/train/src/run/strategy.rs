@@ -19,7 +19,7 @@ use super::record::Line;
 use super::{Error, Session};
 use crate::output::{counted, duration};
 use crate::report;
-use crate::tasks::{MicroBatch, Trainee};
+use crate::tasks::{MicroBatch, TrainableModel};
 
 /// After this many steps every part of the adapter must have moved.
 const TRAINED_BY: usize = 10;
@@ -37,17 +37,17 @@ impl ByStep {
     }
 }
 
-type Processor = SupervisedTrainingEventProcessor<Trainee>;
+type Processor = SupervisedTrainingEventProcessor<TrainableModel>;
 
-impl SupervisedLearningStrategy<Trainee> for ByStep {
+impl SupervisedLearningStrategy<TrainableModel> for ByStep {
     fn fit(
         &self,
-        components: TrainingComponents<Trainee>,
-        mut learner: Learner<Trainee>,
-        train: TrainLoader<Trainee>,
-        valid: ValidLoader<Trainee>,
+        components: TrainingComponents<TrainableModel>,
+        mut learner: Learner<TrainableModel>,
+        train: TrainLoader<TrainableModel>,
+        valid: ValidLoader<TrainableModel>,
         _first_epoch: usize,
-    ) -> (Trainee, Processor) {
+    ) -> (TrainableModel, Processor) {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut session = session.expect("burn calls `fit` once");
         let mut fit = Fit { components, valid, failure: &self.failure };
@@ -58,14 +58,14 @@ impl SupervisedLearningStrategy<Trainee> for ByStep {
 }
 
 struct Fit<'a> {
-    components: TrainingComponents<Trainee>,
-    valid: ValidLoader<Trainee>,
+    components: TrainingComponents<TrainableModel>,
+    valid: ValidLoader<TrainableModel>,
     failure: &'a Failure,
 }
 
 /// What is summed up over the micro-batches of a step.
 struct Window {
-    gradients: GradientsAccumulator<Trainee>,
+    gradients: GradientsAccumulator<TrainableModel>,
     loss: f64,
     targets: usize,
     tokens: usize,
@@ -83,8 +83,8 @@ impl Fit<'_> {
     fn run(
         &mut self,
         session: &mut Session,
-        learner: &mut Learner<Trainee>,
-        train: &TrainLoader<Trainee>,
+        learner: &mut Learner<TrainableModel>,
+        train: &TrainLoader<TrainableModel>,
     ) -> Result<(), Error> {
         if session.state.step > 0 {
             checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
@@ -143,7 +143,7 @@ impl Fit<'_> {
     fn micro_batch(
         &mut self,
         session: &Session,
-        learner: &Learner<Trainee>,
+        learner: &Learner<TrainableModel>,
         window: &mut Window,
         batch: MicroBatch,
         progress: Progress,
@@ -173,7 +173,7 @@ impl Fit<'_> {
     fn step(
         &mut self,
         session: &mut Session,
-        learner: &mut Learner<Trainee>,
+        learner: &mut Learner<TrainableModel>,
         step: usize,
         mut window: Window,
         since: Instant,
@@ -224,7 +224,12 @@ impl Fit<'_> {
 
     /// Evaluation, best adapter, early stopping and checkpoint, each when due. The last step is always evaluated and
     /// checkpointed.
-    fn after_step(&mut self, session: &mut Session, learner: &Learner<Trainee>, step: usize) -> Result<(), Error> {
+    fn after_step(
+        &mut self,
+        session: &mut Session,
+        learner: &Learner<TrainableModel>,
+        step: usize,
+    ) -> Result<(), Error> {
         let per_epoch = session.sampler.steps_per_epoch();
         let due = |every: usize| step.is_multiple_of(if every == 0 { per_epoch } else { every });
         let last = session.legs.end_with(step);
@@ -238,7 +243,7 @@ impl Fit<'_> {
         Ok(())
     }
 
-    fn evaluate(&mut self, session: &mut Session, learner: &Learner<Trainee>, step: usize) -> Result<(), Error> {
+    fn evaluate(&mut self, session: &mut Session, learner: &Learner<TrainableModel>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
         let mut evaluation = Evaluation::new(&session.task);
@@ -298,7 +303,7 @@ impl Fit<'_> {
     }
 
     /// A checkpoint of the last whole step, unless there is one.
-    fn save_if_new(&mut self, session: &mut Session, learner: &Learner<Trainee>) -> Result<(), Error> {
+    fn save_if_new(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
         let step = session.state.step;
         if step == 0 || session.directory.checkpoints().contains(&step) {
             return Ok(());
@@ -306,7 +311,7 @@ impl Fit<'_> {
         self.save(session, learner)
     }
 
-    fn save(&mut self, session: &mut Session, learner: &Learner<Trainee>) -> Result<(), Error> {
+    fn save(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
         let step = session.state.step;
         session.state.metrics_length = session.metrics.sync()?;
         session.state.seconds = session.seconds();
@@ -338,7 +343,7 @@ impl Fit<'_> {
 }
 
 /// B starts at zero and stays there only if no gradient ever reached it.
-fn check_trained(session: &Session, model: &Trainee) -> Result<(), Error> {
+fn check_trained(session: &Session, model: &TrainableModel) -> Result<(), Error> {
     let step = session.state.step;
     // The first rates of a warm-up may be too small to tell.
     let schedule = session.legs.schedule();

@@ -1,11 +1,11 @@
 //! What a run optimises and reports, one file for each task. The learner, the commands and the files know a task through
-//! [`Task`]; what all have in common, logits over classes or tokens and their cross-entropy, is [`Trainee`].
+//! [`Task`]; what all have in common, logits over classes or tokens and their cross-entropy, is [`TrainableModel`].
 
 mod causal_lm;
 mod masked_lm;
 mod rows;
 mod sequence_classification;
-mod trainee;
+mod trainable_model;
 
 use data::{Batch, Labels};
 use kernels::Noise;
@@ -17,7 +17,7 @@ use crate::config;
 pub(crate) use causal_lm::CausalLm;
 pub(crate) use masked_lm::Masking;
 pub(crate) use rows::{Columns, Rows};
-pub(crate) use trainee::{MicroBatch, Trainee};
+pub(crate) use trainable_model::{MicroBatch, TrainableModel};
 
 /// A task with what it has to know of its data.
 #[derive(Debug, Clone)]

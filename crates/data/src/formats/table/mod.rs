@@ -1,6 +1,6 @@
 //! Tables as text: a header, then a row of as many cells. `dialect.rs` finds out what stands between the cells and whether
 //! quotes quote, `quoted.rs` and `plain.rs` read rows in the one way and in the other; here they become records. What
-//! spreadsheets leave behind is passed over: columns without a name, empty cells behind the last column and empty rows
+//! spreadsheets leave behind is skipped: columns without a name, empty cells behind the last column and empty rows
 //! at the end. Anything else that does not fit the header is an error with its line.
 
 mod dialect;

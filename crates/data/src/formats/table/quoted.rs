@@ -1,4 +1,4 @@
-//! Rows whose cells may be quoted, as RFC 4180 has it. Blank lines are passed over.
+//! Rows whose cells may be quoted, as RFC 4180 has it. Blank lines are skipped.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};

@@ -36,7 +36,7 @@ impl MicroBatch {
 }
 
 #[derive(Module, Debug)]
-pub(crate) struct Trainee {
+pub(crate) struct TrainableModel {
     pub(crate) model: Model,
     /// Whether the backward pass computes each layer anew from its input, instead of keeping what it needs of all.
     pub(crate) checkpointing: bool,
@@ -45,7 +45,7 @@ pub(crate) struct Trainee {
     pub(crate) precision: Precision,
 }
 
-impl Trainee {
+impl TrainableModel {
     pub(crate) fn new(model: Model) -> Self {
         Self { model, checkpointing: false, precision: Precision::F32 }
     }
@@ -86,8 +86,8 @@ impl Trainee {
             let targets = indices(targets, &logits);
             return ClassificationOutput::new(losses, logits, targets);
         };
-        let (hidden, pass) = self.model.before_output(features);
-        let (losses, margins) = output.cross_entropy(hidden, targets, &pass);
+        let (hidden, ctx) = self.model.before_output(features);
+        let (losses, margins) = output.cross_entropy(hidden, targets, &ctx);
         right_or_wrong(losses, margins)
     }
 
@@ -185,7 +185,7 @@ impl Trainee {
     }
 }
 
-impl TrainStep for Trainee {
+impl TrainStep for TrainableModel {
     type Input = MicroBatch;
     type Output = ClassificationOutput;
 
@@ -206,7 +206,7 @@ impl TrainStep for Trainee {
     }
 }
 
-impl InferenceStep for Trainee {
+impl InferenceStep for TrainableModel {
     type Input = MicroBatch;
     type Output = ClassificationOutput;
 
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     /// A decoder with LoRA on these modules.
-    fn trainee(targets: &[&str]) -> Trainee {
+    fn trainable_model(targets: &[&str]) -> TrainableModel {
         trained("llama-lm", Method::Lora(Box::new(lora(targets, None))))
     }
 
@@ -287,13 +287,13 @@ mod tests {
         }
     }
 
-    fn trained(model: &str, method: Method) -> Trainee {
+    fn trained(model: &str, method: Method) -> TrainableModel {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity");
         let pretrained = Pretrained::open(&fixtures.join(model).join("model"), Head::CausalLm).unwrap();
         let plan = Plan::new(method, None, 3).unwrap();
         let device = Device::flex().autodiff().gradient_checkpointing();
         let (model, _) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device).unwrap();
-        Trainee::new(model)
+        TrainableModel::new(model)
     }
 
     struct Squares<'a>(&'a GradientsParams, Vec<f64>);
@@ -306,9 +306,9 @@ mod tests {
     }
 
     /// The squared norms of all gradients, and the losses.
-    fn seen(trainee: &Trainee, output: &TrainOutput<ClassificationOutput>) -> (Vec<f64>, Vec<f32>) {
+    fn seen(trainable_model: &TrainableModel, output: &TrainOutput<ClassificationOutput>) -> (Vec<f64>, Vec<f32>) {
         let mut squares = Squares(&output.grads, Vec::new());
-        trainee.visit(&mut squares);
+        trainable_model.visit(&mut squares);
         (squares.1, output.item.loss.clone().into_data().iter::<f32>().collect())
     }
 
@@ -337,17 +337,17 @@ mod tests {
             ("the last layer alone", trained("llama-lm", Method::Lora(Box::new(lora(&["v_proj"], Some(vec![1])))))),
         ];
         for targets in [&["q_proj", "v_proj"][..], &["embed_tokens"], &["lm_head"], &["lm_head", "down_proj"]] {
-            cases.push((targets[0], trainee(targets)));
+            cases.push((targets[0], trainable_model(targets)));
         }
-        for (name, trainee) in cases {
+        for (name, trainable_model) in cases {
             let gradients = |output: &TrainOutput<ClassificationOutput>| {
                 let mut values = Values32(&output.grads, Vec::new());
-                trainee.visit(&mut values);
+                trainable_model.visit(&mut values);
                 (values.1, output.item.loss.clone().into_data().iter::<f32>().collect::<Vec<_>>())
             };
-            let whole = gradients(&TrainStep::step(&trainee, input()));
+            let whole = gradients(&TrainStep::step(&trainable_model, input()));
             assert!(whole.0.iter().flatten().any(|value| *value != 0.0));
-            let by_layers = Trainee { checkpointing: true, ..trainee.clone() };
+            let by_layers = TrainableModel { checkpointing: true, ..trainable_model.clone() };
             assert!(whole == gradients(&TrainStep::step(&by_layers, input())), "{name}");
         }
     }
@@ -355,14 +355,19 @@ mod tests {
     #[test]
     fn a_step_in_parts_is_the_step_whatever_is_trained() {
         for targets in [&["lm_head"][..], &["lm_head", "down_proj"]] {
-            let trainee = trainee(targets);
+            let trainable_model = trainable_model(targets);
             let input = input();
             let targets = input.batch.targets.clone();
-            assert_eq!(trainee.parts(targets.len(), 5 * trainee.model.vocabulary()).count(), 8);
-            let whole = TrainStep::step(&trainee, input.clone());
+            assert_eq!(trainable_model.parts(targets.len(), 5 * trainable_model.model.vocabulary()).count(), 8);
+            let whole = TrainStep::step(&trainable_model, input.clone());
             // Five targets at a time.
-            let parts = trainee.step_in_parts(&trainee.features(&input), &targets, 5 * trainee.model.vocabulary());
-            let ((whole, whole_losses), (parts, parts_losses)) = (seen(&trainee, &whole), seen(&trainee, &parts));
+            let parts = trainable_model.step_in_parts(
+                &trainable_model.features(&input),
+                &targets,
+                5 * trainable_model.model.vocabulary(),
+            );
+            let ((whole, whole_losses), (parts, parts_losses)) =
+                (seen(&trainable_model, &whole), seen(&trainable_model, &parts));
             assert_eq!(whole.len(), parts.len());
             assert!(whole.iter().any(|square| *square > 0.0));
             for (whole, parts) in whole.iter().zip(&parts) {

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::{Layout, Mask, Noise, Precision};
+use crate::{DropoutMask, Layout, Noise, Precision};
 
 #[derive(Debug, Clone)]
-pub struct Pass {
+pub struct ForwardContext {
     layout: Arc<Layout>,
     noise: Option<Noise>,
     precision: Precision,
 }
 
-impl Pass {
+impl ForwardContext {
     /// `noise` is there in training and absent in evaluation.
     pub fn new(layout: Arc<Layout>, noise: Option<Noise>) -> Self {
         Self { layout, noise, precision: Precision::F32 }
@@ -32,9 +32,9 @@ impl Pass {
     }
 
     /// The dropout of the module `site`, or `None` where nothing is to be dropped.
-    pub fn mask(&self, probability: f64, site: u64) -> Option<Mask> {
+    pub fn dropout_mask(&self, probability: f64, site: u64) -> Option<DropoutMask> {
         let noise = self.noise.filter(|_| probability > 0.0)?;
-        Some(Mask::new(noise, site, probability as f32, self.layout.rows().clone()))
+        Some(DropoutMask::new(noise, site, probability as f32, self.layout.rows().clone()))
     }
 
     /// The pass for layers behind the selection of these tokens.
