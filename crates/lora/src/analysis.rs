@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::TensorData;
 
-use crate::Update;
+use crate::{Form, Update};
 
 /// Sweeps of Jacobi's method: each squares what is left beside the diagonal, so that ten are more than any matrix needs.
 const SWEEPS: usize = 30;
@@ -37,10 +37,10 @@ impl Spectrum {
 
 /// The spectra of all updates, without forming one: the squares of the singular values are the eigenvalues of
 /// `BᵀB · AAᵀ`, two `r x r` matrices.
-pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spectrum> {
-    let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
+pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<Spectrum> {
     let spectrum = |update: &Update| {
-        let [of_a, of_b] = grams(&by_name, update)?;
+        let Form::LowRank { a, b, scale, .. } = &update.form;
+        let [of_a, of_b] = grams(tensors, [a, b])?;
         // AAᵀ = V·D·Vᵀ; with R = V·√D the product has the eigenvalues of the symmetric Rᵀ·BᵀB·R.
         let (values, vectors) = eigen(of_a);
         let root: Square = vectors
@@ -49,9 +49,9 @@ pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spec
             .collect();
         let (squares, _) = eigen(product(&transposed(&root), &product(&of_b, &root)));
         let mut singular_values: Vec<f64> =
-            squares.into_iter().map(|square| update.scale.abs() * square.max(0.0).sqrt()).collect();
+            squares.into_iter().map(|square| scale.abs() * square.max(0.0).sqrt()).collect();
         singular_values.sort_by(|left, right| right.total_cmp(left));
-        let rank = by_name.get(update.factors[0].as_str()).map_or(0, |a| a.shape()[0]);
+        let rank = tensors.get(a).map_or(0, |a| a.shape()[0]);
         singular_values.resize(rank, 0.0);
         Some(Spectrum { module: update.module.clone(), singular_values })
     };
@@ -60,12 +60,12 @@ pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spec
 
 /// The Frobenius norm of `scale * B·A` for each module, without forming the product: the squared norm is the sum over the
 /// entries of `BᵀB` times those of `AAᵀ`.
-pub fn update_norms(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<(String, f64)> {
-    let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
+pub fn update_norms(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<(String, f64)> {
     let norm = |update: &Update| {
-        let [of_a, of_b] = grams(&by_name, update)?;
+        let Form::LowRank { a, b, scale, .. } = &update.form;
+        let [of_a, of_b] = grams(tensors, [a, b])?;
         let squared: f64 = of_a.iter().flatten().zip(of_b.iter().flatten()).map(|(a, b)| a * b).sum();
-        Some((update.module.clone(), update.scale.abs() * squared.max(0.0).sqrt()))
+        Some((update.module.clone(), scale.abs() * squared.max(0.0).sqrt()))
     };
     updates.iter().filter_map(norm).collect()
 }
@@ -75,9 +75,8 @@ type Square = Vec<Vec<f64>>;
 
 /// `AAᵀ` and `BᵀB`, which are as large as the smallest of rank, input and output; `None` where a factor is not there, or
 /// where both are no factors of one update.
-fn grams(tensors: &HashMap<&str, &TensorData>, update: &Update) -> Option<[Square; 2]> {
-    let [a, b] = update.factors.each_ref().map(|name| tensors.get(name.as_str()));
-    let (a, b) = (a?, b?);
+fn grams(tensors: &HashMap<String, TensorData>, [a, b]: [&String; 2]) -> Option<[Square; 2]> {
+    let (a, b) = (tensors.get(a)?, tensors.get(b)?);
     let (&[rank, d_input], &[d_output, columns]) = (&a.shape()[..], &b.shape()[..]) else { return None };
     if columns != rank || rank * d_input * d_output == 0 {
         return None;
@@ -164,18 +163,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Orientation;
 
-    fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> [(String, TensorData); 2] {
+    fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> HashMap<String, TensorData> {
         let (d_input, d_output) = (a.len() / rank, b.len() / rank);
-        [
-            ("q.lora_A.weight".to_string(), TensorData::new(a, [rank, d_input])),
-            ("q.lora_B.weight".to_string(), TensorData::new(b, [d_output, rank])),
-        ]
+        HashMap::from([
+            ("a".to_string(), TensorData::new(a, [rank, d_input])),
+            ("b".to_string(), TensorData::new(b, [d_output, rank])),
+        ])
     }
 
     fn updates(scale: f64) -> [Update; 1] {
-        [Update::of_linear("q", scale, Orientation::OutIn)]
+        [Update {
+            module: "q".to_string(),
+            form: Form::LowRank { a: "a".to_string(), b: "b".to_string(), scale, transposed: false },
+        }]
     }
 
     #[test]
@@ -220,9 +221,9 @@ mod tests {
     #[test]
     fn factors_that_do_not_belong_together_have_no_spectrum() {
         let mut tensors = tensors(vec![1.0; 6], vec![1.0; 4], 2);
-        tensors[1].1 = TensorData::new(vec![1.0_f32; 3], [3, 1]);
+        tensors.insert("b".to_string(), TensorData::new(vec![1.0_f32; 3], [3, 1]));
         assert!(spectra(&tensors, &updates(1.0)).is_empty());
-        tensors[0].1 = TensorData::new(vec![1.0_f32; 6], [6]);
+        tensors.insert("a".to_string(), TensorData::new(vec![1.0_f32; 6], [6]));
         assert!(update_norms(&tensors, &updates(1.0)).is_empty());
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use lora::peft::AdapterTensors;
-use lora::{Plan, Update};
+use lora::{Form, Plan, Update};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
@@ -44,15 +44,15 @@ pub fn verify_merged(base: &Pretrained, adapter: &AdapterTensors, plan: &Plan, m
         let entry = merged.entry(name).expect("the name comes from the checkpoint");
         files.compare(name, &merged, entry)?;
     }
-    let factors: HashSet<&str> = plan.updates().iter().flat_map(|update| &update.factors).map(String::as_str).collect();
-    let is_merged = |name: &str| factors.contains(name) || merged.entry(&plain(name)).is_some();
+    let of_updates: HashSet<&str> = plan.updates().iter().flat_map(Update::tensors).collect();
+    let is_merged = |name: &str| of_updates.contains(name) || merged.entry(&plain(name)).is_some();
     match adapter.names().find(|(name, _)| !is_merged(name)) {
         Some((name, _)) => Err(wrong(format!("has nothing of `{name}` of the adapter"))),
         None => Ok(()),
     }
 }
 
-fn wrong(problem: String) -> Error {
+pub(super) fn wrong(problem: String) -> Error {
     MergeError::Wrong { problem }.into()
 }
 
@@ -61,16 +61,17 @@ struct Files<'a> {
     base: &'a Pretrained,
     adapter: &'a AdapterTensors,
     plan: &'a Plan,
-    /// What the adapter has beside its factors, by the names of the base.
+    /// What the adapter has beside its updates, by the names of the base.
     own: HashMap<String, (&'a [usize], &'a [f32])>,
     updates: HashMap<String, &'a Update>,
 }
 
 impl<'a> Files<'a> {
     fn new(base: &'a Pretrained, adapter: &'a AdapterTensors, plan: &'a Plan) -> Self {
-        let own = adapter.names().filter(|(name, _)| !name.contains(".lora_"));
+        let of_updates: HashSet<&str> = plan.updates().iter().flat_map(Update::tensors).collect();
+        let own = adapter.names().filter(|(name, _)| !of_updates.contains(name));
         let own = own.filter_map(|(name, shape)| Some((plain(name), (shape, adapter.values(name)?)))).collect();
-        let updates = plan.updates().iter().map(|update| (format!("{}.weight", update.module), update)).collect();
+        let updates = plan.updates().iter().map(|update| (update.weight(), update)).collect();
         Self { base, adapter, plan, own, updates }
     }
 
@@ -137,21 +138,21 @@ impl<'a> Files<'a> {
 
     /// The factors as the file has them, so that `left · right` lies as the weight does.
     fn factors(&self, update: &Update) -> Option<Factors> {
-        let [a, b] = update.factors.each_ref().map(|name| self.adapter.values(name));
-        let (a, b) = (a?, b?);
+        let Form::LowRank { a: name, b, scale, transposed } = &update.form;
+        let (a, b) = (self.adapter.values(name)?, self.adapter.values(b)?);
         let shape_of = |name: &str| self.adapter.names().find(|(known, _)| *known == name).map(|(_, shape)| shape);
-        let &[rank, columns] = shape_of(&update.factors[0])? else { return None };
+        let &[rank, columns] = shape_of(name)? else { return None };
         let transpose = |matrix: &[f32], width: usize| -> Vec<f32> {
             (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width).copied()).collect()
         };
-        Some(match update.transposed {
-            false => Factors { left: b.to_vec(), right: a.to_vec(), rank, columns, scale: update.scale },
+        Some(match transposed {
+            false => Factors { left: b.to_vec(), right: a.to_vec(), rank, columns, scale: *scale },
             true => Factors {
                 left: transpose(a, columns),
                 right: transpose(b, rank),
                 rank,
                 columns: b.len() / rank,
-                scale: update.scale,
+                scale: *scale,
             },
         })
     }

@@ -133,7 +133,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
 }
 
 fn total(plan: &lora::Plan) -> usize {
-    let added = plan.parameters().iter().filter(|p| matches!(p.part, lora::Part::LoraA | lora::Part::LoraB));
+    let added = plan.parameters().iter().filter(|p| p.part == lora::Part::Adapter);
     plan.base_elements() + added.map(lora::Parameter::elements).sum::<usize>()
 }
 

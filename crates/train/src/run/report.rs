@@ -212,7 +212,7 @@ fn finding(finding: &data::Finding) -> Finding {
 
 /// The norm of each module's update, alone and over that of its weight.
 fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec<Update>, Error> {
-    let norms = lora::update_norms(&adapter.tensors(model), adapter.updates());
+    let norms = lora::update_norms(&adapter.tensors(model).into_iter().collect(), adapter.updates());
     let update = |(module, norm): (String, f64)| {
         let weight = plan.pretrained.weight_norm(&module)?;
         Ok(Update { relative: weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight), module, norm })

@@ -14,8 +14,12 @@ pub enum ConfigError {
     #[diagnostic(help("it was not written by PEFT; adapters of type \"LORA\" are supported"))]
     NoType { file: PathBuf },
     #[error("`peft_type` in {}: adapters of type {found} are not supported", file.display())]
-    #[diagnostic(help("supported: \"LORA\""))]
-    OtherType { file: PathBuf, found: String },
+    OtherType {
+        file: PathBuf,
+        found: String,
+        #[help]
+        help: String,
+    },
     #[error("`{key}` in {}: {found} is not {expected}", file.display())]
     #[diagnostic(help("correct the value, or copy the adapter again"))]
     Value { file: PathBuf, key: String, found: String, expected: &'static str },
