@@ -135,7 +135,7 @@ mod attention {
                 heads: HEADS,
                 kv_heads: HEADS,
                 scale: 0.125,
-                mask: AttentionMask::Bidirectional,
+                mask: AttentionMask::Bidirectional { window: None },
                 dropout: None,
             };
             kernels::attention(q, k, v, &layout(), options)

@@ -1,5 +1,5 @@
 //! Ragged attention: each sequence of a batch attends to itself (Vaswani et al. 2017, arXiv 1706.03762, equation 1), in
-//! both directions or to its past.
+//! both directions or to its past, all of it or a window.
 //!
 //! The composed form pads inside this operation, in groups of sequences that follow one another, so that a few long
 //! sequences do not widen all the others and the scores of a large batch never exist at once. The backward pass keeps
@@ -172,7 +172,7 @@ fn places(sequences: impl Iterator<Item = Range<usize>>, longest: usize) -> (Vec
 
 /// One row for all queries of a sequence where each sees every key, otherwise one for each query.
 fn hidden_keys(range: &Range<usize>, layout: &Layout, mask: AttentionMask, [queries, keys]: [usize; 2]) -> Vec<f32> {
-    let rows = if mask == AttentionMask::Bidirectional { 1 } else { queries };
+    let rows = if mask == (AttentionMask::Bidirectional { window: None }) { 1 } else { queries };
     let mut hidden = vec![HIDDEN; range.len() * rows * keys];
     for (sequence, of_sequence) in range.clone().zip(hidden.chunks_mut(rows * keys)) {
         let there = layout.queries().length(sequence).min(rows);

@@ -320,8 +320,10 @@ mod tests {
     /// Lengths of sequences, heads, heads of keys, width of a head, who sees what.
     fn attentions() -> Vec<(Vec<usize>, [usize; 3], AttentionMask)> {
         vec![
-            (vec![1], [1, 1, 1], AttentionMask::Bidirectional),
-            (vec![3, 1, 130], [4, 2, 5], AttentionMask::Bidirectional),
+            (vec![1], [1, 1, 1], AttentionMask::Bidirectional { window: None }),
+            (vec![3, 1, 130], [4, 2, 5], AttentionMask::Bidirectional { window: None }),
+            (vec![2, 200, 70], [4, 2, 5], AttentionMask::Bidirectional { window: Some(33) }),
+            (vec![9, 130], [2, 2, 3], AttentionMask::Bidirectional { window: Some(1) }),
             (vec![1, 67], [6, 2, 8], AttentionMask::Causal { window: None }),
             (vec![200, 5], [2, 1, 3], AttentionMask::Causal { window: Some(70) }),
             (vec![9], [2, 2, 4], AttentionMask::Causal { window: Some(1) }),

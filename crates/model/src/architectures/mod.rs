@@ -393,5 +393,11 @@ pub(crate) fn activation(config: &Config, key: &str, name: &str) -> Result<kerne
 /// Attention heads of `width / heads` dimensions, with the usual scale.
 pub(crate) fn attention_options(width: usize, heads: usize, mask: Option<kernels::DropoutMask>) -> kernels::Attention {
     let scale = 1.0 / ((width / heads) as f32).sqrt();
-    kernels::Attention { heads, kv_heads: heads, scale, mask: kernels::AttentionMask::Bidirectional, dropout: mask }
+    kernels::Attention {
+        heads,
+        kv_heads: heads,
+        scale,
+        mask: kernels::AttentionMask::Bidirectional { window: None },
+        dropout: mask,
+    }
 }
