@@ -135,6 +135,7 @@ mod attention {
                 heads: HEADS,
                 kv_heads: HEADS,
                 scale: 0.125,
+                soft_cap: None,
                 mask: AttentionMask::Bidirectional { window: None },
                 dropout: None,
             };
@@ -160,6 +161,7 @@ mod joined_attention {
             heads: HEADS,
             kv_heads: HEADS,
             scale: 0.125,
+            soft_cap: None,
             mask: AttentionMask::Causal { window: None },
             dropout: None,
         }

@@ -17,6 +17,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Slice, Tensor, TensorData};
 use rayon::prelude::*;
 
+use crate::soft_cap::{soft_cap_slope, soft_capped};
 use crate::{AttentionMask, DropoutMask, KernelBackend, Layout};
 
 /// How to attend.
@@ -28,6 +29,8 @@ pub struct Attention {
     pub kv_heads: usize,
     /// The factor of the scores, usually `1 / sqrt(d_head)`.
     pub scale: f32,
+    /// Scores become `cap * tanh(score / cap)`, scaled before and masked after: `attn_logit_softcapping` of Gemma 2.
+    pub soft_cap: Option<f32>,
     pub mask: AttentionMask,
     /// Dropout of the attention probabilities.
     pub dropout: Option<DropoutMask>,
@@ -140,11 +143,19 @@ impl<B: Backend> Group<B> {
         B::float_reshape(x, Shape::new([self.sequences, self.heads, self.longest[0], columns]))
     }
 
-    /// Softmax of the scores, before dropout. `[sequences, heads, queries, keys]`
-    fn probabilities(&self, q: FloatTensor<B>, k: FloatTensor<B>, scale: f32) -> FloatTensor<B> {
-        let q = self.grouped(B::float_mul_scalar(q, scale.into()));
+    /// Softmax of the scores, before dropout, and the capped scores where there is a cap, both `[sequences, heads, queries,
+    /// keys]`.
+    fn probabilities(
+        &self,
+        q: FloatTensor<B>,
+        k: FloatTensor<B>,
+        options: &Attention,
+    ) -> (FloatTensor<B>, Option<FloatTensor<B>>) {
+        let q = self.grouped(B::float_mul_scalar(q, options.scale.into()));
         let scores = self.apart(B::float_matmul(q, B::float_transpose(k)));
-        B::softmax(B::float_add(scores, self.hidden_keys.clone()), 3)
+        let capped = options.soft_cap.map(|cap| soft_capped::<B>(scores.clone(), cap));
+        let scores = capped.clone().unwrap_or(scores);
+        (B::softmax(B::float_add(scores, self.hidden_keys.clone()), 3), capped)
     }
 
     fn drop(&self, probabilities: FloatTensor<B>) -> FloatTensor<B> {
@@ -245,7 +256,7 @@ pub(crate) fn composed<B: KernelBackend>(
     let outputs = groups(layout, options.heads).into_iter().map(|range| {
         let group = Group::<B>::new(range, layout, options, &device);
         let (q, k, v) = (group.pad_queries(q.clone()), group.pad_keys(k.clone()), group.pad_keys(v.clone()));
-        let p = group.grouped(group.drop(group.probabilities(q, k, options.scale)));
+        let p = group.grouped(group.drop(group.probabilities(q, k, options).0));
         group.unpad(group.apart(B::float_matmul(p, v)))
     });
     join::<B>(outputs.collect())
@@ -266,14 +277,19 @@ pub(crate) fn composed_backward<B: KernelBackend>(
         let (q, k, v) = (group.pad_queries(q.clone()), group.pad_keys(k.clone()), group.pad_keys(v.clone()));
         // Padded places hold some other token: as queries they must not reach the keys' gradients.
         let d_output = group.grouped(B::float_mul(group.pad_queries(d_output.clone()), group.present.clone()));
-        let p = group.probabilities(q.clone(), k.clone(), options.scale);
+        let (p, capped) = group.probabilities(q.clone(), k.clone(), options);
 
         let dropped = group.grouped(group.drop(p.clone()));
         dv.push(group.unpad(B::float_matmul(B::float_transpose(dropped), d_output.clone())));
 
         let dp = group.drop(group.apart(B::float_matmul(d_output, B::float_transpose(v))));
         let row_sum = B::float_sum_dim(B::float_mul(dp.clone(), p.clone()), 3);
-        let ds = B::float_mul_scalar(B::float_mul(p, B::float_sub(dp, row_sum)), options.scale.into());
+        let ds = B::float_mul(p, B::float_sub(dp, row_sum));
+        let ds = match (options.soft_cap, capped) {
+            (Some(cap), Some(capped)) => B::float_mul(ds, soft_cap_slope::<B>(capped, cap)),
+            _ => ds,
+        };
+        let ds = B::float_mul_scalar(ds, options.scale.into());
         let ds = group.grouped(ds);
         dq.push(group.unpad(group.apart(B::float_matmul(ds.clone(), k))));
         dk.push(group.unpad(B::float_matmul(B::float_transpose(ds), group.grouped(q))));

@@ -31,6 +31,7 @@ mod residual;
 mod rms_norm;
 mod rotary;
 mod simd;
+mod soft_cap;
 mod wide;
 mod widen;
 

@@ -10,7 +10,7 @@ use burn::tensor::Shape;
 use super::filled::filled;
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, serial};
-use super::vector::{LANES, exp_of_negative, fold, largest};
+use super::vector::{LANES, exp_of_negative, fold, largest, soft_cap_slope, soft_capped};
 use super::{tensor, with_rows};
 use crate::attention::{composed, composed_backward, composed_joined_backward, first_column};
 use crate::wide::with_wide_vectors;
@@ -72,12 +72,20 @@ impl Heads<'_> {
         start + tile.keys.start..start + tile.keys.end
     }
 
-    /// The probabilities of a tile before dropout, `[queries, keys]`.
-    fn probabilities(&self, tile: &Tile, head: usize, scores: &mut [f32]) {
+    /// The scores of a tile, scaled and capped, `[queries, keys]`.
+    fn scores(&self, tile: &Tile, head: usize, scores: &mut [f32]) {
         let width = tile.keys.len();
         let q = self.q.part(self.query_rows(tile), self.columns(head));
         let k = self.k.part(self.key_rows(tile), self.columns(head / self.shared()));
         serial(Factor::Plain(q), Factor::Transposed(k), self.options.scale, scores, width, Start::Zero);
+        if let Some(cap) = self.options.soft_cap {
+            soft_cap(scores, cap);
+        }
+    }
+
+    /// From the scores of a tile, in place, to the probabilities before dropout.
+    fn softmax(&self, tile: &Tile, scores: &mut [f32]) {
+        let width = tile.keys.len();
         for (query, row) in tile.queries.clone().zip(scores.chunks_exact_mut(width)) {
             let visible = self.layout.visible(tile.sequence, query, self.options.mask);
             softmax(row, visible.start - tile.keys.start, visible.end - tile.keys.start);
@@ -109,7 +117,8 @@ pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layo
         let mut scores = vec![0.0; tile.queries.len() * tile.keys.len()];
         let mut factors = Vec::new();
         for head in 0..options.heads {
-            heads.probabilities(tile, head, &mut scores);
+            heads.scores(tile, head, &mut scores);
+            heads.softmax(tile, &mut scores);
             heads.drop(tile, head, &mut factors, &mut scores);
             let p = Matrix::new(&scores, tile.queries.len(), tile.keys.len(), tile.keys.len());
             let v = heads.v.part(heads.key_rows(tile), heads.columns(head / heads.shared()));
@@ -223,7 +232,8 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
     let wide = shared * d_head;
     let (dq, of_keys_and_values) = gradients.split_at_mut(length * wide);
     let (dk, dv) = of_keys_and_values.split_at_mut(length * d_head);
-    let (mut p, mut dropped, mut ds, mut factors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut p, mut dropped, mut ds) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut factors, mut capped) = (Vec::new(), Vec::new());
     for tile in heads.tiles(sequence) {
         let (queries, keys) = (tile.queries.len(), tile.keys.len());
         [&mut p, &mut ds].into_iter().for_each(|buffer| buffer.resize(queries * keys, 0.0));
@@ -237,7 +247,11 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             let q = heads.q.part(heads.query_rows(&tile), heads.columns(head));
             let tile_matrix = |values| Matrix::new(values, queries, keys, keys);
 
-            heads.probabilities(&tile, head, &mut p);
+            heads.scores(&tile, head, &mut p);
+            if heads.options.soft_cap.is_some() {
+                capped.clone_from(&p);
+            }
+            heads.softmax(&tile, &mut p);
             dropped.clone_from(&p);
             heads.drop(&tile, head, &mut factors, &mut dropped);
             let dv = &mut dv[of_keys.clone()];
@@ -249,6 +263,9 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             }
             for (ds, p) in ds.chunks_exact_mut(keys).zip(p.chunks_exact(keys)) {
                 through_softmax(ds, p, heads.options.scale);
+            }
+            if let Some(cap) = heads.options.soft_cap {
+                through_soft_cap(&mut ds, &capped, cap);
             }
             let ds = tile_matrix(&ds);
             let dq = &mut dq[tile.queries.start * wide + member * d_head..];
@@ -292,6 +309,23 @@ with_wide_vectors! {
         let along: f32 = lanes.iter().sum();
         for (d, p) in d_row.iter_mut().zip(p) {
             *d = scale * p * (*d - along);
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn soft_cap(scores: &mut [f32], cap: f32) {
+        for score in scores.iter_mut() {
+            *score = soft_capped(*score, cap);
+        }
+    }
+}
+
+with_wide_vectors! {
+    /// From the gradient of capped scores, in place, to that of the scores.
+    fn through_soft_cap(gradient: &mut [f32], capped: &[f32], cap: f32) {
+        for (gradient, capped) in gradient.iter_mut().zip(capped) {
+            *gradient *= soft_cap_slope(*capped, cap);
         }
     }
 }

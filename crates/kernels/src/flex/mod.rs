@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn attention_and_its_gradients_equal_the_composed_forms() {
         for (lengths, [heads, kv_heads, d_head], attention_mask) in attentions() {
-            for dropout in [0.0, 0.3] {
+            for (dropout, soft_cap) in [(0.0, None), (0.3, None), (0.0, Some(0.2)), (0.3, Some(30.0))] {
                 let layout = layout(&lengths);
                 let tokens = layout.queries().tokens();
                 // Over the keys of a query, the queries of a key in all heads that share it, and a head's coordinates.
@@ -351,7 +351,7 @@ mod tests {
                 let close = |left, right| close(left, right, depth);
                 let mask =
                     ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
-                let options = Attention { heads, kv_heads, scale: 0.3, mask: attention_mask, dropout: mask };
+                let options = Attention { heads, kv_heads, scale: 0.3, soft_cap, mask: attention_mask, dropout: mask };
                 let (q, upstream) =
                     (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
                 let (k, v) =
@@ -387,7 +387,8 @@ mod tests {
             let whole = crate::Layout::new(offsets(&lengths), 0);
             let tokens = whole.queries().tokens();
             let close = |left, right| close(left, right, tokens + d_head);
-            let options = Attention { heads, kv_heads, scale: 0.3, mask: attention_mask, dropout: None };
+            let options =
+                Attention { heads, kv_heads, scale: 0.3, soft_cap: None, mask: attention_mask, dropout: None };
             let q = values(&[tokens, heads * d_head], 1);
             let (k, v) = (values(&[tokens, kv_heads * d_head], 3), values(&[tokens, kv_heads * d_head], 4));
             let all = attention::forward(q.clone(), k.clone(), v.clone(), &whole, &options);

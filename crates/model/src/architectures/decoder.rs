@@ -422,6 +422,7 @@ impl SelfAttention {
             heads: self.heads,
             kv_heads: self.kv_heads,
             scale: 1.0 / (self.d_head as f32).sqrt(),
+            soft_cap: None,
             mask: self.mask,
             dropout: self.dropout.mask(ctx),
         };

@@ -300,6 +300,7 @@ impl SelfAttention {
             heads: self.heads,
             kv_heads: self.heads,
             scale: self.scale,
+            soft_cap: None,
             mask: AttentionMask::Causal { window: None },
             dropout: self.attn_dropout.mask(ctx),
         };

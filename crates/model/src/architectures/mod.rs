@@ -397,6 +397,7 @@ pub(crate) fn attention_options(width: usize, heads: usize, mask: Option<kernels
         heads,
         kv_heads: heads,
         scale,
+        soft_cap: None,
         mask: kernels::AttentionMask::Bidirectional { window: None },
         dropout: mask,
     }
