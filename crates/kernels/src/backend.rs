@@ -11,10 +11,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extensio
 use burn::tensor::Tensor;
 
 use crate::linear_cross_entropy::Layer;
-use crate::{Activation, AdamWStep, Attention, DropoutMask, Layout, LowRank, Precision};
+use crate::{Activation, AdamWStep, Attention, DropoutMask, Layout, LogitsTransform, LowRank, Precision};
 use crate::{
     activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, layer_norm, linear, linear_cross_entropy,
-    lora_linear, residual, rms_norm, rotary, widen,
+    logits, lora_linear, residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -252,6 +252,20 @@ pub trait KernelBackend: Backend {
         rotary::composed::<Self>(x, cosines, sines, heads)
     }
 
+    /// `logits: [rows, classes]` scaled and capped.
+    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
+        logits::composed::<Self>(logits, transform)
+    }
+
+    /// The gradient of the logits, given that of the output, and the output.
+    fn transform_logits_backward(
+        transformed: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        transform: LogitsTransform,
+    ) -> FloatTensor<Self> {
+        logits::composed_backward::<Self>(transformed, d_output, transform)
+    }
+
     /// The loss of each row of `logits: [rows, classes]`.
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         cross_entropy::composed::<Self>(logits, &targets)
@@ -266,16 +280,18 @@ pub trait KernelBackend: Backend {
         cross_entropy::composed_backward::<Self>(logits, d_losses, &targets)
     }
 
-    /// The losses of the rows of `x·Wᵀ + bias` with a frozen W, and the distance of the target's logit from the largest.
+    /// The losses of the rows of `x·Wᵀ + bias`, transformed, with a frozen W, and the distance of the target's logit from the
+    /// largest.
     fn linear_cross_entropy(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        linear_cross_entropy::composed(Layer::<Self> { x, weight, bias, targets: &targets, precision })
+        linear_cross_entropy::composed(Layer::<Self> { x, weight, bias, targets: &targets, transform, precision })
     }
 
     /// The same, and the gradient of the sum of the losses with respect to `x`, `[rows, d]`.
@@ -284,10 +300,18 @@ pub trait KernelBackend: Backend {
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        linear_cross_entropy::composed_with_gradient(Layer::<Self> { x, weight, bias, targets: &targets, precision })
+        linear_cross_entropy::composed_with_gradient(Layer::<Self> {
+            x,
+            weight,
+            bias,
+            targets: &targets,
+            transform,
+            precision,
+        })
     }
 
     /// `x` times the factors of the mask, `[rows, columns]`.
@@ -464,6 +488,18 @@ impl KernelBackend for burn::backend::Flex {
         flex::rotary::rotary(x, cosines, sines, heads)
     }
 
+    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
+        flex::logits::forward(logits, transform)
+    }
+
+    fn transform_logits_backward(
+        transformed: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        transform: LogitsTransform,
+    ) -> FloatTensor<Self> {
+        flex::logits::backward(transformed, d_output, transform)
+    }
+
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         flex::cross_entropy::forward(logits, &targets)
     }
@@ -481,10 +517,11 @@ impl KernelBackend for burn::backend::Flex {
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        flex::linear_cross_entropy::forward(Layer { x, weight, bias, targets: &targets, precision })
+        flex::linear_cross_entropy::forward(Layer { x, weight, bias, targets: &targets, transform, precision })
     }
 
     fn linear_cross_entropy_with_gradient(
@@ -492,10 +529,11 @@ impl KernelBackend for burn::backend::Flex {
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, precision })
+        flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, transform, precision })
     }
 
     fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
@@ -603,6 +641,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         rotary::tracked::<B, C>(x, cosines, sines, heads)
     }
 
+    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
+        logits::tracked::<B, C>(logits, transform)
+    }
+
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         cross_entropy::tracked::<B, C>(logits, targets)
     }
@@ -612,9 +654,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, precision)
+        linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, transform, precision)
     }
 
     fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {

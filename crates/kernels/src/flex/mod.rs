@@ -11,6 +11,7 @@ pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod linear_cross_entropy;
+pub(crate) mod logits;
 pub(crate) mod lora_linear;
 mod matrix;
 mod product;
@@ -70,7 +71,10 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::{Activation, Attention, AttentionMask, ForwardContext, Noise, Offsets, Precision, bounds, uniform};
+    use crate::{
+        Activation, Attention, AttentionMask, ForwardContext, LogitsTransform, Noise, Offsets, Precision, bounds,
+        uniform,
+    };
 
     /// Values between -4 and 4.
     fn values(shape: &[usize], key: u64) -> FlexTensor {
@@ -192,6 +196,18 @@ mod tests {
             let composed = crate::rms_norm::composed_backward::<Flex>(x.clone(), weight, upstream, 1e-5);
             close(ours.0, composed.0);
             close(ours.1, composed.1);
+
+            for transform in
+                [(0.5, None), (1.5, Some(2.0))].map(|(scale, soft_cap)| LogitsTransform { scale, soft_cap })
+            {
+                let composed = crate::logits::composed::<Flex>(x.clone(), transform);
+                close(logits::forward(x.clone(), transform), composed.clone());
+                let upstream = values(&[rows, width], 2);
+                close(
+                    logits::backward(composed.clone(), upstream.clone(), transform),
+                    crate::logits::composed_backward::<Flex>(composed, upstream, transform),
+                );
+            }
 
             let targets: Vec<u32> = (0..rows as u32).map(|row| row * 7 % width as u32).collect();
             let d_losses = values(&[rows], 5);
