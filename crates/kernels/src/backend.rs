@@ -11,7 +11,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extensio
 use burn::tensor::Tensor;
 
 use crate::linear_cross_entropy::Layer;
-use crate::{Activation, AdamWStep, Attention, DropoutMask, Layout, LogitsTransform, LowRank, Precision};
+use crate::{Activation, AdamWStep, Attention, DropoutMask, Gate, Layout, LogitsTransform, LowRank, Precision};
 use crate::{
     activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, layer_norm, linear, linear_cross_entropy,
     logits, lora_linear, residual, rms_norm, rotary, widen,
@@ -205,6 +205,21 @@ pub trait KernelBackend: Backend {
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         gated::composed_backward::<Self>(gate, up, d_output, activation)
+    }
+
+    /// The same of the halves of `joined: [rows, 2 * columns]`.
+    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
+        gated::composed_joined::<Self>(joined, gate, activation)
+    }
+
+    /// The gradient of `joined`, given that of the output.
+    fn joined_gated_activation_backward(
+        joined: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        gate: Gate,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        gated::composed_joined_backward::<Self>(joined, d_output, gate, activation)
     }
 
     /// LayerNorm of each row; `x: [rows, d]`, `weight` and `bias: [d]`.
@@ -448,6 +463,19 @@ impl KernelBackend for burn::backend::Flex {
         flex::gated::backward(gate, up, d_output, activation)
     }
 
+    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
+        flex::gated::joined_forward(joined, gate, activation)
+    }
+
+    fn joined_gated_activation_backward(
+        joined: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        gate: Gate,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        flex::gated::joined_backward(joined, d_output, gate, activation)
+    }
+
     fn row_norm(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -617,6 +645,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         gated::tracked::<B, C>(gate, up, activation)
+    }
+
+    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
+        gated::tracked_joined::<B, C>(joined, gate, activation)
     }
 
     fn row_norm(

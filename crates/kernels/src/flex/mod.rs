@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Activation, Attention, AttentionMask, ForwardContext, LogitsTransform, Noise, Offsets, Precision, bounds,
+        Activation, Attention, AttentionMask, ForwardContext, Gate, LogitsTransform, Noise, Offsets, Precision, bounds,
         uniform,
     };
 
@@ -155,7 +155,7 @@ mod tests {
             close(ours.1, composed.1);
             close(ours.2, composed.2);
 
-            for kind in [Activation::Silu, Activation::GeluTanh] {
+            for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
                 let up = values(&[rows, width], 6);
                 close(
                     gated::forward(x.clone(), up.clone(), kind),
@@ -165,6 +165,14 @@ mod tests {
                 let composed = crate::gated::composed_backward::<Flex>(x.clone(), up, upstream.clone(), kind);
                 close(ours.0, composed.0.clone());
                 close(ours.1, composed.1.clone());
+                let joined = || values(&[rows, 2 * width], 7);
+                for which in [Gate::First, Gate::Second] {
+                    let expected = crate::gated::composed_joined::<Flex>(joined(), which, kind);
+                    close(gated::joined_forward(joined(), which, kind), expected);
+                    let expected =
+                        crate::gated::composed_joined_backward::<Flex>(joined(), upstream.clone(), which, kind);
+                    close(gated::joined_backward(joined(), upstream.clone(), which, kind), expected);
+                }
                 // Once beside other holders, once in place.
                 let fresh = |key| values(&[rows, width], key);
                 let ours = gated::backward(fresh(1), fresh(6), fresh(2), kind);
