@@ -27,6 +27,7 @@ mod linear_cross_entropy;
 mod logits;
 mod lora_linear;
 mod noise;
+mod padded;
 mod precision;
 mod residual;
 mod rms_norm;

@@ -12,7 +12,8 @@ use super::matrix::{Factor, Matrix};
 use super::product::{Start, serial};
 use super::vector::{LANES, exp_of_negative, fold, largest, soft_cap_slope, soft_capped};
 use super::{tensor, with_rows};
-use crate::attention::{composed, composed_backward, composed_joined_backward, first_column};
+use crate::attention::{composed, composed_backward, composed_joined_backward};
+use crate::padded::first_column;
 use crate::wide::with_wide_vectors;
 use crate::{Attention, Layout};
 
