@@ -10,11 +10,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
+use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
-use crate::{Activation, AdamWStep, Attention, DropoutMask, Gate, Layout, LogitsTransform, LowRank, Precision};
 use crate::{
-    activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, layer_norm, linear, linear_cross_entropy,
-    logits, lora_linear, residual, rms_norm, rotary, widen,
+    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, Gate, Layout, LogitsTransform, LowRank,
+    Precision,
+};
+use crate::{
+    activation, adamw, attention, bias, cross_entropy, disentangled_attention, dropout, flex, gated, layer_norm,
+    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -176,6 +180,38 @@ pub trait KernelBackend: Backend {
         options: Attention,
     ) -> FloatTensor<Self> {
         attention::composed_joined_backward::<Self>(joined, d_output, &layout, &options)
+    }
+
+    /// Attention with terms of relative positions; `q`, `k`, `v`: `[tokens, heads * d_head]`, the tables `[2 * span, heads *
+    /// d_head]`.
+    fn disentangled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> FloatTensor<Self> {
+        disentangled_attention::composed::<Self>(Inputs { q, k, v, pos_key, pos_query }, &layout, &options)
+    }
+
+    /// The gradients of all five, given that of the output.
+    #[expect(clippy::too_many_arguments, reason = "tensors, which the macro takes one by one")]
+    #[expect(clippy::type_complexity, reason = "a tensor for each that comes in")]
+    fn disentangled_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inputs = Inputs { q, k, v, pos_key, pos_query };
+        let d = disentangled_attention::composed_backward::<Self>(inputs, d_output, &layout, &options);
+        (d.q, d.k, d.v, d.pos_key, d.pos_query)
     }
 
     /// An activation function, entry by entry.
@@ -637,6 +673,18 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn joined_attention(joined: FloatTensor<Self>, layout: Arc<Layout>, options: Attention) -> FloatTensor<Self> {
         attention::tracked_joined::<B, C>(joined, layout, options)
+    }
+
+    fn disentangled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> FloatTensor<Self> {
+        disentangled_attention::tracked::<B, C>(Inputs { q, k, v, pos_key, pos_query }, layout, options)
     }
 
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {

@@ -75,6 +75,11 @@ impl<B: Backend> Group<B> {
         }
     }
 
+    /// Queries of the longest sequence.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest[0]
+    }
+
     /// `[tokens, heads * d_head]` to `[sequences, heads, queries, d_head]`
     pub(crate) fn pad_queries(&self, x: FloatTensor<B>) -> FloatTensor<B> {
         self.pad(x, &self.query_places, [self.longest[0], self.heads])

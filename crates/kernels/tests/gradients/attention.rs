@@ -5,7 +5,7 @@ use kernels::{Attention, AttentionMask, DropoutMask, ForwardContext, Noise, atte
 
 use super::{close, device, layout, random};
 
-fn both_ways(heads: usize, scale: f32, mask: Option<DropoutMask>) -> Attention {
+pub(super) fn both_ways(heads: usize, scale: f32, mask: Option<DropoutMask>) -> Attention {
     let both = AttentionMask::Bidirectional { window: None };
     Attention { heads, kv_heads: heads, scale, soft_cap: None, mask: both, dropout: mask }
 }

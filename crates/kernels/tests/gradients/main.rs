@@ -5,6 +5,7 @@
 mod attention;
 #[path = "../../src/bounds.rs"]
 mod bounds;
+mod disentangled_attention;
 #[path = "../../src/every_form.rs"]
 mod every_form;
 mod linear;
