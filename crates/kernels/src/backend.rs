@@ -474,6 +474,33 @@ impl KernelBackend for burn::backend::Flex {
         flex::attention::joined_backward(joined, d_output, &layout, &options)
     }
 
+    fn disentangled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> FloatTensor<Self> {
+        flex::disentangled_attention::forward(Inputs { q, k, v, pos_key, pos_query }, &layout, &options)
+    }
+
+    fn disentangled_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inputs = Inputs { q, k, v, pos_key, pos_query };
+        let d = flex::disentangled_attention::backward(inputs, d_output, &layout, &options);
+        (d.q, d.k, d.v, d.pos_key, d.pos_query)
+    }
+
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         flex::activation::forward(x, activation)
     }

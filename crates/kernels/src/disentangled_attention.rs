@@ -32,6 +32,7 @@ pub struct DisentangledAttention {
 }
 
 /// Queries, keys, values, and the tables of positions as keys and as queries.
+#[derive(Clone)]
 pub(crate) struct Inputs<T> {
     pub(crate) q: T,
     pub(crate) k: T,
@@ -89,15 +90,15 @@ fn unband<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 /// Rows of a table for the distances of sequences of at most n tokens.
-struct Distances {
+pub(crate) struct Distances {
     /// From the farthest query after its key to the farthest before: with these a query meets its keys in their order.
-    of_keys: Vec<i32>,
+    pub(crate) of_keys: Vec<i32>,
     /// The other way round: with these a key meets its queries in their order.
-    of_queries: Vec<i32>,
+    pub(crate) of_queries: Vec<i32>,
 }
 
 impl Distances {
-    fn new(positions: RelativePositions, n: usize) -> Self {
+    pub(crate) fn new(positions: RelativePositions, n: usize) -> Self {
         let of_queries = positions.rows(1 - n as isize..n as isize);
         Self { of_keys: of_queries.iter().rev().copied().collect(), of_queries }
     }

@@ -18,7 +18,7 @@ use crate::wide::with_wide_vectors;
 use crate::{Attention, Layout};
 
 /// Queries in a tile. Fewer would leave products too thin, more would compute scores that a causal mask hides.
-const TILE: usize = 64;
+pub(super) const TILE: usize = 64;
 
 /// Queries, keys and values of the heads that share keys, and who sees what.
 struct Heads<'a> {
@@ -278,7 +278,7 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
 
 with_wide_vectors! {
     /// Softmax of the scores from `start` to `end`; the others get no probability.
-    fn softmax(row: &mut [f32], start: usize, end: usize) {
+    pub(super) fn softmax(row: &mut [f32], start: usize, end: usize) {
         row[..start].fill(0.0);
         row[end..].fill(0.0);
         let row = &mut row[start..end];
@@ -295,7 +295,7 @@ with_wide_vectors! {
 
 with_wide_vectors! {
     /// From the gradient of probabilities, in place, to that of the scores before their factor.
-    fn through_softmax(d_row: &mut [f32], p: &[f32], scale: f32) {
+    pub(super) fn through_softmax(d_row: &mut [f32], p: &[f32], scale: f32) {
         let mut lanes = [0.0_f32; LANES];
         let chunks = d_row.chunks_exact(LANES).zip(p.chunks_exact(LANES));
         for (d, p) in chunks {
@@ -332,7 +332,7 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn multiply(values: &mut [f32], factors: &[f32]) {
+    pub(super) fn multiply(values: &mut [f32], factors: &[f32]) {
         for (value, factor) in values.iter_mut().zip(factors) {
             *value *= factor;
         }

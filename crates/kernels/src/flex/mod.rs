@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+pub(crate) mod disentangled_attention;
 pub(crate) mod dropout;
 mod filled;
 pub(crate) mod gated;
@@ -71,9 +72,10 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
+    use crate::disentangled_attention::Inputs;
     use crate::{
-        Activation, Attention, AttentionMask, ForwardContext, Gate, LogitsTransform, Noise, Offsets, Precision, bounds,
-        uniform,
+        Activation, Attention, AttentionMask, DisentangledAttention, ForwardContext, Gate, LogitsTransform, Noise,
+        Offsets, Precision, RelativePositions, bounds, uniform,
     };
 
     /// Values between -4 and 4.
@@ -428,6 +430,48 @@ mod tests {
             let cached = crate::Layout::cached(offsets(&last), whole.keys());
             for attend in [attention::forward, crate::attention::composed::<Flex>] {
                 close(attend(select(q.clone()), k.clone(), v.clone(), &cached, &options), select(all.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn disentangled_attention_and_its_gradients_equal_the_composed_forms() {
+        for (lengths, [heads, d_head], buckets) in [
+            (vec![1], [1, 1], Some(4)),
+            (vec![3, 1, 130], [3, 5], Some(32)),
+            (vec![200, 65, 64, 2], [2, 3], Some(16)),
+            (vec![4, 5, 6, 7, 8, 9, 10, 11, 12, 1, 2], [2, 4], None),
+        ] {
+            for dropout in [0.0, 0.3] {
+                let layout = layout(&lengths);
+                let (tokens, width) = (layout.queries().tokens(), heads * d_head);
+                let dropout =
+                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let positions = RelativePositions { buckets, largest: 64 };
+                let options = DisentangledAttention { heads, scale: 0.3, positions, dropout };
+                let of_table = |key| within(1.0, &[2 * positions.span(), width], key);
+                let inputs = || Inputs {
+                    q: within(1.0, &[tokens, width], 1),
+                    k: within(1.0, &[tokens, width], 3),
+                    v: within(1.0, &[tokens, width], 4),
+                    pos_key: of_table(5),
+                    pos_query: of_table(6),
+                };
+                let upstream = within(1.0, &[tokens, width], 2);
+                // Over the keys of a query, the tokens at a distance, and a head's coordinates, three times.
+                let close = |left, right| close(left, right, 2 * tokens + 3 * d_head);
+                close(
+                    disentangled_attention::forward(inputs(), &layout, &options),
+                    crate::disentangled_attention::composed::<Flex>(inputs(), &layout, &options),
+                );
+                let ours = disentangled_attention::backward(inputs(), upstream.clone(), &layout, &options);
+                let composed =
+                    crate::disentangled_attention::composed_backward::<Flex>(inputs(), upstream, &layout, &options);
+                close(ours.q, composed.q);
+                close(ours.k, composed.k);
+                close(ours.v, composed.v);
+                close(ours.pos_key, composed.pos_key);
+                close(ours.pos_query, composed.pos_query);
             }
         }
     }
