@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use kernels::LOGITS_AT_ONCE;
 use lora::{Method, Parameter, Part, Plan};
-use model::Frozen;
+use model::{ActivationShape, Frozen};
 
 use crate::prepare::RunPlan;
 use crate::tasks::Task;
@@ -37,37 +37,8 @@ const PROCESS_BEFORE: usize = 50_000_000;
 
 const F32: usize = 4;
 
-/// The sizes of a model that memory depends on.
-struct Shape {
-    width: usize,
-    inner: usize,
-    layers: usize,
-    vocabulary: usize,
-    /// A gate beside what goes up, as in Llama: two tensors are kept where others keep one.
-    gated: bool,
-}
-
-impl Shape {
-    fn of(plan: &RunPlan) -> Self {
-        let config = plan.pretrained.config();
-        let number = |names: &[&str]| {
-            let value = names.iter().find_map(|name| config.get(name)?.as_u64());
-            value.unwrap_or(0) as usize
-        };
-        let width = number(&["hidden_size", "dim", "n_embd"]);
-        let inner = number(&["intermediate_size", "hidden_dim", "n_inner"]);
-        Self {
-            width,
-            inner: if inner == 0 { 4 * width } else { inner },
-            layers: number(&["num_hidden_layers", "n_layers", "n_layer"]),
-            vocabulary: number(&["vocab_size"]),
-            gated: config.get("rms_norm_eps").is_some(),
-        }
-    }
-}
-
-pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
-    let shape = Shape::of(plan);
+pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, model::Error> {
+    let shape = plan.pretrained.activations()?;
     let activations = activations(plan, adapter_plan, &shape);
     // In a step the tensors, their gradients and two moments; while a checkpoint is written, without gradients and activations,
     // tensors and moments twice.
@@ -76,7 +47,7 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
     // What is trained is copied, and its file not mapped.
     let base = if plan.method == Method::Full { 0 } else { base(plan, &shape) };
     let data = data(plan, base + trained + activations);
-    Estimate { base, trained, activations, data, process: PROCESS }
+    Ok(Estimate { base, trained, activations, data, process: PROCESS })
 }
 
 /// Token ids with their order, and what the look at them takes beyond what `training` does, which begins when it is done.
@@ -89,7 +60,7 @@ fn data(plan: &RunPlan, training: usize) -> usize {
 
 /// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
 /// layer of a language model.
-fn base(plan: &RunPlan, shape: &Shape) -> usize {
+fn base(plan: &RunPlan, shape: &ActivationShape) -> usize {
     const PAGE: usize = 4096;
     let bytes = plan.pretrained.bytes();
     let per_value = bytes / plan.pretrained.elements().max(1);
@@ -115,13 +86,13 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
 /// activation, and some of the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
 /// gradient checkpointing it keeps that of one layer, and of the others their input.
-fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
+fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> usize {
     let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
     let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method {
-        Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan)),
-        // Every layer keeps its input, but for those behind a norm.
+        Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan, shape)),
+        // Every layer keeps its input, but for those after a norm.
         Method::Full => (6 * shape.width + shape.inner + inner, 0),
         // Nothing below the head is kept.
         Method::Modules(_) | Method::Frozen => (0, 0),
@@ -149,7 +120,7 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
 
 /// Whether something is trained that has a row for each token, as an output layer, its update and its bias have. Word embeddings that
 /// are trained beside a frozen output layer count as well, so that too much is said for them.
-fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> bool {
+fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> bool {
     let of_tokens = |parameter: &Parameter| parameter.shape.first() == Some(&shape.vocabulary);
     plan.method == Method::Full || adapter_plan.parameters().iter().any(of_tokens)
 }
@@ -163,29 +134,8 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
 }
 
 /// The widths of the inputs that LoRA keeps, all layers together: not those that a norm makes, which are made again.
-fn adapted_inputs(adapter_plan: &Plan) -> usize {
-    const BEHIND_NORMS: [&str; 16] = [
-        "query",
-        "key",
-        "value",
-        "q_lin",
-        "k_lin",
-        "v_lin",
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "qkv_proj",
-        "c_attn",
-        "c_fc",
-        "lin1",
-        "gate_proj",
-        "up_proj",
-        "gate_up_proj",
-    ];
-    let is_kept = |path: &str| {
-        let name = path.rsplit('.').next().unwrap_or(path);
-        !BEHIND_NORMS.contains(&name) && !path.ends_with("intermediate.dense")
-    };
+fn adapted_inputs(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
     let factors = adapter_plan.parameters().iter().filter(|parameter| parameter.part == Part::LoraA);
-    factors.filter(|factor| is_kept(factor.name.trim_end_matches(".lora_A.weight"))).map(|factor| factor.shape[1]).sum()
+    let kept = factors.filter(|factor| !shape.follows_norm(factor.name.trim_end_matches(".lora_A.weight")));
+    kept.map(|factor| factor.shape[1]).sum()
 }

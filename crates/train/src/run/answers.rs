@@ -2,7 +2,7 @@
 //! scores of `train.eval_generate`.
 
 use data::Tokenizer;
-use model::{Model, Prompt, Sampling};
+use model::{Prompt, Sampling};
 
 use crate::metrics::{Generated, GenerationScores};
 use crate::prepare::Question;
@@ -51,7 +51,7 @@ impl Questions {
 
     /// Greedy answers, in the order of the questions.
     pub(crate) fn answers(&self, trainable_model: &TrainableModel) -> Result<Vec<String>, Error> {
-        let Model::CausalLm(model) = &trainable_model.model else { return Ok(Vec::new()) };
+        let Some(model) = trainable_model.model.causal_lm() else { return Ok(Vec::new()) };
         let writer = Writer {
             model,
             tokenizer: &self.tokenizer,
