@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 
+pub(crate) use super::beginning::tests::{every_kind, words};
 use super::*;
 
 const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##c\ncafe\nCafé\n中\n";
