@@ -6,6 +6,7 @@ mod bounds;
 mod class;
 mod config;
 mod rebuilt;
+mod words;
 
 use std::fs;
 use std::ops::Range;
@@ -22,6 +23,7 @@ use crate::Error;
 use bounds::Bounds;
 use class::Class;
 pub(crate) use config::{Config, special_texts};
+pub(crate) use words::Tokenized;
 
 /// Transformers writes 1e30 for "no limit"; no model has a billion positions.
 const NO_LIMIT: f64 = 1e9;
