@@ -211,6 +211,26 @@ pub enum Error {
     #[diagnostic(help("each class needs a name"))]
     EmptyName { number: usize },
 
+    // Several labels, and numbers.
+    #[error("{place}: the label `{label}` contains `{inside}`, and labels are divided by `{separator}` ({at})")]
+    #[diagnostic(help(
+        "divide all labels by one of them, or write lists in JSON: [\"first label\", \"second label\"]"
+    ))]
+    MixedSeparators { place: Place, label: String, inside: char, separator: char, at: String },
+    #[error("{place}: the label `{label}` contains `{separator}`, which divides the labels of a cell")]
+    #[diagnostic(help(
+        "write lists in JSON, [\"first label\", \"second label\"], or divide labels by another of `,`, `;` and `|`"
+    ))]
+    SeparatorInLabel { place: Place, label: String, separator: char },
+    #[error("{place}: column `{column}` {problem}")]
+    NotAValue {
+        place: Place,
+        column: String,
+        problem: String,
+        #[help]
+        help: &'static str,
+    },
+
     // Words, tags and entities.
     #[error("{place}: the tag `{tag}` has no prefix, which most tags have")]
     NoTagOfScheme {
