@@ -44,7 +44,9 @@ pub use dataset::{Dataset, ExampleRef, Lengths};
 pub use encode::EncodedExample;
 pub use error::Error;
 pub use formats::{Format, Line, is_data, lines, records, records_as};
-pub use guess::{Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Unfit, UnfitReason, Writing};
+pub use guess::{
+    Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Target, Unfit, UnfitReason, Writing, is_conll,
+};
 pub use label_sets::{LabelCell, LabelSetTally};
 pub use labels::{Labels, Tally};
 pub use lint::{Digest, Finding, FindingKind, Rows, Severity, Truncation, lint};
