@@ -8,6 +8,7 @@ mod config;
 mod excerpt;
 mod rebuilt;
 mod sentencepiece;
+mod words;
 
 use std::fs;
 use std::ops::Range;
@@ -26,6 +27,7 @@ use bounds::Bounds;
 use class::Class;
 pub(crate) use config::{Config, special_texts};
 pub(crate) use excerpt::Excerpt;
+pub(crate) use words::Tokenized;
 
 /// Transformers writes 1e30 for "no limit"; no model has a billion positions.
 const NO_LIMIT: f64 = 1e9;
