@@ -257,5 +257,8 @@ mod tests {
             allocator.dealloc(large, layout(5 << 20));
             allocator.dealloc(small, layout(600 << 10));
         }
+        assert_eq!(allocator.on_shelf(|shelf| (shelf.count, shelf.most > 0)), (2, true));
+        allocator.give_back();
+        assert_eq!(allocator.on_shelf(|shelf| (shelf.count, shelf.free, shelf.most)), (0, 0, 0));
     }
 }
