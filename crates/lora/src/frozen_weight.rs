@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use kernels::{LowRank, Precision};
+use kernels::{LogitsTransform, LowRank, Precision};
 
 use crate::Orientation;
 
@@ -57,7 +57,8 @@ impl FrozenWeight<2> {
         targets: &[usize],
         precision: Precision,
     ) -> (Tensor<1>, Tensor<1>) {
-        kernels::linear_cross_entropy(x, orientation.out_in(self.float()), bias, targets, precision)
+        let transform = LogitsTransform::default();
+        kernels::linear_cross_entropy(x, orientation.out_in(self.float()), bias, targets, transform, precision)
     }
 
     /// Rows by index, in f32: `[n]` to `[n, d]`. Rows first: a half-precision table is never widened as a whole.

@@ -14,6 +14,8 @@ pub struct Setting {
     pub kind: SettingKind,
     /// A value to show where the default says nothing, as TOML and JSON write it; empty where it does.
     pub example: &'static str,
+    /// What it does, for documents.
+    pub effect: &'static str,
 }
 
 /// What a key takes.
@@ -40,8 +42,12 @@ pub enum SettingKind {
 }
 
 impl Setting {
-    pub(crate) const fn new(name: &'static str, kind: SettingKind, example: &'static str) -> Self {
-        Self { name, alias: None, kind, example }
+    pub(crate) const fn new(name: &'static str, kind: SettingKind, effect: &'static str) -> Self {
+        Self { name, alias: None, kind, example: "", effect }
+    }
+
+    pub(crate) const fn such_as(self, example: &'static str) -> Self {
+        Self { example, ..self }
     }
 
     pub(crate) const fn called(self, alias: &'static str) -> Self {
@@ -80,7 +86,18 @@ pub fn settings_of(method: &str) -> &'static [Setting] {
 }
 
 // The keys that every method with targets has.
-pub(crate) const TARGET_MODULES: Setting =
-    Setting::new("target_modules", SettingKind::Targets, "[\"query\", \"value\"]");
-pub(crate) const EXCLUDE_MODULES: Setting = Setting::new("exclude_modules", SettingKind::Modules, "[\"pooler.dense\"]");
-pub(crate) const MODULES_TO_SAVE: Setting = Setting::new("modules_to_save", SettingKind::Names, "[\"classifier\"]");
+pub(crate) const TARGET_MODULES: Setting = Setting::new(
+    "target_modules",
+    SettingKind::Targets,
+    "`all-linear`: every linear layer but the output layer; `auto`: PEFT's default for the architecture; names: modules whose path is or ends in one; a regular expression (Python's, `re.fullmatch`): modules whose whole path matches",
+)
+.such_as("[\"query\", \"value\"]");
+pub(crate) const EXCLUDE_MODULES: Setting =
+    Setting::new("exclude_modules", SettingKind::Modules, "Targets to leave out, by name or regular expression")
+        .such_as("[\"pooler.dense\"]");
+pub(crate) const MODULES_TO_SAVE: Setting = Setting::new(
+    "modules_to_save",
+    SettingKind::Names,
+    "Modules that are trained in full and saved with the adapter; a classification head always is",
+)
+.such_as("[\"classifier\"]");

@@ -11,6 +11,7 @@ use crate::{AdapterMethod, Base, Selector};
 
 pub(super) const NAME: &str = "full";
 pub(super) const PEFT_TYPE: Option<&str> = None;
+pub(super) const SUMMARY: &str = "every weight is trained";
 pub(super) const SETTINGS: &[Setting] = &[];
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,7 +20,7 @@ pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
 pub use none::HeadAlone;
 
 /// One line a method: its module, its variant with the type of its settings, and the layers it builds, if any. A module
-/// has `NAME`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
+/// has `NAME`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
 /// `forward`.
 macro_rules! methods {
     ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))?;)+) => {
@@ -34,6 +34,9 @@ macro_rules! methods {
         impl Method {
             /// As a configuration names them.
             pub const NAMES: &[&str] = &[$($module::NAME),+];
+
+            /// The names, and what to say of each in a list of them, which for some is nothing.
+            pub const SUMMARIES: &[(&str, &str)] = &[$(($module::NAME, $module::SUMMARY)),+];
 
             pub fn name(&self) -> &'static str {
                 match self {

@@ -14,6 +14,7 @@ use crate::{AdapterMethod, Base, Selector};
 
 pub(super) const NAME: &str = "none";
 pub(super) const PEFT_TYPE: Option<&str> = lora::PEFT_TYPE;
+pub(super) const SUMMARY: &str = "the classification head alone";
 pub(super) const SETTINGS: &[Setting] = &[];
 
 /// PEFT's own word for "no module".

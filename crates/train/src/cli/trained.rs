@@ -98,6 +98,9 @@ impl Trained {
         }
         let task = task(arguments, wanted)?;
         let mut pretrained = Pretrained::open(&arguments.model, task.head())?;
+        if task.head() == Head::SequenceClassification {
+            pretrained.check_problem("single_label_classification")?;
+        }
         let adapter = match &arguments.adapter {
             Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
             None => None,
@@ -246,7 +249,7 @@ fn task(arguments: &Located, wanted: Option<config::Task>) -> Result<config::Tas
         return Ok(task);
     }
     Ok(match Pretrained::head_of(&arguments.model)? {
-        Head::SequenceClassification => config::Task::SequenceClassification,
+        Head::SequenceClassification | Head::TokenClassification => config::Task::SequenceClassification,
         Head::MaskedLm => config::Task::MaskedLm,
         Head::CausalLm => config::Task::CausalLm,
     })

@@ -15,7 +15,7 @@ use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
-use model::{Frozen, Pretrained, Values};
+use model::{Frozen, Head, Pretrained, Values};
 
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Compute, Dtype, Loaded, Weights};
@@ -222,6 +222,9 @@ impl RunPlan {
             Weights::Pretrained => Pretrained::open(&base.directory, head)?,
             Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
+        if head == Head::SequenceClassification {
+            pretrained.check_problem("single_label_classification")?;
+        }
         let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
@@ -305,6 +308,7 @@ impl RunPlan {
         );
         findings.splice(..0, unread);
         drop(digest);
+        crate::ALLOCATOR.give_back();
         let again = valid.as_ref().map(|_| Again {
             files: config.data.valid.as_ref().unwrap_or(&config.data.train).clone(),
             columns: columns.clone(),

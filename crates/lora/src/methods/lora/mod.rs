@@ -27,21 +27,57 @@ pub(super) use peft::UNREAD;
 pub(super) const NAME: &str = "lora";
 pub(super) const PEFT_TYPE: Option<&str> = Some("LORA");
 
+pub(super) const SUMMARY: &str = "";
+
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::new("r", SettingKind::Count(1), ""),
-    Setting::new("alpha", SettingKind::Number(Bound::Excluded(0.0), Bound::Unbounded), "").called("lora_alpha"),
-    Setting::new("dropout", SettingKind::Number(Bound::Included(0.0), Bound::Excluded(1.0)), "").called("lora_dropout"),
-    Setting::new("bias", SettingKind::Word(BiasMode::NAMES, &[]), ""),
+    Setting::new("r", SettingKind::Count(1), "Rank"),
+    Setting::new(
+        "alpha",
+        SettingKind::Number(Bound::Excluded(0.0), Bound::Unbounded),
+        "The update is scaled by `alpha / r`; PEFT's `lora_alpha`",
+    )
+    .called("lora_alpha"),
+    Setting::new(
+        "dropout",
+        SettingKind::Number(Bound::Included(0.0), Bound::Excluded(1.0)),
+        "Probability of dropout on the adapter's input; PEFT's `lora_dropout`",
+    )
+    .called("lora_dropout"),
+    Setting::new(
+        "bias",
+        SettingKind::Word(BiasMode::NAMES, &[]),
+        "Biases that are trained as well: none, all of the model, or those of the targets",
+    ),
     TARGET_MODULES,
     EXCLUDE_MODULES,
-    Setting::new("layers", SettingKind::Layers, "[0, 1]").called("layers_to_transform"),
-    Setting::new("layers_pattern", SettingKind::Names, "[\"layer\"]"),
+    Setting::new(
+        "layers",
+        SettingKind::Layers,
+        "Layers to adapt, counted from 0; needs a list of names (or `auto`) as `target_modules`; without it all; PEFT's `layers_to_transform`",
+    )
+    .such_as("[0, 1]")
+    .called("layers_to_transform"),
+    Setting::new(
+        "layers_pattern",
+        SettingKind::Names,
+        "Name of the list of layers, where it is not the first number in a path; needs `layers`",
+    )
+    .such_as("[\"layer\"]"),
     MODULES_TO_SAVE,
-    Setting::new("rank_pattern", SettingKind::Ranks, "{ query = 16 }"),
-    Setting::new("alpha_pattern", SettingKind::Alphas, "{ query = 64.0 }"),
-    Setting::new("use_rslora", SettingKind::Flag, ""),
-    Setting::new("init", SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]), "")
-        .called("init_lora_weights"),
+    Setting::new(
+        "rank_pattern",
+        SettingKind::Ranks,
+        "Ranks of some targets, by regular expressions that match a path or its last segments; two that match the same target and disagree are an error",
+    )
+    .such_as("{ query = 16 }"),
+    Setting::new("alpha_pattern", SettingKind::Alphas, "`alpha` of some targets, likewise").such_as("{ query = 64.0 }"),
+    Setting::new("use_rslora", SettingKind::Flag, "Scale by `alpha / sqrt(r)`"),
+    Setting::new(
+        "init",
+        SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]),
+        "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
+    )
+    .called("init_lora_weights"),
 ];
 
 /// How A starts; B starts at zero.
