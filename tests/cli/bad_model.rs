@@ -167,7 +167,7 @@ fn class_names_that_are_not_numbered_are_refused() {
 #[test]
 fn a_model_without_a_tokenizer_is_refused() {
     Project::new().without("bert/tokenizer.json").train(&[]).refused(
-        "error: [DIR]/bert has no tokenizer (looked for tokenizer.json and vocab.txt)\n\
+        "error: [DIR]/bert has no tokenizer (looked for tokenizer.json, vocab.txt and SentencePiece files)\n\
          help: copy the tokenizer files of the checkpoint here",
     );
 }

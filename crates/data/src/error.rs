@@ -14,6 +14,10 @@ fn instead(extension: Option<&str>) -> &'static str {
     }
 }
 
+/// How a tokenizer that only Python packages read becomes one that is read here.
+pub(crate) const MAKE_TOKENIZER_JSON: &str =
+    "in Python, `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of Transformers makes a tokenizer.json of it";
+
 /// What is wrong with a file, a row of it, a label or a tokenizer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
@@ -294,7 +298,7 @@ pub enum Error {
     #[error("the checkpoint has no end token, in which a text and a completion end")]
     #[diagnostic(help("set `eos_token` in its tokenizer_config.json, or `eos_token_id` in its config.json"))]
     NoEndToken,
-    #[error("{} has no tokenizer (looked for tokenizer.json and vocab.txt)", dir.display())]
+    #[error("{} has no tokenizer (looked for tokenizer.json, vocab.txt and SentencePiece files)", dir.display())]
     NoTokenizer {
         dir: PathBuf,
         #[help]
@@ -305,6 +309,9 @@ pub enum Error {
         "fetch the file again, or write it anew with `save_pretrained` of its tokenizer in Transformers"
     ))]
     BrokenTokenizer { file: PathBuf, source: tokenizers::Error },
+    #[error("{}: a SentencePiece file, which this checkpoint's tokenizer class reads in a way that is not supported", file.display())]
+    #[diagnostic(help("{MAKE_TOKENIZER_JSON}"))]
+    ForeignPieces { file: PathBuf },
     #[error("{} lacks the token `{token}`", file.display())]
     #[diagnostic(help(
         "a BERT vocabulary has [UNK], [CLS] and [SEP], one token a line; other tokenizers need a tokenizer.json"

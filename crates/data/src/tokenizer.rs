@@ -6,6 +6,7 @@ mod bounds;
 mod class;
 mod config;
 mod rebuilt;
+mod sentencepiece;
 
 use std::fs;
 use std::ops::Range;
@@ -57,7 +58,8 @@ impl From<Vec<u32>> for Encoded {
 }
 
 impl Tokenizer {
-    /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`.
+    /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`, otherwise a
+    /// SentencePiece file.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
         Self::beside(dir, dir)
     }
@@ -72,6 +74,9 @@ impl Tokenizer {
         } else if words.is_file() {
             config.class = Class::Bert;
             rebuilt::open(&of_words(&words)?, &config).map_err(|source| broken(&words, source))?
+        } else if let Some(pieces) = sentencepiece::file_in(dir) {
+            let document = sentencepiece::document(&pieces, &mut config)?;
+            rebuilt::open(&document, &config).map_err(|source| broken(&pieces, source))?
         } else {
             return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
         };
@@ -354,11 +359,9 @@ pub(crate) fn read_config(file: &Path) -> Result<Value, Error> {
 
 /// Tokenizers come in forms that only Python packages read.
 fn what_to_do_without(dir: &Path) -> String {
-    let others = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"];
+    let others = ["source.spm", "tekken.json", "tiktoken.model", "vocab.json"];
     match others.into_iter().find(|name| dir.join(name).is_file()) {
-        Some(name) => format!(
-            "it has {name}: in Python, `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of Transformers makes a tokenizer.json of it"
-        ),
+        Some(name) => format!("it has {name}: {}", crate::error::MAKE_TOKENIZER_JSON),
         None => "copy the tokenizer files of the checkpoint here".to_owned(),
     }
 }
