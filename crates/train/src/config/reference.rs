@@ -70,7 +70,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ("adapter.layers", "Layers to adapt, counted from 0; needs a list of names (or `auto`) as `target_modules`; without it all; PEFT's `layers_to_transform`"),
     ("adapter.layers_pattern", "Name of the list of layers, where it is not the first number in a path; needs `layers`"),
     ("adapter.modules_to_save", "Modules that are trained in full and saved with the adapter; a classification head always is"),
-    ("adapter.rank_pattern", "Ranks of some targets, by regular expression; the first that matches the end of a path decides"),
+    ("adapter.rank_pattern", "Ranks of some targets, by regular expressions that match a path or its last segments; two that match the same target and disagree are an error"),
     ("adapter.alpha_pattern", "`alpha` of some targets, likewise"),
     ("adapter.use_rslora", "Scale by `alpha / sqrt(r)`"),
     ("adapter.init", "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`"),
