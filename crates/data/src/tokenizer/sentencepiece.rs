@@ -120,7 +120,7 @@ impl Model {
             match piece {
                 piece if piece.piece().is_empty() => return Err("a piece is empty"),
                 piece if !piece.score().is_finite() => return Err("a score is not a number"),
-                piece if !seen.insert(piece.piece()) => return Err("a piece stands there twice"),
+                piece if !seen.insert(piece.piece()) => return Err("a piece occurs twice"),
                 _ => {}
             }
         }

@@ -71,7 +71,7 @@ fn broken_files_are_refused_by_name() {
         model.encode_to_vec()
     };
     refused(&changed(&|model| model.pieces[7].piece = None), "a piece is empty");
-    refused(&changed(&|model| model.pieces[7].piece = model.pieces[8].piece.clone()), "a piece stands there twice");
+    refused(&changed(&|model| model.pieces[7].piece = model.pieces[8].piece.clone()), "a piece occurs twice");
     refused(&changed(&|model| model.pieces[7].score = Some(f32::NAN)), "a score is not a number");
     let trainer = |model: &mut Model| model.trainer_spec.as_mut().unwrap().model_type = Some(3);
     refused(&changed(&trainer), "it is neither Unigram nor BPE");
