@@ -176,7 +176,7 @@ fn a_model_without_a_tokenizer_is_refused() {
 fn a_broken_tokenizer_is_refused() {
     Project::new().truncate("bert/tokenizer.json", 500).train(&[]).refused(
         "error: [DIR]/bert/tokenizer.json: broken tokenizer file: EOF while parsing a string at line 27 column 16\n\
-         help: fetch the file again, or write it anew with `save_pretrained` of its tokenizer in Transformers",
+         help: fetch the file again, or write it again with `save_pretrained` of its tokenizer in Transformers",
     );
 }
 
