@@ -30,20 +30,20 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
 }
 
-/// Takes a few steps of the run, writes nothing, and forgets what was learnt.
-pub(crate) fn measure(plan: &RunPlan) -> Result<Measured, Error> {
+/// Takes a few steps of the run, writes nothing, and forgets what was learnt. The time is that of the steps which are not done.
+pub(crate) fn measure(plan: &RunPlan, done: usize) -> Result<Measured, Error> {
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (mut model, _) = load(plan, &device)?;
     let (step_seconds, tokens) = steps(plan, &mut model);
     // Steps differ in length: what is measured is the time of a token.
     let mean = plan.tokens_of_step();
     let step_seconds = step_seconds * mean / tokens as f64;
-    let evaluations = plan.evaluations();
+    let evaluations = plan.evaluations_after(done);
     let evaluation_seconds = match evaluations {
         0 => 0.0,
         _ => evaluation(plan, &model.valid()) + answers(plan, &model.valid())?,
     };
-    let seconds = plan.steps as f64 * step_seconds + evaluations as f64 * evaluation_seconds;
+    let seconds = (plan.steps - done) as f64 * step_seconds + evaluations as f64 * evaluation_seconds;
     Ok(Measured { step_seconds, evaluation_seconds, evaluations, seconds })
 }
 
