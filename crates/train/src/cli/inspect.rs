@@ -82,6 +82,9 @@ fn directory_of(given: &Path) -> Result<&Path, Failure> {
     if is_weights || MARKS.contains(&name) {
         return Ok(directory);
     }
+    if let Err(error @ model::Error::Config(ConfigError::Quantised(_))) = Pretrained::head_of(given) {
+        return Err(error.into());
+    }
     let message = format!("{} is a file, and none of an adapter, a model or a run", given.display());
     Err(Failure::usage(
         message,
