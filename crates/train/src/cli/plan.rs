@@ -57,6 +57,9 @@ pub(super) fn print(
     output: &Output,
 ) -> Result<(), Failure> {
     let estimate = estimate::memory(plan, &loaded.plan);
+    if time {
+        output.say("taking a few steps to see how long they are");
+    }
     let time = time.then(|| measure(plan, done)).transpose()?;
     let targets: Vec<&str> = loaded.plan.updates().iter().map(|update| update.module.as_str()).collect();
     if output.json() {

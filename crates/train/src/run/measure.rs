@@ -15,6 +15,8 @@ use crate::tasks::TrainableModel;
 /// Steps that are measured, and those before them, in which memory is taken and files are read for the first time.
 const STEPS: usize = 2;
 const WARM_UP: usize = 1;
+/// A measured step of so many seconds says enough by itself.
+const LONG: f64 = 5.0;
 
 /// Batches of the validation data that are measured.
 const BATCHES: usize = 4;
@@ -75,6 +77,9 @@ fn steps(plan: &RunPlan, model: &mut TrainableModel) -> (f64, usize) {
         if step > WARM_UP {
             seconds += started.elapsed().as_secs_f64();
             tokens += of_step;
+            if seconds > LONG {
+                break;
+            }
         }
     }
     (seconds, tokens)
