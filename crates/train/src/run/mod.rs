@@ -176,6 +176,24 @@ fn blame(plan: &RunPlan, error: Error) -> Error {
     }
 }
 
+/// The step after which `--resume` would go on, with all that it would refuse and say; `None` where there is nothing to do.
+/// The run stays as it is.
+pub(crate) fn check_resume(plan: &RunPlan, output: &Output) -> Result<Option<usize>, Error> {
+    if Directory::state(&plan.output_dir) == State::New {
+        output.say("no complete checkpoint: starting at step 1");
+        return Ok(Some(0));
+    }
+    let directory = Directory::open(&plan.output_dir)?;
+    let identity = plan.identity();
+    let Some(state) = resume::newest_state(plan, &identity, &directory, output)? else { return Ok(Some(0)) };
+    if directory.own_state() == State::Finished && !plan.legs.go_on_after(state.step) {
+        return Ok(None);
+    }
+    check_resumed(plan, &save::Saver::new(plan, &identity), &directory, &state)?;
+    say_beginning(plan, Some(&state), &directory, output);
+    Ok(Some(state.step))
+}
+
 /// What can be found wrong before the first step, and would be only after the last one.
 fn check_resumed(plan: &RunPlan, save: &save::Saver, directory: &Directory, state: &RunState) -> Result<(), Error> {
     if state.step > plan.steps {
