@@ -39,7 +39,7 @@ impl Spectrum {
 /// `BᵀB · AAᵀ`, two `r x r` matrices.
 pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<Spectrum> {
     let spectrum = |update: &Update| {
-        let Form::LowRank { a, b, scale, .. } = &update.form;
+        let Form::LowRank { a, b, scale, .. } = &update.form else { return None };
         let [of_a, of_b] = grams(tensors, [a, b])?;
         // AAᵀ = V·D·Vᵀ; with R = V·√D the product has the eigenvalues of the symmetric Rᵀ·BᵀB·R.
         let (values, vectors) = eigen(of_a);
@@ -58,16 +58,36 @@ pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec
     updates.iter().filter_map(spectrum).collect()
 }
 
-/// The Frobenius norm of `scale * B·A` for each module, without forming the product: the squared norm is the sum over the
-/// entries of `BᵀB` times those of `AAᵀ`.
-pub fn update_norms(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<(String, f64)> {
-    let norm = |update: &Update| {
-        let Form::LowRank { a, b, scale, .. } = &update.form;
-        let [of_a, of_b] = grams(tensors, [a, b])?;
-        let squared: f64 = of_a.iter().flatten().zip(of_b.iter().flatten()).map(|(a, b)| a * b).sum();
-        Some((update.module.clone(), scale.abs() * squared.max(0.0).sqrt()))
+/// How far a module is moved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateSize {
+    pub module: String,
+    /// Of an addition its Frobenius norm; of a scaling the root of the mean square of its values less one, which is a share
+    /// of the weight already.
+    pub norm: f64,
+    pub is_relative: bool,
+}
+
+/// The sizes of all updates, without forming one.
+pub fn update_sizes(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<UpdateSize> {
+    let size = |update: &Update| {
+        let (norm, is_relative) = match &update.form {
+            Form::LowRank { a, b, scale, .. } => (scale.abs() * product_norm(grams(tensors, [a, b])?), false),
+            Form::Scaling { vector, .. } => {
+                let values = tensors.get(vector)?;
+                let squares: f64 = values.iter::<f64>().map(|value| (value - 1.0).powi(2)).sum();
+                ((squares / values.num_elements().max(1) as f64).sqrt(), true)
+            }
+        };
+        Some(UpdateSize { module: update.module.clone(), norm, is_relative })
     };
-    updates.iter().filter_map(norm).collect()
+    updates.iter().filter_map(size).collect()
+}
+
+/// The Frobenius norm of B·A: its square is the sum over the entries of `BᵀB` times those of `AAᵀ`.
+fn product_norm([of_a, of_b]: [Square; 2]) -> f64 {
+    let squared: f64 = of_a.iter().flatten().zip(of_b.iter().flatten()).map(|(a, b)| a * b).sum();
+    squared.max(0.0).sqrt()
 }
 
 /// A small matrix of rows as long as there are rows.
@@ -163,6 +183,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Side;
 
     fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> HashMap<String, TensorData> {
         let (d_input, d_output) = (a.len() / rank, b.len() / rank);
@@ -183,8 +204,18 @@ mod tests {
     fn the_norm_is_that_of_the_product() {
         // B·A = [[1, 4.5, 3], [1, -0.5, -3]], whose squared norm is 40.5.
         let tensors = tensors(vec![1.0, 2.0, 0.0, -1.0, 0.5, 3.0], vec![2.0, 1.0, 0.0, -1.0], 2);
-        let norms = update_norms(&tensors, &updates(2.0));
-        assert!((norms[0].1 - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
+        let norms = update_sizes(&tensors, &updates(2.0));
+        assert!((norms[0].norm - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
+    }
+
+    #[test]
+    fn the_size_of_a_scaling_is_its_distance_from_one() {
+        let tensors = HashMap::from([("l".to_string(), TensorData::new(vec![1.0_f32, 1.5, 0.5, 1.0], [4, 1]))]);
+        let form = Form::Scaling { vector: "l".to_string(), of: Side::Outputs, transposed: false };
+        let updates = [Update { module: "k".to_string(), form }];
+        let size = UpdateSize { module: "k".to_string(), norm: 0.125_f64.sqrt(), is_relative: true };
+        assert_eq!(update_sizes(&tensors, &updates), [size]);
+        assert!(spectra(&tensors, &updates).is_empty());
     }
 
     #[test]
@@ -215,7 +246,7 @@ mod tests {
         let spectrum = &spectra(&tensors, &updates(1.0))[0];
         assert_eq!((spectrum.singular_values.len(), spectrum.singular_values[1]), (RANK, 0.0));
         assert!((spectrum.frobenius() - expected).abs() < 1e-6 * expected, "{}", spectrum.frobenius());
-        assert!((update_norms(&tensors, &updates(1.0))[0].1 - expected).abs() < 1e-6 * expected);
+        assert!((update_sizes(&tensors, &updates(1.0))[0].norm - expected).abs() < 1e-6 * expected);
     }
 
     #[test]
@@ -224,7 +255,7 @@ mod tests {
         tensors.insert("b".to_string(), TensorData::new(vec![1.0_f32; 3], [3, 1]));
         assert!(spectra(&tensors, &updates(1.0)).is_empty());
         tensors.insert("a".to_string(), TensorData::new(vec![1.0_f32; 6], [6]));
-        assert!(update_norms(&tensors, &updates(1.0)).is_empty());
+        assert!(update_sizes(&tensors, &updates(1.0)).is_empty());
     }
 
     proptest! {
@@ -236,7 +267,7 @@ mod tests {
                 (0..count as u64).map(|i| kernels::uniform(key, i) as f32 - 0.5).collect()
             };
             let tensors = tensors(values(rank * d_input, seed), values(d_output * rank, seed + 7), rank);
-            let (spectrum, norm) = (&spectra(&tensors, &updates(1.5))[0], update_norms(&tensors, &updates(1.5))[0].1);
+            let (spectrum, norm) = (&spectra(&tensors, &updates(1.5))[0], update_sizes(&tensors, &updates(1.5))[0].norm);
             prop_assert_eq!(spectrum.singular_values.len(), rank);
             prop_assert!((spectrum.frobenius() - norm).abs() <= 1e-9 * norm.max(1e-3));
             let possible = rank.min(d_input).min(d_output);

@@ -157,9 +157,9 @@ mod tests {
             let method: Method = serde_json::from_value(serde_json::json!({ "method": name })).unwrap();
             let written = serde_json::to_value(&method).unwrap();
             // What has no value is not written.
-            let fields = written.as_object().unwrap().keys().filter(|field| *field != "method");
-            let keys = settings.iter().map(|setting| setting.name).filter(|key| *key != "layers");
-            assert!(fields.eq(keys), "{name}: {written}");
+            for setting in settings.iter().filter(|setting| setting.name != "layers") {
+                assert!(written.get(setting.name).is_some(), "{name}: {} is not in {written}", setting.name);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::path::ends_in;
 use crate::config::Names;
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Where it is written: `target_modules`.
     pub(super) key: &'static str,
     pub(super) text: String,
@@ -25,14 +25,14 @@ pub(super) enum Rule {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Match {
+pub(crate) enum Match {
     No,
     Suffix,
     Whole,
 }
 
 impl Entry {
-    pub(super) fn of(key: &'static str, names: &Names) -> Result<Vec<Self>, TargetError> {
+    pub(crate) fn of(key: &'static str, names: &Names) -> Result<Vec<Self>, TargetError> {
         match names {
             Names::List(list) => Self::list(key, list),
             // Python's `fullmatch`.
@@ -69,7 +69,7 @@ impl Entry {
     }
 
     /// How it means this module.
-    pub(super) fn meaning(&self, path: &str) -> Result<Match, TargetError> {
+    pub(crate) fn meaning(&self, path: &str) -> Result<Match, TargetError> {
         Ok(match &self.rule {
             Rule::Name if self.text == path => Match::Whole,
             Rule::Name if ends_in(path, &self.text) => Match::Suffix,

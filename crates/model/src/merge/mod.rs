@@ -6,7 +6,7 @@ mod verify;
 use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::{DType, TensorData};
-use lora::{Part, Plan};
+use lora::{Part, Plan, Update};
 use safetensors::Dtype;
 
 use crate::Error;
@@ -77,13 +77,29 @@ pub fn merged_tensors(
             Some(data) => data,
             None => wide(pretrained, &name)?,
         };
-        let merged = update
-            .merged(weight, &trained)
-            .ok_or_else(|| wrong(format!("has an update of `{name}` without its tensors")))?;
+        let merged = update.merged(weight, &trained).ok_or_else(|| lacks_tensors(&name))?;
         changed.insert(name, merged);
+        let Some(bias) = bias_of(pretrained, update) else { continue };
+        let of_base = match changed.remove(&bias) {
+            Some(data) => data,
+            None => wide(pretrained, &bias)?,
+        };
+        let merged = update.merged_bias(of_base, &trained).ok_or_else(|| lacks_tensors(&bias))?;
+        changed.insert(bias, merged);
     }
     let tensors = written(pretrained, changed, untied.is_some(), (dtype, target))?;
     Ok(Merged { tensors, untied: untied.is_some() })
+}
+
+fn lacks_tensors(name: &str) -> Error {
+    wrong(format!("has an update of `{name}` without its tensors"))
+}
+
+/// The bias that changes with the weight of an updated module, by its name in the base.
+fn bias_of(pretrained: &Pretrained, update: &Update) -> Option<String> {
+    let output = pretrained.output().filter(|output| output.module == update.module);
+    let owner = output.and_then(|output| output.bias_of).unwrap_or(&update.module);
+    Some(format!("{owner}.bias")).filter(|bias| update.changes_bias() && pretrained.find(bias).is_some())
 }
 
 /// Every tensor of the base as it was or as it was changed, and those that the base does not have.

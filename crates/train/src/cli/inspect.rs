@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use lora::UpdateSize;
 use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
@@ -128,8 +129,11 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
         tensors.insert(name.to_string(), json!(shape));
     }
     let base = base(&adapter);
-    let spectra = lora::spectra(&adapter.tensors.data(), &adapter.tensors.updates());
-    let updates: Vec<Value> = spectra.iter().map(|of| update(of, base.as_ref())).collect();
+    let (data, updates) = (adapter.tensors.data(), adapter.tensors.updates());
+    let spectra = lora::spectra(&data, &updates);
+    let scalings = lora::update_sizes(&data, &updates).into_iter().filter(|size| size.is_relative);
+    let scaling = |size: UpdateSize| json!({ "module": size.module, "relative": size.norm });
+    let updates: Vec<Value> = spectra.iter().map(|of| update(of, base.as_ref())).chain(scalings.map(scaling)).collect();
     let mut document = Map::from_iter([("method".to_string(), json!(adapter.method.name()))]);
     document.extend(adapter.method.shown());
     let of_all = json!({
@@ -204,15 +208,18 @@ fn text(document: &Value, table: Vec<String>) -> Vec<String> {
             "updates by module: norm, in per cent of the weight's, effective rank, largest singular values".into(),
         );
         for update in updates {
-            let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+            let number = |value: &Value, decimals: usize| match value.as_f64() {
+                Some(number) => format!("{number:.decimals$}"),
+                None => "-".to_string(),
+            };
             let relative =
                 update["relative"].as_f64().map_or("      -".to_string(), |share| format!("{:6.2}%", 100.0 * share));
             let values = update["singular_values"].as_array().map_or(&[][..], Vec::as_slice);
-            let values: Vec<String> = values.iter().take(4).map(|value| format!("{:.3}", number(value))).collect();
+            let values: Vec<String> = values.iter().take(4).map(|value| number(value, 3)).collect();
             lines.push(format!(
-                "  {:9.4} {relative} {:6.1}  {:28} {}",
-                number(&update["frobenius"]),
-                number(&update["effective_rank"]),
+                "  {:>9} {relative} {:>6}  {:28} {}",
+                number(&update["frobenius"], 4),
+                number(&update["effective_rank"], 1),
                 values.join(" "),
                 plain(&update["module"]),
             ));

@@ -309,7 +309,8 @@ mod tests {
                 _ => fields.push(name),
             }
         }
-        let keys: Vec<String> = KEYS.iter().map(Key::dotted).collect();
+        let of_lora = |key: &&Key| key.table != "adapter" || has(&with_layers(), key.name);
+        let keys: Vec<String> = KEYS.iter().filter(of_lora).map(Key::dotted).collect();
         assert_eq!(keys, fields);
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::keys::Keys;
+use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
 use crate::methods::{Method, PEFT_TYPES};
 
@@ -30,20 +30,15 @@ impl PeftConfig {
 
 impl Keys<'_> {
     fn method(&mut self) -> Result<Method, ConfigError> {
-        let Some(found) = self.take("peft_type") else {
-            return Err(ConfigError::NoType { file: self.file.to_owned() });
-        };
+        let mut supported: Vec<String> = PEFT_TYPES.iter().flatten().map(|it| format!("\"{it}\"")).collect();
+        supported.dedup();
+        let (file, supported) = (self.file.to_owned(), supported.join(", "));
+        let Some(found) = self.take("peft_type") else { return Err(ConfigError::NoType { file, supported }) };
         let method = match found.as_str() {
             Some(peft_type) => Method::from_peft(peft_type, self)?,
             None => None,
         };
-        let mut supported: Vec<String> = PEFT_TYPES.iter().flatten().map(|it| format!("\"{it}\"")).collect();
-        supported.dedup();
-        method.ok_or_else(|| ConfigError::OtherType {
-            file: self.file.to_owned(),
-            found: super::keys::shown(&found),
-            help: format!("supported: {}", supported.join(", ")),
-        })
+        method.ok_or_else(|| ConfigError::OtherType { file, found: shown(&found), supported })
     }
 }
 
