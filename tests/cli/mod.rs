@@ -17,6 +17,7 @@ mod dry_run;
 mod generate;
 mod init;
 mod masked_lm;
+mod methods;
 #[cfg(unix)]
 mod outputs;
 mod own_output;

@@ -1,6 +1,7 @@
 //! The methods, one file (or one directory) each. The list below is the only one of them.
 
 mod full;
+mod ia3;
 mod lora;
 mod none;
 
@@ -16,6 +17,7 @@ use crate::settings::Setting;
 use crate::{AdapterMethod, Projection};
 
 pub use full::Full;
+pub use ia3::{Ia3, Ia3Config};
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
 pub use none::HeadAlone;
 
@@ -119,6 +121,7 @@ macro_rules! methods {
 
 methods! {
     lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
+    ia3: Ia3(Ia3Config) linear(Ia3);
     full: Full(Full);
     none: None(HeadAlone);
 }

@@ -186,7 +186,7 @@ mod tests {
     fn other_adapters_are_refused() {
         let (message, help) = refusal(read(r#"{"peft_type": "VERA"}"#));
         assert_eq!(message, "`peft_type` in adapter_config.json: adapters of type \"VERA\" are not supported");
-        assert_eq!(help, "supported: \"LORA\"");
+        assert_eq!(help, "supported: \"LORA\", \"IA3\"");
         assert_eq!(refusal(read(r#"{"r": 4}"#)).0, "adapter_config.json has no `peft_type`");
         assert_eq!(refusal(read("[]")).0, "adapter_config.json is not a JSON object");
     }
