@@ -7,10 +7,10 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::config;
-use crate::metrics::Scores;
 use crate::output::{counted, thousands};
 use crate::prepare::RunPlan;
 use crate::shell::quoted;
+use ::tasks::metrics::Scores;
 
 /// Keys of `[train]` that leave no trace in the adapter.
 const WITHOUT_TRACE: [&str; 5] =

@@ -8,7 +8,6 @@ mod config;
 mod device;
 mod estimate;
 mod hub;
-mod metrics;
 mod output;
 mod prepare;
 mod report;

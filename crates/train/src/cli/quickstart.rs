@@ -14,13 +14,13 @@ use super::failure::Failure;
 use super::predict::Prediction;
 use super::train::{Shown, execute};
 use crate::adapter::Adapter;
-use crate::config::{self, Best};
-use crate::metrics::Scores;
+use crate::config;
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::run::{self, Start, State, rows};
 use crate::shell::program;
 use crate::tasks::{MicroBatch, TrainableModel};
+use ::tasks::metrics::{Best, Scores};
 
 macro_rules! asset {
     ($path:literal) => {

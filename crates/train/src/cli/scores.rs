@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::Failure;
-use crate::metrics::Confusion;
 use crate::output::{Output, counted, thousands};
 use crate::run::Evaluation;
 use crate::tasks::Task;
 use crate::terminal;
+use ::tasks::metrics::Confusion;
 
 /// More classes than this make a matrix that fits no terminal.
 const IN_MATRIX: usize = 12;

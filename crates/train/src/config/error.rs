@@ -4,8 +4,10 @@
 use std::fmt;
 use std::io;
 
+use tasks::metrics::Best;
+
 use super::keys::Key;
-use super::words::{Best, Method, Task};
+use super::words::{Method, Task};
 
 /// Where a key got its value.
 #[derive(Debug, Clone, PartialEq, Eq)]

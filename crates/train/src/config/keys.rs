@@ -3,11 +3,12 @@
 
 use std::ops::Bound;
 
+use tasks::metrics::Best;
 use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::kinds::Kind;
-use super::words::{Best, Bias, Compute, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
+use super::words::{Bias, Compute, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
 use data::nearest;
 

@@ -24,6 +24,6 @@ pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
 pub(crate) use words::{
-    Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,
+    Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,
 };
 pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};

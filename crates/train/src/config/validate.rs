@@ -1,9 +1,11 @@
 //! What values of a configuration exclude each other.
 
+use tasks::metrics::Best;
+
 use super::error::ConfigError;
 use super::keys::KEYS;
 use super::load::Loaded;
-use super::words::{Best, Method, Targets, Weights};
+use super::words::{Method, Targets, Weights};
 
 /// An error for the first combination that means nothing.
 pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {

@@ -60,17 +60,6 @@ words!(
 );
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
-words!(
-    /// By what the best adapter is chosen; `auto`: accuracy, ties by loss.
-    Best {
-        Auto = "auto",
-        Accuracy = "accuracy",
-        Loss = "loss",
-        F1Macro = "f1_macro",
-        Matthews = "matthews",
-    }
-);
-
 /// Keys that mean something to classifiers alone.
 const OF_CLASSIFIERS: [&str; 3] = ["model.labels", "data.text_pair", "data.label"];
 
@@ -161,6 +150,5 @@ mod tests {
     #[test]
     fn words_print_as_they_are_written() {
         assert_eq!(Task::SequenceClassification.to_string(), Task::NAMES[0]);
-        assert_eq!(Best::F1Macro.to_string(), "f1_macro");
     }
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
+use tasks::metrics::Best;
 use toml::{Table, Value};
 
 use super::files::Files;
 use super::keys::{KEYS, TABLES};
 use super::legs::Leg;
 use super::words::{
-    Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
+    Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ pub(crate) use record::{
 };
 pub(crate) use verdict::is_short;
 
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
 
 /// All that a page can tell.
 #[derive(Debug, Default)]

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::record::FORMAT_VERSION;
 use super::{Evaluation, Record, Report, Step};
-use crate::config::Best;
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
+use tasks::metrics::Best;
 
 const METRICS: &str = "metrics.jsonl";
 const SETTINGS: &str = "config.toml";

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Task;
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
 
 pub(super) const FORMAT_VERSION: u32 = 1;
 

@@ -8,9 +8,9 @@ use super::number::{count, fixed, interval};
 use super::plots::Plot;
 use super::record::Sample;
 use super::{Error, Evaluation, Report, training};
-use crate::metrics::interval::{Interval, bootstrap, normal, of_mean, wilson};
-use crate::metrics::{Confusion, Generated, GenerationScores, Scores};
 use crate::output::{bytes, duration};
+use ::tasks::metrics::interval::{Interval, bootstrap, normal, of_mean, wilson};
+use ::tasks::metrics::{Confusion, Generated, GenerationScores, Scores};
 
 /// More evaluations than this are shown in a box of their own.
 const OPEN: usize = 30;
@@ -200,7 +200,7 @@ mod tests {
     use super::super::Step;
     use super::super::record::{Before, Record};
     use super::*;
-    use crate::metrics::Scores;
+    use ::tasks::metrics::Scores;
 
     fn evaluation(step: usize, loss: f64, accuracy: f64) -> Evaluation {
         Evaluation { step, scores: Scores::of_tokens(loss, accuracy) }

@@ -1,7 +1,7 @@
 //! The page as a whole: what is on it, what is not, and that nothing on it can become markup or a request.
 
 use super::*;
-use crate::metrics::ClassificationScores;
+use ::tasks::metrics::ClassificationScores;
 
 fn steps(number: usize) -> Vec<Step> {
     let step = |step: usize| Step {

@@ -274,7 +274,7 @@ mod tests {
     use super::super::record::{Before, End, Record, Split};
     use super::super::{Step, scores};
     use super::*;
-    use crate::metrics::Scores;
+    use ::tasks::metrics::Scores;
 
     fn report(losses: &[f64], training: impl Fn(usize) -> f64) -> Report {
         let step = |step: usize| Step {

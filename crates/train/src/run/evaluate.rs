@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 use burn::train::ClassificationOutput;
 
-use crate::metrics::interval::Clusters;
-use crate::metrics::{Confusion, Scores};
 use crate::tasks::Task;
+use ::tasks::metrics::interval::Clusters;
+use ::tasks::metrics::{Confusion, Scores};
 
 /// What is gathered over the batches of a file.
 #[derive(Debug)]

@@ -46,11 +46,11 @@ pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use watch::Watch;
 
 use crate::config::Files;
-use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::report::Record;
 use crate::tasks::{Task, TrainableModel};
+use ::tasks::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
 use loader::TrainingBatches;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]

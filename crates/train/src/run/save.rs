@@ -21,9 +21,9 @@ use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::card::Card;
 use crate::config::SaveDtype;
-use crate::metrics::Scores;
 use crate::prepare::RunPlan;
 use crate::tasks::{MicroBatch, Task, TrainableModel};
+use ::tasks::metrics::Scores;
 
 /// Examples in the batch with which a saved model is compared.
 const PROBES: usize = 8;

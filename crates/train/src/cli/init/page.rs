@@ -226,14 +226,14 @@ mod tests {
         );
         assert_eq!((data.valid_fraction, train.epochs, train.batch_size), (0.1, 8, 16));
         assert_eq!((train.learning_rate, &config.model.labels), (3e-4, &None));
-        assert_eq!((train.early_stopping_patience, train.best), (3, config::Best::Auto));
+        assert_eq!((train.early_stopping_patience, train.best), (3, ::tasks::metrics::Best::Auto));
         let mut other = page();
         other.valid = Some("valid.csv".to_owned());
         other.labels = Some(vec!["1".to_owned(), "2".to_owned()]);
         other.learning_rate = Some(format!("{:e}", 3e-3));
         (other.imbalanced, other.patience) = (true, 0);
         let config = loaded(&other);
-        assert_eq!((config.train.early_stopping_patience, config.train.best), (0, config::Best::F1Macro));
+        assert_eq!((config.train.early_stopping_patience, config.train.best), (0, ::tasks::metrics::Best::F1Macro));
         assert!(config.data.valid.is_some_and(|valid| valid.iter().all(|file| file.ends_with("valid.csv"))));
         assert_eq!((config.data.valid_fraction, config.train.learning_rate), (0.0, 3e-3));
         assert_eq!(config.model.labels, other.labels);

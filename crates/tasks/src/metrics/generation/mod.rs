@@ -13,25 +13,25 @@ use super::interval::{Interval, bootstrap, of_mean, wilson};
 
 /// A text and what it might have been, at least one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Generated<'a> {
-    pub(crate) text: &'a str,
-    pub(crate) references: &'a [String],
+pub struct Generated<'a> {
+    pub text: &'a str,
+    pub references: &'a [String],
 }
 
 /// Each on the scale of the program that it is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct GenerationScores {
+pub struct GenerationScores {
     /// The share of texts that equal one of their references, white space at the ends aside: 0 to 1.
-    pub(crate) exact_match: f64,
+    pub exact_match: f64,
     /// Corpus BLEU as sacreBLEU computes it: 0 to 100.
-    pub(crate) bleu: f64,
+    pub bleu: f64,
     /// The texts' mean ROUGE-L F-measure, as rouge_score's: 0 to 1.
-    pub(crate) rouge_l: f64,
+    pub rouge_l: f64,
 }
 
 impl GenerationScores {
     /// All of them are 0 if there are no texts.
-    pub(crate) fn of(generated: &[Generated<'_>]) -> Self {
+    pub fn of(generated: &[Generated<'_>]) -> Self {
         let mean =
             |score: fn(&Generated<'_>) -> f64| generated.iter().map(score).sum::<f64>() / generated.len().max(1) as f64;
         Self { exact_match: mean(exact_match), bleu: bleu::corpus_bleu(generated), rouge_l: mean(rouge::rouge_l) }
@@ -41,7 +41,7 @@ impl GenerationScores {
 impl GenerationScores {
     /// 95 % intervals, in the order of [`Self::named`]: Wilson's for the exact matches, a bootstrap over the texts for BLEU,
     /// and the normal approximation for ROUGE-L, which is a mean.
-    pub(crate) fn intervals(generated: &[Generated<'_>]) -> [Option<Interval>; 3] {
+    pub fn intervals(generated: &[Generated<'_>]) -> [Option<Interval>; 3] {
         let scores = Self::of(generated);
         let by_text = bleu::ByText::new(generated);
         let rouge: Vec<f64> = generated.iter().map(rouge::rouge_l).collect();
@@ -53,7 +53,7 @@ impl GenerationScores {
     }
 
     /// All of them with their names, for people.
-    pub(crate) fn named(&self) -> [(&'static str, f64); 3] {
+    pub fn named(&self) -> [(&'static str, f64); 3] {
         [("exact match", self.exact_match), ("BLEU", self.bleu), ("ROUGE-L", self.rouge_l)]
     }
 }

@@ -7,68 +7,94 @@ use burn::train::metric::ConfusionStatsInput;
 use serde::{Deserialize, Serialize};
 
 use super::GenerationScores;
-use crate::config::Best;
+
+/// By what the best adapter is chosen; `auto`: accuracy, ties by loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Best {
+    Auto,
+    Accuracy,
+    Loss,
+    F1Macro,
+    Matthews,
+}
+
+impl Best {
+    pub const NAMES: &[&str] = &["auto", "accuracy", "loss", "f1_macro", "matthews"];
+}
+
+impl fmt::Display for Best {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Accuracy => "accuracy",
+            Self::Loss => "loss",
+            Self::F1Macro => "f1_macro",
+            Self::Matthews => "matthews",
+        })
+    }
+}
 
 /// Counts of (true class, predicted class).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Confusion {
+pub struct Confusion {
     classes: usize,
     counts: Vec<u64>,
 }
 
 /// How often a class was right, how often the data says it, and how often the model does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OfClass {
-    pub(crate) correct: u64,
-    pub(crate) examples: u64,
-    pub(crate) predicted: u64,
+pub struct OfClass {
+    pub correct: u64,
+    pub examples: u64,
+    pub predicted: u64,
 }
 
 /// What an evaluation comes to, as it stands in files.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Scores {
+pub enum Scores {
     Classification(ClassificationScores),
     Language(LanguageScores),
 }
 
 /// As scikit-learn defines them: `accuracy_score`, `f1_score(average="macro")`, `matthews_corrcoef`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct ClassificationScores {
+pub struct ClassificationScores {
     /// Mean over all targets.
-    pub(crate) loss: f64,
-    pub(crate) accuracy: f64,
-    pub(crate) f1_macro: f64,
-    pub(crate) matthews: f64,
+    pub loss: f64,
+    pub accuracy: f64,
+    pub f1_macro: f64,
+    pub matthews: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LanguageScores {
+pub struct LanguageScores {
     /// Mean over all targets, in nats.
-    pub(crate) loss: f64,
+    pub loss: f64,
     /// `exp(loss)`
-    pub(crate) perplexity: f64,
+    pub perplexity: f64,
     /// The share of targets whose most probable token is the right one.
-    pub(crate) token_accuracy: f64,
+    pub token_accuracy: f64,
     /// Of answers that were written, where some were.
     #[serde(flatten)]
-    pub(crate) generated: Option<GenerationScores>,
+    pub generated: Option<GenerationScores>,
 }
 
 impl Scores {
-    pub(crate) fn of_tokens(loss: f64, token_accuracy: f64) -> Self {
+    pub fn of_tokens(loss: f64, token_accuracy: f64) -> Self {
         Self::Language(LanguageScores { loss, perplexity: loss.exp(), token_accuracy, generated: None })
     }
 
     /// With those of answers that a language model wrote.
-    pub(crate) fn with_generated(self, scores: GenerationScores) -> Self {
+    pub fn with_generated(self, scores: GenerationScores) -> Self {
         match self {
             Self::Language(language) => Self::Language(LanguageScores { generated: Some(scores), ..language }),
             Self::Classification(_) => self,
         }
     }
 
-    pub(crate) fn loss(&self) -> f64 {
+    pub fn loss(&self) -> f64 {
         match self {
             Self::Classification(scores) => scores.loss,
             Self::Language(scores) => scores.loss,
@@ -76,7 +102,7 @@ impl Scores {
     }
 
     /// All of them with their names, for people.
-    pub(crate) fn named(&self) -> Vec<(&'static str, f64)> {
+    pub fn named(&self) -> Vec<(&'static str, f64)> {
         match self {
             Self::Classification(scores) => vec![
                 ("loss", scores.loss),
@@ -99,14 +125,14 @@ impl Scores {
     }
 
     /// By the criterion with ties by loss; of equals the earlier stays.
-    pub(crate) fn is_better(&self, best: Option<&Self>, criterion: Best) -> bool {
+    pub fn is_better(&self, best: Option<&Self>, criterion: Best) -> bool {
         let Some(best) = best else { return true };
         let (now, then) = (self.merit(criterion), best.merit(criterion));
         now > then || (now == then && self.loss() < best.loss())
     }
 
     /// What is compared to find the best, the larger the better.
-    pub(crate) fn merit(&self, criterion: Best) -> f64 {
+    pub fn merit(&self, criterion: Best) -> f64 {
         match (self, criterion) {
             (_, Best::Loss) | (Self::Language(_), _) => -self.loss(),
             (Self::Classification(scores), Best::Auto | Best::Accuracy) => scores.accuracy,
@@ -118,7 +144,7 @@ impl Scores {
 
 /// The values that a score can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Span {
+pub enum Span {
     /// 0 to 1.
     Share,
     /// 0 to 100.
@@ -130,7 +156,7 @@ pub(crate) enum Span {
 }
 
 /// Of the score that [`Scores::named`] calls so.
-pub(crate) fn span(name: &str) -> Span {
+pub fn span(name: &str) -> Span {
     match name {
         "accuracy" | "F1 macro" | "token accuracy" | "exact match" | "ROUGE-L" => Span::Share,
         "BLEU" => Span::Hundred,
@@ -148,11 +174,11 @@ impl fmt::Display for Scores {
 }
 
 impl Confusion {
-    pub(crate) fn new(classes: usize) -> Self {
+    pub fn new(classes: usize) -> Self {
         Self { classes, counts: vec![0; classes * classes] }
     }
 
-    pub(crate) fn add(&mut self, target: usize, predicted: usize) {
+    pub fn add(&mut self, target: usize, predicted: usize) {
         self.counts[target * self.classes + predicted] += 1;
     }
 
@@ -171,16 +197,16 @@ impl Confusion {
         self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
     }
 
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &[u64]> {
+    pub fn rows(&self) -> impl Iterator<Item = &[u64]> {
         self.counts.chunks(self.classes)
     }
 
-    pub(crate) fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
     /// The counts that the scores of a class are made of.
-    pub(crate) fn class(&self, class: usize) -> OfClass {
+    pub fn class(&self, class: usize) -> OfClass {
         let count = |of: &dyn Fn(usize) -> usize| (0..self.classes).map(|other| self.counts[of(other)]).sum();
         OfClass {
             correct: self.counts[class * self.classes + class],
@@ -201,14 +227,14 @@ impl Confusion {
         self.counts.iter().skip(class).step_by(self.classes).sum::<u64>() as f64
     }
 
-    pub(crate) fn accuracy(&self) -> f64 {
+    pub fn accuracy(&self) -> f64 {
         let correct: f64 = (0..self.classes).map(|class| self.correct(class)).sum();
         ratio(correct, self.total() as f64)
     }
 
     /// The mean of the classes' F1. A class that neither occurs nor is predicted is left out, as in scikit-learn, which
     /// sees only the labels that occur.
-    pub(crate) fn f1_macro(&self) -> f64 {
+    pub fn f1_macro(&self) -> f64 {
         let scores: Vec<f64> = (0..self.classes)
             .map(|class| (2.0 * self.correct(class), self.of_class(class) + self.predicted(class)))
             .filter(|(_, counted)| *counted > 0.0)
@@ -218,7 +244,7 @@ impl Confusion {
     }
 
     /// Gorodkin 2004, the correlation of predictions and truth for any number of classes; 0 where it is undefined.
-    pub(crate) fn matthews(&self) -> f64 {
+    pub fn matthews(&self) -> f64 {
         let total = self.total() as f64;
         let correct: f64 = (0..self.classes).map(|class| self.correct(class)).sum();
         let sum = |f: &dyn Fn(usize) -> f64| (0..self.classes).map(f).sum::<f64>();
@@ -228,7 +254,7 @@ impl Confusion {
         ratio(covariance, (of_truth * of_predictions).sqrt())
     }
 
-    pub(crate) fn scores(&self, loss: f64) -> Scores {
+    pub fn scores(&self, loss: f64) -> Scores {
         let (accuracy, f1_macro, matthews) = (self.accuracy(), self.f1_macro(), self.matthews());
         Scores::Classification(ClassificationScores { loss, accuracy, f1_macro, matthews })
     }

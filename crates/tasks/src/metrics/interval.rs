@@ -5,7 +5,7 @@
 //! of as many examples drawn with replacement, again and again, and the middle 95 % of what comes of it (Efron 1979).
 
 /// Lower and upper end.
-pub(crate) type Interval = (f64, f64);
+pub type Interval = (f64, f64);
 
 /// The normal distribution's 97.5 % point.
 const Z: f64 = 1.959_963_984_540_054;
@@ -15,7 +15,7 @@ const FEWEST_DRAWS: usize = 200;
 const WORK: usize = 20_000_000;
 
 /// Of a share of `examples`.
-pub(crate) fn wilson(share: f64, examples: usize) -> Option<Interval> {
+pub fn wilson(share: f64, examples: usize) -> Option<Interval> {
     if examples == 0 || !(0.0..=1.0).contains(&share) {
         return None;
     }
@@ -26,12 +26,12 @@ pub(crate) fn wilson(share: f64, examples: usize) -> Option<Interval> {
 }
 
 /// Of a mean with this standard error.
-pub(crate) fn normal(mean: f64, standard_error: f64) -> Interval {
+pub fn normal(mean: f64, standard_error: f64) -> Interval {
     (mean - Z * standard_error, mean + Z * standard_error)
 }
 
 /// Of the mean of independent values.
-pub(crate) fn of_mean(values: &[f64]) -> Option<Interval> {
+pub fn of_mean(values: &[f64]) -> Option<Interval> {
     if values.len() < 2 {
         return None;
     }
@@ -43,7 +43,7 @@ pub(crate) fn of_mean(values: &[f64]) -> Option<Interval> {
 
 /// Of a score of `examples`, which `score` computes for those drawn, named by their indices. `work` is about what one
 /// draw costs. The draws are the same each time: a page that is made again shows the same numbers.
-pub(crate) fn bootstrap(examples: usize, work: usize, mut score: impl FnMut(&[usize]) -> f64) -> Option<Interval> {
+pub fn bootstrap(examples: usize, work: usize, mut score: impl FnMut(&[usize]) -> f64) -> Option<Interval> {
     if examples < 2 {
         return None;
     }
@@ -72,7 +72,7 @@ fn next(state: &mut u64) -> u64 {
 /// Sums over the texts of a file, from which the standard error of a mean over their tokens follows. Tokens of one text
 /// are not independent, so the text is the unit: the ratio estimator of cluster sampling (Cochran 1977, 2.11).
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Clusters {
+pub struct Clusters {
     texts: f64,
     tokens: f64,
     tokens_squared: f64,
@@ -83,7 +83,7 @@ pub(crate) struct Clusters {
 
 impl Clusters {
     /// A text with the sum of its tokens' values.
-    pub(crate) fn add(&mut self, value: f64, tokens: usize) {
+    pub fn add(&mut self, value: f64, tokens: usize) {
         let tokens = tokens as f64;
         self.texts += 1.0;
         self.tokens += tokens;
@@ -94,7 +94,7 @@ impl Clusters {
     }
 
     /// The standard error of the mean over all tokens; `None` for fewer than two texts.
-    pub(crate) fn standard_error(&self) -> Option<f64> {
+    pub fn standard_error(&self) -> Option<f64> {
         if self.texts < 2.0 || self.tokens == 0.0 {
             return None;
         }

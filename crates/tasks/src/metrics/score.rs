@@ -13,7 +13,7 @@ use super::Confusion;
 
 /// A score over all predictions since the last [`Metric::clear`].
 #[derive(Clone)]
-pub(crate) struct ScoreMetric {
+pub struct ScoreMetric {
     name: MetricName,
     score: fn(&Confusion) -> f64,
     classes: usize,
@@ -22,11 +22,11 @@ pub(crate) struct ScoreMetric {
 }
 
 impl ScoreMetric {
-    pub(crate) fn f1_macro(classes: usize) -> Self {
+    pub fn f1_macro(classes: usize) -> Self {
         Self::new("F1 macro", Confusion::f1_macro, classes)
     }
 
-    pub(crate) fn matthews(classes: usize) -> Self {
+    pub fn matthews(classes: usize) -> Self {
         Self::new("Matthews", Confusion::matthews, classes)
     }
 

@@ -12,14 +12,14 @@ const SHOWN: usize = 6;
 
 /// Counts of (true class, predicted class) since the last [`Metric::clear`], a row for each true class.
 #[derive(Clone)]
-pub(crate) struct ConfusionMetric {
+pub struct ConfusionMetric {
     name: MetricName,
     classes: usize,
     seen: Confusion,
 }
 
 impl ConfusionMetric {
-    pub(crate) fn new(classes: usize) -> Self {
+    pub fn new(classes: usize) -> Self {
         Self { name: Arc::new("Confusion".to_string()), classes, seen: Confusion::new(classes) }
     }
 
