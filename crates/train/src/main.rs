@@ -13,7 +13,6 @@ mod prepare;
 mod report;
 mod run;
 mod shell;
-mod tasks;
 mod terminal;
 mod writing;
 

@@ -97,6 +97,11 @@ impl Digest {
         &self.tally
     }
 
+    /// The same, for a task whose rows say more than one class, or say them of tokens.
+    pub fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.tally
+    }
+
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.files
     }

@@ -1,12 +1,16 @@
 //! Metrics: those that burn has are burn's; here is what it lacks, and the scores that are written to files.
 
-mod confusion;
+mod classes;
+mod dashboard;
 mod generation;
 pub mod interval;
 mod score;
 mod scores;
+mod tokens;
 
-pub use confusion::ConfusionMetric;
-pub use generation::{Generated, GenerationScores};
-pub use score::ScoreMetric;
-pub use scores::{Best, ClassificationScores, Confusion, LanguageScores, OfClass, Scores, Span, span};
+pub use classes::{ACCURACY, Confusion, F1_MACRO, MATTHEWS, OfClass};
+pub use dashboard::{ConfusionMetric, ScoreMetric, Shown, Unit};
+pub use generation::{BLEU, EXACT_MATCH, Generated, GenerationScores, ROUGE_L};
+pub use score::{Best, Better, LOSS, Score, Span, span};
+pub use scores::Scores;
+pub use tokens::{PERPLEXITY, TOKEN_ACCURACY, of_tokens};

@@ -1,102 +1,111 @@
-//! Scores of a confusion matrix as metrics of burn's, for its dashboard: over all predictions of an epoch, as evaluations
-//! write them to files, and not the mean of batches.
+//! What a score is called and how it is read; each stands beside what computes it.
 
-use std::sync::Arc;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use burn::tensor::TensorReadError;
-use burn::train::metric::{
-    ConfusionStatsInput, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
-    NumericEntry, SerializedEntry, format_float,
-};
+use crate::registry;
 
-use super::Confusion;
-
-/// A score over all predictions since the last [`Metric::clear`].
-#[derive(Clone)]
-pub struct ScoreMetric {
-    name: MetricName,
-    score: fn(&Confusion) -> f64,
-    classes: usize,
-    seen: Confusion,
-    batch: f64,
+/// A score of an evaluation, as files and people know it.
+#[derive(Debug)]
+pub struct Score {
+    /// In `metrics.jsonl`, and where `train.best` names it.
+    pub key: &'static str,
+    /// For people.
+    pub name: &'static str,
+    pub span: Span,
+    pub better: Better,
+    /// As the Hugging Face Hub calls it; `None`: the Hub does not know it.
+    pub hub: Option<&'static str>,
 }
 
-impl ScoreMetric {
-    pub fn f1_macro(classes: usize) -> Self {
-        Self::new("F1 macro", Confusion::f1_macro, classes)
-    }
-
-    pub fn matthews(classes: usize) -> Self {
-        Self::new("Matthews", Confusion::matthews, classes)
-    }
-
-    fn new(name: &str, score: fn(&Confusion) -> f64, classes: usize) -> Self {
-        Self { name: Arc::new(name.to_string()), score, classes, seen: Confusion::new(classes), batch: 0.0 }
-    }
-
-    fn entry(&self) -> SerializedEntry {
-        let (all, batch) = ((self.score)(&self.seen), self.batch);
-        let formatted = format!("epoch {} - batch {}", format_float(all, 3), format_float(batch, 3));
-        SerializedEntry::new(formatted, all.to_string())
-    }
+/// The values that a score can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// 0 to 1.
+    Share,
+    /// 0 to 100.
+    Hundred,
+    /// -1 to 1.
+    Correlation,
+    /// No end on one side or on both.
+    Open,
 }
 
-impl Metric for ScoreMetric {
-    type Input = ConfusionStatsInput;
-
-    fn name(&self) -> MetricName {
-        self.name.clone()
-    }
-
-    fn attributes(&self) -> MetricAttributes {
-        NumericAttributes { unit: None, higher_is_better: true }.into()
-    }
-
-    fn update(&mut self, item: &Self::Input, _: &MetricMetadata) -> Result<SerializedEntry, TensorReadError> {
-        let batch = Confusion::of(item, self.classes)?;
-        self.batch = (self.score)(&batch);
-        self.seen.add_all(&batch);
-        Ok(self.entry())
-    }
-
-    fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.entry())
-    }
-
-    fn clear(&mut self) {
-        self.seen = Confusion::new(self.classes);
-    }
+/// In which direction a score improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    Higher,
+    Lower,
 }
 
-impl Numeric for ScoreMetric {
-    fn value(&self) -> Option<NumericEntry> {
-        Some(NumericEntry::Value(self.batch))
+/// The mean over all targets; every task has it.
+pub static LOSS: Score = Score { key: "loss", name: "loss", span: Span::Open, better: Better::Lower, hub: None };
+
+impl Score {
+    /// The score that files call so.
+    pub fn of_key(key: &str) -> Option<&'static Self> {
+        registry::scores().find(|score| score.key == key)
     }
 
-    fn running_value(&self) -> Option<NumericEntry> {
-        Some(self.final_value())
+    /// The score that people call so.
+    pub fn of_name(name: &str) -> Option<&'static Self> {
+        registry::scores().find(|score| score.name == name)
     }
 
-    fn final_value(&self) -> NumericEntry {
-        let count = self.seen.total() as usize;
-        NumericEntry::Aggregated { aggregated_value: (self.score)(&self.seen), count }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_dashboard_names_scores_as_evaluations_do() {
-        assert_eq!(ScoreMetric::f1_macro(2).name().as_str(), "F1 macro");
-        let mut metric = ScoreMetric::f1_macro(2);
-        for (truth, predicted) in [(0, 0), (0, 0), (1, 0), (1, 1)] {
-            metric.seen.add(truth, predicted);
+    /// What is compared to find the best, the larger the better.
+    pub(super) fn merit(&self, value: f64) -> f64 {
+        match self.better {
+            Better::Higher => value,
+            Better::Lower => -value,
         }
-        // Of scikit-learn's f1_score(average="macro"): (0.8 + 2/3) / 2.
-        let NumericEntry::Aggregated { aggregated_value, count } = metric.final_value() else { panic!("of all") };
-        assert!((aggregated_value - 0.733_333_333_333_333_3).abs() < 1e-12);
-        assert_eq!(count, 4);
     }
+}
+
+impl PartialEq for Score {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+/// By what the best adapter is chosen, as `train.best` says it: by a score, or by the one that the task is judged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Best(&'static str);
+
+impl Best {
+    pub const AUTO: Self = Self("auto");
+    /// `auto`, and the key of each score by which some task can choose.
+    pub const NAMES: &[&str] = registry::BEST;
+
+    /// The key of a score, or `auto`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|known| **known == name).map(|known| Self(known))
+    }
+
+    /// `None`: whichever the task is judged by.
+    pub fn score(self) -> Option<&'static Score> {
+        Score::of_key(self.0)
+    }
+}
+
+impl std::fmt::Display for Best {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Serialize for Best {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Best {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| serde::de::Error::unknown_variant(&name, Self::NAMES))
+    }
+}
+
+/// The values that the score can have which people call so.
+pub fn span(name: &str) -> Span {
+    Score::of_name(name).map_or(Span::Open, |score| score.span)
 }

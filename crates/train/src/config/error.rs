@@ -4,10 +4,11 @@
 use std::fmt;
 use std::io;
 
+use tasks::TaskName as Task;
 use tasks::metrics::Best;
 
 use super::keys::Key;
-use super::words::{Method, Task};
+use super::words::Method;
 
 /// Where a key got its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +148,9 @@ pub(crate) enum ConfigError {
     ForeignToTask { place: String, task: Task, name: &'static str },
 
     #[error("{place}: task `{task}` has no score `{best}`")]
-    #[diagnostic(help("choose by `loss`, or leave it at `auto`"))]
+    #[diagnostic(help("choose by {}, or leave it at `auto`",
+        task.best.iter().map(|score| format!("`{}`", score.key)).collect::<Vec<_>>().join(", ")
+    ))]
     NoSuchScore { place: String, task: Task, best: Best },
 
     #[error("{place}: method `none` trains the classification head alone, and task `{task}` has none")]

@@ -3,12 +3,13 @@
 
 use std::ops::Bound;
 
+use tasks::TaskName as Task;
 use tasks::metrics::Best;
 use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::kinds::Kind;
-use super::words::{Bias, Compute, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Task, Weights};
+use super::words::{Bias, Compute, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Weights};
 use super::written::{Config, line};
 use data::nearest;
 

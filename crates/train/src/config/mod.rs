@@ -23,7 +23,5 @@ pub(crate) use files::Files;
 pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
-pub(crate) use words::{
-    Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,
-};
+pub(crate) use words::{Bias, Compute, Dtype, Init, Method, Modules, SaveDtype, Schedule, Targets, Weights};
 pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};

@@ -1,7 +1,5 @@
 //! What values of a configuration exclude each other.
 
-use tasks::metrics::Best;
-
 use super::error::ConfigError;
 use super::keys::KEYS;
 use super::load::Loaded;
@@ -39,10 +37,10 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(ConfigError::ForeignToTask { place: loaded.place(&key.dotted()), task, name: key.name });
     }
     let best = config.train.best;
-    if task.is_language_model() && !matches!(best, Best::Auto | Best::Loss) {
+    if best.score().is_some_and(|score| !task.best.contains(&score)) {
         return Err(ConfigError::NoSuchScore { place: loaded.place("train.best"), task, best });
     }
-    if task.is_language_model() && config.adapter.method == Method::None {
+    if task.vocabulary && config.adapter.method == Method::None {
         return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
     }
     if config.model.weights == Weights::Random && config.adapter.method != Method::Full {

@@ -27,11 +27,6 @@ macro_rules! words {
     };
 }
 
-words!(Task {
-    SequenceClassification = "sequence-classification",
-    MaskedLm = "masked-lm",
-    CausalLm = "causal-lm",
-});
 words!(
     /// Where the values of the base come from; `random`: from the seed, for training from nothing.
     Weights { Pretrained = "pretrained", Random = "random" }
@@ -60,37 +55,6 @@ words!(
 );
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
-/// Keys that mean something to classifiers alone.
-const OF_CLASSIFIERS: [&str; 3] = ["model.labels", "data.text_pair", "data.label"];
-
-/// Keys that mean something to causal language models alone.
-const OF_CAUSAL_LM: [&str; 8] = [
-    "data.prompt",
-    "data.completion",
-    "data.messages",
-    "data.prompt_template",
-    "data.completion_template",
-    "data.pack",
-    "data.loss_on",
-    "train.eval_generate",
-];
-
-impl Task {
-    /// Whether the key `dotted` means something to this task.
-    pub(crate) fn has(self, dotted: &str) -> bool {
-        let foreign = match self {
-            Self::SequenceClassification => dotted == "data.mask_probability" || OF_CAUSAL_LM.contains(&dotted),
-            Self::MaskedLm => OF_CLASSIFIERS.contains(&dotted) || OF_CAUSAL_LM.contains(&dotted),
-            Self::CausalLm => dotted == "data.mask_probability" || OF_CLASSIFIERS.contains(&dotted),
-        };
-        !foreign
-    }
-
-    pub(crate) fn is_language_model(self) -> bool {
-        self != Self::SequenceClassification
-    }
-}
-
 impl Method {
     /// Whether `[adapter]` has the key `name` under this method.
     pub(crate) fn has(self, name: &str) -> bool {
@@ -149,6 +113,6 @@ mod tests {
 
     #[test]
     fn words_print_as_they_are_written() {
-        assert_eq!(Task::SequenceClassification.to_string(), Task::NAMES[0]);
+        assert_eq!(Method::Lora.to_string(), Method::NAMES[0]);
     }
 }

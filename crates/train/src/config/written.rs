@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize};
+use tasks::TaskName as Task;
 use tasks::metrics::Best;
 use toml::{Table, Value};
 
@@ -12,7 +13,7 @@ use super::files::Files;
 use super::keys::{KEYS, TABLES};
 use super::legs::Leg;
 use super::words::{
-    Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Task, Weights,
+    Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Weights,
 };
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
-            task: Task::SequenceClassification,
+            task: Task::default(),
             labels: None,
             dtype: Dtype::Auto,
             weights: Weights::Pretrained,
@@ -238,7 +239,7 @@ impl Default for TrainConfig {
             eval_generate: 0,
             checkpoint_every: 0,
             keep_checkpoints: 2,
-            best: Best::Auto,
+            best: Best::AUTO,
             early_stopping_patience: 0,
             tensorboard: false,
             gradient_checkpointing: false,

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use data::language::{Content, Encoder, Row, UnreadFields};
+use data::language::{Content, Row, UnreadFields};
 use data::{
     Dataset, Digest, Example, Finding, Labels, Reading, Record, Rows as Looked, Tokenizer, Truncation, lint, records,
     stratified,
@@ -15,7 +15,7 @@ use super::Error;
 use super::examples::{check_vocabulary, find};
 use crate::config::{Config, Files};
 use crate::output::Output;
-use crate::tasks::{CausalLm, Columns, Rows};
+use tasks::{CausalLm, Classes, Columns, Encoding, Rows, Task};
 
 /// Rows that are read before they are encoded together, on all threads, and bytes of them.
 const CHUNK: usize = 2048;
@@ -25,11 +25,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) struct Reader<'a> {
     pub(super) config: &'a Config,
     pub(super) tokenizer: &'a Tokenizer,
-    /// Of a causal language model.
-    pub(super) causal: Option<&'a CausalLm>,
-    pub(super) encoder: Option<Encoder<'a>>,
-    /// Whether rows must have a class.
-    pub(super) labelled: bool,
+    pub(super) task: &'a dyn Task,
     pub(super) max_length: usize,
 }
 
@@ -59,7 +55,7 @@ impl Reader<'_> {
         let mut look = Look {
             digest: Digest::default(),
             reading: data::Reader::new(self.tokenizer),
-            unread: self.causal.and_then(CausalLm::unread_fields),
+            unread: self.task.writes().and_then(CausalLm::unread_fields),
         };
         for file in files.iter() {
             let mut records = records(file)?.peekable();
@@ -112,22 +108,16 @@ impl Reader<'_> {
         bar: &ProgressBar,
     ) -> Result<(), Error> {
         let texts = rows.texts();
-        let targets = look.digest.add(file, &texts, self.labelled)?;
+        let definition = self.task.definition();
+        look.digest.add(file, &texts, definition.classes == Classes::One)?;
         look.reading.add(&texts);
         if let (Rows::Language(rows), Some(unread)) = (rows, &mut look.unread) {
             unread.add(file, rows);
         }
         let progress = |done: usize| bar.inc(done as u64);
-        match (rows, &self.encoder) {
-            (Rows::Language(rows), Some(encoder)) => {
-                dataset.add_rows(file, rows, encoder, self.max_length, &progress)?;
-            }
-            (Rows::Texts(rows), _) => {
-                dataset.add_texts(file, rows, &targets, (self.tokenizer, self.max_length), &progress)?;
-            }
-            (Rows::Language(_), None) => unreachable!("rows for a language model come with its encoder"),
-        }
-        Ok(())
+        let (tokenizer, max_length) = (self.tokenizer, self.max_length);
+        let tally = Some(look.digest.tally_mut());
+        Ok(self.task.encode(file, rows, tally, &Encoding { tokenizer, max_length, progress: &progress }, dataset)?)
     }
 }
 
@@ -143,7 +133,7 @@ pub(super) fn split_off(split: &mut Split, fraction: f64, seed: u64) -> (Dataset
     let rows = split.dataset.rows();
     let mut targets = vec![0; split.digest.len()];
     for (example, row) in split.dataset.iter().zip(&rows) {
-        targets[*row] = example.target().unwrap_or(0);
+        targets[*row] = example.target().class().unwrap_or(0);
     }
     let chosen = stratified(&targets, fraction, seed);
     let is_chosen = |row: usize| chosen.binary_search(&row).is_ok();
@@ -216,11 +206,12 @@ impl Again {
     /// The first rows that have an answer: texts have none.
     pub(super) fn questions(
         &self,
-        encoder: &Encoder<'_>,
+        task: &CausalLm,
         (tokenizer, pretrained): (&Tokenizer, &Pretrained),
         count: usize,
     ) -> Result<Vec<Question>, Error> {
         let Columns::Language(columns) = &self.columns else { return Ok(Vec::new()) };
+        let encoder = task.encoder(tokenizer);
         let mut questions = Vec::new();
         for row in self.records() {
             if questions.len() == count {

@@ -190,8 +190,8 @@ fn table(bins: &[Bin]) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::super::answers::answers;
-    use super::super::record::{Classification, Prediction};
     use super::*;
+    use tasks::{Classification, Prediction};
 
     #[test]
     fn the_expected_error_is_that_of_a_hand_calculation() {

@@ -300,11 +300,10 @@ fn flat(settings: &str) -> Vec<(String, String)> {
 mod tests {
     use super::super::{Evaluation, Step};
     use super::*;
-    use ::tasks::metrics::Scores;
+    use tasks::metrics::of_tokens;
 
     fn report(title: &str, settings: &str, losses: &[f64]) -> Report {
-        let evaluation =
-            |(n, loss): (usize, &f64)| Evaluation { step: (n + 1) * 5, scores: Scores::of_tokens(*loss, 0.5) };
+        let evaluation = |(n, loss): (usize, &f64)| Evaluation { step: (n + 1) * 5, scores: of_tokens(*loss, 0.5) };
         let step = |step: usize| Step {
             step,
             epoch: 1.0,

@@ -294,7 +294,7 @@ mod tests {
     fn a_curve_of_bleu_lies_within_its_plot() {
         let scores = |bleu: f64| {
             let generated = ::tasks::metrics::GenerationScores { exact_match: 0.0, bleu, rouge_l: 0.5 };
-            ::tasks::metrics::Scores::of_tokens(1.0, 0.5).with_generated(generated)
+            ::tasks::metrics::of_tokens(1.0, 0.5).with_generated(generated)
         };
         let evaluation = |step: usize, bleu: f64| Evaluation { step, scores: scores(bleu) };
         let evaluations = vec![evaluation(10, 2.0), evaluation(20, 41.5)];

@@ -5,9 +5,9 @@ use data::Tokenizer;
 use model::{Model, Prompt, Sampling};
 
 use crate::prepare::Question;
-use crate::tasks::TrainableModel;
 use crate::writing::{Error, Writer};
 use ::tasks::metrics::{Generated, GenerationScores};
+use tasks::TrainableModel;
 
 /// Prompts that are continued together.
 const BATCH: usize = 16;

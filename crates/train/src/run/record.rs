@@ -22,7 +22,7 @@ pub(super) enum Line<'a> {
         step: usize,
         split: &'a str,
         #[serde(flatten)]
-        scores: Scores,
+        scores: &'a Scores,
     },
     End {
         seconds: f64,

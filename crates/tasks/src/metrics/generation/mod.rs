@@ -7,9 +7,20 @@
 mod bleu;
 mod rouge;
 
-use serde::{Deserialize, Serialize};
-
 use super::interval::{Interval, bootstrap, of_mean, wilson};
+use super::{Better, Score, Span};
+
+pub static EXACT_MATCH: Score = Score {
+    key: "exact_match",
+    name: "exact match",
+    span: Span::Share,
+    better: Better::Higher,
+    hub: Some("exact_match"),
+};
+pub static BLEU: Score =
+    Score { key: "bleu", name: "BLEU", span: Span::Hundred, better: Better::Higher, hub: Some("sacrebleu") };
+pub static ROUGE_L: Score =
+    Score { key: "rouge_l", name: "ROUGE-L", span: Span::Share, better: Better::Higher, hub: Some("rouge") };
 
 /// A text and what it might have been, at least one.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +30,7 @@ pub struct Generated<'a> {
 }
 
 /// Each on the scale of the program that it is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GenerationScores {
     /// The share of texts that equal one of their references, white space at the ends aside: 0 to 1.
     pub exact_match: f64,
@@ -39,7 +50,7 @@ impl GenerationScores {
 }
 
 impl GenerationScores {
-    /// 95 % intervals, in the order of [`Self::named`]: Wilson's for the exact matches, a bootstrap over the texts for BLEU,
+    /// 95 % intervals, in the order of [`Self::scores`]: Wilson's for the exact matches, a bootstrap over the texts for BLEU,
     /// and the normal approximation for ROUGE-L, which is a mean.
     pub fn intervals(generated: &[Generated<'_>]) -> [Option<Interval>; 3] {
         let scores = Self::of(generated);
@@ -52,9 +63,8 @@ impl GenerationScores {
         ]
     }
 
-    /// All of them with their names, for people.
-    pub fn named(&self) -> [(&'static str, f64); 3] {
-        [("exact match", self.exact_match), ("BLEU", self.bleu), ("ROUGE-L", self.rouge_l)]
+    pub fn scores(&self) -> [(&'static Score, f64); 3] {
+        [(&EXACT_MATCH, self.exact_match), (&BLEU, self.bleu), (&ROUGE_L, self.rouge_l)]
     }
 }
 

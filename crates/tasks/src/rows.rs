@@ -1,40 +1,22 @@
-//! The rows of a file as a task reads them: labelled texts for classifiers and masked language models, and what causal
-//! language models say, each with columns of its own kind.
+//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, and what language models say, each with
+//! columns of its own kind.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-use data::language::{self, Content, Purpose, Row};
-use data::{Dataset, Example, Labelled, Record, Tokenizer, Written};
-
-use super::Task;
-use crate::config;
+use data::language::{self, Content, Row};
+use data::{Example, Record, Tokenizer};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Columns {
+pub enum Columns {
     Texts(data::Columns),
     Language(language::Columns),
 }
 
 impl Columns {
-    pub(crate) fn find(
-        task: config::Task,
-        file: &Path,
-        first: &Record,
-        written: Written<'_>,
-    ) -> Result<Self, data::Error> {
-        Ok(match task {
-            config::Task::SequenceClassification => {
-                Self::Texts(data::Columns::find(file, first, written, Labelled::Yes)?)
-            }
-            config::Task::MaskedLm => Self::Texts(data::Columns::find(file, first, written, Labelled::No)?),
-            config::Task::CausalLm => Self::Language(language::Columns::find(file, first, written, Purpose::Training)?),
-        })
-    }
-
     /// Whether another file has these columns, by its first row.
-    pub(crate) fn check(&self, file: &Path, first: &Record) -> Result<(), data::Error> {
+    pub fn check(&self, file: &Path, first: &Record) -> Result<(), data::Error> {
         match self {
             Self::Texts(columns) => columns.check(file, first),
             Self::Language(columns) => columns.check(file, first),
@@ -42,7 +24,7 @@ impl Columns {
     }
 
     /// Rows read by these columns, none yet.
-    pub(crate) fn no_rows(&self) -> Rows {
+    pub fn no_rows(&self) -> Rows {
         match self {
             Self::Texts(_) => Rows::Texts(Vec::new()),
             Self::Language(_) => Rows::Language(Vec::new()),
@@ -50,16 +32,25 @@ impl Columns {
     }
 }
 
+/// What rows are encoded with.
+pub struct Encoding<'a> {
+    pub tokenizer: &'a Tokenizer,
+    /// In tokens.
+    pub max_length: usize,
+    /// Told how many rows are done since it was last called.
+    pub progress: &'a (dyn Fn(usize) + Sync),
+}
+
 /// What was read.
 #[derive(Debug)]
-pub(crate) enum Rows {
+pub enum Rows {
     Texts(Vec<Example>),
     Language(Vec<Row>),
 }
 
 impl Rows {
     /// Reads one more row, by the columns that these were made by.
-    pub(crate) fn push(&mut self, columns: &Columns, file: &Path, record: &Record) -> Result<(), data::Error> {
+    pub fn push(&mut self, columns: &Columns, file: &Path, record: &Record) -> Result<(), data::Error> {
         match (self, columns) {
             (Self::Texts(rows), Columns::Texts(columns)) => rows.push(columns.example(file, record)?),
             (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
@@ -68,39 +59,23 @@ impl Rows {
         Ok(())
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "no rows are asked about for being none")]
+    pub fn len(&self) -> usize {
         match self {
             Self::Texts(rows) => rows.len(),
             Self::Language(rows) => rows.len(),
         }
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         match self {
             Self::Texts(rows) => rows.clear(),
             Self::Language(rows) => rows.clear(),
         }
     }
 
-    pub(crate) fn encode(
-        &self,
-        file: &Path,
-        task: &Task,
-        tokenizer: &Tokenizer,
-        max_length: usize,
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> Result<Dataset, data::Error> {
-        match (self, task) {
-            (Self::Language(rows), Task::CausalLm(causal)) => {
-                Dataset::encode_rows(file, rows, &causal.encoder(tokenizer), max_length, progress)
-            }
-            (Self::Texts(rows), _) => Dataset::encode(file, rows, task.labels(), tokenizer, max_length, progress),
-            (Self::Language(_), _) => unreachable!("rows are read for the task that encodes them"),
-        }
-    }
-
     /// The rows as texts, for a look at the data.
-    pub(crate) fn texts(&self) -> Cow<'_, [Example]> {
+    pub fn texts(&self) -> Cow<'_, [Example]> {
         match self {
             Self::Texts(rows) => Cow::Borrowed(rows),
             Self::Language(rows) => rows

@@ -1,4 +1,4 @@
-//! A model with its loss, as burn's learner takes it: cross-entropy over classes, or over the tokens of a vocabulary.
+//! A model with its task, as burn's learner takes it.
 //!
 //! Logits over a large vocabulary are never held for all targets: what a step takes does not grow with targets times
 //! vocabulary. Of a frozen output layer loss and gradient are one operation ([`kernels::linear_cross_entropy`]). Of one that is
@@ -9,49 +9,53 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Int, Tensor, TensorData};
-use burn::train::{ClassificationOutput, InferenceStep, TrainOutput, TrainStep};
-use data::Batch;
-use kernels::{LOGITS_AT_ONCE, Layout, Noise, Offsets, Precision, cross_entropy};
+use burn::tensor::Tensor;
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use data::{Batch, Targets};
+use kernels::{LOGITS_AT_ONCE, Layout, Noise, Offsets, Precision};
 use model::{Features, Model, Tokens};
+
+use crate::{StepOutput, Task};
 
 /// The examples of one forward pass, and what their randomness derives from.
 #[derive(Debug, Clone)]
-pub(crate) struct MicroBatch {
-    pub(crate) batch: Batch,
+pub struct MicroBatch {
+    pub batch: Batch,
     /// `None` in evaluation.
-    pub(crate) noise: Option<Noise>,
+    pub noise: Option<Noise>,
     /// The optimiser step it belongs to, from 1; 0 in evaluation.
-    pub(crate) step: usize,
+    pub step: usize,
     /// From 1.
-    pub(crate) epoch: usize,
+    pub epoch: usize,
     /// Whether the optimiser steps after it.
-    pub(crate) ends_step: bool,
+    pub ends_step: bool,
 }
 
 impl MicroBatch {
-    pub(crate) fn evaluation(batch: Batch) -> Self {
+    pub fn evaluation(batch: Batch) -> Self {
         Self { batch, noise: None, step: 0, epoch: 0, ends_step: false }
     }
 }
 
 #[derive(Module, Debug)]
-pub(crate) struct TrainableModel {
-    pub(crate) model: Model,
+pub struct TrainableModel {
+    pub model: Model,
     /// Whether the backward pass computes each layer anew from its input, instead of keeping what it needs of all.
-    pub(crate) checkpointing: bool,
+    pub checkpointing: bool,
     /// Of products with frozen weights.
     #[module(skip)]
-    pub(crate) precision: Precision,
+    pub precision: Precision,
+    #[module(skip)]
+    pub task: Arc<dyn Task>,
 }
 
 impl TrainableModel {
-    pub(crate) fn new(model: Model) -> Self {
-        Self { model, checkpointing: false, precision: Precision::F32 }
+    pub fn new(model: Model, task: Arc<dyn Task>) -> Self {
+        Self { model, checkpointing: false, precision: Precision::F32, task }
     }
 
-    /// `[targets, classes]`
-    pub(crate) fn logits(&self, input: &MicroBatch) -> Tensor<2> {
+    /// `[targets, outputs]`, the head's.
+    pub fn logits(&self, input: &MicroBatch) -> Tensor<2> {
         self.model.head(self.features(input))
     }
 
@@ -77,29 +81,24 @@ impl TrainableModel {
     }
 
     /// The loss of each target rather than their mean: micro-batches hold different numbers of targets, and dividing once
-    /// per optimiser step is what makes `grad_accumulation` leave the result unchanged. Of a classifier also its logits; of
-    /// a language model, in their place, whether the likeliest token was the right one.
-    fn output(&self, features: Features, targets: &[usize]) -> ClassificationOutput {
+    /// per optimiser step is what makes `grad_accumulation` leave the result unchanged. A head over the vocabulary has loss
+    /// and outputs made in one; of any other the task makes the loss.
+    fn output(&self, features: Features, asked: &Asked<'_>, part: Range<usize>) -> StepOutput {
+        let (targets, sequences) = (asked.targets.part(part.clone()), asked.sequences[part].to_vec());
         let Some(output) = self.model.output() else {
-            let logits = self.model.head(features);
-            let losses = cross_entropy(logits.clone(), targets);
-            let targets = indices(targets, &logits);
-            return ClassificationOutput::new(losses, logits, targets);
+            let outputs = self.model.head(features);
+            return StepOutput { losses: self.task.loss(outputs.clone(), &targets), outputs, targets, sequences };
         };
         let (hidden, ctx) = self.model.before_output(features);
-        let (losses, margins) = output.cross_entropy(hidden, targets, &ctx);
-        right_or_wrong(losses, margins)
+        let (losses, margins) = output.cross_entropy(hidden, targets.numbers(), &ctx);
+        let outputs = margins.equal_elem(0.0).float().unsqueeze_dim::<2>(1);
+        StepOutput { losses, outputs, targets, sequences }
     }
 
     /// Forward and backward of the head for some targets at a time, then backward of all below it.
-    fn step_in_parts(
-        &self,
-        features: &Features,
-        targets: &[usize],
-        logits: usize,
-    ) -> TrainOutput<ClassificationOutput> {
+    fn step_in_parts(&self, features: &Features, asked: &Asked<'_>, logits: usize) -> TrainOutput<StepOutput> {
         let mut gradients = GradientsAccumulator::new();
-        let (item, of_features) = self.backward_of_head(features, targets, logits, &mut gradients);
+        let (item, of_features) = self.backward_of_head(features, asked, logits, &mut gradients);
         self.backward(features.hidden().clone(), of_features, None, &mut gradients);
         TrainOutput { grads: gradients.grads(), item }
     }
@@ -107,7 +106,7 @@ impl TrainableModel {
     /// Forward without a graph, of which the input of each layer that comes again is kept; then, from the last layer to the lowest that
     /// matters, the layer once more, now with a graph, and its backward pass (Chen et al. 2016, arXiv 1604.06174). Dropout is
     /// the same both times: its bits derive from the step, not from a generator.
-    fn step_by_layers(&self, input: &MicroBatch) -> TrainOutput<ClassificationOutput> {
+    fn step_by_layers(&self, input: &MicroBatch) -> TrainOutput<StepOutput> {
         let (tokens, rows) = (self.tokens(input), &input.batch.rows);
         let layerwise = self.model.layerwise(&tokens, rows, input.noise, self.precision);
         let mut inputs = Vec::with_capacity(layerwise.layers() + 1);
@@ -131,7 +130,7 @@ impl TrainableModel {
         };
         let mut hidden = input_of(layerwise.layers());
         let features = layerwise.last_layer(hidden.clone());
-        let (item, of_output) = self.backward_of_head(&features, &input.batch.targets, LOGITS_AT_ONCE, &mut gradients);
+        let (item, of_output) = self.backward_of_head(&features, &Asked::of(input), LOGITS_AT_ONCE, &mut gradients);
         let output = features.into_hidden();
         let mut of_input = self.backward(output, of_output, Some(&hidden), &mut gradients);
         for layer in (0..layerwise.layers()).rev() {
@@ -151,20 +150,20 @@ impl TrainableModel {
     fn backward_of_head(
         &self,
         features: &Features,
-        targets: &[usize],
+        asked: &Asked<'_>,
         logits: usize,
         gradients: &mut GradientsAccumulator<Self>,
-    ) -> (ClassificationOutput, Tensor<2>) {
+    ) -> (StepOutput, Tensor<2>) {
         let (mut outputs, mut of_features) = (Vec::new(), Vec::new());
-        for part in self.parts(targets.len(), logits) {
+        for part in self.parts(asked.targets.len(), logits) {
             let hidden = features.hidden().clone().narrow(0, part.start, part.len()).detach().require_grad();
-            let output = self.output(features.part(hidden.clone(), part.clone()), &targets[part]);
-            let mut of_part = output.loss.clone().sum().backward();
+            let output = self.output(features.part(hidden.clone(), part.clone()), asked, part);
+            let mut of_part = output.losses.clone().sum().backward();
             of_features.push(hidden.grad_remove(&mut of_part).expect("the loss depends on what the head reads"));
             gradients.accumulate(self, GradientsParams::from_grads(of_part, self));
             outputs.push(without_graph(output));
         }
-        (join(outputs), Tensor::cat(of_features, 0))
+        (join(asked, outputs), Tensor::cat(of_features, 0))
     }
 
     /// Backward from `output`, whose gradient is known, to the parameters behind it and to `input`, whose gradient it is
@@ -187,20 +186,21 @@ impl TrainableModel {
 
 impl TrainStep for TrainableModel {
     type Input = MicroBatch;
-    type Output = ClassificationOutput;
+    type Output = StepOutput;
 
-    fn step(&self, input: MicroBatch) -> TrainOutput<ClassificationOutput> {
+    fn step(&self, input: MicroBatch) -> TrainOutput<StepOutput> {
         // On one of the threads that compute: handing each of a thousand operations over to them takes longer.
         rayon::scope(|_| {
             if self.checkpointing {
                 return self.step_by_layers(&input);
             }
-            let (features, targets) = (self.features(&input), &input.batch.targets);
-            if self.parts(targets.len(), LOGITS_AT_ONCE).count() > 1 {
-                return self.step_in_parts(&features, targets, LOGITS_AT_ONCE);
+            let (features, asked) = (self.features(&input), Asked::of(&input));
+            let targets = asked.targets.len();
+            if self.parts(targets, LOGITS_AT_ONCE).count() > 1 {
+                return self.step_in_parts(&features, &asked, LOGITS_AT_ONCE);
             }
-            let output = self.output(features, targets);
-            let gradients = output.loss.clone().sum().backward();
+            let output = self.output(features, &asked, 0..targets);
+            let gradients = output.losses.clone().sum().backward();
             TrainOutput::new(self, gradients, output)
         })
     }
@@ -208,49 +208,44 @@ impl TrainStep for TrainableModel {
 
 impl InferenceStep for TrainableModel {
     type Input = MicroBatch;
-    type Output = ClassificationOutput;
+    type Output = StepOutput;
 
-    fn step(&self, input: MicroBatch) -> ClassificationOutput {
-        let (features, targets) = (self.features(&input), &input.batch.targets);
+    fn step(&self, input: MicroBatch) -> StepOutput {
+        let (features, asked) = (self.features(&input), Asked::of(&input));
         let part = |part: Range<usize>| {
             let hidden = features.hidden().clone().narrow(0, part.start, part.len());
-            self.output(features.part(hidden, part.clone()), &targets[part])
+            self.output(features.part(hidden, part.clone()), &asked, part)
         };
-        join(self.parts(targets.len(), LOGITS_AT_ONCE).map(part).collect())
+        join(&asked, self.parts(asked.targets.len(), LOGITS_AT_ONCE).map(part).collect())
     }
 }
 
-fn indices(targets: &[usize], like: &Tensor<2>) -> Tensor<1, Int> {
-    let targets: Vec<i32> = targets.iter().map(|target| *target as i32).collect();
-    Tensor::from_data(targets.as_slice(), &like.device())
+/// What a micro-batch asks of the head.
+struct Asked<'a> {
+    targets: &'a Targets,
+    /// Of each target.
+    sequences: Vec<usize>,
 }
 
-/// In the form of logits of two classes, wrong and right, of which right is always the target: burn's accuracy is then that
-/// of tokens.
-fn right_or_wrong(losses: Tensor<1>, margins: Tensor<1>) -> ClassificationOutput {
-    let (rows, device) = (margins.dims()[0], margins.device());
-    let right = margins.equal_elem(0.0).float().unsqueeze_dim::<2>(1);
-    let wrong = right.clone() * -1.0 + 1.0;
-    let ones = Tensor::from_data(TensorData::new(vec![1_i32; rows], [rows]), &device);
-    ClassificationOutput::new(losses, Tensor::cat(vec![wrong, right], 1), ones)
+impl<'a> Asked<'a> {
+    fn of(input: &'a MicroBatch) -> Self {
+        Self { targets: &input.batch.targets, sequences: input.batch.sequences_of_targets() }
+    }
 }
 
 /// What is kept of a part must not keep its logits alive.
-fn without_graph(output: ClassificationOutput) -> ClassificationOutput {
-    ClassificationOutput::new(output.loss.detach(), output.output.detach(), output.targets)
+fn without_graph(output: StepOutput) -> StepOutput {
+    StepOutput { losses: output.losses.detach(), outputs: output.outputs.detach(), ..output }
 }
 
-fn join(mut outputs: Vec<ClassificationOutput>) -> ClassificationOutput {
+/// The parts of a batch as one, whose targets these are.
+fn join(asked: &Asked<'_>, mut outputs: Vec<StepOutput>) -> StepOutput {
     if outputs.len() == 1 {
         return outputs.remove(0);
     }
-    let (mut losses, mut logits, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-    for output in outputs {
-        losses.push(output.loss);
-        logits.push(output.output);
-        targets.push(output.targets);
-    }
-    ClassificationOutput::new(Tensor::cat(losses, 0), Tensor::cat(logits, 0), Tensor::cat(targets, 0))
+    let (losses, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().map(|part| (part.losses, part.outputs)).unzip();
+    let (targets, sequences) = (asked.targets.clone(), asked.sequences.clone());
+    StepOutput { losses: Tensor::cat(losses, 0), outputs: Tensor::cat(outputs, 0), targets, sequences }
 }
 
 #[cfg(test)]
@@ -263,6 +258,7 @@ mod tests {
     use model::{Frozen, Head, Pretrained, Values};
 
     use super::*;
+    use crate::TaskName;
 
     /// A decoder with LoRA on these modules.
     fn trainable_model(targets: &[&str]) -> TrainableModel {
@@ -287,13 +283,23 @@ mod tests {
         }
     }
 
-    fn trained(model: &str, method: Method) -> TrainableModel {
+    fn trained(model_name: &str, method: Method) -> TrainableModel {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity");
-        let pretrained = Pretrained::open(&fixtures.join(model).join("model"), Head::CausalLm).unwrap();
+        let pretrained = Pretrained::open(&fixtures.join(model_name).join("model"), Head::CausalLm).unwrap();
         let plan = Plan::new(method, None, 3).unwrap();
         let device = Device::flex().autodiff().gradient_checkpointing();
         let (model, _) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device).unwrap();
-        TrainableModel::new(model)
+        let directory = fixtures.join(model_name).join("model");
+        let tokenizer = data::Tokenizer::from_dir(&directory).unwrap();
+        let opening = crate::Opening {
+            tokenizer: &tokenizer,
+            of_tokenizer: &directory,
+            directory: &directory,
+            pretrained: &pretrained,
+            labels: None,
+            settings: &serde_json::Map::new(),
+        };
+        TrainableModel::new(model, (TaskName::of_head(Head::CausalLm).unwrap().open)(opening).unwrap())
     }
 
     struct Squares<'a>(&'a GradientsParams, Vec<f64>);
@@ -306,10 +312,10 @@ mod tests {
     }
 
     /// The squared norms of all gradients, and the losses.
-    fn seen(trainable_model: &TrainableModel, output: &TrainOutput<ClassificationOutput>) -> (Vec<f64>, Vec<f32>) {
+    fn seen(trainable_model: &TrainableModel, output: &TrainOutput<StepOutput>) -> (Vec<f64>, Vec<f32>) {
         let mut squares = Squares(&output.grads, Vec::new());
         trainable_model.visit(&mut squares);
-        (squares.1, output.item.loss.clone().into_data().iter::<f32>().collect())
+        (squares.1, output.item.losses.clone().into_data().iter::<f32>().collect())
     }
 
     /// A micro-batch of one sequence that asks for each next token.
@@ -317,7 +323,7 @@ mod tests {
         let ids: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 300).collect();
         let (rows, targets): (Vec<usize>, Vec<usize>) = (0..39).map(|row| (row, ids[row + 1] as usize)).unzip();
         let encoded = data::Encoded::from(ids);
-        let batch = Batch { rows, targets, ..Batch::from_encoded(&[encoded]) };
+        let batch = Batch { rows, targets: data::Targets::Tokens(targets), ..Batch::from_encoded(&[encoded]) };
         MicroBatch { batch, noise: Some(Noise { seed: 1, step: 1 }), step: 1, epoch: 1, ends_step: true }
     }
 
@@ -340,10 +346,10 @@ mod tests {
             cases.push((targets[0], trainable_model(targets)));
         }
         for (name, trainable_model) in cases {
-            let gradients = |output: &TrainOutput<ClassificationOutput>| {
+            let gradients = |output: &TrainOutput<StepOutput>| {
                 let mut values = Values32(&output.grads, Vec::new());
                 trainable_model.visit(&mut values);
-                (values.1, output.item.loss.clone().into_data().iter::<f32>().collect::<Vec<_>>())
+                (values.1, output.item.losses.clone().into_data().iter::<f32>().collect::<Vec<_>>())
             };
             let whole = gradients(&TrainStep::step(&trainable_model, input()));
             assert!(whole.0.iter().flatten().any(|value| *value != 0.0));
@@ -357,13 +363,14 @@ mod tests {
         for targets in [&["lm_head"][..], &["lm_head", "down_proj"]] {
             let trainable_model = trainable_model(targets);
             let input = input();
-            let targets = input.batch.targets.clone();
-            assert_eq!(trainable_model.parts(targets.len(), 5 * trainable_model.model.vocabulary()).count(), 8);
+            let asked = Asked::of(&input);
+            let targets = asked.targets.len();
+            assert_eq!(trainable_model.parts(targets, 5 * trainable_model.model.vocabulary()).count(), 8);
             let whole = TrainStep::step(&trainable_model, input.clone());
             // Five targets at a time.
             let parts = trainable_model.step_in_parts(
                 &trainable_model.features(&input),
-                &targets,
+                &asked,
                 5 * trainable_model.model.vocabulary(),
             );
             let ((whole, whole_losses), (parts, parts_losses)) =
