@@ -22,7 +22,7 @@ fn tokens(ids: &[u32], layout: Layout, model: &Model) -> Tokens {
 
 /// Greedy continuations of prompts in one batch, by way of a cache.
 fn continued(model: &Model, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>> {
-    let Model::CausalLm(decoder) = model else { panic!("a causal language model") };
+    let decoder = model.causal_lm().expect("a causal language model");
     let capacities: Vec<usize> = prompts.iter().map(|prompt| prompt.len() + count).collect();
     let mut cache = decoder.cache(&capacities);
     let mut found = vec![Vec::new(); prompts.len()];
@@ -58,7 +58,7 @@ fn check_generation(name: &str) {
 fn check_cache(name: &str) {
     let case = Case::open(name);
     let (model, _) = case.load(Some("adapter"), &device());
-    let Model::CausalLm(decoder) = &model else { panic!("a causal language model") };
+    let decoder = model.causal_lm().expect("a causal language model");
     let ids = &case.encoded[0].ids;
     let batch = Batch::from_encoded(&case.encoded[..1]);
     let layout = Layout::new(Offsets::new(&batch.offsets), 0);

@@ -55,7 +55,8 @@ impl Case {
         let records: Vec<_> = data::records(&file).unwrap().take(PROBES).map(Result::unwrap).collect();
         let head = match expected["task"].as_str() {
             Some("masked-lm") => Head::MaskedLm,
-            Some("causal-lm") => return Self::of_ids(directory, expected),
+            Some("causal-lm") => return Self::of_ids(directory, expected, Head::CausalLm),
+            Some("token-classification") => return Self::of_ids(directory, expected, Head::TokenClassification),
             _ => Head::SequenceClassification,
         };
         let labelled = if head == Head::SequenceClassification { Labelled::Yes } else { Labelled::No };
@@ -75,25 +76,26 @@ impl Case {
         match head {
             Head::SequenceClassification => case.targets = examples.iter().map(|e| vec![label(e)]).collect(),
             Head::MaskedLm => case.mask(tokenizer.mask_token().unwrap()),
-            Head::CausalLm => unreachable!("made by `of_ids`"),
+            Head::CausalLm | Head::TokenClassification => unreachable!("made by `of_ids`"),
         }
         case
     }
 
-    /// A causal language model: the token before each target says it.
-    fn of_ids(directory: PathBuf, expected: Value) -> Self {
+    /// Of a token classifier each token says its target, of a causal language model the token before it.
+    fn of_ids(directory: PathBuf, expected: Value, head: Head) -> Self {
         let ids: Vec<Vec<u32>> = serde_json::from_value(expected["input_ids"].clone()).unwrap();
         let targets: Vec<Vec<i32>> = serde_json::from_value(expected["target_ids"].clone()).unwrap();
-        let row = |targets: &Vec<i32>| (1..targets.len()).filter(|p| targets[*p] >= 0).map(|p| p - 1).collect();
-        let encoded = |ids: Vec<u32>| Encoded::from(ids);
+        let before = usize::from(head == Head::CausalLm);
+        let row =
+            |targets: &Vec<i32>| (before..targets.len()).filter(|p| targets[*p] >= 0).map(|p| p - before).collect();
         Self {
             directory,
-            expected,
-            head: Head::CausalLm,
-            encoded: ids.into_iter().map(encoded).collect(),
+            head,
+            encoded: ids.into_iter().map(Encoded::from).collect(),
             rows: targets.iter().map(row).collect(),
             targets: targets.into_iter().map(|of| of.into_iter().filter(|target| *target >= 0).collect()).collect(),
-            labels: 0,
+            labels: expected["labels"].as_u64().unwrap_or(0) as usize,
+            expected,
         }
     }
 
@@ -123,31 +125,34 @@ impl Case {
         (model, loaded.plan)
     }
 
-    /// Of the classes, or of a language model's last positions.
+    /// Of the classes, of each word's classes, or of a language model's last positions.
     fn logits(&self, model: &Model, range: std::ops::Range<usize>) -> Tensor<2> {
-        let batch = Batch::from_encoded(&self.encoded[range]);
-        forward(model, &batch, &batch.last_tokens())
+        let batch = Batch::from_encoded(&self.encoded[range.clone()]);
+        let rows = match self.head {
+            Head::TokenClassification => rows(&batch, &self.rows[range]),
+            Head::SequenceClassification | Head::MaskedLm | Head::CausalLm => batch.last_tokens(),
+        };
+        forward(model, &batch, &rows)
     }
 
     /// The mean over all targets of all examples as one batch.
     fn loss(&self, model: &Model) -> Tensor<1> {
         let batch = Batch::from_encoded(&self.encoded);
-        let of = |(start, rows): (&usize, &Vec<usize>)| rows.iter().map(|row| start + row).collect::<Vec<_>>();
-        let rows: Vec<usize> = batch.offsets.iter().zip(&self.rows).flat_map(of).collect();
-        let logits = forward(model, &batch, &rows);
+        let logits = forward(model, &batch, &rows(&batch, &self.rows));
         let targets = Tensor::<1, Int>::from_data(self.targets.concat().as_slice(), &logits.device());
         -log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean()
     }
 
     /// Worst differences: logits one by one, logits of one batch, loss.
     fn compare(&self, which: &str, model: &Model) {
-        let expected: Vec<Vec<f64>> = serde_json::from_value(self.expected[which]["logits"].clone()).unwrap();
+        let expected = self.expected[which]["logits"].as_array().unwrap();
         let together = values(self.logits(model, 0..PROBES));
-        let mut worst = 0.0_f64;
-        for (i, row) in expected.iter().enumerate() {
+        let (mut worst, mut start) = (0.0_f64, 0);
+        for (i, row) in expected.iter().map(numbers).enumerate() {
             let alone = values(self.logits(model, i..i + 1));
+            assert_eq!(alone.len(), row.len());
             for (column, expected) in row.iter().enumerate() {
-                for found in [alone[column], together[i * row.len() + column]] {
+                for found in [alone[column], together[start + column]] {
                     let difference = (found - expected).abs();
                     worst = worst.max(difference);
                     assert!(
@@ -156,12 +161,27 @@ impl Case {
                     );
                 }
             }
+            start += row.len();
         }
         let loss = f64::from(self.loss(model).into_scalar::<f32>());
         let expected = self.expected[which]["loss"].as_f64().unwrap();
         assert!((loss - expected).abs() <= 1e-4 + 1e-4 * expected, "{which} loss {loss} {expected}");
         println!("{} {which}: logits {worst:.1e}, loss {:.1e}", self.directory.display(), (loss - expected).abs());
     }
+}
+
+/// All numbers of a list, or of a list of lists.
+fn numbers(list: &Value) -> Vec<f64> {
+    match list {
+        Value::Array(list) => list.iter().flat_map(numbers).collect(),
+        number => vec![number.as_f64().unwrap()],
+    }
+}
+
+/// The tokens of a batch that these of its sequences are.
+fn rows(batch: &Batch, of_sequences: &[Vec<usize>]) -> Vec<usize> {
+    let of = |(start, rows): (&usize, &Vec<usize>)| rows.iter().map(|row| start + row).collect::<Vec<_>>();
+    batch.offsets.iter().zip(of_sequences).flat_map(of).collect()
 }
 
 fn label(example: &Example) -> i32 {

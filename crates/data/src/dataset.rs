@@ -9,7 +9,7 @@ use crate::encode::EncodedExample;
 use crate::packed::Packed;
 use crate::packed_targets::PackedTargets;
 use crate::suggest;
-use crate::targets::Target;
+use crate::targets::ExampleTarget;
 
 /// Examples of a block: few enough for small numbers, enough for what a block itself takes not to count.
 const BLOCK: usize = 512;
@@ -142,12 +142,9 @@ impl Dataset {
         self.iter().map(of).collect()
     }
 
-    /// Gives each class another number: `numbers` says which.
-    ///
-    /// # Panics
-    /// If a class has no number there.
-    pub fn renumber(&mut self, numbers: &[usize]) {
-        self.blocks.iter_mut().for_each(|block| block.targets.renumber(numbers));
+    /// Gives each example the target that `settle` makes of the one it has.
+    pub fn settle(&mut self, settle: &dyn Fn(ExampleTarget) -> ExampleTarget) {
+        self.blocks.iter_mut().for_each(|block| block.targets = block.targets.settled(block.ends.len(), settle));
     }
 
     /// Moves the examples at these ascending indices into a data set of their own.
@@ -262,7 +259,7 @@ impl Block {
             at_least: each()
                 .any(|it| it.encoded.at_least)
                 .then(|| Packed::new(each().map(|it| usize::from(it.encoded.at_least)))),
-            targets: PackedTargets::new(examples),
+            targets: PackedTargets::new(each().map(|it| &it.target)),
             spans: Spans {
                 ends: Packed::new(sums(each().map(|it| it.spans.len()))),
                 bounds: Packed::new(all_spans().flat_map(|span| [span.start, span.end])),
@@ -336,7 +333,7 @@ impl<'a> ExampleRef<'a> {
     }
 
     /// What the data says of it.
-    pub fn target(&self) -> Target {
+    pub fn target(&self) -> ExampleTarget {
         self.block.targets.get(self.index)
     }
 
@@ -382,7 +379,7 @@ mod tests {
         ) -> EncodedExample {
             EncodedExample {
                 line,
-                target: Target::None,
+                target: ExampleTarget::None,
                 spans: if spanned { vec![1..ids.len().max(1), ids.len() + 1..ids.len() + 3] } else { Vec::new() },
                 lost_targets,
                 encoded: Encoded {
@@ -399,12 +396,12 @@ mod tests {
         (1..1200_usize).prop_flat_map(|count| (0..count).map(|line| example(7 + 3 * line)).collect::<Vec<_>>())
     }
 
-    fn target(n: usize, kind: usize, classes: usize) -> Target {
+    fn target(n: usize, kind: usize, classes: usize) -> ExampleTarget {
         match kind {
-            0 => Target::Class(n % classes),
-            1 => Target::Value(n as f32 / 7.0),
-            2 => Target::Set((0..n % 4).map(|class| class * classes).collect()),
-            _ => Target::TokenClasses((0..n % 3).map(|token| (2 * token, (n + token) % classes)).collect()),
+            0 => ExampleTarget::Class(n % classes),
+            1 => ExampleTarget::Value(n as f32 / 7.0),
+            2 => ExampleTarget::Set((0..n % 4).map(|class| class * classes).collect()),
+            _ => ExampleTarget::TokenClasses((0..n % 3).map(|token| (2 * token, (n + token) % classes)).collect()),
         }
     }
 
@@ -446,7 +443,7 @@ mod tests {
         let example = |n: usize| EncodedExample {
             line: n,
             encoded: Encoded { ids: vec![29_999; 20], type_ids: vec![0; 20], full_length: 20, at_least: false },
-            target: Target::Class(n % 2),
+            target: ExampleTarget::Class(n % 2),
             spans: Vec::new(),
             lost_targets: 0,
         };

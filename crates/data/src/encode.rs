@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use crate::columns::Example;
 use crate::dataset::Dataset;
 use crate::language::{Encoder, Row};
-use crate::targets::Target;
+use crate::targets::ExampleTarget;
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, Labels};
 
@@ -20,7 +20,7 @@ const CHUNK: usize = 64;
 pub struct EncodedExample {
     pub line: usize,
     pub encoded: Encoded,
-    pub target: Target,
+    pub target: ExampleTarget,
     /// The tokens that a language model is to predict, as ranges of `encoded.ids`: ascending, apart from each other, and
     /// without the first token. None where `target` says what is to be hit.
     pub spans: Vec<Range<usize>>,
@@ -42,10 +42,10 @@ impl Dataset {
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Dataset, Error> {
         let target = |example: &Example| match labels {
-            Some(labels) => labels.index(file, example).map(Target::Class),
-            None => Ok(Target::None),
+            Some(labels) => labels.index(file, example).map(ExampleTarget::Class),
+            None => Ok(ExampleTarget::None),
         };
-        let targets: Vec<Target> = examples.iter().map(target).collect::<Result<_, _>>()?;
+        let targets: Vec<ExampleTarget> = examples.iter().map(target).collect::<Result<_, _>>()?;
         let mut dataset = Dataset::default();
         dataset.add_texts(file, examples, &targets, (tokenizer, max_length), progress)?;
         Ok(dataset)
@@ -69,18 +69,18 @@ impl Dataset {
         &mut self,
         file: &Path,
         examples: &[Example],
-        targets: &[Target],
+        targets: &[ExampleTarget],
         (tokenizer, max_length): (&Tokenizer, usize),
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<(), Error> {
-        let encode = |(example, target): &(&Example, &Target)| {
+        let encode = |(example, target): &(&Example, &ExampleTarget)| {
             let encoded = tokenizer
                 .encode(&example.text, example.text_pair.as_deref(), max_length)
                 .map_err(|error| error.at(file, example.line))?;
             let target = (*target).clone();
             Ok([EncodedExample { line: example.line, encoded, target, spans: Vec::new(), lost_targets: 0 }])
         };
-        let rows: Vec<(&Example, &Target)> = examples.iter().zip(targets).collect();
+        let rows: Vec<(&Example, &ExampleTarget)> = examples.iter().zip(targets).collect();
         self.in_parallel(file, &rows, encode, progress)
     }
 

@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use crate::encode::EncodedExample;
 use crate::packed::Packed;
-use crate::targets::Target;
+use crate::targets::ExampleTarget;
 
 #[derive(Debug, Clone)]
 pub(crate) enum PackedTargets {
@@ -45,28 +44,29 @@ impl Lists {
 
 impl PackedTargets {
     /// Of examples whose targets differ in kind none are kept.
-    pub(crate) fn new(examples: &[EncodedExample]) -> Self {
-        let each = || examples.iter().map(|example| &example.target);
-        let all = |is: fn(&Target) -> bool| each().all(is);
-        match examples.first().map(|first| &first.target) {
-            Some(Target::Class(_)) if all(|it| matches!(it, Target::Class(_))) => {
-                Self::Classes(Packed::new(each().filter_map(Target::class)))
+    pub(crate) fn new<'a>(targets: impl Iterator<Item = &'a ExampleTarget> + Clone) -> Self {
+        let each = || targets.clone();
+        let all = |is: fn(&ExampleTarget) -> bool| each().all(is);
+        match each().next() {
+            Some(ExampleTarget::Class(_)) if all(|it| matches!(it, ExampleTarget::Class(_))) => {
+                Self::Classes(Packed::new(each().filter_map(ExampleTarget::class)))
             }
-            Some(Target::Value(_)) if all(|it| matches!(it, Target::Value(_))) => {
-                let value = |target: &Target| if let Target::Value(value) = target { Some(*value) } else { None };
+            Some(ExampleTarget::Value(_)) if all(|it| matches!(it, ExampleTarget::Value(_))) => {
+                let value =
+                    |target: &ExampleTarget| if let ExampleTarget::Value(value) = target { Some(*value) } else { None };
                 Self::Values(each().filter_map(value).collect())
             }
-            Some(Target::Set(_)) if all(|it| matches!(it, Target::Set(_))) => {
-                Self::Sets(Lists::new(each().map(Target::classes)))
+            Some(ExampleTarget::Set(_)) if all(|it| matches!(it, ExampleTarget::Set(_))) => {
+                Self::Sets(Lists::new(each().map(ExampleTarget::classes)))
             }
-            Some(Target::TokenClasses(_)) if all(|it| matches!(it, Target::TokenClasses(_))) => {
-                let tokens = |target: &'_ Target| match target {
-                    Target::TokenClasses(tokens) => tokens.iter().map(|(token, _)| *token).collect(),
+            Some(ExampleTarget::TokenClasses(_)) if all(|it| matches!(it, ExampleTarget::TokenClasses(_))) => {
+                let tokens = |target: &ExampleTarget| match target {
+                    ExampleTarget::TokenClasses(tokens) => tokens.iter().map(|(token, _)| *token).collect(),
                     _ => Vec::new(),
                 };
                 let tokens: Vec<usize> = each().flat_map(tokens).collect();
                 Self::TokenClasses {
-                    lists: Lists::new(each().map(Target::classes)),
+                    lists: Lists::new(each().map(ExampleTarget::classes)),
                     tokens: Packed::new(tokens.into_iter()),
                 }
             }
@@ -74,34 +74,23 @@ impl PackedTargets {
         }
     }
 
-    pub(crate) fn get(&self, index: usize) -> Target {
+    pub(crate) fn get(&self, index: usize) -> ExampleTarget {
         match self {
-            Self::None => Target::None,
-            Self::Classes(classes) => Target::Class(classes.get(index)),
-            Self::Values(values) => Target::Value(values[index]),
-            Self::Sets(lists) => Target::Set(lists.classes.iter(lists.range(index)).collect()),
+            Self::None => ExampleTarget::None,
+            Self::Classes(classes) => ExampleTarget::Class(classes.get(index)),
+            Self::Values(values) => ExampleTarget::Value(values[index]),
+            Self::Sets(lists) => ExampleTarget::Set(lists.classes.iter(lists.range(index)).collect()),
             Self::TokenClasses { lists, tokens } => {
                 let range = lists.range(index);
-                Target::TokenClasses(tokens.iter(range.clone()).zip(lists.classes.iter(range)).collect())
+                ExampleTarget::TokenClasses(tokens.iter(range.clone()).zip(lists.classes.iter(range)).collect())
             }
         }
     }
 
-    /// Gives each class another number.
-    ///
-    /// # Panics
-    /// If a class has no number there.
-    pub(crate) fn renumber(&mut self, numbers: &[usize]) {
-        let classes = match self {
-            Self::None | Self::Values(_) => return,
-            Self::Classes(classes) => classes,
-            Self::Sets(lists) | Self::TokenClasses { lists, .. } => &mut lists.classes,
-        };
-        let all: Vec<usize> = classes.iter(0..classes.len()).map(|class| numbers[class]).collect();
-        *classes = Packed::new(all.into_iter());
-        if let Self::Sets(lists) = self {
-            lists.sort();
-        }
+    /// Those that `settle` makes of these, of so many examples.
+    pub(crate) fn settled(&self, examples: usize, settle: &dyn Fn(ExampleTarget) -> ExampleTarget) -> Self {
+        let targets: Vec<ExampleTarget> = (0..examples).map(|index| settle(self.get(index))).collect();
+        Self::new(targets.iter())
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -112,18 +101,5 @@ impl PackedTargets {
             Self::Sets(lists) => lists.bytes(),
             Self::TokenClasses { lists, tokens } => lists.bytes() + tokens.bytes(),
         }
-    }
-}
-
-impl Lists {
-    /// Each list ascending.
-    fn sort(&mut self) {
-        let sorted = |index: usize| {
-            let mut list: Vec<usize> = self.classes.iter(self.range(index)).collect();
-            list.sort_unstable();
-            list
-        };
-        let all: Vec<usize> = (0..self.ends.len()).flat_map(sorted).collect();
-        self.classes = Packed::new(all.into_iter());
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What the data says of an example. Of a language model's nothing: its targets are tokens of the example itself.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum Target {
+pub enum ExampleTarget {
     #[default]
     None,
     /// The number of its class.
@@ -16,7 +16,7 @@ pub enum Target {
     Set(Vec<usize>),
 }
 
-impl Target {
+impl ExampleTarget {
     /// The class of an example that has one.
     pub fn class(&self) -> Option<usize> {
         match self {
@@ -92,19 +92,19 @@ impl Targets {
 
     /// Adds what is to be hit of an example whose tokens begin at `start` in the batch; tokens that have a target of their
     /// own are added to `rows`.
-    pub(crate) fn add(&mut self, target: Target, start: usize, rows: &mut Vec<usize>) {
+    pub(crate) fn add(&mut self, target: ExampleTarget, start: usize, rows: &mut Vec<usize>) {
         match target {
-            Target::None => {}
-            Target::Class(class) => self.classes().push(class),
-            Target::TokenClasses(tokens) => {
+            ExampleTarget::None => {}
+            ExampleTarget::Class(class) => self.classes().push(class),
+            ExampleTarget::TokenClasses(tokens) => {
                 rows.extend(tokens.iter().map(|(token, _)| start + token));
                 self.classes().extend(tokens.iter().map(|(_, class)| *class));
             }
-            Target::Value(value) => match self {
+            ExampleTarget::Value(value) => match self {
                 Self::Values(values) => values.push(value),
                 _ => *self = Self::Values(vec![value]),
             },
-            Target::Set(set) => match self {
+            ExampleTarget::Set(set) => match self {
                 Self::Sets(sets) => sets.push(set),
                 _ => *self = Self::Sets(vec![set]),
             },

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
+use kernels::{ForwardContext, LogitsTransform};
 
 use crate::{Adapter, Weight};
 
@@ -110,7 +110,14 @@ impl Projection<'_> {
     pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
         if self.is_frozen() {
             let bias = self.bias.map(Weight::value);
-            return kernels::linear_cross_entropy(x, self.w(), bias, targets, ctx.precision());
+            return kernels::linear_cross_entropy(
+                x,
+                self.w(),
+                bias,
+                targets,
+                LogitsTransform::default(),
+                ctx.precision(),
+            );
         }
         let logits = self.forward(x, ctx);
         let margins = kernels::margins(logits.clone(), targets);

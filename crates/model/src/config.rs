@@ -170,11 +170,11 @@ impl Config {
         Ok(labels.into_iter().collect())
     }
 
-    /// Classifiers here choose one of several classes.
-    pub(crate) fn check_problem(&self) -> Result<(), ConfigError> {
-        if let Some(problem) = self.text("problem_type").filter(|problem| *problem != "single_label_classification") {
-            let help = "only single_label_classification is supported: remove `problem_type` if the labels are classes";
-            return Err(self.wrong(format!("`problem_type` is `{problem}`"), help));
+    /// A classifier's problem, where `problem_type` says it.
+    pub(crate) fn check_problem(&self, expected: &str) -> Result<(), ConfigError> {
+        if let Some(problem) = self.text("problem_type").filter(|problem| *problem != expected) {
+            let help = format!("only {expected} is supported: remove `problem_type` if the labels are classes");
+            return Err(self.wrong(format!("`problem_type` is `{problem}`"), &help));
         }
         Ok(())
     }

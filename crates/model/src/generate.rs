@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::architectures::CausalLm;
 use crate::cache::Cache;
+use crate::causal_lm::CausalLm;
 use crate::sampling::{Sampling, SamplingError};
 use crate::tokens::Tokens;
 
@@ -39,7 +39,7 @@ pub struct Chosen {
 /// Several texts that are being written.
 #[derive(Debug)]
 pub struct Generation<'a> {
-    model: &'a CausalLm,
+    model: CausalLm<'a>,
     sampling: &'a Sampling,
     stops: &'a [u32],
     cache: Cache,
@@ -61,7 +61,7 @@ struct Text {
 
 impl<'a> Generation<'a> {
     /// `stops` are the tokens that end a text. Prompts have at least one token, and are to get at least one.
-    pub fn new(model: &'a CausalLm, prompts: &[Prompt], sampling: &'a Sampling, stops: &'a [u32]) -> Self {
+    pub fn new(model: CausalLm<'a>, prompts: &[Prompt], sampling: &'a Sampling, stops: &'a [u32]) -> Self {
         let capacities: Vec<usize> = prompts.iter().map(|prompt| prompt.ids.len() + prompt.max_new_tokens).collect();
         let text = |(index, prompt): (usize, &Prompt)| Text {
             prompt: index,

@@ -1,4 +1,4 @@
-//! Hugging Face checkpoints become modules: token ids in, logits out.
+//! Hugging Face checkpoints become modules: token ids in, logits out. A model is a backbone, a pooling of its hidden states and a head.
 //!
 //! [`Pretrained`] is a checkpoint's directory, looked at but not yet loaded. [`Pretrained::load`] builds the model under a
 //! [`lora::Plan`], which decides by path what each tensor becomes. This crate knows no texts, no label names in data, no
@@ -6,23 +6,28 @@
 
 mod architectures;
 mod cache;
+mod causal_lm;
 mod checkpoint;
 mod companions;
 mod config;
 mod error;
 mod files;
 mod generate;
+mod head;
 pub mod hub;
 mod layers;
+mod layerwise;
 mod loader;
 mod merge;
+mod model;
 mod pretrained;
 mod quantised;
 mod sampling;
 mod tokens;
 
-pub use architectures::{CausalLm, Features, Head, Layerwise, MaskedLm, Model, SequenceClassifier};
+pub use architectures::ActivationShape;
 pub use cache::Cache;
+pub use causal_lm::CausalLm;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
@@ -31,8 +36,11 @@ pub use files::{
     OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };
 pub use generate::{Chosen, Finish, Generation, Prompt};
+pub use head::Head;
+pub use layerwise::Layerwise;
 pub use loader::{LoadError, Loaded};
 pub use merge::{MergeError, Merged, merged_tensors, verify_merged};
+pub use model::{Features, Model};
 pub use pretrained::{Frozen, Pretrained, Values};
 pub use quantised::QuantisedError;
 pub use sampling::{Sampling, SamplingError};

@@ -14,7 +14,7 @@ use lora::{Kind, Linear, Orientation, Part, Plan, Treatment, Weight, nearest};
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, CheckpointError};
-use crate::layers::{Dropout, LayerNorm, RmsNorm};
+use crate::layers::{Dropout, LayerNorm, RmsNorm, RmsNormConfig};
 use crate::pretrained::{Frozen, Pretrained, Values};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -268,10 +268,11 @@ impl Loader<'_> {
         Ok(Linear::new(weight, orientation, bias, adapter))
     }
 
-    pub(crate) fn rms_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<RmsNorm, Error> {
+    pub(crate) fn rms_norm(&self, name: &str, width: usize, config: RmsNormConfig) -> Result<RmsNorm, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
-        Ok(RmsNorm { weight: at.weight("weight", [width], treatment, Initial::Ones)?, epsilon })
+        let initial = if config.plus_one { Initial::Zeros } else { Initial::Ones };
+        Ok(RmsNorm { weight: at.weight("weight", [width], treatment, initial)?, config })
     }
 
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, Error> {

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{DType, Device};
 use lora::{Kind, Plan};
 
-use crate::architectures::{ARCHITECTURES, Architecture, Head, Model, Variant};
+use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Variant};
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::config::{Config, ConfigError};
-use crate::loader::{Build, Loaded};
+use crate::head::{Head, HeadLayers, Output, Sizes};
+use crate::loader::{Build, Loaded, Loader};
+use crate::model::Model;
 use crate::{CheckpointError, Error, quantised};
 use ties::Ties;
 
@@ -60,13 +62,10 @@ impl Pretrained {
         let config = Config::read(directory)?;
         let architecture = architecture(&config)?;
         quantised::check_config(directory, &config)?;
-        if head == Head::SequenceClassification {
-            config.check_problem()?;
-        }
         (architecture.check)(&config)?;
         let variant = architecture.variant(head).ok_or_else(|| no_such_head(&config, architecture, head))?;
         let written = config.values().get("tie_word_embeddings").and_then(serde_json::Value::as_bool);
-        let tied = variant.output.is_some() && written.unwrap_or(architecture.ties_by_default);
+        let tied = variant.vocabulary().is_some() && written.unwrap_or(architecture.ties_by_default);
         let mut pretrained = Self {
             directory: directory.into(),
             config,
@@ -85,6 +84,7 @@ impl Pretrained {
         let config = Config::read(directory)?;
         let class = config.values().get("architectures").and_then(|classes| classes.get(0)?.as_str());
         Ok(match class {
+            Some(class) if class.ends_with("ForTokenClassification") => Head::TokenClassification,
             Some(class) if class.ends_with("ForMaskedLM") || class.ends_with("ForPreTraining") => Head::MaskedLm,
             Some(class) if class.ends_with("ForCausalLM") || class.ends_with("LMHeadModel") => Head::CausalLm,
             _ => Head::SequenceClassification,
@@ -109,14 +109,20 @@ impl Pretrained {
         self.variant.class
     }
 
-    /// The module of the model that holds the backbone, with a dot behind: `bert.`
+    /// The module of the model that holds the backbone, with a dot after it: `bert.`
     pub fn prefix(&self) -> &str {
         self.architecture.prefix
     }
 
-    /// The modules at the top of the backbone, each with a dot behind.
+    /// The modules at the top of the backbone, each with a dot after it.
     pub fn backbone(&self) -> &'static [&'static str] {
         self.architecture.backbone
+    }
+
+    /// The complaint about a classifier that was trained for another problem than `expected`, by `problem_type` of its
+    /// `config.json`; what that does not say may be anything.
+    pub fn check_problem(&self, expected: &str) -> Result<(), Error> {
+        Ok(self.config.check_problem(expected)?)
     }
 
     /// PEFT's default targets for this architecture.
@@ -129,13 +135,18 @@ impl Pretrained {
         Ok((self.architecture.max_positions)(&self.config)?)
     }
 
+    /// What the memory of a backward pass depends on.
+    pub fn activations(&self) -> Result<ActivationShape, Error> {
+        Ok((self.architecture.activations)(&self.config)?)
+    }
+
     pub fn vocabulary_size(&self) -> Option<usize> {
         self.config.values().get("vocab_size")?.as_u64().map(|size| size as usize)
     }
 
     /// Names of the classes of a base that has a trained head; a head without names counts its classes.
     pub fn labels(&self) -> Result<Option<Vec<String>>, Error> {
-        let is_classifier = self.head() == Head::SequenceClassification && self.checkpoint.is_some();
+        let is_classifier = self.head().has_labels() && self.checkpoint.is_some();
         if !is_classifier || self.new_parts().iter().any(|part| *part != self.variant.pooler) {
             return Ok(None);
         }
@@ -149,15 +160,16 @@ impl Pretrained {
 
     /// Classes of the checkpoint's own head, by the shape of its last layer.
     pub fn head_classes(&self) -> Option<usize> {
-        let mut layers = ["classifier.weight", "classifier.out_proj.weight", "score.weight"].into_iter();
-        layers.find_map(|name| self.find(name)).and_then(|(_, _, entry)| entry.shape.first().copied())
+        let Output::Values { module, .. } = self.variant.output else { return None };
+        self.find(&format!("{module}.weight")).and_then(|(_, _, entry)| entry.shape.first().copied())
     }
 
     /// The parts that this checkpoint lacks and that a pretraining checkpoint never has: they start fresh in training.
     pub fn new_parts(&self) -> Vec<&'static str> {
         let parts = self.variant.modules.iter().chain(Some(&self.variant.pooler).filter(|p| !p.is_empty()));
         // A tied output layer has nothing that could lack.
-        let is_tied = |part: &str| self.ties.tied && self.variant.output.is_some_and(|output| output.module == part);
+        let is_tied =
+            |part: &str| self.ties.tied && self.variant.vocabulary().is_some_and(|output| output.module == part);
         parts.filter(|part| !is_tied(part) && !self.names.keys().any(|name| lies_below(name, part))).copied().collect()
     }
 
@@ -208,7 +220,7 @@ impl Pretrained {
         Ok(Some(f64::from(weight.square().sum().sqrt().into_scalar::<f32>())))
     }
 
-    /// Builds the model as `plan` says; `labels` are the classes of a classifier, and nothing to a language model.
+    /// Builds the model as `plan` says; `labels` is how many values a classifier answers with, and nothing to a language model.
     pub fn load(
         &self,
         plan: Plan,
@@ -218,8 +230,18 @@ impl Pretrained {
         device: &Device,
     ) -> Result<(Model, Loaded), Error> {
         let build = Build::new(self, plan, frozen, values, device);
-        let model = (self.variant.load)(&build.root(), &self.config, labels)?;
+        let model = self.build(&build.root(), labels)?;
         Ok((model, build.finish()?))
+    }
+
+    fn build(&self, root: &Loader<'_>, values: usize) -> Result<Model, Error> {
+        let (architecture, variant) = (self.architecture, self.variant);
+        let backbone = (architecture.load)(&root.at(architecture.prefix.trim_end_matches('.')), &self.config)?;
+        let ActivationShape { width, vocabulary, .. } = self.activations()?;
+        let described = (variant.layers)(&self.config)?;
+        let sizes = Sizes { hidden: width, vocabulary, values };
+        let head = HeadLayers::load(root, &described.layers, variant.output, sizes)?;
+        Ok(Model::new(backbone, head, described.pooling, variant.head))
     }
 
     /// Whether there is a checkpoint, rather than a model that starts from nothing.
@@ -283,7 +305,7 @@ impl Pretrained {
     pub fn modules(&self, plan: Plan, labels: usize) -> Result<Vec<(String, Kind)>, Error> {
         let device = Device::flex();
         let build = Build::new(self, plan, Frozen::AsStored, Values::ShapesOnly, &device);
-        (self.variant.load)(&build.root(), &self.config, labels)?;
+        self.build(&build.root(), labels)?;
         Ok(build.into_modules())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use data::language::{self, Bounds, ChatTemplate, Encoder, LossOn, Purpose, UnreadFields};
-use data::{Batch, Dataset, Record, Tally, Tokenizer, Written};
+use data::{Batch, Dataset, Record, Tokenizer, Written};
 use model::Head;
 use serde_json::{Map, Value};
 
@@ -39,10 +39,12 @@ pub(crate) static DEFINITION: Definition = Definition {
     scores: &[&PERPLEXITY, &TOKEN_ACCURACY, &EXACT_MATCH, &BLEU, &ROUGE_L],
     best: &[&LOSS],
     peft_type: Some("CAUSAL_LM"),
+    problem: None,
     modules_to_save: &[],
     auto_class: "AutoModelForCausalLM",
     pipeline: "text-generation",
     columns,
+    finder: None,
     open,
 };
 
@@ -113,7 +115,6 @@ impl Task for CausalLm {
         &self,
         file: &Path,
         rows: &Rows,
-        _: Option<&mut Tally>,
         encoding: &Encoding<'_>,
         dataset: &mut Dataset,
     ) -> Result<(), data::Error> {

@@ -9,7 +9,7 @@ use model::{Head, Pretrained};
 use serde_json::{Map, Value};
 
 use crate::metrics::Score;
-use crate::{Columns, Error, Task};
+use crate::{Columns, Error, LabelFinder, Task};
 
 /// A task as the configuration names it; one `static` in the file of each, listed in [`crate::registry`].
 #[derive(Debug)]
@@ -39,10 +39,14 @@ pub struct Definition {
     pub modules_to_save: &'static [&'static str],
     /// The class of Transformers that loads the base.
     pub auto_class: &'static str,
+    /// Transformers' `problem_type` of a base that already has a head for it; `None` where nothing says it.
+    pub problem: Option<&'static str>,
     /// As the Hugging Face Hub calls the task.
     pub pipeline: &'static str,
     /// The columns of a file, by its first row.
     pub columns: fn(&Path, &Record, Written<'_>, Purpose) -> Result<Columns, data::Error>,
+    /// What finds the classes of training data; `None` for a task without classes.
+    pub finder: Option<fn() -> Box<dyn LabelFinder>>,
     pub open: fn(Opening<'_>) -> Result<Arc<dyn Task>, Error>,
 }
 
@@ -85,7 +89,7 @@ pub struct Opening<'a> {
     /// The directory of the model.
     pub directory: &'a Path,
     pub pretrained: &'a Pretrained,
-    /// `None`: they are still to be found in the training data.
+    /// Of a task with classes.
     pub labels: Option<Labels>,
     /// Values of [`Definition::settings`]; others are passed over.
     pub settings: &'a Map<String, Value>,

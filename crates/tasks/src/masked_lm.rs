@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data::language::Purpose;
-use data::{Batch, Dataset, ExampleRef, Labelled, Record, Tally, Target, Targets, Tokenizer, Written};
+use data::{Batch, Dataset, ExampleRef, ExampleTarget, Labelled, Record, Targets, Tokenizer, Written};
 use kernels::{Noise, hash_text, mix};
 use model::Head;
 use serde_json::{Map, Value};
@@ -37,10 +37,12 @@ pub(crate) static DEFINITION: Definition = Definition {
     scores: &[&PERPLEXITY, &TOKEN_ACCURACY],
     best: &[&LOSS],
     peft_type: None,
+    problem: None,
     modules_to_save: &[],
     auto_class: "AutoModelForMaskedLM",
     pipeline: "fill-mask",
     columns,
+    finder: None,
     open,
 };
 
@@ -90,12 +92,11 @@ impl Task for MaskedLm {
         &self,
         file: &Path,
         rows: &Rows,
-        _: Option<&mut Tally>,
         encoding: &Encoding<'_>,
         dataset: &mut Dataset,
     ) -> Result<(), data::Error> {
         let texts = rows.texts();
-        let targets = vec![Target::None; texts.len()];
+        let targets = vec![ExampleTarget::None; texts.len()];
         dataset.add_texts(file, &texts, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
     }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, Example, Labelled, Labels, Record, Tally, Target, Tokenizer, Written};
+use data::{Batch, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Tokenizer, Written};
 use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
 use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
 use crate::{
-    Answer, Asked, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, HostOutput, Opening,
-    Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest, number,
+    Answer, Asked, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, HostOutput, LabelFinder,
+    Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -28,10 +28,12 @@ pub(crate) static DEFINITION: Definition = Definition {
     scores: &[&ACCURACY, &F1_MACRO, &MATTHEWS],
     best: &[&ACCURACY, &LOSS, &F1_MACRO, &MATTHEWS],
     peft_type: Some("SEQ_CLS"),
+    problem: Some("single_label_classification"),
     modules_to_save: &["classifier", "score"],
     auto_class: "AutoModelForSequenceClassification",
     pipeline: "text-classification",
     columns,
+    finder: Some(|| Box::new(ClassFinder::default())),
     open,
 };
 
@@ -41,22 +43,61 @@ fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) 
 }
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {
-    let names = opening.labels.as_ref().map_or(Arc::default(), |labels| labels.names().into());
-    Ok(Arc::new(SequenceClassification { labels: opening.labels, names }))
+    let labels = opening.labels.expect("a task with classes is opened with their names");
+    Ok(Arc::new(SequenceClassification::new(labels)))
 }
 
 #[derive(Debug)]
 pub struct SequenceClassification {
-    /// `None` as long as they are to be found.
-    labels: Option<Labels>,
+    labels: Labels,
     /// Theirs, for answers to keep.
     names: Arc<[String]>,
 }
 
 impl SequenceClassification {
     pub fn new(labels: Labels) -> Self {
-        Self { names: labels.names().into(), labels: Some(labels) }
+        Self { names: labels.names().into(), labels }
     }
+}
+
+/// Numbers labels as they come.
+#[derive(Debug, Default)]
+struct ClassFinder(Tally);
+
+impl LabelFinder for ClassFinder {
+    fn encode(
+        &mut self,
+        file: &Path,
+        rows: &Rows,
+        encoding: &Encoding<'_>,
+        dataset: &mut Dataset,
+    ) -> Result<(), data::Error> {
+        add(file, rows, |example| self.0.add(file, example), encoding, dataset)
+    }
+
+    fn labels(&self, name: &Path) -> Result<Labels, data::Error> {
+        self.0.labels(name)
+    }
+
+    fn settle(&self, labels: &Labels, dataset: &mut Dataset) -> Result<(), data::Error> {
+        let numbers = self.0.numbers(labels)?;
+        dataset
+            .settle(&|target| target.class().map_or(ExampleTarget::None, |class| ExampleTarget::Class(numbers[class])));
+        Ok(())
+    }
+}
+
+fn add(
+    file: &Path,
+    rows: &Rows,
+    mut class: impl FnMut(&Example) -> Result<usize, data::Error>,
+    encoding: &Encoding<'_>,
+    dataset: &mut Dataset,
+) -> Result<(), data::Error> {
+    let examples = rows.texts();
+    let target = |example: &Example| class(example).map(ExampleTarget::Class);
+    let targets: Vec<ExampleTarget> = examples.iter().map(target).collect::<Result<_, _>>()?;
+    dataset.add_texts(file, &examples, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
 }
 
 static SHOWN: [Shown; 3] = [
@@ -74,25 +115,17 @@ impl Task for SequenceClassification {
     }
 
     fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref()
+        Some(&self.labels)
     }
 
     fn encode(
         &self,
         file: &Path,
         rows: &Rows,
-        mut tally: Option<&mut Tally>,
         encoding: &Encoding<'_>,
         dataset: &mut Dataset,
     ) -> Result<(), data::Error> {
-        let examples = rows.texts();
-        let class = |example: &Example| match (&mut tally, &self.labels) {
-            (Some(tally), _) => tally.add(file, example).map(Target::Class),
-            (None, Some(labels)) => labels.index(file, example).map(Target::Class),
-            (None, None) => Ok(Target::None),
-        };
-        let targets: Vec<Target> = examples.iter().map(class).collect::<Result<_, _>>()?;
-        dataset.add_texts(file, &examples, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
+        add(file, rows, |example| self.labels.index(file, example), encoding, dataset)
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator> {

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use data::{Batch, Dataset, Labels, Tally, Targets, Tokenizer};
+use data::{Batch, Dataset, Labels, Targets, Tokenizer};
 use kernels::{Noise, cross_entropy};
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ use crate::{
 pub trait Task: Debug + Send + Sync {
     fn definition(&self) -> &'static Definition;
 
-    /// The names of its classes; `None` for a task without, or as long as they are to be found.
+    /// The names of its classes; `None` for a task without.
     fn labels(&self) -> Option<&Labels> {
         None
     }
@@ -33,13 +33,11 @@ pub trait Task: Debug + Send + Sync {
         Map::new()
     }
 
-    /// Encodes rows of a file and adds them to a data set. As long as the classes are to be found there is a tally that
-    /// numbers what the rows say; else they are numbered by the task's own.
+    /// Encodes rows of a file and adds them to a data set.
     fn encode(
         &self,
         file: &Path,
         rows: &Rows,
-        tally: Option<&mut Tally>,
         encoding: &Encoding<'_>,
         dataset: &mut Dataset,
     ) -> Result<(), data::Error>;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use kernels::LOGITS_AT_ONCE;
 use lora::{Method, Parameter, Part, Plan};
-use model::Frozen;
+use model::{ActivationShape, Frozen};
 
 use crate::prepare::RunPlan;
 
@@ -18,6 +18,7 @@ pub(crate) struct Estimate {
     pub(crate) activations: usize,
     /// The examples as token ids; more where the look at them before training takes more than training itself.
     pub(crate) data: usize,
+    /// With its tokenizer.
     pub(crate) process: usize,
 }
 
@@ -27,47 +28,21 @@ impl Estimate {
     }
 }
 
-/// The binary, a tokenizer of some ten thousand entries, what threads and the allocator keep for themselves: as runs
-/// of BERT, GPT-2, Qwen2 and a small encoder have shown it.
-const PROCESS: usize = 98_000_000;
+/// The binary's own pages, what threads and the allocator keep for themselves, and evaluation's and the report's small things: as
+/// runs of small encoders and decoders on two threads have shown it.
+const PROCESS: usize = 82_000_000;
 
 /// The part of it that is there before a model is loaded, while the data is read and looked at.
-const PROCESS_BEFORE: usize = 50_000_000;
+const PROCESS_BEFORE: usize = 53_000_000;
+
+/// An entry of a tokenizer's vocabulary: its text as key and as value of two tables that are two thirds full, and its merge.
+const TOKENIZER_ENTRY: usize = 160;
 
 const F32: usize = 4;
 
-/// The sizes of a model that memory depends on.
-struct Shape {
-    width: usize,
-    inner: usize,
-    layers: usize,
-    vocabulary: usize,
-    /// A gate beside what goes up, as in Llama: two tensors are kept where others keep one.
-    gated: bool,
-}
-
-impl Shape {
-    fn of(plan: &RunPlan) -> Self {
-        let config = plan.pretrained.config();
-        let number = |names: &[&str]| {
-            let value = names.iter().find_map(|name| config.get(name)?.as_u64());
-            value.unwrap_or(0) as usize
-        };
-        let width = number(&["hidden_size", "dim", "n_embd"]);
-        let inner = number(&["intermediate_size", "hidden_dim", "n_inner"]);
-        Self {
-            width,
-            inner: if inner == 0 { 4 * width } else { inner },
-            layers: number(&["num_hidden_layers", "n_layers", "n_layer"]),
-            vocabulary: number(&["vocab_size"]),
-            gated: config.get("rms_norm_eps").is_some(),
-        }
-    }
-}
-
-pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
-    let shape = Shape::of(plan);
-    let activations = activations(plan, adapter_plan, &shape);
+pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, model::Error> {
+    let shape = plan.pretrained.activations()?;
+    let activations = activations(plan, adapter_plan, &shape) + cache(plan, &shape);
     // In a step the tensors, their gradients and two moments; while a checkpoint is written, without gradients and activations,
     // tensors and moments twice.
     let tensors = adapter_plan.trainable_elements() * F32;
@@ -75,20 +50,24 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Estimate {
     // What is trained is copied, and its file not mapped.
     let base = if plan.method == Method::Full { 0 } else { base(plan, &shape) };
     let data = data(plan, base + trained + activations);
-    Estimate { base, trained, activations, data, process: PROCESS }
+    let process = PROCESS + plan.tokenizer.vocabulary_size() * TOKENIZER_ENTRY;
+    Ok(Estimate { base, trained, activations, data, process })
 }
 
-/// Token ids with their order, and what the look at them takes beyond what `training` does, which begins when it is done.
+/// Token ids with their order, and by how much the look at them exceeds what `training` takes, which begins when it is done and
+/// has given its memory back.
 fn data(plan: &RunPlan, training: usize) -> usize {
     /// Of each training example: its length, and its place in the order of the epoch and in the one that is drawn next.
     const SAMPLER: usize = 4 + 4 + 4;
     let encoded = plan.train.bytes() + plan.valid.as_ref().map_or(0, |valid| valid.bytes());
-    encoded + plan.train.len() * SAMPLER + plan.look_bytes.saturating_sub(training + PROCESS - PROCESS_BEFORE)
+    let sampler = plan.train.len() * SAMPLER;
+    let look = PROCESS_BEFORE + plan.look_bytes;
+    encoded + sampler + look.saturating_sub(PROCESS + training + sampler)
 }
 
 /// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
 /// layer of a language model.
-fn base(plan: &RunPlan, shape: &Shape) -> usize {
+fn base(plan: &RunPlan, shape: &ActivationShape) -> usize {
     const PAGE: usize = 4096;
     let bytes = plan.pretrained.bytes();
     let per_value = bytes / plan.pretrained.elements().max(1);
@@ -111,13 +90,13 @@ fn base(plan: &RunPlan, shape: &Shape) -> usize {
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
 /// activation, and some of the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
 /// gradient checkpointing it keeps that of one layer, and of the others their input.
-fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
+fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> usize {
     let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
     let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method {
-        Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan)),
-        // Every layer keeps its input, but for those behind a norm.
+        Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan, shape)),
+        // Every layer keeps its input, but for those after a norm.
         Method::Full => (6 * shape.width + shape.inner + inner, 0),
         // Nothing below the head is kept.
         Method::Modules(_) | Method::Frozen => (0, 0),
@@ -141,9 +120,15 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> usize {
     (tokens * kept + at_once + logits) * F32
 }
 
+/// Keys and values of the answers that evaluations generate together.
+fn cache(plan: &RunPlan, shape: &ActivationShape) -> usize {
+    let tokens = plan.questions.as_ref().map_or(0, |questions| questions.tokens_at_once());
+    2 * tokens * shape.layers * shape.keys * F32
+}
+
 /// Whether something is trained that has a row for each token, as an output layer, its update and its bias have. Word embeddings that
 /// are trained beside a frozen output layer count as well, so that too much is said for them.
-fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &Shape) -> bool {
+fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> bool {
     let of_tokens = |parameter: &Parameter| parameter.shape.first() == Some(&shape.vocabulary);
     plan.method == Method::Full || adapter_plan.parameters().iter().any(of_tokens)
 }
@@ -157,29 +142,8 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
 }
 
 /// The widths of the inputs that LoRA keeps, all layers together: not those that a norm makes, which are made again.
-fn adapted_inputs(adapter_plan: &Plan) -> usize {
-    const BEHIND_NORMS: [&str; 16] = [
-        "query",
-        "key",
-        "value",
-        "q_lin",
-        "k_lin",
-        "v_lin",
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "qkv_proj",
-        "c_attn",
-        "c_fc",
-        "lin1",
-        "gate_proj",
-        "up_proj",
-        "gate_up_proj",
-    ];
-    let is_kept = |path: &str| {
-        let name = path.rsplit('.').next().unwrap_or(path);
-        !BEHIND_NORMS.contains(&name) && !path.ends_with("intermediate.dense")
-    };
+fn adapted_inputs(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
     let factors = adapter_plan.parameters().iter().filter(|parameter| parameter.part == Part::LoraA);
-    factors.filter(|factor| is_kept(factor.name.trim_end_matches(".lora_A.weight"))).map(|factor| factor.shape[1]).sum()
+    let kept = factors.filter(|factor| !shape.follows_norm(factor.name.trim_end_matches(".lora_A.weight")));
+    kept.map(|factor| factor.shape[1]).sum()
 }

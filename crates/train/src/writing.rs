@@ -29,7 +29,7 @@ pub(crate) enum Error {
 /// How texts are written.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
-    pub(crate) model: &'a CausalLm,
+    pub(crate) model: CausalLm<'a>,
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) sampling: Sampling,
     pub(crate) stop_tokens: &'a [u32],

@@ -1,12 +1,14 @@
 //! What architectures have in common below the head: embeddings, then one layer after the other.
 
+use std::ops::Deref;
+
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Layout, Noise, Precision};
+use kernels::{ForwardContext, Noise, Precision};
 use lora::Embedding;
 
-use super::{Features, Model};
 use crate::cache::Cache;
-use crate::layers::Angles;
+use crate::layers::{Angles, Rope};
 use crate::tokens::Tokens;
 
 /// A model below its head.
@@ -22,9 +24,9 @@ pub(crate) trait Backbone {
     /// Whether anything is trained in this layer.
     fn trains(&self, layer: usize) -> bool;
 
-    /// The angles by which rotary embeddings turn, the same in all layers.
-    fn angles(&self, _layout: &Layout, _device: &Device) -> Option<Angles> {
-        None
+    /// The rotary embeddings that its layers choose from: each layer says which is its own.
+    fn ropes(&self) -> &[Rope] {
+        &[]
     }
 
     /// `[tokens, hidden]`
@@ -33,7 +35,7 @@ pub(crate) trait Backbone {
     /// One of the layers before the last, `[tokens, hidden]` to the same.
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2>;
 
-    /// The last layer in these rows alone, with what stands behind it: `[rows, hidden]`, and the pass for a head.
+    /// The last layer in these rows alone, with what comes after it: `[rows, hidden]`, and the context for a head.
     fn last_layer(
         &self,
         hidden: Tensor<2>,
@@ -43,23 +45,58 @@ pub(crate) trait Backbone {
     ) -> (Tensor<2>, ForwardContext);
 }
 
+/// The kinds of backbones, each with its module: burn's modules are sized types, so this enum stands for a `dyn Backbone`.
+macro_rules! backbones {
+    ($($kind:ident($module:ty)),+ $(,)?) => {
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "a process has one or two models, whose layers lie elsewhere anyway")]
+        pub(crate) enum AnyBackbone {
+            $($kind($module)),+
+        }
+
+        impl Deref for AnyBackbone {
+            type Target = dyn Backbone;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$kind(backbone) => backbone),+
+                }
+            }
+        }
+    };
+}
+
+backbones! {
+    Bert(super::bert::BertModel),
+    DistilBert(super::distilbert::DistilBertModel),
+    Gpt2(super::gpt2::Gpt2Model),
+    Decoder(super::decoder::Decoder),
+}
+
 /// What the layers of one forward pass look up.
 #[derive(Debug)]
 pub(crate) struct Around {
     pub(crate) ctx: ForwardContext,
-    pub(crate) angles: Option<Angles>,
+    /// Of each of the backbone's [ropes](Backbone::ropes).
+    angles: Vec<Angles>,
 }
 
 impl Around {
-    pub(super) fn new(backbone: &dyn Backbone, tokens: &Tokens, noise: Option<Noise>, precision: Precision) -> Self {
+    pub(crate) fn new(backbone: &dyn Backbone, tokens: &Tokens, noise: Option<Noise>, precision: Precision) -> Self {
         let ctx = ForwardContext::new(tokens.layout().clone(), noise).with_precision(precision);
-        let angles = backbone.angles(ctx.layout(), &tokens.ids.device());
+        let device: Device = tokens.ids.device();
+        let angles = backbone.ropes().iter().map(|rope| rope.angles(ctx.layout(), &device)).collect();
         Self { ctx, angles }
+    }
+
+    /// The angles of a layer's own rotary embedding; `None` for a layer without one.
+    pub(crate) fn angles(&self, rope: Option<usize>) -> Option<&Angles> {
+        rope.map(|rope| &self.angles[rope])
     }
 }
 
 /// From the tokens to what a head reads. With a cache the tokens go on where it ends, and are added to it.
-pub(super) fn through(
+pub(crate) fn through(
     backbone: &dyn Backbone,
     tokens: &Tokens,
     rows: &[usize],
@@ -75,53 +112,4 @@ pub(super) fn through(
         cache.advance(around.ctx.layout());
     }
     features
-}
-
-/// A forward pass that its caller takes layer by layer, as often as it likes: the same layer gives the same again, dropout
-/// included. This is what gradient checkpointing steps through.
-pub struct Layerwise<'a> {
-    backbone: &'a dyn Backbone,
-    tokens: &'a Tokens,
-    rows: Vec<usize>,
-    around: Around,
-}
-
-impl<'a> Layerwise<'a> {
-    pub(super) fn new(
-        model: &'a Model,
-        tokens: &'a Tokens,
-        rows: &[usize],
-        noise: Option<Noise>,
-        precision: Precision,
-    ) -> Self {
-        let backbone = model.backbone();
-        let around = Around::new(backbone, tokens, noise, precision);
-        Self { backbone, tokens, rows: model.rows(rows, &around.ctx), around }
-    }
-
-    /// Layers before the last.
-    pub fn layers(&self) -> usize {
-        self.backbone.layers() - 1
-    }
-
-    /// Whether anything is trained in the embeddings or in one of the layers before this one.
-    pub fn trains_below(&self, layer: usize) -> bool {
-        self.backbone.trains_embeddings() || (0..layer).any(|below| self.backbone.trains(below))
-    }
-
-    /// `[tokens, hidden]`
-    pub fn embed(&self) -> Tensor<2> {
-        self.backbone.embed(self.tokens, &self.around.ctx)
-    }
-
-    /// One of the layers before the last, `[tokens, hidden]` to the same.
-    pub fn layer(&self, layer: usize, hidden: Tensor<2>) -> Tensor<2> {
-        self.backbone.layer(layer, hidden, &self.around, None)
-    }
-
-    /// The last layer, to what the head reads.
-    pub fn last_layer(&self, hidden: Tensor<2>) -> Features {
-        let (hidden, ctx) = self.backbone.last_layer(hidden, &self.rows, &self.around, None);
-        Features { hidden, ctx }
-    }
 }

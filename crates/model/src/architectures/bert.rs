@@ -1,19 +1,20 @@
-//! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification` and `BertForMaskedLM` in
-//! Transformers. The backbone serves RoBERTa as well, whose positions begin later.
+//! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification`, `BertForTokenClassification` and
+//! `BertForMaskedLM` in Transformers. The backbone serves RoBERTa as well, whose positions begin later.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, ForwardContext, attention};
-use lora::{Embedding, Linear, OutputLayer, Projection};
+use lora::{Embedding, Linear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, OutputNames, SequenceClassifier, Variant,
-    activation, attention_options, check_heads, select,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Variant, activation, attention_options,
+    check_heads, select,
 };
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
+use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
@@ -21,7 +22,7 @@ use crate::tokens::Tokens;
 /// The keys of `config.json` this file needs, with the defaults of Transformers' `BertConfig`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct BertConfig {
-    pub(super) vocab_size: usize,
+    vocab_size: usize,
     pub(super) hidden_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
@@ -29,7 +30,7 @@ pub(super) struct BertConfig {
     #[serde(default = "gelu")]
     hidden_act: String,
     #[serde(default = "a_tenth")]
-    pub(super) hidden_dropout_prob: f64,
+    hidden_dropout_prob: f64,
     #[serde(default = "a_tenth")]
     attention_probs_dropout_prob: f64,
     pub(super) max_position_embeddings: usize,
@@ -37,7 +38,7 @@ pub(super) struct BertConfig {
     type_vocab_size: usize,
     #[serde(default = "tiny")]
     pub(super) layer_norm_eps: f64,
-    pub(super) classifier_dropout: Option<f64>,
+    classifier_dropout: Option<f64>,
     #[serde(default)]
     pub(super) pad_token_id: Option<usize>,
 }
@@ -68,30 +69,78 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     constants: &["position_ids", "token_type_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
+    activations: |config| Ok(check(config)?.activations()),
+    load: |loader, config| Ok(AnyBackbone::Bert(BertModel::load(loader, config, &check(config)?, 0)?)),
     variants: &[
         Variant {
             head: Head::SequenceClassification,
             class: "BertForSequenceClassification",
+            layers: |config| {
+                let parsed = check(config)?;
+                let layers = vec![
+                    HeadLayer::dense("bert.pooler.dense", parsed.hidden_size, Activation::Tanh),
+                    HeadLayer::dropout("dropout", parsed.head_dropout()),
+                ];
+                Ok(HeadConfig { pooling: Pooling::First, layers })
+            },
+            output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["classifier"],
-            output: None,
             pooler: "bert.pooler",
             ignored_keys: &["cls.*"],
-            load: |loader, config, labels| {
-                let model = BertForSequenceClassification::load(loader, config, labels)?;
-                Ok(Model::SequenceClassifier(SequenceClassifier::Bert(model)))
+        },
+        Variant {
+            head: Head::TokenClassification,
+            class: "BertForTokenClassification",
+            layers: |config| {
+                let layers = vec![HeadLayer::dropout("dropout", check(config)?.head_dropout())];
+                Ok(HeadConfig { pooling: Pooling::Rows, layers })
             },
+            output: Output::Values { module: "classifier", bias: Bias::Yes },
+            modules: &["classifier"],
+            pooler: "",
+            ignored_keys: &["bert.pooler.*", "cls.*"],
         },
         Variant {
             head: Head::MaskedLm,
             class: "BertForMaskedLM",
+            layers: |config| {
+                let parsed = check(config)?;
+                let activation = activation(config, "hidden_act", &parsed.hidden_act)?;
+                let layers = vec![
+                    HeadLayer::dense("cls.predictions.transform.dense", parsed.hidden_size, activation),
+                    HeadLayer::layer_norm("cls.predictions.transform.LayerNorm", parsed.layer_norm_eps),
+                ];
+                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+            },
+            output: Output::Vocabulary(OutputNames {
+                module: "cls.predictions.decoder",
+                bias_of: Some("cls.predictions"),
+            }),
             modules: &["cls.predictions"],
-            output: Some(OutputNames { module: "cls.predictions.decoder", bias_of: Some("cls.predictions") }),
             pooler: "",
             ignored_keys: &["bert.pooler.*", "cls.seq_relationship.*", "classifier.*"],
-            load: |loader, config, _| Ok(Model::MaskedLm(MaskedLm::Bert(BertForMaskedLM::load(loader, config)?))),
         },
     ],
 };
+
+impl BertConfig {
+    /// Dropout before the output layer of a classifier.
+    pub(super) fn head_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
+    }
+
+    pub(super) fn activations(&self) -> ActivationShape {
+        ActivationShape {
+            width: self.hidden_size,
+            inner: self.intermediate_size,
+            layers: self.num_hidden_layers,
+            vocabulary: self.vocab_size,
+            keys: self.hidden_size,
+            gated: false,
+            after_norms: &["query", "key", "value", "intermediate.dense"],
+        }
+    }
+}
 
 /// The configuration, if the model it describes can be built.
 pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
@@ -114,80 +163,9 @@ pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
     Ok(parsed)
 }
 
-#[derive(Module, Debug)]
-pub struct BertForSequenceClassification {
-    bert: BertModel,
-    pooler: Linear,
-    dropout: Dropout,
-    classifier: Linear,
-}
-
-impl BertForSequenceClassification {
-    fn load(loader: &Loader<'_>, config: &Config, labels: usize) -> Result<Self, Error> {
-        let parsed = check(config)?;
-        let hidden = parsed.hidden_size;
-        let dropout = parsed.classifier_dropout.unwrap_or(parsed.hidden_dropout_prob);
-        Ok(Self {
-            bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
-            pooler: loader.at("bert.pooler").linear("dense", hidden, hidden, Bias::Yes)?,
-            dropout: loader.dropout("dropout", dropout),
-            classifier: loader.output_linear("classifier", hidden, labels, Bias::Yes)?,
-        })
-    }
-
-    /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let pooled = self.pooler.forward(features, ctx).tanh();
-        self.classifier.forward(self.dropout.forward(pooled, ctx), ctx)
-    }
-
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        &self.bert
-    }
-}
-
-/// `BertForMaskedLM`; its `BertLMPredictionHead` is `cls.predictions`.
-#[derive(Module, Debug)]
-pub struct BertForMaskedLM {
-    bert: BertModel,
-    dense: Linear,
-    layer_norm: LayerNorm,
-    decoder: OutputLayer,
-    #[module(skip)]
-    activation: Activation,
-}
-
-impl BertForMaskedLM {
-    fn load(loader: &Loader<'_>, config: &Config) -> Result<Self, Error> {
-        let parsed = check(config)?;
-        let hidden = parsed.hidden_size;
-        let predictions = loader.at("cls.predictions");
-        let transform = predictions.at("transform");
-        Ok(Self {
-            bert: BertModel::load(&loader.at("bert"), config, &parsed, 0)?,
-            dense: transform.linear("dense", hidden, hidden, Bias::Yes)?,
-            layer_norm: transform.layer_norm("LayerNorm", hidden, parsed.layer_norm_eps)?,
-            decoder: loader.output_layer([hidden, parsed.vocab_size])?,
-            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
-        })
-    }
-
-    pub(super) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layer_norm.forward(self.activation.forward(self.dense.forward(hidden, ctx)))
-    }
-
-    pub(super) fn output(&self) -> Projection<'_> {
-        self.decoder.projection(self.bert.word_embeddings().weight())
-    }
-
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        &self.bert
-    }
-}
-
 /// Embeddings and layers, `BertModel` without its pooler.
 #[derive(Module, Debug)]
-pub(super) struct BertModel {
+pub(crate) struct BertModel {
     embeddings: Embeddings,
     layer: Vec<Layer>,
 }
@@ -284,9 +262,9 @@ impl Embeddings {
 #[derive(Module, Debug)]
 struct Layer {
     self_attention: SelfAttention,
-    attention_output: Output,
+    attention_output: ResidualOutput,
     intermediate: Linear,
-    output: Output,
+    output: ResidualOutput,
     #[module(skip)]
     activation: Activation,
 }
@@ -296,26 +274,26 @@ impl Layer {
         let (hidden, inner) = (parsed.hidden_size, parsed.intermediate_size);
         Ok(Self {
             self_attention: SelfAttention::load(&loader.at("attention.self"), parsed)?,
-            attention_output: Output::load(&loader.at("attention.output"), parsed, hidden)?,
+            attention_output: ResidualOutput::load(&loader.at("attention.output"), parsed, hidden)?,
             intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
-            output: Output::load(&loader.at("output"), parsed, inner)?,
+            output: ResidualOutput::load(&loader.at("output"), parsed, inner)?,
             activation: activation(config, "hidden_act", &parsed.hidden_act)?,
         })
     }
 
     fn forward(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let context = self.self_attention.forward(hidden.clone(), ctx);
-        self.behind_attention(context, hidden, ctx)
+        self.after_attention(context, hidden, ctx)
     }
 
     /// The output in these rows alone.
     fn forward_rows(&self, hidden: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
-        let (context, behind) = select(self.self_attention.forward(hidden.clone(), ctx), rows, ctx);
+        let (context, selected) = select(self.self_attention.forward(hidden.clone(), ctx), rows, ctx);
         let (hidden, _) = select(hidden, rows, ctx);
-        (self.behind_attention(context, hidden, &behind), behind)
+        (self.after_attention(context, hidden, &selected), selected)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+    fn after_attention(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let attended = self.attention_output.forward(context, hidden, ctx);
         let inner = self.activation.forward(self.intermediate.forward(attended.clone(), ctx));
         self.output.forward(inner, attended, ctx)
@@ -357,13 +335,13 @@ impl SelfAttention {
 
 /// `BertSelfOutput` and `BertOutput`
 #[derive(Module, Debug)]
-struct Output {
+struct ResidualOutput {
     dense: Linear,
     dropout: Dropout,
     layer_norm: LayerNorm,
 }
 
-impl Output {
+impl ResidualOutput {
     fn load(loader: &Loader<'_>, config: &BertConfig, d_input: usize) -> Result<Self, Error> {
         let hidden = config.hidden_size;
         Ok(Self {

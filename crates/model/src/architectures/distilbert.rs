@@ -1,19 +1,20 @@
-//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108). Reference: `DistilBertForSequenceClassification` and
-//! `DistilBertForMaskedLM` in Transformers.
+//! DistilBERT (Sanh et al. 2019, arXiv 1910.01108). Reference: `DistilBertForSequenceClassification`,
+//! `DistilBertForTokenClassification` and `DistilBertForMaskedLM` in Transformers.
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::Tensor;
 use kernels::{Activation, ForwardContext, attention, residual};
-use lora::{Embedding, Linear, OutputLayer, Projection};
+use lora::{Embedding, Linear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Around, Backbone, ENCODER, Head, MaskedLm, Model, OutputNames, SequenceClassifier, Variant,
-    activation, attention_options, check_heads, select,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Variant, activation, attention_options,
+    check_heads, select,
 };
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
+use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
@@ -63,29 +64,64 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     constants: &["position_ids"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<DistilBertConfig>()?.max_position_embeddings),
+    activations: |config| {
+        let parsed = check(config)?;
+        Ok(ActivationShape {
+            width: parsed.dim,
+            inner: parsed.hidden_dim,
+            layers: parsed.n_layers,
+            vocabulary: parsed.vocab_size,
+            keys: parsed.dim,
+            gated: false,
+            after_norms: &["q_lin", "k_lin", "v_lin", "lin1"],
+        })
+    },
+    load: |loader, config| Ok(AnyBackbone::DistilBert(DistilBertModel::load(loader, config, &check(config)?)?)),
     variants: &[
         Variant {
             head: Head::SequenceClassification,
             class: "DistilBertForSequenceClassification",
+            layers: |config| {
+                let parsed = check(config)?;
+                let layers = vec![
+                    HeadLayer::head_dense("pre_classifier", parsed.dim, Activation::Relu),
+                    HeadLayer::dropout("dropout", parsed.seq_classif_dropout),
+                ];
+                Ok(HeadConfig { pooling: Pooling::First, layers })
+            },
+            output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["pre_classifier", "classifier"],
-            output: None,
             pooler: "",
             ignored_keys: &["vocab_*", "qa_outputs.*"],
-            load: |loader, config, labels| {
-                let model = DistilBertForSequenceClassification::load(loader, config, labels)?;
-                Ok(Model::SequenceClassifier(SequenceClassifier::DistilBert(model)))
+        },
+        Variant {
+            head: Head::TokenClassification,
+            class: "DistilBertForTokenClassification",
+            layers: |config| {
+                let layers = vec![HeadLayer::dropout("dropout", check(config)?.dropout)];
+                Ok(HeadConfig { pooling: Pooling::Rows, layers })
             },
+            output: Output::Values { module: "classifier", bias: Bias::Yes },
+            modules: &["classifier"],
+            pooler: "",
+            ignored_keys: &["vocab_*", "qa_outputs.*", "pre_classifier.*"],
         },
         Variant {
             head: Head::MaskedLm,
             class: "DistilBertForMaskedLM",
+            layers: |config| {
+                let parsed = check(config)?;
+                let activation = activation(config, "activation", &parsed.activation)?;
+                let layers = vec![
+                    HeadLayer::dense("vocab_transform", parsed.dim, activation),
+                    HeadLayer::layer_norm("vocab_layer_norm", LAYER_NORM_EPSILON),
+                ];
+                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+            },
+            output: Output::Vocabulary(OutputNames { module: "vocab_projector", bias_of: Some("vocab_projector") }),
             modules: &["vocab_transform", "vocab_layer_norm", "vocab_projector"],
-            output: Some(OutputNames { module: "vocab_projector", bias_of: Some("vocab_projector") }),
             pooler: "",
             ignored_keys: &["pre_classifier.*", "classifier.*", "qa_outputs.*"],
-            load: |loader, config, _| {
-                Ok(Model::MaskedLm(MaskedLm::DistilBert(DistilBertForMaskedLM::load(loader, config)?)))
-            },
         },
     ],
 };
@@ -103,75 +139,9 @@ fn check(config: &Config) -> Result<DistilBertConfig, ConfigError> {
     Ok(parsed)
 }
 
-#[derive(Module, Debug)]
-pub struct DistilBertForSequenceClassification {
-    distilbert: DistilBertModel,
-    pre_classifier: Linear,
-    dropout: Dropout,
-    classifier: Linear,
-}
-
-impl DistilBertForSequenceClassification {
-    fn load(loader: &Loader<'_>, config: &Config, labels: usize) -> Result<Self, Error> {
-        let parsed = check(config)?;
-        Ok(Self {
-            distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
-            pre_classifier: loader.output_linear("pre_classifier", parsed.dim, parsed.dim, Bias::Yes)?,
-            dropout: loader.dropout("dropout", parsed.seq_classif_dropout),
-            classifier: loader.output_linear("classifier", parsed.dim, labels, Bias::Yes)?,
-        })
-    }
-
-    /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let inner = relu(self.pre_classifier.forward(features, ctx));
-        self.classifier.forward(self.dropout.forward(inner, ctx), ctx)
-    }
-
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        &self.distilbert
-    }
-}
-
-/// `DistilBertForMaskedLM`
-#[derive(Module, Debug)]
-pub struct DistilBertForMaskedLM {
-    distilbert: DistilBertModel,
-    vocab_transform: Linear,
-    vocab_layer_norm: LayerNorm,
-    vocab_projector: OutputLayer,
-    #[module(skip)]
-    activation: Activation,
-}
-
-impl DistilBertForMaskedLM {
-    fn load(loader: &Loader<'_>, config: &Config) -> Result<Self, Error> {
-        let parsed = check(config)?;
-        Ok(Self {
-            distilbert: DistilBertModel::load(&loader.at("distilbert"), config, &parsed)?,
-            vocab_transform: loader.linear("vocab_transform", parsed.dim, parsed.dim, Bias::Yes)?,
-            vocab_layer_norm: loader.layer_norm("vocab_layer_norm", parsed.dim, LAYER_NORM_EPSILON)?,
-            vocab_projector: loader.output_layer([parsed.dim, parsed.vocab_size])?,
-            activation: activation(config, "activation", &parsed.activation)?,
-        })
-    }
-
-    pub(super) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.vocab_layer_norm.forward(self.activation.forward(self.vocab_transform.forward(hidden, ctx)))
-    }
-
-    pub(super) fn output(&self) -> Projection<'_> {
-        self.vocab_projector.projection(self.distilbert.word_embeddings().weight())
-    }
-
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        &self.distilbert
-    }
-}
-
 /// Embeddings and layers.
 #[derive(Module, Debug)]
-struct DistilBertModel {
+pub(crate) struct DistilBertModel {
     embeddings: Embeddings,
     layer: Vec<TransformerBlock>,
 }
@@ -247,7 +217,7 @@ impl Embeddings {
     }
 }
 
-/// `TransformerBlock`: the residuals are added before each norm; dropout acts behind the feed-forward network alone.
+/// `TransformerBlock`: the residuals are added before each norm; dropout acts after the feed-forward network alone.
 #[derive(Module, Debug)]
 struct TransformerBlock {
     q_lin: Linear,
@@ -289,14 +259,14 @@ impl TransformerBlock {
 
     fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let context = self.attend(x.clone(), ctx);
-        self.behind_attention(context, x, ctx)
+        self.after_attention(context, x, ctx)
     }
 
     /// The output in these rows alone.
     fn forward_rows(&self, x: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
-        let (context, behind) = select(self.attend(x.clone(), ctx), rows, ctx);
+        let (context, selected) = select(self.attend(x.clone(), ctx), rows, ctx);
         let (x, _) = select(x, rows, ctx);
-        (self.behind_attention(context, x, &behind), behind)
+        (self.after_attention(context, x, &selected), selected)
     }
 
     fn attend(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
@@ -307,7 +277,7 @@ impl TransformerBlock {
         attention(query, key, value, ctx.layout(), options)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+    fn after_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let attended = self.sa_layer_norm.forward(residual(x, self.out_lin.forward(context, ctx), None));
         let inner = self.activation.forward(self.lin1.forward(attended.clone(), ctx));
         let output = self.lin2.forward(inner, ctx);

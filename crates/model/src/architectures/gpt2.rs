@@ -1,19 +1,20 @@
-//! GPT-2 (Radford et al. 2019). Reference: `GPT2LMHeadModel` and `GPT2ForSequenceClassification` in Transformers. Its linear
-//! layers are `Conv1D`, whose weights lie `[d_input, d_output]`.
+//! GPT-2 (Radford et al. 2019). Reference: `GPT2LMHeadModel`, `GPT2ForSequenceClassification` and `GPT2ForTokenClassification`
+//! in Transformers. Its linear layers are `Conv1D`, whose weights lie `[d_input, d_output]`.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
-use lora::{Embedding, Linear, OutputLayer, Projection};
+use lora::{Embedding, Linear};
 use serde::Deserialize;
 
 use super::{
-    Architecture, Around, Backbone, CausalLm, Head, Model, OutputNames, SequenceClassifier, Variant, activation,
-    check_heads, select,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, Variant, activation, check_heads, select,
+    token_classifier_dropout,
 };
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
+use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
@@ -70,38 +71,58 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     constants: &["attn.bias", "attn.masked_bias"],
     check: |config| check(config).map(|_| ()),
     max_positions: |config| Ok(config.parse::<Gpt2Config>()?.n_positions),
+    activations: |config| {
+        let parsed = check(config)?;
+        Ok(ActivationShape {
+            width: parsed.n_embd,
+            inner: parsed.inner(),
+            layers: parsed.n_layer,
+            vocabulary: parsed.vocab_size,
+            keys: parsed.n_embd,
+            gated: false,
+            after_norms: &["c_attn", "c_fc"],
+        })
+    },
+    load: |loader, config| Ok(AnyBackbone::Gpt2(Gpt2Model::load(loader, config, &check(config)?)?)),
     variants: &[
         Variant {
             head: Head::CausalLm,
             class: "GPT2LMHeadModel",
+            layers: |_| Ok(HeadConfig { pooling: Pooling::Rows, layers: Vec::new() }),
+            output: Output::Vocabulary(OutputNames { module: "lm_head", bias_of: None }),
             modules: &["lm_head"],
-            output: Some(OutputNames { module: "lm_head", bias_of: None }),
             pooler: "",
-            ignored_keys: &["score.*"],
-            load: |loader, config, _| {
-                let parsed = check(config)?;
-                let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
-                let lm_head = loader.output_layer([parsed.n_embd, parsed.vocab_size])?;
-                Ok(Model::CausalLm(CausalLm::Gpt2(Gpt2LmHeadModel { transformer, lm_head })))
-            },
+            ignored_keys: &["score.*", "classifier.*"],
         },
         Variant {
             head: Head::SequenceClassification,
             class: "GPT2ForSequenceClassification",
+            layers: |_| Ok(HeadConfig { pooling: Pooling::Last, layers: Vec::new() }),
+            output: Output::Values { module: "score", bias: Bias::No },
             modules: &["score"],
-            output: None,
             pooler: "",
-            ignored_keys: &["lm_head.*"],
-            load: |loader, config, labels| {
-                let parsed = check(config)?;
-                let transformer = Transformer::load(&loader.at("transformer"), config, &parsed)?;
-                let score = loader.output_linear("score", parsed.n_embd, labels, Bias::No)?;
-                let model = Gpt2ForSequenceClassification { transformer, score };
-                Ok(Model::SequenceClassifier(SequenceClassifier::Gpt2(model)))
+            ignored_keys: &["lm_head.*", "classifier.*"],
+        },
+        Variant {
+            head: Head::TokenClassification,
+            class: "GPT2ForTokenClassification",
+            layers: |config| {
+                let layers = vec![HeadLayer::dropout("dropout", token_classifier_dropout(config)?)];
+                Ok(HeadConfig { pooling: Pooling::Rows, layers })
             },
+            output: Output::Values { module: "classifier", bias: Bias::Yes },
+            modules: &["classifier"],
+            pooler: "",
+            ignored_keys: &["lm_head.*", "score.*"],
         },
     ],
 };
+
+impl Gpt2Config {
+    fn inner(&self) -> usize {
+        self.n_inner.unwrap_or(4 * self.n_embd)
+    }
+}
 
 /// The configuration, if the model it describes can be built.
 fn check(config: &Config) -> Result<Gpt2Config, ConfigError> {
@@ -121,42 +142,9 @@ fn check(config: &Config) -> Result<Gpt2Config, ConfigError> {
     Ok(parsed)
 }
 
-#[derive(Module, Debug)]
-pub struct Gpt2LmHeadModel {
-    transformer: Transformer,
-    lm_head: OutputLayer,
-}
-
-impl Gpt2LmHeadModel {
-    pub(super) fn output(&self) -> Projection<'_> {
-        self.lm_head.projection(self.transformer.word_embeddings().weight())
-    }
-
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        &self.transformer
-    }
-}
-
-#[derive(Module, Debug)]
-pub struct Gpt2ForSequenceClassification {
-    transformer: Transformer,
-    score: Linear,
-}
-
-impl Gpt2ForSequenceClassification {
-    /// `[sequences, hidden]` to `[sequences, labels]`
-    pub(super) fn logits(&self, features: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.score.forward(features, ctx)
-    }
-
-    pub(super) fn backbone(&self) -> &dyn Backbone {
-        &self.transformer
-    }
-}
-
 /// `GPT2Model`
 #[derive(Module, Debug)]
-struct Transformer {
+pub(crate) struct Gpt2Model {
     wte: Embedding,
     wpe: Embedding,
     dropout: Dropout,
@@ -164,7 +152,7 @@ struct Transformer {
     ln_f: LayerNorm,
 }
 
-impl Transformer {
+impl Gpt2Model {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config) -> Result<Self, Error> {
         let blocks = loader.at("h");
         Ok(Self {
@@ -179,7 +167,7 @@ impl Transformer {
     }
 }
 
-impl Backbone for Transformer {
+impl Backbone for Gpt2Model {
     fn word_embeddings(&self) -> &Embedding {
         &self.wte
     }
@@ -212,8 +200,8 @@ impl Backbone for Transformer {
         around: &Around,
         cache: Option<&mut Cache>,
     ) -> (Tensor<2>, ForwardContext) {
-        let (hidden, behind) = self.h[self.h.len() - 1].forward_rows(hidden, rows, &around.ctx, cache);
-        (self.ln_f.forward(hidden), behind)
+        let (hidden, selected) = self.h[self.h.len() - 1].forward_rows(hidden, rows, &around.ctx, cache);
+        (self.ln_f.forward(hidden), selected)
     }
 }
 
@@ -239,7 +227,7 @@ impl Block {
 
     fn forward(&self, x: Tensor<2>, ctx: &ForwardContext, cache: Option<&mut Cache>) -> Tensor<2> {
         let context = self.attn.forward(self.ln_1.forward(x.clone()), ctx, cache);
-        self.behind_attention(context, x, ctx)
+        self.after_attention(context, x, ctx)
     }
 
     /// The output in these rows alone.
@@ -250,12 +238,12 @@ impl Block {
         ctx: &ForwardContext,
         cache: Option<&mut Cache>,
     ) -> (Tensor<2>, ForwardContext) {
-        let (context, behind) = select(self.attn.forward(self.ln_1.forward(x.clone()), ctx, cache), rows, ctx);
+        let (context, selected) = select(self.attn.forward(self.ln_1.forward(x.clone()), ctx, cache), rows, ctx);
         let (x, _) = select(x, rows, ctx);
-        (self.behind_attention(context, x, &behind), behind)
+        (self.after_attention(context, x, &selected), selected)
     }
 
-    fn behind_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+    fn after_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let x = self.attn.resid_dropout.residual(x, self.attn.c_proj.forward(context, ctx), ctx);
         let output = self.mlp.forward(self.ln_2.forward(x.clone()), ctx);
         self.mlp.dropout.residual(x, output, ctx)
@@ -300,6 +288,7 @@ impl SelfAttention {
             heads: self.heads,
             kv_heads: self.heads,
             scale: self.scale,
+            soft_cap: None,
             mask: AttentionMask::Causal { window: None },
             dropout: self.attn_dropout.mask(ctx),
         };
@@ -322,7 +311,7 @@ struct Mlp {
 
 impl Mlp {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config) -> Result<Self, Error> {
-        let (width, inner) = (parsed.n_embd, parsed.n_inner.unwrap_or(4 * parsed.n_embd));
+        let (width, inner) = (parsed.n_embd, parsed.inner());
         Ok(Self {
             c_fc: loader.conv1d("c_fc", width, inner)?,
             c_proj: loader.conv1d("c_proj", inner, width)?,

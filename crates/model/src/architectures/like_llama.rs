@@ -1,5 +1,10 @@
-//! What is to be known of an architecture that `decoder.rs` builds, before one of its models is loaded: the same for all of them
+//! What is to be known of an architecture that `decoder/` builds, before one of its models is loaded: the same for all of them
 //! but for their names, PEFT's targets, and how their `config.json` is read.
+
+use super::Variant;
+use super::token_classifier_dropout;
+use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
+use crate::loader::Bias;
 
 /// The [`Architecture`](super::Architecture) of models whose classes in Transformers begin with `$class`. `$read` is the
 /// architecture's own reader of `config.json`.
@@ -23,29 +28,55 @@ macro_rules! like_llama {
             max_positions: |config| {
                 Ok($crate::architectures::decoder::DecoderConfig::read(config)?.1.max_position_embeddings)
             },
+            activations: |config| Ok($read(config)?.activations()),
+            load: |loader, config| $crate::architectures::decoder::Decoder::load(loader, &$read(config)?),
             variants: &[
-                $crate::architectures::Variant {
-                    head: $crate::architectures::Head::CausalLm,
-                    class: concat!($class, "ForCausalLM"),
-                    modules: &["lm_head"],
-                    output: Some($crate::architectures::OutputNames { module: "lm_head", bias_of: None }),
-                    pooler: "",
-                    ignored_keys: &["score.*"],
-                    load: |loader, config, _| $crate::architectures::decoder::load_causal_lm(loader, &$read(config)?),
-                },
-                $crate::architectures::Variant {
-                    head: $crate::architectures::Head::SequenceClassification,
-                    class: concat!($class, "ForSequenceClassification"),
-                    modules: &["score"],
-                    output: None,
-                    pooler: "",
-                    ignored_keys: &["lm_head.*"],
-                    load: |loader, config, labels| {
-                        $crate::architectures::decoder::load_classifier(loader, &$read(config)?, labels)
-                    },
-                },
+                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM")),
+                $crate::architectures::like_llama::sequence_classifier(concat!($class, "ForSequenceClassification")),
+                $crate::architectures::like_llama::token_classifier(concat!($class, "ForTokenClassification")),
             ],
         }
     };
 }
 pub(super) use like_llama;
+
+pub(super) const fn causal_lm(class: &'static str) -> Variant {
+    Variant {
+        head: Head::CausalLm,
+        class,
+        layers: |_| Ok(HeadConfig { pooling: Pooling::Rows, layers: Vec::new() }),
+        output: Output::Vocabulary(OutputNames { module: "lm_head", bias_of: None }),
+        modules: &["lm_head"],
+        pooler: "",
+        ignored_keys: &["score.*"],
+    }
+}
+
+/// `GenericForSequenceClassification`
+pub(super) const fn sequence_classifier(class: &'static str) -> Variant {
+    Variant {
+        head: Head::SequenceClassification,
+        class,
+        layers: |_| Ok(HeadConfig { pooling: Pooling::Last, layers: Vec::new() }),
+        output: Output::Values { module: "score", bias: Bias::No },
+        modules: &["score"],
+        pooler: "",
+        ignored_keys: &["lm_head.*"],
+    }
+}
+
+/// `GenericForTokenClassification`
+pub(super) const fn token_classifier(class: &'static str) -> Variant {
+    Variant {
+        head: Head::TokenClassification,
+        class,
+        layers: |config| {
+            let layers = vec![HeadLayer::dropout("dropout", token_classifier_dropout(config)?)];
+            Ok(HeadConfig { pooling: Pooling::Rows, layers })
+        },
+        output: Output::Values { module: "score", bias: Bias::Yes },
+        modules: &["score"],
+        pooler: "",
+        ignored_keys: &["lm_head.*"],
+    }
+}

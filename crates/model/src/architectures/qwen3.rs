@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Architecture;
-use super::decoder::DecoderConfig;
+use super::decoder::{DecoderConfig, QueryKeyNorm};
 use super::like_llama::like_llama;
 use crate::config::{Config, ConfigError};
 
@@ -28,7 +28,7 @@ fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
     let own: Qwen3Keys = config.parse()?;
     let attention_bias = config.flag("attention_bias");
     (described.query_key_bias, described.output_bias) = (attention_bias, attention_bias);
-    described.query_key_norm = true;
+    described.query_key_norm = QueryKeyNorm::Heads;
     if own.use_sliding_window {
         described.slide_some(config, &keys, own.max_window_layers)?;
     }

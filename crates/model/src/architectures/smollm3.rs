@@ -34,12 +34,12 @@ fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
     let layers = described.turns.len();
     let interval = own.no_rope_layer_interval.unwrap_or(4).max(1);
     described.turns = match own.no_rope_layers {
-        Some(list) if list.len() == layers => list.iter().map(|turns| *turns != 0).collect(),
+        Some(list) if list.len() == layers => list.iter().map(|turns| (*turns != 0).then_some(0)).collect(),
         Some(list) => {
             let message = format!("`no_rope_layers` has {} entries for {layers} layers", list.len());
             return Err(config.wrong(message, "copy the model's config.json again"));
         }
-        None => (0..layers).map(|layer| (layer + 1) % interval != 0).collect(),
+        None => (0..layers).map(|layer| ((layer + 1) % interval != 0).then_some(0)).collect(),
     };
     if own.use_sliding_window {
         described.slide_some(config, &keys, None)?;

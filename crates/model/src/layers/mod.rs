@@ -7,5 +7,5 @@ mod rope;
 
 pub(crate) use dropout::Dropout;
 pub(crate) use layer_norm::LayerNorm;
-pub(crate) use rms_norm::RmsNorm;
+pub(crate) use rms_norm::{RmsNorm, RmsNormConfig};
 pub(crate) use rope::{Angles, Rope};

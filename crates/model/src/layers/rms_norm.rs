@@ -4,22 +4,34 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use lora::Weight;
 
+/// What a model's norms have in common.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct RmsNormConfig {
+    pub(crate) epsilon: f64,
+    /// Whether the factor is 1 + w, w being the weight, as in Gemma.
+    pub(crate) plus_one: bool,
+}
+
 #[derive(Module, Debug)]
 pub(crate) struct RmsNorm {
     pub(crate) weight: Weight<1>,
-    pub(crate) epsilon: f64,
+    #[module(skip)]
+    pub(crate) config: RmsNormConfig,
 }
 
 impl RmsNorm {
     /// `[rows, d]` to `[rows, d]`
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        kernels::rms_norm(x, self.weight.value(), self.epsilon)
+        let weight = self.weight.value();
+        let factors = if self.config.plus_one { weight + 1.0 } else { weight };
+        kernels::rms_norm(x, factors, self.config.epsilon)
     }
 
-    /// Of each head by itself: `[tokens, heads * d_head]` to the same, the norm being `d_head` wide.
-    pub(crate) fn forward_heads(&self, x: Tensor<2>) -> Tensor<2> {
+    /// Of each group of as many columns as the norm is wide by itself, such as the heads of attention:
+    /// `[tokens, groups * d]` to the same.
+    pub(crate) fn forward_groups(&self, x: Tensor<2>) -> Tensor<2> {
         let [tokens, width] = x.dims();
-        let d_head = self.weight.value().dims()[0];
-        self.forward(x.reshape([tokens * width / d_head, d_head])).reshape([tokens, width])
+        let d = self.weight.value().dims()[0];
+        self.forward(x.reshape([tokens * width / d, d])).reshape([tokens, width])
     }
 }

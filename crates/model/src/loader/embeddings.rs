@@ -5,15 +5,16 @@ use lora::{Embedding, Kind, Method, Orientation, OutputLayer, Treatment, Weight}
 
 use super::{Initial, LoadError, Loader};
 use crate::Error;
+use crate::head::OutputNames;
 use crate::pretrained::{Frozen, Values};
 
 impl Loader<'_> {
     /// The output layer of a language model: of its own, or tied to the word embeddings.
-    ///
-    /// # Panics
-    /// Of a variant without one.
-    pub(crate) fn output_layer(&self, [d_input, vocabulary]: [usize; 2]) -> Result<OutputLayer, Error> {
-        let names = self.build.pretrained.output().expect("a language model's variant names its output layer");
+    pub(crate) fn output_layer(
+        &self,
+        names: OutputNames,
+        [d_input, vocabulary]: [usize; 2],
+    ) -> Result<OutputLayer, Error> {
         let (at, shape, device) = (self.at(names.module), [d_input, vocabulary], self.build.device);
         let owner = names.bias_of.map(|owner| self.at(owner));
         let (treatment, of_bias) = {

@@ -10,7 +10,7 @@ use lora::{Part, Plan, Update};
 use safetensors::Dtype;
 
 use crate::Error;
-use crate::architectures::Model;
+use crate::Model;
 use crate::checkpoint::OutputTensor;
 use crate::pretrained::Pretrained;
 

@@ -7,7 +7,7 @@ use lora::peft::AdapterTensors;
 
 use super::Pretrained;
 use crate::Error;
-use crate::architectures::OutputNames;
+use crate::head::OutputNames;
 
 /// Which tensors of a language model are one.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Pretrained {
     /// What the checkpoint says of its output layer goes before what `config.json` says. Transformers does not tie what the
     /// checkpoint has twice with different values, and takes what it has once for both.
     pub(super) fn look_at_ties(&mut self) -> Result<(), Error> {
-        let Some(output) = self.variant.output else { return Ok(()) };
+        let Some(output) = self.variant.vocabulary() else { return Ok(()) };
         self.ties.pairs.clear();
         let (words, weight) = (self.word_embeddings(), format!("{}.weight", output.module));
         if self.ties.tied {
@@ -64,7 +64,7 @@ impl Pretrained {
 
     /// The names of the output layer of a language model.
     pub(crate) fn output(&self) -> Option<OutputNames> {
-        self.variant.output
+        self.variant.vocabulary()
     }
 
     /// The other name under which a tensor may stand in the checkpoint once more.
@@ -89,7 +89,7 @@ impl Pretrained {
     /// Whether a module is the word embeddings or the output layer of a language model.
     pub fn is_embedding(&self, module: &str) -> bool {
         self.word_embeddings().strip_suffix(".weight") == Some(module)
-            || self.variant.output.is_some_and(|output| output.module == module)
+            || self.variant.vocabulary().is_some_and(|output| output.module == module)
     }
 
     /// Takes the number of tokens from an adapter that brings word embeddings of its own, with the output layer if there is
@@ -102,13 +102,13 @@ impl Pretrained {
         };
         let words = self.word_embeddings();
         let words = words.strip_suffix(".weight").and_then(rows);
-        let output = self.variant.output.map(|output| rows(output.module));
+        let output = self.variant.vocabulary().map(|output| rows(output.module));
         // Of a masked language model the bias of the output layer has as many rows.
         let has_bias = |output: OutputNames| {
             let own = ["bias", "base_layer.bias"].map(|name| format!("{}.{name}", output.module));
             adapter.names().any(|(name, _)| own.iter().any(|own| own == name))
         };
-        if self.variant.output.is_some_and(|output| output.bias_of.is_some() && !has_bias(output)) {
+        if self.variant.vocabulary().is_some_and(|output| output.bias_of.is_some() && !has_bias(output)) {
             return;
         }
         let rows = match (words, output) {

@@ -1,9 +1,14 @@
 //! Metrics: those that burn has are burn's; here is what it lacks, and the scores that are written to files.
 
+pub mod calibration;
 mod classes;
+pub mod cross_entropy;
 mod dashboard;
+pub mod entities;
 mod generation;
 pub mod interval;
+pub mod multi_label;
+pub mod regression;
 mod score;
 mod scores;
 mod tokens;

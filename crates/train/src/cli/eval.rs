@@ -245,7 +245,7 @@ fn score_file(
     let mut score = |rows: &Rows| -> Result<(), Failure> {
         let encoding = Encoding { tokenizer: &tokenizer, max_length: trained.max_length, progress: &|_| {} };
         let mut dataset = Dataset::default();
-        trained.task.encode(file, rows, None, &encoding, &mut dataset)?;
+        trained.task.encode(file, rows, &encoding, &mut dataset)?;
         check_dataset(&dataset, &trained.pretrained)?;
         trained.task.check(&dataset, &tokenizer)?;
         truncated += dataset.truncated();

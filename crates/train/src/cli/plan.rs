@@ -40,7 +40,7 @@ pub(super) fn with_advice(finding: &Finding) -> String {
 
 /// The whole plan; `loaded` is what came of reading the headers of the checkpoint. With `time` a few steps are measured.
 pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: &Output) -> Result<(), Failure> {
-    let estimate = estimate::memory(plan, &loaded.plan);
+    let estimate = estimate::memory(plan, &loaded.plan)?;
     let time = time.then(|| measure(plan)).transpose()?;
     let targets: Vec<&str> = loaded.plan.updates().iter().map(|update| update.module.as_str()).collect();
     if output.json() {

@@ -15,7 +15,7 @@ use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, counted};
 use crate::prepare::default_max_length;
 use crate::run::tell;
-use tasks::{Classes, Opening, Task, TaskName, TrainableModel, Use};
+use tasks::{Opening, Task, TaskName, TrainableModel, Use};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
@@ -98,6 +98,9 @@ impl Trained {
         }
         let task = task(arguments, wanted)?;
         let mut pretrained = Pretrained::open(&arguments.model, task.head)?;
+        if let Some(problem) = task.problem {
+            pretrained.check_problem(problem)?;
+        }
         let adapter = match &arguments.adapter {
             Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
             None => None,
@@ -142,11 +145,9 @@ impl Trained {
             max_length = Some(length.ok_or_else(|| format!("expected a number from 1 to {positions}"))?);
             Ok(())
         })?;
-        let labels = match task.classes {
-            Classes::None => None,
-            Classes::One | Classes::Several => {
-                Some(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
-            }
+        let labels = match task.finder {
+            None => None,
+            Some(_) => Some(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
         };
         let task = (task.open)(Opening {
             tokenizer: &tokenizer(arguments)?,

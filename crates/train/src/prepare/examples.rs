@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use data::language::Purpose;
-use data::{Dataset, Encoded, Labels, Tally, Target, Template, Written};
+use data::{Dataset, Encoded, ExampleTarget, Labels, Template, Written};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::adapter::Adapter;
 use crate::config;
-use tasks::Columns;
+use tasks::{Columns, LabelFinder};
 
 /// The columns of the configuration in a file, whose first row this is.
 pub(super) fn find(file: &Path, config: &config::Config, first: &data::Record) -> Result<Columns, Error> {
@@ -42,7 +42,7 @@ pub(super) fn labels(
     config: &config::Config,
     init_from: Option<&Adapter>,
     pretrained: &Pretrained,
-    (tally, name): (&Tally, &str),
+    (finder, name): (&dyn LabelFinder, &str),
 ) -> Result<Labels, Error> {
     if let Some(names) = &config.model.labels {
         return Ok(Labels::new(names.clone())?);
@@ -52,7 +52,7 @@ pub(super) fn labels(
     }
     match pretrained.labels()? {
         Some(names) => Ok(Labels::new(names)?),
-        None => Ok(tally.labels(Path::new(name))?),
+        None => Ok(finder.labels(Path::new(name))?),
     }
 }
 
@@ -109,17 +109,17 @@ pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn hash_target(target: &Target, hash: &mut Sha256) {
+fn hash_target(target: &ExampleTarget, hash: &mut Sha256) {
     let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
     match target {
-        Target::None => number(0),
-        Target::Class(class) => number(*class),
-        Target::Value(value) => hash.update(value.to_le_bytes()),
-        Target::Set(classes) => {
+        ExampleTarget::None => number(0),
+        ExampleTarget::Class(class) => number(*class),
+        ExampleTarget::Value(value) => hash.update(value.to_le_bytes()),
+        ExampleTarget::Set(classes) => {
             number(classes.len());
             classes.iter().for_each(|class| number(*class));
         }
-        Target::TokenClasses(tokens) => {
+        ExampleTarget::TokenClasses(tokens) => {
             number(tokens.len());
             tokens.iter().for_each(|(token, class)| [*token, *class].into_iter().for_each(&mut number));
         }

@@ -27,7 +27,7 @@ use crate::run::{Identity, Legs, NoSteps, Questions};
 use examples::{check_classes, fingerprint, labels};
 use method::method;
 use splits::{Again, Parts, Reader, Split, findings, split_off};
-use tasks::{Classes, Columns, Opening, Task, TaskName};
+use tasks::{Columns, Opening, Task, TaskName};
 
 pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
@@ -220,6 +220,9 @@ impl RunPlan {
             Weights::Pretrained => Pretrained::open(&base.directory, head)?,
             Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
+        if let Some(problem) = config.model.task.problem {
+            pretrained.check_problem(problem)?;
+        }
         let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
 
@@ -234,34 +237,41 @@ impl RunPlan {
         if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
         }
-        let settings = match serde_json::to_value(&config.data) {
+        let mut settings = match serde_json::to_value(&config.data) {
             Ok(Value::Object(settings)) => settings,
             _ => Map::new(),
         };
-        let open = |labels: Option<Labels>| {
+        let open = |labels: Option<Labels>, settings: &Map<String, Value>| {
             let (directory, of_tokenizer) = (base.directory.as_path(), base.directory.as_path());
-            let (tokenizer, pretrained, settings) = (&tokenizer, &pretrained, &settings);
+            let (tokenizer, pretrained) = (&tokenizer, &pretrained);
             (expected.open)(Opening { tokenizer, of_tokenizer, directory, pretrained, labels, settings })
         };
-        // What of the task does not depend on the data; the classes do.
-        let beginning = open(None)?;
-        let reader = Reader { config: &config, tokenizer: &tokenizer, task: &*beginning, max_length };
+        // What of the task does not depend on the data; classes do.
+        let without_classes = match expected.finder {
+            None => Some(open(None, &settings)?),
+            Some(_) => None,
+        };
+        let task = without_classes.as_deref();
+        let reader = Reader { config: &config, tokenizer: &tokenizer, task, max_length };
         let mut read = reader.read(&config.data.train, None, output)?;
         let mut read_valid = match &config.data.valid {
             Some(files) => Some(reader.read(files, Some(&read.columns), output)?),
             None => None,
         };
-        let task = match expected.classes {
-            Classes::None => beginning.clone(),
-            Classes::One | Classes::Several => {
-                let tally = (read.digest.tally(), read.dataset.name());
-                let labels = labels(&config, init_from.as_ref(), &pretrained, (tally.0, &tally.1))?;
+        let task = match (without_classes.clone(), &read.finder) {
+            (Some(task), _) => task,
+            (None, None) => unreachable!("rows of a task with classes are read by its finder"),
+            (None, Some(finder)) => {
+                let name = read.dataset.name();
+                let labels = labels(&config, init_from.as_ref(), &pretrained, (&**finder, &name))?;
                 check_classes(init_from.as_ref(), &labels, &config)?;
+                settings.extend(finder.settings());
                 for split in [Some(&mut read), read_valid.as_mut()].into_iter().flatten() {
-                    let numbers = split.digest.tally().numbers(&labels)?;
-                    split.dataset.renumber(&numbers);
+                    if let Some(finder) = &split.finder {
+                        finder.settle(&labels, &mut split.dataset)?;
+                    }
                 }
-                open(Some(labels))?
+                open(Some(labels), &settings)?
             }
         };
         let mut parts = None;
@@ -274,7 +284,7 @@ impl RunPlan {
             let (file, place) = (valid.name(), loaded.place("data.valid_fraction"));
             return Err(Error::NothingToValidate { file, place });
         }
-        let Split { columns, dataset: train, digest, reading, unread } = read;
+        let Split { columns, dataset: train, digest, reading, unread, .. } = read;
         let digest = Arc::new(digest);
         let part = |of: fn(&Parts) -> &Vec<u32>| parts.as_ref().map(|parts| of(parts).clone());
         let looked =
@@ -294,6 +304,7 @@ impl RunPlan {
         );
         findings.splice(..0, unread);
         drop(digest);
+        crate::ALLOCATOR.give_back();
         let again = valid.as_ref().map(|_| Again {
             files: config.data.valid.as_ref().unwrap_or(&config.data.train).clone(),
             columns: columns.clone(),

@@ -15,7 +15,7 @@ use super::Error;
 use super::examples::{check_vocabulary, find};
 use crate::config::{Config, Files};
 use crate::output::Output;
-use tasks::{CausalLm, Classes, Columns, Encoding, Rows, Task};
+use tasks::{CausalLm, Classes, Columns, Encoding, LabelFinder, Rows, Task};
 
 /// Rows that are read before they are encoded together, on all threads, and bytes of them.
 const CHUNK: usize = 2048;
@@ -25,15 +25,17 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) struct Reader<'a> {
     pub(super) config: &'a Config,
     pub(super) tokenizer: &'a Tokenizer,
-    pub(super) task: &'a dyn Task,
+    /// `None`: its classes are to be found first.
+    pub(super) task: Option<&'a dyn Task>,
     pub(super) max_length: usize,
 }
 
-/// What was read of the files of a split. Targets are the numbers of labels in the digest's tally.
+/// What was read of the files of a split; where there is a finder targets are provisional.
 pub(super) struct Split {
     pub(super) columns: Columns,
     pub(super) dataset: Dataset,
     pub(super) digest: Digest,
+    pub(super) finder: Option<Box<dyn LabelFinder>>,
     /// How well the tokenizer reads the texts, and fields of messages that have no effect.
     pub(super) reading: Reading,
     pub(super) unread: Vec<Finding>,
@@ -52,10 +54,11 @@ impl Reader<'_> {
         let bar = output.bar(0, "tokenising {spinner} {pos}");
         let mut found: Option<(&Path, Columns)> = None;
         let mut dataset = Dataset::default();
+        let mut finder = self.config.model.task.finder.filter(|_| self.task.is_none()).map(|finder| finder());
         let mut look = Look {
             digest: Digest::default(),
             reading: data::Reader::new(self.tokenizer),
-            unread: self.task.writes().and_then(CausalLm::unread_fields),
+            unread: self.task.and_then(|task| task.writes()?.unread_fields()),
         };
         for file in files.iter() {
             let mut records = records(file)?.peekable();
@@ -85,39 +88,43 @@ impl Reader<'_> {
                 rows.push(&columns, file, &record)?;
                 bytes += record.bytes();
                 if rows.len() == CHUNK || bytes > CHUNK_BYTES {
-                    self.add(file, &rows, (&mut dataset, &mut look), &bar)?;
+                    self.add(file, &rows, (&mut dataset, finder.as_deref_mut(), &mut look), &bar)?;
                     rows.clear();
                     bytes = 0;
                 }
             }
-            self.add(file, &rows, (&mut dataset, &mut look), &bar)?;
+            self.add(file, &rows, (&mut dataset, finder.as_deref_mut(), &mut look), &bar)?;
         }
         bar.finish_and_clear();
         let columns = found.map(|(_, columns)| columns).expect("a list of files has one at least");
         let Look { digest, reading, unread } = look;
         let unread = unread.map(UnreadFields::finish).unwrap_or_default();
         let unread = unread.into_iter().map(Finding::unread).collect();
-        Ok(Split { columns, dataset, digest, reading: reading.finish(), unread })
+        Ok(Split { columns, dataset, digest, finder, reading: reading.finish(), unread })
     }
 
     fn add(
         &self,
         file: &Path,
         rows: &Rows,
-        (dataset, look): (&mut Dataset, &mut Look<'_>),
+        (dataset, finder, look): (&mut Dataset, Option<&mut (dyn LabelFinder + 'static)>, &mut Look<'_>),
         bar: &ProgressBar,
     ) -> Result<(), Error> {
         let texts = rows.texts();
-        let definition = self.task.definition();
-        look.digest.add(file, &texts, definition.classes == Classes::One)?;
+        look.digest.add(file, &texts, self.config.model.task.classes == Classes::One)?;
         look.reading.add(&texts);
         if let (Rows::Language(rows), Some(unread)) = (rows, &mut look.unread) {
             unread.add(file, rows);
         }
         let progress = |done: usize| bar.inc(done as u64);
         let (tokenizer, max_length) = (self.tokenizer, self.max_length);
-        let tally = Some(look.digest.tally_mut());
-        Ok(self.task.encode(file, rows, tally, &Encoding { tokenizer, max_length, progress: &progress }, dataset)?)
+        let encoding = Encoding { tokenizer, max_length, progress: &progress };
+        match (finder, self.task) {
+            (Some(finder), _) => finder.encode(file, rows, &encoding, dataset)?,
+            (None, Some(task)) => task.encode(file, rows, &encoding, dataset)?,
+            (None, None) => unreachable!("a task without classes is opened before its data is read"),
+        }
+        Ok(())
     }
 }
 

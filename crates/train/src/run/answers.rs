@@ -2,7 +2,7 @@
 //! scores of `train.eval_generate`.
 
 use data::Tokenizer;
-use model::{Model, Prompt, Sampling};
+use model::{Prompt, Sampling};
 
 use crate::prepare::Question;
 use crate::writing::{Error, Writer};
@@ -40,6 +40,12 @@ impl Questions {
         self.questions.len()
     }
 
+    /// At most so many tokens, with their answers, are held at one time.
+    pub(crate) fn tokens_at_once(&self) -> usize {
+        let longest = self.questions.iter().map(|question| question.ids.len()).max().unwrap_or(0);
+        self.len().min(BATCH) * (longest + self.max_new_tokens).min(self.positions)
+    }
+
     /// The first of them alone.
     pub(super) fn first(&self) -> Self {
         Self { questions: self.questions.iter().take(1).cloned().collect(), ..self.clone() }
@@ -51,7 +57,7 @@ impl Questions {
 
     /// Greedy answers, in the order of the questions.
     pub(crate) fn answers(&self, trainable_model: &TrainableModel) -> Result<Vec<String>, Error> {
-        let Model::CausalLm(model) = &trainable_model.model else { return Ok(Vec::new()) };
+        let Some(model) = trainable_model.model.causal_lm() else { return Ok(Vec::new()) };
         let writer = Writer {
             model,
             tokenizer: &self.tokenizer,

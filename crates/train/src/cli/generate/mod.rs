@@ -10,7 +10,7 @@ use clap::Args;
 use data::language::{Content, Encoder, Purpose, Row};
 use data::{Line, Record, Tokenizer};
 use indexmap::IndexMap;
-use model::{CausalLm, Model, Prompt, Sampling, SamplingError};
+use model::{CausalLm, Prompt, Sampling, SamplingError};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
     let trained = Trained::open(&model, Some(Use::Generate), sets, &device, output)?;
-    let (Model::CausalLm(decoder), Some(causal)) = (&trained.model.model, trained.task.writes()) else {
+    let (Some(decoder), Some(causal)) = (trained.model.model.causal_lm(), trained.task.writes()) else {
         return Err(Failure::message("the model was not opened for generation".to_string()));
     };
     let tokenizer = tokenizer(&model)?;
@@ -159,7 +159,7 @@ fn writer<'a>(
     arguments: &Arguments,
     sampling: Sampling,
     trained: &Trained,
-    model: &'a CausalLm,
+    model: CausalLm<'a>,
     tokenizer: &'a Tokenizer,
     encoder: &'a Encoder<'a>,
 ) -> Result<Writer<'a>, Failure> {

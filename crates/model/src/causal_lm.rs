@@ -1,0 +1,38 @@
+//! A model that says which token comes next, reading some tokens at a time.
+
+use burn::tensor::{Device, Tensor};
+use kernels::Precision;
+
+use crate::architectures::{Around, through};
+use crate::cache::Cache;
+use crate::head::Pooling;
+use crate::model::{Features, Model};
+use crate::tokens::Tokens;
+
+/// A [`Model`] with a causal language model's head, made by [`Model::causal_lm`].
+#[derive(Debug, Clone, Copy)]
+pub struct CausalLm<'a> {
+    pub(crate) model: &'a Model,
+}
+
+impl CausalLm<'_> {
+    /// An empty cache for sequences that may come to so many tokens each.
+    pub fn cache(&self, capacities: &[usize]) -> Cache {
+        Cache::new(self.model.backbone.layers(), capacities)
+    }
+
+    /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
+    /// sequence, `[sequences, vocabulary]`.
+    pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
+        let backbone = &*self.model.backbone;
+        let around = Around::new(backbone, tokens, None, Precision::F32);
+        let last = Pooling::Last.rows(&[], tokens.layout().queries());
+        let (hidden, ctx) = through(backbone, tokens, &last, &around, Some(cache));
+        self.model.head(Features { hidden, ctx })
+    }
+
+    /// Where the model's tensors are.
+    pub fn device(&self) -> Device {
+        self.model.device()
+    }
+}

@@ -1,0 +1,170 @@
+//! The layers of a head, described and built.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use kernels::{Activation, ForwardContext};
+use lora::{Kind, Linear, OutputLayer, Projection, Weight};
+
+use super::Pooling;
+use crate::Error;
+use crate::layers::{Dropout, LayerNorm};
+use crate::loader::{Bias, Loader};
+
+/// What a head reads, and its layers before the output layer.
+#[derive(Debug, Clone)]
+pub(crate) struct HeadConfig {
+    pub(crate) pooling: Pooling,
+    pub(crate) layers: Vec<HeadLayer>,
+}
+
+/// One layer of a head, by the name of its module in Transformers.
+#[derive(Debug, Clone)]
+pub(crate) enum HeadLayer {
+    /// A linear layer with a bias and an activation function after it.
+    Dense {
+        name: &'static str,
+        width: usize,
+        activation: Activation,
+        kind: Kind,
+    },
+    LayerNorm {
+        name: &'static str,
+        epsilon: f64,
+    },
+    /// The name decides its random bits: two of one head have two names.
+    Dropout {
+        name: &'static str,
+        probability: f64,
+    },
+}
+
+impl HeadLayer {
+    /// A layer below the head proper, a pooler or a transform: `all-linear` adapts it like those of the backbone.
+    pub(crate) fn dense(name: &'static str, width: usize, activation: Activation) -> Self {
+        Self::Dense { name, width, activation, kind: Kind::Linear }
+    }
+
+    /// A layer of the head that is trained in full with it, as PEFT does: `all-linear` leaves it out.
+    pub(crate) fn head_dense(name: &'static str, width: usize, activation: Activation) -> Self {
+        Self::Dense { name, width, activation, kind: Kind::OutputLinear }
+    }
+
+    pub(crate) fn layer_norm(name: &'static str, epsilon: f64) -> Self {
+        Self::LayerNorm { name, epsilon }
+    }
+
+    pub(crate) fn dropout(name: &'static str, probability: f64) -> Self {
+        Self::Dropout { name, probability }
+    }
+}
+
+/// The output layer of a head: a layer of its own, or one over the vocabulary, which may be tied to the word embeddings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Output {
+    Values { module: &'static str, bias: Bias },
+    Vocabulary(OutputNames),
+}
+
+/// The names of an output layer over the vocabulary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutputNames {
+    /// `lm_head`
+    pub(crate) module: &'static str,
+    /// The module that owns its bias; `None`: it has no bias. Transformers ties the bias of `module` to that.
+    pub(crate) bias_of: Option<&'static str>,
+}
+
+/// The sizes that a head is built for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Of the backbone's hidden states.
+    pub(crate) hidden: usize,
+    pub(crate) vocabulary: usize,
+    /// Values of an output layer that is not over the vocabulary.
+    pub(crate) values: usize,
+}
+
+/// A head, built.
+#[derive(Module, Debug)]
+pub(crate) struct HeadLayers {
+    layers: Vec<Layer>,
+    output: OutputModule,
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a head has a handful of them")]
+enum Layer {
+    Dense(Dense),
+    LayerNorm(LayerNorm),
+    Dropout(Dropout),
+}
+
+#[derive(Module, Debug)]
+struct Dense {
+    linear: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a model has one")]
+enum OutputModule {
+    Values(Linear),
+    Vocabulary(OutputLayer),
+}
+
+impl HeadLayers {
+    pub(crate) fn load(root: &Loader<'_>, layers: &[HeadLayer], output: Output, sizes: Sizes) -> Result<Self, Error> {
+        let mut d_input = sizes.hidden;
+        let mut load = |layer: &HeadLayer| {
+            Ok(match *layer {
+                HeadLayer::Dense { name, width, activation, kind } => {
+                    let linear = match kind {
+                        Kind::OutputLinear => root.output_linear(name, d_input, width, Bias::Yes)?,
+                        _ => root.linear(name, d_input, width, Bias::Yes)?,
+                    };
+                    d_input = width;
+                    Layer::Dense(Dense { linear, activation })
+                }
+                HeadLayer::LayerNorm { name, epsilon } => Layer::LayerNorm(root.layer_norm(name, d_input, epsilon)?),
+                HeadLayer::Dropout { name, probability } => Layer::Dropout(root.dropout(name, probability)),
+            })
+        };
+        let layers = layers.iter().map(&mut load).collect::<Result<_, Error>>()?;
+        let output = match output {
+            Output::Values { module, bias } => {
+                OutputModule::Values(root.output_linear(module, d_input, sizes.values, bias)?)
+            }
+            Output::Vocabulary(names) => {
+                OutputModule::Vocabulary(root.output_layer(names, [d_input, sizes.vocabulary])?)
+            }
+        };
+        Ok(Self { layers, output })
+    }
+
+    /// What the output layer reads, `[rows, d]`, of what the backbone gives, `[rows, hidden]`.
+    pub(crate) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.layers.iter().fold(hidden, |x, layer| match layer {
+            Layer::Dense(dense) => dense.activation.forward(dense.linear.forward(x, ctx)),
+            Layer::LayerNorm(norm) => norm.forward(x),
+            Layer::Dropout(dropout) => dropout.forward(x, ctx),
+        })
+    }
+
+    /// `[rows, hidden]` to logits, `[rows, values]` or `[rows, vocabulary]`.
+    pub(crate) fn forward(&self, hidden: Tensor<2>, words: &Weight<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let x = self.before_output(hidden, ctx);
+        match &self.output {
+            OutputModule::Values(linear) => linear.forward(x, ctx),
+            OutputModule::Vocabulary(layer) => layer.projection(words).forward(x, ctx),
+        }
+    }
+
+    /// The output layer over the vocabulary, with the word embeddings `words` where it is tied to them.
+    pub(crate) fn vocabulary<'a>(&'a self, words: &'a Weight<2>) -> Option<Projection<'a>> {
+        match &self.output {
+            OutputModule::Values(_) => None,
+            OutputModule::Vocabulary(layer) => Some(layer.projection(words)),
+        }
+    }
+}
