@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::language::{SHOWN, TokenEvaluator, names_of_targets};
 use crate::metrics::{BLEU, EXACT_MATCH, LOSS, PERPLEXITY, ROUGE_L, Shown, TOKEN_ACCURACY};
-use crate::{Asked, Classes, Columns, Definition, Encoding, Error, Evaluator, Opening, Rows, Setting, Task, Use};
+use crate::{Expected, Classes, Columns, Definition, Encoding, Error, Evaluator, Opening, Rows, Setting, Task, Use};
 
 pub(crate) static DEFINITION: Definition = Definition {
     name: "causal-lm",
@@ -131,8 +131,8 @@ impl Task for CausalLm {
         &SHOWN
     }
 
-    fn asked(&self, batch: &Batch, tokenizer: &Tokenizer) -> Asked {
-        Asked::Within(names_of_targets(batch, tokenizer))
+    fn expected(&self, batch: &Batch, tokenizer: &Tokenizer) -> Expected {
+        Expected::Within(names_of_targets(batch, tokenizer))
     }
 
     fn writes(&self) -> Option<&CausalLm> {

@@ -38,6 +38,6 @@ pub use output::{HostOutput, StepOutput, host};
 pub use rows::{Columns, Encoding, Rows};
 pub use sections::{Classification, Prediction, Sample, Sections, Validation, beginning};
 pub use sequence_classification::{ClassAnswer, SequenceClassification};
-pub use task::{Asked, Task};
+pub use task::{Expected, Task};
 pub use trainable_model::{MicroBatch, TrainableModel};
 pub use words::part;

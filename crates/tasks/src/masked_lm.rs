@@ -17,7 +17,7 @@ use crate::language::{SHOWN, TokenEvaluator, names_of_targets};
 use crate::metrics::{LOSS, PERPLEXITY, Shown, TOKEN_ACCURACY};
 use crate::words::token;
 use crate::{
-    Asked, Classes, Columns, Definition, Encoding, Error, Evaluator, Opening, Rows, Sample, Sections, Setting, Task,
+    Expected, Classes, Columns, Definition, Encoding, Error, Evaluator, Opening, Rows, Sample, Sections, Setting, Task,
     TrainableModel, Use, Validation, host, largest,
 };
 
@@ -122,10 +122,10 @@ impl Task for MaskedLm {
     }
 
     /// The tokens behind the masks.
-    fn asked(&self, batch: &Batch, tokenizer: &Tokenizer) -> Asked {
+    fn expected(&self, batch: &Batch, tokenizer: &Tokenizer) -> Expected {
         let first = batch.ids.first().copied();
         let tokens = batch.targets.numbers().iter().map(|id| token(tokenizer, first, *id as u32)).collect();
-        Asked::Beside(tokens, ("targets", names_of_targets(batch, tokenizer)))
+        Expected::Beside(tokens, ("targets", names_of_targets(batch, tokenizer)))
     }
 
     /// Texts with their masks, what was put in their places, and what stood there.

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::evaluator::sum;
 use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
 use crate::{
-    Answer, Asked, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, HostOutput, LabelFinder,
+    Answer, Expected, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, HostOutput, LabelFinder,
     Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest, number,
 };
 
@@ -143,10 +143,10 @@ impl Task for SequenceClassification {
         label.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
     }
 
-    fn asked(&self, batch: &Batch, _: &Tokenizer) -> Asked {
+    fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {
         let names: Vec<String> = batch.targets.numbers().iter().map(|class| self.names[*class].clone()).collect();
         let label = json!(names.first());
-        Asked::Beside(names, ("label", label))
+        Expected::Beside(names, ("label", label))
     }
 
     /// All examples with their answers.

@@ -69,7 +69,7 @@ pub trait Task: Debug + Send + Sync {
     }
 
     /// What the model is to answer to the first sequence of a batch, for people and for programs.
-    fn asked(&self, batch: &Batch, tokenizer: &Tokenizer) -> Asked;
+    fn expected(&self, batch: &Batch, tokenizer: &Tokenizer) -> Expected;
 
     /// What the page of a run shows of the validation data.
     fn sections(&self, _model: &TrainableModel, _validation: &Validation<'_>) -> Sections {
@@ -97,14 +97,14 @@ pub trait Task: Debug + Send + Sync {
 
 /// What a model is to answer to an example.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Asked {
+pub enum Expected {
     /// Tokens of the text itself, those behind the batch's rows; with their names in the vocabulary.
     Within(Value),
     /// In words, and the key and value by which programs know it.
     Beside(Vec<String>, (&'static str, Value)),
 }
 
-impl Asked {
+impl Expected {
     /// The key and the value by which programs know it.
     pub fn document(self) -> (&'static str, Value) {
         match self {

@@ -138,7 +138,7 @@ impl Listed<'_> {
         let mut row: Map<String, Value> =
             keys.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect();
         row.extend(example.compared);
-        row.insert("loss".to_string(), json!(example.loss));
+        row.insert("loss".to_string(), number(example.loss as f32));
         row.insert("tokens".to_string(), json!(example.targets));
         if let Some(logits) = &example.logits {
             let values = logits.iter().map(|logit| number(*logit));
