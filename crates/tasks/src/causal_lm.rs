@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::language::{SHOWN, TokenEvaluator, names_of_targets};
 use crate::metrics::{BLEU, EXACT_MATCH, LOSS, PERPLEXITY, ROUGE_L, Shown, TOKEN_ACCURACY};
-use crate::{Expected, Classes, Columns, Definition, Encoding, Error, Evaluator, Opening, Rows, Setting, Task, Use};
+use crate::{Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Opening, Rows, Setting, Task, Use};
 
 pub(crate) static DEFINITION: Definition = Definition {
     name: "causal-lm",

@@ -17,7 +17,7 @@ use crate::language::{SHOWN, TokenEvaluator, names_of_targets};
 use crate::metrics::{LOSS, PERPLEXITY, Shown, TOKEN_ACCURACY};
 use crate::words::token;
 use crate::{
-    Expected, Classes, Columns, Definition, Encoding, Error, Evaluator, Opening, Rows, Sample, Sections, Setting, Task,
+    Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Opening, Rows, Sample, Sections, Setting, Task,
     TrainableModel, Use, Validation, host, largest,
 };
 

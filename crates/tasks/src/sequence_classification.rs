@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::evaluator::sum;
 use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
 use crate::{
-    Answer, Expected, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, HostOutput, LabelFinder,
-    Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest, number,
+    Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput,
+    LabelFinder, Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest,
+    number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {

@@ -325,7 +325,6 @@ impl RunPlan {
             check_dataset(dataset, &pretrained)?;
             task.check(dataset, &tokenizer)?;
         }
-        drop(reader);
         let method = method(loaded, init_from.as_ref(), (&pretrained, task.outputs()), &mut config)?;
 
         let output_dir = config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
