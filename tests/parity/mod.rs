@@ -318,3 +318,28 @@ fn roberta_as_a_masked_language_model() {
 fn distilbert_as_a_masked_language_model() {
     check("distilbert-mlm", &[]);
 }
+
+#[test]
+fn bert_as_a_token_classifier() {
+    check("bert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn roberta_as_a_token_classifier() {
+    check("roberta-tokcls", &["classifier"]);
+}
+
+#[test]
+fn distilbert_as_a_token_classifier() {
+    check("distilbert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn gpt2_as_a_token_classifier() {
+    check("gpt2-tokcls", &["classifier"]);
+}
+
+#[test]
+fn llama_as_a_token_classifier() {
+    check("llama-tokcls", &["score"]);
+}
