@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, DropoutMask, ForwardContext, Layout, LowRank, Noise, Offsets, Precision,
+    Activation, Attention, AttentionMask, DropoutMask, ForwardContext, Layout, LogitsTransform, LowRank, Noise,
+    Offsets, Precision,
 };
 
 const SEQUENCES: usize = 8;
@@ -135,7 +136,8 @@ mod attention {
                 heads: HEADS,
                 kv_heads: HEADS,
                 scale: 0.125,
-                mask: AttentionMask::Bidirectional,
+                soft_cap: None,
+                mask: AttentionMask::Bidirectional { window: None },
                 dropout: None,
             };
             kernels::attention(q, k, v, &layout(), options)
@@ -160,6 +162,7 @@ mod joined_attention {
             heads: HEADS,
             kv_heads: HEADS,
             scale: 0.125,
+            soft_cap: None,
             mask: AttentionMask::Causal { window: None },
             dropout: None,
         }
@@ -306,7 +309,9 @@ mod linear_cross_entropy {
     fn ours(bencher: Bencher<'_, '_>) {
         let (weight, targets) = (frozen([VOCABULARY, WIDTH]), [7; ROWS]);
         both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
-            kernels::linear_cross_entropy(x, weight.clone(), None, &targets, Precision::F32).0.unsqueeze()
+            kernels::linear_cross_entropy(x, weight.clone(), None, &targets, LogitsTransform::default(), Precision::F32)
+                .0
+                .unsqueeze()
         });
     }
 

@@ -19,7 +19,11 @@ pub enum Activation {
     Gelu,
     /// The approximation by a hyperbolic tangent (Hendrycks and Gimpel 2016, arXiv 1606.08415).
     GeluTanh,
+    /// The approximation `x * sigmoid(1.702 x)` of the same paper (CLIP).
+    QuickGelu,
     Relu,
+    /// So et al. 2021, arXiv 2109.08668.
+    ReluSquared,
     Silu,
     Tanh,
 }
@@ -29,8 +33,21 @@ pub enum Activation {
 pub struct UnknownActivation(pub String);
 
 impl Activation {
-    pub const NAMES: [&str; 8] =
-        ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"];
+    pub const NAMES: [&str; 13] = [
+        "gelu",
+        "gelu_python",
+        "gelu_new",
+        "gelu_fast",
+        "gelu_pytorch_tanh",
+        "gelu_python_tanh",
+        "gelu_accurate",
+        "quick_gelu",
+        "relu",
+        "relu2",
+        "silu",
+        "swish",
+        "tanh",
+    ];
 
     /// `[rows, columns]` to the same shape.
     pub fn forward(self, x: Tensor<2>) -> Tensor<2> {
@@ -43,9 +60,11 @@ impl FromStr for Activation {
 
     fn from_str(name: &str) -> Result<Self, UnknownActivation> {
         match name {
-            "gelu" => Ok(Self::Gelu),
-            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Ok(Self::GeluTanh),
+            "gelu" | "gelu_python" => Ok(Self::Gelu),
+            "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" | "gelu_python_tanh" | "gelu_accurate" => Ok(Self::GeluTanh),
+            "quick_gelu" => Ok(Self::QuickGelu),
             "relu" => Ok(Self::Relu),
+            "relu2" => Ok(Self::ReluSquared),
             "silu" | "swish" => Ok(Self::Silu),
             "tanh" => Ok(Self::Tanh),
             _ => Err(UnknownActivation(name.to_string())),
@@ -56,6 +75,7 @@ impl FromStr for Activation {
 /// sqrt(2 / pi)
 const ROOT: f32 = 0.797_884_6;
 const CUBIC: f32 = 0.044_715;
+const QUICK: f32 = 1.702;
 /// 1 / sqrt(2 pi)
 const DENSITY: f32 = 0.398_942_3;
 
@@ -66,7 +86,12 @@ pub(crate) fn composed<B: Backend>(x: FloatTensor<B>, activation: Activation) ->
             let tanh = B::float_tanh(tanh_argument::<B>(x.clone()));
             B::float_mul(B::float_mul_scalar(x, 0.5.into()), B::float_add_scalar(tanh, 1.0.into()))
         }
+        Activation::QuickGelu => B::float_mul(x.clone(), B::sigmoid(B::float_mul_scalar(x, QUICK.into()))),
         Activation::Relu => B::relu(x),
+        Activation::ReluSquared => {
+            let relu = B::relu(x);
+            B::float_mul(relu.clone(), relu)
+        }
         Activation::Silu => B::float_mul(x.clone(), B::sigmoid(x)),
         Activation::Tanh => B::float_tanh(x),
     }
@@ -104,15 +129,22 @@ pub(crate) fn composed_backward<B: Backend>(
             let half = B::float_mul_scalar(B::float_add_scalar(tanh, 1.0.into()), 0.5.into());
             B::float_mul(d_output, B::float_add(half, B::float_mul(x, inner)))
         }
-        Activation::Relu => B::relu_backward(B::relu(x), d_output),
-        Activation::Silu => {
-            let sigmoid = B::sigmoid(x.clone());
-            let rest = B::float_add_scalar(B::float_neg(sigmoid.clone()), 1.0.into());
-            let slope = B::float_add_scalar(B::float_mul(x, rest), 1.0.into());
-            B::float_mul(d_output, B::float_mul(sigmoid, slope))
+        Activation::QuickGelu => {
+            let scaled = B::float_mul_scalar(x, QUICK.into());
+            B::float_mul(d_output, silu_slope::<B>(scaled))
         }
+        Activation::Relu => B::relu_backward(B::relu(x), d_output),
+        Activation::ReluSquared => B::float_mul(d_output, B::float_mul_scalar(B::relu(x), 2.0.into())),
+        Activation::Silu => B::float_mul(d_output, silu_slope::<B>(x)),
         Activation::Tanh => B::float_mul(d_output, of_tanh(B::float_tanh(x))),
     }
+}
+
+/// `sigmoid(x) * (1 + x * (1 - sigmoid(x)))`
+fn silu_slope<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    let sigmoid = B::sigmoid(x.clone());
+    let rest = B::float_add_scalar(B::float_neg(sigmoid.clone()), 1.0.into());
+    B::float_mul(sigmoid, B::float_add_scalar(B::float_mul(x, rest), 1.0.into()))
 }
 
 #[derive(Debug)]

@@ -10,11 +10,15 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
+use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
-use crate::{Activation, AdamWStep, Attention, DropoutMask, Layout, LowRank, Precision};
 use crate::{
-    activation, adamw, attention, bias, cross_entropy, dropout, flex, gated, layer_norm, linear, linear_cross_entropy,
-    lora_linear, residual, rms_norm, rotary, widen,
+    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, Gate, Layout, LogitsTransform, LowRank,
+    Precision,
+};
+use crate::{
+    activation, adamw, attention, bias, cross_entropy, disentangled_attention, dropout, flex, gated, layer_norm,
+    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -178,6 +182,38 @@ pub trait KernelBackend: Backend {
         attention::composed_joined_backward::<Self>(joined, d_output, &layout, &options)
     }
 
+    /// Attention with terms of relative positions; `q`, `k`, `v`: `[tokens, heads * d_head]`, the tables `[2 * span, heads *
+    /// d_head]`.
+    fn disentangled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> FloatTensor<Self> {
+        disentangled_attention::composed::<Self>(Inputs { q, k, v, pos_key, pos_query }, &layout, &options)
+    }
+
+    /// The gradients of all five, given that of the output.
+    #[expect(clippy::too_many_arguments, reason = "tensors, which the macro takes one by one")]
+    #[expect(clippy::type_complexity, reason = "a tensor for each that comes in")]
+    fn disentangled_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inputs = Inputs { q, k, v, pos_key, pos_query };
+        let d = disentangled_attention::composed_backward::<Self>(inputs, d_output, &layout, &options);
+        (d.q, d.k, d.v, d.pos_key, d.pos_query)
+    }
+
     /// An activation function, entry by entry.
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         activation::composed::<Self>(x, activation)
@@ -205,6 +241,21 @@ pub trait KernelBackend: Backend {
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         gated::composed_backward::<Self>(gate, up, d_output, activation)
+    }
+
+    /// The same of the halves of `joined: [rows, 2 * columns]`.
+    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
+        gated::composed_joined::<Self>(joined, gate, activation)
+    }
+
+    /// The gradient of `joined`, given that of the output.
+    fn joined_gated_activation_backward(
+        joined: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        gate: Gate,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        gated::composed_joined_backward::<Self>(joined, d_output, gate, activation)
     }
 
     /// LayerNorm of each row; `x: [rows, d]`, `weight` and `bias: [d]`.
@@ -252,6 +303,20 @@ pub trait KernelBackend: Backend {
         rotary::composed::<Self>(x, cosines, sines, heads)
     }
 
+    /// `logits: [rows, classes]` scaled and capped.
+    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
+        logits::composed::<Self>(logits, transform)
+    }
+
+    /// The gradient of the logits, given that of the output, and the output.
+    fn transform_logits_backward(
+        transformed: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        transform: LogitsTransform,
+    ) -> FloatTensor<Self> {
+        logits::composed_backward::<Self>(transformed, d_output, transform)
+    }
+
     /// The loss of each row of `logits: [rows, classes]`.
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         cross_entropy::composed::<Self>(logits, &targets)
@@ -266,16 +331,18 @@ pub trait KernelBackend: Backend {
         cross_entropy::composed_backward::<Self>(logits, d_losses, &targets)
     }
 
-    /// The losses of the rows of `x·Wᵀ + bias` with a frozen W, and the distance of the target's logit from the largest.
+    /// The losses of the rows of `x·Wᵀ + bias`, transformed, with a frozen W, and the distance of the target's logit from the
+    /// largest.
     fn linear_cross_entropy(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        linear_cross_entropy::composed(Layer::<Self> { x, weight, bias, targets: &targets, precision })
+        linear_cross_entropy::composed(Layer::<Self> { x, weight, bias, targets: &targets, transform, precision })
     }
 
     /// The same, and the gradient of the sum of the losses with respect to `x`, `[rows, d]`.
@@ -284,10 +351,18 @@ pub trait KernelBackend: Backend {
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        linear_cross_entropy::composed_with_gradient(Layer::<Self> { x, weight, bias, targets: &targets, precision })
+        linear_cross_entropy::composed_with_gradient(Layer::<Self> {
+            x,
+            weight,
+            bias,
+            targets: &targets,
+            transform,
+            precision,
+        })
     }
 
     /// `x` times the factors of the mask, `[rows, columns]`.
@@ -399,6 +474,33 @@ impl KernelBackend for burn::backend::Flex {
         flex::attention::joined_backward(joined, d_output, &layout, &options)
     }
 
+    fn disentangled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> FloatTensor<Self> {
+        flex::disentangled_attention::forward(Inputs { q, k, v, pos_key, pos_query }, &layout, &options)
+    }
+
+    fn disentangled_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let inputs = Inputs { q, k, v, pos_key, pos_query };
+        let d = flex::disentangled_attention::backward(inputs, d_output, &layout, &options);
+        (d.q, d.k, d.v, d.pos_key, d.pos_query)
+    }
+
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         flex::activation::forward(x, activation)
     }
@@ -422,6 +524,19 @@ impl KernelBackend for burn::backend::Flex {
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         flex::gated::backward(gate, up, d_output, activation)
+    }
+
+    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
+        flex::gated::joined_forward(joined, gate, activation)
+    }
+
+    fn joined_gated_activation_backward(
+        joined: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        gate: Gate,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        flex::gated::joined_backward(joined, d_output, gate, activation)
     }
 
     fn row_norm(
@@ -464,6 +579,18 @@ impl KernelBackend for burn::backend::Flex {
         flex::rotary::rotary(x, cosines, sines, heads)
     }
 
+    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
+        flex::logits::forward(logits, transform)
+    }
+
+    fn transform_logits_backward(
+        transformed: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        transform: LogitsTransform,
+    ) -> FloatTensor<Self> {
+        flex::logits::backward(transformed, d_output, transform)
+    }
+
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         flex::cross_entropy::forward(logits, &targets)
     }
@@ -481,10 +608,11 @@ impl KernelBackend for burn::backend::Flex {
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        flex::linear_cross_entropy::forward(Layer { x, weight, bias, targets: &targets, precision })
+        flex::linear_cross_entropy::forward(Layer { x, weight, bias, targets: &targets, transform, precision })
     }
 
     fn linear_cross_entropy_with_gradient(
@@ -492,10 +620,11 @@ impl KernelBackend for burn::backend::Flex {
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let bias = bias.into_option();
-        flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, precision })
+        flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, transform, precision })
     }
 
     fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
@@ -573,12 +702,28 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         attention::tracked_joined::<B, C>(joined, layout, options)
     }
 
+    fn disentangled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        pos_key: FloatTensor<Self>,
+        pos_query: FloatTensor<Self>,
+        layout: Arc<Layout>,
+        options: DisentangledAttention,
+    ) -> FloatTensor<Self> {
+        disentangled_attention::tracked::<B, C>(Inputs { q, k, v, pos_key, pos_query }, layout, options)
+    }
+
     fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         activation::tracked::<B, C>(x, activation)
     }
 
     fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
         gated::tracked::<B, C>(gate, up, activation)
+    }
+
+    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
+        gated::tracked_joined::<B, C>(joined, gate, activation)
     }
 
     fn row_norm(
@@ -603,6 +748,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         rotary::tracked::<B, C>(x, cosines, sines, heads)
     }
 
+    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
+        logits::tracked::<B, C>(logits, transform)
+    }
+
     fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
         cross_entropy::tracked::<B, C>(logits, targets)
     }
@@ -612,9 +761,10 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         weight: FloatTensor<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
+        transform: LogitsTransform,
         precision: Precision,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, precision)
+        linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, transform, precision)
     }
 
     fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {

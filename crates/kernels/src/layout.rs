@@ -43,9 +43,11 @@ impl Offsets {
 /// Which tokens of its sequence a token attends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionMask {
-    /// All of them.
-    Bidirectional,
-    /// Itself and those before it: the last `window` of these, where there is one.
+    /// All of them; with a window those at most `window` tokens away on either side, `|i - j| <= window`. Reference:
+    /// `sliding_window_bidirectional_overlay` in Transformers' `masking_utils`; ModernBERT's window is `local_attention / 2`.
+    Bidirectional { window: Option<usize> },
+    /// Itself and those before it; with a window the last `window` of these, itself among them, `j > i - window`. Reference:
+    /// `sliding_window_overlay` (Mistral, Gemma).
     Causal { window: Option<usize> },
 }
 
@@ -94,12 +96,14 @@ impl Layout {
     /// The keys, counted from the sequence's first, that the query at this place of its sequence sees.
     pub(crate) fn visible(&self, sequence: usize, query: usize, mask: AttentionMask) -> Range<usize> {
         let keys = self.keys[sequence].len();
+        // The key that is the query's own token.
+        let own = keys - self.queries.length(sequence) + query;
         match mask {
-            AttentionMask::Bidirectional => 0..keys,
-            AttentionMask::Causal { window } => {
-                let end = keys - self.queries.length(sequence) + query + 1;
-                window.map_or(0, |window| end.saturating_sub(window))..end
+            AttentionMask::Bidirectional { window: None } => 0..keys,
+            AttentionMask::Bidirectional { window: Some(window) } => {
+                own.saturating_sub(window)..keys.min(own.saturating_add(window).saturating_add(1))
             }
+            AttentionMask::Causal { window } => window.map_or(0, |window| (own + 1).saturating_sub(window))..own + 1,
         }
     }
 
@@ -131,12 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn a_window_counts_the_token_itself_where_it_is_causal_and_reaches_as_far_both_ways_where_it_is_not() {
+        let layout = Layout::new(Offsets::new(&[0, 9]), 0);
+        let sees = |mask, query| (0..9).filter(|key| layout.visible(0, query, mask).contains(key)).collect::<Vec<_>>();
+        for (query, window) in (0..9_usize).flat_map(|query| [0, 1, 3, 20].map(|window| (query, window))) {
+            let both = sees(AttentionMask::Bidirectional { window: Some(window) }, query);
+            assert_eq!(both, (0..9).filter(|key| query.abs_diff(*key) <= window).collect::<Vec<_>>());
+            let past = sees(AttentionMask::Causal { window: Some(window) }, query);
+            assert_eq!(past, (0..=query).filter(|key| key + window > query).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn queries_of_a_cache_are_the_last_tokens_of_their_sequences() {
         let layout = Layout::cached(Offsets::new(&[0, 1, 3]), &[10..15, 20..22]);
         assert_eq!(layout.rows().iter().map(|row| *row as u32).collect::<Vec<_>>(), [4, 0, 1]);
         assert_eq!(layout.visible(0, 0, AttentionMask::Causal { window: None }), 0..5);
         assert_eq!(layout.visible(0, 0, AttentionMask::Causal { window: Some(2) }), 3..5);
         assert_eq!(layout.visible(1, 0, AttentionMask::Causal { window: Some(2) }), 0..1);
-        assert_eq!(layout.visible(1, 0, AttentionMask::Bidirectional), 0..2);
+        assert_eq!(layout.visible(1, 0, AttentionMask::Bidirectional { window: None }), 0..2);
     }
 }

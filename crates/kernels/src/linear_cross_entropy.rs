@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata
 use burn::tensor::{FloatDType, Shape, Slice, Tensor};
 
 use crate::cross_entropy::column;
-use crate::{KernelBackend, Maybe, Precision};
+use crate::{KernelBackend, LogitsTransform, Maybe, Precision};
 
 /// Logits that are held at once where nothing better is known: 96 MiB in f32. With fewer, the vocabulary is read too often for
 /// too few rows.
@@ -24,6 +24,7 @@ pub(crate) struct Layer<'a, B: Backend> {
     pub(crate) weight: FloatTensor<B>,
     pub(crate) bias: Option<FloatTensor<B>>,
     pub(crate) targets: &'a [u32],
+    pub(crate) transform: LogitsTransform,
     pub(crate) precision: Precision,
 }
 
@@ -41,6 +42,7 @@ fn in_parts<B: KernelBackend>(
         let x = B::float_slice(layer.x.clone(), &[part, Slice::full()]);
         let bias = layer.bias.clone().map_or(Maybe::None, Maybe::Some);
         let logits = B::frozen_linear(x, layer.weight.clone(), bias, layer.precision);
+        let logits = if layer.transform.is_identity() { logits } else { B::transform_logits(logits, layer.transform) };
         let of_targets = B::float_gather(1, logits.clone(), column::<B>(targets, &device));
         let margin = B::float_sub(of_targets, B::float_max_dim(logits.clone(), 1));
         margins.push(B::float_reshape(margin, Shape::new([targets.len()])));
@@ -69,7 +71,12 @@ fn gradient_in_parts<B: KernelBackend>(
     let mut gradients = Vec::new();
     let (losses, margins) = in_parts(&layer, logits, |logits, targets| {
         let ones = B::float_ones(Shape::new([targets.len()]), &device, FloatDType::F32);
-        let d_logits = B::cross_entropy_backward(logits, ones, targets);
+        let d_logits = if layer.transform.is_identity() {
+            B::cross_entropy_backward(logits, ones, targets)
+        } else {
+            let gradient = B::cross_entropy_backward(logits.clone(), ones, targets);
+            B::transform_logits_backward(logits, gradient, layer.transform)
+        };
         gradients.push(B::frozen_linear_backward(d_logits, layer.weight.clone(), layer.precision));
     });
     (losses, margins, B::float_cat(gradients, 0))
@@ -99,6 +106,7 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     weight: Tracked<B, C>,
     bias: Maybe<Autodiff<B, C>>,
     targets: Arc<[u32]>,
+    transform: LogitsTransform,
     precision: Precision,
 ) -> (Tracked<B, C>, Tracked<B, C>) {
     let (weight, bias) = (weight.into_primitive(), bias.inner());
@@ -106,17 +114,18 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     match LinearCrossEntropyBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
             let (losses, margins, gradient) =
-                B::linear_cross_entropy_with_gradient(x.into_primitive(), weight, bias, targets, precision);
+                B::linear_cross_entropy_with_gradient(x.into_primitive(), weight, bias, targets, transform, precision);
             (prep.finish(gradient, losses), constant(margins))
         }
         OpsKind::UnTracked(prep) => {
-            let (losses, margins) = B::linear_cross_entropy(x.into_primitive(), weight, bias, targets, precision);
+            let (losses, margins) =
+                B::linear_cross_entropy(x.into_primitive(), weight, bias, targets, transform, precision);
             (prep.finish(losses), constant(margins))
         }
     }
 }
 
-/// Of `logits = x·Wᵀ + bias`, W and bias frozen, the loss of each row in nats, `logsumexp(logits) - logits[target]`, and its
+/// Of `logits = transform(x·Wᵀ + bias)`, W and bias frozen, the loss of each row in nats, `logsumexp(logits) - logits[target]`, and its
 /// margin, `logits[target] - max(logits)`: 0 where no token is likelier than the target, else negative.
 ///
 /// # Shapes
@@ -130,6 +139,7 @@ pub fn linear_cross_entropy(
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
     targets: &[usize],
+    transform: LogitsTransform,
     precision: Precision,
 ) -> (Tensor<1>, Tensor<1>) {
     assert!(!targets.is_empty() && x.dims()[0] == targets.len(), "a target for each row, and a row at least");
@@ -140,6 +150,7 @@ pub fn linear_cross_entropy(
         weight.into_dispatch(),
         Maybe::of(bias),
         targets,
+        transform,
         precision,
     );
     (Tensor::from_dispatch(losses), Tensor::from_dispatch(margins))
@@ -163,17 +174,21 @@ mod tests {
     #[test]
     fn parts_of_the_rows_are_the_rows() {
         let targets: Vec<u32> = (0..10).map(|row| row * 5 % 7).collect();
-        let layer = || Layer::<Flex> {
+        let layer = |transform| Layer::<Flex> {
             x: random([10, 4], 1),
             weight: random([7, 4], 2),
             bias: None,
             targets: &targets,
+            transform,
             precision: Precision::F32,
         };
-        let (losses, margins, gradient) = gradient_in_parts(layer(), 100);
-        // Two rows at a time, and one.
-        for logits in [3 * 7, 2] {
-            let parts = gradient_in_parts(layer(), logits);
+        for (transform, logits) in [LogitsTransform::default(), LogitsTransform { scale: 0.5, soft_cap: Some(0.2) }]
+            .into_iter()
+            // Two rows at a time, and one.
+            .flat_map(|transform| [3 * 7, 2].map(|logits| (transform, logits)))
+        {
+            let (losses, margins, gradient) = gradient_in_parts(layer(transform), 100);
+            let parts = gradient_in_parts(layer(transform), logits);
             for (whole, parts) in [(&losses, parts.0), (&margins, parts.1), (&gradient, parts.2)] {
                 // Logits of four products, and sums over seven classes.
                 bounds::assert_close(whole.storage::<f32>(), parts.storage::<f32>(), 4 + 7);

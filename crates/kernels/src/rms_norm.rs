@@ -105,3 +105,13 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
         epsilon as f32,
     ))
 }
+
+/// As [`rms_norm`] with `1 + weight` in the place of the weight: what Gemma stores is the distance from 1 (`Gemma2RMSNorm` in
+/// Transformers).
+///
+/// # Shapes
+/// As [`rms_norm`].
+pub fn unit_offset_rms_norm(x: Tensor<2>, weight: Tensor<1>, epsilon: f64) -> Tensor<2> {
+    // The sum is `d` numbers beside rows of as many: not worth an operation.
+    rms_norm(x, weight + 1.0, epsilon)
+}

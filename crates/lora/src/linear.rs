@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
+use kernels::{ForwardContext, LogitsTransform};
 
 use crate::{Adapter, Weight};
 
@@ -105,14 +105,20 @@ impl Projection<'_> {
         }
     }
 
-    /// Losses and margins of the rows, as [`kernels::linear_cross_entropy`] has them. The logits of all rows are held
-    /// unless the layer [is frozen](Self::is_frozen).
-    pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
+    /// Losses and margins of the rows, of logits with this transform, as [`kernels::linear_cross_entropy`] has them. The
+    /// logits of all rows are held unless the layer [is frozen](Self::is_frozen).
+    pub fn cross_entropy(
+        &self,
+        x: Tensor<2>,
+        targets: &[usize],
+        transform: LogitsTransform,
+        ctx: &ForwardContext,
+    ) -> (Tensor<1>, Tensor<1>) {
         if self.is_frozen() {
             let bias = self.bias.map(Weight::value);
-            return kernels::linear_cross_entropy(x, self.w(), bias, targets, ctx.precision());
+            return kernels::linear_cross_entropy(x, self.w(), bias, targets, transform, ctx.precision());
         }
-        let logits = self.forward(x, ctx);
+        let logits = transform.apply(self.forward(x, ctx));
         let margins = kernels::margins(logits.clone(), targets);
         (kernels::cross_entropy(logits, targets), margins)
     }
@@ -149,25 +155,29 @@ mod tests {
         let trained = |tensor: Tensor<2>| Param::from_tensor(tensor.detach().require_grad());
         let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
         let targets = [3, 0, 6, 6, 2];
-        for case in 0..12 {
-            let weight = match case % 2 {
+        for case in 0..36 {
+            let weight = match case / 3 % 2 {
                 0 => Weight::Frozen(random([7, 4])),
                 _ => Weight::Trained(trained(random([7, 4]))),
             };
             let bias = random([1, 7]).squeeze_dim::<1>(0).detach();
-            let bias = match case / 2 % 3 {
+            let bias = match case / 3 / 2 % 3 {
                 0 => None,
                 1 => Some(Weight::Frozen(bias)),
                 _ => Some(Weight::Trained(Param::from_tensor(bias.require_grad()))),
             };
             let lora = || Adapter::Lora(Lora::new(trained(random([2, 4])), trained(random([7, 2])), 0.5, 0.0, 1));
-            let adapter = (case / 6 == 1 && case % 2 == 0).then(lora);
+            let adapter = (case / 18 == 1 && case / 3 % 2 == 0).then(lora);
             let layer = OutputLayer::new(None, bias, adapter);
             let projection = layer.projection(&weight);
 
             let x = random([5, 4]).require_grad();
-            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, &ctx);
-            let logits = projection.forward(x.clone(), &ctx);
+            let transform = match case % 3 {
+                0 => LogitsTransform::default(),
+                _ => LogitsTransform { scale: 0.5, soft_cap: Some(1.5) },
+            };
+            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, transform, &ctx);
+            let logits = transform.apply(projection.forward(x.clone(), &ctx));
             let close = |left: Tensor<2>, right: Tensor<2>| {
                 left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
             };

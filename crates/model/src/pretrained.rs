@@ -238,9 +238,9 @@ impl Pretrained {
         let (architecture, variant) = (self.architecture, self.variant);
         let backbone = (architecture.load)(&root.at(architecture.prefix.trim_end_matches('.')), &self.config)?;
         let ActivationShape { width, vocabulary, .. } = self.activations()?;
-        let described = (variant.layers)(&self.config)?;
+        let described = (variant.describe)(&self.config)?;
         let sizes = Sizes { hidden: width, vocabulary, values };
-        let head = HeadLayers::load(root, &described.layers, variant.output, sizes)?;
+        let head = HeadLayers::load(root, &described, variant.output, sizes)?;
         Ok(Model::new(backbone, head, described.pooling, variant.head))
     }
 

@@ -30,7 +30,7 @@ pub(crate) fn forward(x: FlexTensor, activation: Activation) -> FlexTensor {
         Activation::Gelu => (gelu, x.to_contiguous()),
         Activation::GeluTanh => (gelu_tanh, x.to_contiguous()),
         Activation::Silu => (silu, x.to_contiguous()),
-        Activation::Relu | Activation::Tanh => {
+        Activation::QuickGelu | Activation::Relu | Activation::ReluSquared | Activation::Tanh => {
             return crate::activation::composed::<Flex>(x, activation);
         }
     };
@@ -46,7 +46,7 @@ pub(crate) fn backward(x: FlexTensor, d_output: FlexTensor, activation: Activati
         Activation::Gelu => gelu_backward,
         Activation::GeluTanh => gelu_tanh_backward,
         Activation::Silu => silu_backward,
-        Activation::Relu | Activation::Tanh => {
+        Activation::QuickGelu | Activation::Relu | Activation::ReluSquared | Activation::Tanh => {
             return crate::activation::composed_backward::<Flex>(x, d_output, activation);
         }
     };
@@ -60,11 +60,27 @@ pub(crate) fn backward(x: FlexTensor, d_output: FlexTensor, activation: Activati
     }
 }
 
+/// GELU and its derivative; what a caller does not use is not computed.
+#[inline(always)]
+pub(super) fn gelu_and_slope(x: f32) -> (f32, f32) {
+    let z = x * ROOT_HALF;
+    let e = exp_of_negative(-z * z);
+    let erf = erf(z, e);
+    (0.5 * x * (1.0 + erf), 0.5 * (1.0 + erf) + x * DENSITY * e)
+}
+
+/// The approximation by a hyperbolic tangent and its derivative.
+#[inline(always)]
+pub(super) fn gelu_tanh_and_slope(x: f32) -> (f32, f32) {
+    let t = tanh(ROOT * (x + CUBIC * x * x * x));
+    let slope = ROOT * (1.0 + 3.0 * CUBIC * x * x);
+    (0.5 * x * (1.0 + t), 0.5 * (1.0 + t + x * (1.0 - t * t) * slope))
+}
+
 with_wide_vectors! {
     fn gelu(x: &[f32], output: &mut [f32]) {
         for (output, x) in output.iter_mut().zip(x) {
-            let z = x * ROOT_HALF;
-            *output = 0.5 * x * (1.0 + erf(z, exp_of_negative(-z * z)));
+            *output = gelu_and_slope(*x).0;
         }
     }
 }
@@ -72,9 +88,7 @@ with_wide_vectors! {
 with_wide_vectors! {
     fn gelu_backward(x: &[f32], gradient: &mut [f32]) {
         for (gradient, x) in gradient.iter_mut().zip(x) {
-            let z = x * ROOT_HALF;
-            let e = exp_of_negative(-z * z);
-            *gradient *= 0.5 * (1.0 + erf(z, e)) + x * DENSITY * e;
+            *gradient *= gelu_and_slope(*x).1;
         }
     }
 }
@@ -82,7 +96,7 @@ with_wide_vectors! {
 with_wide_vectors! {
     fn gelu_tanh(x: &[f32], output: &mut [f32]) {
         for (output, x) in output.iter_mut().zip(x) {
-            *output = 0.5 * x * (1.0 + tanh(ROOT * (x + CUBIC * x * x * x)));
+            *output = gelu_tanh_and_slope(*x).0;
         }
     }
 }
@@ -90,9 +104,7 @@ with_wide_vectors! {
 with_wide_vectors! {
     fn gelu_tanh_backward(x: &[f32], gradient: &mut [f32]) {
         for (gradient, x) in gradient.iter_mut().zip(x) {
-            let t = tanh(ROOT * (x + CUBIC * x * x * x));
-            let slope = ROOT * (1.0 + 3.0 * CUBIC * x * x);
-            *gradient *= 0.5 * (1.0 + t + x * (1.0 - t * t) * slope);
+            *gradient *= gelu_tanh_and_slope(*x).1;
         }
     }
 }

@@ -10,14 +10,15 @@ use burn::tensor::Shape;
 use super::filled::filled;
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, serial};
-use super::vector::{LANES, exp_of_negative, fold, largest};
+use super::vector::{LANES, exp_of_negative, fold, largest, soft_cap_slope, soft_capped};
 use super::{tensor, with_rows};
-use crate::attention::{composed, composed_backward, composed_joined_backward, first_column};
+use crate::attention::{composed, composed_backward, composed_joined_backward};
+use crate::padded::first_column;
 use crate::wide::with_wide_vectors;
 use crate::{Attention, Layout};
 
 /// Queries in a tile. Fewer would leave products too thin, more would compute scores that a causal mask hides.
-const TILE: usize = 64;
+pub(super) const TILE: usize = 64;
 
 /// Queries, keys and values of the heads that share keys, and who sees what.
 struct Heads<'a> {
@@ -72,12 +73,20 @@ impl Heads<'_> {
         start + tile.keys.start..start + tile.keys.end
     }
 
-    /// The probabilities of a tile before dropout, `[queries, keys]`.
-    fn probabilities(&self, tile: &Tile, head: usize, scores: &mut [f32]) {
+    /// The scores of a tile, scaled and capped, `[queries, keys]`.
+    fn scores(&self, tile: &Tile, head: usize, scores: &mut [f32]) {
         let width = tile.keys.len();
         let q = self.q.part(self.query_rows(tile), self.columns(head));
         let k = self.k.part(self.key_rows(tile), self.columns(head / self.shared()));
         serial(Factor::Plain(q), Factor::Transposed(k), self.options.scale, scores, width, Start::Zero);
+        if let Some(cap) = self.options.soft_cap {
+            soft_cap(scores, cap);
+        }
+    }
+
+    /// From the scores of a tile, in place, to the probabilities before dropout.
+    fn softmax(&self, tile: &Tile, scores: &mut [f32]) {
+        let width = tile.keys.len();
         for (query, row) in tile.queries.clone().zip(scores.chunks_exact_mut(width)) {
             let visible = self.layout.visible(tile.sequence, query, self.options.mask);
             softmax(row, visible.start - tile.keys.start, visible.end - tile.keys.start);
@@ -109,7 +118,8 @@ pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layo
         let mut scores = vec![0.0; tile.queries.len() * tile.keys.len()];
         let mut factors = Vec::new();
         for head in 0..options.heads {
-            heads.probabilities(tile, head, &mut scores);
+            heads.scores(tile, head, &mut scores);
+            heads.softmax(tile, &mut scores);
             heads.drop(tile, head, &mut factors, &mut scores);
             let p = Matrix::new(&scores, tile.queries.len(), tile.keys.len(), tile.keys.len());
             let v = heads.v.part(heads.key_rows(tile), heads.columns(head / heads.shared()));
@@ -223,7 +233,8 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
     let wide = shared * d_head;
     let (dq, of_keys_and_values) = gradients.split_at_mut(length * wide);
     let (dk, dv) = of_keys_and_values.split_at_mut(length * d_head);
-    let (mut p, mut dropped, mut ds, mut factors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut p, mut dropped, mut ds) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut factors, mut capped) = (Vec::new(), Vec::new());
     for tile in heads.tiles(sequence) {
         let (queries, keys) = (tile.queries.len(), tile.keys.len());
         [&mut p, &mut ds].into_iter().for_each(|buffer| buffer.resize(queries * keys, 0.0));
@@ -237,7 +248,11 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             let q = heads.q.part(heads.query_rows(&tile), heads.columns(head));
             let tile_matrix = |values| Matrix::new(values, queries, keys, keys);
 
-            heads.probabilities(&tile, head, &mut p);
+            heads.scores(&tile, head, &mut p);
+            if heads.options.soft_cap.is_some() {
+                capped.clone_from(&p);
+            }
+            heads.softmax(&tile, &mut p);
             dropped.clone_from(&p);
             heads.drop(&tile, head, &mut factors, &mut dropped);
             let dv = &mut dv[of_keys.clone()];
@@ -250,6 +265,9 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
             for (ds, p) in ds.chunks_exact_mut(keys).zip(p.chunks_exact(keys)) {
                 through_softmax(ds, p, heads.options.scale);
             }
+            if let Some(cap) = heads.options.soft_cap {
+                through_soft_cap(&mut ds, &capped, cap);
+            }
             let ds = tile_matrix(&ds);
             let dq = &mut dq[tile.queries.start * wide + member * d_head..];
             serial(Factor::Plain(ds), Factor::Plain(k), 1.0, dq, wide, Start::Zero);
@@ -260,7 +278,7 @@ fn differentiate(heads: &Heads<'_>, upstream: Matrix<'_>, sequence: usize, kv_he
 
 with_wide_vectors! {
     /// Softmax of the scores from `start` to `end`; the others get no probability.
-    fn softmax(row: &mut [f32], start: usize, end: usize) {
+    pub(super) fn softmax(row: &mut [f32], start: usize, end: usize) {
         row[..start].fill(0.0);
         row[end..].fill(0.0);
         let row = &mut row[start..end];
@@ -277,7 +295,7 @@ with_wide_vectors! {
 
 with_wide_vectors! {
     /// From the gradient of probabilities, in place, to that of the scores before their factor.
-    fn through_softmax(d_row: &mut [f32], p: &[f32], scale: f32) {
+    pub(super) fn through_softmax(d_row: &mut [f32], p: &[f32], scale: f32) {
         let mut lanes = [0.0_f32; LANES];
         let chunks = d_row.chunks_exact(LANES).zip(p.chunks_exact(LANES));
         for (d, p) in chunks {
@@ -297,7 +315,24 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn multiply(values: &mut [f32], factors: &[f32]) {
+    fn soft_cap(scores: &mut [f32], cap: f32) {
+        for score in scores.iter_mut() {
+            *score = soft_capped(*score, cap);
+        }
+    }
+}
+
+with_wide_vectors! {
+    /// From the gradient of capped scores, in place, to that of the scores.
+    fn through_soft_cap(gradient: &mut [f32], capped: &[f32], cap: f32) {
+        for (gradient, capped) in gradient.iter_mut().zip(capped) {
+            *gradient *= soft_cap_slope(*capped, cap);
+        }
+    }
+}
+
+with_wide_vectors! {
+    pub(super) fn multiply(values: &mut [f32], factors: &[f32]) {
         for (value, factor) in values.iter_mut().zip(factors) {
             *value *= factor;
         }

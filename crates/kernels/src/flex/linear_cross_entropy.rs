@@ -5,15 +5,17 @@
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
+use half::bf16;
 use rayon::prelude::*;
 
+use super::logits::{slope, transform_values};
 use super::matrix::{Factor, Matrix, Stored};
 use super::product::{Term, add_product, product};
 use super::vector::{exp_of_negative, fold, largest};
 use super::{tensor, vector_of, with_rows};
-use crate::Precision;
 use crate::linear_cross_entropy::{Layer, composed, composed_with_gradient};
 use crate::wide::with_wide_vectors;
+use crate::{LogitsTransform, Precision};
 
 /// Classes whose logits are held: whole panels of a product, and whole depths of the next.
 const CLASSES: usize = 3 * 768;
@@ -64,6 +66,7 @@ struct Operands<'a> {
     weight: Stored<'a>,
     bias: Option<&'a [f32]>,
     targets: &'a [u32],
+    transform: LogitsTransform,
     precision: Precision,
 }
 
@@ -75,7 +78,8 @@ impl Operands<'_> {
         };
         let bias = layer.bias.clone().map(vector_of);
         let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-        Some(read(Operands { x, weight, bias, targets: layer.targets, precision: layer.precision }))
+        let Layer { targets, transform, precision, .. } = *layer;
+        Some(read(Operands { x, weight, bias, targets, transform, precision }))
     }
 
     /// What is seen of each row. `gradient`, from zeros, becomes that of `x`.
@@ -99,6 +103,7 @@ impl Operands<'_> {
         let (rows, classes, width) = (self.x.rows(), self.weight.rows(), self.x.columns());
         let mut seen = vec![Seen { largest: f32::NEG_INFINITY, sum: 0.0, of_target: f32::NEG_INFINITY }; rows];
         let mut factors = vec![0.0; rows];
+        let with_gradient = gradient.is_some();
         for first in (0..classes).step_by(CLASSES) {
             let part = first..classes.min(first + CLASSES);
             let weight = Factor::Plain(self.weight.part(part.clone()));
@@ -106,11 +111,23 @@ impl Operands<'_> {
             let term = Term { left, right: weight.transposed(), factor: 1.0, precision: self.precision };
             let mut logits = product(&[term], self.bias.map(|bias| &bias[part.clone()]));
             let of_rows = seen.par_iter_mut().zip(&mut factors).zip(self.targets);
-            logits.par_chunks_exact_mut(part.len()).zip(of_rows).for_each(|(logits, ((seen, factor), target))| {
+            let of_rows = logits.par_chunks_exact_mut(part.len()).zip(of_rows);
+            of_rows.for_each_init(Vec::new, |capped, (logits, ((seen, factor), target))| {
+                if !self.transform.is_identity() {
+                    transform_values(logits, self.transform);
+                }
                 if let Some(of_target) = (*target as usize).checked_sub(first).and_then(|index| logits.get(index)) {
                     seen.of_target = *of_target;
                 }
-                go_on(logits, seen, factor);
+                match self.transform.soft_cap {
+                    Some(cap) if with_gradient => {
+                        capped.clear();
+                        capped.extend_from_slice(logits);
+                        go_on(logits, seen, factor);
+                        through_soft_cap(logits, capped, cap);
+                    }
+                    _ => go_on(logits, seen, factor),
+                }
             });
             let Some(gradient) = gradient.as_deref_mut() else { continue };
             gradient.par_chunks_exact_mut(width).zip(&factors).for_each(|(row, factor)| {
@@ -122,16 +139,18 @@ impl Operands<'_> {
             add_product(&[Term { left, right: weight, factor: 1.0, precision: self.precision }], gradient);
         }
         if let Some(gradient) = gradient {
+            let is_rounded = self.precision == Precision::Bf16 && Precision::has_bf16();
             let of_rows = seen.par_iter().zip(self.targets);
             gradient.par_chunks_exact_mut(width).zip(of_rows).for_each_init(
                 || vec![0.0; width],
                 |wide, (row, (seen, target))| {
                     // As the product took it: what a sure prediction leaves of the gradient is the difference of the two.
-                    let of_target = match self.precision == Precision::Bf16 && Precision::has_bf16() {
-                        true => self.weight.rounded_row(*target as usize, wide),
-                        false => self.weight.row(*target as usize, 0..width, wide),
+                    let slope = slope(seen.of_target, self.transform.soft_cap);
+                    let (of_target, slope) = match is_rounded {
+                        true => (self.weight.rounded_row(*target as usize, wide), bf16::from_f32(slope).to_f32()),
+                        false => (self.weight.row(*target as usize, 0..width, wide), slope),
                     };
-                    subtract(row, 1.0 / seen.sum, of_target);
+                    subtract(row, 1.0 / seen.sum, of_target, slope, self.transform.scale);
                 },
             );
         }
@@ -153,9 +172,18 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    fn subtract(row: &mut [f32], factor: f32, other: &[f32]) {
+    /// `scale * (factor * row - slope * other)`
+    fn subtract(row: &mut [f32], factor: f32, other: &[f32], slope: f32, scale: f32) {
         for (value, other) in row.iter_mut().zip(other) {
-            *value = factor * *value - other;
+            *value = scale * (factor * *value - slope * other);
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn through_soft_cap(gradient: &mut [f32], capped: &[f32], cap: f32) {
+        for (gradient, capped) in gradient.iter_mut().zip(capped) {
+            *gradient *= slope(*capped, Some(cap));
         }
     }
 }
@@ -177,9 +205,16 @@ mod tests {
             weight: cast(within(1.0, &[classes, width], 2)),
             bias: (rows % 2 == 1).then(|| within(1.0, &[classes], 3)),
             targets,
+            transform: LogitsTransform::default(),
             precision: Precision::F32,
         }
     }
+
+    const TRANSFORMS: [LogitsTransform; 3] = [
+        LogitsTransform { scale: 1.0, soft_cap: None },
+        LogitsTransform { scale: 0.125, soft_cap: None },
+        LogitsTransform { scale: 1.5, soft_cap: Some(3.0) },
+    ];
 
     fn targets(rows: usize, classes: usize) -> Vec<u32> {
         (0..rows).map(|row| (row * 1009 % classes) as u32).collect()
@@ -189,8 +224,10 @@ mod tests {
     fn losses_margins_and_gradients_equal_the_composed_form_in_every_type() {
         for [rows, classes, width] in SHAPES {
             let targets = targets(rows, classes);
-            for dtype in [DType::F32, DType::F16, DType::BF16] {
-                let layer = || layer(rows, classes, width, dtype, &targets);
+            let types = [DType::F32, DType::F16, DType::BF16];
+            for (dtype, transform) in types.into_iter().flat_map(|dtype| TRANSFORMS.map(|transform| (dtype, transform)))
+            {
+                let layer = || Layer { transform, ..layer(rows, classes, width, dtype, &targets) };
                 let (ours, expected) = (with_gradient(layer()), composed_with_gradient(layer()));
                 // Logits of `width` products, then sums over the classes.
                 let close = |left, right| close(left, right, width + classes);
@@ -208,8 +245,11 @@ mod tests {
     fn in_bf16_a_sure_prediction_has_no_gradient_left() {
         // Each row points at its class, by as much as it takes.
         let targets = targets(9, 40);
-        for dtype in [DType::F32, DType::F16, DType::BF16] {
-            let mut layer = Layer { bias: None, precision: Precision::Bf16, ..layer(9, 40, 64, dtype, &targets) };
+        let types = [DType::F32, DType::F16, DType::BF16];
+        for (dtype, soft_cap) in types.into_iter().flat_map(|dtype| [None, Some(50.0)].map(|cap| (dtype, cap))) {
+            let transform = LogitsTransform { scale: 1.0, soft_cap };
+            let layer = layer(9, 40, 64, dtype, &targets);
+            let mut layer = Layer { bias: None, precision: Precision::Bf16, transform, ..layer };
             let weight = <Flex as FloatTensorOps<Flex>>::float_cast(layer.weight.clone(), DType::F32.into());
             let values = weight.storage::<f32>();
             let rows =

@@ -5,12 +5,14 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+pub(crate) mod disentangled_attention;
 pub(crate) mod dropout;
 mod filled;
 pub(crate) mod gated;
 pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod linear_cross_entropy;
+pub(crate) mod logits;
 pub(crate) mod lora_linear;
 mod matrix;
 mod product;
@@ -70,7 +72,11 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::{Activation, Attention, AttentionMask, ForwardContext, Noise, Offsets, Precision, bounds, uniform};
+    use crate::disentangled_attention::Inputs;
+    use crate::{
+        Activation, Attention, AttentionMask, DisentangledAttention, ForwardContext, Gate, LogitsTransform, Noise,
+        Offsets, Precision, RelativePositions, bounds, uniform,
+    };
 
     /// Values between -4 and 4.
     fn values(shape: &[usize], key: u64) -> FlexTensor {
@@ -151,7 +157,7 @@ mod tests {
             close(ours.1, composed.1);
             close(ours.2, composed.2);
 
-            for kind in [Activation::Silu, Activation::GeluTanh] {
+            for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh] {
                 let up = values(&[rows, width], 6);
                 close(
                     gated::forward(x.clone(), up.clone(), kind),
@@ -161,6 +167,14 @@ mod tests {
                 let composed = crate::gated::composed_backward::<Flex>(x.clone(), up, upstream.clone(), kind);
                 close(ours.0, composed.0.clone());
                 close(ours.1, composed.1.clone());
+                let joined = || values(&[rows, 2 * width], 7);
+                for which in [Gate::First, Gate::Second] {
+                    let expected = crate::gated::composed_joined::<Flex>(joined(), which, kind);
+                    close(gated::joined_forward(joined(), which, kind), expected);
+                    let expected =
+                        crate::gated::composed_joined_backward::<Flex>(joined(), upstream.clone(), which, kind);
+                    close(gated::joined_backward(joined(), upstream.clone(), which, kind), expected);
+                }
                 // Once beside other holders, once in place.
                 let fresh = |key| values(&[rows, width], key);
                 let ours = gated::backward(fresh(1), fresh(6), fresh(2), kind);
@@ -192,6 +206,18 @@ mod tests {
             let composed = crate::rms_norm::composed_backward::<Flex>(x.clone(), weight, upstream, 1e-5);
             close(ours.0, composed.0);
             close(ours.1, composed.1);
+
+            for transform in
+                [(0.5, None), (1.5, Some(2.0))].map(|(scale, soft_cap)| LogitsTransform { scale, soft_cap })
+            {
+                let composed = crate::logits::composed::<Flex>(x.clone(), transform);
+                close(logits::forward(x.clone(), transform), composed.clone());
+                let upstream = values(&[rows, width], 2);
+                close(
+                    logits::backward(composed.clone(), upstream.clone(), transform),
+                    crate::logits::composed_backward::<Flex>(composed, upstream, transform),
+                );
+            }
 
             let targets: Vec<u32> = (0..rows as u32).map(|row| row * 7 % width as u32).collect();
             let d_losses = values(&[rows], 5);
@@ -320,8 +346,10 @@ mod tests {
     /// Lengths of sequences, heads, heads of keys, width of a head, who sees what.
     fn attentions() -> Vec<(Vec<usize>, [usize; 3], AttentionMask)> {
         vec![
-            (vec![1], [1, 1, 1], AttentionMask::Bidirectional),
-            (vec![3, 1, 130], [4, 2, 5], AttentionMask::Bidirectional),
+            (vec![1], [1, 1, 1], AttentionMask::Bidirectional { window: None }),
+            (vec![3, 1, 130], [4, 2, 5], AttentionMask::Bidirectional { window: None }),
+            (vec![2, 200, 70], [4, 2, 5], AttentionMask::Bidirectional { window: Some(33) }),
+            (vec![9, 130], [2, 2, 3], AttentionMask::Bidirectional { window: Some(1) }),
             (vec![1, 67], [6, 2, 8], AttentionMask::Causal { window: None }),
             (vec![200, 5], [2, 1, 3], AttentionMask::Causal { window: Some(70) }),
             (vec![9], [2, 2, 4], AttentionMask::Causal { window: Some(1) }),
@@ -341,7 +369,7 @@ mod tests {
     #[test]
     fn attention_and_its_gradients_equal_the_composed_forms() {
         for (lengths, [heads, kv_heads, d_head], attention_mask) in attentions() {
-            for dropout in [0.0, 0.3] {
+            for (dropout, soft_cap) in [(0.0, None), (0.3, None), (0.0, Some(0.2)), (0.3, Some(30.0))] {
                 let layout = layout(&lengths);
                 let tokens = layout.queries().tokens();
                 // Over the keys of a query, the queries of a key in all heads that share it, and a head's coordinates.
@@ -349,7 +377,7 @@ mod tests {
                 let close = |left, right| close(left, right, depth);
                 let mask =
                     ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
-                let options = Attention { heads, kv_heads, scale: 0.3, mask: attention_mask, dropout: mask };
+                let options = Attention { heads, kv_heads, scale: 0.3, soft_cap, mask: attention_mask, dropout: mask };
                 let (q, upstream) =
                     (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
                 let (k, v) =
@@ -385,7 +413,8 @@ mod tests {
             let whole = crate::Layout::new(offsets(&lengths), 0);
             let tokens = whole.queries().tokens();
             let close = |left, right| close(left, right, tokens + d_head);
-            let options = Attention { heads, kv_heads, scale: 0.3, mask: attention_mask, dropout: None };
+            let options =
+                Attention { heads, kv_heads, scale: 0.3, soft_cap: None, mask: attention_mask, dropout: None };
             let q = values(&[tokens, heads * d_head], 1);
             let (k, v) = (values(&[tokens, kv_heads * d_head], 3), values(&[tokens, kv_heads * d_head], 4));
             let all = attention::forward(q.clone(), k.clone(), v.clone(), &whole, &options);
@@ -401,6 +430,48 @@ mod tests {
             let cached = crate::Layout::cached(offsets(&last), whole.keys());
             for attend in [attention::forward, crate::attention::composed::<Flex>] {
                 close(attend(select(q.clone()), k.clone(), v.clone(), &cached, &options), select(all.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn disentangled_attention_and_its_gradients_equal_the_composed_forms() {
+        for (lengths, [heads, d_head], buckets) in [
+            (vec![1], [1, 1], Some(4)),
+            (vec![3, 1, 130], [3, 5], Some(32)),
+            (vec![200, 65, 64, 2], [2, 3], Some(16)),
+            (vec![4, 5, 6, 7, 8, 9, 10, 11, 12, 1, 2], [2, 4], None),
+        ] {
+            for dropout in [0.0, 0.3] {
+                let layout = layout(&lengths);
+                let (tokens, width) = (layout.queries().tokens(), heads * d_head);
+                let dropout =
+                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let positions = RelativePositions { buckets, largest: 64 };
+                let options = DisentangledAttention { heads, scale: 0.3, positions, dropout };
+                let of_table = |key| within(1.0, &[2 * positions.span(), width], key);
+                let inputs = || Inputs {
+                    q: within(1.0, &[tokens, width], 1),
+                    k: within(1.0, &[tokens, width], 3),
+                    v: within(1.0, &[tokens, width], 4),
+                    pos_key: of_table(5),
+                    pos_query: of_table(6),
+                };
+                let upstream = within(1.0, &[tokens, width], 2);
+                // Over the keys of a query, the tokens at a distance, and a head's coordinates, three times.
+                let close = |left, right| close(left, right, 2 * tokens + 3 * d_head);
+                close(
+                    disentangled_attention::forward(inputs(), &layout, &options),
+                    crate::disentangled_attention::composed::<Flex>(inputs(), &layout, &options),
+                );
+                let ours = disentangled_attention::backward(inputs(), upstream.clone(), &layout, &options);
+                let composed =
+                    crate::disentangled_attention::composed_backward::<Flex>(inputs(), upstream, &layout, &options);
+                close(ours.q, composed.q);
+                close(ours.k, composed.k);
+                close(ours.v, composed.v);
+                close(ours.pos_key, composed.pos_key);
+                close(ours.pos_query, composed.pos_query);
             }
         }
     }

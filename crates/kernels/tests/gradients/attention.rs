@@ -5,8 +5,9 @@ use kernels::{Attention, AttentionMask, DropoutMask, ForwardContext, Noise, atte
 
 use super::{close, device, layout, random};
 
-fn both_ways(heads: usize, scale: f32, mask: Option<DropoutMask>) -> Attention {
-    Attention { heads, kv_heads: heads, scale, mask: AttentionMask::Bidirectional, dropout: mask }
+pub(super) fn both_ways(heads: usize, scale: f32, mask: Option<DropoutMask>) -> Attention {
+    let both = AttentionMask::Bidirectional { window: None };
+    Attention { heads, kv_heads: heads, scale, soft_cap: None, mask: both, dropout: mask }
 }
 
 /// Attention of one sequence, head by head, in burn's own tracked operations; `factors` are those of its probabilities.
@@ -106,41 +107,52 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     }
 }
 
-/// The formula of causal attention with shared heads of keys, in burn's own tracked operations.
-fn plain_causal(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, options: &Attention, window: usize) -> Tensor<2> {
+/// The formula of attention with a mask, a soft cap and shared heads of keys, in burn's own tracked operations.
+fn masked(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, options: &Attention) -> Tensor<2> {
     let (tokens, d_head) = (q.dims()[0], q.dims()[1] / options.heads);
     let hidden: Vec<f32> = (0..tokens * tokens)
         .map(|i| (i / tokens, i % tokens))
-        .map(|(query, key)| if key <= query && query - key < window { 0.0 } else { -1e9 })
+        .map(|(query, key)| match options.mask {
+            AttentionMask::Bidirectional { window } => window.is_none_or(|window| query.abs_diff(key) <= window),
+            AttentionMask::Causal { window } => key <= query && window.is_none_or(|window| query - key < window),
+        })
+        .map(|is_seen| if is_seen { 0.0 } else { -1e9 })
         .collect();
     let hidden = Tensor::<1>::from_floats(hidden.as_slice(), &q.device()).reshape([tokens, tokens]);
     let head = |x: &Tensor<2>, h: usize| x.clone().narrow(1, h * d_head, d_head);
     let outputs = (0..options.heads).map(|h| {
         let shared = h * options.kv_heads / options.heads;
-        let scores = head(&q, h).matmul(head(&k, shared).transpose()) * options.scale + hidden.clone();
-        activation::softmax(scores, 1).matmul(head(&v, shared))
+        let scores = head(&q, h).matmul(head(&k, shared).transpose()) * options.scale;
+        let scores = options.soft_cap.map_or(scores.clone(), |cap| (scores / cap).tanh() * cap);
+        activation::softmax(scores + hidden.clone(), 1).matmul(head(&v, shared))
     });
     Tensor::cat(outputs.collect(), 1)
 }
 
 #[test]
-fn causal_attention_with_shared_keys_and_a_window_equals_its_formula() {
+fn attention_with_masks_soft_caps_and_shared_keys_equals_its_formula() {
     let device = device();
-    for (lengths, [heads, kv_heads, d_head], window) in
-        [(vec![1], [1, 1, 1], None), (vec![3, 71], [4, 2, 5], None), (vec![80, 2], [3, 1, 4], Some(9))]
-    {
+    let (causal, both) = (|window| AttentionMask::Causal { window }, |window| AttentionMask::Bidirectional { window });
+    for (lengths, [heads, kv_heads, d_head], mask, soft_cap) in [
+        (vec![1], [1, 1, 1], causal(None), None),
+        (vec![3, 71], [4, 2, 5], causal(None), Some(0.3)),
+        (vec![80, 2], [3, 1, 4], causal(Some(9)), Some(50.0)),
+        (vec![1], [1, 1, 1], both(Some(0)), None),
+        (vec![3, 150], [4, 2, 5], both(Some(9)), None),
+        (vec![70, 5], [2, 1, 3], both(None), Some(0.3)),
+    ] {
         let tokens = lengths.iter().sum::<usize>();
         let close = |left, right| close(left, right, tokens * heads / kv_heads + d_head);
         let q = random([tokens, heads * d_head], &device).require_grad();
         let [k, v] = [(); 2].map(|()| random([tokens, kv_heads * d_head], &device).require_grad());
         let upstream = random([tokens, heads * d_head], &device);
-        let options = Attention { heads, kv_heads, scale: 0.4, mask: AttentionMask::Causal { window }, dropout: None };
+        let options = Attention { heads, kv_heads, scale: 0.4, soft_cap, mask, dropout: None };
 
         let ours = attention(q.clone(), k.clone(), v.clone(), &layout(&lengths, 0), options.clone());
         let mut start = 0;
         let parts = lengths.iter().map(|length| {
             let part = |x: &Tensor<2>| x.clone().narrow(0, start, *length);
-            let output = plain_causal(part(&q), part(&k), part(&v), &options, window.unwrap_or(usize::MAX));
+            let output = masked(part(&q), part(&k), part(&v), &options);
             start += length;
             output
         });
@@ -167,8 +179,8 @@ fn joined_attention_equals_that_of_its_parts_and_joins_their_gradients() {
             let layout = layout(&lengths, 0);
             let mask =
                 ForwardContext::new(layout.clone(), Some(Noise { seed: 1, step: 2 })).dropout_mask(probability, 3);
-            let options =
-                Attention { heads, kv_heads, scale: 0.4, mask: AttentionMask::Causal { window: None }, dropout: mask };
+            let causal = AttentionMask::Causal { window: None };
+            let options = Attention { heads, kv_heads, scale: 0.4, soft_cap: None, mask: causal, dropout: mask };
             let ours = joined_attention(joined.clone(), &layout, options.clone());
             let part = |start: usize, width: usize| joined.clone().narrow(1, start, width);
             let (k, v) = (part(widths[0], widths[1]), part(widths[0] + widths[1], widths[2]));

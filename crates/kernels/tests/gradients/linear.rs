@@ -4,7 +4,7 @@ use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Int, Tensor, activation};
-use kernels::{AdamWStep, DropoutMask, LowRank, Precision};
+use kernels::{AdamWStep, DropoutMask, LogitsTransform, LowRank, Precision};
 use kernels::{adamw, add_bias, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
 
 use super::{close, device, factors, mask, random, same_sums_and_gradients};
@@ -29,7 +29,18 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
 #[test]
 fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
     let device = device();
-    for [rows, classes, width] in [[1, 1, 1], [4, 9, 5], [70, 5003, 33], [1030, 40, 6]] {
+    let as_it_is = LogitsTransform::default();
+    let scaled = LogitsTransform { scale: 0.125, ..as_it_is };
+    let capped = LogitsTransform { scale: 1.5, soft_cap: Some(0.8) };
+    for ([rows, classes, width], transform) in [
+        ([1, 1, 1], as_it_is),
+        ([4, 9, 5], as_it_is),
+        ([70, 5003, 33], as_it_is),
+        ([1030, 40, 6], as_it_is),
+        ([70, 5003, 33], scaled),
+        ([4, 9, 5], capped),
+        ([70, 5003, 33], capped),
+    ] {
         let x = random([rows, width], &device).require_grad();
         let weight = random([classes, width], &device.clone().inner());
         let bias = random([1, classes], &device.clone().inner());
@@ -41,8 +52,10 @@ fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
         // Logits of `width` products, then sums over the classes.
         let close = |left, right| close(left, right, width + classes);
         let of_class = Some(bias.clone().squeeze_dim(0));
-        let (ours, our_margins) = linear_cross_entropy(x.clone(), weight.clone(), of_class, &targets, Precision::F32);
-        let logits = x.clone().matmul(weight.transpose()) + bias;
+        let (ours, our_margins) =
+            linear_cross_entropy(x.clone(), weight.clone(), of_class, &targets, transform, Precision::F32);
+        let logits = (x.clone().matmul(weight.transpose()) + bias) * transform.scale;
+        let logits = transform.soft_cap.map_or(logits.clone(), |cap| (logits / cap).tanh() * cap);
         close(our_margins.inner().unsqueeze(), margins(logits.clone(), &targets).inner().unsqueeze());
         let composed = -activation::log_softmax(logits, 1).gather(1, indices).squeeze_dim::<1>(1);
         close(ours.clone().inner().unsqueeze(), composed.clone().inner().unsqueeze());
@@ -50,6 +63,25 @@ fn linear_cross_entropy_is_that_of_the_logits_it_never_holds() {
         let ours = (ours * upstream.clone()).sum().backward();
         let composed = (composed * upstream).sum().backward();
         close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+    }
+}
+
+#[test]
+fn transformed_logits_equal_their_formula_and_give_their_gradient() {
+    let device = device();
+    let close = |left, right| close(left, right, 1);
+    for (scale, soft_cap) in [(1.0, None), (0.125, None), (1.0, Some(30.0)), (2.0, Some(0.7))] {
+        for shape in [[1, 1], [3, 5], [70, 1003]] {
+            let logits = (random(shape, &device) * 4.0).detach().require_grad();
+            let upstream = random(shape, &device);
+            let ours = LogitsTransform { scale, soft_cap }.apply(logits.clone());
+            let scaled = logits.clone() * scale;
+            let composed = soft_cap.map_or(scaled.clone(), |cap| (scaled / cap).tanh() * cap);
+            close(ours.clone().inner(), composed.clone().inner());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream).sum().backward();
+            close(logits.grad(&ours).unwrap(), logits.grad(&composed).unwrap());
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod attention;
 #[path = "../../src/bounds.rs"]
 mod bounds;
+mod disentangled_attention;
 #[path = "../../src/every_form.rs"]
 mod every_form;
 mod linear;
@@ -12,8 +13,9 @@ mod linear;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, activation};
-use kernels::{Activation, DropoutMask, ForwardContext, Layout, Noise, Offsets, Simd};
-use kernels::{cross_entropy, dropout, gated_activation, layer_norm, residual, rms_norm, rotary, trained_linear};
+use kernels::{Activation, DropoutMask, ForwardContext, Gate, Layout, Noise, Offsets, Simd};
+use kernels::{cross_entropy, dropout, gated_activation, joined_gated_activation, layer_norm, residual};
+use kernels::{rms_norm, rotary, trained_linear, unit_offset_rms_norm};
 
 fn numbers(tensor: Tensor<2>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
@@ -162,10 +164,12 @@ fn activations_and_their_derivatives_equal_burns() {
         Activation::Gelu => activation::gelu(x),
         Activation::GeluTanh => activation::gelu_approximate(x),
         Activation::Relu => activation::relu(x),
+        Activation::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+        Activation::ReluSquared => activation::relu(x.clone()) * activation::relu(x),
         Activation::Silu => activation::silu(x),
         Activation::Tanh => x.tanh(),
     };
-    for kind in [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu, Activation::Tanh] {
+    for kind in Activation::NAMES.map(|name| name.parse::<Activation>().unwrap()) {
         for shape in [[1, 1], [3, 5], [130, 257]] {
             let x = (random(shape, &device) * 6.0).detach().require_grad();
             let upstream = random(shape, &device);
@@ -187,15 +191,17 @@ fn rms_norm_equals_its_formula_and_gives_both_gradients() {
         let weight = Tensor::<1>::random([width], Distribution::Normal(0.0, 1.0), &device).require_grad();
         let upstream = random([rows, width], &device);
 
-        let ours = rms_norm(x.clone(), weight.clone(), 1e-5);
-        let square = (x.clone() * x.clone()).mean_dim(1);
-        let composed = x.clone() / (square + 1e-5).sqrt() * weight.clone().unsqueeze();
-        close(ours.clone().inner(), composed.clone().inner());
+        for (norm, offset) in [(rms_norm as fn(Tensor<2>, Tensor<1>, f64) -> _, 0.0), (unit_offset_rms_norm, 1.0)] {
+            let ours: Tensor<2> = norm(x.clone(), weight.clone(), 1e-5);
+            let square = (x.clone() * x.clone()).mean_dim(1);
+            let composed = x.clone() / (square + 1e-5).sqrt() * (weight.clone() + offset).unsqueeze();
+            close(ours.clone().inner(), composed.clone().inner());
 
-        let ours = (ours * upstream.clone()).sum().backward();
-        let composed = (composed * upstream).sum().backward();
-        close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
-        close(weight.grad(&ours).unwrap().unsqueeze(), weight.grad(&composed).unwrap().unsqueeze());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream.clone()).sum().backward();
+            close(x.grad(&ours).unwrap(), x.grad(&composed).unwrap());
+            close(weight.grad(&ours).unwrap().unsqueeze(), weight.grad(&composed).unwrap().unsqueeze());
+        }
     }
 }
 
@@ -206,7 +212,8 @@ fn rotary_turns_pairs_of_coordinates_and_its_gradient_back() {
     for [tokens, heads, d_head, pairs] in [[1, 1, 2, 1], [7, 3, 8, 4], [20, 2, 10, 3]] {
         let x = random([tokens, heads * d_head], &device).require_grad();
         let angles = random([tokens, pairs], &device.clone().inner());
-        let (cosines, sines) = (angles.clone().cos(), angles.sin());
+        // A factor on both scales what is turned, as longrope does (Ding et al. 2024, arXiv 2402.13753).
+        let (cosines, sines) = (angles.clone().cos() * 1.19, angles.sin() * 1.19);
         let upstream = random([tokens, heads * d_head], &device);
 
         let ours = rotary(x.clone(), cosines.clone(), sines.clone(), heads);
@@ -248,7 +255,12 @@ fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
         // What is behind the first norm is an input of the second.
         let hidden = trained_linear(layer_norm(x.clone() * 2.0, scale.clone(), bias, 1e-5), weight.clone(), None);
         let scale = scale.narrow(0, 0, 5);
-        let output = trained_linear(rms_norm(hidden, scale, 1e-5), weight.clone().transpose(), None);
+        let output = trained_linear(rms_norm(hidden, scale.clone(), 1e-5), weight.clone().transpose(), None);
+        let output = trained_linear(
+            unit_offset_rms_norm(output, of_norm.clone().narrow(0, 1, 1).squeeze_dim(0), 1e-5),
+            weight.clone(),
+            None,
+        );
         let gradients = (output.clone() * output).sum().backward();
         [&x, &weight, &of_norm].map(|tensor| tensor.grad(&gradients).map(Tensor::into_data))
     };
@@ -281,10 +293,36 @@ fn cross_entropy_equals_log_softmax_of_the_target() {
 }
 
 #[test]
+fn joined_gated_activations_equal_those_of_their_halves_and_join_the_gradients() {
+    let device = device();
+    let close = |left, right| close(left, right, 1);
+    for (kind, which) in [
+        (Activation::Silu, Gate::First),
+        (Activation::Gelu, Gate::First),
+        (Activation::Gelu, Gate::Second),
+        (Activation::GeluTanh, Gate::Second),
+        (Activation::Relu, Gate::Second),
+    ] {
+        for [rows, columns] in [[1, 1], [3, 5], [130, 257]] {
+            let joined = (random([rows, 2 * columns], &device) * 4.0).detach().require_grad();
+            let upstream = random([rows, columns], &device);
+            let ours = joined_gated_activation(joined.clone(), which, kind);
+            let [first, second] = [0, columns].map(|start| joined.clone().narrow(1, start, columns));
+            let (gate, up) = if which == Gate::First { (first, second) } else { (second, first) };
+            let composed = kind.forward(gate) * up;
+            close(ours.clone().inner(), composed.clone().inner());
+            let ours = (ours * upstream.clone()).sum().backward();
+            let composed = (composed * upstream).sum().backward();
+            close(joined.grad(&ours).unwrap(), joined.grad(&composed).unwrap());
+        }
+    }
+}
+
+#[test]
 fn gated_activations_equal_the_product_and_give_both_gradients() {
     let device = device();
     let close = |left, right| close(left, right, 1);
-    for kind in [Activation::Silu, Activation::GeluTanh, Activation::Relu] {
+    for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
         for shape in [[1, 1], [3, 5], [130, 257]] {
             let [gate, up] = [(); 2].map(|()| (random(shape, &device) * 4.0).detach().require_grad());
             let upstream = random(shape, &device);

@@ -73,8 +73,8 @@ pub(crate) struct Variant {
     pub(crate) head: Head,
     /// The reference's class in Transformers.
     pub(crate) class: &'static str,
-    /// What the head reads and its layers but for the last.
-    pub(crate) layers: fn(&Config) -> Result<HeadConfig, ConfigError>,
+    /// What the head reads, its layers but for the last, and what becomes of its logits.
+    pub(crate) describe: fn(&Config) -> Result<HeadConfig, ConfigError>,
     /// The last layer of the head.
     pub(crate) output: Output,
     /// The modules of the head, which a checkpoint of another head does not have.
@@ -142,5 +142,12 @@ fn token_classifier_dropout(config: &Config) -> Result<f64, ConfigError> {
 /// Attention heads of `width / heads` dimensions, with the usual scale.
 fn attention_options(width: usize, heads: usize, mask: Option<kernels::DropoutMask>) -> kernels::Attention {
     let scale = 1.0 / ((width / heads) as f32).sqrt();
-    kernels::Attention { heads, kv_heads: heads, scale, mask: kernels::AttentionMask::Bidirectional, dropout: mask }
+    kernels::Attention {
+        heads,
+        kv_heads: heads,
+        scale,
+        soft_cap: None,
+        mask: kernels::AttentionMask::Bidirectional { window: None },
+        dropout: mask,
+    }
 }
