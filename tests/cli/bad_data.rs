@@ -293,7 +293,7 @@ fn an_unknown_type_of_file_is_refused() {
          help: save the sheet as CSV UTF-8 (.csv)",
     );
     train_on("train.xml", "<").refused("error: [DIR]/train.xml: unknown file type `.xml`\n\
-         help: supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input");
+         help: supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .conll (or .bio, .iob), .txt, each of them also with .gz, and - for JSON lines on standard input");
 }
 
 #[test]

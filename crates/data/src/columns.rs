@@ -189,6 +189,7 @@ fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) 
     let fits = |value: &Value| match key {
         "label" => value.is_string() || value.is_boolean() || whole(value).is_some(),
         "messages" => value.is_array(),
+        "tokens" | "tags" | "entities" => value.is_array() || value.as_str().is_some_and(|text| text.starts_with('[')),
         "prompt" | "completion" => value.is_string() || value.is_array(),
         _ => value.is_string(),
     };

@@ -9,10 +9,14 @@ fn instead(extension: Option<&str>) -> &'static str {
     match extension {
         Some("xlsx" | "xls" | "xlsm" | "ods" | "numbers") => "save the sheet as CSV UTF-8 (.csv)",
         _ => {
-            "supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input"
+            "supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .conll (or .bio, .iob), .txt, each of them also with .gz, and - for JSON lines on standard input"
         }
     }
 }
+
+/// How a tokenizer that only Python packages read becomes one that is read here.
+pub(crate) const MAKE_TOKENIZER_JSON: &str =
+    "in Python, `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of Transformers makes a tokenizer.json of it";
 
 /// What is wrong with a file, a row of it, a label or a tokenizer.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -89,6 +93,17 @@ pub enum Error {
     #[error("{}: two columns are named `{column}`", name(file))]
     #[diagnostic(help("rename one of them in the header"))]
     DuplicateColumn { file: PathBuf, column: String },
+    #[error("{place}: {found} column{} where the first word has {expected}", if *found == 1 { "" } else { "s" })]
+    RaggedColumns {
+        place: Place,
+        expected: usize,
+        found: usize,
+        #[help]
+        help: String,
+    },
+    #[error("{place}: column {column} is empty")]
+    #[diagnostic(help("a word and its tags a line, and a blank line between sentences"))]
+    EmptyColumn { place: Place, column: usize },
 
     // Parquet.
     #[error("{} is not a Parquet file", name(file))]
@@ -200,6 +215,48 @@ pub enum Error {
     #[diagnostic(help("each class needs a name"))]
     EmptyName { number: usize },
 
+    // Several labels, and numbers.
+    #[error("{place}: the label `{label}` contains `{inside}`, and labels are divided by `{separator}` ({at})")]
+    #[diagnostic(help(
+        "divide all labels by one of them, or write lists in JSON: [\"first label\", \"second label\"]"
+    ))]
+    MixedSeparators { place: Place, label: String, inside: char, separator: char, at: String },
+    #[error("{place}: the label `{label}` contains `{separator}`, which divides the labels of a cell")]
+    #[diagnostic(help(
+        "write lists in JSON, [\"first label\", \"second label\"], or divide labels by another of `,`, `;` and `|`"
+    ))]
+    SeparatorInLabel { place: Place, label: String, separator: char },
+    #[error("{place}: column `{column}` {problem}")]
+    NotAValue {
+        place: Place,
+        column: String,
+        problem: String,
+        #[help]
+        help: &'static str,
+    },
+
+    // Words, tags and entities.
+    #[error("{place}: the tag `{tag}` has no prefix, which most tags have")]
+    NoTagOfScheme {
+        place: Place,
+        tag: String,
+        #[help]
+        help: String,
+    },
+    #[error("`data.{first}` and `data.{second}` are both set: a row is words with tags, or a text with entities")]
+    #[diagnostic(help("remove one of them"))]
+    WordsAndText { first: &'static str, second: &'static str },
+    #[error("{}: no row has an entity", name(file))]
+    #[diagnostic(help("give the rows that a model is to learn from entities, or list all tags in `model.labels`"))]
+    NoEntities { file: PathBuf },
+    #[error("{place}: {problem}")]
+    Tagging {
+        place: Place,
+        problem: String,
+        #[help]
+        help: String,
+    },
+
     // Rows for language models.
     #[error("{} has columns of several kinds of rows: {columns}", name(file))]
     #[diagnostic(help("say which is meant: {choice}"))]
@@ -294,7 +351,7 @@ pub enum Error {
     #[error("the checkpoint has no end token, in which a text and a completion end")]
     #[diagnostic(help("set `eos_token` in its tokenizer_config.json, or `eos_token_id` in its config.json"))]
     NoEndToken,
-    #[error("{} has no tokenizer (looked for tokenizer.json and vocab.txt)", dir.display())]
+    #[error("{} has no tokenizer (looked for tokenizer.json, vocab.txt and SentencePiece files)", dir.display())]
     NoTokenizer {
         dir: PathBuf,
         #[help]
@@ -305,6 +362,9 @@ pub enum Error {
         "fetch the file again, or write it anew with `save_pretrained` of its tokenizer in Transformers"
     ))]
     BrokenTokenizer { file: PathBuf, source: tokenizers::Error },
+    #[error("{}: a SentencePiece file, which this checkpoint's tokenizer class reads in a way that is not supported", file.display())]
+    #[diagnostic(help("{MAKE_TOKENIZER_JSON}"))]
+    ForeignPieces { file: PathBuf },
     #[error("{} lacks the token `{token}`", file.display())]
     #[diagnostic(help(
         "a BERT vocabulary has [UNK], [CLS] and [SEP], one token a line; other tokenizers need a tokenizer.json"

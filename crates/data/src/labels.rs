@@ -129,11 +129,15 @@ pub struct Tally {
 impl Tally {
     /// Adds the label of a row, which must have one, and gives its number among the different ones.
     pub fn add(&mut self, file: &Path, example: &Example) -> Result<usize, Error> {
-        let label = known_label(file, example)?;
+        Ok(self.add_label(known_label(file, example)?, || Place::new(file, example.line)))
+    }
+
+    /// As `add`, of a label that stands in a place.
+    pub fn add_label(&mut self, label: &Label, place: impl Fn() -> Place) -> usize {
         if let Some(known) = self.seen.get_index_of(label) {
-            return Ok(known);
+            return known;
         }
-        Ok(self.seen.insert_full(label.clone(), Place::new(file, example.line)).0)
+        self.seen.insert_full(label.clone(), place()).0
     }
 
     /// The different labels, in the order of their numbers.

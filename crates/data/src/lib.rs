@@ -3,6 +3,7 @@
 //! In the order of a run: [`records`] streams the rows of a file, [`Columns`] picks the text and the label out of each,
 //! [`Labels`] numbers the classes, [`Tokenizer`] and [`Dataset`] turn text into token ids, [`stratified`] and
 //! [`lint`] look at the splits, [`Sampler`] orders the examples and [`Batch`] lays them end to end.
+//! Instead of one class a row may have [several](LabelSetTally) or a [number](value), and its words [tags](tagging).
 //! Rows of texts, prompts and conversations for [language models](language) have columns and an encoder of their own, and
 //! [`pack`] puts several of them into one row of a batch.
 //! [`train_vocabulary`] makes a tokenizer where there is none.
@@ -19,6 +20,7 @@ mod error;
 mod formats;
 mod guess;
 mod jinja;
+mod label_sets;
 mod labels;
 pub mod language;
 mod lint;
@@ -30,8 +32,10 @@ mod record;
 mod sampler;
 mod split;
 pub mod suggest;
+pub mod tagging;
 mod template;
 mod tokenizer;
+mod values;
 mod vocabulary;
 
 pub use batch::Batch;
@@ -39,8 +43,11 @@ pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
 pub use dataset::{Dataset, ExampleRef, Lengths};
 pub use encode::EncodedExample;
 pub use error::Error;
-pub use formats::{Format, Line, is_data, lines, records};
-pub use guess::{Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Unfit, UnfitReason, Writing};
+pub use formats::{Format, Line, is_data, lines, records, records_as};
+pub use guess::{
+    Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Target, Unfit, UnfitReason, Writing, is_conll,
+};
+pub use label_sets::{LabelCell, LabelSetTally};
 pub use labels::{Labels, Tally};
 pub use lint::{Digest, Finding, FindingKind, Rows, Severity, Truncation, lint};
 pub use pack::pack;
@@ -52,4 +59,5 @@ pub use split::stratified;
 pub use suggest::{nearest, nearest_path};
 pub use template::Template;
 pub use tokenizer::{Encoded, Tokenizer};
+pub use values::value;
 pub use vocabulary::{Vocabulary, VocabularyKind, train_vocabulary};

@@ -5,11 +5,15 @@ mod beginning;
 mod bounds;
 mod class;
 mod config;
+mod excerpt;
 mod rebuilt;
+mod sentencepiece;
+mod words;
 
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use tokenizers::models::wordpiece::WordPiece;
@@ -22,6 +26,8 @@ use crate::Error;
 use bounds::Bounds;
 use class::Class;
 pub(crate) use config::{Config, special_texts};
+pub(crate) use excerpt::Excerpt;
+pub(crate) use words::Tokenized;
 
 /// Transformers writes 1e30 for "no limit"; no model has a billion positions.
 const NO_LIMIT: f64 = 1e9;
@@ -35,6 +41,8 @@ pub struct Tokenizer {
     mask: Option<u32>,
     unknown: Option<u32>,
     bounds: Bounds,
+    /// Whether no token reaches from one word into the next; asked for long texts alone.
+    words_are_apart: OnceLock<bool>,
 }
 
 /// The token ids of a text or a pair of texts, special tokens included.
@@ -57,7 +65,8 @@ impl From<Vec<u32>> for Encoded {
 }
 
 impl Tokenizer {
-    /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`.
+    /// The tokenizer in a checkpoint's directory: `tokenizer.json`, otherwise BERT's with the words of `vocab.txt`, otherwise a
+    /// SentencePiece file.
     pub fn from_dir(dir: &Path) -> Result<Self, Error> {
         Self::beside(dir, dir)
     }
@@ -72,6 +81,9 @@ impl Tokenizer {
         } else if words.is_file() {
             config.class = Class::Bert;
             rebuilt::open(&of_words(&words)?, &config).map_err(|source| broken(&words, source))?
+        } else if let Some(pieces) = sentencepiece::file_in(dir) {
+            let document = sentencepiece::document(&pieces, &mut config)?;
+            rebuilt::open(&document, &config).map_err(|source| broken(&pieces, source))?
         } else {
             return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
         };
@@ -84,6 +96,7 @@ impl Tokenizer {
             mask: mask(&inner, &config),
             unknown: unknown(inner.get_model()).and_then(|token| inner.token_to_id(&token)),
             bounds: Bounds::of(&inner, &config),
+            words_are_apart: OnceLock::new(),
             inner,
         })
     }
@@ -177,21 +190,21 @@ impl Tokenizer {
         text_pair: Option<&str>,
         max_length: usize,
     ) -> Result<Option<Encoded>, Error> {
-        let is_long = |text: &str| beginning::may_be_cut(text, max_length);
+        let is_long = |text: &str| beginning::may_be_cut(text.len(), max_length);
         let special = self.special_around(text_pair.is_some());
         let (first, second) = match text_pair {
             _ if max_length <= special => return Ok(None),
-            None if is_long(text) => (beginning::tokens(&self.inner, text, max_length)?, None),
+            None if is_long(text) => (beginning::tokens(self, text, max_length)?, None),
             // Which of a pair is longer decides how both are cut.
             Some(second) if is_long(text) && !is_long(second) => {
                 let second = self.alone(second)?;
                 let tokens = max_length.max(second.len()) + 1;
-                (beginning::tokens(&self.inner, text, tokens)?, Some(second))
+                (beginning::tokens(self, text, tokens)?, Some(second))
             }
             Some(second) if !is_long(text) && is_long(second) => {
                 let first = self.alone(text)?;
                 let tokens = max_length.max(first.len()) + 1;
-                match beginning::tokens(&self.inner, second, tokens)? {
+                match beginning::tokens(self, second, tokens)? {
                     Some(second) => (Some(first), Some(second)),
                     None => return Ok(None),
                 }
@@ -235,7 +248,13 @@ impl Tokenizer {
     /// As `bare`, of a text that is far longer than `tokens` tokens: so many of them at least. `None` where it is not, or
     /// where only the whole of it gives the right ones.
     pub(crate) fn bare_beginning(&self, text: &str, tokens: usize) -> Result<Option<Vec<u32>>, Error> {
-        Ok(beginning::tokens(&self.inner, text, tokens)?.map(|encoding| encoding.get_ids().to_vec()))
+        Ok(beginning::tokens(self, text, tokens)?.map(|encoding| encoding.get_ids().to_vec()))
+    }
+
+    /// What of a long text is enough for its first special tokens and `tokens` tokens on each side of `answer`, a byte of it.
+    /// `None` where that is most of it, or where only the whole of it gives the right ones.
+    pub(crate) fn excerpt(&self, text: &str, answer: usize, tokens: usize) -> Result<Option<Excerpt>, Error> {
+        Excerpt::around(self, text, answer, tokens)
     }
 
     /// As `bare`, with the bytes of the text that each token stands for.
@@ -354,11 +373,9 @@ pub(crate) fn read_config(file: &Path) -> Result<Value, Error> {
 
 /// Tokenizers come in forms that only Python packages read.
 fn what_to_do_without(dir: &Path) -> String {
-    let others = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json"];
+    let others = ["source.spm", "tekken.json", "tiktoken.model", "vocab.json"];
     match others.into_iter().find(|name| dir.join(name).is_file()) {
-        Some(name) => format!(
-            "it has {name}: in Python, `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` of Transformers makes a tokenizer.json of it"
-        ),
+        Some(name) => format!("it has {name}: {}", crate::error::MAKE_TOKENIZER_JSON),
         None => "copy the tokenizer files of the checkpoint here".to_owned(),
     }
 }

@@ -98,6 +98,20 @@ impl Allocator {
         Layout::from_size_align(layout.size().checked_next_multiple_of(step)?, ALIGNMENT).ok()
     }
 
+    /// Gives what is free back to the system: at the end of work whose like does not come again, as the reading of the data.
+    /// Left to itself mimalloc waits, and what comes next would be laid beside it.
+    pub(crate) fn give_back(&self) {
+        while let Some(block) = self.on_shelf(|shelf| shelf.remove(0)) {
+            release(block);
+        }
+        self.on_shelf(|shelf| shelf.most = shelf.in_use);
+        // SAFETY: it frees no block that is in use, and may be called by any thread at any time.
+        #[expect(unsafe_code, reason = "mimalloc's own function; see SAFETY")]
+        unsafe {
+            mi_collect(true);
+        }
+    }
+
     fn on_shelf<T>(&self, act: impl FnOnce(&mut Shelf) -> T) -> T {
         act(&mut self.shelf.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -113,6 +127,13 @@ impl Allocator {
         self.on_shelf(|shelf| shelf.use_more(large.size()));
         None
     }
+}
+
+// SAFETY: as mimalloc.h declares it.
+#[expect(unsafe_code, reason = "the crate has no function for it")]
+unsafe extern "C" {
+    /// Frees what the calling thread has freed and what no thread owns; with `force` its pages go back to the system at once.
+    fn mi_collect(force: bool);
 }
 
 fn release(block: Block) {
@@ -236,5 +257,8 @@ mod tests {
             allocator.dealloc(large, layout(5 << 20));
             allocator.dealloc(small, layout(600 << 10));
         }
+        assert_eq!(allocator.on_shelf(|shelf| (shelf.count, shelf.most > 0)), (2, true));
+        allocator.give_back();
+        assert_eq!(allocator.on_shelf(|shelf| (shelf.count, shelf.free, shelf.most)), (0, 0, 0));
     }
 }

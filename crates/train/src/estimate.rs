@@ -19,6 +19,7 @@ pub(crate) struct Estimate {
     pub(crate) activations: usize,
     /// The examples as token ids; more where the look at them before training takes more than training itself.
     pub(crate) data: usize,
+    /// With its tokenizer.
     pub(crate) process: usize,
 }
 
@@ -28,18 +29,21 @@ impl Estimate {
     }
 }
 
-/// The binary, a tokenizer of some ten thousand entries, what threads and the allocator keep for themselves: as runs
-/// of BERT, GPT-2, Qwen2 and a small encoder have shown it.
-const PROCESS: usize = 98_000_000;
+/// The binary's own pages, what threads and the allocator keep for themselves, and evaluation's and the report's small things: as
+/// runs of small encoders and decoders on two threads have shown it.
+const PROCESS: usize = 82_000_000;
 
 /// The part of it that is there before a model is loaded, while the data is read and looked at.
-const PROCESS_BEFORE: usize = 50_000_000;
+const PROCESS_BEFORE: usize = 53_000_000;
+
+/// An entry of a tokenizer's vocabulary: its text as key and as value of two tables that are two thirds full, and its merge.
+const TOKENIZER_ENTRY: usize = 160;
 
 const F32: usize = 4;
 
 pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, model::Error> {
     let shape = plan.pretrained.activations()?;
-    let activations = activations(plan, adapter_plan, &shape);
+    let activations = activations(plan, adapter_plan, &shape) + cache(plan, &shape);
     // In a step the tensors, their gradients and two moments; while a checkpoint is written, without gradients and activations,
     // tensors and moments twice.
     let tensors = adapter_plan.trainable_elements() * F32;
@@ -47,15 +51,19 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, mo
     // What is trained is copied, and its file not mapped.
     let base = if plan.method == Method::Full { 0 } else { base(plan, &shape) };
     let data = data(plan, base + trained + activations);
-    Ok(Estimate { base, trained, activations, data, process: PROCESS })
+    let process = PROCESS + plan.tokenizer.vocabulary_size() * TOKENIZER_ENTRY;
+    Ok(Estimate { base, trained, activations, data, process })
 }
 
-/// Token ids with their order, and what the look at them takes beyond what `training` does, which begins when it is done.
+/// Token ids with their order, and by how much the look at them exceeds what `training` takes, which begins when it is done and
+/// has given its memory back.
 fn data(plan: &RunPlan, training: usize) -> usize {
     /// Of each training example: its length, and its place in the order of the epoch and in the one that is drawn next.
     const SAMPLER: usize = 4 + 4 + 4;
     let encoded = plan.train.bytes() + plan.valid.as_ref().map_or(0, |valid| valid.bytes());
-    encoded + plan.train.len() * SAMPLER + plan.look_bytes.saturating_sub(training + PROCESS - PROCESS_BEFORE)
+    let sampler = plan.train.len() * SAMPLER;
+    let look = PROCESS_BEFORE + plan.look_bytes;
+    encoded + sampler + look.saturating_sub(PROCESS + training + sampler)
 }
 
 /// The file is mapped: of a table of words only the pages of those that occur are read, unless it is, or serves as, the output
@@ -116,6 +124,12 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> 
         false => per_layer * layers + adapted,
     };
     (tokens * kept + at_once + logits) * F32
+}
+
+/// Keys and values of the answers that evaluations generate together.
+fn cache(plan: &RunPlan, shape: &ActivationShape) -> usize {
+    let tokens = plan.questions.as_ref().map_or(0, |questions| questions.tokens_at_once());
+    2 * tokens * shape.layers * shape.keys * F32
 }
 
 /// Whether something is trained that has a row for each token, as an output layer, its update and its bias have. Word embeddings that

@@ -1,4 +1,4 @@
-//! The lines of a file that are not blank, with their numbers: what JSON lines and plain text have in common.
+//! The lines of a file with their numbers: what JSON lines, CoNLL and plain text have in common.
 
 use std::io::BufRead;
 
@@ -22,16 +22,24 @@ impl Lines {
 
     /// Goes to the next line that is not blank; false at the end of the file.
     pub(super) fn advance(&mut self) -> Result<bool, Error> {
-        loop {
-            self.bytes.clear();
-            match self.reader.read_until(b'\n', &mut self.bytes) {
-                Ok(0) => return Ok(false),
-                Ok(_) => self.number += 1,
-                Err(error) => return Err(self.source.read_error(error)),
-            }
+        while self.next_line()? {
             if !self.bytes.trim_ascii().is_empty() {
                 return Ok(true);
             }
+        }
+        Ok(false)
+    }
+
+    /// Goes to the next line, blank or not; false at the end of the file.
+    pub(super) fn next_line(&mut self) -> Result<bool, Error> {
+        self.bytes.clear();
+        match self.reader.read_until(b'\n', &mut self.bytes) {
+            Ok(0) => Ok(false),
+            Ok(_) => {
+                self.number += 1;
+                Ok(true)
+            }
+            Err(error) => Err(self.source.read_error(error)),
         }
     }
 

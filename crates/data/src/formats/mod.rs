@@ -1,7 +1,8 @@
 //! Files become streams of [`Record`]s. This room opens and unpacks a file; each format has a file of its own. JSON
-//! lines, CSV, TSV and plain text are read row by row however large they are, Parquet page by page, a `.json` array and a
+//! lines, CSV, TSV, CoNLL and plain text are read row by row however large they are, Parquet page by page, a `.json` array and a
 //! compressed Parquet file as a whole.
 
+mod conll;
 mod encoding;
 mod json;
 mod json_slip;
@@ -35,7 +36,12 @@ type Reader = Box<dyn BufRead + Send>;
 /// The first row is read at once, so that a file without rows, or not of its format, is refused here. After an error
 /// the stream ends.
 pub fn records(path: &Path) -> Result<Records, Error> {
-    let (format, source) = identify(path, None)?;
+    records_as(path, None)
+}
+
+/// As [`records`], of a file that is of this `format`, whatever its extension says.
+pub fn records_as(path: &Path, format: Option<Format>) -> Result<Records, Error> {
+    let (format, source) = identify(path, format)?;
     let mut rows = open(format, source)?;
     let first = rows.next().ok_or_else(|| Error::Empty { file: path.to_owned() })??;
     let mut failed = false;
@@ -80,6 +86,7 @@ fn open(format: Format, source: Source) -> Result<Records, Error> {
         Format::Csv => table::records(source, b','),
         Format::Tsv => table::records(source, b'\t'),
         Format::Parquet => parquet::records(source),
+        Format::Conll => conll::records(source),
         Format::Text => text::records(source),
     }
 }
@@ -87,6 +94,11 @@ fn open(format: Format, source: Source) -> Result<Records, Error> {
 /// Whether places in this file are rows, because it has no lines.
 pub(crate) fn counts_rows(path: &Path) -> bool {
     matches!(format_of(path), Ok((Format::Json | Format::Parquet, _)))
+}
+
+/// Whether each word has a line of its own.
+pub(crate) fn has_word_a_line(path: &Path) -> bool {
+    matches!(format_of(path), Ok((Format::Conll, _)))
 }
 
 /// How rows are written.
@@ -97,6 +109,8 @@ pub enum Format {
     Csv,
     Tsv,
     Parquet,
+    /// A word and its tags a line, a blank line between sentences.
+    Conll,
     Text,
 }
 
@@ -244,6 +258,7 @@ fn format_of(path: &Path) -> Result<(Format, bool), Error> {
         Some("csv") => Format::Csv,
         Some("tsv") => Format::Tsv,
         Some("parquet") => Format::Parquet,
+        Some("conll" | "bio" | "iob" | "iob2") => Format::Conll,
         Some("txt") => Format::Text,
         _ => {
             return Err(Error::UnknownType { file: path.to_owned(), extension: extension.map(str::to_owned) });

@@ -203,7 +203,7 @@ fn files_that_cannot_be_read_say_what_to_do() {
     assert_eq!(help, format!("the directory {} does not exist either", dir.path().join("none").display()));
     assert!(matches!(records(dir.path()), Err(Error::Directory { .. })));
 
-    let supported = "supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .txt, each of them also with .gz, and - for JSON lines on standard input";
+    let supported = "supported: .jsonl (or .ndjson), .json, .csv, .tsv, .parquet, .conll (or .bio, .iob), .txt, each of them also with .gz, and - for JSON lines on standard input";
     assert_eq!(fails("a.xml", b""), ("a.xml: unknown file type `.xml`".into(), supported.into()));
     let sheet = ("a.xlsx.gz: unknown file type `.xlsx`".to_owned(), "save the sheet as CSV UTF-8 (.csv)".to_owned());
     assert_eq!(fails("a.xlsx.gz", b""), sheet);

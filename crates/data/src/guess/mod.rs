@@ -2,9 +2,11 @@
 //! what is asked and answered. For a first configuration, which a person reads: a run never guesses.
 
 mod dialogue;
+mod items;
 mod language;
 mod names;
 mod profile;
+mod target;
 #[cfg(test)]
 mod tests;
 mod unfit;
@@ -12,6 +14,7 @@ mod unfit;
 pub use dialogue::Dialogue;
 pub use language::{Language, Writing};
 pub use profile::{Column, ColumnKind, Profile};
+pub use target::{Target, is_conll};
 pub use unfit::{Reason as UnfitReason, Unfit};
 
 use names::{is_label, is_no_label, is_number_of_row, label_rank, pair};

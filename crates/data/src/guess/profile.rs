@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::Writing;
+use super::items::Items;
 use crate::columns::whole;
 use crate::labels::{self, is_fraction, parse};
 use crate::{Error, Record};
@@ -42,6 +43,8 @@ pub struct Column {
     pub(super) links: bool,
     /// Most values are the text of a JSON array, as the cells of a CSV hold one.
     lists: bool,
+    /// What stands in its lists, or in the JSON texts of such.
+    pub(super) items: Items,
 }
 
 impl Column {
@@ -115,6 +118,7 @@ struct Tally {
     spaceless: usize,
     links: usize,
     lists: usize,
+    items: Items,
     writing: Writing,
     values: Option<BTreeMap<String, usize>>,
 }
@@ -123,7 +127,19 @@ impl Default for Tally {
     fn default() -> Self {
         let values = Some(BTreeMap::new());
         let writing = Writing::default();
-        Self { kinds: [0; 6], texts: 0, characters: 0, words: 0, spaceless: 0, links: 0, lists: 0, writing, values }
+        let items = Items::default();
+        Self {
+            kinds: [0; 6],
+            texts: 0,
+            characters: 0,
+            words: 0,
+            spaceless: 0,
+            links: 0,
+            lists: 0,
+            items,
+            writing,
+            values,
+        }
     }
 }
 
@@ -151,7 +167,8 @@ impl Tally {
                 self.remember(&truth.to_string());
                 ColumnKind::Booleans
             }
-            Value::Array(_) => {
+            Value::Array(values) => {
+                self.items.add(values);
                 self.add_writing(value);
                 ColumnKind::Lists
             }
@@ -169,7 +186,12 @@ impl Tally {
         self.characters += text.chars().count();
         self.words += words;
         self.spaceless += usize::from(words == 1 && text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()));
-        self.lists += usize::from(text.trim_start().starts_with('['));
+        if text.trim_start().starts_with('[') {
+            self.lists += 1;
+            if let Ok(values) = serde_json::from_str::<Vec<Value>>(text) {
+                self.items.add(&values);
+            }
+        }
         self.writing.add(text);
         self.links += usize::from(text.starts_with("http://") || text.starts_with("https://"));
         self.remember(text);
@@ -210,6 +232,7 @@ impl Tally {
             spaceless: self.spaceless * 2 > self.texts,
             links: self.links * 2 > self.texts,
             lists: self.lists * 2 > self.texts,
+            items: self.items,
             writing: self.writing,
             values: self.values,
         }

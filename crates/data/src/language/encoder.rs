@@ -58,26 +58,18 @@ impl<'a> Encoder<'a> {
     /// The sequences of a row: one, or, where the chat template rewrites earlier turns, one for each of the assistant's.
     ///
     /// A text and a completion end in the tokenizer's end token. A sequence longer than `max_length` loses what follows
-    /// on its last answer, then the left of what stands before that, then the end of the answer.
+    /// on its last answer, then the left of what stands before that, then the end of the answer. What is far beyond
+    /// `max_length` is not tokenised.
     pub fn examples(&self, file: &Path, row: &Row, max_length: usize) -> Result<Vec<EncodedExample>, Error> {
         let place = Place::new(file, row.line);
-        // Of a text far longer than that the rest is not looked at.
-        let beginning = match &row.content {
-            Content::Text(text) => self.tokenizer.bare_beginning(text, max_length)?,
-            Content::Completion { .. } | Content::Conversation(_) => None,
-        };
-        let at_least = beginning.is_some();
         let sequences = match &row.content {
-            Content::Text(text) => vec![self.text(beginning.map_or_else(|| self.tokenizer.bare(text), Ok)?)?],
-            Content::Completion { prompt, completion } => vec![self.completion(prompt, completion, &place)?],
-            Content::Conversation(conversation) => self.conversation(conversation, &place)?,
+            Content::Text(text) => vec![self.text(text, max_length)?],
+            Content::Completion { prompt, completion } => {
+                vec![self.completion(&[prompt.as_str(), completion].concat(), prompt.len(), max_length, &place)?]
+            }
+            Content::Conversation(conversation) => self.conversation(conversation, max_length, &place)?,
         };
-        let example = |sequence| {
-            let mut example = self.example(sequence, row.line, max_length, &place)?;
-            example.encoded.at_least = at_least;
-            Ok(example)
-        };
-        sequences.into_iter().map(example).collect()
+        sequences.into_iter().map(|sequence| self.example(sequence, row.line, max_length, &place)).collect()
     }
 
     /// What the model is to go on from: a text or a prompt, or a conversation with the generation prompt, without the
@@ -111,13 +103,16 @@ impl<'a> Encoder<'a> {
         self.chat.ok_or_else(|| Error::NoChatTemplate { subject: subject.to_owned() })
     }
 
-    fn text(&self, bare: Vec<u32>) -> Result<Sequence, Error> {
-        let (mut ids, kept) = self.with_beginning(bare);
+    fn text(&self, text: &str, max_length: usize) -> Result<Sequence, Error> {
+        // Of a text far longer than that the rest is not looked at.
+        let beginning = self.tokenizer.bare_beginning(text, max_length)?;
+        let is_excerpt = beginning.is_some();
+        let (mut ids, kept) = self.with_beginning(beginning.map_or_else(|| self.tokenizer.bare(text), Ok)?);
         let end = self.end()?;
         if ids.last() != Some(&end) {
             ids.push(end);
         }
-        Ok(Sequence { answers: vec![0..ids.len()], ids, skipped: Vec::new(), kept })
+        Ok(Sequence { answers: vec![0..ids.len()], ids, skipped: Vec::new(), kept, is_excerpt })
     }
 
     /// The ids of both are those of the joined text, as they are for a model that reads the prompt and goes on, wherever
@@ -125,10 +120,16 @@ impl<'a> Encoder<'a> {
     ///
     /// Elsewhere, as where the prompt ends in the space that belongs to the next word, the prompt keeps the ids that it has
     /// in generation, and the completion has those of a text that goes on from another.
-    fn completion(&self, prompt: &str, completion: &str, place: &Place) -> Result<Sequence, Error> {
+    fn completion(&self, joined: &str, start: usize, max_length: usize, place: &Place) -> Result<Sequence, Error> {
+        let excerpt = self.tokenizer.excerpt(joined, start, max_length)?;
+        let (joined, start) = match &excerpt {
+            Some(excerpt) => (excerpt.text.as_str(), excerpt.position(start)),
+            None => (joined, start),
+        };
+        let (prompt, completion) = joined.split_at(start);
         let (mut ids, kept) = self.begun(prompt, &place.to_string())?;
         let start = ids.len();
-        let (joined, _) = self.with_beginning(self.tokenizer.bare(&[prompt, completion].concat())?);
+        let (joined, _) = self.with_beginning(self.tokenizer.bare(joined)?);
         match joined.strip_prefix(ids.as_slice()) {
             Some(said) => ids.extend(said),
             None if prompt.is_empty() => ids.extend(self.tokenizer.bare(completion)?),
@@ -138,10 +139,15 @@ impl<'a> Encoder<'a> {
         if ids.len() == start || ids.last() != Some(&end) {
             ids.push(end);
         }
-        Ok(Sequence { answers: vec![start..ids.len()], ids, skipped: Vec::new(), kept })
+        Ok(Sequence { answers: vec![start..ids.len()], ids, skipped: Vec::new(), kept, is_excerpt: excerpt.is_some() })
     }
 
-    fn conversation(&self, conversation: &Conversation, place: &Place) -> Result<Vec<Sequence>, Error> {
+    fn conversation(
+        &self,
+        conversation: &Conversation,
+        max_length: usize,
+        place: &Place,
+    ) -> Result<Vec<Sequence>, Error> {
         let subject = place.to_string();
         let chat = self.chat(&subject)?;
         conversation.check_roles(|role| chat.names_role(role), &subject)?;
@@ -156,20 +162,53 @@ impl<'a> Encoder<'a> {
             LossOn::Completion => scripts.retain(|script| script.turns.iter().any(|turn| turn.is_learned)),
             LossOn::All => scripts = vec![turns::last(scripts, chat, conversation, &subject)?],
         }
-        scripts.iter().map(|script| self.script(script, &subject)).collect()
+        scripts.into_iter().map(|script| self.script(script, max_length, &subject)).collect()
     }
 
-    fn script(&self, script: &Script, subject: &str) -> Result<Sequence, Error> {
-        let (ids, turns) = self.tokens_of_turns(script)?;
+    fn script(&self, script: Script, max_length: usize, subject: &str) -> Result<Sequence, Error> {
+        let excerpt = self.excerpt(&script, max_length)?;
+        let is_excerpt = excerpt.is_some();
+        // An end that was left out has been looked for.
+        let (script, unseen) = excerpt.unwrap_or((script, Vec::new()));
+        let (ids, turns) = self.tokens_of_turns(&script)?;
         let (mut answers, mut skipped) = (Vec::new(), Vec::new());
         for (turn, tokens) in script.turns.iter().zip(turns) {
-            if turn.is_learned && !ids[tokens.clone()].iter().any(|id| self.stops.contains(id)) {
+            let is_ended = || ids[tokens.clone()].iter().any(|id| self.stops.contains(id));
+            if turn.is_learned && !unseen.contains(&turn.number) && !is_ended() {
                 return Err(Error::NoEndOfTurn { subject: subject.to_owned(), number: turn.number });
             }
             if turn.is_learned { &mut answers } else { &mut skipped }.push(tokens);
         }
         let kept = self.beginning_of(&ids);
-        Ok(Sequence { ids, answers, skipped, kept })
+        Ok(Sequence { ids, answers, skipped, kept, is_excerpt })
+    }
+
+    /// Of a long script what `Sequence::fit` leaves of it, with the numbers of the turns to be learned that lack a part.
+    /// `None` where the whole of it is to be read: it is short, offers no place to cut, or only its tokens can tell whether a
+    /// turn has an end.
+    fn excerpt(&self, script: &Script, max_length: usize) -> Result<Option<(Script, Vec<usize>)>, Error> {
+        let last = script.turns.iter().rfind(|turn| turn.is_learned).map_or(0, |turn| turn.bytes.start);
+        let Some(excerpt) = self.tokenizer.excerpt(&script.text, last, max_length)? else { return Ok(None) };
+        let lacking = || script.turns.iter().filter(|turn| turn.is_learned && excerpt.lacks(&turn.bytes));
+        let stops = self.stops_as_text();
+        let has_end = |turn: &Turn| stops.iter().any(|stop| script.text[turn.bytes.clone()].contains(stop));
+        if !lacking().all(has_end) {
+            return Ok(None);
+        }
+        let lacking = lacking().map(|turn| turn.number).collect();
+        let turns = script.turns.iter().map(|turn| {
+            let bytes = excerpt.position(turn.bytes.start)..excerpt.position(turn.bytes.end);
+            Turn { bytes, ..turn.clone() }
+        });
+        let turns = turns.filter(|turn| !turn.bytes.is_empty()).collect();
+        Ok(Some((Script { turns, text: excerpt.text }, lacking)))
+    }
+
+    /// The stop tokens that are one wherever their text stands.
+    fn stops_as_text(&self) -> Vec<String> {
+        let special = self.tokenizer.special_tokens();
+        let stops = self.stops.iter().filter(|stop| special.contains(stop));
+        stops.filter_map(|stop| self.tokenizer.token(*stop)).collect()
     }
 
     /// The ids of the text and, for each turn, those of them that hold any of its characters.
@@ -189,7 +228,7 @@ impl<'a> Encoder<'a> {
         }
         let full_length = whole.ids.len();
         let targets = self.targets(&whole);
-        let all = count(&targets);
+        let (all, at_least) = (count(&targets), whole.is_excerpt);
         let (cut, spans) = match full_length <= max_length {
             true => (whole, targets),
             false => {
@@ -202,7 +241,7 @@ impl<'a> Encoder<'a> {
         if left == 0 {
             return Err(Error::NoTargets { subject: place.to_string() });
         }
-        let encoded = Encoded { full_length, ..cut.ids.into() };
+        let encoded = Encoded { full_length, at_least, ..cut.ids.into() };
         Ok(EncodedExample { line, encoded, target: None, spans, lost_targets: all - left })
     }
 

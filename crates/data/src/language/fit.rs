@@ -12,6 +12,8 @@ pub(super) struct Sequence {
     pub(super) skipped: Vec<Range<usize>>,
     /// Tokens at the beginning that stay whatever is cut: the one that begins a text.
     pub(super) kept: usize,
+    /// Of a very long text the tokens were left out that `fit` would take; it is longer than any sequence may be.
+    pub(super) is_excerpt: bool,
 }
 
 impl Sequence {
@@ -76,7 +78,8 @@ mod tests {
     use super::*;
 
     fn fit(ids: std::ops::RangeInclusive<u32>, answers: &[Range<usize>], kept: usize, max_length: usize) -> Sequence {
-        Sequence { ids: ids.collect(), answers: answers.to_vec(), skipped: Vec::new(), kept }.fit(max_length)
+        Sequence { ids: ids.collect(), answers: answers.to_vec(), skipped: Vec::new(), kept, is_excerpt: false }
+            .fit(max_length)
     }
 
     #[test]
@@ -115,7 +118,7 @@ mod tests {
             // Prompts and answers by turns; the number of a token says where it was.
             let ends: Vec<usize> = lengths.iter().scan(0, |end, length| { *end += length; Some(*end) }).collect();
             let answers: Vec<Range<usize>> = ends.windows(2).step_by(2).map(|pair| pair[0]..pair[1]).collect();
-            let whole = Sequence { ids: (0..*ends.last().unwrap() as u32).collect(), answers: answers.clone(), skipped: Vec::new(), kept };
+            let whole = Sequence { ids: (0..*ends.last().unwrap() as u32).collect(), answers: answers.clone(), skipped: Vec::new(), kept, is_excerpt: false };
             let was_answer = |id: u32| answers.iter().any(|answer| answer.contains(&(id as usize)));
             let (last, length) = (answers.last().unwrap().clone(), whole.ids.len());
 

@@ -114,9 +114,8 @@ impl Digest {
 
     /// The memory that it takes, and that a look at it takes besides.
     pub fn bytes(&self) -> usize {
-        // In the look an entry for each row, its text, its group and a band with its number; and what was measured besides, for
-        // lists that are sorted and what the allocator rounds up.
-        const LOOK: usize = 16 + 8 + 5 + 16 + 40;
+        // In the look an entry for each row, its text, its group, a band with its number, and its twin if it is found to have one.
+        const LOOK: usize = 16 + 8 + 5 + 16 + 8;
         let lists = self.lines.bytes() + self.exact.bytes() + self.numbers.bytes() + self.labels.bytes();
         self.len() * LOOK + lists + self.names.bytes() + self.documents.bytes()
     }

@@ -74,7 +74,7 @@ impl<'a> Texts<'a> {
         }
         drop(by_text);
         members.sort_unstable();
-        let mut texts = Vec::new();
+        let mut texts = Vec::with_capacity(members.len());
         let mut start = 0;
         for alike in members.chunk_by(|one, other| one.key == other.key) {
             texts.push(start..start + alike.len() as Number);

@@ -5,19 +5,21 @@
 //! for themselves. Some tokens before the cut are not counted on all the same, for added tokens may hold spaces. Where a text
 //! offers no such place, it is tokenised as a whole.
 
+use std::ops::Range;
+
 use tokenizers::{Encoding, Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer};
 
-use crate::Error;
+use crate::{Error, Tokenizer};
 
 /// Bytes to begin with, for each token that is wanted and besides. Few texts have tokens of more bytes.
 const BYTES_PER_TOKEN: usize = 16;
 const BYTES: usize = 4096;
 
 /// A text is cut only if it is so much longer: the lengths of others stay exact.
-const LONGER: usize = 4;
+pub(super) const LONGER: usize = 4;
 
 /// Tokens before the cut that are not counted on.
-const MARGIN: usize = 64;
+pub(super) const MARGIN: usize = 64;
 
 /// What is looked at around the cut.
 const WINDOW: usize = 256;
@@ -25,14 +27,34 @@ const WINDOW: usize = 256;
 /// What SentencePiece and byte-level BPE write for a space before a word.
 const MARKS: [char; 2] = ['▁', 'Ġ'];
 
+/// What keeps the tokens on both sides of a space from depending on each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// The pre-tokenizer ends a piece there.
+    Pieces,
+    /// One piece goes over the space, but no token of the vocabulary.
+    Words,
+}
+
 /// `tokens` tokens of a text or more, without special tokens; `None` where only the whole text can tell.
-pub(super) fn tokens(inner: &tokenizers::Tokenizer, text: &str, tokens: usize) -> Result<Option<Encoding>, Error> {
-    let mut bytes = tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES);
-    while bytes.saturating_mul(LONGER) < text.len() {
-        if let Some(cut) = between_words(text, bytes).filter(|cut| is_apart(inner, text, *cut)) {
-            let encoding = inner.encode_fast(&text[..cut], false).map_err(|source| Error::Tokenizing { source })?;
+pub(super) fn tokens(tokenizer: &Tokenizer, text: &str, tokens: usize) -> Result<Option<Encoding>, Error> {
+    Ok(cut(tokenizer, text, 0, tokens)?.map(|(_, encoding)| encoding))
+}
+
+/// Where a text can end that begins at `start` and has `tokens` tokens or more, with these.
+pub(super) fn cut(
+    tokenizer: &Tokenizer,
+    text: &str,
+    start: usize,
+    tokens: usize,
+) -> Result<Option<(usize, Encoding)>, Error> {
+    let mut bytes = bytes_of(tokens);
+    while bytes.saturating_mul(LONGER) < text.len() - start {
+        let searched = start + bytes / 2..start + bytes;
+        if let Some(cut) = between_words(text, searched).filter(|cut| apart(tokenizer, text, *cut).is_some()) {
+            let encoding = tokenizer.alone(&text[start..cut])?;
             if encoding.len() >= tokens + MARGIN {
-                return Ok(Some(encoding));
+                return Ok(Some((cut, encoding)));
             }
         }
         bytes = bytes.saturating_mul(2);
@@ -40,15 +62,20 @@ pub(super) fn tokens(inner: &tokenizers::Tokenizer, text: &str, tokens: usize) -
     Ok(None)
 }
 
-/// Whether a text is long enough for `tokens` to try.
-pub(super) fn may_be_cut(text: &str, tokens: usize) -> bool {
-    tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES).saturating_mul(LONGER) < text.len()
+/// Whether a text of so many bytes is long enough for `tokens` to try.
+pub(super) fn may_be_cut(length: usize, tokens: usize) -> bool {
+    bytes_of(tokens).saturating_mul(LONGER) < length
 }
 
-/// The last space before `end` that stands alone between two letters.
-fn between_words(text: &str, end: usize) -> Option<usize> {
-    let begin = text.ceil_char_boundary(end / 2);
-    let searched = &text[begin..text.floor_char_boundary(end)];
+/// The bytes to begin with.
+pub(super) fn bytes_of(tokens: usize) -> usize {
+    tokens.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES)
+}
+
+/// The last space among these bytes that stands alone between two letters.
+pub(super) fn between_words(text: &str, bytes: Range<usize>) -> Option<usize> {
+    let begin = text.ceil_char_boundary(bytes.start);
+    let searched = &text[begin..text.floor_char_boundary(bytes.end)];
     let is_cut = |at: usize| {
         let before = searched[..at].chars().next_back();
         let behind = searched[at + 1..].chars().next();
@@ -57,26 +84,26 @@ fn between_words(text: &str, end: usize) -> Option<usize> {
     searched.rmatch_indices(' ').map(|(at, _)| at).find(|at| is_cut(*at)).map(|at| begin + at)
 }
 
-/// Whether the tokens on both sides of a space do not depend on each other.
-fn is_apart(inner: &tokenizers::Tokenizer, text: &str, cut: usize) -> bool {
+/// `None`: the tokens on both sides of a space may depend on each other.
+pub(super) fn apart(tokenizer: &Tokenizer, text: &str, cut: usize) -> Option<Apart> {
+    let inner = &tokenizer.inner;
     let begin = text.ceil_char_boundary(cut.saturating_sub(WINDOW));
     let window = &text[begin..text.floor_char_boundary(cut + WINDOW)];
     let cut = cut - begin;
     let mut pieces = inner.get_added_vocabulary().extract_and_normalize(inner.get_normalizer(), window);
-    if let Some(pre_tokenizer) = inner.get_pre_tokenizer()
-        && pre_tokenizer.pre_tokenize(&mut pieces).is_err()
-    {
-        return false;
+    if let Some(pre_tokenizer) = inner.get_pre_tokenizer() {
+        pre_tokenizer.pre_tokenize(&mut pieces).ok()?;
     }
     let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
     let ends = splits.iter().any(|(_, (_, end), _)| *end == cut);
     let spans = splits.iter().any(|(_, (start, end), _)| *start < cut && cut < *end);
     if ends && !spans {
-        return true;
+        return Some(Apart::Pieces);
     }
     // One piece goes over the space: it is written as a mark then, with which tokens can only begin.
     let is_marked = splits.iter().any(|(piece, ..)| piece.contains(MARKS));
-    is_marked && words_are_apart(inner)
+    let are_apart = is_marked && *tokenizer.words_are_apart.get_or_init(|| words_are_apart(inner));
+    are_apart.then_some(Apart::Words)
 }
 
 /// Whether marks of spaces stand at the beginning of tokens alone, in a model whose tokens depend only on what they cover.
@@ -89,4 +116,4 @@ fn words_are_apart(inner: &tokenizers::Tokenizer) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,17 +5,21 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// What a class does with `tokenizer.json`. A class that is not here is taken to do what its file says.
+/// What a class does with `tokenizer.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// `TokenizersBackend`, `PreTrainedTokenizerFast` before: no option changes it.
     AsSaved,
     Bert,
+    DebertaV2,
     Gpt2,
     GptNeoX,
     Llama,
+    /// One that is not here: taken to do what `tokenizer.json` says.
+    Other,
     Qwen2,
     Roberta,
+    T5,
     XlmRoberta,
 }
 
@@ -23,9 +27,11 @@ pub(super) enum Class {
 fn registered(model_type: &str) -> Option<&'static str> {
     match model_type {
         "bert" | "distilbert" => Some("BertTokenizer"),
+        "deberta-v2" => Some("DebertaV2Tokenizer"),
         "gpt2" => Some("GPT2Tokenizer"),
         "qwen2" | "qwen3" => Some("Qwen2Tokenizer"),
         "roberta" => Some("RobertaTokenizer"),
+        "mt5" | "t5" => Some("T5Tokenizer"),
         "xlm-roberta" => Some("XLMRobertaTokenizer"),
         "mistral" | "phi3" => Some(BACKEND),
         _ => None,
@@ -76,6 +82,7 @@ impl Class {
             | "LxmertTokenizer"
             | "MobileBertTokenizer"
             | "SqueezeBertTokenizer" => Self::Bert,
+            "DebertaV2Tokenizer" => Self::DebertaV2,
             "CodeGenTokenizer" | "GPT2Tokenizer" => Self::Gpt2,
             "GPTNeoXTokenizer" => Self::GptNeoX,
             "LlamaTokenizer" | "Phi3Tokenizer" => Self::Llama,
@@ -83,19 +90,21 @@ impl Class {
             "BartTokenizer" | "LEDTokenizer" | "LongformerTokenizer" | "MvpTokenizer" | "RobertaTokenizer" => {
                 Self::Roberta
             }
+            "T5Tokenizer" => Self::T5,
             "XLMRobertaTokenizer" => Self::XlmRoberta,
-            _ => Self::AsSaved,
+            BACKEND | "PreTrainedTokenizer" => Self::AsSaved,
+            _ => Self::Other,
         }
     }
 
     /// The special token that the class takes for a role which the files do not mention.
     pub(super) fn special(self, role: &str) -> Option<&'static str> {
         match (self, role) {
-            (Self::Bert, "unk_token") => Some("[UNK]"),
-            (Self::Bert, "sep_token") => Some("[SEP]"),
-            (Self::Bert, "pad_token") => Some("[PAD]"),
-            (Self::Bert, "cls_token") => Some("[CLS]"),
-            (Self::Bert, "mask_token") => Some("[MASK]"),
+            (Self::Bert | Self::DebertaV2, "unk_token") => Some("[UNK]"),
+            (Self::Bert | Self::DebertaV2, "sep_token") | (Self::DebertaV2, "eos_token") => Some("[SEP]"),
+            (Self::Bert | Self::DebertaV2, "pad_token") => Some("[PAD]"),
+            (Self::Bert | Self::DebertaV2, "cls_token") | (Self::DebertaV2, "bos_token") => Some("[CLS]"),
+            (Self::Bert | Self::DebertaV2, "mask_token") => Some("[MASK]"),
             (Self::Gpt2 | Self::GptNeoX, "unk_token" | "bos_token" | "eos_token") => Some("<|endoftext|>"),
             (Self::GptNeoX, "pad_token") => Some("<|padding|>"),
             (Self::Qwen2, "unk_token" | "eos_token" | "pad_token") => Some("<|endoftext|>"),
@@ -104,9 +113,10 @@ impl Class {
             (Self::Roberta | Self::XlmRoberta, "unk_token") => Some("<unk>"),
             (Self::Roberta | Self::XlmRoberta, "pad_token") => Some("<pad>"),
             (Self::Roberta | Self::XlmRoberta, "mask_token") => Some("<mask>"),
-            (Self::Llama, "unk_token") => Some("<unk>"),
+            (Self::Llama | Self::T5, "unk_token") => Some("<unk>"),
             (Self::Llama, "bos_token") => Some("<s>"),
-            (Self::Llama, "eos_token") => Some("</s>"),
+            (Self::Llama | Self::T5, "eos_token") => Some("</s>"),
+            (Self::T5, "pad_token") => Some("<pad>"),
             _ => None,
         }
     }

@@ -23,6 +23,10 @@ pub(crate) struct Config {
     /// `added_tokens.json`, under the same condition.
     added: Value,
     pub(super) class: Class,
+    /// The control and user-defined tokens of a SentencePiece file, where the vocabulary is one: special where the files name none.
+    pub(super) pieces: Option<Vec<AddedToken>>,
+    /// Added tokens are looked for in the text as it is written, whatever they say of themselves.
+    pub(super) added_match_raw: bool,
 }
 
 impl Config {
@@ -42,7 +46,30 @@ impl Config {
             added: older("added_tokens.json")?,
             class: Class::of(&tokenizer, &read_config(&model.join("config.json"))?, saved)?,
             tokenizer,
+            pieces: None,
+            added_match_raw: false,
         })
+    }
+
+    /// The text of a special token which the files do not mention.
+    pub(super) fn set_default(&mut self, role: &str, text: &str) {
+        if [&self.special, &self.tokenizer].into_iter().all(|file| file.get(role).is_none()) {
+            if self.tokenizer.is_null() {
+                self.tokenizer = Value::Object(Map::new());
+            }
+            self.tokenizer.as_object_mut().map(|file| file.insert(role.to_owned(), text.into()));
+        }
+    }
+
+    /// Whether the vocabulary is a SentencePiece file.
+    pub(super) fn has_pieces(&self) -> bool {
+        self.pieces.is_some()
+    }
+
+    /// The sentinels of T5, which stand at the end of its vocabulary.
+    pub(super) fn extra_ids(&self) -> Vec<String> {
+        let written = self.tokenizer["extra_ids"].as_u64().and_then(|count| u16::try_from(count).ok());
+        (0..written.unwrap_or(100)).map(|number| format!("<extra_id_{number}>")).collect()
     }
 
     /// An option that is true or false.
@@ -66,6 +93,7 @@ impl Config {
     /// the others that are special. `saved` are the added tokens of `tokenizer.json`, `kept` says whether the tokenizer has them.
     pub(super) fn added_tokens(&self, saved: &[Value], kept: bool) -> Vec<AddedToken> {
         let mut tokens: Vec<AddedToken> = self.listed(saved).into_values().collect();
+        tokens.iter_mut().for_each(|token| token.normalized &= !self.added_match_raw);
         let mut known: Vec<String> = tokens.iter().map(|token| token.content.clone()).collect();
         if kept {
             known.extend(saved.iter().filter_map(|token| token["content"].as_str()).map(str::to_owned));
@@ -109,12 +137,16 @@ impl Config {
             .flat_map(|file| lists.map(|name| &file[name]))
             .find(|list| !is_empty(list))
             .unwrap_or(&Value::Null);
-        let list = match list {
-            Value::Array(list) => list.iter().collect(),
-            Value::Object(named) => named.values().collect(),
+        let list: Vec<AddedToken> = match list {
+            Value::Array(list) => list.iter().filter_map(|value| token(value, true)).collect(),
+            Value::Object(named) => named.values().filter_map(|value| token(value, true)).collect(),
+            _ => self.pieces.clone().unwrap_or_default(),
+        };
+        let sentinels = match self.class {
+            Class::T5 if !list.iter().any(|token| token.content.contains("<extra_id_")) => self.extra_ids(),
             _ => Vec::new(),
         };
-        roles.chain(own).chain(list.into_iter().filter_map(|value| token(value, true)))
+        roles.chain(own).chain(list).chain(sentinels.into_iter().map(|text| AddedToken::from(text, true)))
     }
 }
 

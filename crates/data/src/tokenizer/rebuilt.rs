@@ -57,8 +57,12 @@ fn model(config: &Config, saved: &Value) -> Option<Value> {
             })
         })
     };
+    let unigram = |unknown: Value| {
+        let model = json!({"type": "Unigram", "unk_id": unknown, "byte_fallback": false, "vocab": vocabulary});
+        vocabulary.is_array().then_some(model)
+    };
     match config.class {
-        Class::AsSaved => None,
+        Class::AsSaved | Class::Other => None,
         Class::Bert => vocabulary.is_object().then(|| {
             json!({
                 "type": "WordPiece", "unk_token": config.text("unk_token"), "continuing_subword_prefix": "##",
@@ -67,9 +71,13 @@ fn model(config: &Config, saved: &Value) -> Option<Value> {
         }),
         Class::Gpt2 | Class::GptNeoX | Class::Qwen2 | Class::Roberta => byte_pairs(false, false),
         Class::Llama => byte_pairs(true, true),
-        Class::XlmRoberta => vocabulary
-            .is_array()
-            .then(|| json!({"type": "Unigram", "unk_id": 3, "byte_fallback": false, "vocab": vocabulary})),
+        Class::DebertaV2 => {
+            let unknown = json!([config.text("unk_token"), 0.0]);
+            let place = vocabulary.as_array().and_then(|pieces| pieces.iter().position(|piece| *piece == unknown));
+            unigram(place.map_or_else(|| saved["unk_id"].clone(), Value::from))
+        }
+        Class::T5 => unigram(json!(2)),
+        Class::XlmRoberta => unigram(json!(3)),
     }
 }
 
@@ -80,7 +88,7 @@ fn around(config: &Config, document: &mut Value) {
     let of_bytes = byte_level(true, true);
     let metaspace = |scheme: &str, split: bool| json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": split});
     let [normalizer, pre_tokenizer, decoder] = match config.class {
-        Class::AsSaved => return,
+        Class::AsSaved | Class::Other => return,
         Class::Bert => [
             json!({
                 "type": "BertNormalizer", "clean_text": true,
@@ -116,8 +124,26 @@ fn around(config: &Config, document: &mut Value) {
             };
             [Value::Null, metaspace(scheme, false), json!({"type": "Sequence", "decoders": decoders})]
         }
-        Class::XlmRoberta => {
-            let scheme = if prefix.unwrap_or(true) { "always" } else { "never" };
+        // Without the normalization of its SentencePiece model, as the class of Transformers 5 is.
+        Class::DebertaV2 => {
+            let lowercase = config.flag("do_lower_case").unwrap_or(false).then(|| json!({"type": "Lowercase"}));
+            let spaces = json!({"type": "Replace", "pattern": {"Regex": r"\s{2,}|[\n\r\t]"}, "content": " "});
+            let strip = json!({"type": "Strip", "strip_left": false, "strip_right": true});
+            let normalizers: Vec<Value> =
+                lowercase.into_iter().chain([spaces, json!({"type": "NFC"}), strip]).collect();
+            let punctuation = json!({"type": "Punctuation", "behavior": "Isolated"});
+            let punctuation = config.flag("split_by_punct").unwrap_or(false).then_some(punctuation);
+            let pieces = metaspace(if prefix.unwrap_or(true) { "always" } else { "first" }, true);
+            let parts: Vec<Value> = punctuation.into_iter().chain([pieces.clone()]).collect();
+            [
+                json!({"type": "Sequence", "normalizers": normalizers}),
+                json!({"type": "Sequence", "pretokenizers": parts}),
+                pieces,
+            ]
+        }
+        Class::T5 | Class::XlmRoberta => {
+            let without = config.class == Class::XlmRoberta && prefix == Some(false);
+            let scheme = if without { "never" } else { "always" };
             let parts = [json!({"type": "WhitespaceSplit"}), metaspace(scheme, true)];
             let pieces = json!({"type": "Sequence", "pretokenizers": parts});
             [precompiled(&document["normalizer"]), pieces, metaspace(scheme, true)]
@@ -148,25 +174,42 @@ fn frame(class: Class, config: &Config, tokenizer: &Tokenizer) -> Option<Value> 
         };
         pieces.iter().map(piece).collect()
     };
-    let template = |single: &[(&str, u32)], pair: &[(&str, u32)], tokens: [&(String, u32); 2]| {
-        let special = tokens.map(|(text, id)| (text.clone(), json!({"id": text, "ids": [id], "tokens": [text]})));
+    let template = |single: &[(&str, u32)], pair: &[(&str, u32)], tokens: &[&(String, u32)]| {
+        let special =
+            tokens.iter().map(|(text, id)| (text.clone(), json!({"id": text, "ids": [id], "tokens": [text]})));
         json!({
             "type": "TemplateProcessing", "single": pieces(single), "pair": pieces(pair),
-            "special_tokens": Value::Object(special.into_iter().collect()),
+            "special_tokens": Value::Object(special.collect()),
         })
     };
     match class {
-        Class::Bert => {
+        Class::Bert | Class::DebertaV2 => {
             let (cls, sep) = (token("cls_token")?, token("sep_token")?);
             let single = [(cls.0.as_str(), 0), ("A", 0), (sep.0.as_str(), 0)];
             let pair = [&single[..], &[("B", 1), (sep.0.as_str(), 1)]].concat();
-            Some(template(&single, &pair, [&cls, &sep]))
+            Some(template(&single, &pair, &[&cls, &sep]))
         }
         Class::XlmRoberta => {
             let (bos, eos) = (token("bos_token")?, token("eos_token")?);
             let single = [(bos.0.as_str(), 0), ("A", 0), (eos.0.as_str(), 0)];
             let pair = [&single[..], &[(eos.0.as_str(), 0), ("B", 0), (eos.0.as_str(), 0)]].concat();
-            Some(template(&single, &pair, [&bos, &eos]))
+            Some(template(&single, &pair, &[&bos, &eos]))
+        }
+        Class::T5 => {
+            let eos = token("eos_token")?;
+            let single = [("A", 0), (eos.0.as_str(), 0)];
+            Some(template(&single, &[&single[..], &[("B", 0), (eos.0.as_str(), 0)]].concat(), &[&eos]))
+        }
+        // What a tokenizer.json says of this comes before the options; a SentencePiece file says nothing.
+        Class::AsSaved | Class::Llama if config.has_pieces() => {
+            let around = |option: &str, role: &str| token(role).filter(|_| config.flag(option) == Some(true));
+            let (bos, eos) = (around("add_bos_token", "bos_token"), around("add_eos_token", "eos_token"));
+            let part = |name, type_id| -> Vec<(&str, u32)> {
+                let token = |token| Option::map(token, |(text, _): &(String, u32)| (text.as_str(), type_id));
+                [token(bos.as_ref()), Some((name, type_id)), token(eos.as_ref())].into_iter().flatten().collect()
+            };
+            let tokens: Vec<_> = bos.iter().chain(&eos).collect();
+            Some(template(&part("A", 0), &[part("A", 0), part("B", 1)].concat(), &tokens))
         }
         Class::Roberta => Some(json!({
             "type": "RobertaProcessing", "sep": token("sep_token")?, "cls": token("cls_token")?,
@@ -177,7 +220,7 @@ fn frame(class: Class, config: &Config, tokenizer: &Tokenizer) -> Option<Value> 
             "type": "TemplateProcessing", "single": pieces(&[("A", 0)]), "pair": pieces(&[("A", 0), ("B", 1)]),
             "special_tokens": {},
         })),
-        Class::AsSaved | Class::Gpt2 | Class::Llama | Class::Qwen2 => None,
+        Class::AsSaved | Class::Gpt2 | Class::Llama | Class::Other | Class::Qwen2 => None,
     }
 }
 

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 
+pub(crate) use super::beginning::tests::{every_kind, words};
 use super::*;
 
 const WORDS: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\n##c\ncafe\nCafé\n中\n";
@@ -251,9 +252,9 @@ fn missing_and_broken_tokenizers_say_what_to_do() {
         (message.replace(&made.path().display().to_string(), "DIR"), help)
     };
     let (message, help) = fails(&[]);
-    assert_eq!(message, "DIR has no tokenizer (looked for tokenizer.json and vocab.txt)");
+    assert_eq!(message, "DIR has no tokenizer (looked for tokenizer.json, vocab.txt and SentencePiece files)");
     assert_eq!(help, "copy the tokenizer files of the checkpoint here");
-    assert!(fails(&[("spiece.model", "")]).1.starts_with("it has spiece.model: in Python,"));
+    assert!(fails(&[("source.spm", "")]).1.starts_with("it has source.spm: in Python,"));
     assert_eq!(fails(&[("tokenizer.json", "{\"version\": ")]).0, "DIR/tokenizer.json: broken tokenizer file");
     assert_eq!(fails(&[("tokenizer.json", "{}")]).0, "DIR/tokenizer.json: broken tokenizer file");
     assert_eq!(fails(&[("vocab.txt", "[UNK]\n[SEP]\na\n")]).0, "DIR/vocab.txt lacks the token `[CLS]`");

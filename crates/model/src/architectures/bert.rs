@@ -135,6 +135,7 @@ impl BertConfig {
             inner: self.intermediate_size,
             layers: self.num_hidden_layers,
             vocabulary: self.vocab_size,
+            keys: self.hidden_size,
             gated: false,
             after_norms: &["query", "key", "value", "intermediate.dense"],
         }

@@ -71,6 +71,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             inner: parsed.hidden_dim,
             layers: parsed.n_layers,
             vocabulary: parsed.vocab_size,
+            keys: parsed.dim,
             gated: false,
             after_norms: &["q_lin", "k_lin", "v_lin", "lin1"],
         })

@@ -78,6 +78,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             inner: parsed.inner(),
             layers: parsed.n_layer,
             vocabulary: parsed.vocab_size,
+            keys: parsed.n_embd,
             gated: false,
             after_norms: &["c_attn", "c_fc"],
         })

@@ -19,12 +19,13 @@ const INDEX: &str = "model.safetensors.index.json";
 const ADAPTER: &str = "adapter_model.safetensors";
 
 /// Any of these is enough of a tokenizer to say that one has been fetched.
-const VOCABULARY: [&str; 7] = [
+const VOCABULARY: [&str; 8] = [
     "tokenizer.json",
     "vocab.txt",
     "vocab.json",
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
     "tekken.json",
 ];

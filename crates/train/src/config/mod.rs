@@ -10,6 +10,8 @@ mod kinds;
 mod legs;
 mod load;
 mod paths;
+#[cfg(test)]
+mod reference;
 mod set;
 mod syntax;
 #[cfg(test)]

@@ -308,6 +308,7 @@ impl RunPlan {
         );
         findings.splice(..0, unread);
         drop(digest);
+        crate::ALLOCATOR.give_back();
         let again = valid.as_ref().map(|_| Again {
             files: config.data.valid.as_ref().unwrap_or(&config.data.train).clone(),
             columns: columns.clone(),

@@ -1,7 +1,4 @@
 //! Whether a probability means what it says: of the answers given with 80 %, are 80 % right?
-//!
-//! Expected calibration error as in Guo et al. 2017 ("On Calibration of Modern Neural Networks"): equal-width bins of the
-//! chosen class's probability, 15 as there; the mean over the examples of |accuracy - confidence| of their bin.
 
 use serde::Serialize;
 
@@ -10,8 +7,7 @@ use super::answers::{Answer, are_telling};
 use super::number::{count, counted, fixed, percent};
 use super::plots::{Axis, Chart, Layer, Plot, Reading, Unit, from_zero};
 use super::svg::Role;
-
-const BINS: usize = 15;
+use crate::metrics::calibration::{BINS, Bin, bins, expected_error};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
@@ -39,23 +35,6 @@ struct Row {
     accuracy: String,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Bin {
-    examples: usize,
-    correct: usize,
-    confidence: f64,
-}
-
-impl Bin {
-    fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.examples as f64
-    }
-
-    fn mean_confidence(&self) -> f64 {
-        self.confidence / self.examples as f64
-    }
-}
-
 pub(super) fn section(answers: &[Answer<'_>]) -> Result<Section, Error> {
     let bins = bins(answers.iter().map(|answer| (answer.confidence(), answer.is_correct())));
     let all = bins.iter().fold(Bin::default(), |all, bin| Bin {
@@ -77,24 +56,6 @@ pub(super) fn section(answers: &[Answer<'_>]) -> Result<Section, Error> {
         counts: counts(&bins)?,
         table: table(&bins),
     })
-}
-
-fn bins(answers: impl Iterator<Item = (f64, bool)>) -> [Bin; BINS] {
-    let mut bins = [Bin::default(); BINS];
-    for (confidence, correct) in answers {
-        // A bin holds its upper edge, as in the paper.
-        let bin = &mut bins[((confidence * BINS as f64).ceil() as usize).clamp(1, BINS) - 1];
-        bin.examples += 1;
-        bin.correct += usize::from(correct);
-        bin.confidence += confidence;
-    }
-    bins
-}
-
-fn expected_error(bins: &[Bin]) -> f64 {
-    let examples: usize = bins.iter().map(|bin| bin.examples).sum();
-    let gap = |bin: &Bin| (bin.correct as f64 - bin.confidence).abs();
-    bins.iter().map(gap).sum::<f64>() / examples.max(1) as f64
 }
 
 /// Brier 1950, for any number of classes: the mean squared distance of the probabilities from the truth, 0 to 2.
@@ -192,27 +153,6 @@ mod tests {
     use super::super::answers::answers;
     use super::super::record::{Classification, Prediction};
     use super::*;
-
-    #[test]
-    fn the_expected_error_is_that_of_a_hand_calculation() {
-        // Bin 15 is (14/15, 1], bin 9 is (8/15, 9/15]:
-        // four answers with 0.95, three of them right: |3 - 3.8| = 0.8
-        // two with 0.55, both right: |2 - 1.1| = 0.9
-        // of six: (0.8 + 0.9) / 6
-        let answers = [(0.95, true), (0.95, true), (0.95, true), (0.95, false), (0.55, true), (0.55, true)];
-        let bins = bins(answers.into_iter());
-        assert_eq!(bins[14].examples, 4);
-        assert_eq!(bins[8].examples, 2);
-        assert!((expected_error(&bins) - 1.7 / 6.0).abs() < 1e-12, "{}", expected_error(&bins));
-    }
-
-    #[test]
-    fn errors_within_a_bin_cancel_and_edges_belong_to_the_bin_below() {
-        let found = bins([(0.8, true), (0.8, true), (0.8, true), (0.8, true), (0.8, false)].into_iter());
-        assert!(expected_error(&found) < 1e-12, "4 of 5 are right, as said: {}", expected_error(&found));
-        let found = bins([(0.2, true), (1.0, true), (0.0, false)].into_iter());
-        assert_eq!([found[0].examples, found[2].examples, found[14].examples], [1, 1, 1], "{found:?}");
-    }
 
     #[test]
     fn brier_is_the_squared_distance_from_the_truth() {

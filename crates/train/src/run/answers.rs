@@ -40,6 +40,12 @@ impl Questions {
         self.questions.len()
     }
 
+    /// At most so many tokens, with their answers, are held at one time.
+    pub(crate) fn tokens_at_once(&self) -> usize {
+        let longest = self.questions.iter().map(|question| question.ids.len()).max().unwrap_or(0);
+        self.len().min(BATCH) * (longest + self.max_new_tokens).min(self.positions)
+    }
+
     /// The first of them alone.
     pub(super) fn first(&self) -> Self {
         Self { questions: self.questions.iter().take(1).cloned().collect(), ..self.clone() }

@@ -1,5 +1,7 @@
 //! Tests of the whole room: a token is a byte here, so that ids read as text.
 
+mod long;
+
 use std::fs;
 use std::time::SystemTime;
 

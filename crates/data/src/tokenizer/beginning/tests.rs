@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Tokenizer;
-use crate::tokenizer::tests::{bytes, small};
+use crate::tokenizer::tests::{added, bytes, sentence_pieces, small, trained};
 
 /// A tokenizer.json with this model and what makes its pieces.
 fn tokenizer(model: Value, normalizer: Value, pre_tokenizer: Value) -> Tokenizer {
     let dir = tempfile::tempdir().unwrap();
     let document = json!({
         "version": "1.0",
-        "added_tokens": [],
+        "added_tokens": added(&["</s>"]),
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
         "post_processor": null,
@@ -27,10 +27,25 @@ fn vocabulary(tokens: &[&str]) -> Value {
     Value::Object(tokens.iter().enumerate().map(|(id, token)| ((*token).to_owned(), json!(id))).collect())
 }
 
-const CHARACTERS: [&str; 8] = ["<unk>", "▁", "a", "b", "c", "ä", ".", "\n"];
+const CHARACTERS: [&str; 9] = ["</s>", "<unk>", "▁", "a", "b", "c", "ä", ".", "\n"];
 
-/// As Llama 2 has it: spaces become marks, and the whole text is one piece.
-fn sentence_piece_bpe() -> Tokenizer {
+/// Each kind with its name; all but the first have `</s>` as a special token.
+pub(crate) fn every_kind() -> Vec<(&'static str, Tokenizer)> {
+    vec![
+        ("WordPiece", small()),
+        ("bytes", bytes()),
+        ("byte-level BPE", trained("abc ab abc. a bc\naaa caaab ä")),
+        ("words with marks", sentence_pieces()),
+        ("BPE with marks", sentence_piece_bpe(false)),
+        ("BPE with marks and bytes", sentence_piece_bpe(true)),
+        ("Unigram", unigram(true)),
+        ("Unigram in one piece", unigram(false)),
+    ]
+}
+
+/// As Llama 2 has it: spaces become marks, and the whole text is one piece. With `bytes` they stand for what the vocabulary
+/// lacks.
+fn sentence_piece_bpe(bytes: bool) -> Tokenizer {
     let merged = ["ab", "bc", "abc", "▁a", "▁ab", "▁abc", "aa", "▁▁", "ca"];
     let merges = [
         ["a", "b"],
@@ -43,9 +58,11 @@ fn sentence_piece_bpe() -> Tokenizer {
         ["▁", "▁"],
         ["c", "a"],
     ];
+    let names: Vec<String> = (0..=255).filter(|_| bytes).map(|byte| format!("<0x{byte:02X}>")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let model = json!({
-        "type": "BPE", "vocab": vocabulary(&[&CHARACTERS[..], &merged[..]].concat()), "merges": merges, "unk_token": "<unk>",
-        "fuse_unk": true,
+        "type": "BPE", "vocab": vocabulary(&[&CHARACTERS[..], &merged[..], &names].concat()), "merges": merges,
+        "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": bytes,
     });
     let normalizer = json!({"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
@@ -56,6 +73,7 @@ fn sentence_piece_bpe() -> Tokenizer {
 /// As T5 has it, with pieces of one score, so that ways to cut a word tie.
 fn unigram(split: bool) -> Tokenizer {
     let pieces = [
+        ("</s>", 0.0),
         ("<unk>", 0.0),
         ("▁", -2.0),
         ("a", -3.0),
@@ -66,7 +84,7 @@ fn unigram(split: bool) -> Tokenizer {
         ("▁a", -3.0),
         ("▁b", -4.0),
     ];
-    let model = json!({"type": "Unigram", "vocab": pieces.map(|(piece, score)| json!([piece, score])), "unk_id": 0});
+    let model = json!({"type": "Unigram", "vocab": pieces.map(|(piece, score)| json!([piece, score])), "unk_id": 1});
     let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": split});
     tokenizer(model, Value::Null, metaspace)
 }
@@ -82,7 +100,7 @@ fn of_the_whole(tokenizer: &Tokenizer, text: &str, pair: Option<&str>, max_lengt
     tokenizer.truncated(text, pair, max_length).unwrap().get_ids().to_vec()
 }
 
-fn words() -> impl Strategy<Value = String> {
+pub(crate) fn words() -> impl Strategy<Value = String> {
     let word = "[abc]{1,9}|a{1,12}|ä|abc\\.|\\.\\.|\n|  |é|中文|b\u{301}";
     prop::collection::vec((word, 0..4_usize), 40..90).prop_map(|words| {
         let line: String = words.iter().map(|(word, space)| format!("{word}{}", [" ", " ", " ", ""][*space])).collect();
@@ -94,11 +112,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4))]
     #[test]
     fn the_first_tokens_of_a_long_text_are_those_of_the_whole(text in words(), pair in words(), max_length in 8..40_usize) {
-        let all = [small(), bytes(), sentence_piece_bpe(), unigram(true), unigram(false)];
-        for tokenizer in &all {
-            let (found, left_out) = ids(tokenizer, &text, None, max_length);
+        for (name, tokenizer) in every_kind() {
+            let (found, left_out) = ids(&tokenizer, &text, None, max_length);
             prop_assert!(left_out, "or this test says nothing");
-            prop_assert_eq!(found, of_the_whole(tokenizer, &text, None, max_length));
+            prop_assert_eq!(found, of_the_whole(&tokenizer, &text, None, max_length), "{}", name);
         }
         let short: String = pair.chars().take(300).collect();
         for (one, two) in [(&text, &short), (&short, &text), (&text, &pair)] {
@@ -112,7 +129,7 @@ proptest! {
 fn a_text_without_a_place_to_cut_is_tokenised_as_a_whole() {
     // How a run of one letter is cut depends on its length: 40,000 is no multiple of 3.
     let text = "a".repeat(40_000);
-    for tokenizer in [unigram(true), unigram(false), sentence_piece_bpe(), small()] {
+    for tokenizer in [unigram(true), unigram(false), sentence_piece_bpe(false), small()] {
         let (found, left_out) = ids(&tokenizer, &text, None, 20);
         assert!(!left_out);
         assert_eq!(found, of_the_whole(&tokenizer, &text, None, 20));

@@ -214,6 +214,7 @@ impl DecoderConfig {
             inner: self.inner,
             layers: self.layers,
             vocabulary: self.vocabulary,
+            keys: self.key_width(),
             gated: true,
             after_norms,
         }

@@ -1,0 +1,23 @@
+//! Words with tags, and texts with entities: what token classification reads, learns and answers.
+//!
+//! In the order of a run: [`Columns`] reads rows, [`Tally`] finds the tags and their [`Scheme`], [`TagSet`] knows what
+//! spans tags mark, [`Words`] and [`encode`] make examples, [`windows`] divides long texts at prediction, and [`entities`] reads the
+//! answers.
+
+mod columns;
+mod encode;
+mod entities;
+mod scheme;
+mod tag_set;
+mod tally;
+mod windows;
+mod words;
+
+pub use columns::{Columns, Content, Entity, Row, Written};
+pub use encode::{EncodedWords, encode};
+pub use entities::{Answer, Found, entities};
+pub use scheme::{Scheme, SchemeTally};
+pub use tag_set::{Span, TagSet};
+pub use tally::Tally;
+pub use windows::{Window, WordPosition, windows};
+pub use words::Words;
