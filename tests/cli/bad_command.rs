@@ -173,6 +173,15 @@ fn a_directory_of_nothing_known_cannot_be_inspected() {
 }
 
 #[test]
+fn a_file_of_nothing_known_cannot_be_inspected() {
+    refused(
+        &["inspect", "run.toml"],
+        "error: run.toml is a file, and none of an adapter, a model or a run\n\
+         help: give the directory of one, or one of its files: adapter_config.json, config.json, config.toml or weights (.safetensors)",
+    );
+}
+
+#[test]
 fn a_size_without_a_unit_that_exists_is_refused() {
     refused(
         &["merge", "--model", "bert", "--adapter", "a", "--output", "b", "--max-shard-size", "2TB"],

@@ -292,7 +292,7 @@ fn a_finished_run_is_neither_resumed_nor_replaced_unasked() {
     project.train(&["--quiet"]).done();
     project.train(&[]).refused(
         "error: run holds a finished run\n\
-         help: `--resume` goes on with it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere",
+         help: `--resume` continues it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere",
     );
 }
 
@@ -309,7 +309,7 @@ fn interrupted() -> Project {
 fn an_interrupted_run_is_neither_resumed_nor_replaced_unasked() {
     interrupted().train(&[]).refused(
         "error: run holds an interrupted run\n\
-         help: `--resume` goes on with it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere",
+         help: `--resume` continues it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere",
     );
 }
 
@@ -317,7 +317,7 @@ fn an_interrupted_run_is_neither_resumed_nor_replaced_unasked() {
 fn a_run_is_resumed_only_as_the_run_it_was() {
     interrupted().train(&["--resume", "--set", "train.learning_rate=1e-3"]).refused(
         "error: cannot resume: `train.learning_rate` differs from the interrupted run (0.0003, now 0.001)\n\
-         help: resume with the configuration, data and base it was started with, or start anew with `--overwrite`",
+         help: resume with the configuration, data and base it was started with, or start again with `--overwrite`",
     );
 }
 
@@ -329,7 +329,7 @@ fn a_run_is_not_resumed_on_other_data() {
         "[DIR]/bert (BertForSequenceClassification) on flex\n\
          32 training examples, no validation data, 3 classes\n\
          error: cannot resume: the data differs from the interrupted run (0dbe5ab32596, now e1ad83ff9e2d)\n\
-         help: resume with the configuration, data and base it was started with, or start anew with `--overwrite`",
+         help: resume with the configuration, data and base it was started with, or start again with `--overwrite`",
     );
 }
 

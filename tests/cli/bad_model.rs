@@ -168,7 +168,7 @@ fn class_names_that_are_not_numbered_are_refused() {
 #[test]
 fn a_model_without_a_tokenizer_is_refused() {
     Project::new().without("bert/tokenizer.json").train(&[]).refused(
-        "error: [DIR]/bert has no tokenizer (looked for tokenizer.json and vocab.txt)\n\
+        "error: [DIR]/bert has no tokenizer (looked for tokenizer.json, vocab.txt and SentencePiece files)\n\
          help: copy the tokenizer files of the checkpoint here",
     );
 }
@@ -177,7 +177,7 @@ fn a_model_without_a_tokenizer_is_refused() {
 fn a_broken_tokenizer_is_refused() {
     Project::new().truncate("bert/tokenizer.json", 500).train(&[]).refused(
         "error: [DIR]/bert/tokenizer.json: broken tokenizer file: EOF while parsing a string at line 27 column 16\n\
-         help: fetch the file again, or write it anew with `save_pretrained` of its tokenizer in Transformers",
+         help: fetch the file again, or write it again with `save_pretrained` of its tokenizer in Transformers",
     );
 }
 

@@ -220,6 +220,15 @@ fn inspect_knows_an_adapter() {
 }
 
 #[test]
+fn inspect_takes_a_file_for_what_it_belongs_to() {
+    let project = Project::with_adapter();
+    let of = |path: &str| project.run(&["inspect", path, "--json"]).done().document();
+    assert_eq!(of("adapter/adapter_model.safetensors"), of("adapter"));
+    assert_eq!(of("adapter/adapter_config.json"), of("adapter"));
+    assert_eq!(of("bert/model.safetensors"), of("bert"));
+}
+
+#[test]
 fn inspect_knows_a_checkpoint() {
     let model = Project::new().run(&["inspect", "bert", "--json"]).done().document();
     assert_eq!(model["labels"], serde_json::json!(["LABEL_0", "LABEL_1", "LABEL_2"]));

@@ -137,6 +137,24 @@ fn a_turn_is_read_as_the_template_writes_the_messages_before_it() {
 }
 
 #[test]
+fn a_text_for_a_model_of_conversations_is_said_to_be_no_message() {
+    const NOTE: &str = "it was trained on conversations, and a text is continued as it is: `--chat` and rows of messages go through the \
+                        chat template\n";
+    let row = json!({ "messages": [turn("user", "When?"), turn("assistant", "At nine.")] });
+    let project = project("llama-lm", &[row]).file("base/chat_template.jinja", SYSTEM_LAST);
+    project.run(&["train", "run.toml", "--quiet", "--set", "train.max_steps=1"]).done();
+    let said = |input: &[&str]| {
+        let command = ["generate", "--run", "runs/run", "--max-new-tokens", "2"];
+        project.run(&[&command, input].concat()).done().stderr
+    };
+    assert!(said(&["--prompt", "When?"]).contains(NOTE));
+    assert!(!said(&["--input", "rows.jsonl"]).contains(NOTE));
+    let command = ["generate", "--run", "runs/run", "--max-new-tokens", "2"];
+    let said = project.run_with_input(&command, "When?\nWhere?\n").done().stderr;
+    assert_eq!(said.matches(NOTE).count(), 1, "{said}");
+}
+
+#[test]
 fn an_empty_prompt_begins_with_the_first_token_of_the_checkpoint() {
     let without = project("gpt2-lm", &[]).replace("base/tokenizer_config.json", "\"bos_token\"", "\"was_bos_token\"");
     let empty = ["generate", "--model", "base", "--prompt", "", "--max-new-tokens", "3"];

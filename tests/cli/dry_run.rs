@@ -9,7 +9,7 @@ fn what_lies_in_the_way_of_the_run_is_in_the_way_of_its_plan() {
     let project = Project::new();
     project.train(&["--quiet"]).done();
     let refused = "error: run holds a finished run\n\
-         help: `--resume` goes on with it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere";
+         help: `--resume` continues it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere";
     project.train(&[]).refused(refused);
     project.train(&["--dry-run"]).refused(refused);
     let before = project.names("run");

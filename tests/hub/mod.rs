@@ -126,7 +126,7 @@ fn a_cut_download_goes_on_in_the_next_process() {
     server.fault("/lfs/", usize::MAX, Kind::Cut(0));
     let ran = predict(&project, BERT);
     assert_eq!(ran.status, Some(1), "the network is at fault, not the input: {}", ran.stderr);
-    assert!(ran.stderr.contains("was cut off at"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("was interrupted at"), "{}", ran.stderr);
     server.heal();
     server.requests();
     predict(&project, BERT).done();

@@ -83,7 +83,7 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
         assert!(output.status.success(), "{said}");
         let name = newest.file_name().unwrap().to_str().unwrap();
         let warning =
-            format!("warning: the checkpoint runs/run/checkpoints/{name} is damaged ({reason}): going on from ");
+            format!("warning: the checkpoint runs/run/checkpoints/{name} is damaged ({reason}): resuming from ");
         assert!(said.contains(&warning), "{said}");
         run.experiment.assert_same_as(&undisturbed);
     }

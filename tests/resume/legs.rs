@@ -66,6 +66,34 @@ fn a_further_leg_that_is_killed_ends_as_the_undisturbed_one() {
 }
 
 #[test]
+fn a_dry_run_says_what_resuming_would_do_and_leaves_the_run_as_it_is() {
+    let experiment = Experiment::new(2);
+    let dry = |arguments: &[&str]| {
+        let output = experiment.output(&[&["--dry-run", "--resume"], arguments].concat());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let steps = |plan: &str| plan.lines().find(|line| line.starts_with("steps ")).unwrap().to_owned();
+
+    let (status, plan, said) = dry(&[]);
+    assert_eq!((status, said.contains("no complete checkpoint: starting at step 1\n")), (0, true), "{said}");
+    assert_eq!(steps(&plan), "steps        12 (6 an epoch) of 6 examples (2 x 3)");
+    assert!(!experiment.run().exists());
+
+    experiment.train(&[]);
+    let files = experiment.files();
+    assert_eq!(dry(&[]), (0, String::new(), "runs/run is a finished run: nothing to resume\n".to_owned()));
+    let (status, plan, said) = dry(&LONGER);
+    let goes_on = "going on after step 12 with train.epochs = 4, train.learning_rate = 0.005: 12 more steps\n";
+    assert_eq!((status, said.contains(goes_on)), (0, true), "{said}");
+    assert_eq!(steps(&plan), "steps        24 (6 an epoch) of 6 examples (2 x 3); 12 are done");
+    let (status, _, said) = dry(&["--set", "train.batch_size=2"]);
+    assert_eq!(status, 2);
+    assert!(said.contains("cannot resume: `train.batch_size` differs from the interrupted run (3, now 2)"), "{said}");
+    assert!(experiment.files() == files, "a dry run changes nothing");
+}
+
+#[test]
 fn three_legs_are_each_laid_over_their_own_steps() {
     let experiment = Experiment::new(1);
     experiment.train(&[]);

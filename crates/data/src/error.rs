@@ -114,21 +114,21 @@ pub enum Error {
     },
     #[error("{subject}: broken Parquet data: {reason}")]
     #[diagnostic(help(
-        "the copy or download may be incomplete: fetch the file again, or write it anew without encrypted columns"
+        "the copy or download may be incomplete: fetch the file again, or write it again without encrypted columns"
     ))]
     BrokenParquet { subject: String, reason: String },
     #[error("{place}: column `{column}` holds a text of the type JSON that is not JSON: {reason}")]
     #[diagnostic(help("correct the text, or write the column as a plain string if it is not meant as JSON"))]
     ParquetJson { place: Place, column: String, reason: String },
     #[error("{} is encrypted", name(file))]
-    #[diagnostic(help("write it anew without encryption"))]
+    #[diagnostic(help("write it again without encryption"))]
     EncryptedParquet { file: PathBuf },
     #[error("{}: column `{column}` {what}, which is not supported", name(file))]
-    #[diagnostic(help("write the file anew without this column, or its data in another way"))]
+    #[diagnostic(help("write the file again without this column, or its data in another way"))]
     UnsupportedParquet { file: PathBuf, column: String, what: &'static str },
     #[error("{place}: column `{column}` has the class {number}, which the file has no name for (names: {names})")]
     #[diagnostic(help(
-        "the names stand in the file's metadata under `huggingface`; correct the number, or write the file anew with them"
+        "the names are in the file's metadata under `huggingface`; correct the number, or write the file again with them"
     ))]
     NoClassName { place: Place, column: String, number: i64, names: String },
 
@@ -299,7 +299,7 @@ pub enum Error {
     ))]
     NoLearnedTurn { subject: String },
     #[error(
-        "{subject}: message {number} is not to be learned, but the chat template writes it otherwise once the conversation goes on"
+        "{subject}: message {number} is not a target, but the chat template writes it differently once the conversation continues"
     )]
     #[diagnostic(help("`data.loss_on = \"completion\"` takes each turn by itself; or remove the message's weight"))]
     RewrittenTurn { subject: String, number: usize },
@@ -311,7 +311,7 @@ pub enum Error {
     #[error("{subject}: no token of the row is a target")]
     #[diagnostic(help("a token is predicted from those before it: give the row a longer text, or remove it"))]
     NoTargets { subject: String },
-    #[error("`data.max_length = {max_length}` leaves no room for a target behind the first {context} token{}", if *context == 1 { "" } else { "s" })]
+    #[error("`data.max_length = {max_length}` leaves no room for a target after the first {context} token{}", if *context == 1 { "" } else { "s" })]
     #[diagnostic(help("set `data.max_length` to more than {context}"))]
     NoRoomForTargets { max_length: usize, context: usize },
 
@@ -336,14 +336,14 @@ pub enum Error {
     #[error("{subject}: the chat template refuses the conversation: {reason}")]
     #[diagnostic(help("change the messages to what the template asks for, or remove the row"))]
     ChatRefused { subject: String, reason: String },
-    #[error("{subject}: the chat template writes message {number} otherwise than behind the messages before it")]
+    #[error("{subject}: the chat template does not write message {number} as a continuation of the messages before it")]
     #[diagnostic(help(
         "with it and without it, but with the generation prompt, the messages before it end in nothing alike: where the answer begins cannot be told; compare the two with `apply_chat_template` of Transformers"
     ))]
     InconsistentTemplate { subject: String, number: usize },
     #[error("{subject}: the chat template ends message {number} without a token at which generation stops")]
     #[diagnostic(help(
-        "a model that learns from it never stops: let the template write the end token behind what the assistant says"
+        "a model that learns from it never stops: let the template write the end token after what the assistant says"
     ))]
     NoEndOfTurn { subject: String, number: usize },
 
@@ -359,7 +359,7 @@ pub enum Error {
     },
     #[error("{}: broken tokenizer file", file.display())]
     #[diagnostic(help(
-        "fetch the file again, or write it anew with `save_pretrained` of its tokenizer in Transformers"
+        "fetch the file again, or write it again with `save_pretrained` of its tokenizer in Transformers"
     ))]
     BrokenTokenizer { file: PathBuf, source: tokenizers::Error },
     #[error("{}: a SentencePiece file, which this checkpoint's tokenizer class reads in a way that is not supported", file.display())]

@@ -26,3 +26,14 @@ pub enum Error {
     #[diagnostic(transparent)]
     Hub(#[from] crate::hub::HubError),
 }
+
+impl Error {
+    /// Whether what was given is at fault, and not the disk or the network.
+    pub fn is_of_input(&self) -> bool {
+        match self {
+            Self::Checkpoint(CheckpointError::Write { .. } | CheckpointError::Serialise { .. }) => false,
+            Self::Hub(error) => error.is_of_input(),
+            _ => true,
+        }
+    }
+}

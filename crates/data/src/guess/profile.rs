@@ -37,6 +37,10 @@ pub struct Column {
     pub values: Option<BTreeMap<String, usize>>,
     /// What its texts are written in, those inside of lists and objects too.
     pub writing: Writing,
+    /// Values that begin with a letter or digit, and values that end in one or in the mark that ends a sentence: where both meet,
+    /// they need a space between them.
+    pub begins: usize,
+    pub ends: usize,
     /// Most values are written without spaces because their script has none.
     pub(super) spaceless: bool,
     /// Most values are addresses.
@@ -48,6 +52,11 @@ pub struct Column {
 }
 
 impl Column {
+    /// Whether most of its texts run into most of those of `next` if both are joined: `ArmsCotto`.
+    pub fn runs_into(&self, next: &Self) -> bool {
+        !self.spaceless && !next.spaceless && 2 * self.ends > self.filled && 2 * next.begins > next.filled
+    }
+
     /// Lists, or texts that are such, as the cells of a CSV file are.
     pub fn is_of_lists(&self) -> bool {
         self.kind == ColumnKind::Lists || self.kind == ColumnKind::Strings && self.lists
@@ -115,6 +124,8 @@ struct Tally {
     texts: usize,
     characters: usize,
     words: usize,
+    begins: usize,
+    ends: usize,
     spaceless: usize,
     links: usize,
     lists: usize,
@@ -133,6 +144,8 @@ impl Default for Tally {
             texts: 0,
             characters: 0,
             words: 0,
+            begins: 0,
+            ends: 0,
             spaceless: 0,
             links: 0,
             lists: 0,
@@ -185,6 +198,8 @@ impl Tally {
         self.texts += 1;
         self.characters += text.chars().count();
         self.words += words;
+        self.begins += usize::from(text.starts_with(char::is_alphanumeric));
+        self.ends += usize::from(text.ends_with(|c: char| c.is_alphanumeric() || ".?!:".contains(c)));
         self.spaceless += usize::from(words == 1 && text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()));
         if text.trim_start().starts_with('[') {
             self.lists += 1;
@@ -229,6 +244,8 @@ impl Tally {
             filled: self.kinds.iter().sum(),
             characters: mean(self.characters),
             words: mean(self.words),
+            begins: self.begins,
+            ends: self.ends,
             spaceless: self.spaceless * 2 > self.texts,
             links: self.links * 2 > self.texts,
             lists: self.lists * 2 > self.texts,

@@ -71,7 +71,7 @@ impl Checkpoint {
             for (name, info) in tensors {
                 let range = data + info.data_offsets.0..data + info.data_offsets.1;
                 if range.end > map.len() {
-                    return Err(damaged(format!("the tensor `{name}` ends behind the end of the file")));
+                    return Err(damaged(format!("the tensor `{name}` ends after the end of the file")));
                 }
                 let entry = Entry { shard, dtype: info.dtype, shape: info.shape.clone(), range };
                 if checkpoint.entries.insert(name.clone(), entry).is_some() {

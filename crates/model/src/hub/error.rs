@@ -89,8 +89,8 @@ pub enum HubError {
         #[help]
         help: String,
     },
-    #[error("{file} of {repository} was cut off at {done} of {total} bytes, {attempts} times in a row: {reason}")]
-    #[diagnostic(help("run the command again: it goes on where this one stopped"))]
+    #[error("{file} of {repository} was interrupted at {done} of {total} bytes, {attempts} times in a row: {reason}")]
+    #[diagnostic(help("run the command again: the download resumes"))]
     Cut { repository: String, file: String, done: u64, total: u64, attempts: u32, reason: String },
     #[error("{file} of {repository} has arrived damaged: its hash is {found}, and {expected} was promised")]
     #[diagnostic(help(
@@ -141,7 +141,7 @@ impl HubError {
             let help = match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     "free some space, or set HF_HUB_CACHE to a directory on another disk; what has arrived is kept, and \
-                     the next run goes on from there"
+                     the next run resumes from there"
                 }
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                     "set HF_HUB_CACHE to a directory that you may write to"

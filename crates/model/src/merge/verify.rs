@@ -128,9 +128,7 @@ impl<'a> Files<'a> {
             }
         };
         match differs {
-            Some(at) => {
-                Err(wrong(format!("has other values of `{name}` than base and adapter come to, the first at {at}")))
-            }
+            Some(at) => Err(wrong(format!("has other values of `{name}` than base plus adapter, the first at {at}"))),
             None => Ok(()),
         }
     }

@@ -136,7 +136,7 @@ impl Listed<'_> {
             ("text_pair", text.and_then(|shown| shown.text_pair.as_ref()).map(|pair| json!(pair))),
             ("label", class(example.label)),
             ("predicted", class(example.predicted)),
-            ("loss", Some(json!(example.loss))),
+            ("loss", Some(table::number(example.loss as f32))),
             ("tokens", Some(json!(example.targets))),
         ];
         let mut row: Map<String, Value> =

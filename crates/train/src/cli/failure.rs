@@ -158,7 +158,8 @@ impl From<data::Error> for Failure {
 
 impl From<model::Error> for Failure {
     fn from(error: model::Error) -> Self {
-        Self::input(error)
+        let of_input = error.is_of_input();
+        Self { error: Some(Box::new(error)), of_input }
     }
 }
 
@@ -201,6 +202,16 @@ impl From<serde_json::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_that_cannot_be_written_is_no_fault_of_the_input() {
+        let failed = |error| Failure::from(model::Error::Checkpoint(error));
+        let file = std::path::PathBuf::from("model.safetensors");
+        let source = std::io::ErrorKind::StorageFull;
+        let write = model::CheckpointError::Write { file: file.clone(), source: source.into() };
+        assert!(!failed(write).is_of_input());
+        assert!(failed(model::CheckpointError::Read { file, source: source.into() }).is_of_input());
+    }
 
     #[test]
     fn keys_of_a_configuration_are_named_as_the_command_line_takes_them() {

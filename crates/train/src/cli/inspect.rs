@@ -15,6 +15,9 @@ use crate::output::{Output, bytes, thousands};
 use crate::report::{Evaluation, Report};
 use crate::run::{Directory, State};
 
+/// Beside the weights.
+const MARKS: [&str; 5] = ["adapter_config.json", "kindling.json", "config.json", "config.toml", "metrics.jsonl"];
+
 /// Show what an adapter, a checkpoint or a run is
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,7 +26,7 @@ Examples:
   kindling inspect runs/sst2/adapter
   kindling inspect models/bert --json")]
 pub(super) struct Arguments {
-    /// Directory of an adapter, a model or a run
+    /// Directory of an adapter, a model or a run, or its weights or configuration
     #[arg(required_unless_present = "run", conflicts_with = "run")]
     path: Option<PathBuf>,
     /// The same, as other commands name a run
@@ -32,7 +35,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let path = arguments.path.as_ref().or(arguments.run.as_ref()).expect("clap requires one of them");
+    let given = arguments.path.as_ref().or(arguments.run.as_ref()).expect("clap requires one of them");
+    let path = directory_of(given)?;
     let has = |name: &str| path.join(name).exists();
     let is_run = has("config.toml") && has("metrics.jsonl");
     let mut table = Vec::new();
@@ -65,6 +69,27 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file that makes a directory an adapter, a model or a run stands for it.
+fn directory_of(given: &Path) -> Result<&Path, Failure> {
+    if !given.is_file() {
+        return Ok(given);
+    }
+    let directory = given.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = given.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    if is_weights || MARKS.contains(&name) {
+        return Ok(directory);
+    }
+    if let Err(error @ model::Error::Config(ConfigError::Quantised(_))) = Pretrained::head_of(given) {
+        return Err(error.into());
+    }
+    let message = format!("{} is a file, and none of an adapter, a model or a run", given.display());
+    Err(Failure::usage(
+        message,
+        "give the directory of one, or one of its files: adapter_config.json, config.json, config.toml or weights (.safetensors)",
+    ))
 }
 
 /// What has become of a run, and what it made.

@@ -40,13 +40,30 @@ pub(super) fn with_advice(finding: &Finding) -> String {
     }
 }
 
-/// The whole plan; `loaded` is what came of reading the headers of the checkpoint. With `time` a few steps are measured.
-pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: &Output) -> Result<(), Failure> {
+/// What a dry run is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// Steps of the run that are in the checkpoint it goes on from.
+    pub(super) done: usize,
+    /// Whether some steps are measured.
+    pub(super) time: bool,
+}
+
+/// The whole plan; `loaded` is what came of reading the headers of the checkpoint.
+pub(super) fn print(
+    plan: &RunPlan,
+    loaded: &model::Loaded,
+    Asked { done, time }: Asked,
+    output: &Output,
+) -> Result<(), Failure> {
     let estimate = estimate::memory(plan, &loaded.plan)?;
-    let time = time.then(|| measure(plan)).transpose()?;
+    if time {
+        output.say("taking a few steps to see how long they are");
+    }
+    let time = time.then(|| measure(plan, done)).transpose()?;
     let targets: Vec<&str> = loaded.plan.updates().iter().map(|update| update.module.as_str()).collect();
     if output.json() {
-        output.result(&serde_json::to_string(&document(plan, loaded, &targets, &estimate, time.as_ref()))?)?;
+        output.result(&serde_json::to_string(&document(plan, loaded, &targets, &estimate, (done, time.as_ref())))?)?;
         return Ok(());
     }
     let mut lines = vec![
@@ -86,7 +103,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
     }
     let train = &plan.config.train;
     lines.push(format!(
-        "steps        {} ({} an epoch) of {}{}",
+        "steps        {} ({} an epoch) of {}{}{}",
         thousands(plan.steps),
         thousands(plan.sampler.steps_per_epoch()),
         match (train.batch_size * train.grad_accumulation, plan.config.data.pack) {
@@ -99,6 +116,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
         } else {
             String::new()
         },
+        if done > 0 { format!("; {} are done", thousands(done)) } else { String::new() },
     ));
     lines.push(format!(
         "memory       about {}: base {}, trained tensors {}, activations {}, data {}, the process {}",
@@ -110,7 +128,7 @@ pub(super) fn print(plan: &RunPlan, loaded: &model::Loaded, time: bool, output: 
         bytes(estimate.process),
     ));
     if let Some(time) = &time {
-        lines.push(format!("time         {}", in_words(plan, time)));
+        lines.push(format!("time         {}", in_words(plan, time, plan.steps - done)));
     }
     if let Some((place, shown)) = example(plan) {
         let place = match plan.train.files() {
@@ -256,9 +274,9 @@ fn token(plan: &RunPlan, shown: &Batch, id: u32) -> String {
     if text.is_empty() { plan.tokenizer.token(id).unwrap_or_else(|| format!("<{id}>")) } else { text }
 }
 
-fn in_words(plan: &RunPlan, time: &Measured) -> String {
+fn in_words(plan: &RunPlan, time: &Measured, steps: usize) -> String {
     let Measured { step_seconds, evaluation_seconds, evaluations, seconds } = time;
-    let steps = counted(plan.steps, "step", "steps");
+    let steps = counted(steps, "step", "steps");
     let mut text = format!("about {}: {steps} of {}", duration(*seconds), seconds_of(*step_seconds));
     if *evaluations > 0 {
         let evaluations = counted(*evaluations, "evaluation", "evaluations");
@@ -289,7 +307,7 @@ fn document(
     loaded: &model::Loaded,
     targets: &[&str],
     estimate: &Estimate,
-    time: Option<&Measured>,
+    (done, time): (usize, Option<&Measured>),
 ) -> Value {
     let split = |dataset: &data::Dataset| {
         let lengths = dataset.lengths();
@@ -321,7 +339,7 @@ fn document(
         "class_counts": plan.train.class_counts(plan.task.classes()),
         "train": split(&plan.train), "valid": plan.valid.as_deref().map(split), "example": example,
         "findings": plan.findings.iter().map(finding).collect::<Vec<_>>(),
-        "steps": plan.steps, "steps_per_epoch": plan.sampler.steps_per_epoch(),
+        "steps": plan.steps, "steps_done": done, "steps_per_epoch": plan.sampler.steps_per_epoch(),
         "memory_bytes": {
             "total": estimate.total(), "base": estimate.base, "trained": estimate.trained,
             "activations": estimate.activations, "data": estimate.data, "process": estimate.process,

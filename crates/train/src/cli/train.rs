@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::failure::{Failure, INTERRUPTED};
 use super::from_data::Made;
+use super::plan::Asked;
 use super::{finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
@@ -42,9 +43,9 @@ pub(super) struct Arguments {
     #[arg(long)]
     overwrite: bool,
     /// Check everything, print the plan, train nothing
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long)]
     dry_run: bool,
-    /// With --dry-run: take two steps forward and backward, and estimate how long the run will take
+    /// With --dry-run: take a few steps forward and backward, and estimate how long the run will take
     #[arg(long, requires = "dry_run")]
     time: bool,
     /// Show burn's dashboard instead of the progress line (needs the cargo feature `dashboard`)
@@ -91,10 +92,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     run::check_plan(&plan, start)?;
     if arguments.dry_run {
         check_values(&plan)?;
+        let Some(done) = (if start == Start::Resume { run::check_resume(&plan, output)? } else { Some(0) }) else {
+            return nothing_to_do(&root, output);
+        };
         if let Some(made) = &made {
             made.say(output);
         }
-        plan::print(&plan, &shapes, arguments.time, output)?;
+        plan::print(&plan, &shapes, Asked { done, time: arguments.time }, output)?;
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(made) = &made {

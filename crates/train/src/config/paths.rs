@@ -191,7 +191,7 @@ impl Input<'_> {
         if absolute.exists() {
             return match kind {
                 PathKind::File => "it is a directory: name the file in it".to_owned(),
-                PathKind::Directory => "it is a file: name the directory it lies in".to_owned(),
+                PathKind::Directory => "it is a file: name the directory it is in".to_owned(),
             };
         }
         if self.typed.to_string_lossy().starts_with(['"', '\'']) {

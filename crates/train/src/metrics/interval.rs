@@ -22,7 +22,10 @@ pub(crate) fn wilson(share: f64, examples: usize) -> Option<Interval> {
     let n = examples as f64;
     let (middle, scale) = (share + Z * Z / (2.0 * n), 1.0 + Z * Z / n);
     let reach = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    Some((((middle - reach) / scale).max(0.0), ((middle + reach) / scale).min(1.0)))
+    // Where all are of one kind that end is the share itself, which rounding would miss.
+    let low = if share == 0.0 { 0.0 } else { (middle - reach) / scale };
+    let high = if share == 1.0 { 1.0 } else { (middle + reach) / scale };
+    Some((low.max(0.0), high.min(1.0)))
 }
 
 /// Of a mean with this standard error.
@@ -42,7 +45,8 @@ pub(crate) fn of_mean(values: &[f64]) -> Option<Interval> {
 }
 
 /// Of a score of `examples`, which `score` computes for those drawn, named by their indices. `work` is about what one
-/// draw costs. The draws are the same each time: a page that is made again shows the same numbers.
+/// draw costs. The draws are the same each time: a page that is made again shows the same numbers. `None` where every draw has
+/// the same score, as where no example is answered wrongly: how far it would vary is then not known.
 pub(crate) fn bootstrap(examples: usize, work: usize, mut score: impl FnMut(&[usize]) -> f64) -> Option<Interval> {
     if examples < 2 {
         return None;
@@ -57,7 +61,8 @@ pub(crate) fn bootstrap(examples: usize, work: usize, mut score: impl FnMut(&[us
     }
     scores.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| scores[((scores.len() - 1) as f64 * share).round() as usize];
-    Some((at(0.025), at(0.975)))
+    let ends = (at(0.025), at(0.975));
+    (ends.0 < ends.1).then_some(ends)
 }
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
@@ -142,5 +147,15 @@ mod tests {
         assert!((found.0 - low).abs() < 0.015 && (found.1 - high).abs() < 0.015, "{found:?}, {low}, {high}");
         assert_eq!(bootstrap(200, 200, share), Some(found));
         assert_eq!(bootstrap(1, 1, |_| 0.0), None);
+    }
+
+    #[test]
+    fn where_all_examples_are_alike_the_interval_ends_there_and_a_bootstrap_has_none() {
+        for examples in 1..200 {
+            assert_eq!(wilson(1.0, examples).unwrap().1, 1.0, "of {examples}");
+            assert_eq!(wilson(0.0, examples).unwrap().0, 0.0, "of {examples}");
+        }
+        assert_eq!(bootstrap(60, 60, |_| 1.0), None);
+        assert!(bootstrap(60, 60, |drawn| drawn[0] as f64).is_some());
     }
 }

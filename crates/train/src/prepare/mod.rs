@@ -406,8 +406,8 @@ impl RunPlan {
         tokens as f64 / self.sampler.steps_per_epoch().max(1) as f64
     }
 
-    /// How often the validation data is gone through: when due, at the end, and once more for the report.
-    pub(crate) fn evaluations(&self) -> usize {
+    /// How often the validation data is gone through after so many steps: when due, at the end, and once more for the report.
+    pub(crate) fn evaluations_after(&self, done: usize) -> usize {
         if self.valid.is_none() {
             return 0;
         }
@@ -415,7 +415,8 @@ impl RunPlan {
             0 => self.sampler.steps_per_epoch(),
             every => every,
         };
-        self.steps.div_ceil(every.max(1)) + 1
+        let every = every.max(1);
+        self.steps.div_ceil(every) - done / every + 1
     }
 
     pub(crate) fn method_in_words(&self) -> String {

@@ -31,7 +31,9 @@ pub(super) fn verdict(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -
     sentences.extend(progress(report));
     sentences.extend(baselines(report, answers, kept));
     sentences.extend(best(report));
-    sentences.extend(course(report).map(|course| course.sentence()));
+    // How learning ended is not known of a run that goes on.
+    let is_known = |course: &Course| report.finished || matches!(course, Course::Overfits { .. });
+    sentences.extend(course(report).filter(is_known).map(|course| course.sentence()));
     let evaluations = report.evaluations.len();
     let note = (evaluations > 1 && report.best_step.is_some() && report.finished).then(|| {
         format!(
@@ -356,6 +358,12 @@ mod tests {
         assert!(verdict.sentences[0].starts_with("The run is unfinished: it is at step 10 of 100"));
         let line = verdict.command.map(|command| command.line);
         assert_eq!(line.as_deref(), Some("kindling train runs/x/config.toml --resume"));
+        let mut level = self::report(&[0.5, 0.5], |_| 0.5);
+        let has_levelled =
+            |report: &Report| super::verdict(report, &[], &[]).sentences.concat().contains("levelled off");
+        assert!(has_levelled(&level));
+        level.finished = false;
+        assert!(!has_levelled(&level), "it goes on");
         report.live = true;
         assert_eq!(
             progress(&report).as_deref(),

@@ -34,9 +34,7 @@ pub(crate) enum Error {
     #[diagnostic(help("wait for it, or choose another directory with `--set output_dir=DIR`"))]
     Locked { path: PathBuf },
     #[error("{} holds {what}", path.display())]
-    #[diagnostic(help(
-        "`--resume` goes on with it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere"
-    ))]
+    #[diagnostic(help("`--resume` continues it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere"))]
     Exists { path: PathBuf, what: &'static str },
     #[error("cannot write {}: {source}", path.display())]
     #[diagnostic(help("{}", remedy(source)))]
@@ -55,7 +53,7 @@ pub(crate) enum Error {
     Best { path: PathBuf, step: usize, reason: String },
     #[error("cannot resume: {what} differs from the interrupted run ({then}, now {now})")]
     #[diagnostic(help(
-        "resume with the configuration, data and base it was started with, or start anew with `--overwrite`"
+        "resume with the configuration, data and base it was started with, or start again with `--overwrite`"
     ))]
     Changed { what: String, then: String, now: String },
     #[error("{place}: the run's legs set `{key}` too, after step {after_step}")]
@@ -111,7 +109,7 @@ fn remedy(error: &io::Error) -> String {
         _ if is_out_of_files(error) => RAISE,
         _ => "free space or make the place writable",
     };
-    format!("{first}, then go on with `--resume`: the last checkpoint is whole")
+    format!("{first}, then continue with `--resume`: the last checkpoint is complete")
 }
 
 const CHOOSE: &str = "choose another with `--set output_dir=DIR`, or make this one writable";

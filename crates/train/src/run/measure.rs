@@ -15,6 +15,8 @@ use crate::tasks::TrainableModel;
 /// Steps that are measured, and those before them, in which memory is taken and files are read for the first time.
 const STEPS: usize = 2;
 const WARM_UP: usize = 1;
+/// A measured step of so many seconds says enough by itself.
+const LONG: f64 = 5.0;
 
 /// Batches of the validation data that are measured.
 const BATCHES: usize = 4;
@@ -30,20 +32,20 @@ pub(crate) struct Measured {
     pub(crate) seconds: f64,
 }
 
-/// Takes a few steps of the run, writes nothing, and forgets what was learnt.
-pub(crate) fn measure(plan: &RunPlan) -> Result<Measured, Error> {
+/// Takes a few steps of the run, writes nothing, and forgets what was learnt. The time is that of the steps which are not done.
+pub(crate) fn measure(plan: &RunPlan, done: usize) -> Result<Measured, Error> {
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (mut model, _) = load(plan, &device)?;
     let (step_seconds, tokens) = steps(plan, &mut model);
     // Steps differ in length: what is measured is the time of a token.
     let mean = plan.tokens_of_step();
     let step_seconds = step_seconds * mean / tokens as f64;
-    let evaluations = plan.evaluations();
+    let evaluations = plan.evaluations_after(done);
     let evaluation_seconds = match evaluations {
         0 => 0.0,
         _ => evaluation(plan, &model.valid()) + answers(plan, &model.valid())?,
     };
-    let seconds = plan.steps as f64 * step_seconds + evaluations as f64 * evaluation_seconds;
+    let seconds = (plan.steps - done) as f64 * step_seconds + evaluations as f64 * evaluation_seconds;
     Ok(Measured { step_seconds, evaluation_seconds, evaluations, seconds })
 }
 
@@ -75,6 +77,9 @@ fn steps(plan: &RunPlan, model: &mut TrainableModel) -> (f64, usize) {
         if step > WARM_UP {
             seconds += started.elapsed().as_secs_f64();
             tokens += of_step;
+            if seconds > LONG {
+                break;
+            }
         }
     }
     (seconds, tokens)

@@ -176,6 +176,24 @@ fn blame(plan: &RunPlan, error: Error) -> Error {
     }
 }
 
+/// The step after which `--resume` would go on, with all that it would refuse and say; `None` where there is nothing to do.
+/// The run stays as it is.
+pub(crate) fn check_resume(plan: &RunPlan, output: &Output) -> Result<Option<usize>, Error> {
+    if Directory::state(&plan.output_dir) == State::New {
+        output.say("no complete checkpoint: starting at step 1");
+        return Ok(Some(0));
+    }
+    let directory = Directory::open(&plan.output_dir)?;
+    let identity = plan.identity();
+    let Some(state) = resume::newest_state(plan, &identity, &directory, output)? else { return Ok(Some(0)) };
+    if directory.own_state() == State::Finished && !plan.legs.go_on_after(state.step) {
+        return Ok(None);
+    }
+    check_resumed(plan, &save::Saver::new(plan, &identity), &directory, &state)?;
+    say_beginning(plan, Some(&state), &directory, output);
+    Ok(Some(state.step))
+}
+
 /// What can be found wrong before the first step, and would be only after the last one.
 fn check_resumed(plan: &RunPlan, save: &save::Saver, directory: &Directory, state: &RunState) -> Result<(), Error> {
     if state.step > plan.steps {
@@ -193,14 +211,14 @@ fn check_resumed(plan: &RunPlan, save: &save::Saver, directory: &Directory, stat
 fn say_beginning(plan: &RunPlan, resumed: Option<&RunState>, directory: &Directory, output: &Output) {
     if directory.keeps_earlier_run() {
         let root = directory.root().display();
-        output.say(&format!("the run that lies in {root} is kept until the first checkpoint of this one"));
+        output.say(&format!("the run in {root} is kept until the first checkpoint of this one"));
     }
     let Some(state) = resumed else { return };
     match plan.config.legs.last().filter(|leg| leg.after_step == state.step) {
         None => output.say(&format!("resuming after step {}", state.step)),
         Some(leg) => {
             let more = counted(plan.steps - state.step, "more step", "more steps");
-            output.say(&format!("going on after step {} with {}: {more}", state.step, leg.in_words()));
+            output.say(&format!("continuing after step {} with {}: {more}", state.step, leg.in_words()));
         }
     }
 }
@@ -417,16 +435,16 @@ impl Session {
         Ok(Outcome::Finished(summary))
     }
 
-    /// A few answers before and after training, beside what was expected.
+    /// A few answers before and after training, beside the references.
     fn say_answers(&self, before: &[String], after: &[String]) {
         const SHOWN: usize = 3;
         let Some(questions) = &self.questions else { return };
         for (question, (before, after)) in questions.iter().zip(before.iter().zip(after)).take(SHOWN) {
-            let line = |name: &str, text: &str| self.output.say(&format!("{name:9}{}", text.trim()));
+            let line = |name: &str, text: &str| self.output.say(&format!("{name:12}{}", text.trim()));
             line("prompt", &question.prompt);
             line("  before", before);
             line("  after", after);
-            line("  wanted", &question.answer);
+            line("  reference", &question.answer);
         }
     }
 }

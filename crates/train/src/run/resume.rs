@@ -31,7 +31,7 @@ pub(crate) enum Resumption {
     Run,
 }
 
-/// Makes `loaded` the configuration of the run that lies in `place`: with its legs, and with a further one where the run has
+/// Makes `loaded` the configuration of the run in `place`: with its legs, and with a further one where the run has
 /// finished and `loaded` asks for more steps or for other rates. Nothing is written.
 pub(crate) fn take_up(place: &Path, loaded: &mut Loaded) -> Result<Resumption, Error> {
     let state = check(place, super::Start::Resume)?;
@@ -234,7 +234,7 @@ fn newest_usable(directory: &Directory, steps: &[usize], output: &Output) -> Res
                 if let Some(Error::Damaged { path, reason }) = damage {
                     let before = directory.checkpoint(state.step);
                     let (path, before) = (path.display(), before.display());
-                    output.warn(&format!("the checkpoint {path} is damaged ({reason}): going on from {before}"));
+                    output.warn(&format!("the checkpoint {path} is damaged ({reason}): resuming from {before}"));
                 }
                 return Ok(state);
             }

@@ -235,7 +235,7 @@ fn classes_of_a_hugging_face_data_set_have_their_names() {
         message,
         "a.parquet, row 2: column `label` has the class 2, which the file has no name for (names: neg, pos)"
     );
-    assert!(help.starts_with("the names stand in the file's metadata under `huggingface`"), "{help}");
+    assert!(help.starts_with("the names are in the file's metadata under `huggingface`"), "{help}");
 }
 
 #[test]

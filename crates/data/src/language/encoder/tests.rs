@@ -170,8 +170,8 @@ fn turns_that_say_so_are_no_targets() {
     let (message, _) = fails(encode(&row, Some(THINKING), LossOn::All, 99));
     assert_eq!(
         message,
-        "a.jsonl, line 3: message 2 is not to be learned, but the chat template writes it otherwise once the \
-         conversation goes on"
+        "a.jsonl, line 3: message 2 is not a target, but the chat template writes it differently once the \
+         conversation continues"
     );
     let none = messages(json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": 0}]));
     let (message, _) = fails(encode(&none, Some(TEMPLATE), LossOn::Completion, 99));
@@ -279,7 +279,7 @@ fn rows_that_teach_nothing_are_refused() {
     let misspelt = json!([{"role": "user", "content": "x"}, {"role": "asistant", "content": "y"}]);
     assert_eq!(chat(&misspelt, Some(TEMPLATE)).1, "did you mean `assistant`?");
     let short = fails(encode(&completion("abc", "d"), None, LossOn::Completion, 1));
-    assert_eq!(short.0, "`data.max_length = 1` leaves no room for a target behind the first 1 token");
+    assert_eq!(short.0, "`data.max_length = 1` leaves no room for a target after the first 1 token");
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn a_template_that_contradicts_itself_is_refused() {
     let error = scripts(&template(source), &two_turns(), "a.jsonl, line 1").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a.jsonl, line 1: the chat template writes message 2 otherwise than behind the messages before it"
+        "a.jsonl, line 1: the chat template does not write message 2 as a continuation of the messages before it"
     );
 }
 

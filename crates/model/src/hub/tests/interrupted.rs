@@ -30,8 +30,8 @@ fn a_process_goes_on_where_the_one_before_gave_up() {
     hub.server.fault("/lfs/", ALWAYS, Kind::Cut(0));
     assert_eq!(
         hub.complaint("org/tiny"),
-        "error: model.safetensors of org/tiny was cut off at 100000 of 300000 bytes, 3 times in a row: the connection was \
-         closed\nhelp: run the command again: it goes on where this one stopped"
+        "error: model.safetensors of org/tiny was interrupted at 100000 of 300000 bytes, 3 times in a row: the connection was \
+         closed\nhelp: run the command again: the download resumes"
     );
     assert_eq!(hub.ranges(), [None, range(100_000), range(100_000)]);
     assert!(!hub.fetch("org/tiny").unwrap_err().is_of_input());

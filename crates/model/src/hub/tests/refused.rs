@@ -209,7 +209,7 @@ fn a_full_disk_says_how_to_make_room() {
         format!(
             "error: cannot write to the cache of the Hub, CACHE/models--org--tiny/blobs/{partial}: No space left on device (os \
              error 28)\nhelp: free some space, or set HF_HUB_CACHE to a directory on another disk; what has arrived is kept, \
-             and the next run goes on from there"
+             and the next run resumes from there"
         )
     );
 }

@@ -189,6 +189,7 @@ type Prompts = (IndexMap<String, Value>, Vec<Prompt>);
 impl Generator<'_> {
     /// One prompt: to a person as it is written, otherwise as a line for each sample.
     fn prompt(&self, prompt: &str, mut answers: Answers<'_>) -> Result<(), Failure> {
+        self.note_plain_text();
         let row = Row { line: 1, content: Content::Text(prompt.to_string()) };
         let prompts = self.samples(&row, 0, "`--prompt`")?;
         let fields = IndexMap::from([("prompt".to_string(), Value::from(prompt))]);
@@ -252,6 +253,16 @@ impl Generator<'_> {
         check_vocabulary([&encoded].into_iter(), &self.trained.pretrained)?;
         let samples = first..first + u64::from(self.arguments.num_samples);
         Ok(samples.map(|row| self.writer.prompt(encoded.ids.clone(), row, subject)).collect::<Result<_, _>>()?)
+    }
+
+    /// Somebody who trained on conversations most likely means a message.
+    fn note_plain_text(&self) {
+        if self.trained.columns.written().messages.is_some() {
+            self.output.say(
+                "it was trained on conversations, and a text is continued as it is: `--chat` and rows of messages go through the \
+                 chat template",
+            );
+        }
     }
 
     fn begin(&self, fields: &IndexMap<String, Value>, answers: &mut Answers<'_>) -> Result<(), Failure> {
@@ -339,6 +350,9 @@ impl Reader<'_> {
         let (fields, row) = match line {
             // As with `--prompt`: no template is laid around what was typed.
             Line::Text { line, text } => {
+                if !self.begun {
+                    generator.note_plain_text();
+                }
                 let fields = IndexMap::from([("prompt".to_string(), Value::from(text.as_str()))]);
                 (fields, Row { line, content: Content::Text(text) })
             }

@@ -33,6 +33,13 @@ pub(super) fn columns(dialogue: Dialogue<'_>, is_named: bool) -> (DataConfig, Ve
             // Rows of just these names are written to be joined as they are.
             let is_called = |column: &Column, name: &str| column.name.eq_ignore_ascii_case(name);
             if is_called(prompt, "prompt") && is_called(completion, "completion") && context.is_none() {
+                if prompt.runs_into(completion) {
+                    let mut reasons = reasons;
+                    reasons[1] += ", with a space before it: the words of both would run together";
+                    let prompt_template = format!("{{{{ {} }}}}", variable(&prompt.name));
+                    let completion_template = format!(" {{{{ {} }}}}", variable(&completion.name));
+                    return (DataConfig { prompt_template, completion_template, ..DataConfig::default() }, reasons);
+                }
                 let (prompt, completion) = (Some(prompt.name.clone()), Some(completion.name.clone()));
                 return (DataConfig { prompt, completion, ..DataConfig::default() }, reasons);
             }
@@ -103,6 +110,24 @@ mod tests {
         assert_eq!(render(&columns.completion_template, &full()), " because");
         for without in [json!({"the question": "why?"}), json!({"the question": "why?", "input": ""})] {
             assert_eq!(render(&columns.prompt_template, &record(without)), "why?\nAnswer:");
+        }
+    }
+
+    #[test]
+    fn a_completion_gets_a_space_where_its_words_would_run_into_those_of_the_prompt() {
+        let written = |prompt: &str, completion: &str| {
+            let row = record(json!({"prompt": prompt, "completion": completion}));
+            let profile = Profile::of([Ok(row)].into_iter()).unwrap();
+            let (prompt, completion) = (profile.column("prompt").unwrap(), profile.column("completion").unwrap());
+            let (columns, _) = columns(Dialogue::Answer { prompt, context: None, completion }, false);
+            columns.completion_template
+        };
+        assert_eq!(written("near: The Portland Arms", "Cotto is a pub."), " {{ completion }}");
+        assert_eq!(written("What is that?", "A pub."), " {{ completion }}");
+        for (prompt, completion) in
+            [("say it:", " pub"), ("say it:\n", "pub"), ("def f(", "x):"), ("那是什么？", "酒馆")]
+        {
+            assert_eq!(written(prompt, completion), "", "{prompt}{completion}");
         }
     }
 }

@@ -294,7 +294,7 @@ fn inputs_that_are_not_there_are_named_with_where_they_were_looked_for() {
         ),
         (
             "adapter.init_from=other.jsonl",
-            "no directory `other.jsonl` (looked in ./other.jsonl)\nhelp: it is a file: name the directory it lies in",
+            "no directory `other.jsonl` (looked in ./other.jsonl)\nhelp: it is a file: name the directory it is in",
         ),
         (
             "model.path=./models/teeny",

@@ -81,7 +81,7 @@ impl Directory {
         }
     }
 
-    /// The state of the run that lies in this directory.
+    /// The state of the run in this directory.
     pub(super) fn own_state(&self) -> State {
         State::of_run(&self.place, &self.books().record)
     }
