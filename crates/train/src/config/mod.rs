@@ -25,7 +25,5 @@ pub(crate) use files::Files;
 pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
-pub(crate) use words::{
-    Best, Bias, Compute, Dtype, Init, LossOn, Method, Modules, SaveDtype, Schedule, Targets, Task, Weights,
-};
-pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};
+pub(crate) use words::{Best, Compute, Dtype, LossOn, SaveDtype, Schedule, Task, Weights};
+pub(crate) use written::{Config, DataConfig, TrainConfig};

@@ -44,12 +44,6 @@ words!(
     /// Of a full checkpoint.
     SaveDtype { F32 = "f32", Bf16 = "bf16", F16 = "f16" }
 );
-words!(Method { Lora = "lora", Full = "full", None = "none" });
-words!(
-    /// Which biases are trained.
-    Bias { None = "none", All = "all", LoraOnly = "lora_only" }
-);
-words!(Init { Default = "default", Gaussian = "gaussian" });
 words!(
     /// Which tokens a causal language model learns to say; `completion`: of a text all of them.
     LossOn { Completion = "completion", All = "all" }
@@ -99,58 +93,6 @@ impl Task {
 
     pub(crate) fn is_language_model(self) -> bool {
         self != Self::SequenceClassification
-    }
-}
-
-impl Method {
-    /// Whether `[adapter]` has the key `name` under this method.
-    pub(crate) fn has(self, name: &str) -> bool {
-        match self {
-            Self::Lora => true,
-            Self::Full | Self::None => name == "method",
-        }
-    }
-}
-
-/// Modules by name or by one regular expression over whole paths.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Modules {
-    Names(Vec<String>),
-    Pattern(String),
-}
-
-/// The modules that carry an adapter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Modules", into = "Modules")]
-pub(crate) enum Targets {
-    AllLinear,
-    /// PEFT's default for the architecture.
-    Auto,
-    Names(Vec<String>),
-    Pattern(String),
-}
-
-impl From<Modules> for Targets {
-    fn from(modules: Modules) -> Self {
-        match modules {
-            Modules::Names(names) => Self::Names(names),
-            // PEFT takes `all-linear` in any case.
-            Modules::Pattern(text) if text.eq_ignore_ascii_case("all-linear") => Self::AllLinear,
-            Modules::Pattern(text) if text == "auto" => Self::Auto,
-            Modules::Pattern(text) => Self::Pattern(text),
-        }
-    }
-}
-
-impl From<Targets> for Modules {
-    fn from(targets: Targets) -> Self {
-        match targets {
-            Targets::AllLinear => Self::Pattern("all-linear".to_owned()),
-            Targets::Auto => Self::Pattern("auto".to_owned()),
-            Targets::Names(names) => Self::Names(names),
-            Targets::Pattern(text) => Self::Pattern(text),
-        }
     }
 }
 
