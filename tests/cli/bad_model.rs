@@ -130,7 +130,8 @@ fn no_heads_are_refused() {
 fn an_unknown_activation_is_named_with_those_there_are() {
     with_config("hidden_act", json!("swiglu")).refused(
         "error: [DIR]/bert/config.json: `hidden_act` is `swiglu`, an unknown activation function\n\
-         help: supported: gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu, silu, swish, tanh",
+         help: supported: gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_python_tanh, gelu_accurate, \
+         quick_gelu, relu, relu2, silu, swish, tanh",
     );
 }
 

@@ -3,8 +3,8 @@
 
 use burn::module::Module;
 use burn::tensor::{DType, Device};
+use lora::Plan;
 use lora::peft::{AdapterTensors, PeftConfig};
-use lora::{Method, Plan};
 use model::{Frozen, Model, Pretrained, Values};
 
 use super::{Case, Gradients, PROBES, values};
@@ -30,8 +30,8 @@ impl Rounded {
         let adapter = self.project.path("adapter");
         let file = adapter.join("adapter_config.json");
         let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
-        let tensors = AdapterTensors::read(&adapter).unwrap();
-        let plan = Plan::new(Method::Lora(Box::new(config.lora)), Some(tensors), 0).unwrap();
+        let tensors = AdapterTensors::read(&adapter, &config.method).unwrap();
+        let plan = Plan::new(config.method, Some(tensors), 0).unwrap();
         let pretrained = Pretrained::open(&directory, self.case.head).unwrap();
         let (model, loaded) = pretrained.load(plan, self.case.labels, frozen, Values::Read, device).unwrap();
         (model, loaded.plan, loaded.notes)

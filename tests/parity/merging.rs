@@ -34,7 +34,7 @@ impl Merge {
         let mut tensors = Tensors::read(&file);
         change(&mut tensors);
         tensors.write(&file);
-        let adapter = AdapterTensors::read(&self.project.path("adapter")).unwrap();
+        let adapter = AdapterTensors::read(&self.project.path("adapter"), self.plan.method()).unwrap();
         let found = verify_merged(&self.pretrained, &adapter, &self.plan, &self.project.path("merged"));
         std::fs::write(&file, before).unwrap();
         found.err().map(|error| error.to_string())

@@ -111,13 +111,13 @@ impl Case {
     fn load(&self, adapter: Option<&str>, device: &Device) -> (Model, Plan) {
         let pretrained = Pretrained::open(&self.directory.join("model"), self.head).unwrap();
         let plan = match adapter {
-            None => Plan::new(Method::Frozen, None, 0),
+            None => Plan::new(Method::frozen(), None, 0),
             Some(adapter) => {
                 let directory = self.directory.join(adapter);
                 let file = directory.join("adapter_config.json");
                 let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
-                let tensors = AdapterTensors::read(&directory).unwrap();
-                Plan::new(Method::Lora(Box::new(config.lora)), Some(tensors), 0)
+                let tensors = AdapterTensors::read(&directory, &config.method).unwrap();
+                Plan::new(config.method, Some(tensors), 0)
             }
         };
         let (model, loaded) =
@@ -317,4 +317,29 @@ fn roberta_as_a_masked_language_model() {
 #[test]
 fn distilbert_as_a_masked_language_model() {
     check("distilbert-mlm", &[]);
+}
+
+#[test]
+fn bert_as_a_token_classifier() {
+    check("bert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn roberta_as_a_token_classifier() {
+    check("roberta-tokcls", &["classifier"]);
+}
+
+#[test]
+fn distilbert_as_a_token_classifier() {
+    check("distilbert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn gpt2_as_a_token_classifier() {
+    check("gpt2-tokcls", &["classifier"]);
+}
+
+#[test]
+fn llama_as_a_token_classifier() {
+    check("llama-tokcls", &["score"]);
 }

@@ -42,7 +42,7 @@ fn check(name: &str) {
     let expected: Value = serde_json::from_str(&text).unwrap();
     let number = |value: &Value| value.as_f64().unwrap();
     let pretrained = Pretrained::open(&case.directory.join("model"), case.head).unwrap();
-    let plan = Plan::new(Method::Full, None, 0).unwrap();
+    let plan = Plan::new(Method::full(), None, 0).unwrap();
     let device = device().autodiff();
     let (mut model, loaded) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device).unwrap();
     let plan = loaded.plan;

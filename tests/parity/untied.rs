@@ -52,7 +52,7 @@ fn base(names: &Names, expected: f64, change: impl FnOnce(&mut Tensors)) {
     let project = Project::new().copy(&format!("{}/model", names.case), "base");
     let project = project.tensors("base/model.safetensors", change);
     let pretrained = Pretrained::open(&project.path("base"), case.head).unwrap();
-    let plan = Plan::new(Method::Frozen, None, 0).unwrap();
+    let plan = Plan::new(Method::frozen(), None, 0).unwrap();
     let (model, loaded) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device()).unwrap();
     assert!(loaded.unused.is_empty(), "{:?}", loaded.unused);
     close(names.case, f64::from(case.loss(&model).into_scalar::<f32>()), expected);
@@ -70,10 +70,11 @@ fn adapted(names: &Names, saved: &[&str], expected: f64, change: impl FnOnce(&mu
     let mut pretrained = Pretrained::open(&project.path("base"), case.head).unwrap();
     let file = project.path("adapter/adapter_config.json");
     let mut config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
-    config.lora.modules_to_save = saved.iter().map(|name| name.to_string()).collect();
-    let tensors = AdapterTensors::read(&project.path("adapter")).unwrap();
+    let Method::Lora(lora) = &mut config.method else { panic!("{:?}", config.method) };
+    lora.targets.modules_to_save = saved.iter().map(|name| name.to_string()).collect();
+    let tensors = AdapterTensors::read(&project.path("adapter"), &config.method).unwrap();
     pretrained.adopt_vocabulary(&tensors);
-    let plan = Plan::new(Method::Lora(Box::new(config.lora)), Some(tensors), 0).unwrap();
+    let plan = Plan::new(config.method, Some(tensors), 0).unwrap();
     let (model, _) = pretrained.load(plan, 0, Frozen::AsStored, Values::Read, &device()).unwrap();
     close(names.case, f64::from(case.loss(&model).into_scalar::<f32>()), expected);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::TensorData;
 
-use crate::Update;
+use crate::{Form, Update};
 
 /// Sweeps of Jacobi's method: each squares what is left beside the diagonal, so that ten are more than any matrix needs.
 const SWEEPS: usize = 30;
@@ -37,10 +37,10 @@ impl Spectrum {
 
 /// The spectra of all updates, without forming one: the squares of the singular values are the eigenvalues of
 /// `BᵀB · AAᵀ`, two `r x r` matrices.
-pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spectrum> {
-    let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
+pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<Spectrum> {
     let spectrum = |update: &Update| {
-        let [of_a, of_b] = grams(&by_name, update)?;
+        let Form::LowRank { a, b, scale, .. } = &update.form else { return None };
+        let [of_a, of_b] = grams(tensors, [a, b])?;
         // AAᵀ = V·D·Vᵀ; with R = V·√D the product has the eigenvalues of the symmetric Rᵀ·BᵀB·R.
         let (values, vectors) = eigen(of_a);
         let root: Square = vectors
@@ -49,25 +49,45 @@ pub fn spectra(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<Spec
             .collect();
         let (squares, _) = eigen(product(&transposed(&root), &product(&of_b, &root)));
         let mut singular_values: Vec<f64> =
-            squares.into_iter().map(|square| update.scale.abs() * square.max(0.0).sqrt()).collect();
+            squares.into_iter().map(|square| scale.abs() * square.max(0.0).sqrt()).collect();
         singular_values.sort_by(|left, right| right.total_cmp(left));
-        let rank = by_name.get(update.factors[0].as_str()).map_or(0, |a| a.shape()[0]);
+        let rank = tensors.get(a).map_or(0, |a| a.shape()[0]);
         singular_values.resize(rank, 0.0);
         Some(Spectrum { module: update.module.clone(), singular_values })
     };
     updates.iter().filter_map(spectrum).collect()
 }
 
-/// The Frobenius norm of `scale * B·A` for each module, without forming the product: the squared norm is the sum over the
-/// entries of `BᵀB` times those of `AAᵀ`.
-pub fn update_norms(tensors: &[(String, TensorData)], updates: &[Update]) -> Vec<(String, f64)> {
-    let by_name: HashMap<&str, &TensorData> = tensors.iter().map(|(name, data)| (name.as_str(), data)).collect();
-    let norm = |update: &Update| {
-        let [of_a, of_b] = grams(&by_name, update)?;
-        let squared: f64 = of_a.iter().flatten().zip(of_b.iter().flatten()).map(|(a, b)| a * b).sum();
-        Some((update.module.clone(), update.scale.abs() * squared.max(0.0).sqrt()))
+/// How far a module is moved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateSize {
+    pub module: String,
+    /// Of an addition its Frobenius norm; of a scaling the root of the mean square of its values less one, which is a share
+    /// of the weight already.
+    pub norm: f64,
+    pub is_relative: bool,
+}
+
+/// The sizes of all updates, without forming one.
+pub fn update_sizes(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<UpdateSize> {
+    let size = |update: &Update| {
+        let (norm, is_relative) = match &update.form {
+            Form::LowRank { a, b, scale, .. } => (scale.abs() * product_norm(grams(tensors, [a, b])?), false),
+            Form::Scaling { vector, .. } => {
+                let values = tensors.get(vector)?;
+                let squares: f64 = values.iter::<f64>().map(|value| (value - 1.0).powi(2)).sum();
+                ((squares / values.num_elements().max(1) as f64).sqrt(), true)
+            }
+        };
+        Some(UpdateSize { module: update.module.clone(), norm, is_relative })
     };
-    updates.iter().filter_map(norm).collect()
+    updates.iter().filter_map(size).collect()
+}
+
+/// The Frobenius norm of B·A: its square is the sum over the entries of `BᵀB` times those of `AAᵀ`.
+fn product_norm([of_a, of_b]: [Square; 2]) -> f64 {
+    let squared: f64 = of_a.iter().flatten().zip(of_b.iter().flatten()).map(|(a, b)| a * b).sum();
+    squared.max(0.0).sqrt()
 }
 
 /// A small matrix of rows as long as there are rows.
@@ -75,9 +95,8 @@ type Square = Vec<Vec<f64>>;
 
 /// `AAᵀ` and `BᵀB`, which are as large as the smallest of rank, input and output; `None` where a factor is not there, or
 /// where both are no factors of one update.
-fn grams(tensors: &HashMap<&str, &TensorData>, update: &Update) -> Option<[Square; 2]> {
-    let [a, b] = update.factors.each_ref().map(|name| tensors.get(name.as_str()));
-    let (a, b) = (a?, b?);
+fn grams(tensors: &HashMap<String, TensorData>, [a, b]: [&String; 2]) -> Option<[Square; 2]> {
+    let (a, b) = (tensors.get(a)?, tensors.get(b)?);
     let (&[rank, d_input], &[d_output, columns]) = (&a.shape()[..], &b.shape()[..]) else { return None };
     if columns != rank || rank * d_input * d_output == 0 {
         return None;
@@ -164,26 +183,39 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Orientation;
+    use crate::Side;
 
-    fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> [(String, TensorData); 2] {
+    fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> HashMap<String, TensorData> {
         let (d_input, d_output) = (a.len() / rank, b.len() / rank);
-        [
-            ("q.lora_A.weight".to_string(), TensorData::new(a, [rank, d_input])),
-            ("q.lora_B.weight".to_string(), TensorData::new(b, [d_output, rank])),
-        ]
+        HashMap::from([
+            ("a".to_string(), TensorData::new(a, [rank, d_input])),
+            ("b".to_string(), TensorData::new(b, [d_output, rank])),
+        ])
     }
 
     fn updates(scale: f64) -> [Update; 1] {
-        [Update::of_linear("q", scale, Orientation::OutIn)]
+        [Update {
+            module: "q".to_string(),
+            form: Form::LowRank { a: "a".to_string(), b: "b".to_string(), scale, transposed: false },
+        }]
     }
 
     #[test]
     fn the_norm_is_that_of_the_product() {
         // B·A = [[1, 4.5, 3], [1, -0.5, -3]], whose squared norm is 40.5.
         let tensors = tensors(vec![1.0, 2.0, 0.0, -1.0, 0.5, 3.0], vec![2.0, 1.0, 0.0, -1.0], 2);
-        let norms = update_norms(&tensors, &updates(2.0));
-        assert!((norms[0].1 - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
+        let norms = update_sizes(&tensors, &updates(2.0));
+        assert!((norms[0].norm - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
+    }
+
+    #[test]
+    fn the_size_of_a_scaling_is_its_distance_from_one() {
+        let tensors = HashMap::from([("l".to_string(), TensorData::new(vec![1.0_f32, 1.5, 0.5, 1.0], [4, 1]))]);
+        let form = Form::Scaling { vector: "l".to_string(), of: Side::Outputs, transposed: false };
+        let updates = [Update { module: "k".to_string(), form }];
+        let size = UpdateSize { module: "k".to_string(), norm: 0.125_f64.sqrt(), is_relative: true };
+        assert_eq!(update_sizes(&tensors, &updates), [size]);
+        assert!(spectra(&tensors, &updates).is_empty());
     }
 
     #[test]
@@ -214,16 +246,16 @@ mod tests {
         let spectrum = &spectra(&tensors, &updates(1.0))[0];
         assert_eq!((spectrum.singular_values.len(), spectrum.singular_values[1]), (RANK, 0.0));
         assert!((spectrum.frobenius() - expected).abs() < 1e-6 * expected, "{}", spectrum.frobenius());
-        assert!((update_norms(&tensors, &updates(1.0))[0].1 - expected).abs() < 1e-6 * expected);
+        assert!((update_sizes(&tensors, &updates(1.0))[0].norm - expected).abs() < 1e-6 * expected);
     }
 
     #[test]
     fn factors_that_do_not_belong_together_have_no_spectrum() {
         let mut tensors = tensors(vec![1.0; 6], vec![1.0; 4], 2);
-        tensors[1].1 = TensorData::new(vec![1.0_f32; 3], [3, 1]);
+        tensors.insert("b".to_string(), TensorData::new(vec![1.0_f32; 3], [3, 1]));
         assert!(spectra(&tensors, &updates(1.0)).is_empty());
-        tensors[0].1 = TensorData::new(vec![1.0_f32; 6], [6]);
-        assert!(update_norms(&tensors, &updates(1.0)).is_empty());
+        tensors.insert("a".to_string(), TensorData::new(vec![1.0_f32; 6], [6]));
+        assert!(update_sizes(&tensors, &updates(1.0)).is_empty());
     }
 
     proptest! {
@@ -235,7 +267,7 @@ mod tests {
                 (0..count as u64).map(|i| kernels::uniform(key, i) as f32 - 0.5).collect()
             };
             let tensors = tensors(values(rank * d_input, seed), values(d_output * rank, seed + 7), rank);
-            let (spectrum, norm) = (&spectra(&tensors, &updates(1.5))[0], update_norms(&tensors, &updates(1.5))[0].1);
+            let (spectrum, norm) = (&spectra(&tensors, &updates(1.5))[0], update_sizes(&tensors, &updates(1.5))[0].norm);
             prop_assert_eq!(spectrum.singular_values.len(), rank);
             prop_assert!((spectrum.frobenius() - norm).abs() <= 1e-9 * norm.max(1e-3));
             let possible = rank.min(d_input).min(d_output);

@@ -1,10 +1,11 @@
-//! What LoRA's settings mean, whatever file they were written in. Names of fields are PEFT's where they can be;
-//! reading and writing `adapter_config.json` is the room `peft`, deciding which modules are meant the room `targets`.
+//! What the settings of several methods have in common: which modules they mean, and which biases they train. Names of
+//! fields are PEFT's where they can be; deciding which modules are meant is the room `targets`.
 
-use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Which biases of the base are trained and saved with the adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum BiasMode {
     None,
     /// Every bias of the model, those of norms included.
@@ -13,8 +14,13 @@ pub enum BiasMode {
     LoraOnly,
 }
 
+impl BiasMode {
+    pub const NAMES: &[&str] = &["none", "all", "lora_only"];
+}
+
 /// Modules as a configuration names them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Names {
     /// Full paths or their last segments, without regular expressions.
     List(Vec<String>),
@@ -22,77 +28,106 @@ pub enum Names {
     Pattern(String),
 }
 
-/// What is adapted. PEFT's default for an architecture is resolved to its list before it comes here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is adapted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Names", into = "Names")]
 pub enum Targets {
     /// Every linear layer except the output layer.
     AllLinear,
+    /// PEFT's default for the architecture, which [`AdapterMethod::resolved`](crate::AdapterMethod::resolved) makes a list.
+    Auto,
     Names(Names),
 }
 
-/// How A starts; B starts at zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Init {
-    /// Kaiming uniform with a = sqrt 5, that is U(-1/sqrt(in), 1/sqrt(in)).
-    Default,
-    /// Normal with standard deviation 1/r.
-    Gaussian,
+impl From<Names> for Targets {
+    fn from(names: Names) -> Self {
+        match names {
+            // PEFT takes `all-linear` in any case.
+            Names::Pattern(word) if word.eq_ignore_ascii_case("all-linear") => Self::AllLinear,
+            Names::Pattern(word) if word == "auto" => Self::Auto,
+            names => Self::Names(names),
+        }
+    }
 }
 
-/// LoRA's settings, PEFT's `LoraConfig`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoraConfig {
-    pub r: usize,
-    pub alpha: f64,
-    pub dropout: f64,
-    pub bias: BiasMode,
+impl From<Targets> for Names {
+    fn from(targets: Targets) -> Self {
+        match targets {
+            Targets::AllLinear => Self::Pattern("all-linear".to_owned()),
+            Targets::Auto => Self::Pattern("auto".to_owned()),
+            Targets::Names(names) => names,
+        }
+    }
+}
+
+/// Which modules are adapted, and which are trained in full beside them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TargetConfig {
     pub target_modules: Targets,
+    #[serde(serialize_with = "list_or_pattern", deserialize_with = "some_names")]
     pub exclude_modules: Option<Names>,
     /// The layers that are adapted, `layers_to_transform` in PEFT; none, or an empty list, for all.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "one_or_several")]
     pub layers: Option<Vec<usize>>,
     /// What stands before the layer's number in a path; empty for anything.
     pub layers_pattern: Vec<String>,
     /// Modules trained in full and saved with the adapter.
     pub modules_to_save: Vec<String>,
-    /// Ranks of single modules by regular expression, in file order: the first that matches decides.
-    pub rank_pattern: IndexMap<String, usize>,
-    /// As `rank_pattern`.
-    pub alpha_pattern: IndexMap<String, f64>,
-    pub use_rslora: bool,
-    pub init: Init,
 }
 
-impl LoraConfig {
-    /// The factor of B·A for a module of this rank and alpha: alpha / r, or alpha / sqrt(r) with rank-stabilised LoRA
-    /// (<https://arxiv.org/abs/2312.03732>).
-    pub fn scaling(&self, rank: usize, alpha: f64) -> f64 {
-        if self.use_rslora { alpha / (rank as f64).sqrt() } else { alpha / rank as f64 }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scaling_is_alpha_over_r_or_over_its_root() {
-        let mut config = LoraConfig {
-            r: 4,
-            alpha: 16.0,
-            dropout: 0.0,
-            bias: BiasMode::None,
+impl Default for TargetConfig {
+    fn default() -> Self {
+        Self {
             target_modules: Targets::AllLinear,
             exclude_modules: None,
             layers: None,
-            layers_pattern: vec![],
-            modules_to_save: vec![],
-            rank_pattern: IndexMap::new(),
-            alpha_pattern: IndexMap::new(),
-            use_rslora: false,
-            init: Init::Default,
-        };
-        assert_eq!(config.scaling(16, 32.0), 2.0);
-        config.use_rslora = true;
-        assert_eq!(config.scaling(16, 32.0), 8.0);
+            layers_pattern: Vec::new(),
+            modules_to_save: Vec::new(),
+        }
     }
+}
+
+impl TargetConfig {
+    /// With what depends on the base: PEFT's default targets for its architecture, and the modules that are trained in
+    /// full whatever the settings say, first.
+    pub(crate) fn resolved(&self, default_targets: &[String], heads: &[String]) -> Self {
+        let mut resolved = self.clone();
+        if self.target_modules == Targets::Auto {
+            resolved.target_modules = Targets::Names(Names::List(default_targets.to_vec()));
+        }
+        resolved.modules_to_save = heads.to_vec();
+        for module in &self.modules_to_save {
+            if !resolved.modules_to_save.contains(module) {
+                resolved.modules_to_save.push(module.clone());
+            }
+        }
+        resolved
+    }
+}
+
+/// `None` is an empty list.
+fn list_or_pattern<S: Serializer>(names: &Option<Names>, serializer: S) -> Result<S::Ok, S::Error> {
+    match names {
+        Some(names) => names.serialize(serializer),
+        None => Names::List(Vec::new()).serialize(serializer),
+    }
+}
+
+fn some_names<'de, D: Deserializer<'de>>(names: D) -> Result<Option<Names>, D::Error> {
+    let names = Names::deserialize(names)?;
+    Ok((names != Names::List(Vec::new())).then_some(names))
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usize>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Layers {
+        One(usize),
+        Several(Vec<usize>),
+    }
+    Ok(Some(match Layers::deserialize(layers)? {
+        Layers::One(layer) => vec![layer],
+        Layers::Several(layers) => layers,
+    }))
 }

@@ -3,17 +3,17 @@
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-use crate::{LoraEmbedding, Weight};
+use crate::{EmbeddingAdapter, Weight};
 
 #[derive(Module, Debug)]
 pub struct Embedding {
     weight: Weight<2>,
-    adapter: Option<LoraEmbedding>,
+    adapters: Vec<EmbeddingAdapter>,
 }
 
 impl Embedding {
-    pub fn new(weight: Weight<2>, adapter: Option<LoraEmbedding>) -> Self {
-        Self { weight, adapter }
+    pub fn new(weight: Weight<2>, adapters: Vec<EmbeddingAdapter>) -> Self {
+        Self { weight, adapters }
     }
 
     /// The table itself, which a tied output layer borrows. An adapter is no part of it.
@@ -23,11 +23,7 @@ impl Embedding {
 
     /// `[tokens]` to `[tokens, d]`
     pub fn forward(&self, indices: Tensor<1, Int>) -> Tensor<2> {
-        // Rows first: a half-precision table is never widened as a whole.
-        let found = kernels::widen(self.weight.value().select(0, indices.clone()));
-        match &self.adapter {
-            Some(adapter) => found + adapter.forward(indices),
-            None => found,
-        }
+        let found = self.weight.rows(indices.clone());
+        self.adapters.iter().fold(found, |found, adapter| adapter.forward(found, indices.clone()))
     }
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{ForwardContext, LogitsTransform};
 
-use crate::{Adapter, Weight};
+use crate::{Adapter, FrozenWeight, Weight};
 
 /// How a weight lies in the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,19 +15,29 @@ pub enum Orientation {
     InOut,
 }
 
-/// `x·Wᵀ + b`, with what an adapter adds.
+impl Orientation {
+    /// The matrix of a weight that lies so, as `[d_output, d_input]`.
+    pub(crate) fn out_in(self, weight: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::OutIn => weight,
+            Self::InOut => weight.transpose(),
+        }
+    }
+}
+
+/// `x·Wᵀ + b`, with what adapters make of it.
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Weight<2>,
     bias: Option<Weight<1>>,
-    adapter: Option<Adapter>,
+    adapters: Vec<Adapter>,
     #[module(skip)]
     orientation: Orientation,
 }
 
 impl Linear {
-    pub fn new(weight: Weight<2>, orientation: Orientation, bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
-        Self { weight, bias, adapter, orientation }
+    pub fn new(weight: Weight<2>, orientation: Orientation, bias: Option<Weight<1>>, adapters: Vec<Adapter>) -> Self {
+        Self { weight, bias, adapters, orientation }
     }
 
     /// `[rows, d_input]` to `[rows, d_output]`
@@ -41,24 +51,24 @@ impl Linear {
             weight: &self.weight,
             orientation: self.orientation,
             bias: self.bias.as_ref(),
-            adapter: self.adapter.as_ref(),
+            adapters: &self.adapters,
         }
     }
 }
 
 /// The output layer of a language model, `x·Wᵀ + b`. One that is tied to the word embeddings owns no weight: it borrows
-/// theirs, so that one parameter gets both gradients. An adapter is this end's alone, as in PEFT.
+/// theirs, so that one parameter gets both gradients. Adapters are this end's alone, as in PEFT.
 #[derive(Module, Debug)]
 pub struct OutputLayer {
     /// Its own, `[vocabulary, d]`; `None` where it is tied.
     weight: Option<Weight<2>>,
     bias: Option<Weight<1>>,
-    adapter: Option<Adapter>,
+    adapters: Vec<Adapter>,
 }
 
 impl OutputLayer {
-    pub fn new(weight: Option<Weight<2>>, bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
-        Self { weight, bias, adapter }
+    pub fn new(weight: Option<Weight<2>>, bias: Option<Weight<1>>, adapters: Vec<Adapter>) -> Self {
+        Self { weight, bias, adapters }
     }
 
     /// Whether its weight is that of the word embeddings.
@@ -72,68 +82,96 @@ impl OutputLayer {
             weight: self.weight.as_ref().unwrap_or(embeddings),
             orientation: Orientation::OutIn,
             bias: self.bias.as_ref(),
-            adapter: self.adapter.as_ref(),
+            adapters: &self.adapters,
         }
     }
 }
 
-/// A linear layer with its weight at hand, its own or a borrowed one.
+/// A linear layer with its weight at hand, its own or a borrowed one. To an adapter it is the operation below it: the
+/// base with the adapters before it.
 #[derive(Debug, Clone, Copy)]
 pub struct Projection<'a> {
     weight: &'a Weight<2>,
     orientation: Orientation,
     bias: Option<&'a Weight<1>>,
-    adapter: Option<&'a Adapter>,
+    /// Each acts on what those before it give.
+    adapters: &'a [Adapter],
 }
 
 impl Projection<'_> {
     /// `[rows, d_input]` to `[rows, d_output]`
     pub fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let frozen = match self.bias {
-            Some(Weight::Frozen(bias)) => Some(bias.clone()),
-            _ => None,
-        };
-        let output = match (self.adapter, self.weight) {
-            (Some(adapter), _) => adapter.forward(x, self.w(), frozen, ctx),
-            (None, Weight::Frozen(_)) => kernels::linear(x, self.w(), frozen, ctx.precision()),
+        match (self.adapters.split_last(), self.weight) {
+            (Some((adapter, before)), _) => adapter.forward(x, Self { adapters: before, ..*self }, ctx),
+            (None, Weight::Frozen(weight)) => {
+                let output = weight.linear(x, self.orientation, self.frozen_bias(), ctx.precision());
+                self.with_trained_bias(output)
+            }
             // Its bias is trained with it, or frozen and a constant.
-            (None, Weight::Trained(_)) => return kernels::trained_linear(x, self.w(), self.bias.map(Weight::value)),
-        };
-        match self.bias {
-            Some(Weight::Trained(bias)) => kernels::add_bias(output, bias.val()),
-            _ => output,
+            (None, Weight::Trained(weight)) => {
+                kernels::trained_linear(x, self.orientation.out_in(weight.val()), self.bias.map(Weight::value))
+            }
         }
     }
 
-    /// Losses and margins of the rows, as [`kernels::linear_cross_entropy`] has them. The logits of all rows are held
-    /// unless the layer [is frozen](Self::is_frozen).
-    pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
-        if self.is_frozen() {
+    /// Whether no adapter is below, so that [`Self::fused`] can be asked.
+    pub(crate) fn is_base(&self) -> bool {
+        self.adapters.is_empty()
+    }
+
+    /// The output of an operation that takes the base's weight, its orientation and its bias, and computes more than their
+    /// product at once. Of adapters below it would know nothing.
+    pub(crate) fn fused(
+        &self,
+        operation: impl FnOnce(&FrozenWeight<2>, Orientation, Option<Tensor<1>>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let output = match self.weight {
+            Weight::Frozen(weight) => operation(weight, self.orientation, self.frozen_bias()),
+            Weight::Trained(weight) => {
+                operation(&FrozenWeight::Float(weight.val()), self.orientation, self.frozen_bias())
+            }
+        };
+        self.with_trained_bias(output)
+    }
+
+    /// Losses and margins of the rows, of logits with this transform, as [`kernels::linear_cross_entropy`] has them. The
+    /// logits of all rows are held unless the layer [is frozen](Self::is_frozen).
+    pub fn cross_entropy(
+        &self,
+        x: Tensor<2>,
+        targets: &[usize],
+        transform: LogitsTransform,
+        ctx: &ForwardContext,
+    ) -> (Tensor<1>, Tensor<1>) {
+        if let Weight::Frozen(weight) = self.weight
+            && self.is_frozen()
+        {
             let bias = self.bias.map(Weight::value);
-            return kernels::linear_cross_entropy(
-                x,
-                self.w(),
-                bias,
-                targets,
-                LogitsTransform::default(),
-                ctx.precision(),
-            );
+            return weight.linear_cross_entropy(x, self.orientation, bias, (targets, transform), ctx.precision());
         }
-        let logits = self.forward(x, ctx);
+        let logits = transform.apply(self.forward(x, ctx));
         let margins = kernels::margins(logits.clone(), targets);
         (kernels::cross_entropy(logits, targets), margins)
     }
 
     /// Whether it is the base's alone: nothing of it trained, and no adapter.
     pub fn is_frozen(&self) -> bool {
-        matches!((self.weight, self.bias, self.adapter), (Weight::Frozen(_), None | Some(Weight::Frozen(_)), None))
+        let is_frozen = matches!((self.weight, self.bias), (Weight::Frozen(_), None | Some(Weight::Frozen(_))));
+        is_frozen && self.adapters.is_empty()
     }
 
-    /// `[d_output, d_input]`
-    fn w(&self) -> Tensor<2> {
-        match self.orientation {
-            Orientation::OutIn => self.weight.value(),
-            Orientation::InOut => self.weight.value().transpose(),
+    /// `[d_output]`
+    fn frozen_bias(&self) -> Option<Tensor<1>> {
+        match self.bias {
+            Some(Weight::Frozen(bias)) => Some(bias.float()),
+            Some(Weight::Trained(_)) | None => None,
+        }
+    }
+
+    fn with_trained_bias(&self, output: Tensor<2>) -> Tensor<2> {
+        match self.bias {
+            Some(Weight::Trained(bias)) => kernels::add_bias(output, bias.val()),
+            Some(Weight::Frozen(_)) | None => output,
         }
     }
 }
@@ -150,31 +188,54 @@ mod tests {
     use crate::Lora;
 
     #[test]
+    fn several_adapters_add_up() {
+        let device = Device::flex();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let lora = |a: &Tensor<2>, b: &Tensor<2>| {
+            let [a, b] = [a, b].map(|factor| Param::from_tensor(factor.clone()));
+            Adapter::Lora(Lora::new(a, b, 0.5, 0.0, 1))
+        };
+        let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
+        let (w, x) = (random([7, 4]), random([5, 4]));
+        let factors = [(random([2, 4]), random([7, 2])), (random([3, 4]), random([7, 3]))];
+        let adapters = factors.iter().map(|(a, b)| lora(a, b)).collect();
+        let layer = Linear::new(Weight::frozen(w.clone()), Orientation::OutIn, None, adapters);
+        let updated = factors.iter().fold(w, |w, (a, b)| w + b.clone().matmul(a.clone()) * 0.5);
+        let expected = x.clone().matmul(updated.transpose());
+        let found = layer.forward(x, &ctx);
+        found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
+    }
+
+    #[test]
     fn cross_entropy_is_that_of_the_logits_whatever_is_trained() {
         let device = Device::flex().autodiff();
         let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
         let trained = |tensor: Tensor<2>| Param::from_tensor(tensor.detach().require_grad());
         let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
         let targets = [3, 0, 6, 6, 2];
-        for case in 0..12 {
-            let weight = match case % 2 {
-                0 => Weight::Frozen(random([7, 4])),
+        for case in 0..36 {
+            let weight = match case / 3 % 2 {
+                0 => Weight::frozen(random([7, 4])),
                 _ => Weight::Trained(trained(random([7, 4]))),
             };
             let bias = random([1, 7]).squeeze_dim::<1>(0).detach();
-            let bias = match case / 2 % 3 {
+            let bias = match case / 3 / 2 % 3 {
                 0 => None,
-                1 => Some(Weight::Frozen(bias)),
+                1 => Some(Weight::frozen(bias)),
                 _ => Some(Weight::Trained(Param::from_tensor(bias.require_grad()))),
             };
             let lora = || Adapter::Lora(Lora::new(trained(random([2, 4])), trained(random([7, 2])), 0.5, 0.0, 1));
-            let adapter = (case / 6 == 1 && case % 2 == 0).then(lora);
-            let layer = OutputLayer::new(None, bias, adapter);
+            let adapters = (case / 18 == 1 && case / 3 % 2 == 0).then(lora).into_iter().collect();
+            let layer = OutputLayer::new(None, bias, adapters);
             let projection = layer.projection(&weight);
 
             let x = random([5, 4]).require_grad();
-            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, &ctx);
-            let logits = projection.forward(x.clone(), &ctx);
+            let transform = match case % 3 {
+                0 => LogitsTransform::default(),
+                _ => LogitsTransform { scale: 0.5, soft_cap: Some(1.5) },
+            };
+            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, transform, &ctx);
+            let logits = transform.apply(projection.forward(x.clone(), &ctx));
             let close = |left: Tensor<2>, right: Tensor<2>| {
                 left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
             };

@@ -6,106 +6,31 @@ use std::collections::HashMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kernels::{hash_text, mix};
 
-use crate::methods::{Lora, LoraEmbedding, initial_a, normal};
 use crate::peft::AdapterTensors;
-use crate::{Adapter, BiasMode, Error, Kind, LoraConfig, Orientation, Selection, Selector, Settings, TargetError};
-
-/// How a model is trained, or was.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Method {
-    Lora(Box<LoraConfig>),
-    /// Every tensor.
-    Full,
-    /// These modules alone, each with all below it: a classification head on a frozen model.
-    Modules(Vec<String>),
-    /// Nothing: the model as its checkpoint has it.
-    Frozen,
-}
+use crate::trained::{TrainedTensors, normal};
+use crate::{
+    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, Selection,
+    Selector, Settings, Site, TargetError, Update,
+};
 
 /// What the plan says of a module.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
     Frozen,
     Trained,
-    Adapted { rank: usize, alpha: f64 },
-}
-
-/// What a trained tensor is a part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    LoraA,
-    LoraB,
-    /// A bias of the base that is trained beside an adapter.
-    Bias,
-    /// A module trained in full: a head, one of `modules_to_save`, or everything.
-    Module,
-}
-
-/// A trained tensor. `name` is its name in the adapter's file without PEFT's prefix.
-#[derive(Debug, Clone)]
-pub struct Parameter {
-    pub id: ParamId,
-    pub name: String,
-    pub shape: Vec<usize>,
-    pub part: Part,
-}
-
-impl Parameter {
-    pub fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-/// A low-rank update of the plan: `scale * B·A` of a module's weight, or that transposed, as the weight lies.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Update {
-    pub module: String,
-    /// The names of A and B among the trained tensors.
-    pub factors: [String; 2],
-    pub scale: f64,
-    pub transposed: bool,
-}
-
-impl Update {
-    pub fn of_linear(module: &str, scale: f64, orientation: Orientation) -> Self {
-        let factors = ["A", "B"].map(|factor| format!("{module}.lora_{factor}.weight"));
-        Self { module: module.to_string(), factors, scale, transposed: orientation == Orientation::InOut }
-    }
-
-    /// The vectors of an embedding lie as rows.
-    pub fn of_embedding(module: &str, scale: f64) -> Self {
-        let factors = ["A", "B"].map(|factor| format!("{module}.lora_embedding_{factor}"));
-        Self { module: module.to_string(), factors, scale, transposed: true }
-    }
-}
-
-/// A frozen tensor that an adapter brings in place of the base's: embeddings that PEFT saves whole. It is saved again with
-/// the adapter. `name` is its name in the adapter's file without PEFT's prefix.
-#[derive(Debug)]
-pub struct Replacement {
-    pub name: String,
-    pub shape: Vec<usize>,
-    values: Tensor<1>,
-}
-
-impl Replacement {
-    /// In f32.
-    pub fn data(&self) -> TensorData {
-        TensorData::new(self.values.clone().into_data().convert::<f32>().iter::<f32>().collect(), self.shape.clone())
-    }
+    Adapted,
 }
 
 #[derive(Debug)]
 pub struct Plan {
     method: Method,
+    settings: Settings,
     selector: Option<Selector>,
-    values: Option<AdapterTensors>,
-    seed: u64,
-    parameters: Vec<Parameter>,
-    replacements: Vec<Replacement>,
+    tensors: TrainedTensors,
     updates: Vec<Update>,
+    kept: Vec<(String, Keeps, usize)>,
+    has_conv1d: bool,
     base_elements: usize,
     asked: Vec<(String, Kind)>,
     idle: Vec<String>,
@@ -116,18 +41,14 @@ impl Plan {
     /// checkpoint, and what is new from `seed` and its path.
     pub fn new(method: Method, values: Option<AdapterTensors>, seed: u64) -> Result<Self, Error> {
         let settings = if values.is_some() { Settings::Finished } else { Settings::New };
-        let selector = match &method {
-            Method::Lora(config) => Some(Selector::new(config, settings)?),
-            Method::Full | Method::Modules(_) | Method::Frozen => None,
-        };
         Ok(Self {
+            selector: Selector::of(&method, settings)?,
             method,
-            selector,
-            values,
-            seed,
-            parameters: Vec::new(),
-            replacements: Vec::new(),
+            settings,
+            tensors: TrainedTensors::new(values, seed),
             updates: Vec::new(),
+            kept: Vec::new(),
+            has_conv1d: false,
             base_elements: 0,
             asked: Vec::new(),
             idle: Vec::new(),
@@ -138,28 +59,32 @@ impl Plan {
         &self.method
     }
 
-    pub fn selector(&self) -> Option<&Selector> {
-        self.selector.as_ref()
+    /// The method as `adapter_config.json` has it.
+    pub fn method_written(&self) -> Method {
+        match &self.selector {
+            Some(selector) => self.method.written(selector),
+            None => self.method.clone(),
+        }
+    }
+
+    /// Whether an adapted weight lies as `[d_input, d_output]`, as GPT-2's do.
+    pub fn has_conv1d(&self) -> bool {
+        self.has_conv1d
     }
 
     /// The trained tensors in the order of the model.
     pub fn parameters(&self) -> &[Parameter] {
-        &self.parameters
+        &self.tensors.parameters
     }
 
     /// The frozen tensors that the adapter brings in place of the base's.
     pub fn replacements(&self) -> &[Replacement] {
-        &self.replacements
+        &self.tensors.replacements
     }
 
     /// Whether the module at `path` is one that is trained in full and saved with an adapter.
     pub fn saves(&self, path: &str) -> bool {
-        let lies_in_one = |modules: &[String]| modules.iter().any(|module| lies_in(path, module));
-        match &self.method {
-            Method::Lora(config) => lies_in_one(&config.modules_to_save),
-            Method::Modules(modules) => lies_in_one(modules),
-            Method::Full | Method::Frozen => false,
-        }
+        self.method.modules_to_save().iter().any(|module| lies_in(path, module))
     }
 
     /// The updates of the adapted modules.
@@ -167,14 +92,19 @@ impl Plan {
         &self.updates
     }
 
+    /// What the backward passes of the adapters keep for each token: the module, what of it, and how wide that is.
+    pub fn kept(&self) -> &[(String, Keeps, usize)] {
+        &self.kept
+    }
+
     /// Whether parts that the checkpoint lacks may start from the seed: not where an adapter should have brought them,
     /// and not where nothing is trained.
     pub fn starts_fresh(&self) -> bool {
-        self.values.is_none() && self.method != Method::Frozen
+        self.tensors.values.is_none() && self.method != Method::frozen()
     }
 
     pub fn trainable_elements(&self) -> usize {
-        self.parameters.iter().map(Parameter::elements).sum()
+        self.parameters().iter().map(Parameter::elements).sum()
     }
 
     /// Elements of the base model, trained or not, heads included.
@@ -189,16 +119,14 @@ impl Plan {
     /// Asked once for each module, in the order of the model.
     pub fn module(&mut self, path: &str, kind: Kind) -> Treatment {
         self.asked.push((path.to_string(), kind));
-        match &self.method {
-            Method::Full => Treatment::Trained,
-            Method::Frozen => Treatment::Frozen,
-            Method::Modules(modules) if modules.iter().any(|module| lies_in(path, module)) => Treatment::Trained,
-            Method::Modules(_) => Treatment::Frozen,
-            Method::Lora(_) => match self.selector.as_mut().map(|selector| selector.select(path, kind)) {
-                Some(Selection::Adapted { rank, alpha }) => Treatment::Adapted { rank, alpha },
-                Some(Selection::Saved) => Treatment::Trained,
-                Some(Selection::Untouched) | None => Treatment::Frozen,
-            },
+        let Some(selector) = &mut self.selector else {
+            let is_trained = self.method.trains_all() || self.saves(path);
+            return if is_trained { Treatment::Trained } else { Treatment::Frozen };
+        };
+        match selector.select(path, kind) {
+            Selection::Adapted => Treatment::Adapted,
+            Selection::Saved => Treatment::Trained,
+            Selection::Untouched => Treatment::Frozen,
         }
     }
 
@@ -209,88 +137,47 @@ impl Plan {
 
     /// Whether the bias of a module so treated is trained.
     pub fn trains_bias(&self, treatment: Treatment) -> bool {
-        let mode = match &self.method {
-            Method::Lora(config) => config.bias,
-            Method::Full | Method::Modules(_) | Method::Frozen => BiasMode::None,
-        };
-        match treatment {
-            Treatment::Trained => true,
-            Treatment::Adapted { .. } => mode != BiasMode::None,
-            Treatment::Frozen => mode == BiasMode::All,
-        }
+        self.method.trains_bias(treatment)
     }
 
-    /// The adapter of the linear layer `path`, whose weight lies as `orientation` says.
-    pub fn adapter(
+    /// The adapters of the linear layer `path`, whose weight lies as `orientation` says.
+    pub fn adapters(
         &mut self,
         path: &str,
         treatment: Treatment,
         [d_input, d_output]: [usize; 2],
         orientation: Orientation,
         device: &Device,
-    ) -> Result<Option<Adapter>, Error> {
-        let (Method::Lora(config), Treatment::Adapted { rank, alpha }) = (self.method.clone(), treatment) else {
-            return Ok(None);
-        };
-        let update = Update::of_linear(path, config.scaling(rank, alpha), orientation);
-        let key = self.key(path);
-        let initial = |device: &Device| initial_a(config.init, rank, d_input, key, device);
-        let a = self.factor(&update.factors[0], Part::LoraA, [rank, d_input], initial, device)?;
-        let b = self.factor(
-            &update.factors[1],
-            Part::LoraB,
-            [d_output, rank],
-            |it| Tensor::zeros([d_output, rank], it),
-            device,
-        )?;
-        let lora = Lora::new(a, b, update.scale, config.dropout, hash_text(path));
-        self.updates.push(update);
-        Ok(Some(Adapter::Lora(lora)))
+    ) -> Result<Vec<Adapter>, Error> {
+        if treatment != Treatment::Adapted {
+            return Ok(Vec::new());
+        }
+        let site = Site { path, d_input, d_output, orientation, settings: self.settings, device };
+        let Some(built) = self.method.linear(&site, &mut self.tensors)? else { return Ok(Vec::new()) };
+        self.has_conv1d |= orientation == Orientation::InOut;
+        let width = if built.keeps == Keeps::Output { d_output } else { d_input };
+        self.kept.push((path.to_string(), built.keeps, width));
+        self.updates.push(built.update);
+        Ok(vec![built.adapter])
     }
 
-    /// The adapter of the embedding `path`, a table of `rows` vectors.
-    pub fn embedding_adapter(
+    /// The adapters of the embedding `path`, a table of `rows` vectors.
+    pub fn embedding_adapters(
         &mut self,
         path: &str,
         treatment: Treatment,
         [rows, width]: [usize; 2],
         device: &Device,
-    ) -> Result<Option<LoraEmbedding>, Error> {
-        let (Method::Lora(config), Treatment::Adapted { rank, alpha }) = (self.method.clone(), treatment) else {
-            return Ok(None);
-        };
-        let update = Update::of_embedding(path, config.scaling(rank, alpha));
-        let key = self.key(path);
-        let initial = |device: &Device| {
-            let values = normal((width * rank) as u64, 1.0, key);
-            Tensor::from_data(TensorData::new(values, [width, rank]), device)
-        };
-        let a =
-            self.factor(&update.factors[0], Part::LoraA, [rank, rows], |it| Tensor::zeros([rank, rows], it), device)?;
-        let b = self.factor(&update.factors[1], Part::LoraB, [width, rank], initial, device)?;
-        let lora = LoraEmbedding::new(a, b, update.scale);
-        self.updates.push(update);
-        Ok(Some(lora))
-    }
-
-    /// What the random values of a module derive from.
-    fn key(&self, path: &str) -> u64 {
-        mix(self.seed) ^ hash_text(path)
-    }
-
-    fn factor(
-        &mut self,
-        name: &str,
-        part: Part,
-        shape: [usize; 2],
-        initial: impl Fn(&Device) -> Tensor<2>,
-        device: &Device,
-    ) -> Result<Param<Tensor<2>>, Error> {
-        let value = match self.value(name, shape, device)? {
-            Some(value) => value,
-            None => initial(device),
-        };
-        Ok(self.train(name.to_string(), part, value))
+    ) -> Result<Vec<EmbeddingAdapter>, Error> {
+        if treatment != Treatment::Adapted {
+            return Ok(Vec::new());
+        }
+        // The vectors of an embedding lie as rows.
+        let (d_input, d_output, orientation) = (rows, width, Orientation::InOut);
+        let site = Site { path, d_input, d_output, orientation, settings: self.settings, device };
+        let Some(built) = self.method.embedding(&site, &mut self.tensors)? else { return Ok(Vec::new()) };
+        self.updates.push(built.update);
+        Ok(vec![built.adapter])
     }
 
     /// The value that the plan's adapter has for a trained tensor; `None` if the plan has no adapter.
@@ -300,17 +187,12 @@ impl Plan {
         shape: [usize; D],
         device: &Device,
     ) -> Result<Option<Tensor<D>>, Error> {
-        match &mut self.values {
-            Some(values) => {
-                Ok(values.take(name, &shape)?.map(|values| Tensor::from_data(TensorData::new(values, shape), device)))
-            }
-            None => Ok(None),
-        }
+        self.tensors.value(name, shape, device)
     }
 
     /// Whether the plan's adapter has a tensor of this name.
     pub fn brings(&self, name: &str) -> bool {
-        self.values.as_ref().is_some_and(|values| values.has(name))
+        self.tensors.values.as_ref().is_some_and(|values| values.has(name))
     }
 
     /// What the plan's adapter has in place of a frozen tensor of the base: the first of these names that it has. All of
@@ -322,31 +204,18 @@ impl Plan {
         shape: [usize; D],
         on_device: impl FnOnce(TensorData, DType) -> Result<Tensor<D>, E>,
     ) -> Result<Option<Tensor<D>>, E> {
-        let Some(adapter) = &mut self.values else { return Ok(None) };
-        let found = adapter.take_alike(names, &shape).map_err(Error::from)?;
-        let Some((found, values, dtype)) = found else { return Ok(None) };
-        let tensor = on_device(TensorData::new(values, shape), dtype)?;
-        for name in found {
-            let values = tensor.clone().detach().reshape([shape.iter().product::<usize>()]);
-            self.replacements.push(Replacement { name, shape: shape.to_vec(), values });
-        }
-        Ok(Some(tensor))
+        self.tensors.replacement(names, shape, on_device)
     }
 
     /// Makes a tensor a parameter and records it.
     pub fn train<const D: usize>(&mut self, name: String, part: Part, tensor: Tensor<D>) -> Param<Tensor<D>> {
-        let shape = tensor.dims().to_vec();
-        let mut param = Param::from_tensor(tensor);
-        // From the name, so that an optimiser's record finds its tensor again in another process.
-        param.id = ParamId::from(hash_text(&name));
-        self.parameters.push(Parameter { id: param.id, name, shape, part });
-        param
+        self.tensors.train(name, part, tensor)
     }
 
     /// The name under which a trained bias of the base stands in the adapter's file.
     pub fn bias_name(&self, path: &str, treatment: Treatment) -> (String, Part) {
         match treatment {
-            Treatment::Adapted { .. } => (format!("{path}.base_layer.bias"), Part::Bias),
+            Treatment::Adapted => (format!("{path}.base_layer.bias"), Part::Bias),
             Treatment::Trained => (format!("{path}.bias"), Part::Module),
             Treatment::Frozen => (format!("{path}.bias"), Part::Bias),
         }
@@ -355,7 +224,7 @@ impl Plan {
     /// Values of a new module: normal with this deviation, from the seed and the tensor's name.
     pub fn fresh<const D: usize>(&self, name: &str, shape: [usize; D], deviation: f64, device: &Device) -> Tensor<D> {
         let count = shape.iter().product::<usize>() as u64;
-        let values = normal(count, deviation, mix(self.seed) ^ hash_text(name));
+        let values = normal(count, deviation, self.tensors.key(name));
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
@@ -363,13 +232,17 @@ impl Plan {
     pub fn finish(&mut self) -> Result<(), Error> {
         if let Some(selector) = &self.selector {
             selector.finish()?;
-            if self.values.is_some() {
-                let note = |idle: TargetError| format!("adapter_config.json, {}: it has no effect", idle.of_adapter());
-                self.idle = selector.idle().into_iter().map(note).collect();
+            let idle = self.method.idle(selector.matched())?;
+            match self.settings {
+                Settings::New => idle.into_iter().next().map_or(Ok(()), Err)?,
+                Settings::Finished => {
+                    let note = |it: TargetError| format!("adapter_config.json, {}: it has no effect", it.of_adapter());
+                    self.idle = selector.idle().into_iter().chain(idle).map(note).collect();
+                }
             }
         }
-        if let Some(values) = &mut self.values {
-            let expected = self.parameters.iter().map(|parameter| parameter.name.as_str());
+        if let Some(values) = &mut self.tensors.values {
+            let expected = self.tensors.parameters.iter().map(|parameter| parameter.name.as_str());
             values.finish(expected)?;
         }
         Ok(())
@@ -377,7 +250,7 @@ impl Plan {
 
     /// What the adapter's files had to be changed for, to be told to the user.
     pub fn notes(&self) -> impl Iterator<Item = &str> {
-        let of_tensors = self.values.as_ref().map_or(&[][..], AdapterTensors::notes);
+        let of_tensors = self.tensors.values.as_ref().map_or(&[][..], AdapterTensors::notes);
         of_tensors.iter().chain(&self.idle).map(String::as_str)
     }
 
@@ -388,8 +261,8 @@ impl Plan {
         model.visit(&mut collected);
         let tensor = |parameter: &Parameter| Some((parameter.name.clone(), collected.0.remove(&parameter.id)?));
         let mut tensor = tensor;
-        let replacements = self.replacements.iter().map(|it| (it.name.clone(), it.data()));
-        self.parameters.iter().filter_map(&mut tensor).chain(replacements).collect()
+        let replacements = self.replacements().iter().map(|it| (it.name.clone(), it.data()));
+        self.parameters().iter().filter_map(&mut tensor).chain(replacements).collect()
     }
 }
 

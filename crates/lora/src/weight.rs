@@ -1,22 +1,37 @@
 //! A tensor of the base model: frozen or trained. This is the one place where that is decided for a tensor's whole life.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
-/// A frozen tensor is no parameter: it has no gradient and no optimiser state, stands in no checkpoint, keeps the type it
-/// was stored in, and on the CPU is a view of the file.
+use crate::FrozenWeight;
+
 #[derive(Module, Debug)]
 pub enum Weight<const D: usize> {
-    Frozen(Tensor<D>),
+    Frozen(FrozenWeight<D>),
     Trained(Param<Tensor<D>>),
 }
 
 impl<const D: usize> Weight<D> {
+    /// A frozen tensor of f32, f16 or bf16.
+    pub fn frozen(tensor: Tensor<D>) -> Self {
+        Self::Frozen(FrozenWeight::Float(tensor))
+    }
+
     /// The tensor as it is stored, which for a frozen one may be half precision.
     pub fn value(&self) -> Tensor<D> {
         match self {
-            Self::Frozen(tensor) => tensor.clone(),
+            Self::Frozen(weight) => weight.float(),
             Self::Trained(param) => param.val(),
+        }
+    }
+}
+
+impl Weight<2> {
+    /// Rows by index, in f32: `[n]` to `[n, d]`.
+    pub(crate) fn rows(&self, indices: Tensor<1, Int>) -> Tensor<2> {
+        match self {
+            Self::Frozen(weight) => weight.rows(indices),
+            Self::Trained(param) => kernels::widen(param.val().select(0, indices)),
         }
     }
 }

@@ -263,9 +263,9 @@ impl Loader<'_> {
         let weight = at.weight("weight", shape, treatment, Initial::Normal)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
-        let adapter =
-            at.build.plan.borrow_mut().adapter(&at.path, treatment, [d_input, d_output], orientation, device)?;
-        Ok(Linear::new(weight, orientation, bias, adapter))
+        let adapters =
+            at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], orientation, device)?;
+        Ok(Linear::new(weight, orientation, bias, adapters))
     }
 
     pub(crate) fn rms_norm(&self, name: &str, width: usize, config: RmsNormConfig) -> Result<RmsNorm, Error> {
@@ -300,7 +300,7 @@ impl Loader<'_> {
         let tensor = self.join(name);
         match treatment {
             Treatment::Trained => self.trained((tensor.clone(), Part::Module), tensor, shape, initial),
-            Treatment::Frozen | Treatment::Adapted { .. } => self.frozen(&tensor, shape),
+            Treatment::Frozen | Treatment::Adapted => self.frozen(&tensor, shape),
         }
     }
 
@@ -359,7 +359,7 @@ impl Loader<'_> {
             }
         };
         self.build.plan.borrow_mut().count_base(value.dims().iter().product());
-        Ok(Weight::Frozen(value))
+        Ok(Weight::frozen(value))
     }
 
     /// The tensor of the checkpoint, on the device, in the type it is kept in.

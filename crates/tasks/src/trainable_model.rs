@@ -254,7 +254,7 @@ mod tests {
 
     use burn::module::{ModuleVisitor, Param};
     use burn::tensor::Device;
-    use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
+    use lora::{Init, LoraConfig, Method, Names, Plan, TargetConfig, Targets};
     use model::{Frozen, Head, Pretrained, Values};
 
     use super::*;
@@ -270,16 +270,13 @@ mod tests {
             r: 4,
             alpha: 8.0,
             dropout: 0.2,
-            bias: BiasMode::None,
-            target_modules: Targets::Names(Names::List(targets.iter().map(|name| name.to_string()).collect())),
-            exclude_modules: None,
-            layers,
-            layers_pattern: Vec::new(),
-            modules_to_save: Vec::new(),
-            rank_pattern: Default::default(),
-            alpha_pattern: Default::default(),
-            use_rslora: false,
+            targets: TargetConfig {
+                target_modules: Targets::Names(Names::List(targets.iter().map(|name| name.to_string()).collect())),
+                layers,
+                ..TargetConfig::default()
+            },
             init: Init::Gaussian,
+            ..LoraConfig::default()
         }
     }
 
@@ -339,7 +336,7 @@ mod tests {
     #[test]
     fn a_step_by_layers_is_the_step_bit_for_bit_whatever_is_trained() {
         let mut cases = vec![
-            ("in full, tied", trained("gpt2-lm", Method::Full)),
+            ("in full, tied", trained("gpt2-lm", Method::full())),
             ("the last layer alone", trained("llama-lm", Method::Lora(Box::new(lora(&["v_proj"], Some(vec![1])))))),
         ];
         for targets in [&["q_proj", "v_proj"][..], &["embed_tokens"], &["lm_head"], &["lm_head", "down_proj"]] {

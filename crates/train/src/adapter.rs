@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
-use lora::{BiasMode, Init, LoraConfig, Method, Names, Plan, Targets};
+use lora::{Method, Plan};
 use model::{Head, Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,8 +17,6 @@ use crate::output::counted;
 use crate::terminal;
 
 const SIDECAR: &str = "kindling.json";
-/// PEFT's own word for "no module".
-const NO_TARGETS: &str = "dummy-target-modules";
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
@@ -195,24 +193,16 @@ impl Adapter {
     /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
     pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
         let mut config = read_config(directory)?;
-        let mut tensors = AdapterTensors::read(directory).map_err(lora::Error::from)?;
+        let mut tensors = AdapterTensors::read(directory, &config.method).map_err(lora::Error::from)?;
         for note in std::mem::take(&mut config.notes) {
             tensors.note(format!("{}, {note}: it has no effect", peft::CONFIG_FILE));
         }
         if let Some(pretrained) = pretrained {
             tensors.add_prefix(pretrained.prefix(), pretrained.backbone());
-            check_tied(&directory.join(peft::CONFIG_FILE), &config, &tensors, pretrained)?;
-            if config.targets_missing {
-                config.lora.target_modules = Targets::Names(Names::List(pretrained.default_targets()));
-                config.targets_missing = false;
-            }
+            check_tied(&directory.join(peft::CONFIG_FILE), &config.method, &tensors, pretrained)?;
+            config.method = resolved(&config.method, pretrained, config.method.modules_to_save());
         }
-        let method = match &config.lora.target_modules {
-            Targets::Names(Names::Pattern(pattern)) if pattern == NO_TARGETS => {
-                Method::Modules(config.lora.modules_to_save.clone())
-            }
-            _ => Method::Lora(Box::new(config.lora.clone())),
-        };
+        let method = config.method.clone();
         Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
     }
 
@@ -230,19 +220,21 @@ impl Adapter {
     }
 }
 
+/// A method with what depends on the base filled in; `heads` are trained in full whatever it says.
+pub(crate) fn resolved(method: &Method, pretrained: &Pretrained, heads: &[String]) -> Method {
+    let default_targets = pretrained.default_targets();
+    let model_type = pretrained.config().get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
+    method.resolved(&lora::Base { model_type, default_targets: &default_targets, heads })
+}
+
 /// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.
-fn check_tied(
-    path: &Path,
-    config: &PeftConfig,
-    tensors: &AdapterTensors,
-    pretrained: &Pretrained,
-) -> Result<(), Error> {
+fn check_tied(path: &Path, method: &Method, tensors: &AdapterTensors, pretrained: &Pretrained) -> Result<(), Error> {
+    let is_saved = |module: &&str| method.modules_to_save().iter().any(|entry| module.ends_with(entry));
     let is_adapted = |name: &str| {
-        let module = name.split_once(".lora_").map_or_else(|| name.strip_suffix(".weight"), |(module, _)| Some(module));
-        let saved = |module: &str| config.lora.modules_to_save.iter().any(|entry| module.ends_with(entry));
-        module.is_some_and(|it| pretrained.is_embedding(it) && (name.contains(".lora_") || saved(it)))
+        let module = method.module_of(name).or_else(|| name.strip_suffix(".weight").filter(is_saved));
+        module.is_some_and(|module| pretrained.is_embedding(module))
     };
-    match config.ensure_weight_tying && tensors.names().any(|(name, _)| is_adapted(name)) {
+    match method.shares_ties() && tensors.names().any(|(name, _)| is_adapted(name)) {
         true => Err(Error::SharedByTies { path: path.into() }),
         false => Ok(()),
     }
@@ -291,15 +283,12 @@ pub(crate) fn write<M: Module>(
     let write_error = |path: PathBuf| move |source| Error::Write { path, source };
     std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
     let config = PeftConfig {
-        lora: lora_config(plan),
+        method: plan.method_written(),
         base_model: Some(sidecar.base.path.clone()),
         revision: sidecar.base.revision.clone(),
         task_type: sidecar.task.peft_type.map(str::to_string),
         peft_version: None,
         auto_mapping: None,
-        targets_missing: false,
-        frozen_b: false,
-        ensure_weight_tying: false,
         notes: Vec::new(),
     };
     let path = directory.join(peft::TENSOR_FILE);
@@ -308,17 +297,12 @@ pub(crate) fn write<M: Module>(
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
     // People read the card in a terminal too, and labels are whatever the data held.
     let card = terminal::escaped(card);
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(is_conv1d(plan)).as_str()), ("README.md", &card)] {
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(plan.has_conv1d()).as_str()), ("README.md", &card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
     copy_beside(directory, tokenizer, is_of_tokenizer)?;
     sidecar.write(directory)
-}
-
-/// Whether the adapted layers are GPT-2's, whose weights lie the other way round.
-fn is_conv1d(plan: &Plan) -> bool {
-    plan.updates().iter().any(|update| update.transposed && update.factors[0].ends_with(".lora_A.weight"))
 }
 
 /// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte.
@@ -336,38 +320,4 @@ pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -
             .map_err(|source| Error::Write { path, source })?;
     }
     Ok(())
-}
-
-/// LoRA's settings as they are written: targets by the names that were found.
-fn lora_config(plan: &Plan) -> LoraConfig {
-    match plan.method() {
-        Method::Lora(config) => {
-            let mut written = (**config).clone();
-            if let Some(selector) = plan.selector() {
-                written.target_modules = Targets::Names(selector.names_written());
-                if let Some(patterns) = selector.patterns_written() {
-                    (written.rank_pattern, written.alpha_pattern) = patterns;
-                }
-            }
-            written
-        }
-        Method::Full | Method::Modules(_) | Method::Frozen => LoraConfig {
-            r: 8,
-            alpha: 8.0,
-            dropout: 0.0,
-            bias: BiasMode::None,
-            target_modules: Targets::Names(Names::Pattern(NO_TARGETS.to_string())),
-            exclude_modules: None,
-            layers: None,
-            layers_pattern: Vec::new(),
-            modules_to_save: match plan.method() {
-                Method::Modules(modules) => modules.clone(),
-                _ => Vec::new(),
-            },
-            rank_pattern: Default::default(),
-            alpha_pattern: Default::default(),
-            use_rslora: false,
-            init: Init::Default,
-        },
-    }
 }

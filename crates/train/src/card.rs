@@ -25,6 +25,8 @@ pub(crate) struct Card {
     base: String,
     revision: Option<String>,
     method: String,
+    /// PEFT's tag for adapters of it.
+    tag: Option<String>,
     train: (String, usize),
     valid: Option<(String, usize)>,
     /// Where the run writes its adapter.
@@ -46,6 +48,7 @@ impl Card {
             base: plan.base.name.clone(),
             revision: plan.base.commit.clone(),
             method: plan.method_in_words(),
+            tag: plan.method.peft_type().map(str::to_lowercase),
             train: dataset(&plan.train),
             valid: plan.valid.as_deref().map(dataset),
             place: plan.output_dir.join("adapter").display().to_string(),
@@ -98,7 +101,8 @@ impl Card {
             tags.push(format!("base_model:adapter:{}", self.base));
         }
         text.push_str(&format!("library_name: peft\npipeline_tag: {}\ntags:\n", self.task.pipeline));
-        tags.extend(["lora", "transformers", "kindling"].map(str::to_string));
+        tags.extend(self.tag.clone());
+        tags.extend(["transformers", "kindling"].map(str::to_string));
         tags.iter().for_each(|tag| text.push_str(&format!("- {}\n", json!(tag))));
         if let (Some(scores), Some((file, _))) = (scores, &self.valid) {
             let found = of_hub(scores);
@@ -254,6 +258,7 @@ mod tests {
             base: "google-bert/bert-base-uncased".to_string(),
             revision: None,
             method: "LoRA, r 8".to_string(),
+            tag: Some("lora".to_string()),
             train: ("train: a.csv".to_string(), 900),
             valid: Some(("valid.csv".to_string(), 100)),
             place: "runs/my run/adapter".to_string(),

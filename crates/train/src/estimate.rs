@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use kernels::LOGITS_AT_ONCE;
-use lora::{Method, Parameter, Part, Plan};
+use lora::{BackwardPass, Keeps, Parameter, Plan};
 use model::{ActivationShape, Frozen};
 
 use crate::prepare::RunPlan;
@@ -48,7 +48,7 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, mo
     let tensors = adapter_plan.trainable_elements() * F32;
     let trained = (4 * tensors).max((6 * tensors).saturating_sub(activations));
     // What is trained is copied, and its file not mapped.
-    let base = if plan.method == Method::Full { 0 } else { base(plan, &shape) };
+    let base = if plan.method.trains_all() { 0 } else { base(plan, &shape) };
     let data = data(plan, base + trained + activations);
     let process = PROCESS + plan.tokenizer.vocabulary_size() * TOKENIZER_ENTRY;
     Ok(Estimate { base, trained, activations, data, process })
@@ -94,12 +94,11 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> 
     let lengths = largest_micro_batch(plan);
     let tokens: usize = lengths.iter().sum();
     let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
-    let (per_layer, adapted) = match plan.method {
-        Method::Lora(_) => (5 * shape.width + inner, adapted_inputs(adapter_plan, shape)),
+    let (per_layer, adapted) = match plan.method.backward_pass() {
+        BackwardPass::Frozen => (5 * shape.width + inner, kept_by_adapters(adapter_plan, shape)),
         // Every layer keeps its input, but for those after a norm.
-        Method::Full => (6 * shape.width + shape.inner + inner, 0),
-        // Nothing below the head is kept.
-        Method::Modules(_) | Method::Frozen => (0, 0),
+        BackwardPass::Trained => (6 * shape.width + shape.inner + inner, 0),
+        BackwardPass::Head => (0, 0),
     };
     let at_once = 4 * tokens * shape.inner;
     let logits = match (plan.task.definition().vocabulary, trains_output(plan, adapter_plan, shape)) {
@@ -130,7 +129,7 @@ fn cache(plan: &RunPlan, shape: &ActivationShape) -> usize {
 /// are trained beside a frozen output layer count as well, so that too much is said for them.
 fn trains_output(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> bool {
     let of_tokens = |parameter: &Parameter| parameter.shape.first() == Some(&shape.vocabulary);
-    plan.method == Method::Full || adapter_plan.parameters().iter().any(of_tokens)
+    plan.method.trains_all() || adapter_plan.parameters().iter().any(of_tokens)
 }
 
 /// The lengths of the sequences in that micro-batch of the first epoch that has most tokens.
@@ -141,9 +140,12 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
     lengths.max_by_key(|lengths| lengths.iter().sum::<usize>()).unwrap_or_default()
 }
 
-/// The widths of the inputs that LoRA keeps, all layers together: not those that a norm makes, which are made again.
-fn adapted_inputs(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
-    let factors = adapter_plan.parameters().iter().filter(|parameter| parameter.part == Part::LoraA);
-    let kept = factors.filter(|factor| !shape.follows_norm(factor.name.trim_end_matches(".lora_A.weight")));
-    kept.map(|factor| factor.shape[1]).sum()
+/// The widths of what adapters keep, all layers together: not of inputs that a norm makes, which are made again.
+fn kept_by_adapters(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
+    let of_adapter = |(path, keeps, width): &(String, Keeps, usize)| match keeps {
+        Keeps::Input => (!shape.follows_norm(path)).then_some(*width),
+        Keeps::Output => Some(*width),
+        Keeps::Nothing => None,
+    };
+    adapter_plan.kept().iter().filter_map(of_adapter).sum()
 }

@@ -1,31 +1,165 @@
-//! The adapter methods, one file each.
+//! The methods, one file (or one directory) each. The list below is the only one of them.
 
+mod full;
 mod lora;
+mod none;
+
+use std::ops::Deref;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 use kernels::ForwardContext;
+use serde::{Deserialize, Serialize};
 
-pub use lora::{Lora, LoraEmbedding};
-pub(crate) use lora::{initial_a, normal};
+use crate::peft::{ConfigError, Keys};
+use crate::settings::Setting;
+use crate::{AdapterMethod, Projection};
 
-/// What a layer carries besides its own weight.
-#[derive(Module, Debug)]
-pub enum Adapter {
-    Lora(Lora),
+pub use full::Full;
+pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
+pub use none::HeadAlone;
+
+/// One line a method: its module, its variant with the type of its settings, and the layers it builds, if any. A module
+/// has `NAME`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
+/// `forward`.
+macro_rules! methods {
+    ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))?;)+) => {
+        /// How a model is trained, or was.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "method", rename_all = "lowercase")]
+        pub enum Method {
+            $($variant(Box<$config>)),+
+        }
+
+        impl Method {
+            /// As a configuration names them.
+            pub const NAMES: &[&str] = &[$($module::NAME),+];
+
+            /// The names, and what to say of each in a list of them, which for some is nothing.
+            pub const SUMMARIES: &[(&str, &str)] = &[$(($module::NAME, $module::SUMMARY)),+];
+
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $module::NAME),+
+                }
+            }
+
+            /// Of its adapters in PEFT's files; `None` for one that saves whole models.
+            pub fn peft_type(&self) -> Option<&'static str> {
+                match self {
+                    $(Self::$variant(_) => $module::PEFT_TYPE),+
+                }
+            }
+
+            /// The method of an adapter whose `adapter_config.json` has these keys, which it takes.
+            pub(crate) fn from_peft(peft_type: &str, keys: &mut Keys<'_>) -> Result<Option<Self>, ConfigError> {
+                $(if $module::PEFT_TYPE == Some(peft_type)
+                    && let Some(config) = $config::from_peft(keys)?
+                {
+                    return Ok(Some(Self::$variant(Box::new(config))));
+                })+
+                Ok(None)
+            }
+        }
+
+        impl Deref for Method {
+            type Target = dyn AdapterMethod;
+
+            fn deref(&self) -> &Self::Target {
+                match self {
+                    $(Self::$variant(method) => method.as_ref()),+
+                }
+            }
+        }
+
+        pub(crate) const SETTINGS: &[(&str, &[Setting])] = &[$(($module::NAME, $module::SETTINGS)),+];
+
+        /// The `peft_type`s of adapters that can be read.
+        pub(crate) const PEFT_TYPES: &[Option<&str>] = &[$($module::PEFT_TYPE),+];
+
+        /// What a linear layer carries besides its own weight.
+        #[derive(Module, Debug)]
+        pub enum Adapter {
+            $($($variant($linear),)?)+
+        }
+
+        impl Adapter {
+            /// `[rows, d_input]` to `[rows, d_output]`; `base` is the operation below.
+            pub(crate) fn forward(&self, x: Tensor<2>, base: Projection<'_>, ctx: &ForwardContext) -> Tensor<2> {
+                match self {
+                    $($(Self::$variant(adapter) => $linear::forward(adapter, x, base, ctx),)?)+
+                }
+            }
+        }
+
+        /// What an embedding carries besides its own table.
+        #[derive(Module, Debug)]
+        pub enum EmbeddingAdapter {
+            $($($variant($embedding),)?)+
+        }
+
+        impl EmbeddingAdapter {
+            /// The vectors `found` at these indices with what the adapter makes of them, `[tokens, d]`.
+            pub(crate) fn forward(&self, found: Tensor<2>, indices: Tensor<1, Int>) -> Tensor<2> {
+                match self {
+                    $($(Self::$variant(adapter) => $embedding::forward(adapter, found, indices),)?)+
+                }
+            }
+        }
+    };
 }
 
-impl Adapter {
-    /// `weight: [d_output, d_input]`, `bias: [d_output]`, both frozen.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<2>,
-        weight: Tensor<2>,
-        bias: Option<Tensor<1>>,
-        ctx: &ForwardContext,
-    ) -> Tensor<2> {
-        match self {
-            Self::Lora(lora) => lora.forward(x, weight, bias, ctx),
+methods! {
+    lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
+    full: Full(Full);
+    none: None(HeadAlone);
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::Lora(Box::default())
+    }
+}
+
+impl Method {
+    /// Every tensor is trained.
+    pub fn full() -> Self {
+        Self::Full(Box::default())
+    }
+
+    /// Nothing is trained: the model as its checkpoint has it.
+    pub fn frozen() -> Self {
+        Self::modules(Vec::new())
+    }
+
+    /// These modules alone are trained, each with all below it.
+    pub fn modules(modules: Vec<String>) -> Self {
+        Self::None(Box::new(HeadAlone::new(modules)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_written_with_the_name_of_their_method() {
+        for method in [Method::default(), Method::full(), Method::frozen()] {
+            let written = serde_json::to_value(&method).unwrap();
+            assert_eq!(written["method"], method.name());
+            assert_eq!(serde_json::from_value::<Method>(written).unwrap(), method);
+        }
+    }
+
+    #[test]
+    fn every_key_of_a_method_is_a_field_of_its_settings() {
+        for (name, settings) in SETTINGS {
+            let method: Method = serde_json::from_value(serde_json::json!({ "method": name })).unwrap();
+            let written = serde_json::to_value(&method).unwrap();
+            // What has no value is not written.
+            for setting in settings.iter().filter(|setting| setting.name != "layers") {
+                assert!(written.get(setting.name).is_some(), "{name}: {} is not in {written}", setting.name);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::path::ends_in;
 use crate::config::Names;
 
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Where it is written: `target_modules`.
     pub(super) key: &'static str,
     pub(super) text: String,
@@ -25,14 +25,14 @@ pub(super) enum Rule {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Match {
+pub(crate) enum Match {
     No,
     Suffix,
     Whole,
 }
 
 impl Entry {
-    pub(super) fn of(key: &'static str, names: &Names) -> Result<Vec<Self>, TargetError> {
+    pub(crate) fn of(key: &'static str, names: &Names) -> Result<Vec<Self>, TargetError> {
         match names {
             Names::List(list) => Self::list(key, list),
             // Python's `fullmatch`.
@@ -63,7 +63,14 @@ impl Entry {
 
     /// How it means this module; remembers that it found one.
     pub(super) fn matches(&mut self, path: &str) -> Result<Match, TargetError> {
-        let found = match &self.rule {
+        let found = self.meaning(path)?;
+        self.found |= found != Match::No;
+        Ok(found)
+    }
+
+    /// How it means this module.
+    pub(crate) fn meaning(&self, path: &str) -> Result<Match, TargetError> {
+        Ok(match &self.rule {
             Rule::Name if self.text == path => Match::Whole,
             Rule::Name if ends_in(path, &self.text) => Match::Suffix,
             Rule::Name => Match::No,
@@ -71,9 +78,7 @@ impl Entry {
                 true => Match::Whole,
                 false => Match::No,
             },
-        };
-        self.found |= found != Match::No;
-        Ok(found)
+        })
     }
 
     /// As `matches`, with the groups of the expression; a name has none.
@@ -108,6 +113,7 @@ fn reason(error: fancy_regex::Error) -> String {
 mod tests {
     use indexmap::IndexMap;
 
+    use crate::LoraConfig;
     use crate::targets::Kind;
     use crate::targets::fixtures::*;
 
@@ -150,8 +156,8 @@ mod tests {
             "`adapter.target_modules`: `(query` is not a regular expression: opening parenthesis without closing parenthesis"
         );
         assert_eq!(help, "the dialect is that of Python's `re`");
-        let mut config = list(&["query"]);
-        config.rank_pattern = IndexMap::from([("*".to_owned(), 1)]);
+        let rank_pattern = IndexMap::from([("*".to_owned(), 1)]);
+        let config = LoraConfig { targets: list(&["query"]), rank_pattern, ..LoraConfig::default() };
         assert_eq!(
             impossible(&config).0,
             "`adapter.rank_pattern`: `*` is not a regular expression: target of repeat operator is invalid"

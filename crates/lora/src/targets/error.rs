@@ -6,6 +6,13 @@ use miette::Diagnostic;
 pub enum TargetError {
     #[error("`adapter.{key}`: {found} is not {expected}")]
     Number { key: String, found: f64, expected: &'static str },
+    #[error("`adapter.{key}`: {problem}")]
+    Setting {
+        key: &'static str,
+        problem: String,
+        #[help]
+        help: String,
+    },
     #[error("`adapter.{key}`: a name is empty")]
     #[diagnostic(help("remove it"))]
     EmptyName { key: &'static str },
@@ -71,9 +78,9 @@ pub enum TargetError {
         "`{entry}` of `adapter.modules_to_save` means every module whose path ends so; put `{module}` into `adapter.exclude_modules`, or narrow one of the two"
     ))]
     AdaptedAndSaved { module: String, entry: String },
-    #[error("`adapter.target_modules`: LoRA is on linear layers and embeddings: not on `{module}`")]
+    #[error("`adapter.target_modules`: {takes}: not on `{module}`")]
     #[diagnostic(help("narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full"))]
-    UnsupportedModule { module: String },
+    UnsupportedModule { module: String, takes: &'static str },
 }
 
 impl TargetError {

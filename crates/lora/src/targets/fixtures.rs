@@ -1,43 +1,45 @@
 //! Configurations and models small enough for a test, and what a `Selector` makes of them.
 
-use indexmap::IndexMap;
 use miette::Diagnostic;
 
 use super::{Kind, Selector, Settings, TargetError};
-use crate::config::{BiasMode, Init, LoraConfig, Names, Targets};
+use crate::config::{Names, TargetConfig, Targets};
+use crate::{LoraConfig, Method};
 
-pub(super) fn config(target_modules: Targets) -> LoraConfig {
-    LoraConfig {
-        r: 4,
-        alpha: 16.0,
-        dropout: 0.0,
-        bias: BiasMode::None,
-        target_modules,
-        exclude_modules: None,
-        layers: None,
-        layers_pattern: vec![],
-        modules_to_save: vec![],
-        rank_pattern: IndexMap::new(),
-        alpha_pattern: IndexMap::new(),
-        use_rslora: false,
-        init: Init::Default,
+impl From<&TargetConfig> for Method {
+    fn from(targets: &TargetConfig) -> Self {
+        Self::from(&LoraConfig { targets: targets.clone(), ..LoraConfig::default() })
     }
 }
 
-pub(super) fn names(list: &[&str]) -> Vec<String> {
+impl From<&LoraConfig> for Method {
+    fn from(config: &LoraConfig) -> Self {
+        Self::Lora(Box::new(config.clone()))
+    }
+}
+
+pub(crate) fn config(target_modules: Targets) -> TargetConfig {
+    TargetConfig { target_modules, ..TargetConfig::default() }
+}
+
+pub(crate) fn selector(config: impl Into<Method>, settings: Settings) -> Selector {
+    Selector::of(&config.into(), settings).expect("a possible configuration").expect("a method with targets")
+}
+
+pub(crate) fn names(list: &[&str]) -> Vec<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
 }
 
-pub(super) fn list(targets: &[&str]) -> LoraConfig {
+pub(crate) fn list(targets: &[&str]) -> TargetConfig {
     config(Targets::Names(Names::List(names(targets))))
 }
 
-pub(super) fn pattern(expression: &str) -> LoraConfig {
+pub(crate) fn pattern(expression: &str) -> TargetConfig {
     config(Targets::Names(Names::Pattern(expression.to_owned())))
 }
 
 /// A classifier on BERT of two layers.
-pub(super) fn bert() -> Vec<(String, Kind)> {
+pub(crate) fn bert() -> Vec<(String, Kind)> {
     let mut modules = vec![("bert.embeddings.word_embeddings".to_owned(), Kind::Embedding)];
     for layer in 0..2 {
         for (name, kind) in [
@@ -58,7 +60,7 @@ pub(super) fn bert() -> Vec<(String, Kind)> {
 }
 
 /// A Llama with its output layer; `layers` times the seven projections.
-pub(super) fn llama(layers: usize) -> Vec<(String, Kind)> {
+pub(crate) fn llama(layers: usize) -> Vec<(String, Kind)> {
     let mut modules = vec![("model.embed_tokens".to_owned(), Kind::Embedding)];
     for layer in 0..layers {
         for name in ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"] {
@@ -73,12 +75,12 @@ pub(super) fn llama(layers: usize) -> Vec<(String, Kind)> {
     modules
 }
 
-pub(super) fn few(modules: &[(&str, Kind)]) -> Vec<(String, Kind)> {
+pub(crate) fn few(modules: &[(&str, Kind)]) -> Vec<(String, Kind)> {
     modules.iter().map(|(path, kind)| ((*path).to_owned(), *kind)).collect()
 }
 
-pub(super) fn run(config: &LoraConfig, modules: &[(String, Kind)]) -> Selector {
-    let mut selector = Selector::new(config, Settings::New).expect("a possible configuration");
+pub(crate) fn run(config: impl Into<Method>, modules: &[(String, Kind)]) -> Selector {
+    let mut selector = selector(config, Settings::New);
     for (path, kind) in modules {
         selector.select(path, *kind);
     }
@@ -86,10 +88,10 @@ pub(super) fn run(config: &LoraConfig, modules: &[(String, Kind)]) -> Selector {
 }
 
 /// The paths adapted, once everything configured was found.
-pub(super) fn adapted(config: &LoraConfig, modules: &[(String, Kind)]) -> Vec<String> {
+pub(crate) fn adapted(config: impl Into<Method>, modules: &[(String, Kind)]) -> Vec<String> {
     let selector = run(config, modules);
     selector.finish().expect("everything configured is in the model");
-    selector.matched().iter().map(|(path, _)| path.clone()).collect()
+    selector.matched().to_vec()
 }
 
 fn told(error: &TargetError) -> (String, String) {
@@ -97,11 +99,11 @@ fn told(error: &TargetError) -> (String, String) {
 }
 
 /// Message and help of what `finish` refuses.
-pub(super) fn refusal(config: &LoraConfig, modules: &[(String, Kind)]) -> (String, String) {
+pub(crate) fn refusal(config: impl Into<Method>, modules: &[(String, Kind)]) -> (String, String) {
     told(&run(config, modules).finish().expect_err("a refusal"))
 }
 
 /// Message and help of what `new` refuses.
-pub(super) fn impossible(config: &LoraConfig) -> (String, String) {
-    told(&Selector::new(config, Settings::New).expect_err("a refusal"))
+pub(crate) fn impossible(config: impl Into<Method>) -> (String, String) {
+    told(&Selector::of(&config.into(), Settings::New).expect_err("a refusal"))
 }

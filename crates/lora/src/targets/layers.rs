@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::TargetError;
 use super::entry::Entry;
-use crate::config::{LoraConfig, Names, Targets};
+use crate::config::{Names, TargetConfig, Targets};
 
 const LAYERS_PATTERN: &str = "layers_pattern";
 
@@ -21,7 +21,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// None if every layer is adapted.
-    pub(super) fn new(config: &LoraConfig) -> Result<Option<Self>, TargetError> {
+    pub(super) fn new(config: &TargetConfig) -> Result<Option<Self>, TargetError> {
         let wanted: BTreeSet<usize> = config.layers.iter().flatten().copied().collect();
         let by_name = matches!(config.target_modules, Targets::Names(Names::List(_)));
         if !by_name && !wanted.is_empty() {

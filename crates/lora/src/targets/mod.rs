@@ -6,7 +6,7 @@
 mod entry;
 mod error;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod layers;
 mod overrides;
 mod path;
@@ -15,4 +15,5 @@ mod selector;
 mod shorten;
 
 pub use error::TargetError;
-pub use selector::{Kind, Selection, Selector, Settings};
+pub(crate) use overrides::Overrides;
+pub use selector::{Kind, Selection, Selections, Selector, Settings};

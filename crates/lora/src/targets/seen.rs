@@ -61,8 +61,6 @@ fn candidates<'a>(key: &str, seen: &'a [Seen]) -> impl Iterator<Item = &'a str> 
 
 #[cfg(test)]
 mod tests {
-    use indexmap::IndexMap;
-
     use crate::config::Names;
     use crate::targets::fixtures::*;
 
@@ -96,15 +94,6 @@ mod tests {
     #[test]
     fn everything_else_that_finds_nothing_is_refused() {
         let mut config = list(&["query"]);
-        config.rank_pattern = IndexMap::from([("qeury".to_owned(), 8)]);
-        let (message, help) = refusal(&config, &bert());
-        assert_eq!(message, "`adapter.rank_pattern`: `qeury` matches no adapted module");
-        assert_eq!(help, "did you mean `query`?");
-
-        config.rank_pattern = IndexMap::new();
-        config.alpha_pattern = IndexMap::from([("key".to_owned(), 8.0)]);
-        assert_eq!(refusal(&config, &bert()).0, "`adapter.alpha_pattern`: `key` matches no adapted module");
-
         config.modules_to_save = names(&["classifier", "poller"]);
         let (message, help) = refusal(&config, &bert());
         assert_eq!(message, "`adapter.modules_to_save`: no module is named `poller`");

@@ -3,19 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use indexmap::IndexMap;
-
 use super::TargetError;
 use super::entry::{Entry, Match};
 use super::layers::Layers;
-use super::overrides::Overrides;
 use super::path::{lies_in, with_ancestors};
 use super::seen::{Seen, TARGET_MODULES, unknown};
 use super::shorten::shorten;
-use crate::config::{LoraConfig, Names, Targets};
-
-/// PEFT adds these to `modules_to_save` for every classifier, whichever of them its model has.
-const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];
+use crate::Method;
+use crate::config::{Names, Targets};
+use crate::peft::STANDARD_HEADS;
 
 /// What the loader is about to build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +24,9 @@ pub enum Kind {
 }
 
 /// What becomes of a module.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
-    Adapted {
-        rank: usize,
-        alpha: f64,
-    },
+    Adapted,
     /// Trained in full and saved with the adapter.
     Saved,
     Untouched,
@@ -52,52 +45,48 @@ pub enum Settings {
 #[derive(Debug)]
 pub struct Selector {
     settings: Settings,
-    rank: usize,
-    alpha: f64,
+    /// Which kinds of modules can be adapted.
+    method: Method,
     /// `None` is `all-linear`.
     targets: Option<Vec<Entry>>,
     exclude: Vec<Entry>,
     layers: Option<Layers>,
-    ranks: Overrides<usize>,
-    alphas: Overrides<f64>,
     modules_to_save: Vec<Entry>,
     configured: Targets,
     seen: Vec<Seen>,
-    matched: Vec<(String, usize)>,
-    /// The alphas of the matched modules.
-    matched_alphas: Vec<f64>,
+    matched: Vec<String>,
     problem: Option<TargetError>,
 }
 
 impl Selector {
+    /// `None` for a method that adapts no module.
+    ///
     /// # Errors
     /// Settings that are wrong whatever the model is: a bad expression, a rank of 0, an empty name, a combination that
     /// PEFT refuses.
-    pub fn new(config: &LoraConfig, settings: Settings) -> Result<Self, TargetError> {
-        check_numbers(config)?;
+    pub fn of(method: &Method, settings: Settings) -> Result<Option<Self>, TargetError> {
+        method.check()?;
+        let Some(config) = method.targets() else { return Ok(None) };
         let targets = match &config.target_modules {
             Targets::AllLinear => None,
+            Targets::Auto => Some(Vec::new()),
             Targets::Names(names) => Some(Entry::of(TARGET_MODULES, names)?),
         };
         if targets.as_ref().is_some_and(Vec::is_empty) {
             return Err(TargetError::NoTargets);
         }
-        Ok(Self {
+        Ok(Some(Self {
             settings,
-            rank: config.r,
-            alpha: config.alpha,
+            method: method.clone(),
             targets,
             exclude: config.exclude_modules.as_ref().map_or(Ok(vec![]), |names| Entry::of("exclude_modules", names))?,
             layers: Layers::new(config)?,
-            ranks: Overrides::new("rank_pattern", &config.rank_pattern, settings)?,
-            alphas: Overrides::new("alpha_pattern", &config.alpha_pattern, settings)?,
             modules_to_save: Entry::list("modules_to_save", &config.modules_to_save)?,
             configured: config.target_modules.clone(),
             seen: vec![],
             matched: vec![],
-            matched_alphas: vec![],
             problem: None,
-        })
+        }))
     }
 
     /// What becomes of the module at `path`, without PEFT's prefix. The loader calls this once for every module that
@@ -109,8 +98,8 @@ impl Selector {
         })
     }
 
-    /// The adapted modules in the order in which they were built, each with its rank.
-    pub fn matched(&self) -> &[(String, usize)] {
+    /// The adapted modules in the order in which they were built.
+    pub fn matched(&self) -> &[String] {
         &self.matched
     }
 
@@ -118,41 +107,25 @@ impl Selector {
     /// list of full names, or from 20 names on the suffixes that single them out.
     pub fn names_written(&self) -> Names {
         let names: BTreeSet<&str> = match &self.configured {
-            Targets::AllLinear => shorten(self.matched.iter().map(|(path, _)| path.as_str()).collect(), &self.seen),
+            Targets::AllLinear => shorten(self.matched.iter().map(String::as_str).collect(), &self.seen),
             Targets::Names(Names::List(names)) => names.iter().map(String::as_str).collect(),
             Targets::Names(Names::Pattern(pattern)) => return Names::Pattern(pattern.clone()),
+            Targets::Auto => BTreeSet::new(),
         };
         Names::List(names.into_iter().map(str::to_owned).collect())
-    }
-
-    /// `rank_pattern` and `alpha_pattern` for `adapter_config.json`, where those of the settings will not do: PEFT writes
-    /// the keys sorted, so that of several that disagree about a module another one would decide. Each such module is then
-    /// named by its full path.
-    pub fn patterns_written(&self) -> Option<(IndexMap<String, usize>, IndexMap<String, f64>)> {
-        if !self.ranks.overlap() && !self.alphas.overlap() {
-            return None;
-        }
-        let modules = || self.matched.iter().zip(&self.matched_alphas);
-        // A path is taken for an expression, in which a dot must be escaped to mean itself.
-        let key = |path: &str| format!("^{}", path.replace('.', r"\."));
-        let ranks = modules().filter(|((_, rank), _)| *rank != self.rank).map(|((path, rank), _)| (key(path), *rank));
-        let alphas = modules().filter(|(_, alpha)| **alpha != self.alpha).map(|((path, _), alpha)| (key(path), *alpha));
-        Some((ranks.collect(), alphas.collect()))
     }
 
     /// Whether the settings can be for the model, once it is built.
     ///
     /// # Errors
-    /// Modules that cannot be adapted, or none that is; of new settings also patterns that contradict each other, and the
-    /// first name, pattern or layer that found no module, with the nearest ones.
+    /// Modules that cannot be adapted, or none that is; of new settings also the first name, pattern or layer that found no
+    /// module, with the nearest ones.
     pub fn finish(&self) -> Result<(), TargetError> {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
         let wrong = match self.settings {
-            Settings::New => {
-                self.without_module().or_else(|| self.without_effect()).or_else(|| self.idle_patterns().next())
-            }
+            Settings::New => self.without_module().or_else(|| self.without_effect()),
             Settings::Finished if self.matched.is_empty() => self.without_module().or_else(|| self.without_effect()),
             Settings::Finished => None,
         };
@@ -164,7 +137,7 @@ impl Selector {
     pub fn idle(&self) -> Vec<TargetError> {
         let named = self.named().filter(|entry| !entry.found).map(|entry| unknown(entry, &self.seen));
         let layers = self.layers.as_ref().filter(|layers| layers.asked()).and_then(|layers| layers.check().err());
-        named.chain(layers).chain(self.idle_patterns()).collect()
+        named.chain(layers).collect()
     }
 
     fn named(&self) -> impl Iterator<Item = &Entry> {
@@ -174,10 +147,6 @@ impl Selector {
 
     fn without_module(&self) -> Option<TargetError> {
         self.named().find(|entry| !entry.found).map(|entry| unknown(entry, &self.seen))
-    }
-
-    fn idle_patterns(&self) -> impl Iterator<Item = TargetError> {
-        self.ranks.idle(&self.matched).chain(self.alphas.idle(&self.matched))
     }
 
     fn decide(&mut self, path: &str, kind: Kind) -> Result<Selection, TargetError> {
@@ -235,17 +204,9 @@ impl Selector {
     }
 
     fn adapt(&mut self, path: &str, kind: Kind) -> Result<Selection, TargetError> {
-        match kind {
-            Kind::Linear | Kind::OutputLinear | Kind::Embedding => {}
-            Kind::Other => {
-                return Err(TargetError::UnsupportedModule { module: path.to_owned() });
-            }
-        }
-        let rank = self.ranks.decide(path)?.unwrap_or(self.rank);
-        let alpha = self.alphas.decide(path)?.unwrap_or(self.alpha);
-        self.matched.push((path.to_owned(), rank));
-        self.matched_alphas.push(alpha);
-        Ok(Selection::Adapted { rank, alpha })
+        self.method.check_kind(path, kind)?;
+        self.matched.push(path.to_owned());
+        Ok(Selection::Adapted)
     }
 
     /// The first target or layer by which nothing is adapted.
@@ -265,205 +226,31 @@ impl Selector {
     }
 }
 
-fn check_numbers(config: &LoraConfig) -> Result<(), TargetError> {
-    const RANK: &str = "a rank (1 or more)";
-    const FINITE: &str = "a finite number";
-    let number = |key: String, found: f64, expected| Err(TargetError::Number { key, found, expected });
-    if config.r == 0 {
-        return number("r".to_owned(), 0.0, RANK);
+impl Method {
+    /// What becomes of each of these modules, with what the method varies from one to the other; and the settings that are
+    /// for none of them.
+    ///
+    /// # Errors
+    /// Settings that cannot be for a model with these modules.
+    pub fn selections(&self, modules: &[(String, Kind)], settings: Settings) -> Result<Selections, TargetError> {
+        let Some(mut selector) = Selector::of(self, settings)? else { return Ok(Selections::default()) };
+        let select = |(path, kind): &(String, Kind)| match selector.select(path, *kind) {
+            Selection::Adapted => Ok((Selection::Adapted, self.numbers(path, settings)?)),
+            selection => Ok((selection, Vec::new())),
+        };
+        let of_modules = modules.iter().map(select).collect::<Result<_, _>>()?;
+        selector.finish()?;
+        let idle = selector.idle().into_iter().chain(self.idle(selector.matched())?).collect();
+        Ok(Selections { of_modules, idle })
     }
-    if !config.alpha.is_finite() {
-        return number("alpha".to_owned(), config.alpha, FINITE);
-    }
-    if !(0.0..1.0).contains(&config.dropout) {
-        return number("dropout".to_owned(), config.dropout, "a probability below 1");
-    }
-    if let Some((key, _)) = config.rank_pattern.iter().find(|(_, rank)| **rank == 0) {
-        return number(format!("rank_pattern.\"{key}\""), 0.0, RANK);
-    }
-    if let Some((key, alpha)) = config.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
-        return number(format!("alpha_pattern.\"{key}\""), *alpha, FINITE);
-    }
-    Ok(())
+}
+
+/// See [`Method::selections`].
+#[derive(Debug, Default)]
+pub struct Selections {
+    pub of_modules: Vec<(Selection, Vec<f64>)>,
+    pub idle: Vec<TargetError>,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::targets::fixtures::*;
-
-    #[test]
-    fn rank_and_alpha_are_selected() {
-        let mut selector = Selector::new(&list(&["query"]), Settings::New).expect("a possible configuration");
-        let adapted = Selection::Adapted { rank: 4, alpha: 16.0 };
-        assert_eq!(selector.select("layer.0.query", Kind::Linear), adapted);
-        assert_eq!(selector.select("layer.0.key", Kind::Linear), Selection::Untouched);
-        assert_eq!(selector.matched(), [("layer.0.query".to_owned(), 4)]);
-    }
-
-    #[test]
-    fn excluded_modules_are_left_out_first() {
-        let mut config = list(&["query", "value"]);
-        config.exclude_modules = Some(Names::List(names(&["layer.1.attention.self.query", "value"])));
-        config.target_modules = Targets::Names(Names::List(names(&["query"])));
-        assert_eq!(adapted(&config, &bert()), ["bert.encoder.layer.0.attention.self.query"]);
-        config.exclude_modules = Some(Names::Pattern(r".*layer\.0.*".to_owned()));
-        assert_eq!(adapted(&config, &bert()), ["bert.encoder.layer.1.attention.self.query"]);
-    }
-
-    #[test]
-    fn saved_is_what_ends_in_the_entry_and_all_below() {
-        let mut config = list(&["query"]);
-        config.modules_to_save = names(&["classifier"]);
-        let mut selector = Selector::new(&config, Settings::New).expect("a possible configuration");
-        for path in ["classifier", "classifier.dense", "pre_classifier", "model.classifier.out_proj"] {
-            assert_eq!(selector.select(path, Kind::OutputLinear), Selection::Saved, "{path}");
-        }
-        for path in ["classifier_norm", "classifiers.dense"] {
-            assert_eq!(selector.select(path, Kind::Other), Selection::Untouched, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_saved_module_is_not_adapted() {
-        let mut config = list(&["dense", "query"]);
-        config.modules_to_save = names(&["pooler", "classifier", "score"]);
-        let modules =
-            few(&[("bert.pooler.dense", Kind::Linear), ("bert.query", Kind::Linear), ("a.dense", Kind::Linear)]);
-        assert_eq!(adapted(&config, &modules), ["bert.query", "a.dense"]);
-    }
-
-    #[test]
-    fn all_linear_leaves_the_output_out() {
-        let selected = adapted(&config(Targets::AllLinear), &bert());
-        assert_eq!(selected.len(), 13);
-        assert!(selected.contains(&"bert.pooler.dense".to_owned()));
-        assert!(!selected.contains(&"classifier".to_owned()));
-    }
-
-    #[test]
-    fn all_linear_leaves_saved_modules_out() {
-        let mut config = config(Targets::AllLinear);
-        config.modules_to_save = names(&["classifier", "score"]);
-        let modules =
-            few(&[("q_lin", Kind::Linear), ("pre_classifier", Kind::Linear), ("classifier", Kind::OutputLinear)]);
-        let mut selector = Selector::new(&config, Settings::New).expect("a possible configuration");
-        let selections: Vec<_> = modules.iter().map(|(path, kind)| selector.select(path, *kind)).collect();
-        let adapted = Selection::Adapted { rank: 4, alpha: 16.0 };
-        assert_eq!(selections, [adapted, Selection::Saved, Selection::Saved]);
-        selector.finish().expect("`score` is a standard head");
-    }
-
-    #[test]
-    fn other_targets_are_written_as_they_are() {
-        let written = run(&list(&["value", "query", "value"]), &bert()).names_written();
-        assert_eq!(written, Names::List(names(&["query", "value"])));
-        let written = run(&pattern(".*query"), &bert()).names_written();
-        assert_eq!(written, Names::Pattern(".*query".to_owned()));
-    }
-
-    #[test]
-    fn what_finds_no_module_is_idle_in_a_finished_adapter() {
-        let mut config = list(&["query", "v_proj"]);
-        config.exclude_modules = Some(Names::List(names(&["lm_head"])));
-        config.modules_to_save = names(&["classifier", "score", "embed_tokens"]);
-        config.layers = Some(vec![1, 40]);
-        config.layers_pattern = names(&["layer"]);
-        config.rank_pattern = IndexMap::from([("^query".to_owned(), 2), ("query".to_owned(), 8)]);
-        config.alpha_pattern = IndexMap::from([("key".to_owned(), 2.0)]);
-        let mut selector = Selector::new(&config, Settings::Finished).expect("a possible configuration");
-        for (path, kind) in bert() {
-            selector.select(&path, kind);
-        }
-        selector.finish().expect("PEFT loads it");
-        assert_eq!(selector.matched(), [("bert.encoder.layer.1.attention.self.query".to_owned(), 8)]);
-        let idle: Vec<String> = selector.idle().iter().map(TargetError::to_string).collect();
-        assert_eq!(
-            idle,
-            [
-                "`adapter.target_modules`: no module is named `v_proj`",
-                "`adapter.exclude_modules`: no module is named `lm_head`",
-                "`adapter.modules_to_save`: no module is named `embed_tokens`",
-                "`adapter.layers`: no target is in a layer 40",
-                "`adapter.rank_pattern`: `^query` matches no adapted module",
-                "`adapter.alpha_pattern`: `key` matches no adapted module",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_finished_adapter_of_which_nothing_fits_is_refused() {
-        let mut selector = Selector::new(&list(&["q_proj"]), Settings::Finished).expect("a possible configuration");
-        for (path, kind) in bert() {
-            selector.select(&path, kind);
-        }
-        assert_eq!(
-            selector.finish().expect_err("nothing is adapted").to_string(),
-            "`adapter.target_modules`: no module is named `q_proj`"
-        );
-    }
-
-    #[test]
-    fn a_target_without_effect_is_refused() {
-        let mut config = list(&["query", "value"]);
-        config.exclude_modules = Some(Names::List(names(&["query"])));
-        let (message, _) = refusal(&config, &bert());
-        assert_eq!(message, "`adapter.target_modules`: no module that `query` stands for is adapted");
-        config.layers = Some(vec![0]);
-        assert_eq!(refusal(&config, &bert()).0, message);
-    }
-
-    #[test]
-    fn no_adapted_module_at_all_is_refused() {
-        let mut config = config(Targets::AllLinear);
-        config.exclude_modules = Some(Names::Pattern(".*".to_owned()));
-        assert_eq!(refusal(&config, &bert()).0, "`adapter.target_modules`: the model has no linear layer to adapt");
-    }
-
-    #[test]
-    fn embeddings_are_adapted_and_norms_refused() {
-        let both = adapted(&list(&["layer.0.attention.self.query", "word_embeddings"]), &bert());
-        assert_eq!(both, ["bert.embeddings.word_embeddings", "bert.encoder.layer.0.attention.self.query"]);
-        let norm = refusal(&pattern(".*(query|LayerNorm)"), &bert()).0;
-        let module = "bert.encoder.layer.0.attention.output.LayerNorm";
-        assert_eq!(
-            norm,
-            format!("`adapter.target_modules`: LoRA is on linear layers and embeddings: not on `{module}`")
-        );
-    }
-
-    #[test]
-    fn an_output_layer_that_is_named_is_adapted() {
-        assert_eq!(adapted(&list(&["lm_head"]), &llama(1)), ["lm_head"]);
-    }
-
-    #[test]
-    fn a_module_adapted_and_saved_is_refused() {
-        let mut config = list(&["pre_classifier"]);
-        config.modules_to_save = names(&["classifier"]);
-        let modules = few(&[("pre_classifier", Kind::Linear), ("classifier", Kind::OutputLinear)]);
-        let (message, help) = refusal(&config, &modules);
-        assert_eq!(message, "`pre_classifier` is both a target and saved in full");
-        assert!(help.starts_with("`classifier` of `adapter.modules_to_save` means"), "{help}");
-    }
-
-    #[test]
-    fn numbers_out_of_range_are_refused() {
-        let refused = |change: fn(&mut LoraConfig)| {
-            let mut config = list(&["query"]);
-            change(&mut config);
-            impossible(&config).0
-        };
-        assert_eq!(refused(|config| config.r = 0), "`adapter.r`: 0 is not a rank (1 or more)");
-        assert_eq!(refused(|config| config.alpha = f64::NAN), "`adapter.alpha`: NaN is not a finite number");
-        assert_eq!(refused(|config| config.dropout = 1.0), "`adapter.dropout`: 1 is not a probability below 1");
-        assert_eq!(
-            refused(|config| config.rank_pattern = IndexMap::from([("a".to_owned(), 0)])),
-            "`adapter.rank_pattern.\"a\"`: 0 is not a rank (1 or more)"
-        );
-        assert_eq!(
-            refused(|config| config.alpha_pattern = IndexMap::from([("a".to_owned(), f64::INFINITY)])),
-            "`adapter.alpha_pattern.\"a\"`: inf is not a finite number"
-        );
-    }
-}
+mod tests;

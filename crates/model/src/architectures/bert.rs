@@ -75,13 +75,13 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::SequenceClassification,
             class: "BertForSequenceClassification",
-            layers: |config| {
+            describe: |config| {
                 let parsed = check(config)?;
                 let layers = vec![
                     HeadLayer::dense("bert.pooler.dense", parsed.hidden_size, Activation::Tanh),
                     HeadLayer::dropout("dropout", parsed.head_dropout()),
                 ];
-                Ok(HeadConfig { pooling: Pooling::First, layers })
+                Ok(HeadConfig::new(Pooling::First, layers))
             },
             output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["classifier"],
@@ -91,9 +91,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::TokenClassification,
             class: "BertForTokenClassification",
-            layers: |config| {
+            describe: |config| {
                 let layers = vec![HeadLayer::dropout("dropout", check(config)?.head_dropout())];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["classifier"],
@@ -103,14 +103,14 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::MaskedLm,
             class: "BertForMaskedLM",
-            layers: |config| {
+            describe: |config| {
                 let parsed = check(config)?;
                 let activation = activation(config, "hidden_act", &parsed.hidden_act)?;
                 let layers = vec![
                     HeadLayer::dense("cls.predictions.transform.dense", parsed.hidden_size, activation),
                     HeadLayer::layer_norm("cls.predictions.transform.LayerNorm", parsed.layer_norm_eps),
                 ];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Vocabulary(OutputNames {
                 module: "cls.predictions.decoder",

@@ -3,6 +3,7 @@
 
 use super::Variant;
 use super::token_classifier_dropout;
+use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
 
@@ -31,7 +32,11 @@ macro_rules! like_llama {
             activations: |config| Ok($read(config)?.activations()),
             load: |loader, config| $crate::architectures::decoder::Decoder::load(loader, &$read(config)?),
             variants: &[
-                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM")),
+                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM"), |config| {
+                    let mut head = $crate::head::HeadConfig::new($crate::head::Pooling::Rows, Vec::new());
+                    head.logits = $read(config)?.logits;
+                    Ok(head)
+                }),
                 $crate::architectures::like_llama::sequence_classifier(concat!($class, "ForSequenceClassification")),
                 $crate::architectures::like_llama::token_classifier(concat!($class, "ForTokenClassification")),
             ],
@@ -40,11 +45,14 @@ macro_rules! like_llama {
 }
 pub(super) use like_llama;
 
-pub(super) const fn causal_lm(class: &'static str) -> Variant {
+pub(super) const fn causal_lm(
+    class: &'static str,
+    describe: fn(&Config) -> Result<HeadConfig, ConfigError>,
+) -> Variant {
     Variant {
         head: Head::CausalLm,
         class,
-        layers: |_| Ok(HeadConfig { pooling: Pooling::Rows, layers: Vec::new() }),
+        describe,
         output: Output::Vocabulary(OutputNames { module: "lm_head", bias_of: None }),
         modules: &["lm_head"],
         pooler: "",
@@ -57,7 +65,7 @@ pub(super) const fn sequence_classifier(class: &'static str) -> Variant {
     Variant {
         head: Head::SequenceClassification,
         class,
-        layers: |_| Ok(HeadConfig { pooling: Pooling::Last, layers: Vec::new() }),
+        describe: |_| Ok(HeadConfig::new(Pooling::Last, Vec::new())),
         output: Output::Values { module: "score", bias: Bias::No },
         modules: &["score"],
         pooler: "",
@@ -70,9 +78,9 @@ pub(super) const fn token_classifier(class: &'static str) -> Variant {
     Variant {
         head: Head::TokenClassification,
         class,
-        layers: |config| {
+        describe: |config| {
             let layers = vec![HeadLayer::dropout("dropout", token_classifier_dropout(config)?)];
-            Ok(HeadConfig { pooling: Pooling::Rows, layers })
+            Ok(HeadConfig::new(Pooling::Rows, layers))
         },
         output: Output::Values { module: "score", bias: Bias::Yes },
         modules: &["score"],

@@ -27,7 +27,7 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
+pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
@@ -73,8 +73,8 @@ pub(crate) struct Variant {
     pub(crate) head: Head,
     /// The reference's class in Transformers.
     pub(crate) class: &'static str,
-    /// What the head reads and its layers but for the last.
-    pub(crate) layers: fn(&Config) -> Result<HeadConfig, ConfigError>,
+    /// What the head reads, its layers but for the last, and what becomes of its logits.
+    pub(crate) describe: fn(&Config) -> Result<HeadConfig, ConfigError>,
     /// The last layer of the head.
     pub(crate) output: Output,
     /// The modules of the head, which a checkpoint of another head does not have.

@@ -31,14 +31,14 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::SequenceClassification,
             class: "RobertaForSequenceClassification",
-            layers: |config| {
+            describe: |config| {
                 let parsed = check(config)?;
                 let layers = vec![
                     HeadLayer::dropout("classifier.dropout.0", parsed.head_dropout()),
                     HeadLayer::head_dense("classifier.dense", parsed.hidden_size, Activation::Tanh),
                     HeadLayer::dropout("classifier.dropout.1", parsed.head_dropout()),
                 ];
-                Ok(HeadConfig { pooling: Pooling::First, layers })
+                Ok(HeadConfig::new(Pooling::First, layers))
             },
             output: Output::Values { module: "classifier.out_proj", bias: Bias::Yes },
             modules: &["classifier"],
@@ -49,9 +49,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::TokenClassification,
             class: "RobertaForTokenClassification",
-            layers: |config| {
+            describe: |config| {
                 let layers = vec![HeadLayer::dropout("dropout", check(config)?.head_dropout())];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["classifier"],
@@ -61,14 +61,14 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::MaskedLm,
             class: "RobertaForMaskedLM",
-            layers: |config| {
+            describe: |config| {
                 let parsed = check(config)?;
                 let layers = vec![
                     // GELU whatever `hidden_act` says.
                     HeadLayer::dense("lm_head.dense", parsed.hidden_size, Activation::Gelu),
                     HeadLayer::layer_norm("lm_head.layer_norm", parsed.layer_norm_eps),
                 ];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Vocabulary(OutputNames { module: "lm_head.decoder", bias_of: Some("lm_head") }),
             modules: &["lm_head"],

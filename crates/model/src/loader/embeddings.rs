@@ -1,7 +1,7 @@
 //! Word embeddings and output layers: one tensor or two, of the checkpoint or of an adapter that brings its own.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use lora::{Embedding, Kind, Method, Orientation, OutputLayer, Treatment, Weight};
+use lora::{Embedding, Kind, Orientation, OutputLayer, Treatment, Weight};
 
 use super::{Initial, LoadError, Loader};
 use crate::Error;
@@ -31,8 +31,8 @@ impl Loader<'_> {
             Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
             None => None,
         };
-        let adapter = at.build.plan.borrow_mut().adapter(&at.path, treatment, shape, Orientation::OutIn, device)?;
-        Ok(OutputLayer::new(weight, bias, adapter))
+        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, Orientation::OutIn, device)?;
+        Ok(OutputLayer::new(weight, bias, adapters))
     }
 
     /// The weight of an output layer that is tied but for the copies that an adapter has: PEFT leaves each end what it does not
@@ -40,20 +40,20 @@ impl Loader<'_> {
     fn untied(&self, treatment: Treatment, shape: [usize; 2]) -> Result<Option<Weight<2>>, Error> {
         let (full, brings) = {
             let plan = self.build.plan.borrow();
-            (*plan.method() == Method::Full, plan.brings(&self.join("weight")))
+            (plan.method().trains_all(), plan.brings(&self.join("weight")))
         };
         match treatment {
             Treatment::Trained if full => Ok(None),
             Treatment::Trained if brings => self.weight("weight", shape, treatment, Initial::Normal).map(Some),
             Treatment::Trained => Err(LoadError::Tied { module: self.path.clone() }.into()),
-            Treatment::Frozen | Treatment::Adapted { .. } if self.build.apart.get() => {
+            Treatment::Frozen | Treatment::Adapted if self.build.apart.get() => {
                 let words = self.build.pretrained.word_embeddings();
                 match self.replacement(&words, &self.own_names(), shape)? {
                     Some(own) => Ok(Some(own)),
                     None => self.frozen(&words, shape).map(Some),
                 }
             }
-            Treatment::Frozen | Treatment::Adapted { .. } => Ok(None),
+            Treatment::Frozen | Treatment::Adapted => Ok(None),
         }
     }
 
@@ -75,7 +75,7 @@ impl Loader<'_> {
         let (treatment, full, brings) = {
             let mut plan = at.build.plan.borrow_mut();
             let treatment = plan.module(&at.path, Kind::Embedding);
-            (treatment, *plan.method() == Method::Full, plan.brings(&tensor))
+            (treatment, plan.method().trains_all(), plan.brings(&tensor))
         };
         // PEFT trains a copy and leaves the output layer as it was.
         if treatment == Treatment::Trained && !full && pretrained.is_shared(&tensor) {
@@ -88,8 +88,8 @@ impl Loader<'_> {
             true => at.embedding_weight(treatment, [rows, width], &at.shared_names())?,
             false => at.weight("weight", [rows, width], treatment, Initial::Normal)?,
         };
-        let adapter = at.build.plan.borrow_mut().embedding_adapter(&at.path, treatment, [rows, width], device)?;
-        Ok(Embedding::new(weight, adapter))
+        let adapters = at.build.plan.borrow_mut().embedding_adapters(&at.path, treatment, [rows, width], device)?;
+        Ok(Embedding::new(weight, adapters))
     }
 
     /// The weight of word embeddings or of an output layer, which an adapter may bring along under these names.
@@ -149,6 +149,6 @@ impl Loader<'_> {
         let Some(value) = plan.replacement(names, shape, make)? else { return Ok(None) };
         build.used.borrow_mut().insert(tensor.to_string());
         plan.count_base(shape.iter().product());
-        Ok(Some(Weight::Frozen(value)))
+        Ok(Some(Weight::frozen(value)))
     }
 }

@@ -5,7 +5,7 @@ mod verify;
 
 use std::collections::{BTreeSet, HashMap};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, TensorData};
 use lora::{Part, Plan, Update};
 use safetensors::Dtype;
 
@@ -14,6 +14,7 @@ use crate::Model;
 use crate::checkpoint::OutputTensor;
 use crate::pretrained::Pretrained;
 
+use verify::wrong;
 pub use verify::{MergeError, verify_merged};
 
 /// A checkpoint with an adapter folded in.
@@ -53,7 +54,7 @@ pub fn merged_tensors(
     let untied = shared.filter(|output| {
         let ends = [&words, output];
         let is_end = |weight: &str| ends.iter().any(|end| *end == weight);
-        plan.updates().iter().any(|update| is_end(&format!("{}.weight", update.module)))
+        plan.updates().iter().any(|update| is_end(&update.weight()))
             || plan.parameters().iter().any(|parameter| parameter.part == Part::Module && is_end(&parameter.name))
     });
     if let Some(output) = &untied {
@@ -71,18 +72,34 @@ pub fn merged_tensors(
         }
     }
     for update in plan.updates() {
-        let [a, b] = update.factors.each_ref().map(|factor| trained.get(factor).cloned());
-        let (Some(a), Some(b)) = (a, b) else { continue };
-        let name = format!("{}.weight", update.module);
+        let name = update.weight();
         let weight = match changed.remove(&name) {
             Some(data) => data,
             None => wide(pretrained, &name)?,
         };
-        let weight = Tensor::<2>::from_data(weight, &Device::flex());
-        changed.insert(name, (weight + dense(a, b, update)).into_data());
+        let merged = update.merged(weight, &trained).ok_or_else(|| lacks_tensors(&name))?;
+        changed.insert(name, merged);
+        let Some(bias) = bias_of(pretrained, update) else { continue };
+        let of_base = match changed.remove(&bias) {
+            Some(data) => data,
+            None => wide(pretrained, &bias)?,
+        };
+        let merged = update.merged_bias(of_base, &trained).ok_or_else(|| lacks_tensors(&bias))?;
+        changed.insert(bias, merged);
     }
     let tensors = written(pretrained, changed, untied.is_some(), (dtype, target))?;
     Ok(Merged { tensors, untied: untied.is_some() })
+}
+
+fn lacks_tensors(name: &str) -> Error {
+    wrong(format!("has an update of `{name}` without its tensors"))
+}
+
+/// The bias that changes with the weight of an updated module, by its name in the base.
+fn bias_of(pretrained: &Pretrained, update: &Update) -> Option<String> {
+    let output = pretrained.output().filter(|output| output.module == update.module);
+    let owner = output.and_then(|output| output.bias_of).unwrap_or(&update.module);
+    Some(format!("{owner}.bias")).filter(|bias| update.changes_bias() && pretrained.find(bias).is_some())
 }
 
 /// Every tensor of the base as it was or as it was changed, and those that the base does not have.
@@ -138,14 +155,6 @@ fn base_dtype(pretrained: &Pretrained) -> DType {
 /// The name in the base of a tensor that an adapter has beside its factors.
 fn plain(name: &str) -> String {
     name.replace(".base_layer.", ".")
-}
-
-/// `scale * B·A` as the weight lies: the one place where the update is a dense matrix.
-fn dense(a: TensorData, b: TensorData, update: &Update) -> Tensor<2> {
-    let device = Device::flex();
-    let (a, b) = (Tensor::<2>::from_data(a, &device), Tensor::<2>::from_data(b, &device));
-    let product = b.matmul(a) * update.scale;
-    if update.transposed { product.transpose() } else { product }
 }
 
 fn wide(pretrained: &Pretrained, name: &str) -> Result<TensorData, Error> {

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use half::{bf16, f16};
 use lora::peft::AdapterTensors;
-use lora::{Plan, Update};
+use lora::{Form, Plan, Side, Update};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use super::plain;
+use super::{bias_of, plain};
 use crate::Error;
 use crate::checkpoint::{Checkpoint, Entry};
 use crate::pretrained::Pretrained;
@@ -44,15 +44,15 @@ pub fn verify_merged(base: &Pretrained, adapter: &AdapterTensors, plan: &Plan, m
         let entry = merged.entry(name).expect("the name comes from the checkpoint");
         files.compare(name, &merged, entry)?;
     }
-    let factors: HashSet<&str> = plan.updates().iter().flat_map(|update| &update.factors).map(String::as_str).collect();
-    let is_merged = |name: &str| factors.contains(name) || merged.entry(&plain(name)).is_some();
+    let of_updates: HashSet<&str> = plan.updates().iter().flat_map(Update::tensors).collect();
+    let is_merged = |name: &str| of_updates.contains(name) || merged.entry(&plain(name)).is_some();
     match adapter.names().find(|(name, _)| !is_merged(name)) {
         Some((name, _)) => Err(wrong(format!("has nothing of `{name}` of the adapter"))),
         None => Ok(()),
     }
 }
 
-fn wrong(problem: String) -> Error {
+pub(super) fn wrong(problem: String) -> Error {
     MergeError::Wrong { problem }.into()
 }
 
@@ -61,16 +61,21 @@ struct Files<'a> {
     base: &'a Pretrained,
     adapter: &'a AdapterTensors,
     plan: &'a Plan,
-    /// What the adapter has beside its factors, by the names of the base.
+    /// What the adapter has beside its updates, by the names of the base.
     own: HashMap<String, (&'a [usize], &'a [f32])>,
     updates: HashMap<String, &'a Update>,
 }
 
 impl<'a> Files<'a> {
     fn new(base: &'a Pretrained, adapter: &'a AdapterTensors, plan: &'a Plan) -> Self {
-        let own = adapter.names().filter(|(name, _)| !name.contains(".lora_"));
+        let of_updates: HashSet<&str> = plan.updates().iter().flat_map(Update::tensors).collect();
+        let own = adapter.names().filter(|(name, _)| !of_updates.contains(name));
         let own = own.filter_map(|(name, shape)| Some((plain(name), (shape, adapter.values(name)?)))).collect();
-        let updates = plan.updates().iter().map(|update| (format!("{}.weight", update.module), update)).collect();
+        let changed = |update: &'a Update| {
+            let names = [Some(update.weight()), bias_of(base, update)];
+            names.into_iter().flatten().map(move |name| (name, update))
+        };
+        let updates = plan.updates().iter().flat_map(changed).collect();
         Self { base, adapter, plan, own, updates }
     }
 
@@ -123,8 +128,8 @@ impl<'a> Files<'a> {
                 values.iter().zip(&found).position(is_off)
             }
             Some(update) => {
-                let without = || wrong(format!("has an update of `{name}` without its factors"));
-                self.factors(update).ok_or_else(without)?.first_beyond_rounding(&values, &found, entry.dtype)
+                let without = || wrong(format!("has an update of `{name}` without its tensors"));
+                self.first_beyond_rounding(update, shape, [&values, &found], entry.dtype).ok_or_else(without)?
             }
         };
         match differs {
@@ -133,24 +138,48 @@ impl<'a> Files<'a> {
         }
     }
 
+    /// The first value that the update does not come to; `None` where a tensor of it is not in the file.
+    fn first_beyond_rounding(
+        &self,
+        update: &Update,
+        shape: &[usize],
+        [base, found]: [&[f32]; 2],
+        dtype: Dtype,
+    ) -> Option<Option<usize>> {
+        match &update.form {
+            Form::LowRank { a, b, scale, transposed } => {
+                Some(self.factors([a, b], *scale, *transposed)?.first_beyond_rounding(base, found, dtype))
+            }
+            Form::Scaling { vector, of, transposed } => {
+                let factors = self.adapter.values(vector)?;
+                let columns = shape.last().copied().unwrap_or(1);
+                // Of a bias, which has no rows, each value is an output's.
+                let is_by_rows = shape.len() > 1 && (*of == Side::Outputs) != *transposed;
+                let (of_type, smallest) = precision(dtype);
+                let is_off = |at: usize| {
+                    let factor = factors[if is_by_rows { at / columns } else { at % columns }];
+                    let expected = f64::from(base[at]) * f64::from(factor);
+                    let allowed = (of_type + f64::from(f32::EPSILON)) * expected.abs() + smallest;
+                    (f64::from(found[at]) - expected).abs() > allowed
+                };
+                Some((0..base.len()).find(|at| is_off(*at)))
+            }
+        }
+    }
+
     /// The factors as the file has them, so that `left · right` lies as the weight does.
-    fn factors(&self, update: &Update) -> Option<Factors> {
-        let [a, b] = update.factors.each_ref().map(|name| self.adapter.values(name));
-        let (a, b) = (a?, b?);
+    fn factors(&self, [a, b]: [&str; 2], scale: f64, transposed: bool) -> Option<Factors> {
         let shape_of = |name: &str| self.adapter.names().find(|(known, _)| *known == name).map(|(_, shape)| shape);
-        let &[rank, columns] = shape_of(&update.factors[0])? else { return None };
+        let &[rank, columns] = shape_of(a)? else { return None };
+        let (a, b) = (self.adapter.values(a)?, self.adapter.values(b)?);
         let transpose = |matrix: &[f32], width: usize| -> Vec<f32> {
             (0..width).flat_map(|column| matrix.iter().skip(column).step_by(width).copied()).collect()
         };
-        Some(match update.transposed {
-            false => Factors { left: b.to_vec(), right: a.to_vec(), rank, columns, scale: update.scale },
-            true => Factors {
-                left: transpose(a, columns),
-                right: transpose(b, rank),
-                rank,
-                columns: b.len() / rank,
-                scale: update.scale,
-            },
+        Some(match transposed {
+            false => Factors { left: b.to_vec(), right: a.to_vec(), rank, columns, scale },
+            true => {
+                Factors { left: transpose(a, columns), right: transpose(b, rank), rank, columns: b.len() / rank, scale }
+            }
         })
     }
 }

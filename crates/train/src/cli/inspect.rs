@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn::tensor::TensorData;
 use clap::Args;
-use lora::{BiasMode, Kind, Method, Names, Orientation, Selection, Settings, Targets, Update};
+use lora::UpdateSize;
 use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
@@ -124,48 +123,27 @@ fn run_document(directory: &Path, run: &Report) -> Result<Value, Failure> {
 
 fn adapter(directory: &Path) -> Result<Value, Failure> {
     let adapter = Adapter::read(directory, None)?;
-    let lora = &adapter.config.lora;
     let mut tensors = Map::new();
-    let (mut data, mut updates) = (Vec::new(), Vec::new());
-    let mut selector = lora::Selector::new(lora, Settings::Finished).ok();
     let mut elements = 0;
     for (name, shape) in adapter.tensors.names() {
         elements += shape.iter().product::<usize>();
         tensors.insert(name.to_string(), json!(shape));
-        if name.contains(".lora_")
-            && let Some(values) = adapter.tensors.values(name)
-        {
-            data.push((name.to_string(), TensorData::new(values.to_vec(), shape.to_vec())));
-        }
-        let (linear, embedding) = (name.strip_suffix(".lora_A.weight"), name.strip_suffix(".lora_embedding_A"));
-        if let Some(module) = linear.or(embedding) {
-            // Patterns give some modules an alpha of their own.
-            let alpha = match selector.as_mut().map(|selector| selector.select(module, Kind::Linear)) {
-                Some(Selection::Adapted { alpha, .. }) => alpha,
-                _ => lora.alpha,
-            };
-            let scale = lora.scaling(shape[0], alpha);
-            updates.push(match embedding {
-                Some(module) => Update::of_embedding(module, scale),
-                None => Update::of_linear(module, scale, Orientation::OutIn),
-            });
-        }
     }
     let base = base(&adapter);
-    let updates: Vec<Value> = lora::spectra(&data, &updates).iter().map(|of| update(of, base.as_ref())).collect();
-    Ok(json!({
-        "method": match adapter.method { Method::Lora(_) => "lora", _ => "none" },
-        "r": lora.r, "alpha": lora.alpha, "dropout": lora.dropout, "use_rslora": lora.use_rslora,
-        "bias": match lora.bias { BiasMode::None => "none", BiasMode::All => "all", BiasMode::LoraOnly => "lora_only" },
-        "target_modules": match &lora.target_modules {
-            Targets::AllLinear => json!("all-linear"),
-            Targets::Names(Names::List(list)) => json!(list),
-            Targets::Names(Names::Pattern(pattern)) => json!(pattern),
-        },
-        "modules_to_save": lora.modules_to_save, "base": adapter.config.base_model,
+    let (data, updates) = (adapter.tensors.data(), adapter.tensors.updates());
+    let spectra = lora::spectra(&data, &updates);
+    let scalings = lora::update_sizes(&data, &updates).into_iter().filter(|size| size.is_relative);
+    let scaling = |size: UpdateSize| json!({ "module": size.module, "relative": size.norm });
+    let updates: Vec<Value> = spectra.iter().map(|of| update(of, base.as_ref())).chain(scalings.map(scaling)).collect();
+    let mut document = Map::from_iter([("method".to_string(), json!(adapter.method.name()))]);
+    document.extend(adapter.method.shown());
+    let of_all = json!({
+        "modules_to_save": adapter.method.modules_to_save(), "base": adapter.config.base_model,
         "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
         "trainable_parameters": elements, "tensors": tensors, "updates": updates,
-    }))
+    });
+    document.extend(of_all.as_object().cloned().unwrap_or_default());
+    Ok(Value::Object(document))
 }
 
 /// The base, where it is at hand: what an update is compared with.
@@ -231,15 +209,18 @@ fn text(document: &Value, table: Vec<String>) -> Vec<String> {
             "updates by module: norm, in per cent of the weight's, effective rank, largest singular values".into(),
         );
         for update in updates {
-            let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+            let number = |value: &Value, decimals: usize| match value.as_f64() {
+                Some(number) => format!("{number:.decimals$}"),
+                None => "-".to_string(),
+            };
             let relative =
                 update["relative"].as_f64().map_or("      -".to_string(), |share| format!("{:6.2}%", 100.0 * share));
             let values = update["singular_values"].as_array().map_or(&[][..], Vec::as_slice);
-            let values: Vec<String> = values.iter().take(4).map(|value| format!("{:.3}", number(value))).collect();
+            let values: Vec<String> = values.iter().take(4).map(|value| number(value, 3)).collect();
             lines.push(format!(
-                "  {:9.4} {relative} {:6.1}  {:28} {}",
-                number(&update["frobenius"]),
-                number(&update["effective_rank"]),
+                "  {:>9} {relative} {:>6}  {:28} {}",
+                number(&update["frobenius"], 4),
+                number(&update["effective_rank"], 1),
                 values.join(" "),
                 plain(&update["module"]),
             ));

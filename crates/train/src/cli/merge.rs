@@ -154,7 +154,7 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
     let probe = probe(trained);
     let classes = trained.task.outputs();
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
-    let plan = Plan::new(Method::Frozen, None, 0)?;
+    let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     // The same head without the low-rank updates: what the adapter does is what they change.
     let mut without = Adapter::read(adapter, Some(&trained.pretrained))?;

@@ -149,7 +149,7 @@ pub(super) fn print(
 }
 
 fn total(plan: &lora::Plan) -> usize {
-    let added = plan.parameters().iter().filter(|p| matches!(p.part, lora::Part::LoraA | lora::Part::LoraB));
+    let added = plan.parameters().iter().filter(|p| p.part == lora::Part::Adapter);
     plan.base_elements() + added.map(lora::Parameter::elements).sum::<usize>()
 }
 

@@ -159,7 +159,7 @@ impl Trained {
         })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
-            None => (Method::Frozen, None),
+            None => (Method::frozen(), None),
         };
         let (model, loaded) = Plan::new(method, tensors, 0)
             .map_err(model::Error::from)
@@ -356,12 +356,12 @@ pub(super) fn apply_sets(
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
 fn say_adapter(directory: &Path, plan: &Plan, model: &TrainableModel, output: &Output) {
-    let norms = lora::update_norms(&plan.tensors(model), plan.updates());
-    let total = norms.iter().map(|(_, norm)| norm * norm).sum::<f64>().sqrt();
+    let sizes = lora::update_sizes(&plan.tensors(model).into_iter().collect(), plan.updates());
+    let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
-    let modules = counted(norms.len(), "module", "modules");
+    let modules = counted(sizes.len(), "module", "modules");
     output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
-    if !norms.is_empty() && total == 0.0 {
-        output.warn("every B of the adapter is zero: the model answers as its base does");
+    if !sizes.is_empty() && total == 0.0 {
+        output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));
     }
 }

@@ -4,17 +4,14 @@
 use std::fmt;
 use std::io;
 
-use tasks::TaskName as Task;
-use tasks::metrics::Best;
-
 use super::keys::Key;
-use super::words::Method;
+use super::words::{Best, Task};
 
 /// Where a key got its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The file as typed, and the line of the key.
-    File { file: String, line: usize },
+    /// The file as typed, the line of the key, and the key itself where it was written under another name.
+    File { file: String, line: usize, alias: Option<String> },
     /// The argument of `--set` as typed.
     Set(String),
 }
@@ -23,7 +20,9 @@ impl Place {
     /// The place of `key` as messages begin with it.
     pub(super) fn of(&self, key: &str) -> String {
         match self {
-            Self::File { file, line } => format!("`{key}` in {file}, line {line}"),
+            Self::File { file, line, alias } => {
+                format!("`{}` in {file}, line {line}", alias.as_deref().unwrap_or(key))
+            }
             Self::Set(argument) => format!("`--set {argument}`"),
         }
     }
@@ -140,8 +139,8 @@ pub(crate) enum ConfigError {
     },
 
     #[error("{place}: method `{method}` has no key `{name}`")]
-    #[diagnostic(help("remove it, or set `adapter.method = \"lora\"`"))]
-    ForeignKey { place: String, method: Method, name: &'static str },
+    #[diagnostic(help("remove it, or set `adapter.method = \"{other}\"`"))]
+    ForeignKey { place: String, method: &'static str, name: &'static str, other: &'static str },
 
     #[error("{place}: task `{task}` has no key `{name}`")]
     #[diagnostic(help("remove it, or set another `model.task` ({})", Task::NAMES.join(", ")))]

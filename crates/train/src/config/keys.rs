@@ -2,14 +2,14 @@
 //! key that is not in it.
 
 use std::ops::Bound;
+use std::sync::LazyLock;
 
-use tasks::TaskName as Task;
-use tasks::metrics::Best;
+use lora::{Method, Setting};
 use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::kinds::Kind;
-use super::words::{Bias, Compute, Dtype, Init, LossOn, Method, Optimizer, SaveDtype, Schedule, Weights};
+use super::words::{Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
 use data::nearest;
 
@@ -19,6 +19,8 @@ pub(super) const TABLES: &[&str] = &["", "model", "adapter", "data", "train"];
 pub(super) struct Key {
     pub(super) table: &'static str,
     pub(super) name: &'static str,
+    /// PEFT's name for it, which is taken as well.
+    alias: Option<&'static str>,
     pub(super) kind: Kind,
     /// A value to show where the default says nothing, as TOML; "" where it does.
     example: &'static str,
@@ -32,8 +34,22 @@ const SHARE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Excluded(1.0));
 const RATE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Included(1e3));
 
 /// In the order of the contract, which is that of `Config`'s fields.
+pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let of_method = |setting: Setting| Key {
+        table: "adapter",
+        name: setting.name,
+        alias: setting.alias,
+        kind: setting.kind.into(),
+        example: setting.example,
+    };
+    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["adapter", "bitfit"]), "")];
+    let init_from = [key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\"")];
+    let of_methods = lora::settings().into_iter().map(of_method);
+    RUN_AND_MODEL.into_iter().chain(method).chain(of_methods).chain(init_from).chain(DATA_AND_TRAINING).collect()
+});
+
 #[rustfmt::skip]
-pub(super) const KEYS: &[Key] = &[
+const RUN_AND_MODEL: [Key; 8] = [
     key("", "seed", Kind::Seed, ""),
     key("", "output_dir", Kind::Text, "\"runs/first\""),
     key("model", "path", Kind::Text, "\"models/bert-base-uncased\""),
@@ -42,21 +58,10 @@ pub(super) const KEYS: &[Key] = &[
     key("model", "dtype", Kind::Word(Dtype::NAMES, &["int8", "nf4"]), ""),
     key("model", "weights", Kind::Word(Weights::NAMES, &[]), ""),
     key("model", "save_dtype", Kind::Word(SaveDtype::NAMES, &[]), ""),
-    key("adapter", "method", Kind::Word(Method::NAMES, &["adapter", "bitfit"]), ""),
-    key("adapter", "r", Kind::Count(1), ""),
-    key("adapter", "alpha", POSITIVE, ""),
-    key("adapter", "dropout", BELOW_ONE, ""),
-    key("adapter", "bias", Kind::Word(Bias::NAMES, &[]), ""),
-    key("adapter", "target_modules", Kind::Targets, "[\"query\", \"value\"]"),
-    key("adapter", "exclude_modules", Kind::Modules, "[\"pooler.dense\"]"),
-    key("adapter", "layers", Kind::Layers, "[0, 1]"),
-    key("adapter", "layers_pattern", Kind::Names, "[\"layer\"]"),
-    key("adapter", "modules_to_save", Kind::Names, "[\"classifier\"]"),
-    key("adapter", "rank_pattern", Kind::Ranks, "{ query = 16 }"),
-    key("adapter", "alpha_pattern", Kind::Alphas, "{ query = 64.0 }"),
-    key("adapter", "use_rslora", Kind::Flag, ""),
-    key("adapter", "init", Kind::Word(Init::NAMES, &["pissa", PISSA_NITER, "olora"]), ""),
-    key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\""),
+];
+
+#[rustfmt::skip]
+const DATA_AND_TRAINING: [Key; 42] = [
     key("data", "train", Kind::Files, "\"train.jsonl\""),
     key("data", "valid", Kind::Files, "\"valid.jsonl\""),
     key("data", "valid_fraction", BELOW_ONE, ""),
@@ -104,12 +109,8 @@ pub(super) const KEYS: &[Key] = &[
 /// Keys of the contract that this version does not have.
 const UNSUPPORTED: &[&str] = &["adapter.use_dora", "adapter.lora_plus_ratio"];
 
-/// What PEFT and Transformers call some keys.
+/// What Transformers calls some keys.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("lora_alpha", "alpha"),
-    ("lora_dropout", "dropout"),
-    ("layers_to_transform", "layers"),
-    ("init_lora_weights", "init"),
     ("num_train_epochs", "epochs"),
     ("per_device_train_batch_size", "batch_size"),
     ("gradient_accumulation_steps", "grad_accumulation"),
@@ -117,18 +118,19 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("lr_scheduler_type", "schedule"),
 ];
 
-/// Stands for `pissa_niter_4` and the like.
-const PISSA_NITER: &str = "pissa_niter_";
-
 const fn key(table: &'static str, name: &'static str, kind: Kind, example: &'static str) -> Key {
-    Key { table, name, kind, example }
+    Key { table, name, alias: None, kind, example }
 }
 
 impl Key {
     /// The key `table.name`.
     pub(super) fn find(dotted: &str) -> Option<&'static Self> {
         let (table, name) = split(dotted);
-        KEYS.iter().find(|key| key.table == table && key.name == name)
+        KEYS.iter().find(|key| key.table == table && key.is_called(name))
+    }
+
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.alias == Some(name)
     }
 
     pub(super) fn dotted(&self) -> String {
@@ -168,10 +170,13 @@ impl Key {
 
     fn no_word(&self, word: &str, words: &[&str], later: &[&str], place: String) -> ConfigError {
         let key = self.name;
-        let iterations = |word: &str| {
-            word.strip_prefix(PISSA_NITER).is_some_and(|n| !n.is_empty() && n.bytes().all(|byte| byte.is_ascii_digit()))
+        // One that ends in `_` stands for all that add a number: `pissa_niter_4`.
+        let is_later = |name: &&str| {
+            word.strip_prefix(name).is_some_and(|rest| match name.ends_with('_') {
+                true => !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()),
+                false => rest.is_empty(),
+            })
         };
-        let is_later = |name: &&str| *name == word || (*name == PISSA_NITER && iterations(word));
         let word = word.to_owned();
         if later.iter().any(is_later) {
             let expected = words.join(", ");
@@ -181,6 +186,18 @@ impl Key {
             ConfigError::UnknownWord { place, key, word, suggestion }
         }
     }
+}
+
+/// Whether `[adapter]` has the key `name` under this method.
+pub(super) fn has(method: &Method, name: &str) -> bool {
+    let is_its_own = || lora::settings_of(method.name()).iter().any(|setting| setting.name == name);
+    name == "method" || (name == "init_from" && !method.trains_all()) || is_its_own()
+}
+
+/// A method that has the key `name`.
+pub(super) fn with_key(name: &str) -> &'static str {
+    let has_it = |method: &&&str| lora::settings_of(method).iter().any(|setting| setting.name == name);
+    Method::NAMES.iter().find(has_it).unwrap_or(&Method::NAMES[0])
 }
 
 /// The error for `name` in `table`, which is no key.
@@ -207,7 +224,7 @@ fn help_for_unknown(table: &str, name: &str) -> String {
     if here().any(|key| key == name) {
         return format!("did you mean `{name}`?");
     }
-    match KEYS.iter().find(|key| key.name == name) {
+    match KEYS.iter().find(|key| key.is_called(name)) {
         Some(key) if key.table.is_empty() => {
             format!("`{name}` belongs at the top, before the first table")
         }
@@ -251,19 +268,22 @@ fn suggestion(word: &str, words: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lora::{LoraConfig, TargetConfig};
+
     use super::super::written::{AdapterConfig, DataConfig, ModelConfig, TrainConfig};
     use super::*;
+
+    fn with_layers() -> Method {
+        let targets = TargetConfig { layers: Some(vec![0]), ..TargetConfig::default() };
+        Method::Lora(Box::new(LoraConfig { targets, ..LoraConfig::default() }))
+    }
 
     /// A configuration in which no key is left out.
     fn full() -> Config {
         Config {
             output_dir: Some("out".into()),
             model: ModelConfig { labels: Some(vec!["a".to_owned()]), ..ModelConfig::default() },
-            adapter: AdapterConfig {
-                layers: Some(vec![0]),
-                init_from: Some("adapter".into()),
-                ..AdapterConfig::default()
-            },
+            adapter: AdapterConfig { method: with_layers(), init_from: Some("adapter".into()) },
             data: DataConfig {
                 valid: Some("valid".into()),
                 text: Some("a".to_owned()),
@@ -289,14 +309,15 @@ mod tests {
                 _ => fields.push(name),
             }
         }
-        let keys: Vec<String> = KEYS.iter().map(Key::dotted).collect();
+        let of_lora = |key: &&Key| key.table != "adapter" || has(&with_layers(), key.name);
+        let keys: Vec<String> = KEYS.iter().filter(of_lora).map(Key::dotted).collect();
         assert_eq!(keys, fields);
     }
 
     #[test]
     fn every_key_takes_its_example_and_its_default() {
         let defaults = Config::default().to_table();
-        for key in KEYS {
+        for key in KEYS.iter() {
             let example: Table = key.example().parse().expect("an example is TOML");
             let required = ["model.path", "data.train"].contains(&key.dotted().as_str());
             let default = key.value(&defaults).filter(|_| !required);

@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, RangeBounds};
 
+use lora::SettingKind;
 use toml::Value;
 
 use super::legs::Leg;
@@ -39,6 +40,23 @@ pub(super) enum Kind {
     Alphas,
     /// How a run went on.
     Legs,
+}
+
+impl From<SettingKind> for Kind {
+    fn from(kind: SettingKind) -> Self {
+        match kind {
+            SettingKind::Count(least) => Self::Count(least),
+            SettingKind::Number(low, high) => Self::Number(low, high),
+            SettingKind::Flag => Self::Flag,
+            SettingKind::Word(words, later) => Self::Word(words, later),
+            SettingKind::Names => Self::Names,
+            SettingKind::Modules => Self::Modules,
+            SettingKind::Targets => Self::Targets,
+            SettingKind::Layers => Self::Layers,
+            SettingKind::Ranks => Self::Ranks,
+            SettingKind::Alphas => Self::Alphas,
+        }
+    }
 }
 
 impl Kind {

@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use lora::Method;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
@@ -75,6 +76,7 @@ pub(crate) fn load_text(
     working_directory: &Path,
 ) -> Result<Loaded, ConfigError> {
     let mut entries = Document { file, text }.entries()?;
+    check_aliases(&entries)?;
     for argument in sets {
         let entry = set::entry(argument)?;
         entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
@@ -145,20 +147,27 @@ impl Document<'_> {
 
     fn entry(&self, table: &str, name: &DeKey<'_>, value: Spanned<DeValue<'_>>) -> Result<Entry, ConfigError> {
         let full = dotted(table, name.get_ref());
-        let place = self.place(name);
+        let mut place = self.place(name);
         // A quoted key may hold a dot and read like a key of a table.
-        let Some(key) = Key::find(&full).filter(|key| key.name == name.get_ref().as_ref()) else {
+        let Some(key) = Key::find(&full).filter(|key| key.is_called(name.get_ref())) else {
             return Err(unknown(table, name.get_ref(), place.of(&full)));
         };
         let found = self.text.get(value.span()).unwrap_or_default();
         let misfit = || ConfigError::value(place.of(&full), key, found, key.kind.expected());
         let value = Value::deserialize(ValueDeserializer::from(value)).map_err(|_| misfit())?;
         key.check(&value, found, place.of(&full))?;
+        if let Place::File { alias, .. } = &mut place {
+            *alias = (full != key.dotted()).then_some(full);
+        }
         Ok(Entry { key, value, place })
     }
 
     fn place(&self, key: &DeKey<'_>) -> Place {
-        Place::File { file: self.file.display().to_string(), line: line_and_column(self.text, key.span().start).0 }
+        Place::File {
+            file: self.file.display().to_string(),
+            line: line_and_column(self.text, key.span().start).0,
+            alias: None,
+        }
     }
 
     fn no_table(&self, name: &DeKey<'_>, value: Range<usize>) -> ConfigError {
@@ -181,6 +190,17 @@ impl Document<'_> {
         let help = Slip::new(self.text, start, &message).help();
         ConfigError::Syntax { file: self.file.display().to_string(), line, column, message, help }
     }
+}
+
+/// A key may be written under PEFT's name, but not under both.
+fn check_aliases(entries: &[Entry]) -> Result<(), ConfigError> {
+    for (i, Entry { key, place, .. }) in entries.iter().enumerate() {
+        if let Some(earlier) = entries[..i].iter().find(|earlier| std::ptr::eq(earlier.key, *key)) {
+            let key = key.dotted();
+            return Err(ConfigError::Both { place: place.of(&key), other: earlier.place.of(&key) });
+        }
+    }
+    Ok(())
 }
 
 fn require(entries: &[Entry], key: &str, file: &Path) -> Result<(), ConfigError> {
@@ -207,6 +227,10 @@ fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
                 .expect("no key at the top has the name of a table"),
         };
         table.insert(key.name.to_owned(), value);
+    }
+    if let Some(Value::Table(adapter)) = document.get_mut("adapter") {
+        // It decides which keys the others are.
+        adapter.entry("method").or_insert_with(|| Method::default().name().into());
     }
     Loaded {
         config: Config::deserialize(document).expect("keys.rs lets no other values through"),

@@ -25,5 +25,5 @@ pub(crate) use files::Files;
 pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
-pub(crate) use words::{Bias, Compute, Dtype, Init, Method, Modules, SaveDtype, Schedule, Targets, Weights};
-pub(crate) use written::{AdapterConfig, Config, DataConfig, TrainConfig};
+pub(crate) use words::{Compute, Dtype, SaveDtype, Schedule, Weights};
+pub(crate) use written::{Config, DataConfig, TrainConfig};

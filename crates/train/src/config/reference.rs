@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use tasks::TaskName as Task;
+use lora::{Method, Setting};
 use toml::Value;
 
-use super::keys::{KEYS, Key, TABLES};
+use super::keys::{KEYS, Key, TABLES, has};
 use super::kinds::Kind;
-use super::words::Method;
+use super::words::Task;
 use super::written::{Config, line};
 
 const REQUIRED: [&str; 2] = ["model.path", "data.train"];
@@ -33,8 +33,8 @@ const SECTIONS: [(&str, &str); 5] = [
     ("model", "## `[model]`\n\nThe base model and the task.\n"),
     (
         "adapter",
-        "## `[adapter]`\n\nThe method and, with `method = \"lora\"`, PEFT's options for LoRA under PEFT's names. `full` and `none` have \
-         `method` alone.\n",
+        "## `[adapter]`\n\nThe method and, with `method = \"lora\"`, PEFT's options for LoRA under PEFT's names. `full` has `method` \
+         alone, `none` also `init_from`.\n",
     ),
     (
         "data",
@@ -61,20 +61,6 @@ const EFFECTS: &[(&str, &str)] = &[
     ("model.dtype", "How frozen weights are kept; `auto`: as stored"),
     ("model.weights", "`random`: only `config.json` and the tokenizer are read, for pretraining from nothing; needs `method = \"full\"`"),
     ("model.save_dtype", "Of the checkpoint that `method = \"full\"` writes"),
-    ("adapter.method", "`lora`; `full`: every weight is trained; `none`: the classification head alone"),
-    ("adapter.r", "Rank"),
-    ("adapter.alpha", "The update is scaled by `alpha / r`; PEFT's `lora_alpha`"),
-    ("adapter.dropout", "Probability of dropout on the adapter's input; PEFT's `lora_dropout`"),
-    ("adapter.bias", "Biases that are trained as well: none, all of the model, or those of the targets"),
-    ("adapter.target_modules", "`all-linear`: every linear layer but the output layer; `auto`: PEFT's default for the architecture; names: modules whose path is or ends in one; a regular expression (Python's, `re.fullmatch`): modules whose whole path matches"),
-    ("adapter.exclude_modules", "Targets to leave out, by name or regular expression"),
-    ("adapter.layers", "Layers to adapt, counted from 0; needs a list of names (or `auto`) as `target_modules`; without it all; PEFT's `layers_to_transform`"),
-    ("adapter.layers_pattern", "Name of the list of layers, where it is not the first number in a path; needs `layers`"),
-    ("adapter.modules_to_save", "Modules that are trained in full and saved with the adapter; a classification head always is"),
-    ("adapter.rank_pattern", "Ranks of some targets, by regular expressions that match a path or its last segments; two that match the same target and disagree are an error"),
-    ("adapter.alpha_pattern", "`alpha` of some targets, likewise"),
-    ("adapter.use_rslora", "Scale by `alpha / sqrt(r)`"),
-    ("adapter.init", "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`"),
     ("adapter.init_from", "A trained adapter to start from; its settings take the place of the keys above, and a written key that disagrees is an error"),
     ("data.train", "Training data"),
     ("data.valid", "Validation data; without it and `valid_fraction` there is none, and the last adapter is kept"),
@@ -131,7 +117,13 @@ fn document() -> String {
                 None if REQUIRED.contains(&dotted.as_str()) => "required".to_owned(),
                 None => "none".to_owned(),
             };
-            let row = format!("`{}` | {} | {default} | {}{}", key.name, takes(key.kind), effect(key), tasks(&dotted));
+            let row = format!(
+                "`{}` | {} | {default} | {}{}",
+                key.name,
+                takes(key.kind),
+                effect(key),
+                tasks(&dotted) + &methods(key)
+            );
             text += &format!("| {row} |\n");
         }
     }
@@ -153,10 +145,37 @@ fn takes(kind: Kind) -> String {
     }
 }
 
-fn effect(key: &Key) -> &'static str {
+fn effect(key: &Key) -> String {
     let dotted = key.dotted();
+    if dotted == "adapter.method" {
+        let summary = |(name, summary): &(&str, &str)| match summary.is_empty() {
+            true => format!("`{name}`"),
+            false => format!("`{name}`: {summary}"),
+        };
+        return Method::SUMMARIES.iter().map(summary).collect::<Vec<_>>().join("; ");
+    }
+    if let Some(setting) = of_methods(key) {
+        return setting.effect.to_owned();
+    }
     let found = EFFECTS.iter().find(|(name, _)| *name == dotted);
-    found.unwrap_or_else(|| panic!("say in `EFFECTS` what `{dotted}` does")).1
+    found.unwrap_or_else(|| panic!("say in `EFFECTS` what `{dotted}` does")).1.to_owned()
+}
+
+/// A key that methods describe.
+fn of_methods(key: &Key) -> Option<Setting> {
+    lora::settings().into_iter().find(|setting| key.table == "adapter" && setting.name == key.name)
+}
+
+/// The methods that have a key, where some with keys of their own have not.
+fn methods(key: &Key) -> String {
+    let has = |name: &str, of: &str| lora::settings_of(name).iter().any(|setting| setting.name == of);
+    let with_keys: Vec<&str> =
+        Method::NAMES.iter().filter(|name| !lora::settings_of(name).is_empty()).copied().collect();
+    let names: Vec<&str> = with_keys.iter().filter(|name| has(name, key.name)).copied().collect();
+    match of_methods(key) {
+        Some(_) if names.len() < with_keys.len() => format!(". Only `{}`", names.join("`, `")),
+        _ => String::new(),
+    }
 }
 
 /// The tasks that have a key, where some have not.
@@ -181,12 +200,17 @@ fn the_reference_of_the_configuration_is_what_the_code_makes() {
 
 #[test]
 fn the_reference_describes_every_key_once() {
-    let known: Vec<String> = KEYS.iter().filter(|key| !matches!(key.kind, Kind::Legs)).map(Key::dotted).collect();
+    let is_described_here =
+        |key: &&Key| !matches!(key.kind, Kind::Legs) && key.dotted() != "adapter.method" && of_methods(key).is_none();
+    let known: Vec<String> = KEYS.iter().filter(is_described_here).map(Key::dotted).collect();
     let described: Vec<&str> = EFFECTS.iter().map(|(name, _)| *name).collect();
     assert_eq!(described, known);
     assert_eq!(SECTIONS.map(|(table, _)| table), *TABLES);
-    // Its text says that the other methods have `method` alone.
-    let foreign =
-        |method: Method| KEYS.iter().filter(move |key| key.table == "adapter" && method.has(key.name)).count();
-    assert_eq!((foreign(Method::Full), foreign(Method::None)), (1, 1));
+    // Its text says what the other methods have.
+    let keys_of = |method: &Method| {
+        let keys = KEYS.iter().filter(|key| key.table == "adapter" && has(method, key.name));
+        keys.map(|key| key.name).collect::<Vec<_>>()
+    };
+    assert_eq!(keys_of(&Method::full()), ["method"]);
+    assert_eq!(keys_of(&Method::frozen()), ["method", "init_from"]);
 }

@@ -1,9 +1,11 @@
 //! What values of a configuration exclude each other.
 
+use lora::{BackwardPass, Names, Targets};
+
 use super::error::ConfigError;
-use super::keys::KEYS;
+use super::keys::{KEYS, has, with_key};
 use super::load::Loaded;
-use super::words::{Method, Targets, Weights};
+use super::words::Weights;
 
 /// An error for the first combination that means nothing.
 pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
@@ -18,14 +20,19 @@ pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
 
 /// Only a written key is one too many: its default is nobody's wish.
 fn foreign_keys(loaded: &Loaded) -> Result<(), ConfigError> {
-    let method = loaded.config.adapter.method;
+    let method = &loaded.config.adapter.method;
     let foreign = KEYS
         .iter()
-        .filter(|key| key.table == "adapter" && !method.has(key.name))
+        .filter(|key| key.table == "adapter" && !has(method, key.name))
         .find(|key| loaded.written.contains(&key.dotted()));
     match foreign {
         None => Ok(()),
-        Some(key) => Err(ConfigError::ForeignKey { place: loaded.place(&key.dotted()), method, name: key.name }),
+        Some(key) => Err(ConfigError::ForeignKey {
+            place: loaded.place(&key.dotted()),
+            method: method.name(),
+            name: key.name,
+            other: with_key(key.name),
+        }),
     }
 }
 
@@ -40,17 +47,17 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
     if best.score().is_some_and(|score| !task.best.contains(&score)) {
         return Err(ConfigError::NoSuchScore { place: loaded.place("train.best"), task, best });
     }
-    if task.vocabulary && config.adapter.method == Method::None {
+    if task.vocabulary && config.adapter.method.backward_pass() == BackwardPass::Head {
         return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
     }
-    if config.model.weights == Weights::Random && config.adapter.method != Method::Full {
+    if config.model.weights == Weights::Random && !config.adapter.method.trains_all() {
         return Err(ConfigError::RandomBase { place: loaded.place("model.weights") });
     }
     Ok(())
 }
 
 fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
-    let adapter = &loaded.config.adapter;
+    let Some(adapter) = loaded.config.adapter.method.targets() else { return Ok(()) };
     match (&adapter.layers, &adapter.target_modules) {
         (None, _) if !adapter.layers_pattern.is_empty() => {
             let place = loaded.place("adapter.layers_pattern");
@@ -60,7 +67,7 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
             let place = loaded.place("adapter.layers");
             Err(ConfigError::LayersWithAll { place })
         }
-        (Some(_), Targets::Pattern(_)) => {
+        (Some(_), Targets::Names(Names::Pattern(_))) => {
             let place = loaded.place("adapter.layers");
             Err(ConfigError::LayersWithPattern { place })
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+pub(crate) use tasks::TaskName as Task;
+pub(crate) use tasks::metrics::Best;
 
 /// An enum of the words that a key takes, with their list for messages.
 macro_rules! words {
@@ -39,12 +41,6 @@ words!(
     /// Of a full checkpoint.
     SaveDtype { F32 = "f32", Bf16 = "bf16", F16 = "f16" }
 );
-words!(Method { Lora = "lora", Full = "full", None = "none" });
-words!(
-    /// Which biases are trained.
-    Bias { None = "none", All = "all", LoraOnly = "lora_only" }
-);
-words!(Init { Default = "default", Gaussian = "gaussian" });
 words!(
     /// Which tokens a causal language model learns to say; `completion`: of a text all of them.
     LossOn { Completion = "completion", All = "all" }
@@ -55,57 +51,6 @@ words!(
 );
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
-impl Method {
-    /// Whether `[adapter]` has the key `name` under this method.
-    pub(crate) fn has(self, name: &str) -> bool {
-        match self {
-            Self::Lora => true,
-            Self::Full | Self::None => name == "method",
-        }
-    }
-}
-
-/// Modules by name or by one regular expression over whole paths.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Modules {
-    Names(Vec<String>),
-    Pattern(String),
-}
-
-/// The modules that carry an adapter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Modules", into = "Modules")]
-pub(crate) enum Targets {
-    AllLinear,
-    /// PEFT's default for the architecture.
-    Auto,
-    Names(Vec<String>),
-    Pattern(String),
-}
-
-impl From<Modules> for Targets {
-    fn from(modules: Modules) -> Self {
-        match modules {
-            Modules::Names(names) => Self::Names(names),
-            // PEFT takes `all-linear` in any case.
-            Modules::Pattern(text) if text.eq_ignore_ascii_case("all-linear") => Self::AllLinear,
-            Modules::Pattern(text) if text == "auto" => Self::Auto,
-            Modules::Pattern(text) => Self::Pattern(text),
-        }
-    }
-}
-
-impl From<Targets> for Modules {
-    fn from(targets: Targets) -> Self {
-        match targets {
-            Targets::AllLinear => Self::Pattern("all-linear".to_owned()),
-            Targets::Auto => Self::Pattern("auto".to_owned()),
-            Targets::Names(names) => Self::Names(names),
-            Targets::Pattern(text) => Self::Pattern(text),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -113,6 +58,6 @@ mod tests {
 
     #[test]
     fn words_print_as_they_are_written() {
-        assert_eq!(Method::Lora.to_string(), Method::NAMES[0]);
+        assert_eq!(LossOn::All.to_string(), LossOn::NAMES[1]);
     }
 }

@@ -3,18 +3,14 @@
 
 use std::path::PathBuf;
 
-use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer, Serialize};
-use tasks::TaskName as Task;
-use tasks::metrics::Best;
+use lora::Method;
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::files::Files;
-use super::keys::{KEYS, TABLES};
+use super::keys::{KEYS, TABLES, has};
 use super::legs::Leg;
-use super::words::{
-    Bias, Compute, Dtype, Init, LossOn, Method, Modules, Optimizer, SaveDtype, Schedule, Targets, Weights,
-};
+use super::words::{Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -69,63 +65,15 @@ impl Default for ModelConfig {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// `keys.rs` refuses keys that the method does not have.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct AdapterConfig {
+    /// `method`, and the settings that are its own.
+    #[serde(flatten)]
     pub(crate) method: Method,
-    pub(crate) r: usize,
-    pub(crate) alpha: f64,
-    pub(crate) dropout: f64,
-    pub(crate) bias: Bias,
-    pub(crate) target_modules: Targets,
-    pub(crate) exclude_modules: Modules,
-    /// `None`: all. A single number in the file is a list of one here.
-    #[serde(deserialize_with = "one_or_several")]
-    pub(crate) layers: Option<Vec<usize>>,
-    pub(crate) layers_pattern: Vec<String>,
-    pub(crate) modules_to_save: Vec<String>,
-    /// In the order of the file: the first pattern that matches decides.
-    pub(crate) rank_pattern: IndexMap<String, usize>,
-    pub(crate) alpha_pattern: IndexMap<String, f64>,
-    pub(crate) use_rslora: bool,
-    pub(crate) init: Init,
     /// An adapter to go on from.
     pub(crate) init_from: Option<PathBuf>,
-}
-
-impl Default for AdapterConfig {
-    fn default() -> Self {
-        Self {
-            method: Method::Lora,
-            r: 8,
-            alpha: 32.0,
-            dropout: 0.1,
-            bias: Bias::None,
-            target_modules: Targets::AllLinear,
-            exclude_modules: Modules::Names(Vec::new()),
-            layers: None,
-            layers_pattern: Vec::new(),
-            modules_to_save: Vec::new(),
-            rank_pattern: IndexMap::new(),
-            alpha_pattern: IndexMap::new(),
-            use_rslora: false,
-            init: Init::Default,
-            init_from: None,
-        }
-    }
-}
-
-fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usize>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Layers {
-        One(usize),
-        Several(Vec<usize>),
-    }
-    Ok(Some(match Layers::deserialize(layers)? {
-        Layers::One(layer) => vec![layer],
-        Layers::Several(layers) => layers,
-    }))
 }
 
 /// A column that is `None` has its key's name and is used when present; a written one must be there.
@@ -261,7 +209,7 @@ impl Config {
             }
             for key in KEYS.iter().filter(|key| key.table == table && key.name != "legs") {
                 let foreign =
-                    (table == "adapter" && !self.adapter.method.has(key.name)) || !self.model.task.has(&key.dotted());
+                    (table == "adapter" && !has(&self.adapter.method, key.name)) || !self.model.task.has(&key.dotted());
                 if let Some(value) = key.value(&values)
                     && !foreign
                 {
@@ -354,7 +302,7 @@ device = "auto"
     #[test]
     fn keys_of_another_method_are_left_out() {
         let mut config = Config::default();
-        config.adapter.method = Method::Full;
+        config.adapter.method = Method::full();
         assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\n\n[data]\n"));
     }
 }

@@ -413,11 +413,9 @@ impl RunPlan {
     }
 
     pub(crate) fn method_in_words(&self) -> String {
-        match &self.method {
-            Method::Lora(lora) => format!("LoRA, r {}, alpha {}, dropout {}", lora.r, lora.alpha, lora.dropout),
-            Method::Full if !self.pretrained.has_weights() => "training from nothing".to_string(),
-            Method::Full => "full fine-tuning".to_string(),
-            Method::Modules(_) | Method::Frozen => "the classification head alone".to_string(),
+        match self.pretrained.has_weights() {
+            true => self.method.describe(),
+            false => "training from nothing".to_string(),
         }
     }
 
@@ -514,8 +512,9 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
             true => format!("`{}` chose vectors without products in bf16", Simd::VARIABLE),
             false => "this processor has no products in bf16 (AVX-512 BF16)".to_string(),
         }
-    } else if loaded.config.adapter.method == config::Method::Full {
-        "products in bf16 are those with frozen weights, and `adapter.method = \"full\"` has none".to_string()
+    } else if loaded.config.adapter.method.trains_all() {
+        let method = loaded.config.adapter.method.name();
+        format!("products in bf16 are those with frozen weights, and `adapter.method = \"{method}\"` has none")
     } else {
         return Ok(Precision::Bf16);
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use data::{Dataset, Example};
-use lora::Plan;
+use lora::{Plan, UpdateSize};
 
 use super::before::Untrained;
 use super::directory::Directory;
@@ -143,10 +143,13 @@ fn finding(finding: &data::Finding) -> Finding {
 
 /// The norm of each module's update, alone and over that of its weight.
 fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec<Update>, Error> {
-    let norms = lora::update_norms(&adapter.tensors(model), adapter.updates());
-    let update = |(module, norm): (String, f64)| {
-        let weight = plan.pretrained.weight_norm(&module)?;
-        Ok(Update { relative: weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight), module, norm })
+    let sizes = lora::update_sizes(&adapter.tensors(model).into_iter().collect(), adapter.updates());
+    let update = |UpdateSize { module, norm, is_relative }: UpdateSize| {
+        let relative = match is_relative {
+            true => Some(norm),
+            false => plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0).map(|weight| norm / weight),
+        };
+        Ok(Update { relative, module, norm })
     };
-    norms.into_iter().map(update).collect()
+    sizes.into_iter().map(update).collect()
 }

@@ -89,7 +89,7 @@ impl Saver {
             frozen: plan.frozen,
             precision: plan.precision,
             device: plan.device.clone(),
-            full: plan.method == Method::Full,
+            full: plan.method.trains_all(),
             written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
@@ -217,7 +217,7 @@ impl Saver {
                 ("adapter", pretrained, plan, self.frozen)
             }
             true => {
-                let plan = Plan::new(Method::Frozen, None, 0).map_err(model::Error::from)?;
+                let plan = Plan::new(Method::frozen(), None, 0).map_err(model::Error::from)?;
                 let pretrained = Pretrained::open(&root.join("model"), self.task.definition().head)?;
                 ("model", pretrained, plan, Frozen::As(DType::F32))
             }

@@ -339,7 +339,7 @@ impl Fit<'_> {
     }
 }
 
-/// B starts at zero and stays there only if no gradient ever reached it.
+/// A tensor that is still as it was before the first step has never had a gradient.
 fn check_trained(session: &Session, model: &TrainableModel) -> Result<(), Error> {
     let step = session.state.step;
     // The first rates of a warm-up may be too small to tell.
@@ -349,9 +349,8 @@ fn check_trained(session: &Session, model: &TrainableModel) -> Result<(), Error>
         return Ok(());
     }
     for (name, values) in session.adapter_plan.tensors(model) {
-        let starts_at_zero = name.contains(".lora_B.") || name.ends_with(".lora_embedding_A");
-        let untouched = starts_at_zero && values.iter::<f32>().all(|value| value == 0.0);
-        if untouched {
+        let initial = session.adapter_plan.method().value_without_effect(&name);
+        if initial.is_some_and(|initial| values.iter::<f32>().all(|value| value == initial)) {
             return Err(Error::Untrained { step, name });
         }
     }

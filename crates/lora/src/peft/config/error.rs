@@ -11,11 +11,11 @@ pub enum ConfigError {
     #[diagnostic(help("the file is not as PEFT wrote it: copy the adapter again"))]
     NotAnObject { file: PathBuf },
     #[error("{} has no `peft_type`", file.display())]
-    #[diagnostic(help("it was not written by PEFT; adapters of type \"LORA\" are supported"))]
-    NoType { file: PathBuf },
+    #[diagnostic(help("it was not written by PEFT; adapters of type {supported} are supported"))]
+    NoType { file: PathBuf, supported: String },
     #[error("`peft_type` in {}: adapters of type {found} are not supported", file.display())]
-    #[diagnostic(help("supported: \"LORA\""))]
-    OtherType { file: PathBuf, found: String },
+    #[diagnostic(help("supported: {supported}"))]
+    OtherType { file: PathBuf, found: String, supported: String },
     #[error("`{key}` in {}: {found} is not {expected}", file.display())]
     #[diagnostic(help("correct the value, or copy the adapter again"))]
     Value { file: PathBuf, key: String, found: String, expected: &'static str },

@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value};
 
-use super::ConfigError;
-use crate::config::Names;
+use super::{ConfigError, is_not_empty};
+use crate::config::{Names, Targets};
 
 /// The file's keys that have not been read yet.
-pub(super) struct Keys<'a> {
-    pub(super) file: &'a Path,
-    pub(super) map: Map<String, Value>,
+pub(crate) struct Keys<'a> {
+    pub(crate) file: &'a Path,
+    pub(crate) map: Map<String, Value>,
     /// What has no effect.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl<'a> Keys<'a> {
-    pub(super) fn parse(file: &'a Path, text: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(file: &'a Path, text: &str) -> Result<Self, ConfigError> {
         match serde_json::from_str(text) {
             Ok(Value::Object(map)) => Ok(Self { file, map, notes: Vec::new() }),
             Ok(_) => Err(ConfigError::NotAnObject { file: file.to_owned() }),
@@ -31,16 +31,20 @@ impl<'a> Keys<'a> {
     }
 
     /// The value of a key for which null is as good as absent.
-    pub(super) fn take(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.take_strictly(key).filter(|value| !value.is_null())
     }
 
     /// The value of a key that may be absent, but not null.
-    pub(super) fn take_strictly(&mut self, key: &str) -> Option<Value> {
+    pub(crate) fn take_strictly(&mut self, key: &str) -> Option<Value> {
         self.map.shift_remove(key)
     }
 
-    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.map.get(key)
+    }
+
+    pub(crate) fn text(&mut self, key: &str) -> Result<Option<String>, ConfigError> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -48,7 +52,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn flag(&mut self, key: &str) -> Result<bool, ConfigError> {
+    pub(crate) fn flag(&mut self, key: &str) -> Result<bool, ConfigError> {
         match self.take(key) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(flag),
@@ -56,7 +60,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn names(&mut self, key: &str) -> Result<Option<Names>, ConfigError> {
+    pub(crate) fn names(&mut self, key: &str) -> Result<Option<Names>, ConfigError> {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(pattern)) => Ok(Some(Names::Pattern(pattern))),
@@ -65,13 +69,40 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn list(&self, key: &str, list: &[Value]) -> Result<Vec<String>, ConfigError> {
+    /// As `names`, without names that are none.
+    pub(crate) fn some_names(&mut self, key: &str) -> Result<Option<Names>, ConfigError> {
+        Ok(self.names(key)?.filter(is_not_empty))
+    }
+
+    /// `target_modules`; where they are null, PEFT takes its default for the architecture.
+    pub(crate) fn targets(&mut self) -> Result<Targets, ConfigError> {
+        Ok(match self.names("target_modules")? {
+            Some(Names::Pattern(word)) if word.eq_ignore_ascii_case("all-linear") => Targets::AllLinear,
+            Some(names) => Targets::Names(names),
+            None => Targets::Auto,
+        })
+    }
+
+    /// Each name once: PEFT adds the standard heads again on every load and save.
+    pub(crate) fn modules_to_save(&mut self) -> Result<Vec<String>, ConfigError> {
+        let key = "modules_to_save";
+        match self.take(key) {
+            None => Ok(vec![]),
+            Some(Value::Array(list)) => {
+                let once: IndexSet<String> = self.list(key, &list)?.into_iter().collect();
+                Ok(once.into_iter().collect())
+            }
+            Some(other) => Err(self.wrong(key, &other, "a list of names")),
+        }
+    }
+
+    pub(crate) fn list(&self, key: &str, list: &[Value]) -> Result<Vec<String>, ConfigError> {
         let name = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| self.wrong(key, value, "a name"));
         list.iter().map(name).collect()
     }
 
     /// Values by regular expression, in the order of the file.
-    pub(super) fn pattern<T>(
+    pub(crate) fn pattern<T>(
         &mut self,
         key: &str,
         read: impl Fn(&Self, &str, &Value) -> Result<T, ConfigError>,
@@ -89,31 +120,31 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn rank(&self, key: &str, value: &Value) -> Result<usize, ConfigError> {
+    pub(crate) fn rank(&self, key: &str, value: &Value) -> Result<usize, ConfigError> {
         integer(value)
             .filter(|rank| *rank > 0)
             .ok_or_else(|| self.wrong(key, value, "a rank (an integer of 1 or more)"))
     }
 
-    pub(super) fn float(&self, key: &str, value: &Value) -> Result<f64, ConfigError> {
+    pub(crate) fn float(&self, key: &str, value: &Value) -> Result<f64, ConfigError> {
         value.as_f64().ok_or_else(|| self.wrong(key, value, "a number"))
     }
 
-    pub(super) fn wrong(&self, key: &str, found: &Value, expected: &'static str) -> ConfigError {
+    pub(crate) fn wrong(&self, key: &str, found: &Value, expected: &'static str) -> ConfigError {
         ConfigError::Value { file: self.file.to_owned(), key: key.to_owned(), found: shown(found), expected }
     }
 
-    pub(super) fn unsupported(&self, key: &str, found: &Value, reason: &'static str) -> ConfigError {
+    pub(crate) fn unsupported(&self, key: &str, found: &Value, reason: &'static str) -> ConfigError {
         ConfigError::Unsupported { file: self.file.to_owned(), key: key.to_owned(), found: shown(found), reason }
     }
 }
 
-pub(super) fn integer(value: &Value) -> Option<usize> {
+pub(crate) fn integer(value: &Value) -> Option<usize> {
     value.as_u64().and_then(|integer| usize::try_from(integer).ok())
 }
 
 /// A value for a message, cut where it gets long.
-pub(super) fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     const LONGEST: usize = 60;
     let text = value.to_string();
     match text.char_indices().nth(LONGEST) {

@@ -1,5 +1,5 @@
-//! `adapter_config.json`, PEFT's configuration of a LoRA adapter, read and written. PEFT drops a key it does not know
-//! with a warning; here whatever could change the result is refused by its name.
+//! `adapter_config.json`, PEFT's configuration of an adapter, read and written; the keys of a method are its own affair.
+//! PEFT drops a key it does not know with a warning; here whatever could change the result is refused by its name.
 
 mod error;
 #[cfg(test)]
@@ -12,13 +12,17 @@ mod write;
 use serde_json::Value;
 
 pub use error::ConfigError;
+pub(crate) use keys::{Keys, integer, shown};
+pub(crate) use rest::is_off;
+pub(crate) use write::{number, some_list, some_names, sorted, written_targets};
 
-use crate::config::{LoraConfig, Names};
+use crate::Method;
+use crate::config::Names;
 
 /// What `adapter_config.json` holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeftConfig {
-    pub lora: LoraConfig,
+    pub method: Method,
     /// Hub name or path of the base.
     pub base_model: Option<String>,
     pub revision: Option<String>,
@@ -27,13 +31,6 @@ pub struct PeftConfig {
     pub peft_version: Option<String>,
     /// The base's class, for adapters without a task type.
     pub auto_mapping: Option<Value>,
-    /// `target_modules` is null: PEFT then takes its default for the architecture, which the caller fills in.
-    /// `lora.target_modules` is an empty list until then.
-    pub targets_missing: bool,
-    /// The start, MiCA, trains A alone: nothing to an adapter that is finished, but it cannot be trained on as others are.
-    pub frozen_b: bool,
-    /// Tied layers share one adapter, where they have any.
-    pub ensure_weight_tying: bool,
     /// What stands in the file without an effect, to be told to the user.
     pub notes: Vec<String>,
 }
@@ -42,5 +39,22 @@ fn is_not_empty(names: &Names) -> bool {
     match names {
         Names::List(list) => !list.is_empty(),
         Names::Pattern(pattern) => !pattern.is_empty(),
+    }
+}
+
+#[cfg(test)]
+impl PeftConfig {
+    fn lora(&self) -> &crate::LoraConfig {
+        match &self.method {
+            Method::Lora(lora) => lora,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn lora_mut(&mut self) -> &mut crate::LoraConfig {
+        match &mut self.method {
+            Method::Lora(lora) => lora,
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -5,55 +5,19 @@ use serde_json::Value;
 
 use super::ConfigError;
 use super::keys::{Keys, shown};
+use crate::method::UnreadKeys;
 
-/// Variants that would change the forward pass, the tensors or the base, with what to do about them. Their defaults are
-/// null, false or empty.
-const UNSUPPORTED: &[(&str, &str)] = &[
-    ("use_dora", "DoRA adapters are not supported by this version; plain LoRA and rsLoRA are"),
-    ("lora_bias", "biases of `lora_B` are not supported; merge the adapter with PEFT"),
-    ("trainable_token_indices", "trained token embeddings are not supported; merge the adapter with PEFT"),
-    ("layer_replication", "replicated layers are not supported"),
-    ("use_qalora", "QALoRA is not supported; plain LoRA and rsLoRA are"),
-    ("use_bdlora", "BD-LoRA is not supported; plain LoRA and rsLoRA are"),
-    ("alora_invocation_tokens", "activated LoRA is not supported; plain LoRA and rsLoRA are"),
-    ("arrow_config", "Arrow routing is not supported; plain LoRA and rsLoRA are"),
-    ("kasa_config", "KaSA is not supported; plain LoRA and rsLoRA are"),
-    ("monteclora_config", "MonteCLoRA is not supported; plain LoRA and rsLoRA are"),
-    ("velora_config", "VeLoRA is not supported; plain LoRA and rsLoRA are"),
-];
-
-/// Keys without a bearing on a trained adapter: derived data, settings of starts that are refused by `init_lora_weights`
-/// where they matter, and learning rates and the like of other trainers (ms-swift's `lora_dtype`, `lorap_*`).
-const IGNORED: &[&str] = &[
-    "corda_config",
-    "eva_config",
-    "fan_in_fan_out",
-    "inference_mode",
-    "loftq_config",
-    "lora_dtype",
-    "lora_ga_config",
-    "lorap_emb_lr",
-    "lorap_lr_ratio",
-    "megatron_config",
-    "megatron_core",
-    "merge_weights",
-    "qalora_group_size",
-    "runtime_config",
-];
+/// Of every method.
+const IGNORED: &[&str] = &["inference_mode", "runtime_config"];
 
 impl Keys<'_> {
     /// Whatever is left must be off, or have no bearing on the adapter.
-    pub(super) fn refuse_the_rest(&mut self) -> Result<(), ConfigError> {
-        // LoRA on bare parameters. The models here have none of those that are meant, and what an adapter learned of one
-        // would be a tensor without a place.
-        if let Some(parameters) = self.map.shift_remove("target_parameters").filter(|value| !is_off(value)) {
-            self.notes.push(format!("`target_parameters`: no parameter is adapted by {}", shown(&parameters)));
-        }
+    pub(super) fn refuse_the_rest(&mut self, unread: UnreadKeys) -> Result<(), ConfigError> {
         for (key, value) in self.map.iter().filter(|(_, value)| !is_off(value)) {
-            if let Some((_, reason)) = UNSUPPORTED.iter().find(|(unsupported, _)| unsupported == key) {
+            if let Some((_, reason)) = unread.unsupported.iter().find(|(unsupported, _)| unsupported == key) {
                 return Err(self.unsupported(key, value, reason));
             }
-            if !IGNORED.contains(&key.as_str()) {
+            if !IGNORED.iter().chain(unread.ignored).any(|ignored| ignored == key) {
                 let (file, key, found) = (self.file.to_owned(), key.clone(), shown(value));
                 return Err(ConfigError::UnknownKey { file, key, found });
             }
@@ -62,7 +26,7 @@ impl Keys<'_> {
     }
 }
 
-fn is_off(value: &Value) -> bool {
+pub(crate) fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(list) => list.is_empty(),
@@ -85,7 +49,7 @@ mod tests {
     fn what_has_no_effect_on_a_finished_adapter_is_told_or_ignored() {
         let config = accepted(r#""target_parameters": ["experts.gate_up_proj"], "lorap_emb_lr": 1e-06"#);
         assert_eq!(config.notes, [r#"`target_parameters`: no parameter is adapted by ["experts.gate_up_proj"]"#]);
-        assert!(accepted(r#""ensure_weight_tying": true"#).ensure_weight_tying);
+        assert!(accepted(r#""ensure_weight_tying": true"#).lora().ensure_weight_tying);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Writing `adapter_config.json` as PEFT does, to the byte.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{PeftConfig, is_not_empty};
-use crate::config::{BiasMode, Init, Names, Targets};
+use crate::config::{Names, Targets};
 
 /// The version of PEFT whose format is written.
 const PEFT_VERSION: &str = "0.21.2";
@@ -12,63 +12,33 @@ impl PeftConfig {
     /// The file as PEFT writes it: every key, sorted at every level, sets as sorted lists. `fan_in_fan_out` is true for
     /// bases whose weights lie as (in, out), GPT-2's.
     pub fn to_json(&self, fan_in_fan_out: bool) -> String {
-        let lora = &self.lora;
-        let mut file = json!({
-            "alora_invocation_tokens": null,
-            "alpha_pattern": lora.alpha_pattern.iter().map(|(key, alpha)| (key.clone(), number(*alpha))).collect::<Map<_, _>>(),
-            "arrow_config": null,
+        let mut keys = self.method.to_peft(fan_in_fan_out);
+        let of_all = json!({
             "auto_mapping": self.auto_mapping,
             "base_model_name_or_path": self.base_model,
-            "bias": match lora.bias {
-                BiasMode::None => "none",
-                BiasMode::All => "all",
-                BiasMode::LoraOnly => "lora_only",
-            },
-            "corda_config": null,
-            "ensure_weight_tying": false,
-            "eva_config": null,
-            "exclude_modules": lora.exclude_modules.as_ref().filter(|names| is_not_empty(names)).map(names),
-            "fan_in_fan_out": fan_in_fan_out,
             "inference_mode": true,
-            "init_lora_weights": match lora.init {
-                Init::Default => json!(true),
-                Init::Gaussian => json!("gaussian"),
-            },
-            "kasa_config": null,
-            "layer_replication": null,
-            "layers_pattern": some_list(&lora.layers_pattern),
-            "layers_to_transform": some_list(lora.layers.as_deref().unwrap_or_default()),
-            "loftq_config": {},
-            "lora_alpha": number(lora.alpha),
-            "lora_bias": false,
-            "lora_dropout": lora.dropout,
-            "lora_ga_config": null,
-            "megatron_config": null,
-            "megatron_core": "megatron.core",
-            "modules_to_save": some_list(&sorted(&lora.modules_to_save)),
-            "monteclora_config": null,
-            "peft_type": "LORA",
             "peft_version": PEFT_VERSION,
-            "qalora_group_size": 16,
-            "r": lora.r,
-            "rank_pattern": lora.rank_pattern,
             "revision": self.revision,
-            "target_modules": match &lora.target_modules {
-                Targets::AllLinear => json!("all-linear"),
-                Targets::Names(targets) => names(targets),
-            },
-            "target_parameters": null,
             "task_type": self.task_type,
-            "trainable_token_indices": null,
-            "use_bdlora": null,
-            "use_dora": false,
-            "use_qalora": false,
-            "use_rslora": lora.use_rslora,
-            "velora_config": null,
         });
+        keys.extend(of_all.as_object().cloned().unwrap_or_default());
+        let mut file = Value::Object(keys);
         file.sort_all_objects();
         format!("{file:#}")
     }
+}
+
+pub(crate) fn written_targets(targets: &Targets) -> Value {
+    match targets {
+        Targets::AllLinear => json!("all-linear"),
+        Targets::Auto => Value::Null,
+        Targets::Names(targets) => names(targets),
+    }
+}
+
+/// As they are written; nothing for none.
+pub(crate) fn some_names(of: &Names) -> Option<Value> {
+    is_not_empty(of).then(|| names(of))
 }
 
 fn names(names: &Names) -> Value {
@@ -78,7 +48,7 @@ fn names(names: &Names) -> Value {
     }
 }
 
-fn sorted(names: &[String]) -> Vec<String> {
+pub(crate) fn sorted(names: &[String]) -> Vec<String> {
     let mut names = names.to_vec();
     names.sort();
     names.dedup();
@@ -86,12 +56,12 @@ fn sorted(names: &[String]) -> Vec<String> {
 }
 
 /// PEFT's null for a list with nothing in it.
-fn some_list<T: serde::Serialize>(list: &[T]) -> Value {
+pub(crate) fn some_list<T: serde::Serialize>(list: &[T]) -> Value {
     if list.is_empty() { Value::Null } else { json!(list) }
 }
 
 /// An integer if it is one: vLLM and llama.cpp read `lora_alpha` as such.
-fn number(alpha: f64) -> Value {
+pub(crate) fn number(alpha: f64) -> Value {
     // Below 2^53 every integer has a float of its own.
     if alpha.fract() == 0.0 && alpha.abs() < 9.0e15 { json!(alpha as i64) } else { json!(alpha) }
 }
@@ -132,8 +102,8 @@ mod tests {
         }
 
         config.peft_version = Some("0.21.2".to_owned());
-        config.lora.exclude_modules = Some(Names::List(names(&["y", "z"])));
-        config.lora.modules_to_save = names(&["classifier", "score"]);
+        config.lora_mut().targets.exclude_modules = Some(Names::List(names(&["y", "z"])));
+        config.lora_mut().targets.modules_to_save = names(&["classifier", "score"]);
         // Equality of maps does not look at the order.
         assert_eq!(read(&text).expect("our own file"), config);
     }

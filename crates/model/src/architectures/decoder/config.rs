@@ -1,6 +1,6 @@
 //! A decoder, described: what the common keys of `config.json` say, and what an architecture's own file adds.
 
-use kernels::Activation;
+use kernels::{Activation, LogitsTransform};
 use serde::Deserialize;
 
 use crate::architectures::{ActivationShape, activation, check_heads};
@@ -43,11 +43,11 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(super) vocabulary: usize,
     pub(in crate::architectures) hidden: usize,
     pub(super) inner: usize,
-    pub(super) layers: usize,
+    pub(in crate::architectures) layers: usize,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
-    pub(super) d_head: usize,
-    pub(super) activation: Activation,
+    pub(in crate::architectures) d_head: usize,
+    pub(in crate::architectures) activation: Activation,
     pub(super) attention_dropout: f64,
     pub(in crate::architectures) projections: Projections,
     pub(in crate::architectures) query_key_bias: bool,
@@ -60,6 +60,10 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) query_key_norm: QueryKeyNorm,
     /// The factor of attention scores.
     pub(in crate::architectures) scale: f32,
+    /// The bound of attention scores, `attn_logit_softcapping` in Gemma 2.
+    pub(in crate::architectures) score_soft_cap: Option<f32>,
+    /// What becomes of a language model's logits.
+    pub(in crate::architectures) logits: LogitsTransform,
     /// The factor of word embeddings as they enter the first layer.
     pub(in crate::architectures) embedding_multiplier: f64,
     /// The factor of what attention and the feed-forward network add.
@@ -153,6 +157,8 @@ impl DecoderConfig {
             norms: Norms::Before,
             query_key_norm: QueryKeyNorm::None,
             scale: 1.0 / (d_head as f32).sqrt(),
+            score_soft_cap: None,
+            logits: LogitsTransform::default(),
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
             windows: vec![None; keys.num_hidden_layers],

@@ -20,6 +20,8 @@ use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 use layer::Layer;
 
+#[allow(unused_imports, reason = "OLMo2 and Gemma say where their norms are")]
+pub(super) use config::Norms;
 pub(super) use config::{DecoderConfig, Projections, QueryKeyNorm};
 
 fn bias(there: bool) -> Bias {

@@ -225,6 +225,39 @@ fn toml_errors_have_line_and_column() {
 }
 
 #[test]
+fn a_key_written_under_both_its_names_is_refused_with_both_places() {
+    for (ours, pefts) in [
+        ("alpha = 16", "lora_alpha = 16"),
+        ("dropout = 0.1", "lora_dropout = 0.1"),
+        ("layers = [0]", "layers_to_transform = 0"),
+        ("init = \"default\"", "init_lora_weights = \"gaussian\""),
+    ] {
+        let [ours_is, pefts_is] = [ours, pefts].map(|line| line.split(' ').next().expect("a key"));
+        let lines = |first: &str, second: &str| message(&format!("{MINIMAL}[adapter]\n{first}\n{second}\n"), &[]);
+        assert_eq!(
+            lines(ours, pefts),
+            format!(
+                "`adapter.{pefts_is}` in configs/sst2.toml, line 7: `adapter.{ours_is}` in configs/sst2.toml, line 6 is set too\n\
+                 help: keep one of the two"
+            )
+        );
+        assert!(
+            lines(pefts, ours)
+                .starts_with(&format!("`adapter.{ours_is}` in configs/sst2.toml, line 7: `adapter.{pefts_is}` in"))
+        );
+    }
+    assert_eq!(
+        message_of("adapter", "lora_alpha = 0"),
+        "`adapter.lora_alpha` in configs/sst2.toml, line 6: found `0`, expected a finite number greater than 0\n\
+         help: the default is `alpha = 32.0`"
+    );
+    assert_eq!(
+        message_of("train", "lora_dropout = 0"),
+        "`train.lora_dropout` in configs/sst2.toml, line 6: unknown key\nhelp: `lora_dropout` belongs under [adapter]"
+    );
+}
+
+#[test]
 fn required_keys_come_with_the_line_to_write() {
     assert_eq!(
         message("", &[]),

@@ -6,6 +6,7 @@ mod syntax;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lora::{Init, Method, Names, Targets};
 use tempfile::TempDir;
 
 use super::*;
@@ -101,8 +102,9 @@ device = "cuda:0"
 "#;
     let root = directory(everything);
     let first = load_in(&root, &[]).expect("a correct configuration").config;
-    assert_eq!(first.adapter.layers, Some(vec![3]));
-    assert_eq!(first.adapter.rank_pattern.keys().collect::<Vec<_>>(), ["z.*", "a"]);
+    let Method::Lora(lora) = &first.adapter.method else { panic!("{:?}", first.adapter.method) };
+    assert_eq!(lora.targets.layers, Some(vec![3]));
+    assert_eq!(lora.rank_pattern.keys().collect::<Vec<_>>(), ["z.*", "a"]);
     assert_eq!(first.output_dir, Some(PathBuf::from("runs/x")));
 
     fs::write(root.path().join("runs/config.toml"), first.to_toml()).expect("a file");
@@ -141,8 +143,9 @@ fn set_takes_toml_and_text_as_typed() {
     assert_eq!(config.data.text.as_deref(), Some("1"));
     assert_eq!(config.data.text_pair.as_deref(), Some("2024-01-01"));
     assert_eq!(config.data.label.as_deref(), Some("a b"));
-    assert_eq!(config.adapter.target_modules, Targets::AllLinear);
-    assert_eq!(config.adapter.exclude_modules, Modules::Names(vec!["a".to_owned()]));
+    let targets = config.adapter.method.targets().expect("LoRA has targets");
+    assert_eq!(targets.target_modules, Targets::AllLinear);
+    assert_eq!(targets.exclude_modules, Some(Names::List(vec!["a".to_owned()])));
     assert_eq!(config.model.labels, Some(vec!["0".to_owned(), "1".to_owned()]));
     assert_eq!(config.train.schedule, Schedule::Cosine);
     assert_eq!(config.train.learning_rate, 1.0);
@@ -164,6 +167,21 @@ fn a_place_is_a_line_a_set_or_the_key_alone() {
     assert_eq!(loaded.place("adapter.r"), "`adapter.r` in configs/sst2.toml, line 6");
     assert_eq!(loaded.place("adapter.alpha"), "`--set adapter.alpha=2`");
     assert_eq!(loaded.place("adapter.bias"), "`adapter.bias`");
+}
+
+#[test]
+fn peft_s_names_of_keys_are_taken_and_set_lies_over_either() {
+    let root = directory(&format!(
+        "{MINIMAL}[adapter]\nlora_alpha = 16\nlora_dropout = 0.0\nlayers_to_transform = 1\n\
+         init_lora_weights = \"gaussian\"\ntarget_modules = [\"query\"]\n"
+    ));
+    let loaded = load_in(&root, &["adapter.lora_dropout=0.2", "adapter.alpha=8"]).expect("correct");
+    let Method::Lora(lora) = &loaded.config.adapter.method else { panic!("{:?}", loaded.config.adapter.method) };
+    assert_eq!((lora.alpha, lora.dropout, lora.init), (8.0, 0.2, Init::Gaussian));
+    assert_eq!(lora.targets.layers, Some(vec![1]));
+    assert!(loaded.written.contains("adapter.layers"));
+    assert_eq!(loaded.place("adapter.layers"), "`adapter.layers_to_transform` in configs/sst2.toml, line 8");
+    assert_eq!(loaded.place("adapter.dropout"), "`--set adapter.lora_dropout=0.2`");
 }
 
 /// The file that the README names shows the defaults: each of its keys has the one of `Config`, but for those that make it

@@ -2,9 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{ForwardContext, LowRank, lora_linear, mix, uniform};
+use kernels::{ForwardContext, LowRank, uniform};
 
-use crate::Init;
+use super::Init;
+use crate::Projection;
+use crate::trained::normal;
 
 /// The low-rank update `scale * B·A` of a frozen linear layer.
 #[derive(Module, Debug)]
@@ -26,16 +28,16 @@ impl Lora {
     }
 
     /// Dropout acts on the input of A alone, as in PEFT.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<2>,
-        weight: Tensor<2>,
-        bias: Option<Tensor<1>>,
-        ctx: &ForwardContext,
-    ) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Tensor<2>, base: Projection<'_>, ctx: &ForwardContext) -> Tensor<2> {
         let mask = ctx.dropout_mask(self.dropout, self.site);
-        let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
-        lora_linear(x, weight, bias, self.a.val(), self.b.val(), options)
+        let factors = [self.a.val(), self.b.val()];
+        if base.is_base() {
+            let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
+            return base.fused(|weight, orientation, bias| weight.lora_linear(x, orientation, bias, factors, options));
+        }
+        let [a, b] = factors.map(Tensor::transpose);
+        let update = kernels::dropout(x.clone(), mask).matmul(a).matmul(b) * self.scale;
+        base.forward(x, ctx) + update
     }
 }
 
@@ -51,23 +53,23 @@ pub struct LoraEmbedding {
 }
 
 impl LoraEmbedding {
-    pub(crate) fn new(a: Param<Tensor<2>>, b: Param<Tensor<2>>, scale: f64) -> Self {
+    pub(super) fn new(a: Param<Tensor<2>>, b: Param<Tensor<2>>, scale: f64) -> Self {
         Self { a, b, scale: scale as f32 }
     }
 
-    /// What is added to the vectors at these indices: `[tokens]` to `[tokens, d]`.
-    pub(crate) fn forward(&self, indices: Tensor<1, Int>) -> Tensor<2> {
+    /// `found` are the vectors at these indices, `[tokens, d]`.
+    pub(crate) fn forward(&self, found: Tensor<2>, indices: Tensor<1, Int>) -> Tensor<2> {
         let down = self.a.val().select(1, indices).transpose();
-        down.matmul(self.b.val().transpose()) * self.scale
+        found + down.matmul(self.b.val().transpose()) * self.scale
     }
 }
 
 /// A at the start of training, `[r, d_input]`; B is zero. `key` is the hash of the run's seed and the layer's path, so a
 /// layer's values depend on no other layer.
-pub(crate) fn initial_a(init: Init, r: usize, d_input: usize, key: u64, device: &Device) -> Tensor<2> {
+pub(super) fn initial_a(init: Init, r: usize, d_input: usize, key: u64, device: &Device) -> Tensor<2> {
     let count = (r * d_input) as u64;
     let values: Vec<f32> = match init {
-        Init::Default => {
+        Init::Default | Init::Mica => {
             // Kaiming uniform with a = sqrt(5), which is the bound 1 / sqrt(d_input).
             let bound = 1.0 / (d_input as f64).sqrt();
             (0..count).map(|i| ((2.0 * uniform(key, i) - 1.0) * bound) as f32).collect()
@@ -75,17 +77,6 @@ pub(crate) fn initial_a(init: Init, r: usize, d_input: usize, key: u64, device: 
         Init::Gaussian => normal(count, 1.0 / r as f64, key),
     };
     Tensor::from_data(TensorData::new(values, [r, d_input]), device)
-}
-
-/// Normally distributed values with mean 0, by the method of Box and Muller.
-pub(crate) fn normal(count: u64, deviation: f64, key: u64) -> Vec<f32> {
-    let angles = mix(key);
-    (0..count)
-        .map(|i| {
-            let radius = (-2.0 * uniform(key, i).ln()).sqrt();
-            (deviation * radius * (std::f64::consts::TAU * uniform(angles, i)).cos()) as f32
-        })
-        .collect()
 }
 
 #[cfg(test)]

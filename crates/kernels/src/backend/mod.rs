@@ -1,7 +1,10 @@
-//! The one trait of this crate, its one list of backends, and its one implementation for autodiff.
+//! The one trait of this crate, its one list of backends, and its one implementation for autodiff, in a file of its own.
 //!
 //! To add a backend: a selector in the list, and an `impl` line. A backend missing from the list panics at run time, in
 //! the code that burn's macro generates for the dispatching backend.
+
+mod autodiff;
+mod flex;
 
 use std::sync::Arc;
 
@@ -17,8 +20,8 @@ use crate::{
     Precision,
 };
 use crate::{
-    activation, adamw, attention, bias, cross_entropy, disentangled_attention, dropout, flex, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, widen,
+    activation, adamw, attention, bias, cross_entropy, disentangled_attention, dropout, gated, layer_norm, linear,
+    linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -197,8 +200,11 @@ pub trait KernelBackend: Backend {
     }
 
     /// The gradients of all five, given that of the output.
-    #[expect(clippy::too_many_arguments, reason = "tensors, which the macro takes one by one")]
-    #[expect(clippy::type_complexity, reason = "a tensor for each that comes in")]
+    #[allow(
+        clippy::too_many_arguments,
+        clippy::type_complexity,
+        reason = "the macro takes tensors one by one; it also copies attributes to where an `expect` would not be met"
+    )]
     fn disentangled_attention_backward(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -387,265 +393,6 @@ pub trait KernelBackend: Backend {
     }
 }
 
-impl KernelBackend for burn::backend::Flex {
-    fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        flex::widen::widen(weight)
-    }
-
-    fn frozen_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        precision: Precision,
-    ) -> FloatTensor<Self> {
-        flex::linear::forward(x, weight, bias.into_option(), precision)
-    }
-
-    fn lora_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        options: LowRank,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        flex::lora_linear::forward(x, weight, bias.into_option(), a, b, options)
-    }
-
-    fn lora_linear_backward(
-        x: FloatTensor<Self>,
-        down: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        options: LowRank,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        flex::lora_linear::backward(x, down, b, d_output, options)
-    }
-
-    fn lora_linear_input_backward(
-        d_output: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        d_down: FloatTensor<Self>,
-        a: FloatTensor<Self>,
-        options: LowRank,
-    ) -> FloatTensor<Self> {
-        flex::lora_linear::input_backward(d_output, weight, d_down, a, options)
-    }
-
-    fn frozen_linear_backward(
-        d_output: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        precision: Precision,
-    ) -> FloatTensor<Self> {
-        flex::linear::backward(d_output, weight, precision)
-    }
-
-    fn weight_gradient(x: FloatTensor<Self>, d_output: FloatTensor<Self>) -> FloatTensor<Self> {
-        flex::linear::weight_gradient(x, d_output)
-    }
-
-    fn ragged_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: Attention,
-    ) -> FloatTensor<Self> {
-        flex::attention::forward(q, k, v, &layout, &options)
-    }
-
-    fn ragged_attention_backward(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: Attention,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        flex::attention::backward(q, k, v, d_output, &layout, &options)
-    }
-
-    fn joined_attention_backward(
-        joined: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: Attention,
-    ) -> FloatTensor<Self> {
-        flex::attention::joined_backward(joined, d_output, &layout, &options)
-    }
-
-    fn disentangled_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        pos_key: FloatTensor<Self>,
-        pos_query: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: DisentangledAttention,
-    ) -> FloatTensor<Self> {
-        flex::disentangled_attention::forward(Inputs { q, k, v, pos_key, pos_query }, &layout, &options)
-    }
-
-    fn disentangled_attention_backward(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        pos_key: FloatTensor<Self>,
-        pos_query: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: DisentangledAttention,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let inputs = Inputs { q, k, v, pos_key, pos_query };
-        let d = flex::disentangled_attention::backward(inputs, d_output, &layout, &options);
-        (d.q, d.k, d.v, d.pos_key, d.pos_query)
-    }
-
-    fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
-        flex::activation::forward(x, activation)
-    }
-
-    fn activation_backward(
-        x: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        activation: Activation,
-    ) -> FloatTensor<Self> {
-        flex::activation::backward(x, d_output, activation)
-    }
-
-    fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
-        flex::gated::forward(gate, up, activation)
-    }
-
-    fn gated_activation_backward(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        activation: Activation,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        flex::gated::backward(gate, up, d_output, activation)
-    }
-
-    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
-        flex::gated::joined_forward(joined, gate, activation)
-    }
-
-    fn joined_gated_activation_backward(
-        joined: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        gate: Gate,
-        activation: Activation,
-    ) -> FloatTensor<Self> {
-        flex::gated::joined_backward(joined, d_output, gate, activation)
-    }
-
-    fn row_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> FloatTensor<Self> {
-        flex::layer_norm::forward(x, weight, bias, epsilon)
-    }
-
-    fn row_norm_backward(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        flex::layer_norm::backward(x, weight, d_output, epsilon)
-    }
-
-    fn root_mean_square_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
-        flex::rms_norm::forward(x, weight, epsilon)
-    }
-
-    fn root_mean_square_norm_backward(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        flex::rms_norm::backward(x, weight, d_output, epsilon)
-    }
-
-    fn rotary(
-        x: FloatTensor<Self>,
-        cosines: FloatTensor<Self>,
-        sines: FloatTensor<Self>,
-        heads: usize,
-    ) -> FloatTensor<Self> {
-        flex::rotary::rotary(x, cosines, sines, heads)
-    }
-
-    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
-        flex::logits::forward(logits, transform)
-    }
-
-    fn transform_logits_backward(
-        transformed: FloatTensor<Self>,
-        d_output: FloatTensor<Self>,
-        transform: LogitsTransform,
-    ) -> FloatTensor<Self> {
-        flex::logits::backward(transformed, d_output, transform)
-    }
-
-    fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
-        flex::cross_entropy::forward(logits, &targets)
-    }
-
-    fn cross_entropy_backward(
-        logits: FloatTensor<Self>,
-        d_losses: FloatTensor<Self>,
-        targets: Arc<[u32]>,
-    ) -> FloatTensor<Self> {
-        flex::cross_entropy::backward(logits, d_losses, &targets)
-    }
-
-    fn linear_cross_entropy(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        targets: Arc<[u32]>,
-        transform: LogitsTransform,
-        precision: Precision,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let bias = bias.into_option();
-        flex::linear_cross_entropy::forward(Layer { x, weight, bias, targets: &targets, transform, precision })
-    }
-
-    fn linear_cross_entropy_with_gradient(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        targets: Arc<[u32]>,
-        transform: LogitsTransform,
-        precision: Precision,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let bias = bias.into_option();
-        flex::linear_cross_entropy::with_gradient(Layer { x, weight, bias, targets: &targets, transform, precision })
-    }
-
-    fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
-        flex::dropout::dropout(x, &mask)
-    }
-
-    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<DropoutMask>) -> FloatTensor<Self> {
-        flex::dropout::residual(x, branch, mask)
-    }
-
-    fn adamw(
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        first: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        step: AdamWStep,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        flex::adamw::step(weight, gradient, first, second, step)
-    }
-}
-
 #[cfg(feature = "ndarray")]
 impl KernelBackend for burn::backend::NdArray {}
 
@@ -654,124 +401,3 @@ impl KernelBackend for burn::backend::LibTorch {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm", feature = "cpu"))]
 impl KernelBackend for burn::backend::Cube {}
-
-impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
-    fn widen(weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        widen::untracked::<B, C>(weight)
-    }
-
-    fn frozen_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        precision: Precision,
-    ) -> FloatTensor<Self> {
-        linear::tracked_frozen::<B, C>(x, weight, bias, precision)
-    }
-
-    fn trained_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        linear::tracked_trained::<B, C>(x, weight, bias)
-    }
-
-    fn add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        bias::tracked::<B, C>(x, bias)
-    }
-
-    fn lora_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        a: FloatTensor<Self>,
-        b: FloatTensor<Self>,
-        options: LowRank,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        lora_linear::tracked::<B, C>(x, weight, bias, a, b, options)
-    }
-
-    fn ragged_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: Attention,
-    ) -> FloatTensor<Self> {
-        attention::tracked::<B, C>(q, k, v, layout, options)
-    }
-
-    fn joined_attention(joined: FloatTensor<Self>, layout: Arc<Layout>, options: Attention) -> FloatTensor<Self> {
-        attention::tracked_joined::<B, C>(joined, layout, options)
-    }
-
-    fn disentangled_attention(
-        q: FloatTensor<Self>,
-        k: FloatTensor<Self>,
-        v: FloatTensor<Self>,
-        pos_key: FloatTensor<Self>,
-        pos_query: FloatTensor<Self>,
-        layout: Arc<Layout>,
-        options: DisentangledAttention,
-    ) -> FloatTensor<Self> {
-        disentangled_attention::tracked::<B, C>(Inputs { q, k, v, pos_key, pos_query }, layout, options)
-    }
-
-    fn activation(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
-        activation::tracked::<B, C>(x, activation)
-    }
-
-    fn gated_activation(gate: FloatTensor<Self>, up: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
-        gated::tracked::<B, C>(gate, up, activation)
-    }
-
-    fn joined_gated_activation(joined: FloatTensor<Self>, gate: Gate, activation: Activation) -> FloatTensor<Self> {
-        gated::tracked_joined::<B, C>(joined, gate, activation)
-    }
-
-    fn row_norm(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        epsilon: f32,
-    ) -> FloatTensor<Self> {
-        layer_norm::tracked::<B, C>(x, weight, bias, epsilon)
-    }
-
-    fn root_mean_square_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
-        rms_norm::tracked::<B, C>(x, weight, epsilon)
-    }
-
-    fn rotary(
-        x: FloatTensor<Self>,
-        cosines: FloatTensor<Self>,
-        sines: FloatTensor<Self>,
-        heads: usize,
-    ) -> FloatTensor<Self> {
-        rotary::tracked::<B, C>(x, cosines, sines, heads)
-    }
-
-    fn transform_logits(logits: FloatTensor<Self>, transform: LogitsTransform) -> FloatTensor<Self> {
-        logits::tracked::<B, C>(logits, transform)
-    }
-
-    fn cross_entropy(logits: FloatTensor<Self>, targets: Arc<[u32]>) -> FloatTensor<Self> {
-        cross_entropy::tracked::<B, C>(logits, targets)
-    }
-
-    fn linear_cross_entropy(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Maybe<Self>,
-        targets: Arc<[u32]>,
-        transform: LogitsTransform,
-        precision: Precision,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        linear_cross_entropy::tracked::<B, C>(x, weight, bias, targets, transform, precision)
-    }
-
-    fn dropout(x: FloatTensor<Self>, mask: DropoutMask) -> FloatTensor<Self> {
-        dropout::tracked::<B, C>(x, mask)
-    }
-
-    fn residual(x: FloatTensor<Self>, branch: FloatTensor<Self>, mask: Option<DropoutMask>) -> FloatTensor<Self> {
-        residual::tracked::<B, C>(x, branch, mask)
-    }
-}

@@ -1,5 +1,8 @@
 //! `adapter_model.safetensors`: names, shapes and values.
 
+mod error;
+mod names;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -9,93 +12,12 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::TENSOR_FILE;
-use crate::nearest;
+use crate::{Method, Update, nearest};
 
-/// What is wrong with a safetensors file, in the words of one who has the file but not the crate's source.
-pub fn damage(error: &SafeTensorError) -> String {
-    match error {
-        SafeTensorError::HeaderTooSmall => "it is too short for a header".to_string(),
-        SafeTensorError::HeaderTooLarge => "it claims a header of more than 100 MB".to_string(),
-        SafeTensorError::InvalidHeaderLength => "it ends within its header".to_string(),
-        SafeTensorError::InvalidHeader(_) => "its header is not valid UTF-8".to_string(),
-        SafeTensorError::InvalidHeaderDeserialization(source) | SafeTensorError::JsonError(source) => {
-            format!("its header is no list of tensors ({source})")
-        }
-        SafeTensorError::InvalidOffset(name) => {
-            format!("the tensor `{name}` overlaps another or leaves a gap before it")
-        }
-        SafeTensorError::TensorInvalidInfo | SafeTensorError::ValidationOverflow => {
-            "the shape of a tensor is not that of its bytes".to_string()
-        }
-        SafeTensorError::MetadataIncompleteBuffer => {
-            "the tensors of its header do not end where the file ends".to_string()
-        }
-        other => other.to_string(),
-    }
-}
+pub use error::{TensorError, damage};
 
 /// What PEFT puts before the name of a tensor in the model.
-const PREFIX: &str = "base_model.model.";
-
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum TensorError {
-    #[error("{} has no `{TENSOR_FILE}`", directory.display())]
-    NoFile {
-        directory: PathBuf,
-        #[help]
-        help: String,
-    },
-    #[error("cannot read {}", file.display())]
-    Read { file: PathBuf, source: std::io::Error },
-    #[error("{} is not a valid safetensors file: {reason}", file.display())]
-    #[diagnostic(help("the file is damaged or was cut short: copy it again"))]
-    Damaged { file: PathBuf, reason: String },
-    #[error("{}: tensor `{tensor}` is {dtype}", file.display())]
-    #[diagnostic(help("adapters are read in F32, F16, BF16 and F64"))]
-    Dtype { file: PathBuf, tensor: String, dtype: String },
-    #[error("{}: `{tensor}` has {found:?}, the model asks for {expected:?}", file.display())]
-    #[diagnostic(help("the adapter was made for another model, or for another number of labels or tokens"))]
-    Shape { file: PathBuf, tensor: String, found: Vec<usize>, expected: Vec<usize> },
-    #[error("{}: `{tensor}` has rank {found}, adapter_config.json says {expected}", file.display())]
-    #[diagnostic(help(
-        "the configuration and the tensors belong to different adapters: correct `r` or `rank_pattern`"
-    ))]
-    Rank { file: PathBuf, tensor: String, found: usize, expected: usize },
-    #[error("{}: `{tensor}` has {found:?}, expected {expected}", file.display())]
-    #[diagnostic(help("the file is not as PEFT wrote it: copy the adapter again, or save it again without sharding"))]
-    Factor { file: PathBuf, tensor: String, found: Vec<usize>, expected: String },
-    #[error("{}: `{tensor}` has a value that is not a finite number", file.display())]
-    #[diagnostic(help("training went wrong, or the file is damaged: copy the adapter again, or train it again"))]
-    NotFinite { file: PathBuf, tensor: String },
-    #[error("{}: `{first}` and `{second}` differ, and to this model they are one tensor", file.display())]
-    #[diagnostic(help(
-        "the output layer of the model is tied to its word embeddings, that of the model the adapter was trained on was not: give that one"
-    ))]
-    NotTied { file: PathBuf, first: String, second: String },
-    #[error("{} does not fit the model:{}{}", file.display(), list("missing", missing), list("not used by the model", unexpected))]
-    Mismatch {
-        file: PathBuf,
-        missing: Vec<String>,
-        unexpected: Vec<String>,
-        #[help]
-        help: String,
-    },
-}
-
-fn list(title: &str, names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    if names.is_empty() {
-        return String::new();
-    }
-    let mut text = format!("\n  {title}:");
-    for name in names.iter().take(SHOWN) {
-        text.push_str(&format!("\n    {name}"));
-    }
-    if names.len() > SHOWN {
-        text.push_str(&format!("\n    ... and {} more", names.len() - SHOWN));
-    }
-    text
-}
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 #[derive(Debug)]
 struct Stored {
@@ -113,13 +35,15 @@ type Alike = (Vec<String>, Vec<f32>, DType);
 #[derive(Debug)]
 pub struct AdapterTensors {
     file: PathBuf,
+    /// Knows which of them are its own.
+    method: Method,
     tensors: IndexMap<String, Stored>,
     notes: Vec<String>,
 }
 
 impl AdapterTensors {
-    /// Reads `adapter_model.safetensors` of a directory.
-    pub fn read(directory: &Path) -> Result<Self, TensorError> {
+    /// Reads `adapter_model.safetensors` of a directory, the tensors of an adapter of this method.
+    pub fn read(directory: &Path, method: &Method) -> Result<Self, TensorError> {
         let file = directory.join(TENSOR_FILE);
         if !file.exists() {
             return Err(TensorError::NoFile { directory: directory.into(), help: without_file(directory) });
@@ -139,33 +63,21 @@ impl AdapterTensors {
         }
         stored.sort_by(|left, right| left.0.cmp(&right.0));
         let mut notes = Vec::new();
-        let tensors = Self { tensors: rename(stored, &mut notes), file, notes };
-        tensors.check_factors()?;
+        let tensors = names::rename(stored, method, &mut notes);
+        let tensors = Self { tensors, file, method: method.clone(), notes };
+        tensors.check_shapes()?;
         tensors.check_values()?;
         Ok(tensors)
     }
 
-    /// The shapes of factors are checked before anything is made of them, for whoever looks at them without a model.
-    fn check_factors(&self) -> Result<(), TensorError> {
-        let wrong = |name: &str, found: &[usize], expected: String| {
-            let (file, tensor) = (self.file.clone(), format!("{PREFIX}{name}"));
-            Err(TensorError::Factor { file, tensor, found: found.to_vec(), expected })
-        };
+    /// The shapes of the method's own tensors are checked before anything is made of them, for whoever looks at them without
+    /// a model.
+    fn check_shapes(&self) -> Result<(), TensorError> {
+        let shape_of = |name: &str| self.tensors.get(name).map(|stored| stored.shape.clone());
         for (name, stored) in &self.tensors {
-            let Some(factor) = Factor::of(name) else { continue };
-            let &[rows, columns] = stored.shape.as_slice() else {
-                return wrong(name, &stored.shape, "a matrix".to_string());
-            };
-            if rows == 0 || columns == 0 {
-                return wrong(name, &stored.shape, "a matrix that is not empty".to_string());
-            }
-            // A is as high as B is wide.
-            if let Factor::B(a) = factor
-                && let Some(of_a) = self.tensors.get(&a)
-                && let Some(&rank) = of_a.shape.first()
-                && rank != columns
-            {
-                return wrong(name, &stored.shape, format!("[{rows}, {rank}]: the rank of `{PREFIX}{a}` is {rank}"));
+            if let Some(expected) = self.method.wrong_shape(name, &stored.shape, &shape_of) {
+                let (file, tensor, found) = (self.file.clone(), format!("{PREFIX}{name}"), stored.shape.clone());
+                return Err(TensorError::Factor { file, tensor, found, expected });
             }
         }
         Ok(())
@@ -198,20 +110,31 @@ impl AdapterTensors {
         self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
-    /// Sets every B to zero: the adapter without its updates, heads and biases kept.
+    /// The adapter without its updates, heads and biases kept.
     pub fn clear_updates(&mut self) {
         for (name, stored) in &mut self.tensors {
-            if name.contains(".lora_B.") || name.ends_with(".lora_embedding_A") {
-                stored.values.fill(0.0);
+            if let Some(value) = self.method.value_without_effect(name) {
+                stored.values.fill(value);
             }
         }
+    }
+
+    /// The updates that its tensors make, from the file alone.
+    pub fn updates(&self) -> Vec<Update> {
+        self.names().filter_map(|(name, shape)| self.method.update(name, shape)).collect()
+    }
+
+    /// The values of the tensors that make its updates.
+    pub fn data(&self) -> HashMap<String, TensorData> {
+        let own = self.tensors.iter().filter(|(name, _)| self.method.module_of(name).is_some());
+        own.map(|(name, it)| (name.clone(), TensorData::new(it.values.clone(), it.shape.clone()))).collect()
     }
 
     /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if every adapted module
     /// lies below one of the `backbone`'s.
     pub fn add_prefix(&mut self, prefix: &str, backbone: &[&str]) {
         let bare = |name: &String| backbone.iter().any(|module| name.starts_with(module));
-        let mut adapted = self.tensors.keys().filter(|name| name.contains(".lora_")).peekable();
+        let mut adapted = self.tensors.keys().filter(|name| self.method.module_of(name).is_some()).peekable();
         if adapted.peek().is_some() && adapted.all(bare) {
             self.tensors = std::mem::take(&mut self.tensors)
                 .into_iter()
@@ -236,12 +159,13 @@ impl AdapterTensors {
             return Ok(Some(std::mem::take(&mut stored.values)));
         }
         let (file, tensor, found) = (self.file.clone(), format!("{PREFIX}{name}"), stored.shape.clone());
-        let rank_side = if name.contains(".lora_A.") || name.ends_with(".lora_embedding_A") { 0 } else { 1 };
-        let differs_in_rank_alone =
-            name.contains(".lora_") && found.len() == 2 && found[1 - rank_side] == shape[1 - rank_side];
-        match differs_in_rank_alone {
-            true => Err(TensorError::Rank { file, tensor, found: found[rank_side], expected: shape[rank_side] }),
-            false => Err(TensorError::Shape { file, tensor, found, expected: shape.to_vec() }),
+        let rank = self.method.rank_side(name).filter(|side| {
+            // All sides but that one are as they should be.
+            found.len() == shape.len() && (0..shape.len()).all(|it| it == *side || found[it] == shape[it])
+        });
+        match rank {
+            Some(side) => Err(TensorError::Rank { file, tensor, found: found[side], expected: shape[side] }),
+            None => Err(TensorError::Shape { file, tensor, found, expected: shape.to_vec() }),
         }
     }
 
@@ -314,22 +238,6 @@ impl AdapterTensors {
     }
 }
 
-/// A factor of a low-rank update, by its name; B with the name of its A.
-enum Factor {
-    A,
-    B(String),
-}
-
-impl Factor {
-    fn of(name: &str) -> Option<Self> {
-        // Of an embedding A and B lie as of a linear layer: [rank, rows] and [width, rank].
-        let b = |end: &str, a: &str| name.strip_suffix(end).map(|module| Self::B(format!("{module}{a}")));
-        b(".lora_B.weight", ".lora_A.weight")
-            .or_else(|| b(".lora_embedding_B", ".lora_embedding_A"))
-            .or_else(|| (name.ends_with(".lora_A.weight") || name.ends_with(".lora_embedding_A")).then_some(Self::A))
-    }
-}
-
 fn without_file(directory: &Path) -> String {
     if directory.join("adapter_model.bin").exists() {
         return "adapter_model.bin is a Python pickle, which can run any code when it is read, so kindling does not: load \
@@ -338,61 +246,6 @@ fn without_file(directory: &Path) -> String {
     }
     "an adapter is a directory with adapter_config.json and adapter_model.safetensors, as PEFT and kindling write it"
         .into()
-}
-
-/// Names in the model for names in the file.
-fn rename(stored: Vec<(String, Stored)>, notes: &mut Vec<String>) -> IndexMap<String, Stored> {
-    let mut tensors = IndexMap::new();
-    let (mut unprefixed, mut wrapped) = (false, false);
-    let mut copies = Vec::new();
-    for (full, tensor) in stored {
-        let cleaned = full.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", "");
-        wrapped |= cleaned != full;
-        let name = match cleaned.strip_prefix(PREFIX) {
-            Some(name) => name.to_string(),
-            None => {
-                unprefixed = true;
-                cleaned
-            }
-        };
-        if name.contains(".original_module.") {
-            continue;
-        }
-        if name.contains(".modules_to_save.") {
-            copies.push((plain_module_name(&name), tensor));
-            continue;
-        }
-        tensors.insert(without_adapter_name(&name), tensor);
-    }
-    for (name, tensor) in copies {
-        tensors.entry(name).or_insert(tensor);
-    }
-    if wrapped {
-        notes.push("removed the wrappers of torch.compile or FSDP from the adapter's tensor names".to_string());
-    }
-    if unprefixed {
-        notes.push(format!("added `{PREFIX}` to tensor names that lack it"));
-    }
-    tensors
-}
-
-/// `H.modules_to_save.weight` and `H.modules_to_save.default.weight` are `H.weight`.
-fn plain_module_name(name: &str) -> String {
-    let (module, parameter) = name.split_once(".modules_to_save.").unwrap_or((name, ""));
-    let parameter = parameter.strip_prefix("default.").unwrap_or(parameter);
-    format!("{module}.{parameter}")
-}
-
-/// `M.lora_A.default.weight` is `M.lora_A.weight`; `lora_magnitude_vector.weight` is left for the check of all names.
-fn without_adapter_name(name: &str) -> String {
-    for factor in [".lora_A.", ".lora_B."] {
-        if let Some((module, rest)) = name.split_once(factor)
-            && let Some((_, parameter)) = rest.split_once('.')
-        {
-            return format!("{module}{factor}{parameter}");
-        }
-    }
-    name.to_string()
 }
 
 fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
@@ -446,7 +299,7 @@ mod tests {
             ("base_model.model.classifier.modules_to_save.bias", &[2]),
             ("classifier.weight", &[2, 4]),
         ]);
-        let tensors = AdapterTensors::read(files.path()).unwrap();
+        let tensors = AdapterTensors::read(files.path(), &Method::default()).unwrap();
         let mut names = names(&tensors);
         names.sort_unstable();
         assert_eq!(names, ["a.query.lora_A.weight", "a.query.lora_B.weight", "classifier.bias", "classifier.weight"]);
@@ -456,7 +309,7 @@ mod tests {
     #[test]
     fn a_tensor_left_over_and_one_missing_are_one_error_that_names_both() {
         let files = directory(&[("base_model.model.a.qurey.lora_A.weight", &[2, 3])]);
-        let mut tensors = AdapterTensors::read(files.path()).unwrap();
+        let mut tensors = AdapterTensors::read(files.path(), &Method::default()).unwrap();
         let error = tensors.finish(["a.query.lora_A.weight"].into_iter()).unwrap_err();
         let message = error.to_string();
         assert!(
@@ -472,7 +325,7 @@ mod tests {
     fn another_rank_is_told_apart_from_another_shape() {
         let files =
             directory(&[("base_model.model.q.lora_A.weight", &[4, 3]), ("base_model.model.q.lora_B.weight", &[5, 4])]);
-        let mut tensors = AdapterTensors::read(files.path()).unwrap();
+        let mut tensors = AdapterTensors::read(files.path(), &Method::default()).unwrap();
         assert!(matches!(
             tensors.take("q.lora_A.weight", &[8, 3]),
             Err(TensorError::Rank { found: 4, expected: 8, .. })

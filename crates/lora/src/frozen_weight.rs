@@ -1,0 +1,67 @@
+//! How a frozen matrix or vector is kept, and the operations that compute with it. This is the one place that takes it
+//! out of what it is kept in: another way to keep one is a variant here and a kernel.
+
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use kernels::{LogitsTransform, LowRank, Precision};
+
+use crate::Orientation;
+
+/// A frozen tensor is no parameter: it has no gradient and no optimiser state, stands in no checkpoint, keeps the type it
+/// was stored in, and on the CPU is a view of the file.
+#[derive(Module, Debug)]
+pub enum FrozenWeight<const D: usize> {
+    /// f32, f16 or bf16.
+    Float(Tensor<D>),
+}
+
+impl<const D: usize> FrozenWeight<D> {
+    /// The tensor as it is stored, which may be half precision.
+    pub fn float(&self) -> Tensor<D> {
+        match self {
+            Self::Float(tensor) => tensor.clone(),
+        }
+    }
+}
+
+impl FrozenWeight<2> {
+    /// `x·Wᵀ + b`: `x: [rows, d_input]`, `bias: [d_output]`, to `[rows, d_output]`.
+    pub(crate) fn linear(
+        &self,
+        x: Tensor<2>,
+        orientation: Orientation,
+        bias: Option<Tensor<1>>,
+        precision: Precision,
+    ) -> Tensor<2> {
+        kernels::linear(x, orientation.out_in(self.float()), bias, precision)
+    }
+
+    /// As `linear`, with the low-rank update `b·a` (`[d_output, r]`, `[r, d_input]`) added.
+    pub(crate) fn lora_linear(
+        &self,
+        x: Tensor<2>,
+        orientation: Orientation,
+        bias: Option<Tensor<1>>,
+        [a, b]: [Tensor<2>; 2],
+        options: LowRank,
+    ) -> Tensor<2> {
+        kernels::lora_linear(x, orientation.out_in(self.float()), bias, a, b, options)
+    }
+
+    /// As [`kernels::linear_cross_entropy`].
+    pub(crate) fn linear_cross_entropy(
+        &self,
+        x: Tensor<2>,
+        orientation: Orientation,
+        bias: Option<Tensor<1>>,
+        (targets, transform): (&[usize], LogitsTransform),
+        precision: Precision,
+    ) -> (Tensor<1>, Tensor<1>) {
+        kernels::linear_cross_entropy(x, orientation.out_in(self.float()), bias, targets, transform, precision)
+    }
+
+    /// Rows by index, in f32: `[n]` to `[n, d]`. Rows first: a half-precision table is never widened as a whole.
+    pub(crate) fn rows(&self, indices: Tensor<1, Int>) -> Tensor<2> {
+        kernels::widen(self.float().select(0, indices))
+    }
+}

@@ -1,0 +1,211 @@
+//! What a method is: the questions that building, saving, merging and measuring a model ask of it. Each method answers
+//! them in a file of its own in `methods`; nobody else knows the names of its tensors or what its settings mean.
+
+use std::fmt::Debug;
+
+use burn::tensor::Device;
+use serde_json::{Map, Value};
+
+use crate::methods::{Adapter, EmbeddingAdapter, Method};
+use crate::trained::TrainedTensors;
+use crate::{Error, Kind, Orientation, Selector, Settings, TargetConfig, TargetError, Treatment, Update};
+
+/// The base as far as settings depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
+    /// `model_type` of its `config.json`.
+    pub model_type: &'a str,
+    /// What PEFT adapts with LoRA where nothing is said.
+    pub default_targets: &'a [String],
+    /// Modules that the task trains in full whatever the settings say.
+    pub heads: &'a [String],
+}
+
+/// A linear layer, or an embedding, that is to be adapted.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    pub path: &'a str,
+    /// Of an embedding the rows of its table.
+    pub d_input: usize,
+    pub d_output: usize,
+    pub orientation: Orientation,
+    pub settings: Settings,
+    pub device: &'a Device,
+}
+
+/// An adapter as it was built.
+#[derive(Debug)]
+pub struct Built<A> {
+    pub adapter: A,
+    pub update: Update,
+    /// What its backward pass keeps for each token beyond what the base's does.
+    pub keeps: Keeps,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    Nothing,
+    /// The input of the layer.
+    Input,
+    /// What the layer gives without the adapter.
+    Output,
+}
+
+/// How far the backward pass goes, which decides what is kept for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackwardPass {
+    /// Not below the head.
+    Head,
+    /// Through all layers, whose weights are frozen.
+    Frozen,
+    /// Through all layers, each of which keeps its input for the gradient of its weight.
+    Trained,
+}
+
+/// Keys of `adapter_config.json` that a method does not read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UnreadKeys {
+    /// Those that would change what the adapter computes, with what to do about them.
+    pub unsupported: &'static [(&'static str, &'static str)],
+    /// Those without a bearing on a trained adapter.
+    pub ignored: &'static [&'static str],
+}
+
+pub trait AdapterMethod: Debug {
+    /// `LoRA, r 8, alpha 16, dropout 0.1`
+    fn describe(&self) -> String;
+
+    /// Its settings as they are shown to people, in their order.
+    fn shown(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
+    /// Which modules get an adapter; `None` for a method that has none.
+    fn targets(&self) -> Option<&TargetConfig> {
+        None
+    }
+
+    /// Modules that are trained in full and saved with the adapter, each with all below it.
+    fn modules_to_save(&self) -> &[String] {
+        self.targets().map_or(&[], |targets| &targets.modules_to_save)
+    }
+
+    /// Whether every tensor of the model is trained, and a whole model saved.
+    fn trains_all(&self) -> bool {
+        false
+    }
+
+    /// Whether the bias of a module so treated is trained.
+    fn trains_bias(&self, treatment: Treatment) -> bool {
+        treatment == Treatment::Trained
+    }
+
+    fn backward_pass(&self) -> BackwardPass {
+        BackwardPass::Frozen
+    }
+
+    /// # Errors
+    /// Settings that are wrong whatever the model is.
+    fn check(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// # Errors
+    /// A module of a kind that it does not adapt.
+    fn check_kind(&self, module: &str, _kind: Kind) -> Result<(), TargetError> {
+        Err(TargetError::UnsupportedModule { module: module.to_string(), takes: "the method adapts no module" })
+    }
+
+    /// What it varies from module to module, such as a rank.
+    fn numbers(&self, _module: &str, _settings: Settings) -> Result<Vec<f64>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    /// Settings for single modules that are for none of the adapted ones.
+    fn idle(&self, _adapted: &[String]) -> Result<Vec<TargetError>, TargetError> {
+        Ok(Vec::new())
+    }
+
+    /// With what depends on the base filled in.
+    fn resolved(&self, base: &Base<'_>) -> Method;
+
+    /// As it is written into `adapter_config.json`: targets by the names that were found.
+    fn written(&self, selector: &Selector) -> Method;
+
+    /// As a configuration writes it: without the heads that [`Self::resolved`] adds.
+    fn as_settings(&self) -> Method;
+
+    /// The keys that are its own in `adapter_config.json`, `peft_type` among them. `fan_in_fan_out` is true for bases
+    /// whose weights lie as (in, out), GPT-2's.
+    fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value>;
+
+    fn unread_keys(&self) -> UnreadKeys {
+        UnreadKeys::default()
+    }
+
+    /// Whether tied layers share one adapter, where they have any.
+    fn shares_ties(&self) -> bool {
+        false
+    }
+
+    /// Whether an adapter can be trained further; what stands against it otherwise.
+    fn is_trainable_again(&self) -> bool {
+        true
+    }
+
+    /// The adapter of a linear layer.
+    fn linear(&self, _site: &Site<'_>, _tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+        Ok(None)
+    }
+
+    /// The adapter of an embedding.
+    fn embedding(
+        &self,
+        _site: &Site<'_>,
+        _tensors: &mut TrainedTensors,
+    ) -> Result<Option<Built<EmbeddingAdapter>>, Error> {
+        Ok(None)
+    }
+
+    /// The module that a tensor of the adapter's file is the adapter of; `None` for heads, biases and whatever else is not
+    /// the method's own.
+    fn module_of<'t>(&self, _tensor: &'t str) -> Option<&'t str> {
+        None
+    }
+
+    /// The update that this tensor is the first part of, from the file alone.
+    fn update(&self, _tensor: &str, _shape: &[usize]) -> Option<Update> {
+        None
+    }
+
+    /// The value that this tensor has all over while the adapter changes nothing, as before its first step; `None` for one
+    /// that may have any.
+    fn value_without_effect(&self, _tensor: &str) -> Option<f32> {
+        None
+    }
+
+    /// What is so of an adapter whose tensors all have those values.
+    fn without_effect(&self) -> &'static str {
+        "the adapter changes nothing"
+    }
+
+    /// The name under which the model has a tensor of its own that the file may have under another.
+    fn plain_name(&self, tensor: &str) -> String {
+        tensor.to_string()
+    }
+
+    /// What is wrong with the shape of a tensor of its own, from the file alone, as what would be expected instead.
+    fn wrong_shape(
+        &self,
+        _tensor: &str,
+        _shape: &[usize],
+        _shape_of: &dyn Fn(&str) -> Option<Vec<usize>>,
+    ) -> Option<String> {
+        None
+    }
+
+    /// The side of this tensor that is a rank.
+    fn rank_side(&self, _tensor: &str) -> Option<usize> {
+        None
+    }
+}

@@ -1,0 +1,53 @@
+//! The names of tensors in the file, and what they are in the model.
+
+use indexmap::IndexMap;
+
+use super::{PREFIX, Stored};
+use crate::Method;
+
+/// Names in the model for names in the file.
+pub(super) fn rename(
+    stored: Vec<(String, Stored)>,
+    method: &Method,
+    notes: &mut Vec<String>,
+) -> IndexMap<String, Stored> {
+    let mut tensors = IndexMap::new();
+    let (mut unprefixed, mut wrapped) = (false, false);
+    let mut copies = Vec::new();
+    for (full, tensor) in stored {
+        let cleaned = full.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", "");
+        wrapped |= cleaned != full;
+        let name = match cleaned.strip_prefix(PREFIX) {
+            Some(name) => name.to_string(),
+            None => {
+                unprefixed = true;
+                cleaned
+            }
+        };
+        if name.contains(".original_module.") {
+            continue;
+        }
+        if name.contains(".modules_to_save.") {
+            copies.push((plain_module_name(&name), tensor));
+            continue;
+        }
+        tensors.insert(method.plain_name(&name), tensor);
+    }
+    for (name, tensor) in copies {
+        tensors.entry(name).or_insert(tensor);
+    }
+    if wrapped {
+        notes.push("removed the wrappers of torch.compile or FSDP from the adapter's tensor names".to_string());
+    }
+    if unprefixed {
+        notes.push(format!("added `{PREFIX}` to tensor names that lack it"));
+    }
+    tensors
+}
+
+/// `H.modules_to_save.weight` and `H.modules_to_save.default.weight` are `H.weight`.
+fn plain_module_name(name: &str) -> String {
+    let (module, parameter) = name.split_once(".modules_to_save.").unwrap_or((name, ""));
+    let parameter = parameter.strip_prefix("default.").unwrap_or(parameter);
+    format!("{module}.{parameter}")
+}

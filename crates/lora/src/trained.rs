@@ -1,0 +1,138 @@
+//! The tensors that a plan trains, or that an adapter brings in place of the base's: their names, and where their values
+//! come from.
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use kernels::{hash_text, mix, uniform};
+
+use crate::Error;
+use crate::peft::AdapterTensors;
+
+/// What a trained tensor is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Adapter,
+    /// A bias of the base that is trained beside an adapter.
+    Bias,
+    /// A module trained in full: a head, one of `modules_to_save`, or everything.
+    Module,
+}
+
+/// A trained tensor. `name` is its name in the adapter's file without PEFT's prefix.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    pub id: ParamId,
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub part: Part,
+}
+
+impl Parameter {
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// A frozen tensor that an adapter brings in place of the base's: embeddings that PEFT saves whole. It is saved again with
+/// the adapter. `name` is its name in the adapter's file without PEFT's prefix.
+#[derive(Debug)]
+pub struct Replacement {
+    pub name: String,
+    pub shape: Vec<usize>,
+    values: Tensor<1>,
+}
+
+impl Replacement {
+    /// In f32.
+    pub fn data(&self) -> TensorData {
+        TensorData::new(self.values.clone().into_data().convert::<f32>().iter::<f32>().collect(), self.shape.clone())
+    }
+}
+
+#[derive(Debug)]
+pub struct TrainedTensors {
+    pub(crate) values: Option<AdapterTensors>,
+    seed: u64,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) replacements: Vec<Replacement>,
+}
+
+impl TrainedTensors {
+    pub(crate) fn new(values: Option<AdapterTensors>, seed: u64) -> Self {
+        Self { values, seed, parameters: Vec::new(), replacements: Vec::new() }
+    }
+
+    /// A tensor of an adapter: from the file, else `initial`.
+    pub(crate) fn parameter<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+        initial: impl FnOnce() -> Tensor<D>,
+    ) -> Result<Param<Tensor<D>>, Error> {
+        let value = match self.value(name, shape, device)? {
+            Some(value) => value,
+            None => initial(),
+        };
+        Ok(self.train(name.to_string(), Part::Adapter, value))
+    }
+
+    /// What the random values of a module or tensor derive from, so that they depend on no other.
+    pub(crate) fn key(&self, path: &str) -> u64 {
+        mix(self.seed) ^ hash_text(path)
+    }
+
+    /// The value that the plan's adapter has for a trained tensor; `None` if the plan has no adapter.
+    pub(crate) fn value<const D: usize>(
+        &mut self,
+        name: &str,
+        shape: [usize; D],
+        device: &Device,
+    ) -> Result<Option<Tensor<D>>, Error> {
+        match &mut self.values {
+            Some(values) => {
+                Ok(values.take(name, &shape)?.map(|values| Tensor::from_data(TensorData::new(values, shape), device)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// See [`Plan::replacement`](crate::Plan::replacement).
+    pub(crate) fn replacement<const D: usize, E: From<Error>>(
+        &mut self,
+        names: &[String],
+        shape: [usize; D],
+        on_device: impl FnOnce(TensorData, DType) -> Result<Tensor<D>, E>,
+    ) -> Result<Option<Tensor<D>>, E> {
+        let Some(adapter) = &mut self.values else { return Ok(None) };
+        let found = adapter.take_alike(names, &shape).map_err(Error::from)?;
+        let Some((found, values, dtype)) = found else { return Ok(None) };
+        let tensor = on_device(TensorData::new(values, shape), dtype)?;
+        for name in found {
+            let values = tensor.clone().detach().reshape([shape.iter().product::<usize>()]);
+            self.replacements.push(Replacement { name, shape: shape.to_vec(), values });
+        }
+        Ok(Some(tensor))
+    }
+
+    /// Makes a tensor a parameter and records it.
+    pub(crate) fn train<const D: usize>(&mut self, name: String, part: Part, tensor: Tensor<D>) -> Param<Tensor<D>> {
+        let shape = tensor.dims().to_vec();
+        let mut param = Param::from_tensor(tensor);
+        // From the name, so that an optimiser's record finds its tensor again in another process.
+        param.id = ParamId::from(hash_text(&name));
+        self.parameters.push(Parameter { id: param.id, name, shape, part });
+        param
+    }
+}
+
+/// Normally distributed values with mean 0, by the method of Box and Muller.
+pub(crate) fn normal(count: u64, deviation: f64, key: u64) -> Vec<f32> {
+    let angles = mix(key);
+    (0..count)
+        .map(|i| {
+            let radius = (-2.0 * uniform(key, i).ln()).sqrt();
+            (deviation * radius * (std::f64::consts::TAU * uniform(angles, i)).cos()) as f32
+        })
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! What an adapter does to the weight of its module, as one of few forms: which tensors it is made of, and how they are
+//! folded into a weight. Methods are many, forms are these.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// The update of a module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    pub module: String,
+    pub form: Form,
+}
+
+/// Tensors are named as in the adapter's file without PEFT's prefix.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Form {
+    /// `scale * B·A` is added, or that transposed, as the weight lies: `a: [r, d_input]`, `b: [d_output, r]`.
+    LowRank { a: String, b: String, scale: f64, transposed: bool },
+    /// What belongs to each input or output is multiplied by a value of the vector, with outputs their bias; `transposed` is
+    /// as the weight lies.
+    Scaling { vector: String, of: Side, transposed: bool },
+}
+
+/// Of a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Inputs,
+    Outputs,
+}
+
+impl Update {
+    /// The names of its tensors.
+    pub fn tensors(&self) -> Vec<&str> {
+        match &self.form {
+            Form::LowRank { a, b, .. } => vec![a, b],
+            Form::Scaling { vector, .. } => vec![vector],
+        }
+    }
+
+    /// The name of the weight in the base.
+    pub fn weight(&self) -> String {
+        format!("{}.weight", self.module)
+    }
+
+    /// Whether the bias of the module changes with the weight.
+    pub fn changes_bias(&self) -> bool {
+        matches!(self.form, Form::Scaling { of: Side::Outputs, .. })
+    }
+
+    /// The base's weight with the update in it, in f32: the one place where an update is a dense matrix. `None` where a
+    /// tensor of it is not among those of the adapter.
+    pub fn merged(&self, weight: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
+        let device = Device::flex();
+        let tensor = |name: &str| Some(Tensor::<2>::from_data(adapter.get(name)?.clone(), &device));
+        match &self.form {
+            Form::LowRank { a, b, scale, transposed } => {
+                let product = tensor(b)?.matmul(tensor(a)?) * *scale;
+                let product = if *transposed { product.transpose() } else { product };
+                Some((Tensor::<2>::from_data(weight, &device) + product).into_data())
+            }
+            Form::Scaling { vector, of, transposed } => {
+                let is_by_rows = (*of == Side::Outputs) != *transposed;
+                let factors = tensor(vector)?;
+                let count = factors.shape().num_elements();
+                let factors = factors.reshape(if is_by_rows { [count, 1] } else { [1, count] });
+                Some((Tensor::<2>::from_data(weight, &device) * factors).into_data())
+            }
+        }
+    }
+
+    /// The base's bias with the update in it, in f32, where [it changes](Self::changes_bias).
+    pub fn merged_bias(&self, bias: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
+        let Form::Scaling { vector, of: Side::Outputs, .. } = &self.form else { return None };
+        let device = Device::flex();
+        let factors = Tensor::<2>::from_data(adapter.get(vector)?.clone(), &device);
+        let count = factors.shape().num_elements();
+        Some((Tensor::<1>::from_data(bias, &device) * factors.reshape([count])).into_data())
+    }
+}
