@@ -63,6 +63,7 @@ fn more_layers_than_memory_are_refused() {
     let models = [
         ("bert-cls", "num_hidden_layers"),
         ("distilbert-cls", "n_layers"),
+        ("electra-cls", "num_hidden_layers"),
         ("gpt2-lm", "n_layer"),
         ("llama-lm", "num_hidden_layers"),
     ];
@@ -79,10 +80,25 @@ fn more_layers_than_memory_are_refused() {
 }
 
 #[test]
+fn a_discriminator_of_electra_has_no_masked_language_model_head() {
+    let project = Project::new().copy("electra-cls/model", "electra");
+    let project = project.tensors("electra/model.safetensors", |tensors| {
+        tensors.remove(|name| name.starts_with("classifier."));
+        tensors.zeros("discriminator_predictions.dense.weight", &[24, 24]);
+    });
+    project.train(&["--set", "model.task=masked-lm", "--set", "model.path=electra"]).refused(
+        "error: [DIR]/electra has no trained masked-language-model head (no generator_predictions.dense.weight, \
+         generator_predictions.dense.bias, generator_predictions.LayerNorm.weight, \
+         generator_predictions.LayerNorm.bias, generator_lm_head.bias)\n\
+         help: start from a checkpoint that was saved with it, or train one in full with `adapter.method = \"full\"`",
+    );
+}
+
+#[test]
 fn an_unsupported_model_type_is_named_with_those_there_are() {
-    with_config("model_type", json!("deberta-v2")).refused(
-        "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+    with_config("model_type", json!("xlnet")).refused(
+        "error: [DIR]/bert/config.json: `model_type` is `xlnet`, which this version does not support\n\
+         help: supported architectures: bert, roberta, xlm-roberta, distilbert, electra, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 
@@ -90,7 +106,7 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, electra, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 

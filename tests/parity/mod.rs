@@ -305,6 +305,11 @@ fn distilbert() {
 }
 
 #[test]
+fn electra_with_embeddings_narrower_than_its_layers() {
+    check("electra-cls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }
@@ -317,4 +322,9 @@ fn roberta_as_a_masked_language_model() {
 #[test]
 fn distilbert_as_a_masked_language_model() {
     check("distilbert-mlm", &[]);
+}
+
+#[test]
+fn the_generator_of_electra_as_a_masked_language_model() {
+    check("electra-mlm", &[]);
 }

@@ -122,6 +122,11 @@ fn distilbert_trains_as_in_peft() {
 }
 
 #[test]
+fn electra_trains_as_in_peft() {
+    check("electra-cls");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }

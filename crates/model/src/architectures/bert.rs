@@ -1,5 +1,6 @@
 //! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification`, `BertForTokenClassification` and
-//! `BertForMaskedLM` in Transformers. The backbone serves RoBERTa as well, whose positions begin later.
+//! `BertForMaskedLM` in Transformers. The backbone serves RoBERTa as well, whose positions begin later, and ELECTRA, whose embeddings
+//! may be narrower than its layers.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -41,6 +42,9 @@ pub(super) struct BertConfig {
     classifier_dropout: Option<f64>,
     #[serde(default)]
     pub(super) pad_token_id: Option<usize>,
+    /// Of ELECTRA alone: the width of its embeddings, which `embeddings_project` takes to that of the layers.
+    #[serde(skip)]
+    pub(super) embedding_size: Option<usize>,
 }
 
 fn gelu() -> String {
@@ -129,6 +133,10 @@ impl BertConfig {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
     }
 
+    pub(super) fn embedding_width(&self) -> usize {
+        self.embedding_size.unwrap_or(self.hidden_size)
+    }
+
     pub(super) fn activations(&self) -> ActivationShape {
         ActivationShape {
             width: self.hidden_size,
@@ -167,6 +175,8 @@ pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
 #[derive(Module, Debug)]
 pub(crate) struct BertModel {
     embeddings: Embeddings,
+    /// Where the embeddings are not as wide as the layers.
+    embeddings_project: Option<Linear>,
     layer: Vec<Layer>,
 }
 
@@ -179,9 +189,14 @@ impl BertModel {
         first_position: usize,
     ) -> Result<Self, Error> {
         let layers = loader.at("encoder.layer");
+        let (width, hidden) = (parsed.embedding_width(), parsed.hidden_size);
         let embeddings = Embeddings::load(&loader.at("embeddings"), parsed, first_position)?;
+        let embeddings_project = match width == hidden {
+            true => None,
+            false => Some(loader.linear("embeddings_project", width, hidden, Bias::Yes)?),
+        };
         let layer = (0..parsed.num_hidden_layers).map(|i| Layer::load(&layers.at(&i.to_string()), config, parsed));
-        Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
+        Ok(Self { embeddings, embeddings_project, layer: layer.collect::<Result<_, _>>()? })
     }
 }
 
@@ -195,7 +210,7 @@ impl Backbone for BertModel {
     }
 
     fn trains_embeddings(&self) -> bool {
-        self.embeddings.num_params() > 0
+        self.embeddings.num_params() + self.embeddings_project.num_params() > 0
     }
 
     fn trains(&self, layer: usize) -> bool {
@@ -203,7 +218,11 @@ impl Backbone for BertModel {
     }
 
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        self.embeddings.forward(tokens, ctx)
+        let embedded = self.embeddings.forward(tokens, ctx);
+        match &self.embeddings_project {
+            Some(project) => project.forward(embedded, ctx),
+            None => embedded,
+        }
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {
@@ -235,12 +254,12 @@ struct Embeddings {
 
 impl Embeddings {
     fn load(loader: &Loader<'_>, config: &BertConfig, first_position: usize) -> Result<Self, Error> {
-        let hidden = config.hidden_size;
+        let width = config.embedding_width();
         Ok(Self {
-            word_embeddings: loader.embedding("word_embeddings", config.vocab_size, hidden)?,
-            position_embeddings: loader.embedding("position_embeddings", config.max_position_embeddings, hidden)?,
-            token_type_embeddings: loader.embedding("token_type_embeddings", config.type_vocab_size, hidden)?,
-            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
+            word_embeddings: loader.embedding("word_embeddings", config.vocab_size, width)?,
+            position_embeddings: loader.embedding("position_embeddings", config.max_position_embeddings, width)?,
+            token_type_embeddings: loader.embedding("token_type_embeddings", config.type_vocab_size, width)?,
+            layer_norm: loader.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
             dropout: loader.dropout("dropout", config.hidden_dropout_prob),
             first_position,
             segments: config.type_vocab_size,

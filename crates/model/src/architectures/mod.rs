@@ -6,6 +6,7 @@ mod backbone;
 mod bert;
 mod decoder;
 mod distilbert;
+mod electra;
 mod gpt2;
 mod like_llama;
 mod llama;
@@ -27,10 +28,11 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
+    &electra::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
