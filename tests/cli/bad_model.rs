@@ -98,7 +98,7 @@ fn a_discriminator_of_electra_has_no_masked_language_model_head() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("xlnet")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `xlnet`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, distilbert, electra, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 
@@ -106,7 +106,7 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, electra, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 

@@ -72,6 +72,14 @@ fn a_pretraining_checkpoint_keeps_its_pooler_and_gets_a_head() {
 }
 
 #[test]
+fn the_class_of_xlm_roberta_is_written_by_its_own_name() {
+    let project = Project::new().copy("xlm-roberta-cls/model", "xlm");
+    train(&project, &["--set", "model.path=xlm", "--set", "adapter.method=full"]);
+    let config: Value = serde_json::from_str(&project.read("run/model/config.json")).unwrap();
+    assert_eq!(config["architectures"], json!(["XLMRobertaForSequenceClassification"]));
+}
+
+#[test]
 fn full_fine_tuning_leaves_a_model() {
     let project = Project::new();
     let (summary, _) = train(&project, &["--set", "adapter.method=full"]);

@@ -310,6 +310,11 @@ fn electra_with_embeddings_narrower_than_its_layers() {
 }
 
 #[test]
+fn xlm_roberta_with_its_unigram_tokenizer() {
+    check("xlm-roberta-cls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }

@@ -127,6 +127,11 @@ fn electra_trains_as_in_peft() {
 }
 
 #[test]
+fn xlm_roberta_trains_as_in_peft() {
+    check("xlm-roberta-cls");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }

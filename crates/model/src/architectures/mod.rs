@@ -28,9 +28,11 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 13] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
+    &roberta::XLM_ROBERTA,
+    &roberta::CAMEMBERT,
     &distilbert::ARCHITECTURE,
     &electra::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
