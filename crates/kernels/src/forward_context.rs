@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DropoutMask, Layout, Noise, Precision};
+use crate::{DropoutMask, Layout, Noise, Offsets, Precision};
 
 #[derive(Debug, Clone)]
 pub struct ForwardContext {
@@ -35,6 +35,13 @@ impl ForwardContext {
     pub fn dropout_mask(&self, probability: f64, site: u64) -> Option<DropoutMask> {
         let noise = self.noise.filter(|_| probability > 0.0)?;
         Some(DropoutMask::new(noise, site, probability as f32, self.layout.rows().clone()))
+    }
+
+    /// The pass for a table of `rows` rows that all sequences read. Dropout treats it alike in every micro-batch of a step, and as no
+    /// sequence.
+    pub fn of_table(&self, rows: usize) -> Self {
+        const NO_SEQUENCE: usize = u32::MAX as usize;
+        Self { layout: Arc::new(Layout::new(Offsets::new(&[0, rows]), NO_SEQUENCE)), ..self.clone() }
     }
 
     /// The pass for layers behind the selection of these tokens.
