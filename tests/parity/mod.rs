@@ -315,6 +315,16 @@ fn xlm_roberta_with_its_unigram_tokenizer() {
 }
 
 #[test]
+fn deberta_v3_with_log_buckets_and_shared_projections() {
+    check("deberta-v3-cls", &["classifier"]);
+}
+
+#[test]
+fn deberta_v2_with_a_row_for_each_distance_and_projections_of_their_own() {
+    check("deberta-v2-cls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }
@@ -332,4 +342,9 @@ fn distilbert_as_a_masked_language_model() {
 #[test]
 fn the_generator_of_electra_as_a_masked_language_model() {
     check("electra-mlm", &[]);
+}
+
+#[test]
+fn deberta_v2_as_a_masked_language_model() {
+    check("deberta-v2-mlm", &[]);
 }

@@ -4,6 +4,7 @@
 mod activations;
 mod backbone;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -28,13 +29,14 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 13] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 14] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &roberta::XLM_ROBERTA,
     &roberta::CAMEMBERT,
     &distilbert::ARCHITECTURE,
     &electra::ARCHITECTURE,
+    &deberta_v2::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
