@@ -8,6 +8,7 @@ use kernels::{Activation, ForwardContext, attention};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
+use super::post_norm::{AfterAttention, PostNormConfig};
 use super::{
     ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Variant, activation, attention_options,
     check_heads, select,
@@ -277,45 +278,38 @@ impl Embeddings {
     }
 }
 
-/// `BertLayer`: attention and feed-forward network, each followed by dropout, the residual and a norm.
+/// `BertLayer`
 #[derive(Module, Debug)]
 struct Layer {
     self_attention: SelfAttention,
-    attention_output: ResidualOutput,
-    intermediate: Linear,
-    output: ResidualOutput,
-    #[module(skip)]
-    activation: Activation,
+    after_attention: AfterAttention,
 }
 
 impl Layer {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &BertConfig) -> Result<Self, Error> {
-        let (hidden, inner) = (parsed.hidden_size, parsed.intermediate_size);
+        let after = PostNormConfig {
+            hidden: parsed.hidden_size,
+            inner: parsed.intermediate_size,
+            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+            dropout: parsed.hidden_dropout_prob,
+            epsilon: parsed.layer_norm_eps,
+        };
         Ok(Self {
             self_attention: SelfAttention::load(&loader.at("attention.self"), parsed)?,
-            attention_output: ResidualOutput::load(&loader.at("attention.output"), parsed, hidden)?,
-            intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
-            output: ResidualOutput::load(&loader.at("output"), parsed, inner)?,
-            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+            after_attention: AfterAttention::load(loader, after)?,
         })
     }
 
     fn forward(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let context = self.self_attention.forward(hidden.clone(), ctx);
-        self.after_attention(context, hidden, ctx)
+        self.after_attention.forward(context, hidden, ctx)
     }
 
     /// The output in these rows alone.
     fn forward_rows(&self, hidden: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
         let (context, selected) = select(self.self_attention.forward(hidden.clone(), ctx), rows, ctx);
         let (hidden, _) = select(hidden, rows, ctx);
-        (self.after_attention(context, hidden, &selected), selected)
-    }
-
-    fn after_attention(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let attended = self.attention_output.forward(context, hidden, ctx);
-        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), ctx));
-        self.output.forward(inner, attended, ctx)
+        (self.after_attention.forward(context, hidden, &selected), selected)
     }
 }
 
@@ -349,28 +343,5 @@ impl SelfAttention {
         let value = self.value.forward(x, ctx);
         let options = attention_options(self.width, self.heads, self.dropout.mask(ctx));
         attention(query, key, value, ctx.layout(), options)
-    }
-}
-
-/// `BertSelfOutput` and `BertOutput`
-#[derive(Module, Debug)]
-struct ResidualOutput {
-    dense: Linear,
-    dropout: Dropout,
-    layer_norm: LayerNorm,
-}
-
-impl ResidualOutput {
-    fn load(loader: &Loader<'_>, config: &BertConfig, d_input: usize) -> Result<Self, Error> {
-        let hidden = config.hidden_size;
-        Ok(Self {
-            dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
-            dropout: loader.dropout("dropout", config.hidden_dropout_prob),
-            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
     }
 }

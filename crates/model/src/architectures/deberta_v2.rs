@@ -5,11 +5,12 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, DisentangledAttention, ForwardContext, RelativePositions, disentangled_attention, widen};
+use kernels::{DisentangledAttention, ForwardContext, RelativePositions, disentangled_attention, widen};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::post_norm::{AfterAttention, PostNormConfig};
 use super::{ActivationShape, AnyBackbone, Architecture, Around, Backbone, Variant, activation, check_heads, select};
 use crate::Error;
 use crate::cache::Cache;
@@ -371,32 +372,31 @@ impl Embeddings {
     }
 }
 
-/// `DebertaV2Layer`: attention and feed-forward network, each followed by dropout, the residual and a norm.
+/// `DebertaV2Layer`
 #[derive(Module, Debug)]
 struct Layer {
     self_attention: SelfAttention,
-    attention_output: ResidualOutput,
-    intermediate: Linear,
-    output: ResidualOutput,
-    #[module(skip)]
-    activation: Activation,
+    after_attention: AfterAttention,
 }
 
 impl Layer {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &DebertaConfig, terms: Terms) -> Result<Self, Error> {
-        let (hidden, inner) = (parsed.hidden_size, parsed.intermediate_size);
+        let after = PostNormConfig {
+            hidden: parsed.hidden_size,
+            inner: parsed.intermediate_size,
+            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+            dropout: parsed.hidden_dropout_prob,
+            epsilon: parsed.layer_norm_eps,
+        };
         Ok(Self {
             self_attention: SelfAttention::load(&loader.at("attention.self"), parsed, terms)?,
-            attention_output: ResidualOutput::load(&loader.at("attention.output"), parsed, hidden)?,
-            intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
-            output: ResidualOutput::load(&loader.at("output"), parsed, inner)?,
-            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+            after_attention: AfterAttention::load(loader, after)?,
         })
     }
 
     fn forward(&self, hidden: Tensor<2>, positions: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let context = self.self_attention.forward(hidden.clone(), positions, ctx);
-        self.after_attention(context, hidden, ctx)
+        self.after_attention.forward(context, hidden, ctx)
     }
 
     /// The output in these rows alone.
@@ -409,13 +409,7 @@ impl Layer {
     ) -> (Tensor<2>, ForwardContext) {
         let (context, selected) = select(self.self_attention.forward(hidden.clone(), positions, ctx), rows, ctx);
         let (hidden, _) = select(hidden, rows, ctx);
-        (self.after_attention(context, hidden, &selected), selected)
-    }
-
-    fn after_attention(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let attended = self.attention_output.forward(context, hidden, ctx);
-        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), ctx));
-        self.output.forward(inner, attended, ctx)
+        (self.after_attention.forward(context, hidden, &selected), selected)
     }
 }
 
@@ -483,28 +477,5 @@ impl SelfAttention {
             dropout: self.dropout.mask(ctx),
         };
         disentangled_attention(query, key, value, pos_key, pos_query, ctx.layout(), options)
-    }
-}
-
-/// `DebertaV2SelfOutput` and `DebertaV2Output`
-#[derive(Module, Debug)]
-struct ResidualOutput {
-    dense: Linear,
-    dropout: Dropout,
-    layer_norm: LayerNorm,
-}
-
-impl ResidualOutput {
-    fn load(loader: &Loader<'_>, config: &DebertaConfig, d_input: usize) -> Result<Self, Error> {
-        let hidden = config.hidden_size;
-        Ok(Self {
-            dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
-            dropout: loader.dropout("dropout", config.hidden_dropout_prob),
-            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
     }
 }

@@ -13,6 +13,7 @@ mod like_llama;
 mod llama;
 mod mistral;
 mod phi3;
+mod post_norm;
 mod qwen2;
 mod qwen3;
 mod roberta;
