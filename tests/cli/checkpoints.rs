@@ -165,6 +165,18 @@ fn the_old_names_of_norms_are_understood() {
 }
 
 #[test]
+fn the_terms_of_deberta_in_one_text_are_those_of_a_list() {
+    let predictions = |terms: Value| {
+        let project = Project::new().copy("deberta-v3-cls/model", "deberta");
+        let project = project.json("deberta/config.json", "pos_att_type", terms);
+        project.run(&["predict", "--model", "deberta", "a fine film"]).done().stdout
+    };
+    let both = predictions(json!(["p2c", "c2p"]));
+    assert_eq!(predictions(json!("p2c|c2p")), both);
+    assert_ne!(predictions(json!("c2p")), both, "each term matters");
+}
+
+#[test]
 fn a_bare_backbone_is_understood() {
     let [found, expected] = predictions(|project| {
         project.tensors(WEIGHTS, |tensors| {

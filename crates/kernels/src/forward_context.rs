@@ -49,3 +49,20 @@ impl ForwardContext {
         Self { layout: Arc::new(self.layout.select(tokens)), ..self.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropout_treats_a_table_alike_whatever_sequences_read_it_and_as_none_of_them() {
+        let noise = Noise { seed: 3, step: 2 };
+        let context = |offsets: &[usize], first_row| {
+            ForwardContext::new(Arc::new(Layout::new(Offsets::new(offsets), first_row)), Some(noise))
+        };
+        let factors = |ctx: &ForwardContext| ctx.dropout_mask(0.5, 7).unwrap().factors(16);
+        let one = context(&[0, 6], 0);
+        assert_eq!(factors(&one.of_table(6)), factors(&context(&[0, 2, 5], 4).of_table(6)));
+        assert_ne!(factors(&one.of_table(6)), factors(&one));
+    }
+}
