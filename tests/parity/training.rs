@@ -122,6 +122,26 @@ fn distilbert_trains_as_in_peft() {
 }
 
 #[test]
+fn electra_trains_as_in_peft() {
+    check("electra-cls");
+}
+
+#[test]
+fn xlm_roberta_trains_as_in_peft() {
+    check("xlm-roberta-cls");
+}
+
+#[test]
+fn deberta_v3_trains_as_in_peft() {
+    check("deberta-v3-cls");
+}
+
+#[test]
+fn deberta_v2_with_projections_of_positions_trains_as_in_peft() {
+    check("deberta-v2-cls");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }

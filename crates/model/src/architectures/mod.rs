@@ -4,13 +4,16 @@
 mod activations;
 mod backbone;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
+mod electra;
 mod gpt2;
 mod like_llama;
 mod llama;
 mod mistral;
 mod phi3;
+mod post_norm;
 mod qwen2;
 mod qwen3;
 mod roberta;
@@ -30,7 +33,11 @@ pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
+    &roberta::XLM_ROBERTA,
+    &roberta::CAMEMBERT,
     &distilbert::ARCHITECTURE,
+    &electra::ARCHITECTURE,
+    &deberta_v2::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
