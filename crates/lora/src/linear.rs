@@ -42,6 +42,7 @@ impl Linear {
             orientation: self.orientation,
             bias: self.bias.as_ref(),
             adapter: self.adapter.as_ref(),
+            logits: LogitsTransform::default(),
         }
     }
 }
@@ -54,11 +55,18 @@ pub struct OutputLayer {
     weight: Option<Weight<2>>,
     bias: Option<Weight<1>>,
     adapter: Option<Adapter>,
+    #[module(skip)]
+    logits: LogitsTransform,
 }
 
 impl OutputLayer {
     pub fn new(weight: Option<Weight<2>>, bias: Option<Weight<1>>, adapter: Option<Adapter>) -> Self {
-        Self { weight, bias, adapter }
+        Self { weight, bias, adapter, logits: LogitsTransform::default() }
+    }
+
+    /// The same layer with a factor or a soft cap of its logits.
+    pub fn with_logits(self, logits: LogitsTransform) -> Self {
+        Self { logits, ..self }
     }
 
     /// Whether its weight is that of the word embeddings.
@@ -73,6 +81,7 @@ impl OutputLayer {
             orientation: Orientation::OutIn,
             bias: self.bias.as_ref(),
             adapter: self.adapter.as_ref(),
+            logits: self.logits,
         }
     }
 }
@@ -84,6 +93,7 @@ pub struct Projection<'a> {
     orientation: Orientation,
     bias: Option<&'a Weight<1>>,
     adapter: Option<&'a Adapter>,
+    logits: LogitsTransform,
 }
 
 impl Projection<'_> {
@@ -97,12 +107,16 @@ impl Projection<'_> {
             (Some(adapter), _) => adapter.forward(x, self.w(), frozen, ctx),
             (None, Weight::Frozen(_)) => kernels::linear(x, self.w(), frozen, ctx.precision()),
             // Its bias is trained with it, or frozen and a constant.
-            (None, Weight::Trained(_)) => return kernels::trained_linear(x, self.w(), self.bias.map(Weight::value)),
+            (None, Weight::Trained(_)) => {
+                let logits = kernels::trained_linear(x, self.w(), self.bias.map(Weight::value));
+                return self.logits.apply(logits);
+            }
         };
-        match self.bias {
+        let output = match self.bias {
             Some(Weight::Trained(bias)) => kernels::add_bias(output, bias.val()),
             _ => output,
-        }
+        };
+        self.logits.apply(output)
     }
 
     /// Losses and margins of the rows, as [`kernels::linear_cross_entropy`] has them. The logits of all rows are held
@@ -110,14 +124,7 @@ impl Projection<'_> {
     pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
         if self.is_frozen() {
             let bias = self.bias.map(Weight::value);
-            return kernels::linear_cross_entropy(
-                x,
-                self.w(),
-                bias,
-                targets,
-                LogitsTransform::default(),
-                ctx.precision(),
-            );
+            return kernels::linear_cross_entropy(x, self.w(), bias, targets, self.logits, ctx.precision());
         }
         let logits = self.forward(x, ctx);
         let margins = kernels::margins(logits.clone(), targets);
@@ -156,7 +163,9 @@ mod tests {
         let trained = |tensor: Tensor<2>| Param::from_tensor(tensor.detach().require_grad());
         let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
         let targets = [3, 0, 6, 6, 2];
-        for case in 0..12 {
+        let capped = LogitsTransform { scale: 0.5, soft_cap: Some(0.8) };
+        let cases = (0..12).flat_map(|case| [LogitsTransform::default(), capped].map(|transform| (case, transform)));
+        for (case, transform) in cases {
             let weight = match case % 2 {
                 0 => Weight::Frozen(random([7, 4])),
                 _ => Weight::Trained(trained(random([7, 4]))),
@@ -169,7 +178,7 @@ mod tests {
             };
             let lora = || Adapter::Lora(Lora::new(trained(random([2, 4])), trained(random([7, 2])), 0.5, 0.0, 1));
             let adapter = (case / 6 == 1 && case % 2 == 0).then(lora);
-            let layer = OutputLayer::new(None, bias, adapter);
+            let layer = OutputLayer::new(None, bias, adapter).with_logits(transform);
             let projection = layer.projection(&weight);
 
             let x = random([5, 4]).require_grad();

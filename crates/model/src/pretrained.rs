@@ -240,7 +240,7 @@ impl Pretrained {
         let ActivationShape { width, vocabulary, .. } = self.activations()?;
         let described = (variant.layers)(&self.config)?;
         let sizes = Sizes { hidden: width, vocabulary, values };
-        let head = HeadLayers::load(root, &described.layers, variant.output, sizes)?;
+        let head = HeadLayers::load(root, &described.layers, variant.output, sizes, backbone.logits())?;
         Ok(Model::new(backbone, head, described.pooling, variant.head))
     }
 

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Noise, Precision};
+use kernels::{ForwardContext, LogitsTransform, Noise, Precision};
 use lora::Embedding;
 
 use crate::cache::Cache;
@@ -27,6 +27,11 @@ pub(crate) trait Backbone {
     /// The rotary embeddings that its layers choose from: each layer says which is its own.
     fn ropes(&self) -> &[Rope] {
         &[]
+    }
+
+    /// What the output layer of its language model does with logits.
+    fn logits(&self) -> LogitsTransform {
+        LogitsTransform::default()
     }
 
     /// `[tokens, hidden]`

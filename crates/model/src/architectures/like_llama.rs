@@ -6,12 +6,31 @@ use super::token_classifier_dropout;
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
 
-/// The [`Architecture`](super::Architecture) of models whose classes in Transformers begin with `$class`. `$read` is the
-/// architecture's own reader of `config.json`.
+/// The [`Architecture`](super::Architecture) of models whose classes in Transformers begin with `$class`, or that have the heads
+/// `$variants`, where Transformers has not all of them. `$read` is the architecture's own reader of `config.json`.
 macro_rules! like_llama {
     (
         model_type: $model_type:literal,
         class: $class:literal,
+        ties_by_default: $ties:literal,
+        default_targets: $targets:expr,
+        read: $read:path $(,)?
+    ) => {
+        $crate::architectures::like_llama::like_llama! {
+            model_type: $model_type,
+            variants: &[
+                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM")),
+                $crate::architectures::like_llama::sequence_classifier(concat!($class, "ForSequenceClassification")),
+                $crate::architectures::like_llama::token_classifier(concat!($class, "ForTokenClassification")),
+            ],
+            ties_by_default: $ties,
+            default_targets: $targets,
+            read: $read,
+        }
+    };
+    (
+        model_type: $model_type:literal,
+        variants: $variants:expr,
         ties_by_default: $ties:literal,
         default_targets: $targets:expr,
         read: $read:path $(,)?
@@ -30,11 +49,7 @@ macro_rules! like_llama {
             },
             activations: |config| Ok($read(config)?.activations()),
             load: |loader, config| $crate::architectures::decoder::Decoder::load(loader, &$read(config)?),
-            variants: &[
-                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM")),
-                $crate::architectures::like_llama::sequence_classifier(concat!($class, "ForSequenceClassification")),
-                $crate::architectures::like_llama::token_classifier(concat!($class, "ForTokenClassification")),
-            ],
+            variants: $variants,
         }
     };
 }

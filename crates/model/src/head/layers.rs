@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext};
+use kernels::{Activation, ForwardContext, LogitsTransform};
 use lora::{Kind, Linear, OutputLayer, Projection, Weight};
 
 use super::Pooling;
@@ -114,7 +114,14 @@ enum OutputModule {
 }
 
 impl HeadLayers {
-    pub(crate) fn load(root: &Loader<'_>, layers: &[HeadLayer], output: Output, sizes: Sizes) -> Result<Self, Error> {
+    /// `logits` is for an output layer over the vocabulary alone.
+    pub(crate) fn load(
+        root: &Loader<'_>,
+        layers: &[HeadLayer],
+        output: Output,
+        sizes: Sizes,
+        logits: LogitsTransform,
+    ) -> Result<Self, Error> {
         let mut d_input = sizes.hidden;
         let mut load = |layer: &HeadLayer| {
             Ok(match *layer {
@@ -136,7 +143,7 @@ impl HeadLayers {
                 OutputModule::Values(root.output_linear(module, d_input, sizes.values, bias)?)
             }
             Output::Vocabulary(names) => {
-                OutputModule::Vocabulary(root.output_layer(names, [d_input, sizes.vocabulary])?)
+                OutputModule::Vocabulary(root.output_layer(names, [d_input, sizes.vocabulary])?.with_logits(logits))
             }
         };
         Ok(Self { layers, output })

@@ -1,6 +1,6 @@
 //! A decoder, described: what the common keys of `config.json` say, and what an architecture's own file adds.
 
-use kernels::Activation;
+use kernels::{Activation, LogitsTransform};
 use serde::Deserialize;
 
 use crate::architectures::{ActivationShape, activation, check_heads};
@@ -46,8 +46,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(super) layers: usize,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
-    pub(super) d_head: usize,
-    pub(super) activation: Activation,
+    pub(in crate::architectures) d_head: usize,
+    pub(in crate::architectures) activation: Activation,
     pub(super) attention_dropout: f64,
     pub(in crate::architectures) projections: Projections,
     pub(in crate::architectures) query_key_bias: bool,
@@ -60,6 +60,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) query_key_norm: QueryKeyNorm,
     /// The factor of attention scores.
     pub(in crate::architectures) scale: f32,
+    /// The soft cap of attention scores.
+    pub(in crate::architectures) soft_cap: Option<f32>,
     /// The factor of word embeddings as they enter the first layer.
     pub(in crate::architectures) embedding_multiplier: f64,
     /// The factor of what attention and the feed-forward network add.
@@ -70,6 +72,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) ropes: Vec<Rope>,
     /// Of each layer: which of `ropes` turns its queries and keys, if any.
     pub(in crate::architectures) turns: Vec<Option<usize>>,
+    /// What the output layer of the language model does with logits.
+    pub(in crate::architectures) logits: LogitsTransform,
 }
 
 /// Whether projections of one input lie in one weight.
@@ -153,11 +157,13 @@ impl DecoderConfig {
             norms: Norms::Before,
             query_key_norm: QueryKeyNorm::None,
             scale: 1.0 / (d_head as f32).sqrt(),
+            soft_cap: None,
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
             windows: vec![None; keys.num_hidden_layers],
             ropes: vec![Rope::read(config, d_head)?],
             turns: vec![Some(0); keys.num_hidden_layers],
+            logits: LogitsTransform::default(),
         };
         Ok((described, keys))
     }
@@ -193,6 +199,22 @@ impl DecoderConfig {
                 }
             };
         }
+        Ok(())
+    }
+
+    /// A window in the layers that `layer_types` says have one; without that key in all but every `pattern`-th.
+    #[allow(dead_code, reason = "Gemma has every so many-th layer without a window")]
+    pub(in crate::architectures) fn slide_but_each(
+        &mut self,
+        config: &Config,
+        keys: &DecoderKeys,
+        pattern: usize,
+    ) -> Result<(), ConfigError> {
+        if keys.layer_types.is_some() {
+            return self.slide_some(config, keys, None);
+        }
+        let slides = |layer: usize| !(layer + 1).is_multiple_of(pattern);
+        self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| slides(layer))).collect();
         Ok(())
     }
 

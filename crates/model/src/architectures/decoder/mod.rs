@@ -9,7 +9,7 @@ mod layer;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
+use kernels::{ForwardContext, LogitsTransform};
 use lora::Embedding;
 
 use super::{AnyBackbone, Around, Backbone};
@@ -21,6 +21,9 @@ use crate::tokens::Tokens;
 use layer::Layer;
 
 pub(super) use config::{DecoderConfig, Projections, QueryKeyNorm};
+
+#[allow(unused_imports, reason = "OLMo2 and Gemma say where their norms are")]
+pub(super) use config::Norms;
 
 fn bias(there: bool) -> Bias {
     if there { Bias::Yes } else { Bias::No }
@@ -35,6 +38,8 @@ pub(crate) struct Decoder {
     embedding_multiplier: f64,
     #[module(skip)]
     ropes: Vec<Rope>,
+    #[module(skip)]
+    logits: LogitsTransform,
 }
 
 impl Decoder {
@@ -48,6 +53,7 @@ impl Decoder {
             norm: loader.rms_norm("norm", config.hidden, config.norm)?,
             embedding_multiplier: config.embedding_multiplier,
             ropes: config.ropes.clone(),
+            logits: config.logits,
         }))
     }
 }
@@ -71,6 +77,10 @@ impl Backbone for Decoder {
 
     fn ropes(&self) -> &[Rope] {
         &self.ropes
+    }
+
+    fn logits(&self) -> LogitsTransform {
+        self.logits
     }
 
     fn embed(&self, tokens: &Tokens, _: &ForwardContext) -> Tensor<2> {
