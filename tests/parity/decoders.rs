@@ -136,3 +136,8 @@ fn smollm3_with_layers_that_know_no_positions() {
 fn phi3_with_joined_projections() {
     check_decoder("phi3-lm");
 }
+
+#[test]
+fn granite_with_its_factors_and_lora_on_a_tied_output_layer() {
+    check_decoder("granite-lm");
+}

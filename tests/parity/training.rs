@@ -175,3 +175,8 @@ fn smollm3_trains_as_in_peft() {
 fn phi3_trains_as_in_peft() {
     check("phi3-lm");
 }
+
+#[test]
+fn granite_trains_as_in_peft() {
+    check("granite-lm");
+}

@@ -7,6 +7,7 @@ mod bert;
 mod decoder;
 mod distilbert;
 mod gpt2;
+mod granite;
 mod like_llama;
 mod llama;
 mod mistral;
@@ -27,7 +28,7 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
@@ -38,6 +39,7 @@ pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
     &qwen3::ARCHITECTURE,
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
+    &granite::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.
