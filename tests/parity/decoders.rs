@@ -141,3 +141,8 @@ fn phi3_with_joined_projections() {
 fn granite_with_its_factors_and_lora_on_a_tied_output_layer() {
     check_decoder("granite-lm");
 }
+
+#[test]
+fn olmo2_with_norms_after_its_parts() {
+    check_decoder("olmo2-lm");
+}

@@ -180,3 +180,8 @@ fn phi3_trains_as_in_peft() {
 fn granite_trains_as_in_peft() {
     check("granite-lm");
 }
+
+#[test]
+fn olmo2_trains_as_in_peft() {
+    check("olmo2-lm");
+}

@@ -11,6 +11,7 @@ mod granite;
 mod like_llama;
 mod llama;
 mod mistral;
+mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -28,7 +29,7 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 12] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
@@ -40,6 +41,7 @@ pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
     &granite::ARCHITECTURE,
+    &olmo2::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.
