@@ -82,7 +82,8 @@ fn more_layers_than_memory_are_refused() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("deberta-v2")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2",
+         help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         gemma2",
     );
 }
 
@@ -90,7 +91,8 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         gemma2",
     );
 }
 
@@ -458,7 +460,7 @@ fn a_model_that_is_not_there_is_refused_with_what_a_model_is() {
 
 #[test]
 fn factors_of_nothing_are_refused() {
-    for (case, key) in [("granite-lm", "logits_scaling")] {
+    for (case, key) in [("granite-lm", "logits_scaling"), ("gemma2-lm", "query_pre_attn_scalar")] {
         let project = Project::new().copy(&format!("{case}/model"), "absurd");
         let project = project.json("absurd/config.json", key, json!(0));
         project.run(&["inspect", "absurd"]).refused(&format!(

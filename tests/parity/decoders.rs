@@ -146,3 +146,8 @@ fn granite_with_its_factors_and_lora_on_a_tied_output_layer() {
 fn olmo2_with_norms_after_its_parts() {
     check_decoder("olmo2-lm");
 }
+
+#[test]
+fn gemma2_with_soft_caps_and_a_window_in_every_other_layer() {
+    check_decoder("gemma2-lm");
+}

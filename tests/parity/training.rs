@@ -185,3 +185,8 @@ fn granite_trains_as_in_peft() {
 fn olmo2_trains_as_in_peft() {
     check("olmo2-lm");
 }
+
+#[test]
+fn gemma2_trains_on_conversations_as_in_peft() {
+    check("gemma2-lm");
+}

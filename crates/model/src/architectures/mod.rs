@@ -6,6 +6,7 @@ mod backbone;
 mod bert;
 mod decoder;
 mod distilbert;
+mod gemma2;
 mod gpt2;
 mod granite;
 mod like_llama;
@@ -29,7 +30,7 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 12] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 13] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
@@ -42,6 +43,7 @@ pub(crate) static ARCHITECTURES: [&Architecture; 12] = [
     &phi3::ARCHITECTURE,
     &granite::ARCHITECTURE,
     &olmo2::ARCHITECTURE,
+    &gemma2::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.
