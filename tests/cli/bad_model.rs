@@ -83,7 +83,7 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("deberta-v2")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
          help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
-         gemma2",
+         gemma2, gemma3_text",
     );
 }
 
@@ -92,7 +92,7 @@ fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
          help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
-         gemma2",
+         gemma2, gemma3_text",
     );
 }
 
@@ -456,6 +456,17 @@ fn a_base_without_a_trained_head_predicts_nothing() {
 fn a_model_that_is_not_there_is_refused_with_what_a_model_is() {
     Project::new().run(&["predict", "--model", "./bert-base", "a fine film"]).refused("error: there is no directory ./bert-base\n\
          help: a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the Hugging Face Hub: org/name or org/name@revision");
+}
+
+#[test]
+fn a_gemma_that_attends_in_both_directions_is_refused() {
+    let project = Project::new().copy("gemma3-lm/model", "gemma");
+    let project = project.json("gemma/config.json", "use_bidirectional_attention", json!(true));
+    project.run(&["inspect", "gemma"]).refused(
+        "error: gemma/config.json: `use_bidirectional_attention` is true\n\
+         help: models that attend in both directions, such as EmbeddingGemma, are not supported: choose a Gemma that is a \
+         causal language model",
+    );
 }
 
 #[test]

@@ -151,3 +151,13 @@ fn olmo2_with_norms_after_its_parts() {
 fn gemma2_with_soft_caps_and_a_window_in_every_other_layer() {
     check_decoder("gemma2-lm");
 }
+
+#[test]
+fn gemma3_with_two_rotary_embeddings() {
+    check_decoder("gemma3-lm");
+}
+
+#[test]
+fn gemma3_as_a_classifier_with_lora_on_its_scaled_embeddings() {
+    check("gemma3-cls", &["score"]);
+}

@@ -190,3 +190,13 @@ fn olmo2_trains_as_in_peft() {
 fn gemma2_trains_on_conversations_as_in_peft() {
     check("gemma2-lm");
 }
+
+#[test]
+fn gemma3_trains_as_in_peft() {
+    check("gemma3-lm");
+}
+
+#[test]
+fn gemma3_as_a_classifier_trains_as_in_peft() {
+    check("gemma3-cls");
+}

@@ -7,6 +7,7 @@ mod bert;
 mod decoder;
 mod distilbert;
 mod gemma2;
+mod gemma3;
 mod gpt2;
 mod granite;
 mod like_llama;
@@ -30,7 +31,7 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 13] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 14] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
@@ -44,6 +45,7 @@ pub(crate) static ARCHITECTURES: [&Architecture; 13] = [
     &granite::ARCHITECTURE,
     &olmo2::ARCHITECTURE,
     &gemma2::ARCHITECTURE,
+    &gemma3::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.
