@@ -136,7 +136,6 @@ impl Config {
     }
 
     /// Factors and caps, which are above 0 where they are given.
-    #[allow(dead_code, reason = "Granite and Gemma have factors")]
     pub(crate) fn check_positive(&self, keys: &[&str]) -> Result<(), ConfigError> {
         match keys.iter().find(|key| self.number(key).is_some_and(|value| value <= 0.0)) {
             Some(key) => {
@@ -148,7 +147,6 @@ impl Config {
     }
 
     /// The same file with these values for keys that it lacks.
-    #[allow(dead_code, reason = "OLMo2 and Gemma have defaults of their own")]
     pub(crate) fn with_defaults(&self, defaults: &[(&str, Value)]) -> Self {
         let mut filled = self.clone();
         for (key, value) in defaults {

@@ -87,7 +87,6 @@ pub(in crate::architectures) enum Projections {
 
 /// Where the norms of a layer are, by their names in Transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 has norms after the parts, Gemma around them")]
 pub(in crate::architectures) enum Norms {
     /// Before attention (`input_layernorm`) and before the feed-forward network (`post_attention_layernorm`).
     Before,
@@ -100,7 +99,6 @@ pub(in crate::architectures) enum Norms {
 
 /// How queries and keys are normed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 norms whole queries and keys")]
 pub(in crate::architectures) enum QueryKeyNorm {
     None,
     /// Each head by itself.
@@ -203,7 +201,6 @@ impl DecoderConfig {
     }
 
     /// A window in the layers that `layer_types` says have one; without that key in all but every `pattern`-th.
-    #[allow(dead_code, reason = "Gemma has every so many-th layer without a window")]
     pub(in crate::architectures) fn slide_but_each(
         &mut self,
         config: &Config,
