@@ -143,7 +143,8 @@ fn the_other_masked_language_model_head_of_deberta_is_refused_by_name() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("xlnet")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `xlnet`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         gemma2, gemma3_text",
     );
 }
 
@@ -151,7 +152,8 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         gemma2, gemma3_text",
     );
 }
 
@@ -516,4 +518,36 @@ fn a_base_without_a_trained_head_predicts_nothing() {
 fn a_model_that_is_not_there_is_refused_with_what_a_model_is() {
     Project::new().run(&["predict", "--model", "./bert-base", "a fine film"]).refused("error: there is no directory ./bert-base\n\
          help: a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the Hugging Face Hub: org/name or org/name@revision");
+}
+
+#[test]
+fn a_gemma_that_attends_in_both_directions_is_refused() {
+    let project = Project::new().copy("gemma3-lm/model", "gemma");
+    let project = project.json("gemma/config.json", "use_bidirectional_attention", json!(true));
+    project.run(&["inspect", "gemma"]).refused(
+        "error: gemma/config.json: `use_bidirectional_attention` is true\n\
+         help: models that attend in both directions, such as EmbeddingGemma, are not supported: choose a Gemma that is a \
+         causal language model",
+    );
+}
+
+#[test]
+fn factors_of_nothing_are_refused() {
+    for (case, key) in [("granite-lm", "logits_scaling"), ("gemma2-lm", "query_pre_attn_scalar")] {
+        let project = Project::new().copy(&format!("{case}/model"), "absurd");
+        let project = project.json("absurd/config.json", key, json!(0));
+        project.run(&["inspect", "absurd"]).refused(&format!(
+            "error: absurd/config.json: `{key}` is 0\nhelp: a number above 0 belongs there: copy the model's config.json again"
+        ));
+    }
+}
+
+#[test]
+fn a_head_that_transformers_does_not_have_is_refused() {
+    let project = Project::new().copy("granite-lm/model", "granite").file("train.csv", "text,label\na,b\nc,d\n");
+    let project = project.file("run.toml", "[model]\npath = \"granite\"\n[data]\ntrain = \"train.csv\"\n");
+    project.run(&["train", "run.toml", "--dry-run"]).refused(
+        "error: [DIR]/granite/config.json: a model of type `granite` has no classification head\n\
+         help: it can have a language-model head: choose another `model.task` or another model",
+    );
 }

@@ -195,3 +195,28 @@ fn smollm3_trains_as_in_peft() {
 fn phi3_trains_as_in_peft() {
     check("phi3-lm");
 }
+
+#[test]
+fn granite_trains_as_in_peft() {
+    check("granite-lm");
+}
+
+#[test]
+fn olmo2_trains_as_in_peft() {
+    check("olmo2-lm");
+}
+
+#[test]
+fn gemma2_trains_on_conversations_as_in_peft() {
+    check("gemma2-lm");
+}
+
+#[test]
+fn gemma3_trains_as_in_peft() {
+    check("gemma3-lm");
+}
+
+#[test]
+fn gemma3_as_a_classifier_trains_as_in_peft() {
+    check("gemma3-cls");
+}

@@ -33,7 +33,7 @@ fn registered(model_type: &str) -> Option<&'static str> {
         "roberta" => Some("RobertaTokenizer"),
         "mt5" | "t5" => Some("T5Tokenizer"),
         "xlm-roberta" => Some("XLMRobertaTokenizer"),
-        "mistral" | "phi3" => Some(BACKEND),
+        "granite" | "mistral" | "olmo2" | "phi3" => Some(BACKEND),
         _ => None,
     }
 }

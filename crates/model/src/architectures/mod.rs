@@ -8,10 +8,14 @@ mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod granite;
 mod like_llama;
 mod llama;
 mod mistral;
+mod olmo2;
 mod phi3;
 mod post_norm;
 mod qwen2;
@@ -45,6 +49,10 @@ pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &qwen3::ARCHITECTURE,
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
+    &granite::ARCHITECTURE,
+    &olmo2::ARCHITECTURE,
+    &gemma2::ARCHITECTURE,
+    &gemma3::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.

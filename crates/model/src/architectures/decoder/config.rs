@@ -87,7 +87,6 @@ pub(in crate::architectures) enum Projections {
 
 /// Where the norms of a layer are, by their names in Transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 has norms after the parts, Gemma around them")]
 pub(in crate::architectures) enum Norms {
     /// Before attention (`input_layernorm`) and before the feed-forward network (`post_attention_layernorm`).
     Before,
@@ -100,7 +99,6 @@ pub(in crate::architectures) enum Norms {
 
 /// How queries and keys are normed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 norms whole queries and keys")]
 pub(in crate::architectures) enum QueryKeyNorm {
     None,
     /// Each head by itself.
@@ -199,6 +197,21 @@ impl DecoderConfig {
                 }
             };
         }
+        Ok(())
+    }
+
+    /// A window in the layers that `layer_types` says have one; without that key in all but every `pattern`-th.
+    pub(in crate::architectures) fn slide_but_each(
+        &mut self,
+        config: &Config,
+        keys: &DecoderKeys,
+        pattern: usize,
+    ) -> Result<(), ConfigError> {
+        if keys.layer_types.is_some() {
+            return self.slide_some(config, keys, None);
+        }
+        let slides = |layer: usize| !(layer + 1).is_multiple_of(pattern);
+        self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| slides(layer))).collect();
         Ok(())
     }
 
