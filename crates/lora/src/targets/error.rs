@@ -6,13 +6,6 @@ use miette::Diagnostic;
 pub enum TargetError {
     #[error("`adapter.{key}`: {found} is not {expected}")]
     Number { key: String, found: f64, expected: &'static str },
-    #[error("`adapter.{key}`: {problem}")]
-    Setting {
-        key: &'static str,
-        problem: String,
-        #[help]
-        help: String,
-    },
     #[error("`adapter.{key}`: a name is empty")]
     #[diagnostic(help("remove it"))]
     EmptyName { key: &'static str },

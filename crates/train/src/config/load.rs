@@ -229,8 +229,15 @@ fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
         table.insert(key.name.to_owned(), value);
     }
     if let Some(Value::Table(adapter)) = document.get_mut("adapter") {
-        // It decides which keys the others are.
-        adapter.entry("method").or_insert_with(|| Method::default().name().into());
+        // The method decides which other keys there are, and what they are by default.
+        let method = match adapter.get("method").and_then(Value::as_str) {
+            Some(name) => Method::named(name).expect("keys.rs lets no other names through"),
+            None => Method::default(),
+        };
+        let defaults = Table::try_from(method).expect("settings are TOML");
+        for (key, value) in defaults {
+            adapter.entry(key).or_insert(value);
+        }
     }
     Loaded {
         config: Config::deserialize(document).expect("keys.rs lets no other values through"),

@@ -33,8 +33,8 @@ const SECTIONS: [(&str, &str); 5] = [
     ("model", "## `[model]`\n\nThe base model and the task.\n"),
     (
         "adapter",
-        "## `[adapter]`\n\nThe method and, with `method = \"lora\"`, PEFT's options for LoRA under PEFT's names. `full` has `method` \
-         alone, `none` also `init_from`.\n",
+        "## `[adapter]`\n\nThe method, and PEFT's options for it under PEFT's names. `full` has `method` alone, `none` also \
+         `init_from`.\n",
     ),
     (
         "data",
@@ -113,7 +113,7 @@ fn document() -> String {
         for key in KEYS.iter().filter(|key| key.table == table && !matches!(key.kind, Kind::Legs)) {
             let dotted = key.dotted();
             let default = match key.value(&defaults).filter(|_| !REQUIRED.contains(&dotted.as_str())) {
-                Some(value) => format!("`{}`", shown(value)),
+                Some(value) => format!("`{}`{}", shown(value), other_defaults(key, value)),
                 None if REQUIRED.contains(&dotted.as_str()) => "required".to_owned(),
                 None => "none".to_owned(),
             };
@@ -133,6 +133,20 @@ fn document() -> String {
 /// A default as it is written after the `=`.
 fn shown(value: &Value) -> String {
     line("", value).trim_start_matches(" = ").to_owned()
+}
+
+/// The defaults of methods that have another one than the first.
+fn other_defaults(key: &Key, default: &Value) -> String {
+    let of_method = |name: &&str| {
+        let method = Method::named(name).filter(|method| key.name != "method" && has(method, key.name))?;
+        let defaults = toml::Table::try_from(method).expect("settings are TOML");
+        let other = defaults.get(key.name).filter(|other| *other != default)?;
+        Some(format!("; `{name}`: `{}`", shown(other)))
+    };
+    match key.table {
+        "adapter" => Method::NAMES.iter().filter_map(of_method).collect(),
+        _ => String::new(),
+    }
 }
 
 fn takes(kind: Kind) -> String {
