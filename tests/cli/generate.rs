@@ -140,7 +140,7 @@ fn what_cannot_be_written_is_refused() {
     assert!(refused.stderr.contains(" has 1 token; with 128 new ones that is 1 too many"), "{}", refused.stderr);
     project.run(&["generate", "--model", "bert", "--prompt", "a"]).refused(
         "error: bert/config.json: a model of type `bert` has no language-model head\n\
-         help: it can have a classification head or a masked-language-model head: choose another `model.task` or another \
-         model",
+         help: it can have a classification head, a token-classification head or a masked-language-model head: choose \
+         another `model.task` or another model",
     );
 }

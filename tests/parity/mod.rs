@@ -305,6 +305,26 @@ fn distilbert() {
 }
 
 #[test]
+fn electra_with_embeddings_narrower_than_its_layers() {
+    check("electra-cls", &["classifier"]);
+}
+
+#[test]
+fn xlm_roberta_with_its_unigram_tokenizer() {
+    check("xlm-roberta-cls", &["classifier"]);
+}
+
+#[test]
+fn deberta_v3_with_log_buckets_and_shared_projections() {
+    check("deberta-v3-cls", &["classifier"]);
+}
+
+#[test]
+fn deberta_v2_with_a_row_for_each_distance_and_projections_of_their_own() {
+    check("deberta-v2-cls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }
@@ -317,4 +337,39 @@ fn roberta_as_a_masked_language_model() {
 #[test]
 fn distilbert_as_a_masked_language_model() {
     check("distilbert-mlm", &[]);
+}
+
+#[test]
+fn bert_as_a_token_classifier() {
+    check("bert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn roberta_as_a_token_classifier() {
+    check("roberta-tokcls", &["classifier"]);
+}
+
+#[test]
+fn distilbert_as_a_token_classifier() {
+    check("distilbert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn gpt2_as_a_token_classifier() {
+    check("gpt2-tokcls", &["classifier"]);
+}
+
+#[test]
+fn llama_as_a_token_classifier() {
+    check("llama-tokcls", &["score"]);
+}
+
+#[test]
+fn the_generator_of_electra_as_a_masked_language_model() {
+    check("electra-mlm", &[]);
+}
+
+#[test]
+fn deberta_v2_as_a_masked_language_model() {
+    check("deberta-v2-mlm", &[]);
 }

@@ -87,3 +87,13 @@ fn roberta_with_tied_embeddings_trains_in_full_as_in_transformers() {
 fn distilbert_with_tied_embeddings_trains_in_full_as_in_transformers() {
     check("distilbert-mlm");
 }
+
+#[test]
+fn a_generator_of_electra_with_tied_embeddings_trains_in_full_as_in_transformers() {
+    check("electra-mlm");
+}
+
+#[test]
+fn deberta_v2_with_tied_embeddings_trains_in_full_as_in_transformers() {
+    check("deberta-v2-mlm");
+}

@@ -122,6 +122,26 @@ fn distilbert_trains_as_in_peft() {
 }
 
 #[test]
+fn electra_trains_as_in_peft() {
+    check("electra-cls");
+}
+
+#[test]
+fn xlm_roberta_trains_as_in_peft() {
+    check("xlm-roberta-cls");
+}
+
+#[test]
+fn deberta_v3_trains_as_in_peft() {
+    check("deberta-v3-cls");
+}
+
+#[test]
+fn deberta_v2_with_projections_of_positions_trains_as_in_peft() {
+    check("deberta-v2-cls");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }
@@ -174,4 +194,29 @@ fn smollm3_trains_as_in_peft() {
 #[test]
 fn phi3_trains_as_in_peft() {
     check("phi3-lm");
+}
+
+#[test]
+fn granite_trains_as_in_peft() {
+    check("granite-lm");
+}
+
+#[test]
+fn olmo2_trains_as_in_peft() {
+    check("olmo2-lm");
+}
+
+#[test]
+fn gemma2_trains_on_conversations_as_in_peft() {
+    check("gemma2-lm");
+}
+
+#[test]
+fn gemma3_trains_as_in_peft() {
+    check("gemma3-lm");
+}
+
+#[test]
+fn gemma3_as_a_classifier_trains_as_in_peft() {
+    check("gemma3-cls");
 }

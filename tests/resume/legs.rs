@@ -84,7 +84,7 @@ fn a_dry_run_says_what_resuming_would_do_and_leaves_the_run_as_it_is() {
     let files = experiment.files();
     assert_eq!(dry(&[]), (0, String::new(), "runs/run is a finished run: nothing to resume\n".to_owned()));
     let (status, plan, said) = dry(&LONGER);
-    let goes_on = "going on after step 12 with train.epochs = 4, train.learning_rate = 0.005: 12 more steps\n";
+    let goes_on = "continuing after step 12 with train.epochs = 4, train.learning_rate = 0.005: 12 more steps\n";
     assert_eq!((status, said.contains(goes_on)), (0, true), "{said}");
     assert_eq!(steps(&plan), "steps        24 (6 an epoch) of 6 examples (2 x 3); 12 are done");
     let (status, _, said) = dry(&["--set", "train.batch_size=2"]);

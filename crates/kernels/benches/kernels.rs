@@ -7,8 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, DropoutMask, ForwardContext, Layout, LogitsTransform, LowRank, Noise,
-    Offsets, Precision,
+    Activation, Attention, AttentionMask, DisentangledAttention, DropoutMask, ForwardContext, Layout, LogitsTransform,
+    LowRank, Noise, Offsets, Precision, RelativePositions,
 };
 
 const SEQUENCES: usize = 8;
@@ -149,6 +149,46 @@ mod attention {
         both_ways(bencher, inputs(), |inputs| {
             let [q, k, v] = inputs.map(|x| x.reshape([SEQUENCES, LENGTH, HEADS, WIDTH / HEADS]).swap_dims(1, 2));
             let p = activation::softmax(q.matmul(k.transpose()) * 0.125, 3);
+            p.matmul(v).swap_dims(1, 2).reshape([TOKENS, WIDTH])
+        });
+    }
+}
+
+mod disentangled_attention {
+    use super::*;
+
+    const BUCKETS: usize = 256;
+    /// `1 / sqrt(3 * 64)`
+    const SCALE: f32 = 0.072_168_78;
+
+    fn inputs() -> [Tensor<2>; 5] {
+        [TOKENS, TOKENS, TOKENS, 2 * BUCKETS, 2 * BUCKETS].map(|rows| random([rows, WIDTH]))
+    }
+
+    #[divan::bench]
+    fn ours(bencher: Bencher<'_, '_>) {
+        both_ways(bencher, inputs(), |[q, k, v, pos_key, pos_query]| {
+            let positions = RelativePositions { buckets: Some(BUCKETS), largest: 512 };
+            let options = DisentangledAttention { heads: HEADS, scale: SCALE, positions, dropout: None };
+            kernels::disentangled_attention(q, k, v, pos_key, pos_query, &layout(), options)
+        });
+    }
+
+    /// As the reference: by gathering. Up to 128 tokens each distance has its own bucket.
+    #[divan::bench]
+    fn composed(bencher: Bencher<'_, '_>) {
+        let rows: Vec<i32> = (0..LENGTH * LENGTH).map(|at| (BUCKETS + at / LENGTH - at % LENGTH) as i32).collect();
+        let rows = Tensor::<1, Int>::from_ints(rows.as_slice(), &device()).reshape([1, 1, LENGTH, LENGTH]);
+        let of_keys = rows.clone().expand([SEQUENCES, HEADS, LENGTH, LENGTH]);
+        let of_queries = rows.transpose().expand([SEQUENCES, HEADS, LENGTH, LENGTH]);
+        both_ways(bencher, inputs(), |[q, k, v, pos_key, pos_query]| {
+            let [q, k, v] = [q, k, v].map(|x| x.reshape([SEQUENCES, LENGTH, HEADS, WIDTH / HEADS]).swap_dims(1, 2));
+            let [pos_key, pos_query] =
+                [pos_key, pos_query].map(|x| x.reshape([1, 2 * BUCKETS, HEADS, WIDTH / HEADS]).swap_dims(1, 2));
+            let to_position = q.clone().matmul(pos_key.transpose()).gather(3, of_keys.clone());
+            let to_content = k.clone().matmul(pos_query.transpose()).gather(3, of_queries.clone());
+            let scores = q.matmul(k.transpose()) + to_position + to_content.transpose();
+            let p = activation::softmax(scores * SCALE, 3);
             p.matmul(v).swap_dims(1, 2).reshape([TOKENS, WIDTH])
         });
     }

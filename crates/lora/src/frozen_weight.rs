@@ -54,10 +54,9 @@ impl FrozenWeight<2> {
         x: Tensor<2>,
         orientation: Orientation,
         bias: Option<Tensor<1>>,
-        targets: &[usize],
+        (targets, transform): (&[usize], LogitsTransform),
         precision: Precision,
     ) -> (Tensor<1>, Tensor<1>) {
-        let transform = LogitsTransform::default();
         kernels::linear_cross_entropy(x, orientation.out_in(self.float()), bias, targets, transform, precision)
     }
 

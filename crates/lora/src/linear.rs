@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
+use kernels::{ForwardContext, LogitsTransform};
 
 use crate::{Adapter, FrozenWeight, Weight};
 
@@ -134,16 +134,22 @@ impl Projection<'_> {
         self.with_trained_bias(output)
     }
 
-    /// Losses and margins of the rows, as [`kernels::linear_cross_entropy`] has them. The logits of all rows are held
-    /// unless the layer [is frozen](Self::is_frozen).
-    pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
+    /// Losses and margins of the rows, of logits with this transform, as [`kernels::linear_cross_entropy`] has them. The
+    /// logits of all rows are held unless the layer [is frozen](Self::is_frozen).
+    pub fn cross_entropy(
+        &self,
+        x: Tensor<2>,
+        targets: &[usize],
+        transform: LogitsTransform,
+        ctx: &ForwardContext,
+    ) -> (Tensor<1>, Tensor<1>) {
         if let Weight::Frozen(weight) = self.weight
             && self.is_frozen()
         {
             let bias = self.bias.map(Weight::value);
-            return weight.linear_cross_entropy(x, self.orientation, bias, targets, ctx.precision());
+            return weight.linear_cross_entropy(x, self.orientation, bias, (targets, transform), ctx.precision());
         }
-        let logits = self.forward(x, ctx);
+        let logits = transform.apply(self.forward(x, ctx));
         let margins = kernels::margins(logits.clone(), targets);
         (kernels::cross_entropy(logits, targets), margins)
     }
@@ -207,25 +213,29 @@ mod tests {
         let trained = |tensor: Tensor<2>| Param::from_tensor(tensor.detach().require_grad());
         let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
         let targets = [3, 0, 6, 6, 2];
-        for case in 0..12 {
-            let weight = match case % 2 {
+        for case in 0..36 {
+            let weight = match case / 3 % 2 {
                 0 => Weight::frozen(random([7, 4])),
                 _ => Weight::Trained(trained(random([7, 4]))),
             };
             let bias = random([1, 7]).squeeze_dim::<1>(0).detach();
-            let bias = match case / 2 % 3 {
+            let bias = match case / 3 / 2 % 3 {
                 0 => None,
                 1 => Some(Weight::frozen(bias)),
                 _ => Some(Weight::Trained(Param::from_tensor(bias.require_grad()))),
             };
             let lora = || Adapter::Lora(Lora::new(trained(random([2, 4])), trained(random([7, 2])), 0.5, 0.0, 1));
-            let adapters = (case / 6 == 1 && case % 2 == 0).then(lora).into_iter().collect();
+            let adapters = (case / 18 == 1 && case / 3 % 2 == 0).then(lora).into_iter().collect();
             let layer = OutputLayer::new(None, bias, adapters);
             let projection = layer.projection(&weight);
 
             let x = random([5, 4]).require_grad();
-            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, &ctx);
-            let logits = projection.forward(x.clone(), &ctx);
+            let transform = match case % 3 {
+                0 => LogitsTransform::default(),
+                _ => LogitsTransform { scale: 0.5, soft_cap: Some(1.5) },
+            };
+            let (losses, margins) = projection.cross_entropy(x.clone(), &targets, transform, &ctx);
+            let logits = transform.apply(projection.forward(x.clone(), &ctx));
             let close = |left: Tensor<2>, right: Tensor<2>| {
                 left.into_data().assert_approx_eq::<f32>(&right.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
             };

@@ -4,6 +4,7 @@
 mod layers;
 mod pooling;
 
+pub use layers::VocabularyOutput;
 pub(crate) use layers::{HeadConfig, HeadLayer, HeadLayers, Output, OutputNames, Sizes};
 pub(crate) use pooling::Pooling;
 

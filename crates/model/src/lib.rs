@@ -36,7 +36,7 @@ pub use files::{
     OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };
 pub use generate::{Chosen, Finish, Generation, Prompt};
-pub use head::Head;
+pub use head::{Head, VocabularyOutput};
 pub use layerwise::Layerwise;
 pub use loader::{LoadError, Loaded};
 pub use merge::{MergeError, Merged, merged_tensors, verify_merged};

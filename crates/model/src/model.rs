@@ -5,11 +5,10 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kernels::{ForwardContext, Noise, Precision};
-use lora::Projection;
 
 use crate::architectures::{AnyBackbone, Around, through};
 use crate::causal_lm::CausalLm;
-use crate::head::{Head, HeadLayers, Pooling};
+use crate::head::{Head, HeadLayers, Pooling, VocabularyOutput};
 use crate::layerwise::Layerwise;
 use crate::tokens::Tokens;
 
@@ -86,7 +85,7 @@ impl Model {
     }
 
     /// The output layer of a language model: the last of its head, whose classes are its tokens.
-    pub fn output(&self) -> Option<Projection<'_>> {
+    pub fn output(&self) -> Option<VocabularyOutput<'_>> {
         self.head.vocabulary(self.backbone.word_embeddings().weight())
     }
 

@@ -238,9 +238,9 @@ impl Pretrained {
         let (architecture, variant) = (self.architecture, self.variant);
         let backbone = (architecture.load)(&root.at(architecture.prefix.trim_end_matches('.')), &self.config)?;
         let ActivationShape { width, vocabulary, .. } = self.activations()?;
-        let described = (variant.layers)(&self.config)?;
+        let described = (variant.describe)(&self.config)?;
         let sizes = Sizes { hidden: width, vocabulary, values };
-        let head = HeadLayers::load(root, &described.layers, variant.output, sizes)?;
+        let head = HeadLayers::load(root, &described, variant.output, sizes)?;
         Ok(Model::new(backbone, head, described.pooling, variant.head))
     }
 
@@ -345,13 +345,14 @@ fn architecture(config: &Config) -> Result<&'static Architecture, ConfigError> {
 }
 
 fn no_such_head(config: &Config, architecture: &Architecture, head: Head) -> ConfigError {
-    let there: Vec<&str> = architecture.variants.iter().map(|variant| variant.head.noun()).collect();
+    let there: Vec<String> = architecture.variants.iter().map(|variant| format!("a {}", variant.head.noun())).collect();
+    let there = match there.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+        _ => there.concat(),
+    };
     let model_type = config.text("model_type").unwrap_or_default();
     let message = format!("a model of type `{model_type}` has no {}", head.noun());
-    config.wrong(
-        message,
-        &format!("it can have a {}: choose another `model.task` or another model", there.join(" or a ")),
-    )
+    config.wrong(message, &format!("it can have {there}: choose another `model.task` or another model"))
 }
 
 /// The names that Transformers gives to the tensors of a checkpoint: those of old checkpoints are brought up to date, and

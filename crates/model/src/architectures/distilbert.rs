@@ -81,13 +81,13 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::SequenceClassification,
             class: "DistilBertForSequenceClassification",
-            layers: |config| {
+            describe: |config| {
                 let parsed = check(config)?;
                 let layers = vec![
                     HeadLayer::head_dense("pre_classifier", parsed.dim, Activation::Relu),
                     HeadLayer::dropout("dropout", parsed.seq_classif_dropout),
                 ];
-                Ok(HeadConfig { pooling: Pooling::First, layers })
+                Ok(HeadConfig::new(Pooling::First, layers))
             },
             output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["pre_classifier", "classifier"],
@@ -97,9 +97,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::TokenClassification,
             class: "DistilBertForTokenClassification",
-            layers: |config| {
+            describe: |config| {
                 let layers = vec![HeadLayer::dropout("dropout", check(config)?.dropout)];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["classifier"],
@@ -109,14 +109,14 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::MaskedLm,
             class: "DistilBertForMaskedLM",
-            layers: |config| {
+            describe: |config| {
                 let parsed = check(config)?;
                 let activation = activation(config, "activation", &parsed.activation)?;
                 let layers = vec![
                     HeadLayer::dense("vocab_transform", parsed.dim, activation),
                     HeadLayer::layer_norm("vocab_layer_norm", LAYER_NORM_EPSILON),
                 ];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Vocabulary(OutputNames { module: "vocab_projector", bias_of: Some("vocab_projector") }),
             modules: &["vocab_transform", "vocab_layer_norm", "vocab_projector"],

@@ -88,7 +88,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::CausalLm,
             class: "GPT2LMHeadModel",
-            layers: |_| Ok(HeadConfig { pooling: Pooling::Rows, layers: Vec::new() }),
+            describe: |_| Ok(HeadConfig::new(Pooling::Rows, Vec::new())),
             output: Output::Vocabulary(OutputNames { module: "lm_head", bias_of: None }),
             modules: &["lm_head"],
             pooler: "",
@@ -97,7 +97,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::SequenceClassification,
             class: "GPT2ForSequenceClassification",
-            layers: |_| Ok(HeadConfig { pooling: Pooling::Last, layers: Vec::new() }),
+            describe: |_| Ok(HeadConfig::new(Pooling::Last, Vec::new())),
             output: Output::Values { module: "score", bias: Bias::No },
             modules: &["score"],
             pooler: "",
@@ -106,9 +106,9 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         Variant {
             head: Head::TokenClassification,
             class: "GPT2ForTokenClassification",
-            layers: |config| {
+            describe: |config| {
                 let layers = vec![HeadLayer::dropout("dropout", token_classifier_dropout(config)?)];
-                Ok(HeadConfig { pooling: Pooling::Rows, layers })
+                Ok(HeadConfig::new(Pooling::Rows, layers))
             },
             output: Output::Values { module: "classifier", bias: Bias::Yes },
             modules: &["classifier"],

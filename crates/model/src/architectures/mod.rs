@@ -4,13 +4,20 @@
 mod activations;
 mod backbone;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
+mod electra;
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod granite;
 mod like_llama;
 mod llama;
 mod mistral;
+mod olmo2;
 mod phi3;
+mod post_norm;
 mod qwen2;
 mod qwen3;
 mod roberta;
@@ -27,10 +34,14 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
+pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
+    &roberta::XLM_ROBERTA,
+    &roberta::CAMEMBERT,
     &distilbert::ARCHITECTURE,
+    &electra::ARCHITECTURE,
+    &deberta_v2::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
@@ -38,6 +49,10 @@ pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
     &qwen3::ARCHITECTURE,
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
+    &granite::ARCHITECTURE,
+    &olmo2::ARCHITECTURE,
+    &gemma2::ARCHITECTURE,
+    &gemma3::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.
@@ -73,8 +88,8 @@ pub(crate) struct Variant {
     pub(crate) head: Head,
     /// The reference's class in Transformers.
     pub(crate) class: &'static str,
-    /// What the head reads and its layers but for the last.
-    pub(crate) layers: fn(&Config) -> Result<HeadConfig, ConfigError>,
+    /// What the head reads, its layers but for the last, and what becomes of its logits.
+    pub(crate) describe: fn(&Config) -> Result<HeadConfig, ConfigError>,
     /// The last layer of the head.
     pub(crate) output: Output,
     /// The modules of the head, which a checkpoint of another head does not have.

@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext};
+use kernels::{Activation, ForwardContext, LogitsTransform};
 use lora::{Kind, Linear, OutputLayer, Projection, Weight};
 
 use super::Pooling;
@@ -10,11 +10,19 @@ use crate::Error;
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
 
-/// What a head reads, and its layers before the output layer.
+/// What a head reads, its layers before the output layer, and what becomes of the logits.
 #[derive(Debug, Clone)]
 pub(crate) struct HeadConfig {
     pub(crate) pooling: Pooling,
     pub(crate) layers: Vec<HeadLayer>,
+    pub(crate) logits: LogitsTransform,
+}
+
+impl HeadConfig {
+    /// A head whose logits stay as they are.
+    pub(crate) fn new(pooling: Pooling, layers: Vec<HeadLayer>) -> Self {
+        Self { pooling, layers, logits: LogitsTransform::default() }
+    }
 }
 
 /// One layer of a head, by the name of its module in Transformers.
@@ -89,6 +97,8 @@ pub(crate) struct Sizes {
 pub(crate) struct HeadLayers {
     layers: Vec<Layer>,
     output: OutputModule,
+    #[module(skip)]
+    logits: LogitsTransform,
 }
 
 #[derive(Module, Debug)]
@@ -114,7 +124,7 @@ enum OutputModule {
 }
 
 impl HeadLayers {
-    pub(crate) fn load(root: &Loader<'_>, layers: &[HeadLayer], output: Output, sizes: Sizes) -> Result<Self, Error> {
+    pub(crate) fn load(root: &Loader<'_>, config: &HeadConfig, output: Output, sizes: Sizes) -> Result<Self, Error> {
         let mut d_input = sizes.hidden;
         let mut load = |layer: &HeadLayer| {
             Ok(match *layer {
@@ -130,7 +140,7 @@ impl HeadLayers {
                 HeadLayer::Dropout { name, probability } => Layer::Dropout(root.dropout(name, probability)),
             })
         };
-        let layers = layers.iter().map(&mut load).collect::<Result<_, Error>>()?;
+        let layers = config.layers.iter().map(&mut load).collect::<Result<_, Error>>()?;
         let output = match output {
             Output::Values { module, bias } => {
                 OutputModule::Values(root.output_linear(module, d_input, sizes.values, bias)?)
@@ -139,7 +149,7 @@ impl HeadLayers {
                 OutputModule::Vocabulary(root.output_layer(names, [d_input, sizes.vocabulary])?)
             }
         };
-        Ok(Self { layers, output })
+        Ok(Self { layers, output, logits: config.logits })
     }
 
     /// What the output layer reads, `[rows, d]`, of what the backbone gives, `[rows, hidden]`.
@@ -154,17 +164,40 @@ impl HeadLayers {
     /// `[rows, hidden]` to logits, `[rows, values]` or `[rows, vocabulary]`.
     pub(crate) fn forward(&self, hidden: Tensor<2>, words: &Weight<2>, ctx: &ForwardContext) -> Tensor<2> {
         let x = self.before_output(hidden, ctx);
-        match &self.output {
+        let logits = match &self.output {
             OutputModule::Values(linear) => linear.forward(x, ctx),
             OutputModule::Vocabulary(layer) => layer.projection(words).forward(x, ctx),
-        }
+        };
+        self.logits.apply(logits)
     }
 
     /// The output layer over the vocabulary, with the word embeddings `words` where it is tied to them.
-    pub(crate) fn vocabulary<'a>(&'a self, words: &'a Weight<2>) -> Option<Projection<'a>> {
+    pub(crate) fn vocabulary<'a>(&'a self, words: &'a Weight<2>) -> Option<VocabularyOutput<'a>> {
         match &self.output {
             OutputModule::Values(_) => None,
-            OutputModule::Vocabulary(layer) => Some(layer.projection(words)),
+            OutputModule::Vocabulary(layer) => {
+                Some(VocabularyOutput { projection: layer.projection(words), logits: self.logits })
+            }
         }
+    }
+}
+
+/// The output layer of a language model with its weight at hand, and what becomes of its logits.
+#[derive(Debug, Clone, Copy)]
+pub struct VocabularyOutput<'a> {
+    projection: Projection<'a>,
+    logits: LogitsTransform,
+}
+
+impl VocabularyOutput<'_> {
+    /// Whether nothing of it is trained.
+    pub fn is_frozen(&self) -> bool {
+        self.projection.is_frozen()
+    }
+
+    /// Losses in nats and margins of the rows `x: [rows, d]`, as [`kernels::linear_cross_entropy`] has them. The logits of all
+    /// rows are held unless the layer [is frozen](Self::is_frozen).
+    pub fn cross_entropy(&self, x: Tensor<2>, targets: &[usize], ctx: &ForwardContext) -> (Tensor<1>, Tensor<1>) {
+        self.projection.cross_entropy(x, targets, self.logits, ctx)
     }
 }

@@ -22,9 +22,11 @@ pub(crate) struct RmsNorm {
 impl RmsNorm {
     /// `[rows, d]` to `[rows, d]`
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let weight = self.weight.value();
-        let factors = if self.config.plus_one { weight + 1.0 } else { weight };
-        kernels::rms_norm(x, factors, self.config.epsilon)
+        let (weight, epsilon) = (self.weight.value(), self.config.epsilon);
+        match self.config.plus_one {
+            true => kernels::unit_offset_rms_norm(x, weight, epsilon),
+            false => kernels::rms_norm(x, weight, epsilon),
+        }
     }
 
     /// Of each group of as many columns as the norm is wide by itself, such as the heads of attention:

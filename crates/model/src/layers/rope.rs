@@ -57,13 +57,25 @@ pub(crate) struct Angles {
 }
 
 impl Rope {
-    /// As `config.json` describes it for heads of `d_head` coordinates.
+    /// As `config.json` describes it for heads of `d_head` coordinates, the same in all layers.
     pub(crate) fn read(config: &Config, d_head: usize) -> Result<Self, ConfigError> {
         let values = config.values();
         let (key, parameters) = ["rope_parameters", "rope_scaling"]
             .into_iter()
             .find_map(|key| Some((key, values.get(key).filter(|value| !value.is_null())?)))
             .unwrap_or(("rope_scaling", &Value::Null));
+        Self::read_parameters(config, key, parameters, d_head)
+    }
+
+    /// As these parameters of `config.json` describe it, which messages call `key`: of a model whose layers turn differently there
+    /// are several such objects.
+    pub(crate) fn read_parameters(
+        config: &Config,
+        key: &str,
+        parameters: &Value,
+        d_head: usize,
+    ) -> Result<Self, ConfigError> {
+        let values = config.values();
         // The newer key holds everything, the older has the base and the share that turns beside it.
         let of = |name: &str| parameters.get(name).or_else(|| values.get(name)).and_then(Value::as_f64);
         let theta = of("rope_theta").unwrap_or(10_000.0);
@@ -193,6 +205,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn layers_that_turn_differently_have_parameters_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let local = json!({ "rope_type": "default", "rope_theta": 1e4 });
+        let config = json!({
+            "max_position_embeddings": 64, "rope_theta": 1e6, "rope_parameters": { "sliding_attention": local },
+        });
+        std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+        let config = Config::read(directory.path()).unwrap();
+        let of = |parameters: Value| Rope::read_parameters(&config, "rope_parameters", &parameters, 16);
+        let local = of(config.values()["rope_parameters"]["sliding_attention"].clone()).unwrap();
+        assert_eq!((local.theta, local.dimensions), (1e4, 16));
+        // What an object does not say is the model's.
+        let global = of(json!({ "rope_type": "linear", "factor": 8.0 })).unwrap();
+        assert_eq!((global.theta, global.scaling), (1e6, Scaling::Linear { factor: 8.0 }));
+    }
 
     fn read(rope: Value) -> Result<Rope, ConfigError> {
         let directory = tempfile::tempdir().unwrap();

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+use tasks::TaskName;
+
 use super::Failure;
 use super::init::{self, Request, Target};
 use crate::config::{self, Loaded};
@@ -32,7 +34,7 @@ impl Made {
     pub(super) fn of(
         data: &Path,
         model: Option<&Path>,
-        task: Option<init::Task>,
+        task: Option<TaskName>,
         sets: &[String],
         output: &Output,
     ) -> Result<Self, Failure> {

@@ -19,7 +19,7 @@ use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
 use crate::run::{Probe, difference, with_dtype};
-use crate::tasks::TrainableModel;
+use tasks::TrainableModel;
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
 const LOSS_TO_WARN_OF: f64 = 0.05;
@@ -152,7 +152,7 @@ fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failur
 
 fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
     let probe = probe(trained);
-    let classes = trained.task.classes();
+    let classes = trained.task.outputs();
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
     let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
@@ -163,8 +163,8 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {
-        difference: difference(&adapted, &probe.logits(&TrainableModel::new(merged))),
-        effect: difference(&adapted, &probe.logits(&TrainableModel::new(base))),
+        difference: difference(&adapted, &probe.logits(&TrainableModel::new(merged, trained.task.clone()))),
+        effect: difference(&adapted, &probe.logits(&TrainableModel::new(base, trained.task.clone()))),
     })
 }
 

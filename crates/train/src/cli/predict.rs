@@ -7,19 +7,17 @@ use clap::Args;
 use data::{Batch, Encoded, Example, Labelled, Line, Record, Tokenizer};
 use indexmap::IndexMap;
 use rayon::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::input::{InputArguments, Unanswered};
-use super::table::{self, Answers, Columns, Format};
+use super::table::{Answers, Columns, Format};
 use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
-use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
-use crate::run::{largest, rows};
-use crate::tasks::MicroBatch;
 use crate::terminal;
+use tasks::{Answer, MicroBatch, Use, host};
 
 /// Texts read, encoded and classified together.
 const CHUNK: usize = 64;
@@ -61,62 +59,14 @@ pub(super) struct Arguments {
     pub(super) device: DeviceArgument,
 }
 
-/// The answer to a text.
-#[derive(Debug)]
-pub(super) struct Prediction<'a> {
-    labels: &'a [String],
-    label_id: usize,
-    probabilities: Vec<f32>,
-    logits: Vec<f32>,
-}
-
-impl<'a> Prediction<'a> {
-    pub(super) fn new(logits: Vec<f32>, labels: &'a [String]) -> Self {
-        let label_id = largest(&logits);
-        let top = logits[label_id];
-        let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - top).exp()).collect();
-        let sum: f32 = exponentials.iter().sum();
-        let probabilities = exponentials.iter().map(|value| value / sum).collect();
-        Self { labels, label_id, probabilities, logits }
+/// For people: the answer, and to what.
+pub(super) fn describe(answer: &Answer, text: &str) -> String {
+    const SHOWN: usize = 100;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if text.chars().count() > SHOWN {
+        shown.push('…');
     }
-
-    /// For people: the class, how sure, and of what.
-    pub(super) fn describe(&self, text: &str) -> String {
-        const SHOWN: usize = 100;
-        let mut shown: String = text.chars().take(SHOWN).collect();
-        if text.chars().count() > SHOWN {
-            shown.push('…');
-        }
-        let (label, shown) = (terminal::on_one_line(&self.labels[self.label_id]), terminal::on_one_line(&shown));
-        format!("{label} ({:.1} %)  {shown}", 100.0 * self.probabilities[self.label_id])
-    }
-
-    /// As an object; `named` writes the probabilities as one too.
-    fn object(&self, named: bool) -> Map<String, Value> {
-        let numbers = |values: &[f32]| values.iter().map(|value| table::number(*value)).collect::<Vec<_>>();
-        let probabilities = match named {
-            true => self.labels.iter().cloned().zip(numbers(&self.probabilities)).collect::<Map<_, _>>().into(),
-            false => Value::from(numbers(&self.probabilities)),
-        };
-        let keys = [
-            ("label", json!(self.labels[self.label_id])),
-            ("label_id", json!(self.label_id)),
-            ("probabilities", probabilities),
-            ("logits", numbers(&self.logits).into()),
-        ];
-        keys.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
-    }
-
-    /// As cells of a table.
-    fn cells(&self) -> Map<String, Value> {
-        let values = [json!(self.labels[self.label_id]), table::number(self.probabilities[self.label_id])];
-        let of_classes = self.probabilities.iter().map(|value| table::number(*value));
-        cell_names(self.labels).zip(values.into_iter().chain(of_classes)).collect()
-    }
-}
-
-fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {
-    ["label", "probability"].map(str::to_string).into_iter().chain(labels.iter().map(|label| format!("p_{label}")))
+    format!("{}  {}", terminal::on_one_line(&answer.describe()), terminal::on_one_line(&shown))
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -131,7 +81,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(config::Task::SequenceClassification), sets, &device, output)?;
+    let trained = Trained::open(&model, Some(Use::Predict), sets, &device, output)?;
     let tokenizer = tokenizer(&model)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
@@ -248,10 +198,7 @@ impl Predictor<'_> {
     }
 
     fn begin(&mut self, first: &Record) -> Result<(), Failure> {
-        let names: Vec<String> = match self.answers.format().is_table() {
-            true => cell_names(self.trained.task.label_names()).collect(),
-            false => ["label", "label_id", "probabilities", "logits"].map(str::to_string).to_vec(),
-        };
+        let names = self.trained.task.answer_names(self.answers.format().is_table());
         self.answers.begin(&self.file, &first.fields, names)
     }
 
@@ -275,16 +222,18 @@ impl Predictor<'_> {
         }
         check_vocabulary(sequences.iter(), &self.trained.pretrained)?;
         self.truncated += sequences.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
-        let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&sequences))));
-        if !logits.iter().flatten().all(|logit| logit.is_finite()) {
+        let logits = self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&sequences)));
+        let width = logits.dims()[1];
+        let logits = host(logits);
+        if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(not_finite(&self.trained.pretrained, "the logits"));
         }
-        for ((record, example), logits) in readable.iter().zip(logits) {
-            let prediction = Prediction::new(logits, self.trained.task.label_names());
+        for ((record, example), logits) in readable.iter().zip(logits.chunks(width)) {
+            let Some(answer) = self.trained.task.answer(logits) else { continue };
             match self.for_people {
-                true => self.answers.shown(&prediction.describe(&example.text))?,
-                false if self.answers.format().is_table() => self.answers.push(&record.fields, prediction.cells())?,
-                false => self.answers.push(&record.fields, prediction.object(self.named))?,
+                true => self.answers.shown(&describe(&answer, &example.text))?,
+                false if self.answers.format().is_table() => self.answers.push(&record.fields, answer.cells())?,
+                false => self.answers.push(&record.fields, answer.object(self.named))?,
             }
         }
         Ok(())

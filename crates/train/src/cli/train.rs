@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use burn::train::Interrupter;
 use clap::Args;
 use serde_json::json;
+use tasks::TaskName;
 
 use super::failure::{Failure, INTERRUPTED};
 use super::from_data::Made;
@@ -28,8 +29,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
     /// With data: what to train for; default: as `init` chooses
-    #[arg(long, value_enum, value_name = "T")]
-    task: Option<init::Task>,
+    #[arg(long, value_parser = init::task_parser(), value_name = "T")]
+    task: Option<TaskName>,
     /// Override a key: train.epochs=5 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -202,7 +203,7 @@ fn nothing_to_do(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {
     let result = plan.output_dir.join(if plan.method.trains_all() { "model" } else { "adapter" });
     if output.json() {
-        let best = summary.best.map(|(step, scores)| json!({ "step": step, "scores": scores }));
+        let best = summary.best.as_ref().map(|(step, scores)| json!({ "step": step, "scores": scores }));
         output.result(&serde_json::to_string(&json!({
             "output_dir": plan.output_dir, "result": result, "steps": summary.steps, "best": best,
             "stopped_early": summary.stopped_early, "seconds": summary.seconds,
@@ -210,13 +211,13 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
         }))?)?;
         return Ok(());
     }
-    if let Some((step, scores)) = summary.best {
+    if let Some((step, scores)) = &summary.best {
         output.say(&format!("best at step {step}: {scores}"));
     }
     let (seconds, memory) = (duration(summary.seconds), bytes(summary.peak_memory_bytes as usize));
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
     output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
-    finished::say(&plan.output_dir, &plan.task, &plan.config.data, output);
+    finished::say(&plan.output_dir, &*plan.task, &plan.config.data, output);
     Ok(())
 }

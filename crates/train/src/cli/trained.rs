@@ -2,26 +2,26 @@
 //! `kindling.json`, otherwise from the model's own files. Nothing missing is ever initialised here.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use data::{Labels, Template, Tokenizer, Written};
 use lora::{Method, Plan};
-use model::{Frozen, Head, Pretrained, Values};
+use model::{Frozen, Pretrained, Values};
 
 use super::Failure;
 use super::source::Located;
 use crate::adapter::{self, Adapter, Sidecar};
-use crate::config;
 use crate::output::{Output, counted};
-use crate::prepare::{self, default_max_length};
+use crate::prepare::default_max_length;
 use crate::run::tell;
-use crate::tasks::{CausalLm, Masking, Task, TrainableModel};
+use tasks::{Opening, Task, TaskName, TrainableModel, Use};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
     pub(super) plan: Plan,
     pub(super) model: TrainableModel,
-    pub(super) task: Task,
+    pub(super) task: Arc<dyn Task>,
     pub(super) max_length: usize,
     pub(super) columns: ColumnNames,
 }
@@ -82,11 +82,11 @@ impl ColumnNames {
 }
 
 impl Trained {
-    /// `wanted` is the task that the command is for, if it is for one alone; `sets` are its `--set` arguments, of which it
+    /// `wanted` is what the command needs a model for, if it is not for all; `sets` are its `--set` arguments, of which it
     /// takes those with the `keys`.
     pub(super) fn open(
         arguments: &Located,
-        wanted: Option<config::Task>,
+        wanted: Option<Use>,
         (sets, keys): (&[String], &[&str]),
         device: &Device,
         output: &Output,
@@ -97,9 +97,9 @@ impl Trained {
             return Err(Failure::usage(format!("there is no directory {}", arguments.model.display()), help));
         }
         let task = task(arguments, wanted)?;
-        let mut pretrained = Pretrained::open(&arguments.model, task.head())?;
-        if task.head() == Head::SequenceClassification {
-            pretrained.check_problem("single_label_classification")?;
+        let mut pretrained = Pretrained::open(&arguments.model, task.head)?;
+        if let Some(problem) = task.problem {
+            pretrained.check_problem(problem)?;
         }
         let adapter = match &arguments.adapter {
             Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
@@ -133,46 +133,40 @@ impl Trained {
             columns = ColumnNames::of(&sidecar.columns)?;
         }
         let positions = pretrained.max_positions()?;
-        let mut mask_probability = sidecar.as_ref().and_then(|sidecar| sidecar.mask_probability);
-        let mut loss_on = sidecar.as_ref().and_then(|sidecar| sidecar.loss_on).unwrap_or(config::LossOn::Completion);
+        let mut settings = sidecar.as_ref().map(|sidecar| sidecar.settings.clone()).unwrap_or_default();
         apply_sets(sets, keys, &mut columns, |key, value| {
-            if key == "data.mask_probability" {
-                let share = value.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
-                mask_probability = Some(share.ok_or("expected a number greater than 0 and below 1")?);
-                return Ok(());
-            }
-            if key == "data.loss_on" {
-                loss_on = match value {
-                    "completion" => config::LossOn::Completion,
-                    "all" => config::LossOn::All,
-                    _ => return Err("expected `completion` or `all`".to_string()),
-                };
+            let key = key.strip_prefix("data.").unwrap_or(key);
+            if let Some(setting) = TaskName::all().flat_map(|task| task.settings).find(|setting| setting.key == key) {
+                let value = (setting.parse)(value).ok_or_else(|| format!("expected {}", setting.expected))?;
+                settings.insert(key.to_string(), value);
                 return Ok(());
             }
             let length = value.parse().ok().filter(|length| (1..=positions).contains(length));
             max_length = Some(length.ok_or_else(|| format!("expected a number from 1 to {positions}"))?);
             Ok(())
         })?;
-        let task = match task {
-            config::Task::SequenceClassification => {
-                Task::SequenceClassification(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
-            }
-            config::Task::MaskedLm => Task::MaskedLm(masking(arguments, mask_probability, &pretrained)?),
-            config::Task::CausalLm => {
-                let tokenizer = tokenizer(arguments)?;
-                Task::CausalLm(CausalLm::open(&arguments.model, tokenizer_directory(arguments), &tokenizer, loss_on)?)
-            }
+        let labels = match task.finder {
+            None => None,
+            Some(_) => Some(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
         };
+        let task = (task.open)(Opening {
+            tokenizer: &tokenizer(arguments)?,
+            of_tokenizer: tokenizer_directory(arguments),
+            directory: &arguments.model,
+            pretrained: &pretrained,
+            labels,
+            settings: &settings,
+        })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
             None => (Method::frozen(), None),
         };
         let (model, loaded) = Plan::new(method, tensors, 0)
             .map_err(model::Error::from)
-            .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
+            .and_then(|plan| pretrained.load(plan, task.outputs(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let model = TrainableModel::new(model);
+        let model = TrainableModel::new(model, task.clone());
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }
@@ -228,40 +222,33 @@ fn of_adapter(error: model::Error, directory: Option<&Path>) -> Failure {
 }
 
 /// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names.
-fn task(arguments: &Located, wanted: Option<config::Task>) -> Result<config::Task, Failure> {
+fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
     let directory = arguments.adapter.as_ref().unwrap_or(&arguments.model);
     let written = match &arguments.adapter {
         Some(adapter) => Adapter::read(adapter, None)?.task(),
         None => Sidecar::read(&arguments.model)?.map(|sidecar| sidecar.task),
     };
-    if let (Some(written), Some(wanted)) = (written, wanted)
-        && written != wanted
-    {
-        let message = format!("{} was trained for {written}, this command is for {wanted}", directory.display());
-        let help = match written {
-            config::Task::SequenceClassification => "`kindling predict` and `kindling eval` are for it",
-            config::Task::MaskedLm => "`kindling eval` scores it",
-            config::Task::CausalLm => "`kindling generate` and `kindling eval` are for it",
-        };
-        return Err(Failure::usage(message, help));
+    let is_for = |task: &TaskName| wanted.is_none_or(|wanted| task.usage == wanted);
+    match (written, wanted) {
+        (Some(written), Some(_)) if !is_for(&written) => {
+            let others: Vec<&str> = TaskName::all().filter(is_for).map(|task| task.name).collect();
+            let message = format!(
+                "{} was trained for {written}, this command is for {}",
+                directory.display(),
+                others.join(" and ")
+            );
+            let help = match written.usage {
+                Use::Predict => "`kindling predict` and `kindling eval` are for it",
+                Use::Score => "`kindling eval` scores it",
+                Use::Generate => "`kindling generate` and `kindling eval` are for it",
+            };
+            Err(Failure::usage(message, help))
+        }
+        (Some(written), _) => Ok(written),
+        // Whether the model has the head for it shows when it is loaded.
+        (None, Some(_)) => Ok(TaskName::all().find(is_for).unwrap_or_default()),
+        (None, None) => Ok(TaskName::of_head(Pretrained::head_of(&arguments.model)?).unwrap_or_default()),
     }
-    if let Some(task) = written.or(wanted) {
-        return Ok(task);
-    }
-    Ok(match Pretrained::head_of(&arguments.model)? {
-        Head::SequenceClassification | Head::TokenClassification => config::Task::SequenceClassification,
-        Head::MaskedLm => config::Task::MaskedLm,
-        Head::CausalLm => config::Task::CausalLm,
-    })
-}
-
-/// Masks as in training, where that is known.
-fn masking(arguments: &Located, probability: Option<f64>, pretrained: &Pretrained) -> Result<Masking, Failure> {
-    let tokenizer = tokenizer(arguments)?;
-    let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
-    let probability = probability.unwrap_or(config::Config::default().data.mask_probability);
-    let path = arguments.model.clone();
-    Ok(Masking::new(&tokenizer, probability, vocabulary).ok_or(prepare::Error::NoMask { path })?)
 }
 
 fn labels(

@@ -56,7 +56,7 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
-            task: Task::SequenceClassification,
+            task: Task::default(),
             labels: None,
             dtype: Dtype::Auto,
             weights: Weights::Pretrained,
@@ -187,7 +187,7 @@ impl Default for TrainConfig {
             eval_generate: 0,
             checkpoint_every: 0,
             keep_checkpoints: 2,
-            best: Best::Auto,
+            best: Best::AUTO,
             early_stopping_patience: 0,
             tensorboard: false,
             gradient_checkpointing: false,

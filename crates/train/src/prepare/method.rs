@@ -18,11 +18,8 @@ pub(super) fn method(
     (pretrained, classes): (&Pretrained, usize),
     config: &mut config::Config,
 ) -> Result<Method, Error> {
-    let mut heads = match config.model.task {
-        // PEFT's heads for a sequence classifier, and a pooler that is new.
-        config::Task::SequenceClassification => vec!["classifier".to_string(), "score".to_string()],
-        config::Task::MaskedLm | config::Task::CausalLm => Vec::new(),
-    };
+    // PEFT's heads for the task, and a pooler that is new.
+    let mut heads: Vec<String> = config.model.task.modules_to_save.iter().map(|module| module.to_string()).collect();
     heads.extend(pretrained.new_modules());
     let asked = resolved(&config.adapter.method, pretrained, &heads);
     let Some(adapter) = init_from else { return Ok(asked) };

@@ -25,6 +25,7 @@ pub(super) struct SelfAttention {
     kv_heads: usize,
     d_head: usize,
     scale: f32,
+    soft_cap: Option<f32>,
     rope: Option<usize>,
     layer: usize,
     #[module(skip)]
@@ -75,6 +76,7 @@ impl SelfAttention {
             kv_heads: config.kv_heads,
             d_head: config.d_head,
             scale: config.scale,
+            soft_cap: config.score_soft_cap,
             rope: config.turns[layer],
             layer,
             mask: AttentionMask::Causal { window: config.windows[layer] },
@@ -95,7 +97,7 @@ impl SelfAttention {
             heads: self.heads,
             kv_heads: self.kv_heads,
             scale: self.scale,
-            soft_cap: None,
+            soft_cap: self.soft_cap,
             mask: self.mask,
             dropout: self.dropout.mask(ctx),
         };

@@ -1,6 +1,6 @@
 //! A decoder, described: what the common keys of `config.json` say, and what an architecture's own file adds.
 
-use kernels::Activation;
+use kernels::{Activation, LogitsTransform};
 use serde::Deserialize;
 
 use crate::architectures::{ActivationShape, activation, check_heads};
@@ -43,11 +43,11 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(super) vocabulary: usize,
     pub(in crate::architectures) hidden: usize,
     pub(super) inner: usize,
-    pub(super) layers: usize,
+    pub(in crate::architectures) layers: usize,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
-    pub(super) d_head: usize,
-    pub(super) activation: Activation,
+    pub(in crate::architectures) d_head: usize,
+    pub(in crate::architectures) activation: Activation,
     pub(super) attention_dropout: f64,
     pub(in crate::architectures) projections: Projections,
     pub(in crate::architectures) query_key_bias: bool,
@@ -60,6 +60,10 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) query_key_norm: QueryKeyNorm,
     /// The factor of attention scores.
     pub(in crate::architectures) scale: f32,
+    /// The bound of attention scores, `attn_logit_softcapping` in Gemma 2.
+    pub(in crate::architectures) score_soft_cap: Option<f32>,
+    /// What becomes of a language model's logits.
+    pub(in crate::architectures) logits: LogitsTransform,
     /// The factor of word embeddings as they enter the first layer.
     pub(in crate::architectures) embedding_multiplier: f64,
     /// The factor of what attention and the feed-forward network add.
@@ -83,7 +87,6 @@ pub(in crate::architectures) enum Projections {
 
 /// Where the norms of a layer are, by their names in Transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 has norms after the parts, Gemma around them")]
 pub(in crate::architectures) enum Norms {
     /// Before attention (`input_layernorm`) and before the feed-forward network (`post_attention_layernorm`).
     Before,
@@ -96,7 +99,6 @@ pub(in crate::architectures) enum Norms {
 
 /// How queries and keys are normed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 norms whole queries and keys")]
 pub(in crate::architectures) enum QueryKeyNorm {
     None,
     /// Each head by itself.
@@ -153,6 +155,8 @@ impl DecoderConfig {
             norms: Norms::Before,
             query_key_norm: QueryKeyNorm::None,
             scale: 1.0 / (d_head as f32).sqrt(),
+            score_soft_cap: None,
+            logits: LogitsTransform::default(),
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
             windows: vec![None; keys.num_hidden_layers],
@@ -193,6 +197,21 @@ impl DecoderConfig {
                 }
             };
         }
+        Ok(())
+    }
+
+    /// A window in the layers that `layer_types` says have one; without that key in all but every `pattern`-th.
+    pub(in crate::architectures) fn slide_but_each(
+        &mut self,
+        config: &Config,
+        keys: &DecoderKeys,
+        pattern: usize,
+    ) -> Result<(), ConfigError> {
+        if keys.layer_types.is_some() {
+            return self.slide_some(config, keys, None);
+        }
+        let slides = |layer: usize| !(layer + 1).is_multiple_of(pattern);
+        self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| slides(layer))).collect();
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 use layer::Layer;
 
-pub(super) use config::{DecoderConfig, Projections, QueryKeyNorm};
+pub(super) use config::{DecoderConfig, Norms, Projections, QueryKeyNorm};
 
 fn bias(there: bool) -> Bias {
     if there { Bias::Yes } else { Bias::No }

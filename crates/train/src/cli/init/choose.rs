@@ -8,8 +8,8 @@ use model::hub::HubId;
 
 use super::{Base, Look, base};
 use crate::cli::{Failure, quickstart};
-use crate::config::Task;
 use crate::output::Output;
+use tasks::Use;
 
 /// A model of the Hugging Face Hub.
 struct Recommended {
@@ -21,7 +21,7 @@ struct Recommended {
 
 /// `data`: what its columns are taken for as long as no model says more.
 pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> {
-    let writes = data.task == Task::CausalLm;
+    let writes = data.task.usage == Use::Generate;
     let (language, evidence) = data.language();
     let recommended = recommended(writes, &language);
     output.say(&format!("language     {}: {evidence}", language.name()));
@@ -56,7 +56,7 @@ pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> 
 
 /// What to take in the place of a model whose tokenizer cannot read the data.
 pub(super) fn instead(data: &Look<'_>, base: &Base) -> Option<String> {
-    let Recommended { id, because, size } = recommended(data.task == Task::CausalLm, &data.language().0);
+    let Recommended { id, because, size } = recommended(data.task.usage == Use::Generate, &data.language().0);
     let is_another = base.written != Path::new(id);
     is_another.then(|| format!("`--model {id}` reads it: {because} ({size})"))
 }

@@ -1,0 +1,99 @@
+//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, and what language models say, each with
+//! columns of its own kind.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use data::language::{self, Content, Row};
+use data::{Example, Record, Tokenizer};
+
+/// The columns of a file that are read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Columns {
+    Texts(data::Columns),
+    Language(language::Columns),
+}
+
+impl Columns {
+    /// Whether another file has these columns, by its first row.
+    pub fn check(&self, file: &Path, first: &Record) -> Result<(), data::Error> {
+        match self {
+            Self::Texts(columns) => columns.check(file, first),
+            Self::Language(columns) => columns.check(file, first),
+        }
+    }
+
+    /// Rows read by these columns, none yet.
+    pub fn no_rows(&self) -> Rows {
+        match self {
+            Self::Texts(_) => Rows::Texts(Vec::new()),
+            Self::Language(_) => Rows::Language(Vec::new()),
+        }
+    }
+}
+
+/// What rows are encoded with.
+pub struct Encoding<'a> {
+    pub tokenizer: &'a Tokenizer,
+    /// In tokens.
+    pub max_length: usize,
+    /// Told how many rows are done since it was last called.
+    pub progress: &'a (dyn Fn(usize) + Sync),
+}
+
+/// What was read.
+#[derive(Debug)]
+pub enum Rows {
+    Texts(Vec<Example>),
+    Language(Vec<Row>),
+}
+
+impl Rows {
+    /// Reads one more row, by the columns that these were made by.
+    pub fn push(&mut self, columns: &Columns, file: &Path, record: &Record) -> Result<(), data::Error> {
+        match (self, columns) {
+            (Self::Texts(rows), Columns::Texts(columns)) => rows.push(columns.example(file, record)?),
+            (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
+            _ => unreachable!("rows are pushed by the columns that they were made by"),
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::len_without_is_empty, reason = "no rows are asked about for being none")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Texts(rows) => rows.len(),
+            Self::Language(rows) => rows.len(),
+        }
+    }
+
+    pub fn clear(&mut self) {
+        match self {
+            Self::Texts(rows) => rows.clear(),
+            Self::Language(rows) => rows.clear(),
+        }
+    }
+
+    /// The rows as texts, for a look at the data.
+    pub fn texts(&self) -> Cow<'_, [Example]> {
+        match self {
+            Self::Texts(rows) => Cow::Borrowed(rows),
+            Self::Language(rows) => rows
+                .iter()
+                .map(|row| Example { line: row.line, text: text(&row.content), text_pair: None, label: None })
+                .collect(),
+        }
+    }
+}
+
+/// A row as one text.
+fn text(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::Completion { prompt, completion } => format!("{prompt}\n{completion}"),
+        Content::Conversation(conversation) => {
+            let said = conversation.messages().iter().filter_map(|message| message.get("content")?.as_str());
+            said.collect::<Vec<_>>().join("\n")
+        }
+    }
+}
