@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::record::{Record, kind};
-use crate::{Error, Place, Template, suggest};
+use crate::{Error, Place, Template};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]

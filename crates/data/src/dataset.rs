@@ -8,7 +8,6 @@ use crate::Place;
 use crate::encode::EncodedExample;
 use crate::packed::Packed;
 use crate::packed_targets::PackedTargets;
-use crate::suggest;
 use crate::targets::ExampleTarget;
 
 /// Examples of a block: few enough for small numbers, enough for what a block itself takes not to count.

@@ -7,7 +7,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use crate::columns::{Example, Label};
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 
 /// The names of the classes; a class's number is its place in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ mod message;
 use serde_json::{Map, Value};
 
 use crate::record::kind;
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 use message::{Learned, read_message};
 
 /// A message as the chat template sees it.

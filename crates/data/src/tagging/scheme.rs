@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 
 /// The tag of a word that belongs to no entity.
 pub(super) const OUTSIDE: &str = "O";

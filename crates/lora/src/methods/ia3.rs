@@ -6,13 +6,13 @@ use burn::tensor::Tensor;
 use kernels::ForwardContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use suggest::module_suggestion;
 
 use super::{Adapter, Method};
 use crate::config::{Names, TargetConfig, Targets};
 use crate::method::{Built, Keeps, UnreadKeys};
 use crate::peft::{ConfigError, Keys, STANDARD_HEADS, some_list, some_names, sorted, written_targets};
 use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TARGET_MODULES};
-use crate::suggest::suggest;
 use crate::targets::{Entry, Match};
 use crate::trained::TrainedTensors;
 use crate::update::Form;
@@ -148,7 +148,7 @@ impl AdapterMethod for Ia3Config {
             let alone = Self { feedforward_modules: Some(names), ..self.clone() };
             let of_adapted = adapted.iter().map(|module| alone.is_feedforward(module));
             if !of_adapted.collect::<Result<Vec<bool>, _>>()?.contains(&true) {
-                let suggestion = suggest(text, adapted.iter().map(String::as_str));
+                let suggestion = module_suggestion(text, adapted.iter().map(String::as_str));
                 idle.push(TargetError::UnusedPattern { key: FEEDFORWARD_MODULES, pattern: text.clone(), suggestion });
             }
         }
@@ -209,7 +209,7 @@ impl AdapterMethod for Ia3Config {
         UnreadKeys { unsupported: &[], ignored: &["fan_in_fan_out", "init_ia3_weights"] }
     }
 
-    fn linear(&self, site: &Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+    fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let of = if self.is_feedforward(site.path)? { Side::Inputs } else { Side::Outputs };
         let (shape, keeps) = match of {
             Side::Inputs => ([1, site.d_input], Keeps::Input),
@@ -389,9 +389,9 @@ mod tests {
                 let method = ia3(&["dense"], if feedforward { &["dense"] } else { &[] });
                 let weight = random(if orientation == Orientation::OutIn { [7, 4] } else { [4, 7] });
                 let (path, settings) = ("a.dense", Settings::New);
-                let site = Site { path, d_input: 4, d_output: 7, orientation, settings, device: &device };
+                let site = Site { path, d_input: 4, d_output: 7, base: None, orientation, settings, device: &device };
                 let built =
-                    method.linear(&site, &mut TrainedTensors::new(None, 0)).expect("no values").expect("a layer");
+                    method.linear(site, &mut TrainedTensors::new(None, 0)).expect("no values").expect("a layer");
                 let Adapter::Ia3(started) = built.adapter else { panic!("(IA)3") };
                 let shape = if feedforward { [1, 4] } else { [7, 1] };
                 assert_eq!(started.values.val().into_data(), Tensor::<2>::ones(shape, &device).into_data());

@@ -206,7 +206,7 @@ fn say_unfinished(run: &Path, what: &str, output: &Output) {
 
 /// The directory beside it that may have been meant.
 pub(super) fn neighbour(run: &Path) -> String {
-    match data::nearest_path(run, Path::is_dir) {
+    match suggest::nearest_path(run, Path::is_dir) {
         Some(near) => format!("did you mean `{}`?", near.display()),
         None => {
             "a run's directory is what `kindling train` wrote, `runs/NAME` unless `output_dir` says otherwise".into()

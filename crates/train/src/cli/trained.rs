@@ -315,7 +315,7 @@ pub(super) fn apply_sets(
         let text = value.trim().trim_matches('"').to_string();
         match key.trim() {
             key if !keys.contains(&key) => {
-                return Err(wrong(data::suggest::suggestion(key, keys.iter().copied())));
+                return Err(wrong(suggest::suggestion(key, keys.iter().copied())));
             }
             "data.text" => {
                 columns.clear_completion();

@@ -11,7 +11,7 @@ use super::error::ConfigError;
 use super::kinds::Kind;
 use super::words::{Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
-use data::nearest;
+use suggest::nearest;
 
 /// The tables of the file in their order; "" is its top.
 pub(super) const TABLES: &[&str] = &["", "model", "adapter", "data", "train"];

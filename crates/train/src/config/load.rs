@@ -100,7 +100,7 @@ fn read(file: &Path, working_directory: &Path) -> Result<String, ConfigError> {
     let typed = file.display().to_string();
     let bytes = fs::read(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ConfigError::NoConfiguration {
-            help: match data::nearest_path(&path, |_| true).as_deref().and_then(Path::file_name) {
+            help: match suggest::nearest_path(&path, |_| true).as_deref().and_then(Path::file_name) {
                 Some(near) => format!("did you mean `{}`?", file.with_file_name(near).display()),
                 None => "write the path of a TOML file".to_owned(),
             },

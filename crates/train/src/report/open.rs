@@ -101,7 +101,7 @@ fn is_run(path: &Path) -> bool {
 
 /// The run beside it whose name is nearest.
 fn neighbour(root: &Path) -> Option<String> {
-    data::nearest_path(root, is_run).map(|run| format!("did you mean `{}`?", run.display()))
+    suggest::nearest_path(root, is_run).map(|run| format!("did you mean `{}`?", run.display()))
 }
 
 /// `None` where there is no such file.

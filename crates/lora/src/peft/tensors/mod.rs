@@ -10,9 +10,10 @@ use burn::tensor::{DType, TensorData};
 use indexmap::IndexMap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use suggest::nearest_module;
 
 use super::TENSOR_FILE;
-use crate::{Method, Update, nearest};
+use crate::{Method, Update};
 
 pub use error::{TensorError, damage};
 
@@ -217,7 +218,7 @@ impl AdapterTensors {
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
-        let near = unexpected.first().and_then(|name| Some((name, nearest(name, missing.iter().copied())?)));
+        let near = unexpected.first().and_then(|name| Some((name, nearest_module(name, missing.iter().copied())?)));
         let help = match near {
             Some((name, near)) => format!("`{name}` may be meant to be `{near}`: copy the adapter again, or rename it"),
             None => {

@@ -63,7 +63,7 @@ pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), F
             }
             _ if said.starts_with("//") => answer(generator, &mut conversation, &said[1..])?,
             (command, _) if command.starts_with('/') => {
-                let suggestion = data::suggest::suggestion(command, NAMES);
+                let suggestion = suggest::suggestion(command, NAMES);
                 generator.output.warn(&format!("there is no `{command}`: {suggestion}"));
             }
             _ => answer(generator, &mut conversation, said)?,

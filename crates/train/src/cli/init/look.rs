@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use data::suggest::list;
 use data::{Column, Dialogue, Given, Guess, Language, Profile, Writing};
+use suggest::list;
 use tasks::{TaskName, Use};
 
 use super::named::Named;

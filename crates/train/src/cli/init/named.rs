@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use data::suggest::{list, suggestion};
 use data::{Column, Dialogue, Given, Profile};
+use suggest::{list, suggestion};
 
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use data::suggest::list;
 use data::{Column, ColumnKind, Profile, Unfit, UnfitReason};
+use suggest::list;
 
 use super::{Base, task_for};
 use crate::cli::Failure;

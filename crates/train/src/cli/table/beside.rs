@@ -64,7 +64,7 @@ impl<'a> Beside<'a> {
                     };
                     let (message, help) = (
                         format!("{file} has no column `{name}`, which `--columns` names"),
-                        data::suggest::suggestion(name, known()),
+                        suggest::suggestion(name, known()),
                     );
                     return Err(Failure::usage(message, help));
                 }

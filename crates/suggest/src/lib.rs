@@ -1,8 +1,12 @@
-//! What to suggest for a name that is not known. One wording for the whole workspace: the nearest name where one is
-//! near, otherwise the names there are.
+//! What to suggest for a name that does not exist: the nearest one where one is near, otherwise the names there are. One
+//! rule and one wording for the whole workspace.
+
+mod module;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+pub use module::{module_suggestion, nearest_module};
 
 /// A list longer than this is cut: nobody reads a thousand class names, and the count says how many there are.
 const LISTED: usize = 20;
@@ -63,6 +67,8 @@ mod tests {
         assert_eq!(nearest("positve", LABELS), Some("positive"));
         assert_eq!(nearest("NEUTRAL", LABELS), Some("neutral"));
         assert_eq!(nearest("txet", ["label", "text"]), Some("text"));
+        // Three letters allow one edit, which a transposition is; two substitutions would be too many.
+        assert_eq!((nearest("abc", ["acb"]), nearest("abc", ["axx"])), (Some("acb"), None));
     }
 
     #[test]
