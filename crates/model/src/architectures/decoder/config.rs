@@ -222,6 +222,14 @@ impl DecoderConfig {
             }
             Norms::After => &[],
         };
+        let of_layer = match self.norms {
+            Norms::Before | Norms::After => 2 * self.hidden,
+            Norms::Around => 4 * self.hidden,
+        };
+        let of_heads = match self.query_key_norm {
+            QueryKeyNorm::None => 0,
+            QueryKeyNorm::Heads | QueryKeyNorm::Whole => self.query_width() + self.key_width(),
+        };
         ActivationShape {
             width: self.hidden,
             inner: self.inner,
@@ -229,6 +237,7 @@ impl DecoderConfig {
             vocabulary: self.vocabulary,
             keys: self.key_width(),
             gated: true,
+            norms: of_layer + of_heads,
             after_norms,
         }
     }
