@@ -123,6 +123,23 @@ fn check_heads(config: &Config, key: &str, width: usize, heads: usize) -> Result
     Ok(())
 }
 
+/// Which layers have a window, by their `layer_types`.
+fn sliding_layers(config: &Config, types: &[String], layers: usize) -> Result<Vec<bool>, ConfigError> {
+    if types.len() != layers {
+        let message = format!("`layer_types` has {} entries for {layers} layers", types.len());
+        return Err(config.wrong(message, "copy the model's config.json again"));
+    }
+    let slides = |kind: &String| match kind.as_str() {
+        "full_attention" => Ok(false),
+        "sliding_attention" => Ok(true),
+        other => {
+            let message = format!("`layer_types` has `{other}`, which this version does not support");
+            Err(config.wrong(message, "supported: full_attention, sliding_attention"))
+        }
+    };
+    types.iter().map(slides).collect()
+}
+
 /// The activation function that `key` names.
 fn activation(config: &Config, key: &str, name: &str) -> Result<kernels::Activation, ConfigError> {
     name.parse().map_err(|kernels::UnknownActivation(name)| {

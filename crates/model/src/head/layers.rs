@@ -20,16 +20,18 @@ pub(crate) struct HeadConfig {
 /// One layer of a head, by the name of its module in Transformers.
 #[derive(Debug, Clone)]
 pub(crate) enum HeadLayer {
-    /// A linear layer with a bias and an activation function after it.
+    /// A linear layer with an activation function after it.
     Dense {
         name: &'static str,
         width: usize,
         activation: Activation,
         kind: Kind,
+        bias: Bias,
     },
     LayerNorm {
         name: &'static str,
         epsilon: f64,
+        bias: Bias,
     },
     /// The name decides its random bits: two of one head have two names.
     Dropout {
@@ -41,20 +43,29 @@ pub(crate) enum HeadLayer {
 impl HeadLayer {
     /// A layer below the head proper, a pooler or a transform: `all-linear` adapts it like those of the backbone.
     pub(crate) fn dense(name: &'static str, width: usize, activation: Activation) -> Self {
-        Self::Dense { name, width, activation, kind: Kind::Linear }
+        Self::Dense { name, width, activation, kind: Kind::Linear, bias: Bias::Yes }
     }
 
     /// A layer of the head that is trained in full with it, as PEFT does: `all-linear` leaves it out.
     pub(crate) fn head_dense(name: &'static str, width: usize, activation: Activation) -> Self {
-        Self::Dense { name, width, activation, kind: Kind::OutputLinear }
+        Self::Dense { name, width, activation, kind: Kind::OutputLinear, bias: Bias::Yes }
     }
 
     pub(crate) fn layer_norm(name: &'static str, epsilon: f64) -> Self {
-        Self::LayerNorm { name, epsilon }
+        Self::LayerNorm { name, epsilon, bias: Bias::Yes }
     }
 
     pub(crate) fn dropout(name: &'static str, probability: f64) -> Self {
         Self::Dropout { name, probability }
+    }
+
+    /// The same layer with or without a bias, where it can have one.
+    pub(crate) fn with_bias(mut self, has: Bias) -> Self {
+        match &mut self {
+            Self::Dense { bias, .. } | Self::LayerNorm { bias, .. } => *bias = has,
+            Self::Dropout { .. } => {}
+        }
+        self
     }
 }
 
@@ -118,15 +129,17 @@ impl HeadLayers {
         let mut d_input = sizes.hidden;
         let mut load = |layer: &HeadLayer| {
             Ok(match *layer {
-                HeadLayer::Dense { name, width, activation, kind } => {
+                HeadLayer::Dense { name, width, activation, kind, bias } => {
                     let linear = match kind {
-                        Kind::OutputLinear => root.output_linear(name, d_input, width, Bias::Yes)?,
-                        _ => root.linear(name, d_input, width, Bias::Yes)?,
+                        Kind::OutputLinear => root.output_linear(name, d_input, width, bias)?,
+                        _ => root.linear(name, d_input, width, bias)?,
                     };
                     d_input = width;
                     Layer::Dense(Dense { linear, activation })
                 }
-                HeadLayer::LayerNorm { name, epsilon } => Layer::LayerNorm(root.layer_norm(name, d_input, epsilon)?),
+                HeadLayer::LayerNorm { name, epsilon, bias } => {
+                    Layer::LayerNorm(root.layer_norm_of(name, d_input, epsilon, bias)?)
+                }
                 HeadLayer::Dropout { name, probability } => Layer::Dropout(root.dropout(name, probability)),
             })
         };

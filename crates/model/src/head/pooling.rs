@@ -10,7 +10,6 @@ pub(crate) enum Pooling {
     /// The last token of each sequence, as classifiers on decoders do: there is no padding whose side could be wrong.
     Last,
     /// The mean over the tokens of each sequence.
-    #[allow(dead_code, reason = "ModernBERT's classifiers may read it")]
     Mean,
     /// The tokens that are asked about.
     Rows,

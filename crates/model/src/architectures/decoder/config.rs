@@ -3,7 +3,7 @@
 use kernels::Activation;
 use serde::Deserialize;
 
-use crate::architectures::{ActivationShape, activation, check_heads};
+use crate::architectures::{ActivationShape, activation, check_heads, sliding_layers};
 use crate::config::{Config, ConfigError};
 use crate::layers::{RmsNormConfig, Rope};
 
@@ -179,20 +179,8 @@ impl DecoderConfig {
             self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| layer >= first)).collect();
             return Ok(());
         };
-        if types.len() != self.layers {
-            let message = format!("`layer_types` has {} entries for {} layers", types.len(), self.layers);
-            return Err(config.wrong(message, "copy the model's config.json again"));
-        }
-        for (window, kind) in self.windows.iter_mut().zip(types) {
-            *window = match kind.as_str() {
-                "full_attention" => None,
-                "sliding_attention" => keys.sliding_window,
-                other => {
-                    let message = format!("`layer_types` has `{other}`, which this version does not support");
-                    return Err(config.wrong(message, "supported: full_attention, sliding_attention"));
-                }
-            };
-        }
+        let slides = sliding_layers(config, types, self.layers)?;
+        self.windows = slides.into_iter().map(|slides| keys.sliding_window.filter(|_| slides)).collect();
         Ok(())
     }
 
