@@ -63,6 +63,7 @@ fn more_layers_than_memory_are_refused() {
     let models = [
         ("bert-cls", "num_hidden_layers"),
         ("distilbert-cls", "n_layers"),
+        ("modernbert-cls", "num_hidden_layers"),
         ("gpt2-lm", "n_layer"),
         ("llama-lm", "num_hidden_layers"),
     ];
@@ -82,7 +83,34 @@ fn more_layers_than_memory_are_refused() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("deberta-v2")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: supported architectures: bert, roberta, xlm-roberta, distilbert, modernbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+    );
+}
+
+#[test]
+fn what_modernbert_cannot_be_here_is_refused_by_name() {
+    let refused = |key: &str, value: Value, expected: &str| {
+        let project = Project::new().copy("modernbert-cls/model", "modernbert");
+        let project = project.json("modernbert/config.json", key, value);
+        project.run(&["inspect", "modernbert"]).refused(expected);
+    };
+    refused(
+        "classifier_pooling",
+        json!("max"),
+        "error: modernbert/config.json: `classifier_pooling` is `max`, which this version does not support\n\
+         help: supported: cls, mean",
+    );
+    refused(
+        "layer_types",
+        json!(["full_attention"]),
+        "error: modernbert/config.json: `layer_types` has 1 entries for 4 layers\n\
+         help: copy the model's config.json again",
+    );
+    refused(
+        "local_attention",
+        json!(0),
+        "error: modernbert/config.json: `local_attention` is 0, expected 1 or more\n\
+         help: the file is not the config.json of a model: download or copy it again",
     );
 }
 
@@ -90,7 +118,7 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, modernbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 

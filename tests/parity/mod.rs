@@ -305,6 +305,21 @@ fn distilbert() {
 }
 
 #[test]
+fn modernbert_with_the_mean_of_its_tokens() {
+    check("modernbert-cls", &["classifier"]);
+}
+
+#[test]
+fn modernbert_with_all_its_biases_and_an_older_configuration() {
+    check("modernbert-biases", &["classifier"]);
+}
+
+#[test]
+fn modernbert_as_a_token_classifier() {
+    check("modernbert-tokcls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }
@@ -317,4 +332,9 @@ fn roberta_as_a_masked_language_model() {
 #[test]
 fn distilbert_as_a_masked_language_model() {
     check("distilbert-mlm", &[]);
+}
+
+#[test]
+fn modernbert_as_a_masked_language_model() {
+    check("modernbert-mlm", &[]);
 }

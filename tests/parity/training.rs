@@ -122,6 +122,16 @@ fn distilbert_trains_as_in_peft() {
 }
 
 #[test]
+fn modernbert_trains_as_in_peft() {
+    check("modernbert-cls");
+}
+
+#[test]
+fn modernbert_with_all_its_biases_trains_as_in_peft() {
+    check("modernbert-biases");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }

@@ -70,6 +70,7 @@ backbones! {
     Bert(super::bert::BertModel),
     DistilBert(super::distilbert::DistilBertModel),
     Gpt2(super::gpt2::Gpt2Model),
+    ModernBert(super::modernbert::ModernBertModel),
     Decoder(super::decoder::Decoder),
 }
 

@@ -10,6 +10,7 @@ mod gpt2;
 mod like_llama;
 mod llama;
 mod mistral;
+mod modernbert;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -27,10 +28,11 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 10] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
+    &modernbert::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
