@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use kernels::{Activation, ForwardContext};
 use lora::{Kind, Linear, OutputLayer, Projection, Weight};
 
-use super::Pooling;
+use super::{Pooling, pooling};
 use crate::Error;
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
@@ -38,6 +38,8 @@ pub(crate) enum HeadLayer {
         name: &'static str,
         probability: f64,
     },
+    /// The mean over the tokens of each sequence, all of which the head reads ([`Pooling::Late`]).
+    Mean,
 }
 
 impl HeadLayer {
@@ -63,7 +65,7 @@ impl HeadLayer {
     pub(crate) fn with_bias(mut self, has: Bias) -> Self {
         match &mut self {
             Self::Dense { bias, .. } | Self::LayerNorm { bias, .. } => *bias = has,
-            Self::Dropout { .. } => {}
+            Self::Dropout { .. } | Self::Mean => {}
         }
         self
     }
@@ -108,7 +110,12 @@ enum Layer {
     Dense(Dense),
     LayerNorm(LayerNorm),
     Dropout(Dropout),
+    Mean(Mean),
 }
+
+/// The mean over the tokens of each sequence.
+#[derive(Module, Debug)]
+struct Mean {}
 
 #[derive(Module, Debug)]
 struct Dense {
@@ -141,6 +148,7 @@ impl HeadLayers {
                     Layer::LayerNorm(root.layer_norm_of(name, d_input, epsilon, bias)?)
                 }
                 HeadLayer::Dropout { name, probability } => Layer::Dropout(root.dropout(name, probability)),
+                HeadLayer::Mean => Layer::Mean(Mean {}),
             })
         };
         let layers = layers.iter().map(&mut load).collect::<Result<_, Error>>()?;
@@ -155,21 +163,22 @@ impl HeadLayers {
         Ok(Self { layers, output })
     }
 
-    /// What the output layer reads, `[rows, d]`, of what the backbone gives, `[rows, hidden]`.
-    pub(crate) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layers.iter().fold(hidden, |x, layer| match layer {
-            Layer::Dense(dense) => dense.activation.forward(dense.linear.forward(x, ctx)),
-            Layer::LayerNorm(norm) => norm.forward(x),
-            Layer::Dropout(dropout) => dropout.forward(x, ctx),
+    /// What the output layer reads, `[rows, d]`, of what the backbone gives, `[rows, hidden]`, and the context for that layer.
+    pub(crate) fn before_output(&self, hidden: Tensor<2>, ctx: ForwardContext) -> (Tensor<2>, ForwardContext) {
+        self.layers.iter().fold((hidden, ctx), |(x, ctx), layer| match layer {
+            Layer::Dense(dense) => (dense.activation.forward(dense.linear.forward(x, &ctx)), ctx),
+            Layer::LayerNorm(norm) => (norm.forward(x), ctx),
+            Layer::Dropout(dropout) => (dropout.forward(x, &ctx), ctx),
+            Layer::Mean(_) => pooling::mean_of_examples(x, &ctx),
         })
     }
 
     /// `[rows, hidden]` to logits, `[rows, values]` or `[rows, vocabulary]`.
-    pub(crate) fn forward(&self, hidden: Tensor<2>, words: &Weight<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let x = self.before_output(hidden, ctx);
+    pub(crate) fn forward(&self, hidden: Tensor<2>, words: &Weight<2>, ctx: ForwardContext) -> Tensor<2> {
+        let (x, ctx) = self.before_output(hidden, ctx);
         match &self.output {
-            OutputModule::Values(linear) => linear.forward(x, ctx),
-            OutputModule::Vocabulary(layer) => layer.projection(words).forward(x, ctx),
+            OutputModule::Values(linear) => linear.forward(x, &ctx),
+            OutputModule::Vocabulary(layer) => layer.projection(words).forward(x, &ctx),
         }
     }
 

@@ -77,7 +77,7 @@ impl SelfAttention {
             scale: config.scale,
             rope: config.turns[layer],
             layer,
-            mask: AttentionMask::Causal { window: config.windows[layer] },
+            mask: config.mask(layer),
         })
     }
 

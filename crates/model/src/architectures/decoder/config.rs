@@ -1,6 +1,6 @@
 //! A decoder, described: what the common keys of `config.json` say, and what an architecture's own file adds.
 
-use kernels::Activation;
+use kernels::{Activation, AttentionMask};
 use serde::Deserialize;
 
 use crate::architectures::{ActivationShape, activation, check_heads, sliding_layers};
@@ -64,6 +64,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) embedding_multiplier: f64,
     /// The factor of what attention and the feed-forward network add.
     pub(in crate::architectures) residual_multiplier: f64,
+    /// Whether a token sees those after it as well: an encoder of these blocks.
+    pub(in crate::architectures) bidirectional: bool,
     /// Of each layer: how many tokens back it sees, if not all.
     pub(in crate::architectures) windows: Vec<Option<usize>>,
     /// The rotary embeddings that layers choose from.
@@ -155,6 +157,7 @@ impl DecoderConfig {
             scale: 1.0 / (d_head as f32).sqrt(),
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
+            bidirectional: false,
             windows: vec![None; keys.num_hidden_layers],
             ropes: vec![Rope::read(config, d_head)?],
             turns: vec![Some(0); keys.num_hidden_layers],
@@ -199,6 +202,14 @@ impl DecoderConfig {
             keys: self.key_width(),
             gated: true,
             after_norms,
+        }
+    }
+
+    pub(super) fn mask(&self, layer: usize) -> AttentionMask {
+        let window = self.windows[layer];
+        match self.bidirectional {
+            true => AttentionMask::Bidirectional { window },
+            false => AttentionMask::Causal { window },
         }
     }
 
