@@ -83,7 +83,7 @@ fn more_layers_than_memory_are_refused() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("deberta-v2")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, distilbert, modernbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: supported architectures: bert, roberta, xlm-roberta, distilbert, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 
@@ -118,7 +118,7 @@ fn what_modernbert_cannot_be_here_is_refused_by_name() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, modernbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
     );
 }
 

@@ -320,6 +320,21 @@ fn modernbert_as_a_token_classifier() {
 }
 
 #[test]
+fn eurobert_with_the_mean_of_its_logits() {
+    check("eurobert-late", &["classifier"]);
+}
+
+#[test]
+fn eurobert_with_the_mean_of_its_tokens() {
+    check("eurobert-mean", &["classifier"]);
+}
+
+#[test]
+fn eurobert_as_a_token_classifier() {
+    check("eurobert-tokcls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }
@@ -337,4 +352,9 @@ fn distilbert_as_a_masked_language_model() {
 #[test]
 fn modernbert_as_a_masked_language_model() {
     check("modernbert-mlm", &[]);
+}
+
+#[test]
+fn eurobert_as_a_masked_language_model() {
+    check("eurobert-mlm", &[]);
 }

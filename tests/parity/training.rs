@@ -132,6 +132,11 @@ fn modernbert_with_all_its_biases_trains_as_in_peft() {
 }
 
 #[test]
+fn eurobert_trains_as_in_peft() {
+    check("eurobert-late");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }

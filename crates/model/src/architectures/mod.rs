@@ -6,6 +6,7 @@ mod backbone;
 mod bert;
 mod decoder;
 mod distilbert;
+mod eurobert;
 mod gpt2;
 mod like_llama;
 mod llama;
@@ -28,11 +29,12 @@ use crate::loader::Loader;
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 
-pub(crate) static ARCHITECTURES: [&Architecture; 11] = [
+pub(crate) static ARCHITECTURES: [&Architecture; 12] = [
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
     &distilbert::ARCHITECTURE,
     &modernbert::ARCHITECTURE,
+    &eurobert::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
