@@ -65,6 +65,7 @@ fn more_layers_than_memory_are_refused() {
         ("distilbert-cls", "n_layers"),
         ("electra-cls", "num_hidden_layers"),
         ("deberta-v3-cls", "num_hidden_layers"),
+        ("modernbert-cls", "num_hidden_layers"),
         ("gpt2-lm", "n_layer"),
         ("llama-lm", "num_hidden_layers"),
     ];
@@ -143,8 +144,35 @@ fn the_other_masked_language_model_head_of_deberta_is_refused_by_name() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("xlnet")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `xlnet`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
          gemma2, gemma3_text",
+    );
+}
+
+#[test]
+fn what_modernbert_cannot_be_here_is_refused_by_name() {
+    let refused = |key: &str, value: Value, expected: &str| {
+        let project = Project::new().copy("modernbert-cls/model", "modernbert");
+        let project = project.json("modernbert/config.json", key, value);
+        project.run(&["inspect", "modernbert"]).refused(expected);
+    };
+    refused(
+        "classifier_pooling",
+        json!("max"),
+        "error: modernbert/config.json: `classifier_pooling` is `max`, which this version does not support\n\
+         help: supported: cls, mean",
+    );
+    refused(
+        "layer_types",
+        json!(["full_attention"]),
+        "error: modernbert/config.json: `layer_types` has 1 entries for 4 layers\n\
+         help: copy the model's config.json again",
+    );
+    refused(
+        "local_attention",
+        json!(0),
+        "error: modernbert/config.json: `local_attention` is 0, expected 1 or more\n\
+         help: the file is not the config.json of a model: download or copy it again",
     );
 }
 
@@ -152,7 +180,7 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
          gemma2, gemma3_text",
     );
 }

@@ -142,6 +142,21 @@ fn deberta_v2_with_projections_of_positions_trains_as_in_peft() {
 }
 
 #[test]
+fn modernbert_trains_as_in_peft() {
+    check("modernbert-cls");
+}
+
+#[test]
+fn modernbert_with_all_its_biases_trains_as_in_peft() {
+    check("modernbert-biases");
+}
+
+#[test]
+fn eurobert_trains_as_in_peft() {
+    check("eurobert-late");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }

@@ -278,10 +278,20 @@ impl Loader<'_> {
     }
 
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, Error> {
+        self.layer_norm_of(name, width, epsilon, Bias::Yes)
+    }
+
+    /// A LayerNorm that may have no bias.
+    pub(crate) fn layer_norm_of(&self, name: &str, width: usize, epsilon: f64, bias: Bias) -> Result<LayerNorm, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
         let weight = at.weight("weight", [width], treatment, Initial::Ones)?;
-        Ok(LayerNorm { weight, bias: at.bias([width], treatment)?, epsilon })
+        let bias = match bias {
+            Bias::Yes => at.bias([width], treatment)?,
+            // What is added to nothing, so that there is one form of the operation.
+            Bias::No => Weight::frozen(Tensor::zeros([width], at.build.device)),
+        };
+        Ok(LayerNorm { weight, bias, epsilon })
     }
 
     pub(crate) fn dropout(&self, name: &str, probability: f64) -> Dropout {

@@ -156,8 +156,9 @@ impl TrainableModel {
     ) -> (StepOutput, Tensor<2>) {
         let (mut outputs, mut of_features) = (Vec::new(), Vec::new());
         for part in self.parts(asked.targets.len(), logits) {
-            let hidden = features.hidden().clone().narrow(0, part.start, part.len()).detach().require_grad();
-            let output = self.output(features.part(hidden.clone(), part.clone()), asked, part);
+            let rows = rows(features, &part, asked.targets.len());
+            let hidden = features.hidden().clone().narrow(0, rows.start, rows.len()).detach().require_grad();
+            let output = self.output(features.part(hidden.clone(), rows), asked, part);
             let mut of_part = output.losses.clone().sum().backward();
             of_features.push(hidden.grad_remove(&mut of_part).expect("the loss depends on what the head reads"));
             gradients.accumulate(self, GradientsParams::from_grads(of_part, self));
@@ -213,11 +214,18 @@ impl InferenceStep for TrainableModel {
     fn step(&self, input: MicroBatch) -> StepOutput {
         let (features, asked) = (self.features(&input), Asked::of(&input));
         let part = |part: Range<usize>| {
-            let hidden = features.hidden().clone().narrow(0, part.start, part.len());
-            self.output(features.part(hidden, part.clone()), &asked, part)
+            let rows = rows(&features, &part, asked.targets.len());
+            let hidden = features.hidden().clone().narrow(0, rows.start, rows.len());
+            self.output(features.part(hidden, rows), &asked, part)
         };
         join(&asked, self.parts(asked.targets.len(), LOGITS_AT_ONCE).map(part).collect())
     }
+}
+
+/// The rows that a head reads for a part of the targets: one each, or of a head that takes means itself all there are, for all
+/// targets at once.
+fn rows(features: &Features, part: &Range<usize>, targets: usize) -> Range<usize> {
+    if part.len() == targets { 0..features.hidden().dims()[0] } else { part.clone() }
 }
 
 /// What a micro-batch asks of the head.

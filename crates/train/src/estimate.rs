@@ -87,7 +87,7 @@ fn base(plan: &RunPlan, shape: &ActivationShape) -> usize {
     bytes.saturating_sub(sparse * shape.vocabulary * row) + sparse * touched
 }
 
-/// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
+/// What the backward pass keeps for each token and layer: query, key and value, the inputs of the norms and of the
 /// activation, and some of the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
 /// gradient checkpointing it keeps that of one layer, and of the others their input.
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> usize {
@@ -95,9 +95,9 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> 
     let tokens: usize = lengths.iter().sum();
     let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method.backward_pass() {
-        BackwardPass::Frozen => (5 * shape.width + inner, kept_by_adapters(adapter_plan, shape)),
+        BackwardPass::Frozen => (3 * shape.width + shape.norms + inner, kept_by_adapters(adapter_plan, shape)),
         // Every layer keeps its input, but for those after a norm.
-        BackwardPass::Trained => (6 * shape.width + shape.inner + inner, 0),
+        BackwardPass::Trained => (4 * shape.width + shape.norms + shape.inner + inner, 0),
         BackwardPass::Head => (0, 0),
     };
     let at_once = 4 * tokens * shape.inner;

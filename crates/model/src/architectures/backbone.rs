@@ -71,6 +71,7 @@ backbones! {
     DebertaV2(super::deberta_v2::DebertaV2Model),
     DistilBert(super::distilbert::DistilBertModel),
     Gpt2(super::gpt2::Gpt2Model),
+    ModernBert(super::modernbert::ModernBertModel),
     Decoder(super::decoder::Decoder),
 }
 

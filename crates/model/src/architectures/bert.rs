@@ -146,6 +146,7 @@ impl BertConfig {
             vocabulary: self.vocab_size,
             keys: self.hidden_size,
             gated: false,
+            norms: 2 * self.hidden_size,
             after_norms: &["query", "key", "value", "intermediate.dense"],
         }
     }

@@ -129,6 +129,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             layers: parsed.num_hidden_layers,
             vocabulary: parsed.vocab_size,
             keys: parsed.hidden_size,
+            norms: 2 * parsed.hidden_size,
             gated: false,
             after_norms: &["query_proj", "key_proj", "value_proj", "intermediate.dense"],
         })

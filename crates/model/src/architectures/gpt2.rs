@@ -80,6 +80,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             vocabulary: parsed.vocab_size,
             keys: parsed.n_embd,
             gated: false,
+            norms: 2 * parsed.n_embd,
             after_norms: &["c_attn", "c_fc"],
         })
     },

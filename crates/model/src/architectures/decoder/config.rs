@@ -1,9 +1,9 @@
 //! A decoder, described: what the common keys of `config.json` say, and what an architecture's own file adds.
 
-use kernels::{Activation, LogitsTransform};
+use kernels::{Activation, AttentionMask, LogitsTransform};
 use serde::Deserialize;
 
-use crate::architectures::{ActivationShape, activation, check_heads};
+use crate::architectures::{ActivationShape, activation, check_heads, sliding_layers};
 use crate::config::{Config, ConfigError};
 use crate::layers::{RmsNormConfig, Rope};
 
@@ -68,6 +68,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) embedding_multiplier: f64,
     /// The factor of what attention and the feed-forward network add.
     pub(in crate::architectures) residual_multiplier: f64,
+    /// Whether a token sees those after it as well: an encoder of these blocks.
+    pub(in crate::architectures) bidirectional: bool,
     /// Of each layer: how many tokens back it sees, if not all.
     pub(in crate::architectures) windows: Vec<Option<usize>>,
     /// The rotary embeddings that layers choose from.
@@ -159,6 +161,7 @@ impl DecoderConfig {
             logits: LogitsTransform::default(),
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
+            bidirectional: false,
             windows: vec![None; keys.num_hidden_layers],
             ropes: vec![Rope::read(config, d_head)?],
             turns: vec![Some(0); keys.num_hidden_layers],
@@ -183,20 +186,8 @@ impl DecoderConfig {
             self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| layer >= first)).collect();
             return Ok(());
         };
-        if types.len() != self.layers {
-            let message = format!("`layer_types` has {} entries for {} layers", types.len(), self.layers);
-            return Err(config.wrong(message, "copy the model's config.json again"));
-        }
-        for (window, kind) in self.windows.iter_mut().zip(types) {
-            *window = match kind.as_str() {
-                "full_attention" => None,
-                "sliding_attention" => keys.sliding_window,
-                other => {
-                    let message = format!("`layer_types` has `{other}`, which this version does not support");
-                    return Err(config.wrong(message, "supported: full_attention, sliding_attention"));
-                }
-            };
-        }
+        let slides = sliding_layers(config, types, self.layers)?;
+        self.windows = slides.into_iter().map(|slides| keys.sliding_window.filter(|_| slides)).collect();
         Ok(())
     }
 
@@ -222,6 +213,14 @@ impl DecoderConfig {
             }
             Norms::After => &[],
         };
+        let of_layer = match self.norms {
+            Norms::Before | Norms::After => 2 * self.hidden,
+            Norms::Around => 4 * self.hidden,
+        };
+        let of_heads = match self.query_key_norm {
+            QueryKeyNorm::None => 0,
+            QueryKeyNorm::Heads | QueryKeyNorm::Whole => self.query_width() + self.key_width(),
+        };
         ActivationShape {
             width: self.hidden,
             inner: self.inner,
@@ -229,7 +228,16 @@ impl DecoderConfig {
             vocabulary: self.vocabulary,
             keys: self.key_width(),
             gated: true,
+            norms: of_layer + of_heads,
             after_norms,
+        }
+    }
+
+    pub(super) fn mask(&self, layer: usize) -> AttentionMask {
+        let window = self.windows[layer];
+        match self.bidirectional {
+            true => AttentionMask::Bidirectional { window },
+            false => AttentionMask::Causal { window },
         }
     }
 
