@@ -317,7 +317,7 @@ fn more_tokens_than_the_model_has_positions_for_are_refused() {
 fn merge_does_not_write_into_what_is_there() {
     let project = Project::with_adapter();
     project.run(&["merge", "--model", "bert", "--adapter", "adapter", "--output", "bert"]).refused(
-        "error: bert exists already\n\
+        "error: bert already exists\n\
          help: name a directory that does not exist yet with --output",
     );
 }

@@ -529,8 +529,8 @@ fn values_that_grow_too_large_are_told_from_weights_that_are_none() {
             tensors.fill_row("classifier.weight", row, f32::MAX);
         }
     });
-    project.run(&["predict", "--model", "bert", "x"]).failed("error: the logits are not finite numbers, though all weights are: values grow too large on their way through the model\n\
-         help: the adapter may be for another base, or its training went wrong: compare with what the model answers without it");
+    project.run(&["predict", "--model", "bert", "x"]).failed("error: the logits are not finite numbers, though all weights are: activations overflow in the forward pass\n\
+         help: the adapter may be for another base, or its training went wrong: compare with the base model's predictions");
 }
 
 #[test]

@@ -31,7 +31,7 @@ const ROLES: [&str; 10] = [
 pub struct Conversation {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Option<Value>,
-    /// The messages that are a prompt, at the beginning, where a row has prompt and completion apart.
+    /// The messages that are a prompt, at the start, where a row has prompt and completion apart.
     prompt: Option<usize>,
     /// The indices of messages that say that they are not to be learned.
     skipped: Vec<usize>,

@@ -55,7 +55,7 @@ enum Type {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     // Not `exists`: a link to nothing is in the way as well.
     if arguments.output.symlink_metadata().is_ok() {
-        let message = format!("{} exists already", arguments.output.display());
+        let message = format!("{} already exists", arguments.output.display());
         return Err(Failure::usage(message, "name a directory that does not exist yet with --output"));
     }
     let device = Device::flex();
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else {
         output.say(&format!("merged into {}", output.bold(&arguments.output.display().to_string())));
         output.say(&format!(
-            "logits differ by at most {:.1e}, which is {:.2e} of what the adapter does",
+            "logits differ by at most {:.1e}, {:.2e} of the adapter's effect",
             check.difference,
             check.relative()
         ));

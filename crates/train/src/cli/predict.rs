@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// File to write, as its ending says: .csv .tsv .parquet .json, or .jsonl for an object a line
     #[arg(long, value_name = "F")]
     output: Option<PathBuf>,
-    /// Columns of the input beside each answer: a,b (repeatable); by default all of them in a file and none on standard
+    /// Columns of the input to write with each prediction (generate: each text): a,b (repeatable); by default all of them in a file and none on standard
     /// output, and with '' none
     #[arg(long, value_name = "NAMES")]
     columns: Vec<String>,

@@ -55,7 +55,7 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         (_, true) => Start::Overwrite,
         (State::Finished, false) => return show(&root, output),
         (State::Interrupted { step }, false) => {
-            output.say(&format!("{} was interrupted after step {step}, and is resumed", root.display()));
+            output.say(&format!("resuming {} after step {step}", root.display()));
             Start::Resume
         }
         (State::New, false) => Start::New,
@@ -88,7 +88,7 @@ fn show(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let place = output.bold(&root.display().to_string());
-    output.result(&format!("{place} holds a finished quickstart; `{} --overwrite` trains it again", program()))?;
+    output.result(&format!("{place} has a finished quickstart; `{} --overwrite` trains it again", program()))?;
     let score = |name: &str| best.as_ref().and_then(|best| best[name].as_f64());
     if let (Some(step), Some(accuracy)) = (best.as_ref().and_then(|best| best["step"].as_u64()), score("accuracy")) {
         output.result(&format!("  accuracy   {accuracy:.3} on the validation texts, at step {step}"))?;
@@ -120,10 +120,10 @@ fn without_options(failure: Failure, root: &Path) -> Failure {
         format!("move {} away, or run `{kindling}` in another directory", root.display())
     } else if help.contains("--resume") {
         format!(
-            "make room, or make the place writable, and run `{kindling}` again: it goes on from the last checkpoint"
+            "make room, or make the place writable, and run `{kindling}` again: it resumes from the last checkpoint"
         )
     } else if help.contains("--overwrite") {
-        format!("`{kindling} --overwrite` trains it from the beginning")
+        format!("`{kindling} --overwrite` trains it from scratch")
     } else {
         return failure;
     };

@@ -90,8 +90,10 @@ fn matrix(confusion: &Confusion, names: &[String], width: usize) -> Vec<String> 
     let heads: String = heads.map(|head| format!("  {head:>column$}")).collect();
     let number = |n: usize| if numbered { format!("{:>3} ", n + 1) } else { String::new() };
     let indent = number(0).len();
-    let mut lines =
-        vec!["confusion (rows: truth, columns: prediction)".to_string(), format!("{:indent$}{:width$}{heads}", "", "")];
+    let mut lines = vec![
+        "confusion matrix (rows: label, columns: prediction)".to_string(),
+        format!("{:indent$}{:width$}{heads}", "", ""),
+    ];
     for (n, (name, row)) in names.iter().zip(confusion.rows()).enumerate() {
         let cells: String = row.iter().map(|count| format!("  {count:>column$}")).collect();
         lines.push(format!("{}{name:width$}{cells}", number(n)));
@@ -111,7 +113,7 @@ fn mistakes(confusion: &Confusion, names: &[String], width: usize) -> Vec<String
         return vec!["no mistakes".to_string()];
     }
     let head =
-        format!("most frequent mistakes ({} in all)", thousands(mistakes.iter().map(|(n, ..)| *n as usize).sum()));
+        format!("most frequent errors ({} in total)", thousands(mistakes.iter().map(|(n, ..)| *n as usize).sum()));
     let lines = mistakes.iter().take(LISTED).map(|(count, truth, predicted)| {
         format!("{:width$}  taken for  {:width$}  {count:>6}", names[*truth], names[*predicted])
     });
@@ -144,7 +146,7 @@ mod tests {
             "\nclass     precision  recall      F1  examples\n\
              neg           0.667   1.000   0.800         2\n\
              positive      1.000   0.500   0.667         2\n\
-             \nconfusion (rows: truth, columns: prediction)\n\
+             \nconfusion matrix (rows: label, columns: prediction)\n\
              \x20              neg  positive\n\
              neg              2         0\n\
              positive         1         1"

@@ -23,7 +23,7 @@ use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary, 
     after_help = "Examples:\n  kindling train questions.csv\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
 )]
 pub(super) struct Arguments {
-    /// The configuration, a TOML file; or training data: what `init` writes for it is written beside it, and run
+    /// The configuration, a TOML file; or training data: what `init` would write for it is written next to it, and run
     config: PathBuf,
     /// With data: the model, a directory or an id on the Hugging Face Hub; default: as `init` chooses
     #[arg(long, value_name = "M")]
@@ -117,7 +117,7 @@ fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
         [("--model", "model.path", arguments.model.is_some()), ("--task", "model.task", arguments.task.is_some())];
     if let Some((option, key, _)) = given.into_iter().find(|(.., is_given)| *is_given) {
         let help = format!("in a configuration it is `{key}`: `--set {key}=...` overrides it");
-        return Err(Failure::usage(format!("`{option}` goes with data in the place of a configuration"), help));
+        return Err(Failure::usage(format!("`{option}` is for training data given instead of a configuration"), help));
     }
     Ok(config::load(&arguments.config, &arguments.set, &std::env::current_dir()?)?)
 }
@@ -185,7 +185,7 @@ pub(super) fn execute(
             let root = plan.output_dir.display();
             match step {
                 0 => output.say("interrupted before the first step was done"),
-                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `{again}` goes on")),
+                _ => output.say(&format!("interrupted after step {step}, saved in {root}: `{again}` resumes")),
             }
             Ok(ExitCode::from(INTERRUPTED))
         }
@@ -217,7 +217,7 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
     let (seconds, memory) = (duration(summary.seconds), bytes(summary.peak_memory_bytes as usize));
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
-    output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
+    output.say(&format!("saved and verified: {}", output.bold(&result.display().to_string())));
     finished::say(&plan.output_dir, &*plan.task, &plan.config.data, output);
     Ok(())
 }

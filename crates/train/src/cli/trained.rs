@@ -117,7 +117,7 @@ impl Trained {
         {
             let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
             output.warn(&match Path::new(base) == arguments.model {
-                true => format!("{model} has other weights than when the adapter {adapter} was trained on it"),
+                true => format!("the weights of {model} have changed since the adapter {adapter} was trained"),
                 false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
             });
         }
@@ -193,9 +193,9 @@ pub(super) fn weight_or(pretrained: &Pretrained, failure: Failure) -> Failure {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{what} are not finite numbers, though all weights are: values grow too large on their way through the model")]
+#[error("{what} are not finite numbers, though all weights are: activations overflow in the forward pass")]
 #[diagnostic(help(
-    "the adapter may be for another base, or its training went wrong: compare with what the model answers without it"
+    "the adapter may be for another base, or its training went wrong: compare with the base model's predictions"
 ))]
 struct NotFinite {
     what: &'static str,

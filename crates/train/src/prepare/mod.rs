@@ -67,7 +67,7 @@ pub(crate) enum Error {
         help: Option<String>,
     },
     #[error("{place}: the adapter was started with MiCA, which trains A alone")]
-    #[diagnostic(help("it can be used and merged, but not trained on: leave `adapter.init_from` out"))]
+    #[diagnostic(help("it can be used and merged, but not trained further: leave `adapter.init_from` out"))]
     FrozenB { place: String },
     #[error("{place}: {reason}")]
     #[diagnostic(help(
@@ -88,7 +88,7 @@ pub(crate) enum Error {
     #[error("{place} leaves no validation example of {file}")]
     #[diagnostic(help("the file is too small to be split: give validation data with `data.valid`, or leave it out"))]
     NothingToValidate { place: String, file: String },
-    #[error("{} has other columns than {}", file.display(), first.display())]
+    #[error("the columns of {} differ from those of {}", file.display(), first.display())]
     #[diagnostic(help(
         "give all files of `data.train` or of `data.valid` the same columns, or name those that are read: `data.text`, `data.text_pair` and `data.label`, or `data.prompt`, `data.completion` and `data.messages`"
     ))]
@@ -138,7 +138,7 @@ impl Error {
 fn of_steps(done: usize, end: Option<usize>) -> String {
     let done = counted(done, "step", "steps");
     match end {
-        Some(end) => format!("the run has done {done}, and would end after {end}"),
+        Some(end) => format!("the run has completed {done} and would end after {end}"),
         None => format!("the run has done {done}, and would not end"),
     }
 }
@@ -153,7 +153,7 @@ fn no_steps(error: &NoSteps, loaded: &Loaded) -> Error {
         done: error.done,
         end: error.end,
         help: format!(
-            "an epoch has {}: `--set train.epochs={epochs}` or more goes on, with `train.max_steps` 0 or above {}",
+            "an epoch has {}: `--set train.epochs={epochs}` or more continues it, with `train.max_steps` 0 or above {}",
             counted(error.per_epoch, "step", "steps"),
             error.done
         ),
@@ -506,7 +506,7 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
         return Ok(Precision::F32);
     }
     let reason = if !device.is_flex() {
-        format!("products in bf16 are there on the device `cpu`, not yet on `{device}`")
+        format!("products in bf16 are supported on the device `cpu`, not yet on `{device}`")
     } else if !Precision::has_bf16() {
         match Simd::available().contains(&Simd::Avx512Bf16) {
             true => format!("`{}` chose vectors without products in bf16", Simd::VARIABLE),

@@ -142,7 +142,7 @@ fn of_training(report: &Report) -> Vec<Tile> {
     }
     let tenth = losses.len().div_ceil(10);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    let from = (losses.len() > 1).then(|| format!("{} at the beginning", fixed(mean(&losses[..tenth]), 3)));
+    let from = (losses.len() > 1).then(|| format!("{} at the start", fixed(mean(&losses[..tenth]), 3)));
     let value = fixed(mean(&losses[losses.len() - tenth..]), 3);
     vec![Tile { name: "training loss".to_string(), value, interval: None, from }]
 }
@@ -267,7 +267,7 @@ mod tests {
             seconds: 0.0,
         };
         let report = Report { steps: (1..=20).map(step).collect(), ..Report::default() };
-        assert_eq!(tiles(&report, &[]), [tile("training loss", "19.50", Some("1.500 at the beginning"))]);
+        assert_eq!(tiles(&report, &[]), [tile("training loss", "19.50", Some("1.500 at the start"))]);
         assert!(super::evaluations(&report).expect("drawn in memory").is_none());
     }
 }

@@ -23,7 +23,7 @@ const NAMES: [&str; 5] = ["/help", "/reset", "/save", "/quit", "/exit"];
 
 pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), Failure> {
     if !has_template {
-        let message = "the model has no chat template, which says how it reads a conversation";
+        let message = "the model has no chat template";
         let help = "use a model that was taught to chat, or put `chat_template.jinja` beside its tokenizer; `--prompt` \
                     needs none";
         return Err(Failure::usage(message, help));
@@ -99,7 +99,7 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
     let text = generator.stream(&prompt)?;
     generator.output.piece("\n")?;
     if text.trim().is_empty() {
-        generator.output.say("(an empty answer: the model ended its turn at once)");
+        generator.output.say("(empty: the first token was an end token)");
     }
     next.push("assistant", &text);
     *conversation = next;

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// Talk with the model: /help lists what can be typed, Ctrl-D ends
     #[arg(long, conflicts_with_all = ["input", "input_format", "keep_going", "output", "columns", "num_samples"])]
     chat: bool,
-    /// What the model is told before a conversation
+    /// System message of the conversation
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
     #[command(flatten)]
@@ -282,7 +282,7 @@ impl Generator<'_> {
             let text = self.stream(sample)?;
             self.output.piece("\n")?;
             if text.trim().is_empty() {
-                self.output.say("(nothing: the model ended the text at once)");
+                self.output.say("(empty: the first token was an end token)");
             }
         }
         Ok(())

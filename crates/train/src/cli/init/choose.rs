@@ -41,7 +41,7 @@ pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> 
         let reason = failure.error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
         if !writes && language == Language::Latin {
             output.warn(&format!("{id} is not used{reason}"));
-            output.warn("the small model inside kindling is used instead, which was trained on English alone");
+            output.warn("the small built-in model is used instead, which was pretrained on English only");
             return embedded();
         }
         let message = format!(
@@ -72,7 +72,7 @@ fn ask(recommended: &Recommended, with_embedded: bool, output: &Output) -> Resul
     let Recommended { id, because, size } = recommended;
     output.say(&format!("model        1  {id}: {because} ({size}, fetched once)"));
     if with_embedded {
-        output.say("             2  the small one inside kindling: nothing to fetch, for a first try");
+        output.say("             2  the small built-in model: no download, for a first try");
     }
     let choices = if with_embedded { "1, 2" } else { "1" };
     let question = format!("which model? {choices}, a directory, or an id of the Hugging Face Hub [1]: ");

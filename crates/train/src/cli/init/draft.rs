@@ -40,7 +40,7 @@ impl Draft {
             let with_valid = config::DataConfig { valid: Some(config::absolute(valid)?.into()), ..config.data.clone() };
             match checked(Config { data: with_valid, ..config.clone() }, output) {
                 Ok(plan) => {
-                    output.say(&format!("validation   {}: it lies beside the data", valid.display()));
+                    output.say(&format!("validation   {}: found next to the data", valid.display()));
                     return Ok(Self { plan, valid: Some(valid.clone()), labels });
                 }
                 // Whose fault it is shows without the file.

@@ -184,7 +184,7 @@ fn why_task(
         (Use::Generate, Some(label)) => {
             format!("the model writes; with the label {}: `--task sequence-classification`", label.name)
         }
-        (Use::Generate, None) if dialogue.is_some() => "the model learns to answer".to_owned(),
+        (Use::Generate, None) if dialogue.is_some() => "conversations or prompts with completions".to_owned(),
         (Use::Generate, None) => "the model writes, and no column looks like a label".to_owned(),
         (Use::Score, _) => "no column looks like a label".to_owned(),
     };

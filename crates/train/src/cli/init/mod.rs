@@ -171,7 +171,7 @@ impl Target {
         match &file {
             Some(file) if file.is_file() && !arguments.overwrite => {
                 let help = "`--overwrite` replaces it, `-o FILE` writes elsewhere";
-                return Err(Failure::usage(format!("{} exists already", file.display()), help));
+                return Err(Failure::usage(format!("{} already exists", file.display()), help));
             }
             None if output.json() => {
                 let help = "name a file with -o, or leave out --json";
@@ -247,7 +247,7 @@ fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
 
 fn next_steps(target: &Target, output: &Output) {
     let Some(file) = target.file.as_deref() else { return };
-    output.say(&format!("{} is written; what to type next:", output.bold(&file.display().to_string())));
+    output.say(&format!("wrote {}; next:", output.bold(&file.display().to_string())));
     let (kindling, file) = (program(), typed(file));
     output.say(&format!("  {kindling} train {file} --dry-run"));
     output.say(&format!("  {kindling} train {file}"));

@@ -80,7 +80,7 @@ impl Page {
                 true => {
                     "The classes of the data: the model has a head for others, in whose place a new one is trained."
                 }
-                false => "The classes of the data, written out because they do not count from 0.",
+                false => "The classes of the data, listed because they do not start at 0.",
             },
             labels_by_default: if own_labels { "the model's own" } else { "those of the data" },
             train: target.path(&look.file)?,

@@ -53,8 +53,8 @@ impl Format {
         let found = ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, format)| *format);
         found.ok_or_else(|| {
             let known: Vec<String> = ENDINGS.iter().map(|(ending, _)| format!(".{ending}")).collect();
-            let message = format!("cannot write {}: `.{ending}` is no format of a result", path.display());
-            Failure::usage(message, format!("the ending of the name says how it is written: {}", known.join(", ")))
+            let message = format!("cannot write {}: unknown format `.{ending}`", path.display());
+            Failure::usage(message, format!("the extension sets the format: {}", known.join(", ")))
         })
     }
 
