@@ -22,6 +22,7 @@ mod outputs;
 mod own_output;
 mod quickstart;
 mod reading;
+mod regression;
 mod report;
 #[cfg(unix)]
 mod run_directory;
