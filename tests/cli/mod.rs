@@ -23,6 +23,7 @@ mod outputs;
 mod own_output;
 mod quickstart;
 mod reading;
+mod regression;
 mod report;
 #[cfg(unix)]
 mod run_directory;

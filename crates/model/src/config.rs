@@ -195,7 +195,8 @@ impl Config {
     /// A classifier's problem, where `problem_type` says it.
     pub(crate) fn check_problem(&self, expected: &str) -> Result<(), ConfigError> {
         if let Some(problem) = self.text("problem_type").filter(|problem| *problem != expected) {
-            let help = format!("only {expected} is supported: remove `problem_type` if the labels are classes");
+            let labels = if expected == "regression" { "numbers" } else { "classes" };
+            let help = format!("only {expected} is supported: remove `problem_type` if the labels are {labels}");
             return Err(self.wrong(format!("`problem_type` is `{problem}`"), &help));
         }
         Ok(())

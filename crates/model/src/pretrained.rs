@@ -91,6 +91,12 @@ impl Pretrained {
         })
     }
 
+    /// What a classifier was trained for, where `problem_type` of `config.json` says it.
+    pub fn problem_of(directory: &Path) -> Result<Option<String>, Error> {
+        let config = Config::read(directory)?;
+        Ok(config.values().get("problem_type").and_then(serde_json::Value::as_str).map(str::to_owned))
+    }
+
     pub fn head(&self) -> Head {
         self.variant.head
     }

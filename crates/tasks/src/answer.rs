@@ -8,6 +8,8 @@ use crate::ClassAnswer;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Class(ClassAnswer),
+    /// A number.
+    Value(f32),
 }
 
 impl Answer {
@@ -15,6 +17,7 @@ impl Answer {
     pub fn describe(&self) -> String {
         match self {
             Self::Class(answer) => answer.describe(),
+            Self::Value(value) => number(*value).to_string(),
         }
     }
 
@@ -22,6 +25,7 @@ impl Answer {
     pub fn object(&self, named: bool) -> Map<String, Value> {
         match self {
             Self::Class(answer) => answer.object(named),
+            Self::Value(value) => of_value(*value),
         }
     }
 
@@ -29,8 +33,13 @@ impl Answer {
     pub fn cells(&self) -> Map<String, Value> {
         match self {
             Self::Class(answer) => answer.cells(),
+            Self::Value(value) => of_value(*value),
         }
     }
+}
+
+fn of_value(value: f32) -> Map<String, Value> {
+    Map::from_iter([("value".to_string(), number(value))])
 }
 
 /// A number as its own digits say it: an `f32` of 0.1 is 0.1, and not 0.10000000149011612. No number is null.

@@ -19,6 +19,7 @@ pub mod metrics;
 mod name;
 mod output;
 pub mod registry;
+mod regression;
 mod rows;
 mod sections;
 mod sequence_classification;

@@ -35,6 +35,11 @@ impl TaskName {
         Self::all().find(|task| task.head == head)
     }
 
+    /// This task, or where Transformers' `problem_type` names another for the same head, that one.
+    pub fn of_problem(self, problem: &str) -> Self {
+        Self::all().find(|task| task.head == self.head && task.problem == Some(problem)).unwrap_or(self)
+    }
+
     /// Whether the key `dotted` of the configuration means something to this task: it names it, or no task does.
     pub fn has(self, dotted: &str) -> bool {
         self.keys.contains(&dotted) || !Self::all().any(|task| task.keys.contains(&dotted))

@@ -11,6 +11,8 @@ use data::{Example, Record, Tokenizer};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Columns {
     Texts(data::Columns),
+    /// Texts, and the column of the number that a model learns for each; `None` where it is not looked at.
+    Values(data::Columns, Option<String>),
     Language(language::Columns),
 }
 
@@ -19,6 +21,9 @@ impl Columns {
     pub fn check(&self, file: &Path, first: &Record) -> Result<(), data::Error> {
         match self {
             Self::Texts(columns) => columns.check(file, first),
+            Self::Values(columns, value) => {
+                data::Columns { label: value.clone(), ..columns.clone() }.check(file, first)
+            }
             Self::Language(columns) => columns.check(file, first),
         }
     }
@@ -27,6 +32,7 @@ impl Columns {
     pub fn no_rows(&self) -> Rows {
         match self {
             Self::Texts(_) => Rows::Texts(Vec::new()),
+            Self::Values(..) => Rows::Values(Vec::new(), Vec::new()),
             Self::Language(_) => Rows::Language(Vec::new()),
         }
     }
@@ -45,6 +51,8 @@ pub struct Encoding<'a> {
 #[derive(Debug)]
 pub enum Rows {
     Texts(Vec<Example>),
+    /// As many numbers as texts; `None` where they are not looked at.
+    Values(Vec<Example>, Vec<Option<f32>>),
     Language(Vec<Row>),
 }
 
@@ -53,6 +61,11 @@ impl Rows {
     pub fn push(&mut self, columns: &Columns, file: &Path, record: &Record) -> Result<(), data::Error> {
         match (self, columns) {
             (Self::Texts(rows), Columns::Texts(columns)) => rows.push(columns.example(file, record)?),
+            (Self::Values(rows, values), Columns::Values(columns, column)) => {
+                let value = column.as_ref().map(|column| data::value(file, record, column, true)).transpose()?;
+                rows.push(columns.example(file, record)?);
+                values.push(value.flatten());
+            }
             (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
             _ => unreachable!("rows are pushed by the columns that they were made by"),
         }
@@ -62,7 +75,7 @@ impl Rows {
     #[expect(clippy::len_without_is_empty, reason = "no rows are asked about for being none")]
     pub fn len(&self) -> usize {
         match self {
-            Self::Texts(rows) => rows.len(),
+            Self::Texts(rows) | Self::Values(rows, _) => rows.len(),
             Self::Language(rows) => rows.len(),
         }
     }
@@ -70,6 +83,10 @@ impl Rows {
     pub fn clear(&mut self) {
         match self {
             Self::Texts(rows) => rows.clear(),
+            Self::Values(rows, values) => {
+                rows.clear();
+                values.clear();
+            }
             Self::Language(rows) => rows.clear(),
         }
     }
@@ -77,7 +94,7 @@ impl Rows {
     /// The rows as texts, for a look at the data.
     pub fn texts(&self) -> Cow<'_, [Example]> {
         match self {
-            Self::Texts(rows) => Cow::Borrowed(rows),
+            Self::Texts(rows) | Self::Values(rows, _) => Cow::Borrowed(rows),
             Self::Language(rows) => rows
                 .iter()
                 .map(|row| Example { line: row.line, text: text(&row.content), text_pair: None, label: None })

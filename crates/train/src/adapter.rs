@@ -213,6 +213,15 @@ impl Adapter {
         self.sidecar.as_ref().map(|sidecar| sidecar.task).or_else(of_peft)
     }
 
+    /// What it was trained for, where that is not `expected`. PEFT's file alone does not tell tasks of one head apart.
+    pub(crate) fn other_task(&self, expected: TaskName) -> Option<TaskName> {
+        let differs = |found: &TaskName| match self.sidecar {
+            Some(_) => *found != expected,
+            None => found.head != expected.head,
+        };
+        self.task().filter(differs)
+    }
+
     /// Classes of its head, by the shape of the last layer.
     pub(crate) fn classes(&self) -> Option<usize> {
         let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];

@@ -166,6 +166,9 @@ impl Card {
             let named = |(i, label): (usize, &String)| format!("{i}: {}", json!(label));
             let names: Vec<String> = self.labels.iter().enumerate().map(named).collect();
             arguments.push_str(&format!(", num_labels={}, id2label={{{}}}", self.labels.len(), names.join(", ")));
+        } else if self.task.problem.is_some() {
+            // A head without classes gives one number.
+            arguments.push_str(", num_labels=1");
         }
         let adapter = json!(self.place);
         format!(

@@ -1,6 +1,24 @@
 //! Scores of numbers: errors and correlations, as scikit-learn and SciPy define them.
 
 use super::interval::{Interval, bootstrap, normal};
+use super::{Better, Score, Span};
+
+/// SciPy's `pearsonr`.
+pub static PEARSON: Score =
+    Score { key: "pearson", name: "Pearson", span: Span::Correlation, better: Better::Higher, hub: Some("pearsonr") };
+/// SciPy's `spearmanr`.
+pub static SPEARMAN: Score = Score {
+    key: "spearman",
+    name: "Spearman",
+    span: Span::Correlation,
+    better: Better::Higher,
+    hub: Some("spearmanr"),
+};
+/// scikit-learn's `mean_absolute_error`.
+pub static MAE: Score = Score { key: "mae", name: "MAE", span: Span::Open, better: Better::Lower, hub: Some("mae") };
+/// scikit-learn's `root_mean_squared_error`.
+pub static RMSE: Score =
+    Score { key: "rmse", name: "RMSE", span: Span::Open, better: Better::Lower, hub: Some("rmse") };
 
 /// Of the answers for a whole file.
 #[derive(Debug, Clone, Copy, PartialEq)]

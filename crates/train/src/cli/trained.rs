@@ -221,11 +221,18 @@ fn of_adapter(error: model::Error, directory: Option<&Path>) -> Failure {
     }
 }
 
-/// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names.
+/// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names; of several with
+/// one head that of the base's `problem_type`.
 fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
     let directory = arguments.adapter.as_ref().unwrap_or(&arguments.model);
+    let problem = Pretrained::problem_of(&arguments.model)?;
+    let by_problem = |task: TaskName| problem.as_deref().map_or(task, |problem| task.of_problem(problem));
     let written = match &arguments.adapter {
-        Some(adapter) => Adapter::read(adapter, None)?.task(),
+        Some(adapter) => {
+            let adapter = Adapter::read(adapter, None)?;
+            let is_certain = adapter.sidecar.is_some();
+            adapter.task().map(|task| if is_certain { task } else { by_problem(task) })
+        }
         None => Sidecar::read(&arguments.model)?.map(|sidecar| sidecar.task),
     };
     let is_for = |task: &TaskName| wanted.is_none_or(|wanted| task.usage == wanted);
@@ -246,8 +253,8 @@ fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
         }
         (Some(written), _) => Ok(written),
         // Whether the model has the head for it shows when it is loaded.
-        (None, Some(_)) => Ok(TaskName::all().find(is_for).unwrap_or_default()),
-        (None, None) => Ok(TaskName::of_head(Pretrained::head_of(&arguments.model)?).unwrap_or_default()),
+        (None, Some(_)) => Ok(by_problem(TaskName::all().find(is_for).unwrap_or_default())),
+        (None, None) => Ok(by_problem(TaskName::of_head(Pretrained::head_of(&arguments.model)?).unwrap_or_default())),
     }
 }
 

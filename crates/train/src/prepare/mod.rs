@@ -234,7 +234,7 @@ impl RunPlan {
             pretrained.adopt_vocabulary(&adapter.tensors);
         }
         let expected = config.model.task;
-        if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
+        if let Some(found) = init_from.as_ref().and_then(|adapter| adapter.other_task(expected)) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
         }
         let mut settings = match serde_json::to_value(&config.data) {
@@ -443,6 +443,11 @@ fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Label
             data.text_pair.clone_from(&columns.text_pair);
             data.label.clone_from(&columns.label);
         }
+        Columns::Values(columns, value) => {
+            data.text = column(&columns.text);
+            data.text_pair.clone_from(&columns.text_pair);
+            data.label.clone_from(value);
+        }
         Columns::Language(language::Columns::Text(text)) => data.text = column(text),
         Columns::Language(language::Columns::Completion { prompt, completion }) => {
             data.prompt = column(prompt);
@@ -452,7 +457,7 @@ fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Label
     }
     if let Some(labels) = labels {
         config.model.labels = Some(labels.names().to_vec());
-    } else {
+    } else if !config.model.task.has("data.label") {
         // Masked language models have texts alone.
         (config.data.text_pair, config.data.label) = (None, None);
     }
