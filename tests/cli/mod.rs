@@ -30,4 +30,5 @@ mod stdin;
 mod tables;
 mod templates;
 mod terminal;
+mod token_classification;
 mod using;

@@ -23,6 +23,7 @@ mod rows;
 mod sections;
 mod sequence_classification;
 mod task;
+mod token_classification;
 mod trainable_model;
 mod words;
 
@@ -39,5 +40,6 @@ pub use rows::{Columns, Encoding, Rows};
 pub use sections::{Classification, Prediction, Sample, Sections, Validation, beginning};
 pub use sequence_classification::{ClassAnswer, SequenceClassification};
 pub use task::{Expected, Task};
+pub use token_classification::TokenClassification;
 pub use trainable_model::{MicroBatch, TrainableModel};
 pub use words::part;

@@ -2,11 +2,15 @@
 
 use crate::Definition;
 use crate::metrics::{BLEU, EXACT_MATCH, LOSS, ROUGE_L, Score};
-use crate::{causal_lm, masked_lm, sequence_classification};
+use crate::{causal_lm, masked_lm, sequence_classification, token_classification};
 
 /// What a configuration is for that names no task comes first.
-pub static TASKS: [&Definition; 3] =
-    [&sequence_classification::DEFINITION, &masked_lm::DEFINITION, &causal_lm::DEFINITION];
+pub static TASKS: [&Definition; 4] = [
+    &sequence_classification::DEFINITION,
+    &token_classification::DEFINITION,
+    &masked_lm::DEFINITION,
+    &causal_lm::DEFINITION,
+];
 
 /// As the configuration writes them.
 pub(crate) const NAMES: &[&str] = &{

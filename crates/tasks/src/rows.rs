@@ -1,17 +1,18 @@
-//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, and what language models say, each with
-//! columns of its own kind.
+//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, what language models say, and words with
+//! tags, each with columns of its own kind.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use data::language::{self, Content, Row};
-use data::{Example, Record, Tokenizer};
+use data::{Example, Record, Tokenizer, tagging};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Columns {
     Texts(data::Columns),
     Language(language::Columns),
+    Tagged(tagging::Columns),
 }
 
 impl Columns {
@@ -20,6 +21,7 @@ impl Columns {
         match self {
             Self::Texts(columns) => columns.check(file, first),
             Self::Language(columns) => columns.check(file, first),
+            Self::Tagged(columns) => columns.check(file, first),
         }
     }
 
@@ -28,6 +30,7 @@ impl Columns {
         match self {
             Self::Texts(_) => Rows::Texts(Vec::new()),
             Self::Language(_) => Rows::Language(Vec::new()),
+            Self::Tagged(_) => Rows::Tagged(Vec::new()),
         }
     }
 }
@@ -46,6 +49,7 @@ pub struct Encoding<'a> {
 pub enum Rows {
     Texts(Vec<Example>),
     Language(Vec<Row>),
+    Tagged(Vec<tagging::Row>),
 }
 
 impl Rows {
@@ -54,6 +58,7 @@ impl Rows {
         match (self, columns) {
             (Self::Texts(rows), Columns::Texts(columns)) => rows.push(columns.example(file, record)?),
             (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
+            (Self::Tagged(rows), Columns::Tagged(columns)) => rows.push(columns.row(file, record)?),
             _ => unreachable!("rows are pushed by the columns that they were made by"),
         }
         Ok(())
@@ -64,6 +69,7 @@ impl Rows {
         match self {
             Self::Texts(rows) => rows.len(),
             Self::Language(rows) => rows.len(),
+            Self::Tagged(rows) => rows.len(),
         }
     }
 
@@ -71,6 +77,7 @@ impl Rows {
         match self {
             Self::Texts(rows) => rows.clear(),
             Self::Language(rows) => rows.clear(),
+            Self::Tagged(rows) => rows.clear(),
         }
     }
 
@@ -78,11 +85,21 @@ impl Rows {
     pub fn texts(&self) -> Cow<'_, [Example]> {
         match self {
             Self::Texts(rows) => Cow::Borrowed(rows),
-            Self::Language(rows) => rows
-                .iter()
-                .map(|row| Example { line: row.line, text: text(&row.content), text_pair: None, label: None })
-                .collect(),
+            Self::Language(rows) => rows.iter().map(|row| example(row.line, text(&row.content))).collect(),
+            Self::Tagged(rows) => rows.iter().map(|row| example(row.line, words(&row.content))).collect(),
         }
+    }
+}
+
+fn example(line: usize, text: String) -> Example {
+    Example { line, text, text_pair: None, label: None }
+}
+
+/// Words as one text, as [`tagging::Words::text`] joins them.
+fn words(content: &tagging::Content) -> String {
+    match content {
+        tagging::Content::Words { words, .. } => words.join(" "),
+        tagging::Content::Text { text, .. } => text.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use data::{Batch, Dataset, Labels, Targets, Tokenizer};
 use kernels::{Noise, cross_entropy};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::metrics::Shown;
 use crate::{
@@ -86,8 +86,15 @@ pub trait Task: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What `config.json` of a checkpoint says of the task, for Transformers.
-    fn write_config(&self, _config: &mut Map<String, Value>) {}
+    /// What `config.json` of a checkpoint says of the task, for Transformers: of one with classes `id2label` and `label2id`.
+    fn write_config(&self, config: &mut Map<String, Value>) {
+        let Some(labels) = self.labels() else { return };
+        let ids = labels.names().iter().enumerate();
+        let by_id: Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();
+        let by_name: Map<String, Value> = ids.map(|(i, name)| (name.clone(), json!(i))).collect();
+        config.insert("id2label".to_string(), Value::Object(by_id));
+        config.insert("label2id".to_string(), Value::Object(by_name));
+    }
 
     /// Of a task whose models write texts.
     fn writes(&self) -> Option<&CausalLm> {

@@ -38,6 +38,9 @@ pub(super) struct ColumnNames {
     pub(super) completion: Option<String>,
     pub(super) completion_template: Option<Template>,
     pub(super) messages: Option<String>,
+    pub(super) tokens: Option<String>,
+    pub(super) tags: Option<String>,
+    pub(super) entities: Option<String>,
 }
 
 impl ColumnNames {
@@ -53,6 +56,9 @@ impl ColumnNames {
             completion: columns.completion.clone(),
             completion_template: template("data.completion_template", columns.completion_template.as_deref())?,
             messages: columns.messages.clone(),
+            tokens: columns.tokens.clone(),
+            tags: columns.tags.clone(),
+            entities: columns.entities.clone(),
         })
     }
 
@@ -64,6 +70,7 @@ impl ColumnNames {
     fn clear_completion(&mut self) {
         (self.prompt, self.prompt_template, self.messages) = (None, None, None);
         (self.completion, self.completion_template) = (None, None);
+        (self.tokens, self.tags) = (None, None);
     }
 
     pub(super) fn written(&self) -> Written<'_> {
@@ -77,6 +84,9 @@ impl ColumnNames {
             completion: self.completion.as_deref(),
             completion_template: self.completion_template.as_ref(),
             messages: self.messages.as_deref(),
+            tokens: self.tokens.as_deref(),
+            tags: self.tags.as_deref(),
+            entities: self.entities.as_deref(),
         }
     }
 }
@@ -284,7 +294,7 @@ fn template(key: &str, source: Option<&str>) -> Result<Option<Template>, data::E
 }
 
 /// All that `--set` overrides of a trained model: what `eval` takes.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 15] = [
     "data.text",
     "data.text_template",
     "data.text_pair",
@@ -294,6 +304,9 @@ pub(super) const KEYS: [&str; 12] = [
     "data.completion",
     "data.completion_template",
     "data.messages",
+    "data.tokens",
+    "data.tags",
+    "data.entities",
     "data.max_length",
     "data.mask_probability",
     "data.loss_on",
@@ -348,6 +361,18 @@ pub(super) fn apply_sets(
             }
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
+            "data.tokens" => {
+                columns.clear_text();
+                (columns.tokens, columns.entities) = (Some(text), None);
+            }
+            "data.tags" => {
+                columns.clear_text();
+                (columns.tags, columns.entities) = (Some(text), None);
+            }
+            "data.entities" => {
+                (columns.tokens, columns.tags) = (None, None);
+                columns.entities = Some(text);
+            }
             key => number(key, &text).map_err(wrong)?,
         }
     }
