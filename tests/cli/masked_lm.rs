@@ -39,7 +39,7 @@ fn an_adapter_is_trained_scored_and_merged() {
     let merged = evaluation(&project, &["--model", "merged"])["loss"].as_f64().unwrap();
     assert!((merged - best).abs() < 1e-5, "{merged} {best}");
     project.run(&["predict", "--model", "bert", "--adapter", "run/adapter", "x"]).refused(
-        "error: run/adapter was trained for masked-lm, this command is for sequence-classification\n\
+        "error: run/adapter was trained for masked-lm, this command is for sequence-classification and token-classification\n\
          help: `kindling eval` scores it",
     );
 }

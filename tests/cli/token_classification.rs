@@ -145,3 +145,51 @@ fn a_tag_that_is_no_class_and_tags_of_no_scheme_are_refused() {
          help: did you mean the letter `O`?",
     );
 }
+
+#[test]
+fn words_and_texts_are_answered_with_tags_and_entities() {
+    let project = project();
+    let predict =
+        |arguments: &[&str]| project.run(&[&["predict", "--model", "bert"], arguments].concat()).done().lines();
+    evaluation(&project, "train.jsonl", &["--per-example", "each.jsonl"]);
+    let answers = predict(&["--input", "train.jsonl"]);
+    let each: Vec<Value> = project.read("each.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), each.len());
+    let mut entities = 0;
+    for (answer, scored) in answers.iter().zip(&each) {
+        assert_eq!(answer["tags"], scored["predicted"], "as `eval` finds them");
+        let text: Vec<char> = scored["text"].as_str().unwrap().chars().collect();
+        for entity in answer["entities"].as_array().unwrap() {
+            let at = |key: &str| entity[key].as_u64().unwrap() as usize;
+            assert_eq!(entity["text"], json!(text[at("start")..at("end")].iter().collect::<String>()));
+            assert!(["PER", "LOC"].contains(&entity["label"].as_str().unwrap()));
+            assert!((0.2..=1.0).contains(&entity["score"].as_f64().unwrap()));
+            entities += 1;
+        }
+    }
+    assert!(entities > 0);
+
+    let text = predict(&["always deep Café story movie"]);
+    assert_eq!((&text[0]["entities"], &text[0]["tags"]), (&answers[0]["entities"], &answers[0]["tags"]));
+}
+
+#[test]
+fn long_rows_are_answered_in_windows() {
+    let project = project().file("long.jsonl", json!({ "tokens": vec!["story"; 50] }).to_string());
+    let answers = |length: &str| {
+        let arguments = ["predict", "--model", "bert", "--input", "long.jsonl", "--set", length];
+        let ran = project.run(&arguments).done();
+        ran.lines()[0]["tags"].as_array().unwrap().len()
+    };
+    assert_eq!(answers("data.max_length=8"), 50);
+    assert_eq!(answers("data.max_length=64"), 50);
+}
+
+#[test]
+fn a_table_has_entities_as_json() {
+    let project = project();
+    project.run(&["predict", "--model", "bert", "--input", "train.jsonl", "--columns", "", "--output", "a.csv"]).done();
+    let table = project.read("a.csv");
+    assert_eq!(table.lines().next(), Some("entities,tags"));
+    assert!(table.lines().nth(1).unwrap().contains("\"\"label\"\":"), "{table}");
+}

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use crate::ClassAnswer;
+use crate::{ClassAnswer, EntityAnswer};
 
 /// An answer, of the kind that the task gives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
     Class(ClassAnswer),
+    Entities(EntityAnswer),
 }
 
 impl Answer {
@@ -15,6 +16,7 @@ impl Answer {
     pub fn describe(&self) -> String {
         match self {
             Self::Class(answer) => answer.describe(),
+            Self::Entities(answer) => answer.describe(),
         }
     }
 
@@ -22,6 +24,7 @@ impl Answer {
     pub fn object(&self, named: bool) -> Map<String, Value> {
         match self {
             Self::Class(answer) => answer.object(named),
+            Self::Entities(answer) => answer.object(),
         }
     }
 
@@ -29,6 +32,7 @@ impl Answer {
     pub fn cells(&self) -> Map<String, Value> {
         match self {
             Self::Class(answer) => answer.cells(),
+            Self::Entities(answer) => answer.object(),
         }
     }
 }

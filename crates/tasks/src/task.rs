@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::metrics::Shown;
 use crate::{
-    Answer, CausalLm, Definition, Encoding, Error, Evaluator, HostOutput, MicroBatch, Rows, Sections, TrainableModel,
-    Validation,
+    Answer, CausalLm, Definition, Encoding, Error, Evaluator, HostOutput, MicroBatch, Question, Rows, Sections,
+    TrainableModel, Validation,
 };
 
 /// A task with what it has to know of its data.
@@ -74,6 +74,20 @@ pub trait Task: Debug + Send + Sync {
     /// What the page of a run shows of the validation data.
     fn sections(&self, _model: &TrainableModel, _validation: &Validation<'_>) -> Sections {
         Sections::default()
+    }
+
+    /// What a model is asked about a row, which stands alone in `rows`.
+    fn question(&self, file: &Path, rows: &Rows, encoding: &Encoding<'_>) -> Result<Question, data::Error> {
+        let texts = rows.texts();
+        let example = texts.first().expect("there is a row to ask about");
+        let encoded = encoding.tokenizer.encode(&example.text, example.text_pair.as_deref(), encoding.max_length);
+        Ok(Question::of_text(&example.text, encoded.map_err(|error| error.at(file, example.line))?))
+    }
+
+    /// What the head's outputs for a question say, `[Question::outputs, outputs]`; `None` for a task whose models do not
+    /// answer so.
+    fn answer_to(&self, _question: &Question, outputs: &[f32]) -> Option<Answer> {
+        self.answer(outputs)
     }
 
     /// What the head's outputs for one row say; `None` for a task whose models do not answer so.

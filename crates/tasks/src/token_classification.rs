@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data::language::Purpose;
-use data::tagging::{self, Numbers, Scheme, TagSet, Tally};
+use data::tagging::{self, Numbers, Scheme, TagSet, Tally, Words};
 use data::{Batch, Dataset, EncodedExample, ExampleTarget, Labelled, Labels, Record, Tokenizer, Written};
 use model::Head;
 use serde_json::{Map, Value, json};
@@ -14,8 +14,8 @@ use crate::evaluator::sum;
 use crate::metrics::entities::{EntityCounts, F1, PRECISION, RECALL};
 use crate::metrics::{LOSS, Scores, Shown, TOKEN_ACCURACY, Unit};
 use crate::{
-    Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, LabelFinder, Opening, Rows, Task,
-    Use, largest,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, LabelFinder, Opening,
+    Question, Rows, Sequence, Task, Use, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -24,7 +24,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     head: Head::TokenClassification,
     vocabulary: false,
     classes: Classes::Several,
-    usage: Use::Score,
+    usage: Use::Predict,
     keys: &["model.labels", "data.tokens", "data.tags", "data.entities"],
     settings: &[],
     scores: &[&F1, &PRECISION, &RECALL, &TOKEN_ACCURACY],
@@ -42,10 +42,23 @@ pub(crate) static DEFINITION: Definition = Definition {
 /// What `kindling.json` keeps of the tags, whose names alone do not tell IOB1 from IOB2.
 const SCHEME: &str = "scheme";
 
+/// Windows over a long row have this part of their tokens in common.
+const OVERLAP: usize = 4;
+
 fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
     let Written { tokens, tags, text, entities, .. } = written;
-    let written = tagging::Written { tokens, tags, text, entities };
+    let has = |column: Option<&str>, default: &str| first.fields.contains_key(column.unwrap_or(default));
+    let written = match labelled {
+        // Whatever it was trained on, a model answers rows of words and texts.
+        Labelled::No => {
+            let of_text = !has(tokens, "tokens") && (has(text, "text") || tokens.is_none() && text.is_some());
+            let (tokens, text) =
+                if of_text { (None, text.or(Some("text"))) } else { (tokens.or(Some("tokens")), None) };
+            tagging::Written { tokens, text, ..tagging::Written::default() }
+        }
+        Labelled::Yes => tagging::Written { tokens, tags, text, entities },
+    };
     tagging::Columns::find(file, first, written, labelled).map(Columns::Tagged)
 }
 
@@ -181,6 +194,39 @@ impl Task for TokenClassification {
         let tags = json!(names);
         Expected::Beside(names, ("tags", tags))
     }
+
+    /// A long row is asked about in several windows.
+    fn question(&self, file: &Path, rows: &Rows, encoding: &Encoding<'_>) -> Result<Question, data::Error> {
+        let row = tagged(rows).first().expect("there is a row to ask about");
+        let at_row = |error: data::Error| error.at(file, row.line);
+        let words = Words::of(&row.content, encoding.tokenizer).map_err(at_row)?;
+        let max_length = encoding.max_length;
+        let windows = tagging::windows(&words, encoding.tokenizer, max_length, max_length / OVERLAP).map_err(at_row)?;
+        let answers = windows.into_iter().filter(|window| !window.words.is_empty());
+        let sequences = answers.map(|window| Sequence { encoded: window.encoded, words: window.words }).collect();
+        Ok(Question { text: words.text().to_owned(), sequences, is_truncated: false, words: Some(words) })
+    }
+
+    fn answer_to(&self, question: &Question, outputs: &[f32]) -> Option<Answer> {
+        let words = question.words.as_ref()?;
+        let mut answers: Vec<Option<tagging::Answer>> = vec![None; words.len()];
+        let asked = question.sequences.iter().flat_map(|sequence| &sequence.words);
+        for (word, logits) in asked.zip(outputs.chunks(self.labels.len())) {
+            let class = largest(logits);
+            let sum: f64 = logits.iter().map(|logit| f64::from(logit - logits[class]).exp()).sum();
+            answers[word.word] = Some(tagging::Answer { class, score: 1.0 / sum });
+        }
+        let name = |answer: &Option<tagging::Answer>| {
+            let class = answer.map(|answer| answer.class).or(self.tags.outside());
+            class.map(|class| self.labels.names()[class].clone())
+        };
+        let tags = answers.iter().map(name).collect();
+        Some(Answer::Entities(EntityAnswer { entities: tagging::entities(words, &answers, &self.tags), tags }))
+    }
+
+    fn answer_names(&self, _: bool) -> Vec<String> {
+        ["entities", "tags"].map(str::to_string).to_vec()
+    }
 }
 
 /// The classes of the words of a sequence in the data, and those that the model finds most probable.
@@ -188,6 +234,33 @@ fn words(output: &HostOutput, sequence: usize) -> (Vec<usize>, Vec<usize>) {
     let own = output.of_sequence(sequence);
     let predicted = output.rows().skip(own.start).take(own.len()).map(largest).collect();
     (output.targets.numbers()[own].to_vec(), predicted)
+}
+
+/// The entities of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntityAnswer {
+    pub entities: Vec<tagging::Found>,
+    /// Of each word; `None` for one without a token, where no tag says that it belongs to no entity.
+    pub tags: Vec<Option<String>>,
+}
+
+impl EntityAnswer {
+    pub(crate) fn describe(&self) -> String {
+        if self.entities.is_empty() {
+            return "no entities".to_string();
+        }
+        let entity = |it: &tagging::Found| format!("{} ({}, {:.1} %)", it.text, it.label, 100.0 * it.score);
+        self.entities.iter().map(entity).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(crate) fn object(&self) -> Map<String, Value> {
+        let entity = |it: &tagging::Found| {
+            let score = number(it.score as f32);
+            json!({ "label": it.label, "start": it.start, "end": it.end, "text": it.text, "score": score })
+        };
+        let entities: Value = self.entities.iter().map(entity).collect();
+        Map::from_iter([("entities".to_string(), entities), ("tags".to_string(), json!(self.tags))])
+    }
 }
 
 #[derive(Debug)]

@@ -256,7 +256,10 @@ fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
         }
         (Some(written), _) => Ok(written),
         // Whether the model has the head for it shows when it is loaded.
-        (None, Some(_)) => Ok(TaskName::all().find(is_for).unwrap_or_default()),
+        (None, Some(_)) => {
+            let of_head = Pretrained::head_of(&arguments.model).ok().and_then(TaskName::of_head).filter(is_for);
+            Ok(of_head.or_else(|| TaskName::all().find(is_for)).unwrap_or_default())
+        }
         (None, None) => Ok(TaskName::of_head(Pretrained::head_of(&arguments.model)?).unwrap_or_default()),
     }
 }
