@@ -32,4 +32,5 @@ mod stdin;
 mod tables;
 mod templates;
 mod terminal;
+mod token_classification;
 mod using;

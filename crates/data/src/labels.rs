@@ -145,6 +145,19 @@ impl Tally {
         self.seen.keys()
     }
 
+    /// The number that `add` gave a label.
+    pub(crate) fn number(&self, label: &Label) -> Option<usize> {
+        self.seen.get_index_of(label)
+    }
+
+    /// Where a label that was added stood first.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub(crate) fn place(&self, label: &Label) -> Place {
+        self.seen[label].clone()
+    }
+
     /// The number of each class, in the order in which `add` numbered the labels.
     pub fn numbers(&self, labels: &Labels) -> Result<Vec<usize>, Error> {
         self.seen.iter().map(|(label, place)| labels.number(label, || place.clone())).collect()

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::ClassAnswer;
+use crate::{ClassAnswer, EntityAnswer};
 
 /// An answer, of the kind that the task gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +10,7 @@ pub enum Answer {
     Class(ClassAnswer),
     /// A number.
     Value(f32),
+    Entities(EntityAnswer),
 }
 
 impl Answer {
@@ -18,6 +19,7 @@ impl Answer {
         match self {
             Self::Class(answer) => answer.describe(),
             Self::Value(value) => number(*value).to_string(),
+            Self::Entities(answer) => answer.describe(),
         }
     }
 
@@ -26,6 +28,7 @@ impl Answer {
         match self {
             Self::Class(answer) => answer.object(named),
             Self::Value(value) => of_value(*value),
+            Self::Entities(answer) => answer.object(),
         }
     }
 
@@ -34,6 +37,7 @@ impl Answer {
         match self {
             Self::Class(answer) => answer.cells(),
             Self::Value(value) => of_value(*value),
+            Self::Entities(answer) => answer.object(),
         }
     }
 }

@@ -2,11 +2,16 @@
 
 use crate::Definition;
 use crate::metrics::{BLEU, EXACT_MATCH, LOSS, ROUGE_L, Score};
-use crate::{causal_lm, masked_lm, regression, sequence_classification};
+use crate::{causal_lm, masked_lm, regression, sequence_classification, token_classification};
 
 /// What a configuration is for that names no task comes first.
-pub static TASKS: [&Definition; 4] =
-    [&sequence_classification::DEFINITION, &masked_lm::DEFINITION, &causal_lm::DEFINITION, &regression::DEFINITION];
+pub static TASKS: [&Definition; 5] = [
+    &sequence_classification::DEFINITION,
+    &token_classification::DEFINITION,
+    &regression::DEFINITION,
+    &masked_lm::DEFINITION,
+    &causal_lm::DEFINITION,
+];
 
 /// As the configuration writes them.
 pub(crate) const NAMES: &[&str] = &{

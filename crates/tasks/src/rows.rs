@@ -1,11 +1,11 @@
-//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, and what language models say, each with
-//! columns of its own kind.
+//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, what language models say, and words with
+//! tags, each with columns of its own kind.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use data::language::{self, Content, Row};
-use data::{Example, Record, Tokenizer};
+use data::{Example, Record, Tokenizer, tagging};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,7 @@ pub enum Columns {
     /// Texts, and the column of the number that a model learns for each; `None` where it is not looked at.
     Values(data::Columns, Option<String>),
     Language(language::Columns),
+    Tagged(tagging::Columns),
 }
 
 impl Columns {
@@ -25,6 +26,7 @@ impl Columns {
                 data::Columns { label: value.clone(), ..columns.clone() }.check(file, first)
             }
             Self::Language(columns) => columns.check(file, first),
+            Self::Tagged(columns) => columns.check(file, first),
         }
     }
 
@@ -34,6 +36,7 @@ impl Columns {
             Self::Texts(_) => Rows::Texts(Vec::new()),
             Self::Values(..) => Rows::Values(Vec::new(), Vec::new()),
             Self::Language(_) => Rows::Language(Vec::new()),
+            Self::Tagged(_) => Rows::Tagged(Vec::new()),
         }
     }
 }
@@ -54,6 +57,7 @@ pub enum Rows {
     /// As many numbers as texts; `None` where they are not looked at.
     Values(Vec<Example>, Vec<Option<f32>>),
     Language(Vec<Row>),
+    Tagged(Vec<tagging::Row>),
 }
 
 impl Rows {
@@ -67,6 +71,7 @@ impl Rows {
                 values.push(value.flatten());
             }
             (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
+            (Self::Tagged(rows), Columns::Tagged(columns)) => rows.push(columns.row(file, record)?),
             _ => unreachable!("rows are pushed by the columns that they were made by"),
         }
         Ok(())
@@ -77,6 +82,7 @@ impl Rows {
         match self {
             Self::Texts(rows) | Self::Values(rows, _) => rows.len(),
             Self::Language(rows) => rows.len(),
+            Self::Tagged(rows) => rows.len(),
         }
     }
 
@@ -88,6 +94,7 @@ impl Rows {
                 values.clear();
             }
             Self::Language(rows) => rows.clear(),
+            Self::Tagged(rows) => rows.clear(),
         }
     }
 
@@ -95,11 +102,21 @@ impl Rows {
     pub fn texts(&self) -> Cow<'_, [Example]> {
         match self {
             Self::Texts(rows) | Self::Values(rows, _) => Cow::Borrowed(rows),
-            Self::Language(rows) => rows
-                .iter()
-                .map(|row| Example { line: row.line, text: text(&row.content), text_pair: None, label: None })
-                .collect(),
+            Self::Language(rows) => rows.iter().map(|row| example(row.line, text(&row.content))).collect(),
+            Self::Tagged(rows) => rows.iter().map(|row| example(row.line, words(&row.content))).collect(),
         }
+    }
+}
+
+fn example(line: usize, text: String) -> Example {
+    Example { line, text, text_pair: None, label: None }
+}
+
+/// Words as one text, as [`tagging::Words::text`] joins them.
+fn words(content: &tagging::Content) -> String {
+    match content {
+        tagging::Content::Words { words, .. } => words.join(" "),
+        tagging::Content::Text { text, .. } => text.clone(),
     }
 }
 

@@ -181,15 +181,6 @@ impl Task for SequenceClassification {
             false => ["label", "label_id", "probabilities", "logits"].map(str::to_string).to_vec(),
         }
     }
-
-    /// `id2label` and `label2id`, as Transformers writes them.
-    fn write_config(&self, config: &mut Map<String, Value>) {
-        let ids = self.names.iter().enumerate();
-        let by_id: Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();
-        let by_name: Map<String, Value> = ids.map(|(i, name)| (name.clone(), json!(i))).collect();
-        config.insert("id2label".to_string(), Value::Object(by_id));
-        config.insert("label2id".to_string(), Value::Object(by_name));
-    }
 }
 
 #[derive(Debug)]

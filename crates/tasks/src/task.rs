@@ -6,12 +6,12 @@ use std::path::Path;
 use burn::tensor::Tensor;
 use data::{Batch, Dataset, Labels, Targets, Tokenizer};
 use kernels::{Noise, cross_entropy};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::metrics::Shown;
 use crate::{
-    Answer, CausalLm, Definition, Encoding, Error, Evaluator, HostOutput, MicroBatch, Rows, Sections, TrainableModel,
-    Validation,
+    Answer, CausalLm, Definition, Encoding, Error, Evaluator, HostOutput, MicroBatch, Question, Rows, Sections,
+    TrainableModel, Validation,
 };
 
 /// A task with what it has to know of its data.
@@ -76,6 +76,20 @@ pub trait Task: Debug + Send + Sync {
         Sections::default()
     }
 
+    /// What a model is asked about a row, which stands alone in `rows`.
+    fn question(&self, file: &Path, rows: &Rows, encoding: &Encoding<'_>) -> Result<Question, data::Error> {
+        let texts = rows.texts();
+        let example = texts.first().expect("there is a row to ask about");
+        let encoded = encoding.tokenizer.encode(&example.text, example.text_pair.as_deref(), encoding.max_length);
+        Ok(Question::of_text(&example.text, encoded.map_err(|error| error.at(file, example.line))?))
+    }
+
+    /// What the head's outputs for a question say, `[Question::outputs, outputs]`; `None` for a task whose models do not
+    /// answer so.
+    fn answer_to(&self, _question: &Question, outputs: &[f32]) -> Option<Answer> {
+        self.answer(outputs)
+    }
+
     /// What the head's outputs for one row say; `None` for a task whose models do not answer so.
     fn answer(&self, _outputs: &[f32]) -> Option<Answer> {
         None
@@ -86,8 +100,15 @@ pub trait Task: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What `config.json` of a checkpoint says of the task, for Transformers.
-    fn write_config(&self, _config: &mut Map<String, Value>) {}
+    /// What `config.json` of a checkpoint says of the task, for Transformers: of one with classes `id2label` and `label2id`.
+    fn write_config(&self, config: &mut Map<String, Value>) {
+        let Some(labels) = self.labels() else { return };
+        let ids = labels.names().iter().enumerate();
+        let by_id: Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();
+        let by_name: Map<String, Value> = ids.map(|(i, name)| (name.clone(), json!(i))).collect();
+        config.insert("id2label".to_string(), Value::Object(by_id));
+        config.insert("label2id".to_string(), Value::Object(by_name));
+    }
 
     /// Of a task whose models write texts.
     fn writes(&self) -> Option<&CausalLm> {

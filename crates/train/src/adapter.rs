@@ -120,6 +120,13 @@ pub(crate) struct Columns {
     pub(crate) completion_template: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<String>,
+    /// Of words with tags, or of texts with entities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tags: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) entities: Option<String>,
 }
 
 impl Columns {
@@ -136,6 +143,9 @@ impl Columns {
             completion: data.completion.clone(),
             completion_template: template(&data.completion_template),
             messages: data.messages.clone(),
+            tokens: data.tokens.clone(),
+            tags: data.tags.clone(),
+            entities: data.entities.clone(),
         }
     }
 }

@@ -4,6 +4,16 @@
 use data::tagging::TagSet;
 
 use super::interval::{Interval, bootstrap};
+use super::{Better, Score, Scores, Span, TOKEN_ACCURACY};
+
+/// Of all entities together, "micro" as scikit-learn calls it.
+pub static F1: Score = share("f1", "F1", "f1");
+pub static PRECISION: Score = share("precision", "precision", "precision");
+pub static RECALL: Score = share("recall", "recall", "recall");
+
+const fn share(key: &'static str, name: &'static str, hub: &'static str) -> Score {
+    Score { key, name, span: Span::Share, better: Better::Higher, hub: Some(hub) }
+}
 
 /// Of one type of entities, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,6 +70,14 @@ pub struct EntityScores {
     pub f1_macro: f64,
     /// The share of words with the right tag: `accuracy_score` of seqeval.
     pub token_accuracy: f64,
+}
+
+impl EntityScores {
+    /// With the loss, the scores of an evaluation; [`F1`] comes first.
+    pub fn scores(&self, loss: f64) -> Scores {
+        let of_entities = [(&F1, self.f1), (&PRECISION, self.precision), (&RECALL, self.recall)];
+        Scores::new(loss, of_entities.into_iter().chain([(&TOKEN_ACCURACY, self.token_accuracy)]))
+    }
 }
 
 impl EntityCounts {

@@ -141,10 +141,16 @@ impl Listed<'_> {
         row.insert("loss".to_string(), number(example.loss as f32));
         row.insert("tokens".to_string(), json!(example.targets));
         if let Some(logits) = &example.logits {
-            let values = logits.iter().map(|logit| number(*logit));
-            match self.answers.format().is_table() && !labels.is_empty() {
-                true => row.extend(labels.iter().map(|label| format!("logit_{label}")).zip(values)),
-                false => drop(row.insert("logits".to_string(), values.collect())),
+            let numbers = |logits: &[f32]| logits.iter().map(|logit| number(*logit)).collect::<Vec<_>>();
+            match (logits, self.answers.format().is_table() && !labels.is_empty()) {
+                (Logits::OfExample(logits), true) => {
+                    row.extend(labels.iter().map(|label| format!("logit_{label}")).zip(numbers(logits)));
+                }
+                (Logits::OfExample(logits), false) => drop(row.insert("logits".to_string(), numbers(logits).into())),
+                (Logits::OfTokens(logits, width), _) => {
+                    let of_each: Value = logits.chunks(*width).map(numbers).collect();
+                    row.insert("logits".to_string(), of_each);
+                }
             }
         }
         self.answers.push(&IndexMap::new(), row)
@@ -161,8 +167,14 @@ pub(super) struct Scored {
     /// The mean over its targets.
     loss: f64,
     targets: usize,
-    /// Of its targets, or of a language model those of its last position.
-    logits: Option<Vec<f32>>,
+    logits: Option<Logits>,
+}
+
+enum Logits {
+    /// Of the example as a whole, or of a language model those of its last position.
+    OfExample(Vec<f32>),
+    /// Of each token with a target so many.
+    OfTokens(Vec<f32>, usize),
 }
 
 /// Told how every example came out, in order.
@@ -202,7 +214,7 @@ impl<'a> Scorer<'a> {
             let last: Vec<f32> = match self.with_logits && vocabulary {
                 true => {
                     let rows = input.batch.last_tokens();
-                    let last = MicroBatch { batch: Batch { rows, ..input.batch }, ..input };
+                    let last = MicroBatch { batch: Batch { rows, ..input.batch.clone() }, ..input.clone() };
                     host(self.model.logits(&last))
                 }
                 false => Vec::new(),
@@ -215,13 +227,17 @@ impl<'a> Scorer<'a> {
                     true => &last[sequence * last.len() / chunk.len()..(sequence + 1) * last.len() / chunk.len()],
                     false => &output.outputs[own.start * output.width..own.end * output.width],
                 };
+                let logits = self.with_logits.then(|| match vocabulary || input.batch.rows.is_empty() {
+                    true => Logits::OfExample(logits.to_vec()),
+                    false => Logits::OfTokens(logits.to_vec(), output.width),
+                });
                 each(Scored {
                     row: rows[*index],
                     line: dataset.get(*index).line(),
                     compared: self.task.compared(&output, sequence),
                     loss,
                     targets: losses.len(),
-                    logits: self.with_logits.then(|| logits.to_vec()),
+                    logits,
                 })?;
             }
             bar.inc(chunk.len() as u64);

@@ -1,10 +1,11 @@
-//! `kindling predict`: the classes of texts, in the order in which they come, as they come.
+//! `kindling predict`: the classes or entities of texts, in the order in which they come, as they come.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::{Batch, Encoded, Example, Labelled, Line, Record, Tokenizer};
+use data::language::Purpose;
+use data::{Line, Record, Tokenizer};
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -17,13 +18,13 @@ use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
 use crate::terminal;
-use tasks::{Answer, MicroBatch, Use, host};
+use tasks::{Answer, Encoding, MicroBatch, Question, Rows, Sequence, Use, host};
 
 /// Texts read, encoded and classified together.
 const CHUNK: usize = 64;
 
 /// What `--set` overrides.
-const KEYS: [&str; 4] = ["data.text", "data.text_template", "data.text_pair", "data.max_length"];
+const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.tokens", "data.max_length"];
 
 /// Classify texts
 #[derive(Debug, Args)]
@@ -52,7 +53,7 @@ pub(super) struct Arguments {
     /// Texts; without them and without --input they are read from standard input, one a line, or as JSON lines
     #[arg(conflicts_with_all = ["input", "input_format"])]
     text: Vec<String>,
-    /// Override data.text, data.text_template, data.text_pair or data.max_length (repeatable)
+    /// Override data.text, data.text_template, data.text_pair, data.tokens or data.max_length (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
@@ -148,7 +149,7 @@ struct Predictor<'a> {
     for_people: bool,
     named: bool,
     /// Found in the first row.
-    columns: Option<data::Columns>,
+    columns: Option<tasks::Columns>,
     unanswered: Unanswered<'a>,
     truncated: usize,
 }
@@ -164,8 +165,8 @@ impl Predictor<'_> {
         for line in lines {
             let Some(line) = self.unanswered.or_note_line(line)? else { continue };
             let record = self.record(line)?;
-            if let Some(example) = self.example(&record)? {
-                chunk.push((record, example));
+            if let Some(row) = self.row(&record)? {
+                chunk.push((record, row));
             }
             if chunk.len() == together {
                 self.chunk(std::mem::take(&mut chunk))?;
@@ -184,17 +185,19 @@ impl Predictor<'_> {
         }
     }
 
-    /// The text of a row; none if it has none and the others are to be answered.
-    fn example(&mut self, record: &Record) -> Result<Option<Example>, Failure> {
+    /// What is read of a row; none if it cannot be and the others are to be answered.
+    fn row(&mut self, record: &Record) -> Result<Option<Rows>, Failure> {
         if self.columns.is_none() {
-            let found = data::Columns::find(&self.file, record, self.trained.columns.written(), Labelled::No);
+            let find = self.trained.task.definition().columns;
+            let found = find(&self.file, record, self.trained.columns.written(), Purpose::Prompts);
             let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
             self.columns = Some(found);
             self.begin(record)?;
         }
         let columns = self.columns.as_ref().expect("they were found in this row or before it");
-        let example = columns.example(&self.file, record);
-        self.unanswered.or_note(record.line, example)
+        let mut row = columns.no_rows();
+        let read = row.push(columns, &self.file, record).map(|()| row);
+        self.unanswered.or_note(record.line, read)
     }
 
     fn begin(&mut self, first: &Record) -> Result<(), Failure> {
@@ -202,36 +205,43 @@ impl Predictor<'_> {
         self.answers.begin(&self.file, &first.fields, names)
     }
 
-    fn chunk(&mut self, read: Vec<(Record, Example)>) -> Result<(), Failure> {
-        let max_length = self.trained.max_length;
-        let encode = |(_, example): &(Record, Example)| {
-            let encoded = self.tokenizer.encode(&example.text, example.text_pair.as_deref(), max_length);
-            encoded.map_err(|error| error.at(&self.file, example.line))
+    fn chunk(&mut self, read: Vec<(Record, Rows)>) -> Result<(), Failure> {
+        let (tokenizer, max_length) = (self.tokenizer, self.trained.max_length);
+        let task = &*self.trained.task;
+        let encode = |(_, row): &(Record, Rows)| {
+            task.question(&self.file, row, &Encoding { tokenizer, max_length, progress: &|_| {} })
         };
-        let encoded: Vec<Result<Encoded, data::Error>> = read.par_iter().map(encode).collect();
-        let mut readable = Vec::with_capacity(read.len());
-        let mut sequences = Vec::with_capacity(read.len());
-        for (row, encoded) in read.into_iter().zip(encoded) {
-            if let Some(encoded) = self.unanswered.or_note(row.1.line, encoded)? {
-                readable.push(row);
-                sequences.push(encoded);
+        let encoded: Vec<Result<Question, data::Error>> = read.par_iter().map(encode).collect();
+        let mut asked = Vec::with_capacity(read.len());
+        for ((record, _), question) in read.into_iter().zip(encoded) {
+            if let Some(question) = self.unanswered.or_note(record.line, question)? {
+                asked.push((record, question));
             }
         }
+        let sequences: Vec<&Sequence> = asked.iter().flat_map(|(_, question)| &question.sequences).collect();
         if sequences.is_empty() {
             return Ok(());
         }
-        check_vocabulary(sequences.iter(), &self.trained.pretrained)?;
-        self.truncated += sequences.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
-        let logits = self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&sequences)));
-        let width = logits.dims()[1];
-        let logits = host(logits);
+        check_vocabulary(sequences.iter().map(|sequence| &sequence.encoded), &self.trained.pretrained)?;
+        self.truncated += asked.iter().filter(|(_, question)| question.is_truncated).count();
+        let (mut logits, mut width) = (Vec::new(), 0);
+        // A long text may be many sequences.
+        for sequences in sequences.chunks(CHUNK) {
+            let batch = Sequence::batch(sequences.iter().copied());
+            let found = self.trained.model.logits(&MicroBatch::evaluation(batch));
+            width = found.dims()[1];
+            logits.extend(host(found));
+        }
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(not_finite(&self.trained.pretrained, "the logits"));
         }
-        for ((record, example), logits) in readable.iter().zip(logits.chunks(width)) {
-            let Some(answer) = self.trained.task.answer(logits) else { continue };
+        let mut rest = logits.as_slice();
+        for (record, question) in &asked {
+            let (own, others) = rest.split_at(question.outputs() * width);
+            rest = others;
+            let Some(answer) = task.answer_to(question, own) else { continue };
             match self.for_people {
-                true => self.answers.shown(&describe(&answer, &example.text))?,
+                true => self.answers.shown(&describe(&answer, &question.text))?,
                 false if self.answers.format().is_table() => self.answers.push(&record.fields, answer.cells())?,
                 false => self.answers.push(&record.fields, answer.object(self.named))?,
             }

@@ -38,6 +38,9 @@ pub(super) struct ColumnNames {
     pub(super) completion: Option<String>,
     pub(super) completion_template: Option<Template>,
     pub(super) messages: Option<String>,
+    pub(super) tokens: Option<String>,
+    pub(super) tags: Option<String>,
+    pub(super) entities: Option<String>,
 }
 
 impl ColumnNames {
@@ -53,6 +56,9 @@ impl ColumnNames {
             completion: columns.completion.clone(),
             completion_template: template("data.completion_template", columns.completion_template.as_deref())?,
             messages: columns.messages.clone(),
+            tokens: columns.tokens.clone(),
+            tags: columns.tags.clone(),
+            entities: columns.entities.clone(),
         })
     }
 
@@ -64,6 +70,7 @@ impl ColumnNames {
     fn clear_completion(&mut self) {
         (self.prompt, self.prompt_template, self.messages) = (None, None, None);
         (self.completion, self.completion_template) = (None, None);
+        (self.tokens, self.tags) = (None, None);
     }
 
     pub(super) fn written(&self) -> Written<'_> {
@@ -77,6 +84,9 @@ impl ColumnNames {
             completion: self.completion.as_deref(),
             completion_template: self.completion_template.as_ref(),
             messages: self.messages.as_deref(),
+            tokens: self.tokens.as_deref(),
+            tags: self.tags.as_deref(),
+            entities: self.entities.as_deref(),
         }
     }
 }
@@ -239,11 +249,9 @@ fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
     match (written, wanted) {
         (Some(written), Some(_)) if !is_for(&written) => {
             let others: Vec<&str> = TaskName::all().filter(is_for).map(|task| task.name).collect();
-            let message = format!(
-                "{} was trained for {written}, this command is for {}",
-                directory.display(),
-                others.join(" and ")
-            );
+            let (last, first) = others.split_last().map_or(("", &[][..]), |(last, first)| (*last, first));
+            let others = if first.is_empty() { last.to_owned() } else { format!("{} and {last}", first.join(", ")) };
+            let message = format!("{} was trained for {written}, this command is for {others}", directory.display());
             let help = match written.usage {
                 Use::Predict => "`kindling predict` and `kindling eval` are for it",
                 Use::Score => "`kindling eval` scores it",
@@ -253,7 +261,10 @@ fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
         }
         (Some(written), _) => Ok(written),
         // Whether the model has the head for it shows when it is loaded.
-        (None, Some(_)) => Ok(by_problem(TaskName::all().find(is_for).unwrap_or_default())),
+        (None, Some(_)) => {
+            let of_head = Pretrained::head_of(&arguments.model).ok().and_then(TaskName::of_head).filter(is_for);
+            Ok(by_problem(of_head.or_else(|| TaskName::all().find(is_for)).unwrap_or_default()))
+        }
         (None, None) => Ok(by_problem(TaskName::of_head(Pretrained::head_of(&arguments.model)?).unwrap_or_default())),
     }
 }
@@ -291,7 +302,7 @@ fn template(key: &str, source: Option<&str>) -> Result<Option<Template>, data::E
 }
 
 /// All that `--set` overrides of a trained model: what `eval` takes.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 15] = [
     "data.text",
     "data.text_template",
     "data.text_pair",
@@ -301,6 +312,9 @@ pub(super) const KEYS: [&str; 12] = [
     "data.completion",
     "data.completion_template",
     "data.messages",
+    "data.tokens",
+    "data.tags",
+    "data.entities",
     "data.max_length",
     "data.mask_probability",
     "data.loss_on",
@@ -355,6 +369,18 @@ pub(super) fn apply_sets(
             }
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
+            "data.tokens" => {
+                columns.clear_text();
+                (columns.tokens, columns.entities) = (Some(text), None);
+            }
+            "data.tags" => {
+                columns.clear_text();
+                (columns.tags, columns.entities) = (Some(text), None);
+            }
+            "data.entities" => {
+                (columns.tokens, columns.tags) = (None, None);
+                columns.entities = Some(text);
+            }
             key => number(key, &text).map_err(wrong)?,
         }
     }

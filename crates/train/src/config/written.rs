@@ -90,6 +90,9 @@ pub(crate) struct DataConfig {
     pub(crate) prompt: Option<String>,
     pub(crate) completion: Option<String>,
     pub(crate) messages: Option<String>,
+    pub(crate) tokens: Option<String>,
+    pub(crate) tags: Option<String>,
+    pub(crate) entities: Option<String>,
     /// In tokens.
     pub(crate) max_length: Option<usize>,
     /// In the place of `text`; empty: none. The others likewise.
@@ -115,6 +118,9 @@ impl Default for DataConfig {
             prompt: None,
             completion: None,
             messages: None,
+            tokens: None,
+            tags: None,
+            entities: None,
             max_length: None,
             text_template: String::new(),
             prompt_template: String::new(),

@@ -32,6 +32,9 @@ pub(super) fn find(file: &Path, config: &config::Config, first: &data::Record) -
         completion: data.completion.as_deref(),
         completion_template: completion.as_ref(),
         messages: data.messages.as_deref(),
+        tokens: data.tokens.as_deref(),
+        tags: data.tags.as_deref(),
+        entities: data.entities.as_deref(),
     };
     Ok((config.model.task.columns)(file, first, written, Purpose::Training)?)
 }

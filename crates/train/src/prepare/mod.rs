@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Dataset, Digest, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
+use data::{
+    Dataset, Digest, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack, tagging,
+};
 use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
@@ -454,6 +456,14 @@ fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Label
             data.completion = completion.as_ref().and_then(column);
         }
         Columns::Language(language::Columns::Messages(messages)) => data.messages = Some(messages.clone()),
+        Columns::Tagged(tagging::Columns::Words { tokens, tags }) => {
+            data.tokens = Some(tokens.clone());
+            data.tags.clone_from(tags);
+        }
+        Columns::Tagged(tagging::Columns::Text { text, entities }) => {
+            data.text = Some(text.clone());
+            data.entities.clone_from(entities);
+        }
     }
     if let Some(labels) = labels {
         config.model.labels = Some(labels.names().to_vec());
