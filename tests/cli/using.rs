@@ -178,7 +178,8 @@ fn a_run_is_scored_on_its_own_validation_data_as_it_is_set() {
     project.run(&["eval", "--run", "run", "--set", "train.epochs=5"]).refused(
         "error: `--set train.epochs=5` cannot be used here\n\
          help: known: data.text, data.text_template, data.text_pair, data.label, data.prompt, data.prompt_template, \
-         data.completion, data.completion_template, data.messages, data.tokens, data.tags, data.entities, data.max_length, data.mask_probability, data.loss_on",
+         data.completion, data.completion_template, data.messages, data.tokens, data.tags, data.entities, \
+         data.max_length, data.mask_probability, data.loss_on",
     );
     for of in [["--adapter", "run"], ["--run", "run/adapter"], ["--adapter", "run/adapter"]] {
         assert_eq!(project.run(&[&["eval", "--json"], &of[..]].concat()).done().document(), own, "{of:?}");
