@@ -148,7 +148,7 @@ fn damaged_files_of_a_run_are_named_with_their_place() {
         .refused(&format!("error: run/report.json: an example has a label that is not among the labels\n{help}"));
     let project = project.file("run/report.json", "{\"format_version\": 99}");
     project.run(&["report", "run"]).refused(
-        "error: run/report.json was written by a newer kindling (format 99, this version reads 1)\nhelp: update kindling",
+        "error: run/report.json was written by a newer kindling (format 99, this version reads 2)\nhelp: update kindling",
     );
 }
 

@@ -40,7 +40,10 @@ pub use name::TaskName;
 pub use output::{HostOutput, StepOutput, host};
 pub use question::{Question, Sequence};
 pub use rows::{Columns, Encoding, Rows};
-pub use sections::{Classification, Prediction, Sample, Sections, Validation, beginning};
+pub use sections::{
+    Cell, Classification, Guide, Histogram, KEPT, Line, Mark, Marked, Part, Parts, Prediction, Sample, Scatter,
+    Section, Sections, ShownRow, Table, Validation, beginning,
+};
 pub use sequence_classification::{ClassAnswer, SequenceClassification};
 pub use task::{Expected, Task};
 pub use token_classification::{EntityAnswer, TokenClassification};

@@ -17,8 +17,8 @@ use crate::language::{SHOWN, TokenEvaluator, names_of_targets};
 use crate::metrics::{LOSS, PERPLEXITY, Shown, TOKEN_ACCURACY};
 use crate::words::token;
 use crate::{
-    Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Opening, Rows, Sample, Sections, Setting, Task,
-    TrainableModel, Use, Validation, host, largest,
+    Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Opening, Rows, Sample, Section, Sections,
+    Setting, Task, TrainableModel, Use, Validation, host, largest,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -151,7 +151,8 @@ impl Task for MaskedLm {
                 expected: words(own().map(|target| targets[target] as u32).collect()),
             }
         };
-        Sections { samples: (0..batch.sequences()).map(sample).collect(), ..Sections::default() }
+        let samples = (0..batch.sequences()).map(sample).collect();
+        Sections { sections: vec![Section::Samples(samples)], ..Sections::default() }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::evaluator::sum;
 use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
 use crate::{
     Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput,
-    LabelFinder, Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest,
-    number,
+    LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use, Validation, beginning, host,
+    largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -166,9 +166,10 @@ impl Task for SequenceClassification {
             let text_pair = example.text_pair.as_deref().map(beginning);
             Prediction { line: example.line, text: beginning(&example.text), text_pair, target, logits, loss }
         };
-        let predictions = (validation.texts)().into_iter().zip(targets).zip(answered).map(prediction).collect();
-        let classification = Some(Classification { labels: self.names.to_vec(), predictions });
-        Sections { classification, ..Sections::default() }
+        let texts = (validation.rows)().texts().into_owned();
+        let predictions = texts.into_iter().zip(targets).zip(answered).map(prediction).collect();
+        let classification = Classification { labels: self.names.to_vec(), predictions };
+        Sections { sections: vec![Section::Classification(classification)], ..Sections::default() }
     }
 
     fn answer(&self, outputs: &[f32]) -> Option<Answer> {

@@ -29,7 +29,7 @@ use crate::run::{Identity, Legs, NoSteps, Questions};
 use examples::{check_classes, fingerprint, labels};
 use method::method;
 use splits::{Again, Parts, Reader, Split, findings, split_off};
-use tasks::{Columns, Opening, Task, TaskName};
+use tasks::{Columns, Opening, Rows, Task, TaskName};
 
 pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
@@ -364,12 +364,17 @@ impl RunPlan {
         })
     }
 
-    /// The rows of the validation data as texts, in their order.
-    pub(crate) fn valid_examples(&self) -> Vec<Example> {
+    /// The rows of the validation data, in their order.
+    pub(crate) fn valid_rows(&self) -> Rows {
         match (&self.valid_texts, &self.valid) {
-            (Some(again), Some(valid)) => again.texts(valid, &self.tokenizer),
-            _ => Vec::new(),
+            (Some(again), Some(valid)) => again.rows(valid, &self.tokenizer),
+            _ => Rows::Texts(Vec::new()),
         }
+    }
+
+    /// The same as texts.
+    pub(crate) fn valid_examples(&self) -> Vec<Example> {
+        self.valid_rows().texts().into_owned()
     }
 
     /// What must be the same for this run to be resumed. Reads samples of every tensor, so `--dry-run` does without.

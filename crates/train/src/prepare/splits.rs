@@ -190,23 +190,25 @@ impl Again {
         self.files.iter().flat_map(of_file).enumerate().filter(is_wanted).map(|(_, record)| record)
     }
 
-    /// The text of each row that a data set was made of; where a file has changed since, what its tokens say.
-    pub(crate) fn texts(&self, dataset: &Dataset, tokenizer: &Tokenizer) -> Vec<Example> {
+    /// The rows that a data set was made of; where a file has changed since, texts of what its tokens say.
+    pub(crate) fn rows(&self, dataset: &Dataset, tokenizer: &Tokenizer) -> Rows {
         let mut rows = self.columns.no_rows();
         let read = self.records().try_for_each(|row| row.and_then(|(file, row)| rows.push(&self.columns, file, &row)));
-        let texts = rows.texts().into_owned();
+        let lines: Vec<usize> = rows.texts().iter().map(|text| text.line).collect();
         // A row may have become several examples.
         let numbers = dataset.rows();
         let first = |index: &usize| *index == 0 || numbers[*index] != numbers[*index - 1];
         let examples = || (0..dataset.len()).filter(first).map(|index| dataset.get(index));
         match read {
-            Ok(()) if texts.iter().map(|text| text.line).eq(examples().map(|example| example.line())) => texts,
-            Ok(()) | Err(_) => examples()
-                .map(|example| {
-                    let ids: Vec<u32> = example.ids().collect();
-                    Example { line: example.line(), text: tokenizer.text(&ids), text_pair: None, label: None }
-                })
-                .collect(),
+            Ok(()) if lines.into_iter().eq(examples().map(|example| example.line())) => rows,
+            Ok(()) | Err(_) => Rows::Texts(
+                examples()
+                    .map(|example| {
+                        let ids: Vec<u32> = example.ids().collect();
+                        Example { line: example.line(), text: tokenizer.text(&ids), text_pair: None, label: None }
+                    })
+                    .collect(),
+            ),
         }
     }
 

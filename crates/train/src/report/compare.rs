@@ -12,7 +12,7 @@ use super::scores::{Score, kept};
 use super::svg::Role;
 use super::{Error, Report, answers, render, verdict};
 use crate::output::{bytes, duration};
-use ::tasks::metrics::{Span, span};
+use ::tasks::metrics::{Better, Span, span};
 
 /// Points of a curve.
 const POINTS: usize = 300;
@@ -152,9 +152,9 @@ impl Run {
 }
 
 fn is_better(a: &Score, b: &Score) -> bool {
-    match a.name {
-        "loss" | "perplexity" => a.value < b.value,
-        _ => a.value > b.value,
+    match tasks::metrics::Score::of_name(a.name).map(|score| score.better) {
+        Some(Better::Lower) => a.value < b.value,
+        Some(Better::Higher) | None => a.value > b.value,
     }
 }
 

@@ -17,9 +17,12 @@ mod examples;
 mod findings;
 mod heat;
 mod lengths;
+mod marks;
 mod number;
 mod open;
+mod parts;
 mod plots;
+mod points;
 mod record;
 mod samples;
 mod scores;
@@ -91,7 +94,7 @@ impl Report {
 
     /// What a classifier answers, if it was asked: without predictions there is nothing to say about classes.
     fn classification(&self) -> Option<&Classification> {
-        self.record.classification.as_ref().filter(|found| !found.predictions.is_empty())
+        self.record.classification().filter(|found| !found.predictions.is_empty())
     }
 
     /// What a program wants to know of the run: its state, and each score with its interval.
@@ -141,6 +144,7 @@ struct Page<'a> {
     tiles: Vec<scores::Tile>,
     training: Option<training::Training>,
     evaluations: Option<scores::Evaluations>,
+    parts: Vec<parts::Section>,
     classes: Option<classes::Classes<'a>>,
     confusion: Option<confusion::Section<'a>>,
     calibration: Option<calibration::Section>,
@@ -183,11 +187,16 @@ impl<'a> Page<'a> {
             tiles: scores::tiles(report, &kept),
             training: training::training(report)?,
             evaluations: scores::evaluations(report)?,
+            parts: record
+                .parts()
+                .enumerate()
+                .map(|part| parts::section(part, report.valid_file()))
+                .collect::<Result<_, _>>()?,
             classes: labels.map(|labels| classes::classes(labels, &answers)),
             confusion: labels.map(|labels| confusion::section(labels, &answers)),
             calibration: labels.map(|_| calibration::section(&answers)).transpose()?,
             examples: labels.map(|labels| examples::hardest(labels, report.valid_file(), &answers)),
-            samples: samples::section(&record.samples),
+            samples: samples::section(record.samples()),
             lengths: record.lengths.as_ref().map(lengths::section).transpose()?.flatten(),
             findings: record.findings.iter().map(findings::Said::new).collect(),
             updates: updates::section(&record.updates),

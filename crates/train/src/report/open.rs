@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::record::FORMAT_VERSION;
 use super::{Evaluation, Record, Report, Step};
@@ -115,9 +115,11 @@ fn text(path: &Path) -> Result<Option<String>, OpenError> {
 
 fn record(path: &Path) -> Result<Record, OpenError> {
     let Some(text) = text(path)? else { return Ok(Record::default()) };
-    let record: Record = serde_json::from_str(&text)
-        .map_err(|error| OpenError::Record { path: path.into(), reason: error.to_string() })?;
-    let reason = match &record.classification {
+    let damaged = |error: serde_json::Error| OpenError::Record { path: path.into(), reason: error.to_string() };
+    let mut value: Value = serde_json::from_str(&text).map_err(damaged)?;
+    name_sections(&mut value);
+    let record: Record = serde_json::from_value(value).map_err(damaged)?;
+    let reason = match record.classification() {
         Some(found) if found.predictions.iter().any(|one| one.logits.len() != found.labels.len()) => {
             "an example has not as many logits as there are labels"
         }
@@ -131,6 +133,18 @@ fn record(path: &Path) -> Result<Record, OpenError> {
         _ => return Ok(record),
     };
     Err(OpenError::Record { path: path.into(), reason: reason.to_string() })
+}
+
+/// Format 1 had a key for each of the two kinds of sections that there were.
+fn name_sections(record: &mut Value) {
+    let Value::Object(keys) = record else { return };
+    let sections = ["classification", "samples"].map(|kind| (kind, keys.remove(kind)));
+    let is_some = |content: &Value| !content.is_null() && content.as_array().is_none_or(|all| !all.is_empty());
+    let named = sections.into_iter().filter_map(|(kind, content)| Some((kind, content.filter(is_some)?)));
+    let named: Vec<Value> = named.map(|(kind, content)| json!({ "kind": kind, "content": content })).collect();
+    if !named.is_empty() {
+        keys.insert("sections".to_string(), named.into());
+    }
 }
 
 /// How the best evaluation was chosen; `auto` where the settings cannot be read.

@@ -88,6 +88,8 @@ pub(super) enum Layer {
     Bars(Role, Vec<(Range<f64>, Range<f64>)>),
     Line(Role, Vec<Point>),
     Dots(Role, Vec<Point>),
+    /// Smaller ones, of which there may be many.
+    Points(Role, Vec<Point>),
     /// Through the whole plot at these x.
     Verticals(Role, Vec<f64>),
 }
@@ -211,6 +213,10 @@ impl Chart<'_> {
                 let dot = |point: &Point| Circle::new(*point, 7 * UNITS / 2, role.colour().filled());
                 chart.draw_series(points.iter().map(dot)).map_err(failed)?;
             }
+            Layer::Points(role, points) => {
+                let dot = |point: &Point| Circle::new(*point, 9 * UNITS / 4, role.colour().filled());
+                chart.draw_series(points.iter().map(dot)).map_err(failed)?;
+            }
             Layer::Verticals(role, places) => {
                 let Range { start, end } = self.y.range;
                 let line = |x: &f64| PathElement::new(vec![(*x, start), (*x, end)], stroke(*role, width(*role)));
@@ -318,7 +324,7 @@ fn width(role: Role) -> f64 {
     match role {
         Role::Train | Role::Valid | Role::Run(_) => 1.75,
         Role::Mark => 1.25,
-        Role::Text | Role::Axis | Role::Grid | Role::Raw | Role::Bar | Role::Gap | Role::Guide => 1.0,
+        Role::Text | Role::Axis | Role::Grid | Role::Raw | Role::Bar | Role::Point | Role::Gap | Role::Guide => 1.0,
     }
 }
 

@@ -2,12 +2,15 @@
 //! by then, and again when it ends. With `metrics.jsonl` and `config.toml` it is enough to make the page at any time,
 //! without the model and the data.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use tasks::metrics::Scores;
-use tasks::{Classification, Sample, TaskName};
+use tasks::metrics::interval::Interval;
+use tasks::{Classification, Parts, Sample, Section, TaskName};
 
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 
 /// What a run has not is empty or `None`; so is what an older kindling did not write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,9 +27,10 @@ pub(crate) struct Record {
     pub(crate) before: Option<Before>,
     /// Of a run that has ended.
     pub(crate) end: Option<End>,
-    pub(crate) classification: Option<Classification>,
-    /// What a language model wrote.
-    pub(crate) samples: Vec<Sample>,
+    /// What the task shows of the validation data.
+    pub(crate) sections: Vec<Section>,
+    /// Of scores, by their keys.
+    pub(crate) intervals: BTreeMap<String, Interval>,
     pub(crate) lengths: Option<Lengths>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) updates: Vec<Update>,
@@ -42,12 +46,36 @@ impl Default for Record {
             valid: None,
             before: None,
             end: None,
-            classification: None,
-            samples: Vec::new(),
+            sections: Vec::new(),
+            intervals: BTreeMap::new(),
             lengths: None,
             findings: Vec::new(),
             updates: Vec::new(),
         }
+    }
+}
+
+impl Record {
+    pub(super) fn classification(&self) -> Option<&Classification> {
+        self.sections.iter().find_map(|section| match section {
+            Section::Classification(found) => Some(found),
+            Section::Samples(_) | Section::Parts(_) => None,
+        })
+    }
+
+    pub(super) fn samples(&self) -> &[Sample] {
+        let samples = self.sections.iter().find_map(|section| match section {
+            Section::Samples(samples) => Some(samples.as_slice()),
+            Section::Classification(_) | Section::Parts(_) => None,
+        });
+        samples.unwrap_or_default()
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Parts> {
+        self.sections.iter().filter_map(|section| match section {
+            Section::Parts(parts) => Some(parts),
+            Section::Classification(_) | Section::Samples(_) => None,
+        })
     }
 }
 

@@ -9,7 +9,9 @@ use super::plots::Plot;
 use super::{Error, Evaluation, Report, training};
 use crate::output::{bytes, duration};
 use ::tasks::metrics::interval::{Interval, bootstrap, normal, of_mean, wilson};
-use ::tasks::metrics::{ACCURACY, Confusion, EXACT_MATCH, Generated, GenerationScores, PERPLEXITY, Scores};
+use ::tasks::metrics::{
+    ACCURACY, Confusion, EXACT_MATCH, Generated, GenerationScores, PERPLEXITY, Score as ScoreName, Scores,
+};
 use tasks::Sample;
 
 /// More evaluations than this are shown in a box of their own.
@@ -66,8 +68,10 @@ fn intervals(report: &Report, kept: &Evaluation, answers: &[Answer<'_>]) -> Vec<
             found.push(("perplexity", Some((low.exp(), high.exp()))));
         }
     }
+    let of_key = |(key, ends): (&String, &Interval)| Some((ScoreName::of_key(key)?.name, Some(*ends)));
+    found.extend(report.record.intervals.iter().filter_map(of_key));
     if scores.get(&EXACT_MATCH).is_some() {
-        found.extend(of_texts(&report.record.samples));
+        found.extend(of_texts(report.record.samples()));
     }
     found
 }

@@ -17,6 +17,8 @@ pub(super) enum Role {
     Valid,
     /// Bars of training data, or of what is so.
     Bar,
+    /// One of many.
+    Point,
     /// Between what is and what should be.
     Gap,
     /// A place on an axis: the best step, a limit.
@@ -30,7 +32,7 @@ pub(super) enum Role {
 /// Runs with a colour of their own; further ones begin again.
 pub(super) const RUNS: u8 = 8;
 
-const ROLES: [(Role, &str); 18] = [
+const ROLES: [(Role, &str); 19] = [
     (Role::Text, "text"),
     (Role::Axis, "axis"),
     (Role::Grid, "grid"),
@@ -39,6 +41,7 @@ const ROLES: [(Role, &str); 18] = [
     (Role::Valid, "valid"),
     (Role::Bar, "bar"),
     (Role::Gap, "gap"),
+    (Role::Point, "point"),
     (Role::Mark, "mark"),
     (Role::Guide, "guide"),
     (Role::Run(0), "run0"),

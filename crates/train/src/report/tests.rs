@@ -2,7 +2,7 @@
 
 use super::*;
 use tasks::metrics::{ACCURACY, F1_MACRO, MATTHEWS};
-use tasks::{Prediction, Sample, TaskName, beginning};
+use tasks::{Prediction, Sample, Section, TaskName, beginning};
 
 fn steps(number: usize) -> Vec<Step> {
     let step = |step: usize| Step {
@@ -56,11 +56,13 @@ fn full(labels: &[String], number: usize, steps_number: usize, text: &str) -> Re
         valid: Some(Split { file: "valid.csv".to_string(), examples: number, text: Some(beginning(text)) }),
         before: Some(Before { examples: number, scores: scores(1) }),
         end: Some(End { seconds: 9.0, peak_memory_bytes: 1 << 20, stopped_early: false, loss_error: None }),
-        classification: Some(Classification {
-            labels: labels.to_vec(),
-            predictions: predictions(labels.len(), number, text),
-        }),
-        samples: vec![sample("once upon a time")],
+        sections: vec![
+            Section::Classification(Classification {
+                labels: labels.to_vec(),
+                predictions: predictions(labels.len(), number, text),
+            }),
+            Section::Samples(vec![sample("once upon a time")]),
+        ],
         lengths: Some(Lengths {
             train: (5..500).map(|length| (length, 1)).collect(),
             valid: (5..100).map(|length| (length, 1)).collect(),
@@ -156,7 +158,7 @@ fn what_a_run_has_not_leaves_no_trace() {
     assert_eq!(sections(&trained), ["training"]);
     assert!(!trained.contains("class=\"key valid\""), "a legend of what is not drawn");
     let nothing_predicted = Classification { labels: names(2), predictions: Vec::new() };
-    let record = Record { classification: Some(nothing_predicted), ..Record::default() };
+    let record = Record { sections: vec![Section::Classification(nothing_predicted)], ..Record::default() };
     assert_eq!(sections(&page(&Report { record, ..titled("t") })), [""; 0]);
 }
 
@@ -207,12 +209,17 @@ fn text_stays_text() {
         record.facts.push((BAD.to_string(), BAD.to_string()));
         record.findings[0].message = BAD.to_string();
         record.findings[0].advice = Some(BAD.to_string());
-        record.samples = vec![sample(BAD)];
         record.updates.push(Update { module: BAD.to_string(), norm: 1.0, relative: None });
         record.updates.push(Update { module: format!("layers.1.{BAD}"), norm: 1.0, relative: None });
         record.valid = Some(Split { file: BAD.to_string(), examples: 60, text: Some("short".to_string()) });
-        if let Some(found) = &mut record.classification {
-            found.predictions.iter_mut().for_each(|prediction| prediction.text_pair = Some(BAD.to_string()));
+        for section in &mut record.sections {
+            match section {
+                Section::Classification(found) => {
+                    found.predictions.iter_mut().for_each(|prediction| prediction.text_pair = Some(BAD.to_string()));
+                }
+                Section::Samples(samples) => *samples = vec![sample(BAD)],
+                Section::Parts(_) => {}
+            }
         }
         let page = page(&report);
         assert!(!page.contains("<script") && !page.contains("<img"), "markup came through");

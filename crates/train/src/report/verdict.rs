@@ -10,6 +10,7 @@ use super::{Evaluation, Report};
 use crate::output::duration;
 use crate::shell::quoted;
 use tasks::Use;
+use tasks::metrics::LOSS;
 
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Verdict {
@@ -76,8 +77,8 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
         return Some(format!("Accuracy {}{}.", percent(accuracy.value), on(texts, accuracy, percent)));
     }
     if let (Some(exact), Some(bleu)) = (find("exact match"), find("BLEU")) {
-        let prompts = counted(report.record.samples.len(), "validation prompt", "validation prompts");
-        let prompts = (!report.record.samples.is_empty()).then_some(prompts);
+        let prompts = counted(report.record.samples().len(), "validation prompt", "validation prompts");
+        let prompts = (!report.record.samples().is_empty()).then_some(prompts);
         let points = |value: f64| fixed(value, 1);
         return Some(format!(
             "BLEU {}{}; {} of the answers are exactly those of the data{}.",
@@ -91,6 +92,10 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
         let shown = |value: f64| significant(value, 4);
         return Some(format!("Perplexity {}{}.", shown(perplexity.value), on(texts, perplexity, shown)));
     }
+    if let Some(score) = first(kept) {
+        let shown = |value: f64| fixed(value, 3);
+        return Some(format!("{} {}{}.", score.name, shown(score.value), on(texts, score, shown)));
+    }
     let steps = report.steps.last()?.step;
     Some(match report.record.valid {
         Some(_) => format!("{}, and no evaluation yet.", counted(steps, "step", "steps")),
@@ -99,6 +104,11 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
             counted(steps, "step", "steps")
         ),
     })
+}
+
+/// The score that a task is judged by, of those that have no sentence of their own; without one, the loss.
+fn first(kept: &[Score]) -> Option<&Score> {
+    kept.iter().find(|score| score.name != LOSS.name).or(kept.first())
 }
 
 /// ` on 200 validation texts (95 % interval 0.85 – 0.93)`
@@ -136,8 +146,10 @@ fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<
         let (exact, bleu) = (percent(exact.before?), fixed(bleu.before?, 1));
         return Some(format!("Before training it was BLEU {bleu}, with {exact} of the answers exact."));
     }
-    let perplexity = find("perplexity")?.before?;
-    Some(format!("Before training it was {}{part}.", significant(perplexity, 4)))
+    if let Some(perplexity) = find("perplexity") {
+        return Some(format!("Before training it was {}{part}.", significant(perplexity.before?, 4)));
+    }
+    Some(format!("Before training it was {}{part}.", fixed(first(kept)?.before?, 3)))
 }
 
 /// The most frequent label, cut where it is long, and its share.
@@ -250,7 +262,7 @@ fn command(report: &Report) -> Option<Command> {
         Use::Predict => format!("kindling predict --run {run} {}", quoted(text())),
         Use::Generate if is_chat(&report.settings) => format!("kindling generate --run {run} --chat"),
         Use::Generate => {
-            let prompt = report.record.samples.first().map(|sample| sample.prompt.trim());
+            let prompt = report.record.samples().first().map(|sample| sample.prompt.trim());
             let prompt = prompt.filter(|prompt| is_short(prompt)).unwrap_or_else(text);
             format!("kindling generate --run {run} --prompt {}", quoted(prompt))
         }

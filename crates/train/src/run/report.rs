@@ -13,7 +13,9 @@ use super::{Error, Summary};
 use crate::output::{counted, thousands};
 use crate::prepare::{Question, RunPlan};
 use crate::report::{self, End, Finding, Lengths, Record, Report, Split, Update};
-use tasks::{Sample, TrainableModel, Validation};
+use tasks::metrics::Score;
+use tasks::metrics::interval::Interval;
+use tasks::{Sample, Section, TrainableModel, Validation};
 
 /// Texts among which one is sought that is short enough for a command line.
 const LOOKED_AT: usize = 100;
@@ -60,9 +62,11 @@ pub(super) fn finish(
 ) -> Result<(), Error> {
     let valid = plan.valid.as_deref();
     if let Some(dataset) = valid {
-        let validation = Validation { dataset, texts: &|| plan.valid_examples(), tokenizer: &plan.tokenizer };
+        let validation = Validation { dataset, rows: &|| plan.valid_rows(), tokenizer: &plan.tokenizer };
         let sections = plan.task.sections(model, &validation);
-        (record.classification, record.samples) = (sections.classification, sections.samples);
+        let key = |(score, interval): (&'static Score, Interval)| (score.key.to_string(), interval);
+        record.intervals = sections.intervals.into_iter().map(key).collect();
+        record.sections = sections.sections;
     }
     if let Some(questions) = &plan.questions {
         let sample = |(n, (question, written)): (usize, (&Question, &String))| Sample {
@@ -71,7 +75,7 @@ pub(super) fn finish(
             written: written.clone(),
             expected: question.answer.clone(),
         };
-        record.samples.extend(questions.iter().zip(written).enumerate().map(sample));
+        record.sections.push(Section::Samples(questions.iter().zip(written).enumerate().map(sample).collect()));
     }
     record.updates = updates(plan, model, adapter)?;
     record.end = Some(End {
