@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::HostOutput;
-use crate::metrics::{Confusion, OfClass, Scores};
+use crate::metrics::{ByClass, Confusion, Scores};
 
 /// What a task gathers over the batches of a file.
 pub trait Evaluator: Debug + Send + Sync {
@@ -20,9 +20,9 @@ pub trait Evaluator: Debug + Send + Sync {
         None
     }
 
-    /// How each class came out, by its number; empty for a task without.
-    fn by_class(&self) -> Vec<OfClass> {
-        Vec::new()
+    /// How each class came out, or each type of entities; `None` for a task without.
+    fn by_class(&self) -> Option<ByClass> {
+        None
     }
 
     /// `None` where no class is taken for another.

@@ -10,6 +10,7 @@
 mod answer;
 mod causal_lm;
 mod definition;
+mod entity_report;
 mod error;
 mod evaluator;
 mod finder;

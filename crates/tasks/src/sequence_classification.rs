@@ -10,7 +10,7 @@ use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
+use crate::metrics::{ACCURACY, ByClass, Confusion, F1_MACRO, LOSS, MATTHEWS, Scores, Shown, Unit};
 use crate::{
     Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput,
     LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use, Validation, beginning, host,
@@ -130,7 +130,7 @@ impl Task for SequenceClassification {
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator> {
-        Box::new(ClassEvaluator { loss: 0.0, confusion: Confusion::new(self.names.len()) })
+        Box::new(ClassEvaluator { names: self.names.clone(), loss: 0.0, confusion: Confusion::new(self.names.len()) })
     }
 
     fn shown(&self) -> &'static [Shown] {
@@ -186,6 +186,7 @@ impl Task for SequenceClassification {
 
 #[derive(Debug)]
 struct ClassEvaluator {
+    names: Arc<[String]>,
     loss: f64,
     confusion: Confusion,
 }
@@ -206,8 +207,9 @@ impl Evaluator for ClassEvaluator {
         self.confusion.total() as usize
     }
 
-    fn by_class(&self) -> Vec<OfClass> {
-        (0..self.confusion.rows().len()).map(|class| self.confusion.class(class)).collect()
+    fn by_class(&self) -> Option<ByClass> {
+        let classes = self.names.iter().enumerate().map(|(class, name)| (name.clone(), self.confusion.class(class)));
+        Some(ByClass { what: "class", classes: classes.collect() })
     }
 
     fn confusion(&self) -> Option<&Confusion> {

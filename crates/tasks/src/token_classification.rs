@@ -4,18 +4,21 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::tagging::{self, Numbers, Scheme, TagSet, Tally, Words};
 use data::{Batch, Dataset, EncodedExample, ExampleTarget, Labelled, Labels, Record, Tokenizer, Written};
 use model::Head;
 use serde_json::{Map, Value, json};
 
+use crate::entity_report::{self, Sentence};
 use crate::evaluator::sum;
-use crate::metrics::entities::{EntityCounts, F1, PRECISION, RECALL};
-use crate::metrics::{LOSS, Scores, Shown, TOKEN_ACCURACY, Unit};
+use crate::metrics::entities::{EntityCounts, F1, Found, PRECISION, RECALL};
+use crate::metrics::interval::{Clusters, normal};
+use crate::metrics::{ByClass, LOSS, OfClass, Scores, Shown, TOKEN_ACCURACY, Unit};
 use crate::{
     Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, LabelFinder, Opening,
-    Question, Rows, Sequence, Task, Use, largest, number,
+    Question, Rows, Section, Sections, Sequence, Task, TrainableModel, Use, Validation, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -41,6 +44,9 @@ pub(crate) static DEFINITION: Definition = Definition {
 
 /// What `kindling.json` keeps of the tags, whose names alone do not tell IOB1 from IOB2.
 const SCHEME: &str = "scheme";
+
+/// Examples that are answered together for the page.
+const BATCH: usize = 32;
 
 /// Windows over a long row have this part of their tokens in common.
 const OVERLAP: usize = 4;
@@ -181,6 +187,39 @@ impl Task for TokenClassification {
         &SHOWN
     }
 
+    /// Entities by type, and sentences with them.
+    fn sections(&self, model: &TrainableModel, validation: &Validation<'_>) -> Sections {
+        let dataset = validation.dataset;
+        let (mut counts, mut clusters) = (EntityCounts::new(&self.tags), Clusters::default());
+        let (mut loss, mut targets) = (0.0, 0);
+        let mut sentences = Vec::with_capacity(dataset.len());
+        for chunk in (0..dataset.len()).collect::<Vec<_>>().chunks(BATCH) {
+            let input = (self as &dyn Task).evaluation(Batch::new(dataset, chunk, chunk[0]));
+            let output = InferenceStep::step(model, input).host();
+            for sequence in 0..chunk.len() {
+                let (truth, predicted) = words(&output, sequence);
+                let losses = &output.losses[output.of_sequence(sequence)];
+                let of_sentence = sum(losses);
+                counts.add(&self.tags, &truth, &predicted);
+                clusters.add(of_sentence, losses.len());
+                (loss, targets) = (loss + of_sentence, targets + losses.len());
+                let mean = of_sentence / losses.len().max(1) as f64;
+                sentences.push(Sentence::new(&self.tags, (&truth, &predicted), mean));
+            }
+        }
+        if sentences.is_empty() {
+            return Sections::default();
+        }
+        let entities = entity_report::entities(&counts, &self.tags, &sentences);
+        let rows = (validation.rows)();
+        let shown = entity_report::sentences(&sentences, &self.tags, dataset, &rows, validation.tokenizer);
+        let of_loss = clusters.standard_error().map(|error| (&LOSS, normal(loss / targets.max(1) as f64, error)));
+        Sections {
+            sections: [Some(entities), shown].into_iter().flatten().map(Section::Parts).collect(),
+            intervals: counts.f1_interval().map(|interval| (&F1, interval)).into_iter().chain(of_loss).collect(),
+        }
+    }
+
     /// The tags of the words, in the data and in the answer.
     fn compared(&self, output: &HostOutput, sequence: usize) -> Map<String, Value> {
         let names =
@@ -281,6 +320,14 @@ impl Evaluator for EntityEvaluator {
             let (truth, predicted) = words(output, sequence);
             self.counts.add(&self.tags, &truth, &predicted);
         }
+    }
+
+    fn by_class(&self) -> Option<ByClass> {
+        let class = |(name, found): (&str, Found)| {
+            let [correct, examples, predicted] = [found.correct, found.support, found.predicted].map(|n| n as u64);
+            (name.to_string(), OfClass { correct, examples, predicted })
+        };
+        Some(ByClass { what: "type", classes: self.counts.by_type().into_iter().map(class).collect() })
     }
 
     fn scores(&self) -> Scores {

@@ -46,6 +46,11 @@ impl Words {
         self.ranges.len()
     }
 
+    /// The numbers of the words that have a token, ascending: those that a model answers.
+    pub fn answered(&self) -> impl Iterator<Item = usize> {
+        self.tokenized.words.iter().map(|word| word.number)
+    }
+
     /// The classes of the words of a text with these entities, and how many entities do not begin and end where words do.
     /// Such an entity has all words that it touches, but for those of one before it.
     ///

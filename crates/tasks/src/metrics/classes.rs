@@ -32,6 +32,35 @@ pub struct OfClass {
     pub predicted: u64,
 }
 
+/// How each class came out, or each type of entities.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByClass {
+    /// What they are: "class".
+    pub what: &'static str,
+    /// With their names.
+    pub classes: Vec<(String, OfClass)>,
+}
+
+impl OfClass {
+    /// `None`: it was never predicted.
+    pub fn precision(&self) -> Option<f64> {
+        share(self.correct, self.predicted)
+    }
+
+    /// `None`: the data has none.
+    pub fn recall(&self) -> Option<f64> {
+        share(self.correct, self.examples)
+    }
+
+    pub fn f1(&self) -> Option<f64> {
+        share(2 * self.correct, self.examples + self.predicted)
+    }
+}
+
+fn share(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
 impl Confusion {
     pub fn new(classes: usize) -> Self {
         Self { classes, counts: vec![0; classes * classes] }

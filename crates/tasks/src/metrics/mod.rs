@@ -5,6 +5,7 @@ mod classes;
 pub mod cross_entropy;
 mod dashboard;
 pub mod entities;
+pub mod entity_errors;
 mod generation;
 pub mod interval;
 pub mod multi_label;
@@ -13,7 +14,7 @@ mod score;
 mod scores;
 mod tokens;
 
-pub use classes::{ACCURACY, Confusion, F1_MACRO, MATTHEWS, OfClass};
+pub use classes::{ACCURACY, ByClass, Confusion, F1_MACRO, MATTHEWS, OfClass};
 pub use dashboard::{ConfusionMetric, ScoreMetric, Shown, Unit};
 pub use generation::{BLEU, EXACT_MATCH, Generated, GenerationScores, ROUGE_L};
 pub use regression::{MAE, PEARSON, RMSE, SPEARMAN};

@@ -1,11 +1,11 @@
 //! What an evaluation came to, for people: the scores, then classes and what they are taken for.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Failure;
 use crate::output::{Output, counted, thousands};
 use crate::terminal;
-use tasks::metrics::{Confusion, OfClass};
+use tasks::metrics::{ByClass, Confusion, OfClass};
 use tasks::{Evaluator, Task};
 
 /// More classes than this make a matrix that fits no terminal.
@@ -30,6 +30,14 @@ pub(super) fn print(
         let mut document = json!({ "loss": scores.loss(), "examples": examples, "tokens": evaluation.targets() });
         if let (Value::Object(keys), Value::Object(scores)) = (&mut document, serde_json::to_value(scores)?) {
             keys.extend(scores);
+            if let Some(by_class) = evaluation.by_class().filter(|_| evaluation.confusion().is_none()) {
+                let scores = |(name, of): &(String, OfClass)| {
+                    let scores = json!({ "precision": of.precision(), "recall": of.recall(), "f1": of.f1(), "support": of.examples });
+                    (name.clone(), scores)
+                };
+                let of_each: Map<String, Value> = by_class.classes.iter().map(scores).collect();
+                keys.insert(format!("by_{}", by_class.what), of_each.into());
+            }
             if let Some(confusion) = evaluation.confusion() {
                 keys.insert("labels".to_string(), json!(task.label_names()));
                 keys.insert("confusion".to_string(), json!(confusion.rows().collect::<Vec<_>>()));
@@ -42,38 +50,38 @@ pub(super) fn print(
     for (name, value) in scores.named() {
         output.result(&format!("{name:14} {value:.4}"))?;
     }
-    for line in classes(&evaluation.by_class(), evaluation.confusion(), task.label_names()) {
-        output.result(&line)?;
+    if let Some(by_class) = evaluation.by_class() {
+        for line in classes(&by_class, evaluation.confusion()) {
+            output.result(&line)?;
+        }
     }
     Ok(())
 }
 
 /// A line for each class that occurs, then the confusions; nothing for a task without classes.
-fn classes(by_class: &[OfClass], confusion: Option<&Confusion>, labels: &[String]) -> Vec<String> {
-    if by_class.is_empty() {
+fn classes(by_class: &ByClass, confusion: Option<&Confusion>) -> Vec<String> {
+    let ByClass { what, classes } = by_class;
+    if classes.is_empty() {
         return Vec::new();
     }
-    let names: Vec<String> = labels.iter().map(|label| name(label)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
-    let mut lines = vec![String::new(), format!("{:width$}  precision  recall      F1  examples", "class")];
-    for (of, name) in by_class.iter().zip(&names) {
+    let names: Vec<String> = classes.iter().map(|(label, _)| name(label)).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(what.len());
+    let mut lines = vec![String::new(), format!("{what:width$}  precision  recall      F1  examples")];
+    for ((_, of), name) in classes.iter().zip(&names) {
         if of.examples + of.predicted > 0 {
-            let share = |part: u64, whole: u64| match whole {
-                0 => "     -".to_string(),
-                whole => format!("{:6.3}", part as f64 / whole as f64),
-            };
+            let shown = |score: Option<f64>| score.map_or("     -".to_string(), |score| format!("{score:6.3}"));
             lines.push(format!(
                 "{name:width$}     {}  {}  {}  {:>8}",
-                share(of.correct, of.predicted),
-                share(of.correct, of.examples),
-                share(2 * of.correct, of.examples + of.predicted),
+                shown(of.precision()),
+                shown(of.recall()),
+                shown(of.f1()),
                 thousands(of.examples as usize)
             ));
         }
     }
     let Some(confusion) = confusion else { return lines };
     lines.push(String::new());
-    lines.extend(match labels.len() <= IN_MATRIX {
+    lines.extend(match names.len() <= IN_MATRIX {
         true => matrix(confusion, &names, width),
         false => mistakes(confusion, &names, width),
     });
@@ -139,8 +147,9 @@ mod tests {
         for (truth, predicted) in [(0, 0), (0, 0), (1, 0), (1, 1)] {
             confusion.add(truth, predicted);
         }
-        let by_class = [confusion.class(0), confusion.class(1)];
-        let lines = classes(&by_class, Some(&confusion), &["neg".to_string(), "positive".to_string()]);
+        let classes_of = ["neg", "positive"].iter().enumerate();
+        let named = classes_of.map(|(class, name)| (name.to_string(), confusion.class(class))).collect();
+        let lines = classes(&ByClass { what: "class", classes: named }, Some(&confusion));
         assert_eq!(
             lines.join("\n"),
             "\nclass     precision  recall      F1  examples\n\
