@@ -28,6 +28,7 @@ mod sequence_classification;
 mod task;
 mod token_classification;
 mod trainable_model;
+mod value_report;
 mod words;
 
 pub use answer::{Answer, number};

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
+use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{Batch, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer, Written};
 use model::Head;
@@ -14,8 +15,8 @@ use crate::evaluator::sum;
 use crate::metrics::regression::RegressionScores;
 use crate::metrics::{LOSS, MAE, PEARSON, RMSE, SPEARMAN, Scores, Shown, Unit};
 use crate::{
-    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Opening, Rows, Task, Use,
-    number,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Opening, Rows, Sections,
+    Task, TrainableModel, Use, Validation, number, value_report,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -38,6 +39,9 @@ pub(crate) static DEFINITION: Definition = Definition {
     finder: None,
     open: |_: Opening<'_>| -> Result<Arc<dyn Task>, Error> { Ok(Arc::new(Regression)) },
 };
+
+/// Examples that are answered together for the page.
+const BATCH: usize = 32;
 
 const PROBLEM: &str = "regression";
 
@@ -93,6 +97,21 @@ impl Task for Regression {
 
     fn shown(&self) -> &'static [Shown] {
         &SHOWN
+    }
+
+    /// Predictions beside the data, their residuals, and the rows that are furthest off.
+    fn sections(&self, model: &TrainableModel, validation: &Validation<'_>) -> Sections {
+        let dataset = validation.dataset;
+        let mut evaluator = ValueEvaluator::default();
+        for chunk in (0..dataset.len()).collect::<Vec<_>>().chunks(BATCH) {
+            let input = (self as &dyn Task).evaluation(Batch::new(dataset, chunk, chunk[0]));
+            evaluator.add(&InferenceStep::step(model, input).host());
+        }
+        let ValueEvaluator { truth, predicted, .. } = evaluator;
+        match truth.is_empty() {
+            true => Sections::default(),
+            false => value_report::sections(&truth, &predicted, &(validation.rows)().texts()),
+        }
     }
 
     fn compared(&self, output: &HostOutput, sequence: usize) -> Map<String, Value> {

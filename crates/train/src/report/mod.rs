@@ -144,7 +144,7 @@ struct Page<'a> {
     tiles: Vec<scores::Tile>,
     training: Option<training::Training>,
     evaluations: Option<scores::Evaluations>,
-    parts: Vec<parts::Section>,
+    sections: Vec<parts::Section>,
     classes: Option<classes::Classes<'a>>,
     confusion: Option<confusion::Section<'a>>,
     calibration: Option<calibration::Section>,
@@ -187,7 +187,7 @@ impl<'a> Page<'a> {
             tiles: scores::tiles(report, &kept),
             training: training::training(report)?,
             evaluations: scores::evaluations(report)?,
-            parts: record
+            sections: record
                 .parts()
                 .enumerate()
                 .map(|part| parts::section(part, report.valid_file()))
