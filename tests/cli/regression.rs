@@ -89,3 +89,40 @@ fn a_base_for_classes_is_refused() {
          help: only regression is supported: remove `problem_type` if the labels are numbers",
     );
 }
+
+#[test]
+fn answers_losses_and_steps_are_those_of_transformers_and_peft() {
+    let project = Project::new()
+        .copy("bert-regression/model", "bert")
+        .copy("bert-regression/adapter", "adapter")
+        .copy("bert-regression/init", "init")
+        .copy("bert-regression/data.jsonl", "train.jsonl")
+        .copy("bert-regression/expected.json", "expected.json");
+    let expected: Value = serde_json::from_str(&project.read("expected.json")).unwrap();
+    // Six rows were answered alone and scored together.
+    let probe: String = project.read("train.jsonl").lines().take(6).map(|line| format!("{line}\n")).collect();
+    let project = project.file("probe.jsonl", probe);
+    for (part, adapter) in [("base", &[][..]), ("adapter", &["--adapter", "adapter"])] {
+        let arguments = ["eval", "--json", "--model", "bert", "--data", "probe.jsonl", "--per-example", "each.jsonl"];
+        let scores = project.run(&[&arguments, adapter].concat()).done().document();
+        close(&scores["loss"], &expected[part]["loss"]);
+        let each = project.read("each.jsonl");
+        let logits = expected[part]["logits"].as_array().unwrap();
+        assert_eq!(each.lines().count(), logits.len());
+        for (line, logits) in each.lines().zip(logits) {
+            close(&serde_json::from_str::<Value>(line).unwrap()["predicted"], &logits[0]);
+        }
+    }
+
+    let config = "output_dir = \"run\"\n[model]\npath = \"bert\"\ntask = \"regression\"\n[adapter]\ninit_from = \"init\"\n\
+                  [data]\ntrain = \"train.jsonl\"\n[train]\nepochs = 2\nbatch_size = 8\nlearning_rate = 1e-2\n\
+                  schedule = \"linear\"\nwarmup_steps = 2\nshuffle = false\n";
+    let project = project.file("peft.toml", config);
+    project.run(&["train", "peft.toml"]).done();
+    let metrics = project.read("run/metrics.jsonl");
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let losses: Vec<Value> = lines.filter(|line| line["event"] == "step").map(|line| line["loss"].clone()).collect();
+    let steps = expected["train"]["steps"].as_array().unwrap();
+    assert_eq!(losses.len(), steps.len());
+    losses.iter().zip(steps).for_each(|(loss, step)| close(loss, &step["loss"]));
+}

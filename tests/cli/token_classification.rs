@@ -193,3 +193,26 @@ fn a_table_has_entities_as_json() {
     assert_eq!(table.lines().next(), Some("entities,tags"));
     assert!(table.lines().nth(1).unwrap().contains("\"\"label\"\":"), "{table}");
 }
+
+#[test]
+fn entities_have_scores_by_type_on_the_terminal_and_on_the_page() {
+    let project = validated(project(), "train.jsonl", "train.jsonl");
+    project.train(&[]).done();
+    let arguments = ["eval", "--run", "run", "--data", "train.jsonl"];
+    let document = project.run(&[&arguments[..], &["--json"]].concat()).done().document();
+    let types = document["by_type"].as_object().unwrap();
+    assert_eq!(types.keys().collect::<Vec<_>>(), ["LOC", "PER"]);
+    let shown = project.run(&arguments).done().stdout;
+    assert!(shown.contains("\ntype  precision  recall      F1  examples\nLOC "), "{shown}");
+    assert!(shown.contains(&format!("{:8}\n", types["PER"]["support"].as_u64().unwrap())), "{shown}");
+
+    let page = project.read("run/report.html");
+    let f1 = document["f1"].as_f64().unwrap();
+    assert!(page.contains("<h2>Entities</h2>") && page.contains("<h2>Sentences</h2>"));
+    assert!(page.contains(&format!("F1 {f1:.3} on ")), "the score that people came for comes first");
+    for wanted in ["micro average", "Wrong boundary", "Spurious", "<mark class=\"", "in the data</p>"] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    let record: Value = serde_json::from_str(&project.read("run/report.json")).unwrap();
+    assert_eq!(record["sections"][0]["kind"], "parts");
+}

@@ -230,6 +230,33 @@ mod tests {
     }
 
     #[test]
+    fn entities_that_truncation_cuts_in_iobes_count_as_in_seqeval() {
+        const NAMES: [&str; 9] = ["O", "B-LOC", "I-LOC", "E-LOC", "S-LOC", "B-PER", "I-PER", "E-PER", "S-PER"];
+        // The last words of each are gone, in the middle of an entity in the first, fifth, seventh and eighth.
+        let sentences = [
+            ("B-PER I-PER E-PER O B-LOC I-LOC", "O I-PER E-PER O B-LOC O"),
+            ("B-PER I-PER E-PER B-LOC I-LOC E-LOC", "B-PER I-PER I-LOC B-LOC I-LOC S-LOC"),
+            ("O O O B-PER I-PER I-PER E-PER O O", "S-LOC I-LOC O B-PER I-PER I-PER E-PER O O"),
+            ("O B-PER I-PER E-PER B-PER I-PER I-PER E-PER", "E-PER B-PER I-PER E-PER B-PER I-PER E-LOC E-PER"),
+            ("B-LOC I-LOC E-LOC S-PER O O B-LOC", "B-LOC I-LOC E-LOC S-PER O O B-LOC"),
+            ("B-PER I-PER I-PER E-PER O O O", "B-PER I-PER I-PER E-PER O O O"),
+            ("B-PER I-PER I-PER E-PER B-LOC", "B-PER I-PER I-PER B-LOC B-LOC"),
+            ("B-PER I-PER E-PER B-PER I-PER", "B-PER I-PER E-PER B-PER I-PER"),
+        ];
+        let tags = TagSet::new(&NAMES.map(str::to_owned), Scheme::Iobes);
+        let classes = |sentence: &str| -> Vec<usize> {
+            sentence.split(' ').map(|tag| NAMES.iter().position(|known| *known == tag).unwrap()).collect()
+        };
+        let mut counts = EntityCounts::new(&tags);
+        sentences.iter().for_each(|(truth, predicted)| counts.add(&tags, &classes(truth), &classes(predicted)));
+        let scores = counts.scores();
+        // seqeval 1.2.2
+        close(scores.precision, 0.391_304_347_826_087);
+        close(scores.recall, 0.6);
+        close(scores.f1, 0.473_684_210_526_315_76);
+    }
+
+    #[test]
     fn types_that_do_not_occur_do_not_count_and_nothing_found_is_zero() {
         // The same numbers from seqeval: one type right, one only in the data, one only in the answers.
         let scores = counted(&["B-LOC B-ORG O"], &["B-LOC O B-PER"]).scores();

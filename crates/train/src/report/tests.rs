@@ -2,7 +2,10 @@
 
 use super::*;
 use tasks::metrics::{ACCURACY, F1_MACRO, MATTHEWS};
-use tasks::{Prediction, Sample, Section, TaskName, beginning};
+use tasks::{
+    Cell, Guide, Histogram, Line, Mark, Marked, Part, Parts, Prediction, Sample, Scatter, Section, ShownRow, Table,
+    TaskName, beginning,
+};
 
 fn steps(number: usize) -> Vec<Step> {
     let step = |step: usize| Step {
@@ -38,6 +41,37 @@ fn sample(text: &str) -> Sample {
     Sample { prompt, before, written: format!("{text} and more"), expected: format!("{text} or less") }
 }
 
+/// One of each kind.
+fn some_parts(text: &str) -> Parts {
+    let line = |cell: Cell| Line { name: text.to_string(), cells: vec![cell] };
+    let columns = vec![text.to_string(), text.to_string()];
+    let table = |cell: Cell| {
+        let (caption, columns, footer) = (text.to_string(), columns.clone(), vec![line(Cell::Bar(None))]);
+        Part::Table(Table { caption, columns, lines: vec![line(cell)], footer })
+    };
+    let mark = |right| Marked {
+        name: text.to_string(),
+        marks: vec![Mark { start: 1, end: 3, label: text.to_string(), right }],
+    };
+    let row = |facts, marked| ShownRow { line: 1, text: text.to_string(), text_pair: None, facts, marked };
+    let (axes, counted) = ([text.to_string(), text.to_string()], [text.to_string(), text.to_string()]);
+    let points = vec![(0.0, 1.0), (2.0, -1.0)];
+    Parts {
+        title: text.to_string(),
+        text: text.to_string(),
+        parts: vec![
+            table(Cell::Wrong { count: 1, whole: 2 }),
+            table(Cell::Interval(None)),
+            Part::Scatter(Scatter { title: text.to_string(), axes, points, guide: Guide::Zero }),
+            Part::Histogram(Histogram { title: text.to_string(), counted, values: vec![1.0, -2.0] }),
+            Part::Rows(vec![
+                row(vec![(text.to_string(), text.to_string())], Vec::new()),
+                row(Vec::new(), vec![mark(true), mark(false)]),
+            ]),
+        ],
+    }
+}
+
 fn full(labels: &[String], number: usize, steps_number: usize, text: &str) -> Report {
     let scores = |n: usize| {
         let n = n as f64;
@@ -62,6 +96,7 @@ fn full(labels: &[String], number: usize, steps_number: usize, text: &str) -> Re
                 predictions: predictions(labels.len(), number, text),
             }),
             Section::Samples(vec![sample("once upon a time")]),
+            Section::Parts(some_parts("a part")),
         ],
         lengths: Some(Lengths {
             train: (5..500).map(|length| (length, 1)).collect(),
@@ -131,6 +166,7 @@ fn a_full_run_has_every_section_and_each_link_leads_to_one() {
         [
             "training",
             "evaluations",
+            "parts-1",
             "classes",
             "calibration",
             "examples",
@@ -218,7 +254,7 @@ fn text_stays_text() {
                     found.predictions.iter_mut().for_each(|prediction| prediction.text_pair = Some(BAD.to_string()));
                 }
                 Section::Samples(samples) => *samples = vec![sample(BAD)],
-                Section::Parts(_) => {}
+                Section::Parts(parts) => *parts = some_parts(BAD),
             }
         }
         let page = page(&report);
