@@ -175,3 +175,13 @@ fn smollm3_trains_as_in_peft() {
 fn phi3_trains_as_in_peft() {
     check("phi3-lm");
 }
+
+#[test]
+fn phi4_trains_as_in_peft() {
+    check("phi4-lm");
+}
+
+#[test]
+fn phi4_beyond_the_length_of_pretraining_trains_as_in_peft() {
+    check("phi4-long-lm");
+}
