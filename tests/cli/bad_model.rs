@@ -82,7 +82,7 @@ fn more_layers_than_memory_are_refused() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("deberta-v2")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `deberta-v2`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: supported architectures: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, smollm3, phi3",
     );
 }
 
@@ -90,7 +90,7 @@ fn an_unsupported_model_type_is_named_with_those_there_are() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, distilbert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, smollm3, phi3",
     );
 }
 

@@ -130,6 +130,16 @@ fn phi3_with_joined_projections() {
 }
 
 #[test]
+fn qwen3_with_experts_in_one_layer() {
+    check_decoder("qwen3-moe-lm");
+}
+
+#[test]
+fn qwen3_with_experts_and_lora_on_them_and_on_their_router() {
+    check_decoder("qwen3-moe-experts-lm");
+}
+
+#[test]
 fn phi4_with_a_share_of_each_head_that_turns_and_continuations_beyond_the_length_of_pretraining() {
     check_decoder("phi4-lm");
 }

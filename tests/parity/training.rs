@@ -177,6 +177,11 @@ fn phi3_trains_as_in_peft() {
 }
 
 #[test]
+fn qwen3_with_experts_trains_as_in_peft() {
+    check("qwen3-moe-lm");
+}
+
+#[test]
 fn phi4_trains_as_in_peft() {
     check("phi4-lm");
 }

@@ -13,6 +13,7 @@ mod mistral;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod roberta;
 mod smollm3;
 
@@ -36,6 +37,7 @@ pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &mistral::ARCHITECTURE,
     &qwen2::ARCHITECTURE,
     &qwen3::ARCHITECTURE,
+    &qwen3_moe::ARCHITECTURE,
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
 ];

@@ -4,6 +4,7 @@
 
 mod attention;
 mod config;
+mod experts;
 mod feed_forward;
 mod layer;
 
@@ -22,7 +23,7 @@ use layer::Layer;
 
 #[allow(unused_imports, reason = "OLMo2 and Gemma say where their norms are")]
 pub(super) use config::Norms;
-pub(super) use config::{DecoderConfig, Projections, QueryKeyNorm};
+pub(super) use config::{DecoderConfig, ExpertsConfig, Projections, QueryKeyNorm};
 
 fn bias(there: bool) -> Bias {
     if there { Bias::Yes } else { Bias::No }
