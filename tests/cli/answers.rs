@@ -117,7 +117,7 @@ fn a_column_that_later_rows_have_is_a_column_of_the_table() {
 fn a_column_of_the_input_that_is_named_like_an_answer_is_renamed_and_said() {
     let project = Project::with_adapter();
     let ran = project.run(&[&OF[..], &["--input", "train.jsonl", "--output", "out.csv"]].concat()).done();
-    let said = "the input's column `label` is written as `input_label`: `label` is the answer's\n";
+    let said = "the input's column `label` is written as `input_label`: `label` is a column of the predictions\n";
     assert_eq!(ran.stderr.matches(said).count(), 1, "{}", ran.stderr);
     let table = project.read("out.csv");
     assert!(table.starts_with("text,input_label,label,probability,"), "{table}");
@@ -130,8 +130,8 @@ fn a_column_of_the_input_that_is_named_like_an_answer_is_renamed_and_said() {
 fn what_cannot_be_written_is_refused_before_anything_is_computed() {
     let project = project();
     run(&project, &["--output", "out.xlsx"]).refused(
-        "error: cannot write out.xlsx: `.xlsx` is no format of a result\n\
-         help: the ending of the name says how it is written: .jsonl, .ndjson, .json, .csv, .tsv, .parquet",
+        "error: cannot write out.xlsx: unknown format `.xlsx`\n\
+         help: the extension sets the format: .jsonl, .ndjson, .json, .csv, .tsv, .parquet",
     );
     let refused = run(&project, &["--columns", "id,txet", "--output", "out.csv"]);
     assert!(
@@ -155,7 +155,7 @@ fn rows_that_cannot_be_answered_are_named_after_all_others_are_written() {
         .unwrap();
     assert!(!project.path("out.csv").exists(), "nothing is written where nothing was said to go on");
     let ran = run(&project, &["--output", "out.csv", "--columns", "text", "--keep-going"]);
-    let said = "error: 4 of 6 rows could not be answered; the others are written:\n\
+    let said = "error: no prediction for 4 of 6 rows; the others were written:\n\
                 \x20\x20in.jsonl, line 2: column `text` is empty\n\
                 \x20\x20in.jsonl, line 3: column `text` should be a string, found a number\n\
                 \x20\x20in.jsonl, line 4: the row has no column `text` (columns: txt)\n\
@@ -174,7 +174,7 @@ fn where_no_row_can_be_answered_an_earlier_file_is_kept() {
         Project::with_adapter().file("in.jsonl", "{\"txt\": \"a\"}\n{\"text\": 1}\n").file("out.csv", "old\n");
     let ran = run(&project, &["--quiet", "--output", "out.csv", "--keep-going"]);
     ran.refused(
-        "error: none of 2 rows could be answered, and nothing is written:\n\
+        "error: no prediction for any of 2 rows; nothing was written:\n\
          \x20\x20in.jsonl, line 1: in.jsonl has no column `text` (columns: txt)\n\
          \x20\x20in.jsonl, line 2: column `text` should be a string, found a number\n\
          help: correct these rows, or leave them out",

@@ -132,9 +132,9 @@ fn an_adapter_without_the_head_does_not_borrow_one() {
 
 #[test]
 fn another_type_of_adapter_is_refused_by_name() {
-    with_config("peft_type", json!("IA3")).refused(
-        "error: `peft_type` in adapter/adapter_config.json: adapters of type \"IA3\" are not supported\n\
-         help: supported: \"LORA\"",
+    with_config("peft_type", json!("VERA")).refused(
+        "error: `peft_type` in adapter/adapter_config.json: adapters of type \"VERA\" are not supported\n\
+         help: supported: \"LORA\", \"IA3\"",
     );
 }
 
@@ -142,7 +142,7 @@ fn another_type_of_adapter_is_refused_by_name() {
 fn an_adapter_without_a_type_is_refused() {
     with_config("peft_type", Value::Null).refused(
         "error: adapter/adapter_config.json has no `peft_type`\n\
-         help: it was not written by PEFT; adapters of type \"LORA\" are supported",
+         help: it was not written by PEFT; adapters of type \"LORA\", \"IA3\" are supported",
     );
 }
 
@@ -317,7 +317,7 @@ fn more_tokens_than_the_model_has_positions_for_are_refused() {
 fn merge_does_not_write_into_what_is_there() {
     let project = Project::with_adapter();
     project.run(&["merge", "--model", "bert", "--adapter", "adapter", "--output", "bert"]).refused(
-        "error: bert exists already\n\
+        "error: bert already exists\n\
          help: name a directory that does not exist yet with --output",
     );
 }

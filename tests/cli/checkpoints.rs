@@ -72,6 +72,59 @@ fn a_pretraining_checkpoint_keeps_its_pooler_and_gets_a_head() {
 }
 
 #[test]
+fn a_deberta_that_was_pretrained_gets_a_pooler_and_a_head_which_the_adapter_brings_along() {
+    let project = Project::new().copy("deberta-v3-cls/model", "deberta");
+    let project = project.tensors("deberta/model.safetensors", |tensors| {
+        tensors.remove(|name| name.starts_with("classifier.") || name.starts_with("pooler."));
+        tensors.zeros("lm_predictions.lm_head.bias", &[200]);
+        tensors.zeros("mask_predictions.dense.weight", &[24, 24]);
+        tensors.zeros("deberta.embeddings.position_embeddings.weight", &[80, 24]);
+    });
+    let (summary, said) = train(&project, &["--set", "model.path=deberta"]);
+    let new =
+        "newly initialised and trained: pooler.dense.weight, pooler.dense.bias, classifier.weight, classifier.bias\n";
+    assert!(said.contains(new), "{said}");
+    let unused =
+        "unused weights of the checkpoint: deberta.embeddings, lm_predictions.lm_head, mask_predictions.dense\n";
+    assert!(said.contains(unused), "{said}");
+    let config: Value = serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap();
+    assert_eq!(config["modules_to_save"], json!(["classifier", "pooler", "score"]));
+    compare_scores(&project, &summary, &["--model", "deberta", "--adapter", "run/adapter"]);
+    compare_scores(&project, &summary, &["--run", "run"]);
+}
+
+#[test]
+fn gradient_checkpointing_does_not_change_a_bit_where_all_layers_read_one_table() {
+    let mut project = Project::new().copy("deberta-v3-cls/model", "deberta");
+    for key in ["hidden_dropout_prob", "attention_probs_dropout_prob"] {
+        project = project.json("deberta/config.json", key, 0.1.into());
+    }
+    for (method, file) in [("full", "model/model.safetensors"), ("lora", "adapter/adapter_model.safetensors")] {
+        let tensors = |checkpointing: bool| {
+            let run = format!("{method}-{checkpointing}");
+            let sets = [
+                "model.path=deberta".to_string(),
+                "train.max_steps=6".to_string(),
+                format!("adapter.method={method}"),
+                format!("train.gradient_checkpointing={checkpointing}"),
+                format!("output_dir={run}"),
+            ];
+            project.train(&sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).done();
+            std::fs::read(project.path(&format!("{run}/{file}"))).unwrap()
+        };
+        assert!(tensors(true) == tensors(false), "{method}");
+    }
+}
+
+#[test]
+fn the_class_of_xlm_roberta_is_written_by_its_own_name() {
+    let project = Project::new().copy("xlm-roberta-cls/model", "xlm");
+    train(&project, &["--set", "model.path=xlm", "--set", "adapter.method=full"]);
+    let config: Value = serde_json::from_str(&project.read("run/model/config.json")).unwrap();
+    assert_eq!(config["architectures"], json!(["XLMRobertaForSequenceClassification"]));
+}
+
+#[test]
 fn full_fine_tuning_leaves_a_model() {
     let project = Project::new();
     let (summary, _) = train(&project, &["--set", "adapter.method=full"]);
@@ -109,6 +162,18 @@ fn the_old_names_of_norms_are_understood() {
     };
     let [found, expected] = predictions(|project| project.tensors(WEIGHTS, |tensors| tensors.rename(old)));
     assert_eq!(found, expected);
+}
+
+#[test]
+fn the_terms_of_deberta_in_one_text_are_those_of_a_list() {
+    let predictions = |terms: Value| {
+        let project = Project::new().copy("deberta-v3-cls/model", "deberta");
+        let project = project.json("deberta/config.json", "pos_att_type", terms);
+        project.run(&["predict", "--model", "deberta", "a fine film"]).done().stdout
+    };
+    let both = predictions(json!(["p2c", "c2p"]));
+    assert_eq!(predictions(json!("p2c|c2p")), both);
+    assert_ne!(predictions(json!("c2p")), both, "each term matters");
 }
 
 #[test]

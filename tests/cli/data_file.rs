@@ -13,8 +13,7 @@ fn what_init_writes_is_written_beside_the_data_and_run() {
     let project = project.file("data/questions.jsonl", rows);
     let ran = project.run(&train("data/questions.jsonl", &[])).done();
     assert!(
-        ran.stderr
-            .contains("\ndata/questions.toml is written: what `init` writes for this data, and what is run now\n"),
+        ran.stderr.contains("\nwrote data/questions.toml, as `init` does for this data: running it\n"),
         "{}",
         ran.stderr
     );
@@ -83,11 +82,11 @@ fn columns_are_named_by_set_and_other_keys_are_of_the_run() {
 fn the_options_of_data_are_refused_beside_a_configuration() {
     let project = Project::new();
     project.train(&["--model", "bert"]).refused(
-        "error: `--model` goes with data in the place of a configuration\n\
+        "error: `--model` is for training data given instead of a configuration\n\
          help: in a configuration it is `model.path`: `--set model.path=...` overrides it",
     );
     project.train(&["--task", "masked-lm"]).refused(
-        "error: `--task` goes with data in the place of a configuration\n\
+        "error: `--task` is for training data given instead of a configuration\n\
          help: in a configuration it is `model.task`: `--set model.task=...` overrides it",
     );
 }

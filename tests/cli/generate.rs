@@ -130,7 +130,7 @@ fn what_cannot_be_written_is_refused() {
     tokens(&["--prompt", "the", "--stop", ".", "--stop", ""])
         .refused("error: `--stop` is empty\nhelp: name the text before which to stop, or leave the option out");
     tokens(&["--chat"]).refused(
-        "error: the model has no chat template, which says how it reads a conversation\n\
+        "error: the model has no chat template\n\
          help: use a model that was taught to chat, or put `chat_template.jinja` beside its tokenizer; `--prompt` needs none",
     );
     let refused = tokens(&["--prompt", &long]);

@@ -50,7 +50,7 @@ fn labelled_texts_become_a_classification_that_trains() {
          text         text: strings, 48 characters on average\n\
          label        label: 3 values (0, 1, 2), by its name\n\
          classes      LABEL_0 (7), LABEL_1 (10), LABEL_2 (12); always `LABEL_2` is right for 41.4 %\n\
-         train.toml is written; what to type next:\n\
+         wrote train.toml; next:\n\
          \x20\x20kindling train train.toml --dry-run\n\
          \x20\x20kindling train train.toml",
     );
@@ -116,13 +116,13 @@ fn pairs_and_the_validation_data_beside_them_are_found() {
          text         sentence1: strings, 48 characters on average, and by its name the first of two\n\
          second text  sentence2: by its name the second of two\n\
          label        label: 2 values (0, 1), by its name\n\
-         validation   data/dev.jsonl: it lies beside the data\n\
+         validation   data/dev.jsonl: found next to the data\n\
          classes      LABEL_0 (16), LABEL_1 (16), LABEL_2 (0); always `LABEL_0` is right for 50.0 %\n\
          warning: 32 rows of dev.jsonl stand in train.jsonl too (first: lines 1, 2, 3, 4, 5); validation scores will \
          flatter: remove these rows from one of the two\n\
          note         1 class of train.jsonl has fewer than 5 rows: `LABEL_2` (0); add rows, or join these classes with \
          others\n\
-         data/pairs.toml is written; what to type next:\n\
+         wrote data/pairs.toml; next:\n\
          \x20\x20kindling train data/pairs.toml --dry-run\n\
          \x20\x20kindling train data/pairs.toml",
     );
@@ -157,7 +157,7 @@ fn texts_alone_become_a_language_model() {
         "corpus.jsonl: 32 rows\n\
          text         text: strings, 48 characters on average\n\
          task         masked-lm: no column looks like a label\n\
-         corpus.toml is written; what to type next:\n\
+         wrote corpus.toml; next:\n\
          \x20\x20kindling train corpus.toml --dry-run\n\
          \x20\x20kindling train corpus.toml",
     );
@@ -184,7 +184,7 @@ fn a_model_that_writes_learns_to_answer() {
          prompt       instruction: by its name, with input where there is any\n\
          completion   output: by its name\n\
          task         causal-lm: the model writes; with the label category: `--task sequence-classification`\n\
-         tasks.toml is written; what to type next:\n\
+         wrote tasks.toml; next:\n\
          \x20\x20kindling train tasks.toml --dry-run\n\
          \x20\x20kindling train tasks.toml",
     );
@@ -262,7 +262,7 @@ fn without_a_model_one_that_reads_the_language_is_recommended_and_why() {
         "chats.jsonl",
         "chats.jsonl: 1 row\n\
          messages     messages: by its name\n\
-         task         causal-lm: the model learns to answer\n\
+         task         causal-lm: conversations or prompts with completions\n\
          language     German: its frequent words are `es`, `und`, `wie`\n\
          model        Qwen/Qwen2.5-0.5B-Instruct, since none is named: small, writes some thirty languages (988 MB, fetched \
          once)",
@@ -304,7 +304,7 @@ fn without_a_model_english_texts_are_for_that_of_the_quickstart() {
 fn an_existing_file_is_kept_unless_it_is_to_be_replaced() {
     let project = Project::new().file("train.toml", "mine");
     project.run(&["init", "train.jsonl", "--model", "bert"]).refused(
-        "error: train.toml exists already\n\
+        "error: train.toml already exists\n\
          help: `--overwrite` replaces it, `-o FILE` writes elsewhere",
     );
     assert_eq!(project.read("train.toml"), "mine");

@@ -18,11 +18,13 @@ mod experts;
 mod generate;
 mod init;
 mod masked_lm;
+mod methods;
 #[cfg(unix)]
 mod outputs;
 mod own_output;
 mod quickstart;
 mod reading;
+mod regression;
 mod report;
 #[cfg(unix)]
 mod run_directory;
@@ -31,4 +33,5 @@ mod stdin;
 mod tables;
 mod templates;
 mod terminal;
+mod token_classification;
 mod using;

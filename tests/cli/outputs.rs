@@ -132,5 +132,5 @@ fn a_merge_into_a_link_to_nothing_is_refused() {
     symlink("nowhere", project.path("merged")).unwrap();
     project
         .run(&["merge", "--model", "bert", "--adapter", "adapter", "--output", "merged"])
-        .refused("error: merged exists already\nhelp: name a directory that does not exist yet with --output");
+        .refused("error: merged already exists\nhelp: name a directory that does not exist yet with --output");
 }

@@ -26,7 +26,7 @@ fn a_finished_quickstart_is_shown_and_kept() {
     assert_eq!(
         ran.stdout,
         format!(
-            "runs/quickstart holds a finished quickstart; `kindling --overwrite` trains it again\n\
+            "runs/quickstart has a finished quickstart; `kindling --overwrite` trains it again\n\
              \x20 accuracy   {accuracy:.3} on the validation texts, at step 2\n\
              \x20 adapter    runs/quickstart/adapter\n\
              \x20 report     runs/quickstart/report.html\n\
@@ -54,8 +54,8 @@ fn an_interrupted_run_of_another_kind_is_kept_and_the_error_names_what_there_is(
     let project = project.file("runs/quickstart/metrics.jsonl", &without_end);
     let ran = project.run(&[]);
     assert_eq!(ran.status, Some(2), "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("runs/quickstart was interrupted after step 2, and is resumed\n"), "{}", ran.stderr);
-    assert!(ran.stderr.ends_with("help: `kindling --overwrite` trains it from the beginning\n"), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("resuming runs/quickstart after step 2\n"), "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("help: `kindling --overwrite` trains it from scratch\n"), "{}", ran.stderr);
     assert_eq!(project.read("runs/quickstart/metrics.jsonl"), without_end);
 }
 
@@ -75,6 +75,6 @@ fn files_that_are_no_runs_are_kept_and_the_error_names_what_there_is() {
 fn overwrite_before_a_command_is_refused() {
     Project::new().run(&["--overwrite", "train", "run.toml"]).refused(
         "error: `--overwrite` before a command is the quickstart's\n\
-         help: write it behind the command: `kindling train CONFIG --overwrite`",
+         help: write it after the command: `kindling train CONFIG --overwrite`",
     );
 }

@@ -105,8 +105,7 @@ fn prompts_that_cannot_be_answered_are_named_after_all_others() {
     let prompts: Vec<Value> = ran.lines().iter().map(|line| line["prompt"].clone()).collect();
     assert_eq!(prompts, ["the film", "a"]);
     assert!(
-        ran.stderr
-            .contains("error: 2 of 4 rows could not be answered; the others are written:\n  in.jsonl, line 2 has "),
+        ran.stderr.contains("error: no prediction for 2 of 4 rows; the others were written:\n  in.jsonl, line 2 has "),
         "{}",
         ran.stderr
     );

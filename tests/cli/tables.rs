@@ -122,7 +122,7 @@ fn what_is_wrong_with_one_of_several_files_names_it() {
          help: set `data.text = \"sentence\"`",
     );
     several("\"parts/*\"").file("parts/c.csv", "text,text_pair,label\ngood,really,1\n").train(&[]).refused(
-        "error: [DIR]/parts/c.csv has other columns than [DIR]/parts/a.jsonl\n\
+        "error: the columns of [DIR]/parts/c.csv differ from those of [DIR]/parts/a.jsonl\n\
          help: give all files of `data.train` or of `data.valid` the same columns, or name those that are read: \
          `data.text`, `data.text_pair` and `data.label`, or `data.prompt`, `data.completion` and `data.messages`",
     );

@@ -73,7 +73,7 @@ fn a_base_that_was_moved_is_looked_for_and_asked_for() {
     for of in [["--run", "run"], ["--adapter", "run/adapter"]] {
         predict(&project, &of).refused(
             "error: the model that run/adapter was trained on is no longer at [DIR]/bert\n\
-             help: give the directory where it is now with --model: its weights are compared with those of then",
+             help: give its present directory with --model: its weights are compared with the recorded ones",
         );
     }
     let ran = predict(&project, &["--run", "run", "--model", "moved"]).done();
@@ -93,7 +93,7 @@ fn a_base_with_other_weights_is_warned_of() {
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
     let project = project.tensors(weights, |tensors| tensors.zeros("classifier.bias", &[3]));
     let ran = predict(&project, &["--run", "run"]).done();
-    let warning = "warning: [DIR]/bert has other weights than when the adapter run/adapter was trained on it\n";
+    let warning = "warning: the weights of [DIR]/bert have changed since the adapter run/adapter was trained\n";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
 }
 
@@ -109,11 +109,11 @@ fn an_adapter_of_peft_finds_its_base_from_the_working_directory_or_from_itself()
     let project = project.json(config, "base_model_name_or_path", json!("../gone"));
     predict(&project, &["--adapter", "adapter"]).refused(
         "error: the model that adapter was trained on is no longer at ../gone, nor at adapter/../gone\n\
-         help: give the directory where it is now with --model: its weights are compared with those of then",
+         help: give its present directory with --model: its weights are compared with the recorded ones",
     );
     let project = project.json(config, "base_model_name_or_path", Value::Null);
     predict(&project, &["--adapter", "adapter"]).refused(
-        "error: adapter does not record the model that it is for\n\
+        "error: adapter does not record its base model\n\
          help: give its base with --model: a directory, or an id on the Hugging Face Hub",
     );
     let project = project.json(config, "base_model_name_or_path", json!("someone/gone"));
@@ -138,8 +138,8 @@ fn of_a_run_that_is_not_finished_the_best_so_far_is_used_and_said() {
         if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
     }
     predict(&project, &["--run", "run"]).refused(
-        "error: run has saved neither an adapter nor a model yet\n\
-         help: the first is saved at the first evaluation; `kindling train run/config.toml --resume` goes on with the run",
+        "error: run has no adapter or model yet\n\
+         help: the first is saved at the first evaluation; `kindling train run/config.toml --resume` resumes the run",
     );
 }
 
@@ -153,7 +153,7 @@ fn what_is_no_run_is_said_to_be_what_it_is() {
     predict(&project, &["--run", "bert"]).refused("error: bert is a model, not a run\nhelp: give it with --model");
     predict(&project, &["--run", "brt"]).refused("error: there is no directory brt\nhelp: did you mean `bert`?");
     predict(&project, &["--run", "empty"]).refused(
-        "error: empty is not the directory of a run\n\
+        "error: empty is not a run's directory\n\
          help: a run's directory has config.toml and adapter/ or model/; `kindling train` writes it",
     );
     predict(&project, &["--model", "adapter"]).refused(
@@ -178,7 +178,8 @@ fn a_run_is_scored_on_its_own_validation_data_as_it_is_set() {
     project.run(&["eval", "--run", "run", "--set", "train.epochs=5"]).refused(
         "error: `--set train.epochs=5` cannot be used here\n\
          help: known: data.text, data.text_template, data.text_pair, data.label, data.prompt, data.prompt_template, \
-         data.completion, data.completion_template, data.messages, data.max_length, data.mask_probability, data.loss_on",
+         data.completion, data.completion_template, data.messages, data.tokens, data.tags, data.entities, \
+         data.max_length, data.mask_probability, data.loss_on",
     );
     for of in [["--adapter", "run"], ["--run", "run/adapter"], ["--adapter", "run/adapter"]] {
         assert_eq!(project.run(&[&["eval", "--json"], &of[..]].concat()).done().document(), own, "{of:?}");

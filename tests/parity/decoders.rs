@@ -149,3 +149,28 @@ fn phi4_in_texts_beyond_the_length_of_pretraining() {
     check("phi4-long-lm", &[]);
     check_generation("phi4-long-lm");
 }
+
+#[test]
+fn granite_with_its_factors_and_lora_on_a_tied_output_layer() {
+    check_decoder("granite-lm");
+}
+
+#[test]
+fn olmo2_with_norms_after_its_parts() {
+    check_decoder("olmo2-lm");
+}
+
+#[test]
+fn gemma2_with_soft_caps_and_a_window_in_every_other_layer() {
+    check_decoder("gemma2-lm");
+}
+
+#[test]
+fn gemma3_with_two_rotary_embeddings() {
+    check_decoder("gemma3-lm");
+}
+
+#[test]
+fn gemma3_as_a_classifier_with_lora_on_its_scaled_embeddings() {
+    check("gemma3-cls", &["score"]);
+}

@@ -306,6 +306,56 @@ fn distilbert() {
 }
 
 #[test]
+fn electra_with_embeddings_narrower_than_its_layers() {
+    check("electra-cls", &["classifier"]);
+}
+
+#[test]
+fn xlm_roberta_with_its_unigram_tokenizer() {
+    check("xlm-roberta-cls", &["classifier"]);
+}
+
+#[test]
+fn deberta_v3_with_log_buckets_and_shared_projections() {
+    check("deberta-v3-cls", &["classifier"]);
+}
+
+#[test]
+fn deberta_v2_with_a_row_for_each_distance_and_projections_of_their_own() {
+    check("deberta-v2-cls", &["classifier"]);
+}
+
+#[test]
+fn modernbert_with_the_mean_of_its_tokens() {
+    check("modernbert-cls", &["classifier"]);
+}
+
+#[test]
+fn modernbert_with_all_its_biases_and_an_older_configuration() {
+    check("modernbert-biases", &["classifier"]);
+}
+
+#[test]
+fn modernbert_as_a_token_classifier() {
+    check("modernbert-tokcls", &["classifier"]);
+}
+
+#[test]
+fn eurobert_with_the_mean_of_its_logits() {
+    check("eurobert-late", &["classifier"]);
+}
+
+#[test]
+fn eurobert_with_the_mean_of_its_tokens() {
+    check("eurobert-mean", &["classifier"]);
+}
+
+#[test]
+fn eurobert_as_a_token_classifier() {
+    check("eurobert-tokcls", &["classifier"]);
+}
+
+#[test]
 fn bert_as_a_masked_language_model() {
     check("bert-mlm", &[]);
 }
@@ -343,4 +393,24 @@ fn gpt2_as_a_token_classifier() {
 #[test]
 fn llama_as_a_token_classifier() {
     check("llama-tokcls", &["score"]);
+}
+
+#[test]
+fn the_generator_of_electra_as_a_masked_language_model() {
+    check("electra-mlm", &[]);
+}
+
+#[test]
+fn deberta_v2_as_a_masked_language_model() {
+    check("deberta-v2-mlm", &[]);
+}
+
+#[test]
+fn modernbert_as_a_masked_language_model() {
+    check("modernbert-mlm", &[]);
+}
+
+#[test]
+fn eurobert_as_a_masked_language_model() {
+    check("eurobert-mlm", &[]);
 }

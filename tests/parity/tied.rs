@@ -25,7 +25,7 @@ struct Embeddings<'a> {
 impl ModuleVisitor for Embeddings<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = &self.plan.parameters().iter().find(|p| p.id == param.id).expect("every parameter is recorded").name;
-        if name.ends_with("word_embeddings.weight") {
+        if name.ends_with("word_embeddings.weight") || name.ends_with("tok_embeddings.weight") {
             let norm = |tensor: Tensor<D>| f64::from(tensor.powi_scalar(2).sum().sqrt().into_scalar::<f32>());
             self.count += 1;
             self.value = norm(param.val().inner());
@@ -86,4 +86,19 @@ fn roberta_with_tied_embeddings_trains_in_full_as_in_transformers() {
 #[test]
 fn distilbert_with_tied_embeddings_trains_in_full_as_in_transformers() {
     check("distilbert-mlm");
+}
+
+#[test]
+fn a_generator_of_electra_with_tied_embeddings_trains_in_full_as_in_transformers() {
+    check("electra-mlm");
+}
+
+#[test]
+fn deberta_v2_with_tied_embeddings_trains_in_full_as_in_transformers() {
+    check("deberta-v2-mlm");
+}
+
+#[test]
+fn modernbert_with_tied_embeddings_trains_in_full_as_in_transformers() {
+    check("modernbert-mlm");
 }

@@ -122,6 +122,41 @@ fn distilbert_trains_as_in_peft() {
 }
 
 #[test]
+fn electra_trains_as_in_peft() {
+    check("electra-cls");
+}
+
+#[test]
+fn xlm_roberta_trains_as_in_peft() {
+    check("xlm-roberta-cls");
+}
+
+#[test]
+fn deberta_v3_trains_as_in_peft() {
+    check("deberta-v3-cls");
+}
+
+#[test]
+fn deberta_v2_with_projections_of_positions_trains_as_in_peft() {
+    check("deberta-v2-cls");
+}
+
+#[test]
+fn modernbert_trains_as_in_peft() {
+    check("modernbert-cls");
+}
+
+#[test]
+fn modernbert_with_all_its_biases_trains_as_in_peft() {
+    check("modernbert-biases");
+}
+
+#[test]
+fn eurobert_trains_as_in_peft() {
+    check("eurobert-late");
+}
+
+#[test]
 fn gpt2_as_a_classifier_trains_as_in_peft() {
     check("gpt2-cls");
 }
@@ -189,4 +224,29 @@ fn phi4_trains_as_in_peft() {
 #[test]
 fn phi4_beyond_the_length_of_pretraining_trains_as_in_peft() {
     check("phi4-long-lm");
+}
+
+#[test]
+fn granite_trains_as_in_peft() {
+    check("granite-lm");
+}
+
+#[test]
+fn olmo2_trains_as_in_peft() {
+    check("olmo2-lm");
+}
+
+#[test]
+fn gemma2_trains_on_conversations_as_in_peft() {
+    check("gemma2-lm");
+}
+
+#[test]
+fn gemma3_trains_as_in_peft() {
+    check("gemma3-lm");
+}
+
+#[test]
+fn gemma3_as_a_classifier_trains_as_in_peft() {
+    check("gemma3-cls");
 }

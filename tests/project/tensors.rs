@@ -79,6 +79,11 @@ impl Tensors {
         self.0.insert(name.to_string(), Stored { dtype, shape: shape.to_vec(), bytes });
     }
 
+    /// Sets every value of a tensor in f32.
+    pub(crate) fn fill(&mut self, name: &str, value: f32) {
+        self.0[name].bytes.as_chunks_mut().0.fill(value.to_le_bytes());
+    }
+
     /// Sets every value of one row of a matrix in f32.
     pub(crate) fn fill_row(&mut self, name: &str, row: usize, value: f32) {
         let stored = &mut self.0[name];

@@ -8,21 +8,28 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Keys of `[adapter]`.
+const LORA: &str = "r = 4\ndropout = 0.2\n";
+
 pub(super) struct Experiment {
     directory: TempDir,
 }
 
 impl Experiment {
     pub(super) fn new(epochs: usize) -> Self {
-        Self::of("bert-cls", "", epochs)
+        Self::of("bert-cls", "", LORA, epochs)
     }
 
     /// Of a decoder with dropout that learns completions, several in a row of the batch.
     pub(super) fn of_completions(epochs: usize) -> Self {
-        Self::of("gpt2-lm", "task = \"causal-lm\"\n", epochs)
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", LORA, epochs)
     }
 
-    fn of(fixture: &str, task: &str, epochs: usize) -> Self {
+    pub(super) fn of_ia3(epochs: usize) -> Self {
+        Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
+    }
+
+    fn of(fixture: &str, task: &str, adapter: &str, epochs: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(fixture);
         let model = directory.path().join("model");
@@ -45,7 +52,7 @@ impl Experiment {
         std::fs::write(directory.path().join("valid.jsonl"), probe).unwrap();
         let pack = if task.is_empty() { "" } else { "pack = true\n" };
         let text = format!(
-            "[model]\npath = \"model\"\n{task}[adapter]\nr = 4\ndropout = 0.2\n[data]\ntrain = \"data.jsonl\"\n\
+            "[model]\npath = \"model\"\n{task}[adapter]\n{adapter}[data]\ntrain = \"data.jsonl\"\n\
              valid = \"valid.jsonl\"\n{pack}[train]\nepochs = {epochs}\nbatch_size = 3\ngrad_accumulation = 2\n\
              learning_rate = 1e-2\nwarmup_steps = 3\neval_every = 5\ncheckpoint_every = 4\ndevice = \"cpu\"\n"
         );

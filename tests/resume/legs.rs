@@ -134,17 +134,16 @@ fn what_a_finished_run_cannot_honour_is_an_error_by_its_key() {
     let experiment = Experiment::new(2);
     experiment.train(&[]);
     let before = experiment.files();
-    let more =
-        "help: an epoch has 6 steps: `--set train.epochs=3` or more goes on, with `train.max_steps` 0 or above 12\n";
+    let more = "help: an epoch has 6 steps: `--set train.epochs=3` or more continues it, with `train.max_steps` 0 or above 12\n";
     for (sets, said) in [
-        (&["train.epochs=1"][..], "`--set train.epochs=1`: the run has done 12 steps, and would end after 6"),
+        (&["train.epochs=1"][..], "`--set train.epochs=1`: the run has completed 12 steps and would end after 6"),
         (
             &["train.learning_rate=1e-3"],
-            "`--set train.learning_rate=1e-3`: the run has done 12 steps, and would end after 12",
+            "`--set train.learning_rate=1e-3`: the run has completed 12 steps and would end after 12",
         ),
         (
             &["train.epochs=9", "train.max_steps=12"],
-            "`--set train.epochs=9`: the run has done 12 steps, and would end after 12",
+            "`--set train.epochs=9`: the run has completed 12 steps and would end after 12",
         ),
     ] {
         let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", *set]).collect();

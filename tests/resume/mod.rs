@@ -50,6 +50,24 @@ fn a_decoder_that_learns_packed_completions_is_killed_and_ends_the_same() {
 }
 
 #[test]
+fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    let undisturbed = Experiment::of_ia3(6);
+    undisturbed.train(&[]);
+    let killed = Experiment::of_ia3(6);
+    for step in [3, 8, 17] {
+        let mut process = killed.spawn(&["--resume"]);
+        killed.wait_for_step(step);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    killed.train(&["--resume"]);
+    killed.assert_same_as(&undisturbed);
+    let checkpointed = Experiment::of_ia3(6);
+    checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+    checkpointed.assert_same_as(&undisturbed);
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let one = Experiment::new(3);
     one.train(&["--threads", "1"]);

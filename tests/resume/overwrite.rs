@@ -52,7 +52,7 @@ fn whenever_an_overwriting_process_is_killed_one_of_the_runs_is_whole() {
             // The new run, in its middle or at its end: its settings are others than those of the file.
             let is_new = [
                 "`train.learning_rate` differs from the interrupted run (0.005, now 0.01)",
-                "`train.learning_rate` in run.toml, line 13: the run has done 12 steps, and would end after 12",
+                "`train.learning_rate` in run.toml, line 13: the run has completed 12 steps and would end after 12",
             ];
             assert!(is_new.iter().any(|message| said.contains(message)), "{said}");
             old.train(&[&["--resume"], &OTHER_RATE[..]].concat());

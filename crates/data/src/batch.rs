@@ -1,18 +1,19 @@
 //! A batch: sequences laid end to end, without padding. The train crate makes tensors of it.
 
 use crate::dataset::Dataset;
+use crate::targets::Targets;
 use crate::tokenizer::Encoded;
 
 /// The sequences of one pass through the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     pub ids: Vec<u32>,
     pub type_ids: Vec<u32>,
     /// Where each sequence begins in `ids`, and the end of the last: one more than there are sequences.
     pub offsets: Vec<usize>,
-    /// What is to be hit: the number of each sequence's class, or, where `rows` says which tokens have one, token ids.
-    pub targets: Vec<usize>,
-    /// The tokens that a language model is asked about, as indices into `ids`.
+    /// What is to be hit, one for each sequence or, where there are `rows`, one for each of them.
+    pub targets: Targets,
+    /// The tokens that a head is asked about which answers for tokens, as indices into `ids`.
     pub rows: Vec<usize>,
     /// The number of each sequence in its data set; empty for sequences without one.
     pub examples: Vec<usize>,
@@ -30,13 +31,13 @@ impl Batch {
         for example in examples() {
             batch.lay(example.ids(), example.type_ids());
         }
-        batch.targets = examples().filter_map(|example| example.target()).collect();
         let begins = batch.offsets.clone();
         for (begin, example) in begins.into_iter().zip(examples()) {
+            batch.targets.add(example.target(), begin, &mut batch.rows);
             for predicted in example.spans().flatten() {
                 // What a model says at a token is about the one after it.
                 batch.rows.push(begin + predicted - 1);
-                batch.targets.push(batch.ids[begin + predicted] as usize);
+                batch.targets.add_token(batch.ids[begin + predicted] as usize);
             }
         }
         batch
@@ -77,7 +78,7 @@ impl Batch {
             ids: Vec::new(),
             type_ids: Vec::new(),
             offsets: vec![0],
-            targets: Vec::new(),
+            targets: Targets::None,
             rows: Vec::new(),
             examples: Vec::new(),
             first_row: 0,
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(batch.ids, [2, 7, 3, 2, 5, 6, 3]);
         assert_eq!(batch.type_ids, [0; 7]);
         assert_eq!(batch.offsets, [0, 3, 7]);
-        assert_eq!((batch.targets, batch.examples, batch.first_row), (vec![1, 0], vec![1, 0], 4));
+        assert_eq!((batch.targets, batch.examples, batch.first_row), (Targets::Classes(vec![1, 0]), vec![1, 0], 4));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::record::{Record, kind};
-use crate::{Error, Place, Template, suggest};
+use crate::{Error, Place, Template};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub struct Written<'a> {
     pub prompt: Option<&'a str>,
     pub completion: Option<&'a str>,
     pub messages: Option<&'a str>,
+    /// Words, their tags and the entities of a text: read by [`tagging::Columns`](crate::tagging::Columns).
+    pub tokens: Option<&'a str>,
+    pub tags: Option<&'a str>,
+    pub entities: Option<&'a str>,
     /// Take the place of `prompt` and of `completion`.
     pub prompt_template: Option<&'a Template>,
     pub completion_template: Option<&'a Template>,

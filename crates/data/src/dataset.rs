@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::Place;
 use crate::encode::EncodedExample;
 use crate::packed::Packed;
-use crate::suggest;
+use crate::packed_targets::PackedTargets;
+use crate::targets::ExampleTarget;
 
 /// Examples of a block: few enough for small numbers, enough for what a block itself takes not to count.
 const BLOCK: usize = 512;
@@ -50,8 +51,7 @@ struct Block {
     cut: Packed,
     /// Whether it took more than these: 1 or 0. `None`: from no example.
     at_least: Option<Packed>,
-    /// `None` where examples have no class.
-    targets: Option<Packed>,
+    targets: PackedTargets,
     spans: Spans,
     lost_targets: Packed,
 }
@@ -141,15 +141,9 @@ impl Dataset {
         self.iter().map(of).collect()
     }
 
-    /// Gives each class another number: `numbers` says which.
-    ///
-    /// # Panics
-    /// If a class has no number there.
-    pub fn renumber(&mut self, numbers: &[usize]) {
-        for targets in self.blocks.iter_mut().filter_map(|block| block.targets.as_mut()) {
-            let all: Vec<usize> = targets.iter(0..targets.len()).map(|target| numbers[target]).collect();
-            *targets = Packed::new(all.into_iter());
-        }
+    /// Gives each example the target that `settle` makes of the one it has.
+    pub fn settle(&mut self, settle: &dyn Fn(ExampleTarget) -> ExampleTarget) {
+        self.blocks.iter_mut().for_each(|block| block.targets = block.targets.settled(block.ends.len(), settle));
     }
 
     /// Moves the examples at these ascending indices into a data set of their own.
@@ -227,11 +221,11 @@ impl Dataset {
         self.iter().map(|example| example.lost_targets()).sum()
     }
 
-    /// The number of examples of each of `classes` classes.
+    /// How often each of `classes` classes is a target.
     pub fn class_counts(&self, classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
-        for target in self.iter().filter_map(|example| example.target()) {
-            counts[target] += 1;
+        for example in self.iter() {
+            example.target().classes().for_each(|class| counts[class] += 1);
         }
         counts
     }
@@ -253,7 +247,6 @@ impl Block {
         let each = || examples.iter();
         let typed = each().flat_map(|it| &it.encoded.type_ids).any(|it| *it != 0);
         let all_spans = || each().flat_map(|it| &it.spans);
-        let with_classes = !examples.is_empty() && each().all(|it| it.target.is_some());
         Self {
             file,
             first_line,
@@ -265,7 +258,7 @@ impl Block {
             at_least: each()
                 .any(|it| it.encoded.at_least)
                 .then(|| Packed::new(each().map(|it| usize::from(it.encoded.at_least)))),
-            targets: with_classes.then(|| Packed::new(each().filter_map(|it| it.target))),
+            targets: PackedTargets::new(each().map(|it| &it.target)),
             spans: Spans {
                 ends: Packed::new(sums(each().map(|it| it.spans.len()))),
                 bounds: Packed::new(all_spans().flat_map(|span| [span.start, span.end])),
@@ -277,9 +270,9 @@ impl Block {
     fn bytes(&self) -> usize {
         let Self { file: _, first_line: _, lines, ends, ids, type_ids, cut, at_least, targets, spans, lost_targets } =
             self;
-        let optional = [type_ids, at_least, targets].into_iter().flatten();
+        let optional = [type_ids, at_least].into_iter().flatten();
         let numbers = [lines, ends, ids, cut, &spans.ends, &spans.bounds, lost_targets].into_iter().chain(optional);
-        size_of::<Self>() + numbers.map(Packed::bytes).sum::<usize>()
+        size_of::<Self>() + targets.bytes() + numbers.map(Packed::bytes).sum::<usize>()
     }
 }
 
@@ -338,13 +331,13 @@ impl<'a> ExampleRef<'a> {
         self.block.cut.get(self.index) > 0
     }
 
-    /// The number of its class; `None` in a data set without labels.
-    pub fn target(&self) -> Option<usize> {
-        self.block.targets.as_ref().map(|targets| targets.get(self.index))
+    /// What the data says of it.
+    pub fn target(&self) -> ExampleTarget {
+        self.block.targets.get(self.index)
     }
 
     /// The tokens that a language model is to predict, as ranges of `ids`: ascending, apart from each other, and without
-    /// the first token. None where the class is the target.
+    /// the first token. None where [`Self::target`] says what is to be hit.
     pub fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + Clone + use<'a> {
         let spans = &self.block.spans;
         between(&spans.ends, self.index).map(|span| spans.bounds.get(2 * span)..spans.bounds.get(2 * span + 1))
@@ -385,7 +378,7 @@ mod tests {
         ) -> EncodedExample {
             EncodedExample {
                 line,
-                target: None,
+                target: ExampleTarget::None,
                 spans: if spanned { vec![1..ids.len().max(1), ids.len() + 1..ids.len() + 3] } else { Vec::new() },
                 lost_targets,
                 encoded: Encoded {
@@ -402,6 +395,15 @@ mod tests {
         (1..1200_usize).prop_flat_map(|count| (0..count).map(|line| example(7 + 3 * line)).collect::<Vec<_>>())
     }
 
+    fn target(n: usize, kind: usize, classes: usize) -> ExampleTarget {
+        match kind {
+            0 => ExampleTarget::Class(n % classes),
+            1 => ExampleTarget::Value(n as f32 / 7.0),
+            2 => ExampleTarget::Set((0..n % 4).map(|class| class * classes).collect()),
+            _ => ExampleTarget::TokenClasses((0..n % 3).map(|token| (2 * token, (n + token) % classes)).collect()),
+        }
+    }
+
     fn owned(dataset: &Dataset) -> Vec<EncodedExample> {
         dataset.iter().map(|example| example.owned()).collect()
     }
@@ -410,11 +412,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
         fn examples_come_back_as_they_were_and_a_split_keeps_each_once(
-            examples in examples(), classes in 0..400_usize, seed: u64,
+            examples in examples(), classes in 0..400_usize, kind in 0..4_usize, seed: u64,
         ) {
             let mut examples = examples;
             for (n, example) in examples.iter_mut().enumerate().filter(|_| classes > 0) {
-                example.target = Some(n % classes);
+                example.target = target(n, kind, classes);
             }
             let mut dataset = Dataset::default();
             let (one, other) = examples.split_at(examples.len() / 2);
@@ -440,7 +442,7 @@ mod tests {
         let example = |n: usize| EncodedExample {
             line: n,
             encoded: Encoded { ids: vec![29_999; 20], type_ids: vec![0; 20], full_length: 20, at_least: false },
-            target: Some(n % 2),
+            target: ExampleTarget::Class(n % 2),
             spans: Vec::new(),
             lost_targets: 0,
         };

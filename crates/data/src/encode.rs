@@ -9,20 +9,20 @@ use rayon::prelude::*;
 use crate::columns::Example;
 use crate::dataset::Dataset;
 use crate::language::{Encoder, Row};
+use crate::targets::ExampleTarget;
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, Labels};
 
 /// Examples encoded between two reports of progress: some milliseconds of work.
 const CHUNK: usize = 64;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EncodedExample {
     pub line: usize,
     pub encoded: Encoded,
-    /// The number of its class; `None` in a data set without labels.
-    pub target: Option<usize>,
+    pub target: ExampleTarget,
     /// The tokens that a language model is to predict, as ranges of `encoded.ids`: ascending, apart from each other, and
-    /// without the first token. None where the class is the target.
+    /// without the first token. None where `target` says what is to be hit.
     pub spans: Vec<Range<usize>>,
     /// The number of tokens to predict that truncation took.
     pub lost_targets: usize,
@@ -41,8 +41,11 @@ impl Dataset {
         max_length: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Dataset, Error> {
-        let target = |example: &Example| labels.map(|labels| labels.index(file, example)).transpose();
-        let targets: Vec<Option<usize>> = examples.iter().map(target).collect::<Result<_, _>>()?;
+        let target = |example: &Example| match labels {
+            Some(labels) => labels.index(file, example).map(ExampleTarget::Class),
+            None => Ok(ExampleTarget::None),
+        };
+        let targets: Vec<ExampleTarget> = examples.iter().map(target).collect::<Result<_, _>>()?;
         let mut dataset = Dataset::default();
         dataset.add_texts(file, examples, &targets, (tokenizer, max_length), progress)?;
         Ok(dataset)
@@ -61,22 +64,23 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// As `encode`, behind the examples that are there; `targets` are the classes of the examples.
+    /// As `encode`, behind the examples that are there; `targets` are those of the examples.
     pub fn add_texts(
         &mut self,
         file: &Path,
         examples: &[Example],
-        targets: &[Option<usize>],
+        targets: &[ExampleTarget],
         (tokenizer, max_length): (&Tokenizer, usize),
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<(), Error> {
-        let encode = |(example, target): &(&Example, Option<usize>)| {
+        let encode = |(example, target): &(&Example, &ExampleTarget)| {
             let encoded = tokenizer
                 .encode(&example.text, example.text_pair.as_deref(), max_length)
                 .map_err(|error| error.at(file, example.line))?;
-            Ok([EncodedExample { line: example.line, encoded, target: *target, spans: Vec::new(), lost_targets: 0 }])
+            let target = (*target).clone();
+            Ok([EncodedExample { line: example.line, encoded, target, spans: Vec::new(), lost_targets: 0 }])
         };
-        let rows: Vec<(&Example, Option<usize>)> = examples.iter().zip(targets.iter().copied()).collect();
+        let rows: Vec<(&Example, &ExampleTarget)> = examples.iter().zip(targets).collect();
         self.in_parallel(file, &rows, encode, progress)
     }
 
@@ -92,7 +96,8 @@ impl Dataset {
         self.in_parallel(file, rows, |row| encoder.examples(file, row, max_length), progress)
     }
 
-    fn in_parallel<T: Sync, I: IntoIterator<Item = EncodedExample>>(
+    /// Adds what `encode` makes of rows of a file, each some examples: on all threads, in the order of the rows.
+    pub fn in_parallel<T: Sync, I: IntoIterator<Item = EncodedExample>>(
         &mut self,
         file: &Path,
         rows: &[T],

@@ -7,7 +7,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use crate::columns::{Example, Label};
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 
 /// The names of the classes; a class's number is its place in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,19 @@ impl Tally {
     /// The different labels, in the order of their numbers.
     pub(crate) fn seen(&self) -> impl ExactSizeIterator<Item = &Label> {
         self.seen.keys()
+    }
+
+    /// The number that `add` gave a label.
+    pub(crate) fn number(&self, label: &Label) -> Option<usize> {
+        self.seen.get_index_of(label)
+    }
+
+    /// Where a label that was added stood first.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub(crate) fn place(&self, label: &Label) -> Place {
+        self.seen[label].clone()
     }
 
     /// The number of each class, in the order in which `add` numbered the labels.

@@ -10,7 +10,7 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 
 use crate::jinja::{self, Rewritten};
 use crate::record::Record;
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 
 /// The whole record, for columns whose names are no words: `{{ row["my column"] }}`. A column of this name goes first.
 const ROW: &str = "row";

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{DropoutMask, Layout, Noise, Precision};
+use crate::{DropoutMask, Layout, Noise, Offsets, Precision};
 
 #[derive(Debug, Clone)]
 pub struct ForwardContext {
@@ -37,8 +37,32 @@ impl ForwardContext {
         Some(DropoutMask::new(noise, site, probability as f32, self.layout.rows().clone()))
     }
 
+    /// The pass for a table of `rows` rows that all sequences read. Dropout treats it alike in every micro-batch of a step, and as no
+    /// sequence.
+    pub fn of_table(&self, rows: usize) -> Self {
+        const NO_SEQUENCE: usize = u32::MAX as usize;
+        Self { layout: Arc::new(Layout::new(Offsets::new(&[0, rows]), NO_SEQUENCE)), ..self.clone() }
+    }
+
     /// The pass for layers behind the selection of these tokens.
     pub fn select(&self, tokens: &[usize]) -> Self {
         Self { layout: Arc::new(self.layout.select(tokens)), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropout_treats_a_table_alike_whatever_sequences_read_it_and_as_none_of_them() {
+        let noise = Noise { seed: 3, step: 2 };
+        let context = |offsets: &[usize], first_row| {
+            ForwardContext::new(Arc::new(Layout::new(Offsets::new(offsets), first_row)), Some(noise))
+        };
+        let factors = |ctx: &ForwardContext| ctx.dropout_mask(0.5, 7).unwrap().factors(16);
+        let one = context(&[0, 6], 0);
+        assert_eq!(factors(&one.of_table(6)), factors(&context(&[0, 2, 5], 4).of_table(6)));
+        assert_ne!(factors(&one.of_table(6)), factors(&one));
     }
 }

@@ -15,7 +15,6 @@ pub mod methods;
 pub mod peft;
 mod plan;
 mod settings;
-mod suggest;
 mod targets;
 mod trained;
 mod update;
@@ -31,7 +30,6 @@ pub use method::{AdapterMethod, BackwardPass, Base, Built, Keeps, Site, UnreadKe
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method};
 pub use plan::{Plan, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
-pub use suggest::{nearest, suggest};
 pub use targets::{Kind, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};
 pub use update::{Form, Side, Update};

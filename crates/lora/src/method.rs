@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::methods::{Adapter, EmbeddingAdapter, Method};
 use crate::trained::TrainedTensors;
-use crate::{Error, Kind, Orientation, Selector, Settings, TargetConfig, TargetError, Treatment, Update};
+use crate::{Error, Kind, Orientation, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight};
 
 /// The base as far as settings depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +22,15 @@ pub struct Base<'a> {
 }
 
 /// A linear layer, or an embedding, that is to be adapted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Site<'a> {
     pub path: &'a str,
     /// Of an embedding the rows of its table.
     pub d_input: usize,
     pub d_output: usize,
+    /// The weight, in place of which a method may leave a residual; `None` where another layer has it too.
+    pub base: Option<&'a mut Weight<2>>,
+    /// How that lies.
     pub orientation: Orientation,
     pub settings: Settings,
     pub device: &'a Device,
@@ -161,14 +164,14 @@ pub trait AdapterMethod: Debug {
     }
 
     /// The adapter of a linear layer.
-    fn linear(&self, _site: &Site<'_>, _tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+    fn linear(&self, _site: Site<'_>, _tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         Ok(None)
     }
 
     /// The adapter of an embedding.
     fn embedding(
         &self,
-        _site: &Site<'_>,
+        _site: Site<'_>,
         _tensors: &mut TrainedTensors,
     ) -> Result<Option<Built<EmbeddingAdapter>>, Error> {
         Ok(None)

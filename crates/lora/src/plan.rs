@@ -11,7 +11,7 @@ use crate::peft::{AdapterTensors, Joined};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
     Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, Selection,
-    Selector, Settings, Site, TargetError, Update,
+    Selector, Settings, Site, TargetError, Update, Weight,
 };
 
 /// What the plan says of a module.
@@ -153,20 +153,21 @@ impl Plan {
         self.method.trains_bias(treatment)
     }
 
-    /// The adapters of the linear layer `path`, whose weight lies as `orientation` says.
+    /// The adapters of the linear layer `path`, whose weight `base` lies as its orientation says; it becomes what they leave of
+    /// it. `None` where it is another layer's.
     pub fn adapters(
         &mut self,
         path: &str,
         treatment: Treatment,
         [d_input, d_output]: [usize; 2],
-        orientation: Orientation,
+        (base, orientation): (Option<&mut Weight<2>>, Orientation),
         device: &Device,
     ) -> Result<Vec<Adapter>, Error> {
         if treatment != Treatment::Adapted {
             return Ok(Vec::new());
         }
-        let site = Site { path, d_input, d_output, orientation, settings: self.settings, device };
-        let Some(built) = self.method.linear(&site, &mut self.tensors)? else { return Ok(Vec::new()) };
+        let site = Site { path, d_input, d_output, base, orientation, settings: self.settings, device };
+        let Some(built) = self.method.linear(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.has_conv1d |= orientation == Orientation::InOut;
         let width = if built.keeps == Keeps::Output { d_output } else { d_input };
         let width = (width as f64 * self.joined.share(path)).ceil() as usize;
@@ -188,8 +189,10 @@ impl Plan {
         }
         // The vectors of an embedding lie as rows.
         let (d_input, d_output, orientation) = (rows, width, Orientation::InOut);
-        let site = Site { path, d_input, d_output, orientation, settings: self.settings, device };
-        let Some(built) = self.method.embedding(&site, &mut self.tensors)? else { return Ok(Vec::new()) };
+        // An output layer may be tied to the table.
+        let (base, settings) = (None, self.settings);
+        let site = Site { path, d_input, d_output, base, orientation, settings, device };
+        let Some(built) = self.method.embedding(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }

@@ -135,6 +135,28 @@ impl Config {
         }
     }
 
+    /// Factors and caps, which are above 0 where they are given.
+    pub(crate) fn check_positive(&self, keys: &[&str]) -> Result<(), ConfigError> {
+        match keys.iter().find(|key| self.number(key).is_some_and(|value| value <= 0.0)) {
+            Some(key) => {
+                let help = "a number above 0 belongs there: copy the model's config.json again";
+                Err(self.wrong(format!("`{key}` is {}", self.values[*key]), help))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same file with these values for keys that it lacks.
+    pub(crate) fn with_defaults(&self, defaults: &[(&str, Value)]) -> Self {
+        let mut filled = self.clone();
+        for (key, value) in defaults {
+            if filled.values.get(key).is_none() {
+                filled.set(key, value.clone());
+            }
+        }
+        filled
+    }
+
     /// What every layer lacks is listed, and adapters are made for it: of layers without end until memory ends.
     pub(crate) fn check_layers(&self, key: &str) -> Result<(), ConfigError> {
         const MOST: u64 = 1000;
@@ -173,7 +195,8 @@ impl Config {
     /// A classifier's problem, where `problem_type` says it.
     pub(crate) fn check_problem(&self, expected: &str) -> Result<(), ConfigError> {
         if let Some(problem) = self.text("problem_type").filter(|problem| *problem != expected) {
-            let help = format!("only {expected} is supported: remove `problem_type` if the labels are classes");
+            let labels = if expected == "regression" { "numbers" } else { "classes" };
+            let help = format!("only {expected} is supported: remove `problem_type` if the labels are {labels}");
             return Err(self.wrong(format!("`problem_type` is `{problem}`"), &help));
         }
         Ok(())

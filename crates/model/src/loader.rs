@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor};
-use lora::{Kind, Linear, Orientation, Part, Plan, Treatment, Weight, nearest};
+use lora::{Kind, Linear, Orientation, Part, Plan, Treatment, Weight};
+use suggest::nearest_module;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -185,8 +186,9 @@ impl<'a> Build<'a> {
             }
         }
         if !missing.is_empty() {
-            let near =
-                unexpected.first().and_then(|name| Some((name, nearest(name, missing.iter().map(String::as_str))?)));
+            let near = unexpected
+                .first()
+                .and_then(|name| Some((name, nearest_module(name, missing.iter().map(String::as_str))?)));
             let help = match near {
                 Some((name, near)) => format!("it has `{name}`, which may be meant to be `{near}`"),
                 None => "config.json and the checkpoint do not belong together: compare `num_hidden_layers` and \
@@ -267,11 +269,11 @@ impl Loader<'_> {
             Orientation::OutIn => [d_output, d_input],
             Orientation::InOut => [d_input, d_output],
         };
-        let weight = at.weight("weight", shape, treatment, Initial::Normal)?;
+        let mut weight = at.weight("weight", shape, treatment, Initial::Normal)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
-        let adapters =
-            at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], orientation, device)?;
+        let base = (Some(&mut weight), orientation);
+        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device)?;
         Ok(Linear::new(weight, orientation, bias, adapters))
     }
 
@@ -283,10 +285,20 @@ impl Loader<'_> {
     }
 
     pub(crate) fn layer_norm(&self, name: &str, width: usize, epsilon: f64) -> Result<LayerNorm, Error> {
+        self.layer_norm_of(name, width, epsilon, Bias::Yes)
+    }
+
+    /// A LayerNorm that may have no bias.
+    pub(crate) fn layer_norm_of(&self, name: &str, width: usize, epsilon: f64, bias: Bias) -> Result<LayerNorm, Error> {
         let at = self.at(name);
         let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
         let weight = at.weight("weight", [width], treatment, Initial::Ones)?;
-        Ok(LayerNorm { weight, bias: at.bias([width], treatment)?, epsilon })
+        let bias = match bias {
+            Bias::Yes => at.bias([width], treatment)?,
+            // What is added to nothing, so that there is one form of the operation.
+            Bias::No => Weight::frozen(Tensor::zeros([width], at.build.device)),
+        };
+        Ok(LayerNorm { weight, bias, epsilon })
     }
 
     pub(crate) fn dropout(&self, name: &str, probability: f64) -> Dropout {

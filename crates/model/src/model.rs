@@ -81,7 +81,7 @@ impl Model {
 
     /// The head.
     pub fn head(&self, features: Features) -> Tensor<2> {
-        self.head.forward(features.hidden, self.backbone.word_embeddings().weight(), &features.ctx)
+        self.head.forward(features.hidden, self.backbone.word_embeddings().weight(), features.ctx)
     }
 
     /// The output layer of a language model: the last of its head, whose classes are its tokens.
@@ -91,8 +91,7 @@ impl Model {
 
     /// The head but for its output layer: `[rows, d]`, and the context for that layer.
     pub fn before_output(&self, features: Features) -> (Tensor<2>, ForwardContext) {
-        let Features { hidden, ctx } = features;
-        (self.head.before_output(hidden, &ctx), ctx)
+        self.head.before_output(features.hidden, features.ctx)
     }
 
     /// The model as one that writes; `None` if its head is another.

@@ -91,6 +91,12 @@ impl Pretrained {
         })
     }
 
+    /// What a classifier was trained for, where `problem_type` of `config.json` says it.
+    pub fn problem_of(directory: &Path) -> Result<Option<String>, Error> {
+        let config = Config::read(directory)?;
+        Ok(config.values().get("problem_type").and_then(serde_json::Value::as_str).map(str::to_owned))
+    }
+
     pub fn head(&self) -> Head {
         self.variant.head
     }
@@ -173,11 +179,13 @@ impl Pretrained {
         parts.filter(|part| !is_tied(part) && !self.names.keys().any(|name| lies_below(name, part))).copied().collect()
     }
 
-    /// Modules trained in full besides PEFT's heads: a pooler that is new.
+    /// Modules trained in full besides PEFT's heads: a pooler that is new, by the last segment of its path.
     pub fn new_modules(&self) -> Vec<String> {
         let parts = self.new_parts();
-        let is_new = !self.variant.pooler.is_empty() && parts.contains(&self.variant.pooler);
-        if is_new { vec!["pooler".to_string()] } else { Vec::new() }
+        let pooler = self.variant.pooler;
+        let is_new = !pooler.is_empty() && parts.contains(&pooler);
+        let name = pooler.rsplit('.').next().filter(|_| is_new);
+        name.map(str::to_string).into_iter().collect()
     }
 
     /// SHA-256 over the headers and samples of all tensors; `random` for a model that starts from nothing.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
-use model::{Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
+use model::{Head, Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tasks::{Task, TaskName};
 
 use crate::config;
 use crate::output::counted;
-use crate::tasks::Task;
 use crate::terminal;
 
 const SIDECAR: &str = "kindling.json";
@@ -89,16 +90,13 @@ impl Error {
 pub(crate) struct Sidecar {
     format_version: u32,
     kindling: String,
-    pub(crate) task: config::Task,
+    pub(crate) task: TaskName,
     pub(crate) labels: Vec<String>,
     pub(crate) columns: Columns,
     pub(crate) max_length: usize,
-    /// Of a masked language model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) mask_probability: Option<f64>,
-    /// Of a causal language model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) loss_on: Option<config::LossOn>,
+    /// The task's own keys.
+    #[serde(flatten)]
+    pub(crate) settings: Map<String, Value>,
     pub(crate) base: Base,
 }
 
@@ -122,6 +120,13 @@ pub(crate) struct Columns {
     pub(crate) completion_template: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) messages: Option<String>,
+    /// Of words with tags, or of texts with entities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tags: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) entities: Option<String>,
 }
 
 impl Columns {
@@ -138,6 +143,9 @@ impl Columns {
             completion: data.completion.clone(),
             completion_template: template(&data.completion_template),
             messages: data.messages.clone(),
+            tokens: data.tokens.clone(),
+            tags: data.tags.clone(),
+            entities: data.entities.clone(),
         }
     }
 }
@@ -155,15 +163,10 @@ pub(crate) struct Base {
 const FORMAT_VERSION: u32 = 1;
 
 impl Sidecar {
-    pub(crate) fn new(task: &Task, columns: Columns, max_length: usize, base: Base) -> Self {
+    pub(crate) fn new(task: &dyn Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
-        let (mask_probability, loss_on) = match task {
-            Task::SequenceClassification(_) => (None, None),
-            Task::MaskedLm(masking) => (Some(masking.probability()), None),
-            Task::CausalLm(causal) => (None, Some(causal.loss_on)),
-        };
-        let (format_version, task, labels) = (FORMAT_VERSION, task.name(), task.label_names().to_vec());
-        Self { format_version, kindling, task, labels, columns, max_length, mask_probability, loss_on, base }
+        let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
+        Self { format_version: FORMAT_VERSION, kindling, task: name, labels, columns, max_length, settings, base }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.
@@ -214,13 +217,19 @@ impl Adapter {
     }
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
-    pub(crate) fn task(&self) -> Option<config::Task> {
-        let of_peft = || match self.config.task_type.as_deref() {
-            Some("CAUSAL_LM") => Some(config::Task::CausalLm),
-            Some("SEQ_CLS") => Some(config::Task::SequenceClassification),
-            _ => self.classes().map(|_| config::Task::SequenceClassification),
-        };
+    pub(crate) fn task(&self) -> Option<TaskName> {
+        let of_head = || TaskName::of_head(self.classes().map(|_| Head::SequenceClassification)?);
+        let of_peft = || self.config.task_type.as_deref().and_then(TaskName::of_peft).or_else(of_head);
         self.sidecar.as_ref().map(|sidecar| sidecar.task).or_else(of_peft)
+    }
+
+    /// What it was trained for, where that is not `expected`. PEFT's file alone does not tell tasks of one head apart.
+    pub(crate) fn other_task(&self, expected: TaskName) -> Option<TaskName> {
+        let differs = |found: &TaskName| match self.sidecar {
+            Some(_) => *found != expected,
+            None => found.head != expected.head,
+        };
+        self.task().filter(differs)
     }
 
     /// Classes of its head, by the shape of the last layer.
@@ -296,7 +305,7 @@ pub(crate) fn write<M: Module>(
         method: plan.method_written(),
         base_model: Some(sidecar.base.path.clone()),
         revision: sidecar.base.revision.clone(),
-        task_type: sidecar.task.peft_type(),
+        task_type: sidecar.task.peft_type.map(str::to_string),
         peft_version: None,
         auto_mapping: None,
         notes: Vec::new(),

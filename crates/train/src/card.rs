@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::config;
-use crate::metrics::Scores;
 use crate::output::{counted, thousands};
 use crate::prepare::RunPlan;
 use crate::shell::quoted;
+use tasks::metrics::Scores;
+use tasks::{TaskName, Use};
 
 /// Keys of `[train]` that leave no trace in the adapter.
 const WITHOUT_TRACE: [&str; 5] =
@@ -20,7 +20,7 @@ const WITHOUT_TRACE: [&str; 5] =
 #[derive(Debug)]
 pub(crate) struct Card {
     name: String,
-    task: config::Task,
+    task: TaskName,
     labels: Vec<String>,
     base: String,
     revision: Option<String>,
@@ -43,7 +43,7 @@ impl Card {
         };
         Self {
             name: file(&plan.output_dir),
-            task: plan.task.name(),
+            task: plan.task.definition().id(),
             labels: plan.task.label_names().to_vec(),
             base: plan.base.name.clone(),
             revision: plan.base.commit.clone(),
@@ -64,7 +64,7 @@ impl Card {
              {version}: {method}; {trained} trained parameters on a base of {of}.\n",
             title = one_line(&self.name).replace(['<', '['], " "),
             base = code(self.base_name()),
-            task = self.task_in_words(),
+            task = self.task.words,
             version = env!("CARGO_PKG_VERSION"),
             method = self.method,
             trained = thousands(parameters.0),
@@ -92,23 +92,6 @@ impl Card {
         Path::new(&self.base).is_absolute()
     }
 
-    fn task_in_words(&self) -> &'static str {
-        match self.task {
-            config::Task::SequenceClassification => "text classification",
-            config::Task::MaskedLm => "masked language modelling",
-            config::Task::CausalLm => "text generation",
-        }
-    }
-
-    /// As the Hub calls tasks.
-    fn pipeline(&self) -> &'static str {
-        match self.task {
-            config::Task::SequenceClassification => "text-classification",
-            config::Task::MaskedLm => "fill-mask",
-            config::Task::CausalLm => "text-generation",
-        }
-    }
-
     /// Values are written as JSON, which YAML reads.
     fn front_matter(&self, scores: Option<&Scores>) -> String {
         let mut text = String::from("---\n");
@@ -117,7 +100,7 @@ impl Card {
             text.push_str(&format!("base_model: {}\n", json!(self.base)));
             tags.push(format!("base_model:adapter:{}", self.base));
         }
-        text.push_str(&format!("library_name: peft\npipeline_tag: {}\ntags:\n", self.pipeline()));
+        text.push_str(&format!("library_name: peft\npipeline_tag: {}\ntags:\n", self.task.pipeline));
         tags.extend(self.tag.clone());
         tags.extend(["transformers", "kindling"].map(str::to_string));
         tags.iter().for_each(|tag| text.push_str(&format!("- {}\n", json!(tag))));
@@ -128,7 +111,7 @@ impl Card {
             let metrics: Vec<_> =
                 found.iter().map(|(metric, value)| json!({ "type": metric, "value": value })).collect();
             let result = json!({
-                "task": { "type": self.pipeline() },
+                "task": { "type": self.task.pipeline },
                 "dataset": { "name": file, "type": file, "split": "validation" },
                 "metrics": metrics,
             });
@@ -159,10 +142,10 @@ impl Card {
             Some(revision) => format!("{}@{revision}", self.base),
             None => self.base.clone(),
         };
-        let (command, example) = match self.task {
-            config::Task::SequenceClassification => ("predict", " \"a text\""),
-            config::Task::MaskedLm => ("eval", " --data texts.jsonl"),
-            config::Task::CausalLm => ("generate", " --prompt \"a text\""),
+        let (command, example) = match self.task.usage {
+            Use::Predict => ("predict", " \"a text\""),
+            Use::Score => ("eval", " --data texts.jsonl"),
+            Use::Generate => ("generate", " --prompt \"a text\""),
         };
         let command =
             format!("kindling {command} --model {} --adapter {}{example}", quoted(&base), quoted(&self.place));
@@ -174,11 +157,7 @@ impl Card {
     }
 
     fn python(&self) -> String {
-        let class = match self.task {
-            config::Task::SequenceClassification => "AutoModelForSequenceClassification",
-            config::Task::MaskedLm => "AutoModelForMaskedLM",
-            config::Task::CausalLm => "AutoModelForCausalLM",
-        };
+        let class = self.task.auto_class;
         let mut arguments = json!(self.base).to_string();
         if let Some(revision) = &self.revision {
             arguments.push_str(&format!(", revision={}", json!(revision)));
@@ -187,6 +166,9 @@ impl Card {
             let named = |(i, label): (usize, &String)| format!("{i}: {}", json!(label));
             let names: Vec<String> = self.labels.iter().enumerate().map(named).collect();
             arguments.push_str(&format!(", num_labels={}, id2label={{{}}}", self.labels.len(), names.join(", ")));
+        } else if self.task.problem.is_some() {
+            // A head without classes gives one number.
+            arguments.push_str(", num_labels=1");
         }
         let adapter = json!(self.place);
         format!(
@@ -210,23 +192,7 @@ impl Card {
 
 /// As the Hub calls metrics; a share as a share of one, BLEU as sacreBLEU's.
 fn of_hub(scores: &Scores) -> Vec<(&'static str, f64)> {
-    match scores {
-        Scores::Classification(scores) => {
-            vec![("accuracy", scores.accuracy), ("f1", scores.f1_macro), ("matthews_correlation", scores.matthews)]
-        }
-        Scores::Language(scores) => {
-            let mut found = vec![("perplexity", scores.perplexity)];
-            if let Some(generated) = scores.generated {
-                let all = [
-                    ("exact_match", generated.exact_match),
-                    ("sacrebleu", generated.bleu),
-                    ("rouge", generated.rouge_l),
-                ];
-                found.extend(all);
-            }
-            found
-        }
-    }
+    scores.all().filter_map(|(score, value)| Some((score.hub?, value))).collect()
 }
 
 /// Of a run's settings those that made the adapter what it is, without the paths of its inputs.
@@ -290,7 +256,7 @@ mod tests {
     fn card() -> Card {
         Card {
             name: "sst2".to_string(),
-            task: config::Task::SequenceClassification,
+            task: TaskName::default(),
             labels: vec!["no".to_string(), "a \"b\" `c`\n<script>".to_string()],
             base: "google-bert/bert-base-uncased".to_string(),
             revision: None,

@@ -89,7 +89,7 @@ impl DeviceName {
                     if *backend == "cubecl-cpu" { "cpu" } else { backend }
                 ),
             }),
-            None => Err(DeviceError::Unknown { name: name.to_string(), help: lora::suggest(name, known()) }),
+            None => Err(DeviceError::Unknown { name: name.to_string(), help: suggest::suggestion(name, known()) }),
         }
     }
 
@@ -203,7 +203,7 @@ pub(crate) fn simd() -> Result<Simd, DeviceError> {
         let here = format!("this processor has: {there_are}; it takes the first of them where the variable is not set");
         let near = match &source {
             SimdError::Lacking(_) => None,
-            SimdError::Unknown(name) => lora::nearest(name, Simd::NAMES),
+            SimdError::Unknown(name) => suggest::nearest(name, Simd::NAMES.iter().copied()),
         };
         let help = near.map_or(here.clone(), |near| format!("did you mean `{near}`? {here}"));
         DeviceError::Simd { source, help }

@@ -9,7 +9,6 @@ use lora::{BackwardPass, Keeps, Parameter, Plan};
 use model::{ActivationShape, Frozen};
 
 use crate::prepare::RunPlan;
-use crate::tasks::Task;
 
 /// Bytes, by what they are for.
 #[derive(Debug, Clone, Copy)]
@@ -81,17 +80,14 @@ fn base(plan: &RunPlan, shape: &ActivationShape) -> usize {
     let row = shape.width * per_value;
     let tables =
         plan.pretrained.tensors().iter().filter(|(_, of, _)| of[..] == [shape.vocabulary, shape.width]).count();
-    let read = match plan.task {
-        Task::SequenceClassification(_) => 0,
-        Task::MaskedLm(_) | Task::CausalLm(_) => 1,
-    };
+    let read = usize::from(plan.task.definition().vocabulary);
     let words: HashSet<u32> = plan.train.iter().flat_map(|example| example.ids()).collect();
     let touched = (words.len() * row.max(PAGE)).min(shape.vocabulary * row);
     let sparse = tables.saturating_sub(read);
     bytes.saturating_sub(sparse * shape.vocabulary * row) + sparse * touched
 }
 
-/// What the backward pass keeps for each token and layer: query, key and value, the inputs of two norms and of the
+/// What the backward pass keeps for each token and layer: query, key and value, the inputs of the norms and of the
 /// activation, and some of the inputs of adapted layers; on top of it what one feed-forward network and the head need at once. With
 /// gradient checkpointing it keeps that of one layer, and of the others their input.
 fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> usize {
@@ -99,23 +95,21 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> 
     let tokens: usize = lengths.iter().sum();
     let inner = if shape.gated { 2 * shape.inner } else { shape.inner };
     let (per_layer, adapted) = match plan.method.backward_pass() {
-        BackwardPass::Frozen => (5 * shape.width + inner, kept_by_adapters(adapter_plan, shape)),
+        BackwardPass::Frozen => (3 * shape.width + shape.norms + inner, kept_by_adapters(adapter_plan, shape)),
         // Every layer keeps its input, but for those after a norm.
-        BackwardPass::Trained => (6 * shape.width + shape.inner + inner, 0),
+        BackwardPass::Trained => (4 * shape.width + shape.norms + shape.inner + inner, 0),
         BackwardPass::Head => (0, 0),
     };
     let at_once = 4 * tokens * shape.inner;
-    let logits = match plan.task {
-        Task::SequenceClassification(_) => 0,
+    let logits = match (plan.task.definition().vocabulary, trains_output(plan, adapter_plan, shape)) {
+        (false, _) => 0,
         // Of a frozen output layer the gradient of what it reads; else logits with theirs, of equal parts of the targets at a
         // time.
-        Task::MaskedLm(_) | Task::CausalLm(_) => match trains_output(plan, adapter_plan, shape) {
-            false => tokens * shape.width,
-            true => {
-                let all = tokens * shape.vocabulary;
-                2 * all / all.div_ceil(LOGITS_AT_ONCE).max(1)
-            }
-        },
+        (true, false) => tokens * shape.width,
+        (true, true) => {
+            let all = tokens * shape.vocabulary;
+            2 * all / all.div_ceil(LOGITS_AT_ONCE).max(1)
+        }
     };
     let layers = shape.layers.max(1);
     let kept = match plan.config.train.gradient_checkpointing {

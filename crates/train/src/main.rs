@@ -8,13 +8,11 @@ mod config;
 mod device;
 mod estimate;
 mod hub;
-mod metrics;
 mod output;
 mod prepare;
 mod report;
 mod run;
 mod shell;
-mod tasks;
 mod terminal;
 mod writing;
 

@@ -39,7 +39,7 @@ fn rows(file: &Path, document: Value) -> Result<Vec<Value>, Error> {
 }
 
 fn keys(fields: &Map<String, Value>) -> String {
-    format!("an object (keys: {})", crate::suggest::list(fields.keys().map(String::as_str)))
+    format!("an object (keys: {})", suggest::list(fields.keys().map(String::as_str)))
 }
 
 fn invalid_utf8(source: &Source, bytes: &[u8], valid: usize) -> Error {

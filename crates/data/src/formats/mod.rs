@@ -22,7 +22,6 @@ use flate2::read::MultiGzDecoder;
 
 use crate::place::name;
 use crate::record::Record;
-use crate::suggest;
 use crate::{Error, Place};
 
 pub use typed::Line;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Conversation;
 use crate::columns::{require, text};
 use crate::record::Record;
-use crate::{Error, Place, TextSource, Written, suggest};
+use crate::{Error, Place, TextSource, Written};
 
 /// The column of the tools that a conversation may call.
 const TOOLS: &str = "tools";

@@ -6,7 +6,7 @@ mod message;
 use serde_json::{Map, Value};
 
 use crate::record::kind;
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 use message::{Learned, read_message};
 
 /// A message as the chat template sees it.
@@ -31,7 +31,7 @@ const ROLES: [&str; 10] = [
 pub struct Conversation {
     pub(super) messages: Vec<Message>,
     pub(super) tools: Option<Value>,
-    /// The messages that are a prompt, at the beginning, where a row has prompt and completion apart.
+    /// The messages that are a prompt, at the start, where a row has prompt and completion apart.
     prompt: Option<usize>,
     /// The indices of messages that say that they are not to be learned.
     skipped: Vec<usize>,

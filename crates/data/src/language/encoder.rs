@@ -13,6 +13,7 @@ use super::conversation::Conversation;
 use super::fit::Sequence;
 use super::turns::{self, Script, Turn};
 use crate::encode::EncodedExample;
+use crate::targets::ExampleTarget;
 use crate::{Encoded, Error, Place, Tokenizer};
 
 /// Which tokens are targets.
@@ -242,7 +243,7 @@ impl<'a> Encoder<'a> {
             return Err(Error::NoTargets { subject: place.to_string() });
         }
         let encoded = Encoded { full_length, at_least, ..cut.ids.into() };
-        Ok(EncodedExample { line, encoded, target: None, spans, lost_targets: all - left })
+        Ok(EncodedExample { line, encoded, target: ExampleTarget::None, spans, lost_targets: all - left })
     }
 
     /// The first token of a sequence is never one: nothing stands before it from which it could be predicted.

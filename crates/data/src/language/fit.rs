@@ -10,7 +10,7 @@ pub(super) struct Sequence {
     pub(super) answers: Vec<Range<usize>>,
     /// Answers that are not to be learned, likewise.
     pub(super) skipped: Vec<Range<usize>>,
-    /// Tokens at the beginning that stay whatever is cut: the one that begins a text.
+    /// Tokens at the start that stay whatever is cut: the one that begins a text.
     pub(super) kept: usize,
     /// Of a very long text the tokens were left out that `fit` would take; it is longer than any sequence may be.
     pub(super) is_excerpt: bool,

@@ -1,7 +1,7 @@
 //! What was found, as data and as the sentence that a person would say.
 
+use crate::Place;
 use crate::language::Unread;
-use crate::{Place, suggest};
 
 /// Rows that a finding names.
 pub(super) const SHOWN: usize = 5;

@@ -22,7 +22,7 @@ pub use finding::{Finding, FindingKind, Severity};
 pub use truncation::Truncation;
 
 use crate::place::{Place, name};
-use crate::{Labels, Reading, labels, suggest};
+use crate::{Labels, Reading, labels};
 use digest::{NONE, Number};
 
 /// The rows of one split.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::columns::{require, text, whole};
 use crate::record::{Record, kind};
-use crate::{Error, Label, Labelled, Place, formats, suggest};
+use crate::{Error, Label, Labelled, Place, formats};
 
 /// The columns that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Content, Row, TagSet, Words};
+use super::{Content, Row, TagSet, Tally, Words};
 use crate::tokenizer::Encoded;
-use crate::{Error, Labels, Tokenizer};
+use crate::{Error, Label, Labels, Place, Tokenizer};
 
 /// A row for a model: the first token of each word is a position at which it answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,23 @@ pub struct EncodedWords {
     pub inexact: usize,
 }
 
+/// What numbers the tags of a row.
+#[derive(Debug, Clone, Copy)]
+pub enum Numbers<'a> {
+    Labels(&'a Labels),
+    /// Provisional ones, while the tags of rows are still being found: of a row that was added to it.
+    Tally(&'a Tally),
+}
+
+impl Numbers<'_> {
+    fn number(self, tag: &Label, place: impl Fn() -> Place) -> Result<usize, Error> {
+        match self {
+            Self::Labels(labels) => labels.number(tag, place),
+            Self::Tally(tally) => Ok(tally.number(tag).expect("the tags of a row are added before it is encoded")),
+        }
+    }
+}
+
 /// Encodes a row with its tags or entities, truncated to `max_length` tokens.
 ///
 /// Errors: an unknown tag or type of entity, a row without a token, a `max_length` that leaves no room.
@@ -30,7 +47,7 @@ pub struct EncodedWords {
 pub fn encode(
     file: &Path,
     row: &Row,
-    labels: &Labels,
+    numbers: Numbers<'_>,
     tags: &TagSet,
     tokenizer: &Tokenizer,
     max_length: usize,
@@ -38,7 +55,7 @@ pub fn encode(
     let words = Words::of(&row.content, tokenizer).map_err(|error| error.at(file, row.line))?;
     let (classes, inexact) = match &row.content {
         Content::Words { tags: Some(tags), .. } => {
-            let number = |(n, tag)| labels.number(tag, || row.place(file, n));
+            let number = |(n, tag)| numbers.number(tag, || row.place(file, n));
             (tags.iter().enumerate().map(number).collect::<Result<Vec<_>, _>>()?, 0)
         }
         Content::Text { entities: Some(entities), .. } => words.classes(entities, tags, file, row)?,
@@ -63,7 +80,6 @@ pub fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Label;
     use crate::tagging::{Entity, Scheme};
     use crate::tokenizer::tests::small;
 
@@ -71,7 +87,7 @@ mod tests {
         let names = ["B-PER", "I-PER", "O"].map(str::to_owned).to_vec();
         let (tags, labels) = (TagSet::new(&names, Scheme::Iob2), Labels::new(names).unwrap());
         let row = Row { line: 4, content };
-        encode(Path::new("a.conll"), &row, &labels, &tags, &small(), max_length)
+        encode(Path::new("a.conll"), &row, Numbers::Labels(&labels), &tags, &small(), max_length)
     }
 
     fn words(words: &[&str], tags: &[&str]) -> Content {

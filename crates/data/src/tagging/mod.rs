@@ -14,7 +14,7 @@ mod windows;
 mod words;
 
 pub use columns::{Columns, Content, Entity, Row, Written};
-pub use encode::{EncodedWords, encode};
+pub use encode::{EncodedWords, Numbers, encode};
 pub use entities::{Answer, Found, entities};
 pub use scheme::{Scheme, SchemeTally};
 pub use tag_set::{Span, TagSet};

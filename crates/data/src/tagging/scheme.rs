@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 
 /// The tag of a word that belongs to no entity.
 pub(super) const OUTSIDE: &str = "O";
@@ -37,6 +37,23 @@ pub(super) enum Position {
 }
 
 impl Scheme {
+    const NAMES: [(Self, &str); 5] = [
+        (Self::Iob1, "iob1"),
+        (Self::Iob2, "iob2"),
+        (Self::Iobes, "iobes"),
+        (Self::Bilou, "bilou"),
+        (Self::Plain, "plain"),
+    ];
+
+    /// As files name it.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(scheme, _)| *scheme == self).map_or("", |(_, name)| name)
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(scheme, _)| *scheme)
+    }
+
     /// As the names of classes show it. Names alone do not tell IOB1 from IOB2, which is what is taken.
     pub fn of_names<'a>(names: impl IntoIterator<Item = &'a str> + Clone) -> Self {
         if !is_prefixed(names.clone()) {

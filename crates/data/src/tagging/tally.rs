@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::scheme::{Scheme, SchemeTally};
+use super::scheme::{OUTSIDE, Scheme, SchemeTally};
 use super::tag_set::names_of_types;
-use super::{Content, Row};
+use super::{Content, Row, Span, TagSet};
 use crate::labels::{self, text};
 use crate::{Error, Label, Labels};
 
@@ -14,8 +14,9 @@ use crate::{Error, Label, Labels};
 pub struct Tally {
     tags: labels::Tally,
     scheme: SchemeTally,
-    /// Of entities in texts.
+    /// Of entities in texts, whose IOB2 tags are among `tags`.
     types: BTreeSet<String>,
+    of_texts: bool,
 }
 
 impl Tally {
@@ -29,7 +30,17 @@ impl Tally {
                 self.scheme.add(names.iter().map(String::as_str), |n| row.place(file, n));
             }
             Content::Text { entities: Some(entities), .. } => {
-                self.types.extend(entities.iter().map(|entity| entity.label.clone()));
+                self.of_texts = true;
+                self.tags.add_label(&Label::Text(OUTSIDE.to_owned()), || row.place(file, 0));
+                for entity in entities {
+                    if !self.types.insert(entity.label.clone()) {
+                        continue;
+                    }
+                    for nth in 0..2 {
+                        let tag = Scheme::Iob2.tag(&entity.label, nth, 2, false);
+                        self.tags.add_label(&Label::Text(tag), || row.place(file, 0));
+                    }
+                }
             }
             Content::Words { tags: None, .. } | Content::Text { entities: None, .. } => {}
         }
@@ -38,7 +49,7 @@ impl Tally {
     /// The classes and what their names say. Tags are numbered as the classes of texts are: see [`crate::Tally::labels`].
     /// Entities in texts become IOB2 tags. Messages about all rows name `file`.
     pub fn labels(&self, file: &Path) -> Result<(Labels, Scheme), Error> {
-        if self.types.is_empty() && self.tags.seen().len() == 0 {
+        if self.types.is_empty() && (self.of_texts || self.tags.seen().len() == 0) {
             return Err(Error::NoEntities { file: file.to_owned() });
         }
         if self.types.is_empty() {
@@ -53,10 +64,59 @@ impl Tally {
     pub fn scheme_of(&self, labels: &Labels) -> Result<Scheme, Error> {
         let of_names = Scheme::of_names(labels.names().iter().map(String::as_str));
         let by_name = self.tags.seen().all(|tag| matches!(tag, Label::Text(_)));
-        match self.tags.seen().len() > 0 && by_name {
+        match !self.of_texts && self.tags.seen().len() > 0 && by_name {
             true => self.scheme.scheme(),
             false => Ok(of_names),
         }
+    }
+
+    /// The scheme where the tags of the rows tell it; in texts nothing does.
+    pub fn scheme(&self) -> Option<Scheme> {
+        let by_name = || self.tags.seen().all(|tag| matches!(tag, Label::Text(_)));
+        if self.of_texts || !by_name() { None } else { self.scheme.scheme().ok() }
+    }
+
+    /// The number of a tag that was added, which stays as others are added.
+    pub(super) fn number(&self, tag: &Label) -> Option<usize> {
+        self.tags.number(tag)
+    }
+
+    /// The tags that were added, by their provisional numbers.
+    pub fn provisional(&self) -> TagSet {
+        let names: Vec<String> = self.tags.seen().map(text).collect();
+        TagSet::new(&names, Scheme::Iob2)
+    }
+
+    /// What makes the provisional numbers of a row's words those of `labels`. Entities in texts get the tags of the scheme
+    /// that the names of the labels show.
+    ///
+    /// Errors: a tag or a type of entity that is none of these labels; tags that keep to no scheme.
+    pub fn settled<'a>(
+        &'a self,
+        labels: &'a Labels,
+    ) -> Result<impl Fn(&[usize]) -> Result<Vec<usize>, Error> + use<'a>, Error> {
+        let tags = TagSet::new(labels.names(), self.scheme_of(labels)?);
+        let provisional = self.provisional();
+        let numbers = if self.of_texts { Vec::new() } else { self.tags.numbers(labels)? };
+        let number = |name: &String| {
+            tags.types().binary_search(name).map_err(|_| Error::UnknownLabel {
+                place: self.tags.place(&Label::Text(Scheme::Iob2.tag(name, 0, 1, false))),
+                label: name.clone(),
+                suggestion: suggest::suggestion(name, tags.types().iter().map(String::as_str)),
+            })
+        };
+        let of_texts = self.of_texts.then(|| provisional.types());
+        let types: Vec<usize> = of_texts.into_iter().flatten().map(number).collect::<Result<_, _>>()?;
+        Ok(move |classes: &[usize]| {
+            if !self.of_texts {
+                return Ok(classes.iter().map(|class| numbers[*class]).collect());
+            }
+            let settled = |span: Span| Span { entity_type: types[span.entity_type], ..span };
+            let spans: Vec<Span> = provisional.spans(classes).into_iter().map(settled).collect();
+            let outside = Label::Text(OUTSIDE.to_owned());
+            tags.classes(&spans, classes.len())
+                .or_else(|tag| labels.number(&Label::Text(tag), || self.tags.place(&outside)).map(|_| Vec::new()))
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Content, Entity, Row, Span, TagSet};
 use crate::tokenizer::Tokenized;
-use crate::{Error, Tokenizer, suggest};
+use crate::{Error, Tokenizer};
 
 /// The words of a row. Each of a list is tokenised by itself, as `is_split_into_words` of Transformers does; a text is
 /// tokenised as a whole, and its words are the parts that the pre-tokeniser makes of it.

@@ -106,7 +106,7 @@ pub(super) fn apart(tokenizer: &Tokenizer, text: &str, cut: usize) -> Option<Apa
     are_apart.then_some(Apart::Words)
 }
 
-/// Whether marks of spaces stand at the beginning of tokens alone, in a model whose tokens depend only on what they cover.
+/// Whether marks of spaces stand at the start of tokens alone, in a model whose tokens depend only on what they cover.
 fn words_are_apart(inner: &tokenizers::Tokenizer) -> bool {
     let holds_mark = |token: &String| token.trim_start_matches(MARKS).contains(MARKS);
     match inner.get_model() {

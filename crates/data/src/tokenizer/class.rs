@@ -26,14 +26,14 @@ pub(super) enum Class {
 /// `TOKENIZER_MAPPING_NAMES` of Transformers for the models that there are here.
 fn registered(model_type: &str) -> Option<&'static str> {
     match model_type {
-        "bert" | "distilbert" => Some("BertTokenizer"),
+        "bert" | "distilbert" | "electra" => Some("BertTokenizer"),
         "deberta-v2" => Some("DebertaV2Tokenizer"),
         "gpt2" => Some("GPT2Tokenizer"),
         "qwen2" | "qwen3" => Some("Qwen2Tokenizer"),
         "roberta" => Some("RobertaTokenizer"),
         "mt5" | "t5" => Some("T5Tokenizer"),
         "xlm-roberta" => Some("XLMRobertaTokenizer"),
-        "mistral" | "phi3" => Some(BACKEND),
+        "granite" | "mistral" | "olmo2" | "phi3" => Some(BACKEND),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The methods, one file (or one directory) each. The list below is the only one of them.
 
 mod full;
+mod ia3;
 mod lora;
 mod none;
 
@@ -16,6 +17,7 @@ use crate::settings::Setting;
 use crate::{AdapterMethod, Projection};
 
 pub use full::Full;
+pub use ia3::{Ia3, Ia3Config};
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
 pub use none::HeadAlone;
 
@@ -42,6 +44,14 @@ macro_rules! methods {
                 match self {
                     $(Self::$variant(_) => $module::NAME),+
                 }
+            }
+
+            /// The method of this name with its default settings.
+            pub fn named(name: &str) -> Option<Self> {
+                $(if $module::NAME == name {
+                    return Some(Self::$variant(Box::<$config>::default()));
+                })+
+                None
             }
 
             /// Of its adapters in PEFT's files; `None` for one that saves whole models.
@@ -111,6 +121,7 @@ macro_rules! methods {
 
 methods! {
     lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
+    ia3: Ia3(Ia3Config) linear(Ia3);
     full: Full(Full);
     none: None(HeadAlone);
 }
@@ -157,7 +168,8 @@ mod tests {
             let method: Method = serde_json::from_value(serde_json::json!({ "method": name })).unwrap();
             let written = serde_json::to_value(&method).unwrap();
             // What has no value is not written.
-            for setting in settings.iter().filter(|setting| setting.name != "layers") {
+            // Those with an example may have no value.
+            for setting in settings.iter().filter(|setting| setting.example.is_empty()) {
                 assert!(written.get(setting.name).is_some(), "{name}: {} is not in {written}", setting.name);
             }
         }

@@ -14,6 +14,7 @@ mod seen;
 mod selector;
 mod shorten;
 
+pub(crate) use entry::{Entry, Match};
 pub use error::TargetError;
 pub(crate) use overrides::Overrides;
 pub use selector::{Kind, Selection, Selections, Selector, Settings};

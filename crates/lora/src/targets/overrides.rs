@@ -3,10 +3,10 @@
 //! a finished adapter the first key of its file decides.
 
 use indexmap::IndexMap;
+use suggest::module_suggestion;
 
 use super::entry::{Entry, Match};
 use super::{Settings, TargetError};
-use crate::suggest::suggest;
 
 #[derive(Debug)]
 pub(crate) struct Overrides<T> {
@@ -49,7 +49,7 @@ impl<T: Copy + PartialEq> Overrides<T> {
         idle.map(|(entry, _)| TargetError::UnusedPattern {
             key: entry.key,
             pattern: entry.text.clone(),
-            suggestion: suggest(&entry.text, adapted.iter().map(String::as_str)),
+            suggestion: module_suggestion(&entry.text, adapted.iter().map(String::as_str)),
         })
         .collect()
     }

@@ -1,11 +1,11 @@
 //! The modules the loader asked about, and what a name or expression that found none of them could have meant.
 
 use indexmap::IndexSet;
+use suggest::module_suggestion;
 
 use super::entry::{Entry, Rule};
 use super::path::{ends_in, lies_in, suffixes, with_ancestors};
 use super::{Kind, TargetError};
-use crate::suggest::suggest;
 
 pub(super) const TARGET_MODULES: &str = "target_modules";
 
@@ -26,7 +26,7 @@ pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
             let suggestion = if seen.iter().any(|seen| ends_in(&seen.path, &text)) {
                 format!("a string is an expression for the whole path: write [\"{text}\"] or \".*\\.{text}\"")
             } else {
-                format!("it must match the whole path; {}", suggest(&text, candidates(key, seen)))
+                format!("it must match the whole path; {}", module_suggestion(&text, candidates(key, seen)))
             };
             TargetError::UnmatchedPattern { key, pattern: text, suggestion }
         }
@@ -42,9 +42,9 @@ fn nearest(key: &str, name: &str, seen: &[Seen]) -> String {
     if within.is_empty() {
         // A module that is saved in full may hold others.
         let holders = seen.iter().filter(|_| key != TARGET_MODULES).flat_map(|seen| with_ancestors(&seen.path));
-        return match crate::nearest(name, holders) {
+        return match suggest::nearest_module(name, holders) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => suggest(name, candidates(key, seen)),
+            None => module_suggestion(name, candidates(key, seen)),
         };
     }
     let within: Vec<&str> = within.into_iter().collect();

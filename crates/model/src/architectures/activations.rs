@@ -13,6 +13,8 @@ pub struct ActivationShape {
     pub keys: usize,
     /// Whether a gate stands beside what goes up in the feed-forward network: two tensors are kept where others keep one.
     pub gated: bool,
+    /// Of what the norms of a layer read, all together.
+    pub norms: usize,
     /// The endings of the paths of modules that read what a norm makes.
     pub(crate) after_norms: &'static [&'static str],
 }
@@ -32,8 +34,16 @@ mod tests {
     #[test]
     fn modules_are_known_by_whole_segments_of_their_paths() {
         let after_norms = &["query", "intermediate.dense"];
-        let shape =
-            ActivationShape { width: 8, inner: 32, layers: 1, vocabulary: 9, keys: 8, gated: false, after_norms };
+        let shape = ActivationShape {
+            width: 8,
+            inner: 32,
+            layers: 1,
+            vocabulary: 9,
+            keys: 8,
+            gated: false,
+            norms: 16,
+            after_norms,
+        };
         for path in ["query", "layer.0.attention.self.query", "layer.0.intermediate.dense"] {
             assert!(shape.follows_norm(path), "{path}");
         }

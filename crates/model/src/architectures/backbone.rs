@@ -68,8 +68,10 @@ macro_rules! backbones {
 
 backbones! {
     Bert(super::bert::BertModel),
+    DebertaV2(super::deberta_v2::DebertaV2Model),
     DistilBert(super::distilbert::DistilBertModel),
     Gpt2(super::gpt2::Gpt2Model),
+    ModernBert(super::modernbert::ModernBertModel),
     Decoder(super::decoder::Decoder),
 }
 

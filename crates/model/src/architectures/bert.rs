@@ -1,5 +1,6 @@
 //! BERT (Devlin et al. 2018, arXiv 1810.04805). Reference: `BertForSequenceClassification`, `BertForTokenClassification` and
-//! `BertForMaskedLM` in Transformers. The backbone serves RoBERTa as well, whose positions begin later.
+//! `BertForMaskedLM` in Transformers. The backbone serves RoBERTa as well, whose positions begin later, and ELECTRA, whose embeddings
+//! may be narrower than its layers.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -7,6 +8,7 @@ use kernels::{Activation, ForwardContext, attention};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
+use super::post_norm::{AfterAttention, PostNormConfig};
 use super::{
     ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Variant, activation, attention_options,
     check_heads, select,
@@ -41,6 +43,9 @@ pub(super) struct BertConfig {
     classifier_dropout: Option<f64>,
     #[serde(default)]
     pub(super) pad_token_id: Option<usize>,
+    /// Of ELECTRA alone: the width of its embeddings, which `embeddings_project` takes to that of the layers.
+    #[serde(skip)]
+    pub(super) embedding_size: Option<usize>,
 }
 
 fn gelu() -> String {
@@ -129,6 +134,10 @@ impl BertConfig {
         self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
     }
 
+    pub(super) fn embedding_width(&self) -> usize {
+        self.embedding_size.unwrap_or(self.hidden_size)
+    }
+
     pub(super) fn activations(&self) -> ActivationShape {
         ActivationShape {
             width: self.hidden_size,
@@ -137,6 +146,7 @@ impl BertConfig {
             vocabulary: self.vocab_size,
             keys: self.hidden_size,
             gated: false,
+            norms: 2 * self.hidden_size,
             after_norms: &["query", "key", "value", "intermediate.dense"],
         }
     }
@@ -167,6 +177,8 @@ pub(super) fn check(config: &Config) -> Result<BertConfig, ConfigError> {
 #[derive(Module, Debug)]
 pub(crate) struct BertModel {
     embeddings: Embeddings,
+    /// Where the embeddings are not as wide as the layers.
+    embeddings_project: Option<Linear>,
     layer: Vec<Layer>,
 }
 
@@ -179,9 +191,14 @@ impl BertModel {
         first_position: usize,
     ) -> Result<Self, Error> {
         let layers = loader.at("encoder.layer");
+        let (width, hidden) = (parsed.embedding_width(), parsed.hidden_size);
         let embeddings = Embeddings::load(&loader.at("embeddings"), parsed, first_position)?;
+        let embeddings_project = match width == hidden {
+            true => None,
+            false => Some(loader.linear("embeddings_project", width, hidden, Bias::Yes)?),
+        };
         let layer = (0..parsed.num_hidden_layers).map(|i| Layer::load(&layers.at(&i.to_string()), config, parsed));
-        Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()? })
+        Ok(Self { embeddings, embeddings_project, layer: layer.collect::<Result<_, _>>()? })
     }
 }
 
@@ -195,7 +212,7 @@ impl Backbone for BertModel {
     }
 
     fn trains_embeddings(&self) -> bool {
-        self.embeddings.num_params() > 0
+        self.embeddings.num_params() + self.embeddings_project.num_params() > 0
     }
 
     fn trains(&self, layer: usize) -> bool {
@@ -203,7 +220,11 @@ impl Backbone for BertModel {
     }
 
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        self.embeddings.forward(tokens, ctx)
+        let embedded = self.embeddings.forward(tokens, ctx);
+        match &self.embeddings_project {
+            Some(project) => project.forward(embedded, ctx),
+            None => embedded,
+        }
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {
@@ -235,12 +256,12 @@ struct Embeddings {
 
 impl Embeddings {
     fn load(loader: &Loader<'_>, config: &BertConfig, first_position: usize) -> Result<Self, Error> {
-        let hidden = config.hidden_size;
+        let width = config.embedding_width();
         Ok(Self {
-            word_embeddings: loader.embedding("word_embeddings", config.vocab_size, hidden)?,
-            position_embeddings: loader.embedding("position_embeddings", config.max_position_embeddings, hidden)?,
-            token_type_embeddings: loader.embedding("token_type_embeddings", config.type_vocab_size, hidden)?,
-            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
+            word_embeddings: loader.embedding("word_embeddings", config.vocab_size, width)?,
+            position_embeddings: loader.embedding("position_embeddings", config.max_position_embeddings, width)?,
+            token_type_embeddings: loader.embedding("token_type_embeddings", config.type_vocab_size, width)?,
+            layer_norm: loader.layer_norm("LayerNorm", width, config.layer_norm_eps)?,
             dropout: loader.dropout("dropout", config.hidden_dropout_prob),
             first_position,
             segments: config.type_vocab_size,
@@ -258,45 +279,38 @@ impl Embeddings {
     }
 }
 
-/// `BertLayer`: attention and feed-forward network, each followed by dropout, the residual and a norm.
+/// `BertLayer`
 #[derive(Module, Debug)]
 struct Layer {
     self_attention: SelfAttention,
-    attention_output: ResidualOutput,
-    intermediate: Linear,
-    output: ResidualOutput,
-    #[module(skip)]
-    activation: Activation,
+    after_attention: AfterAttention,
 }
 
 impl Layer {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &BertConfig) -> Result<Self, Error> {
-        let (hidden, inner) = (parsed.hidden_size, parsed.intermediate_size);
+        let after = PostNormConfig {
+            hidden: parsed.hidden_size,
+            inner: parsed.intermediate_size,
+            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+            dropout: parsed.hidden_dropout_prob,
+            epsilon: parsed.layer_norm_eps,
+        };
         Ok(Self {
             self_attention: SelfAttention::load(&loader.at("attention.self"), parsed)?,
-            attention_output: ResidualOutput::load(&loader.at("attention.output"), parsed, hidden)?,
-            intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
-            output: ResidualOutput::load(&loader.at("output"), parsed, inner)?,
-            activation: activation(config, "hidden_act", &parsed.hidden_act)?,
+            after_attention: AfterAttention::load(loader, after)?,
         })
     }
 
     fn forward(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let context = self.self_attention.forward(hidden.clone(), ctx);
-        self.after_attention(context, hidden, ctx)
+        self.after_attention.forward(context, hidden, ctx)
     }
 
     /// The output in these rows alone.
     fn forward_rows(&self, hidden: Tensor<2>, rows: &[usize], ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
         let (context, selected) = select(self.self_attention.forward(hidden.clone(), ctx), rows, ctx);
         let (hidden, _) = select(hidden, rows, ctx);
-        (self.after_attention(context, hidden, &selected), selected)
-    }
-
-    fn after_attention(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let attended = self.attention_output.forward(context, hidden, ctx);
-        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), ctx));
-        self.output.forward(inner, attended, ctx)
+        (self.after_attention.forward(context, hidden, &selected), selected)
     }
 }
 
@@ -330,28 +344,5 @@ impl SelfAttention {
         let value = self.value.forward(x, ctx);
         let options = attention_options(self.width, self.heads, self.dropout.mask(ctx));
         attention(query, key, value, ctx.layout(), options)
-    }
-}
-
-/// `BertSelfOutput` and `BertOutput`
-#[derive(Module, Debug)]
-struct ResidualOutput {
-    dense: Linear,
-    dropout: Dropout,
-    layer_norm: LayerNorm,
-}
-
-impl ResidualOutput {
-    fn load(loader: &Loader<'_>, config: &BertConfig, d_input: usize) -> Result<Self, Error> {
-        let hidden = config.hidden_size;
-        Ok(Self {
-            dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
-            dropout: loader.dropout("dropout", config.hidden_dropout_prob),
-            layer_norm: loader.layer_norm("LayerNorm", hidden, config.layer_norm_eps)?,
-        })
-    }
-
-    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
     }
 }

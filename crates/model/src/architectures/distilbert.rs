@@ -73,6 +73,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             vocabulary: parsed.vocab_size,
             keys: parsed.dim,
             gated: false,
+            norms: 2 * parsed.dim,
             after_norms: &["q_lin", "k_lin", "v_lin", "lin1"],
         })
     },

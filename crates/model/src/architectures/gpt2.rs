@@ -80,6 +80,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
             vocabulary: parsed.vocab_size,
             keys: parsed.n_embd,
             gated: false,
+            norms: 2 * parsed.n_embd,
             after_norms: &["c_attn", "c_fc"],
         })
     },
@@ -135,9 +136,7 @@ fn check(config: &Config) -> Result<Gpt2Config, ConfigError> {
     check_heads(config, "n_head", parsed.n_embd, parsed.n_head)?;
     activation(config, "activation_function", &parsed.activation_function)?;
     if config.flag("add_cross_attention") {
-        return Err(
-            config.wrong("`add_cross_attention` is true".to_string(), "decoders beside an encoder are not supported")
-        );
+        return Err(config.wrong("`add_cross_attention` is true".to_string(), "cross-attention is not supported"));
     }
     Ok(parsed)
 }

@@ -1,18 +1,41 @@
 //! What is to be known of an architecture that `decoder/` builds, before one of its models is loaded: the same for all of them
 //! but for their names, PEFT's targets, and how their `config.json` is read.
 
+use kernels::LogitsTransform;
+
 use super::Variant;
 use super::token_classifier_dropout;
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
 
-/// The [`Architecture`](super::Architecture) of models whose classes in Transformers begin with `$class`. `$read` is the
-/// architecture's own reader of `config.json`.
+/// The [`Architecture`](super::Architecture) of models whose classes in Transformers begin with `$class`, or that have the heads
+/// `$variants`, where Transformers has not all of them. `$read` is the architecture's own reader of `config.json`.
 macro_rules! like_llama {
     (
         model_type: $model_type:literal,
         class: $class:literal,
+        ties_by_default: $ties:literal,
+        default_targets: $targets:expr,
+        read: $read:path $(,)?
+    ) => {
+        $crate::architectures::like_llama::like_llama! {
+            model_type: $model_type,
+            variants: &[
+                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM"), |config| {
+                    Ok($crate::architectures::like_llama::language_model($read(config)?.logits))
+                }),
+                $crate::architectures::like_llama::sequence_classifier(concat!($class, "ForSequenceClassification")),
+                $crate::architectures::like_llama::token_classifier(concat!($class, "ForTokenClassification")),
+            ],
+            ties_by_default: $ties,
+            default_targets: $targets,
+            read: $read,
+        }
+    };
+    (
+        model_type: $model_type:literal,
+        variants: $variants:expr,
         ties_by_default: $ties:literal,
         default_targets: $targets:expr,
         read: $read:path $(,)?
@@ -31,19 +54,16 @@ macro_rules! like_llama {
             },
             activations: |config| Ok($read(config)?.activations()),
             load: |loader, config| $crate::architectures::decoder::Decoder::load(loader, &$read(config)?),
-            variants: &[
-                $crate::architectures::like_llama::causal_lm(concat!($class, "ForCausalLM"), |config| {
-                    let mut head = $crate::head::HeadConfig::new($crate::head::Pooling::Rows, Vec::new());
-                    head.logits = $read(config)?.logits;
-                    Ok(head)
-                }),
-                $crate::architectures::like_llama::sequence_classifier(concat!($class, "ForSequenceClassification")),
-                $crate::architectures::like_llama::token_classifier(concat!($class, "ForTokenClassification")),
-            ],
+            variants: $variants,
         }
     };
 }
 pub(super) use like_llama;
+
+/// A head over the vocabulary for the rows it is asked about.
+pub(super) fn language_model(logits: LogitsTransform) -> HeadConfig {
+    HeadConfig { logits, ..HeadConfig::new(Pooling::Rows, Vec::new()) }
+}
 
 pub(super) const fn causal_lm(
     class: &'static str,

@@ -4,13 +4,22 @@
 mod activations;
 mod backbone;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
+mod electra;
+mod eurobert;
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod granite;
 mod like_llama;
 mod llama;
 mod mistral;
+mod modernbert;
+mod olmo2;
 mod phi3;
+mod post_norm;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
@@ -31,7 +40,13 @@ pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
 pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &bert::ARCHITECTURE,
     &roberta::ARCHITECTURE,
+    &roberta::XLM_ROBERTA,
+    &roberta::CAMEMBERT,
     &distilbert::ARCHITECTURE,
+    &electra::ARCHITECTURE,
+    &deberta_v2::ARCHITECTURE,
+    &modernbert::ARCHITECTURE,
+    &eurobert::ARCHITECTURE,
     &gpt2::ARCHITECTURE,
     &llama::ARCHITECTURE,
     &mistral::ARCHITECTURE,
@@ -40,6 +55,10 @@ pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &qwen3_moe::ARCHITECTURE,
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
+    &granite::ARCHITECTURE,
+    &olmo2::ARCHITECTURE,
+    &gemma2::ARCHITECTURE,
+    &gemma3::ARCHITECTURE,
 ];
 
 /// What is to be known of an architecture before one of its models is loaded, and how its backbone is.
@@ -123,6 +142,23 @@ fn check_heads(config: &Config, key: &str, width: usize, heads: usize) -> Result
         );
     }
     Ok(())
+}
+
+/// Which layers have a window, by their `layer_types`.
+fn sliding_layers(config: &Config, types: &[String], layers: usize) -> Result<Vec<bool>, ConfigError> {
+    if types.len() != layers {
+        let message = format!("`layer_types` has {} entries for {layers} layers", types.len());
+        return Err(config.wrong(message, "copy the model's config.json again"));
+    }
+    let slides = |kind: &String| match kind.as_str() {
+        "full_attention" => Ok(false),
+        "sliding_attention" => Ok(true),
+        other => {
+            let message = format!("`layer_types` has `{other}`, which this version does not support");
+            Err(config.wrong(message, "supported: full_attention, sliding_attention"))
+        }
+    };
+    types.iter().map(slides).collect()
 }
 
 /// The activation function that `key` names.

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use kernels::{Activation, ForwardContext, LogitsTransform};
 use lora::{Kind, Linear, OutputLayer, Projection, Weight};
 
-use super::Pooling;
+use super::{Pooling, pooling};
 use crate::Error;
 use crate::layers::{Dropout, LayerNorm};
 use crate::loader::{Bias, Loader};
@@ -28,41 +28,54 @@ impl HeadConfig {
 /// One layer of a head, by the name of its module in Transformers.
 #[derive(Debug, Clone)]
 pub(crate) enum HeadLayer {
-    /// A linear layer with a bias and an activation function after it.
+    /// A linear layer with an activation function after it.
     Dense {
         name: &'static str,
         width: usize,
         activation: Activation,
         kind: Kind,
+        bias: Bias,
     },
     LayerNorm {
         name: &'static str,
         epsilon: f64,
+        bias: Bias,
     },
     /// The name decides its random bits: two of one head have two names.
     Dropout {
         name: &'static str,
         probability: f64,
     },
+    /// The mean over the tokens of each sequence, all of which the head reads ([`Pooling::Late`]).
+    Mean,
 }
 
 impl HeadLayer {
     /// A layer below the head proper, a pooler or a transform: `all-linear` adapts it like those of the backbone.
     pub(crate) fn dense(name: &'static str, width: usize, activation: Activation) -> Self {
-        Self::Dense { name, width, activation, kind: Kind::Linear }
+        Self::Dense { name, width, activation, kind: Kind::Linear, bias: Bias::Yes }
     }
 
     /// A layer of the head that is trained in full with it, as PEFT does: `all-linear` leaves it out.
     pub(crate) fn head_dense(name: &'static str, width: usize, activation: Activation) -> Self {
-        Self::Dense { name, width, activation, kind: Kind::OutputLinear }
+        Self::Dense { name, width, activation, kind: Kind::OutputLinear, bias: Bias::Yes }
     }
 
     pub(crate) fn layer_norm(name: &'static str, epsilon: f64) -> Self {
-        Self::LayerNorm { name, epsilon }
+        Self::LayerNorm { name, epsilon, bias: Bias::Yes }
     }
 
     pub(crate) fn dropout(name: &'static str, probability: f64) -> Self {
         Self::Dropout { name, probability }
+    }
+
+    /// The same layer with or without a bias, where it can have one.
+    pub(crate) fn with_bias(mut self, has: Bias) -> Self {
+        match &mut self {
+            Self::Dense { bias, .. } | Self::LayerNorm { bias, .. } => *bias = has,
+            Self::Dropout { .. } | Self::Mean => {}
+        }
+        self
     }
 }
 
@@ -107,7 +120,12 @@ enum Layer {
     Dense(Dense),
     LayerNorm(LayerNorm),
     Dropout(Dropout),
+    Mean(Mean),
 }
+
+/// The mean over the tokens of each sequence.
+#[derive(Module, Debug)]
+struct Mean {}
 
 #[derive(Module, Debug)]
 struct Dense {
@@ -128,16 +146,19 @@ impl HeadLayers {
         let mut d_input = sizes.hidden;
         let mut load = |layer: &HeadLayer| {
             Ok(match *layer {
-                HeadLayer::Dense { name, width, activation, kind } => {
+                HeadLayer::Dense { name, width, activation, kind, bias } => {
                     let linear = match kind {
-                        Kind::OutputLinear => root.output_linear(name, d_input, width, Bias::Yes)?,
-                        _ => root.linear(name, d_input, width, Bias::Yes)?,
+                        Kind::OutputLinear => root.output_linear(name, d_input, width, bias)?,
+                        _ => root.linear(name, d_input, width, bias)?,
                     };
                     d_input = width;
                     Layer::Dense(Dense { linear, activation })
                 }
-                HeadLayer::LayerNorm { name, epsilon } => Layer::LayerNorm(root.layer_norm(name, d_input, epsilon)?),
+                HeadLayer::LayerNorm { name, epsilon, bias } => {
+                    Layer::LayerNorm(root.layer_norm_of(name, d_input, epsilon, bias)?)
+                }
                 HeadLayer::Dropout { name, probability } => Layer::Dropout(root.dropout(name, probability)),
+                HeadLayer::Mean => Layer::Mean(Mean {}),
             })
         };
         let layers = config.layers.iter().map(&mut load).collect::<Result<_, Error>>()?;
@@ -152,21 +173,22 @@ impl HeadLayers {
         Ok(Self { layers, output, logits: config.logits })
     }
 
-    /// What the output layer reads, `[rows, d]`, of what the backbone gives, `[rows, hidden]`.
-    pub(crate) fn before_output(&self, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layers.iter().fold(hidden, |x, layer| match layer {
-            Layer::Dense(dense) => dense.activation.forward(dense.linear.forward(x, ctx)),
-            Layer::LayerNorm(norm) => norm.forward(x),
-            Layer::Dropout(dropout) => dropout.forward(x, ctx),
+    /// What the output layer reads, `[rows, d]`, of what the backbone gives, `[rows, hidden]`, and the context for that layer.
+    pub(crate) fn before_output(&self, hidden: Tensor<2>, ctx: ForwardContext) -> (Tensor<2>, ForwardContext) {
+        self.layers.iter().fold((hidden, ctx), |(x, ctx), layer| match layer {
+            Layer::Dense(dense) => (dense.activation.forward(dense.linear.forward(x, &ctx)), ctx),
+            Layer::LayerNorm(norm) => (norm.forward(x), ctx),
+            Layer::Dropout(dropout) => (dropout.forward(x, &ctx), ctx),
+            Layer::Mean(_) => pooling::mean_of_examples(x, &ctx),
         })
     }
 
     /// `[rows, hidden]` to logits, `[rows, values]` or `[rows, vocabulary]`.
-    pub(crate) fn forward(&self, hidden: Tensor<2>, words: &Weight<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let x = self.before_output(hidden, ctx);
+    pub(crate) fn forward(&self, hidden: Tensor<2>, words: &Weight<2>, ctx: ForwardContext) -> Tensor<2> {
+        let (x, ctx) = self.before_output(hidden, ctx);
         let logits = match &self.output {
-            OutputModule::Values(linear) => linear.forward(x, ctx),
-            OutputModule::Vocabulary(layer) => layer.projection(words).forward(x, ctx),
+            OutputModule::Values(linear) => linear.forward(x, &ctx),
+            OutputModule::Vocabulary(layer) => layer.projection(words).forward(x, &ctx),
         };
         self.logits.apply(logits)
     }

@@ -10,8 +10,9 @@ pub(crate) enum Pooling {
     /// The last token of each sequence, as classifiers on decoders do: there is no padding whose side could be wrong.
     Last,
     /// The mean over the tokens of each sequence.
-    #[allow(dead_code, reason = "ModernBERT's classifiers may read it")]
     Mean,
+    /// All tokens of each sequence: a layer of the head takes their mean.
+    Late,
     /// The tokens that are asked about.
     Rows,
 }
@@ -22,7 +23,7 @@ impl Pooling {
         match self {
             Self::First => sequences.starts().to_vec(),
             Self::Last => last_tokens(sequences),
-            Self::Mean => (0..sequences.tokens()).collect(),
+            Self::Mean | Self::Late => (0..sequences.tokens()).collect(),
             Self::Rows => asked.to_vec(),
         }
     }
@@ -36,17 +37,29 @@ impl Pooling {
         sequences: &Offsets,
     ) -> (Tensor<2>, ForwardContext) {
         match self {
-            Self::First | Self::Last | Self::Rows => (hidden, ctx),
-            Self::Mean => {
-                let mean = |sequence| {
-                    let tokens = sequences.range(sequence);
-                    hidden.clone().narrow(0, tokens.start, tokens.len()).mean_dim(0)
-                };
-                let means = (0..sequences.sequences()).map(mean).collect();
-                (Tensor::cat(means, 0), ctx.select(sequences.starts()))
-            }
+            Self::First | Self::Last | Self::Late | Self::Rows => (hidden, ctx),
+            Self::Mean => mean(hidden, &ctx, sequences),
         }
     }
+}
+
+/// The mean of each sequence's rows, `[tokens, d]` to `[sequences, d]`, with the context of their first tokens.
+fn mean(hidden: Tensor<2>, ctx: &ForwardContext, sequences: &Offsets) -> (Tensor<2>, ForwardContext) {
+    let of = |sequence| {
+        let tokens = sequences.range(sequence);
+        hidden.clone().narrow(0, tokens.start, tokens.len()).mean_dim(0)
+    };
+    let means = (0..sequences.sequences()).map(of).collect();
+    (Tensor::cat(means, 0), ctx.select(sequences.starts()))
+}
+
+/// The mean over the rows of each example, as `ctx` has them: what [`Pooling::Late`] leaves to a layer of the head.
+pub(super) fn mean_of_examples(hidden: Tensor<2>, ctx: &ForwardContext) -> (Tensor<2>, ForwardContext) {
+    let rows = ctx.layout().rows();
+    // A row key begins with the number of the example.
+    let begins = |row: &usize| *row == 0 || rows[*row] >> 32 != rows[row - 1] >> 32;
+    let offsets: Vec<usize> = (0..rows.len()).filter(begins).chain([rows.len()]).collect();
+    mean(hidden, ctx, &Offsets::new(&offsets))
 }
 
 /// The last token of each sequence.
@@ -69,6 +82,7 @@ mod tests {
         assert_eq!(Pooling::First.rows(&[1, 5], &sequences), [0, 3, 4]);
         assert_eq!(Pooling::Last.rows(&[1, 5], &sequences), [2, 3, 5]);
         assert_eq!(Pooling::Mean.rows(&[1, 5], &sequences), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(Pooling::Late.rows(&[1, 5], &sequences), [0, 1, 2, 3, 4, 5]);
         assert_eq!(Pooling::Rows.rows(&[1, 5], &sequences), [1, 5]);
     }
 
@@ -78,9 +92,12 @@ mod tests {
         let layout = Arc::new(Layout::new(sequences.clone(), 7));
         let rows = [[1.0, 0.0], [2.0, 6.0], [6.0, 0.0], [5.0, -1.0], [0.5, 1.0], [1.5, 3.0]];
         let hidden = Tensor::<2>::from_data(rows, &Device::flex());
-        let (pooled, ctx) = Pooling::Mean.pool(hidden, ForwardContext::new(layout.clone(), None), &sequences);
-        assert_eq!(pooled.into_data().try_to_vec::<f32>().unwrap(), [3.0, 2.0, 5.0, -1.0, 1.0, 2.0]);
-        // Dropout of what follows knows them as the first tokens of their examples.
-        assert_eq!(ctx.layout().rows()[..], [layout.rows()[0], layout.rows()[3], layout.rows()[4]]);
+        let all = ForwardContext::new(layout.clone(), None);
+        let late = Pooling::Late.pool(hidden.clone(), all.select(&[0, 1, 2, 3, 4, 5]), &sequences);
+        for (pooled, ctx) in [Pooling::Mean.pool(hidden, all, &sequences), mean_of_examples(late.0, &late.1)] {
+            assert_eq!(pooled.into_data().try_to_vec::<f32>().unwrap(), [3.0, 2.0, 5.0, -1.0, 1.0, 2.0]);
+            // Dropout of what follows knows them as the first tokens of their examples.
+            assert_eq!(ctx.layout().rows()[..], [layout.rows()[0], layout.rows()[3], layout.rows()[4]]);
+        }
     }
 }

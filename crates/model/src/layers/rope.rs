@@ -88,12 +88,46 @@ impl Rope {
         // The newer key holds everything, the older has the base and the share that turns beside it.
         let of = |name: &str| parameters.get(name).or_else(|| values.get(name)).and_then(Value::as_f64);
         let theta = of("rope_theta").unwrap_or(10_000.0);
-        if theta <= 1.0 {
-            return Err(config.wrong(format!("`rope_theta` is {theta}"), "a number above 1 belongs there"));
-        }
         let share = of("partial_rotary_factor").unwrap_or(1.0);
+        Self::of(config, d_head, (key, parameters), ("rope_theta", theta), share)
+    }
+
+    /// As `config.json` describes it for the layers of one `kind`: `rope_parameters` has an entry for each kind, older files have
+    /// their base under a key of its own, `theta`, with the value it has where there is none.
+    pub(crate) fn read_kind(
+        config: &Config,
+        d_head: usize,
+        kind: &str,
+        (older, default): (&str, f64),
+    ) -> Result<Self, ConfigError> {
+        let values = config.values();
+        let newer = values.get("rope_parameters").and_then(|parameters| parameters.get(kind));
+        let (key, parameters) = match newer.filter(|parameters| !parameters.is_null()) {
+            Some(parameters) => ("rope_parameters", parameters),
+            None => ("rope_scaling", values.get("rope_scaling").unwrap_or(&Value::Null)),
+        };
+        let theta = match (parameters.get("rope_theta").and_then(Value::as_f64), config.number(older)) {
+            (Some(theta), _) => ("rope_theta", theta),
+            (None, Some(theta)) => (older, theta),
+            (None, None) => (older, default),
+        };
+        let share = parameters.get("partial_rotary_factor").and_then(Value::as_f64).unwrap_or(1.0);
+        Self::of(config, d_head, (key, parameters), theta, share)
+    }
+
+    /// Of `parameters`, which stand under `key`, and a base that has a key of its own; `share` of a head's coordinates turns.
+    fn of(
+        config: &Config,
+        d_head: usize,
+        (key, parameters): (&str, &Value),
+        (theta_key, theta): (&str, f64),
+        share: f64,
+    ) -> Result<Self, ConfigError> {
+        if theta <= 1.0 {
+            return Err(config.wrong(format!("`{theta_key}` is {theta}"), "a number above 1 belongs there"));
+        }
         let dimensions = (d_head as f64 * share) as usize / 2 * 2;
-        let positions = values.get("max_position_embeddings").and_then(Value::as_f64).unwrap_or(2048.0);
+        let positions = config.number("max_position_embeddings").unwrap_or(2048.0);
         let kind = ["rope_type", "type"].into_iter().find_map(|name| parameters.get(name)?.as_str());
 
         let own = |name: &str| parameters.get(name).and_then(Value::as_f64);
@@ -350,6 +384,29 @@ mod tests {
                 assert!((found - expected).abs() <= 1e-6 * expected, "{rope}: {found} {expected}");
             }
         }
+    }
+
+    /// `ModernBertConfig.convert_rope_params_to_dict`
+    #[test]
+    fn each_kind_of_layers_has_its_own_base_in_both_styles() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |config: Value, kind: &str, older: (&str, f64)| {
+            std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+            Rope::read_kind(&Config::read(directory.path()).unwrap(), 16, kind, older)
+        };
+        let newer = json!({ "rope_parameters": {
+            "full_attention": { "rope_type": "linear", "factor": 4.0, "rope_theta": 1600.0 },
+            "sliding_attention": { "rope_type": "default", "rope_theta": 100.0 },
+        } });
+        let full = read(newer.clone(), "full_attention", ("global_rope_theta", 16e4)).unwrap();
+        assert_eq!((full.theta, full.scaling), (1600.0, Scaling::Linear { factor: 4.0 }));
+        let sliding = read(newer, "sliding_attention", ("local_rope_theta", 1e4)).unwrap();
+        assert_eq!((sliding.theta, sliding.scaling), (100.0, Scaling::Default));
+        let older = json!({ "global_rope_theta": 1600.0, "rope_scaling": null });
+        assert_eq!(read(older.clone(), "full_attention", ("global_rope_theta", 16e4)).unwrap().theta, 1600.0);
+        assert_eq!(read(older, "sliding_attention", ("local_rope_theta", 1e4)).unwrap().theta, 1e4);
+        let wrong = read(json!({ "local_rope_theta": 0.5 }), "sliding_attention", ("local_rope_theta", 1e4));
+        assert!(wrong.unwrap_err().to_string().ends_with("`local_rope_theta` is 0.5"));
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Loader<'_> {
             let of_bias = owner.as_ref().filter(|owner| owner.path != at.path);
             (treatment, of_bias.map_or(treatment, |owner| plan.module(&owner.path, Kind::Other)))
         };
-        let weight = match self.build.pretrained.ties_word_embeddings() {
+        let mut weight = match self.build.pretrained.ties_word_embeddings() {
             true => at.untied(treatment, [vocabulary, d_input])?,
             false => Some(at.embedding_weight(treatment, [vocabulary, d_input], &at.own_names())?),
         };
@@ -31,7 +31,8 @@ impl Loader<'_> {
             Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
             None => None,
         };
-        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, Orientation::OutIn, device)?;
+        let base = (weight.as_mut(), Orientation::OutIn);
+        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, base, device)?;
         Ok(OutputLayer::new(weight, bias, adapters))
     }
 

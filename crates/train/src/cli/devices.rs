@@ -53,7 +53,7 @@ fn said(backend: &str, state: Option<Result<Found, DeviceError>>, simd: Simd) ->
         }
         Some(Ok(Found { name, software })) => {
             let name = name.map_or(String::new(), |name| format!(" ({name})"));
-            let software = if software { ": software on the CPU, no GPU; `auto` passes it over" } else { "" };
+            let software = if software { ": software on the CPU, no GPU; `auto` skips it" } else { "" };
             format!("built in, found{name}{software}")
         }
         Some(Err(_)) => "built in, no device found".to_string(),
@@ -69,7 +69,7 @@ mod tests {
     fn a_software_gpu_is_listed_as_what_it_is() {
         let found = |software| Some(Ok(Found { name: Some("llvmpipe".to_string()), software }));
         assert_eq!(said("wgpu", found(false), Simd::Portable), "built in, found (llvmpipe)");
-        let software = "built in, found (llvmpipe): software on the CPU, no GPU; `auto` passes it over";
+        let software = "built in, found (llvmpipe): software on the CPU, no GPU; `auto` skips it";
         assert_eq!(said("wgpu", found(true), Simd::Portable), software);
         let expected = json!({ "backend": "wgpu", "built": true, "found": true, "name": "llvmpipe", "software": true });
         assert_eq!(entry("wgpu", found(true).as_ref(), Simd::Portable), expected);

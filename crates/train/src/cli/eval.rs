@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
+use data::language::Purpose;
 use data::{Batch, Dataset};
 use indexmap::IndexMap;
 use indicatif::ProgressBar;
@@ -13,15 +14,15 @@ use model::Pretrained;
 use serde_json::{Map, Value, json};
 
 use super::source::Located;
-use super::table::{self, Answers, Columns as Beside};
+use super::table::{Answers, Columns as Beside};
 use super::trained::{KEYS, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::Output;
-use crate::prepare::{RunPlan, check_dataset, check_maskable};
-use crate::run::{Evaluation, evaluation_batches, largest};
-use crate::tasks::{Columns, MicroBatch, Rows, Task, TrainableModel};
+use crate::prepare::{RunPlan, check_dataset};
+use crate::run::evaluation_batches;
+use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, host, number};
 
 /// Rows read and encoded together.
 const CHUNK: usize = 512;
@@ -72,9 +73,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
     let trained = Trained::open(&model, None, (&arguments.set, &KEYS), &device, output)?;
-    let mut scorer = Scorer::new(&trained.model, &trained.task, &trained.pretrained);
+    let mut scorer = Scorer::new(&trained.model, &*trained.task, &trained.pretrained);
     scorer.with_logits = arguments.logits;
-    let mut listed = Listed { answers, task: &trained.task, texts: Vec::new(), is_wanted: per_example.is_some() };
+    let mut listed = Listed { answers, task: &*trained.task, texts: Vec::new(), is_wanted: per_example.is_some() };
     let (examples, truncated) = match (valid, &arguments.data) {
         (Some((dataset, texts)), _) => {
             listed.texts = texts;
@@ -91,14 +92,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if per_example.is_some() {
         listed.answers.finish()?;
     }
-    scores::print(&scorer.evaluation, &trained.task, examples, truncated, output)?;
+    scores::print(&*scorer.evaluation, &*trained.task, examples, truncated, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Every example with what came of it, where that is wanted.
 struct Listed<'a> {
     answers: Answers<'a>,
-    task: &'a Task,
+    task: &'a dyn Task,
     /// Of each row of the data set that is being scored.
     texts: Vec<Shown>,
     is_wanted: bool,
@@ -128,24 +129,28 @@ impl Listed<'_> {
             return Ok(());
         }
         let labels = self.task.label_names();
-        let class = |class: Option<usize>| class.map(|class| json!(labels[class]));
         let text = self.texts.get(example.row);
         let keys = [
             ("line", Some(json!(example.line))),
             ("text", text.map(|shown| json!(shown.text))),
             ("text_pair", text.and_then(|shown| shown.text_pair.as_ref()).map(|pair| json!(pair))),
-            ("label", class(example.label)),
-            ("predicted", class(example.predicted)),
-            ("loss", Some(table::number(example.loss as f32))),
-            ("tokens", Some(json!(example.targets))),
         ];
         let mut row: Map<String, Value> =
             keys.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect();
+        row.extend(example.compared);
+        row.insert("loss".to_string(), number(example.loss as f32));
+        row.insert("tokens".to_string(), json!(example.targets));
         if let Some(logits) = &example.logits {
-            let values = logits.iter().map(|logit| table::number(*logit));
-            match self.answers.format().is_table() && !labels.is_empty() {
-                true => row.extend(labels.iter().map(|label| format!("logit_{label}")).zip(values)),
-                false => drop(row.insert("logits".to_string(), values.collect())),
+            let numbers = |logits: &[f32]| logits.iter().map(|logit| number(*logit)).collect::<Vec<_>>();
+            match (logits, self.answers.format().is_table() && !labels.is_empty()) {
+                (Logits::OfExample(logits), true) => {
+                    row.extend(labels.iter().map(|label| format!("logit_{label}")).zip(numbers(logits)));
+                }
+                (Logits::OfExample(logits), false) => drop(row.insert("logits".to_string(), numbers(logits).into())),
+                (Logits::OfTokens(logits, width), _) => {
+                    let of_each: Value = logits.chunks(*width).map(numbers).collect();
+                    row.insert("logits".to_string(), of_each);
+                }
             }
         }
         self.answers.push(&IndexMap::new(), row)
@@ -157,14 +162,19 @@ pub(super) struct Scored {
     /// The number of its row in the data set.
     row: usize,
     line: usize,
-    /// Of a classification the class that the data says, and the one that the model says.
-    label: Option<usize>,
-    predicted: Option<usize>,
+    /// What the data says, and what the model says.
+    compared: Map<String, Value>,
     /// The mean over its targets.
     loss: f64,
     targets: usize,
-    /// Of its class, or of a language model those of its last position.
-    logits: Option<Vec<f32>>,
+    logits: Option<Logits>,
+}
+
+enum Logits {
+    /// Of the example as a whole, or of a language model those of its last position.
+    OfExample(Vec<f32>),
+    /// Of each token with a target so many.
+    OfTokens(Vec<f32>, usize),
 }
 
 /// Told how every example came out, in order.
@@ -173,15 +183,15 @@ type Each<'a> = dyn FnMut(Scored) -> std::io::Result<()> + 'a;
 /// Runs a model over data sets and gathers what it answers.
 pub(super) struct Scorer<'a> {
     model: &'a TrainableModel,
-    task: &'a Task,
+    task: &'a dyn Task,
     pretrained: &'a Pretrained,
-    pub(super) evaluation: Evaluation,
+    pub(super) evaluation: Box<dyn Evaluator>,
     with_logits: bool,
 }
 
 impl<'a> Scorer<'a> {
-    pub(super) fn new(model: &'a TrainableModel, task: &'a Task, pretrained: &'a Pretrained) -> Self {
-        Self { model, task, pretrained, evaluation: Evaluation::new(task), with_logits: false }
+    pub(super) fn new(model: &'a TrainableModel, task: &'a dyn Task, pretrained: &'a Pretrained) -> Self {
+        Self { model, task, pretrained, evaluation: task.evaluator(), with_logits: false }
     }
 
     /// `first` is the number of the data set's first example in its file.
@@ -195,39 +205,39 @@ impl<'a> Scorer<'a> {
         let rows = dataset.rows();
         for chunk in evaluation_batches(dataset, 0..dataset.len()) {
             let input = self.task.evaluation(Batch::new(dataset, &chunk, first + chunk[0]));
-            let of = input.batch.sequences_of_targets();
-            let (losses, logits) = self.evaluation.add(&InferenceStep::step(self.model, input.clone()));
-            let numbers = || losses.iter().chain(logits.iter().flatten().filter(|_| self.task.labels().is_some()));
-            if !numbers().all(|number| number.is_finite()) {
+            let output = InferenceStep::step(self.model, input.clone()).host();
+            self.evaluation.add(&output);
+            if !output.losses.iter().chain(&output.outputs).all(|number| number.is_finite()) {
                 return Err(not_finite(self.pretrained, "the losses"));
             }
-            let predicted: Vec<usize> = match self.task {
-                Task::SequenceClassification(_) => logits.iter().map(|row| largest(row)).collect(),
-                Task::MaskedLm(_) | Task::CausalLm(_) => Vec::new(),
-            };
-            let mut logits = match self.task {
-                _ if !self.with_logits => Vec::new(),
-                Task::SequenceClassification(_) => logits,
-                Task::MaskedLm(_) | Task::CausalLm(_) => {
+            let vocabulary = self.task.definition().vocabulary;
+            let last: Vec<f32> = match self.with_logits && vocabulary {
+                true => {
                     let rows = input.batch.last_tokens();
-                    let last = MicroBatch { batch: Batch { rows, ..input.batch }, ..input };
-                    crate::run::rows(self.model.logits(&last))
+                    let last = MicroBatch { batch: Batch { rows, ..input.batch.clone() }, ..input.clone() };
+                    host(self.model.logits(&last))
                 }
-            }
-            .into_iter();
+                false => Vec::new(),
+            };
             for (sequence, index) in chunk.iter().enumerate() {
-                let own: Vec<f64> =
-                    losses.iter().zip(&of).filter(|(_, i)| **i == sequence).map(|(l, _)| f64::from(*l)).collect();
-                let loss = own.iter().sum::<f64>() / own.len().max(1) as f64;
-                let (example, predicted) = (dataset.get(*index), predicted.get(sequence).copied());
+                let own = output.of_sequence(sequence);
+                let losses = &output.losses[own.clone()];
+                let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64;
+                let logits = match vocabulary {
+                    true => &last[sequence * last.len() / chunk.len()..(sequence + 1) * last.len() / chunk.len()],
+                    false => &output.outputs[own.start * output.width..own.end * output.width],
+                };
+                let logits = self.with_logits.then(|| match vocabulary || input.batch.rows.is_empty() {
+                    true => Logits::OfExample(logits.to_vec()),
+                    false => Logits::OfTokens(logits.to_vec(), output.width),
+                });
                 each(Scored {
                     row: rows[*index],
-                    line: example.line(),
-                    label: example.target().filter(|_| predicted.is_some()),
-                    predicted,
+                    line: dataset.get(*index).line(),
+                    compared: self.task.compared(&output, sequence),
                     loss,
-                    targets: own.len(),
-                    logits: logits.next(),
+                    targets: losses.len(),
+                    logits,
                 })?;
             }
             bar.inc(chunk.len() as u64);
@@ -249,11 +259,11 @@ fn score_file(
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
-        let dataset = rows.encode(file, &trained.task, &tokenizer, trained.max_length, &|_| {})?;
+        let encoding = Encoding { tokenizer: &tokenizer, max_length: trained.max_length, progress: &|_| {} };
+        let mut dataset = Dataset::default();
+        trained.task.encode(file, rows, &encoding, &mut dataset)?;
         check_dataset(&dataset, &trained.pretrained)?;
-        if matches!(trained.task, Task::MaskedLm(_)) {
-            check_maskable(&dataset, &tokenizer)?;
-        }
+        trained.task.check(&dataset, &tokenizer)?;
         truncated += dataset.truncated();
         listed.texts_of(rows);
         scorer.score(&dataset, done, &bar, &mut |example| listed.push(example))?;
@@ -266,7 +276,8 @@ fn score_file(
         let (columns, rows) = match &mut chunk {
             Some(chunk) => chunk,
             None => {
-                let columns = Columns::find(trained.task.name(), file, &record, trained.columns.written())?;
+                let columns =
+                    (trained.task.definition().columns)(file, &record, trained.columns.written(), Purpose::Training)?;
                 let rows = columns.no_rows();
                 chunk.insert((columns, rows))
             }

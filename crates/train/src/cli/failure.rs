@@ -150,6 +150,12 @@ impl From<HubError> for Failure {
     }
 }
 
+impl From<tasks::Error> for Failure {
+    fn from(error: tasks::Error) -> Self {
+        Self::input(error)
+    }
+}
+
 impl From<data::Error> for Failure {
     fn from(error: data::Error) -> Self {
         Self::input(error)

@@ -5,27 +5,27 @@ use std::path::Path;
 use crate::config::DataConfig;
 use crate::output::Output;
 use crate::shell::{program, quoted};
-use crate::tasks::Task;
+use tasks::{Task, Use};
 
-pub(super) fn say(root: &Path, task: &Task, data: &DataConfig, output: &Output) {
+pub(super) fn say(root: &Path, task: &dyn Task, data: &DataConfig, output: &Output) {
     output.say(&format!("report: {}", root.join("report.html").display()));
     output.say(&format!("use it: {}", output.bold(&command(root, task, data))));
 }
 
 /// A command that answers with what was trained, to be copied.
-fn command(root: &Path, task: &Task, data: &DataConfig) -> String {
+fn command(root: &Path, task: &dyn Task, data: &DataConfig) -> String {
     let run = root.display().to_string();
     let (kindling, run) = (program(), quoted(&run));
     let reads_one_text = data.text_template.is_empty() && data.text_pair.is_none();
-    match task {
-        Task::SequenceClassification(_) if reads_one_text => format!("{kindling} predict --run {run} \"your text\""),
-        Task::SequenceClassification(_) => format!("{kindling} predict --run {run} --input FILE --output answers.csv"),
-        Task::MaskedLm(_) => format!("{kindling} eval --run {run} --data FILE"),
-        Task::CausalLm(_) if data.messages.is_some() => format!("{kindling} generate --run {run} --chat"),
-        Task::CausalLm(_) if data.prompt_template.is_empty() => {
+    match task.definition().usage {
+        Use::Predict if reads_one_text => format!("{kindling} predict --run {run} \"your text\""),
+        Use::Predict => format!("{kindling} predict --run {run} --input FILE --output answers.csv"),
+        Use::Score => format!("{kindling} eval --run {run} --data FILE"),
+        Use::Generate if data.messages.is_some() => format!("{kindling} generate --run {run} --chat"),
+        Use::Generate if data.prompt_template.is_empty() => {
             format!("{kindling} generate --run {run} --prompt \"your prompt\"")
         }
-        Task::CausalLm(_) => format!("{kindling} generate --run {run} --input FILE --output texts.csv"),
+        Use::Generate => format!("{kindling} generate --run {run} --input FILE --output texts.csv"),
     }
 }
 

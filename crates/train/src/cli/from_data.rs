@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
+use tasks::TaskName;
+
 use super::Failure;
 use super::init::{self, Request, Target};
 use crate::config::{self, Loaded};
@@ -32,7 +34,7 @@ impl Made {
     pub(super) fn of(
         data: &Path,
         model: Option<&Path>,
-        task: Option<init::Task>,
+        task: Option<TaskName>,
         sets: &[String],
         output: &Output,
     ) -> Result<Self, Failure> {
@@ -81,7 +83,7 @@ impl Made {
         let written = File::create_new(&self.file).and_then(|mut file| writeln!(file, "{}", self.text.trim_end()));
         written.map_err(|error| {
             let reason = match error.kind() {
-                io::ErrorKind::AlreadyExists => "it exists already".to_owned(),
+                io::ErrorKind::AlreadyExists => "it already exists".to_owned(),
                 kind => kind.to_string(),
             };
             let help = format!(
@@ -91,7 +93,7 @@ impl Made {
             );
             Failure::usage(format!("cannot write {}: {reason}", self.file.display()), help)
         })?;
-        output.say(&format!("{file} is written: what `init` writes for this data, and what is run now"));
+        output.say(&format!("wrote {file}, as `init` does for this data: running it"));
         Ok(())
     }
 }

@@ -15,11 +15,11 @@ pub(super) struct InputArguments {
     /// File of rows: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - for standard input
     #[arg(long, value_name = "F")]
     pub(super) input: Option<PathBuf>,
-    /// How the input is written, whatever its name ends in. By default a line of standard input that is a JSON object is a
+    /// Format of the input, regardless of its extension. By default a line of standard input that is a JSON object is a
     /// row, and any other line is a text; blank lines are skipped
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) input_format: Option<InputFormat>,
-    /// Answer all rows that can be answered before failing with those that cannot
+    /// Process all valid rows before failing with the invalid ones
     #[arg(long)]
     pub(super) keep_going: bool,
 }
@@ -154,8 +154,8 @@ impl<'a> Unanswered<'a> {
         self.messages.sort_by_key(|(line, _)| *line);
         let rows = counted(answered + self.count, "row", "rows");
         let mut message = match answered {
-            0 => format!("none of {rows} could be answered, and nothing is written:"),
-            _ => format!("{} of {rows} could not be answered; the others are written:", thousands(self.count)),
+            0 => format!("no prediction for any of {rows}; nothing was written:"),
+            _ => format!("no prediction for {} of {rows}; the others were written:", thousands(self.count)),
         };
         for (line, reason) in &self.messages {
             let place = data::Place::new(file, *line).to_string();

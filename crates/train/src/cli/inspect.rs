@@ -99,7 +99,8 @@ fn run_document(directory: &Path, run: &Report) -> Result<Value, Failure> {
     };
     let scores = |evaluation: &Evaluation| {
         let mut keys = json!({ "step": evaluation.step });
-        if let (Value::Object(keys), Ok(Value::Object(scores))) = (&mut keys, serde_json::to_value(evaluation.scores)) {
+        if let (Value::Object(keys), Ok(Value::Object(scores))) = (&mut keys, serde_json::to_value(&evaluation.scores))
+        {
             keys.extend(scores);
         }
         keys
@@ -148,7 +149,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
 /// The base, where it is at hand: what an update is compared with.
 fn base(adapter: &Adapter) -> Option<Pretrained> {
     let directory = Path::new(adapter.config.base_model.as_deref()?);
-    let head = adapter.task()?.head();
+    let head = adapter.task()?.head;
     directory.is_dir().then(|| Pretrained::open(directory, head).ok()).flatten()
 }
 

@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         None => &whole,
         Some(name) => whole.find_subcommand(name).ok_or_else(|| {
             let names: Vec<&str> = whole.get_subcommands().map(Command::get_name).collect();
-            Failure::usage(format!("no command is called `{name}`"), data::suggest::suggestion(name, names))
+            Failure::usage(format!("no command is called `{name}`"), suggest::suggestion(name, names))
         })?,
     };
     let page = page(command)?;

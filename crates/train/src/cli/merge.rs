@@ -19,7 +19,7 @@ use super::{Failure, ModelArguments};
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
 use crate::run::{Probe, difference, with_dtype};
-use crate::tasks::TrainableModel;
+use tasks::TrainableModel;
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
 const LOSS_TO_WARN_OF: f64 = 0.05;
@@ -55,7 +55,7 @@ enum Type {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     // Not `exists`: a link to nothing is in the way as well.
     if arguments.output.symlink_metadata().is_ok() {
-        let message = format!("{} exists already", arguments.output.display());
+        let message = format!("{} already exists", arguments.output.display());
         return Err(Failure::usage(message, "name a directory that does not exist yet with --output"));
     }
     let device = Device::flex();
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     } else {
         output.say(&format!("merged into {}", output.bold(&arguments.output.display().to_string())));
         output.say(&format!(
-            "logits differ by at most {:.1e}, which is {:.2e} of what the adapter does",
+            "logits differ by at most {:.1e}, {:.2e} of the adapter's effect",
             check.difference,
             check.relative()
         ));
@@ -152,7 +152,7 @@ fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failur
 
 fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
     let probe = probe(trained);
-    let classes = trained.task.classes();
+    let classes = trained.task.outputs();
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
     let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
@@ -163,8 +163,8 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {
-        difference: difference(&adapted, &probe.logits(&TrainableModel::new(merged))),
-        effect: difference(&adapted, &probe.logits(&TrainableModel::new(base))),
+        difference: difference(&adapted, &probe.logits(&TrainableModel::new(merged, trained.task.clone()))),
+        effect: difference(&adapted, &probe.logits(&TrainableModel::new(base, trained.task.clone()))),
     })
 }
 

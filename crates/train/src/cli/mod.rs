@@ -118,7 +118,7 @@ fn harmless(error: clap::Error) -> clap::Error {
 
 fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
     if overwrite && command.is_some() {
-        let help = "write it behind the command: `kindling train CONFIG --overwrite`";
+        let help = "write it after the command: `kindling train CONFIG --overwrite`";
         return Err(Failure::usage("`--overwrite` before a command is the quickstart's", help));
     }
     match command {

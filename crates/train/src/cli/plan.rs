@@ -1,7 +1,5 @@
 //! What a run will do, before it does it: the few lines that `train` begins with, and the whole of `--dry-run`.
 
-use std::ops::Range;
-
 use data::{Batch, Finding, Labels, Place, Severity};
 use kernels::Precision;
 use serde_json::{Value, json};
@@ -11,7 +9,7 @@ use crate::estimate::{self, Estimate};
 use crate::output::{Output, bytes, counted, duration, thousands};
 use crate::prepare::RunPlan;
 use crate::run::{Measured, measure};
-use crate::tasks::Task;
+use tasks::{Classes, Expected, part};
 
 /// The lines a run begins with.
 pub(super) fn say(plan: &RunPlan, output: &Output) {
@@ -90,11 +88,11 @@ pub(super) fn print(
     if !loaded.unused.is_empty() {
         lines.push(format!("unused       {}", loaded.unused.join(", ")));
     }
-    if let Some(labels) = plan.task.labels() {
-        lines.push(format!("classes      {}; {}", classes(labels, &plan.train), baseline(labels, &plan.train)));
+    if let Some(classes) = classes_and_baseline(plan) {
+        lines.push(format!("classes      {classes}"));
     }
     lines.push(format!("training     {}", dataset(&plan.train)));
-    if matches!(plan.task, Task::CausalLm(_)) {
+    if plan.train.targets() > 0 {
         let (targets, tokens) = (plan.train.targets(), plan.train.tokens());
         lines.push(format!("loss on      {} of {} tokens", thousands(targets), thousands(tokens)));
     }
@@ -136,8 +134,8 @@ pub(super) fn print(
             _ => place.to_string(),
         };
         lines.push(below(&format!("example      {place}: {}", as_text(plan, &shown, output))));
-        if !matches!(plan.task, Task::CausalLm(_)) {
-            lines.push(below(&format!("             target {}", output.bold(&cut(&asked(plan, &shown))))));
+        if let Expected::Beside(target, _) = plan.task.expected(&shown, &plan.tokenizer) {
+            lines.push(below(&format!("             target {}", output.bold(&cut(&target)))));
         }
     }
     for note in plan.findings.iter().filter(|finding| finding.severity() == Severity::Note) {
@@ -174,10 +172,19 @@ fn by_name(targets: &[&str]) -> String {
     counts.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
-    let counts = dataset.class_counts(labels.len());
+/// The classes with the number of their examples, and what a model must be better than.
+pub(super) fn classes_and_baseline(plan: &RunPlan) -> Option<String> {
+    let labels = plan.task.labels()?;
+    let counts = plan.train.class_counts(labels.len());
+    Some(match plan.task.definition().classes {
+        Classes::One => format!("{}; {}", classes(labels, &counts), baseline(labels, &counts)),
+        Classes::Several | Classes::None => classes(labels, &counts),
+    })
+}
+
+fn classes(labels: &Labels, counts: &[usize]) -> String {
     let shown =
-        labels.names().iter().zip(counts).take(12).map(|(name, count)| format!("{name} ({})", thousands(count)));
+        labels.names().iter().zip(counts).take(12).map(|(name, count)| format!("{name} ({})", thousands(*count)));
     let mut text = shown.collect::<Vec<_>>().join(", ");
     if labels.len() > 12 {
         text.push_str(&format!(", ... {} in all", labels.len()));
@@ -185,12 +192,10 @@ pub(super) fn classes(labels: &Labels, dataset: &data::Dataset) -> String {
     text
 }
 
-/// What a model must be better than.
-pub(super) fn baseline(labels: &Labels, dataset: &data::Dataset) -> String {
-    let counts = dataset.class_counts(labels.len());
+fn baseline(labels: &Labels, counts: &[usize]) -> String {
     // The first of equals.
     let most = (0..counts.len()).rev().max_by_key(|class| counts[*class]).unwrap_or(0);
-    let share = 100.0 * counts[most] as f64 / dataset.len().max(1) as f64;
+    let share = 100.0 * counts[most] as f64 / counts.iter().sum::<usize>().max(1) as f64;
     format!("always `{}` is right for {share:.1} %", labels.names()[most])
 }
 
@@ -215,20 +220,11 @@ fn example(plan: &RunPlan) -> Option<(Place, Batch)> {
     Some((plan.train.place(0), plan.task.evaluation(Batch::new(&plan.train, &[0], 0)).batch))
 }
 
-/// What the model is to answer: a class, or the tokens behind the masks.
-fn asked(plan: &RunPlan, shown: &Batch) -> Vec<String> {
-    let target = |target: &usize| match &plan.task {
-        Task::SequenceClassification(labels) => labels.names()[*target].clone(),
-        Task::MaskedLm(_) | Task::CausalLm(_) => token(plan, shown, *target as u32),
-    };
-    shown.targets.iter().map(target).collect()
-}
-
 /// The text that the model is shown, special tokens and masks included. What a causal language model is to say is coloured,
 /// and where there is no colour it stands in brackets.
 fn as_text(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
     let tokenizer = &plan.tokenizer;
-    if !matches!(plan.task, Task::CausalLm(_)) {
+    if let Expected::Beside(..) = plan.task.expected(shown, tokenizer) {
         let ids = &shown.ids[..shown.ids.len().min(SHOWN)];
         let rest = if ids.len() < shown.ids.len() { format!(" ... {} tokens", shown.ids.len()) } else { String::new() };
         return tokenizer.decode(ids) + &rest;
@@ -241,7 +237,7 @@ fn as_text(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
         if index < end && is_target(index) == is_target(start) {
             continue;
         }
-        let part = part(plan, &shown.ids, start..index);
+        let part = part(tokenizer, &shown.ids, start..index);
         text += &if is_target(start) { output.marked(&part) } else { part };
         start = index;
     }
@@ -251,13 +247,6 @@ fn as_text(plan: &RunPlan, shown: &Batch, output: &Output) -> String {
     text
 }
 
-/// The text of some of the tokens, as it stands within that of all up to them: alone a word may lack its space, and a
-/// character its first bytes.
-fn part(plan: &RunPlan, ids: &[u32], tokens: Range<usize>) -> String {
-    let (before, with) = (plan.tokenizer.decode(&ids[..tokens.start]), plan.tokenizer.decode(&ids[..tokens.end]));
-    with.strip_prefix(&before).map_or_else(|| plan.tokenizer.decode(&ids[tokens]), str::to_owned)
-}
-
 /// Tokens of an example, and of a language model's.
 const SHOWN: usize = 40;
 const SHOWN_OF_TEXT: usize = 160;
@@ -265,13 +254,6 @@ const SHOWN_OF_TEXT: usize = 160;
 /// Lines of a text stand below its first one.
 fn below(text: &str) -> String {
     text.replace('\n', "\n             ")
-}
-
-/// A token that is asked for as text: within a sequence, since at its beginning pieces of words are written differently.
-fn token(plan: &RunPlan, shown: &Batch, id: u32) -> String {
-    let ids = [shown.ids.first().copied().unwrap_or(id), id];
-    let text = part(plan, &ids, 1..2).trim().to_owned();
-    if text.is_empty() { plan.tokenizer.token(id).unwrap_or_else(|| format!("<{id}>")) } else { text }
 }
 
 fn in_words(plan: &RunPlan, time: &Measured, steps: usize) -> String {
@@ -321,14 +303,8 @@ fn document(
         let tokens: Vec<_> = shown.ids.iter().map(|id| plan.tokenizer.token(*id)).collect();
         let text = plan.tokenizer.decode(&shown.ids);
         let mut example = json!({ "line": line, "text": text, "token_ids": shown.ids, "tokens": tokens });
-        match &plan.task {
-            Task::SequenceClassification(_) => example["label"] = json!(asked(plan, &shown)[0]),
-            Task::MaskedLm(_) | Task::CausalLm(_) => {
-                // By their names in the vocabulary, as `tokens` has them.
-                let targets = shown.targets.iter().map(|id| plan.tokenizer.token(*id as u32));
-                example["targets"] = targets.collect();
-            }
-        }
+        let (key, asked) = plan.task.expected(&shown, &plan.tokenizer).document();
+        example[key] = asked;
         example
     });
     json!({
@@ -336,7 +312,7 @@ fn document(
         "compute": if plan.precision == Precision::Bf16 { "bf16" } else { "f32" },
         "trainable_parameters": loaded.plan.trainable_elements(), "total_parameters": total(&loaded.plan),
         "targets": targets, "new": loaded.initialised, "not_used": loaded.unused, "labels": plan.task.label_names(),
-        "class_counts": plan.train.class_counts(plan.task.classes()),
+        "class_counts": plan.train.class_counts(plan.task.outputs()),
         "train": split(&plan.train), "valid": plan.valid.as_deref().map(split), "example": example,
         "findings": plan.findings.iter().map(finding).collect::<Vec<_>>(),
         "steps": plan.steps, "steps_done": done, "steps_per_epoch": plan.sampler.steps_per_epoch(),

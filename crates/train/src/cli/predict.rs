@@ -1,31 +1,30 @@
-//! `kindling predict`: the classes of texts, in the order in which they come, as they come.
+//! `kindling predict`: the classes or entities of texts, in the order in which they come, as they come.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::{Batch, Encoded, Example, Labelled, Line, Record, Tokenizer};
+use data::language::Purpose;
+use data::{Line, Record, Tokenizer};
 use indexmap::IndexMap;
 use rayon::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::input::{InputArguments, Unanswered};
-use super::table::{self, Answers, Columns, Format};
+use super::table::{Answers, Columns, Format};
 use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
-use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
-use crate::run::{largest, rows};
-use crate::tasks::MicroBatch;
 use crate::terminal;
+use tasks::{Answer, Encoding, MicroBatch, Question, Rows, Sequence, Use, host};
 
 /// Texts read, encoded and classified together.
 const CHUNK: usize = 64;
 
 /// What `--set` overrides.
-const KEYS: [&str; 4] = ["data.text", "data.text_template", "data.text_pair", "data.max_length"];
+const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.tokens", "data.max_length"];
 
 /// Classify texts
 #[derive(Debug, Args)]
@@ -44,7 +43,7 @@ pub(super) struct Arguments {
     /// File to write, as its ending says: .csv .tsv .parquet .json, or .jsonl for an object a line
     #[arg(long, value_name = "F")]
     output: Option<PathBuf>,
-    /// Columns of the input beside each answer: a,b (repeatable); by default all of them in a file and none on standard
+    /// Columns of the input to write with each prediction (generate: each text): a,b (repeatable); by default all of them in a file and none on standard
     /// output, and with '' none
     #[arg(long, value_name = "NAMES")]
     columns: Vec<String>,
@@ -54,69 +53,21 @@ pub(super) struct Arguments {
     /// Texts; without them and without --input they are read from standard input, one a line, or as JSON lines
     #[arg(conflicts_with_all = ["input", "input_format"])]
     text: Vec<String>,
-    /// Override data.text, data.text_template, data.text_pair or data.max_length (repeatable)
+    /// Override data.text, data.text_template, data.text_pair, data.tokens or data.max_length (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
 }
 
-/// The answer to a text.
-#[derive(Debug)]
-pub(super) struct Prediction<'a> {
-    labels: &'a [String],
-    label_id: usize,
-    probabilities: Vec<f32>,
-    logits: Vec<f32>,
-}
-
-impl<'a> Prediction<'a> {
-    pub(super) fn new(logits: Vec<f32>, labels: &'a [String]) -> Self {
-        let label_id = largest(&logits);
-        let top = logits[label_id];
-        let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - top).exp()).collect();
-        let sum: f32 = exponentials.iter().sum();
-        let probabilities = exponentials.iter().map(|value| value / sum).collect();
-        Self { labels, label_id, probabilities, logits }
+/// For people: the answer, and to what.
+pub(super) fn describe(answer: &Answer, text: &str) -> String {
+    const SHOWN: usize = 100;
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if text.chars().count() > SHOWN {
+        shown.push('…');
     }
-
-    /// For people: the class, how sure, and of what.
-    pub(super) fn describe(&self, text: &str) -> String {
-        const SHOWN: usize = 100;
-        let mut shown: String = text.chars().take(SHOWN).collect();
-        if text.chars().count() > SHOWN {
-            shown.push('…');
-        }
-        let (label, shown) = (terminal::on_one_line(&self.labels[self.label_id]), terminal::on_one_line(&shown));
-        format!("{label} ({:.1} %)  {shown}", 100.0 * self.probabilities[self.label_id])
-    }
-
-    /// As an object; `named` writes the probabilities as one too.
-    fn object(&self, named: bool) -> Map<String, Value> {
-        let numbers = |values: &[f32]| values.iter().map(|value| table::number(*value)).collect::<Vec<_>>();
-        let probabilities = match named {
-            true => self.labels.iter().cloned().zip(numbers(&self.probabilities)).collect::<Map<_, _>>().into(),
-            false => Value::from(numbers(&self.probabilities)),
-        };
-        let keys = [
-            ("label", json!(self.labels[self.label_id])),
-            ("label_id", json!(self.label_id)),
-            ("probabilities", probabilities),
-            ("logits", numbers(&self.logits).into()),
-        ];
-        keys.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
-    }
-
-    /// As cells of a table.
-    fn cells(&self) -> Map<String, Value> {
-        let values = [json!(self.labels[self.label_id]), table::number(self.probabilities[self.label_id])];
-        let of_classes = self.probabilities.iter().map(|value| table::number(*value));
-        cell_names(self.labels).zip(values.into_iter().chain(of_classes)).collect()
-    }
-}
-
-fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {
-    ["label", "probability"].map(str::to_string).into_iter().chain(labels.iter().map(|label| format!("p_{label}")))
+    format!("{}  {}", terminal::on_one_line(&answer.describe()), terminal::on_one_line(&shown))
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -131,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(config::Task::SequenceClassification), sets, &device, output)?;
+    let trained = Trained::open(&model, Some(Use::Predict), sets, &device, output)?;
     let tokenizer = tokenizer(&model)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
@@ -198,7 +149,7 @@ struct Predictor<'a> {
     for_people: bool,
     named: bool,
     /// Found in the first row.
-    columns: Option<data::Columns>,
+    columns: Option<tasks::Columns>,
     unanswered: Unanswered<'a>,
     truncated: usize,
 }
@@ -214,8 +165,8 @@ impl Predictor<'_> {
         for line in lines {
             let Some(line) = self.unanswered.or_note_line(line)? else { continue };
             let record = self.record(line)?;
-            if let Some(example) = self.example(&record)? {
-                chunk.push((record, example));
+            if let Some(row) = self.row(&record)? {
+                chunk.push((record, row));
             }
             if chunk.len() == together {
                 self.chunk(std::mem::take(&mut chunk))?;
@@ -234,57 +185,65 @@ impl Predictor<'_> {
         }
     }
 
-    /// The text of a row; none if it has none and the others are to be answered.
-    fn example(&mut self, record: &Record) -> Result<Option<Example>, Failure> {
+    /// What is read of a row; none if it cannot be and the others are to be answered.
+    fn row(&mut self, record: &Record) -> Result<Option<Rows>, Failure> {
         if self.columns.is_none() {
-            let found = data::Columns::find(&self.file, record, self.trained.columns.written(), Labelled::No);
+            let find = self.trained.task.definition().columns;
+            let found = find(&self.file, record, self.trained.columns.written(), Purpose::Prompts);
             let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
             self.columns = Some(found);
             self.begin(record)?;
         }
         let columns = self.columns.as_ref().expect("they were found in this row or before it");
-        let example = columns.example(&self.file, record);
-        self.unanswered.or_note(record.line, example)
+        let mut row = columns.no_rows();
+        let read = row.push(columns, &self.file, record).map(|()| row);
+        self.unanswered.or_note(record.line, read)
     }
 
     fn begin(&mut self, first: &Record) -> Result<(), Failure> {
-        let names: Vec<String> = match self.answers.format().is_table() {
-            true => cell_names(self.trained.task.label_names()).collect(),
-            false => ["label", "label_id", "probabilities", "logits"].map(str::to_string).to_vec(),
-        };
+        let names = self.trained.task.answer_names(self.answers.format().is_table());
         self.answers.begin(&self.file, &first.fields, names)
     }
 
-    fn chunk(&mut self, read: Vec<(Record, Example)>) -> Result<(), Failure> {
-        let max_length = self.trained.max_length;
-        let encode = |(_, example): &(Record, Example)| {
-            let encoded = self.tokenizer.encode(&example.text, example.text_pair.as_deref(), max_length);
-            encoded.map_err(|error| error.at(&self.file, example.line))
+    fn chunk(&mut self, read: Vec<(Record, Rows)>) -> Result<(), Failure> {
+        let (tokenizer, max_length) = (self.tokenizer, self.trained.max_length);
+        let task = &*self.trained.task;
+        let encode = |(_, row): &(Record, Rows)| {
+            task.question(&self.file, row, &Encoding { tokenizer, max_length, progress: &|_| {} })
         };
-        let encoded: Vec<Result<Encoded, data::Error>> = read.par_iter().map(encode).collect();
-        let mut readable = Vec::with_capacity(read.len());
-        let mut sequences = Vec::with_capacity(read.len());
-        for (row, encoded) in read.into_iter().zip(encoded) {
-            if let Some(encoded) = self.unanswered.or_note(row.1.line, encoded)? {
-                readable.push(row);
-                sequences.push(encoded);
+        let encoded: Vec<Result<Question, data::Error>> = read.par_iter().map(encode).collect();
+        let mut asked = Vec::with_capacity(read.len());
+        for ((record, _), question) in read.into_iter().zip(encoded) {
+            if let Some(question) = self.unanswered.or_note(record.line, question)? {
+                asked.push((record, question));
             }
         }
+        let sequences: Vec<&Sequence> = asked.iter().flat_map(|(_, question)| &question.sequences).collect();
         if sequences.is_empty() {
             return Ok(());
         }
-        check_vocabulary(sequences.iter(), &self.trained.pretrained)?;
-        self.truncated += sequences.iter().filter(|encoded| encoded.full_length > encoded.ids.len()).count();
-        let logits = rows(self.trained.model.logits(&MicroBatch::evaluation(Batch::from_encoded(&sequences))));
-        if !logits.iter().flatten().all(|logit| logit.is_finite()) {
+        check_vocabulary(sequences.iter().map(|sequence| &sequence.encoded), &self.trained.pretrained)?;
+        self.truncated += asked.iter().filter(|(_, question)| question.is_truncated).count();
+        let (mut logits, mut width) = (Vec::new(), 0);
+        // A long text may be many sequences.
+        for sequences in sequences.chunks(CHUNK) {
+            let batch = Sequence::batch(sequences.iter().copied());
+            let found = self.trained.model.logits(&MicroBatch::evaluation(batch));
+            width = found.dims()[1];
+            logits.extend(host(found));
+        }
+        if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(not_finite(&self.trained.pretrained, "the logits"));
         }
-        for ((record, example), logits) in readable.iter().zip(logits) {
-            let prediction = Prediction::new(logits, self.trained.task.label_names());
+        let mut rest = logits.as_slice();
+        for (record, question) in &asked {
+            let (own, others) = rest.split_at(question.outputs() * width);
+            rest = others;
+            let Some(answer) = task.answer_to(question, own) else { continue };
             match self.for_people {
-                true => self.answers.shown(&prediction.describe(&example.text))?,
-                false if self.answers.format().is_table() => self.answers.push(&record.fields, prediction.cells())?,
-                false => self.answers.push(&record.fields, prediction.object(self.named))?,
+                true => self.answers.shown(&describe(&answer, &question.text))?,
+                false if self.answers.format().is_table() => self.answers.push(&record.fields, answer.cells())?,
+                false => self.answers.push(&record.fields, answer.object(self.named))?,
             }
         }
         Ok(())

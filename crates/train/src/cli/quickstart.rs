@@ -11,16 +11,16 @@ use serde_json::{Value, json};
 
 use super::eval::Scorer;
 use super::failure::Failure;
-use super::predict::Prediction;
+use super::predict::describe;
 use super::train::{Shown, execute};
 use crate::adapter::Adapter;
-use crate::config::{self, Best};
-use crate::metrics::Scores;
+use crate::config;
 use crate::output::Output;
 use crate::prepare::RunPlan;
-use crate::run::{self, Start, State, rows};
+use crate::run::{self, Start, State};
 use crate::shell::program;
-use crate::tasks::{MicroBatch, TrainableModel};
+use tasks::metrics::{ACCURACY, Scores};
+use tasks::{MicroBatch, TrainableModel, host};
 
 macro_rules! asset {
     ($path:literal) => {
@@ -55,7 +55,7 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         (_, true) => Start::Overwrite,
         (State::Finished, false) => return show(&root, output),
         (State::Interrupted { step }, false) => {
-            output.say(&format!("{} was interrupted after step {step}, and is resumed", root.display()));
+            output.say(&format!("resuming {} after step {step}", root.display()));
             Start::Resume
         }
         (State::New, false) => Start::New,
@@ -73,8 +73,8 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
     let trained = trained(&plan)?;
     let after = scores(&trained, &valid, &plan, output)?;
     output.result(&format!("\n{}", output.bold("accuracy on the validation texts")))?;
-    output.result(&format!("  before   {:.3}", before.merit(Best::Accuracy)))?;
-    output.result(&format!("  after    {:.3}", after.merit(Best::Accuracy)))?;
+    output.result(&format!("  before   {:.3}", before.get(&ACCURACY).unwrap_or_default()))?;
+    output.result(&format!("  after    {:.3}", after.get(&ACCURACY).unwrap_or_default()))?;
     output.result(&format!("\n{}", output.bold("some of its predictions")))?;
     predictions(&trained, &valid, &plan, output)?;
     next_steps(&root, output)
@@ -88,7 +88,7 @@ fn show(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let place = output.bold(&root.display().to_string());
-    output.result(&format!("{place} holds a finished quickstart; `{} --overwrite` trains it again", program()))?;
+    output.result(&format!("{place} has a finished quickstart; `{} --overwrite` trains it again", program()))?;
     let score = |name: &str| best.as_ref().and_then(|best| best[name].as_f64());
     if let (Some(step), Some(accuracy)) = (best.as_ref().and_then(|best| best["step"].as_u64()), score("accuracy")) {
         output.result(&format!("  accuracy   {accuracy:.3} on the validation texts, at step {step}"))?;
@@ -120,10 +120,10 @@ fn without_options(failure: Failure, root: &Path) -> Failure {
         format!("move {} away, or run `{kindling}` in another directory", root.display())
     } else if help.contains("--resume") {
         format!(
-            "make room, or make the place writable, and run `{kindling}` again: it goes on from the last checkpoint"
+            "make room, or make the place writable, and run `{kindling}` again: it resumes from the last checkpoint"
         )
     } else if help.contains("--overwrite") {
-        format!("`{kindling} --overwrite` trains it from the beginning")
+        format!("`{kindling} --overwrite` trains it from scratch")
     } else {
         return failure;
     };
@@ -165,20 +165,20 @@ fn cache() -> PathBuf {
 fn untrained(plan: &RunPlan) -> Result<TrainableModel, Failure> {
     let adapter_plan = plan.adapter_plan()?;
     let (model, _) =
-        plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(TrainableModel::new(model))
+        plan.pretrained.load(adapter_plan, plan.task.outputs(), plan.frozen, Values::Read, &plan.device)?;
+    Ok(TrainableModel::new(model, plan.task.clone()))
 }
 
 fn trained(plan: &RunPlan) -> Result<TrainableModel, Failure> {
     let adapter = Adapter::read(&plan.output_dir.join("adapter"), Some(&plan.pretrained))?;
     let adapter_plan = lora::Plan::new(adapter.method, Some(adapter.tensors), 0)?;
     let (model, _) =
-        plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, &plan.device)?;
-    Ok(TrainableModel::new(model))
+        plan.pretrained.load(adapter_plan, plan.task.outputs(), plan.frozen, Values::Read, &plan.device)?;
+    Ok(TrainableModel::new(model, plan.task.clone()))
 }
 
 fn scores(model: &TrainableModel, valid: &Dataset, plan: &RunPlan, output: &Output) -> Result<Scores, Failure> {
-    let mut scorer = Scorer::new(model, &plan.task, &plan.pretrained);
+    let mut scorer = Scorer::new(model, &*plan.task, &plan.pretrained);
     let bar = output.bar(valid.len() as u64, "evaluating {bar:30} {pos}/{len}");
     scorer.score(valid, 0, &bar, &mut |_| Ok(()))?;
     bar.finish_and_clear();
@@ -189,10 +189,13 @@ fn predictions(model: &TrainableModel, valid: &Dataset, plan: &RunPlan, output: 
     let step = (valid.len() / SHOWN).max(1);
     let indices: Vec<usize> = (0..valid.len()).step_by(step).take(SHOWN).collect();
     let texts = plan.valid_examples();
-    let logits = rows(model.logits(&MicroBatch::evaluation(Batch::new(valid, &indices, 0))));
-    for (logits, index) in logits.into_iter().zip(indices) {
-        let prediction = Prediction::new(logits, plan.task.label_names());
-        output.result(&format!("  {}", prediction.describe(texts.get(index).map_or("", |example| &example.text))))?;
+    let logits = model.logits(&MicroBatch::evaluation(Batch::new(valid, &indices, 0)));
+    let width = logits.dims()[1];
+    for (logits, index) in host(logits).chunks(width).zip(indices) {
+        if let Some(answer) = plan.task.answer(logits) {
+            let text = texts.get(index).map_or("", |example| &example.text);
+            output.result(&format!("  {}", describe(&answer, text)))?;
+        }
     }
     Ok(())
 }

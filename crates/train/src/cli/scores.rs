@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::Failure;
-use crate::metrics::Confusion;
 use crate::output::{Output, counted, thousands};
-use crate::run::Evaluation;
-use crate::tasks::Task;
 use crate::terminal;
+use tasks::metrics::{Confusion, OfClass};
+use tasks::{Evaluator, Task};
 
 /// More classes than this make a matrix that fits no terminal.
 const IN_MATRIX: usize = 12;
@@ -17,8 +16,8 @@ const LISTED: usize = 10;
 const NAME: usize = 24;
 
 pub(super) fn print(
-    evaluation: &Evaluation,
-    task: &Task,
+    evaluation: &dyn Evaluator,
+    task: &dyn Task,
     examples: usize,
     truncated: usize,
     output: &Output,
@@ -43,22 +42,21 @@ pub(super) fn print(
     for (name, value) in scores.named() {
         output.result(&format!("{name:14} {value:.4}"))?;
     }
-    if let Some(confusion) = evaluation.confusion() {
-        let lines = classes(confusion, task.label_names());
-        for line in lines {
-            output.result(&line)?;
-        }
+    for line in classes(&evaluation.by_class(), evaluation.confusion(), task.label_names()) {
+        output.result(&line)?;
     }
     Ok(())
 }
 
-/// A line for each class that occurs, then the confusions.
-fn classes(confusion: &Confusion, labels: &[String]) -> Vec<String> {
+/// A line for each class that occurs, then the confusions; nothing for a task without classes.
+fn classes(by_class: &[OfClass], confusion: Option<&Confusion>, labels: &[String]) -> Vec<String> {
+    if by_class.is_empty() {
+        return Vec::new();
+    }
     let names: Vec<String> = labels.iter().map(|label| name(label)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max("class".len());
     let mut lines = vec![String::new(), format!("{:width$}  precision  recall      F1  examples", "class")];
-    for (class, name) in names.iter().enumerate() {
-        let of = confusion.class(class);
+    for (of, name) in by_class.iter().zip(&names) {
         if of.examples + of.predicted > 0 {
             let share = |part: u64, whole: u64| match whole {
                 0 => "     -".to_string(),
@@ -73,6 +71,7 @@ fn classes(confusion: &Confusion, labels: &[String]) -> Vec<String> {
             ));
         }
     }
+    let Some(confusion) = confusion else { return lines };
     lines.push(String::new());
     lines.extend(match labels.len() <= IN_MATRIX {
         true => matrix(confusion, &names, width),
@@ -91,8 +90,10 @@ fn matrix(confusion: &Confusion, names: &[String], width: usize) -> Vec<String> 
     let heads: String = heads.map(|head| format!("  {head:>column$}")).collect();
     let number = |n: usize| if numbered { format!("{:>3} ", n + 1) } else { String::new() };
     let indent = number(0).len();
-    let mut lines =
-        vec!["confusion (rows: truth, columns: prediction)".to_string(), format!("{:indent$}{:width$}{heads}", "", "")];
+    let mut lines = vec![
+        "confusion matrix (rows: label, columns: prediction)".to_string(),
+        format!("{:indent$}{:width$}{heads}", "", ""),
+    ];
     for (n, (name, row)) in names.iter().zip(confusion.rows()).enumerate() {
         let cells: String = row.iter().map(|count| format!("  {count:>column$}")).collect();
         lines.push(format!("{}{name:width$}{cells}", number(n)));
@@ -112,7 +113,7 @@ fn mistakes(confusion: &Confusion, names: &[String], width: usize) -> Vec<String
         return vec!["no mistakes".to_string()];
     }
     let head =
-        format!("most frequent mistakes ({} in all)", thousands(mistakes.iter().map(|(n, ..)| *n as usize).sum()));
+        format!("most frequent errors ({} in total)", thousands(mistakes.iter().map(|(n, ..)| *n as usize).sum()));
     let lines = mistakes.iter().take(LISTED).map(|(count, truth, predicted)| {
         format!("{:width$}  taken for  {:width$}  {count:>6}", names[*truth], names[*predicted])
     });
@@ -138,13 +139,14 @@ mod tests {
         for (truth, predicted) in [(0, 0), (0, 0), (1, 0), (1, 1)] {
             confusion.add(truth, predicted);
         }
-        let lines = classes(&confusion, &["neg".to_string(), "positive".to_string()]);
+        let by_class = [confusion.class(0), confusion.class(1)];
+        let lines = classes(&by_class, Some(&confusion), &["neg".to_string(), "positive".to_string()]);
         assert_eq!(
             lines.join("\n"),
             "\nclass     precision  recall      F1  examples\n\
              neg           0.667   1.000   0.800         2\n\
              positive      1.000   0.500   0.667         2\n\
-             \nconfusion (rows: truth, columns: prediction)\n\
+             \nconfusion matrix (rows: label, columns: prediction)\n\
              \x20              neg  positive\n\
              neg              2         0\n\
              positive         1         1"

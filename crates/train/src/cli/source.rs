@@ -96,7 +96,7 @@ fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<Located, 
         Holds::Model => Err(Failure::usage(format!("{shown} is a model, not a run"), "give it with --model")),
         Holds::Else if !run.exists() => Err(Failure::usage(format!("there is no directory {shown}"), neighbour(run))),
         Holds::Else => Err(Failure::usage(
-            format!("{shown} is not the directory of a run"),
+            format!("{shown} is not a run's directory"),
             "a run's directory has config.toml and adapter/ or model/; `kindling train` writes it",
         )),
     }
@@ -147,7 +147,7 @@ fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
 fn recorded_base(adapter: &Path, output: &Output) -> Result<PathBuf, Failure> {
     let shown = adapter.display();
     let Recorded { path, revision } = adapter::recorded_base(adapter)?.ok_or_else(|| {
-        let message = format!("{shown} does not record the model that it is for");
+        let message = format!("{shown} does not record its base model");
         Failure::usage(message, "give its base with --model: a directory, or an id on the Hugging Face Hub")
     })?;
     // A relative path is one in the working directory, as for PEFT, or is meant from the adapter.
@@ -165,7 +165,7 @@ fn recorded_base(adapter: &Path, output: &Output) -> Result<PathBuf, Failure> {
             false => format!("{path}, nor at {}", places[1].display()),
         };
         let message = format!("the model that {shown} was trained on is no longer at {looked}");
-        let help = "give the directory where it is now with --model: its weights are compared with those of then";
+        let help = "give its present directory with --model: its weights are compared with the recorded ones";
         return Err(Failure::usage(message, help));
     };
     let found = locate(Path::new(&named), Wanted::Model, output);
@@ -183,9 +183,9 @@ fn no_base(message: &str, error: HubError) -> Failure {
 fn nothing_yet(run: &Path) -> Failure {
     let shown = run.display();
     Failure::usage(
-        format!("{shown} has saved neither an adapter nor a model yet"),
+        format!("{shown} has no adapter or model yet"),
         format!(
-            "the first is saved at the first evaluation; `kindling train {shown}/config.toml --resume` goes on with the run"
+            "the first is saved at the first evaluation; `kindling train {shown}/config.toml --resume` resumes the run"
         ),
     )
 }
@@ -206,7 +206,7 @@ fn say_unfinished(run: &Path, what: &str, output: &Output) {
 
 /// The directory beside it that may have been meant.
 pub(super) fn neighbour(run: &Path) -> String {
-    match data::nearest_path(run, Path::is_dir) {
+    match suggest::nearest_path(run, Path::is_dir) {
         Some(near) => format!("did you mean `{}`?", near.display()),
         None => {
             "a run's directory is what `kindling train` wrote, `runs/NAME` unless `output_dir` says otherwise".into()

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use burn::train::Interrupter;
 use clap::Args;
 use serde_json::json;
+use tasks::TaskName;
 
 use super::failure::{Failure, INTERRUPTED};
 use super::from_data::Made;
@@ -22,14 +23,14 @@ use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary, 
     after_help = "Examples:\n  kindling train questions.csv\n  kindling train sst2.toml --dry-run\n  kindling train sst2.toml --set train.learning_rate=1e-4 --set adapter.r=16\n  kindling train sst2.toml --resume"
 )]
 pub(super) struct Arguments {
-    /// The configuration, a TOML file; or training data: what `init` writes for it is written beside it, and run
+    /// The configuration, a TOML file; or training data: what `init` would write for it is written next to it, and run
     config: PathBuf,
     /// With data: the model, a directory or an id on the Hugging Face Hub; default: as `init` chooses
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
     /// With data: what to train for; default: as `init` chooses
-    #[arg(long, value_enum, value_name = "T")]
-    task: Option<init::Task>,
+    #[arg(long, value_parser = init::task_parser(), value_name = "T")]
+    task: Option<TaskName>,
     /// Override a key: train.epochs=5 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -116,7 +117,7 @@ fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
         [("--model", "model.path", arguments.model.is_some()), ("--task", "model.task", arguments.task.is_some())];
     if let Some((option, key, _)) = given.into_iter().find(|(.., is_given)| *is_given) {
         let help = format!("in a configuration it is `{key}`: `--set {key}=...` overrides it");
-        return Err(Failure::usage(format!("`{option}` goes with data in the place of a configuration"), help));
+        return Err(Failure::usage(format!("`{option}` is for training data given instead of a configuration"), help));
     }
     Ok(config::load(&arguments.config, &arguments.set, &std::env::current_dir()?)?)
 }
@@ -184,7 +185,7 @@ pub(super) fn execute(
             let root = plan.output_dir.display();
             match step {
                 0 => output.say("interrupted before the first step was done"),
-                _ => output.say(&format!("interrupted: step {step} is saved in {root}, `{again}` goes on")),
+                _ => output.say(&format!("interrupted after step {step}, saved in {root}: `{again}` resumes")),
             }
             Ok(ExitCode::from(INTERRUPTED))
         }
@@ -202,7 +203,7 @@ fn nothing_to_do(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {
     let result = plan.output_dir.join(if plan.method.trains_all() { "model" } else { "adapter" });
     if output.json() {
-        let best = summary.best.map(|(step, scores)| json!({ "step": step, "scores": scores }));
+        let best = summary.best.as_ref().map(|(step, scores)| json!({ "step": step, "scores": scores }));
         output.result(&serde_json::to_string(&json!({
             "output_dir": plan.output_dir, "result": result, "steps": summary.steps, "best": best,
             "stopped_early": summary.stopped_early, "seconds": summary.seconds,
@@ -210,13 +211,13 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
         }))?)?;
         return Ok(());
     }
-    if let Some((step, scores)) = summary.best {
+    if let Some((step, scores)) = &summary.best {
         output.say(&format!("best at step {step}: {scores}"));
     }
     let (seconds, memory) = (duration(summary.seconds), bytes(summary.peak_memory_bytes as usize));
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
-    output.say(&format!("saved, read back and compared: {}", output.bold(&result.display().to_string())));
-    finished::say(&plan.output_dir, &plan.task, &plan.config.data, output);
+    output.say(&format!("saved and verified: {}", output.bold(&result.display().to_string())));
+    finished::say(&plan.output_dir, &*plan.task, &plan.config.data, output);
     Ok(())
 }

@@ -2,26 +2,26 @@
 //! `kindling.json`, otherwise from the model's own files. Nothing missing is ever initialised here.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use data::{Labels, Template, Tokenizer, Written};
 use lora::{Method, Plan};
-use model::{Frozen, Head, Pretrained, Values};
+use model::{Frozen, Pretrained, Values};
 
 use super::Failure;
 use super::source::Located;
 use crate::adapter::{self, Adapter, Sidecar};
-use crate::config;
 use crate::output::{Output, counted};
-use crate::prepare::{self, default_max_length};
+use crate::prepare::default_max_length;
 use crate::run::tell;
-use crate::tasks::{CausalLm, Masking, Task, TrainableModel};
+use tasks::{Opening, Task, TaskName, TrainableModel, Use};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
     pub(super) plan: Plan,
     pub(super) model: TrainableModel,
-    pub(super) task: Task,
+    pub(super) task: Arc<dyn Task>,
     pub(super) max_length: usize,
     pub(super) columns: ColumnNames,
 }
@@ -38,6 +38,9 @@ pub(super) struct ColumnNames {
     pub(super) completion: Option<String>,
     pub(super) completion_template: Option<Template>,
     pub(super) messages: Option<String>,
+    pub(super) tokens: Option<String>,
+    pub(super) tags: Option<String>,
+    pub(super) entities: Option<String>,
 }
 
 impl ColumnNames {
@@ -53,6 +56,9 @@ impl ColumnNames {
             completion: columns.completion.clone(),
             completion_template: template("data.completion_template", columns.completion_template.as_deref())?,
             messages: columns.messages.clone(),
+            tokens: columns.tokens.clone(),
+            tags: columns.tags.clone(),
+            entities: columns.entities.clone(),
         })
     }
 
@@ -64,6 +70,7 @@ impl ColumnNames {
     fn clear_completion(&mut self) {
         (self.prompt, self.prompt_template, self.messages) = (None, None, None);
         (self.completion, self.completion_template) = (None, None);
+        (self.tokens, self.tags) = (None, None);
     }
 
     pub(super) fn written(&self) -> Written<'_> {
@@ -77,16 +84,19 @@ impl ColumnNames {
             completion: self.completion.as_deref(),
             completion_template: self.completion_template.as_ref(),
             messages: self.messages.as_deref(),
+            tokens: self.tokens.as_deref(),
+            tags: self.tags.as_deref(),
+            entities: self.entities.as_deref(),
         }
     }
 }
 
 impl Trained {
-    /// `wanted` is the task that the command is for, if it is for one alone; `sets` are its `--set` arguments, of which it
+    /// `wanted` is what the command needs a model for, if it is not for all; `sets` are its `--set` arguments, of which it
     /// takes those with the `keys`.
     pub(super) fn open(
         arguments: &Located,
-        wanted: Option<config::Task>,
+        wanted: Option<Use>,
         (sets, keys): (&[String], &[&str]),
         device: &Device,
         output: &Output,
@@ -97,9 +107,9 @@ impl Trained {
             return Err(Failure::usage(format!("there is no directory {}", arguments.model.display()), help));
         }
         let task = task(arguments, wanted)?;
-        let mut pretrained = Pretrained::open(&arguments.model, task.head())?;
-        if task.head() == Head::SequenceClassification {
-            pretrained.check_problem("single_label_classification")?;
+        let mut pretrained = Pretrained::open(&arguments.model, task.head)?;
+        if let Some(problem) = task.problem {
+            pretrained.check_problem(problem)?;
         }
         let adapter = match &arguments.adapter {
             Some(directory) => Some(Adapter::read(directory, Some(&pretrained))?),
@@ -117,7 +127,7 @@ impl Trained {
         {
             let (adapter, base, model) = (directory.display(), &sidecar.base.path, arguments.model.display());
             output.warn(&match Path::new(base) == arguments.model {
-                true => format!("{model} has other weights than when the adapter {adapter} was trained on it"),
+                true => format!("the weights of {model} have changed since the adapter {adapter} was trained"),
                 false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
             });
         }
@@ -133,46 +143,40 @@ impl Trained {
             columns = ColumnNames::of(&sidecar.columns)?;
         }
         let positions = pretrained.max_positions()?;
-        let mut mask_probability = sidecar.as_ref().and_then(|sidecar| sidecar.mask_probability);
-        let mut loss_on = sidecar.as_ref().and_then(|sidecar| sidecar.loss_on).unwrap_or(config::LossOn::Completion);
+        let mut settings = sidecar.as_ref().map(|sidecar| sidecar.settings.clone()).unwrap_or_default();
         apply_sets(sets, keys, &mut columns, |key, value| {
-            if key == "data.mask_probability" {
-                let share = value.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
-                mask_probability = Some(share.ok_or("expected a number greater than 0 and below 1")?);
-                return Ok(());
-            }
-            if key == "data.loss_on" {
-                loss_on = match value {
-                    "completion" => config::LossOn::Completion,
-                    "all" => config::LossOn::All,
-                    _ => return Err("expected `completion` or `all`".to_string()),
-                };
+            let key = key.strip_prefix("data.").unwrap_or(key);
+            if let Some(setting) = TaskName::all().flat_map(|task| task.settings).find(|setting| setting.key == key) {
+                let value = (setting.parse)(value).ok_or_else(|| format!("expected {}", setting.expected))?;
+                settings.insert(key.to_string(), value);
                 return Ok(());
             }
             let length = value.parse().ok().filter(|length| (1..=positions).contains(length));
             max_length = Some(length.ok_or_else(|| format!("expected a number from 1 to {positions}"))?);
             Ok(())
         })?;
-        let task = match task {
-            config::Task::SequenceClassification => {
-                Task::SequenceClassification(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?)
-            }
-            config::Task::MaskedLm => Task::MaskedLm(masking(arguments, mask_probability, &pretrained)?),
-            config::Task::CausalLm => {
-                let tokenizer = tokenizer(arguments)?;
-                Task::CausalLm(CausalLm::open(&arguments.model, tokenizer_directory(arguments), &tokenizer, loss_on)?)
-            }
+        let labels = match task.finder {
+            None => None,
+            Some(_) => Some(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
         };
+        let task = (task.open)(Opening {
+            tokenizer: &tokenizer(arguments)?,
+            of_tokenizer: tokenizer_directory(arguments),
+            directory: &arguments.model,
+            pretrained: &pretrained,
+            labels,
+            settings: &settings,
+        })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
             None => (Method::frozen(), None),
         };
         let (model, loaded) = Plan::new(method, tensors, 0)
             .map_err(model::Error::from)
-            .and_then(|plan| pretrained.load(plan, task.classes(), Frozen::AsStored, Values::Read, device))
+            .and_then(|plan| pretrained.load(plan, task.outputs(), Frozen::AsStored, Values::Read, device))
             .map_err(|error| of_adapter(error, arguments.adapter.as_deref()))?;
         tell(&loaded, output);
-        let model = TrainableModel::new(model);
+        let model = TrainableModel::new(model, task.clone());
         if let Some(directory) = &arguments.adapter {
             say_adapter(directory, &loaded.plan, &model, output);
         }
@@ -199,9 +203,9 @@ pub(super) fn weight_or(pretrained: &Pretrained, failure: Failure) -> Failure {
 }
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{what} are not finite numbers, though all weights are: values grow too large on their way through the model")]
+#[error("{what} are not finite numbers, though all weights are: activations overflow in the forward pass")]
 #[diagnostic(help(
-    "the adapter may be for another base, or its training went wrong: compare with what the model answers without it"
+    "the adapter may be for another base, or its training went wrong: compare with the base model's predictions"
 ))]
 struct NotFinite {
     what: &'static str,
@@ -227,41 +231,42 @@ fn of_adapter(error: model::Error, directory: Option<&Path>) -> Failure {
     }
 }
 
-/// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names.
-fn task(arguments: &Located, wanted: Option<config::Task>) -> Result<config::Task, Failure> {
+/// What a model is for: as its sidecar says, else PEFT's file, else the class that its `config.json` names; of several with
+/// one head that of the base's `problem_type`.
+fn task(arguments: &Located, wanted: Option<Use>) -> Result<TaskName, Failure> {
     let directory = arguments.adapter.as_ref().unwrap_or(&arguments.model);
+    let problem = Pretrained::problem_of(&arguments.model)?;
+    let by_problem = |task: TaskName| problem.as_deref().map_or(task, |problem| task.of_problem(problem));
     let written = match &arguments.adapter {
-        Some(adapter) => Adapter::read(adapter, None)?.task(),
+        Some(adapter) => {
+            let adapter = Adapter::read(adapter, None)?;
+            let is_certain = adapter.sidecar.is_some();
+            adapter.task().map(|task| if is_certain { task } else { by_problem(task) })
+        }
         None => Sidecar::read(&arguments.model)?.map(|sidecar| sidecar.task),
     };
-    if let (Some(written), Some(wanted)) = (written, wanted)
-        && written != wanted
-    {
-        let message = format!("{} was trained for {written}, this command is for {wanted}", directory.display());
-        let help = match written {
-            config::Task::SequenceClassification => "`kindling predict` and `kindling eval` are for it",
-            config::Task::MaskedLm => "`kindling eval` scores it",
-            config::Task::CausalLm => "`kindling generate` and `kindling eval` are for it",
-        };
-        return Err(Failure::usage(message, help));
+    let is_for = |task: &TaskName| wanted.is_none_or(|wanted| task.usage == wanted);
+    match (written, wanted) {
+        (Some(written), Some(_)) if !is_for(&written) => {
+            let others: Vec<&str> = TaskName::all().filter(is_for).map(|task| task.name).collect();
+            let (last, first) = others.split_last().map_or(("", &[][..]), |(last, first)| (*last, first));
+            let others = if first.is_empty() { last.to_owned() } else { format!("{} and {last}", first.join(", ")) };
+            let message = format!("{} was trained for {written}, this command is for {others}", directory.display());
+            let help = match written.usage {
+                Use::Predict => "`kindling predict` and `kindling eval` are for it",
+                Use::Score => "`kindling eval` scores it",
+                Use::Generate => "`kindling generate` and `kindling eval` are for it",
+            };
+            Err(Failure::usage(message, help))
+        }
+        (Some(written), _) => Ok(written),
+        // Whether the model has the head for it shows when it is loaded.
+        (None, Some(_)) => {
+            let of_head = Pretrained::head_of(&arguments.model).ok().and_then(TaskName::of_head).filter(is_for);
+            Ok(by_problem(of_head.or_else(|| TaskName::all().find(is_for)).unwrap_or_default()))
+        }
+        (None, None) => Ok(by_problem(TaskName::of_head(Pretrained::head_of(&arguments.model)?).unwrap_or_default())),
     }
-    if let Some(task) = written.or(wanted) {
-        return Ok(task);
-    }
-    Ok(match Pretrained::head_of(&arguments.model)? {
-        Head::SequenceClassification | Head::TokenClassification => config::Task::SequenceClassification,
-        Head::MaskedLm => config::Task::MaskedLm,
-        Head::CausalLm => config::Task::CausalLm,
-    })
-}
-
-/// Masks as in training, where that is known.
-fn masking(arguments: &Located, probability: Option<f64>, pretrained: &Pretrained) -> Result<Masking, Failure> {
-    let tokenizer = tokenizer(arguments)?;
-    let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
-    let probability = probability.unwrap_or(config::Config::default().data.mask_probability);
-    let path = arguments.model.clone();
-    Ok(Masking::new(&tokenizer, probability, vocabulary).ok_or(prepare::Error::NoMask { path })?)
 }
 
 fn labels(
@@ -297,7 +302,7 @@ fn template(key: &str, source: Option<&str>) -> Result<Option<Template>, data::E
 }
 
 /// All that `--set` overrides of a trained model: what `eval` takes.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 15] = [
     "data.text",
     "data.text_template",
     "data.text_pair",
@@ -307,6 +312,9 @@ pub(super) const KEYS: [&str; 12] = [
     "data.completion",
     "data.completion_template",
     "data.messages",
+    "data.tokens",
+    "data.tags",
+    "data.entities",
     "data.max_length",
     "data.mask_probability",
     "data.loss_on",
@@ -328,7 +336,7 @@ pub(super) fn apply_sets(
         let text = value.trim().trim_matches('"').to_string();
         match key.trim() {
             key if !keys.contains(&key) => {
-                return Err(wrong(data::suggest::suggestion(key, keys.iter().copied())));
+                return Err(wrong(suggest::suggestion(key, keys.iter().copied())));
             }
             "data.text" => {
                 columns.clear_completion();
@@ -361,6 +369,18 @@ pub(super) fn apply_sets(
             }
             "data.text_pair" => columns.text_pair = Some(text),
             "data.label" => columns.label = Some(text),
+            "data.tokens" => {
+                columns.clear_text();
+                (columns.tokens, columns.entities) = (Some(text), None);
+            }
+            "data.tags" => {
+                columns.clear_text();
+                (columns.tags, columns.entities) = (Some(text), None);
+            }
+            "data.entities" => {
+                (columns.tokens, columns.tags) = (None, None);
+                columns.entities = Some(text);
+            }
             key => number(key, &text).map_err(wrong)?,
         }
     }

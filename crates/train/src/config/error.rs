@@ -147,7 +147,9 @@ pub(crate) enum ConfigError {
     ForeignToTask { place: String, task: Task, name: &'static str },
 
     #[error("{place}: task `{task}` has no score `{best}`")]
-    #[diagnostic(help("choose by `loss`, or leave it at `auto`"))]
+    #[diagnostic(help("choose by {}, or leave it at `auto`",
+        task.best.iter().map(|score| format!("`{}`", score.key)).collect::<Vec<_>>().join(", ")
+    ))]
     NoSuchScore { place: String, task: Task, best: Best },
 
     #[error("{place}: method `none` trains the classification head alone, and task `{task}` has none")]

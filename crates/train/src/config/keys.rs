@@ -11,7 +11,7 @@ use super::error::ConfigError;
 use super::kinds::Kind;
 use super::words::{Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
 use super::written::{Config, line};
-use data::nearest;
+use suggest::nearest;
 
 /// The tables of the file in their order; "" is its top.
 pub(super) const TABLES: &[&str] = &["", "model", "adapter", "data", "train"];
@@ -61,7 +61,7 @@ const RUN_AND_MODEL: [Key; 8] = [
 ];
 
 #[rustfmt::skip]
-const DATA_AND_TRAINING: [Key; 42] = [
+const DATA_AND_TRAINING: [Key; 45] = [
     key("data", "train", Kind::Files, "\"train.jsonl\""),
     key("data", "valid", Kind::Files, "\"valid.jsonl\""),
     key("data", "valid_fraction", BELOW_ONE, ""),
@@ -71,6 +71,9 @@ const DATA_AND_TRAINING: [Key; 42] = [
     key("data", "prompt", Kind::Text, "\"prompt\""),
     key("data", "completion", Kind::Text, "\"completion\""),
     key("data", "messages", Kind::Text, "\"messages\""),
+    key("data", "tokens", Kind::Text, "\"tokens\""),
+    key("data", "tags", Kind::Text, "\"tags\""),
+    key("data", "entities", Kind::Text, "\"entities\""),
     key("data", "max_length", Kind::Count(1), "128"),
     key("data", "text_template", Kind::Template, ""),
     key("data", "prompt_template", Kind::Template, ""),
@@ -292,6 +295,9 @@ mod tests {
                 prompt: Some("d".to_owned()),
                 completion: Some("e".to_owned()),
                 messages: Some("f".to_owned()),
+                tokens: Some("g".to_owned()),
+                tags: Some("h".to_owned()),
+                entities: Some("i".to_owned()),
                 max_length: Some(1),
                 ..DataConfig::default()
             },

@@ -100,7 +100,7 @@ fn read(file: &Path, working_directory: &Path) -> Result<String, ConfigError> {
     let typed = file.display().to_string();
     let bytes = fs::read(&path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ConfigError::NoConfiguration {
-            help: match data::nearest_path(&path, |_| true).as_deref().and_then(Path::file_name) {
+            help: match suggest::nearest_path(&path, |_| true).as_deref().and_then(Path::file_name) {
                 Some(near) => format!("did you mean `{}`?", file.with_file_name(near).display()),
                 None => "write the path of a TOML file".to_owned(),
             },
@@ -229,8 +229,15 @@ fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
         table.insert(key.name.to_owned(), value);
     }
     if let Some(Value::Table(adapter)) = document.get_mut("adapter") {
-        // It decides which keys the others are.
-        adapter.entry("method").or_insert_with(|| Method::default().name().into());
+        // The method decides which other keys there are, and what they are by default.
+        let method = match adapter.get("method").and_then(Value::as_str) {
+            Some(name) => Method::named(name).expect("keys.rs lets no other names through"),
+            None => Method::default(),
+        };
+        let defaults = Table::try_from(method).expect("settings are TOML");
+        for (key, value) in defaults {
+            adapter.entry(key).or_insert(value);
+        }
     }
     Loaded {
         config: Config::deserialize(document).expect("keys.rs lets no other values through"),

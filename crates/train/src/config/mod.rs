@@ -25,5 +25,5 @@ pub(crate) use files::Files;
 pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_text};
 pub(crate) use paths::absolute;
-pub(crate) use words::{Best, Compute, Dtype, LossOn, SaveDtype, Schedule, Task, Weights};
+pub(crate) use words::{Compute, Dtype, SaveDtype, Schedule, Weights};
 pub(crate) use written::{Config, DataConfig, TrainConfig};

@@ -8,9 +8,9 @@ use super::error::{ConfigError, PathKind, Place};
 use super::files::Files;
 use super::syntax::instead_of_escapes;
 use super::written::Config;
-use data::nearest_path;
 use glob::{MatchOptions, Pattern, glob_with};
 use model::hub::HubId;
+use suggest::nearest_path;
 
 /// What relative paths are relative to.
 pub(super) struct Bases<'a> {

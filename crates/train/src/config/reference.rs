@@ -33,8 +33,8 @@ const SECTIONS: [(&str, &str); 5] = [
     ("model", "## `[model]`\n\nThe base model and the task.\n"),
     (
         "adapter",
-        "## `[adapter]`\n\nThe method and, with `method = \"lora\"`, PEFT's options for LoRA under PEFT's names. `full` has `method` \
-         alone, `none` also `init_from`.\n",
+        "## `[adapter]`\n\nThe method, and PEFT's options for it under PEFT's names. `full` has `method` alone, `none` also \
+         `init_from`.\n",
     ),
     (
         "data",
@@ -56,7 +56,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ("seed", "Data order, initial values, dropout and masking all derive from it"),
     ("output_dir", "Directory of the run; without it `runs/` and the name of the configuration file"),
     ("model.path", "A model directory, or an id of the Hugging Face Hub, `org/name[@revision]`"),
-    ("model.task", "What is trained: classes of texts or pairs, masked tokens, or the next token"),
+    ("model.task", "What is trained: classes of texts or pairs, tags of words, a number for each text or pair, masked tokens, or the next token"),
     ("model.labels", "Class names in the order of their ids; without it those of `init_from`, of the model's trained head (`id2label`), or of the training data"),
     ("model.dtype", "How frozen weights are kept; `auto`: as stored"),
     ("model.weights", "`random`: only `config.json` and the tokenizer are read, for pretraining from nothing; needs `method = \"full\"`"),
@@ -71,6 +71,9 @@ const EFFECTS: &[(&str, &str)] = &[
     ("data.prompt", "Column of the prompt, a text or a list of messages; without it `prompt`, if there is one"),
     ("data.completion", "Column of the completion, likewise; without it `completion`, if there is one"),
     ("data.messages", "Column of conversations; without it `messages`, if there is one"),
+    ("data.tokens", "Column of the words, a list of texts; without it `tokens`, if there is one"),
+    ("data.tags", "Column of the words' tags, a list; without it `tags`"),
+    ("data.entities", "Column of the entities in `text`, a list of objects with `start`, `end` and `label`; without it `entities`"),
     ("data.max_length", "Longest example in tokens, longer ones are truncated; without it the smallest of 512, the model's positions and the tokenizer's `model_max_length`"),
     ("data.text_template", "The text as a Jinja template over the columns of a row, `\"{{ title }}: {{ body }}\"`; excludes `text`"),
     ("data.prompt_template", "The prompt, likewise; excludes `prompt`"),
@@ -97,7 +100,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ("train.eval_generate", "Validation prompts that are answered and scored (exact match, BLEU, ROUGE-L) at each evaluation; 0: none; needs validation data"),
     ("train.checkpoint_every", "Optimiser steps between checkpoints; 0: after each epoch. The last step always has one"),
     ("train.keep_checkpoints", "Checkpoints to keep, the newest ones"),
-    ("train.best", "The score by which the best adapter is chosen; `auto`: accuracy, ties by loss, then the earlier one. Language models have `auto` and `loss` alone, which are the same"),
+    ("train.best", "The score by which the best adapter is chosen; `auto`: accuracy, of tags of words F1, of regression Pearson, ties by loss, then the earlier one. Language models have `auto` and `loss` alone, which are the same"),
     ("train.early_stopping_patience", "Evaluations without improvement after which training ends; 0: off; needs validation data"),
     ("train.tensorboard", "Write event files for TensorBoard beside `metrics.jsonl`"),
     ("train.gradient_checkpointing", "Recompute each layer in the backward pass: the same numbers in less memory and more time"),
@@ -113,7 +116,7 @@ fn document() -> String {
         for key in KEYS.iter().filter(|key| key.table == table && !matches!(key.kind, Kind::Legs)) {
             let dotted = key.dotted();
             let default = match key.value(&defaults).filter(|_| !REQUIRED.contains(&dotted.as_str())) {
-                Some(value) => format!("`{}`", shown(value)),
+                Some(value) => format!("`{}`{}", shown(value), other_defaults(key, value)),
                 None if REQUIRED.contains(&dotted.as_str()) => "required".to_owned(),
                 None => "none".to_owned(),
             };
@@ -133,6 +136,20 @@ fn document() -> String {
 /// A default as it is written after the `=`.
 fn shown(value: &Value) -> String {
     line("", value).trim_start_matches(" = ").to_owned()
+}
+
+/// The defaults of methods that have another one than the first.
+fn other_defaults(key: &Key, default: &Value) -> String {
+    let of_method = |name: &&str| {
+        let method = Method::named(name).filter(|method| key.name != "method" && has(method, key.name))?;
+        let defaults = toml::Table::try_from(method).expect("settings are TOML");
+        let other = defaults.get(key.name).filter(|other| *other != default)?;
+        Some(format!("; `{name}`: `{}`", shown(other)))
+    };
+    match key.table {
+        "adapter" => Method::NAMES.iter().filter_map(of_method).collect(),
+        _ => String::new(),
+    }
 }
 
 fn takes(kind: Kind) -> String {

@@ -5,7 +5,7 @@ use lora::{BackwardPass, Names, Targets};
 use super::error::ConfigError;
 use super::keys::{KEYS, has, with_key};
 use super::load::Loaded;
-use super::words::{Best, Weights};
+use super::words::Weights;
 
 /// An error for the first combination that means nothing.
 pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
@@ -44,10 +44,10 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(ConfigError::ForeignToTask { place: loaded.place(&key.dotted()), task, name: key.name });
     }
     let best = config.train.best;
-    if task.is_language_model() && !matches!(best, Best::Auto | Best::Loss) {
+    if best.score().is_some_and(|score| !task.best.contains(&score)) {
         return Err(ConfigError::NoSuchScore { place: loaded.place("train.best"), task, best });
     }
-    if task.is_language_model() && config.adapter.method.backward_pass() == BackwardPass::Head {
+    if task.vocabulary && config.adapter.method.backward_pass() == BackwardPass::Head {
         return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
     }
     if config.model.weights == Weights::Random && !config.adapter.method.trains_all() {

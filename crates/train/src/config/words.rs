@@ -3,6 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+pub(crate) use tasks::TaskName as Task;
+pub(crate) use tasks::metrics::Best;
 
 /// An enum of the words that a key takes, with their list for messages.
 macro_rules! words {
@@ -27,11 +29,6 @@ macro_rules! words {
     };
 }
 
-words!(Task {
-    SequenceClassification = "sequence-classification",
-    MaskedLm = "masked-lm",
-    CausalLm = "causal-lm",
-});
 words!(
     /// Where the values of the base come from; `random`: from the seed, for training from nothing.
     Weights { Pretrained = "pretrained", Random = "random" }
@@ -54,47 +51,6 @@ words!(
 );
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
-words!(
-    /// By what the best adapter is chosen; `auto`: accuracy, ties by loss.
-    Best {
-        Auto = "auto",
-        Accuracy = "accuracy",
-        Loss = "loss",
-        F1Macro = "f1_macro",
-        Matthews = "matthews",
-    }
-);
-
-/// Keys that mean something to classifiers alone.
-const OF_CLASSIFIERS: [&str; 3] = ["model.labels", "data.text_pair", "data.label"];
-
-/// Keys that mean something to causal language models alone.
-const OF_CAUSAL_LM: [&str; 8] = [
-    "data.prompt",
-    "data.completion",
-    "data.messages",
-    "data.prompt_template",
-    "data.completion_template",
-    "data.pack",
-    "data.loss_on",
-    "train.eval_generate",
-];
-
-impl Task {
-    /// Whether the key `dotted` means something to this task.
-    pub(crate) fn has(self, dotted: &str) -> bool {
-        let foreign = match self {
-            Self::SequenceClassification => dotted == "data.mask_probability" || OF_CAUSAL_LM.contains(&dotted),
-            Self::MaskedLm => OF_CLASSIFIERS.contains(&dotted) || OF_CAUSAL_LM.contains(&dotted),
-            Self::CausalLm => dotted == "data.mask_probability" || OF_CLASSIFIERS.contains(&dotted),
-        };
-        !foreign
-    }
-
-    pub(crate) fn is_language_model(self) -> bool {
-        self != Self::SequenceClassification
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +58,6 @@ mod tests {
 
     #[test]
     fn words_print_as_they_are_written() {
-        assert_eq!(Task::SequenceClassification.to_string(), Task::NAMES[0]);
-        assert_eq!(Best::F1Macro.to_string(), "f1_macro");
+        assert_eq!(LossOn::All.to_string(), LossOn::NAMES[1]);
     }
 }

@@ -56,7 +56,7 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             path: PathBuf::new(),
-            task: Task::SequenceClassification,
+            task: Task::default(),
             labels: None,
             dtype: Dtype::Auto,
             weights: Weights::Pretrained,
@@ -90,6 +90,9 @@ pub(crate) struct DataConfig {
     pub(crate) prompt: Option<String>,
     pub(crate) completion: Option<String>,
     pub(crate) messages: Option<String>,
+    pub(crate) tokens: Option<String>,
+    pub(crate) tags: Option<String>,
+    pub(crate) entities: Option<String>,
     /// In tokens.
     pub(crate) max_length: Option<usize>,
     /// In the place of `text`; empty: none. The others likewise.
@@ -115,6 +118,9 @@ impl Default for DataConfig {
             prompt: None,
             completion: None,
             messages: None,
+            tokens: None,
+            tags: None,
+            entities: None,
             max_length: None,
             text_template: String::new(),
             prompt_template: String::new(),
@@ -187,7 +193,7 @@ impl Default for TrainConfig {
             eval_generate: 0,
             checkpoint_every: 0,
             keep_checkpoints: 2,
-            best: Best::Auto,
+            best: Best::AUTO,
             early_stopping_patience: 0,
             tensorboard: false,
             gradient_checkpointing: false,

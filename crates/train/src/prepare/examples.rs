@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use data::{Dataset, Encoded, ExampleRef, Labels, Tally, Template, Tokenizer, Written};
+use data::language::Purpose;
+use data::{Dataset, Encoded, ExampleTarget, Labels, Template, Written};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::adapter::Adapter;
 use crate::config;
-use crate::tasks::Columns;
+use tasks::{Columns, LabelFinder};
 
 /// The columns of the configuration in a file, whose first row this is.
 pub(super) fn find(file: &Path, config: &config::Config, first: &data::Record) -> Result<Columns, Error> {
@@ -31,8 +32,11 @@ pub(super) fn find(file: &Path, config: &config::Config, first: &data::Record) -
         completion: data.completion.as_deref(),
         completion_template: completion.as_ref(),
         messages: data.messages.as_deref(),
+        tokens: data.tokens.as_deref(),
+        tags: data.tags.as_deref(),
+        entities: data.entities.as_deref(),
     };
-    Ok(Columns::find(config.model.task, file, first, written)?)
+    Ok((config.model.task.columns)(file, first, written, Purpose::Training)?)
 }
 
 /// `model.labels`, else those of `init_from`, else those of a base with a trained head, else from the training data, whose
@@ -41,7 +45,7 @@ pub(super) fn labels(
     config: &config::Config,
     init_from: Option<&Adapter>,
     pretrained: &Pretrained,
-    (tally, name): (&Tally, &str),
+    (finder, name): (&dyn LabelFinder, &str),
 ) -> Result<Labels, Error> {
     if let Some(names) = &config.model.labels {
         return Ok(Labels::new(names.clone())?);
@@ -51,7 +55,7 @@ pub(super) fn labels(
     }
     match pretrained.labels()? {
         Some(names) => Ok(Labels::new(names)?),
-        None => Ok(tally.labels(Path::new(name))?),
+        None => Ok(finder.labels(Path::new(name))?),
     }
 }
 
@@ -90,16 +94,6 @@ fn check_ids(ids: impl Iterator<Item = u32>, pretrained: &Pretrained) -> Result<
     }
 }
 
-/// Every text has a token that can be guessed.
-pub(crate) fn check_maskable(dataset: &Dataset, tokenizer: &Tokenizer) -> Result<(), Error> {
-    let special = tokenizer.special_tokens();
-    let is_blank = |example: ExampleRef<'_>| example.ids().all(|id| special.binary_search(&id).is_ok());
-    match dataset.iter().position(is_blank) {
-        Some(index) => Err(Error::NothingToMask { place: dataset.place(index).to_string() }),
-        None => Ok(()),
-    }
-}
-
 /// SHA-256 over ids and targets of all examples.
 pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
     let mut hash = Sha256::new();
@@ -108,7 +102,7 @@ pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
         for example in dataset.iter() {
             hash.update((example.len() as u64).to_le_bytes());
             example.ids().for_each(|id| hash.update(id.to_le_bytes()));
-            hash.update((example.target().unwrap_or(0) as u64).to_le_bytes());
+            hash_target(&example.target(), &mut hash);
             for span in example.spans() {
                 hash.update((span.start as u64).to_le_bytes());
                 hash.update((span.end as u64).to_le_bytes());
@@ -116,4 +110,21 @@ pub(super) fn fingerprint(train: &Dataset, valid: Option<&Dataset>) -> String {
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn hash_target(target: &ExampleTarget, hash: &mut Sha256) {
+    let mut number = |number: usize| hash.update((number as u64).to_le_bytes());
+    match target {
+        ExampleTarget::None => number(0),
+        ExampleTarget::Class(class) => number(*class),
+        ExampleTarget::Value(value) => hash.update(value.to_le_bytes()),
+        ExampleTarget::Set(classes) => {
+            number(classes.len());
+            classes.iter().for_each(|class| number(*class));
+        }
+        ExampleTarget::TokenClasses(tokens) => {
+            number(tokens.len());
+            tokens.iter().for_each(|(token, class)| [*token, *class].into_iter().for_each(&mut number));
+        }
+    }
 }

@@ -18,11 +18,8 @@ pub(super) fn method(
     (pretrained, classes): (&Pretrained, usize),
     config: &mut config::Config,
 ) -> Result<Method, Error> {
-    let mut heads = match config.model.task {
-        // PEFT's heads for a sequence classifier, and a pooler that is new.
-        config::Task::SequenceClassification => vec!["classifier".to_string(), "score".to_string()],
-        config::Task::MaskedLm | config::Task::CausalLm => Vec::new(),
-    };
+    // PEFT's heads for the task, and a pooler that is new.
+    let mut heads: Vec<String> = config.model.task.modules_to_save.iter().map(|module| module.to_string()).collect();
     heads.extend(pretrained.new_modules());
     let asked = resolved(&config.adapter.method, pretrained, &heads);
     let Some(adapter) = init_from else { return Ok(asked) };
@@ -60,11 +57,20 @@ fn table(method: &Method) -> Table {
 /// The keys that the user wrote and that say something else than the adapter: what is written, and what the adapter has.
 fn differing(loaded: &Loaded, adapter: &Method) -> Vec<(String, String, String)> {
     let (written, found) = (table(&loaded.config.adapter.method), table(adapter));
+    let settings = lora::settings_of(adapter.name());
     let keys = loaded.written.iter().filter_map(|key| key.strip_prefix("adapter."));
-    let both = keys.filter_map(|key| Some((key, written.get(key)?, found.get(key)?)));
-    both.filter(|(_, written, found)| written != found)
-        .map(|(key, written, found)| (key.to_string(), written.to_string(), found.to_string()))
-        .collect()
+    let difference = |key: &str| {
+        let written = written.get(key)?;
+        let found = match found.get(key) {
+            Some(found) if found == written => return None,
+            Some(found) => found.to_string(),
+            // It may have no value, such as `layers`.
+            None if settings.iter().any(|setting| setting.name == key) => return None,
+            None => "no such key".to_string(),
+        };
+        Some((key.to_string(), written.to_string(), found))
+    };
+    keys.filter_map(difference).collect()
 }
 
 /// The modules of the base with the adapter to start from.

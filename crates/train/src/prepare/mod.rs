@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
-use data::{Dataset, Digest, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack};
+use data::{
+    Dataset, Digest, Example, Finding, Labels, Sampler, SamplerConfig, TextSource, Tokenizer, language, pack, tagging,
+};
 use kernels::{Precision, Simd};
 use lora::Method;
 use miette::Diagnostic;
 use model::hub::{HubError, Wanted};
-use model::{Frozen, Head, Pretrained, Values};
+use model::{Frozen, Pretrained, Values};
+use serde_json::{Map, Value};
 
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Compute, Dtype, Loaded, Weights};
@@ -23,12 +26,12 @@ use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
 use crate::run::{Identity, Legs, NoSteps, Questions};
-use crate::tasks::{CausalLm, Columns, Masking, Task};
 use examples::{check_classes, fingerprint, labels};
 use method::method;
 use splits::{Again, Parts, Reader, Split, findings, split_off};
+use tasks::{Columns, Opening, Task, TaskName};
 
-pub(crate) use examples::{check_dataset, check_maskable, check_vocabulary};
+pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -66,7 +69,7 @@ pub(crate) enum Error {
         help: Option<String>,
     },
     #[error("{place}: the adapter was started with MiCA, which trains A alone")]
-    #[diagnostic(help("it can be used and merged, but not trained on: leave `adapter.init_from` out"))]
+    #[diagnostic(help("it can be used and merged, but not trained further: leave `adapter.init_from` out"))]
     FrozenB { place: String },
     #[error("{place}: {reason}")]
     #[diagnostic(help(
@@ -81,13 +84,13 @@ pub(crate) enum Error {
     #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
     #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
     Vocabulary { id: u32, rows: usize },
-    #[error("the tokenizer of {} has no mask token", path.display())]
-    #[diagnostic(help("masked language modelling needs the tokenizer of an encoder, such as BERT or RoBERTa"))]
-    NoMask { path: PathBuf },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Task(#[from] tasks::Error),
     #[error("{place} leaves no validation example of {file}")]
     #[diagnostic(help("the file is too small to be split: give validation data with `data.valid`, or leave it out"))]
     NothingToValidate { place: String, file: String },
-    #[error("{} has other columns than {}", file.display(), first.display())]
+    #[error("the columns of {} differ from those of {}", file.display(), first.display())]
     #[diagnostic(help(
         "give all files of `data.train` or of `data.valid` the same columns, or name those that are read: `data.text`, `data.text_pair` and `data.label`, or `data.prompt`, `data.completion` and `data.messages`"
     ))]
@@ -95,15 +98,12 @@ pub(crate) enum Error {
     #[error("{place}: no row of the validation data has an answer to compare with")]
     #[diagnostic(help("texts are not answers: it needs rows of `prompt` and `completion`, or of `messages`"))]
     NoQuestions { place: String },
-    #[error("{place}: the text has no token that could be masked")]
-    #[diagnostic(help("remove the row, or write text into it"))]
-    NothingToMask { place: String },
     #[error("{place} is {written}, the adapter that `adapter.init_from` names has {found}")]
     #[diagnostic(help("remove the key: the adapter's own settings are used"))]
     InitFrom { place: String, written: String, found: String },
     #[error("{place}: the adapter was trained for {found}, the run is for {expected}")]
     #[diagnostic(help("set `model.task` to its task, or start without `adapter.init_from`"))]
-    OtherTask { place: String, found: config::Task, expected: config::Task },
+    OtherTask { place: String, found: TaskName, expected: TaskName },
     #[error("{place}: {}", of_steps(*done, *end))]
     NoSteps {
         place: String,
@@ -140,7 +140,7 @@ impl Error {
 fn of_steps(done: usize, end: Option<usize>) -> String {
     let done = counted(done, "step", "steps");
     match end {
-        Some(end) => format!("the run has done {done}, and would end after {end}"),
+        Some(end) => format!("the run has completed {done} and would end after {end}"),
         None => format!("the run has done {done}, and would not end"),
     }
 }
@@ -155,7 +155,7 @@ fn no_steps(error: &NoSteps, loaded: &Loaded) -> Error {
         done: error.done,
         end: error.end,
         help: format!(
-            "an epoch has {}: `--set train.epochs={epochs}` or more goes on, with `train.max_steps` 0 or above {}",
+            "an epoch has {}: `--set train.epochs={epochs}` or more continues it, with `train.max_steps` 0 or above {}",
             counted(error.per_epoch, "step", "steps"),
             error.done
         ),
@@ -176,7 +176,7 @@ pub(crate) struct RunPlan {
     /// Of products with frozen weights.
     pub(crate) precision: Precision,
     pub(crate) tokenizer: Tokenizer,
-    pub(crate) task: Task,
+    pub(crate) task: Arc<dyn Task>,
     pub(crate) method: Method,
     pub(crate) train: Arc<Dataset>,
     pub(crate) valid: Option<Arc<Dataset>>,
@@ -217,13 +217,13 @@ impl RunPlan {
             error: Box::new(error),
         })?;
         config.model.path = base.pinned();
-        let head = config.model.task.head();
+        let head = config.model.task.head;
         let mut pretrained = match config.model.weights {
             Weights::Pretrained => Pretrained::open(&base.directory, head)?,
             Weights::Random => Pretrained::untrained(&base.directory, head)?,
         };
-        if head == Head::SequenceClassification {
-            pretrained.check_problem("single_label_classification")?;
+        if let Some(problem) = config.model.task.problem {
+            pretrained.check_problem(problem)?;
         }
         let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
@@ -236,46 +236,44 @@ impl RunPlan {
             pretrained.adopt_vocabulary(&adapter.tensors);
         }
         let expected = config.model.task;
-        if let Some(found) = init_from.as_ref().and_then(Adapter::task).filter(|found| *found != expected) {
+        if let Some(found) = init_from.as_ref().and_then(|adapter| adapter.other_task(expected)) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
         }
-        // What of the task does not depend on the data; the classes do.
-        let language = match config.model.task {
-            config::Task::SequenceClassification => None,
-            config::Task::MaskedLm => Some(Task::MaskedLm(masking(&config, &tokenizer, &pretrained)?)),
-            config::Task::CausalLm => {
-                let directory = &base.directory;
-                Some(Task::CausalLm(CausalLm::open(directory, directory, &tokenizer, config.data.loss_on)?))
-            }
+        let mut settings = match serde_json::to_value(&config.data) {
+            Ok(Value::Object(settings)) => settings,
+            _ => Map::new(),
         };
-        let causal = match &language {
-            Some(Task::CausalLm(causal)) => Some(causal),
-            _ => None,
+        let open = |labels: Option<Labels>, settings: &Map<String, Value>| {
+            let (directory, of_tokenizer) = (base.directory.as_path(), base.directory.as_path());
+            let (tokenizer, pretrained) = (&tokenizer, &pretrained);
+            (expected.open)(Opening { tokenizer, of_tokenizer, directory, pretrained, labels, settings })
         };
-        let reader = Reader {
-            config: &config,
-            tokenizer: &tokenizer,
-            causal,
-            encoder: causal.map(|causal| causal.encoder(&tokenizer)),
-            labelled: language.is_none(),
-            max_length,
+        // What of the task does not depend on the data; classes do.
+        let without_classes = match expected.finder {
+            None => Some(open(None, &settings)?),
+            Some(_) => None,
         };
+        let task = without_classes.as_deref();
+        let reader = Reader { config: &config, tokenizer: &tokenizer, task, max_length };
         let mut read = reader.read(&config.data.train, None, output)?;
         let mut read_valid = match &config.data.valid {
             Some(files) => Some(reader.read(files, Some(&read.columns), output)?),
             None => None,
         };
-        let task = match language.clone() {
-            Some(task) => task,
-            None => {
-                let tally = (read.digest.tally(), read.dataset.name());
-                let labels = labels(&config, init_from.as_ref(), &pretrained, (tally.0, &tally.1))?;
+        let task = match (without_classes.clone(), &read.finder) {
+            (Some(task), _) => task,
+            (None, None) => unreachable!("rows of a task with classes are read by its finder"),
+            (None, Some(finder)) => {
+                let name = read.dataset.name();
+                let labels = labels(&config, init_from.as_ref(), &pretrained, (&**finder, &name))?;
                 check_classes(init_from.as_ref(), &labels, &config)?;
+                settings.extend(finder.settings());
                 for split in [Some(&mut read), read_valid.as_mut()].into_iter().flatten() {
-                    let numbers = split.digest.tally().numbers(&labels)?;
-                    split.dataset.renumber(&numbers);
+                    if let Some(finder) = &split.finder {
+                        finder.settle(&labels, &mut split.dataset)?;
+                    }
                 }
-                Task::SequenceClassification(labels)
+                open(Some(labels), &settings)?
             }
         };
         let mut parts = None;
@@ -288,7 +286,7 @@ impl RunPlan {
             let (file, place) = (valid.name(), loaded.place("data.valid_fraction"));
             return Err(Error::NothingToValidate { file, place });
         }
-        let Split { columns, dataset: train, digest, reading, unread } = read;
+        let Split { columns, dataset: train, digest, reading, unread, .. } = read;
         let digest = Arc::new(digest);
         let part = |of: fn(&Parts) -> &Vec<u32>| parts.as_ref().map(|parts| of(parts).clone());
         let looked =
@@ -314,25 +312,22 @@ impl RunPlan {
             columns: columns.clone(),
             part: parts.map(|parts| parts.valid),
         });
-        let questions = match (&reader.encoder, &again) {
-            (Some(encoder), Some(again)) if config.train.eval_generate > 0 => {
-                let questions = again.questions(encoder, (&tokenizer, &pretrained), config.train.eval_generate)?;
+        let questions = match (task.writes(), &again) {
+            (Some(writes), Some(again)) if config.train.eval_generate > 0 => {
+                let questions = again.questions(writes, (&tokenizer, &pretrained), config.train.eval_generate)?;
                 if questions.is_empty() {
                     return Err(Error::NoQuestions { place: loaded.place("train.eval_generate") });
                 }
-                let stops = encoder.stop_tokens().to_vec();
+                let stops = writes.encoder(&tokenizer).stop_tokens().to_vec();
                 Some(Arc::new(Questions::new(questions, tokenizer.clone(), stops, pretrained.max_positions()?)))
             }
             _ => None,
         };
         for dataset in [Some(&train), valid.as_ref()].into_iter().flatten() {
             check_dataset(dataset, &pretrained)?;
-            if matches!(task, Task::MaskedLm(_)) {
-                check_maskable(dataset, &tokenizer)?;
-            }
+            task.check(dataset, &tokenizer)?;
         }
-        drop(reader);
-        let method = method(loaded, init_from.as_ref(), (&pretrained, task.classes()), &mut config)?;
+        let method = method(loaded, init_from.as_ref(), (&pretrained, task.outputs()), &mut config)?;
 
         let output_dir = config.output_dir.clone().unwrap_or_else(|| Path::new("runs").join(&loaded.name));
         config.output_dir = Some(output_dir.clone());
@@ -396,7 +391,7 @@ impl RunPlan {
     /// Puts the model together from headers alone: an error here is found before anything is written.
     pub(crate) fn shapes(&self) -> Result<model::Loaded, Error> {
         let (plan, device) = (self.adapter_plan()?, Device::flex());
-        let (_, loaded) = self.pretrained.load(plan, self.task.classes(), self.frozen, Values::ShapesOnly, &device)?;
+        let (_, loaded) = self.pretrained.load(plan, self.task.outputs(), self.frozen, Values::ShapesOnly, &device)?;
         Ok(loaded)
     }
 
@@ -428,7 +423,7 @@ impl RunPlan {
 
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
-            &self.task,
+            &*self.task,
             adapter::Columns::of(&self.config.data),
             self.config.data.max_length.unwrap_or_default(),
             adapter::Base {
@@ -450,16 +445,29 @@ fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Label
             data.text_pair.clone_from(&columns.text_pair);
             data.label.clone_from(&columns.label);
         }
+        Columns::Values(columns, value) => {
+            data.text = column(&columns.text);
+            data.text_pair.clone_from(&columns.text_pair);
+            data.label.clone_from(value);
+        }
         Columns::Language(language::Columns::Text(text)) => data.text = column(text),
         Columns::Language(language::Columns::Completion { prompt, completion }) => {
             data.prompt = column(prompt);
             data.completion = completion.as_ref().and_then(column);
         }
         Columns::Language(language::Columns::Messages(messages)) => data.messages = Some(messages.clone()),
+        Columns::Tagged(tagging::Columns::Words { tokens, tags }) => {
+            data.tokens = Some(tokens.clone());
+            data.tags.clone_from(tags);
+        }
+        Columns::Tagged(tagging::Columns::Text { text, entities }) => {
+            data.text = Some(text.clone());
+            data.entities.clone_from(entities);
+        }
     }
     if let Some(labels) = labels {
         config.model.labels = Some(labels.names().to_vec());
-    } else {
+    } else if !config.model.task.has("data.label") {
         // Masked language models have texts alone.
         (config.data.text_pair, config.data.label) = (None, None);
     }
@@ -478,12 +486,6 @@ fn sampler(config: &config::Config, train: &Dataset, max_length: usize) -> Sampl
         true => Sampler::packed(pack(&lengths, max_length), &lengths, order),
         false => Sampler::new(lengths, order),
     }
-}
-
-fn masking(config: &config::Config, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<Masking, Error> {
-    let vocabulary = pretrained.vocabulary_size().unwrap_or(tokenizer.vocabulary_size());
-    Masking::new(tokenizer, config.data.mask_probability, vocabulary)
-        .ok_or_else(|| Error::NoMask { path: config.model.path.clone() })
 }
 
 /// The default is the smallest of 512, the model's positions and the tokenizer's limit.
@@ -519,7 +521,7 @@ fn precision(loaded: &Loaded, device: &DeviceName) -> Result<Precision, Error> {
         return Ok(Precision::F32);
     }
     let reason = if !device.is_flex() {
-        format!("products in bf16 are there on the device `cpu`, not yet on `{device}`")
+        format!("products in bf16 are supported on the device `cpu`, not yet on `{device}`")
     } else if !Precision::has_bf16() {
         match Simd::available().contains(&Simd::Avx512Bf16) {
             true => format!("`{}` chose vectors without products in bf16", Simd::VARIABLE),

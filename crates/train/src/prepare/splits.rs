@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use data::language::{Content, Encoder, Row, UnreadFields};
+use data::language::{Content, Row, UnreadFields};
 use data::{
     Dataset, Digest, Example, Finding, Labels, Reading, Record, Rows as Looked, Tokenizer, Truncation, lint, records,
     stratified,
@@ -15,7 +15,7 @@ use super::Error;
 use super::examples::{check_vocabulary, find};
 use crate::config::{Config, Files};
 use crate::output::Output;
-use crate::tasks::{CausalLm, Columns, Rows};
+use tasks::{CausalLm, Classes, Columns, Encoding, LabelFinder, Rows, Task};
 
 /// Rows that are read before they are encoded together, on all threads, and bytes of them.
 const CHUNK: usize = 2048;
@@ -25,19 +25,17 @@ const CHUNK_BYTES: usize = 4 << 20;
 pub(super) struct Reader<'a> {
     pub(super) config: &'a Config,
     pub(super) tokenizer: &'a Tokenizer,
-    /// Of a causal language model.
-    pub(super) causal: Option<&'a CausalLm>,
-    pub(super) encoder: Option<Encoder<'a>>,
-    /// Whether rows must have a class.
-    pub(super) labelled: bool,
+    /// `None`: its classes are to be found first.
+    pub(super) task: Option<&'a dyn Task>,
     pub(super) max_length: usize,
 }
 
-/// What was read of the files of a split. Targets are the numbers of labels in the digest's tally.
+/// What was read of the files of a split; where there is a finder targets are provisional.
 pub(super) struct Split {
     pub(super) columns: Columns,
     pub(super) dataset: Dataset,
     pub(super) digest: Digest,
+    pub(super) finder: Option<Box<dyn LabelFinder>>,
     /// How well the tokenizer reads the texts, and fields of messages that have no effect.
     pub(super) reading: Reading,
     pub(super) unread: Vec<Finding>,
@@ -56,10 +54,11 @@ impl Reader<'_> {
         let bar = output.bar(0, "tokenising {spinner} {pos}");
         let mut found: Option<(&Path, Columns)> = None;
         let mut dataset = Dataset::default();
+        let mut finder = self.config.model.task.finder.filter(|_| self.task.is_none()).map(|finder| finder());
         let mut look = Look {
             digest: Digest::default(),
             reading: data::Reader::new(self.tokenizer),
-            unread: self.causal.and_then(CausalLm::unread_fields),
+            unread: self.task.and_then(|task| task.writes()?.unread_fields()),
         };
         for file in files.iter() {
             let mut records = records(file)?.peekable();
@@ -89,43 +88,41 @@ impl Reader<'_> {
                 rows.push(&columns, file, &record)?;
                 bytes += record.bytes();
                 if rows.len() == CHUNK || bytes > CHUNK_BYTES {
-                    self.add(file, &rows, (&mut dataset, &mut look), &bar)?;
+                    self.add(file, &rows, (&mut dataset, finder.as_deref_mut(), &mut look), &bar)?;
                     rows.clear();
                     bytes = 0;
                 }
             }
-            self.add(file, &rows, (&mut dataset, &mut look), &bar)?;
+            self.add(file, &rows, (&mut dataset, finder.as_deref_mut(), &mut look), &bar)?;
         }
         bar.finish_and_clear();
         let columns = found.map(|(_, columns)| columns).expect("a list of files has one at least");
         let Look { digest, reading, unread } = look;
         let unread = unread.map(UnreadFields::finish).unwrap_or_default();
         let unread = unread.into_iter().map(Finding::unread).collect();
-        Ok(Split { columns, dataset, digest, reading: reading.finish(), unread })
+        Ok(Split { columns, dataset, digest, finder, reading: reading.finish(), unread })
     }
 
     fn add(
         &self,
         file: &Path,
         rows: &Rows,
-        (dataset, look): (&mut Dataset, &mut Look<'_>),
+        (dataset, finder, look): (&mut Dataset, Option<&mut (dyn LabelFinder + 'static)>, &mut Look<'_>),
         bar: &ProgressBar,
     ) -> Result<(), Error> {
         let texts = rows.texts();
-        let targets = look.digest.add(file, &texts, self.labelled)?;
+        look.digest.add(file, &texts, self.config.model.task.classes == Classes::One)?;
         look.reading.add(&texts);
         if let (Rows::Language(rows), Some(unread)) = (rows, &mut look.unread) {
             unread.add(file, rows);
         }
         let progress = |done: usize| bar.inc(done as u64);
-        match (rows, &self.encoder) {
-            (Rows::Language(rows), Some(encoder)) => {
-                dataset.add_rows(file, rows, encoder, self.max_length, &progress)?;
-            }
-            (Rows::Texts(rows), _) => {
-                dataset.add_texts(file, rows, &targets, (self.tokenizer, self.max_length), &progress)?;
-            }
-            (Rows::Language(_), None) => unreachable!("rows for a language model come with its encoder"),
+        let (tokenizer, max_length) = (self.tokenizer, self.max_length);
+        let encoding = Encoding { tokenizer, max_length, progress: &progress };
+        match (finder, self.task) {
+            (Some(finder), _) => finder.encode(file, rows, &encoding, dataset)?,
+            (None, Some(task)) => task.encode(file, rows, &encoding, dataset)?,
+            (None, None) => unreachable!("a task without classes is opened before its data is read"),
         }
         Ok(())
     }
@@ -143,7 +140,7 @@ pub(super) fn split_off(split: &mut Split, fraction: f64, seed: u64) -> (Dataset
     let rows = split.dataset.rows();
     let mut targets = vec![0; split.digest.len()];
     for (example, row) in split.dataset.iter().zip(&rows) {
-        targets[*row] = example.target().unwrap_or(0);
+        targets[*row] = example.target().class().unwrap_or(0);
     }
     let chosen = stratified(&targets, fraction, seed);
     let is_chosen = |row: usize| chosen.binary_search(&row).is_ok();
@@ -216,11 +213,12 @@ impl Again {
     /// The first rows that have an answer: texts have none.
     pub(super) fn questions(
         &self,
-        encoder: &Encoder<'_>,
+        task: &CausalLm,
         (tokenizer, pretrained): (&Tokenizer, &Pretrained),
         count: usize,
     ) -> Result<Vec<Question>, Error> {
         let Columns::Language(columns) = &self.columns else { return Ok(Vec::new()) };
+        let encoder = task.encoder(tokenizer);
         let mut questions = Vec::new();
         for row in self.records() {
             if questions.len() == count {

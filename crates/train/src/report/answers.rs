@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Classification, Prediction};
+use tasks::{Classification, Prediction};
 
 pub(super) struct Answer<'a> {
     pub(super) example: &'a Prediction,

@@ -7,7 +7,7 @@ use super::answers::{Answer, are_telling};
 use super::number::{count, counted, fixed, percent};
 use super::plots::{Axis, Chart, Layer, Plot, Reading, Unit, from_zero};
 use super::svg::Role;
-use crate::metrics::calibration::{BINS, Bin, bins, expected_error};
+use tasks::metrics::calibration::{BINS, Bin, bins, expected_error};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
@@ -151,8 +151,8 @@ fn table(bins: &[Bin]) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::super::answers::answers;
-    use super::super::record::{Classification, Prediction};
     use super::*;
+    use tasks::{Classification, Prediction};
 
     #[test]
     fn brier_is_the_squared_distance_from_the_truth() {

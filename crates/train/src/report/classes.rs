@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::answers::Answer;
 use super::number::count;
-use crate::metrics::Confusion;
+use ::tasks::metrics::Confusion;
 
 /// More classes than this are shown from the weakest on, in a box of their own.
 pub(super) const MANY: usize = 20;

@@ -11,8 +11,8 @@ use super::plots::{Axis, Chart, Figure, Layer, Reading, Unit, around, round};
 use super::scores::{Score, kept};
 use super::svg::Role;
 use super::{Error, Report, answers, render, verdict};
-use crate::metrics::{Span, span};
 use crate::output::{bytes, duration};
+use ::tasks::metrics::{Span, span};
 
 /// Points of a curve.
 const POINTS: usize = 300;
@@ -300,11 +300,10 @@ fn flat(settings: &str) -> Vec<(String, String)> {
 mod tests {
     use super::super::{Evaluation, Step};
     use super::*;
-    use crate::metrics::Scores;
+    use tasks::metrics::of_tokens;
 
     fn report(title: &str, settings: &str, losses: &[f64]) -> Report {
-        let evaluation =
-            |(n, loss): (usize, &f64)| Evaluation { step: (n + 1) * 5, scores: Scores::of_tokens(*loss, 0.5) };
+        let evaluation = |(n, loss): (usize, &f64)| Evaluation { step: (n + 1) * 5, scores: of_tokens(*loss, 0.5) };
         let step = |step: usize| Step {
             step,
             epoch: 1.0,

@@ -126,8 +126,8 @@ pub(super) fn cut(text: &str, characters: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answers::answers;
-    use super::super::record::{Classification, Prediction};
     use super::*;
+    use tasks::{Classification, Prediction};
 
     fn labels() -> Vec<String> {
         vec!["a".to_string(), "b".to_string()]

@@ -38,12 +38,11 @@ use serde::Serialize;
 
 pub(crate) use compare::compared;
 pub(crate) use open::OpenError;
-pub(crate) use record::{
-    Before, Classification, End, Finding, Lengths, Prediction, Record, Sample, Severity, Split, Update, beginning,
-};
+pub(crate) use record::{Before, End, Finding, Lengths, Record, Severity, Split, Update};
 pub(crate) use verdict::is_short;
 
-use crate::metrics::Scores;
+use tasks::Classification;
+use tasks::metrics::Scores;
 
 /// All that a page can tell.
 #[derive(Debug, Default)]

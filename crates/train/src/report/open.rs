@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::record::FORMAT_VERSION;
 use super::{Evaluation, Record, Report, Step};
-use crate::config::Best;
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
+use tasks::metrics::Best;
 
 const METRICS: &str = "metrics.jsonl";
 const SETTINGS: &str = "config.toml";
@@ -101,7 +101,7 @@ fn is_run(path: &Path) -> bool {
 
 /// The run beside it whose name is nearest.
 fn neighbour(root: &Path) -> Option<String> {
-    data::nearest_path(root, is_run).map(|run| format!("did you mean `{}`?", run.display()))
+    suggest::nearest_path(root, is_run).map(|run| format!("did you mean `{}`?", run.display()))
 }
 
 /// `None` where there is no such file.
@@ -137,7 +137,7 @@ fn record(path: &Path) -> Result<Record, OpenError> {
 fn criterion(settings: &str) -> Best {
     let table: Option<toml::Table> = settings.parse().ok();
     let best = table.as_ref().and_then(|table| table.get("train")?.get("best").cloned());
-    best.and_then(|best| best.try_into().ok()).unwrap_or(Best::Auto)
+    best.and_then(|best| best.try_into().ok()).unwrap_or(Best::AUTO)
 }
 
 struct Metrics {
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_criterion_is_the_one_of_the_settings() {
-        assert_eq!(criterion("[train]\nbest = \"f1_macro\"\n"), Best::F1Macro);
-        assert_eq!((criterion(""), criterion("[train")), (Best::Auto, Best::Auto));
+        assert_eq!(Some(criterion("[train]\nbest = \"f1_macro\"\n")), Best::named("f1_macro"));
+        assert_eq!((criterion(""), criterion("[train")), (Best::AUTO, Best::AUTO));
     }
 }

@@ -4,8 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Task;
-use crate::metrics::Scores;
+use tasks::metrics::Scores;
+use tasks::{Classification, Sample, TaskName};
 
 pub(super) const FORMAT_VERSION: u32 = 1;
 
@@ -14,7 +14,7 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 #[serde(default)]
 pub(crate) struct Record {
     pub(crate) format_version: u32,
-    pub(crate) task: Option<Task>,
+    pub(crate) task: Option<TaskName>,
     /// Task, base model, method, data, device, version: name and value, in the order shown.
     pub(crate) facts: Vec<(String, String)>,
     /// Optimiser steps that the run is to have.
@@ -62,7 +62,7 @@ pub(crate) struct Split {
 }
 
 /// Scores of the untrained model.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Before {
     /// Examples of the validation data, evenly spaced; all of them where there are few.
     pub(crate) examples: usize,
@@ -79,37 +79,6 @@ pub(crate) struct End {
     /// Of the loss of the evaluation whose adapter was kept, a language model's.
     #[serde(default)]
     pub(crate) loss_error: Option<f64>,
-}
-
-/// The validation examples as the kept adapter answers them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Classification {
-    pub(crate) labels: Vec<String>,
-    pub(crate) predictions: Vec<Prediction>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Prediction {
-    /// Where the example stands in the file, from 1.
-    pub(crate) line: usize,
-    /// The beginning of the text.
-    pub(crate) text: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) text_pair: Option<String>,
-    pub(crate) target: usize,
-    pub(crate) logits: Vec<f32>,
-    pub(crate) loss: f64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Sample {
-    pub(crate) prompt: String,
-    /// What the model wrote before it was trained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) before: Option<String>,
-    pub(crate) written: String,
-    /// What the data has in its place.
-    pub(crate) expected: String,
 }
 
 /// Tokens of each example before it is cut to `max_length`: a length, and how many examples have it, ascending.
@@ -143,12 +112,4 @@ pub(crate) struct Update {
     pub(crate) norm: f64,
     /// The same divided by the norm of the weight it is added to.
     pub(crate) relative: Option<f64>,
-}
-
-/// Characters of a text that are kept: more than a page shows of it.
-const KEPT: usize = 400;
-
-/// The beginning of a text that is kept for a page.
-pub(crate) fn beginning(text: &str) -> String {
-    text.chars().take(KEPT).collect()
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::difference::{Piece, difference};
 use super::examples::cut;
 use super::number::{count, counted};
-use super::record::Sample;
+use tasks::Sample;
 
 /// Samples that are open; the others are folded.
 const OPEN: usize = 8;

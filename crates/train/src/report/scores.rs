@@ -6,11 +6,11 @@ use serde::Serialize;
 use super::answers::Answer;
 use super::number::{count, fixed, interval};
 use super::plots::Plot;
-use super::record::Sample;
 use super::{Error, Evaluation, Report, training};
-use crate::metrics::interval::{Interval, bootstrap, normal, of_mean, wilson};
-use crate::metrics::{Confusion, Generated, GenerationScores, Scores};
 use crate::output::{bytes, duration};
+use ::tasks::metrics::interval::{Interval, bootstrap, normal, of_mean, wilson};
+use ::tasks::metrics::{ACCURACY, Confusion, EXACT_MATCH, Generated, GenerationScores, PERPLEXITY, Scores};
+use tasks::Sample;
 
 /// More evaluations than this are shown in a box of their own.
 const OPEN: usize = 30;
@@ -28,7 +28,7 @@ pub(super) struct Score {
 /// All scores of the kept adapter, those that people came for first.
 pub(super) fn kept(report: &Report, answers: &[Answer<'_>]) -> Vec<Score> {
     let Some(kept) = report.kept() else { return Vec::new() };
-    let before = report.record.before.map(|before| before.scores.named()).unwrap_or_default();
+    let before = report.record.before.as_ref().map(|before| before.scores.named()).unwrap_or_default();
     let intervals = intervals(report, kept, answers);
     let find = |scores: &[(&str, f64)], name: &str| scores.iter().find(|(other, _)| *other == name).map(|(_, v)| *v);
     let score = |(name, value): (&'static str, f64)| Score {
@@ -50,21 +50,26 @@ pub(super) fn kept(report: &Report, answers: &[Answer<'_>]) -> Vec<Score> {
 
 /// Of each score for which the examples are at hand.
 fn intervals(report: &Report, kept: &Evaluation, answers: &[Answer<'_>]) -> Vec<(&'static str, Option<Interval>)> {
-    match kept.scores {
-        Scores::Classification(scores) if !answers.is_empty() => of_classes(scores.accuracy, answers),
-        Scores::Classification(scores) => {
+    let scores = &kept.scores;
+    let mut found = match scores.get(&ACCURACY) {
+        Some(accuracy) if !answers.is_empty() => of_classes(accuracy, answers),
+        Some(accuracy) => {
             let examples = report.record.valid.as_ref().map_or(0, |valid| valid.examples);
-            vec![("accuracy", wilson(scores.accuracy, examples))]
+            vec![("accuracy", wilson(accuracy, examples))]
         }
-        Scores::Language(scores) => {
-            let loss = report.record.end.and_then(|end| end.loss_error).map(|error| normal(scores.loss, error));
-            let mut found = vec![("loss", loss), ("perplexity", loss.map(|(low, high)| (low.exp(), high.exp())))];
-            if scores.generated.is_some() {
-                found.extend(of_texts(&report.record.samples));
-            }
-            found
+        None => Vec::new(),
+    };
+    if let Some(error) = report.record.end.as_ref().and_then(|end| end.loss_error) {
+        let (low, high) = normal(scores.loss(), error);
+        found.push(("loss", Some((low, high))));
+        if scores.get(&PERPLEXITY).is_some() {
+            found.push(("perplexity", Some((low.exp(), high.exp()))));
         }
     }
+    if scores.get(&EXACT_MATCH).is_some() {
+        found.extend(of_texts(&report.record.samples));
+    }
+    found
 }
 
 fn of_classes(accuracy: f64, answers: &[Answer<'_>]) -> Vec<(&'static str, Option<Interval>)> {
@@ -92,7 +97,7 @@ fn of_texts(samples: &[Sample]) -> Vec<(&'static str, Option<Interval>)> {
         .zip(&references)
         .map(|(sample, references)| Generated { text: &sample.written, references })
         .collect();
-    let names = GenerationScores::of(&generated).named().map(|(name, _)| name);
+    let names = GenerationScores::of(&generated).scores().map(|(score, _)| score.name);
     names.into_iter().zip(GenerationScores::intervals(&generated)).collect()
 }
 
@@ -137,7 +142,7 @@ fn of_training(report: &Report) -> Vec<Tile> {
     }
     let tenth = losses.len().div_ceil(10);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-    let from = (losses.len() > 1).then(|| format!("{} at the beginning", fixed(mean(&losses[..tenth]), 3)));
+    let from = (losses.len() > 1).then(|| format!("{} at the start", fixed(mean(&losses[..tenth]), 3)));
     let value = fixed(mean(&losses[losses.len() - tenth..]), 3);
     vec![Tile { name: "training loss".to_string(), value, interval: None, from }]
 }
@@ -185,7 +190,8 @@ pub(super) fn evaluations(report: &Report) -> Result<Option<Evaluations>, Error>
         values: values(&evaluation.scores),
         best: Some(evaluation.step) == report.best_step,
     };
-    let before = report.record.before.filter(|before| before.scores.named().len() == first.scores.named().len());
+    let before =
+        report.record.before.as_ref().filter(|before| before.scores.named().len() == first.scores.named().len());
     let before = before.map(|before| Row { step: "before".to_string(), values: values(&before.scores), best: false });
     Ok(Some(Evaluations {
         names: first.scores.named().into_iter().map(|(name, _)| name).collect(),
@@ -200,10 +206,10 @@ mod tests {
     use super::super::Step;
     use super::super::record::{Before, Record};
     use super::*;
-    use crate::metrics::Scores;
+    use ::tasks::metrics::of_tokens;
 
     fn evaluation(step: usize, loss: f64, accuracy: f64) -> Evaluation {
-        Evaluation { step, scores: Scores::of_tokens(loss, accuracy) }
+        Evaluation { step, scores: of_tokens(loss, accuracy) }
     }
 
     fn tile(name: &str, value: &str, from: Option<&str>) -> Tile {
@@ -231,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_was_before_training_is_the_first_row_and_stands_under_each_score() {
-        let before = Before { examples: 8, scores: Scores::of_tokens(2.0, 0.125) };
+        let before = Before { examples: 8, scores: of_tokens(2.0, 0.125) };
         let record = Record { before: Some(before), ..Record::default() };
         let evaluations = vec![evaluation(3, 0.5, 0.75)];
         let report = Report { evaluations, best_step: Some(3), record, ..Report::default() };
@@ -261,7 +267,7 @@ mod tests {
             seconds: 0.0,
         };
         let report = Report { steps: (1..=20).map(step).collect(), ..Report::default() };
-        assert_eq!(tiles(&report, &[]), [tile("training loss", "19.50", Some("1.500 at the beginning"))]);
+        assert_eq!(tiles(&report, &[]), [tile("training loss", "19.50", Some("1.500 at the start"))]);
         assert!(super::evaluations(&report).expect("drawn in memory").is_none());
     }
 }

@@ -57,8 +57,8 @@ fn trusted(answers: &[Answer<'_>], counted: &[Option<usize>], classes: usize) ->
 #[cfg(test)]
 mod tests {
     use super::super::answers::answers;
-    use super::super::record::{Classification, Prediction};
     use super::*;
+    use tasks::{Classification, Prediction};
 
     fn suspects_of(examples: impl IntoIterator<Item = (usize, Vec<f32>)>) -> Vec<bool> {
         let prediction = |(target, probabilities): (usize, Vec<f32>)| Prediction {

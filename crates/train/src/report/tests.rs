@@ -1,7 +1,8 @@
 //! The page as a whole: what is on it, what is not, and that nothing on it can become markup or a request.
 
 use super::*;
-use crate::metrics::ClassificationScores;
+use tasks::metrics::{ACCURACY, F1_MACRO, MATTHEWS};
+use tasks::{Prediction, Sample, TaskName, beginning};
 
 fn steps(number: usize) -> Vec<Step> {
     let step = |step: usize| Step {
@@ -39,12 +40,8 @@ fn sample(text: &str) -> Sample {
 
 fn full(labels: &[String], number: usize, steps_number: usize, text: &str) -> Report {
     let scores = |n: usize| {
-        Scores::Classification(ClassificationScores {
-            loss: 1.0 / n as f64,
-            accuracy: 0.5 + n as f64 * 0.05,
-            f1_macro: 0.4 + n as f64 * 0.05,
-            matthews: 0.3,
-        })
+        let n = n as f64;
+        Scores::new(1.0 / n, [(&ACCURACY, 0.5 + n * 0.05), (&F1_MACRO, 0.4 + n * 0.05), (&MATTHEWS, 0.3)])
     };
     let evaluation = |n: usize| Evaluation { step: n * steps_number / 8, scores: scores(n) };
     let update = |n: usize| Update {
@@ -53,7 +50,7 @@ fn full(labels: &[String], number: usize, steps_number: usize, text: &str) -> Re
         relative: Some(n as f64 / 100.0),
     };
     let record = Record {
-        task: Some(crate::config::Task::SequenceClassification),
+        task: Some(TaskName::default()),
         facts: vec![("Base".to_string(), "a model".to_string())],
         steps: steps_number,
         valid: Some(Split { file: "valid.csv".to_string(), examples: number, text: Some(beginning(text)) }),

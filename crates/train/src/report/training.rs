@@ -9,7 +9,7 @@ use super::number::{count, counted, significant};
 use super::plots::{Axis, Chart, Figure, Layer, Plot, Reading, Unit, around, from_zero, round};
 use super::svg::Role;
 use super::{Error, Evaluation, Report, Step};
-use crate::metrics::{Span, span};
+use ::tasks::metrics::{Span, span};
 
 /// Points of a curve over the width of the page, and over a third of it.
 const WIDE: usize = 600;
@@ -293,8 +293,8 @@ mod tests {
     #[test]
     fn a_curve_of_bleu_lies_within_its_plot() {
         let scores = |bleu: f64| {
-            let generated = crate::metrics::GenerationScores { exact_match: 0.0, bleu, rouge_l: 0.5 };
-            crate::metrics::Scores::of_tokens(1.0, 0.5).with_generated(generated)
+            let generated = ::tasks::metrics::GenerationScores { exact_match: 0.0, bleu, rouge_l: 0.5 };
+            ::tasks::metrics::of_tokens(1.0, 0.5).with_generated(generated)
         };
         let evaluation = |step: usize, bleu: f64| Evaluation { step, scores: scores(bleu) };
         let evaluations = vec![evaluation(10, 2.0), evaluation(20, 41.5)];

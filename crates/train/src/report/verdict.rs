@@ -7,9 +7,9 @@ use super::answers::Answer;
 use super::number::{count, counted, fixed, interval, percent, significant};
 use super::scores::Score;
 use super::{Evaluation, Report};
-use crate::config::Task;
 use crate::output::duration;
 use crate::shell::quoted;
+use tasks::Use;
 
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Verdict {
@@ -110,7 +110,7 @@ fn on(examples: Option<String>, score: &Score, shown: impl Fn(f64) -> String) ->
 
 /// What the score has to be better than.
 fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<String> {
-    let before = report.record.before?;
+    let before = report.record.before.as_ref()?;
     let examples = report.record.valid.as_ref().map_or(0, |valid| valid.examples);
     let part = match before.examples < examples {
         true => format!(", measured on {} of them", count(before.examples)),
@@ -246,15 +246,15 @@ fn command(report: &Report) -> Option<Command> {
         return Some(Command { says: "Go on with it", line: format!("kindling train {run}/config.toml --resume") });
     }
     let text = || report.record.valid.as_ref().and_then(|valid| valid.text.as_deref()).unwrap_or("your text");
-    let line = match report.record.task? {
-        Task::SequenceClassification => format!("kindling predict --run {run} {}", quoted(text())),
-        Task::CausalLm if is_chat(&report.settings) => format!("kindling generate --run {run} --chat"),
-        Task::CausalLm => {
+    let line = match report.record.task?.usage {
+        Use::Predict => format!("kindling predict --run {run} {}", quoted(text())),
+        Use::Generate if is_chat(&report.settings) => format!("kindling generate --run {run} --chat"),
+        Use::Generate => {
             let prompt = report.record.samples.first().map(|sample| sample.prompt.trim());
             let prompt = prompt.filter(|prompt| is_short(prompt)).unwrap_or_else(text);
             format!("kindling generate --run {run} --prompt {}", quoted(prompt))
         }
-        Task::MaskedLm => format!("kindling eval --run {run}"),
+        Use::Score => format!("kindling eval --run {run}"),
     };
     Some(Command { says: "Use it", line })
 }
@@ -276,7 +276,8 @@ mod tests {
     use super::super::record::{Before, End, Record, Split};
     use super::super::{Step, scores};
     use super::*;
-    use crate::metrics::Scores;
+    use tasks::TaskName;
+    use tasks::metrics::of_tokens;
 
     fn report(losses: &[f64], training: impl Fn(usize) -> f64) -> Report {
         let step = |step: usize| Step {
@@ -288,8 +289,7 @@ mod tests {
             tokens: 10,
             seconds: 0.5,
         };
-        let evaluation =
-            |(n, loss): (usize, &f64)| Evaluation { step: (n + 1) * 10, scores: Scores::of_tokens(*loss, 0.5) };
+        let evaluation = |(n, loss): (usize, &f64)| Evaluation { step: (n + 1) * 10, scores: of_tokens(*loss, 0.5) };
         let evaluations: Vec<Evaluation> = losses.iter().enumerate().map(evaluation).collect();
         let best = evaluations.iter().min_by(|a, b| a.scores.loss().total_cmp(&b.scores.loss()));
         Report {
@@ -298,7 +298,7 @@ mod tests {
             steps: (1..=losses.len() * 10).map(step).collect(),
             finished: true,
             record: Record {
-                task: Some(Task::CausalLm),
+                task: TaskName::named("causal-lm"),
                 steps: losses.len() * 10,
                 valid: Some(Split { file: "v.csv".to_string(), examples: 40, text: None }),
                 ..Record::default()
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn the_verdict_names_score_baseline_best_step_and_course() {
         let mut report = report(&[0.9, 0.5, 0.7], |step| 1.0 / step as f64);
-        report.record.before = Some(Before { examples: 20, scores: Scores::of_tokens(3.0_f64.ln(), 0.1) });
+        report.record.before = Some(Before { examples: 20, scores: of_tokens(3.0_f64.ln(), 0.1) });
         report.record.end =
             Some(End { seconds: 1.0, peak_memory_bytes: 1, stopped_early: false, loss_error: Some(0.0) });
         let kept = scores::kept(&report, &[]);

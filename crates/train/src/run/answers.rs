@@ -4,10 +4,10 @@
 use data::Tokenizer;
 use model::{Prompt, Sampling};
 
-use crate::metrics::{Generated, GenerationScores};
 use crate::prepare::Question;
-use crate::tasks::TrainableModel;
 use crate::writing::{Error, Writer};
+use ::tasks::metrics::{Generated, GenerationScores};
+use tasks::TrainableModel;
 
 /// Prompts that are continued together.
 const BATCH: usize = 16;

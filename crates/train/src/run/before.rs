@@ -5,11 +5,11 @@ use burn::module::Module;
 use burn::train::InferenceStep;
 use data::Batch;
 
-use super::{Error, Evaluation};
+use super::Error;
 use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
 use crate::report;
-use crate::tasks::TrainableModel;
+use tasks::TrainableModel;
 
 /// Examples that are enough to tell how an untrained model does: of larger validation data these many are taken, evenly
 /// spaced, for a file may be sorted.
@@ -30,10 +30,10 @@ pub(super) fn untrained(plan: &RunPlan, model: &TrainableModel, output: &Output)
     };
     let model = model.valid();
     let examples = spaced(valid.len(), EXAMPLES);
-    let mut evaluation = Evaluation::new(&plan.task);
+    let mut evaluation = plan.task.evaluator();
     for chunk in examples.chunks(BATCH) {
         let input = plan.task.evaluation(Batch::new(valid, chunk, chunk[0]));
-        evaluation.add(&InferenceStep::step(&model, input));
+        evaluation.add(&InferenceStep::step(&model, input).host());
     }
     let mut scores = evaluation.scores();
     let mut answers = Vec::new();

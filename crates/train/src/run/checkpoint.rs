@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 use super::checksum::{seal, sealed, sha256};
 use super::directory::Directory;
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
 
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";

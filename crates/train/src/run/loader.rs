@@ -10,12 +10,12 @@ use burn::tensor::Device;
 use data::{Batch, Dataset, Sampler};
 use kernels::Noise;
 
-use crate::tasks::{MicroBatch, Task};
+use tasks::{MicroBatch, Task};
 
 /// The micro-batches of optimiser steps, in order.
 #[derive(Clone)]
 pub(crate) struct TrainingBatches {
-    pub(crate) task: Task,
+    pub(crate) task: Arc<dyn Task>,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) sampler: Arc<Sampler>,
     pub(crate) seed: u64,
@@ -62,7 +62,7 @@ impl DataLoader<MicroBatch> for TrainingBatches {
 /// A file's examples in order, for evaluation.
 #[derive(Clone)]
 pub(crate) struct EvaluationBatches {
-    pub(crate) task: Task,
+    pub(crate) task: Arc<dyn Task>,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) examples: Range<usize>,
 }

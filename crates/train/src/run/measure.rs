@@ -8,9 +8,9 @@ use burn::train::{InferenceStep, TrainStep};
 
 use super::loader::{EvaluationBatches, TrainingBatches};
 use super::optimizer::{adamw, average_and_clip};
-use super::{Error, host, load};
+use super::{Error, load};
 use crate::prepare::RunPlan;
-use crate::tasks::TrainableModel;
+use tasks::{TrainableModel, host};
 
 /// Steps that are measured, and those before them, in which memory is taken and files are read for the first time.
 const STEPS: usize = 2;
@@ -68,7 +68,7 @@ fn steps(plan: &RunPlan, model: &mut TrainableModel) -> (f64, usize) {
             of_step += batch.batch.tokens();
             let output = TrainStep::step(&*model, batch);
             // Waits until it is computed.
-            targets += host(output.item.loss.clone().inner()).len();
+            targets += host(output.item.losses.clone().inner()).len();
             gradients.accumulate(&*model, output.grads);
         }
         let mut gradients = gradients.grads();
@@ -93,7 +93,7 @@ fn evaluation(plan: &RunPlan, model: &TrainableModel) -> f64 {
     for batch in batches.batches().take(BATCHES) {
         tokens += batch.batch.tokens();
         let started = Instant::now();
-        host(InferenceStep::step(model, batch).loss);
+        host(InferenceStep::step(model, batch).losses);
         seconds += started.elapsed().as_secs_f64();
     }
     let all: usize = dataset.iter().map(|example| example.len()).sum();

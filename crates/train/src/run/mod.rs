@@ -7,7 +7,6 @@ mod checkpoint;
 mod checksum;
 mod directory;
 mod error;
-mod evaluate;
 mod events;
 mod legs;
 mod loader;
@@ -25,7 +24,7 @@ mod watch;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use burn::train::metric::{AccuracyMetric, LossMetric};
+use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
 #[cfg(feature = "dashboard")]
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
@@ -37,7 +36,6 @@ pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
 pub(crate) use directory::{Directory, State, check};
 pub(crate) use error::Error;
-pub(crate) use evaluate::{Evaluation, host, largest, rows};
 pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
@@ -46,16 +44,16 @@ pub(crate) use save::{Probe, difference, with_dtype};
 pub(crate) use watch::Watch;
 
 use crate::config::Files;
-use crate::metrics::{ConfusionMetric, ScoreMetric, Scores};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::report::Record;
-use crate::tasks::{Task, TrainableModel};
 use checkpoint::{RunState, SaveAndWait, record_files};
 use directory::Metrics;
 use loader::TrainingBatches;
 use renderer::{Silent, Unrecorded};
 use strategy::ByStep;
+use tasks::metrics::{ConfusionMetric, ScoreMetric, Scores};
+use tasks::{Task, TrainableModel};
 
 /// How to begin, where something lies already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,9 +244,9 @@ fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(TrainableModel
         crate::prepare::Error::Model(error) => Error::Model(error),
         other => Error::Learner(other.to_string()),
     })?;
-    let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.classes(), plan.frozen, Values::Read, device)?;
+    let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.outputs(), plan.frozen, Values::Read, device)?;
     let (checkpointing, precision) = (plan.config.train.gradient_checkpointing, plan.precision);
-    Ok((TrainableModel { checkpointing, precision, ..TrainableModel::new(model) }, loaded))
+    Ok((TrainableModel { checkpointing, precision, ..TrainableModel::new(model, plan.task.clone()) }, loaded))
 }
 
 /// What a user should know of how the model was put together.
@@ -297,14 +295,15 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
 
-    let training = SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation))
-        .metrics((LossMetric::new(), AccuracyMetric::new()));
-    let training = match &task {
-        Task::SequenceClassification(labels) => training
-            .metrics((ScoreMetric::f1_macro(labels.len()), ScoreMetric::matthews(labels.len())))
-            .metrics_text((ConfusionMetric::new(labels.len()),)),
-        Task::MaskedLm(_) | Task::CausalLm(_) => training,
-    };
+    let mut training =
+        SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation)).metrics((LossMetric::new(),));
+    for shown in task.shown() {
+        let metric = ScoreMetric::new(&task, *shown);
+        training = training.metric_train_numeric(metric.clone()).metric_valid_numeric(metric);
+    }
+    if let Some(metric) = ConfusionMetric::new(&task) {
+        training = training.metrics_text((metric,));
+    }
     let outcome = training
         .with_custom_checkpointers(model_file, optimizer_file, schedule_file)
         .with_checkpointing_strategy(SaveAndWait)
@@ -337,7 +336,7 @@ pub(crate) struct Session {
     sampler: Arc<data::Sampler>,
     legs: Legs,
     seed: u64,
-    task: Task,
+    task: Arc<dyn Task>,
     questions: Option<Arc<Questions>>,
     started: Instant,
     /// Of the processes before this one.
@@ -422,7 +421,7 @@ impl Session {
         self.say_answers(before, &after);
         let summary = Summary {
             steps: self.state.step,
-            best: best.scores.map(|scores| (best.step, scores)),
+            best: best.scores.clone().map(|scores| (best.step, scores)),
             seconds: self.seconds(),
             peak_memory_bytes: record::peak_memory_bytes(),
             stopped_early: self.state.stopped,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::metrics::Scores;
+use ::tasks::metrics::Scores;
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
@@ -22,7 +22,7 @@ pub(super) enum Line<'a> {
         step: usize,
         split: &'a str,
         #[serde(flatten)]
-        scores: Scores,
+        scores: &'a Scores,
     },
     End {
         seconds: f64,

@@ -4,25 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::train::InferenceStep;
-use data::{Batch, Dataset, Example};
+use data::{Dataset, Example};
 use lora::{Plan, UpdateSize};
 
 use super::before::Untrained;
 use super::directory::Directory;
-use super::evaluate::{host, largest, rows};
 use super::{Error, Summary};
 use crate::output::{counted, thousands};
 use crate::prepare::{Question, RunPlan};
-use crate::report::{
-    self, Classification, End, Finding, Lengths, Prediction, Record, Report, Sample, Split, Update, beginning,
-};
-use crate::tasks::{Task, TrainableModel};
-
-const BATCH: usize = 32;
-
-/// Texts whose masks a language model fills on the page.
-const SAMPLES: usize = 8;
+use crate::report::{self, End, Finding, Lengths, Record, Report, Split, Update};
+use tasks::{Sample, TrainableModel, Validation};
 
 /// Texts among which one is sought that is short enough for a command line.
 const LOOKED_AT: usize = 100;
@@ -36,7 +27,7 @@ pub(super) fn begin(
 ) -> Result<Record, Error> {
     let valid = plan.valid.as_deref();
     let record = Record {
-        task: Some(plan.task.name()),
+        task: Some(plan.task.definition().id()),
         facts: facts(plan, trained),
         steps: plan.steps,
         valid: valid.map(|valid| Split {
@@ -44,7 +35,7 @@ pub(super) fn begin(
             examples: valid.len(),
             text: short_text(&plan.valid_examples()),
         }),
-        before: untrained.scores,
+        before: untrained.scores.clone(),
         lengths: Some(Lengths {
             train: lengths(&plan.train),
             valid: valid.map(lengths).unwrap_or_default(),
@@ -68,8 +59,11 @@ pub(super) fn finish(
     directory: &Directory,
 ) -> Result<(), Error> {
     let valid = plan.valid.as_deref();
-    let answers = valid.map(|valid| answers(plan, model, valid)).unwrap_or_default();
-    record.samples = answers.samples;
+    if let Some(dataset) = valid {
+        let validation = Validation { dataset, texts: &|| plan.valid_examples(), tokenizer: &plan.tokenizer };
+        let sections = plan.task.sections(model, &validation);
+        (record.classification, record.samples) = (sections.classification, sections.samples);
+    }
     if let Some(questions) = &plan.questions {
         let sample = |(n, (question, written)): (usize, (&Question, &String))| Sample {
             prompt: question.prompt.clone(),
@@ -79,10 +73,6 @@ pub(super) fn finish(
         };
         record.samples.extend(questions.iter().zip(written).enumerate().map(sample));
     }
-    record.classification = plan.task.labels().filter(|_| valid.is_some()).map(|labels| Classification {
-        labels: labels.names().to_vec(),
-        predictions: predictions(&plan.valid_examples(), valid, answers.answered),
-    });
     record.updates = updates(plan, model, adapter)?;
     record.end = Some(End {
         seconds: summary.seconds,
@@ -111,7 +101,7 @@ fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     let base = Path::new(&plan.base.name);
     let base = if base.is_absolute() { name(base) } else { plan.base.name.clone() };
     let mut facts = vec![
-        ("task", plan.task.name().to_string()),
+        ("task", plan.task.definition().id().to_string()),
         ("base model", format!("{base} ({})", plan.pretrained.class())),
         ("method", plan.method_in_words()),
         ("trained parameters", format!("{count}, on a base of {of}")),
@@ -130,65 +120,6 @@ fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
 fn short_text(examples: &[Example]) -> Option<String> {
     let short = |example: &&Example| example.text_pair.is_none() && report::is_short(example.text.trim());
     examples.iter().take(LOOKED_AT).find(short).map(|example| example.text.trim().to_string())
-}
-
-#[derive(Default)]
-struct Answers {
-    /// Logits and loss of each validation example of a classifier.
-    answered: Vec<(Vec<f32>, f64)>,
-    /// Of a masked language model.
-    samples: Vec<Sample>,
-}
-
-fn answers(plan: &RunPlan, model: &TrainableModel, valid: &Dataset) -> Answers {
-    let mut answers = Answers::default();
-    let indices: Vec<usize> = match &plan.task {
-        Task::SequenceClassification(_) => (0..valid.len()).collect(),
-        Task::MaskedLm(_) | Task::CausalLm(_) => (0..valid.len().min(SAMPLES)).collect(),
-    };
-    for chunk in indices.chunks(BATCH) {
-        let input = plan.task.evaluation(Batch::new(valid, chunk, chunk[0]));
-        match &plan.task {
-            Task::SequenceClassification(_) => {
-                let found = InferenceStep::step(model, input);
-                let losses = host(found.loss).into_iter().map(f64::from);
-                answers.answered.extend(rows(found.output).into_iter().zip(losses));
-            }
-            Task::MaskedLm(_) => {
-                let logits = rows(model.logits(&input));
-                answers.samples.extend(filled(plan, &input.batch, &logits));
-            }
-            Task::CausalLm(_) => {}
-        }
-    }
-    answers
-}
-
-/// A text with its masks, what was put in their places, and what stood there.
-fn filled(plan: &RunPlan, batch: &Batch, logits: &[Vec<f32>]) -> Vec<Sample> {
-    let of = batch.sequences_of_targets();
-    let words = |ids: Vec<u32>| ids.iter().filter_map(|id| plan.tokenizer.token(*id)).collect::<Vec<_>>().join(" ");
-    (0..batch.sequences())
-        .map(|sequence| {
-            let own = || of.iter().enumerate().filter(|(_, of)| **of == sequence).map(|(target, _)| target);
-            let shown = &batch.ids[batch.offsets[sequence]..batch.offsets[sequence + 1]];
-            Sample {
-                prompt: plan.tokenizer.decode(shown),
-                before: None,
-                written: words(own().map(|target| largest(&logits[target]) as u32).collect()),
-                expected: words(own().map(|target| batch.targets[target] as u32).collect()),
-            }
-        })
-        .collect()
-}
-
-fn predictions(examples: &[Example], valid: Option<&Dataset>, answered: Vec<(Vec<f32>, f64)>) -> Vec<Prediction> {
-    let targets = valid.into_iter().flat_map(Dataset::iter).map(|encoded| encoded.target().unwrap_or_default());
-    let prediction = |((example, target), (logits, loss)): ((&Example, usize), (Vec<f32>, f64))| {
-        let text_pair = example.text_pair.as_deref().map(beginning);
-        Prediction { line: example.line, text: beginning(&example.text), text_pair, target, logits, loss }
-    };
-    examples.iter().zip(targets).zip(answered).map(prediction).collect()
 }
 
 fn lengths(dataset: &Dataset) -> Vec<(usize, usize)> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use data::Batch;
@@ -17,13 +18,12 @@ use super::Error;
 use super::checkpoint::Identity;
 use super::checksum::sha256;
 use super::directory::Directory;
-use super::evaluate::host;
 use crate::adapter::{self, Adapter, Sidecar};
 use crate::card::Card;
 use crate::config::SaveDtype;
-use crate::metrics::Scores;
 use crate::prepare::RunPlan;
-use crate::tasks::{MicroBatch, Task, TrainableModel};
+use ::tasks::metrics::Scores;
+use tasks::{MicroBatch, Task, TrainableModel, host};
 
 /// Examples in the batch with which a saved model is compared.
 const PROBES: usize = 8;
@@ -64,7 +64,7 @@ pub(super) struct Saver {
     base: PathBuf,
     base_config: Value,
     class: String,
-    task: Task,
+    task: Arc<dyn Task>,
     frozen: Frozen,
     precision: Precision,
     device: Device,
@@ -150,7 +150,7 @@ impl Saver {
         }
         let read = match self.full {
             false => Adapter::read(&directory.path("adapter"), Some(base)).map(drop).map_err(|error| error.to_string()),
-            true => Pretrained::open(&directory.path("model"), self.task.name().head())
+            true => Pretrained::open(&directory.path("model"), self.task.definition().head)
                 .map(drop)
                 .map_err(|error| error.to_string()),
         };
@@ -210,7 +210,7 @@ impl Saver {
     pub(super) fn verify(&self, root: &Path, expected: &[f32]) -> Result<(TrainableModel, Plan), Error> {
         let (what, pretrained, plan, frozen) = match self.full {
             false => {
-                let mut pretrained = Pretrained::open(&self.base, self.task.name().head())?;
+                let mut pretrained = Pretrained::open(&self.base, self.task.definition().head)?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
                 pretrained.adopt_vocabulary(&adapter.tensors);
                 let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
@@ -218,12 +218,12 @@ impl Saver {
             }
             true => {
                 let plan = Plan::new(Method::frozen(), None, 0).map_err(model::Error::from)?;
-                let pretrained = Pretrained::open(&root.join("model"), self.task.name().head())?;
+                let pretrained = Pretrained::open(&root.join("model"), self.task.definition().head)?;
                 ("model", pretrained, plan, Frozen::As(DType::F32))
             }
         };
-        let (model, loaded) = pretrained.load(plan, self.task.classes(), frozen, Values::Read, &self.device)?;
-        let model = TrainableModel { precision: self.precision, ..TrainableModel::new(model) };
+        let (model, loaded) = pretrained.load(plan, self.task.outputs(), frozen, Values::Read, &self.device)?;
+        let model = TrainableModel { precision: self.precision, ..TrainableModel::new(model, self.task.clone()) };
         let found = self.probe.logits(&model);
         let (difference, largest) = (difference(expected, &found), difference(expected, &vec![0.0; expected.len()]));
         // The same numbers through the same operations: on the CPU the difference is zero. A checkpoint rounded to half

@@ -13,13 +13,12 @@ use burn::train::{
 };
 
 use super::checkpoint::{self, Best, Failure};
-use super::evaluate::{Evaluation, host};
 use super::optimizer::average_and_clip;
 use super::record::Line;
 use super::{Error, Session};
 use crate::output::{counted, duration};
 use crate::report;
-use crate::tasks::{MicroBatch, TrainableModel};
+use tasks::{MicroBatch, StepOutput, TrainableModel, host};
 
 /// After this many steps every part of the adapter must have moved.
 const TRAINED_BY: usize = 10;
@@ -151,7 +150,7 @@ impl Fit<'_> {
         let (step, tokens, examples) = (batch.step, batch.batch.tokens(), batch.batch.examples.clone());
         let of_targets = batch.batch.sequences_of_targets();
         let output = learner.train_step(batch);
-        let losses = host(output.item.loss.clone().inner());
+        let losses = host(output.item.losses.clone().inner());
         let mut broken: Vec<usize> =
             losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| examples[i]).collect();
         broken.dedup();
@@ -246,7 +245,7 @@ impl Fit<'_> {
     fn evaluate(&mut self, session: &mut Session, learner: &Learner<TrainableModel>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
-        let mut evaluation = Evaluation::new(&session.task);
+        let mut evaluation = session.task.evaluator();
         let epoch = step.div_ceil(session.sampler.steps_per_epoch());
         let total_items = self.valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
@@ -254,10 +253,8 @@ impl Fit<'_> {
         let mut batches = valid.iter();
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
-            let texts = batch.batch.sequences_of_targets();
             let output = InferenceStep::step(&model, batch);
-            let (losses, _) = evaluation.add(&output);
-            evaluation.add_texts(&losses, &texts);
+            evaluation.add(&output.host());
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }
@@ -269,7 +266,7 @@ impl Fit<'_> {
         if !scores.loss().is_finite() {
             return Err(Error::NotANumber { step, what: "the validation loss", places: Vec::new() });
         }
-        session.metrics.append(&Line::Eval { step, split: "valid", scores })?;
+        session.metrics.append(&Line::Eval { step, split: "valid", scores: &scores })?;
         if let Some(events) = &session.events {
             let named = scores.named();
             let tags: Vec<String> = named.iter().map(|(name, _)| format!("valid/{}", report::key(name))).collect();
@@ -337,7 +334,7 @@ impl Fit<'_> {
         }
     }
 
-    fn tell_valid(&mut self, event: LearnerEvent<burn::train::ClassificationOutput>) {
+    fn tell_valid(&mut self, event: LearnerEvent<StepOutput>) {
         self.components.interrupter.fail_on_error(self.components.event_processor.process_valid(event));
     }
 }

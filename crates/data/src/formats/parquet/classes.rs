@@ -6,8 +6,6 @@ use ::parquet::file::metadata::KeyValue;
 use ::parquet::schema::types::TypePtr;
 use serde_json::Value;
 
-use crate::suggest;
-
 /// The names of a column's classes, in the order of their numbers.
 pub(super) struct Classes(Vec<String>);
 

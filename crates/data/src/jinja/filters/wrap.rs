@@ -46,7 +46,7 @@ fn word_wrap(value: &Value, args: Args) -> Result<String, Error> {
     Ok(wrapped.collect::<Result<Vec<_>, Error>>()?.join(&separator))
 }
 
-/// White space is kept, but for that at the end of a line and at the beginning of all lines but the first.
+/// White space is kept, but for that at the end of a line and at the start of all lines but the first.
 fn wrapped(text: &str, width: usize, break_long: bool, on_hyphens: bool) -> Result<Vec<String>, Error> {
     let mut chunks = chunks(text, on_hyphens)?;
     chunks.reverse();

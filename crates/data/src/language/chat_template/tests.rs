@@ -77,6 +77,62 @@ fn what_templates_in_use_do_is_done() {
     }
 }
 
+/// Gemma's turns, in a template of our own: no role for the system, whose words open the first turn of the user; the assistant
+/// is called model; parts of a message are joined.
+const TURNS: &str = "{{ bos_token }}
+{%- if messages[0]['role'] == 'system' -%}
+    {%- if messages[0]['content'] is string -%}
+        {%- set opening = messages[0]['content'] + '\n\n' -%}
+    {%- else -%}
+        {%- set opening = messages[0]['content'][0]['text'] + '\n\n' -%}
+    {%- endif -%}
+    {%- set turns = messages[1:] -%}
+{%- else -%}
+    {%- set opening = '' -%}
+    {%- set turns = messages -%}
+{%- endif -%}
+{%- for message in turns -%}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) -%}
+        {{ raise_exception('user and assistant speak in turn') }}
+    {%- endif -%}
+    {%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
+    {{ '<start_of_turn>' + role + '\n' + (opening if loop.first else '') }}
+    {%- if message['content'] is string -%}
+        {{ message['content'] | trim }}
+    {%- elif message['content'] is iterable -%}
+        {%- for part in message['content'] -%}
+            {%- if part['type'] == 'image' -%}{{ '<start_of_image>' }}
+            {%- elif part['type'] == 'text' -%}{{ part['text'] | trim }}{%- endif -%}
+        {%- endfor -%}
+    {%- else -%}
+        {{ raise_exception('content of another kind') }}
+    {%- endif -%}
+    {{ '<end_of_turn>\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<start_of_turn>model\n' }}{%- endif -%}";
+
+#[test]
+fn turns_as_gemma_has_them_are_written_and_roles_out_of_turn_refused() {
+    let template = read_from(&dir(TURNS)).unwrap().unwrap();
+    let turn = |role: &str, content: serde_json::Value| json!({"role": role, "content": content});
+    let render = |messages: &[serde_json::Value], prompt| {
+        template.render(&conversation(json!(messages), None), prompt).map_err(|error| error.to_string())
+    };
+    let (system, user) = (turn("system", json!("Be brief.")), turn("user", json!(" When? \n")));
+    let answer = turn("assistant", json!("At nine.\n"));
+    let said = "<s><start_of_turn>user\nBe brief.\n\nWhen?<end_of_turn>\n<start_of_turn>model\n";
+    assert_eq!(render(&[system.clone(), user.clone()], true).unwrap(), said);
+    let whole = render(&[system, user.clone(), answer.clone()], false).unwrap();
+    assert_eq!(whole, format!("{said}At nine.<end_of_turn>\n"));
+    let parts = turn("user", json!([{"type": "text", "text": "And "}, {"type": "text", "text": "where?\n"}]));
+    let expected = "<s><start_of_turn>user\nAnd where?<end_of_turn>\n";
+    assert_eq!(render(&[parts], false).unwrap(), expected);
+    for out_of_turn in [vec![answer.clone()], vec![user.clone(), user.clone()]] {
+        let message = "the conversation: the chat template refuses the conversation: user and assistant speak in turn";
+        assert_eq!(render(&out_of_turn, false).unwrap_err(), message);
+    }
+}
+
 #[test]
 fn a_template_with_an_error_says_where_it_is() {
     let dir = dir("{% for m in messages %}\n  {{ m.content + }}\n{% endfor %}");

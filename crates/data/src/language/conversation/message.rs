@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Message, SHAPE, is_assistant, wrong_message};
 use crate::record::kind;
-use crate::{Error, Place, suggest};
+use crate::{Error, Place};
 
 /// What a message without content may say instead.
 const INSTEAD_OF_CONTENT: [&str; 3] = ["tool_calls", "function_call", "reasoning_content"];

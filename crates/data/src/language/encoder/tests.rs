@@ -310,7 +310,7 @@ fn a_batch_asks_for_each_target_at_the_token_before_it() {
     let batch = Batch::new(&dataset, &[1, 0], 4);
     assert_eq!(tokenizer.decode(&batch.ids), "<s>f</s><s>bcde</s>");
     assert_eq!(batch.rows, [0, 1, 5, 6, 7]);
-    let predicted: Vec<u32> = batch.targets.iter().map(|target| *target as u32).collect();
+    let predicted: Vec<u32> = batch.targets.numbers().iter().map(|target| *target as u32).collect();
     assert_eq!(tokenizer.decode(&predicted), "f</s>de</s>");
     assert_eq!(batch.sequences_of_targets(), [0, 0, 1, 1, 1]);
     assert_eq!((batch.examples, batch.first_row), (vec![1, 0], 4));

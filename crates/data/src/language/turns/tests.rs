@@ -106,6 +106,29 @@ fn a_turn_follows_on_what_the_model_reads_there_wherever_the_system_prompt_is_wr
     assert_eq!((said.len(), said[1].1.as_slice()), (2, &[" At nine.</s>".to_owned()][..]));
 }
 
+/// Like Gemma's: the system prompt opens the first turn of the user, and the roles must alternate.
+const OPENING: &str = "{% set system = messages[0].role == 'system' %}{{ '<bos>' }}\
+    {% for m in (messages[1:] if system else messages) %}\
+    {% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}\
+    {{ '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' }}\
+    {% if loop.first and system %}{{ messages[0].content + '\n\n' }}{% endif %}{{ m.content | trim + '<end_of_turn>\n' }}\
+    {% endfor %}{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}";
+
+#[test]
+fn turns_of_a_template_in_which_roles_must_alternate_are_found_in_one_text() {
+    let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+    let messages =
+        [turn("system", "Be brief."), turn("user", "When?"), turn("assistant", " At nine."), turn("user", "Why?")];
+    let text = "<bos><start_of_turn>user\nBe brief.\n\nWhen?<end_of_turn>\n<start_of_turn>model\nAt nine.<end_of_turn>\n\
+                <start_of_turn>user\nWhy?<end_of_turn>\n<start_of_turn>model\nSo.<end_of_turn>\n";
+    let whole = conversation(json!([&messages[..], &[turn("assistant", "So.")]].concat()));
+    let turns = ["At nine.<end_of_turn>\n", "So.<end_of_turn>\n"].map(str::to_owned).to_vec();
+    assert_eq!(said(OPENING, &whole), [(text.to_owned(), turns)]);
+    let twice = conversation(json!([turn("user", "a"), turn("user", "b"), turn("assistant", "c")]));
+    let error = scripts(&template(OPENING), &twice, "a.jsonl, line 1").unwrap_err();
+    assert!(error.to_string().ends_with("roles must alternate"), "{error}");
+}
+
 #[test]
 fn a_template_that_counts_the_messages_is_read_as_it_counts_at_the_turn() {
     let source = "{{ messages | length }}{% for m in messages %}{{ m.content }}</s>{% endfor %}";

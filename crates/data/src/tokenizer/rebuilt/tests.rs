@@ -63,7 +63,7 @@ fn the_options_of_bert_stand_over_the_file_for_its_classes_alone() {
 #[test]
 fn a_class_that_is_not_named_is_that_of_the_model() {
     let (text, none) = ("Café a中a", json!({}));
-    for model_type in ["bert", "distilbert"] {
+    for model_type in ["bert", "distilbert", "electra"] {
         assert_eq!(ids(&words(false), model_type, &none, text), [2, 9, 5, 11, 5, 3], "lower case is its default");
     }
     assert_eq!(ids(&words(false), "llama", &none, text), [2, 10, 5, 11, 5, 3], "it has no class: as saved");

@@ -284,7 +284,7 @@ impl AdapterMethod for LoraConfig {
         self.init != Init::Mica
     }
 
-    fn linear(&self, site: &Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+    fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let (rank, alpha) = self.rank_and_alpha(site.path, site.settings)?;
         let (d_input, d_output, device) = (site.d_input, site.d_output, site.device);
         let [a, b] = LINEAR.map(|ending| format!("{}{ending}", site.path));
@@ -301,7 +301,7 @@ impl AdapterMethod for LoraConfig {
 
     fn embedding(
         &self,
-        site: &Site<'_>,
+        site: Site<'_>,
         tensors: &mut TrainedTensors,
     ) -> Result<Option<Built<EmbeddingAdapter>>, Error> {
         let (rank, alpha) = self.rank_and_alpha(site.path, site.settings)?;

@@ -1,13 +1,13 @@
 //! The keys of LoRA in `adapter_config.json`: read with PEFT's default for each absent one, and written as PEFT does.
 
 use serde_json::{Map, Value, json};
+use suggest::suggestion;
 
 use super::{Init, LoraConfig};
 use crate::config::{BiasMode, Names, TargetConfig};
 use crate::method::UnreadKeys;
 use crate::methods::none::NO_TARGETS;
 use crate::peft::{ConfigError, Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
-use crate::suggest::suggest;
 
 /// Variants that would change the forward pass, the tensors or the base, with what to do about them. Their defaults are
 /// null, false or empty.
@@ -149,7 +149,7 @@ fn bias(keys: &mut Keys<'_>) -> Result<BiasMode, ConfigError> {
         Some(other) => Err(ConfigError::Bias {
             file: keys.file.to_owned(),
             found: other.to_owned(),
-            suggestion: suggest(other, ["none", "all", "lora_only"]),
+            suggestion: suggestion(other, ["none", "all", "lora_only"]),
         }),
         None => Err(keys.wrong("bias", &value, "\"none\", \"all\" or \"lora_only\"")),
     }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use indexmap::IndexSet;
+
 use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
 use crate::methods::{Method, PEFT_TYPES};
@@ -30,9 +32,9 @@ impl PeftConfig {
 
 impl Keys<'_> {
     fn method(&mut self) -> Result<Method, ConfigError> {
-        let mut supported: Vec<String> = PEFT_TYPES.iter().flatten().map(|it| format!("\"{it}\"")).collect();
-        supported.dedup();
-        let (file, supported) = (self.file.to_owned(), supported.join(", "));
+        let supported: IndexSet<String> = PEFT_TYPES.iter().flatten().map(|it| format!("\"{it}\"")).collect();
+        let supported = supported.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let file = self.file.to_owned();
         let Some(found) = self.take("peft_type") else { return Err(ConfigError::NoType { file, supported }) };
         let method = match found.as_str() {
             Some(peft_type) => Method::from_peft(peft_type, self)?,
@@ -182,9 +184,9 @@ mod tests {
 
     #[test]
     fn other_adapters_are_refused() {
-        let (message, help) = refusal(read(r#"{"peft_type": "IA3"}"#));
-        assert_eq!(message, "`peft_type` in adapter_config.json: adapters of type \"IA3\" are not supported");
-        assert_eq!(help, "supported: \"LORA\"");
+        let (message, help) = refusal(read(r#"{"peft_type": "VERA"}"#));
+        assert_eq!(message, "`peft_type` in adapter_config.json: adapters of type \"VERA\" are not supported");
+        assert_eq!(help, "supported: \"LORA\", \"IA3\"");
         assert_eq!(refusal(read(r#"{"r": 4}"#)).0, "adapter_config.json has no `peft_type`");
         assert_eq!(refusal(read("[]")).0, "adapter_config.json is not a JSON object");
     }

@@ -10,9 +10,10 @@ use burn::tensor::{DType, TensorData};
 use indexmap::IndexMap;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use suggest::nearest_module;
 
 use super::TENSOR_FILE;
-use crate::{Method, Update, nearest};
+use crate::{Method, Update};
 
 pub use error::{TensorError, damage};
 
@@ -218,7 +219,7 @@ impl AdapterTensors {
         if missing.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
-        let near = unexpected.first().and_then(|name| Some((name, nearest(name, missing.iter().copied())?)));
+        let near = unexpected.first().and_then(|name| Some((name, nearest_module(name, missing.iter().copied())?)));
         let joined = |name: &&&str| name.contains(".experts.lora_") || name.contains(".experts.base_layer.lora_");
         let help = match near {
             _ if let Some(name) = unexpected.iter().find(joined) => format!(

@@ -79,7 +79,7 @@ impl SelfAttention {
             soft_cap: config.score_soft_cap,
             rope: config.turns[layer],
             layer,
-            mask: AttentionMask::Causal { window: config.windows[layer] },
+            mask: config.mask(layer),
         })
     }
 

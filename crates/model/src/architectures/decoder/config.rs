@@ -1,9 +1,9 @@
 //! A decoder, described: what the common keys of `config.json` say, and what an architecture's own file adds.
 
-use kernels::{Activation, LogitsTransform};
+use kernels::{Activation, AttentionMask, LogitsTransform};
 use serde::Deserialize;
 
-use crate::architectures::{ActivationShape, activation, check_heads};
+use crate::architectures::{ActivationShape, activation, check_heads, sliding_layers};
 use crate::config::{Config, ConfigError};
 use crate::layers::{RmsNormConfig, Rope};
 
@@ -70,6 +70,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) residual_multiplier: f64,
     /// The experts that some layers have in place of one feed-forward network.
     pub(in crate::architectures) experts: Option<ExpertsConfig>,
+    /// Whether a token sees those after it as well: an encoder of these blocks.
+    pub(in crate::architectures) bidirectional: bool,
     /// Of each layer: how many tokens back it sees, if not all.
     pub(in crate::architectures) windows: Vec<Option<usize>>,
     /// The rotary embeddings that layers choose from.
@@ -102,7 +104,6 @@ pub(in crate::architectures) enum Projections {
 
 /// Where the norms of a layer are, by their names in Transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 has norms after the parts, Gemma around them")]
 pub(in crate::architectures) enum Norms {
     /// Before attention (`input_layernorm`) and before the feed-forward network (`post_attention_layernorm`).
     Before,
@@ -115,7 +116,6 @@ pub(in crate::architectures) enum Norms {
 
 /// How queries and keys are normed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "OLMo2 norms whole queries and keys")]
 pub(in crate::architectures) enum QueryKeyNorm {
     None,
     /// Each head by itself.
@@ -177,6 +177,7 @@ impl DecoderConfig {
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
             experts: None,
+            bidirectional: false,
             windows: vec![None; keys.num_hidden_layers],
             ropes: vec![Rope::read(config, d_head)?],
             turns: vec![Some(0); keys.num_hidden_layers],
@@ -201,20 +202,23 @@ impl DecoderConfig {
             self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| layer >= first)).collect();
             return Ok(());
         };
-        if types.len() != self.layers {
-            let message = format!("`layer_types` has {} entries for {} layers", types.len(), self.layers);
-            return Err(config.wrong(message, "copy the model's config.json again"));
+        let slides = sliding_layers(config, types, self.layers)?;
+        self.windows = slides.into_iter().map(|slides| keys.sliding_window.filter(|_| slides)).collect();
+        Ok(())
+    }
+
+    /// A window in the layers that `layer_types` says have one; without that key in all but every `pattern`-th.
+    pub(in crate::architectures) fn slide_but_each(
+        &mut self,
+        config: &Config,
+        keys: &DecoderKeys,
+        pattern: usize,
+    ) -> Result<(), ConfigError> {
+        if keys.layer_types.is_some() {
+            return self.slide_some(config, keys, None);
         }
-        for (window, kind) in self.windows.iter_mut().zip(types) {
-            *window = match kind.as_str() {
-                "full_attention" => None,
-                "sliding_attention" => keys.sliding_window,
-                other => {
-                    let message = format!("`layer_types` has `{other}`, which this version does not support");
-                    return Err(config.wrong(message, "supported: full_attention, sliding_attention"));
-                }
-            };
-        }
+        let slides = |layer: usize| !(layer + 1).is_multiple_of(pattern);
+        self.windows = (0..self.layers).map(|layer| keys.sliding_window.filter(|_| slides(layer))).collect();
         Ok(())
     }
 
@@ -225,6 +229,14 @@ impl DecoderConfig {
             }
             Norms::After => &[],
         };
+        let of_layer = match self.norms {
+            Norms::Before | Norms::After => 2 * self.hidden,
+            Norms::Around => 4 * self.hidden,
+        };
+        let of_heads = match self.query_key_norm {
+            QueryKeyNorm::None => 0,
+            QueryKeyNorm::Heads | QueryKeyNorm::Whole => self.query_width() + self.key_width(),
+        };
         ActivationShape {
             width: self.hidden,
             inner: self.inner_kept(),
@@ -232,6 +244,7 @@ impl DecoderConfig {
             vocabulary: self.vocabulary,
             keys: self.key_width(),
             gated: true,
+            norms: of_layer + of_heads,
             after_norms,
         }
     }
@@ -243,6 +256,14 @@ impl DecoderConfig {
         let sparse = experts.layers.iter().filter(|sparse| **sparse).count();
         let of_experts = experts.per_token * (experts.inner + self.hidden.div_ceil(2));
         (sparse * of_experts + (self.layers - sparse) * self.inner).div_ceil(self.layers)
+    }
+
+    pub(super) fn mask(&self, layer: usize) -> AttentionMask {
+        let window = self.windows[layer];
+        match self.bidirectional {
+            true => AttentionMask::Bidirectional { window },
+            false => AttentionMask::Causal { window },
+        }
     }
 
     pub(super) fn query_width(&self) -> usize {

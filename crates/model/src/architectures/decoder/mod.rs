@@ -21,9 +21,7 @@ use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 use layer::Layer;
 
-#[allow(unused_imports, reason = "OLMo2 and Gemma say where their norms are")]
-pub(super) use config::Norms;
-pub(super) use config::{DecoderConfig, ExpertsConfig, Projections, QueryKeyNorm};
+pub(super) use config::{DecoderConfig, ExpertsConfig, Norms, Projections, QueryKeyNorm};
 
 fn bias(there: bool) -> Bias {
     if there { Bias::Yes } else { Bias::No }

@@ -23,7 +23,7 @@ const NAMES: [&str; 5] = ["/help", "/reset", "/save", "/quit", "/exit"];
 
 pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), Failure> {
     if !has_template {
-        let message = "the model has no chat template, which says how it reads a conversation";
+        let message = "the model has no chat template";
         let help = "use a model that was taught to chat, or put `chat_template.jinja` beside its tokenizer; `--prompt` \
                     needs none";
         return Err(Failure::usage(message, help));
@@ -63,7 +63,7 @@ pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), F
             }
             _ if said.starts_with("//") => answer(generator, &mut conversation, &said[1..])?,
             (command, _) if command.starts_with('/') => {
-                let suggestion = data::suggest::suggestion(command, NAMES);
+                let suggestion = suggest::suggestion(command, NAMES);
                 generator.output.warn(&format!("there is no `{command}`: {suggestion}"));
             }
             _ => answer(generator, &mut conversation, said)?,
@@ -99,7 +99,7 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
     let text = generator.stream(&prompt)?;
     generator.output.piece("\n")?;
     if text.trim().is_empty() {
-        generator.output.say("(an empty answer: the model ended its turn at once)");
+        generator.output.say("(empty: the first token was an end token)");
     }
     next.push("assistant", &text);
     *conversation = next;

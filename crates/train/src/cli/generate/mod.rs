@@ -17,12 +17,11 @@ use super::input::{InputArguments, Unanswered};
 use super::table::{Answers, Columns, Format};
 use super::trained::{Trained, tokenizer, weight_or};
 use super::{DeviceArgument, Failure, ModelArguments};
-use crate::config;
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::prepare::check_vocabulary;
-use crate::tasks::Task;
 use crate::writing::{Writer, Written};
+use tasks::Use;
 
 /// Prompts of a file that are continued together.
 const BATCH: usize = 8;
@@ -48,7 +47,7 @@ pub(super) struct Arguments {
     /// Talk with the model: /help lists what can be typed, Ctrl-D ends
     #[arg(long, conflicts_with_all = ["input", "input_format", "keep_going", "output", "columns", "num_samples"])]
     chat: bool,
-    /// What the model is told before a conversation
+    /// System message of the conversation
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
     #[command(flatten)]
@@ -112,8 +111,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(config::Task::CausalLm), sets, &device, output)?;
-    let (Some(decoder), Task::CausalLm(causal)) = (trained.model.model.causal_lm(), &trained.task) else {
+    let trained = Trained::open(&model, Some(Use::Generate), sets, &device, output)?;
+    let (Some(decoder), Some(causal)) = (trained.model.model.causal_lm(), trained.task.writes()) else {
         return Err(Failure::message("the model was not opened for generation".to_string()));
     };
     let tokenizer = tokenizer(&model)?;
@@ -283,7 +282,7 @@ impl Generator<'_> {
             let text = self.stream(sample)?;
             self.output.piece("\n")?;
             if text.trim().is_empty() {
-                self.output.say("(nothing: the model ended the text at once)");
+                self.output.say("(empty: the first token was an end token)");
             }
         }
         Ok(())

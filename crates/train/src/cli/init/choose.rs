@@ -8,8 +8,8 @@ use model::hub::HubId;
 
 use super::{Base, Look, base};
 use crate::cli::{Failure, quickstart};
-use crate::config::Task;
 use crate::output::Output;
+use tasks::Use;
 
 /// A model of the Hugging Face Hub.
 struct Recommended {
@@ -21,7 +21,7 @@ struct Recommended {
 
 /// `data`: what its columns are taken for as long as no model says more.
 pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> {
-    let writes = data.task == Task::CausalLm;
+    let writes = data.task.usage == Use::Generate;
     let (language, evidence) = data.language();
     let recommended = recommended(writes, &language);
     output.say(&format!("language     {}: {evidence}", language.name()));
@@ -41,7 +41,7 @@ pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> 
         let reason = failure.error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
         if !writes && language == Language::Latin {
             output.warn(&format!("{id} is not used{reason}"));
-            output.warn("the small model inside kindling is used instead, which was trained on English alone");
+            output.warn("the small built-in model is used instead, which was pretrained on English only");
             return embedded();
         }
         let message = format!(
@@ -56,7 +56,7 @@ pub(super) fn choose(data: &Look<'_>, output: &Output) -> Result<Base, Failure> 
 
 /// What to take in the place of a model whose tokenizer cannot read the data.
 pub(super) fn instead(data: &Look<'_>, base: &Base) -> Option<String> {
-    let Recommended { id, because, size } = recommended(data.task == Task::CausalLm, &data.language().0);
+    let Recommended { id, because, size } = recommended(data.task.usage == Use::Generate, &data.language().0);
     let is_another = base.written != Path::new(id);
     is_another.then(|| format!("`--model {id}` reads it: {because} ({size})"))
 }
@@ -72,7 +72,7 @@ fn ask(recommended: &Recommended, with_embedded: bool, output: &Output) -> Resul
     let Recommended { id, because, size } = recommended;
     output.say(&format!("model        1  {id}: {because} ({size}, fetched once)"));
     if with_embedded {
-        output.say("             2  the small one inside kindling: nothing to fetch, for a first try");
+        output.say("             2  the small built-in model: no download, for a first try");
     }
     let choices = if with_embedded { "1, 2" } else { "1" };
     let question = format!("which model? {choices}, a directory, or an id of the Hugging Face Hub [1]: ");

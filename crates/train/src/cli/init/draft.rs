@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use data::{Example, Finding, FindingKind, Label, Labels, Severity};
 use model::Pretrained;
+use tasks::Use;
 
 use super::{Base, Look, Target, choose};
 use crate::cli::{Failure, plan};
-use crate::config::{self, Config, Loaded, Task};
+use crate::config::{self, Config, Loaded};
 use crate::output::Output;
 use crate::prepare::RunPlan;
 
@@ -39,7 +40,7 @@ impl Draft {
             let with_valid = config::DataConfig { valid: Some(config::absolute(valid)?.into()), ..config.data.clone() };
             match checked(Config { data: with_valid, ..config.clone() }, output) {
                 Ok(plan) => {
-                    output.say(&format!("validation   {}: it lies beside the data", valid.display()));
+                    output.say(&format!("validation   {}: found next to the data", valid.display()));
                     return Ok(Self { plan, valid: Some(valid.clone()), labels });
                 }
                 // Whose fault it is shows without the file.
@@ -63,10 +64,8 @@ impl Draft {
 
     /// The classes, and what to know about the data before one trains on it.
     pub(super) fn say(&self, look: &Look<'_>, base: &Base, target: &Target, output: &Output) {
-        if let Some(labels) = self.plan.task.labels() {
-            let (classes, baseline) =
-                (plan::classes(labels, &self.plan.train), plan::baseline(labels, &self.plan.train));
-            output.say(&format!("classes      {classes}; {baseline}"));
+        if let Some(classes) = plan::classes_and_baseline(&self.plan) {
+            output.say(&format!("classes      {classes}"));
         }
         for finding in self.findings() {
             let line = target.shortened(&plan::with_advice(finding));
@@ -106,11 +105,11 @@ fn checked(config: Config, output: &Output) -> Result<RunPlan, Failure> {
 /// Names for the classes where a run without `model.labels` would refuse the data: integers that do not count from 0,
 /// and a model whose own classes are others.
 fn labels(look: &Look<'_>, base: &Base) -> Result<Option<Vec<String>>, Failure> {
-    if look.task != Task::SequenceClassification {
+    if look.task.usage != Use::Predict {
         return Ok(None);
     }
     let values: Vec<&str> = look.labels().collect();
-    let own = Pretrained::open(&base.directory, look.task.head())?.labels()?;
+    let own = Pretrained::open(&base.directory, look.task.head)?.labels()?;
     let own_fit =
         own.clone().and_then(|own| Labels::new(own).ok()).map(|own| values.iter().all(|it| fits(&own, it, look)));
     Ok(match own_fit {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use data::suggest::list;
 use data::{Column, Dialogue, Given, Guess, Language, Profile, Writing};
+use suggest::list;
+use tasks::{TaskName, Use};
 
 use super::named::Named;
-use super::{Base, dialogue, refusal};
+use super::{Base, dialogue, refusal, task_for};
 use crate::cli::Failure;
-use crate::config::{DataConfig, Task};
+use crate::config::DataConfig;
 use crate::output::{Output, counted, thousands};
 
 /// Beside `train.csv`; `test.csv` is for the end, not for choosing what is best.
@@ -17,7 +18,7 @@ const VALIDATION: [&str; 4] = ["valid", "validation", "val", "dev"];
 pub(super) struct Look<'a> {
     pub(super) file: PathBuf,
     pub(super) profile: &'a Profile,
-    pub(super) task: Task,
+    pub(super) task: TaskName,
     /// The columns, in a configuration that has nothing else.
     pub(super) columns: DataConfig,
     /// A file of validation data beside the file.
@@ -33,7 +34,7 @@ impl<'a> Look<'a> {
         file: &Path,
         profile: &'a Profile,
         named: &Named<'a>,
-        asked: Option<Task>,
+        asked: Option<TaskName>,
         base: &Base,
     ) -> Result<Self, Failure> {
         let guess = Guess::of(profile, named.given);
@@ -43,10 +44,10 @@ impl<'a> Look<'a> {
             let help = "leave it out, or ask for another task with `--task`";
             return Err(Failure::usage(format!("the task {task} does not use `{key}`"), help));
         }
-        let (columns, mut reasons) = match (task, dialogue) {
-            (Task::CausalLm, Some(dialogue)) => dialogue::columns(dialogue, named.dialogue.is_some()),
+        let (columns, mut reasons) = match (task.usage, dialogue) {
+            (Use::Generate, Some(dialogue)) => dialogue::columns(dialogue, named.dialogue.is_some()),
             _ => {
-                if let Some(unfit) = guess.unfit.filter(|_| asked.is_none() || task == Task::SequenceClassification) {
+                if let Some(unfit) = guess.unfit.filter(|_| asked.is_none() || task.usage == Use::Predict) {
                     return Err(refusal::unfit_label(file, unfit, base));
                 }
                 columns(&guess, named.given, task).ok_or_else(|| match guess.text {
@@ -84,23 +85,24 @@ impl<'a> Look<'a> {
 
 /// What the data and the model are for, if nobody says: a model that writes learns to answer where there are answers, any
 /// to classify where there are labels, and what is left is language.
-fn likeliest(guess: &Guess<'_>, named: &Named<'_>, dialogue: Option<Dialogue<'_>>, base: &Base) -> Task {
+fn likeliest(guess: &Guess<'_>, named: &Named<'_>, dialogue: Option<Dialogue<'_>>, base: &Base) -> TaskName {
     // Few values alone make no label of a column of a corpus.
     let has_label = named.given.label.is_some() || guess.label_by_name || !base.writes && guess.label.is_some();
-    match dialogue {
-        Some(_) if named.dialogue.is_some() || base.writes => Task::CausalLm,
-        _ if has_label => Task::SequenceClassification,
-        Some(_) if base.embedded => Task::CausalLm,
-        _ if base.writes => Task::CausalLm,
-        _ => Task::MaskedLm,
-    }
+    let usage = match dialogue {
+        Some(_) if named.dialogue.is_some() || base.writes => Use::Generate,
+        _ if has_label => Use::Predict,
+        Some(_) if base.embedded => Use::Generate,
+        _ if base.writes => Use::Generate,
+        _ => Use::Score,
+    };
+    task_for(usage)
 }
 
-fn writing(task: Task, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Writing {
-    let columns = match (task, dialogue) {
-        (Task::CausalLm, Some(Dialogue::Messages(messages))) => [Some(messages), None, None],
-        (Task::CausalLm, Some(Dialogue::Turns { prompt, completion })) => [Some(prompt), None, Some(completion)],
-        (Task::CausalLm, Some(Dialogue::Answer { prompt, context, completion })) => {
+fn writing(task: TaskName, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Writing {
+    let columns = match (task.usage, dialogue) {
+        (Use::Generate, Some(Dialogue::Messages(messages))) => [Some(messages), None, None],
+        (Use::Generate, Some(Dialogue::Turns { prompt, completion })) => [Some(prompt), None, Some(completion)],
+        (Use::Generate, Some(Dialogue::Answer { prompt, context, completion })) => {
             [Some(prompt), context, Some(completion)]
         }
         _ => [guess.text, guess.text_pair, None],
@@ -109,11 +111,11 @@ fn writing(task: Task, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Wri
 }
 
 /// The columns of labelled or plain texts, and why; `None`: one that the task needs is missing.
-fn columns(guess: &Guess<'_>, given: Given<'_>, task: Task) -> Option<(DataConfig, Vec<String>)> {
+fn columns(guess: &Guess<'_>, given: Given<'_>, task: TaskName) -> Option<(DataConfig, Vec<String>)> {
     let text = guess.text?;
-    let (text_pair, label) = match task {
-        Task::SequenceClassification => (guess.text_pair, Some(guess.label?)),
-        Task::MaskedLm | Task::CausalLm => (None, None),
+    let (text_pair, label) = match task.usage {
+        Use::Predict => (guess.text_pair, Some(guess.label?)),
+        Use::Score | Use::Generate => (None, None),
     };
     let mut reasons = vec![format!("text         {}", why_text(text, given, guess))];
     reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
@@ -170,16 +172,21 @@ fn why_label(column: &Column, given: Given<'_>, guess: &Guess<'_>) -> String {
 }
 
 /// Why it is no classification, and what else it could be.
-fn why_task(task: Task, asked: Option<Task>, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) -> Option<String> {
-    let reason = match (task, guess.label) {
-        (Task::SequenceClassification, _) => return None,
+fn why_task(
+    task: TaskName,
+    asked: Option<TaskName>,
+    guess: &Guess<'_>,
+    dialogue: Option<Dialogue<'_>>,
+) -> Option<String> {
+    let reason = match (task.usage, guess.label) {
+        (Use::Predict, _) => return None,
         _ if asked.is_some() => "as asked".to_owned(),
-        (Task::CausalLm, Some(label)) => {
+        (Use::Generate, Some(label)) => {
             format!("the model writes; with the label {}: `--task sequence-classification`", label.name)
         }
-        (Task::CausalLm, None) if dialogue.is_some() => "the model learns to answer".to_owned(),
-        (Task::CausalLm, None) => "the model writes, and no column looks like a label".to_owned(),
-        (Task::MaskedLm, _) => "no column looks like a label".to_owned(),
+        (Use::Generate, None) if dialogue.is_some() => "conversations or prompts with completions".to_owned(),
+        (Use::Generate, None) => "the model writes, and no column looks like a label".to_owned(),
+        (Use::Score, _) => "no column looks like a label".to_owned(),
     };
     Some(format!("task         {task}: {reason}"))
 }

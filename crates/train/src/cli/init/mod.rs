@@ -13,11 +13,13 @@ mod settings;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use data::{Profile, records};
 use model::hub::Wanted;
 use model::{Head, Pretrained};
 use serde_json::{Value, json};
+use tasks::{TaskName, Use};
 
 use super::sink::Sink;
 use super::{Failure, plan, quickstart};
@@ -44,8 +46,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
     /// What to train for; default: answers or texts for a model that writes, classes where there are labels, else masked-lm
-    #[arg(long, value_enum, value_name = "T")]
-    task: Option<Task>,
+    #[arg(long, value_parser = task_parser(), value_name = "T")]
+    task: Option<TaskName>,
     /// File to write, - for standard output; default: the data's name with .toml, in the working directory
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -57,28 +59,21 @@ pub(super) struct Arguments {
     set: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Task {
-    SequenceClassification,
-    MaskedLm,
-    CausalLm,
+/// One of the tasks, by its name.
+pub(super) fn task_parser() -> impl TypedValueParser<Value = TaskName> {
+    PossibleValuesParser::new(TaskName::NAMES).map(|name| TaskName::named(&name).unwrap_or_default())
 }
 
-impl From<Task> for config::Task {
-    fn from(task: Task) -> Self {
-        match task {
-            Task::SequenceClassification => Self::SequenceClassification,
-            Task::MaskedLm => Self::MaskedLm,
-            Task::CausalLm => Self::CausalLm,
-        }
-    }
+/// The task that is for this, where data and model do not ask for another one.
+fn task_for(usage: Use) -> TaskName {
+    TaskName::all().find(|task| task.usage == usage).unwrap_or_default()
 }
 
 /// What a configuration is made from.
 pub(super) struct Request<'a> {
     pub(super) data: &'a Path,
     pub(super) model: Option<&'a Path>,
-    pub(super) task: Option<Task>,
+    pub(super) task: Option<TaskName>,
     /// `KEY=COLUMN`
     pub(super) columns: &'a [String],
     /// A run follows at once, and says what there is to know about the data.
@@ -134,7 +129,7 @@ pub(super) fn compose(request: &Request<'_>, target: &Target, output: &Output) -
     let profile = Profile::of(records(request.data)?)?;
     // What is misspelt is told before a model is downloaded.
     let named = Named::of(&profile, request.data, request.columns)?;
-    let look = |base: &Base| Look::at(request.data, &profile, &named, request.task.map(config::Task::from), base);
+    let look = |base: &Base| Look::at(request.data, &profile, &named, request.task, base);
     let (look, base) = match request.model {
         Some(model) => {
             let base = base(model, output)?;
@@ -176,7 +171,7 @@ impl Target {
         match &file {
             Some(file) if file.is_file() && !arguments.overwrite => {
                 let help = "`--overwrite` replaces it, `-o FILE` writes elsewhere";
-                return Err(Failure::usage(format!("{} exists already", file.display()), help));
+                return Err(Failure::usage(format!("{} already exists", file.display()), help));
             }
             None if output.json() => {
                 let help = "name a file with -o, or leave out --json";
@@ -252,7 +247,7 @@ fn write(mut sink: Sink, text: &str) -> Result<(), Failure> {
 
 fn next_steps(target: &Target, output: &Output) {
     let Some(file) = target.file.as_deref() else { return };
-    output.say(&format!("{} is written; what to type next:", output.bold(&file.display().to_string())));
+    output.say(&format!("wrote {}; next:", output.bold(&file.display().to_string())));
     let (kindling, file) = (program(), typed(file));
     output.say(&format!("  {kindling} train {file} --dry-run"));
     output.say(&format!("  {kindling} train {file}"));
@@ -268,7 +263,7 @@ fn document(target: &Target, look: &Look<'_>, base: &Base, draft: &Draft, settin
         "prompt": config.data.prompt, "prompt_template": written(&config.data.prompt_template),
         "completion": config.data.completion, "completion_template": written(&config.data.completion_template),
         "messages": config.data.messages,
-        "language": look.language().0.name(), "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.classes()),
+        "language": look.language().0.name(), "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.outputs()),
         "rows": look.profile.rows, "max_length": settings.max_length, "batch_size": settings.batch_size,
         "epochs": settings.epochs, "steps": settings.steps(), "early_stopping_patience": settings.patience,
         "findings": draft.findings().map(plan::finding).collect::<Vec<_>>(),

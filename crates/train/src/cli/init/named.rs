@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use data::suggest::{list, suggestion};
 use data::{Column, Dialogue, Given, Profile};
+use suggest::{list, suggestion};
 
 use crate::cli::Failure;
 use crate::cli::trained::{ColumnNames, apply_sets};
-use crate::config::Task;
+use tasks::{TaskName, Use};
 
 const KEYS: [&str; 6] =
     ["data.text", "data.text_pair", "data.label", "data.prompt", "data.completion", "data.messages"];
@@ -55,16 +55,16 @@ impl<'a> Named<'a> {
     }
 
     /// A key that was given, but that the task does not have.
-    pub(super) fn unused(&self, task: Task) -> Option<&'static str> {
+    pub(super) fn unused(&self, task: TaskName) -> Option<&'static str> {
         let of_labels = self.given.label.map(|_| "data.label").or(self.given.text_pair.map(|_| "data.text_pair"));
         let of_answers = self.dialogue.map(|dialogue| match dialogue {
             Dialogue::Messages(_) => "data.messages",
             Dialogue::Turns { .. } | Dialogue::Answer { .. } => "data.prompt",
         });
-        match task {
-            Task::SequenceClassification => of_answers,
-            Task::MaskedLm => of_labels.or(of_answers),
-            Task::CausalLm => of_labels,
+        match task.usage {
+            Use::Predict => of_answers,
+            Use::Score => of_labels.or(of_answers),
+            Use::Generate => of_labels,
         }
     }
 }

@@ -11,8 +11,8 @@ use super::settings::Settings;
 use super::{Base, Look, Target};
 use crate::adapter::Columns;
 use crate::cli::{Failure, plan};
-use crate::config::Task;
 use crate::output::{counted, thousands};
+use tasks::Use;
 
 const WIDTH: usize = 120;
 
@@ -54,11 +54,8 @@ impl Page {
         settings: &Settings,
     ) -> Result<Self, Failure> {
         let (plan, name) = (&draft.plan, look.file.file_name().unwrap_or_default().to_string_lossy());
-        let own_labels = look.task == Task::SequenceClassification && plan.pretrained.labels()?.is_some();
-        let classes = plan
-            .task
-            .labels()
-            .map(|labels| format!("{}; {}", plan::classes(labels, &plan.train), plan::baseline(labels, &plan.train)));
+        let own_labels = look.task.usage == Use::Predict && plan.pretrained.labels()?.is_some();
+        let classes = plan::classes_and_baseline(plan);
         let recommended = base.recommended.map(|because| {
             let language = look.language().0.name();
             format!("Recommended, since none was named: {because}. Language of the texts: {language}.")
@@ -76,14 +73,14 @@ impl Page {
             recommended,
             model,
             task: look.task.to_string(),
-            masked: look.task == Task::MaskedLm,
-            writes: look.task == Task::CausalLm,
+            masked: look.task.usage == Use::Score,
+            writes: look.task.usage == Use::Generate,
             labels: draft.labels.clone(),
             labels_because: match own_labels {
                 true => {
                     "The classes of the data: the model has a head for others, in whose place a new one is trained."
                 }
-                false => "The classes of the data, written out because they do not count from 0.",
+                false => "The classes of the data, listed because they do not start at 0.",
             },
             labels_by_default: if own_labels { "the model's own" } else { "those of the data" },
             train: target.path(&look.file)?,
@@ -176,7 +173,7 @@ mod tests {
             embedded: false,
             recommended: None,
             model: "models/bert".to_owned(),
-            task: Task::SequenceClassification.to_string(),
+            task: "sequence-classification".to_string(),
             masked: false,
             writes: false,
             labels: None,
@@ -226,14 +223,14 @@ mod tests {
         );
         assert_eq!((data.valid_fraction, train.epochs, train.batch_size), (0.1, 8, 16));
         assert_eq!((train.learning_rate, &config.model.labels), (3e-4, &None));
-        assert_eq!((train.early_stopping_patience, train.best), (3, config::Best::Auto));
+        assert_eq!((train.early_stopping_patience, train.best), (3, tasks::metrics::Best::AUTO));
         let mut other = page();
         other.valid = Some("valid.csv".to_owned());
         other.labels = Some(vec!["1".to_owned(), "2".to_owned()]);
         other.learning_rate = Some(format!("{:e}", 3e-3));
         (other.imbalanced, other.patience) = (true, 0);
         let config = loaded(&other);
-        assert_eq!((config.train.early_stopping_patience, config.train.best), (0, config::Best::F1Macro));
+        assert_eq!((config.train.early_stopping_patience, config.train.best.to_string()), (0, "f1_macro".to_string()));
         assert!(config.data.valid.is_some_and(|valid| valid.iter().all(|file| file.ends_with("valid.csv"))));
         assert_eq!((config.data.valid_fraction, config.train.learning_rate), (0.0, 3e-3));
         assert_eq!(config.model.labels, other.labels);
@@ -242,10 +239,10 @@ mod tests {
     #[test]
     fn a_language_model_has_only_keys_of_its_own() {
         let mut page = page();
-        (page.task, page.masked) = (Task::MaskedLm.to_string(), true);
+        (page.task, page.masked) = ("masked-lm".to_string(), true);
         (page.columns.label, page.classes) = (None, None);
-        assert_eq!(loaded(&page).model.task, Task::MaskedLm);
-        (page.task, page.masked, page.writes) = (Task::CausalLm.to_string(), false, true);
+        assert_eq!(loaded(&page).model.task.name, "masked-lm");
+        (page.task, page.masked, page.writes) = ("causal-lm".to_string(), false, true);
         assert_eq!(loaded(&page).data.text.as_deref(), Some("sentence"));
         let (prompt, completion) = ("{{ question }}\nAnswer:", " {{ answer }}");
         page.columns = Columns {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use data::suggest::list;
 use data::{Column, ColumnKind, Profile, Unfit, UnfitReason};
+use suggest::list;
 
-use super::Base;
+use super::{Base, task_for};
 use crate::cli::Failure;
-use crate::config::Task;
+use tasks::{TaskName, Use};
 
 pub(super) fn no_text(file: &Path, profile: &Profile) -> Failure {
     let message = format!("{} has no column that looks like text ({})", file.display(), kinds(profile));
@@ -21,8 +21,8 @@ pub(super) fn no_label(file: &Path, profile: &Profile, base: &Base) -> Failure {
     Failure::usage(message, help)
 }
 
-fn without_labels(base: &Base) -> Task {
-    if base.writes { Task::CausalLm } else { Task::MaskedLm }
+fn without_labels(base: &Base) -> TaskName {
+    task_for(if base.writes { Use::Generate } else { Use::Score })
 }
 
 /// `columns: text (strings), id (integers)`

@@ -4,7 +4,7 @@ use data::Dataset;
 
 use super::Base;
 use super::draft::Draft;
-use crate::config::Task;
+use tasks::Use;
 
 /// Optimiser steps that a fine-tuning run should have at least, where epochs can bring them.
 const ENOUGH_STEPS: usize = 1500;
@@ -49,9 +49,9 @@ impl Settings {
         let max_length = max_length(p99, limit);
         let lengths = [of_train, of_valid].concat();
         let batch_size = batch_size(train.len());
-        let epochs = match draft.plan.config.model.task {
-            Task::CausalLm => epochs(train.len()).min(FEW_EPOCHS),
-            Task::SequenceClassification | Task::MaskedLm => epochs(train.len()),
+        let epochs = match draft.plan.config.model.task.usage {
+            Use::Generate => epochs(train.len()).min(FEW_EPOCHS),
+            Use::Predict | Use::Score => epochs(train.len()),
         };
         Self {
             max_length,

@@ -64,7 +64,7 @@ impl<'a> Beside<'a> {
                     };
                     let (message, help) = (
                         format!("{file} has no column `{name}`, which `--columns` names"),
-                        data::suggest::suggestion(name, known()),
+                        suggest::suggestion(name, known()),
                     );
                     return Err(Failure::usage(message, help));
                 }
@@ -106,8 +106,9 @@ impl<'a> Beside<'a> {
                 .into_iter()
                 .find(|candidate| is_free(candidate, &self.names))
                 .expect("there are more numbers than columns");
-            self.output
-                .say(&format!("the input's column `{column}` is written as `{name}`: `{column}` is the answer's"));
+            self.output.say(&format!(
+                "the input's column `{column}` is written as `{name}`: `{column}` is a column of the predictions"
+            ));
         }
         self.names.insert(column, name.clone());
         name

@@ -53,8 +53,8 @@ impl Format {
         let found = ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, format)| *format);
         found.ok_or_else(|| {
             let known: Vec<String> = ENDINGS.iter().map(|(ending, _)| format!(".{ending}")).collect();
-            let message = format!("cannot write {}: `.{ending}` is no format of a result", path.display());
-            Failure::usage(message, format!("the ending of the name says how it is written: {}", known.join(", ")))
+            let message = format!("cannot write {}: unknown format `.{ending}`", path.display());
+            Failure::usage(message, format!("the extension sets the format: {}", known.join(", ")))
         })
     }
 
@@ -201,12 +201,6 @@ impl Table {
     }
 }
 
-/// A number as its own digits say it: an `f32` of 0.1 is 0.1, and not 0.10000000149011612. No number is null.
-pub(super) fn number(value: f32) -> Value {
-    let digits = value.to_string().parse().ok();
-    digits.and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,13 +212,5 @@ mod tests {
         assert_eq!(of("runs.x/a.ndjson"), Some(Format::Lines));
         assert_eq!(of("/dev/stdout"), Some(Format::Lines));
         assert_eq!((of("a.xlsx"), of("a.csv.gz")), (None, None));
-    }
-
-    #[test]
-    fn a_number_keeps_the_digits_of_an_f32() {
-        for value in [0.1, 1e-10, 123_456.79, -3.402_823_5e38, 0.0] {
-            assert_eq!(number(value).to_string(), serde_json::to_string(&value).unwrap());
-        }
-        assert_eq!(number(f32::NAN), Value::Null);
     }
 }

@@ -49,8 +49,8 @@ fn an_unknown_key_is_named_with_its_neighbour_or_its_table() {
             "data",
             "zzz = 1",
             "data.zzz",
-            "[data] has: train, valid, valid_fraction, text, text_pair, label, prompt, completion, messages, max_length, \
-             text_template, prompt_template, completion_template, pack, loss_on, mask_probability",
+            "[data] has: train, valid, valid_fraction, text, text_pair, label, prompt, completion, messages, tokens, tags, \
+             entities, max_length, text_template, prompt_template, completion_template, pack, loss_on, mask_probability",
         ),
     ] {
         let line_number = if table == "trian" { 5 } else { 6 };
@@ -92,7 +92,7 @@ fn what_only_later_versions_have_is_not_called_misspelt() {
     for (line, word, expected) in [
         ("init = \"pissa\"", "init `pissa`", "default, gaussian"),
         ("init = \"pissa_niter_16\"", "init `pissa_niter_16`", "default, gaussian"),
-        ("method = \"bitfit\"", "method `bitfit`", "lora, full, none"),
+        ("method = \"bitfit\"", "method `bitfit`", "lora, ia3, full, none"),
     ] {
         let key = word.split(' ').next().expect("a word");
         assert_eq!(
@@ -152,7 +152,7 @@ fn values_out_of_range_or_of_another_type_are_named_with_what_is_expected() {
             "train",
             "best = 1",
             "1",
-            "one of the strings auto, accuracy, loss, f1_macro, matthews",
+            "one of the strings auto, accuracy, loss, f1_macro, matthews, f1, pearson, spearman",
             "the default is `best = \"auto\"`",
         ),
         ("adapter", "r = -1", "-1", "an integer from 1 to 4294967295", "the default is `r = 8`"),

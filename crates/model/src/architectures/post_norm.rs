@@ -1,0 +1,74 @@
+//! What follows attention in the layers of BERT and DeBERTa: a projection and a feed-forward network, each followed by dropout, the
+//! residual and a norm.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use kernels::{Activation, ForwardContext};
+use lora::Linear;
+
+use crate::Error;
+use crate::layers::{Dropout, LayerNorm};
+use crate::loader::{Bias, Loader};
+
+/// How wide these are, and what else `config.json` says of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PostNormConfig {
+    pub(super) hidden: usize,
+    pub(super) inner: usize,
+    pub(super) activation: Activation,
+    pub(super) dropout: f64,
+    pub(super) epsilon: f64,
+}
+
+/// `BertLayer` but for its attention.
+#[derive(Module, Debug)]
+pub(super) struct AfterAttention {
+    attention_output: ResidualOutput,
+    intermediate: Linear,
+    output: ResidualOutput,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl AfterAttention {
+    /// The loader is at the layer.
+    pub(super) fn load(loader: &Loader<'_>, config: PostNormConfig) -> Result<Self, Error> {
+        let PostNormConfig { hidden, inner, activation, .. } = config;
+        Ok(Self {
+            attention_output: ResidualOutput::load(&loader.at("attention.output"), config, hidden)?,
+            intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
+            output: ResidualOutput::load(&loader.at("output"), config, inner)?,
+            activation,
+        })
+    }
+
+    /// What attention gives, and what it has read, `[rows, hidden]` each, to the same.
+    pub(super) fn forward(&self, context: Tensor<2>, hidden: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        let attended = self.attention_output.forward(context, hidden, ctx);
+        let inner = self.activation.forward(self.intermediate.forward(attended.clone(), ctx));
+        self.output.forward(inner, attended, ctx)
+    }
+}
+
+/// `BertSelfOutput` and `BertOutput`
+#[derive(Module, Debug)]
+struct ResidualOutput {
+    dense: Linear,
+    dropout: Dropout,
+    layer_norm: LayerNorm,
+}
+
+impl ResidualOutput {
+    fn load(loader: &Loader<'_>, config: PostNormConfig, d_input: usize) -> Result<Self, Error> {
+        let hidden = config.hidden;
+        Ok(Self {
+            dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
+            dropout: loader.dropout("dropout", config.dropout),
+            layer_norm: loader.layer_norm("LayerNorm", hidden, config.epsilon)?,
+        })
+    }
+
+    fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
+    }
+}

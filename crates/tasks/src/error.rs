@@ -1,0 +1,16 @@
+//! What can be wrong with a task for a model and its data.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    #[error("the tokenizer of {} has no mask token", path.display())]
+    #[diagnostic(help("masked language modelling needs the tokenizer of an encoder, such as BERT or RoBERTa"))]
+    NoMask { path: PathBuf },
+    #[error("{place}: the text has no token that could be masked")]
+    #[diagnostic(help("remove the row, or write text into it"))]
+    NothingToMask { place: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Data(#[from] data::Error),
+}

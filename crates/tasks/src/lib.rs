@@ -1,0 +1,48 @@
+//! What a model is asked: how rows become examples, what the loss is, how good the answers are, and what they are.
+//!
+//! A task is one file and one line in [`registry`]: a [`Definition`] says what is known of it before any data, a [`Task`]
+//! does its work once its data and its model are known. Everything else, here and in the crates above, knows tasks through
+//! these two. [`TrainableModel`] is a model with its task, as burn's learner takes it; [`metrics`] are the scores of an
+//! evaluation. This crate knows no runs, optimisers, terminals or HTTP.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod answer;
+mod causal_lm;
+mod definition;
+mod error;
+mod evaluator;
+mod finder;
+mod language;
+mod masked_lm;
+pub mod metrics;
+mod name;
+mod output;
+mod question;
+pub mod registry;
+mod regression;
+mod rows;
+mod sections;
+mod sequence_classification;
+mod task;
+mod token_classification;
+mod trainable_model;
+mod words;
+
+pub use answer::{Answer, number};
+pub use causal_lm::CausalLm;
+pub use definition::{Classes, Definition, Opening, Setting, Use};
+pub use error::Error;
+pub use evaluator::{Evaluator, largest};
+pub use finder::LabelFinder;
+pub use masked_lm::MaskedLm;
+pub use name::TaskName;
+pub use output::{HostOutput, StepOutput, host};
+pub use question::{Question, Sequence};
+pub use rows::{Columns, Encoding, Rows};
+pub use sections::{Classification, Prediction, Sample, Sections, Validation, beginning};
+pub use sequence_classification::{ClassAnswer, SequenceClassification};
+pub use task::{Expected, Task};
+pub use token_classification::{EntityAnswer, TokenClassification};
+pub use trainable_model::{MicroBatch, TrainableModel};
+pub use words::part;

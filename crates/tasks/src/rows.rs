@@ -1,0 +1,133 @@
+//! The rows of a file as tasks read them: texts, alone or in pairs and with labels, what language models say, and words with
+//! tags, each with columns of its own kind.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use data::language::{self, Content, Row};
+use data::{Example, Record, Tokenizer, tagging};
+
+/// The columns of a file that are read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Columns {
+    Texts(data::Columns),
+    /// Texts, and the column of the number that a model learns for each; `None` where it is not looked at.
+    Values(data::Columns, Option<String>),
+    Language(language::Columns),
+    Tagged(tagging::Columns),
+}
+
+impl Columns {
+    /// Whether another file has these columns, by its first row.
+    pub fn check(&self, file: &Path, first: &Record) -> Result<(), data::Error> {
+        match self {
+            Self::Texts(columns) => columns.check(file, first),
+            Self::Values(columns, value) => {
+                data::Columns { label: value.clone(), ..columns.clone() }.check(file, first)
+            }
+            Self::Language(columns) => columns.check(file, first),
+            Self::Tagged(columns) => columns.check(file, first),
+        }
+    }
+
+    /// Rows read by these columns, none yet.
+    pub fn no_rows(&self) -> Rows {
+        match self {
+            Self::Texts(_) => Rows::Texts(Vec::new()),
+            Self::Values(..) => Rows::Values(Vec::new(), Vec::new()),
+            Self::Language(_) => Rows::Language(Vec::new()),
+            Self::Tagged(_) => Rows::Tagged(Vec::new()),
+        }
+    }
+}
+
+/// What rows are encoded with.
+pub struct Encoding<'a> {
+    pub tokenizer: &'a Tokenizer,
+    /// In tokens.
+    pub max_length: usize,
+    /// Told how many rows are done since it was last called.
+    pub progress: &'a (dyn Fn(usize) + Sync),
+}
+
+/// What was read.
+#[derive(Debug)]
+pub enum Rows {
+    Texts(Vec<Example>),
+    /// As many numbers as texts; `None` where they are not looked at.
+    Values(Vec<Example>, Vec<Option<f32>>),
+    Language(Vec<Row>),
+    Tagged(Vec<tagging::Row>),
+}
+
+impl Rows {
+    /// Reads one more row, by the columns that these were made by.
+    pub fn push(&mut self, columns: &Columns, file: &Path, record: &Record) -> Result<(), data::Error> {
+        match (self, columns) {
+            (Self::Texts(rows), Columns::Texts(columns)) => rows.push(columns.example(file, record)?),
+            (Self::Values(rows, values), Columns::Values(columns, column)) => {
+                let value = column.as_ref().map(|column| data::value(file, record, column, true)).transpose()?;
+                rows.push(columns.example(file, record)?);
+                values.push(value.flatten());
+            }
+            (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
+            (Self::Tagged(rows), Columns::Tagged(columns)) => rows.push(columns.row(file, record)?),
+            _ => unreachable!("rows are pushed by the columns that they were made by"),
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::len_without_is_empty, reason = "no rows are asked about for being none")]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Texts(rows) | Self::Values(rows, _) => rows.len(),
+            Self::Language(rows) => rows.len(),
+            Self::Tagged(rows) => rows.len(),
+        }
+    }
+
+    pub fn clear(&mut self) {
+        match self {
+            Self::Texts(rows) => rows.clear(),
+            Self::Values(rows, values) => {
+                rows.clear();
+                values.clear();
+            }
+            Self::Language(rows) => rows.clear(),
+            Self::Tagged(rows) => rows.clear(),
+        }
+    }
+
+    /// The rows as texts, for a look at the data.
+    pub fn texts(&self) -> Cow<'_, [Example]> {
+        match self {
+            Self::Texts(rows) | Self::Values(rows, _) => Cow::Borrowed(rows),
+            Self::Language(rows) => rows.iter().map(|row| example(row.line, text(&row.content))).collect(),
+            Self::Tagged(rows) => rows.iter().map(|row| example(row.line, words(&row.content))).collect(),
+        }
+    }
+}
+
+fn example(line: usize, text: String) -> Example {
+    Example { line, text, text_pair: None, label: None }
+}
+
+/// Words as one text, as [`tagging::Words::text`] joins them.
+fn words(content: &tagging::Content) -> String {
+    match content {
+        tagging::Content::Words { words, .. } => words.join(" "),
+        tagging::Content::Text { text, .. } => text.clone(),
+    }
+}
+
+/// A row as one text.
+fn text(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        Content::Completion { prompt, completion } => format!("{prompt}\n{completion}"),
+        Content::Conversation(conversation) => {
+            let said = conversation.messages().iter().filter_map(|message| message.get("content")?.as_str());
+            said.collect::<Vec<_>>().join("\n")
+        }
+    }
+}

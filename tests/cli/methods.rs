@@ -1,0 +1,148 @@
+//! Methods other than LoRA, by commands: trained, saved in PEFT's format, inspected, merged, continued, and what is refused.
+
+use serde_json::{Value, json};
+
+use crate::project::Project;
+use crate::project::tensors::Tensors;
+
+/// Six steps of (IA)3 at a rate that moves it.
+const IA3: [&str; 7] =
+    ["--quiet", "--set", "adapter.method=ia3", "--set", "train.learning_rate=0.05", "--set", "train.max_steps=6"];
+
+fn gpt2() -> Project {
+    Project::new().copy("gpt2-lm/model", "bert").copy("gpt2-lm/data.jsonl", "train.jsonl").replace(
+        "run.toml",
+        "path = \"bert\"",
+        "path = \"bert\"\ntask = \"causal-lm\"",
+    )
+}
+
+fn peft(project: &Project) -> Value {
+    serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap()
+}
+
+fn loss(project: &Project, model: &[&str]) -> f64 {
+    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], model].concat()).done();
+    ran.document()["loss"].as_f64().unwrap()
+}
+
+#[test]
+fn an_ia3_adapter_is_saved_as_peft_writes_it() {
+    let project = Project::new();
+    project.train(&IA3).done();
+    assert_eq!(
+        peft(&project),
+        json!({
+            "auto_mapping": null, "base_model_name_or_path": project.path("bert"), "exclude_modules": null,
+            "fan_in_fan_out": false, "feedforward_modules": ["output.dense"], "inference_mode": true,
+            "init_ia3_weights": true, "modules_to_save": ["classifier", "score"], "peft_type": "IA3",
+            "peft_version": "0.21.2", "revision": null, "target_modules": ["key", "output.dense", "value"],
+            "task_type": "SEQ_CLS",
+        })
+    );
+    let tensors = project.run(&["inspect", "run/adapter", "--json"]).done().document();
+    assert_eq!(tensors["method"], "ia3");
+    let layer = "bert.encoder.layer.0";
+    for (module, shape) in
+        [("attention.self.key", [48, 1]), ("attention.output.dense", [1, 48]), ("output.dense", [1, 96])]
+    {
+        assert_eq!(tensors["tensors"][format!("{layer}.{module}.ia3_l")], json!(shape), "{module}");
+    }
+    let updates = tensors["updates"].as_array().unwrap();
+    assert_eq!(updates.len(), 12);
+    assert!(updates.iter().all(|update| update["relative"].as_f64().unwrap() > 0.001), "{updates:?}");
+}
+
+#[test]
+fn a_merged_ia3_adapter_answers_as_base_and_adapter_do() {
+    for (project, bias) in
+        [(Project::new(), "bert.encoder.layer.1.attention.self.key.bias"), (gpt2(), "transformer.h.0.attn.c_attn.bias")]
+    {
+        project.train(&IA3).done();
+        project.run(&["merge", "--run", "run", "--output", "merged"]).done();
+        let (adapted, merged) = (loss(&project, &["--run", "run"]), loss(&project, &["--model", "merged"]));
+        assert!((adapted - merged).abs() < 1e-5, "{adapted} {merged}");
+        let [base, merged] =
+            ["bert", "merged"].map(|directory| Tensors::read(&project.path(&format!("{directory}/model.safetensors"))));
+        let changed = base.differing(&merged);
+        assert!(changed.iter().any(|name| name == bias), "the bias of a scaled output: {changed:?}");
+        assert!(!changed.iter().any(|name| name.ends_with("mlp.c_proj.bias") || name.ends_with("output.dense.bias")));
+    }
+    // As PEFT sets it for Conv1D, whose weights lie the other way round.
+    let project = gpt2();
+    project.train(&IA3).done();
+    assert_eq!(peft(&project)["fan_in_fan_out"], json!(true));
+}
+
+#[test]
+fn training_goes_on_from_an_ia3_adapter_with_its_own_settings() {
+    let project = Project::new();
+    project.train(&IA3).done();
+    let further = ["--quiet", "--overwrite", "--set", "adapter.init_from=run/adapter", "--set", "output_dir=on"];
+    project.train(&further).done();
+    let config = project.read("on/config.toml");
+    assert!(config.contains("method = \"ia3\"\ntarget_modules = [\"key\", \"output.dense\", \"value\"]\n"), "{config}");
+    let vectors = |run: &str| {
+        let tensors = Tensors::read(&project.path(&format!("{run}/adapter/adapter_model.safetensors")));
+        tensors.bytes("base_model.model.bert.encoder.layer.0.attention.self.key.ia3_l").to_vec()
+    };
+    assert_ne!(vectors("run"), vectors("on"));
+    project.train(&[&further[..], &["--set", "adapter.r=4"]].concat()).refused(
+        "error: `--set adapter.r=4` is 4, the adapter that `adapter.init_from` names has no such key\n\
+         help: remove the key: the adapter's own settings are used",
+    );
+    project.train(&[&further[..], &["--set", "adapter.method=lora"]].concat()).refused(
+        "error: `--set adapter.method=lora` is \"lora\", the adapter that `adapter.init_from` names has \"ia3\"\n\
+         help: remove the key: the adapter's own settings are used",
+    );
+}
+
+#[test]
+fn an_ia3_adapter_without_effect_is_told() {
+    let project = Project::new();
+    project.train(&IA3).done();
+    let ones: Vec<String> = {
+        let tensors = Tensors::read(&project.path("run/adapter/adapter_model.safetensors"));
+        tensors.names().filter(|name| name.ends_with("ia3_l")).map(str::to_string).collect()
+    };
+    let project = project.tensors("run/adapter/adapter_model.safetensors", |tensors| {
+        ones.iter().for_each(|name| tensors.fill(name, 1.0));
+    });
+    let ran = project.run(&["eval", "--run", "run", "--data", "train.jsonl"]).done();
+    let told = "warning: every vector of the adapter is one: the model answers as its base does";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+}
+
+#[test]
+fn what_ia3_cannot_mean_is_refused() {
+    let refused = |set: &str, message: &str| {
+        Project::new().config("[adapter]\nmethod = \"ia3\"").train(&["--set", set]).refused(message);
+    };
+    refused(
+        "adapter.r=4",
+        "error: `--set adapter.r=4`: method `ia3` has no key `r`\nhelp: remove it, or set `adapter.method = \"lora\"`",
+    );
+    refused(
+        "adapter.feedforward_modules=[\"dense\", \"lin\"]",
+        "error: `--set adapter.feedforward_modules=[\"dense\", \"lin\"]`: `lin` matches no adapted module\n\
+         help: known: key, value, dense",
+    );
+    refused(
+        "adapter.feedforward_modules=(",
+        "error: `--set adapter.feedforward_modules=(`: `(` is not a regular expression: opening parenthesis without closing parenthesis\n\
+         help: the dialect is that of Python's `re`",
+    );
+    refused(
+        "adapter.target_modules=[\"word_embeddings\", \"key\"]",
+        "error: `--set adapter.target_modules=[\"word_embeddings\", \"key\"]`: (IA)3 is on linear layers: not on `bert.embeddings.word_embeddings`\n\
+         help: narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full",
+    );
+    refused(
+        "adapter.method=ia",
+        "error: `--set adapter.method=ia`: unknown method `ia`\nhelp: did you mean `ia3`? (lora, ia3, full, none)",
+    );
+    Project::new().config("[adapter]\nfeedforward_modules = [\"output.dense\"]").train(&[]).refused(
+        "error: `adapter.feedforward_modules` in run.toml, line 13: method `lora` has no key `feedforward_modules`\n\
+         help: remove it, or set `adapter.method = \"ia3\"`",
+    );
+}
