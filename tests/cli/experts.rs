@@ -145,6 +145,18 @@ fn adapters_on_experts_that_peft_could_not_read_are_refused() {
 }
 
 #[test]
+fn ia3_is_on_attention_by_default_and_refused_on_experts() {
+    project("qwen3-moe-experts-lm", "method = \"ia3\"\n").train(&[]).done();
+    for (target, module) in [("down_proj", "experts.0.down_proj"), ("gate", "gate")] {
+        let adapter = format!("method = \"ia3\"\ntarget_modules = [\"{target}\"]\n");
+        project("qwen3-moe-experts-lm", &adapter).train(&["--dry-run"]).refused(&format!(
+            "error: `adapter.target_modules` in run.toml, line 7: experts and routers take LoRA alone: not on `model.layers.0.mlp.{module}`\nhelp: adapt \
+             attention alone, or set `adapter.method` to \"lora\"",
+        ));
+    }
+}
+
+#[test]
 fn an_adapter_of_experts_that_peft_has_joined_is_named() {
     let project = Project::new()
         .copy("qwen3-moe-experts-lm/model", "base")

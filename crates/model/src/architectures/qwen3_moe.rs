@@ -99,3 +99,30 @@ fn experts(config: &Config, own: &Qwen3MoeKeys, layers: usize) -> Result<Option<
         layers: (0..layers).map(is_sparse).collect(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_layer_keeps_what_the_chosen_experts_make_of_a_token() {
+        let inner = |own: Value| {
+            let mut config = json!({
+                "hidden_size": 64, "intermediate_size": 400, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 99,
+                "max_position_embeddings": 128, "num_experts": 16, "num_experts_per_tok": 2, "moe_intermediate_size": 48,
+            });
+            config.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+            read(&Config::read(directory.path()).unwrap()).unwrap().activations().inner
+        };
+        let sparse = 2 * (48 + 64);
+        assert_eq!(inner(json!({})), sparse);
+        assert_eq!(inner(json!({ "num_experts": 160 })), sparse, "of the others it keeps nothing");
+        assert_eq!(inner(json!({ "num_experts_per_tok": 4 })), 2 * sparse);
+        assert_eq!(inner(json!({ "decoder_sparse_step": 2 })), (sparse + 400) / 2);
+        assert_eq!(inner(json!({ "num_experts": 0 })), 400);
+    }
+}

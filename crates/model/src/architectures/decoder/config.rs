@@ -250,11 +250,11 @@ impl DecoderConfig {
     }
 
     /// What a layer keeps of its feed-forward network, as the inner width of a dense one that keeps as much: of each expert that a
-    /// token has chosen gate, up and output; the mean over the layers.
+    /// token has chosen gate, up, and the output in the order of the experts and in that of the tokens; the mean over the layers.
     fn inner_kept(&self) -> usize {
         let Some(experts) = &self.experts else { return self.inner };
         let sparse = experts.layers.iter().filter(|sparse| **sparse).count();
-        let of_experts = experts.per_token * (experts.inner + self.hidden.div_ceil(2));
+        let of_experts = experts.per_token * (experts.inner + self.hidden);
         (sparse * of_experts + (self.layers - sparse) * self.inner).div_ceil(self.layers)
     }
 
