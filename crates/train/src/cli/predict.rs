@@ -11,14 +11,14 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::input::{InputArguments, Unanswered};
+use super::open::open;
 use super::table::{Answers, Columns, Format};
-use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
-use crate::prepare::check_vocabulary;
 use crate::terminal;
-use tasks::{Answer, Encoding, MicroBatch, Question, Rows, Sequence, Use, host};
+use inference::{ColumnNames, Pipeline, not_finite};
+use tasks::{Answer, Encoding, MicroBatch, Question, Rows, Sequence, Use, check_vocabulary, host};
 
 /// Texts read, encoded and classified together.
 const CHUNK: usize = 64;
@@ -82,14 +82,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(Use::Predict), sets, &device, output)?;
-    let tokenizer = tokenizer(&model)?;
+    let trained = open(&model, Some(Use::Predict), sets, &device, output)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
         for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,
         answers,
         trained: &trained,
-        tokenizer: &tokenizer,
+        tokenizer: &trained.tokenizer,
         file: match arguments.text.is_empty() {
             true => arguments.input.file(),
             // For messages alone: the texts are the lines of it.
@@ -141,7 +140,7 @@ fn column_of_texts(columns: &ColumnNames) -> Result<String, Failure> {
 }
 
 struct Predictor<'a> {
-    trained: &'a Trained,
+    trained: &'a Pipeline,
     tokenizer: &'a Tokenizer,
     file: PathBuf,
     answers: Answers<'a>,
@@ -233,7 +232,7 @@ impl Predictor<'_> {
             logits.extend(host(found));
         }
         if !logits.iter().all(|logit| logit.is_finite()) {
-            return Err(not_finite(&self.trained.pretrained, "the logits"));
+            return Err(not_finite(&self.trained.pretrained, "the logits").into());
         }
         let mut rest = logits.as_slice();
         for (record, question) in &asked {

@@ -8,10 +8,10 @@ use miette::Diagnostic;
 use model::hub::{HubError, Source, Wanted};
 
 use super::Failure;
-use crate::adapter::{self, Recorded};
 use crate::hub::locate;
 use crate::output::Output;
 use crate::run::{Directory, State};
+use inference::{ModelFiles, Recorded};
 
 /// A run, an adapter or a model, as typed.
 #[derive(Debug, Clone, Args)]
@@ -25,13 +25,6 @@ pub(super) struct ModelArguments {
     pub(super) model: Option<PathBuf>,
     /// An adapter, as kindling or PEFT wrote it: its directory, that of its run, or an id on the Hub
     #[arg(long, value_name = "A")]
-    pub(super) adapter: Option<PathBuf>,
-}
-
-/// Where the model lies, and the adapter for it: directories, with what was on the Hub fetched.
-#[derive(Debug, Clone)]
-pub(super) struct Located {
-    pub(super) model: PathBuf,
     pub(super) adapter: Option<PathBuf>,
 }
 
@@ -63,11 +56,12 @@ impl Holds {
 }
 
 impl ModelArguments {
-    pub(super) fn located(&self, output: &Output) -> Result<Located, Failure> {
+    /// Directories, with what is on the Hub fetched.
+    pub(super) fn located(&self, output: &Output) -> Result<ModelFiles, Failure> {
         match (&self.run, &self.adapter, &self.model) {
             (Some(run), _, model) => of_run(run, model.as_deref(), output),
             (None, Some(adapter), model) => of_adapter(adapter, model.as_deref(), output),
-            (None, None, Some(model)) => Ok(Located { model: model_of(model, output)?, adapter: None }),
+            (None, None, Some(model)) => Ok(ModelFiles { model: model_of(model, output)?, adapter: None }),
             (None, None, None) => Err(Failure::usage(
                 "no model is named",
                 "name a run with --run DIR, an adapter with --adapter A, or a model with --model M",
@@ -76,7 +70,7 @@ impl ModelArguments {
     }
 }
 
-fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let shown = run.display();
     match Holds::of(run) {
         // Whoever completes a path in a shell ends in `runs/x/adapter` as easily.
@@ -90,7 +84,7 @@ fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<Located, 
         }
         Holds::RunWithModel(model) => {
             say_unfinished(run, "model", output);
-            Ok(Located { model, adapter: None })
+            Ok(ModelFiles { model, adapter: None })
         }
         Holds::RunAlone => Err(nothing_yet(run)),
         Holds::Model => Err(Failure::usage(format!("{shown} is a model, not a run"), "give it with --model")),
@@ -102,7 +96,7 @@ fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<Located, 
     }
 }
 
-fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let shown = named.display();
     match Holds::of(named) {
         Holds::RunWithAdapter(adapter) => {
@@ -121,12 +115,12 @@ fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<Loc
     }
 }
 
-fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let model = match model {
         Some(model) => model_of(model, output)?,
         None => recorded_base(&adapter, output)?,
     };
-    Ok(Located { model, adapter: Some(adapter) })
+    Ok(ModelFiles { model, adapter: Some(adapter) })
 }
 
 fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
@@ -146,7 +140,7 @@ fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
 /// The base that an adapter was trained on, where it was then.
 fn recorded_base(adapter: &Path, output: &Output) -> Result<PathBuf, Failure> {
     let shown = adapter.display();
-    let Recorded { path, revision } = adapter::recorded_base(adapter)?.ok_or_else(|| {
+    let Recorded { path, revision } = inference::recorded_base(adapter)?.ok_or_else(|| {
         let message = format!("{shown} does not record its base model");
         Failure::usage(message, "give its base with --model: a directory, or an id on the Hugging Face Hub")
     })?;

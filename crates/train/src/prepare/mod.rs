@@ -20,18 +20,17 @@ use model::hub::{HubError, Wanted};
 use model::{Frozen, Pretrained, Values};
 use serde_json::{Map, Value};
 
-use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Compute, Dtype, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
 use crate::run::{Identity, Legs, NoSteps, Questions};
 use examples::{check_classes, fingerprint, labels};
+use inference::{Adapter, AdapterError, Base, Sidecar, default_max_length};
 use method::method;
 use splits::{Again, Parts, Reader, Split, findings, split_off};
-use tasks::{Columns, Opening, Task, TaskName};
+use tasks::{Columns, Opening, Task, TaskName, check_dataset};
 
-pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -61,7 +60,7 @@ pub(crate) enum Error {
     Data(#[from] data::Error),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Adapter(#[from] adapter::Error),
+    Adapter(#[from] AdapterError),
     #[error("{message}")]
     Target {
         message: String,
@@ -81,9 +80,6 @@ pub(crate) enum Error {
         "lower `data.max_length`, or leave it out: the default is the smallest of 512, the model's positions and the tokenizer's limit"
     ))]
     MaxLength { place: String, value: usize, positions: usize },
-    #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
-    #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
-    Vocabulary { id: u32, rows: usize },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Task(#[from] tasks::Error),
@@ -424,9 +420,9 @@ impl RunPlan {
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
             &*self.task,
-            adapter::Columns::of(&self.config.data),
+            self.config.data.columns(),
             self.config.data.max_length.unwrap_or_default(),
-            adapter::Base {
+            Base {
                 path: self.base.name.clone(),
                 revision: self.base.commit.clone(),
                 fingerprint: identity.base.clone(),
@@ -498,11 +494,6 @@ fn max_length(loaded: &Loaded, pretrained: &Pretrained, tokenizer: &Tokenizer) -
         Some(value) => Ok(value),
         None => Ok(default_max_length(positions, tokenizer)),
     }
-}
-
-pub(crate) fn default_max_length(positions: usize, tokenizer: &Tokenizer) -> usize {
-    let limit = tokenizer.model_max_length().unwrap_or(positions);
-    positions.min(limit).min(512)
 }
 
 fn frozen(dtype: Dtype) -> Frozen {

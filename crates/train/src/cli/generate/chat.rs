@@ -9,7 +9,7 @@ use model::write_atomically;
 use serde_json::json;
 
 use super::{Failure, Generator};
-use crate::prepare::check_vocabulary;
+use tasks::check_vocabulary;
 
 /// What can be typed instead of something to say.
 const COMMANDS: [(&str, &str); 5] = [

@@ -8,20 +8,19 @@ use std::process::ExitCode;
 
 use clap::Args;
 use data::language::{Content, Encoder, Purpose, Row};
-use data::{Line, Record, Tokenizer};
+use data::{Line, Record};
 use indexmap::IndexMap;
 use model::{CausalLm, Prompt, Sampling, SamplingError};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
+use super::open::open;
 use super::table::{Answers, Columns, Format};
-use super::trained::{Trained, tokenizer, weight_or};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
-use crate::prepare::check_vocabulary;
-use crate::writing::{Writer, Written};
-use tasks::Use;
+use inference::{Pipeline, Writer, Written};
+use tasks::{Use, check_vocabulary};
 
 /// Prompts of a file that are continued together.
 const BATCH: usize = 8;
@@ -111,13 +110,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(Use::Generate), sets, &device, output)?;
+    let trained = open(&model, Some(Use::Generate), sets, &device, output)?;
     let (Some(decoder), Some(causal)) = (trained.model.model.causal_lm(), trained.task.writes()) else {
         return Err(Failure::message("the model was not opened for generation".to_string()));
     };
-    let tokenizer = tokenizer(&model)?;
-    let encoder = causal.encoder(&tokenizer);
-    let writer = writer(arguments, sampling, &trained, decoder, &tokenizer, &encoder)?;
+    let encoder = causal.encoder(&trained.tokenizer);
+    let writer = writer(arguments, sampling, &trained, decoder, &encoder)?;
     let generator = Generator { trained: &trained, encoder: &encoder, writer: &writer, arguments, output };
     match &arguments.prompt {
         _ if arguments.chat => chat::run(&generator, causal.has_chat_template())?,
@@ -158,14 +156,13 @@ fn check_samples(arguments: &Arguments) -> Result<(), Failure> {
 fn writer<'a>(
     arguments: &Arguments,
     sampling: Sampling,
-    trained: &Trained,
+    trained: &'a Pipeline,
     model: CausalLm<'a>,
-    tokenizer: &'a Tokenizer,
     encoder: &'a Encoder<'a>,
 ) -> Result<Writer<'a>, Failure> {
     Ok(Writer {
         model,
-        tokenizer,
+        tokenizer: &trained.tokenizer,
         sampling,
         stop_tokens: encoder.stop_tokens(),
         stop_strings: arguments.stop.clone(),
@@ -175,7 +172,7 @@ fn writer<'a>(
 }
 
 struct Generator<'a> {
-    trained: &'a Trained,
+    trained: &'a Pipeline,
     encoder: &'a Encoder<'a>,
     writer: &'a Writer<'a>,
     arguments: &'a Arguments,
@@ -302,7 +299,10 @@ impl Generator<'_> {
 
     /// Where no token can be chosen a weight may be to blame.
     fn unwritten(&self, error: SamplingError) -> Failure {
-        weight_or(&self.trained.pretrained, Failure::running(error))
+        match self.trained.pretrained.not_finite() {
+            Ok(Some(error)) | Err(error) => error.into(),
+            Ok(None) => Failure::running(error),
+        }
     }
 
     fn write(&self, rows: Vec<Prompts>, answers: &mut Answers<'_>) -> Result<(), Failure> {

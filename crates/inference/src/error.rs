@@ -1,0 +1,36 @@
+//! What can be wrong with a trained model.
+
+use std::path::PathBuf;
+
+use tasks::{TaskName, Use};
+
+use crate::AdapterError;
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    #[error("there is no directory {}", path.display())]
+    #[diagnostic(help("a model is a directory with config.json, model.safetensors and a tokenizer"))]
+    NoModel { path: PathBuf },
+    #[error("{} was trained for {task}", path.display())]
+    OtherUse { path: PathBuf, task: TaskName, wanted: Use },
+    #[error("texts cannot be cut off after {asked} tokens: the model has {positions} positions")]
+    #[diagnostic(help("ask for a number from 1 to {positions}"))]
+    Length { asked: usize, positions: usize },
+    #[error("{what} are not finite numbers, though all weights are: activations overflow in the forward pass")]
+    #[diagnostic(help(
+        "the adapter may be for another base, or its training went wrong: compare with the base model's predictions"
+    ))]
+    NotFinite { what: &'static str },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Adapter(#[from] AdapterError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Model(#[from] model::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Data(#[from] data::Error),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Task(#[from] tasks::Error),
+}

@@ -1,0 +1,25 @@
+//! A trained model opened from its files, and what it answers: classes, entities and values of texts, and texts that it
+//! writes.
+//!
+//! [`ModelFiles`] says where a model and its adapter lie; [`Pipeline::open`] reads both with the tokenizer and
+//! `kindling.json` ([`Sidecar`]), so that texts are read as they were in training. [`Writer`] continues prompts with a causal
+//! language model. The command line and servers answer through this crate, which knows no training, no options and no
+//! terminals: its errors speak of files and of what is in them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod adapter;
+mod columns;
+mod error;
+mod files;
+mod generation;
+mod pipeline;
+
+pub use adapter::{
+    Adapter, AdapterError, Base, Columns, Recorded, Sidecar, copy_beside, recorded_base, resolved, write_adapter,
+};
+pub use columns::ColumnNames;
+pub use error::Error;
+pub use files::ModelFiles;
+pub use generation::{FinishReason, GenerationError, Writer, Written};
+pub use pipeline::{Overrides, Pipeline, Saved, default_max_length, not_finite};
