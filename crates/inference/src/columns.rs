@@ -68,6 +68,17 @@ impl ColumnNames {
         }
     }
 
+    /// The only column that the text of a row is made of; where there are several, all of them.
+    pub(crate) fn of_text(&self) -> Result<String, Vec<String>> {
+        let text = || vec![self.text.clone().unwrap_or_else(|| "text".to_string())];
+        let mut made_of = self.text_template.as_ref().map_or_else(text, Template::columns);
+        made_of.extend(self.text_pair.clone());
+        match made_of.as_slice() {
+            [_] => Ok(made_of.remove(0)),
+            _ => Err(made_of),
+        }
+    }
+
     /// Names another column or gives another template, by its key in `[data]`. Rows are of one kind: whoever names columns of
     /// one means those instead of what it was trained with.
     ///

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tasks::{TaskName, Use};
 
-use crate::AdapterError;
+use crate::{AdapterError, GenerationError};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
@@ -21,6 +21,16 @@ pub enum Error {
         "the adapter may be for another base, or its training went wrong: compare with the base model's predictions"
     ))]
     NotFinite { what: &'static str },
+    #[error("the model reads several columns ({}), not one text", columns.join(", "))]
+    #[diagnostic(help("give rows that have these columns"))]
+    SeveralColumns { columns: Vec<String> },
+    #[error("a model for {task} does not answer texts")]
+    NoAnswers { task: TaskName },
+    #[error("a model for {task} does not write texts")]
+    NoTexts { task: TaskName },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Generation(#[from] GenerationError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Adapter(#[from] AdapterError),

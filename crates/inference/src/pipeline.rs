@@ -137,15 +137,6 @@ impl Saved {
     }
 }
 
-/// Why `what` are no finite numbers: the weight that is to blame, which is looked for only then, or that they have become too
-/// large on the way.
-pub fn not_finite(pretrained: &Pretrained, what: &'static str) -> Error {
-    match pretrained.not_finite() {
-        Ok(Some(error)) | Err(error) => error.into(),
-        Ok(None) => Error::NotFinite { what },
-    }
-}
-
 /// The length where nothing says one: the smallest of 512, the model's positions and the tokenizer's limit.
 pub fn default_max_length(positions: usize, tokenizer: &Tokenizer) -> usize {
     let limit = tokenizer.model_max_length().unwrap_or(positions);

@@ -188,8 +188,17 @@ impl From<inference::Error> for Failure {
             Error::Model(error) => error.into(),
             Error::Data(error) => error.into(),
             Error::Task(error) => error.into(),
+            Error::Generation(error) => error.into(),
+            Error::SeveralColumns { .. } => {
+                let help = "give a file with these columns with --input, or JSON lines on standard input";
+                Self::usage(error.to_string(), help)
+            }
             Error::NotFinite { .. } => Self::running(error),
-            Error::NoModel { .. } | Error::OtherUse { .. } | Error::Length { .. } => Self::input(error),
+            Error::NoModel { .. }
+            | Error::NoAnswers { .. }
+            | Error::NoTexts { .. }
+            | Error::OtherUse { .. }
+            | Error::Length { .. } => Self::input(error),
         }
     }
 }
