@@ -1,6 +1,7 @@
 //! An adapter's directory: PEFT's two files, the tokenizer, a model card, and `kindling.json` with what PEFT has no place
 //! for. No file of it holds a time, so the same run writes the same bytes.
 
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -248,6 +249,27 @@ pub struct Recorded {
     pub path: String,
     /// Of a repository; where the sidecar has one, the path is a repository for sure.
     pub revision: Option<String>,
+}
+
+impl Recorded {
+    /// Where a directory is looked for: a relative path is one in the working directory, as for PEFT, or is meant from the
+    /// adapter.
+    pub fn places(&self, adapter: &Path) -> [PathBuf; 2] {
+        [PathBuf::from(&self.path), adapter.join(&self.path)]
+    }
+
+    /// The directory, where it is one that is there.
+    pub fn directory(&self, adapter: &Path) -> Option<PathBuf> {
+        self.places(adapter).into_iter().find(|place| self.revision.is_none() && place.is_dir())
+    }
+}
+
+/// As it is named, with its revision.
+impl fmt::Display for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        self.revision.iter().try_for_each(|revision| write!(f, "@{revision}"))
+    }
 }
 
 /// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.

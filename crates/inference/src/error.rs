@@ -11,6 +11,14 @@ pub enum Error {
     #[error("there is no directory {}", path.display())]
     #[diagnostic(help("a model is a directory with config.json, model.safetensors and a tokenizer"))]
     NoModel { path: PathBuf },
+    #[error("{} is neither an adapter nor a model", path.display())]
+    #[diagnostic(help(
+        "an adapter has adapter_config.json, a model config.json; a run has one of them once it has saved something"
+    ))]
+    NotAModel { path: PathBuf },
+    #[error("{}: {}", adapter.display(), no_base(base.as_deref()))]
+    #[diagnostic(help("open it with the directory of its base"))]
+    NoBase { adapter: PathBuf, base: Option<String> },
     #[error("{} was trained for {task}", path.display())]
     OtherUse { path: PathBuf, task: TaskName, wanted: Use },
     #[error("texts cannot be cut off after {asked} tokens: the model has {positions} positions")]
@@ -43,4 +51,11 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Task(#[from] tasks::Error),
+}
+
+fn no_base(base: Option<&str>) -> String {
+    match base {
+        Some(base) => format!("its base {base} is no directory"),
+        None => "it does not record its base".to_string(),
+    }
 }

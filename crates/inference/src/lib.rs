@@ -17,13 +17,25 @@ mod generation;
 mod pipeline;
 mod text_generation;
 
+/// What else callers need, so that this crate is enough.
+pub use burn::tensor::Device;
+pub use data::Record;
+pub use data::language::Conversation;
+pub use model::Sampling;
+pub use tasks::Answer;
+
 pub use adapter::{
     Adapter, AdapterError, Base, Columns, Recorded, Sidecar, copy_beside, recorded_base, resolved, write_adapter,
 };
 pub use answers::not_finite;
 pub use columns::ColumnNames;
 pub use error::Error;
-pub use files::ModelFiles;
+pub use files::{DirectoryKind, ModelFiles};
 pub use generation::{FinishReason, GenerationError, Writer, Written};
 pub use pipeline::{Overrides, Pipeline, Saved, default_max_length};
 pub use text_generation::{GenerationSettings, TextGeneration};
+
+/// The examples of the document are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+struct Documentation;

@@ -195,6 +195,8 @@ impl From<inference::Error> for Failure {
             }
             Error::NotFinite { .. } => Self::running(error),
             Error::NoModel { .. }
+            | Error::NotAModel { .. }
+            | Error::NoBase { .. }
             | Error::NoAnswers { .. }
             | Error::NoTexts { .. }
             | Error::OtherUse { .. }
