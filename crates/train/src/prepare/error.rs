@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use inference::AdapterError;
 use miette::Diagnostic;
 use model::hub::HubError;
 use tasks::TaskName;
 
-use crate::adapter;
 use crate::config::{self, Loaded};
 use crate::device::DeviceError;
 use crate::output::counted;
@@ -38,7 +38,7 @@ pub(crate) enum Error {
     Data(#[from] data::Error),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Adapter(#[from] adapter::Error),
+    Adapter(#[from] AdapterError),
     #[error("{message}")]
     Target {
         message: String,
@@ -58,9 +58,6 @@ pub(crate) enum Error {
         "lower `data.max_length`, or leave it out: the default is the smallest of 512, the model's positions and the tokenizer's limit"
     ))]
     MaxLength { place: String, value: usize, positions: usize },
-    #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
-    #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
-    Vocabulary { id: u32, rows: usize },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Task(#[from] tasks::Error),

@@ -19,13 +19,13 @@ use kernels::Precision;
 use lora::Method;
 use model::{Frozen, Pretrained, Values};
 
-use crate::adapter::{self, Adapter, Sidecar};
 use crate::config::{self, Dtype, Loaded};
 use crate::device::DeviceName;
 use crate::hub::Located;
 use crate::output::Output;
 use crate::run::{Identity, Legs, Questions};
 use examples::fingerprint;
+use inference::{Adapter, Base, Sidecar};
 use method::method;
 use schedule::Schedule;
 use splits::Again;
@@ -34,9 +34,7 @@ use tasks::Task;
 use training_data::TrainingData;
 
 pub(crate) use error::Error;
-pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
-pub(crate) use start::default_max_length;
 
 /// A run, decided.
 #[derive(Debug)]
@@ -180,9 +178,9 @@ impl RunPlan {
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
             &*self.task,
-            adapter::Columns::of(&self.config.data),
+            self.config.data.columns(),
             self.config.data.max_length.unwrap_or_default(),
-            adapter::Base {
+            Base {
                 path: self.base.name.clone(),
                 revision: self.base.commit.clone(),
                 fingerprint: identity.base.clone(),

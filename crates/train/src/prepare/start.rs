@@ -2,13 +2,13 @@
 
 use burn::tensor::Device;
 use data::Tokenizer;
+use inference::{Adapter, default_max_length};
 use kernels::{Precision, Simd};
 use miette::Diagnostic;
 use model::Pretrained;
 use model::hub::Wanted;
 
 use super::Error;
-use crate::adapter::Adapter;
 use crate::config::{Compute, Config, Loaded, Weights};
 use crate::device::{DeviceError, DeviceName};
 use crate::hub::{Located, locate};
@@ -83,11 +83,6 @@ fn max_length(loaded: &Loaded, pretrained: &Pretrained, tokenizer: &Tokenizer) -
         Some(value) => Ok(value),
         None => Ok(default_max_length(positions, tokenizer)),
     }
-}
-
-pub(crate) fn default_max_length(positions: usize, tokenizer: &Tokenizer) -> usize {
-    let limit = tokenizer.model_max_length().unwrap_or(positions);
-    positions.min(limit).min(512)
 }
 
 /// Products in bf16 are the CPU backend's, where the processor has them, and with frozen weights. Asked for elsewhere they are an

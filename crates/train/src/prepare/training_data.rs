@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use data::{Dataset, Digest, Finding, Labels, TextSource, language, tagging};
 use serde_json::{Map, Value};
-use tasks::{Classes, Columns, Opening, Task};
+use tasks::{Classes, Columns, Opening, Task, check_dataset};
 
 use super::Error;
-use super::examples::{check_classes, check_dataset, labels};
+use super::examples::{check_classes, labels};
 use super::splits::{Again, Parts, Reader, Split, findings, split_off};
 use super::start::Start;
 use crate::config::{Config, Loaded};
