@@ -29,6 +29,7 @@ mod task;
 mod token_classification;
 mod trainable_model;
 mod value_report;
+mod vocabulary;
 mod words;
 
 pub use answer::{Answer, number};
@@ -50,4 +51,5 @@ pub use sequence_classification::{ClassAnswer, SequenceClassification};
 pub use task::{Expected, Task};
 pub use token_classification::{EntityAnswer, TokenClassification};
 pub use trainable_model::{MicroBatch, TrainableModel};
+pub use vocabulary::{check_dataset, check_vocabulary};
 pub use words::part;

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use inference::Columns;
 use lora::Method;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -104,6 +105,27 @@ pub(crate) struct DataConfig {
     pub(crate) loss_on: LossOn,
     /// The share of a text's tokens that a masked language model is to guess.
     pub(crate) mask_probability: f64,
+}
+
+impl DataConfig {
+    /// Of a configuration whose columns are written out.
+    pub(crate) fn columns(&self) -> Columns {
+        let template = |source: &String| (!source.is_empty()).then(|| source.clone());
+        Columns {
+            text: self.text.clone(),
+            text_template: template(&self.text_template),
+            text_pair: self.text_pair.clone(),
+            label: self.label.clone(),
+            prompt: self.prompt.clone(),
+            prompt_template: template(&self.prompt_template),
+            completion: self.completion.clone(),
+            completion_template: template(&self.completion_template),
+            messages: self.messages.clone(),
+            tokens: self.tokens.clone(),
+            tags: self.tags.clone(),
+            entities: self.entities.clone(),
+        }
+    }
 }
 
 impl Default for DataConfig {
