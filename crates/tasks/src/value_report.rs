@@ -137,11 +137,11 @@ mod tests {
     }
 
     fn parts(sections: &Sections) -> Vec<&Parts> {
-        let parts = |section| match section {
-            &Section::Parts(ref parts) => parts,
+        let parts = sections.sections.iter().map(|section| match section {
+            Section::Parts(parts) => parts,
             Section::Classification(_) | Section::Samples(_) => panic!("numbers have parts alone"),
-        };
-        sections.sections.iter().map(parts).collect()
+        });
+        parts.collect()
     }
 
     #[test]
