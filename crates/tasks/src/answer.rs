@@ -23,6 +23,22 @@ impl Answer {
         }
     }
 
+    /// With probabilities of logits that are divided by a temperature.
+    pub fn calibrated(self, temperature: f64) -> Self {
+        match self {
+            Self::Class(answer) => Self::Class(answer.calibrated(temperature)),
+            Self::Value(_) | Self::Entities(_) => self,
+        }
+    }
+
+    /// Without a class where the most probable one has less than this probability.
+    pub fn abstaining_below(self, min_confidence: f64) -> Self {
+        match self {
+            Self::Class(answer) => Self::Class(answer.abstaining_below(min_confidence)),
+            Self::Value(_) | Self::Entities(_) => self,
+        }
+    }
+
     /// As an object; with `named` what is said of each class stands under its name.
     pub fn object(&self, named: bool) -> Map<String, Value> {
         match self {

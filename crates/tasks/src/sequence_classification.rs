@@ -10,11 +10,12 @@ use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
+use crate::metrics::calibration::Calibration;
 use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
 use crate::{
-    Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput,
-    LabelFinder, Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning, host, largest,
-    number,
+    Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter,
+    HostOutput, LabelFinder, Opening, Prediction, Rows, Sections, Task, TrainableModel, Use, Validation, beginning,
+    host, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -133,6 +134,10 @@ impl Task for SequenceClassification {
         Box::new(ClassEvaluator { loss: 0.0, confusion: Confusion::new(self.names.len()) })
     }
 
+    fn fitter(&self) -> Option<Box<dyn Fitter>> {
+        Some(Box::new(TemperatureFitter::default()))
+    }
+
     fn shown(&self) -> &'static [Shown] {
         &SHOWN
     }
@@ -214,11 +219,34 @@ impl Evaluator for ClassEvaluator {
     }
 }
 
+/// Keeps all logits of an evaluation: the temperature is that of all together.
+#[derive(Debug, Default)]
+struct TemperatureFitter {
+    logits: Vec<Vec<f64>>,
+    targets: Vec<usize>,
+}
+
+impl Fitter for TemperatureFitter {
+    fn add(&mut self, output: &HostOutput) {
+        self.logits.extend(output.rows().map(|row| row.iter().copied().map(f64::from).collect()));
+        self.targets.extend(output.targets.numbers());
+    }
+
+    /// None where all answers are right, or no better than a guess: then the likelihood has no maximum.
+    fn fit(&self) -> Fitted {
+        let calibration = Calibration::fit(&self.logits, &self.targets).filter(Calibration::is_within_bounds);
+        Fitted { temperature: calibration.map(|calibration| calibration.temperature) }
+    }
+}
+
 /// The class of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClassAnswer {
     names: Arc<[String]>,
+    /// The most probable class.
     pub label_id: usize,
+    /// Whether it is not probable enough to be the answer.
+    pub is_abstention: bool,
     /// Of each class.
     pub probabilities: Vec<f32>,
     pub logits: Vec<f32>,
@@ -227,11 +255,20 @@ pub struct ClassAnswer {
 impl ClassAnswer {
     fn new(logits: Vec<f32>, names: Arc<[String]>) -> Self {
         let label_id = largest(&logits);
-        let top = logits[label_id];
-        let exponentials: Vec<f32> = logits.iter().map(|logit| (logit - top).exp()).collect();
-        let sum: f32 = exponentials.iter().sum();
-        let probabilities = exponentials.iter().map(|value| value / sum).collect();
-        Self { names, label_id, probabilities, logits }
+        Self { names, label_id, is_abstention: false, probabilities: softmax(&logits, 1.0), logits }
+    }
+
+    pub(crate) fn calibrated(self, temperature: f64) -> Self {
+        Self { probabilities: softmax(&self.logits, temperature as f32), ..self }
+    }
+
+    pub(crate) fn abstaining_below(self, min_confidence: f64) -> Self {
+        Self { is_abstention: f64::from(self.probability()) < min_confidence, ..self }
+    }
+
+    /// The class that is the answer; `None`: the model abstains.
+    fn answer(&self) -> Option<usize> {
+        (!self.is_abstention).then_some(self.label_id)
     }
 
     /// The name of the most probable class.
@@ -245,7 +282,8 @@ impl ClassAnswer {
     }
 
     pub(crate) fn describe(&self) -> String {
-        format!("{} ({:.1} %)", self.label(), 100.0 * self.probability())
+        let most_probable = format!("{} ({:.1} %)", self.label(), 100.0 * self.probability());
+        if self.is_abstention { format!("no answer, {most_probable}") } else { most_probable }
     }
 
     pub(crate) fn object(&self, named: bool) -> Map<String, Value> {
@@ -255,8 +293,8 @@ impl ClassAnswer {
             false => Value::from(numbers(&self.probabilities)),
         };
         let keys = [
-            ("label", json!(self.label())),
-            ("label_id", json!(self.label_id)),
+            ("label", json!(self.answer().map(|_| self.label()))),
+            ("label_id", json!(self.answer())),
             ("probabilities", probabilities),
             ("logits", numbers(&self.logits).into()),
         ];
@@ -264,10 +302,18 @@ impl ClassAnswer {
     }
 
     pub(crate) fn cells(&self) -> Map<String, Value> {
-        let values = [json!(self.label()), number(self.probability())];
+        let values = [json!(self.answer().map(|_| self.label())), number(self.probability())];
         let of_classes = self.probabilities.iter().map(|value| number(*value));
         cell_names(&self.names).zip(values.into_iter().chain(of_classes)).collect()
     }
+}
+
+/// Of logits that are divided by a temperature.
+fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
+    let top = logits[largest(logits)];
+    let exponentials: Vec<f32> = logits.iter().map(|logit| ((logit - top) / temperature).exp()).collect();
+    let sum: f32 = exponentials.iter().sum();
+    exponentials.iter().map(|value| value / sum).collect()
 }
 
 fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {

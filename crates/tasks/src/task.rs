@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::metrics::Shown;
 use crate::{
-    Answer, CausalLm, Definition, Encoding, Error, Evaluator, HostOutput, MicroBatch, Question, Rows, Sections,
+    Answer, CausalLm, Definition, Encoding, Error, Evaluator, Fitter, HostOutput, MicroBatch, Question, Rows, Sections,
     TrainableModel, Validation,
 };
 
@@ -59,6 +59,12 @@ pub trait Task: Debug + Send + Sync {
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator>;
+
+    /// What is told the outputs of each evaluation on the validation data; that of the weights that are kept is fitted.
+    /// `None` for a task that fits nothing.
+    fn fitter(&self) -> Option<Box<dyn Fitter>> {
+        None
+    }
 
     /// The scores that burn's dashboard shows beside the loss.
     fn shown(&self) -> &'static [Shown];

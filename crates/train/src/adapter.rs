@@ -10,7 +10,7 @@ use lora::{Method, Plan};
 use model::{Head, Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tasks::{Task, TaskName};
+use tasks::{Fitted, Task, TaskName};
 
 use crate::config;
 use crate::output::counted;
@@ -97,6 +97,9 @@ pub(crate) struct Sidecar {
     /// The task's own keys.
     #[serde(flatten)]
     pub(crate) settings: Map<String, Value>,
+    /// To the validation data.
+    #[serde(default, skip_serializing_if = "Fitted::is_empty")]
+    pub(crate) fitted: Fitted,
     pub(crate) base: Base,
 }
 
@@ -166,7 +169,8 @@ impl Sidecar {
     pub(crate) fn new(task: &dyn Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
-        Self { format_version: FORMAT_VERSION, kindling, task: name, labels, columns, max_length, settings, base }
+        let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
+        Self { format_version, kindling, task: name, labels, columns, max_length, settings, fitted, base }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.

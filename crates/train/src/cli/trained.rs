@@ -15,7 +15,7 @@ use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, counted};
 use crate::prepare::default_max_length;
 use crate::run::tell;
-use tasks::{Opening, Task, TaskName, TrainableModel, Use};
+use tasks::{Fitted, Opening, Task, TaskName, TrainableModel, Use};
 
 pub(super) struct Trained {
     pub(super) pretrained: Pretrained,
@@ -24,6 +24,7 @@ pub(super) struct Trained {
     pub(super) task: Arc<dyn Task>,
     pub(super) max_length: usize,
     pub(super) columns: ColumnNames,
+    pub(super) fitted: Fitted,
 }
 
 /// Names of columns; `None` is the default, used where present.
@@ -155,6 +156,7 @@ impl Trained {
             max_length = Some(length.ok_or_else(|| format!("expected a number from 1 to {positions}"))?);
             Ok(())
         })?;
+        let fitted = sidecar.as_ref().map(|sidecar| sidecar.fitted.clone()).unwrap_or_default();
         let labels = match task.finder {
             None => None,
             Some(_) => Some(labels(arguments, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
@@ -184,7 +186,7 @@ impl Trained {
             Some(length) => length,
             None => default_max_length(pretrained.max_positions()?, &Tokenizer::from_dir(&arguments.model)?),
         };
-        Ok(Self { pretrained, plan: loaded.plan, model, task, max_length, columns })
+        Ok(Self { pretrained, plan: loaded.plan, model, task, max_length, columns, fitted })
     }
 }
 

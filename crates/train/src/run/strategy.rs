@@ -15,6 +15,7 @@ use burn::train::{
 use super::checkpoint::{self, Best, Failure};
 use super::optimizer::average_and_clip;
 use super::record::Line;
+use super::save::Kept;
 use super::{Error, Session};
 use crate::output::{counted, duration};
 use crate::report;
@@ -245,7 +246,7 @@ impl Fit<'_> {
     fn evaluate(&mut self, session: &mut Session, learner: &Learner<TrainableModel>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
-        let mut evaluation = session.task.evaluator();
+        let (mut evaluation, mut fitter) = (session.task.evaluator(), session.task.fitter());
         let epoch = step.div_ceil(session.sampler.steps_per_epoch());
         let total_items = self.valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
@@ -254,7 +255,11 @@ impl Fit<'_> {
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
             let output = InferenceStep::step(&model, batch);
-            evaluation.add(&output.host());
+            let answers = output.host();
+            evaluation.add(&answers);
+            if let Some(fitter) = &mut fitter {
+                fitter.add(&answers);
+            }
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }
@@ -282,7 +287,8 @@ impl Fit<'_> {
             if better { ", the best so far" } else { "" },
         ));
         if better {
-            let kept = Some((step, &scores));
+            let fitted = fitter.map(|fitter| fitter.fit()).unwrap_or_default();
+            let kept = Some(Kept { step, scores: &scores, fitted });
             let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
             session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
