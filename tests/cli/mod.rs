@@ -19,6 +19,7 @@ mod generate;
 mod init;
 mod masked_lm;
 mod methods;
+mod multi_label;
 #[cfg(unix)]
 mod outputs;
 mod own_output;

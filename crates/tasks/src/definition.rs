@@ -9,7 +9,7 @@ use model::{Head, Pretrained};
 use serde_json::{Map, Value};
 
 use crate::metrics::Score;
-use crate::{Columns, Error, LabelFinder, Task};
+use crate::{Columns, Error, Fitted, LabelFinder, Task};
 
 /// A task as the configuration names it; one `static` in the file of each, listed in [`crate::registry`].
 #[derive(Debug)]
@@ -93,4 +93,6 @@ pub struct Opening<'a> {
     pub labels: Option<Labels>,
     /// Values of [`Definition::settings`]; others are passed over.
     pub settings: &'a Map<String, Value>,
+    /// Beside a trained model; nothing before it is trained.
+    pub fitted: &'a Fitted,
 }

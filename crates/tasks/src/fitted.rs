@@ -1,5 +1,6 @@
 //! What is fitted to the outputs on the validation data, after the weights are trained, and kept beside them.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,6 +15,9 @@ pub struct Fitted {
     /// Calibrated probabilities are those of the logits divided by it (Guo et al. 2017).
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "positive")]
     pub temperature: Option<f64>,
+    /// Of labels of which a text may have several, by their names: a text has those whose probability is at least this.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub thresholds: BTreeMap<String, f64>,
 }
 
 impl Fitted {
@@ -46,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_was_fitted_is_read_back_and_nothing_is_written_of_what_was_not() {
-        let fitted = Fitted { temperature: Some(1.7320508075688772) };
+        let fitted = Fitted { temperature: Some(1.7320508075688772), ..Fitted::default() };
         let text = serde_json::to_string(&fitted).unwrap();
         assert_eq!(text, r#"{"temperature":1.7320508075688772}"#);
         assert_eq!(serde_json::from_str::<Fitted>(&text).unwrap(), fitted);

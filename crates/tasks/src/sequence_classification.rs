@@ -235,7 +235,7 @@ impl Fitter for TemperatureFitter {
     /// None where all answers are right, or no better than a guess: then the likelihood has no maximum.
     fn fit(&self) -> Fitted {
         let calibration = Calibration::fit(&self.logits, &self.targets).filter(Calibration::is_within_bounds);
-        Fitted { temperature: calibration.map(|calibration| calibration.temperature) }
+        Fitted { temperature: calibration.map(|calibration| calibration.temperature), ..Fitted::default() }
     }
 }
 

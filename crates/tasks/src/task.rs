@@ -106,8 +106,12 @@ pub trait Task: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What `config.json` of a checkpoint says of the task, for Transformers: of one with classes `id2label` and `label2id`.
+    /// What `config.json` of a checkpoint says of the task, for Transformers: of one with classes `id2label` and `label2id`,
+    /// and of a classifier of sequences `problem_type`.
     fn write_config(&self, config: &mut Map<String, Value>) {
+        if let Some(problem) = self.definition().problem {
+            config.insert("problem_type".to_string(), json!(problem));
+        }
         let Some(labels) = self.labels() else { return };
         let ids = labels.names().iter().enumerate();
         let by_id: Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();

@@ -303,6 +303,7 @@ mod tests {
             pretrained: &pretrained,
             labels: None,
             settings: &serde_json::Map::new(),
+            fitted: &crate::Fitted::default(),
         };
         TrainableModel::new(model, (TaskName::of_head(Head::CausalLm).unwrap().open)(opening).unwrap())
     }

@@ -168,6 +168,7 @@ impl Trained {
             pretrained: &pretrained,
             labels,
             settings: &settings,
+            fitted: &fitted,
         })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),

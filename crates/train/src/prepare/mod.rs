@@ -29,7 +29,7 @@ use crate::run::{Identity, Legs, NoSteps, Questions};
 use examples::{check_classes, fingerprint, labels};
 use method::method;
 use splits::{Again, Parts, Reader, Split, findings, split_off};
-use tasks::{Columns, Opening, Task, TaskName};
+use tasks::{Columns, Fitted, Opening, Task, TaskName};
 
 pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
@@ -246,7 +246,15 @@ impl RunPlan {
         let open = |labels: Option<Labels>, settings: &Map<String, Value>| {
             let (directory, of_tokenizer) = (base.directory.as_path(), base.directory.as_path());
             let (tokenizer, pretrained) = (&tokenizer, &pretrained);
-            (expected.open)(Opening { tokenizer, of_tokenizer, directory, pretrained, labels, settings })
+            (expected.open)(Opening {
+                tokenizer,
+                of_tokenizer,
+                directory,
+                pretrained,
+                labels,
+                settings,
+                fitted: &Fitted::default(),
+            })
         };
         // What of the task does not depend on the data; classes do.
         let without_classes = match expected.finder {
@@ -445,10 +453,10 @@ fn fill_in(config: &mut config::Config, columns: &Columns, labels: Option<&Label
             data.text_pair.clone_from(&columns.text_pair);
             data.label.clone_from(&columns.label);
         }
-        Columns::Values(columns, value) => {
+        Columns::Values(columns, target) | Columns::Sets(columns, target) => {
             data.text = column(&columns.text);
             data.text_pair.clone_from(&columns.text_pair);
-            data.label.clone_from(value);
+            data.label.clone_from(target);
         }
         Columns::Language(language::Columns::Text(text)) => data.text = column(text),
         Columns::Language(language::Columns::Completion { prompt, completion }) => {
