@@ -15,6 +15,7 @@ mod companions;
 mod conversations;
 mod data_file;
 mod dry_run;
+mod experts;
 mod generate;
 mod init;
 mod masked_lm;

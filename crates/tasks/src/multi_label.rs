@@ -31,7 +31,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     vocabulary: false,
     classes: Classes::Several,
     usage: Use::Predict,
-    keys: &["model.labels", "data.text_pair", "data.label"],
+    keys: &["model.labels", "data.text_template", "data.text_pair", "data.label"],
     settings: &[],
     scores: &[&F1_MICRO, &F1_MACRO, &F1_SAMPLES, &ACCURACY],
     best: &[&F1_MICRO, &LOSS, &F1_MACRO, &F1_SAMPLES, &ACCURACY],
