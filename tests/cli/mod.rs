@@ -10,6 +10,7 @@ mod bad_model;
 mod calibration;
 mod causal_lm;
 mod checkpoints;
+mod class_weights;
 mod commands;
 mod companions;
 mod conversations;

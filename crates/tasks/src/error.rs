@@ -10,6 +10,12 @@ pub enum Error {
     #[error("{place}: the text has no token that could be masked")]
     #[diagnostic(help("remove the row, or write text into it"))]
     NothingToMask { place: String },
+    #[error("no class is called `{name}`")]
+    NoSuchClass {
+        name: String,
+        #[help]
+        suggestion: String,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Data(#[from] data::Error),

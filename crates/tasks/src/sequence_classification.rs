@@ -3,14 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Tokenizer, Written};
+use data::{Batch, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer, Written};
 use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
 use crate::metrics::calibration::Calibration;
+use crate::metrics::cross_entropy::balanced_weights;
 use crate::metrics::{ACCURACY, Confusion, F1_MACRO, LOSS, MATTHEWS, OfClass, Scores, Shown, Unit};
 use crate::{
     Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter,
@@ -25,7 +28,14 @@ pub(crate) static DEFINITION: Definition = Definition {
     vocabulary: false,
     classes: Classes::One,
     usage: Use::Predict,
-    keys: &["model.labels", "data.text_template", "data.text_pair", "data.label"],
+    keys: &[
+        "model.labels",
+        "data.text_template",
+        "data.text_pair",
+        "data.label",
+        "data.class_weights",
+        "train.label_smoothing",
+    ],
     settings: &[],
     scores: &[&ACCURACY, &F1_MACRO, &MATTHEWS],
     best: &[&ACCURACY, &LOSS, &F1_MACRO, &MATTHEWS],
@@ -46,7 +56,35 @@ fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) 
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {
     let labels = opening.labels.expect("a task with classes is opened with their names");
-    Ok(Arc::new(SequenceClassification::new(labels)))
+    let weights = match (opening.settings.get(CLASS_WEIGHTS), opening.training) {
+        (Some(written), Some(training)) => class_weights(written, &labels, training)?,
+        (None, _) | (_, None) => None,
+    };
+    let label_smoothing = opening.settings.get(LABEL_SMOOTHING).and_then(Value::as_f64).unwrap_or(0.0);
+    Ok(Arc::new(SequenceClassification { weights, label_smoothing, ..SequenceClassification::new(labels) }))
+}
+
+const CLASS_WEIGHTS: &str = "class_weights";
+const LABEL_SMOOTHING: &str = "label_smoothing";
+
+/// `"balanced"`, by the rows of each class, or numbers by the names of classes, 1 for those that have none.
+fn class_weights(written: &Value, labels: &Labels, training: &Dataset) -> Result<Option<Vec<f64>>, Error> {
+    match written {
+        Value::String(_) => Ok(Some(balanced_weights(&training.class_counts(labels.len())))),
+        Value::Object(by_name) => {
+            let mut weights = vec![1.0; labels.len()];
+            for (name, weight) in by_name {
+                let names = || labels.names().iter().map(String::as_str);
+                let class = names().position(|known| known == name).ok_or_else(|| Error::NoSuchClass {
+                    name: name.clone(),
+                    suggestion: suggest::suggestion(name, names()),
+                })?;
+                weights[class] = weight.as_f64().unwrap_or(1.0);
+            }
+            Ok(Some(weights))
+        }
+        _ => Ok(None),
+    }
 }
 
 #[derive(Debug)]
@@ -54,11 +92,19 @@ pub struct SequenceClassification {
     labels: Labels,
     /// Theirs, for answers to keep.
     names: Arc<[String]>,
+    /// Of each class, in training; `None`: all are alike.
+    weights: Option<Vec<f64>>,
+    /// The share of a target that is spread over all classes, in training.
+    label_smoothing: f64,
 }
 
 impl SequenceClassification {
     pub fn new(labels: Labels) -> Self {
-        Self { names: labels.names().into(), labels }
+        Self { names: labels.names().into(), labels, weights: None, label_smoothing: 0.0 }
+    }
+
+    fn weight(&self, class: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights[class])
     }
 }
 
@@ -128,6 +174,28 @@ impl Task for SequenceClassification {
         dataset: &mut Dataset,
     ) -> Result<(), data::Error> {
         add(file, rows, |example| self.labels.index(file, example), encoding, dataset)
+    }
+
+    /// `torch.nn.CrossEntropyLoss(weight, label_smoothing)` of each target: `-(1 - e) w_y ln p_y - e / C sum_c w_c ln p_c`.
+    /// Without weights that is the loss of Transformers' `LabelSmoother`.
+    fn training_loss(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        if self.weights.is_none() && self.label_smoothing == 0.0 {
+            return self.loss(outputs, targets);
+        }
+        let (classes, smoothing) = (self.names.len(), self.label_smoothing);
+        let share = |target: usize, class: usize| {
+            let own = if class == target { 1.0 - smoothing } else { 0.0 };
+            (self.weight(class) * (own + smoothing / classes as f64)) as f32
+        };
+        let shares: Vec<f32> =
+            targets.numbers().iter().flat_map(|target| (0..classes).map(move |class| share(*target, class))).collect();
+        let shares = Tensor::<2>::from_data(TensorData::new(shares, outputs.dims()), &outputs.device());
+        (log_softmax(outputs, 1) * shares).sum_dim(1).squeeze_dim(1).neg()
+    }
+
+    /// torch's `reduction="mean"` divides by the weights of the targets' classes, smoothed or not.
+    fn divisor(&self, targets: &Targets) -> f64 {
+        targets.numbers().iter().map(|target| self.weight(*target)).sum()
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator> {
@@ -318,4 +386,38 @@ fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
 
 fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {
     ["label", "probability"].map(str::to_string).into_iter().chain(labels.iter().map(|label| format!("p_{label}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::metrics::cross_entropy::cross_entropy;
+
+    #[test]
+    fn the_loss_of_training_is_torchs_with_weights_and_smoothing_and_that_of_evaluations_has_neither() {
+        let labels = || Labels::new(["a", "b", "c"].map(str::to_string).to_vec()).unwrap();
+        let rows = [[1.0_f32, -0.5, 2.0], [0.2, 0.3, -1.0], [3.0, 1.0, 0.5], [-1.0, 0.0, 1.0]];
+        let logits = Tensor::<2>::from_data(rows, &Device::flex());
+        let targets = Targets::Classes(vec![2, 0, 1, 1]);
+        let rows: Vec<Vec<f64>> = rows.iter().map(|row| row.iter().copied().map(f64::from).collect()).collect();
+        let reference = |weights: Option<&[f64]>, smoothing: f64| {
+            cross_entropy(rows.iter().map(Vec::as_slice).zip([2, 0, 1, 1]), weights, smoothing)
+        };
+        for (weights, label_smoothing) in
+            [(None, 0.0), (None, 0.1), (Some(vec![0.5, 2.0, 1.25]), 0.0), (Some(vec![0.5, 2.0, 1.25]), 0.1)]
+        {
+            let task = SequenceClassification {
+                weights: weights.clone(),
+                label_smoothing,
+                ..SequenceClassification::new(labels())
+            };
+            let sum = |losses: Tensor<1>| f64::from(losses.sum().into_scalar::<f32>());
+            let expected = reference(weights.as_deref(), label_smoothing);
+            assert!((sum(task.training_loss(logits.clone(), &targets)) - expected.sum).abs() < 1e-5, "{expected:?}");
+            assert_eq!(task.divisor(&targets), expected.divisor);
+            assert!((sum(task.loss(logits.clone(), &targets)) - reference(None, 0.0).sum).abs() < 1e-5);
+        }
+    }
 }

@@ -58,6 +58,16 @@ pub trait Task: Debug + Send + Sync {
         cross_entropy(outputs, targets.numbers())
     }
 
+    /// The same where a model is trained: weighted or smoothed, as evaluations are not, so that they compare between runs.
+    fn training_loss(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        self.loss(outputs, targets)
+    }
+
+    /// What the sum of the losses of an optimiser step is divided by: the number of targets, or the sum of their weights.
+    fn divisor(&self, targets: &Targets) -> f64 {
+        targets.len() as f64
+    }
+
     fn evaluator(&self) -> Box<dyn Evaluator>;
 
     /// What is told the outputs of each evaluation on the validation data; that of the weights that are kept is fitted.

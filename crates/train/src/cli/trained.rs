@@ -169,6 +169,7 @@ impl Trained {
             labels,
             settings: &settings,
             fitted: &fitted,
+            training: None,
         })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),

@@ -87,6 +87,13 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Task(#[from] tasks::Error),
+    #[error("{place}: no class is called `{name}`")]
+    NoSuchClass {
+        place: String,
+        name: String,
+        #[help]
+        suggestion: String,
+    },
     #[error("{place} leaves no validation example of {file}")]
     #[diagnostic(help("the file is too small to be split: give validation data with `data.valid`, or leave it out"))]
     NothingToValidate { place: String, file: String },
@@ -239,14 +246,13 @@ impl RunPlan {
         if let Some(found) = init_from.as_ref().and_then(|adapter| adapter.other_task(expected)) {
             return Err(Error::OtherTask { place: loaded.place("adapter.init_from"), found, expected });
         }
-        let mut settings = match serde_json::to_value(&config.data) {
-            Ok(Value::Object(settings)) => settings,
-            _ => Map::new(),
-        };
-        let open = |labels: Option<Labels>, settings: &Map<String, Value>| {
+        let of_table = |table| if let Ok(Value::Object(keys)) = table { keys } else { Map::new() };
+        let mut settings = of_table(serde_json::to_value(&config.data));
+        settings.extend(of_table(serde_json::to_value(&config.train)));
+        let open = |labels: Option<Labels>, settings: &Map<String, Value>, training: Option<&Dataset>| {
             let (directory, of_tokenizer) = (base.directory.as_path(), base.directory.as_path());
             let (tokenizer, pretrained) = (&tokenizer, &pretrained);
-            (expected.open)(Opening {
+            let opening = Opening {
                 tokenizer,
                 of_tokenizer,
                 directory,
@@ -254,11 +260,18 @@ impl RunPlan {
                 labels,
                 settings,
                 fitted: &Fitted::default(),
+                training,
+            };
+            (expected.open)(opening).map_err(|error| match error {
+                tasks::Error::NoSuchClass { name, suggestion } => {
+                    Error::NoSuchClass { place: loaded.place("data.class_weights"), name, suggestion }
+                }
+                other => Error::Task(other),
             })
         };
         // What of the task does not depend on the data; classes do.
         let without_classes = match expected.finder {
-            None => Some(open(None, &settings)?),
+            None => Some(open(None, &settings, None)?),
             Some(_) => None,
         };
         let task = without_classes.as_deref();
@@ -268,10 +281,9 @@ impl RunPlan {
             Some(files) => Some(reader.read(files, Some(&read.columns), output)?),
             None => None,
         };
-        let task = match (without_classes.clone(), &read.finder) {
-            (Some(task), _) => task,
-            (None, None) => unreachable!("rows of a task with classes are read by its finder"),
-            (None, Some(finder)) => {
+        let labels = match &read.finder {
+            None => None,
+            Some(finder) => {
                 let name = read.dataset.name();
                 let labels = labels(&config, init_from.as_ref(), &pretrained, (&**finder, &name))?;
                 check_classes(init_from.as_ref(), &labels, &config)?;
@@ -281,7 +293,7 @@ impl RunPlan {
                         finder.settle(&labels, &mut split.dataset)?;
                     }
                 }
-                open(Some(labels), &settings)?
+                Some(labels)
             }
         };
         let mut parts = None;
@@ -294,6 +306,10 @@ impl RunPlan {
             let (file, place) = (valid.name(), loaded.place("data.valid_fraction"));
             return Err(Error::NothingToValidate { file, place });
         }
+        let task = match without_classes {
+            Some(task) => task,
+            None => open(labels, &settings, Some(&read.dataset))?,
+        };
         let Split { columns, dataset: train, digest, reading, unread, .. } = read;
         let digest = Arc::new(digest);
         let part = |of: fn(&Parts) -> &Vec<u32>| parts.as_ref().map(|parts| of(parts).clone());

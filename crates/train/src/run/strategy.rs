@@ -67,7 +67,8 @@ struct Fit<'a> {
 struct Window {
     gradients: GradientsAccumulator<TrainableModel>,
     loss: f64,
-    targets: usize,
+    /// The number of targets, or the sum of their weights.
+    divisor: f64,
     tokens: usize,
     /// Their numbers in the training data.
     examples: Vec<usize>,
@@ -75,7 +76,7 @@ struct Window {
 
 impl Window {
     fn new() -> Self {
-        Self { gradients: GradientsAccumulator::new(), loss: 0.0, targets: 0, tokens: 0, examples: Vec::new() }
+        Self { gradients: GradientsAccumulator::new(), loss: 0.0, divisor: 0.0, tokens: 0, examples: Vec::new() }
     }
 }
 
@@ -160,7 +161,7 @@ impl Fit<'_> {
         }
         window.gradients.accumulate(&learner.model(), output.grads);
         window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        window.targets += losses.len();
+        window.divisor += session.task.divisor(&output.item.targets);
         window.tokens += tokens;
         window.examples.extend(examples);
         let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
@@ -180,7 +181,7 @@ impl Fit<'_> {
     ) -> Result<String, Error> {
         let mut gradients = window.gradients.grads();
         let max_norm = session.config.max_grad_norm;
-        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.targets, max_norm);
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.divisor, max_norm);
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber {
                 step,
@@ -190,7 +191,7 @@ impl Fit<'_> {
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
-        let (loss, learning_rate) = (window.loss / window.targets as f64, learner.lr_current().base());
+        let (loss, learning_rate) = (window.loss / window.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
         session.metrics.append(&Line::Step {
             step,

@@ -50,7 +50,7 @@ fn an_unknown_key_is_named_with_its_neighbour_or_its_table() {
             "zzz = 1",
             "data.zzz",
             "[data] has: train, valid, valid_fraction, text, text_pair, label, prompt, completion, messages, tokens, tags, \
-             entities, max_length, text_template, prompt_template, completion_template, pack, loss_on, mask_probability",
+             entities, max_length, text_template, prompt_template, completion_template, pack, loss_on, mask_probability, class_weights",
         ),
     ] {
         let line_number = if table == "trian" { 5 } else { 6 };
