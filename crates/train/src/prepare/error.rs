@@ -61,6 +61,13 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Task(#[from] tasks::Error),
+    #[error("{place}: no class is called `{name}`")]
+    NoSuchClass {
+        place: String,
+        name: String,
+        #[help]
+        suggestion: String,
+    },
     #[error("{place} leaves no validation example of {file}")]
     #[diagnostic(help("the file is too small to be split: give validation data with `data.valid`, or leave it out"))]
     NothingToValidate { place: String, file: String },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use data::{Dataset, Digest, Finding, Labels, TextSource, language, tagging};
 use serde_json::{Map, Value};
-use tasks::{Classes, Columns, Opening, Task, check_dataset};
+use tasks::{Classes, Columns, Fitted, Opening, Task, TaskName, check_dataset};
 
 use super::Error;
 use super::examples::{check_classes, labels};
@@ -29,16 +29,65 @@ pub(super) struct TrainingData {
     pub(super) look_bytes: usize,
 }
 
-/// Both splits as they were read, with the task that reads them.
-struct Splits {
-    task: Arc<dyn Task>,
-    train: Split,
-    valid: Option<Split>,
+/// How a task is opened, before and after its classes are known.
+struct Opener<'a> {
+    loaded: &'a Loaded,
+    start: &'a Start,
+    definition: TaskName,
+    settings: Map<String, Value>,
+}
+
+impl<'a> Opener<'a> {
+    fn new(loaded: &'a Loaded, config: &Config, start: &'a Start) -> Self {
+        let of_table = |table| if let Ok(Value::Object(keys)) = table { keys } else { Map::new() };
+        let mut settings = of_table(serde_json::to_value(&config.data));
+        settings.extend(of_table(serde_json::to_value(&config.train)));
+        Self { loaded, start, definition: config.model.task, settings }
+    }
+
+    fn open(&self, labels: Option<Labels>, training: Option<&Dataset>) -> Result<Arc<dyn Task>, Error> {
+        let directory = self.start.base.directory.as_path();
+        let opening = Opening {
+            tokenizer: &self.start.tokenizer,
+            of_tokenizer: directory,
+            directory,
+            pretrained: &self.start.pretrained,
+            labels,
+            settings: &self.settings,
+            fitted: &Fitted::default(),
+            training,
+        };
+        (self.definition.open)(opening).map_err(|error| match error {
+            tasks::Error::NoSuchClass { name, suggestion } => {
+                Error::NoSuchClass { place: self.loaded.place("data.class_weights"), name, suggestion }
+            }
+            other => Error::Task(other),
+        })
+    }
 }
 
 impl TrainingData {
     pub(super) fn read(loaded: &Loaded, config: &Config, start: &Start, output: &Output) -> Result<Self, Error> {
-        let Splits { task, mut train, valid: read_valid } = Splits::read(config, start, output)?;
+        let mut opener = Opener::new(loaded, config, start);
+        // What of the task does not depend on the data; classes do.
+        let task = match config.model.task.finder {
+            None => Some(opener.open(None, None)?),
+            Some(_) => None,
+        };
+        let (tokenizer, max_length) = (&start.tokenizer, start.max_length);
+        let reader = Reader { config, tokenizer, task: task.as_deref(), max_length };
+        let mut train = reader.read(&config.data.train, None, output)?;
+        let mut read_valid = match &config.data.valid {
+            Some(files) => Some(reader.read(files, Some(&train.columns), output)?),
+            None => None,
+        };
+        let labels = match &train.finder {
+            None => None,
+            Some(finder) => {
+                opener.settings.extend(finder.settings());
+                Some(classes((&mut train, read_valid.as_mut()), config, start)?)
+            }
+        };
         let (mut valid, mut parts, mut of_valid) = (None, None, None);
         if let Some(split) = read_valid {
             (valid, of_valid) = (Some(split.dataset), Some(split.digest));
@@ -51,6 +100,10 @@ impl TrainingData {
             let (file, place) = (valid.name(), loaded.place("data.valid_fraction"));
             return Err(Error::NothingToValidate { file, place });
         }
+        let task = match task {
+            Some(task) => task,
+            None => opener.open(labels, Some(&train.dataset))?,
+        };
         let look_bytes = train.digest.bytes() + of_valid.as_ref().map_or(0, Digest::bytes);
         let (columns, train, findings) = look(train, (valid.as_ref(), of_valid), parts.as_ref(), &*task, start)?;
         crate::ALLOCATOR.give_back();
@@ -73,48 +126,18 @@ impl TrainingData {
     }
 }
 
-impl Splits {
-    fn read(config: &Config, start: &Start, output: &Output) -> Result<Self, Error> {
-        let definition = config.model.task;
-        let mut settings = match serde_json::to_value(&config.data) {
-            Ok(Value::Object(settings)) => settings,
-            _ => Map::new(),
-        };
-        let open = |labels: Option<Labels>, settings: &Map<String, Value>| {
-            let (tokenizer, pretrained) = (&start.tokenizer, &start.pretrained);
-            let directory = start.base.directory.as_path();
-            (definition.open)(Opening { tokenizer, of_tokenizer: directory, directory, pretrained, labels, settings })
-        };
-        // What of the task does not depend on the data; classes do.
-        let task = match definition.finder {
-            None => Some(open(None, &settings)?),
-            Some(_) => None,
-        };
-        let (tokenizer, max_length) = (&start.tokenizer, start.max_length);
-        let reader = Reader { config, tokenizer, task: task.as_deref(), max_length };
-        let mut train = reader.read(&config.data.train, None, output)?;
-        let mut valid = match &config.data.valid {
-            Some(files) => Some(reader.read(files, Some(&train.columns), output)?),
-            None => None,
-        };
-        let task = match (task.clone(), &train.finder) {
-            (Some(task), _) => task,
-            (None, None) => unreachable!("rows of a task with classes are read by its finder"),
-            (None, Some(finder)) => {
-                let name = train.dataset.name();
-                let labels = labels(config, start.adapter.as_ref(), &start.pretrained, (&**finder, &name))?;
-                check_classes(start.adapter.as_ref(), &labels, config)?;
-                settings.extend(finder.settings());
-                for split in [Some(&mut train), valid.as_mut()].into_iter().flatten() {
-                    if let Some(finder) = &split.finder {
-                        finder.settle(&labels, &mut split.dataset)?;
-                    }
-                }
-                open(Some(labels), &settings)?
-            }
-        };
-        Ok(Self { task, train, valid })
+/// The classes of a run, which the targets of both splits become.
+fn classes((train, valid): (&mut Split, Option<&mut Split>), config: &Config, start: &Start) -> Result<Labels, Error> {
+    let finder = train.finder.as_deref().expect("rows of a task with classes are read by its finder");
+    let name = train.dataset.name();
+    let labels = labels(config, start.adapter.as_ref(), &start.pretrained, (finder, &name))?;
+    check_classes(start.adapter.as_ref(), &labels, config)?;
+    for split in [Some(train), valid].into_iter().flatten() {
+        if let Some(finder) = &split.finder {
+            finder.settle(&labels, &mut split.dataset)?;
+        }
     }
+    Ok(labels)
 }
 
 /// What a look at both splits shows; what was remembered for it is dropped.
@@ -173,10 +196,10 @@ fn fill_in(config: &mut Config, columns: &Columns, labels: Option<&Labels>) {
             data.text_pair.clone_from(&columns.text_pair);
             data.label.clone_from(&columns.label);
         }
-        Columns::Values(columns, value) => {
+        Columns::Values(columns, target) | Columns::Sets(columns, target) => {
             data.text = column(&columns.text);
             data.text_pair.clone_from(&columns.text_pair);
-            data.label.clone_from(value);
+            data.label.clone_from(target);
         }
         Columns::Language(language::Columns::Text(text)) => data.text = column(text),
         Columns::Language(language::Columns::Completion { prompt, completion }) => {

@@ -73,7 +73,7 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
     let texts =
         report.record.valid.as_ref().map(|valid| counted(valid.examples, "validation text", "validation texts"));
     let find = |name: &str| kept.iter().find(|score| score.name == name);
-    if let Some(accuracy) = find("accuracy") {
+    if let Some(accuracy) = judged_by_accuracy(kept) {
         return Some(format!("Accuracy {}{}.", percent(accuracy.value), on(texts, accuracy, percent)));
     }
     if let (Some(exact), Some(bleu)) = (find("exact match"), find("BLEU")) {
@@ -94,7 +94,7 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
     }
     if let Some(score) = first(kept) {
         let shown = |value: f64| fixed(value, 3);
-        return Some(format!("{} {}{}.", score.name, shown(score.value), on(texts, score, shown)));
+        return Some(format!("{} {}{}.", capitalised(score.name), shown(score.value), on(texts, score, shown)));
     }
     let steps = report.steps.last()?.step;
     Some(match report.record.valid {
@@ -127,7 +127,7 @@ fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<
         false => String::new(),
     };
     let find = |name: &str| kept.iter().find(|score| score.name == name);
-    if let Some(accuracy) = find("accuracy") {
+    if let Some(accuracy) = judged_by_accuracy(kept) {
         let untrained = percent(accuracy.before?);
         let Some((label, share)) = majority(report, answers) else {
             return Some(format!("Before training the model had {untrained}{part}."));
@@ -150,6 +150,17 @@ fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<
         return Some(format!("Before training it was {}{part}.", significant(perplexity.before?, 4)));
     }
     Some(format!("Before training it was {}{part}.", fixed(first(kept)?.before?, 3)))
+}
+
+/// The accuracy of a task whose first score it is: elsewhere it says less than others.
+fn judged_by_accuracy(kept: &[Score]) -> Option<&Score> {
+    kept.first().filter(|score| score.name == "accuracy")
+}
+
+/// The name of a score at the beginning of a sentence.
+fn capitalised(name: &str) -> String {
+    let mut characters = name.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + characters.as_str())
 }
 
 /// The most frequent label, cut where it is long, and its share.
