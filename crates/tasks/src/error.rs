@@ -16,6 +16,9 @@ pub enum Error {
         #[help]
         suggestion: String,
     },
+    #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
+    #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
+    Vocabulary { id: u32, rows: usize },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Data(#[from] data::Error),

@@ -29,6 +29,7 @@ mod sequence_classification;
 mod task;
 mod token_classification;
 mod trainable_model;
+mod vocabulary;
 mod words;
 
 pub use answer::{Answer, number};
@@ -49,4 +50,5 @@ pub use sequence_classification::{ClassAnswer, SequenceClassification};
 pub use task::{Expected, Task};
 pub use token_classification::{EntityAnswer, TokenClassification};
 pub use trainable_model::{MicroBatch, TrainableModel};
+pub use vocabulary::{check_dataset, check_vocabulary};
 pub use words::part;

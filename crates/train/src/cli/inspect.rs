@@ -9,10 +9,10 @@ use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
 use super::{Failure, evaluations, source};
-use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
 use crate::report::{Evaluation, Report};
 use crate::run::{Directory, State};
+use inference::Adapter;
 
 /// Beside the weights.
 const MARKS: [&str; 5] = ["adapter_config.json", "kindling.json", "config.json", "config.toml", "metrics.jsonl"];

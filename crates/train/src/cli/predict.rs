@@ -4,23 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::language::Purpose;
-use data::{Line, Record, Tokenizer};
-use indexmap::IndexMap;
+use data::{Line, Record};
 use rayon::prelude::*;
-use serde_json::Value;
 
 use super::input::{InputArguments, Unanswered};
+use super::open::open;
 use super::table::{Answers, Columns, Format};
-use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
-use crate::prepare::check_vocabulary;
 use crate::terminal;
-use tasks::{Answer, Classes, Definition, Encoding, MicroBatch, Question, Rows, Sequence, TaskName, Use, host};
+use inference::Pipeline;
+use tasks::{Answer, Classes, Definition, Question, Rows, TaskName, Use};
 
-/// Texts read, encoded and classified together.
+/// Texts read, encoded and answered together.
 const CHUNK: usize = 64;
 
 /// What `--set` overrides.
@@ -81,8 +78,8 @@ struct Confidence {
 
 impl Confidence {
     /// Errors: the model's answers are no classes with a probability each, or no temperature was fitted.
-    fn of(arguments: &Arguments, trained: &Trained) -> Result<Self, Failure> {
-        let task = trained.task.definition();
+    fn of(arguments: &Arguments, pipeline: &Pipeline) -> Result<Self, Failure> {
+        let task = pipeline.task.definition();
         let option = match (arguments.calibrated, arguments.min_confidence) {
             (true, _) => "--calibrated",
             (false, Some(_)) => "--min-confidence",
@@ -94,7 +91,7 @@ impl Confidence {
             let message = format!("`{option}` is for answers of one class with its probability, not for {}", task.name);
             return Err(Failure::usage(message, format!("leave it out; models for {} take it", tasks.join(", "))));
         }
-        let temperature = trained.fitted.temperature.filter(|_| arguments.calibrated);
+        let temperature = pipeline.fitted.temperature.filter(|_| arguments.calibrated);
         if arguments.calibrated && temperature.is_none() {
             let help = "a temperature is fitted in training, on validation data (`data.valid` or `data.valid_fraction`) \
                         of which the model answers some wrongly, and more than a guess rightly; without one leave `--calibrated` out";
@@ -137,15 +134,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(Use::Predict), sets, &device, output)?;
-    let tokenizer = tokenizer(&model)?;
+    let pipeline = open(&model, Some(Use::Predict), sets, &device, output)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
         for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,
         answers,
-        confidence: Confidence::of(arguments, &trained)?,
-        trained: &trained,
-        tokenizer: &tokenizer,
+        confidence: Confidence::of(arguments, &pipeline)?,
+        pipeline: &pipeline,
         file: match arguments.text.is_empty() {
             true => arguments.input.file(),
             // For messages alone: the texts are the lines of it.
@@ -172,33 +167,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     if truncated > 0 {
         let texts = counted(truncated, "text was", "texts were");
-        output.warn(&format!("{texts} truncated to {} tokens", trained.max_length));
+        output.warn(&format!("{texts} truncated to {} tokens", pipeline.max_length));
     }
     failure?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The column that a text is which stands in none: the only one that the model reads.
-fn column_of_texts(columns: &ColumnNames) -> Result<String, Failure> {
-    let made_of = match (&columns.text_template, &columns.text_pair) {
-        (Some(template), None) => template.columns(),
-        (Some(template), Some(pair)) => [template.columns(), vec![pair.clone()]].concat(),
-        (None, Some(pair)) => vec![columns.text.clone().unwrap_or_else(|| "text".to_string()), pair.clone()],
-        (None, None) => return Ok(columns.text.clone().unwrap_or_else(|| "text".to_string())),
-    };
-    match made_of.as_slice() {
-        [column] => Ok(column.clone()),
-        several => {
-            let message = format!("the model reads several columns ({}), not one text", several.join(", "));
-            let help = "give a file with these columns with --input, or JSON lines on standard input";
-            Err(Failure::usage(message, help))
-        }
-    }
-}
-
 struct Predictor<'a> {
-    trained: &'a Trained,
-    tokenizer: &'a Tokenizer,
+    pipeline: &'a Pipeline,
     file: PathBuf,
     answers: Answers<'a>,
     confidence: Confidence,
@@ -235,68 +211,40 @@ impl Predictor<'_> {
     fn record(&self, line: Line) -> Result<Record, Failure> {
         match line {
             Line::Row(record) => Ok(record),
-            Line::Text { line, text } => {
-                let fields = IndexMap::from([(column_of_texts(&self.trained.columns)?, Value::String(text))]);
-                Ok(Record { line, fields })
-            }
+            Line::Text { line, text } => Ok(self.pipeline.record_of_text(line, text)?),
         }
     }
 
     /// What is read of a row; none if it cannot be and the others are to be answered.
     fn row(&mut self, record: &Record) -> Result<Option<Rows>, Failure> {
         if self.columns.is_none() {
-            let find = self.trained.task.definition().columns;
-            let found = find(&self.file, record, self.trained.columns.written(), Purpose::Prompts);
+            let found = self.pipeline.columns_of(&self.file, record);
             let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
             self.columns = Some(found);
             self.begin(record)?;
         }
         let columns = self.columns.as_ref().expect("they were found in this row or before it");
-        let mut row = columns.no_rows();
-        let read = row.push(columns, &self.file, record).map(|()| row);
-        self.unanswered.or_note(record.line, read)
+        self.unanswered.or_note(record.line, self.pipeline.row(columns, &self.file, record))
     }
 
     fn begin(&mut self, first: &Record) -> Result<(), Failure> {
-        let names = self.trained.task.answer_names(self.answers.format().is_table());
+        let names = self.pipeline.task.answer_names(self.answers.format().is_table());
         self.answers.begin(&self.file, &first.fields, names)
     }
 
     fn chunk(&mut self, read: Vec<(Record, Rows)>) -> Result<(), Failure> {
-        let (tokenizer, max_length) = (self.tokenizer, self.trained.max_length);
-        let task = &*self.trained.task;
-        let encode = |(_, row): &(Record, Rows)| {
-            task.question(&self.file, row, &Encoding { tokenizer, max_length, progress: &|_| {} })
-        };
-        let encoded: Vec<Result<Question, data::Error>> = read.par_iter().map(encode).collect();
-        let mut asked = Vec::with_capacity(read.len());
+        let question = |(_, row): &(Record, Rows)| self.pipeline.question(&self.file, row);
+        let encoded: Vec<Result<Question, data::Error>> = read.par_iter().map(question).collect();
+        let (mut records, mut questions) = (Vec::new(), Vec::new());
         for ((record, _), question) in read.into_iter().zip(encoded) {
             if let Some(question) = self.unanswered.or_note(record.line, question)? {
-                asked.push((record, question));
+                self.truncated += usize::from(question.is_truncated);
+                records.push(record);
+                questions.push(question);
             }
         }
-        let sequences: Vec<&Sequence> = asked.iter().flat_map(|(_, question)| &question.sequences).collect();
-        if sequences.is_empty() {
-            return Ok(());
-        }
-        check_vocabulary(sequences.iter().map(|sequence| &sequence.encoded), &self.trained.pretrained)?;
-        self.truncated += asked.iter().filter(|(_, question)| question.is_truncated).count();
-        let (mut logits, mut width) = (Vec::new(), 0);
-        // A long text may be many sequences.
-        for sequences in sequences.chunks(CHUNK) {
-            let batch = Sequence::batch(sequences.iter().copied());
-            let found = self.trained.model.logits(&MicroBatch::evaluation(batch));
-            width = found.dims()[1];
-            logits.extend(host(found));
-        }
-        if !logits.iter().all(|logit| logit.is_finite()) {
-            return Err(not_finite(&self.trained.pretrained, "the logits"));
-        }
-        let mut rest = logits.as_slice();
-        for (record, question) in &asked {
-            let (own, others) = rest.split_at(question.outputs() * width);
-            rest = others;
-            let Some(answer) = task.answer_to(question, own) else { continue };
+        let answers = self.pipeline.answer(&questions)?;
+        for ((record, question), answer) in records.iter().zip(&questions).zip(answers) {
             let answer = self.confidence.applied(answer);
             match self.for_people {
                 true => self.answers.shown(&describe(&answer, &question.text))?,

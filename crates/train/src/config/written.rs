@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use inference::Columns;
 use lora::Method;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -115,6 +116,27 @@ pub(crate) struct DataConfig {
 pub(crate) enum ClassWeights {
     Word(Balance),
     ByName(BTreeMap<String, f64>),
+}
+
+impl DataConfig {
+    /// Of a configuration whose columns are written out.
+    pub(crate) fn columns(&self) -> Columns {
+        let template = |source: &String| (!source.is_empty()).then(|| source.clone());
+        Columns {
+            text: self.text.clone(),
+            text_template: template(&self.text_template),
+            text_pair: self.text_pair.clone(),
+            label: self.label.clone(),
+            prompt: self.prompt.clone(),
+            prompt_template: template(&self.prompt_template),
+            completion: self.completion.clone(),
+            completion_template: template(&self.completion_template),
+            messages: self.messages.clone(),
+            tokens: self.tokens.clone(),
+            tags: self.tags.clone(),
+            entities: self.entities.clone(),
+        }
+    }
 }
 
 impl Default for DataConfig {

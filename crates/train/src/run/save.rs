@@ -18,11 +18,12 @@ use super::Error;
 use super::checkpoint::Identity;
 use super::checksum::sha256;
 use super::directory::Directory;
-use crate::adapter::{self, Adapter, Sidecar};
 use crate::card::Card;
 use crate::config::SaveDtype;
 use crate::prepare::RunPlan;
+use crate::terminal;
 use ::tasks::metrics::Scores;
+use inference::{Adapter, Sidecar, copy_beside, write_adapter};
 use tasks::{Fitted, MicroBatch, Task, TrainableModel, host};
 
 /// Examples in the batch with which a saved model is compared.
@@ -124,7 +125,8 @@ impl Saver {
             false => {
                 let card = self.card.text((plan.trainable_elements(), plan.base_elements()), scores);
                 let path = directory.path("adapter");
-                adapter::write(&path, plan, model, &sidecar, &card, &self.base).map_err(Error::from)
+                // People read the card in a terminal too, and labels are whatever the data held.
+                write_adapter(&path, plan, model, &sidecar, &terminal::escaped(&card), &self.base).map_err(Error::from)
             }
             true => self.save_checkpoint(&directory.path("model"), (plan, model), &sidecar),
         };
@@ -216,7 +218,7 @@ impl Saver {
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_beside(directory, &self.base, |file| self.is_companion(file))?;
+        copy_beside(directory, &self.base, |file| self.is_companion(file))?;
         Ok(sidecar.write(directory)?)
     }
 
