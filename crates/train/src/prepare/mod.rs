@@ -4,6 +4,7 @@
 mod examples;
 mod method;
 mod splits;
+mod validation;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ use splits::{Again, Parts, Reader, Split, findings, split_off};
 use tasks::{Classes, Columns, Opening, Task, TaskName, check_dataset};
 
 pub(crate) use splits::Question;
+pub(crate) use validation::validation_data;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
