@@ -12,7 +12,7 @@ use model::{Head, Pretrained, files_beside, is_of_tokenizer, write_atomically, w
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use suggest::counted;
-use tasks::{Task, TaskName};
+use tasks::{Fitted, Task, TaskName};
 
 const SIDECAR: &str = "kindling.json";
 
@@ -95,6 +95,9 @@ pub struct Sidecar {
     /// The task's own keys.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
+    /// To the validation data.
+    #[serde(default, skip_serializing_if = "Fitted::is_empty")]
+    pub fitted: Fitted,
     pub base: Base,
 }
 
@@ -143,7 +146,8 @@ impl Sidecar {
     pub fn new(task: &dyn Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
-        Self { format_version: FORMAT_VERSION, kindling, task: name, labels, columns, max_length, settings, base }
+        let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
+        Self { format_version, kindling, task: name, labels, columns, max_length, settings, fitted, base }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.

@@ -9,7 +9,7 @@ use data::{Labels, Tokenizer};
 use lora::{Method, Plan};
 use model::{Frozen, Loaded, Pretrained, Values};
 use serde_json::{Map, Value};
-use tasks::{Opening, Task, TaskName, TrainableModel, Use};
+use tasks::{Fitted, Opening, Task, TaskName, TrainableModel, Use};
 
 use crate::{Adapter, AdapterError, ColumnNames, Error, ModelFiles, Sidecar};
 
@@ -23,6 +23,8 @@ pub struct Pipeline {
     /// In tokens: what is longer is truncated, or read in windows.
     pub max_length: usize,
     pub columns: ColumnNames,
+    /// What was fitted to the validation data.
+    pub fitted: Fitted,
     /// How the model was put together: unused weights, notes, the plan of the adapter.
     pub loaded: Loaded,
 }
@@ -111,6 +113,7 @@ impl Saved {
             None => None,
             Some(_) => Some(labels(&files, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
         };
+        let fitted = sidecar.as_ref().map(|sidecar| sidecar.fitted.clone()).unwrap_or_default();
         let tokenizer = files.tokenizer()?;
         let task = (task.open)(Opening {
             tokenizer: &tokenizer,
@@ -119,6 +122,8 @@ impl Saved {
             pretrained: &pretrained,
             labels,
             settings: &settings,
+            fitted: &fitted,
+            training: None,
         })?;
         let (method, tensors) = match adapter {
             Some(adapter) => (adapter.method, Some(adapter.tensors)),
@@ -133,7 +138,7 @@ impl Saved {
             Some(length) => length,
             None => default_max_length(positions, &Tokenizer::from_dir(&files.model)?),
         };
-        Ok(Pipeline { pretrained, model, task, tokenizer, max_length, columns, loaded })
+        Ok(Pipeline { pretrained, model, task, tokenizer, max_length, columns, fitted, loaded })
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     let model = arguments.model.located(output)?;
     let own = match (&arguments.data, run) {
-        (None, Some(run)) => Some(RunConfig::load(run, &arguments.set)?),
+        (None, Some(run)) => Some(RunConfig::load(run, &model.model, &arguments.set)?),
         _ => None,
     };
     let own_file =
@@ -296,12 +296,11 @@ fn score_file(
 
 /// The configuration of a run, which says what its validation data is.
 struct RunConfig {
-    root: PathBuf,
     config: Config,
 }
 
 impl RunConfig {
-    fn load(run: &Path, sets: &[String]) -> Result<Self, Failure> {
+    fn load(run: &Path, model: &Path, sets: &[String]) -> Result<Self, Failure> {
         // Of an adapter's directory the run is around it.
         let root = if run.join("config.toml").exists() { run } else { run.parent().unwrap_or(run) };
         let file = root.join("config.toml");
@@ -309,8 +308,15 @@ impl RunConfig {
             let message = format!("{} has no config.toml that says what its validation data is", run.display());
             return Err(Failure::usage(message, "name a file of labelled data with --data"));
         }
-        let loaded = config::load(&file, sets, &std::env::current_dir()?)?;
-        Ok(Self { root: root.to_path_buf(), config: loaded.config })
+        // The base may be elsewhere by now.
+        let base = format!("model.path={}", serde_json::to_string(&std::path::absolute(model)?)?);
+        let sets: Vec<String> = sets.iter().cloned().chain([base]).collect();
+        let config = config::load(&file, &sets, &std::env::current_dir()?)?.config;
+        if config.data.valid.is_none() && config.data.valid_fraction == 0.0 {
+            let message = format!("{} was trained without validation data", root.display());
+            return Err(Failure::usage(message, "name a file of labelled data with --data"));
+        }
+        Ok(Self { config })
     }
 
     /// The data that the run's best model was chosen by, and the texts of its rows where they are `listed`.
@@ -320,10 +326,7 @@ impl RunConfig {
         listed: bool,
         output: &Output,
     ) -> Result<(Dataset, Vec<Shown>), Failure> {
-        let Some((dataset, again)) = validation_data(&self.config, pipeline, output)? else {
-            let message = format!("{} was trained without validation data", self.root.display());
-            return Err(Failure::usage(message, "name a file of labelled data with --data"));
-        };
+        let (dataset, again) = validation_data(&self.config, pipeline, output)?;
         let texts = if listed { again.texts(&dataset, &pipeline.tokenizer) } else { Vec::new() };
         Ok((dataset, texts.into_iter().map(Shown::of).collect()))
     }

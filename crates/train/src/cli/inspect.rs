@@ -140,6 +140,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
     let of_all = json!({
         "modules_to_save": adapter.method.modules_to_save(), "base": adapter.config.base_model,
         "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
+        "fitted": adapter.sidecar.as_ref().map(|sidecar| &sidecar.fitted).filter(|fitted| !fitted.is_empty()),
         "trainable_parameters": elements, "tensors": tensors, "updates": updates,
     });
     document.extend(of_all.as_object().cloned().unwrap_or_default());

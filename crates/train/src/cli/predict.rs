@@ -15,7 +15,7 @@ use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::terminal;
 use inference::Pipeline;
-use tasks::{Answer, Question, Rows, Use};
+use tasks::{Answer, Classes, Definition, Question, Rows, TaskName, Use};
 
 /// Texts read, encoded and answered together.
 const CHUNK: usize = 64;
@@ -29,6 +29,7 @@ const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "d
 Examples:
   kindling predict --run runs/sst2 \"a fine film\"
   kindling predict --run runs/sst2 --input reviews.csv --output answers.csv
+  kindling predict --run runs/sst2 --input reviews.csv --output sure.csv --calibrated --min-confidence 0.9
   kindling predict --run runs/sst2 --input reviews.parquet --columns id --output answers.parquet
   cat reviews.txt | kindling predict --run runs/sst2 --named
   kindling predict --model bert-base-uncased --adapter someone/sst2-lora \"a fine film\"")]
@@ -47,6 +48,12 @@ pub(super) struct Arguments {
     /// Write the probabilities of an answer as an object, by the names of the classes
     #[arg(long)]
     named: bool,
+    /// Divide logits by the temperature that was fitted on the validation data, so that probabilities mean what they say
+    #[arg(long)]
+    calibrated: bool,
+    /// Give no class where the most probable one has less than this probability, from 0 to 1
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
+    min_confidence: Option<f64>,
     /// Texts; without them and without --input they are read from standard input, one a line, or as JSON lines
     #[arg(conflicts_with_all = ["input", "input_format"])]
     text: Vec<String>,
@@ -55,6 +62,54 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+}
+
+fn probability(typed: &str) -> Result<f64, String> {
+    let probability = typed.parse().ok().filter(|probability| (0.0..=1.0).contains(probability));
+    probability.ok_or_else(|| "expected a number from 0 to 1".to_string())
+}
+
+/// What is made of an answer before it is written.
+#[derive(Debug, Clone, Copy)]
+struct Confidence {
+    temperature: Option<f64>,
+    least: Option<f64>,
+}
+
+impl Confidence {
+    /// Errors: the model's answers are no classes with a probability each, or no temperature was fitted.
+    fn of(arguments: &Arguments, pipeline: &Pipeline) -> Result<Self, Failure> {
+        let task = pipeline.task.definition();
+        let option = match (arguments.calibrated, arguments.min_confidence) {
+            (true, _) => "--calibrated",
+            (false, Some(_)) => "--min-confidence",
+            (false, None) => return Ok(Self { temperature: None, least: None }),
+        };
+        let has_one_class = |task: &Definition| task.classes == Classes::One;
+        if !has_one_class(task) {
+            let tasks: Vec<&str> = TaskName::all().filter(|task| has_one_class(task)).map(|task| task.name).collect();
+            let message = format!("`{option}` is for answers of one class with its probability, not for {}", task.name);
+            return Err(Failure::usage(message, format!("leave it out; models for {} take it", tasks.join(", "))));
+        }
+        let temperature = pipeline.fitted.temperature.filter(|_| arguments.calibrated);
+        if arguments.calibrated && temperature.is_none() {
+            let help = "a temperature is fitted in training, on validation data (`data.valid` or `data.valid_fraction`) \
+                        of which the model answers some wrongly, and more than a guess rightly; without one leave `--calibrated` out";
+            return Err(Failure::usage("the model has no temperature to calibrate its probabilities with", help));
+        }
+        Ok(Self { temperature, least: arguments.min_confidence })
+    }
+
+    fn applied(self, answer: Answer) -> Answer {
+        let answer = match self.temperature {
+            Some(temperature) => answer.calibrated(temperature),
+            None => answer,
+        };
+        match self.least {
+            Some(least) => answer.abstaining_below(least),
+            None => answer,
+        }
+    }
 }
 
 /// For people: the answer, and to what.
@@ -84,6 +139,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let mut predictor = Predictor {
         for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,
         answers,
+        confidence: Confidence::of(arguments, &pipeline)?,
         pipeline: &pipeline,
         file: match arguments.text.is_empty() {
             true => arguments.input.file(),
@@ -121,6 +177,7 @@ struct Predictor<'a> {
     pipeline: &'a Pipeline,
     file: PathBuf,
     answers: Answers<'a>,
+    confidence: Confidence,
     /// A terminal is told the class of each text in words.
     for_people: bool,
     named: bool,
@@ -187,9 +244,10 @@ impl Predictor<'_> {
             }
         }
         let answers = self.pipeline.answer(&questions)?;
-        for ((record, question), answer) in records.iter().zip(&questions).zip(&answers) {
+        for ((record, question), answer) in records.iter().zip(&questions).zip(answers) {
+            let answer = self.confidence.applied(answer);
             match self.for_people {
-                true => self.answers.shown(&describe(answer, &question.text))?,
+                true => self.answers.shown(&describe(&answer, &question.text))?,
                 false if self.answers.format().is_table() => self.answers.push(&record.fields, answer.cells())?,
                 false => self.answers.push(&record.fields, answer.object(self.named))?,
             }

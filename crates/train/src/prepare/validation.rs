@@ -9,13 +9,12 @@ use super::splits::{Again, Reader, split_off};
 use crate::config::Config;
 use crate::output::Output;
 
-/// The data that the best model was chosen by, as the run's configuration says, and where its texts are; `None` where there was
-/// none.
+/// The data that the best model was chosen by, as the run's configuration says, which has some, and where its texts are.
 pub(crate) fn validation_data(
     config: &Config,
     pipeline: &Pipeline,
     output: &Output,
-) -> Result<Option<(Dataset, Again)>, Error> {
+) -> Result<(Dataset, Again), Error> {
     let (tokenizer, task) = (&pipeline.tokenizer, &*pipeline.task);
     let reader = Reader { config, tokenizer, task: Some(task), max_length: pipeline.max_length };
     let (dataset, again) = match &config.data.valid {
@@ -23,15 +22,14 @@ pub(crate) fn validation_data(
             let split = reader.read(files, None, output)?;
             (split.dataset, Again { files: files.clone(), columns: split.columns, part: None })
         }
-        None if config.data.valid_fraction > 0.0 => {
+        None => {
             let files = &config.data.train;
             let mut split = reader.read(files, None, output)?;
             let (dataset, parts) = split_off(&mut split, config.data.valid_fraction, config.seed);
             (dataset, Again { files: files.clone(), columns: split.columns, part: Some(parts.valid) })
         }
-        None => return Ok(None),
     };
     check_dataset(&dataset, &pipeline.pretrained)?;
     task.check(&dataset, tokenizer)?;
-    Ok(Some((dataset, again)))
+    Ok((dataset, again))
 }
