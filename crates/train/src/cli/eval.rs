@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use burn::train::InferenceStep;
 use clap::Args;
@@ -16,12 +15,12 @@ use serde_json::{Map, Value, json};
 use super::open::{KEYS, open};
 use super::table::{Answers, Columns as Beside};
 use super::{DeviceArgument, Failure, ModelArguments, scores};
-use crate::config;
+use crate::config::{self, Config};
 use crate::device::DeviceName;
 use crate::output::Output;
-use crate::prepare::RunPlan;
+use crate::prepare::validation_data;
 use crate::run::evaluation_batches;
-use inference::{ModelFiles, Pipeline, not_finite};
+use inference::{Pipeline, not_finite};
 use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, check_dataset, host, number};
 
 /// Rows read and encoded together.
@@ -64,20 +63,22 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         return Err(Failure::usage("there is nothing to score the model on", help));
     }
     let model = arguments.model.located(output)?;
-    let valid = match (&arguments.data, run) {
-        (None, Some(run)) => Some(validation_data(run, &model, &arguments.set, output)?),
+    let own = match (&arguments.data, run) {
+        (None, Some(run)) => Some(RunConfig::load(run, &model.model, &arguments.set)?),
         _ => None,
     };
-    let input =
-        arguments.data.as_deref().or(valid.as_ref().and_then(|(valid, _)| valid.files().first()).map(PathBuf::as_path));
+    let own_file =
+        own.as_ref().and_then(|own| own.config.data.valid.as_ref().unwrap_or(&own.config.data.train).iter().next());
+    let input = arguments.data.as_deref().or(own_file);
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
-    let trained = open(&model, None, (&arguments.set, &KEYS), &device, output)?;
-    let mut scorer = Scorer::new(&trained.model, &*trained.task, &trained.pretrained);
+    let pipeline = open(&model, None, (&arguments.set, &KEYS), &device, output)?;
+    let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
     scorer.with_logits = arguments.logits;
-    let mut listed = Listed { answers, task: &*trained.task, texts: Vec::new(), is_wanted: per_example.is_some() };
-    let (examples, truncated) = match (valid, &arguments.data) {
-        (Some((dataset, texts)), _) => {
+    let mut listed = Listed { answers, task: &*pipeline.task, texts: Vec::new(), is_wanted: per_example.is_some() };
+    let (examples, truncated) = match (own, &arguments.data) {
+        (Some(own), _) => {
+            let (dataset, texts) = own.validation_data(&pipeline, listed.is_wanted, output)?;
             listed.texts = texts;
             let bar = output.bar(dataset.len() as u64, "evaluating {bar:30} {pos}/{len}");
             scorer.score(&dataset, 0, &bar, &mut |example| listed.push(example))?;
@@ -86,13 +87,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         (None, file) => {
             let file = file.as_deref().expect("without a run there is a file");
-            score_file(file, &trained, &mut scorer, output, &mut listed)?
+            score_file(file, &pipeline, &mut scorer, output, &mut listed)?
         }
     };
     if per_example.is_some() {
         listed.answers.finish()?;
     }
-    scores::print(&*scorer.evaluation, &*trained.task, examples, truncated, output)?;
+    scores::print(&*scorer.evaluation, &*pipeline.task, examples, truncated, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -249,7 +250,7 @@ impl<'a> Scorer<'a> {
 /// The rows of a file, which is never held as a whole. Returns how many there were, and how many were truncated.
 fn score_file(
     file: &Path,
-    trained: &Pipeline,
+    pipeline: &Pipeline,
     scorer: &mut Scorer<'_>,
     output: &Output,
     listed: &mut Listed<'_>,
@@ -257,11 +258,11 @@ fn score_file(
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
-        let encoding = Encoding { tokenizer: &trained.tokenizer, max_length: trained.max_length, progress: &|_| {} };
+        let encoding = Encoding { tokenizer: &pipeline.tokenizer, max_length: pipeline.max_length, progress: &|_| {} };
         let mut dataset = Dataset::default();
-        trained.task.encode(file, rows, &encoding, &mut dataset)?;
-        check_dataset(&dataset, &trained.pretrained)?;
-        trained.task.check(&dataset, &trained.tokenizer)?;
+        pipeline.task.encode(file, rows, &encoding, &mut dataset)?;
+        check_dataset(&dataset, &pipeline.pretrained)?;
+        pipeline.task.check(&dataset, &pipeline.tokenizer)?;
         truncated += dataset.truncated();
         listed.texts_of(rows);
         scorer.score(&dataset, done, &bar, &mut |example| listed.push(example))?;
@@ -275,7 +276,7 @@ fn score_file(
             Some(chunk) => chunk,
             None => {
                 let columns =
-                    (trained.task.definition().columns)(file, &record, trained.columns.written(), Purpose::Training)?;
+                    (pipeline.task.definition().columns)(file, &record, pipeline.columns.written(), Purpose::Training)?;
                 let rows = columns.no_rows();
                 chunk.insert((columns, rows))
             }
@@ -293,29 +294,40 @@ fn score_file(
     Ok((done, truncated))
 }
 
-/// The data that a run's best model was chosen by, as its configuration says, and the texts of its rows.
-fn validation_data(
-    run: &Path,
-    model: &ModelFiles,
-    sets: &[String],
-    output: &Output,
-) -> Result<(Dataset, Vec<Shown>), Failure> {
-    // Of an adapter's directory the run is around it.
-    let root = if run.join("config.toml").exists() { run } else { run.parent().unwrap_or(run) };
-    let file = root.join("config.toml");
-    if !file.exists() {
-        let message = format!("{} has no config.toml that says what its validation data is", run.display());
-        return Err(Failure::usage(message, "name a file of labelled data with --data"));
+/// The configuration of a run, which says what its validation data is.
+struct RunConfig {
+    config: Config,
+}
+
+impl RunConfig {
+    fn load(run: &Path, model: &Path, sets: &[String]) -> Result<Self, Failure> {
+        // Of an adapter's directory the run is around it.
+        let root = if run.join("config.toml").exists() { run } else { run.parent().unwrap_or(run) };
+        let file = root.join("config.toml");
+        if !file.exists() {
+            let message = format!("{} has no config.toml that says what its validation data is", run.display());
+            return Err(Failure::usage(message, "name a file of labelled data with --data"));
+        }
+        // The base may be elsewhere by now.
+        let base = format!("model.path={}", serde_json::to_string(&std::path::absolute(model)?)?);
+        let sets: Vec<String> = sets.iter().cloned().chain([base]).collect();
+        let config = config::load(&file, &sets, &std::env::current_dir()?)?.config;
+        if config.data.valid.is_none() && config.data.valid_fraction == 0.0 {
+            let message = format!("{} was trained without validation data", root.display());
+            return Err(Failure::usage(message, "name a file of labelled data with --data"));
+        }
+        Ok(Self { config })
     }
-    // The base may be elsewhere by now.
-    let base = format!("model.path={}", serde_json::to_string(&std::path::absolute(&model.model)?)?);
-    let sets: Vec<String> = sets.iter().cloned().chain([base]).collect();
-    let loaded = config::load(&file, &sets, &std::env::current_dir()?)?;
-    let plan = RunPlan::new(&loaded, Some("cpu"), output)?;
-    let texts = plan.valid_examples();
-    let Some(valid) = plan.valid else {
-        let message = format!("{} was trained without validation data", root.display());
-        return Err(Failure::usage(message, "name a file of labelled data with --data"));
-    };
-    Ok((Arc::unwrap_or_clone(valid), texts.into_iter().map(Shown::of).collect()))
+
+    /// The data that the run's best model was chosen by, and the texts of its rows where they are `listed`.
+    fn validation_data(
+        &self,
+        pipeline: &Pipeline,
+        listed: bool,
+        output: &Output,
+    ) -> Result<(Dataset, Vec<Shown>), Failure> {
+        let (dataset, again) = validation_data(&self.config, pipeline, output)?;
+        let texts = if listed { again.texts(&dataset, &pipeline.tokenizer) } else { Vec::new() };
+        Ok((dataset, texts.into_iter().map(Shown::of).collect()))
+    }
 }

@@ -8,6 +8,7 @@ mod schedule;
 mod splits;
 mod start;
 mod training_data;
+mod validation;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ use training_data::TrainingData;
 
 pub(crate) use error::Error;
 pub(crate) use splits::Question;
+pub(crate) use validation::validation_data;
 
 /// A run, decided.
 #[derive(Debug)]
