@@ -15,7 +15,7 @@ use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
-use crate::layers::{Dropout, LayerNorm};
+use crate::layers::{Dropout, LayerNorm, Residual};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
@@ -209,8 +209,10 @@ impl Backbone for Gpt2Model {
 struct Block {
     ln_1: LayerNorm,
     attn: SelfAttention,
+    after_attn: Residual,
     ln_2: LayerNorm,
     mlp: Mlp,
+    after_mlp: Residual,
 }
 
 impl Block {
@@ -219,8 +221,10 @@ impl Block {
         Ok(Self {
             ln_1: norm("ln_1")?,
             attn: SelfAttention::load(&loader.at("attn"), parsed, layer)?,
+            after_attn: Residual::new(loader.at("attn").dropout("resid_dropout", parsed.resid_pdrop)),
             ln_2: norm("ln_2")?,
             mlp: Mlp::load(&loader.at("mlp"), config, parsed)?,
+            after_mlp: Residual::new(loader.at("mlp").dropout("dropout", parsed.resid_pdrop)),
         })
     }
 
@@ -243,9 +247,9 @@ impl Block {
     }
 
     fn after_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let x = self.attn.resid_dropout.residual(x, self.attn.c_proj.forward(context, ctx), ctx);
+        let x = self.after_attn.forward(x, self.attn.c_proj.forward(context, ctx), ctx);
         let output = self.mlp.forward(self.ln_2.forward(x.clone()), ctx);
-        self.mlp.dropout.residual(x, output, ctx)
+        self.after_mlp.forward(x, output, ctx)
     }
 }
 
@@ -255,7 +259,6 @@ struct SelfAttention {
     c_attn: Linear,
     c_proj: Linear,
     attn_dropout: Dropout,
-    resid_dropout: Dropout,
     width: usize,
     heads: usize,
     scale: f32,
@@ -273,7 +276,6 @@ impl SelfAttention {
             c_attn: loader.conv1d("c_attn", width, 3 * width)?,
             c_proj: loader.conv1d("c_proj", width, width)?,
             attn_dropout: loader.dropout("attn_dropout", config.attn_pdrop),
-            resid_dropout: loader.dropout("resid_dropout", config.resid_pdrop),
             width,
             heads: config.n_head,
             scale,
@@ -303,7 +305,6 @@ impl SelfAttention {
 struct Mlp {
     c_fc: Linear,
     c_proj: Linear,
-    dropout: Dropout,
     #[module(skip)]
     activation: Activation,
 }
@@ -314,7 +315,6 @@ impl Mlp {
         Ok(Self {
             c_fc: loader.conv1d("c_fc", width, inner)?,
             c_proj: loader.conv1d("c_proj", inner, width)?,
-            dropout: loader.dropout("dropout", parsed.resid_pdrop),
             activation: activation(config, "activation_function", &parsed.activation_function)?,
         })
     }

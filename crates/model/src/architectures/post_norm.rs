@@ -7,7 +7,7 @@ use kernels::{Activation, ForwardContext};
 use lora::Linear;
 
 use crate::Error;
-use crate::layers::{Dropout, LayerNorm};
+use crate::layers::{LayerNorm, Residual};
 use crate::loader::{Bias, Loader};
 
 /// How wide these are, and what else `config.json` says of them.
@@ -54,7 +54,7 @@ impl AfterAttention {
 #[derive(Module, Debug)]
 struct ResidualOutput {
     dense: Linear,
-    dropout: Dropout,
+    residual: Residual,
     layer_norm: LayerNorm,
 }
 
@@ -63,12 +63,12 @@ impl ResidualOutput {
         let hidden = config.hidden;
         Ok(Self {
             dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
-            dropout: loader.dropout("dropout", config.dropout),
+            residual: Residual::new(loader.dropout("dropout", config.dropout)),
             layer_norm: loader.layer_norm("LayerNorm", hidden, config.epsilon)?,
         })
     }
 
     fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
+        self.layer_norm.forward(self.residual.forward(residual, self.dense.forward(x, ctx), ctx))
     }
 }
