@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use super::case;
+use super::{case, shared};
 use crate::project::Project;
 
 pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
     values.iter().map(|value| value[key].as_f64().unwrap()).collect()
 }
 
-fn check(name: &str) {
+pub(super) fn check(name: &str) {
     let directory = case(name).canonicalize().unwrap();
     let expected: Value =
         serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
@@ -21,7 +21,8 @@ fn check(name: &str) {
         true => format!("labels = {labels:?}"),
         false => "task = \"causal-lm\"".to_string(),
     };
-    let path = |name: &str| directory.join(name).display().to_string();
+    let shared = shared(&directory, &expected);
+    let path = |name: &str| shared.join(name).display().to_string();
     let project = Project::new().file(
         "curve.toml",
         format!(
@@ -30,7 +31,7 @@ fn check(name: &str) {
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
             model = path("model"),
-            init = path("init"),
+            init = directory.join("init").display().to_string(),
             data = path("data.jsonl"),
             length = if is_classifier { 64 } else { 128 },
             epochs = train["epochs"],
@@ -58,7 +59,7 @@ fn check(name: &str) {
         assert!(worst <= tolerance, "{key}: {ours:?} {theirs:?}");
     }
 
-    let probe: String = project_lines(&directory, 6);
+    let probe: String = project_lines(&shared, 6);
     let project = project.file("probe.jsonl", probe);
     let model = path("model");
     let of = ["--model", &model, "--adapter", "run/adapter"];

@@ -68,6 +68,24 @@ fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_wit
 }
 
 #[test]
+fn bottleneck_adapters_are_killed_and_end_the_same_with_gradient_checkpointing_or_without() {
+    let undisturbed = Experiment::of_bottlenecks(6);
+    undisturbed.train(&[]);
+    let killed = Experiment::of_bottlenecks(6);
+    for step in [3, 8, 17] {
+        let mut process = killed.spawn(&["--resume"]);
+        killed.wait_for_step(step);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    killed.train(&["--resume"]);
+    killed.assert_same_as(&undisturbed);
+    let checkpointed = Experiment::of_bottlenecks(6);
+    checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+    checkpointed.assert_same_as(&undisturbed);
+}
+
+#[test]
 fn a_decoder_that_learns_sets_of_labels_is_killed_and_ends_the_same_with_its_thresholds() {
     let undisturbed = Experiment::of_label_sets(6);
     undisturbed.train(&[]);

@@ -145,6 +145,7 @@ fn kept_by_adapters(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
     let of_adapter = |(path, keeps, width): &(String, Keeps, usize)| match keeps {
         Keeps::Input => (!shape.follows_norm(path)).then_some(*width),
         Keeps::Output => Some(*width),
+        Keeps::Own(values) => Some(*values),
         Keeps::Nothing => None,
     };
     adapter_plan.kept().iter().filter_map(of_adapter).sum()

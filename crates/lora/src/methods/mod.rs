@@ -1,5 +1,6 @@
 //! The methods, one file (or one directory) each. The list below is the only one of them.
 
+mod bottleneck;
 mod full;
 mod ia3;
 mod lora;
@@ -16,6 +17,7 @@ use crate::peft::{ConfigError, Keys};
 use crate::settings::Setting;
 use crate::{AdapterMethod, Projection};
 
+pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};
 pub use full::Full;
 pub use ia3::{Ia3, Ia3Config};
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
@@ -25,7 +27,7 @@ pub use none::HeadAlone;
 /// has `NAME`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
 /// `forward`.
 macro_rules! methods {
-    ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))?;)+) => {
+    ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))? $(residual($residual:ident))?;)+) => {
         /// How a model is trained, or was.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "method", rename_all = "lowercase")]
@@ -102,6 +104,27 @@ macro_rules! methods {
             }
         }
 
+        /// What a residual connection carries.
+        #[derive(Module, Debug)]
+        pub enum ResidualAdapter {
+            $($($variant($residual),)?)+
+        }
+
+        impl ResidualAdapter {
+            /// What becomes of the `output` of a sublayer before it is added to `residual`, which the sublayer has read,
+            /// `[rows, d]` each; `norm` is what follows their sum.
+            pub fn forward(
+                &self,
+                output: Tensor<2>,
+                residual: &Tensor<2>,
+                norm: &dyn Fn(Tensor<2>) -> Tensor<2>,
+            ) -> Tensor<2> {
+                match self {
+                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm),)?)+
+                }
+            }
+        }
+
         /// What an embedding carries besides its own table.
         #[derive(Module, Debug)]
         pub enum EmbeddingAdapter {
@@ -122,6 +145,7 @@ macro_rules! methods {
 methods! {
     lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
     ia3: Ia3(Ia3Config) linear(Ia3);
+    bottleneck: Adapter(BottleneckConfig) residual(Bottleneck);
     full: Full(Full);
     none: None(HeadAlone);
 }
@@ -136,6 +160,11 @@ impl Method {
     /// Every tensor is trained.
     pub fn full() -> Self {
         Self::Full(Box::default())
+    }
+
+    /// Of an adapter in AdapterHub's files, from the keys under `config`; `is_old` is a file of the package's forerunner.
+    pub(crate) fn from_adapterhub(keys: &mut Keys<'_>, is_old: bool) -> Result<Self, ConfigError> {
+        Ok(Self::Adapter(Box::new(BottleneckConfig::from_adapterhub(keys, is_old)?)))
     }
 
     /// Nothing is trained: the model as its checkpoint has it.

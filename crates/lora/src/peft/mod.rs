@@ -10,12 +10,14 @@ mod tensors;
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
-pub(crate) use tensors::PREFIX;
-pub use tensors::{AdapterTensors, TensorError, damage, to_bytes};
+pub(crate) use tensors::to_bytes;
+pub use tensors::{AdapterTensors, TensorError, damage};
 
 /// The name of the configuration in an adapter's directory.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The name of the tensors in an adapter's directory.
-pub const TENSOR_FILE: &str = "adapter_model.safetensors";
+pub(crate) const TENSOR_FILE: &str = "adapter_model.safetensors";
+/// What PEFT puts before the name of a tensor in the model.
+pub(crate) const PREFIX: &str = "base_model.model.";
 /// PEFT adds these to `modules_to_save` for every classifier, whichever of them its model has.
 pub(crate) const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];

@@ -17,4 +17,6 @@ mod shorten;
 pub(crate) use entry::{Entry, Match};
 pub use error::TargetError;
 pub(crate) use overrides::Overrides;
+pub(crate) use path::saves;
+pub(crate) use seen::unknown_saved;
 pub use selector::{Kind, Selection, Selections, Selector, Settings};

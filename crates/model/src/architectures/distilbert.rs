@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, ForwardContext, attention};
-use lora::{Embedding, Linear};
+use lora::{Embedding, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
@@ -249,11 +249,21 @@ impl TransformerBlock {
             out_lin: attention.linear("out_lin", width, width, Bias::Yes)?,
             attention_dropout: attention.dropout("dropout", parsed.attention_dropout),
             // Without dropout.
-            after_attention: Residual::new(loader.dropout("attention_adapters", 0.0)),
+            after_attention: loader.residual(
+                "attention_adapters",
+                Sublayer::Attention,
+                width,
+                loader.dropout("attention_adapters", 0.0),
+            )?,
             sa_layer_norm: loader.layer_norm("sa_layer_norm", width, LAYER_NORM_EPSILON)?,
             lin1: ffn.linear("lin1", width, inner, Bias::Yes)?,
             lin2: ffn.linear("lin2", inner, width, Bias::Yes)?,
-            after_ffn: Residual::new(ffn.dropout("dropout", parsed.dropout)),
+            after_ffn: loader.residual(
+                "output_adapters",
+                Sublayer::FeedForward,
+                width,
+                ffn.dropout("dropout", parsed.dropout),
+            )?,
             output_layer_norm: loader.layer_norm("output_layer_norm", width, LAYER_NORM_EPSILON)?,
             width,
             heads: parsed.n_heads,
@@ -282,10 +292,11 @@ impl TransformerBlock {
     }
 
     fn after_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let attended = self.after_attention.forward(x, self.out_lin.forward(context, ctx), ctx);
-        let attended = self.sa_layer_norm.forward(attended);
+        let norm = |sum| self.sa_layer_norm.forward(sum);
+        let attended = norm(self.after_attention.before(x, self.out_lin.forward(context, ctx), &norm, ctx));
         let inner = self.activation.forward(self.lin1.forward(attended.clone(), ctx));
         let output = self.lin2.forward(inner, ctx);
-        self.output_layer_norm.forward(self.after_ffn.forward(attended, output, ctx))
+        let norm = |sum| self.output_layer_norm.forward(sum);
+        norm(self.after_ffn.before(attended, output, &norm, ctx))
     }
 }

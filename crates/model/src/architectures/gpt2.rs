@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
-use lora::{Embedding, Linear};
+use lora::{Embedding, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
@@ -218,13 +218,16 @@ struct Block {
 impl Block {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config, layer: usize) -> Result<Self, Error> {
         let norm = |name: &str| loader.layer_norm(name, parsed.n_embd, parsed.layer_norm_epsilon);
+        let residual = |name: &str, sublayer, (module, dropout): (&str, &str)| {
+            loader.residual(name, sublayer, parsed.n_embd, loader.at(module).dropout(dropout, parsed.resid_pdrop))
+        };
         Ok(Self {
             ln_1: norm("ln_1")?,
             attn: SelfAttention::load(&loader.at("attn"), parsed, layer)?,
-            after_attn: Residual::new(loader.at("attn").dropout("resid_dropout", parsed.resid_pdrop)),
+            after_attn: residual("attention_adapters", Sublayer::Attention, ("attn", "resid_dropout"))?,
             ln_2: norm("ln_2")?,
             mlp: Mlp::load(&loader.at("mlp"), config, parsed)?,
-            after_mlp: Residual::new(loader.at("mlp").dropout("dropout", parsed.resid_pdrop)),
+            after_mlp: residual("output_adapters", Sublayer::FeedForward, ("mlp", "dropout"))?,
         })
     }
 

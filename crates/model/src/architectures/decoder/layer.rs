@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::ForwardContext;
+use lora::Sublayer;
 
 use super::attention::SelfAttention;
 use super::config::{DecoderConfig, Norms};
@@ -39,16 +40,16 @@ impl Layer {
             ),
         };
         let norm = |name: Option<&str>| name.map(|name| loader.rms_norm(name, config.hidden, config.norm)).transpose();
+        let residual = |name: &str, sublayer| loader.residual(name, sublayer, config.hidden, loader.dropout(name, 0.0));
         Ok(Self {
             before_attention: norm(of_attention[0])?,
             self_attn: SelfAttention::load(&loader.at("self_attn"), config, layer)?,
             after_attention: norm(of_attention[1])?,
-            // Without dropout, as the other.
-            attended: Residual::new(loader.dropout("attention_adapters", 0.0)),
+            attended: residual("attention_adapters", Sublayer::Attention)?,
             before_mlp: norm(of_mlp[0])?,
             mlp: FeedForward::load(&loader.at("mlp"), config, layer)?,
             after_mlp: norm(of_mlp[1])?,
-            fed_forward: Residual::new(loader.dropout("output_adapters", 0.0)),
+            fed_forward: residual("output_adapters", Sublayer::FeedForward)?,
             residual_multiplier: config.residual_multiplier,
         })
     }

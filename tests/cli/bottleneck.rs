@@ -1,0 +1,150 @@
+//! Bottleneck adapters by commands: trained, saved in AdapterHub's files, inspected, continued, and what is refused.
+
+use serde_json::{Value, json};
+
+use crate::project::Project;
+use crate::project::tensors::Tensors;
+
+const ADAPTER: [&str; 7] =
+    ["--quiet", "--set", "adapter.method=adapter", "--set", "train.learning_rate=0.01", "--set", "train.max_steps=6"];
+
+fn loss(project: &Project, model: &[&str]) -> f64 {
+    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], model].concat()).done();
+    ran.document()["loss"].as_f64().unwrap()
+}
+
+fn json(project: &Project, file: &str) -> Value {
+    serde_json::from_str(&project.read(file)).unwrap()
+}
+
+/// By their names in the file.
+fn names(project: &Project, file: &str) -> Vec<String> {
+    let mut names: Vec<String> = Tensors::read(&project.path(file)).names().map(str::to_string).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_adapter_and_its_head_are_saved_in_the_files_of_adapters() {
+    let project = Project::new();
+    project.train(&ADAPTER).done();
+    let config = json(&project, "run/adapter/adapter_config.json");
+    for (key, value) in [
+        ("mh_adapter", json!(false)),
+        ("output_adapter", json!(true)),
+        ("original_ln_before", json!(true)),
+        ("non_linearity", json!("relu")),
+        ("reduction_factor", json!(16)),
+    ] {
+        assert_eq!(config["config"][key], value, "{key}");
+    }
+    assert_eq!(config["model_class"], "BertForSequenceClassification");
+    assert_eq!(config["model_name"], project.path("bert").display().to_string());
+    assert_eq!(
+        json(&project, "run/adapter/head_config.json")["label2id"],
+        json!({ "LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2 })
+    );
+    assert_eq!(names(&project, "run/adapter/model_head.safetensors"), ["classifier.bias", "classifier.weight"]);
+    let layer = "bert.encoder.layer.0.output.adapters.default";
+    let own = names(&project, "run/adapter/adapter.safetensors");
+    assert_eq!(own.len(), 3 * 4);
+    assert_eq!(own[0], format!("{layer}.adapter_down.0.bias"));
+
+    let found = project.run(&["inspect", "run/adapter", "--json"]).done().document();
+    assert_eq!((&found["method"], &found["placement"]), (&json!("adapter"), &json!("pfeiffer")));
+    assert_eq!(found["modules_to_save"], json!(["classifier"]));
+    assert_eq!(found["tensors"][format!("{layer}.adapter_up.weight")], json!([48, 3]));
+    let updates = found["updates"].as_array().unwrap();
+    assert_eq!(updates.len(), 3);
+    assert!(updates.iter().all(|update| update["singular_values"].as_array().unwrap().len() == 3), "{updates:?}");
+    assert!(project.read("run/adapter/README.md").contains("base.load_adapter("));
+}
+
+#[test]
+fn other_modules_are_saved_with_it_and_read_back() {
+    let project = Project::new();
+    let saved = ["--set", "adapter.modules_to_save=[\"pooler\"]", "--set", "adapter.placement=houlsby"];
+    project.train(&[&ADAPTER[..], &saved].concat()).done();
+    let expected = ["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"];
+    assert_eq!(names(&project, "run/adapter/model_head.safetensors"), expected);
+    let trained = json(&project, "run/report.json");
+    assert!(trained.is_object());
+    let base = loss(&project, &["--run", "run"]);
+    assert!((base - loss(&project, &["--model", "bert", "--adapter", "run/adapter"])).abs() < 1e-12);
+}
+
+#[test]
+fn training_goes_on_from_an_adapter_of_the_package_with_its_own_settings() {
+    let project = Project::new().copy("bert-houlsby/adapter", "adapter");
+    let further = ["--quiet", "--set", "adapter.init_from=adapter"];
+    project.train(&further).done();
+    let config = project.read("run/config.toml");
+    let settings = "method = \"adapter\"\nmodules_to_save = []\nplacement = \"houlsby\"\nreduction_factor = 16.0\nnon_linearity = \"swish\"\n";
+    assert!(config.contains(settings), "{config}");
+    assert_ne!(
+        Tensors::read(&project.path("adapter/adapter.safetensors"))
+            .bytes("bert.encoder.layer.0.output.adapters.default.adapter_up.bias"),
+        Tensors::read(&project.path("run/adapter/adapter.safetensors"))
+            .bytes("bert.encoder.layer.0.output.adapters.default.adapter_up.bias"),
+    );
+    project.train(&[&further[..], &["--overwrite", "--set", "adapter.method=adapter", "--set", "adapter.placement=pfeiffer"]].concat()).refused(
+        "error: `--set adapter.placement=pfeiffer` is \"pfeiffer\", the adapter that `adapter.init_from` names has \"houlsby\"\n\
+         help: remove the key: the adapter's own settings are used",
+    );
+}
+
+#[test]
+fn merging_is_refused_before_anything_is_written() {
+    let project = Project::new();
+    project.train(&ADAPTER).done();
+    project.run(&["merge", "--run", "run", "--output", "merged"]).refused(
+        "error: run/adapter cannot be merged: a bottleneck adapter is a network with an activation function of its own, which no weight of the base can take in\n\
+         help: use it beside its base, with --adapter",
+    );
+    assert!(!project.path("merged").exists());
+}
+
+#[test]
+fn a_pickle_is_not_read() {
+    let project = Project::new();
+    project.train(&ADAPTER).done();
+    project.without("run/adapter/adapter.safetensors").file("run/adapter/pytorch_adapter.bin", "PK")
+        .run(&["eval", "--adapter", "run/adapter", "--model", "bert", "--data", "train.jsonl"]).refused(
+        "error: run/adapter has no `adapter.safetensors`\n\
+         help: pytorch_adapter.bin is a Python pickle, which can run any code when it is read, so kindling does not: load it in Python with model.load_adapter(DIR) and save it again with model.save_adapter(DIR, NAME, use_safetensors=True)",
+    );
+}
+
+#[test]
+fn what_bottleneck_adapters_cannot_mean_is_refused() {
+    let refused = |set: &str, message: &str| {
+        Project::new().config("[adapter]\nmethod = \"adapter\"").train(&["--set", set]).refused(message);
+    };
+    refused(
+        "adapter.reduction_factor=64",
+        "error: `--set adapter.reduction_factor=64`: 64 leaves nothing of a width of 48\n\
+         help: write one between 1 and 48: the bottleneck is 48 / reduction_factor wide",
+    );
+    refused(
+        "adapter.non_linearity=rellu",
+        "error: `--set adapter.non_linearity=rellu`: unknown non_linearity `rellu`\n\
+         help: did you mean `relu`? (gelu, gelu_python, gelu_new, gelu_fast, gelu_pytorch_tanh, gelu_python_tanh, gelu_accurate, quick_gelu, relu, relu2, silu, swish, tanh)",
+    );
+    refused(
+        "adapter.placement=pfeifer",
+        "error: `--set adapter.placement=pfeifer`: unknown placement `pfeifer`\nhelp: did you mean `pfeiffer`? (pfeiffer, houlsby)",
+    );
+    refused(
+        "adapter.r=8",
+        "error: `--set adapter.r=8`: method `adapter` has no key `r`\nhelp: remove it, or set `adapter.method = \"lora\"`",
+    );
+    refused(
+        "adapter.modules_to_save=[\"poolr\"]",
+        "error: `--set adapter.modules_to_save=[\"poolr\"]`: no module is named `poolr`\nhelp: did you mean `pooler`?",
+    );
+    let qwen = Project::new().copy("qwen3-lm/model", "bert").copy("qwen3-lm/data.jsonl", "train.jsonl");
+    qwen.replace("run.toml", "path = \"bert\"", "path = \"bert\"\ntask = \"causal-lm\"").train(&ADAPTER).refused(
+        "error: `--set adapter.method=adapter`: bottleneck adapters are not supported on models of type `qwen3`\n\
+         help: they are on bert, roberta, xlm-roberta, electra, deberta-v2, distilbert, gpt2, llama, mistral; LoRA is on every model",
+    );
+}
