@@ -74,7 +74,7 @@ impl Method {
     /// The names of an adapter's own files.
     pub fn files(&self) -> Vec<&'static str> {
         let mut files = vec![self.layout().tensor_file(), CONFIG_FILE];
-        if self.layout() == Layout::AdapterHub && !self.modules_to_save().is_empty() {
+        if self.layout() == Layout::AdapterHub && self.saves_others() {
             files.extend([ADAPTERHUB_HEAD, ADAPTERHUB_HEAD_CONFIG]);
         }
         files

@@ -120,6 +120,11 @@ pub trait AdapterMethod: Debug {
         self.targets().map_or(&[], |targets| &targets.modules_to_save)
     }
 
+    /// Whether other tensors than the adapter's own are saved with it.
+    fn saves_others(&self) -> bool {
+        !self.modules_to_save().is_empty()
+    }
+
     /// Whether every tensor of the model is trained, and a whole model saved.
     fn trains_all(&self) -> bool {
         false

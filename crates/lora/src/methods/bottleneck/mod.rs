@@ -82,6 +82,9 @@ pub struct BottleneckConfig {
     pub non_linearity: String,
     /// Modules trained in full and saved with the adapter.
     pub modules_to_save: Vec<String>,
+    /// A finished adapter's files have an output layer that is frozen, as `adapters` saves it; it stays with the adapter.
+    #[serde(skip)]
+    has_output: bool,
     /// What the files say of the base, once that is known.
     #[serde(skip)]
     base: Option<adapterhub::OfBase>,
@@ -94,6 +97,7 @@ impl Default for BottleneckConfig {
             reduction_factor: 16.0,
             non_linearity: "relu".to_string(),
             modules_to_save: Vec::new(),
+            has_output: false,
             base: None,
         }
     }
@@ -147,6 +151,10 @@ impl AdapterMethod for BottleneckConfig {
         &self.modules_to_save
     }
 
+    fn saves_others(&self) -> bool {
+        !self.modules_to_save.is_empty() || self.has_output
+    }
+
     fn check(&self) -> Result<(), TargetError> {
         let model_type = self.base.as_ref().map(|base| base.model_type.as_str());
         if let Some(found) = model_type.filter(|found| !MODEL_TYPES.contains(found)) {
@@ -189,17 +197,18 @@ impl AdapterMethod for BottleneckConfig {
 
     /// The configuration does not name the modules of the file beside the adapter.
     fn of_tensors(&self, names: &[&str]) -> Option<Method> {
-        let mut modules_to_save = Vec::new();
-        for module in
-            names.iter().filter(|name| self.module_of(name).is_none()).filter_map(|name| name.rsplit_once('.'))
-        {
-            // A tied output layer is in the files of `adapters` whatever was trained.
-            let is_new = module.0 != "lm_head" && !modules_to_save.iter().any(|known| known == module.0);
-            if is_new {
-                modules_to_save.push(module.0.to_string());
+        let others = names.iter().filter(|name| self.module_of(name).is_none());
+        let mut modules_to_save: Vec<String> = Vec::new();
+        for (module, _) in others.filter_map(|name| name.rsplit_once('.')) {
+            if !modules_to_save.iter().any(|known| known == module) {
+                modules_to_save.push(module.to_string());
             }
         }
-        Some(Method::Adapter(Box::new(Self { modules_to_save, ..self.clone() })))
+        let count = modules_to_save.len();
+        // `adapters` saves the output layer of a language model whatever was trained.
+        modules_to_save.retain(|module| module != "lm_head");
+        let has_output = modules_to_save.len() < count;
+        Some(Method::Adapter(Box::new(Self { modules_to_save, has_output, ..self.clone() })))
     }
 
     fn unread_keys(&self) -> UnreadKeys {

@@ -201,6 +201,13 @@ fn an_adapter_has_any_name_in_its_file_and_one_name_here() {
     let saved =
         config.of_tensors(&[name, "classifier.dense.weight", "classifier.dense.bias", "lm_head.weight"]).unwrap();
     assert_eq!(saved.modules_to_save(), ["classifier.dense"]);
+    let of_language_model = config.of_tensors(&[name, "lm_head.weight"]).unwrap();
+    assert!(of_language_model.modules_to_save().is_empty());
+    assert!(
+        of_language_model.files().contains(&"model_head.safetensors"),
+        "a frozen output layer stays with the adapter"
+    );
+    assert!(!config.of_tensors(&[name]).unwrap().files().contains(&"model_head.safetensors"));
 }
 
 #[test]
