@@ -296,7 +296,7 @@ impl AdapterMethod for LoraConfig {
         let lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
         let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut };
         let update = Update { module: site.path.to_string(), form };
-        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps: Keeps::Input }))
+        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps: Keeps { input: true, outputs: false } }))
     }
 
     fn embedding(
@@ -317,7 +317,7 @@ impl AdapterMethod for LoraConfig {
         let scale = self.scaling(rank, alpha);
         let adapter = EmbeddingAdapter::Lora(LoraEmbedding::new(of_a, of_b, scale));
         let update = Update { module: site.path.to_string(), form: Form::LowRank { a, b, scale, transposed: true } };
-        Ok(Some(Built { adapter, update, keeps: Keeps::Nothing }))
+        Ok(Some(Built { adapter, update, keeps: Keeps::default() }))
     }
 
     fn module_of<'t>(&self, tensor: &'t str) -> Option<&'t str> {
