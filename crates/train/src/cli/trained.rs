@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use data::{Labels, Template, Tokenizer, Written};
-use lora::{Method, Plan};
+use lora::{Method, Plan, Update};
 use model::{Frozen, Pretrained, Values};
 
 use super::Failure;
@@ -394,7 +394,8 @@ fn say_adapter(directory: &Path, plan: &Plan, model: &TrainableModel, output: &O
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     let modules = counted(sizes.len(), "module", "modules");
     output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
-    if !sizes.is_empty() && total == 0.0 {
+    let is_all = !plan.updates().iter().any(Update::depends_on_weight);
+    if !sizes.is_empty() && total == 0.0 && is_all {
         output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));
     }
 }

@@ -294,7 +294,7 @@ impl AdapterMethod for LoraConfig {
         let of_b = tensors.parameter(&b, [d_output, rank], device, || Tensor::zeros([d_output, rank], device))?;
         let scale = self.scaling(rank, alpha);
         let lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
-        let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut };
+        let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut, magnitude: None };
         let update = Update { module: site.path.to_string(), form };
         Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps: Keeps { input: true, outputs: false } }))
     }
@@ -316,7 +316,10 @@ impl AdapterMethod for LoraConfig {
         let of_b = tensors.parameter(&b, [width, rank], device, initial)?;
         let scale = self.scaling(rank, alpha);
         let adapter = EmbeddingAdapter::Lora(LoraEmbedding::new(of_a, of_b, scale));
-        let update = Update { module: site.path.to_string(), form: Form::LowRank { a, b, scale, transposed: true } };
+        let update = Update {
+            module: site.path.to_string(),
+            form: Form::LowRank { a, b, scale, transposed: true, magnitude: None },
+        };
         Ok(Some(Built { adapter, update, keeps: Keeps::default() }))
     }
 
@@ -334,7 +337,7 @@ impl AdapterMethod for LoraConfig {
         // Patterns give some modules an alpha of their own.
         let alpha = self.rank_and_alpha(module, Settings::Finished).map_or(self.alpha, |(_, alpha)| alpha);
         let [a, b] = endings.map(|ending| format!("{module}{ending}"));
-        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed };
+        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed, magnitude: None };
         Some(Update { module: module.to_string(), form })
     }
 
