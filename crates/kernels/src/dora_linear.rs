@@ -144,15 +144,8 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
         OpsKind::Tracked(mut prep) => {
             let node = prep.checkpoint(&x);
             let [x, a, b, factors] = [x, a, b, factors].map(|tensor| tensor.into_primitive());
-            let (output, down, direction) = B::dora_linear(
-                x,
-                weight.clone(),
-                bias,
-                a.clone(),
-                b.clone(),
-                factors.clone(),
-                options.clone(),
-            );
+            let (output, down, direction) =
+                B::dora_linear(x, weight.clone(), bias, a.clone(), b.clone(), factors.clone(), options.clone());
             let (of_down, of_direction) = (constant(down.clone()), constant(direction.clone()));
             let saved = Saved { x: node, weight, a, b, factors, down, direction, options };
             (prep.finish(saved, output), of_down, of_direction)

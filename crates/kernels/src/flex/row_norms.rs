@@ -167,7 +167,8 @@ mod tests {
     }
 
     fn worst(found: &[f32], exact: &[f64]) -> f64 {
-        let error = |(found, exact): (&f32, &f64)| (f64::from(*found) - exact).abs() / exact.max(f64::from(f32::MIN_POSITIVE));
+        let error =
+            |(found, exact): (&f32, &f64)| (f64::from(*found) - exact).abs() / exact.max(f64::from(f32::MIN_POSITIVE));
         found.iter().zip(exact).map(error).fold(0.0, f64::max)
     }
 

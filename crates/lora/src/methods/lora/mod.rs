@@ -1,13 +1,14 @@
-//! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
+//! LoRA (Hu et al. 2021, arXiv 2106.09685), and DoRA with it. Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
 mod layers;
+mod magnitude;
 mod peft;
 
 use std::ops::Bound;
 
 use burn::tensor::{Tensor, TensorData};
 use indexmap::IndexMap;
-use kernels::hash_text;
+use kernels::{RowNorms, hash_text};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -19,9 +20,12 @@ use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TA
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
-use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
+use crate::{
+    AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update, Weight,
+};
 
 pub use layers::{Lora, LoraEmbedding};
+use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use peft::UNREAD;
 
 pub(super) const NAME: &str = "lora";
@@ -73,6 +77,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("alpha_pattern", SettingKind::Alphas, "`alpha` of some targets, likewise").such_as("{ query = 64.0 }"),
     Setting::new("use_rslora", SettingKind::Flag, "Scale by `alpha / sqrt(r)`"),
     Setting::new(
+        "use_dora",
+        SettingKind::Flag,
+        "DoRA: LoRA changes the direction of each row of a weight, and a trained vector its length; on linear layers",
+    ),
+    Setting::new(
         "init",
         SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]),
         "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
@@ -113,6 +122,8 @@ pub struct LoraConfig {
     /// As `rank_pattern`.
     pub alpha_pattern: IndexMap<String, f64>,
     pub use_rslora: bool,
+    /// Weights are decomposed into lengths and directions.
+    pub use_dora: bool,
     pub init: Init,
     /// Tied layers share one adapter, where they have any. Of a finished adapter; none is started so.
     #[serde(skip)]
@@ -131,6 +142,7 @@ impl Default for LoraConfig {
             rank_pattern: IndexMap::new(),
             alpha_pattern: IndexMap::new(),
             use_rslora: false,
+            use_dora: false,
             init: Init::Default,
             ensure_weight_tying: false,
         }
@@ -185,7 +197,8 @@ impl LoraConfig {
 
 impl AdapterMethod for LoraConfig {
     fn describe(&self) -> String {
-        format!("LoRA, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
+        let name = if self.use_dora { "DoRA" } else { "LoRA" };
+        format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
     }
 
     fn shown(&self) -> Map<String, Value> {
@@ -231,13 +244,14 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
-        match kind {
-            Kind::Linear | Kind::OutputLinear | Kind::Embedding => Ok(()),
-            Kind::Other => {
-                let takes = "LoRA is on linear layers and embeddings";
-                Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
-            }
-        }
+        let takes = match kind {
+            Kind::Linear | Kind::OutputLinear => return Ok(()),
+            Kind::Embedding if !self.use_dora => return Ok(()),
+            Kind::Embedding => "DoRA is on linear layers",
+            Kind::Other if self.use_dora => "DoRA is on linear layers",
+            Kind::Other => "LoRA is on linear layers and embeddings",
+        };
+        Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
     }
 
     fn numbers(&self, module: &str, settings: Settings) -> Result<Vec<f64>, TargetError> {
@@ -293,10 +307,18 @@ impl AdapterMethod for LoraConfig {
         let of_a = tensors.parameter(&a, [rank, d_input], device, initial)?;
         let of_b = tensors.parameter(&b, [d_output, rank], device, || Tensor::zeros([d_output, rank], device))?;
         let scale = self.scaling(rank, alpha);
-        let lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
-        let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut, magnitude: None };
-        let update = Update { module: site.path.to_string(), form };
-        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps: Keeps { input: true, outputs: false } }))
+        let factors = [of_a.val(), of_b.val()];
+        let mut lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
+        let mut magnitude = None;
+        let (module, transposed) = (site.path.to_string(), site.orientation == Orientation::InOut);
+        if self.use_dora {
+            let name = format!("{module}{MAGNITUDE}");
+            lora = lora.with_magnitude(magnitude_of(site, &name, factors, scale as f32, tensors)?);
+            magnitude = Some(name);
+        }
+        let update = Update { module, form: Form::LowRank { a, b, scale, transposed, magnitude } };
+        let keeps = Keeps { input: true, outputs: self.use_dora };
+        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps }))
     }
 
     fn embedding(
@@ -337,7 +359,8 @@ impl AdapterMethod for LoraConfig {
         // Patterns give some modules an alpha of their own.
         let alpha = self.rank_and_alpha(module, Settings::Finished).map_or(self.alpha, |(_, alpha)| alpha);
         let [a, b] = endings.map(|ending| format!("{module}{ending}"));
-        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed, magnitude: None };
+        let magnitude = self.use_dora.then(|| format!("{module}{MAGNITUDE}"));
+        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed, magnitude };
         Some(Update { module: module.to_string(), form })
     }
 
@@ -350,8 +373,11 @@ impl AdapterMethod for LoraConfig {
         "every B of the adapter is zero"
     }
 
-    /// `M.lora_A.default.weight` is `M.lora_A.weight`; `lora_magnitude_vector.weight` is left for the check of all names.
+    /// `M.lora_A.default.weight` is `M.lora_A.weight`, and `M.lora_magnitude_vector.default.weight` `M.lora_magnitude_vector`.
     fn plain_name(&self, tensor: &str) -> String {
+        if let Some((module, _)) = tensor.split_once(&format!("{MAGNITUDE}.")) {
+            return format!("{module}{MAGNITUDE}");
+        }
         for factor in [".lora_A.", ".lora_B."] {
             if let Some((module, rest)) = tensor.split_once(factor)
                 && let Some((_, parameter)) = rest.split_once('.')
@@ -368,6 +394,9 @@ impl AdapterMethod for LoraConfig {
         shape: &[usize],
         shape_of: &dyn Fn(&str) -> Option<Vec<usize>>,
     ) -> Option<String> {
+        if tensor.ends_with(MAGNITUDE) {
+            return (!matches!(shape, &[length] if length > 0)).then(|| "a vector, [d_output]".to_string());
+        }
         // Of an embedding A and B lie as of a linear layer: [rank, rows] and [width, rank].
         let endings = [LINEAR, EMBEDDING].into_iter().find(|endings| endings.iter().any(|it| tensor.ends_with(it)))?;
         let &[rows, columns] = shape else { return Some("a matrix".to_string()) };
@@ -388,6 +417,25 @@ impl AdapterMethod for LoraConfig {
             _ => None,
         }
     }
+}
+
+/// The magnitudes of a layer: of its weight, or of the file that `tensors` come from.
+fn magnitude_of(
+    site: Site<'_>,
+    name: &str,
+    factors: [Tensor<2>; 2],
+    scale: f32,
+    tensors: &mut TrainedTensors,
+) -> Result<Magnitude, Error> {
+    // An adapted weight is frozen.
+    let Some(Weight::Frozen(weight)) = site.base else {
+        let takes = "DoRA is on linear layers with a weight of their own, which a tied output layer has not";
+        return Err(TargetError::UnsupportedModule { module: site.path.to_owned(), takes }.into());
+    };
+    let norms = RowNorms::default();
+    let initial = || Magnitude::initial(weight, site.orientation, factors, scale, &norms).detach();
+    let values = tensors.parameter(name, [site.d_output], site.device, initial)?;
+    Ok(Magnitude::new(values, norms))
 }
 
 /// What the names of A and B end in, of a linear layer and of an embedding.
