@@ -82,6 +82,17 @@ impl KernelBackend for Flex {
         flex::dora_linear::backward(x, [down, direction], b, factors, d_output, options)
     }
 
+    fn dora_linear_input_backward(
+        d_output: FloatTensor<Self>,
+        scaled: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_down: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        options: LowRank,
+    ) -> FloatTensor<Self> {
+        flex::dora_linear::input_backward(d_output, scaled, weight, d_down, a, options)
+    }
+
     fn row_norms(
         weight: FloatTensor<Self>,
         a: FloatTensor<Self>,

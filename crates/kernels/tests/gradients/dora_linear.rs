@@ -8,7 +8,9 @@ use super::{device, factors, mask, random, same_sums_and_gradients};
 #[test]
 fn dora_linear_equals_the_composed_form_with_and_without_dropout_and_bias() {
     let device = device();
-    for [rows, d_input, d_output, r] in [[1, 1, 1, 1], [5, 7, 3, 2], [63, 48, 96, 4], [2, 31, 130, 8]] {
+    for [rows, d_input, d_output, r] in
+        [[1, 1, 1, 1], [5, 7, 3, 2], [63, 48, 96, 4], [2, 31, 130, 8], [40, 203, 150, 3]]
+    {
         for (probability, dtype) in [(0.0, DType::F32), (0.1, DType::F32), (0.6, DType::F32), (0.1, DType::BF16)] {
             let x = random([rows, d_input], &device).require_grad();
             // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
