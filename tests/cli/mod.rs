@@ -13,6 +13,7 @@ mod commands;
 mod companions;
 mod conversations;
 mod data_file;
+mod dora;
 mod dry_run;
 mod generate;
 mod init;

@@ -25,6 +25,15 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", LORA, epochs)
     }
 
+    pub(super) fn of_dora(epochs: usize) -> Self {
+        Self::of("bert-cls", "", "use_dora = true\n", epochs)
+    }
+
+    /// DoRA on weights that lie as `Conv1D`'s do.
+    pub(super) fn of_dora_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "use_dora = true\n", epochs)
+    }
+
     pub(super) fn of_ia3(epochs: usize) -> Self {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
     }

@@ -50,3 +50,57 @@ impl Magnitude {
         weight.dora_linear(x, orientation, bias, [a, b], self.values.val() / norms, options)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use burn::tensor::{Device, Distribution, Tolerance};
+    use kernels::{ForwardContext, Layout, Offsets};
+
+    use super::*;
+    use crate::methods::Adapter;
+    use crate::{Linear, Lora, Weight};
+
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
+    }
+
+    fn lora([a, b]: [Tensor<2>; 2]) -> Lora {
+        Lora::new(Param::from_tensor(a), Param::from_tensor(b), 0.5, 0.0, 1)
+    }
+
+    #[track_caller]
+    fn close(found: Tensor<2>, expected: Tensor<2>) {
+        found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
+    }
+
+    #[test]
+    fn rows_of_the_sum_get_their_magnitudes_and_what_adapters_below_add_stays() {
+        let ctx = ForwardContext::new(Arc::new(Layout::new(Offsets::new(&[0, 5]), 0)), None);
+        let (w, x, bias, lengths) = (random([7, 4]), random([5, 4]), random([7]), random([7]));
+        let (factors, below) = ([random([2, 4]), random([7, 2])], [random([3, 4]), random([7, 3])]);
+        let [a, b] = factors.clone();
+        let sum = w.clone() + b.matmul(a) * 0.5;
+        let norms = sum.clone().square().sum_dim(1).sqrt();
+        let scaled = sum * (lengths.clone().unsqueeze_dim::<2>(1) / norms);
+        let expected = x.clone().matmul(scaled.transpose()) + bias.clone().unsqueeze::<2>();
+        for orientation in [Orientation::OutIn, Orientation::InOut] {
+            let stored = match orientation {
+                Orientation::OutIn => w.clone(),
+                Orientation::InOut => w.clone().transpose(),
+            };
+            let layer = |adapters| {
+                Linear::new(Weight::frozen(stored.clone()), orientation, Some(Weight::frozen(bias.clone())), adapters)
+            };
+            let magnitude = || Magnitude::new(Param::from_tensor(lengths.clone()), RowNorms::default());
+            let dora = || Adapter::Lora(lora(factors.clone()).with_magnitude(magnitude()));
+            close(layer(vec![dora()]).forward(x.clone(), &ctx), expected.clone());
+
+            let [a, b] = below.clone();
+            let added = x.clone().matmul(a.transpose()).matmul(b.transpose()) * 0.5;
+            let both = layer(vec![Adapter::Lora(lora(below.clone())), dora()]);
+            close(both.forward(x.clone(), &ctx), expected.clone() + added);
+        }
+    }
+}

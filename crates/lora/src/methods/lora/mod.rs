@@ -206,7 +206,11 @@ impl AdapterMethod for LoraConfig {
             "r": self.r, "alpha": self.alpha, "dropout": self.dropout, "use_rslora": self.use_rslora, "bias": self.bias,
             "target_modules": self.targets.target_modules,
         });
-        settings.as_object().cloned().unwrap_or_default()
+        let mut shown = settings.as_object().cloned().unwrap_or_default();
+        if self.use_dora {
+            shown.insert("use_dora".to_owned(), json!(true));
+        }
+        shown
     }
 
     fn targets(&self) -> Option<&TargetConfig> {
