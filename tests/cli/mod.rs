@@ -15,6 +15,7 @@ mod conversations;
 mod data_file;
 mod dora;
 mod dry_run;
+mod experts;
 mod generate;
 mod init;
 mod masked_lm;
