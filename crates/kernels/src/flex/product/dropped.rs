@@ -135,13 +135,14 @@ with_wide_vectors! {
     fn add_dots(row: &[f32; PANEL], places: &[u8], panel: &[f32], sums: &mut [f32]) {
         let (panel, _) = panel.as_chunks::<PANEL>();
         let (sums, _) = sums.as_chunks_mut::<LANES>();
-        for (place, sums) in places.iter().zip(sums) {
-            let of_panel = &panel[usize::from(*place)];
+        for (place, output) in places.iter().zip(sums) {
+            let (of_panel, mut sums) = (&panel[usize::from(*place)], *output);
             for first in (0..PANEL).step_by(LANES) {
                 for lane in 0..LANES {
                     sums[lane] += row[first + lane] * of_panel[first + lane];
                 }
             }
+            *output = sums;
         }
     }
 }
