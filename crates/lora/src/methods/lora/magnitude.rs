@@ -5,7 +5,8 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use kernels::{LowRank, RowNorms};
 
-use crate::{FrozenWeight, Orientation};
+use crate::trained::TrainedTensors;
+use crate::{Error, FrozenWeight, Orientation, Site, TargetError, Weight};
 
 /// What the name of the vector ends in.
 pub(super) const MAGNITUDE: &str = ".lora_magnitude_vector";
@@ -21,20 +22,26 @@ pub(super) struct Magnitude {
 }
 
 impl Magnitude {
-    /// `norms` is what the initial values were made with, or new.
-    pub(super) fn new(values: Param<Tensor<1>>, norms: RowNorms) -> Self {
-        Self { values, norms }
-    }
-
-    /// The lengths of the rows of `W + scale * B·A`, with which training starts, `[d_output]`.
-    pub(super) fn initial(
-        weight: &FrozenWeight<2>,
-        orientation: Orientation,
+    /// Those of the file that `tensors` come from, or at the start of training the lengths that the rows have.
+    ///
+    /// # Errors
+    /// A layer without a weight of its own.
+    pub(super) fn of(
+        site: Site<'_>,
+        name: &str,
         factors: [Tensor<2>; 2],
-        scale: f32,
-        norms: &RowNorms,
-    ) -> Tensor<1> {
-        weight.row_norms(orientation, factors, scale, norms)
+        scale: f64,
+        tensors: &mut TrainedTensors,
+    ) -> Result<Self, Error> {
+        // An adapted weight is frozen.
+        let Some(Weight::Frozen(weight)) = site.base else {
+            let takes = "DoRA is on linear layers with a weight of their own, which a tied output layer has not";
+            return Err(TargetError::UnsupportedModule { module: site.path.to_owned(), takes }.into());
+        };
+        let norms = RowNorms::default();
+        let initial = || weight.row_norms(site.orientation, factors, scale as f32, &norms).detach();
+        let values = tensors.parameter(name, [site.d_output], site.device, initial)?;
+        Ok(Self { values, norms })
     }
 
     /// `[rows, d_input]` to `[rows, d_output]`: `x·(m / ‖W + scale * B·A‖ * (W + scale * B·A))ᵀ + bias`. The lengths are constants
@@ -60,7 +67,7 @@ mod tests {
 
     use super::*;
     use crate::methods::Adapter;
-    use crate::{Linear, Lora, Weight};
+    use crate::{Linear, Lora};
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
         Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -93,7 +100,7 @@ mod tests {
             let layer = |adapters| {
                 Linear::new(Weight::frozen(stored.clone()), orientation, Some(Weight::frozen(bias.clone())), adapters)
             };
-            let magnitude = || Magnitude::new(Param::from_tensor(lengths.clone()), RowNorms::default());
+            let magnitude = || Magnitude { values: Param::from_tensor(lengths.clone()), norms: RowNorms::default() };
             let dora = || Adapter::Lora(lora(factors.clone()).with_magnitude(magnitude()));
             close(layer(vec![dora()]).forward(x.clone(), &ctx), expected.clone());
 

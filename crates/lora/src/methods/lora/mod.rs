@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use burn::tensor::{Tensor, TensorData};
 use indexmap::IndexMap;
-use kernels::{RowNorms, hash_text};
+use kernels::hash_text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -20,9 +20,7 @@ use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TA
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
-use crate::{
-    AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update, Weight,
-};
+use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
 
 pub use layers::{Lora, LoraEmbedding};
 use magnitude::{MAGNITUDE, Magnitude};
@@ -317,7 +315,7 @@ impl AdapterMethod for LoraConfig {
         let (module, transposed) = (site.path.to_string(), site.orientation == Orientation::InOut);
         if self.use_dora {
             let name = format!("{module}{MAGNITUDE}");
-            lora = lora.with_magnitude(magnitude_of(site, &name, factors, scale as f32, tensors)?);
+            lora = lora.with_magnitude(Magnitude::of(site, &name, factors, scale, tensors)?);
             magnitude = Some(name);
         }
         let update = Update { module, form: Form::LowRank { a, b, scale, transposed, magnitude } };
@@ -457,25 +455,6 @@ impl AdapterMethod for LoraConfig {
             _ => None,
         }
     }
-}
-
-/// The magnitudes of a layer: of its weight, or of the file that `tensors` come from.
-fn magnitude_of(
-    site: Site<'_>,
-    name: &str,
-    factors: [Tensor<2>; 2],
-    scale: f32,
-    tensors: &mut TrainedTensors,
-) -> Result<Magnitude, Error> {
-    // An adapted weight is frozen.
-    let Some(Weight::Frozen(weight)) = site.base else {
-        let takes = "DoRA is on linear layers with a weight of their own, which a tied output layer has not";
-        return Err(TargetError::UnsupportedModule { module: site.path.to_owned(), takes }.into());
-    };
-    let norms = RowNorms::default();
-    let initial = || Magnitude::initial(weight, site.orientation, factors, scale, &norms).detach();
-    let values = tensors.parameter(name, [site.d_output], site.device, initial)?;
-    Ok(Magnitude::new(values, norms))
 }
 
 /// What the names of A and B end in, of a linear layer and of an embedding.
