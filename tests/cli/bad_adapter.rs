@@ -148,9 +148,9 @@ fn an_adapter_without_a_type_is_refused() {
 
 #[test]
 fn an_option_that_is_not_supported_is_refused_with_the_reason() {
-    with_config("use_dora", json!(true)).refused(
-        "error: `use_dora` in adapter/adapter_config.json: true is not supported\n\
-         help: DoRA adapters are not supported by this version; plain LoRA and rsLoRA are",
+    with_config("use_qalora", json!(true)).refused(
+        "error: `use_qalora` in adapter/adapter_config.json: true is not supported\n\
+         help: QALoRA is not supported; plain LoRA and rsLoRA are",
     );
 }
 

@@ -15,6 +15,7 @@ mod commands;
 mod companions;
 mod conversations;
 mod data_file;
+mod dora;
 mod dry_run;
 mod experts;
 mod generate;

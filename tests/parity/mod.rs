@@ -221,9 +221,10 @@ impl ModuleVisitor for Gradients<'_> {
 fn running_name(name: &str, heads: &[&str]) -> String {
     let name =
         name.replace(".lora_A.weight", ".lora_A.default.weight").replace(".lora_B.weight", ".lora_B.default.weight");
-    let name = match name.contains(".lora_embedding_") {
-        true => format!("{name}.default"),
-        false => name,
+    let name = match (name.contains(".lora_embedding_"), name.ends_with(".lora_magnitude_vector")) {
+        (true, _) => format!("{name}.default"),
+        (_, true) => format!("{name}.default.weight"),
+        _ => name,
     };
     let head = heads.iter().find(|head| name.starts_with(&format!("{head}.")));
     let name = match head {
@@ -288,6 +289,11 @@ fn bert_with_the_biases_of_adapted_layers_trained_and_the_tanh_gelu() {
 #[test]
 fn bert_with_rank_stabilised_lora_and_patterns() {
     check("bert-rslora-pattern", &["classifier"]);
+}
+
+#[test]
+fn bert_with_dora_patterns_and_rank_stabilised_scales() {
+    check("bert-dora", &["classifier"]);
 }
 
 #[test]

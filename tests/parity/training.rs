@@ -92,6 +92,12 @@ fn bert_trains_as_in_peft() {
 }
 
 #[test]
+fn bert_and_gpt2_with_dora_train_as_in_peft() {
+    check("bert-dora");
+    check("gpt2-dora");
+}
+
+#[test]
 fn bert_with_pairs_and_all_biases_trains_as_in_peft() {
     check("bert-pair-bias-all");
 }

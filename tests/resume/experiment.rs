@@ -25,6 +25,15 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", LORA, epochs)
     }
 
+    pub(super) fn of_dora(epochs: usize) -> Self {
+        Self::of("bert-cls", "", "use_dora = true\n", epochs)
+    }
+
+    /// DoRA on weights that lie as `Conv1D`'s do.
+    pub(super) fn of_dora_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "use_dora = true\n", epochs)
+    }
+
     /// Of a decoder with dropout that answers with sets of labels.
     pub(super) fn of_label_sets(epochs: usize) -> Self {
         Self::of("gpt2-cls", "task = \"multi-label-classification\"\n", LORA, epochs)

@@ -1,4 +1,4 @@
-//! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA and trained, ragged
+//! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA or DoRA and trained, ragged
 //! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, residual connections,
 //! trained biases, cross-entropy, with and without its linear layer, a step of AdamW.
 //! Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if
@@ -15,6 +15,7 @@ mod bias;
 mod bounds;
 mod cross_entropy;
 mod disentangled_attention;
+mod dora_linear;
 mod dropout;
 #[cfg(test)]
 mod every_form;
@@ -34,6 +35,7 @@ mod relative_positions;
 mod residual;
 mod rms_norm;
 mod rotary;
+mod row_norms;
 mod simd;
 mod soft_cap;
 mod wide;
@@ -46,6 +48,7 @@ pub use backend::{KernelBackend, Maybe};
 pub use bias::add_bias;
 pub use cross_entropy::{cross_entropy, margins};
 pub use disentangled_attention::{DisentangledAttention, disentangled_attention};
+pub use dora_linear::dora_linear;
 pub use dropout::dropout;
 pub use forward_context::ForwardContext;
 pub use gated::{Gate, gated_activation, joined_gated_activation};
@@ -61,6 +64,7 @@ pub use relative_positions::RelativePositions;
 pub use residual::residual;
 pub use rms_norm::{rms_norm, unit_offset_rms_norm};
 pub use rotary::rotary;
+pub use row_norms::{RowNorms, row_norms};
 pub use simd::{Simd, SimdError};
 pub use widen::widen;
 

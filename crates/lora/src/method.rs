@@ -45,13 +45,12 @@ pub struct Built<A> {
     pub keeps: Keeps,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
-    Nothing,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeps {
     /// The input of the layer.
-    Input,
-    /// What the layer gives without the adapter.
-    Output,
+    pub input: bool,
+    /// A value for each output of the layer.
+    pub outputs: bool,
 }
 
 /// How far the backward pass goes, which decides what is kept for it.

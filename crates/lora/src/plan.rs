@@ -29,7 +29,7 @@ pub struct Plan {
     selector: Option<Selector>,
     tensors: TrainedTensors,
     updates: Vec<Update>,
-    kept: Vec<(String, Keeps, usize)>,
+    kept: Vec<(String, Keeps, [usize; 2])>,
     has_conv1d: bool,
     base_elements: usize,
     asked: Vec<(String, Kind)>,
@@ -94,8 +94,9 @@ impl Plan {
         &self.updates
     }
 
-    /// What the backward passes of the adapters keep for each token: the module, what of it, and how wide that is.
-    pub fn kept(&self) -> &[(String, Keeps, usize)] {
+    /// What the backward passes of the adapters keep for each token: the module, what of it, and how many inputs and outputs
+    /// it has.
+    pub fn kept(&self) -> &[(String, Keeps, [usize; 2])] {
         &self.kept
     }
 
@@ -169,9 +170,9 @@ impl Plan {
         let site = Site { path, d_input, d_output, base, orientation, settings: self.settings, device };
         let Some(built) = self.method.linear(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.has_conv1d |= orientation == Orientation::InOut;
-        let width = if built.keeps == Keeps::Output { d_output } else { d_input };
-        let width = (width as f64 * self.joined.share(path)).ceil() as usize;
-        self.kept.push((path.to_string(), built.keeps, width));
+        let share = self.joined.share(path);
+        let widths = [d_input, d_output].map(|width| (width as f64 * share).ceil() as usize);
+        self.kept.push((path.to_string(), built.keeps, widths));
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }

@@ -155,7 +155,7 @@ fn compare(adapter: &Path, merged: &Path, trained: &Pipeline, device: &Device) -
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
     let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
-    // The same head without the low-rank updates: what the adapter does is what they change.
+    // The same head without the updates: what the adapter does is what they change.
     let mut without = Adapter::read(adapter, Some(&trained.pretrained))?;
     without.tensors.clear_updates();
     let plan = Plan::new(without.method, Some(without.tensors), 0)?;

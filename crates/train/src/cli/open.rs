@@ -145,7 +145,8 @@ fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     let modules = counted(sizes.len(), "module", "modules");
     output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
-    if !sizes.is_empty() && total == 0.0 {
+    let is_all = !plan.updates().iter().any(lora::Update::depends_on_weight);
+    if !sizes.is_empty() && total == 0.0 && is_all {
         output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));
     }
 }

@@ -308,6 +308,7 @@ modules_to_save = []
 rank_pattern = {}
 alpha_pattern = {}
 use_rslora = false
+use_dora = false
 init = "default"
 
 [data]

@@ -1,6 +1,7 @@
-//! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
+//! LoRA (Hu et al. 2021, arXiv 2106.09685), and DoRA with it. Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
 mod layers;
+mod magnitude;
 mod peft;
 
 use std::ops::Bound;
@@ -22,6 +23,7 @@ use crate::update::Form;
 use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
 
 pub use layers::{Lora, LoraEmbedding};
+use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use peft::UNREAD;
 
 pub(super) const NAME: &str = "lora";
@@ -73,6 +75,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("alpha_pattern", SettingKind::Alphas, "`alpha` of some targets, likewise").such_as("{ query = 64.0 }"),
     Setting::new("use_rslora", SettingKind::Flag, "Scale by `alpha / sqrt(r)`"),
     Setting::new(
+        "use_dora",
+        SettingKind::Flag,
+        "DoRA: LoRA changes the direction of each row of a weight, and a trained vector its length; on linear layers",
+    ),
+    Setting::new(
         "init",
         SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]),
         "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
@@ -113,6 +120,8 @@ pub struct LoraConfig {
     /// As `rank_pattern`.
     pub alpha_pattern: IndexMap<String, f64>,
     pub use_rslora: bool,
+    /// Weights are decomposed into lengths and directions.
+    pub use_dora: bool,
     pub init: Init,
     /// Tied layers share one adapter, where they have any. Of a finished adapter; none is started so.
     #[serde(skip)]
@@ -131,6 +140,7 @@ impl Default for LoraConfig {
             rank_pattern: IndexMap::new(),
             alpha_pattern: IndexMap::new(),
             use_rslora: false,
+            use_dora: false,
             init: Init::Default,
             ensure_weight_tying: false,
         }
@@ -185,7 +195,8 @@ impl LoraConfig {
 
 impl AdapterMethod for LoraConfig {
     fn describe(&self) -> String {
-        format!("LoRA, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
+        let name = if self.use_dora { "DoRA" } else { "LoRA" };
+        format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
     }
 
     fn shown(&self) -> Map<String, Value> {
@@ -193,7 +204,11 @@ impl AdapterMethod for LoraConfig {
             "r": self.r, "alpha": self.alpha, "dropout": self.dropout, "use_rslora": self.use_rslora, "bias": self.bias,
             "target_modules": self.targets.target_modules,
         });
-        settings.as_object().cloned().unwrap_or_default()
+        let mut shown = settings.as_object().cloned().unwrap_or_default();
+        if self.use_dora {
+            shown.insert("use_dora".to_owned(), json!(true));
+        }
+        shown
     }
 
     fn targets(&self) -> Option<&TargetConfig> {
@@ -231,13 +246,14 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
-        match kind {
-            Kind::Linear | Kind::OutputLinear | Kind::Embedding => Ok(()),
-            Kind::Other => {
-                let takes = "LoRA is on linear layers and embeddings";
-                Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
-            }
-        }
+        let takes = match kind {
+            Kind::Linear | Kind::OutputLinear => return Ok(()),
+            Kind::Embedding if !self.use_dora => return Ok(()),
+            Kind::Embedding => "DoRA is on linear layers",
+            Kind::Other if self.use_dora => "DoRA is on linear layers",
+            Kind::Other => "LoRA is on linear layers and embeddings",
+        };
+        Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
     }
 
     fn numbers(&self, module: &str, settings: Settings) -> Result<Vec<f64>, TargetError> {
@@ -293,10 +309,18 @@ impl AdapterMethod for LoraConfig {
         let of_a = tensors.parameter(&a, [rank, d_input], device, initial)?;
         let of_b = tensors.parameter(&b, [d_output, rank], device, || Tensor::zeros([d_output, rank], device))?;
         let scale = self.scaling(rank, alpha);
-        let lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
-        let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut };
-        let update = Update { module: site.path.to_string(), form };
-        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps: Keeps::Input }))
+        let factors = [of_a.val(), of_b.val()];
+        let mut lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
+        let mut magnitude = None;
+        let (module, transposed) = (site.path.to_string(), site.orientation == Orientation::InOut);
+        if self.use_dora {
+            let name = format!("{module}{MAGNITUDE}");
+            lora = lora.with_magnitude(Magnitude::of(site, &name, factors, scale, tensors)?);
+            magnitude = Some(name);
+        }
+        let update = Update { module, form: Form::LowRank { a, b, scale, transposed, magnitude } };
+        let keeps = Keeps { input: true, outputs: self.use_dora };
+        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps }))
     }
 
     fn embedding(
@@ -316,8 +340,11 @@ impl AdapterMethod for LoraConfig {
         let of_b = tensors.parameter(&b, [width, rank], device, initial)?;
         let scale = self.scaling(rank, alpha);
         let adapter = EmbeddingAdapter::Lora(LoraEmbedding::new(of_a, of_b, scale));
-        let update = Update { module: site.path.to_string(), form: Form::LowRank { a, b, scale, transposed: true } };
-        Ok(Some(Built { adapter, update, keeps: Keeps::Nothing }))
+        let update = Update {
+            module: site.path.to_string(),
+            form: Form::LowRank { a, b, scale, transposed: true, magnitude: None },
+        };
+        Ok(Some(Built { adapter, update, keeps: Keeps::default() }))
     }
 
     fn module_of<'t>(&self, tensor: &'t str) -> Option<&'t str> {
@@ -334,7 +361,8 @@ impl AdapterMethod for LoraConfig {
         // Patterns give some modules an alpha of their own.
         let alpha = self.rank_and_alpha(module, Settings::Finished).map_or(self.alpha, |(_, alpha)| alpha);
         let [a, b] = endings.map(|ending| format!("{module}{ending}"));
-        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed };
+        let magnitude = self.use_dora.then(|| format!("{module}{MAGNITUDE}"));
+        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed, magnitude };
         Some(Update { module: module.to_string(), form })
     }
 
@@ -342,6 +370,10 @@ impl AdapterMethod for LoraConfig {
         let wrong = |key: &'static str, problem: String, help: &str| {
             Err(TargetError::Setting { key, problem, help: help.to_string() })
         };
+        if self.use_dora {
+            let problem = format!("`{module}` cannot be decomposed so");
+            return wrong("use_dora", problem, "PEFT has no DoRA on experts and routers: adapt attention alone");
+        }
         if self.dropout != 0.0 {
             let problem = format!("{} with `{module}` as a target", self.dropout);
             return wrong(
@@ -379,8 +411,11 @@ impl AdapterMethod for LoraConfig {
         "every B of the adapter is zero"
     }
 
-    /// `M.lora_A.default.weight` is `M.lora_A.weight`; `lora_magnitude_vector.weight` is left for the check of all names.
+    /// `M.lora_A.default.weight` is `M.lora_A.weight`, and `M.lora_magnitude_vector.default.weight` `M.lora_magnitude_vector`.
     fn plain_name(&self, tensor: &str) -> String {
+        if let Some((module, _)) = tensor.split_once(&format!("{MAGNITUDE}.")) {
+            return format!("{module}{MAGNITUDE}");
+        }
         for factor in [".lora_A.", ".lora_B."] {
             if let Some((module, rest)) = tensor.split_once(factor)
                 && let Some((_, parameter)) = rest.split_once('.')
@@ -397,6 +432,9 @@ impl AdapterMethod for LoraConfig {
         shape: &[usize],
         shape_of: &dyn Fn(&str) -> Option<Vec<usize>>,
     ) -> Option<String> {
+        if tensor.ends_with(MAGNITUDE) {
+            return (!matches!(shape, &[length] if length > 0)).then(|| "a vector, [d_output]".to_string());
+        }
         // Of an embedding A and B lie as of a linear layer: [rank, rows] and [width, rank].
         let endings = [LINEAR, EMBEDDING].into_iter().find(|endings| endings.iter().any(|it| tensor.ends_with(it)))?;
         let &[rows, columns] = shape else { return Some("a matrix".to_string()) };

@@ -12,7 +12,6 @@ use crate::peft::{ConfigError, Keys, integer, is_off, number, shown, some_list, 
 /// Variants that would change the forward pass, the tensors or the base, with what to do about them. Their defaults are
 /// null, false or empty.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("use_dora", "DoRA adapters are not supported by this version; plain LoRA and rsLoRA are"),
     ("lora_bias", "biases of `lora_B` are not supported; merge the adapter with PEFT"),
     ("trainable_token_indices", "trained token embeddings are not supported; merge the adapter with PEFT"),
     ("layer_replication", "replicated layers are not supported"),
@@ -74,6 +73,7 @@ impl LoraConfig {
             rank_pattern: keys.pattern("rank_pattern", Keys::rank)?,
             alpha_pattern: keys.pattern("alpha_pattern", Keys::float)?,
             use_rslora: keys.flag("use_rslora")?,
+            use_dora: keys.flag("use_dora")?,
             init: init(keys)?,
             ensure_weight_tying: keys.flag("ensure_weight_tying")?,
         };
@@ -124,7 +124,7 @@ impl LoraConfig {
             "target_parameters": null,
             "trainable_token_indices": null,
             "use_bdlora": null,
-            "use_dora": false,
+            "use_dora": self.use_dora,
             "use_qalora": false,
             "use_rslora": self.use_rslora,
             "velora_config": null,

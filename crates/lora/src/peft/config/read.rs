@@ -67,11 +67,8 @@ mod tests {
                     layers_pattern: vec![],
                     modules_to_save: names(&["classifier", "score"]),
                 },
-                rank_pattern: IndexMap::new(),
-                alpha_pattern: IndexMap::new(),
-                use_rslora: false,
                 init: Init::Default,
-                ensure_weight_tying: false,
+                ..LoraConfig::default()
             })),
             base_model: Some("../model".to_owned()),
             revision: None,

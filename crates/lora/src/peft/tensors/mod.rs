@@ -27,6 +27,8 @@ struct Stored {
     dtype: Dtype,
     values: Vec<f32>,
     used: bool,
+    /// It is there, and yet the model is to begin with it as if it were new.
+    starts_anew: bool,
 }
 
 /// The names of some tensors that are the same, their values in f32, and the type that the file has them in.
@@ -60,7 +62,7 @@ impl AdapterTensors {
                 dtype: format!("{:?}", view.dtype()),
             })?;
             let (shape, dtype) = (view.shape().to_vec(), view.dtype());
-            stored.push((name.to_string(), Stored { shape, dtype, values, used: false }));
+            stored.push((name.to_string(), Stored { shape, dtype, values, used: false, starts_anew: false }));
         }
         stored.sort_by(|left, right| left.0.cmp(&right.0));
         let mut notes = Vec::new();
@@ -111,12 +113,11 @@ impl AdapterTensors {
         self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
-    /// The adapter without its updates, heads and biases kept.
+    /// The adapter without its updates, heads and biases kept: what is the method's own becomes what it is before the first
+    /// step, which leaves the model as its base.
     pub fn clear_updates(&mut self) {
         for (name, stored) in &mut self.tensors {
-            if let Some(value) = self.method.value_without_effect(name) {
-                stored.values.fill(value);
-            }
+            stored.starts_anew = self.method.module_of(name).is_some();
         }
     }
 
@@ -156,6 +157,9 @@ impl AdapterTensors {
         let key = if self.tensors.contains_key(name) { name } else { &old_name };
         let Some(stored) = self.tensors.get_mut(key) else { return Ok(None) };
         stored.used = true;
+        if stored.starts_anew {
+            return Ok(None);
+        }
         if stored.shape == shape {
             return Ok(Some(std::mem::take(&mut stored.values)));
         }

@@ -85,8 +85,8 @@ fn a_quoted_key_is_not_a_path() {
 #[test]
 fn what_only_later_versions_have_is_not_called_misspelt() {
     assert_eq!(
-        message_of("adapter", "use_dora = true"),
-        "`adapter.use_dora` in configs/sst2.toml, line 6: not supported by this version of kindling\n\
+        message_of("adapter", "lora_plus_ratio = 16.0"),
+        "`adapter.lora_plus_ratio` in configs/sst2.toml, line 6: not supported by this version of kindling\n\
          help: remove it"
     );
     for (line, word, expected) in [
