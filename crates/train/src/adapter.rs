@@ -311,7 +311,7 @@ pub(crate) fn write<M: Module>(
         notes: Vec::new(),
     };
     let path = directory.join(peft::TENSOR_FILE);
-    let tensors = peft::to_bytes(&plan.tensors(model))
+    let tensors = peft::to_bytes(&plan.tensors_written(model))
         .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
     // People read the card in a terminal too, and labels are whatever the data held.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
+use lora::peft::AdapterTensors;
 use lora::{Method, Plan};
 use model::{
     Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
@@ -142,12 +143,18 @@ impl Check {
 
 /// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
 fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failure> {
-    let adapter = Adapter::read(adapter, Some(&trained.pretrained))?;
-    let found = verify_merged(&trained.pretrained, &adapter.tensors, &trained.plan, merged);
+    let (_, tensors) = read(adapter, trained)?;
+    let found = verify_merged(&trained.pretrained, &tensors, &trained.plan, merged);
     found.map_err(|error| match error {
         model::Error::Merge(error) => Failure::running(error),
         error => error.into(),
     })
+}
+
+/// The adapter by its files, on the base as its files have it.
+fn read(adapter: &Path, trained: &Trained) -> Result<(Method, AdapterTensors), Failure> {
+    let Adapter { method, tensors, .. } = Adapter::read(adapter, Some(&trained.pretrained))?;
+    Ok(trained.plan.written(method, tensors))
 }
 
 fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
@@ -157,9 +164,9 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
     let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     // The same head without the low-rank updates: what the adapter does is what they change.
-    let mut without = Adapter::read(adapter, Some(&trained.pretrained))?;
-    without.tensors.clear_updates();
-    let plan = Plan::new(without.method, Some(without.tensors), 0)?;
+    let (method, mut tensors) = read(adapter, trained)?;
+    tensors.clear_updates();
+    let plan = Plan::new(method, Some(tensors), 0)?;
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {

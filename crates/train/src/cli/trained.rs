@@ -389,7 +389,7 @@ pub(super) fn apply_sets(
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
 fn say_adapter(directory: &Path, plan: &Plan, model: &TrainableModel, output: &Output) {
-    let sizes = lora::update_sizes(&plan.tensors(model).into_iter().collect(), plan.updates());
+    let sizes = lora::update_sizes(&plan.tensors_written(model).into_iter().collect(), plan.updates());
     let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     let modules = counted(sizes.len(), "module", "modules");

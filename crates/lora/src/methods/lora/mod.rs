@@ -1,8 +1,11 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
+mod init;
 mod layers;
 mod peft;
+mod start;
 
+use std::collections::HashMap;
 use std::ops::Bound;
 
 use burn::tensor::{Tensor, TensorData};
@@ -21,6 +24,7 @@ use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
 use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
 
+pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
 pub(super) use peft::UNREAD;
 
@@ -74,29 +78,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new("use_rslora", SettingKind::Flag, "Scale by `alpha / sqrt(r)`"),
     Setting::new(
         "init",
-        SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]),
-        "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
+        SettingKind::Word(Init::NAMES, &[]),
+        "Initial values. `default`: A Kaiming uniform, B zero; `gaussian`: A normal with standard deviation `1 / r`, B zero; `pissa`: A and B are the `r` largest singular triplets of the weight, which keeps the rest; `pissa_niter_N`: the same approximately and faster, by N iterations of a random subspace; `olora`: A and B of the weight's QR decomposition, likewise; PEFT's `init_lora_weights`",
     )
     .called("init_lora_weights"),
 ];
-
-/// How A starts; B starts at zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Init {
-    /// Kaiming uniform with a = sqrt 5, that is U(-1/sqrt(in), 1/sqrt(in)).
-    Default,
-    /// Normal with standard deviation 1/r.
-    Gaussian,
-    /// Of an adapter that PEFT started with MiCA, which trains A alone: nothing to one that is finished, but it cannot be
-    /// trained on as others are. None is started so.
-    Mica,
-}
-
-impl Init {
-    /// Those that an adapter can be started with.
-    pub const NAMES: &[&str] = &["default", "gaussian"];
-}
 
 /// LoRA's settings, PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,6 +142,32 @@ impl LoraConfig {
 
     fn alphas(&self) -> Result<Overrides<f64>, TargetError> {
         Overrides::new("alpha_pattern", &self.alpha_pattern)
+    }
+
+    /// Of the adapter as a plain one on the untouched base, of twice the rank with the same scaling.
+    fn doubled(self) -> Self {
+        let factor = if self.use_rslora { std::f64::consts::SQRT_2 } else { 2.0 };
+        let rank_pattern = self.rank_pattern.into_iter().map(|(key, rank)| (key, 2 * rank)).collect();
+        let alpha_pattern = self.alpha_pattern.into_iter().map(|(key, alpha)| (key, factor * alpha)).collect();
+        let (r, alpha) = (2 * self.r, factor * self.alpha);
+        Self { r, alpha, rank_pattern, alpha_pattern, init: Init::Default, ..self }
+    }
+
+    /// # Errors
+    /// A weight has no more parts than its smaller side.
+    fn check_part_of_base(&self, site: &Site<'_>, rank: usize) -> Result<(), TargetError> {
+        let side = site.d_input.min(site.d_output);
+        if rank <= side {
+            return Ok(());
+        }
+        let is_by_pattern = self.ranks()?.decide(site.path, site.settings)?.is_some();
+        Err(TargetError::RankAboveSide {
+            key: if is_by_pattern { "rank_pattern" } else { "r" },
+            rank,
+            init: self.init.name(),
+            module: site.path.to_owned(),
+            shape: [site.d_output, site.d_input],
+        })
     }
 
     fn rank_and_alpha(&self, module: &str, settings: Settings) -> Result<(usize, f64), TargetError> {
@@ -259,7 +271,7 @@ impl AdapterMethod for LoraConfig {
         if let Some(patterns) = self.patterns_written(selector.matched()) {
             (written.rank_pattern, written.alpha_pattern) = patterns;
         }
-        Method::Lora(Box::new(written))
+        Method::Lora(Box::new(if self.init.is_part_of_base() { written.doubled() } else { written }))
     }
 
     fn as_settings(&self) -> Method {
@@ -284,15 +296,35 @@ impl AdapterMethod for LoraConfig {
         self.init != Init::Mica
     }
 
-    fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+    fn changes_base(&self) -> bool {
+        self.init.is_part_of_base()
+    }
+
+    fn tensors_written(
+        &self,
+        tensors: Vec<(String, TensorData)>,
+        starts: &HashMap<String, TensorData>,
+    ) -> Vec<(String, TensorData)> {
+        if self.init.is_part_of_base() { start::plain(tensors, starts) } else { tensors }
+    }
+
+    fn linear(&self, mut site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let (rank, alpha) = self.rank_and_alpha(site.path, site.settings)?;
         let (d_input, d_output, device) = (site.d_input, site.d_output, site.device);
-        let [a, b] = LINEAR.map(|ending| format!("{}{ending}", site.path));
-        let key = tensors.key(site.path);
-        let initial = || layers::initial_a(self.init, rank, d_input, key, device);
-        let of_a = tensors.parameter(&a, [rank, d_input], device, initial)?;
-        let of_b = tensors.parameter(&b, [d_output, rank], device, || Tensor::zeros([d_output, rank], device))?;
+        let names = LINEAR.map(|ending| format!("{}{ending}", site.path));
         let scale = self.scaling(rank, alpha);
+        let mut start = None;
+        if self.init.is_part_of_base() {
+            self.check_part_of_base(&site, rank)?;
+            start = start::take_out(self.init, &mut site, (rank, scale), &names, tensors)?;
+        }
+        let [start_a, start_b] = start.map_or([None, None], |start| start.map(Some));
+        let key = tensors.key(site.path);
+        let initial_a = || start_a.unwrap_or_else(|| layers::initial_a(self.init, rank, d_input, key, device));
+        let initial_b = || start_b.unwrap_or_else(|| Tensor::zeros([d_output, rank], device));
+        let [a, b] = names;
+        let of_a = tensors.parameter(&a, [rank, d_input], device, initial_a)?;
+        let of_b = tensors.parameter(&b, [d_output, rank], device, initial_b)?;
         let lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
         let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut };
         let update = Update { module: site.path.to_string(), form };
