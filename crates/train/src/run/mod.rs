@@ -147,6 +147,9 @@ pub(crate) fn run(
         Some(state) => checkpoint::starts(&directory.checkpoint(state.step), state)?,
         None => HashMap::new(),
     };
+    if plan.method.changes_base() && starts.is_empty() {
+        output.say("decomposing the weights that the adapter starts from");
+    }
     let (model, loaded) = load(plan, starts, &device)?;
     tell(&loaded, output);
     if resumed.is_some() {
@@ -423,6 +426,8 @@ impl Session {
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
     fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
+        // The model that was trained is gone, and with it what was left of its base.
+        crate::ALLOCATOR.give_back();
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
         let (model, adapter) = self.save.verify(self.directory.root(), &best.probe, self.adapter_plan.rounds_base())?;
         let after = match &plan.questions {

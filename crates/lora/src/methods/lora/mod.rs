@@ -197,7 +197,11 @@ impl LoraConfig {
 
 impl AdapterMethod for LoraConfig {
     fn describe(&self) -> String {
-        format!("LoRA, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
+        let described = format!("LoRA, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout);
+        match self.init.is_part_of_base() {
+            true => format!("{described}, init {} (saved as plain LoRA, r {})", self.init.name(), 2 * self.r),
+            false => described,
+        }
     }
 
     fn shown(&self) -> Map<String, Value> {

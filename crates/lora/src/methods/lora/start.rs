@@ -27,8 +27,7 @@ pub(super) fn take_out(
     let (shape, dtype) = (base.value().dims(), base.value().dtype());
     let of_base = || format!("{}.weight", site.path);
     let host = base.value().into_data().convert::<f32>();
-    let mut weight: Vec<f32> = host.iter::<f32>().collect();
-    drop(host);
+    let mut weight = host.try_into_vec::<f32>().expect("it was converted");
     if !weight.iter().all(|value| value.is_finite()) {
         return Err(Error::NotFinite { tensor: of_base() });
     }
