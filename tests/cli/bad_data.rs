@@ -111,9 +111,9 @@ fn a_label_that_is_a_fraction_is_refused() {
 fn fractions_in_a_table_are_refused_unless_they_are_listed_as_classes() {
     let scores = "text,label\ngood,4\nfine,3.75\nbad,0.5\n";
     train_anew_on("scores.csv", scores).refused(
-        "error: [DIR]/scores.csv, line 3: the label 3.75 is a fraction, and all labels are numbers: regression is not \
-         supported\n\
-         help: for classes write names or whole numbers; classes that are named by fractions are listed in `model.labels`",
+        "error: [DIR]/scores.csv, line 3: the label 3.75 is a fraction, and all labels are numbers, not classes\n\
+         help: `model.task = \"regression\"` learns the numbers; for classes write names or whole numbers, or list classes \
+         that are named by fractions in `model.labels`",
     );
     Project::new()
         .file("scores.csv", scores)

@@ -144,7 +144,7 @@ fn the_other_masked_language_model_head_of_deberta_is_refused_by_name() {
 fn an_unsupported_model_type_is_named_with_those_there_are() {
     with_config("model_type", json!("xlnet")).refused(
         "error: [DIR]/bert/config.json: `model_type` is `xlnet`, which this version does not support\n\
-         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         help: supported architectures: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, smollm3, phi3, granite, olmo2, \
          gemma2, gemma3_text",
     );
 }
@@ -180,7 +180,7 @@ fn what_modernbert_cannot_be_here_is_refused_by_name() {
 fn a_missing_model_type_is_asked_for() {
     with_config("model_type", Value::Null).refused(
         "error: [DIR]/bert/config.json: `model_type` is missing\n\
-         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3, granite, olmo2, \
+         help: it says which architecture the model has; supported: bert, roberta, xlm-roberta, camembert, distilbert, electra, deberta-v2, modernbert, eurobert, gpt2, llama, mistral, qwen2, qwen3, qwen3_moe, smollm3, phi3, granite, olmo2, \
          gemma2, gemma3_text",
     );
 }

@@ -97,10 +97,14 @@ fn models_that_cannot_be_are_refused() {
         assert_eq!(ran.status, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(expected) && ran.stderr.contains("help: "), "{}", ran.stderr);
     };
-    let rope = json!({ "rope_type": "longrope", "rope_theta": 10000.0 });
+    let rope = |kind: &str| json!({ "rope_type": kind, "rope_theta": 10000.0 });
     refused(
-        project("llama-lm").json("base/config.json", "rope_parameters", rope),
-        "`rope_parameters` has the type `longrope`, which this version does not support",
+        project("llama-lm").json("base/config.json", "rope_parameters", rope("ntk")),
+        "`rope_parameters` has the type `ntk`, which this version does not support",
+    );
+    refused(
+        project("llama-lm").json("base/config.json", "rope_parameters", rope("longrope")),
+        "`rope_parameters` needs `short_factor`, a list of 4 numbers above 0",
     );
     refused(
         project("qwen3-lm").file("base/chat_template.jinja", "{% for m in messages %}\n{{ m.content"),

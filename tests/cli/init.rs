@@ -329,23 +329,47 @@ fn data_without_texts_or_labels_is_refused_with_its_columns() {
 fn a_label_that_cannot_be_one_is_refused() {
     let project = with_rows(Project::new(), "scores.jsonl", |n, text| json!({"text": text, "label": n as f64 / 7.0}));
     let project = with_rows(project, "codes.jsonl", |n, text| json!({"text": text, "label": format!("c{n}")}));
+    let classes = ["--task", "sequence-classification"];
     let others = "`--set data.label=COLUMN` names another column, `--task masked-lm` trains on the texts alone";
     let refused = |data: &str, reason: &str, help: &str| {
         let error = format!("error: `label` of {data} cannot be a label: its 32 values are {reason}");
-        project.run(&["init", data, "--model", "bert"]).refused(&format!("{error}\nhelp: {help}; {others}"));
+        let ran = project.run(&[&["init", data, "--model", "bert"], &classes[..]].concat());
+        ran.refused(&format!("{error}\nhelp: {help}; {others}"));
     };
-    let names = "for classes write names or whole numbers";
+    let names = "`--task regression` learns the numbers; for classes write names or whole numbers";
     refused("scores.jsonl", "fractions", names);
     refused("codes.jsonl", "32 different ones", "a class needs several rows");
     let project = project.copy("gpt2-lm/model", "gpt2");
-    let ran = project.run(&["init", "scores.jsonl", "--model", "gpt2"]);
+    let ran = project.run(&["init", "scores.jsonl", "--model", "gpt2", "--task", "sequence-classification"]);
     assert!(ran.stderr.ends_with("`--task causal-lm` trains on the texts alone\n"), "{}", ran.stderr);
-    project.run(&["init", "scores.jsonl", "--model", "bert", "--set", "data.label=label"]).refused(
-        "error: scores.jsonl, column `label`: labels are fractions: regression is not supported\n\
-         help: for classes write names or whole numbers",
+    let named = ["init", "scores.jsonl", "--model", "bert", "--set", "data.label=label"];
+    project.run(&[&named[..], &classes].concat()).refused(
+        "error: scores.jsonl, column `label`: labels are fractions, not classes\n\
+         help: `--task regression` learns the numbers; for classes write names or whole numbers",
     );
     let project = project.copy("bert-mlm/model", "mlm");
     project.run(&["init", "scores.jsonl", "--model", "mlm", "--task", "masked-lm"]).done();
+}
+
+#[test]
+fn fractions_are_numbers_to_learn_and_whole_numbers_where_it_is_asked_for() {
+    let project = Project::new().copy("bert-mlm/model", "mlm");
+    let project = with_rows(project, "scores.jsonl", |n, text| json!({"text": text, "score": n as f64 / 7.0}));
+    let project = with_rows(project, "stars.jsonl", |n, text| json!({"text": text, "stars": n % 5}));
+    let init = |arguments: &[&str]| {
+        let ran = project.run(&[&["init", "--model", "mlm", "--json"], arguments].concat()).done();
+        let document = ran.document();
+        (document["task"].clone(), document["label"].clone())
+    };
+    assert_eq!(init(&["scores.jsonl"]), (json!("regression"), json!("score")));
+    assert_eq!(init(&["stars.jsonl"]), (json!("sequence-classification"), json!("stars")));
+    let asked = ["stars.jsonl", "--task", "regression", "--overwrite"];
+    assert_eq!(init(&asked), (json!("regression"), json!("stars")));
+    let ran = project.run(&["init", "scores.jsonl", "--model", "mlm", "--overwrite"]).done();
+    assert!(ran.stderr.contains("\nlabel        score: fractions\n"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("\ntask         regression: the label is a number with fractions\n"), "{}", ran.stderr);
+    let ran = project.run(&["train", "scores.toml", "--set", "train.max_steps=2", "--set", "train.epochs=1"]).done();
+    assert!(ran.stderr.contains("Pearson"), "{}", ran.stderr);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn what_means_nothing_to_the_task_is_refused() {
         (
             "data.label=label",
             "task `masked-lm` has no key `label`\n\
-             help: remove it, or set another `model.task` (sequence-classification, token-classification, regression, masked-lm, causal-lm)",
+             help: remove it, or set a `model.task` that has it: sequence-classification, regression",
         ),
         (
             "adapter.method=none",
@@ -107,7 +107,7 @@ fn what_means_nothing_to_the_task_is_refused() {
     let set = "data.mask_probability=0.3";
     Project::new().train(&["--set", set]).refused(&format!(
         "error: `--set {set}`: task `sequence-classification` has no key `mask_probability`\n\
-         help: remove it, or set another `model.task` (sequence-classification, token-classification, regression, masked-lm, causal-lm)"
+         help: remove it, or set a `model.task` that has it: masked-lm"
     ));
 }
 

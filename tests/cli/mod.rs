@@ -14,6 +14,7 @@ mod companions;
 mod conversations;
 mod data_file;
 mod dry_run;
+mod experts;
 mod generate;
 mod init;
 mod masked_lm;

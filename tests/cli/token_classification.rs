@@ -193,3 +193,101 @@ fn a_table_has_entities_as_json() {
     assert_eq!(table.lines().next(), Some("entities,tags"));
     assert!(table.lines().nth(1).unwrap().contains("\"\"label\"\":"), "{table}");
 }
+
+#[test]
+fn a_format_can_be_named_for_words_a_line() {
+    let project = project();
+    let file = conll(&project);
+    let project = project.file("words.txt", &*file).file("words.conll", &*file);
+    let arguments = ["predict", "--model", "bert", "--input-format", "conll"];
+    let expected = project.run(&["predict", "--model", "bert", "--input", "words.conll"]).done().lines();
+    assert_eq!(expected.len(), project.read("train.jsonl").lines().count());
+    assert_eq!(project.run(&[&arguments[..], &["--input", "words.txt"]].concat()).done().lines(), expected);
+    assert_eq!(project.run_with_input(&arguments, file).done().lines(), expected);
+}
+
+#[test]
+fn words_without_their_tags_and_files_without_the_columns_are_refused() {
+    let refused = |name: &str, rows: &str, message: &str| {
+        let data = format!("data.train={name}");
+        project().file(name, rows).train(&["--set", &data]).refused(message);
+    };
+    refused(
+        "short.jsonl",
+        "{\"tokens\": [\"a\"], \"tags\": [\"O\"]}\n{\"tokens\": [\"a\", \"quick\"], \"tags\": [\"O\"]}\n",
+        "error: [DIR]/short.jsonl, line 2: 2 words, but 1 tag\n\
+         help: give each word of the row a tag, `O` where it belongs to no entity",
+    );
+    refused(
+        "words.jsonl",
+        "{\"words\": [\"a\"], \"tags\": [\"O\"]}\n",
+        "error: [DIR]/words.jsonl has no column `tokens` (columns: words, tags)\n\
+         help: set `data.tokens = \"words\"`",
+    );
+}
+
+#[test]
+fn classes_of_words_are_not_counted_as_those_of_rows() {
+    let ran = project().run(&["train", "run.toml", "--dry-run"]).done();
+    assert!(!ran.stderr.contains("fewer than 5 rows"), "{}", ran.stderr);
+}
+
+#[test]
+fn init_writes_a_configuration_for_words_with_tags() {
+    let project = project();
+    let ran = project.run(&["init", "train.jsonl", "--model", "bert"]).done();
+    let said = "tokens       tokens: lists of words\n\
+                tags         tags: as many in a row as words\n\
+                task         token-classification: words have tags, or texts entities\n";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let config = project.read("train.toml");
+    for line in ["\ntask = \"token-classification\"\n", "\ntokens = \"tokens\"\n", "\ntags = \"tags\"\n"] {
+        assert!(config.contains(line), "{config}");
+    }
+    assert!(!config.contains("the same share of each class"), "{config}");
+    let short = ["--set", "train.max_steps=2", "--set", "output_dir=short", "--quiet"];
+    project.run(&[&["train", "train.toml"], &short[..]].concat()).done();
+    assert!(project.path("short/adapter/adapter_model.safetensors").is_file());
+
+    let file = conll(&project);
+    let project = project.file("words.conll", file);
+    let document = project.run(&["init", "words.conll", "--model", "bert", "--json"]).done().document();
+    assert_eq!((&document["task"], &document["tags"]), (&json!("token-classification"), &json!("tags")));
+}
+
+#[test]
+fn init_writes_a_configuration_for_texts_with_entities() {
+    let row = |n: usize| {
+        let entity = json!({"start": 2, "end": 7, "label": "WORK"});
+        json!({"body": format!("a quick story about today and number {n}"), "spans": [entity]}).to_string() + "\n"
+    };
+    let project = from_data(&(0..24).map(row).collect::<String>());
+    let document = project.run(&["init", "train.jsonl", "--model", "bert", "--json"]).done().document();
+    assert_eq!(
+        (&document["task"], &document["text"], &document["entities"], &document["labels"]),
+        (&json!("token-classification"), &json!("body"), &json!("spans"), &json!(["B-WORK", "I-WORK", "O"]))
+    );
+    let short = ["--set", "train.max_steps=2", "--set", "output_dir=short", "--quiet"];
+    project.run(&[&["train", "train.toml"], &short[..]].concat()).done();
+
+    let named = ["init", "train.jsonl", "--model", "bert", "--overwrite", "--task", "token-classification"];
+    project.run(&[&named[..], &["--set", "data.label=body"]].concat()).refused(
+        "error: the task token-classification does not use `data.label`\n\
+         help: leave it out, or ask for another task with `--task`",
+    );
+    project.file("plain.jsonl", "{\"text\": \"a quick story\"}\n").run(&[&named[..1], &["plain.jsonl"], &named[2..]].concat()).refused(
+        "error: plain.jsonl has no columns that look like words and their tags, or like texts and their entities \
+         (columns: text (strings))\n\
+         help: a row has as many tags as words, or entities with `start`, `end` and `label`; a configuration names such \
+         columns: `data.tokens` and `data.tags`, or `data.text` and `data.entities`",
+    );
+}
+
+#[test]
+fn a_template_of_texts_is_refused_where_words_are_read() {
+    let project = from_data("{\"tokens\": [\"a\", \"story\"], \"tags\": [\"O\", \"B-X\"]}\n");
+    project.train(&["--set", "data.text_template={{ text }}"]).refused(
+        "error: `--set data.text_template={{ text }}`: task `token-classification` has no key `text_template`\n\
+         help: remove it, or set a `model.task` that has it: sequence-classification, regression, masked-lm, causal-lm",
+    );
+}

@@ -5,16 +5,10 @@ use std::sync::Arc;
 
 use data::Batch;
 use kernels::{Layout, Offsets};
-use model::{Model, Tokens};
+use model::{Generation, Model, Prompt, Sampling, Tokens};
 
 use super::{Case, check, values};
 use crate::device::device;
-
-/// Largest first; of equals the first.
-fn largest(logits: &[f64]) -> u32 {
-    let best = logits.iter().enumerate().fold(0, |best, (i, logit)| if *logit > logits[best] { i } else { best });
-    best as u32
-}
 
 fn tokens(ids: &[u32], layout: Layout, model: &Model) -> Tokens {
     Tokens::new(ids, &vec![0; ids.len()], Arc::new(layout), &model.device())
@@ -23,17 +17,15 @@ fn tokens(ids: &[u32], layout: Layout, model: &Model) -> Tokens {
 /// Greedy continuations of prompts in one batch, by way of a cache.
 fn continued(model: &Model, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>> {
     let decoder = model.causal_lm().expect("a causal language model");
-    let capacities: Vec<usize> = prompts.iter().map(|prompt| prompt.len() + count).collect();
-    let mut cache = decoder.cache(&capacities);
+    let prompt = |ids: &Vec<u32>| Prompt { ids: ids.clone(), row: 0, max_new_tokens: count };
+    let asked: Vec<Prompt> = prompts.iter().map(prompt).collect();
+    let greedy = Sampling::default();
+    let mut generation = Generation::new(decoder, &asked, &greedy, &[]);
     let mut found = vec![Vec::new(); prompts.len()];
-    let mut next: Vec<Vec<u32>> = prompts.to_vec();
     for _ in 0..count {
-        let lengths: Vec<usize> = next.iter().map(Vec::len).collect();
-        let layout = cache.layout(&lengths);
-        let logits = decoder.next(&tokens(&next.concat(), layout, model), &mut cache);
-        let width = logits.dims()[1];
-        next = values(logits).chunks(width).map(|row| vec![largest(row)]).collect();
-        found.iter_mut().zip(&next).for_each(|(found, next)| found.extend(next));
+        for chosen in generation.step().unwrap() {
+            found[chosen.prompt].push(chosen.token);
+        }
     }
     found
 }
@@ -135,6 +127,27 @@ fn smollm3_with_layers_that_know_no_positions() {
 #[test]
 fn phi3_with_joined_projections() {
     check_decoder("phi3-lm");
+}
+
+#[test]
+fn qwen3_with_experts_in_one_layer() {
+    check_decoder("qwen3-moe-lm");
+}
+
+#[test]
+fn qwen3_with_experts_and_lora_on_them_and_on_their_router() {
+    check_decoder("qwen3-moe-experts-lm");
+}
+
+#[test]
+fn phi4_with_a_share_of_each_head_that_turns_and_continuations_beyond_the_length_of_pretraining() {
+    check_decoder("phi4-lm");
+}
+
+#[test]
+fn phi4_in_texts_beyond_the_length_of_pretraining() {
+    check("phi4-long-lm", &[]);
+    check_generation("phi4-long-lm");
 }
 
 #[test]

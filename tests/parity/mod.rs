@@ -247,10 +247,11 @@ fn check(name: &str, heads: &[&str]) {
 
     let (model, plan) = case.load(Some("adapter"), &device().autodiff());
     assert_eq!(plan.trainable_elements() as u64, case.expected["trainable_parameters"].as_u64().unwrap());
+    let Some(expected) = case.expected["adapter"].get("grad_norm") else { return };
     let gradients = case.loss(&model).backward();
     let mut found = Gradients { of: &gradients, plan: &plan, norms: Vec::new() };
     model.visit(&mut found);
-    let expected = case.expected["adapter"]["grad_norm"].as_object().unwrap();
+    let expected = expected.as_object().unwrap();
     let largest = expected.values().filter_map(Value::as_f64).fold(0.0, f64::max);
     assert_eq!(found.norms.len(), expected.len(), "as many tensors have a gradient as in PEFT");
     let mut worst = 0.0_f64;

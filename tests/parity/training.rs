@@ -225,6 +225,21 @@ fn phi3_trains_as_in_peft() {
 }
 
 #[test]
+fn qwen3_with_experts_trains_as_in_peft() {
+    check("qwen3-moe-lm");
+}
+
+#[test]
+fn phi4_trains_as_in_peft() {
+    check("phi4-lm");
+}
+
+#[test]
+fn phi4_beyond_the_length_of_pretraining_trains_as_in_peft() {
+    check("phi4-long-lm");
+}
+
+#[test]
 fn granite_trains_as_in_peft() {
     check("granite-lm");
 }

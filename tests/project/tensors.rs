@@ -111,6 +111,14 @@ impl Tensors {
         stored.shape[0] += values.len();
     }
 
+    /// Joins tensors of one shape in a new one, one after the other.
+    pub(crate) fn join(&mut self, names: &[String], new: &str, shape: &[usize]) {
+        let parts: Vec<Stored> = names.iter().map(|name| self.0.shift_remove(name).unwrap()).collect();
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.bytes.iter().copied()).collect();
+        assert_eq!(bytes.len(), 4 * shape.iter().product::<usize>());
+        self.0.insert(new.to_string(), Stored { dtype: parts[0].dtype, shape: shape.to_vec(), bytes });
+    }
+
     /// The stored bytes of a tensor.
     pub(crate) fn bytes(&self, name: &str) -> &[u8] {
         &self.0[name].bytes

@@ -192,9 +192,9 @@ pub enum Error {
     #[error("{place}: the label {label} is negative")]
     #[diagnostic(help("number the classes 0, 1, 2, ..., or name them"))]
     NegativeLabel { place: Place, label: i64 },
-    #[error("{place}: the label {label} is a fraction, and all labels are numbers: regression is not supported")]
+    #[error("{place}: the label {label} is a fraction, and all labels are numbers, not classes")]
     #[diagnostic(help(
-        "for classes write names or whole numbers; classes that are named by fractions are listed in `model.labels`"
+        "`model.task = \"regression\"` learns the numbers; for classes write names or whole numbers, or list classes that are named by fractions in `model.labels`"
     ))]
     FractionalLabel { place: Place, label: String },
     #[error("{}: labels go up to {largest}, but no row has the label {missing}", name(file))]

@@ -369,7 +369,7 @@ mod tests {
         let error = Labels::from_examples(Path::new("train.csv"), &texts(&["1", "3.75", "0.5"])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "train.csv, line 2: the label 3.75 is a fraction, and all labels are numbers: regression is not supported"
+            "train.csv, line 2: the label 3.75 is a fraction, and all labels are numbers, not classes"
         );
         assert!(names(&texts(&["01", "-1e-3"])).is_err() && names(&texts(&["01", "1.5"])).is_err());
         assert_eq!(names(&texts(&["3.11", "3.8", "none"])).unwrap(), ["3.11", "3.8", "none"]);

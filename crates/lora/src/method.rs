@@ -121,6 +121,17 @@ pub trait AdapterMethod: Debug {
         Err(TargetError::UnsupportedModule { module: module.to_string(), takes: "the method adapts no module" })
     }
 
+    /// # Errors
+    /// Settings with which PEFT could not read an adapter on a module that Transformers keeps as part of a parameter, an expert's
+    /// or a router; `paired` where it joins two of them.
+    fn check_joined(&self, module: &str, _paired: bool) -> Result<(), TargetError> {
+        Err(TargetError::Setting {
+            key: "target_modules",
+            problem: format!("experts and routers take LoRA alone: not on `{module}`"),
+            help: "adapt attention alone, or set `adapter.method` to \"lora\"".to_string(),
+        })
+    }
+
     /// What it varies from module to module, such as a rank.
     fn numbers(&self, _module: &str, _settings: Settings) -> Result<Vec<f64>, TargetError> {
         Ok(Vec::new())

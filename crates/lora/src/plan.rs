@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::peft::AdapterTensors;
+use crate::peft::{AdapterTensors, Joined};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
     Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, Selection,
@@ -33,6 +33,7 @@ pub struct Plan {
     has_conv1d: bool,
     base_elements: usize,
     asked: Vec<(String, Kind)>,
+    joined: Joined,
     idle: Vec<String>,
 }
 
@@ -51,6 +52,7 @@ impl Plan {
             has_conv1d: false,
             base_elements: 0,
             asked: Vec::new(),
+            joined: Joined::default(),
             idle: Vec::new(),
         })
     }
@@ -151,6 +153,17 @@ impl Plan {
         self.asked
     }
 
+    /// The module at `path` and all below it are part of a parameter in Transformers, as an expert and a router are; `share` of the
+    /// tokens goes through it. Said before its layers are built.
+    pub fn joins(&mut self, path: &str, share: f64) {
+        self.joined.add(path, share);
+    }
+
+    /// Whether some tokens go around the module of this tensor, so that a step may leave it without a gradient.
+    pub fn is_sparse(&self, tensor: &str) -> bool {
+        self.joined.share(tensor) < 1.0
+    }
+
     /// Whether the bias of a module so treated is trained.
     pub fn trains_bias(&self, treatment: Treatment) -> bool {
         self.method.trains_bias(treatment)
@@ -173,6 +186,7 @@ impl Plan {
         let Some(built) = self.method.linear(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.has_conv1d |= orientation == Orientation::InOut;
         let width = if built.keeps == Keeps::Output { d_output } else { d_input };
+        let width = (width as f64 * self.joined.share(path)).ceil() as usize;
         self.kept.push((path.to_string(), built.keeps, width));
         self.updates.push(built.update);
         Ok(vec![built.adapter])
@@ -252,6 +266,10 @@ impl Plan {
         if let Some(selector) = &self.selector {
             selector.finish()?;
             let idle = self.method.idle(selector.matched())?;
+            if self.settings == Settings::New {
+                let adapted: Vec<&str> = self.updates.iter().map(|update| update.module.as_str()).collect();
+                self.joined.check(&self.method, &adapted, &self.asked)?;
+            }
             match self.settings {
                 Settings::New => idle.into_iter().next().map_or(Ok(()), Err)?,
                 Settings::Finished => {

@@ -93,6 +93,11 @@ impl Cache {
         }
     }
 
+    /// Forgets what was read of a sequence.
+    pub(crate) fn clear(&mut self, sequence: usize) {
+        self.slots[sequence].length = 0;
+    }
+
     /// Goes on with these sequences alone, in the order given.
     pub fn keep(&mut self, sequences: &[usize]) {
         self.slots = sequences.iter().map(|sequence| self.slots[*sequence].clone()).collect();

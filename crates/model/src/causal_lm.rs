@@ -31,6 +31,11 @@ impl CausalLm<'_> {
         self.model.head(Features { hidden, ctx })
     }
 
+    /// Whether a sequence of which `read` tokens are in a cache has to be read from its beginning now that it has `length`.
+    pub(crate) fn reads_again(&self, read: usize, length: usize) -> bool {
+        read > 0 && self.model.backbone.ropes().iter().any(|rope| rope.turns_otherwise(read, length))
+    }
+
     /// Where the model's tensors are.
     pub fn device(&self) -> Device {
         self.model.device()

@@ -80,6 +80,12 @@ impl<'a> Generation<'a> {
         if self.texts.is_empty() {
             return Ok(Vec::new());
         }
+        for (index, text) in self.texts.iter_mut().enumerate() {
+            if self.model.reads_again(text.read, text.ids.len()) {
+                self.cache.clear(index);
+                text.read = 0;
+            }
+        }
         let unread: Vec<usize> = self.texts.iter().map(|text| text.ids.len() - text.read).collect();
         let ids: Vec<u32> = self.texts.iter().flat_map(|text| text.ids[text.read..].iter().copied()).collect();
         let layout = Arc::new(self.cache.layout(&unread));

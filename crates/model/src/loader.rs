@@ -235,6 +235,13 @@ impl Loader<'_> {
         Self { build: self.build, path: self.join(name) }
     }
 
+    /// The position of a module that is part of a parameter in Transformers, as an expert is: `share` of the tokens goes through it.
+    pub(crate) fn at_joined(&self, name: &str, share: f64) -> Self {
+        let at = self.at(name);
+        self.build.plan.borrow_mut().joins(&at.path, share);
+        at
+    }
+
     pub(crate) fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: Bias) -> Result<Linear, Error> {
         self.linear_of(Kind::Linear, name, [d_input, d_output], Orientation::OutIn, bias)
     }

@@ -22,6 +22,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     classes: Classes::None,
     usage: Use::Generate,
     keys: &[
+        "data.text_template",
         "data.prompt",
         "data.completion",
         "data.messages",

@@ -25,7 +25,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     vocabulary: false,
     classes: Classes::None,
     usage: Use::Predict,
-    keys: &["data.text_pair", "data.label"],
+    keys: &["data.text_template", "data.text_pair", "data.label"],
     settings: &[],
     scores: &[&PEARSON, &SPEARMAN, &MAE, &RMSE],
     best: &[&PEARSON, &LOSS, &SPEARMAN],

@@ -24,7 +24,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     vocabulary: false,
     classes: Classes::One,
     usage: Use::Predict,
-    keys: &["model.labels", "data.text_pair", "data.label"],
+    keys: &["model.labels", "data.text_template", "data.text_pair", "data.label"],
     settings: &[],
     scores: &[&ACCURACY, &F1_MACRO, &MATTHEWS],
     best: &[&ACCURACY, &LOSS, &F1_MACRO, &MATTHEWS],

@@ -29,7 +29,7 @@ fn registered(model_type: &str) -> Option<&'static str> {
         "bert" | "distilbert" | "electra" => Some("BertTokenizer"),
         "deberta-v2" => Some("DebertaV2Tokenizer"),
         "gpt2" => Some("GPT2Tokenizer"),
-        "qwen2" | "qwen3" => Some("Qwen2Tokenizer"),
+        "qwen2" | "qwen3" | "qwen3_moe" => Some("Qwen2Tokenizer"),
         "roberta" => Some("RobertaTokenizer"),
         "mt5" | "t5" => Some("T5Tokenizer"),
         "xlm-roberta" => Some("XLMRobertaTokenizer"),

@@ -51,6 +51,7 @@ const DEFAULTS: &[(&[&str], &[&str], &[&str])] = &[
     (&["gemma", "gemma2", "gemma3_text", "qwen2", "qwen3"], &["q_proj", "v_proj", "down_proj"], &["down_proj"]),
     (&["phi"], &["q_proj", "v_proj", "fc2"], &["fc2"]),
     (&["phi3"], &["qkv_proj", "down_proj"], &["down_proj"]),
+    (&["qwen3_moe"], &["q_proj", "v_proj"], &[]),
 ];
 
 /// PEFT's `IA3Config`.

@@ -4,10 +4,12 @@
 //! module in a finished adapter are idle, as in PEFT, and told.
 
 mod config;
+mod joined;
 mod tensors;
 
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
+pub(crate) use joined::Joined;
 pub(crate) use tensors::PREFIX;
 pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 

@@ -6,6 +6,13 @@ use miette::Diagnostic;
 pub enum TargetError {
     #[error("`adapter.{key}`: {found} is not {expected}")]
     Number { key: String, found: f64, expected: &'static str },
+    #[error("`adapter.{key}`: {problem}")]
+    Setting {
+        key: &'static str,
+        problem: String,
+        #[help]
+        help: String,
+    },
     #[error("`adapter.{key}`: a name is empty")]
     #[diagnostic(help("remove it"))]
     EmptyName { key: &'static str },
@@ -81,6 +88,16 @@ pub enum TargetError {
     #[error("`adapter.target_modules`: {takes}: not on `{module}`")]
     #[diagnostic(help("narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full"))]
     UnsupportedModule { module: String, takes: &'static str },
+    #[error(
+        "`adapter.target_modules`: an adapter on `{module}` needs one on the `{missing}` of every expert of its layer"
+    )]
+    #[diagnostic(help(
+        "PEFT joins the experts of a layer: name `gate_proj`, `up_proj` and `down_proj` of all of them, or `down_proj` alone"
+    ))]
+    ExpertsInPart { module: String, missing: String },
+    #[error("`adapter.target_modules`: `{module}` is no expert's, and PEFT would take its adapter for one")]
+    #[diagnostic(help("put `{module}` into `adapter.exclude_modules`, or adapt attention alone"))]
+    TakenForExpert { module: String },
 }
 
 impl TargetError {

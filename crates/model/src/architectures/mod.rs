@@ -22,6 +22,7 @@ mod phi3;
 mod post_norm;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 mod roberta;
 mod smollm3;
 
@@ -51,6 +52,7 @@ pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &mistral::ARCHITECTURE,
     &qwen2::ARCHITECTURE,
     &qwen3::ARCHITECTURE,
+    &qwen3_moe::ARCHITECTURE,
     &smollm3::ARCHITECTURE,
     &phi3::ARCHITECTURE,
     &granite::ARCHITECTURE,

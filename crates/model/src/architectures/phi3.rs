@@ -1,5 +1,5 @@
-//! Phi-3 (Abdin et al. 2024, arXiv 2404.14219): Llama with joined projections and a window. Reference: `Phi3ForCausalLM` in
-//! Transformers. Phi-3.5 and Phi-4-mini, as they are published, ask for `longrope`, which `Rope` refuses.
+//! Phi-3 (Abdin et al. 2024, arXiv 2404.14219), Phi-3.5, Phi-4 and Phi-4-mini: Llama with joined projections and a window; some turn
+//! with `longrope`, and Phi-4-mini three quarters of each head alone. Reference: `Phi3ForCausalLM` in Transformers.
 
 use super::Architecture;
 use super::decoder::{DecoderConfig, Projections};

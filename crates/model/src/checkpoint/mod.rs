@@ -1,6 +1,7 @@
 //! A checkpoint on disk: safetensors, one file or shards with an index, mapped into memory. What stays frozen in the type of the
 //! file is not copied.
 
+mod experts;
 mod fingerprint;
 mod open;
 mod values;

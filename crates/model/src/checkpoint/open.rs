@@ -74,8 +74,11 @@ impl Checkpoint {
                     return Err(damaged(format!("the tensor `{name}` ends after the end of the file")));
                 }
                 let entry = Entry { shard, dtype: info.dtype, shape: info.shape.clone(), range };
-                if checkpoint.entries.insert(name.clone(), entry).is_some() {
-                    return Err(damaged(format!("the tensor `{name}` stands in two shards")));
+                let parts = Self::experts_of(&name, &entry).unwrap_or_else(|| vec![(name, entry)]);
+                for (name, entry) in parts {
+                    if checkpoint.entries.insert(name.clone(), entry).is_some() {
+                        return Err(damaged(format!("the tensor `{name}` stands in two shards")));
+                    }
                 }
             }
             checkpoint.shards.push(Shard { file, opened: Mutex::new(opened), map });

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
 
-const KINDS: &str = "default, linear, dynamic, llama3, yarn";
+const KINDS: &str = "default, linear, dynamic, llama3, yarn, longrope";
 
 /// How the frequencies of a model come about.
 #[derive(Debug, Clone)]
@@ -46,6 +46,15 @@ enum Scaling {
         slow: f64,
         original: f64,
         truncate: bool,
+    },
+    /// Ding et al. 2024, arXiv 2402.13753: each pair has a divisor of its own, another one in sequences that are longer than those
+    /// of pretraining.
+    LongRope {
+        short: Vec<f64>,
+        long: Vec<f64>,
+        /// Of cosines and sines.
+        attention: f64,
+        original: usize,
     },
 }
 
@@ -128,6 +137,26 @@ impl Rope {
                 config.wrong(message, "a number above 0 belongs there: copy the model's config.json again")
             })
         };
+        // The older names of longrope, in Phi-3's configurations alone.
+        let kind = match kind {
+            Some("su") => Some("longrope"),
+            Some("yarn") if parameters.get("short_factor").is_some() => Some("longrope"),
+            kind => kind,
+        };
+        let factors = |name: &str| {
+            let list = parameters.get(name).and_then(Value::as_array);
+            let list: Option<Vec<f64>> = list.and_then(|list| list.iter().map(Value::as_f64).collect());
+            list.filter(|list| list.len() == dimensions / 2 && list.iter().all(|factor| *factor > 0.0)).ok_or_else(
+                || {
+                    let pairs = dimensions / 2;
+                    let message = format!("`{key}` needs `{name}`, a list of {pairs} numbers above 0");
+                    config.wrong(
+                        message,
+                        "one for each pair of coordinates that turns: copy the model's config.json again",
+                    )
+                },
+            )
+        };
         let scaling = match kind.unwrap_or("default") {
             "default" => Scaling::Default,
             "linear" => Scaling::Linear { factor: needed("factor")? },
@@ -156,6 +185,23 @@ impl Rope {
                     truncate: parameters.get("truncate").and_then(Value::as_bool).unwrap_or(true),
                 }
             }
+            "longrope" => {
+                // Phi-3 has it beside its parameters, which then counts.
+                let beside = config.number("original_max_position_embeddings");
+                let original = beside.or_else(|| own("original_max_position_embeddings")).unwrap_or(positions);
+                if original < 2.0 {
+                    let message = format!("`original_max_position_embeddings` is {original}");
+                    return Err(config.wrong(message, "copy the model's config.json again"));
+                }
+                let factor = own("factor").unwrap_or(positions / original);
+                let inferred = if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() };
+                Scaling::LongRope {
+                    short: factors("short_factor")?,
+                    long: factors("long_factor")?,
+                    attention: own("attention_factor").unwrap_or(inferred),
+                    original: original as usize,
+                }
+            }
             other => {
                 let message = format!("`{key}` has the type `{other}`, which this version does not support");
                 return Err(config.wrong(message, &format!("supported: {KINDS}")));
@@ -164,11 +210,20 @@ impl Rope {
         Ok(Self { dimensions, theta, scaling })
     }
 
+    /// Whether keys that turned in a sequence of `read` tokens turn otherwise now that it has `length`, so that they have to be
+    /// computed again, as `Phi3ForCausalLM.prepare_inputs_for_generation` in Transformers has it.
+    pub(crate) fn turns_otherwise(&self, read: usize, length: usize) -> bool {
+        match self.scaling {
+            Scaling::LongRope { original, .. } => read <= original && length > original,
+            _ => false,
+        }
+    }
+
     /// The angles of every token of a batch.
     pub(crate) fn angles(&self, layout: &Layout, device: &Device) -> Angles {
         let pairs = self.dimensions / 2;
         let attention = match self.scaling {
-            Scaling::Yarn { attention, .. } => attention as f32,
+            Scaling::Yarn { attention, .. } | Scaling::LongRope { attention, .. } => attention as f32,
             _ => 1.0,
         };
         let tokens = layout.rows().len();
@@ -177,7 +232,7 @@ impl Rope {
         let fixed = self.frequencies(0);
         for (sequence, keys) in layout.keys().iter().enumerate() {
             let stretched = match self.scaling {
-                Scaling::Dynamic { .. } => Some(self.frequencies(keys.len())),
+                Scaling::Dynamic { .. } | Scaling::LongRope { .. } => Some(self.frequencies(keys.len())),
                 _ => None,
             };
             let frequencies = stretched.as_ref().unwrap_or(&fixed);
@@ -209,6 +264,9 @@ impl Rope {
         let plain = (0..self.dimensions / 2).map(|pair| 1.0 / base.powf(2.0 * pair as f64 / d));
         let scaled = plain.enumerate().map(|(pair, frequency)| match self.scaling {
             Scaling::Default | Scaling::Dynamic { .. } => frequency,
+            Scaling::LongRope { ref short, ref long, original, .. } => {
+                frequency / if length > original { long[pair] } else { short[pair] }
+            }
             Scaling::Linear { factor } => frequency / factor,
             Scaling::Llama3 { factor, low, high, original } => {
                 let wavelength = std::f64::consts::TAU / frequency;
@@ -366,6 +424,66 @@ mod tests {
         assert!((attention(both) - 1.094_179_988).abs() < 1e-9);
     }
 
+    fn longrope() -> Value {
+        json!({
+            "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 32, "partial_rotary_factor": 0.5,
+            "short_factor": [1.0, 1.5, 2.0, 4.0], "long_factor": [1.0, 2.0, 8.0, 32.0],
+        })
+    }
+
+    /// Values of Transformers 5.23's `_compute_longrope_parameters`.
+    #[test]
+    fn longrope_has_other_frequencies_in_sequences_longer_than_those_of_pretraining() {
+        let rope = read(longrope()).unwrap();
+        let short = [1.0, 0.066_666_67, 0.005, 0.000_25];
+        let long = [1.0, 0.05, 0.001_25, 3.125e-5];
+        for (length, expected) in [(1, short), (32, short), (33, long), (64, long)] {
+            let found = rope.frequencies(length);
+            assert_eq!(found.len(), 4);
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() <= 1e-6 * expected, "{length}: {found} {expected}");
+            }
+        }
+        let Scaling::LongRope { attention, .. } = rope.scaling else { panic!("{rope:?}") };
+        assert!((attention - 1.095_445_115).abs() < 1e-9, "{attention}");
+        assert_eq!(
+            [(32, 33), (31, 32), (33, 34)].map(|(read, length)| rope.turns_otherwise(read, length)),
+            [true, false, false]
+        );
+    }
+
+    #[test]
+    fn longrope_in_the_styles_of_older_configurations_is_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let of = |kind: &str| {
+            let mut scaling = longrope();
+            let parameters = scaling.as_object_mut().unwrap();
+            for newer in ["rope_type", "rope_theta", "original_max_position_embeddings", "partial_rotary_factor"] {
+                parameters.remove(newer);
+            }
+            parameters.insert("type".to_string(), kind.into());
+            let older = json!({
+                "max_position_embeddings": 64, "original_max_position_embeddings": 32, "rope_theta": 1e4,
+                "partial_rotary_factor": 0.5, "rope_scaling": scaling,
+            });
+            std::fs::write(directory.path().join("config.json"), older.to_string()).unwrap();
+            Rope::read(&Config::read(directory.path()).unwrap(), 16).unwrap()
+        };
+        let newer = read(longrope()).unwrap();
+        for kind in ["longrope", "su", "yarn"] {
+            let older = of(kind);
+            assert_eq!((older.dimensions, older.theta, older.scaling), (8, 1e4, newer.scaling.clone()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn longrope_needs_a_factor_for_each_pair() {
+        let mut rope = longrope();
+        rope["long_factor"] = json!([1.0, 2.0]);
+        let error = read(rope).unwrap_err().to_string();
+        assert!(error.ends_with("`rope_parameters` needs `long_factor`, a list of 4 numbers above 0"), "{error}");
+    }
+
     #[test]
     fn the_older_key_means_the_same_and_what_is_unknown_is_refused() {
         let directory = tempfile::tempdir().unwrap();
@@ -375,7 +493,7 @@ mod tests {
         std::fs::write(directory.path().join("config.json"), older.to_string()).unwrap();
         let rope = Rope::read(&Config::read(directory.path()).unwrap(), 16).unwrap();
         assert_eq!(rope.scaling, Scaling::Linear { factor: 4.0 });
-        assert!(read(json!({ "rope_type": "longrope" })).is_err());
+        assert!(read(json!({ "rope_type": "ntk" })).is_err());
         assert!(read(json!({ "rope_type": "linear" })).is_err(), "it needs a factor");
     }
 }

@@ -12,7 +12,7 @@ use crate::output::{Output, counted, thousands};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct InputArguments {
-    /// File of rows: .jsonl .json .csv .tsv .parquet .txt, each also with .gz, or - for standard input
+    /// File of rows: .jsonl .json .csv .tsv .parquet .conll .txt, each also with .gz, or - for standard input
     #[arg(long, value_name = "F")]
     pub(super) input: Option<PathBuf>,
     /// Format of the input, regardless of its extension. By default a line of standard input that is a JSON object is a
@@ -37,6 +37,8 @@ pub(super) enum InputFormat {
     Tsv,
     /// Apache Parquet
     Parquet,
+    /// A word and its tags a line, a blank line between sentences
+    Conll,
     /// A text a line, braces or not
     #[value(alias = "txt")]
     Text,
@@ -66,6 +68,7 @@ impl InputArguments {
             InputFormat::Csv => Format::Csv,
             InputFormat::Tsv => Format::Tsv,
             InputFormat::Parquet => Format::Parquet,
+            InputFormat::Conll => Format::Conll,
             InputFormat::Text => Format::Text,
         });
         if self.is_typed() {

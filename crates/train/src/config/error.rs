@@ -143,8 +143,8 @@ pub(crate) enum ConfigError {
     ForeignKey { place: String, method: &'static str, name: &'static str, other: &'static str },
 
     #[error("{place}: task `{task}` has no key `{name}`")]
-    #[diagnostic(help("remove it, or set another `model.task` ({})", Task::NAMES.join(", ")))]
-    ForeignToTask { place: String, task: Task, name: &'static str },
+    #[diagnostic(help("remove it, or set a `model.task` that has it: {others}"))]
+    ForeignToTask { place: String, task: Task, name: &'static str, others: String },
 
     #[error("{place}: task `{task}` has no score `{best}`")]
     #[diagnostic(help("choose by {}, or leave it at `auto`",

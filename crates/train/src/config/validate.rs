@@ -1,6 +1,7 @@
 //! What values of a configuration exclude each other.
 
 use lora::{BackwardPass, Names, Targets};
+use tasks::TaskName;
 
 use super::error::ConfigError;
 use super::keys::{KEYS, has, with_key};
@@ -41,7 +42,10 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
     let (config, task) = (&loaded.config, loaded.config.model.task);
     let foreign = KEYS.iter().find(|key| !task.has(&key.dotted()) && loaded.written.contains(&key.dotted()));
     if let Some(key) = foreign {
-        return Err(ConfigError::ForeignToTask { place: loaded.place(&key.dotted()), task, name: key.name });
+        let dotted = key.dotted();
+        let others: Vec<&str> = TaskName::all().filter(|task| task.has(&dotted)).map(|task| task.name).collect();
+        let (place, others) = (loaded.place(&dotted), others.join(", "));
+        return Err(ConfigError::ForeignToTask { place, task, name: key.name, others });
     }
     let best = config.train.best;
     if best.score().is_some_and(|score| !task.best.contains(&score)) {

@@ -29,7 +29,7 @@ use crate::run::{Identity, Legs, NoSteps, Questions};
 use examples::{check_classes, fingerprint, labels};
 use method::method;
 use splits::{Again, Parts, Reader, Split, findings, split_off};
-use tasks::{Columns, Opening, Task, TaskName};
+use tasks::{Classes, Columns, Opening, Task, TaskName};
 
 pub(crate) use examples::{check_dataset, check_vocabulary};
 pub(crate) use splits::Question;
@@ -301,7 +301,8 @@ impl RunPlan {
         let mut findings = findings(
             (of_train, &train),
             valid.as_ref().map(|valid| (of_valid, valid)),
-            task.labels(),
+            // Of rows with several the digest has none.
+            task.labels().filter(|_| task.definition().classes == Classes::One),
             (max_length, pretrained.max_positions()?),
         );
         findings.splice(..0, unread);

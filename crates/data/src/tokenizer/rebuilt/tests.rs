@@ -73,6 +73,7 @@ fn a_class_that_is_not_named_is_that_of_the_model() {
         ("gpt2", &[0, 223, 74, 75]),
         ("qwen2", &[0, 223, 74, 75]),
         ("qwen3", &[0, 223, 74, 75]),
+        ("qwen3_moe", &[0, 223, 74, 75]),
         ("mistral", &[0, 74, 75]),
         ("phi3", &[0, 74, 75]),
         ("smollm3", &[0, 74, 75]),

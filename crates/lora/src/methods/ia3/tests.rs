@@ -1,3 +1,5 @@
+//! (IA)3: which modules it scales, at which end, and that merging comes to the same as the forward pass.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

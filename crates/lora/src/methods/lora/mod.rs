@@ -374,6 +374,38 @@ impl AdapterMethod for LoraConfig {
         Some(Update { module: module.to_string(), form })
     }
 
+    fn check_joined(&self, module: &str, paired: bool) -> Result<(), TargetError> {
+        let wrong = |key: &'static str, problem: String, help: &str| {
+            Err(TargetError::Setting { key, problem, help: help.to_string() })
+        };
+        if self.dropout != 0.0 {
+            let problem = format!("{} with `{module}` as a target", self.dropout);
+            return wrong(
+                "dropout",
+                problem,
+                "PEFT has no dropout on experts and routers: set `adapter.dropout` to 0.0",
+            );
+        }
+        if self.use_rslora && paired {
+            let problem = format!("`{module}` cannot be scaled so");
+            return wrong(
+                "use_rslora",
+                problem,
+                "PEFT joins the adapters of an expert with another scale: use `alpha` alone",
+            );
+        }
+        if self.rank_and_alpha(module, Settings::New)? != (self.r, self.alpha) {
+            let key = if self.rank_pattern.is_empty() { "alpha_pattern" } else { "rank_pattern" };
+            let problem = format!("`{module}` cannot have a rank or an alpha of its own");
+            return wrong(
+                key,
+                problem,
+                "PEFT joins the adapters of all experts of a layer: let it match none of theirs",
+            );
+        }
+        Ok(())
+    }
+
     /// B of a linear layer and A of an embedding, which start at zero and stay there only if no gradient ever reaches them.
     fn value_without_effect(&self, tensor: &str) -> Option<f32> {
         (tensor.ends_with(LINEAR[1]) || tensor.ends_with(EMBEDDING[0])).then_some(0.0)

@@ -1,3 +1,5 @@
+//! LoRA: its scaling, the patterns of ranks and alphas, and the ranges of its settings.
+
 use indexmap::IndexMap;
 
 use super::*;

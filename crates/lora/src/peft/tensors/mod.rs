@@ -3,7 +3,7 @@
 mod error;
 mod names;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, TensorData};
@@ -211,11 +211,12 @@ impl AdapterTensors {
 
     /// Every expected tensor was there and every tensor was used.
     pub(crate) fn finish<'a>(&mut self, expected: impl Iterator<Item = &'a str>) -> Result<(), TensorError> {
-        let used: Vec<&str> = self.tensors.iter().filter(|(_, s)| s.used).map(|(name, _)| name.as_str()).collect();
+        // Of experts there are tens of thousands.
+        let used: HashSet<&str> = self.tensors.iter().filter(|(_, s)| s.used).map(|(name, _)| name.as_str()).collect();
         let expected: Vec<&str> = expected.collect();
         let mut missing: Vec<&str> = expected
             .iter()
-            .filter(|name| !used.contains(name) && !used.contains(&name.replace(".base_layer.bias", ".bias").as_str()))
+            .filter(|name| !used.contains(*name) && !used.contains(name.replace(".base_layer.bias", ".bias").as_str()))
             .copied()
             .collect();
         let unexpected: Vec<&str> =
@@ -232,7 +233,12 @@ impl AdapterTensors {
             return Ok(());
         }
         let near = unexpected.first().and_then(|name| Some((name, nearest_module(name, missing.iter().copied())?)));
+        let joined = |name: &&&str| name.contains(".experts.lora_") || name.contains(".experts.base_layer.lora_");
         let help = match near {
+            _ if let Some(name) = unexpected.iter().find(joined) => format!(
+                "`{name}` is of all experts of a layer: PEFT joins them where it trains with Transformers 5, and kindling reads adapters \
+                 that have tensors for each expert, as with Transformers 4; merge this one in Python, with merge_and_unload"
+            ),
             Some((name, near)) => format!("`{name}` may be meant to be `{near}`: copy the adapter again, or rename it"),
             None => {
                 "the adapter was made for another model or with other settings than its adapter_config.json says".into()

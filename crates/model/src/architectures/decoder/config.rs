@@ -68,6 +68,8 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) embedding_multiplier: f64,
     /// The factor of what attention and the feed-forward network add.
     pub(in crate::architectures) residual_multiplier: f64,
+    /// The experts that some layers have in place of one feed-forward network.
+    pub(in crate::architectures) experts: Option<ExpertsConfig>,
     /// Whether a token sees those after it as well: an encoder of these blocks.
     pub(in crate::architectures) bidirectional: bool,
     /// Of each layer: how many tokens back it sees, if not all.
@@ -76,6 +78,19 @@ pub(in crate::architectures) struct DecoderConfig {
     pub(in crate::architectures) ropes: Vec<Rope>,
     /// Of each layer: which of `ropes` turns its queries and keys, if any.
     pub(in crate::architectures) turns: Vec<Option<usize>>,
+}
+
+/// A mixture of experts, of which each token chooses some.
+#[derive(Debug, Clone)]
+pub(in crate::architectures) struct ExpertsConfig {
+    pub(in crate::architectures) count: usize,
+    pub(in crate::architectures) per_token: usize,
+    /// The inner width of each.
+    pub(in crate::architectures) inner: usize,
+    /// Whether the weights of the experts that a token has chosen add up to 1.
+    pub(in crate::architectures) renormalised: bool,
+    /// Of each layer: whether it has them.
+    pub(in crate::architectures) layers: Vec<bool>,
 }
 
 /// Whether projections of one input lie in one weight.
@@ -161,6 +176,7 @@ impl DecoderConfig {
             logits: LogitsTransform::default(),
             embedding_multiplier: 1.0,
             residual_multiplier: 1.0,
+            experts: None,
             bidirectional: false,
             windows: vec![None; keys.num_hidden_layers],
             ropes: vec![Rope::read(config, d_head)?],
@@ -223,7 +239,7 @@ impl DecoderConfig {
         };
         ActivationShape {
             width: self.hidden,
-            inner: self.inner,
+            inner: self.inner_kept(),
             layers: self.layers,
             vocabulary: self.vocabulary,
             keys: self.key_width(),
@@ -231,6 +247,15 @@ impl DecoderConfig {
             norms: of_layer + of_heads,
             after_norms,
         }
+    }
+
+    /// What a layer keeps of its feed-forward network, as the inner width of a dense one that keeps as much: of each expert that a
+    /// token has chosen gate, up, and the output in the order of the experts and in that of the tokens; the mean over the layers.
+    fn inner_kept(&self) -> usize {
+        let Some(experts) = &self.experts else { return self.inner };
+        let sparse = experts.layers.iter().filter(|sparse| **sparse).count();
+        let of_experts = experts.per_token * (experts.inner + self.hidden);
+        (sparse * of_experts + (self.layers - sparse) * self.inner).div_ceil(self.layers)
     }
 
     pub(super) fn mask(&self, layer: usize) -> AttentionMask {

@@ -1,4 +1,4 @@
-//! The gated feed-forward network.
+//! The gated feed-forward network, alone or as one of many experts.
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -7,8 +7,34 @@ use lora::Linear;
 
 use super::bias;
 use super::config::{DecoderConfig, Projections};
+use super::experts::SparseMoe;
 use crate::Error;
 use crate::loader::Loader;
+
+/// Of one layer.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one in each layer, and layers lie elsewhere anyway")]
+pub(super) enum FeedForward {
+    Dense(Mlp),
+    Sparse(SparseMoe),
+}
+
+impl FeedForward {
+    pub(super) fn load(loader: &Loader<'_>, config: &DecoderConfig, layer: usize) -> Result<Self, Error> {
+        match config.experts.as_ref().filter(|experts| experts.layers[layer]) {
+            Some(experts) => Ok(Self::Sparse(SparseMoe::load(loader, config, experts)?)),
+            None => Ok(Self::Dense(Mlp::load(loader, config, config.inner)?)),
+        }
+    }
+
+    /// `[rows, hidden]` to the same.
+    pub(super) fn forward(&self, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(x, ctx),
+            Self::Sparse(experts) => experts.forward(x, ctx),
+        }
+    }
+}
 
 /// `LlamaMLP`
 #[derive(Module, Debug)]
@@ -35,8 +61,8 @@ struct GateUpApart {
 }
 
 impl Mlp {
-    pub(super) fn load(loader: &Loader<'_>, config: &DecoderConfig) -> Result<Self, Error> {
-        let (hidden, inner, has_bias) = (config.hidden, config.inner, bias(config.feed_forward_bias));
+    pub(super) fn load(loader: &Loader<'_>, config: &DecoderConfig, inner: usize) -> Result<Self, Error> {
+        let (hidden, has_bias) = (config.hidden, bias(config.feed_forward_bias));
         let projections = match config.projections {
             Projections::Apart => GateUp::Apart(GateUpApart {
                 gate_proj: loader.linear("gate_proj", hidden, inner, has_bias)?,

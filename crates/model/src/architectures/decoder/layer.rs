@@ -6,7 +6,7 @@ use kernels::{ForwardContext, residual};
 
 use super::attention::SelfAttention;
 use super::config::{DecoderConfig, Norms};
-use super::feed_forward::Mlp;
+use super::feed_forward::FeedForward;
 use super::scaled;
 use crate::Error;
 use crate::architectures::{Around, select};
@@ -21,7 +21,7 @@ pub(super) struct Layer {
     self_attn: SelfAttention,
     after_attention: Option<RmsNorm>,
     before_mlp: Option<RmsNorm>,
-    mlp: Mlp,
+    mlp: FeedForward,
     after_mlp: Option<RmsNorm>,
     residual_multiplier: f64,
 }
@@ -42,7 +42,7 @@ impl Layer {
             self_attn: SelfAttention::load(&loader.at("self_attn"), config, layer)?,
             after_attention: norm(of_attention[1])?,
             before_mlp: norm(of_mlp[0])?,
-            mlp: Mlp::load(&loader.at("mlp"), config)?,
+            mlp: FeedForward::load(&loader.at("mlp"), config, layer)?,
             after_mlp: norm(of_mlp[1])?,
             residual_multiplier: config.residual_multiplier,
         })

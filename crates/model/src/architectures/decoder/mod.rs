@@ -4,6 +4,7 @@
 
 mod attention;
 mod config;
+mod experts;
 mod feed_forward;
 mod layer;
 
@@ -20,7 +21,7 @@ use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 use layer::Layer;
 
-pub(super) use config::{DecoderConfig, Norms, Projections, QueryKeyNorm};
+pub(super) use config::{DecoderConfig, ExpertsConfig, Norms, Projections, QueryKeyNorm};
 
 fn bias(there: bool) -> Bias {
     if there { Bias::Yes } else { Bias::No }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use data::{Column, Dialogue, Given, Guess, Language, Profile, Writing};
+use data::{Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Target, Writing};
 use suggest::list;
-use tasks::{TaskName, Use};
+use tasks::{Classes, TaskName, Use};
 
 use super::named::Named;
+use super::tagged::{self, Tagged};
 use super::{Base, dialogue, refusal, task_for};
 use crate::cli::Failure;
 use crate::config::DataConfig;
@@ -39,12 +40,24 @@ impl<'a> Look<'a> {
     ) -> Result<Self, Failure> {
         let guess = Guess::of(profile, named.given);
         let dialogue = if named.is_empty() { Dialogue::of(profile) } else { named.dialogue };
-        let task = asked.unwrap_or_else(|| likeliest(&guess, named, dialogue, base));
+        let tagged = Tagged::of(profile, &guess, named);
+        let number = number(profile, &guess, named, asked).filter(|_| dialogue.is_none() || asked.is_some());
+        let guess = match number {
+            Some(label) => Guess::of(profile, Given { label: Some(label), ..named.given }),
+            None => guess,
+        };
+        let task = asked.unwrap_or_else(|| match (&tagged, number) {
+            (Some(_), _) => tagged::task(),
+            (None, Some(_)) => regression(),
+            (None, None) => likeliest(&guess, named, dialogue, base),
+        });
+        let tagged = tagged.filter(|_| task == tagged::task());
         if let Some(key) = named.unused(task) {
             let help = "leave it out, or ask for another task with `--task`";
             return Err(Failure::usage(format!("the task {task} does not use `{key}`"), help));
         }
         let (columns, mut reasons) = match (task.usage, dialogue) {
+            _ if task == tagged::task() => tagged.ok_or_else(|| refusal::no_tags(file, profile))?.columns(),
             (Use::Generate, Some(dialogue)) => dialogue::columns(dialogue, named.dialogue.is_some()),
             _ => {
                 if let Some(unfit) = guess.unfit.filter(|_| asked.is_none() || task.usage == Use::Predict) {
@@ -56,11 +69,14 @@ impl<'a> Look<'a> {
                 })?
             }
         };
-        if let Some(label) = named.given.label {
+        if let Some(label) = named.given.label.filter(|_| task != regression()) {
             refusal::named_label(file, label)?;
         }
         reasons.extend(why_task(task, asked, &guess, dialogue));
-        let writing = writing(task, &guess, dialogue);
+        let writing = match tagged {
+            Some(tagged) => tagged.content().writing.clone(),
+            None => writing(task, &guess, dialogue),
+        };
         Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), writing, reasons, profile })
     }
 
@@ -81,6 +97,34 @@ impl<'a> Look<'a> {
         let column = self.columns.label.as_ref().and_then(|label| self.profile.column(label));
         column.and_then(|column| column.values.as_ref()).into_iter().flatten().map(|(value, _)| value.as_str())
     }
+}
+
+/// The task that learns numbers.
+fn regression() -> TaskName {
+    TaskName::all().find(|task| task.usage == Use::Predict && task.classes == Classes::None).unwrap_or_default()
+}
+
+/// The column of numbers to learn: fractions, which cannot be classes, or whatever numbers there are if that is asked for.
+fn number<'a>(
+    profile: &'a Profile,
+    guess: &Guess<'a>,
+    named: &Named<'a>,
+    asked: Option<TaskName>,
+) -> Option<&'a Column> {
+    let is_asked = asked == Some(regression());
+    if !is_asked && (asked.is_some() || named.dialogue.is_some()) {
+        return None;
+    }
+    let found = match (named.given.label, Target::of(profile, guess)) {
+        (Some(label), _) => Some(label),
+        (None, Some(Target::Number { label })) => Some(label),
+        (None, _) => guess.label.or(guess.unfit.map(|unfit| unfit.column)),
+    };
+    found.filter(|column| match column.kind {
+        ColumnKind::Fractions => true,
+        ColumnKind::Integers => is_asked,
+        _ => false,
+    })
 }
 
 /// What the data and the model are for, if nobody says: a model that writes learns to answer where there are answers, any
@@ -119,7 +163,10 @@ fn columns(guess: &Guess<'_>, given: Given<'_>, task: TaskName) -> Option<(DataC
     };
     let mut reasons = vec![format!("text         {}", why_text(text, given, guess))];
     reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
-    reasons.extend(label.map(|column| format!("label        {}", why_label(column, given, guess))));
+    reasons.extend(label.map(|column| match task == regression() {
+        true => format!("label        {}: {}", column.name, column.kind.name()),
+        false => format!("label        {}", why_label(column, given, guess)),
+    }));
     let name = |column: &Column| column.name.clone();
     let columns = DataConfig {
         text: Some(name(text)),
@@ -179,6 +226,8 @@ fn why_task(
     dialogue: Option<Dialogue<'_>>,
 ) -> Option<String> {
     let reason = match (task.usage, guess.label) {
+        _ if task == tagged::task() && asked.is_none() => "words have tags, or texts entities".to_owned(),
+        _ if task == regression() && asked.is_none() => "the label is a number with fractions".to_owned(),
         (Use::Predict, _) => return None,
         _ if asked.is_some() => "as asked".to_owned(),
         (Use::Generate, Some(label)) => {

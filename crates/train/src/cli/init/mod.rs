@@ -9,6 +9,7 @@ mod named;
 mod page;
 mod refusal;
 mod settings;
+mod tagged;
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use std::process::ExitCode;
@@ -40,12 +41,12 @@ use settings::Settings;
     after_help = "Examples:\n  kindling init reviews.csv\n  kindling init train.parquet --model google-bert/bert-base-uncased -o sst2.toml\n  kindling init reviews.csv --set data.text=review --set data.label=stars\n  kindling init chats.jsonl --model Qwen/Qwen2.5-0.5B-Instruct"
 )]
 pub(super) struct Arguments {
-    /// Training data: .jsonl .json .csv .tsv .parquet .txt, each also with .gz
+    /// Training data: .jsonl .json .csv .tsv .parquet .conll .txt, each also with .gz
     data: PathBuf,
     /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: asked for on a terminal, else one that reads the language of the data
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
-    /// What to train for; default: answers or texts for a model that writes, classes where there are labels, else masked-lm
+    /// What to train for; default: answers or texts for a model that writes, tags or entities where words or texts have them, classes where there are labels, else masked-lm
     #[arg(long, value_parser = task_parser(), value_name = "T")]
     task: Option<TaskName>,
     /// File to write, - for standard output; default: the data's name with .toml, in the working directory
@@ -262,7 +263,7 @@ fn document(target: &Target, look: &Look<'_>, base: &Base, draft: &Draft, settin
         "text": config.data.text, "text_pair": config.data.text_pair, "label": config.data.label,
         "prompt": config.data.prompt, "prompt_template": written(&config.data.prompt_template),
         "completion": config.data.completion, "completion_template": written(&config.data.completion_template),
-        "messages": config.data.messages,
+        "messages": config.data.messages, "tokens": config.data.tokens, "tags": config.data.tags, "entities": config.data.entities,
         "language": look.language().0.name(), "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.outputs()),
         "rows": look.profile.rows, "max_length": settings.max_length, "batch_size": settings.batch_size,
         "epochs": settings.epochs, "steps": settings.steps(), "early_stopping_patience": settings.patience,

@@ -62,7 +62,7 @@ impl<'a> Named<'a> {
             Dialogue::Turns { .. } | Dialogue::Answer { .. } => "data.prompt",
         });
         match task.usage {
-            Use::Predict => of_answers,
+            Use::Predict => of_answers.or(of_labels.filter(|key| !task.has(key))),
             Use::Score => of_labels.or(of_answers),
             Use::Generate => of_labels,
         }

@@ -12,7 +12,7 @@ use super::{Base, Look, Target};
 use crate::adapter::Columns;
 use crate::cli::{Failure, plan};
 use crate::output::{counted, thousands};
-use tasks::Use;
+use tasks::{Classes, Use};
 
 const WIDTH: usize = 120;
 
@@ -35,6 +35,8 @@ pub(super) struct Page {
     valid_fraction: f64,
     columns: Columns,
     classes: Option<String>,
+    /// Each row has one class, by which rows are put aside.
+    one_class: bool,
     lengths: String,
     max_length: usize,
     steps: String,
@@ -56,6 +58,7 @@ impl Page {
         let (plan, name) = (&draft.plan, look.file.file_name().unwrap_or_default().to_string_lossy());
         let own_labels = look.task.usage == Use::Predict && plan.pretrained.labels()?.is_some();
         let classes = plan::classes_and_baseline(plan);
+        let one_class = look.task.classes == Classes::One;
         let recommended = base.recommended.map(|because| {
             let language = look.language().0.name();
             format!("Recommended, since none was named: {because}. Language of the texts: {language}.")
@@ -87,7 +90,11 @@ impl Page {
             valid: draft.valid.as_deref().map(|valid| target.path(valid)).transpose()?,
             valid_fraction: plan.config.data.valid_fraction,
             columns: Columns::of(&look.columns),
-            classes: classes.map(|classes| format!("Classes and their training rows: {classes}.")),
+            classes: classes.map(|classes| match one_class {
+                true => format!("Classes and their training rows: {classes}."),
+                false => format!("Classes and how often the training data has each: {classes}."),
+            }),
+            one_class,
             lengths: lengths(settings),
             max_length: settings.max_length,
             steps: steps(settings, plan.train.len()),
@@ -188,6 +195,7 @@ mod tests {
                 ..Columns::default()
             },
             classes: Some("no (10), yes (12)".to_owned()),
+            one_class: true,
             lengths: "Lengths.".to_owned(),
             max_length: 64,
             steps: "Steps.".to_owned(),
@@ -254,6 +262,19 @@ mod tests {
         assert_eq!((&*config.data.prompt_template, &*config.data.completion_template), (prompt, completion));
         page.columns = Columns { messages: Some("chat".to_owned()), ..Columns::default() };
         assert_eq!(loaded(&page).data.messages.as_deref(), Some("chat"));
+    }
+
+    #[test]
+    fn words_with_tags_and_texts_with_entities_have_their_columns() {
+        let mut page = page();
+        (page.task, page.one_class) = ("token-classification".to_string(), false);
+        let name = |name: &str| Some(name.to_owned());
+        page.columns = Columns { tokens: name("words"), tags: name("ner"), ..Columns::default() };
+        let data = loaded(&page).data;
+        assert_eq!((data.tokens.as_deref(), data.tags.as_deref(), data.text), (Some("words"), Some("ner"), None));
+        page.columns = Columns { text: name("body"), entities: name("spans"), ..Columns::default() };
+        let data = loaded(&page).data;
+        assert_eq!((data.text.as_deref(), data.entities.as_deref()), (Some("body"), Some("spans")));
     }
 
     proptest! {

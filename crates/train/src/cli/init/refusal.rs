@@ -21,6 +21,17 @@ pub(super) fn no_label(file: &Path, profile: &Profile, base: &Base) -> Failure {
     Failure::usage(message, help)
 }
 
+pub(super) fn no_tags(file: &Path, profile: &Profile) -> Failure {
+    let message = format!(
+        "{} has no columns that look like words and their tags, or like texts and their entities ({})",
+        file.display(),
+        kinds(profile)
+    );
+    let help = "a row has as many tags as words, or entities with `start`, `end` and `label`; a configuration names such \
+                columns: `data.tokens` and `data.tags`, or `data.text` and `data.entities`";
+    Failure::usage(message, help)
+}
+
 fn without_labels(base: &Base) -> TaskName {
     task_for(if base.writes { Use::Generate } else { Use::Score })
 }
@@ -37,8 +48,7 @@ pub(super) fn named_label(file: &Path, column: &Column) -> Result<(), Failure> {
     let Column { name, kind, .. } = column;
     match kind {
         ColumnKind::Fractions => {
-            let message =
-                format!("{}, column `{name}`: labels are fractions: regression is not supported", file.display());
+            let message = format!("{}, column `{name}`: labels are fractions, not classes", file.display());
             Err(Failure::usage(message, INSTEAD))
         }
         // The run's to refuse, with the row.
@@ -61,4 +71,4 @@ pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>, base: &Base) -> Failure
     Failure::usage(message, help)
 }
 
-const INSTEAD: &str = "for classes write names or whole numbers";
+const INSTEAD: &str = "`--task regression` learns the numbers; for classes write names or whole numbers";
