@@ -65,15 +65,16 @@ fn the_scaling_of_rslora_stays() {
 }
 
 #[test]
-fn a_tied_output_layer_an_embedding_and_conv1d_start_so_too() {
+fn a_tied_output_layer_an_embedding_conv1d_and_experts_start_so_too() {
     for (case, targets) in [
         ("qwen3-lm", "[\"lm_head\", \"q_proj\"]"),
         ("llama-yarn-embeddings", "[\"embed_tokens\", \"lm_head\"]"),
         ("gpt2-lm", "\"all-linear\""),
+        ("qwen3-moe-lm", "[\"q_proj\", \"gate_proj\", \"up_proj\", \"down_proj\"]"),
     ] {
         for init in INITS {
-            let project =
-                decoder(case).config(&format!("[adapter]\ninit = \"{init}\"\nr = 4\ntarget_modules = {targets}"));
+            let project = decoder(case)
+                .config(&format!("[adapter]\ninit = \"{init}\"\nr = 4\ndropout = 0.0\ntarget_modules = {targets}"));
             // The run itself compares what it has saved.
             project.train(&[]).done();
             project.run(&["merge", "--run", "run", "--output", "merged"]).done();

@@ -83,6 +83,10 @@ fn adapters_of_peft_answer_are_merged_and_trained_on() {
         let after = &start.expected["train"]["after"]["logits"];
         assert_answers(&project, &start.of, &adapter, after, 1e-4);
 
+        let inspected = project.run(&["inspect", &adapter, "--json"]).done().document();
+        assert_eq!(inspected["init"], start.expected["adapter"]["init_lora_weights"]);
+        assert_eq!(inspected["updates"], json!([]), "they are not what its tensors are");
+
         let model = start.of.join("model").display().to_string();
         let merge = ["merge", "--model", &model, "--adapter", &adapter, "--output", "merged", "--json"];
         let merged = project.run(&merge).done().document();

@@ -144,32 +144,6 @@ impl LoraConfig {
         Overrides::new("alpha_pattern", &self.alpha_pattern)
     }
 
-    /// Of the adapter as a plain one on the untouched base, of twice the rank with the same scaling.
-    fn doubled(self) -> Self {
-        let factor = if self.use_rslora { std::f64::consts::SQRT_2 } else { 2.0 };
-        let rank_pattern = self.rank_pattern.into_iter().map(|(key, rank)| (key, 2 * rank)).collect();
-        let alpha_pattern = self.alpha_pattern.into_iter().map(|(key, alpha)| (key, factor * alpha)).collect();
-        let (r, alpha) = (2 * self.r, factor * self.alpha);
-        Self { r, alpha, rank_pattern, alpha_pattern, init: Init::Default, ..self }
-    }
-
-    /// # Errors
-    /// A weight has no more parts than its smaller side.
-    fn check_part_of_base(&self, site: &Site<'_>, rank: usize) -> Result<(), TargetError> {
-        let side = site.d_input.min(site.d_output);
-        if rank <= side {
-            return Ok(());
-        }
-        let is_by_pattern = self.ranks()?.decide(site.path, site.settings)?.is_some();
-        Err(TargetError::RankAboveSide {
-            key: if is_by_pattern { "rank_pattern" } else { "r" },
-            rank,
-            init: self.init.name(),
-            module: site.path.to_owned(),
-            shape: [site.d_output, site.d_input],
-        })
-    }
-
     fn rank_and_alpha(&self, module: &str, settings: Settings) -> Result<(usize, f64), TargetError> {
         let rank = self.ranks()?.decide(module, settings)?.unwrap_or(self.r);
         Ok((rank, self.alphas()?.decide(module, settings)?.unwrap_or(self.alpha)))
@@ -209,7 +183,11 @@ impl AdapterMethod for LoraConfig {
             "r": self.r, "alpha": self.alpha, "dropout": self.dropout, "use_rslora": self.use_rslora, "bias": self.bias,
             "target_modules": self.targets.target_modules,
         });
-        settings.as_object().cloned().unwrap_or_default()
+        let mut settings = settings.as_object().cloned().unwrap_or_default();
+        if self.init.is_part_of_base() {
+            settings.insert("init".to_string(), json!(self.init));
+        }
+        settings
     }
 
     fn targets(&self) -> Option<&TargetConfig> {

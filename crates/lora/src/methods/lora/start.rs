@@ -8,9 +8,37 @@ use std::collections::HashMap;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::Svd;
 
-use super::{EMBEDDING, Init, LINEAR};
+use super::{EMBEDDING, Init, LINEAR, LoraConfig};
 use crate::trained::{TrainedTensors, normal};
-use crate::{Error, Orientation, Site, Weight};
+use crate::{Error, Orientation, Site, TargetError, Weight};
+
+impl LoraConfig {
+    /// Of the adapter as a plain one on the untouched base, of twice the rank with the same scaling.
+    pub(super) fn doubled(self) -> Self {
+        let factor = if self.use_rslora { std::f64::consts::SQRT_2 } else { 2.0 };
+        let rank_pattern = self.rank_pattern.into_iter().map(|(key, rank)| (key, 2 * rank)).collect();
+        let alpha_pattern = self.alpha_pattern.into_iter().map(|(key, alpha)| (key, factor * alpha)).collect();
+        let (r, alpha) = (2 * self.r, factor * self.alpha);
+        Self { r, alpha, rank_pattern, alpha_pattern, init: Init::Default, ..self }
+    }
+
+    /// # Errors
+    /// A weight has no more parts than its smaller side.
+    pub(super) fn check_part_of_base(&self, site: &Site<'_>, rank: usize) -> Result<(), TargetError> {
+        let side = site.d_input.min(site.d_output);
+        if rank <= side {
+            return Ok(());
+        }
+        let is_by_pattern = self.ranks()?.decide(site.path, site.settings)?.is_some();
+        Err(TargetError::RankAboveSide {
+            key: if is_by_pattern { "rank_pattern" } else { "r" },
+            rank,
+            init: self.init.name(),
+            module: site.path.to_owned(),
+            shape: [site.d_output, site.d_input],
+        })
+    }
+}
 
 /// Takes `scale * B·A` out of the weight of `site` and returns A, `[rank, d_input]`, and B, `[d_output, rank]`, which are kept
 /// under `names` as well; `None` where the weight's values are not at hand. Those that are kept already, of a run that is

@@ -89,16 +89,11 @@ fn what_only_later_versions_have_is_not_called_misspelt() {
         "`adapter.use_dora` in configs/sst2.toml, line 6: not supported by this version of kindling\n\
          help: remove it"
     );
-    for (line, word, expected) in [("method = \"bitfit\"", "method `bitfit`", "lora, ia3, full, none")] {
-        let key = word.split(' ').next().expect("a word");
-        assert_eq!(
-            message_of("adapter", line),
-            format!(
-                "`adapter.{key}` in configs/sst2.toml, line 6: {word} is not supported by this version of kindling\n\
-                 help: expected one of: {expected}"
-            )
-        );
-    }
+    assert_eq!(
+        message_of("adapter", "method = \"bitfit\""),
+        "`adapter.method` in configs/sst2.toml, line 6: method `bitfit` is not supported by this version of kindling\n\
+         help: expected one of: lora, ia3, full, none"
+    );
 }
 
 #[test]

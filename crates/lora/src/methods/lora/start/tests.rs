@@ -2,9 +2,8 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 
-use super::super::LoraConfig;
 use super::*;
-use crate::{AdapterMethod, Settings, TargetError};
+use crate::{AdapterMethod, Settings};
 
 const PISSA: Init = Init::Pissa { iterations: None };
 
