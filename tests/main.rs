@@ -6,6 +6,7 @@
 mod cli;
 mod device;
 mod hub;
+mod library;
 mod parity;
 mod project;
 mod resume;

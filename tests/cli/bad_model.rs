@@ -189,7 +189,7 @@ fn a_missing_model_type_is_asked_for() {
 fn regression_is_refused_by_name() {
     with_config("problem_type", json!("regression")).refused(
         "error: [DIR]/bert/config.json: `problem_type` is `regression`\n\
-         help: only single_label_classification is supported: remove `problem_type` if the labels are classes",
+         help: the task is single_label_classification: remove `problem_type` if the labels are classes",
     );
 }
 
@@ -197,7 +197,7 @@ fn regression_is_refused_by_name() {
 fn several_labels_a_text_are_refused_by_name() {
     with_config("problem_type", json!("multi_label_classification")).refused(
         "error: [DIR]/bert/config.json: `problem_type` is `multi_label_classification`\n\
-         help: only single_label_classification is supported: remove `problem_type` if the labels are classes",
+         help: the task is single_label_classification: remove `problem_type` if the labels are classes",
     );
 }
 

@@ -373,6 +373,38 @@ fn fractions_are_numbers_to_learn_and_whole_numbers_where_it_is_asked_for() {
 }
 
 #[test]
+fn rows_with_several_labels_are_recognised_as_lists_and_as_cells() {
+    // Of a base with classes of its own those of the data are listed.
+    let project = Project::new();
+    let sets = |n: usize| [&["b", "c"][..], &["a"], &[], &["a", "c"], &["a", "b"]][n % 5];
+    let project = with_rows(project, "lists.jsonl", |n, text| json!({"text": text, "topics": sets(n)}));
+    let cells: String = texts(&project)
+        .iter()
+        .enumerate()
+        .map(|(n, text)| format!("{}\t{}\n", text.replace('\t', " "), sets(n).join("; ")))
+        .collect();
+    let project = project.file("cells.tsv", format!("text\tgenres\n{cells}"));
+    for (file, label, says) in [
+        ("lists.jsonl", "topics", "topics: lists of labels"),
+        ("cells.tsv", "genres", "genres: several labels, divided by `;`"),
+    ] {
+        let ran = project.run(&["init", file, "--model", "bert", "--json", "-o", "a.toml", "--overwrite"]).done();
+        assert!(ran.stderr.contains(&format!("\nlabel        {says}\n")), "{}", ran.stderr);
+        let why = "\ntask         multi-label-classification: rows have several labels\n";
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+        let document = ran.document();
+        assert_eq!((&document["label"], &document["labels"]), (&json!(label), &json!(["a", "b", "c"])));
+        assert_eq!(document["class_counts"].as_array().unwrap().len(), 3);
+        trains(&project, "a.toml");
+    }
+    // One label a row is learned as several where that is asked for.
+    let asked = ["init", "train.jsonl", "--model", "bert", "--task", "multi-label-classification"];
+    let ran = project.run(&asked).done();
+    assert!(ran.stderr.contains("\nlabel        label: one label each\n"), "{}", ran.stderr);
+    trains(&project, "train.toml");
+}
+
+#[test]
 fn booleans_and_whole_numbers_with_a_point_are_labels() {
     let project = Project::new().copy("bert-mlm/model", "mlm");
     let project = with_rows(project, "yes.jsonl", |n, text| json!({"text": text, "label": n % 2 == 0}));

@@ -39,7 +39,7 @@ fn an_adapter_is_trained_scored_and_merged() {
     let merged = evaluation(&project, &["--model", "merged"])["loss"].as_f64().unwrap();
     assert!((merged - best).abs() < 1e-5, "{merged} {best}");
     project.run(&["predict", "--model", "bert", "--adapter", "run/adapter", "x"]).refused(
-        "error: run/adapter was trained for masked-lm, this command is for sequence-classification, token-classification and regression\n\
+        "error: run/adapter was trained for masked-lm, this command is for sequence-classification, token-classification, regression and multi-label-classification\n\
          help: `kindling eval` scores it",
     );
 }
@@ -90,7 +90,7 @@ fn what_means_nothing_to_the_task_is_refused() {
         (
             "data.label=label",
             "task `masked-lm` has no key `label`\n\
-             help: remove it, or set a `model.task` that has it: sequence-classification, regression",
+             help: remove it, or set a `model.task` that has it: sequence-classification, regression, multi-label-classification",
         ),
         (
             "adapter.method=none",

@@ -7,8 +7,10 @@ mod bad_command;
 mod bad_config;
 mod bad_data;
 mod bad_model;
+mod calibration;
 mod causal_lm;
 mod checkpoints;
+mod class_weights;
 mod commands;
 mod companions;
 mod conversations;
@@ -19,6 +21,7 @@ mod generate;
 mod init;
 mod masked_lm;
 mod methods;
+mod multi_label;
 #[cfg(unix)]
 mod outputs;
 mod own_output;

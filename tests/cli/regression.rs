@@ -86,6 +86,6 @@ fn a_base_for_classes_is_refused() {
     let problem = json!("single_label_classification");
     project().json("bert/config.json", "problem_type", problem).train(&[]).refused(
         "error: [DIR]/bert/config.json: `problem_type` is `single_label_classification`\n\
-         help: only regression is supported: remove `problem_type` if the labels are numbers",
+         help: the task is regression: remove `problem_type` if the labels are numbers",
     );
 }

@@ -288,6 +288,6 @@ fn a_template_of_texts_is_refused_where_words_are_read() {
     let project = from_data("{\"tokens\": [\"a\", \"story\"], \"tags\": [\"O\", \"B-X\"]}\n");
     project.train(&["--set", "data.text_template={{ text }}"]).refused(
         "error: `--set data.text_template={{ text }}`: task `token-classification` has no key `text_template`\n\
-         help: remove it, or set a `model.task` that has it: sequence-classification, regression, masked-lm, causal-lm",
+         help: remove it, or set a `model.task` that has it: sequence-classification, regression, multi-label-classification, masked-lm, causal-lm",
     );
 }

@@ -25,6 +25,11 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", LORA, epochs)
     }
 
+    /// Of a decoder with dropout that answers with sets of labels.
+    pub(super) fn of_label_sets(epochs: usize) -> Self {
+        Self::of("gpt2-cls", "task = \"multi-label-classification\"\n", LORA, epochs)
+    }
+
     pub(super) fn of_ia3(epochs: usize) -> Self {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
     }
@@ -56,7 +61,7 @@ impl Experiment {
             .map(|line| format!("{line}\n"))
             .collect();
         std::fs::write(directory.path().join("valid.jsonl"), probe).unwrap();
-        let pack = if task.is_empty() { "" } else { "pack = true\n" };
+        let pack = if task.contains("causal-lm") { "pack = true\n" } else { "" };
         let text = format!(
             "[model]\npath = \"model\"\n{task}[adapter]\n{adapter}[data]\ntrain = \"data.jsonl\"\n\
              valid = \"valid.jsonl\"\n{pack}[train]\nepochs = {epochs}\nbatch_size = 3\ngrad_accumulation = 2\n\

@@ -98,6 +98,26 @@ fn an_adapter_that_is_a_part_of_the_base_is_killed_and_ends_the_same_with_what_w
 }
 
 #[test]
+fn a_decoder_that_learns_sets_of_labels_is_killed_and_ends_the_same_with_its_thresholds() {
+    let undisturbed = Experiment::of_label_sets(6);
+    undisturbed.train(&[]);
+    let killed = Experiment::of_label_sets(6);
+    for step in [3, 8, 17] {
+        let mut process = killed.spawn(&["--resume"]);
+        killed.wait_for_step(step);
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    killed.train(&["--resume"]);
+    killed.assert_same_as(&undisturbed);
+    let sidecar = std::fs::read_to_string(killed.run().join("adapter/kindling.json")).unwrap();
+    assert!(sidecar.contains("thresholds"), "{sidecar}");
+    let checkpointed = Experiment::of_label_sets(6);
+    checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+    checkpointed.assert_same_as(&undisturbed);
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let one = Experiment::new(3);
     one.train(&["--threads", "1"]);

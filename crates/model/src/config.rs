@@ -195,8 +195,12 @@ impl Config {
     /// A classifier's problem, where `problem_type` says it.
     pub(crate) fn check_problem(&self, expected: &str) -> Result<(), ConfigError> {
         if let Some(problem) = self.text("problem_type").filter(|problem| *problem != expected) {
-            let labels = if expected == "regression" { "numbers" } else { "classes" };
-            let help = format!("only {expected} is supported: remove `problem_type` if the labels are {labels}");
+            let labels = match expected {
+                "regression" => "numbers",
+                "multi_label_classification" => "lists of classes",
+                _ => "classes",
+            };
+            let help = format!("the task is {expected}: remove `problem_type` if the labels are {labels}");
             return Err(self.wrong(format!("`problem_type` is `{problem}`"), &help));
         }
         Ok(())

@@ -1,11 +1,13 @@
 //! What to suggest for a name that does not exist: the nearest one where one is near, otherwise the names there are. One
-//! rule and one wording for the whole workspace.
+//! rule and one wording for the whole workspace, as there is for numbers in messages.
 
+mod count;
 mod module;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use count::{counted, thousands};
 pub use module::{module_suggestion, nearest_module};
 
 /// A list longer than this is cut: nobody reads a thousand class names, and the count says how many there are.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{ClassAnswer, EntityAnswer};
+use crate::{ClassAnswer, EntityAnswer, LabelsAnswer};
 
 /// An answer, of the kind that the task gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +11,7 @@ pub enum Answer {
     /// A number.
     Value(f32),
     Entities(EntityAnswer),
+    Labels(LabelsAnswer),
 }
 
 impl Answer {
@@ -20,6 +21,23 @@ impl Answer {
             Self::Class(answer) => answer.describe(),
             Self::Value(value) => number(*value).to_string(),
             Self::Entities(answer) => answer.describe(),
+            Self::Labels(answer) => answer.describe(),
+        }
+    }
+
+    /// With probabilities of logits that are divided by a temperature.
+    pub fn calibrated(self, temperature: f64) -> Self {
+        match self {
+            Self::Class(answer) => Self::Class(answer.calibrated(temperature)),
+            Self::Value(_) | Self::Entities(_) | Self::Labels(_) => self,
+        }
+    }
+
+    /// Without a class where the most probable one has less than this probability.
+    pub fn abstaining_below(self, min_confidence: f64) -> Self {
+        match self {
+            Self::Class(answer) => Self::Class(answer.abstaining_below(min_confidence)),
+            Self::Value(_) | Self::Entities(_) | Self::Labels(_) => self,
         }
     }
 
@@ -29,6 +47,7 @@ impl Answer {
             Self::Class(answer) => answer.object(named),
             Self::Value(value) => of_value(*value),
             Self::Entities(answer) => answer.object(),
+            Self::Labels(answer) => answer.object(named),
         }
     }
 
@@ -38,6 +57,7 @@ impl Answer {
             Self::Class(answer) => answer.cells(),
             Self::Value(value) => of_value(*value),
             Self::Entities(answer) => answer.object(),
+            Self::Labels(answer) => answer.cells(),
         }
     }
 }

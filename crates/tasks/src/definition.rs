@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data::language::Purpose;
-use data::{Labels, Record, Tokenizer, Written};
+use data::{Dataset, Labels, Record, Tokenizer, Written};
 use model::{Head, Pretrained};
 use serde_json::{Map, Value};
 
 use crate::metrics::Score;
-use crate::{Columns, Error, LabelFinder, Task};
+use crate::{Columns, Error, Fitted, LabelFinder, Task};
 
 /// A task as the configuration names it; one `static` in the file of each, listed in [`crate::registry`].
 #[derive(Debug)]
@@ -91,6 +91,11 @@ pub struct Opening<'a> {
     pub pretrained: &'a Pretrained,
     /// Of a task with classes.
     pub labels: Option<Labels>,
-    /// Values of [`Definition::settings`]; others are passed over.
+    /// Values of [`Definition::settings`], and where it is to be trained of all keys of `[data]` and `[train]`; others than its
+    /// own are passed over.
     pub settings: &'a Map<String, Value>,
+    /// Beside a trained model; nothing before it is trained.
+    pub fitted: &'a Fitted,
+    /// The training data of a task with classes; `None` where it is not to be trained.
+    pub training: Option<&'a Dataset>,
 }

@@ -10,6 +10,15 @@ pub enum Error {
     #[error("{place}: the text has no token that could be masked")]
     #[diagnostic(help("remove the row, or write text into it"))]
     NothingToMask { place: String },
+    #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
+    #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
+    Vocabulary { id: u32, rows: usize },
+    #[error("no class is called `{name}`")]
+    NoSuchClass {
+        name: String,
+        #[help]
+        suggestion: String,
+    },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Data(#[from] data::Error),

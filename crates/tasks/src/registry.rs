@@ -2,13 +2,14 @@
 
 use crate::Definition;
 use crate::metrics::{BLEU, EXACT_MATCH, LOSS, ROUGE_L, Score};
-use crate::{causal_lm, masked_lm, regression, sequence_classification, token_classification};
+use crate::{causal_lm, masked_lm, multi_label, regression, sequence_classification, token_classification};
 
 /// What a configuration is for that names no task comes first.
-pub static TASKS: [&Definition; 5] = [
+pub static TASKS: [&Definition; 6] = [
     &sequence_classification::DEFINITION,
     &token_classification::DEFINITION,
     &regression::DEFINITION,
+    &multi_label::DEFINITION,
     &masked_lm::DEFINITION,
     &causal_lm::DEFINITION,
 ];

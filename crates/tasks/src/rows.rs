@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use data::language::{self, Content, Row};
-use data::{Example, Record, Tokenizer, tagging};
+use data::{Example, LabelCell, Record, Tokenizer, tagging};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Columns {
     Texts(data::Columns),
     /// Texts, and the column of the number that a model learns for each; `None` where it is not looked at.
     Values(data::Columns, Option<String>),
+    /// Texts, and the column of the labels that each has; `None` where it is not looked at.
+    Sets(data::Columns, Option<String>),
     Language(language::Columns),
     Tagged(tagging::Columns),
 }
@@ -22,8 +24,8 @@ impl Columns {
     pub fn check(&self, file: &Path, first: &Record) -> Result<(), data::Error> {
         match self {
             Self::Texts(columns) => columns.check(file, first),
-            Self::Values(columns, value) => {
-                data::Columns { label: value.clone(), ..columns.clone() }.check(file, first)
+            Self::Values(columns, target) | Self::Sets(columns, target) => {
+                data::Columns { label: target.clone(), ..columns.clone() }.check(file, first)
             }
             Self::Language(columns) => columns.check(file, first),
             Self::Tagged(columns) => columns.check(file, first),
@@ -35,6 +37,7 @@ impl Columns {
         match self {
             Self::Texts(_) => Rows::Texts(Vec::new()),
             Self::Values(..) => Rows::Values(Vec::new(), Vec::new()),
+            Self::Sets(..) => Rows::Sets(Vec::new(), Vec::new()),
             Self::Language(_) => Rows::Language(Vec::new()),
             Self::Tagged(_) => Rows::Tagged(Vec::new()),
         }
@@ -56,6 +59,8 @@ pub enum Rows {
     Texts(Vec<Example>),
     /// As many numbers as texts; `None` where they are not looked at.
     Values(Vec<Example>, Vec<Option<f32>>),
+    /// As many cells of labels as texts; `None` where they are not looked at.
+    Sets(Vec<Example>, Vec<Option<LabelCell>>),
     Language(Vec<Row>),
     Tagged(Vec<tagging::Row>),
 }
@@ -70,6 +75,11 @@ impl Rows {
                 rows.push(columns.example(file, record)?);
                 values.push(value.flatten());
             }
+            (Self::Sets(rows, cells), Columns::Sets(columns, column)) => {
+                let cell = column.as_ref().map(|column| LabelCell::of(file, record, column)).transpose()?;
+                rows.push(columns.example(file, record)?);
+                cells.push(cell);
+            }
             (Self::Language(rows), Columns::Language(columns)) => rows.push(columns.row(file, record)?),
             (Self::Tagged(rows), Columns::Tagged(columns)) => rows.push(columns.row(file, record)?),
             _ => unreachable!("rows are pushed by the columns that they were made by"),
@@ -80,7 +90,7 @@ impl Rows {
     #[expect(clippy::len_without_is_empty, reason = "no rows are asked about for being none")]
     pub fn len(&self) -> usize {
         match self {
-            Self::Texts(rows) | Self::Values(rows, _) => rows.len(),
+            Self::Texts(rows) | Self::Values(rows, _) | Self::Sets(rows, _) => rows.len(),
             Self::Language(rows) => rows.len(),
             Self::Tagged(rows) => rows.len(),
         }
@@ -93,6 +103,10 @@ impl Rows {
                 rows.clear();
                 values.clear();
             }
+            Self::Sets(rows, cells) => {
+                rows.clear();
+                cells.clear();
+            }
             Self::Language(rows) => rows.clear(),
             Self::Tagged(rows) => rows.clear(),
         }
@@ -101,7 +115,7 @@ impl Rows {
     /// The rows as texts, for a look at the data.
     pub fn texts(&self) -> Cow<'_, [Example]> {
         match self {
-            Self::Texts(rows) | Self::Values(rows, _) => Cow::Borrowed(rows),
+            Self::Texts(rows) | Self::Values(rows, _) | Self::Sets(rows, _) => Cow::Borrowed(rows),
             Self::Language(rows) => rows.iter().map(|row| example(row.line, text(&row.content))).collect(),
             Self::Tagged(rows) => rows.iter().map(|row| example(row.line, words(&row.content))).collect(),
         }

@@ -3,10 +3,13 @@
 use data::{Dataset, Example, Tokenizer};
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::interval::Interval;
+
 /// What a task has to show; what it has not is empty or `None`.
 #[derive(Debug, Clone, Default)]
 pub struct Sections {
     pub classification: Option<Classification>,
+    pub label_sets: Option<LabelSets>,
     pub samples: Vec<Sample>,
 }
 
@@ -36,6 +39,31 @@ pub struct Prediction {
     pub target: usize,
     pub logits: Vec<f32>,
     pub loss: f64,
+}
+
+/// How well a model finds the labels of which a text may have several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelSets {
+    pub labels: Vec<OfLabel>,
+    /// Of all labels together, with their fitted thresholds.
+    pub f1_micro: f64,
+    /// With a threshold of 0.5 for all, as the run's evaluations have it.
+    pub f1_micro_at_half: f64,
+    /// The 95 % interval of that.
+    pub interval_at_half: Option<Interval>,
+}
+
+/// A label with its fitted threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OfLabel {
+    pub name: String,
+    pub threshold: f64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub f1_at_half: f64,
+    /// Texts that have it.
+    pub support: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

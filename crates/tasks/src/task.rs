@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::metrics::Shown;
 use crate::{
-    Answer, CausalLm, Definition, Encoding, Error, Evaluator, HostOutput, MicroBatch, Question, Rows, Sections,
+    Answer, CausalLm, Definition, Encoding, Error, Evaluator, Fitter, HostOutput, MicroBatch, Question, Rows, Sections,
     TrainableModel, Validation,
 };
 
@@ -58,7 +58,23 @@ pub trait Task: Debug + Send + Sync {
         cross_entropy(outputs, targets.numbers())
     }
 
+    /// The same where a model is trained: weighted or smoothed, as evaluations are not, so that they compare between runs.
+    fn training_loss(&self, outputs: Tensor<2>, targets: &Targets) -> Tensor<1> {
+        self.loss(outputs, targets)
+    }
+
+    /// What the sum of the losses of an optimiser step is divided by: the number of targets, or the sum of their weights.
+    fn divisor(&self, targets: &Targets) -> f64 {
+        targets.len() as f64
+    }
+
     fn evaluator(&self) -> Box<dyn Evaluator>;
+
+    /// What is told the outputs of each evaluation on the validation data; that of the weights that are kept is fitted.
+    /// `None` for a task that fits nothing.
+    fn fitter(&self) -> Option<Box<dyn Fitter>> {
+        None
+    }
 
     /// The scores that burn's dashboard shows beside the loss.
     fn shown(&self) -> &'static [Shown];
@@ -100,8 +116,12 @@ pub trait Task: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// What `config.json` of a checkpoint says of the task, for Transformers: of one with classes `id2label` and `label2id`.
+    /// What `config.json` of a checkpoint says of the task, for Transformers: of one with classes `id2label` and `label2id`,
+    /// and of a classifier of sequences `problem_type`.
     fn write_config(&self, config: &mut Map<String, Value>) {
+        if let Some(problem) = self.definition().problem {
+            config.insert("problem_type".to_string(), json!(problem));
+        }
         let Some(labels) = self.labels() else { return };
         let ids = labels.names().iter().enumerate();
         let by_id: Map<String, Value> = ids.clone().map(|(i, name)| (i.to_string(), json!(name))).collect();

@@ -118,7 +118,7 @@ impl LabelFinder for TagFinder {
 fn tagged(rows: &Rows) -> &[tagging::Row] {
     match rows {
         Rows::Tagged(rows) => rows,
-        Rows::Texts(_) | Rows::Values(..) | Rows::Language(_) => {
+        Rows::Texts(_) | Rows::Values(..) | Rows::Sets(..) | Rows::Language(_) => {
             unreachable!("rows are read by the columns of the task")
         }
     }

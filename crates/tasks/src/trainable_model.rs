@@ -87,7 +87,11 @@ impl TrainableModel {
         let (targets, sequences) = (asked.targets.part(part.clone()), asked.sequences[part].to_vec());
         let Some(output) = self.model.output() else {
             let outputs = self.model.head(features);
-            return StepOutput { losses: self.task.loss(outputs.clone(), &targets), outputs, targets, sequences };
+            let losses = match asked.is_trained_on {
+                true => self.task.training_loss(outputs.clone(), &targets),
+                false => self.task.loss(outputs.clone(), &targets),
+            };
+            return StepOutput { losses, outputs, targets, sequences };
         };
         let (hidden, ctx) = self.model.before_output(features);
         let (losses, margins) = output.cross_entropy(hidden, targets.numbers(), &ctx);
@@ -130,7 +134,8 @@ impl TrainableModel {
         };
         let mut hidden = input_of(layerwise.layers());
         let features = layerwise.last_layer(hidden.clone());
-        let (item, of_output) = self.backward_of_head(&features, &Asked::of(input), LOGITS_AT_ONCE, &mut gradients);
+        let (item, of_output) =
+            self.backward_of_head(&features, &Asked::to_train(input), LOGITS_AT_ONCE, &mut gradients);
         let output = features.into_hidden();
         let mut of_input = self.backward(output, of_output, Some(&hidden), &mut gradients);
         for layer in (0..layerwise.layers()).rev() {
@@ -195,7 +200,7 @@ impl TrainStep for TrainableModel {
             if self.checkpointing {
                 return self.step_by_layers(&input);
             }
-            let (features, asked) = (self.features(&input), Asked::of(&input));
+            let (features, asked) = (self.features(&input), Asked::to_train(&input));
             let targets = asked.targets.len();
             if self.parts(targets, LOGITS_AT_ONCE).count() > 1 {
                 return self.step_in_parts(&features, &asked, LOGITS_AT_ONCE);
@@ -212,7 +217,7 @@ impl InferenceStep for TrainableModel {
     type Output = StepOutput;
 
     fn step(&self, input: MicroBatch) -> StepOutput {
-        let (features, asked) = (self.features(&input), Asked::of(&input));
+        let (features, asked) = (self.features(&input), Asked::to_evaluate(&input));
         let part = |part: Range<usize>| {
             let rows = rows(&features, &part, asked.targets.len());
             let hidden = features.hidden().clone().narrow(0, rows.start, rows.len());
@@ -233,11 +238,17 @@ struct Asked<'a> {
     targets: &'a Targets,
     /// Of each target.
     sequences: Vec<usize>,
+    is_trained_on: bool,
 }
 
 impl<'a> Asked<'a> {
-    fn of(input: &'a MicroBatch) -> Self {
-        Self { targets: &input.batch.targets, sequences: input.batch.sequences_of_targets() }
+    fn to_train(input: &'a MicroBatch) -> Self {
+        Self { is_trained_on: true, ..Self::to_evaluate(input) }
+    }
+
+    fn to_evaluate(input: &'a MicroBatch) -> Self {
+        let sequences = input.batch.sequences_of_targets();
+        Self { targets: &input.batch.targets, sequences, is_trained_on: false }
     }
 }
 
@@ -303,6 +314,8 @@ mod tests {
             pretrained: &pretrained,
             labels: None,
             settings: &serde_json::Map::new(),
+            fitted: &crate::Fitted::default(),
+            training: None,
         };
         TrainableModel::new(model, (TaskName::of_head(Head::CausalLm).unwrap().open)(opening).unwrap())
     }
@@ -368,7 +381,7 @@ mod tests {
         for targets in [&["lm_head"][..], &["lm_head", "down_proj"]] {
             let trainable_model = trainable_model(targets);
             let input = input();
-            let asked = Asked::of(&input);
+            let asked = Asked::to_train(&input);
             let targets = asked.targets.len();
             assert_eq!(trainable_model.parts(targets, 5 * trainable_model.model.vocabulary()).count(), 8);
             let whole = TrainStep::step(&trainable_model, input.clone());

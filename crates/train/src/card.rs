@@ -10,7 +10,7 @@ use crate::output::{counted, thousands};
 use crate::prepare::RunPlan;
 use crate::shell::quoted;
 use tasks::metrics::Scores;
-use tasks::{TaskName, Use};
+use tasks::{Classes, TaskName, Use};
 
 /// Keys of `[train]` that leave no trace in the adapter.
 const WITHOUT_TRACE: [&str; 5] =
@@ -166,6 +166,10 @@ impl Card {
             let named = |(i, label): (usize, &String)| format!("{i}: {}", json!(label));
             let names: Vec<String> = self.labels.iter().enumerate().map(named).collect();
             arguments.push_str(&format!(", num_labels={}, id2label={{{}}}", self.labels.len(), names.join(", ")));
+            // Of a list of classes Transformers cannot tell what it is for by the labels' type.
+            if let (Classes::Several, Some(problem)) = (self.task.classes, self.task.problem) {
+                arguments.push_str(&format!(", problem_type={}", json!(problem)));
+            }
         } else if self.task.problem.is_some() {
             // A head without classes gives one number.
             arguments.push_str(", num_labels=1");

@@ -1,6 +1,5 @@
 //! kindling: LoRA fine-tuning of pretrained transformers, from one binary.
 
-mod adapter;
 mod allocator;
 mod card;
 mod cli;
@@ -14,7 +13,6 @@ mod report;
 mod run;
 mod shell;
 mod terminal;
-mod writing;
 
 use std::process::ExitCode;
 

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Diagnostic;
 
 use crate::terminal::{self, Style};
+pub(crate) use suggest::{counted, thousands};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
@@ -202,24 +203,6 @@ pub(crate) fn message(error: &dyn Diagnostic) -> String {
         cause = source.source();
     }
     text
-}
-
-/// 1234567 as `1,234,567`.
-pub(crate) fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 text`, `1,234 texts`.
-pub(crate) fn counted(count: usize, one: &str, several: &str) -> String {
-    format!("{} {}", thousands(count), if count == 1 { one } else { several })
 }
 
 /// Bytes in the unit people read them in.

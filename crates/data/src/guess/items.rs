@@ -60,6 +60,10 @@ impl Items {
         self.are_strings() && self.tags == self.count
     }
 
+    pub(super) fn different(&self) -> impl Iterator<Item = &str> {
+        self.different.iter().map(String::as_str)
+    }
+
     /// Few different ones, each of which occurs twice at least.
     pub(super) fn repeat(&self) -> bool {
         self.are_integers() || self.are_strings() && self.different.len() <= REMEMBERED.min(self.count / 2)

@@ -61,6 +61,11 @@ impl Column {
     pub fn is_of_lists(&self) -> bool {
         self.kind == ColumnKind::Lists || self.kind == ColumnKind::Strings && self.lists
     }
+
+    /// The different strings in its lists, as many as are remembered.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        self.items.different()
+    }
 }
 
 /// What the values of a column are. Cells of CSV and TSV files are what they read as.

@@ -1,5 +1,7 @@
 //! What was found, as data and as the sentence that a person would say.
 
+use suggest::{counted, thousands};
+
 use crate::Place;
 use crate::language::Unread;
 
@@ -379,21 +381,4 @@ impl Finding {
 fn listed<T>(items: &[T], shown: impl Fn(&T) -> String) -> String {
     let items: Vec<String> = items.iter().map(shown).collect();
     suggest::list(items.iter().map(String::as_str))
-}
-
-/// `1 row`, `12,345 rows`.
-fn counted(count: usize, one: &str, several: &str) -> String {
-    format!("{} {}", thousands(count), if count == 1 { one } else { several })
-}
-
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

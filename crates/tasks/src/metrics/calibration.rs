@@ -88,6 +88,12 @@ impl Calibration {
             error: both(&|it| expected_error(&bins(rows().map(|(logits, target)| answer(logits, target, it))))),
         })
     }
+
+    /// Whether the likelihood is greatest at this temperature, and not beyond the last that was looked at.
+    pub fn is_within_bounds(&self) -> bool {
+        let from_an_end = |end: f64| (self.temperature.ln() - end.ln()).abs();
+        from_an_end(COLDEST) > 1e-6 && from_an_end(HOTTEST) > 1e-6
+    }
 }
 
 /// The probabilities of logits that are divided by a temperature.
@@ -167,8 +173,11 @@ mod tests {
 
     #[test]
     fn answers_that_are_all_right_or_all_wrong_stop_at_an_end() {
-        assert!((fit(&[[1.0, 0.0, 0.0]], &[0]).temperature - COLDEST).abs() < 1e-9);
-        assert!((fit(&[[1.0, 0.0, 0.0]], &[1]).temperature - HOTTEST).abs() < 1e-9);
+        for (target, end) in [(0, COLDEST), (1, HOTTEST)] {
+            let found = fit(&[[1.0, 0.0, 0.0]], &[target]);
+            assert!((found.temperature - end).abs() < 1e-9 && !found.is_within_bounds());
+        }
+        assert!(fit(&LOGITS, &TARGETS).is_within_bounds());
         assert_eq!(Calibration::fit(&[], &[]), None);
     }
 

@@ -16,6 +16,7 @@ mod tokens;
 pub use classes::{ACCURACY, Confusion, F1_MACRO, MATTHEWS, OfClass};
 pub use dashboard::{ConfusionMetric, ScoreMetric, Shown, Unit};
 pub use generation::{BLEU, EXACT_MATCH, Generated, GenerationScores, ROUGE_L};
+pub use multi_label::{F1_MICRO, F1_SAMPLES};
 pub use regression::{MAE, PEARSON, RMSE, SPEARMAN};
 pub use score::{Best, Better, LOSS, Score, Span, span};
 pub use scores::Scores;

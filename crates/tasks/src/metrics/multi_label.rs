@@ -1,6 +1,14 @@
 //! Scores of several labels a row, as scikit-learn defines them, and the threshold of each label.
 
 use super::interval::{Interval, bootstrap};
+use super::{ACCURACY, Better, F1_MACRO, Score, Scores, Span};
+
+/// scikit-learn's `f1_score(average="micro")`.
+pub static F1_MICRO: Score =
+    Score { key: "f1_micro", name: "F1 micro", span: Span::Share, better: Better::Higher, hub: Some("f1") };
+/// scikit-learn's `f1_score(average="samples")`.
+pub static F1_SAMPLES: Score =
+    Score { key: "f1_samples", name: "F1 samples", span: Span::Share, better: Better::Higher, hub: Some("f1") };
 
 /// The threshold of a label that validation data says nothing of.
 pub const THRESHOLD: f64 = 0.5;
@@ -39,31 +47,69 @@ impl LabelCounts {
     }
 }
 
-/// With `zero_division=0`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MultiLabelScores {
-    /// `f1_score(average="micro")` and `"macro"`: of all labels together, and the mean of all labels.
-    pub f1_micro: f64,
-    pub f1_macro: f64,
-    /// `accuracy_score`: the share of rows with all labels right and no other.
-    pub subset_accuracy: f64,
-    pub labels: Vec<LabelCounts>,
+/// What the scores of a file are counted from, row by row.
+#[derive(Debug, Clone)]
+pub struct LabelSetCounts {
+    labels: Vec<LabelCounts>,
+    rows: usize,
+    equal: usize,
+    /// The sum over the rows.
+    f1_of_rows: f64,
 }
 
-impl MultiLabelScores {
-    /// Each row of `truth` and `predicted` has an entry for each of `labels` labels.
-    pub fn of(truth: &[Vec<bool>], predicted: &[Vec<bool>], labels: usize) -> Self {
-        let count = |label: usize| LabelCounts::of(truth.iter().zip(predicted).map(|(t, p)| (t[label], p[label])));
-        let labels: Vec<LabelCounts> = (0..labels).map(count).collect();
-        let all =
-            LabelCounts::of(truth.iter().zip(predicted).flat_map(|(t, p)| t.iter().copied().zip(p.iter().copied())));
-        let equal = truth.iter().zip(predicted).filter(|(truth, predicted)| truth == predicted).count();
-        Self {
-            f1_micro: all.f1(),
-            f1_macro: labels.iter().map(LabelCounts::f1).sum::<f64>() / labels.len().max(1) as f64,
-            subset_accuracy: ratio(equal, truth.len()),
-            labels,
-        }
+impl LabelSetCounts {
+    pub fn new(labels: usize) -> Self {
+        Self { labels: vec![LabelCounts::default(); labels], rows: 0, equal: 0, f1_of_rows: 0.0 }
+    }
+
+    /// A row, with an entry for each label.
+    pub fn add(&mut self, truth: &[bool], predicted: &[bool]) {
+        let pairs = || truth.iter().copied().zip(predicted.iter().copied());
+        pairs().zip(&mut self.labels).for_each(|((truth, predicted), counts)| counts.add(truth, predicted));
+        self.rows += 1;
+        self.equal += usize::from(truth == predicted);
+        self.f1_of_rows += LabelCounts::of(pairs()).f1();
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub fn labels(&self) -> &[LabelCounts] {
+        &self.labels
+    }
+
+    /// `f1_score(average="micro")`: of all labels together. As the others with `zero_division=0`.
+    pub fn f1_micro(&self) -> f64 {
+        let sum = |of: fn(&LabelCounts) -> usize| self.labels.iter().map(of).sum();
+        LabelCounts { correct: sum(|it| it.correct), predicted: sum(|it| it.predicted), support: sum(|it| it.support) }
+            .f1()
+    }
+
+    /// `f1_score(average="macro")`: the mean of all labels.
+    pub fn f1_macro(&self) -> f64 {
+        self.labels.iter().map(LabelCounts::f1).sum::<f64>() / self.labels.len().max(1) as f64
+    }
+
+    /// `f1_score(average="samples")`: the mean of all rows.
+    pub fn f1_samples(&self) -> f64 {
+        self.f1_of_rows / self.rows.max(1) as f64
+    }
+
+    /// `accuracy_score`: the share of rows with all labels right and no other.
+    pub fn accuracy(&self) -> f64 {
+        ratio(self.equal, self.rows)
+    }
+
+    /// [`F1_MICRO`] comes first.
+    pub fn scores(&self, loss: f64) -> Scores {
+        let all = [
+            (&F1_MICRO, self.f1_micro()),
+            (&F1_MACRO, self.f1_macro()),
+            (&F1_SAMPLES, self.f1_samples()),
+            (&ACCURACY, self.accuracy()),
+        ];
+        Scores::new(loss, all)
     }
 }
 
@@ -178,19 +224,21 @@ mod tests {
 
     #[test]
     fn scores_are_those_of_scikit_learn() {
-        // scikit-learn 1.9: f1_score, accuracy_score, precision_recall_fscore_support with zero_division=0
-        let scores = MultiLabelScores::of(&truth(), &predicted(), 4);
-        close(scores.f1_micro, 2.0 / 3.0);
-        close(scores.f1_macro, 0.502_435_064_935_065);
-        close(scores.subset_accuracy, 0.5);
+        // scikit-learn 1.9: f1_score (micro, macro, samples), accuracy_score, precision_recall_fscore_support with zero_division=0
+        let mut scores = LabelSetCounts::new(4);
+        truth().iter().zip(predicted()).for_each(|(truth, predicted)| scores.add(truth, &predicted));
+        close(scores.f1_micro(), 2.0 / 3.0);
+        close(scores.f1_macro(), 0.502_435_064_935_065);
+        close(scores.f1_samples(), 0.611_111_111_111_111);
+        close(scores.accuracy(), 0.5);
         let precision = [1.0, 0.5, 0.555_555_555_555_555_6, 0.0];
         let (recall, f1) = ([0.6, 0.6, 1.0, 0.0], [0.75, 0.545_454_545_454_545_4, 0.714_285_714_285_714_3, 0.0]);
-        for (n, label) in scores.labels.iter().enumerate() {
+        for (n, label) in scores.labels().iter().enumerate() {
             close(label.precision(), precision[n]);
             close(label.recall(), recall[n]);
             close(label.f1(), f1[n]);
         }
-        assert_eq!(scores.labels.iter().map(|it| it.support).collect::<Vec<_>>(), [5, 5, 5, 0]);
+        assert_eq!(scores.labels().iter().map(|it| it.support).collect::<Vec<_>>(), [5, 5, 5, 0]);
     }
 
     #[test]

@@ -166,6 +166,9 @@ mod tests {
 
     #[test]
     fn the_names_of_what_can_be_chosen_by_stand_once() {
-        assert_eq!(Best::NAMES, ["auto", "accuracy", "loss", "f1_macro", "matthews", "f1", "pearson", "spearman"]);
+        assert_eq!(
+            Best::NAMES,
+            ["auto", "accuracy", "loss", "f1_macro", "matthews", "f1", "pearson", "spearman", "f1_micro", "f1_samples"]
+        );
     }
 }

@@ -13,16 +13,16 @@ use indicatif::ProgressBar;
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
-use super::source::Located;
+use super::open::{KEYS, open};
 use super::table::{Answers, Columns as Beside};
-use super::trained::{KEYS, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config;
 use crate::device::DeviceName;
 use crate::output::Output;
-use crate::prepare::{RunPlan, check_dataset};
+use crate::prepare::RunPlan;
 use crate::run::evaluation_batches;
-use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, host, number};
+use inference::{ModelFiles, Pipeline, not_finite};
+use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, check_dataset, host, number};
 
 /// Rows read and encoded together.
 const CHUNK: usize = 512;
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         arguments.data.as_deref().or(valid.as_ref().and_then(|(valid, _)| valid.files().first()).map(PathBuf::as_path));
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
-    let trained = Trained::open(&model, None, (&arguments.set, &KEYS), &device, output)?;
+    let trained = open(&model, None, (&arguments.set, &KEYS), &device, output)?;
     let mut scorer = Scorer::new(&trained.model, &*trained.task, &trained.pretrained);
     scorer.with_logits = arguments.logits;
     let mut listed = Listed { answers, task: &*trained.task, texts: Vec::new(), is_wanted: per_example.is_some() };
@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         (None, file) => {
             let file = file.as_deref().expect("without a run there is a file");
-            score_file(file, &model, &trained, &mut scorer, output, &mut listed)?
+            score_file(file, &trained, &mut scorer, output, &mut listed)?
         }
     };
     if per_example.is_some() {
@@ -208,7 +208,7 @@ impl<'a> Scorer<'a> {
             let output = InferenceStep::step(self.model, input.clone()).host();
             self.evaluation.add(&output);
             if !output.losses.iter().chain(&output.outputs).all(|number| number.is_finite()) {
-                return Err(not_finite(self.pretrained, "the losses"));
+                return Err(not_finite(self.pretrained, "the losses").into());
             }
             let vocabulary = self.task.definition().vocabulary;
             let last: Vec<f32> = match self.with_logits && vocabulary {
@@ -249,21 +249,19 @@ impl<'a> Scorer<'a> {
 /// The rows of a file, which is never held as a whole. Returns how many there were, and how many were truncated.
 fn score_file(
     file: &Path,
-    model: &Located,
-    trained: &Trained,
+    trained: &Pipeline,
     scorer: &mut Scorer<'_>,
     output: &Output,
     listed: &mut Listed<'_>,
 ) -> Result<(usize, usize), Failure> {
-    let tokenizer = tokenizer(model)?;
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
-        let encoding = Encoding { tokenizer: &tokenizer, max_length: trained.max_length, progress: &|_| {} };
+        let encoding = Encoding { tokenizer: &trained.tokenizer, max_length: trained.max_length, progress: &|_| {} };
         let mut dataset = Dataset::default();
         trained.task.encode(file, rows, &encoding, &mut dataset)?;
         check_dataset(&dataset, &trained.pretrained)?;
-        trained.task.check(&dataset, &tokenizer)?;
+        trained.task.check(&dataset, &trained.tokenizer)?;
         truncated += dataset.truncated();
         listed.texts_of(rows);
         scorer.score(&dataset, done, &bar, &mut |example| listed.push(example))?;
@@ -298,7 +296,7 @@ fn score_file(
 /// The data that a run's best model was chosen by, as its configuration says, and the texts of its rows.
 fn validation_data(
     run: &Path,
-    model: &Located,
+    model: &ModelFiles,
     sets: &[String],
     output: &Output,
 ) -> Result<(Dataset, Vec<Shown>), Failure> {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use inference::{AdapterError, GenerationError};
 use miette::Diagnostic;
 use model::hub::HubError;
 
 use crate::shell;
-use crate::{adapter, config, device, output, prepare, run};
+use crate::{config, device, output, prepare, run};
 
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -134,10 +135,14 @@ impl From<prepare::Error> for Failure {
     }
 }
 
-impl From<crate::writing::Error> for Failure {
-    fn from(error: crate::writing::Error) -> Self {
+impl From<GenerationError> for Failure {
+    fn from(error: GenerationError) -> Self {
         match error {
-            crate::writing::Error::Sampling(error) => Self::running(error),
+            GenerationError::Room { tokens, positions, .. } => Self::usage(
+                error.to_string(),
+                format!("shorten it, or lower `--max-new-tokens` to {}", positions - tokens),
+            ),
+            GenerationError::Sampling(error) => Self::running(error),
             error => Self::input(error),
         }
     }
@@ -175,8 +180,33 @@ impl From<lora::Error> for Failure {
     }
 }
 
-impl From<adapter::Error> for Failure {
-    fn from(error: adapter::Error) -> Self {
+impl From<inference::Error> for Failure {
+    fn from(error: inference::Error) -> Self {
+        use inference::Error;
+        match error {
+            Error::Adapter(error) => error.into(),
+            Error::Model(error) => error.into(),
+            Error::Data(error) => error.into(),
+            Error::Task(error) => error.into(),
+            Error::Generation(error) => error.into(),
+            Error::SeveralColumns { .. } => {
+                let help = "give a file with these columns with --input, or JSON lines on standard input";
+                Self::usage(error.to_string(), help)
+            }
+            Error::NotFinite { .. } => Self::running(error),
+            Error::NoModel { .. }
+            | Error::NotAModel { .. }
+            | Error::NoBase { .. }
+            | Error::NoAnswers { .. }
+            | Error::NoTexts { .. }
+            | Error::OtherUse { .. }
+            | Error::Length { .. } => Self::input(error),
+        }
+    }
+}
+
+impl From<AdapterError> for Failure {
+    fn from(error: AdapterError) -> Self {
         let of_input = error.is_of_input();
         Self { error: Some(Box::new(error)), of_input }
     }

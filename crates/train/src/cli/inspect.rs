@@ -9,10 +9,10 @@ use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
 use super::{Failure, evaluations, source};
-use crate::adapter::Adapter;
 use crate::output::{Output, bytes, thousands};
 use crate::report::{Evaluation, Report};
 use crate::run::{Directory, State};
+use inference::Adapter;
 
 /// Beside the weights.
 const MARKS: [&str; 5] = ["adapter_config.json", "kindling.json", "config.json", "config.toml", "metrics.jsonl"];
@@ -142,6 +142,7 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
     let of_all = json!({
         "modules_to_save": adapter.method.modules_to_save(), "base": adapter.config.base_model,
         "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
+        "fitted": adapter.sidecar.as_ref().map(|sidecar| &sidecar.fitted).filter(|fitted| !fitted.is_empty()),
         "trainable_parameters": elements, "tensors": tensors, "updates": updates,
     });
     document.extend(of_all.as_object().cloned().unwrap_or_default());

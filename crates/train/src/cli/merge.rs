@@ -14,12 +14,11 @@ use model::{
 };
 use serde_json::json;
 
-use super::source::Located;
-use super::trained::{Trained, not_finite, tokenizer_directory};
+use super::open::open;
 use super::{Failure, ModelArguments};
-use crate::adapter::{self, Adapter, Sidecar};
 use crate::output::{Output, bytes};
 use crate::run::{Probe, difference, with_dtype};
+use inference::{Adapter, ModelFiles, Pipeline, Sidecar, copy_beside, not_finite};
 use tasks::TrainableModel;
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
@@ -65,14 +64,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     };
-    let trained = Trained::open(&inputs, None, (&[], &[]), &device, output)?;
+    let trained = open(&inputs, None, (&[], &[]), &device, output)?;
     let dtype = arguments.dtype.map(|dtype| match dtype {
         Type::F32 => DType::F32,
         Type::F16 => DType::F16,
         Type::Bf16 => DType::BF16,
     });
     let unfinished = create(&arguments.output)?;
-    let merged = merged_tensors(&trained.pretrained, &trained.plan, &trained.model.model, dtype)?;
+    let merged = merged_tensors(&trained.pretrained, &trained.loaded.plan, &trained.model.model, dtype)?;
     write_checkpoint(unfinished.path(), &merged.tensors, arguments.max_shard_size).map_err(model::Error::from)?;
     let mut config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
     if merged.untied {
@@ -87,7 +86,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     verify(adapter, unfinished.path(), &trained)?;
     let check = compare(adapter, unfinished.path(), &trained, &device)?;
     if !check.relative().is_finite() {
-        return Err(not_finite(&trained.pretrained, "the merged model's logits"));
+        return Err(not_finite(&trained.pretrained, "the merged model's logits").into());
     }
     unfinished.finish()?;
     if output.json() {
@@ -113,10 +112,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
 
 /// The tokenizer that the adapter was trained with, and what goes with the base's weights. The base's vocabularies that only
 /// other programs read are wanted beside an adapter's `tokenizer.json` too.
-fn copy_companions(merged: &Path, inputs: &Located) -> Result<(), Failure> {
-    adapter::copy_beside(merged, tokenizer_directory(inputs), is_of_tokenizer)?;
+fn copy_companions(merged: &Path, inputs: &ModelFiles) -> Result<(), Failure> {
+    copy_beside(merged, inputs.tokenizer_directory(), is_of_tokenizer)?;
     let missing = |file: &str| is_vocabulary(file) && !merged.join(file).exists();
-    adapter::copy_beside(merged, &inputs.model, |file| goes_with_weights(file) || missing(file))?;
+    copy_beside(merged, &inputs.model, |file| goes_with_weights(file) || missing(file))?;
     Ok(())
 }
 
@@ -142,9 +141,9 @@ impl Check {
 }
 
 /// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
-fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failure> {
+fn verify(adapter: &Path, merged: &Path, trained: &Pipeline) -> Result<(), Failure> {
     let (_, tensors) = read(adapter, trained)?;
-    let found = verify_merged(&trained.pretrained, &tensors, &trained.plan, merged);
+    let found = verify_merged(&trained.pretrained, &tensors, &trained.loaded.plan, merged);
     found.map_err(|error| match error {
         model::Error::Merge(error) => Failure::running(error),
         error => error.into(),
@@ -152,12 +151,12 @@ fn verify(adapter: &Path, merged: &Path, trained: &Trained) -> Result<(), Failur
 }
 
 /// The adapter by its files, on the base as its files have it.
-fn read(adapter: &Path, trained: &Trained) -> Result<(Method, AdapterTensors), Failure> {
+fn read(adapter: &Path, trained: &Pipeline) -> Result<(Method, AdapterTensors), Failure> {
     let Adapter { method, tensors, .. } = Adapter::read(adapter, Some(&trained.pretrained))?;
-    Ok(trained.plan.written(method, tensors))
+    Ok(trained.loaded.plan.written(method, tensors))
 }
 
-fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) -> Result<Check, Failure> {
+fn compare(adapter: &Path, merged: &Path, trained: &Pipeline, device: &Device) -> Result<Check, Failure> {
     let probe = probe(trained);
     let classes = trained.task.outputs();
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
@@ -176,7 +175,7 @@ fn compare(adapter: &Path, merged: &Path, trained: &Trained, device: &Device) ->
 }
 
 /// Sixteen sequences of ids spread over the vocabulary: no text is needed to compare two models.
-fn probe(trained: &Trained) -> Probe {
+fn probe(trained: &Pipeline) -> Probe {
     let vocabulary = trained.pretrained.vocabulary_size().unwrap_or(1000) as u64;
     let length = trained.max_length.min(24);
     let sequence = |s: u64| {

@@ -13,6 +13,7 @@ mod input;
 mod inspect;
 mod man;
 mod merge;
+mod open;
 mod plan;
 mod predict;
 mod quickstart;
@@ -24,7 +25,6 @@ mod source;
 mod table;
 mod tokenizer;
 mod train;
-mod trained;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};

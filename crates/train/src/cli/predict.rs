@@ -4,23 +4,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::language::Purpose;
-use data::{Line, Record, Tokenizer};
-use indexmap::IndexMap;
+use data::{Line, Record};
 use rayon::prelude::*;
-use serde_json::Value;
 
 use super::input::{InputArguments, Unanswered};
+use super::open::open;
 use super::table::{Answers, Columns, Format};
-use super::trained::{ColumnNames, Trained, not_finite, tokenizer};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
-use crate::prepare::check_vocabulary;
 use crate::terminal;
-use tasks::{Answer, Encoding, MicroBatch, Question, Rows, Sequence, Use, host};
+use inference::Pipeline;
+use tasks::{Answer, Classes, Definition, Question, Rows, TaskName, Use};
 
-/// Texts read, encoded and classified together.
+/// Texts read, encoded and answered together.
 const CHUNK: usize = 64;
 
 /// What `--set` overrides.
@@ -32,6 +29,7 @@ const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "d
 Examples:
   kindling predict --run runs/sst2 \"a fine film\"
   kindling predict --run runs/sst2 --input reviews.csv --output answers.csv
+  kindling predict --run runs/sst2 --input reviews.csv --output sure.csv --calibrated --min-confidence 0.9
   kindling predict --run runs/sst2 --input reviews.parquet --columns id --output answers.parquet
   cat reviews.txt | kindling predict --run runs/sst2 --named
   kindling predict --model bert-base-uncased --adapter someone/sst2-lora \"a fine film\"")]
@@ -50,6 +48,12 @@ pub(super) struct Arguments {
     /// Write the probabilities of an answer as an object, by the names of the classes
     #[arg(long)]
     named: bool,
+    /// Divide logits by the temperature that was fitted on the validation data, so that probabilities mean what they say
+    #[arg(long)]
+    calibrated: bool,
+    /// Give no class where the most probable one has less than this probability, from 0 to 1
+    #[arg(long, value_name = "P", value_parser = probability, allow_negative_numbers = true)]
+    min_confidence: Option<f64>,
     /// Texts; without them and without --input they are read from standard input, one a line, or as JSON lines
     #[arg(conflicts_with_all = ["input", "input_format"])]
     text: Vec<String>,
@@ -58,6 +62,54 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+}
+
+fn probability(typed: &str) -> Result<f64, String> {
+    let probability = typed.parse().ok().filter(|probability| (0.0..=1.0).contains(probability));
+    probability.ok_or_else(|| "expected a number from 0 to 1".to_string())
+}
+
+/// What is made of an answer before it is written.
+#[derive(Debug, Clone, Copy)]
+struct Confidence {
+    temperature: Option<f64>,
+    least: Option<f64>,
+}
+
+impl Confidence {
+    /// Errors: the model's answers are no classes with a probability each, or no temperature was fitted.
+    fn of(arguments: &Arguments, pipeline: &Pipeline) -> Result<Self, Failure> {
+        let task = pipeline.task.definition();
+        let option = match (arguments.calibrated, arguments.min_confidence) {
+            (true, _) => "--calibrated",
+            (false, Some(_)) => "--min-confidence",
+            (false, None) => return Ok(Self { temperature: None, least: None }),
+        };
+        let has_one_class = |task: &Definition| task.classes == Classes::One;
+        if !has_one_class(task) {
+            let tasks: Vec<&str> = TaskName::all().filter(|task| has_one_class(task)).map(|task| task.name).collect();
+            let message = format!("`{option}` is for answers of one class with its probability, not for {}", task.name);
+            return Err(Failure::usage(message, format!("leave it out; models for {} take it", tasks.join(", "))));
+        }
+        let temperature = pipeline.fitted.temperature.filter(|_| arguments.calibrated);
+        if arguments.calibrated && temperature.is_none() {
+            let help = "a temperature is fitted in training, on validation data (`data.valid` or `data.valid_fraction`) \
+                        of which the model answers some wrongly, and more than a guess rightly; without one leave `--calibrated` out";
+            return Err(Failure::usage("the model has no temperature to calibrate its probabilities with", help));
+        }
+        Ok(Self { temperature, least: arguments.min_confidence })
+    }
+
+    fn applied(self, answer: Answer) -> Answer {
+        let answer = match self.temperature {
+            Some(temperature) => answer.calibrated(temperature),
+            None => answer,
+        };
+        match self.least {
+            Some(least) => answer.abstaining_below(least),
+            None => answer,
+        }
+    }
 }
 
 /// For people: the answer, and to what.
@@ -82,14 +134,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(Use::Predict), sets, &device, output)?;
-    let tokenizer = tokenizer(&model)?;
+    let pipeline = open(&model, Some(Use::Predict), sets, &device, output)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
         for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,
         answers,
-        trained: &trained,
-        tokenizer: &tokenizer,
+        confidence: Confidence::of(arguments, &pipeline)?,
+        pipeline: &pipeline,
         file: match arguments.text.is_empty() {
             true => arguments.input.file(),
             // For messages alone: the texts are the lines of it.
@@ -116,35 +167,17 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     if truncated > 0 {
         let texts = counted(truncated, "text was", "texts were");
-        output.warn(&format!("{texts} truncated to {} tokens", trained.max_length));
+        output.warn(&format!("{texts} truncated to {} tokens", pipeline.max_length));
     }
     failure?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The column that a text is which stands in none: the only one that the model reads.
-fn column_of_texts(columns: &ColumnNames) -> Result<String, Failure> {
-    let made_of = match (&columns.text_template, &columns.text_pair) {
-        (Some(template), None) => template.columns(),
-        (Some(template), Some(pair)) => [template.columns(), vec![pair.clone()]].concat(),
-        (None, Some(pair)) => vec![columns.text.clone().unwrap_or_else(|| "text".to_string()), pair.clone()],
-        (None, None) => return Ok(columns.text.clone().unwrap_or_else(|| "text".to_string())),
-    };
-    match made_of.as_slice() {
-        [column] => Ok(column.clone()),
-        several => {
-            let message = format!("the model reads several columns ({}), not one text", several.join(", "));
-            let help = "give a file with these columns with --input, or JSON lines on standard input";
-            Err(Failure::usage(message, help))
-        }
-    }
-}
-
 struct Predictor<'a> {
-    trained: &'a Trained,
-    tokenizer: &'a Tokenizer,
+    pipeline: &'a Pipeline,
     file: PathBuf,
     answers: Answers<'a>,
+    confidence: Confidence,
     /// A terminal is told the class of each text in words.
     for_people: bool,
     named: bool,
@@ -178,68 +211,41 @@ impl Predictor<'_> {
     fn record(&self, line: Line) -> Result<Record, Failure> {
         match line {
             Line::Row(record) => Ok(record),
-            Line::Text { line, text } => {
-                let fields = IndexMap::from([(column_of_texts(&self.trained.columns)?, Value::String(text))]);
-                Ok(Record { line, fields })
-            }
+            Line::Text { line, text } => Ok(self.pipeline.record_of_text(line, text)?),
         }
     }
 
     /// What is read of a row; none if it cannot be and the others are to be answered.
     fn row(&mut self, record: &Record) -> Result<Option<Rows>, Failure> {
         if self.columns.is_none() {
-            let find = self.trained.task.definition().columns;
-            let found = find(&self.file, record, self.trained.columns.written(), Purpose::Prompts);
+            let found = self.pipeline.columns_of(&self.file, record);
             let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
             self.columns = Some(found);
             self.begin(record)?;
         }
         let columns = self.columns.as_ref().expect("they were found in this row or before it");
-        let mut row = columns.no_rows();
-        let read = row.push(columns, &self.file, record).map(|()| row);
-        self.unanswered.or_note(record.line, read)
+        self.unanswered.or_note(record.line, self.pipeline.row(columns, &self.file, record))
     }
 
     fn begin(&mut self, first: &Record) -> Result<(), Failure> {
-        let names = self.trained.task.answer_names(self.answers.format().is_table());
+        let names = self.pipeline.task.answer_names(self.answers.format().is_table());
         self.answers.begin(&self.file, &first.fields, names)
     }
 
     fn chunk(&mut self, read: Vec<(Record, Rows)>) -> Result<(), Failure> {
-        let (tokenizer, max_length) = (self.tokenizer, self.trained.max_length);
-        let task = &*self.trained.task;
-        let encode = |(_, row): &(Record, Rows)| {
-            task.question(&self.file, row, &Encoding { tokenizer, max_length, progress: &|_| {} })
-        };
-        let encoded: Vec<Result<Question, data::Error>> = read.par_iter().map(encode).collect();
-        let mut asked = Vec::with_capacity(read.len());
+        let question = |(_, row): &(Record, Rows)| self.pipeline.question(&self.file, row);
+        let encoded: Vec<Result<Question, data::Error>> = read.par_iter().map(question).collect();
+        let (mut records, mut questions) = (Vec::new(), Vec::new());
         for ((record, _), question) in read.into_iter().zip(encoded) {
             if let Some(question) = self.unanswered.or_note(record.line, question)? {
-                asked.push((record, question));
+                self.truncated += usize::from(question.is_truncated);
+                records.push(record);
+                questions.push(question);
             }
         }
-        let sequences: Vec<&Sequence> = asked.iter().flat_map(|(_, question)| &question.sequences).collect();
-        if sequences.is_empty() {
-            return Ok(());
-        }
-        check_vocabulary(sequences.iter().map(|sequence| &sequence.encoded), &self.trained.pretrained)?;
-        self.truncated += asked.iter().filter(|(_, question)| question.is_truncated).count();
-        let (mut logits, mut width) = (Vec::new(), 0);
-        // A long text may be many sequences.
-        for sequences in sequences.chunks(CHUNK) {
-            let batch = Sequence::batch(sequences.iter().copied());
-            let found = self.trained.model.logits(&MicroBatch::evaluation(batch));
-            width = found.dims()[1];
-            logits.extend(host(found));
-        }
-        if !logits.iter().all(|logit| logit.is_finite()) {
-            return Err(not_finite(&self.trained.pretrained, "the logits"));
-        }
-        let mut rest = logits.as_slice();
-        for (record, question) in &asked {
-            let (own, others) = rest.split_at(question.outputs() * width);
-            rest = others;
-            let Some(answer) = task.answer_to(question, own) else { continue };
+        let answers = self.pipeline.answer(&questions)?;
+        for ((record, question), answer) in records.iter().zip(&questions).zip(answers) {
+            let answer = self.confidence.applied(answer);
             match self.for_people {
                 true => self.answers.shown(&describe(&answer, &question.text))?,
                 false if self.answers.format().is_table() => self.answers.push(&record.fields, answer.cells())?,

@@ -13,12 +13,12 @@ use super::eval::Scorer;
 use super::failure::Failure;
 use super::predict::describe;
 use super::train::{Shown, execute};
-use crate::adapter::Adapter;
 use crate::config;
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::run::{self, Start, State};
 use crate::shell::program;
+use inference::Adapter;
 use tasks::metrics::{ACCURACY, Scores};
 use tasks::{MicroBatch, TrainableModel, host};
 

@@ -8,10 +8,10 @@ use miette::Diagnostic;
 use model::hub::{HubError, Source, Wanted};
 
 use super::Failure;
-use crate::adapter::{self, Recorded};
 use crate::hub::locate;
 use crate::output::Output;
 use crate::run::{Directory, State};
+use inference::{DirectoryKind, ModelFiles};
 
 /// A run, an adapter or a model, as typed.
 #[derive(Debug, Clone, Args)]
@@ -28,46 +28,13 @@ pub(super) struct ModelArguments {
     pub(super) adapter: Option<PathBuf>,
 }
 
-/// Where the model lies, and the adapter for it: directories, with what was on the Hub fetched.
-#[derive(Debug, Clone)]
-pub(super) struct Located {
-    pub(super) model: PathBuf,
-    pub(super) adapter: Option<PathBuf>,
-}
-
-/// What a directory holds, by the files that tell.
-enum Holds {
-    Adapter,
-    /// A run's best adapter so far, in this directory of it.
-    RunWithAdapter(PathBuf),
-    /// A run of which every weight was trained, and its model.
-    RunWithModel(PathBuf),
-    /// A run that has saved nothing yet.
-    RunAlone,
-    Model,
-    Else,
-}
-
-impl Holds {
-    fn of(directory: &Path) -> Self {
-        let has = |name: &str| directory.join(name).exists();
-        match () {
-            () if has("adapter_config.json") => Self::Adapter,
-            () if has("adapter/adapter_config.json") => Self::RunWithAdapter(directory.join("adapter")),
-            () if has("config.toml") && has("model/config.json") => Self::RunWithModel(directory.join("model")),
-            () if has("config.toml") && (has("metrics.jsonl") || has("checkpoints")) => Self::RunAlone,
-            () if has("config.json") => Self::Model,
-            () => Self::Else,
-        }
-    }
-}
-
 impl ModelArguments {
-    pub(super) fn located(&self, output: &Output) -> Result<Located, Failure> {
+    /// Directories, with what is on the Hub fetched.
+    pub(super) fn located(&self, output: &Output) -> Result<ModelFiles, Failure> {
         match (&self.run, &self.adapter, &self.model) {
             (Some(run), _, model) => of_run(run, model.as_deref(), output),
             (None, Some(adapter), model) => of_adapter(adapter, model.as_deref(), output),
-            (None, None, Some(model)) => Ok(Located { model: model_of(model, output)?, adapter: None }),
+            (None, None, Some(model)) => Ok(ModelFiles { model: model_of(model, output)?, adapter: None }),
             (None, None, None) => Err(Failure::usage(
                 "no model is named",
                 "name a run with --run DIR, an adapter with --adapter A, or a model with --model M",
@@ -76,93 +43,91 @@ impl ModelArguments {
     }
 }
 
-fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let shown = run.display();
-    match Holds::of(run) {
+    match DirectoryKind::of(run) {
         // Whoever completes a path in a shell ends in `runs/x/adapter` as easily.
-        Holds::Adapter => with_adapter(run.to_path_buf(), model, output),
-        Holds::RunWithAdapter(adapter) => {
+        DirectoryKind::Adapter => with_adapter(run.to_path_buf(), model, output),
+        DirectoryKind::RunWithAdapter(adapter) => {
             say_unfinished(run, "adapter", output);
             with_adapter(adapter, model, output)
         }
-        Holds::RunWithModel(_) if model.is_some() => {
+        DirectoryKind::RunWithModel(_) if model.is_some() => {
             Err(Failure::usage(format!("all weights of {shown} were trained: it needs no base"), "leave out --model"))
         }
-        Holds::RunWithModel(model) => {
+        DirectoryKind::RunWithModel(model) => {
             say_unfinished(run, "model", output);
-            Ok(Located { model, adapter: None })
+            Ok(ModelFiles { model, adapter: None })
         }
-        Holds::RunAlone => Err(nothing_yet(run)),
-        Holds::Model => Err(Failure::usage(format!("{shown} is a model, not a run"), "give it with --model")),
-        Holds::Else if !run.exists() => Err(Failure::usage(format!("there is no directory {shown}"), neighbour(run))),
-        Holds::Else => Err(Failure::usage(
+        DirectoryKind::RunAlone => Err(nothing_yet(run)),
+        DirectoryKind::Model => Err(Failure::usage(format!("{shown} is a model, not a run"), "give it with --model")),
+        DirectoryKind::Else if !run.exists() => {
+            Err(Failure::usage(format!("there is no directory {shown}"), neighbour(run)))
+        }
+        DirectoryKind::Else => Err(Failure::usage(
             format!("{shown} is not a run's directory"),
             "a run's directory has config.toml and adapter/ or model/; `kindling train` writes it",
         )),
     }
 }
 
-fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let shown = named.display();
-    match Holds::of(named) {
-        Holds::RunWithAdapter(adapter) => {
+    match DirectoryKind::of(named) {
+        DirectoryKind::RunWithAdapter(adapter) => {
             say_unfinished(named, "adapter", output);
             with_adapter(adapter, model, output)
         }
-        Holds::RunWithModel(_) => Err(Failure::usage(
+        DirectoryKind::RunWithModel(_) => Err(Failure::usage(
             format!("all weights of {shown} were trained: it has a model, and no adapter"),
             format!("use it with `--run {shown}`"),
         )),
-        Holds::RunAlone => Err(nothing_yet(named)),
+        DirectoryKind::RunAlone => Err(nothing_yet(named)),
         // A directory that is none is for the reader of adapters to complain about.
-        Holds::Adapter | Holds::Model | Holds::Else => {
+        DirectoryKind::Adapter | DirectoryKind::Model | DirectoryKind::Else => {
             with_adapter(locate(named, Wanted::Adapter, output)?.directory, model, output)
         }
     }
 }
 
-fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<Located, Failure> {
+fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let model = match model {
         Some(model) => model_of(model, output)?,
         None => recorded_base(&adapter, output)?,
     };
-    Ok(Located { model, adapter: Some(adapter) })
+    Ok(ModelFiles { model, adapter: Some(adapter) })
 }
 
 fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
-    match Holds::of(named) {
-        Holds::RunWithModel(model) => Ok(model),
+    match DirectoryKind::of(named) {
+        DirectoryKind::RunWithModel(model) => Ok(model),
         // Some repositories have the merged model beside its adapter.
-        Holds::Adapter if named.join("config.json").exists() => Ok(named.to_path_buf()),
-        Holds::Adapter | Holds::RunWithAdapter(_) => Err(Failure::usage(
+        DirectoryKind::Adapter if named.join("config.json").exists() => Ok(named.to_path_buf()),
+        DirectoryKind::Adapter | DirectoryKind::RunWithAdapter(_) => Err(Failure::usage(
             format!("{} is an adapter, not a model", named.display()),
             format!("use it with `--run {}`: it records its base", named.display()),
         )),
-        Holds::RunAlone => Err(nothing_yet(named)),
-        Holds::Model | Holds::Else => Ok(locate(named, Wanted::Model, output)?.directory),
+        DirectoryKind::RunAlone => Err(nothing_yet(named)),
+        DirectoryKind::Model | DirectoryKind::Else => Ok(locate(named, Wanted::Model, output)?.directory),
     }
 }
 
 /// The base that an adapter was trained on, where it was then.
 fn recorded_base(adapter: &Path, output: &Output) -> Result<PathBuf, Failure> {
     let shown = adapter.display();
-    let Recorded { path, revision } = adapter::recorded_base(adapter)?.ok_or_else(|| {
+    let recorded = inference::recorded_base(adapter)?.ok_or_else(|| {
         let message = format!("{shown} does not record its base model");
         Failure::usage(message, "give its base with --model: a directory, or an id on the Hugging Face Hub")
     })?;
-    // A relative path is one in the working directory, as for PEFT, or is meant from the adapter.
-    let places = [PathBuf::from(&path), adapter.join(&path)];
-    if let Some(found) = places.iter().find(|place| revision.is_none() && place.is_dir()) {
-        return Ok(found.clone());
+    if let Some(found) = recorded.directory(adapter) {
+        return Ok(found);
     }
-    let named = match &revision {
-        Some(revision) => format!("{path}@{revision}"),
-        None => path.clone(),
-    };
+    let named = recorded.to_string();
     let Source::Hub(id) = Source::parse(&named) else {
-        let looked = match places[0] == places[1] {
-            true => path,
-            false => format!("{path}, nor at {}", places[1].display()),
+        let [place, other] = recorded.places(adapter);
+        let looked = match place == other {
+            true => recorded.path,
+            false => format!("{}, nor at {}", recorded.path, other.display()),
         };
         let message = format!("the model that {shown} was trained on is no longer at {looked}");
         let help = "give its present directory with --model: its weights are compared with the recorded ones";

@@ -11,7 +11,7 @@ use model::write_atomically;
 use serde_json::json;
 
 use super::Failure;
-use super::trained::{ColumnNames, apply_sets};
+use super::open::column_names;
 use crate::output::{Output, thousands};
 
 /// Train a vocabulary, for a model that is trained from nothing
@@ -59,8 +59,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let bar = output.bar(0, "reading {spinner} {pos} texts");
     let columns: RefCell<Option<Columns>> = RefCell::new(None);
     let file = arguments.data.as_path();
-    let mut names = ColumnNames::default();
-    apply_sets(&arguments.set, &["data.text", "data.text_template"], &mut names, |_, _| Ok(()))?;
+    let names = column_names(&arguments.set, &["data.text", "data.text_template"])?;
     let texts = records(file)?.map(|record| {
         let record = record?;
         let mut columns = columns.borrow_mut();

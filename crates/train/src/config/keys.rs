@@ -62,7 +62,7 @@ const RUN_AND_MODEL: [Key; 8] = [
 ];
 
 #[rustfmt::skip]
-const DATA_AND_TRAINING: [Key; 45] = [
+const DATA_AND_TRAINING: [Key; 47] = [
     key("data", "train", Kind::Files, "\"train.jsonl\""),
     key("data", "valid", Kind::Files, "\"valid.jsonl\""),
     key("data", "valid_fraction", BELOW_ONE, ""),
@@ -82,6 +82,7 @@ const DATA_AND_TRAINING: [Key; 45] = [
     key("data", "pack", Kind::Flag, ""),
     key("data", "loss_on", Kind::Word(LossOn::NAMES, &[]), ""),
     key("data", "mask_probability", SHARE, ""),
+    key("data", "class_weights", Kind::ClassWeights, "\"balanced\""),
     key("train", "epochs", Kind::Count(0), ""),
     key("train", "max_steps", Kind::Count(0), ""),
     key("train", "batch_size", Kind::Count(1), ""),
@@ -103,6 +104,7 @@ const DATA_AND_TRAINING: [Key; 45] = [
     key("train", "keep_checkpoints", Kind::Count(1), ""),
     key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
     key("train", "early_stopping_patience", Kind::Count(0), ""),
+    key("train", "label_smoothing", BELOW_ONE, ""),
     key("train", "tensorboard", Kind::Flag, ""),
     key("train", "gradient_checkpointing", Kind::Flag, ""),
     key("train", "compute", Kind::Word(Compute::NAMES, &[]), ""),
@@ -120,6 +122,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("gradient_accumulation_steps", "grad_accumulation"),
     ("lr", "learning_rate"),
     ("lr_scheduler_type", "schedule"),
+    ("label_smoothing_factor", "label_smoothing"),
 ];
 
 const fn key(table: &'static str, name: &'static str, kind: Kind, example: &'static str) -> Key {
@@ -279,7 +282,8 @@ fn suggestion(word: &str, words: &[&str]) -> String {
 mod tests {
     use lora::{LoraConfig, TargetConfig};
 
-    use super::super::written::{AdapterConfig, DataConfig, ModelConfig, TrainConfig};
+    use super::super::words::Balance;
+    use super::super::written::{AdapterConfig, ClassWeights, DataConfig, ModelConfig, TrainConfig};
     use super::*;
 
     fn with_layers() -> Method {
@@ -305,6 +309,7 @@ mod tests {
                 tags: Some("h".to_owned()),
                 entities: Some("i".to_owned()),
                 max_length: Some(1),
+                class_weights: Some(ClassWeights::Word(Balance::Balanced)),
                 ..DataConfig::default()
             },
             train: TrainConfig { warmup_steps: Some(1), warmup_ratio: Some(0.5), ..TrainConfig::default() },

@@ -6,6 +6,7 @@ use lora::SettingKind;
 use toml::Value;
 
 use super::legs::Leg;
+use super::words::Balance;
 
 /// What a key takes.
 #[derive(Clone, Copy)]
@@ -38,6 +39,8 @@ pub(super) enum Kind {
     Ranks,
     /// A number greater than 0 for each pattern.
     Alphas,
+    /// `balanced`, or a number greater than 0 for each class.
+    ClassWeights,
     /// How a run went on.
     Legs,
 }
@@ -84,14 +87,24 @@ impl Kind {
             },
             Self::Ranks => is_pattern_table(value, |rank| is_count(rank, 1)),
             Self::Legs => Leg::are(value),
-            Self::Alphas => is_pattern_table(value, |alpha| is_number(alpha, (Bound::Excluded(0.0), Bound::Unbounded))),
+            Self::Alphas => is_pattern_table(value, is_positive),
+            Self::ClassWeights => {
+                value.as_str().is_some_and(|word| Balance::NAMES.contains(&word))
+                    || is_pattern_table(value, is_positive)
+            }
         }
     }
 
     /// Whether a value that is typed without quotes can be meant as a text.
     pub(super) fn takes_text(self) -> bool {
         match self {
-            Self::Text | Self::Files | Self::Template | Self::Word(..) | Self::Modules | Self::Targets => true,
+            Self::Text
+            | Self::Files
+            | Self::Template
+            | Self::Word(..)
+            | Self::Modules
+            | Self::Targets
+            | Self::ClassWeights => true,
             Self::Seed
             | Self::Count(_)
             | Self::Number(..)
@@ -108,7 +121,9 @@ impl Kind {
 
     /// Whether `value` has a type this kind is written in, whatever its range.
     pub(super) fn may_be(self, value: &Value) -> bool {
-        value.is_str() || (matches!(self, Self::Files | Self::Modules | Self::Targets) && value.is_array())
+        value.is_str()
+            || (matches!(self, Self::Files | Self::Modules | Self::Targets) && value.is_array())
+            || (matches!(self, Self::ClassWeights) && value.is_table())
     }
 
     /// What it takes, in words.
@@ -134,6 +149,7 @@ impl Kind {
             Self::Layers => "an integer of at least 0, or a list of one or more of them".to_owned(),
             Self::Ranks => "a table from patterns to integers of at least 1".to_owned(),
             Self::Alphas => "a table from patterns to finite numbers greater than 0".to_owned(),
+            Self::ClassWeights => "\"balanced\", or a table from classes to finite numbers greater than 0".to_owned(),
             Self::Legs => "the legs that a run wrote, each with `after_step` and later than the one before".to_owned(),
         }
     }
@@ -152,6 +168,10 @@ fn is_number(value: &Value, range: (Bound<f64>, Bound<f64>)) -> bool {
         _ => return false,
     };
     (number as f32).is_finite() && range.contains(&number)
+}
+
+fn is_positive(value: &Value) -> bool {
+    is_number(value, (Bound::Excluded(0.0), Bound::Unbounded))
 }
 
 fn is_text(value: &Value) -> bool {

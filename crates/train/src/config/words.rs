@@ -49,6 +49,10 @@ words!(
     /// Of products with frozen weights; `auto`: f32.
     Compute { Auto = "auto", F32 = "f32", Bf16 = "bf16" }
 );
+words!(
+    /// Of classes: the fewer examples one has, the more each weighs.
+    Balance { Balanced = "balanced" }
+);
 words!(Optimizer { Adamw = "adamw" });
 words!(Schedule { Constant = "constant", Linear = "linear", Cosine = "cosine" });
 

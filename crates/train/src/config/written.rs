@@ -1,8 +1,10 @@
 //! The tables of the configuration file with their defaults, and the way back into a file. Fields are
 //! named and ordered as the file's keys; `keys.rs` says which values a key takes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use inference::Columns;
 use lora::Method;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -10,7 +12,7 @@ use toml::{Table, Value};
 use super::files::Files;
 use super::keys::{KEYS, TABLES, has};
 use super::legs::Leg;
-use super::words::{Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
+use super::words::{Balance, Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -104,6 +106,37 @@ pub(crate) struct DataConfig {
     pub(crate) loss_on: LossOn,
     /// The share of a text's tokens that a masked language model is to guess.
     pub(crate) mask_probability: f64,
+    /// Of a classifier; `None`: all classes weigh the same.
+    pub(crate) class_weights: Option<ClassWeights>,
+}
+
+/// What the losses of a class's examples weigh in training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum ClassWeights {
+    Word(Balance),
+    ByName(BTreeMap<String, f64>),
+}
+
+impl DataConfig {
+    /// Of a configuration whose columns are written out.
+    pub(crate) fn columns(&self) -> Columns {
+        let template = |source: &String| (!source.is_empty()).then(|| source.clone());
+        Columns {
+            text: self.text.clone(),
+            text_template: template(&self.text_template),
+            text_pair: self.text_pair.clone(),
+            label: self.label.clone(),
+            prompt: self.prompt.clone(),
+            prompt_template: template(&self.prompt_template),
+            completion: self.completion.clone(),
+            completion_template: template(&self.completion_template),
+            messages: self.messages.clone(),
+            tokens: self.tokens.clone(),
+            tags: self.tags.clone(),
+            entities: self.entities.clone(),
+        }
+    }
 }
 
 impl Default for DataConfig {
@@ -128,6 +161,7 @@ impl Default for DataConfig {
             pack: false,
             loss_on: LossOn::Completion,
             mask_probability: 0.15,
+            class_weights: None,
         }
     }
 }
@@ -163,6 +197,8 @@ pub(crate) struct TrainConfig {
     pub(crate) best: Best,
     /// Evaluations without improvement after which training ends; 0: off.
     pub(crate) early_stopping_patience: usize,
+    /// The share of a target that is spread over all classes, of a classifier.
+    pub(crate) label_smoothing: f64,
     /// Event files beside `metrics.jsonl`.
     pub(crate) tensorboard: bool,
     /// Each layer is computed anew in the backward pass: less memory, more time, the same numbers.
@@ -195,6 +231,7 @@ impl Default for TrainConfig {
             keep_checkpoints: 2,
             best: Best::AUTO,
             early_stopping_patience: 0,
+            label_smoothing: 0.0,
             tensorboard: false,
             gradient_checkpointing: false,
             compute: Compute::Auto,
@@ -297,6 +334,7 @@ checkpoint_every = 0
 keep_checkpoints = 2
 best = "auto"
 early_stopping_patience = 0
+label_smoothing = 0.0
 tensorboard = false
 gradient_checkpointing = false
 compute = "auto"

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use data::language::Purpose;
-use data::{Dataset, Encoded, ExampleTarget, Labels, Template, Written};
+use data::{Dataset, ExampleTarget, Labels, Template, Written};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
 use super::Error;
-use crate::adapter::Adapter;
 use crate::config;
+use inference::Adapter;
 use tasks::{Columns, LabelFinder};
 
 /// The columns of the configuration in a file, whose first row this is.
@@ -70,26 +70,6 @@ pub(super) fn check_classes(
         (Some(found), Some(path)) if found != labels.len() => {
             Err(Error::Classes { path: path.clone(), found, expected: labels.len() })
         }
-        _ => Ok(()),
-    }
-}
-
-/// Every token has its row in the embedding.
-pub(crate) fn check_vocabulary<'a>(
-    encoded: impl Iterator<Item = &'a Encoded>,
-    pretrained: &Pretrained,
-) -> Result<(), Error> {
-    check_ids(encoded.flat_map(|encoded| encoded.ids.iter().copied()), pretrained)
-}
-
-/// As `check_vocabulary`, of all examples of a data set.
-pub(crate) fn check_dataset(dataset: &Dataset, pretrained: &Pretrained) -> Result<(), Error> {
-    check_ids(dataset.iter().flat_map(|example| example.ids()), pretrained)
-}
-
-fn check_ids(ids: impl Iterator<Item = u32>, pretrained: &Pretrained) -> Result<(), Error> {
-    match (ids.max(), pretrained.vocabulary_size()) {
-        (Some(id), Some(rows)) if id as usize >= rows => Err(Error::Vocabulary { id, rows }),
         _ => Ok(()),
     }
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use toml::Table;
 
 use super::Error;
-use crate::adapter::{Adapter, resolved};
 use crate::config::{self, Loaded};
+use inference::{Adapter, resolved};
 
 /// The method with everything decided; with `init_from` the adapter's settings take the place of the keys.
 pub(super) fn method(

@@ -12,10 +12,10 @@ use indicatif::ProgressBar;
 use model::Pretrained;
 
 use super::Error;
-use super::examples::{check_vocabulary, find};
+use super::examples::find;
 use crate::config::{Config, Files};
 use crate::output::Output;
-use tasks::{CausalLm, Classes, Columns, Encoding, LabelFinder, Rows, Task};
+use tasks::{CausalLm, Classes, Columns, Encoding, LabelFinder, Rows, Task, check_vocabulary};
 
 /// Rows that are read before they are encoded together, on all threads, and bytes of them.
 const CHUNK: usize = 2048;

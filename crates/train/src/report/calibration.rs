@@ -7,7 +7,7 @@ use super::answers::{Answer, are_telling};
 use super::number::{count, counted, fixed, percent};
 use super::plots::{Axis, Chart, Layer, Plot, Reading, Unit, from_zero};
 use super::svg::Role;
-use tasks::metrics::calibration::{BINS, Bin, bins, expected_error};
+use tasks::metrics::calibration::{BINS, Bin, Calibration, bins, expected_error};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Section {
@@ -21,6 +21,8 @@ pub(super) struct Section {
     judged: bool,
     /// `overconfident`, `underconfident`, and by how much.
     tendency: Option<(&'static str, String)>,
+    /// The temperature that makes the error smaller, and that error.
+    calibrated: Option<(String, String)>,
     diagram: Plot,
     counts: Plot,
     table: Vec<Row>,
@@ -52,10 +54,20 @@ pub(super) fn section(answers: &[Answer<'_>]) -> Result<Section, Error> {
         bins: BINS,
         judged: are_telling(answers),
         tendency: tendency(all.mean_confidence() - all.accuracy()),
+        calibrated: calibrated(answers),
         diagram: diagram(&bins, error)?,
         counts: counts(&bins)?,
         table: table(&bins),
     })
+}
+
+/// By the same fit to the same logits as that which the adapter keeps.
+fn calibrated(answers: &[Answer<'_>]) -> Option<(String, String)> {
+    let logits = |answer: &Answer<'_>| answer.example.logits.iter().copied().map(f64::from).collect();
+    let targets: Vec<usize> = answers.iter().map(|answer| answer.example.target).collect();
+    let found = Calibration::fit(&answers.iter().map(logits).collect::<Vec<_>>(), &targets);
+    let found = found.filter(Calibration::is_within_bounds)?;
+    Some((fixed(found.temperature, 3), fixed(found.error[1], 3)))
 }
 
 /// Brier 1950, for any number of classes: the mean squared distance of the probabilities from the truth, 0 to 2.

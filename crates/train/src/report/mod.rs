@@ -16,6 +16,7 @@ mod difference;
 mod examples;
 mod findings;
 mod heat;
+mod label_sets;
 mod lengths;
 mod number;
 mod open;
@@ -144,6 +145,7 @@ struct Page<'a> {
     classes: Option<classes::Classes<'a>>,
     confusion: Option<confusion::Section<'a>>,
     calibration: Option<calibration::Section>,
+    label_sets: Option<label_sets::Section<'a>>,
     examples: Option<examples::Examples<'a>>,
     samples: Option<samples::Section>,
     lengths: Option<lengths::Section>,
@@ -186,6 +188,7 @@ impl<'a> Page<'a> {
             classes: labels.map(|labels| classes::classes(labels, &answers)),
             confusion: labels.map(|labels| confusion::section(labels, &answers)),
             calibration: labels.map(|_| calibration::section(&answers)).transpose()?,
+            label_sets: record.label_sets.as_ref().map(label_sets::section),
             examples: labels.map(|labels| examples::hardest(labels, report.valid_file(), &answers)),
             samples: samples::section(&record.samples),
             lengths: record.lengths.as_ref().map(lengths::section).transpose()?.flatten(),

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use tasks::metrics::Scores;
-use tasks::{Classification, Sample, TaskName};
+use tasks::{Classification, LabelSets, Sample, TaskName};
 
 pub(super) const FORMAT_VERSION: u32 = 1;
 
@@ -25,6 +25,7 @@ pub(crate) struct Record {
     /// Of a run that has ended.
     pub(crate) end: Option<End>,
     pub(crate) classification: Option<Classification>,
+    pub(crate) label_sets: Option<LabelSets>,
     /// What a language model wrote.
     pub(crate) samples: Vec<Sample>,
     pub(crate) lengths: Option<Lengths>,
@@ -43,6 +44,7 @@ impl Default for Record {
             before: None,
             end: None,
             classification: None,
+            label_sets: None,
             samples: Vec::new(),
             lengths: None,
             findings: Vec::new(),

@@ -9,7 +9,7 @@ use super::plots::Plot;
 use super::{Error, Evaluation, Report, training};
 use crate::output::{bytes, duration};
 use ::tasks::metrics::interval::{Interval, bootstrap, normal, of_mean, wilson};
-use ::tasks::metrics::{ACCURACY, Confusion, EXACT_MATCH, Generated, GenerationScores, PERPLEXITY, Scores};
+use ::tasks::metrics::{ACCURACY, Confusion, EXACT_MATCH, F1_MICRO, Generated, GenerationScores, PERPLEXITY, Scores};
 use tasks::Sample;
 
 /// More evaluations than this are shown in a box of their own.
@@ -59,6 +59,9 @@ fn intervals(report: &Report, kept: &Evaluation, answers: &[Answer<'_>]) -> Vec<
         }
         None => Vec::new(),
     };
+    if let Some(label_sets) = &report.record.label_sets {
+        found.push((F1_MICRO.name, label_sets.interval_at_half));
+    }
     if let Some(error) = report.record.end.as_ref().and_then(|end| end.loss_error) {
         let (low, high) = normal(scores.loss(), error);
         found.push(("loss", Some((low, high))));

@@ -72,7 +72,7 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
     let texts =
         report.record.valid.as_ref().map(|valid| counted(valid.examples, "validation text", "validation texts"));
     let find = |name: &str| kept.iter().find(|score| score.name == name);
-    if let Some(accuracy) = find("accuracy") {
+    if let Some(accuracy) = judged_by_accuracy(kept) {
         return Some(format!("Accuracy {}{}.", percent(accuracy.value), on(texts, accuracy, percent)));
     }
     if let (Some(exact), Some(bleu)) = (find("exact match"), find("BLEU")) {
@@ -90,6 +90,10 @@ fn lead(report: &Report, kept: &[Score]) -> Option<String> {
     if let Some(perplexity) = find("perplexity") {
         let shown = |value: f64| significant(value, 4);
         return Some(format!("Perplexity {}{}.", shown(perplexity.value), on(texts, perplexity, shown)));
+    }
+    if let Some(score) = kept.first() {
+        let shown = |value: f64| fixed(value, 3);
+        return Some(format!("{} {}{}.", capitalised(score.name), shown(score.value), on(texts, score, shown)));
     }
     let steps = report.steps.last()?.step;
     Some(match report.record.valid {
@@ -117,7 +121,7 @@ fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<
         false => String::new(),
     };
     let find = |name: &str| kept.iter().find(|score| score.name == name);
-    if let Some(accuracy) = find("accuracy") {
+    if let Some(accuracy) = judged_by_accuracy(kept) {
         let untrained = percent(accuracy.before?);
         let Some((label, share)) = majority(report, answers) else {
             return Some(format!("Before training the model had {untrained}{part}."));
@@ -136,8 +140,21 @@ fn baselines(report: &Report, answers: &[Answer<'_>], kept: &[Score]) -> Option<
         let (exact, bleu) = (percent(exact.before?), fixed(bleu.before?, 1));
         return Some(format!("Before training it was BLEU {bleu}, with {exact} of the answers exact."));
     }
-    let perplexity = find("perplexity")?.before?;
-    Some(format!("Before training it was {}{part}.", significant(perplexity, 4)))
+    if let Some(perplexity) = find("perplexity") {
+        return Some(format!("Before training it was {}{part}.", significant(perplexity.before?, 4)));
+    }
+    Some(format!("Before training it was {}{part}.", fixed(kept.first()?.before?, 3)))
+}
+
+/// The accuracy of a task whose first score it is: elsewhere it says less than others.
+fn judged_by_accuracy(kept: &[Score]) -> Option<&Score> {
+    kept.first().filter(|score| score.name == "accuracy")
+}
+
+/// The name of a score at the beginning of a sentence.
+fn capitalised(name: &str) -> String {
+    let mut characters = name.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().collect::<String>() + characters.as_str())
 }
 
 /// The most frequent label, cut where it is long, and its share.

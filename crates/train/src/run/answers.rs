@@ -5,8 +5,8 @@ use data::Tokenizer;
 use model::{Prompt, Sampling};
 
 use crate::prepare::Question;
-use crate::writing::{Error, Writer};
 use ::tasks::metrics::{Generated, GenerationScores};
+use inference::{GenerationError, Writer};
 use tasks::TrainableModel;
 
 /// Prompts that are continued together.
@@ -56,7 +56,7 @@ impl Questions {
     }
 
     /// Greedy answers, in the order of the questions.
-    pub(crate) fn answers(&self, trainable_model: &TrainableModel) -> Result<Vec<String>, Error> {
+    pub(crate) fn answers(&self, trainable_model: &TrainableModel) -> Result<Vec<String>, GenerationError> {
         let Some(model) = trainable_model.model.causal_lm() else { return Ok(Vec::new()) };
         let writer = Writer {
             model,
@@ -75,7 +75,7 @@ impl Questions {
                 let max_new_tokens = prompt.max_new_tokens.min(self.max_new_tokens);
                 Ok(Prompt { max_new_tokens, ..prompt })
             };
-            let prompts = questions.iter().enumerate().map(prompt).collect::<Result<Vec<_>, Error>>()?;
+            let prompts = questions.iter().enumerate().map(prompt).collect::<Result<Vec<_>, GenerationError>>()?;
             answers.extend(writer.write(&prompts, &mut |_, _| {})?.into_iter().map(|written| written.text));
         }
         Ok(answers)

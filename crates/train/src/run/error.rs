@@ -79,7 +79,7 @@ pub(crate) enum Error {
     NotTheSame { what: &'static str, difference: f64 },
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Answers(#[from] crate::writing::Error),
+    Answers(#[from] inference::GenerationError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Report(#[from] crate::report::Error),
@@ -93,7 +93,7 @@ pub(crate) enum Error {
     Model(#[from] model::Error),
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Adapter(#[from] crate::adapter::Error),
+    Adapter(#[from] inference::AdapterError),
 }
 
 /// What can be done about a file that could not be written in the middle of a run.
@@ -140,7 +140,7 @@ impl Error {
     /// What other rooms could not write is a file of the run, and there is more to say of it.
     pub(super) fn of_run(self) -> Self {
         match self {
-            Self::Adapter(crate::adapter::Error::Write { path, source })
+            Self::Adapter(inference::AdapterError::Write { path, source })
             | Self::Model(model::Error::Checkpoint(model::CheckpointError::Write { file: path, source })) => {
                 Self::Write { path, source }
             }

@@ -73,7 +73,7 @@ fn steps(plan: &RunPlan, model: &mut TrainableModel) -> (f64, usize) {
             gradients.accumulate(&*model, output.grads);
         }
         let mut gradients = gradients.grads();
-        average_and_clip(&*model, &mut gradients, targets, plan.config.train.max_grad_norm);
+        average_and_clip(&*model, &mut gradients, targets as f64, plan.config.train.max_grad_norm);
         *model = optimizer.step(plan.config.train.learning_rate, model.clone(), gradients);
         if step > WARM_UP {
             seconds += started.elapsed().as_secs_f64();

@@ -1,4 +1,4 @@
-//! From the summed gradients of an optimiser step to what the optimiser is given: divided by the number of targets and
+//! From the summed gradients of an optimiser step to what the optimiser is given: divided by the divisor of its losses and
 //! clipped by the norm over all tensors together, `torch.nn.utils.clip_grad_norm_`.
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -17,20 +17,20 @@ pub(crate) fn adamw(config: &TrainConfig) -> ModuleOptimizer {
     })
 }
 
-/// Divides by the number of targets and clips to `max_norm` (0: not). Returns the norm before clipping.
+/// Divides by the divisor of the summed losses and clips to `max_norm` (0: not). Returns the norm before clipping.
 pub(crate) fn average_and_clip<M: Module>(
     model: &M,
     gradients: &mut GradientsParams,
-    targets: usize,
+    divisor: f64,
     max_norm: f64,
 ) -> f64 {
     let mut squares = SquaredNorm { gradients, sum: None };
     model.visit(&mut squares);
     let of_sums = squares.sum.map_or(0.0, |sum| f64::from(sum.sqrt().into_scalar::<f32>()));
-    let norm = of_sums / targets as f64;
+    let norm = of_sums / divisor;
     // torch adds 1e-6 to the norm and never scales up.
     let clip = if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-    model.visit(&mut Scale { gradients, factor: clip / targets as f64 });
+    model.visit(&mut Scale { gradients, factor: clip / divisor });
     norm
 }
 

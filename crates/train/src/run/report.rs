@@ -62,7 +62,8 @@ pub(super) fn finish(
     if let Some(dataset) = valid {
         let validation = Validation { dataset, texts: &|| plan.valid_examples(), tokenizer: &plan.tokenizer };
         let sections = plan.task.sections(model, &validation);
-        (record.classification, record.samples) = (sections.classification, sections.samples);
+        (record.classification, record.label_sets) = (sections.classification, sections.label_sets);
+        record.samples = sections.samples;
     }
     if let Some(questions) = &plan.questions {
         let sample = |(n, (question, written)): (usize, (&Question, &String))| Sample {

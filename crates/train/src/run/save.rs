@@ -18,12 +18,13 @@ use super::Error;
 use super::checkpoint::Identity;
 use super::checksum::sha256;
 use super::directory::Directory;
-use crate::adapter::{self, Adapter, Sidecar};
 use crate::card::Card;
 use crate::config::SaveDtype;
 use crate::prepare::RunPlan;
+use crate::terminal;
 use ::tasks::metrics::Scores;
-use tasks::{MicroBatch, Task, TrainableModel, host};
+use inference::{Adapter, Sidecar, copy_beside, write_adapter};
+use tasks::{Fitted, MicroBatch, Task, TrainableModel, host};
 
 /// Examples in the batch with which a saved model is compared.
 const PROBES: usize = 8;
@@ -54,6 +55,13 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
     }
     let differences = left.iter().zip(right).map(|(left, right)| f64::from((left - right).abs()));
     differences.fold(0.0, |largest, one| if one.is_finite() { largest.max(one) } else { f64::INFINITY })
+}
+
+/// The evaluation for which a model is saved.
+pub(super) struct Kept<'a> {
+    pub(super) step: usize,
+    pub(super) scores: &'a Scores,
+    pub(super) fitted: Fitted,
 }
 
 /// Where and how a run's result is written.
@@ -100,24 +108,27 @@ impl Saver {
         }
     }
 
-    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe. `kept` is the evaluation
-    /// for which it is saved.
+    /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
     pub(super) fn save(
         &self,
         directory: &Directory,
         plan: &Plan,
         model: &TrainableModel,
-        kept: Option<(usize, &Scores)>,
+        kept: Option<Kept<'_>>,
     ) -> Result<Vec<f32>, Error> {
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
+        let scores = kept.as_ref().map(|kept| (kept.step, kept.scores));
+        let mut sidecar = self.sidecar.clone();
+        sidecar.fitted = kept.map(|kept| kept.fitted).unwrap_or_default();
         let saved = match self.full {
             false => {
-                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), kept);
+                let card = self.card.text((plan.trainable_elements(), plan.base_elements()), scores);
                 let path = directory.path("adapter");
-                adapter::write(&path, plan, model, &self.sidecar, &card, &self.base).map_err(Error::from)
+                // People read the card in a terminal too, and labels are whatever the data held.
+                write_adapter(&path, plan, model, &sidecar, &terminal::escaped(&card), &self.base).map_err(Error::from)
             }
-            true => self.save_checkpoint(&directory.path("model"), plan, model),
+            true => self.save_checkpoint(&directory.path("model"), (plan, model), &sidecar),
         };
         saved.map_err(Error::of_run)?;
         let tensors = self.tensors();
@@ -188,7 +199,12 @@ impl Saver {
         is_of_tokenizer(file) || self.full && goes_with_weights(file)
     }
 
-    fn save_checkpoint(&self, directory: &Path, plan: &Plan, model: &TrainableModel) -> Result<(), Error> {
+    fn save_checkpoint(
+        &self,
+        directory: &Path,
+        (plan, model): (&Plan, &TrainableModel),
+        sidecar: &Sidecar,
+    ) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
         let mut tensors = plan.tensors(model);
@@ -202,8 +218,8 @@ impl Saver {
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        adapter::copy_beside(directory, &self.base, |file| self.is_companion(file))?;
-        Ok(self.sidecar.write(directory)?)
+        copy_beside(directory, &self.base, |file| self.is_companion(file))?;
+        Ok(sidecar.write(directory)?)
     }
 
     /// Loads what was saved, as a user would, and compares its answer with that of the trained model, whose base

@@ -15,6 +15,7 @@ use burn::train::{
 use super::checkpoint::{self, Best, Failure};
 use super::optimizer::average_and_clip;
 use super::record::Line;
+use super::save::Kept;
 use super::{Error, Session};
 use crate::output::{counted, duration};
 use crate::report;
@@ -66,7 +67,8 @@ struct Fit<'a> {
 struct Window {
     gradients: GradientsAccumulator<TrainableModel>,
     loss: f64,
-    targets: usize,
+    /// The number of targets, or the sum of their weights.
+    divisor: f64,
     tokens: usize,
     /// Their numbers in the training data.
     examples: Vec<usize>,
@@ -74,7 +76,7 @@ struct Window {
 
 impl Window {
     fn new() -> Self {
-        Self { gradients: GradientsAccumulator::new(), loss: 0.0, targets: 0, tokens: 0, examples: Vec::new() }
+        Self { gradients: GradientsAccumulator::new(), loss: 0.0, divisor: 0.0, tokens: 0, examples: Vec::new() }
     }
 }
 
@@ -159,7 +161,7 @@ impl Fit<'_> {
         }
         window.gradients.accumulate(&learner.model(), output.grads);
         window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        window.targets += losses.len();
+        window.divisor += session.task.divisor(&output.item.targets);
         window.tokens += tokens;
         window.examples.extend(examples);
         let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
@@ -179,7 +181,7 @@ impl Fit<'_> {
     ) -> Result<String, Error> {
         let mut gradients = window.gradients.grads();
         let max_norm = session.config.max_grad_norm;
-        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.targets, max_norm);
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.divisor, max_norm);
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber {
                 step,
@@ -189,7 +191,7 @@ impl Fit<'_> {
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
-        let (loss, learning_rate) = (window.loss / window.targets as f64, learner.lr_current().base());
+        let (loss, learning_rate) = (window.loss / window.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
         session.metrics.append(&Line::Step {
             step,
@@ -245,7 +247,7 @@ impl Fit<'_> {
     fn evaluate(&mut self, session: &mut Session, learner: &Learner<TrainableModel>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
-        let mut evaluation = session.task.evaluator();
+        let (mut evaluation, mut fitter) = (session.task.evaluator(), session.task.fitter());
         let epoch = step.div_ceil(session.sampler.steps_per_epoch());
         let total_items = self.valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
@@ -254,7 +256,11 @@ impl Fit<'_> {
         while let Some(batch) = batches.next() {
             let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
             let output = InferenceStep::step(&model, batch);
-            evaluation.add(&output.host());
+            let answers = output.host();
+            evaluation.add(&answers);
+            if let Some(fitter) = &mut fitter {
+                fitter.add(&answers);
+            }
             let item = TrainingItem::new(output, batches.progress(), Some(step), None);
             self.tell_valid(LearnerEvent::ProcessedItem(item));
         }
@@ -282,7 +288,8 @@ impl Fit<'_> {
             if better { ", the best so far" } else { "" },
         ));
         if better {
-            let kept = Some((step, &scores));
+            let fitted = fitter.map(|fitter| fitter.fit()).unwrap_or_default();
+            let kept = Some(Kept { step, scores: &scores, fitted });
             let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
             session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;

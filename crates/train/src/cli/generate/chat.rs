@@ -9,7 +9,6 @@ use model::write_atomically;
 use serde_json::json;
 
 use super::{Failure, Generator};
-use crate::prepare::check_vocabulary;
 
 /// What can be typed instead of something to say.
 const COMMANDS: [(&str, &str); 5] = [
@@ -21,8 +20,8 @@ const COMMANDS: [(&str, &str); 5] = [
 ];
 const NAMES: [&str; 5] = ["/help", "/reset", "/save", "/quit", "/exit"];
 
-pub(super) fn run(generator: &Generator<'_>, has_template: bool) -> Result<(), Failure> {
-    if !has_template {
+pub(super) fn run(generator: &Generator<'_>) -> Result<(), Failure> {
+    if !generator.texts.has_chat_template() {
         let message = "the model has no chat template";
         let help = "use a model that was taught to chat, or put `chat_template.jinja` beside its tokenizer; `--prompt` \
                     needs none";
@@ -83,20 +82,19 @@ fn answer(generator: &Generator<'_>, conversation: &mut Conversation, said: &str
     let mut next = conversation.clone();
     next.push("user", said);
     let subject = "the conversation";
-    let encoded = generator.encoder.prompt_of_conversation(&next, subject)?;
-    check_vocabulary([&encoded].into_iter(), &generator.trained.pretrained)?;
-    let ids = encoded.ids;
+    let encoded = generator.texts.encode_conversation(&next, subject)?;
     // Each turn draws anew.
     let turn = next.messages().len() as u64;
-    let prompt = match generator.writer.prompt(ids, turn, subject) {
-        Ok(prompt) => prompt,
+    let prompts = match generator.texts.prompts(&encoded, turn..turn + 1, subject) {
+        Ok(prompts) => prompts,
         // Nothing is lost: the conversation stands as it was before.
-        Err(error) => {
+        Err(error @ inference::Error::Generation(_)) => {
             generator.output.warn(&format!("{error}; /reset starts a new conversation"));
             return Ok(());
         }
+        Err(error) => return Err(error.into()),
     };
-    let text = generator.stream(&prompt)?;
+    let text = prompts.iter().map(|prompt| generator.stream(prompt)).collect::<Result<String, _>>()?;
     generator.output.piece("\n")?;
     if text.trim().is_empty() {
         generator.output.say("(empty: the first token was an end token)");

@@ -7,20 +7,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use data::language::{Content, Encoder, Purpose, Row};
-use data::{Line, Record, Tokenizer};
+use data::language::{Content, Purpose, Row};
+use data::{Line, Record};
 use indexmap::IndexMap;
-use model::{CausalLm, Prompt, Sampling, SamplingError};
+use model::{Prompt, Sampling};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
+use super::open::open;
 use super::table::{Answers, Columns, Format};
-use super::trained::{Trained, tokenizer, weight_or};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
-use crate::prepare::check_vocabulary;
-use crate::writing::{Writer, Written};
+use inference::{GenerationSettings, Pipeline, TextGeneration, Written};
 use tasks::Use;
 
 /// Prompts of a file that are continued together.
@@ -111,16 +110,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
     let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let trained = Trained::open(&model, Some(Use::Generate), sets, &device, output)?;
-    let (Some(decoder), Some(causal)) = (trained.model.model.causal_lm(), trained.task.writes()) else {
-        return Err(Failure::message("the model was not opened for generation".to_string()));
+    let pipeline = open(&model, Some(Use::Generate), sets, &device, output)?;
+    let settings = GenerationSettings {
+        sampling,
+        stop_strings: arguments.stop.clone(),
+        max_new_tokens: arguments.max_new_tokens.map(|count| count as usize),
     };
-    let tokenizer = tokenizer(&model)?;
-    let encoder = causal.encoder(&tokenizer);
-    let writer = writer(arguments, sampling, &trained, decoder, &tokenizer, &encoder)?;
-    let generator = Generator { trained: &trained, encoder: &encoder, writer: &writer, arguments, output };
+    let generator = Generator { pipeline: &pipeline, texts: &pipeline.text_generation(settings)?, arguments, output };
     match &arguments.prompt {
-        _ if arguments.chat => chat::run(&generator, causal.has_chat_template())?,
+        _ if arguments.chat => chat::run(&generator)?,
         Some(prompt) => generator.prompt(prompt, answers)?,
         None => generator.rows(answers)?,
     }
@@ -155,29 +153,9 @@ fn check_samples(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn writer<'a>(
-    arguments: &Arguments,
-    sampling: Sampling,
-    trained: &Trained,
-    model: CausalLm<'a>,
-    tokenizer: &'a Tokenizer,
-    encoder: &'a Encoder<'a>,
-) -> Result<Writer<'a>, Failure> {
-    Ok(Writer {
-        model,
-        tokenizer,
-        sampling,
-        stop_tokens: encoder.stop_tokens(),
-        stop_strings: arguments.stop.clone(),
-        max_new_tokens: arguments.max_new_tokens.map(|count| count as usize),
-        positions: trained.pretrained.max_positions()?,
-    })
-}
-
 struct Generator<'a> {
-    trained: &'a Trained,
-    encoder: &'a Encoder<'a>,
-    writer: &'a Writer<'a>,
+    pipeline: &'a Pipeline,
+    texts: &'a TextGeneration<'a>,
     arguments: &'a Arguments,
     output: &'a Output,
 }
@@ -246,17 +224,15 @@ impl Generator<'_> {
     /// The prompts of a row, which `subject` names in messages. `first` is the number of the first.
     fn samples(&self, row: &Row, first: u64, subject: &str) -> Result<Vec<Prompt>, Failure> {
         let encoded = match &row.content {
-            Content::Text(text) => self.encoder.prompt_of_text(text, subject)?,
-            _ => self.encoder.prompt(&self.arguments.input.file(), row)?,
+            Content::Text(text) => self.texts.encode_text(text, subject)?,
+            _ => self.texts.encode_row(&self.arguments.input.file(), row)?,
         };
-        check_vocabulary([&encoded].into_iter(), &self.trained.pretrained)?;
-        let samples = first..first + u64::from(self.arguments.num_samples);
-        Ok(samples.map(|row| self.writer.prompt(encoded.ids.clone(), row, subject)).collect::<Result<_, _>>()?)
+        Ok(self.texts.prompts(&encoded, first..first + u64::from(self.arguments.num_samples), subject)?)
     }
 
     /// Somebody who trained on conversations most likely means a message.
     fn note_plain_text(&self) {
-        if self.trained.columns.written().messages.is_some() {
+        if self.pipeline.columns.written().messages.is_some() {
             self.output.say(
                 "it was trained on conversations, and a text is continued as it is: `--chat` and rows of messages go through the \
                  chat template",
@@ -292,17 +268,11 @@ impl Generator<'_> {
     fn stream(&self, prompt: &Prompt) -> Result<String, Failure> {
         let mut failed = None;
         let mut show_piece = |_: usize, text: &str| failed = failed.take().or(self.output.piece(text).err());
-        let mut written =
-            self.writer.write(std::slice::from_ref(prompt), &mut show_piece).map_err(|error| self.unwritten(error))?;
+        let mut written = self.texts.write(std::slice::from_ref(prompt), &mut show_piece)?;
         match failed {
             Some(error) => Err(error.into()),
             None => Ok(written.remove(0).text),
         }
-    }
-
-    /// Where no token can be chosen a weight may be to blame.
-    fn unwritten(&self, error: SamplingError) -> Failure {
-        weight_or(&self.trained.pretrained, Failure::running(error))
     }
 
     fn write(&self, rows: Vec<Prompts>, answers: &mut Answers<'_>) -> Result<(), Failure> {
@@ -310,8 +280,7 @@ impl Generator<'_> {
         if prompts.is_empty() {
             return Ok(());
         }
-        let mut written =
-            self.writer.write(&prompts, &mut |_, _| {}).map_err(|error| self.unwritten(error))?.into_iter();
+        let mut written = self.texts.write(&prompts, &mut |_, _| {})?.into_iter();
         for (fields, prompts) in &rows {
             for written in written.by_ref().take(prompts.len()) {
                 answers.push(fields, answer(written, answers.format().is_table()))?;
@@ -371,7 +340,7 @@ impl Reader<'_> {
         match &mut self.columns {
             Some(columns) => Ok(columns),
             none => {
-                let written = self.generator.trained.columns.written();
+                let written = self.generator.pipeline.columns.written();
                 let file = self.generator.arguments.input.file();
                 Ok(none.insert(data::language::Columns::find(&file, first, written, Purpose::Prompts)?))
             }

@@ -1,5 +1,6 @@
 //! What the columns of the data are taken for, said in a line each, and what is missing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use data::{Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Target, Writing};
@@ -7,6 +8,7 @@ use suggest::list;
 use tasks::{Classes, TaskName, Use};
 
 use super::named::Named;
+use super::several::{self, Several};
 use super::tagged::{self, Tagged};
 use super::{Base, dialogue, refusal, task_for};
 use crate::cli::Failure;
@@ -26,6 +28,8 @@ pub(super) struct Look<'a> {
     pub(super) valid: Option<PathBuf>,
     /// Of the columns that are read.
     writing: Writing,
+    /// The different labels of the column, as far as they are known.
+    labels: BTreeSet<&'a str>,
     /// Why the columns are what they are, a line each.
     reasons: Vec<String>,
 }
@@ -41,15 +45,18 @@ impl<'a> Look<'a> {
         let guess = Guess::of(profile, named.given);
         let dialogue = if named.is_empty() { Dialogue::of(profile) } else { named.dialogue };
         let tagged = Tagged::of(profile, &guess, named);
-        let number = number(profile, &guess, named, asked).filter(|_| dialogue.is_none() || asked.is_some());
-        let guess = match number {
+        let is_for_texts = dialogue.is_none() || asked.is_some();
+        let several = Several::of(profile, &guess, named, asked).filter(|_| is_for_texts);
+        let number = number(profile, &guess, named, asked).filter(|_| is_for_texts && several.is_none());
+        let guess = match several.map(|several| several.label).or(number) {
             Some(label) => Guess::of(profile, Given { label: Some(label), ..named.given }),
             None => guess,
         };
-        let task = asked.unwrap_or_else(|| match (&tagged, number) {
-            (Some(_), _) => tagged::task(),
-            (None, Some(_)) => regression(),
-            (None, None) => likeliest(&guess, named, dialogue, base),
+        let task = asked.unwrap_or_else(|| match (&tagged, &several, number) {
+            (Some(_), ..) => tagged::task(),
+            (None, Some(_), _) => several::task(),
+            (None, None, Some(_)) => regression(),
+            (None, None, None) => likeliest(&guess, named, dialogue, base),
         });
         let tagged = tagged.filter(|_| task == tagged::task());
         if let Some(key) = named.unused(task) {
@@ -63,7 +70,7 @@ impl<'a> Look<'a> {
                 if let Some(unfit) = guess.unfit.filter(|_| asked.is_none() || task.usage == Use::Predict) {
                     return Err(refusal::unfit_label(file, unfit, base));
                 }
-                columns(&guess, named.given, task).ok_or_else(|| match guess.text {
+                columns(&guess, named.given, (task, several)).ok_or_else(|| match guess.text {
                     None => refusal::no_text(file, profile),
                     Some(_) => refusal::no_label(file, profile, base),
                 })?
@@ -77,7 +84,14 @@ impl<'a> Look<'a> {
             Some(tagged) => tagged.content().writing.clone(),
             None => writing(task, &guess, dialogue),
         };
-        Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), writing, reasons, profile })
+        let labels = match (several.filter(|_| task == several::task()), guess.label) {
+            (Some(several), _) => several.labels(),
+            (None, Some(label)) if columns.label.is_some() => {
+                label.values.iter().flatten().map(|(value, _)| value.as_str()).collect()
+            }
+            (None, _) => BTreeSet::new(),
+        };
+        Ok(Self { file: file.to_path_buf(), task, columns, valid: validation(file), writing, labels, reasons, profile })
     }
 
     pub(super) fn say(&self, output: &Output) {
@@ -92,10 +106,8 @@ impl<'a> Look<'a> {
         self.writing.language()
     }
 
-    /// The values of the label column.
     pub(super) fn labels(&self) -> impl Iterator<Item = &str> {
-        let column = self.columns.label.as_ref().and_then(|label| self.profile.column(label));
-        column.and_then(|column| column.values.as_ref()).into_iter().flatten().map(|(value, _)| value.as_str())
+        self.labels.iter().copied()
     }
 }
 
@@ -155,7 +167,11 @@ fn writing(task: TaskName, guess: &Guess<'_>, dialogue: Option<Dialogue<'_>>) ->
 }
 
 /// The columns of labelled or plain texts, and why; `None`: one that the task needs is missing.
-fn columns(guess: &Guess<'_>, given: Given<'_>, task: TaskName) -> Option<(DataConfig, Vec<String>)> {
+fn columns(
+    guess: &Guess<'_>,
+    given: Given<'_>,
+    (task, several): (TaskName, Option<Several<'_>>),
+) -> Option<(DataConfig, Vec<String>)> {
     let text = guess.text?;
     let (text_pair, label) = match task.usage {
         Use::Predict => (guess.text_pair, Some(guess.label?)),
@@ -163,9 +179,10 @@ fn columns(guess: &Guess<'_>, given: Given<'_>, task: TaskName) -> Option<(DataC
     };
     let mut reasons = vec![format!("text         {}", why_text(text, given, guess))];
     reasons.extend(text_pair.map(|column| format!("second text  {}", why_pair(column, given))));
-    reasons.extend(label.map(|column| match task == regression() {
-        true => format!("label        {}: {}", column.name, column.kind.name()),
-        false => format!("label        {}", why_label(column, given, guess)),
+    reasons.extend(label.map(|column| match several {
+        Some(several) if task == several::task() => format!("label        {}", several.reason()),
+        _ if task == regression() => format!("label        {}: {}", column.name, column.kind.name()),
+        _ => format!("label        {}", why_label(column, given, guess)),
     }));
     let name = |column: &Column| column.name.clone();
     let columns = DataConfig {
@@ -227,6 +244,7 @@ fn why_task(
 ) -> Option<String> {
     let reason = match (task.usage, guess.label) {
         _ if task == tagged::task() && asked.is_none() => "words have tags, or texts entities".to_owned(),
+        _ if task == several::task() && asked.is_none() => "rows have several labels".to_owned(),
         _ if task == regression() && asked.is_none() => "the label is a number with fractions".to_owned(),
         (Use::Predict, _) => return None,
         _ if asked.is_some() => "as asked".to_owned(),

@@ -9,6 +9,7 @@ mod named;
 mod page;
 mod refusal;
 mod settings;
+mod several;
 mod tagged;
 
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
@@ -46,7 +47,7 @@ pub(super) struct Arguments {
     /// The model: a directory, or an id on the Hugging Face Hub, org/name or org/name@revision; default: asked for on a terminal, else one that reads the language of the data
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
-    /// What to train for; default: answers or texts for a model that writes, tags or entities where words or texts have them, classes where there are labels, else masked-lm
+    /// What to train for; default: answers or texts for a model that writes, tags or entities where words or texts have them, several labels or classes where there are such, else masked-lm
     #[arg(long, value_parser = task_parser(), value_name = "T")]
     task: Option<TaskName>,
     /// File to write, - for standard output; default: the data's name with .toml, in the working directory

@@ -6,7 +6,7 @@ use data::{Column, Dialogue, Given, Profile};
 use suggest::{list, suggestion};
 
 use crate::cli::Failure;
-use crate::cli::trained::{ColumnNames, apply_sets};
+use crate::cli::open::column_names;
 use tasks::{TaskName, Use};
 
 const KEYS: [&str; 6] =
@@ -28,8 +28,7 @@ pub(super) struct Named<'a> {
 impl<'a> Named<'a> {
     /// Errors: another key; a column that is not there; a prompt without a completion, or the other way round.
     pub(super) fn of(profile: &'a Profile, file: &Path, sets: &[String]) -> Result<Self, Failure> {
-        let mut names = ColumnNames::default();
-        apply_sets(sets, &KEYS, &mut names, |_, _| Ok(()))?;
+        let names = column_names(sets, &KEYS)?;
         let column = |name: &Option<String>| match name.as_deref() {
             Some(name) => column(profile, file, name).map(Some),
             None => Ok(None),

@@ -9,9 +9,9 @@ use serde::Serialize;
 use super::draft::Draft;
 use super::settings::Settings;
 use super::{Base, Look, Target};
-use crate::adapter::Columns;
 use crate::cli::{Failure, plan};
 use crate::output::{counted, thousands};
+use inference::Columns;
 use tasks::{Classes, Use};
 
 const WIDTH: usize = 120;
@@ -89,7 +89,7 @@ impl Page {
             train: target.path(&look.file)?,
             valid: draft.valid.as_deref().map(|valid| target.path(valid)).transpose()?,
             valid_fraction: plan.config.data.valid_fraction,
-            columns: Columns::of(&look.columns),
+            columns: look.columns.columns(),
             classes: classes.map(|classes| match one_class {
                 true => format!("Classes and their training rows: {classes}."),
                 false => format!("Classes and how often the training data has each: {classes}."),

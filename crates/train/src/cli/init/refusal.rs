@@ -5,7 +5,7 @@ use std::path::Path;
 use data::{Column, ColumnKind, Profile, Unfit, UnfitReason};
 use suggest::list;
 
-use super::{Base, task_for};
+use super::{Base, several, task_for};
 use crate::cli::Failure;
 use tasks::{TaskName, Use};
 
@@ -64,6 +64,9 @@ pub(super) fn unfit_label(file: &Path, unfit: Unfit<'_>, base: &Base) -> Failure
     let others = format!("`--set data.label=COLUMN` names another column, `--task {task}` trains on the texts alone");
     let help = match unfit.reason {
         UnfitReason::Kind(ColumnKind::Fractions) => format!("{INSTEAD}; {others}"),
+        UnfitReason::Kind(ColumnKind::Lists) => {
+            format!("`--task {}` learns several labels a row; {others}", several::task())
+        }
         UnfitReason::Kind(_) => format!("classes are names or whole numbers; {others}"),
         UnfitReason::Different => format!("a class needs several rows; {others}"),
         UnfitReason::Sparse { .. } => format!("give the rows a label, or remove those without; {others}"),

@@ -50,7 +50,7 @@ fn an_unknown_key_is_named_with_its_neighbour_or_its_table() {
             "zzz = 1",
             "data.zzz",
             "[data] has: train, valid, valid_fraction, text, text_pair, label, prompt, completion, messages, tokens, tags, \
-             entities, max_length, text_template, prompt_template, completion_template, pack, loss_on, mask_probability",
+             entities, max_length, text_template, prompt_template, completion_template, pack, loss_on, mask_probability, class_weights",
         ),
     ] {
         let line_number = if table == "trian" { 5 } else { 6 };
@@ -161,7 +161,7 @@ fn values_out_of_range_or_of_another_type_are_named_with_what_is_expected() {
             "train",
             "best = 1",
             "1",
-            "one of the strings auto, accuracy, loss, f1_macro, matthews, f1, pearson, spearman",
+            "one of the strings auto, accuracy, loss, f1_macro, matthews, f1, pearson, spearman, f1_micro, f1_samples",
             "the default is `best = \"auto\"`",
         ),
         ("adapter", "r = -1", "-1", "an integer from 1 to 4294967295", "the default is `r = 8`"),

@@ -4,14 +4,13 @@ use data::Tokenizer;
 use data::language::{StopStrings, TextStream};
 use model::{CausalLm, Finish, Generation, Prompt, Sampling, SamplingError};
 use serde::Serialize;
-
-use crate::output::counted;
+use suggest::counted;
 
 /// New tokens of a text where nothing says how many.
 const DEFAULT_NEW_TOKENS: usize = 256;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(crate) enum Error {
+pub enum GenerationError {
     #[error("{subject} has {tokens} tokens, {excess} too many: the model has {positions} positions")]
     #[diagnostic(help("shorten it: at least one position must be left for what is to be written"))]
     Prompt { subject: String, tokens: usize, excess: usize, positions: usize },
@@ -19,7 +18,7 @@ pub(crate) enum Error {
         "{subject} has {}; with {asked} new ones that is {excess} too many: the model has {positions} positions",
         counted(*tokens, "token", "tokens")
     )]
-    #[diagnostic(help("shorten it, or lower `--max-new-tokens` to {}", positions - tokens))]
+    #[diagnostic(help("shorten it, or ask for at most {} new ones", positions - tokens))]
     Room { subject: String, tokens: usize, asked: usize, excess: usize, positions: usize },
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -28,29 +27,29 @@ pub(crate) enum Error {
 
 /// How texts are written.
 #[derive(Debug)]
-pub(crate) struct Writer<'a> {
-    pub(crate) model: CausalLm<'a>,
-    pub(crate) tokenizer: &'a Tokenizer,
-    pub(crate) sampling: Sampling,
-    pub(crate) stop_tokens: &'a [u32],
-    pub(crate) stop_strings: Vec<String>,
+pub struct Writer<'a> {
+    pub model: CausalLm<'a>,
+    pub tokenizer: &'a Tokenizer,
+    pub sampling: Sampling,
+    pub stop_tokens: &'a [u32],
+    pub stop_strings: Vec<String>,
     /// `None`: as many as there is room for, up to a few hundred.
-    pub(crate) max_new_tokens: Option<usize>,
-    pub(crate) positions: usize,
+    pub max_new_tokens: Option<usize>,
+    pub positions: usize,
 }
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Written {
-    pub(crate) text: String,
+pub struct Written {
+    pub text: String,
     /// The new tokens with the one that ended the text.
-    pub(crate) token_ids: Vec<u32>,
-    pub(crate) finish_reason: FinishReason,
+    pub token_ids: Vec<u32>,
+    pub finish_reason: FinishReason,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum FinishReason {
+pub enum FinishReason {
     Stop,
     Length,
 }
@@ -79,15 +78,15 @@ impl Draft<'_> {
 
 impl Writer<'_> {
     /// A prompt of these tokens; `subject` is what messages call it, `row` what its random choices depend on.
-    pub(crate) fn prompt(&self, ids: Vec<u32>, row: u64, subject: &str) -> Result<Prompt, Error> {
+    pub fn prompt(&self, ids: Vec<u32>, row: u64, subject: &str) -> Result<Prompt, GenerationError> {
         let (tokens, positions, subject) = (ids.len(), self.positions, subject.to_string());
         if tokens >= positions {
-            return Err(Error::Prompt { subject, tokens, excess: tokens + 1 - positions, positions });
+            return Err(GenerationError::Prompt { subject, tokens, excess: tokens + 1 - positions, positions });
         }
         let room = positions - tokens;
         let max_new_tokens = match self.max_new_tokens {
             Some(asked) if asked > room => {
-                return Err(Error::Room { subject, tokens, asked, excess: asked - room, positions });
+                return Err(GenerationError::Room { subject, tokens, asked, excess: asked - room, positions });
             }
             Some(asked) => asked,
             None => room.min(DEFAULT_NEW_TOKENS),
@@ -97,11 +96,7 @@ impl Writer<'_> {
 
     /// Goes on with all prompts at once. `shown` is told of each piece of text as it becomes certain, with the index of its
     /// prompt.
-    pub(crate) fn write(
-        &self,
-        prompts: &[Prompt],
-        shown: &mut dyn FnMut(usize, &str),
-    ) -> Result<Vec<Written>, SamplingError> {
+    pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, SamplingError> {
         let draft = |_: &Prompt| Draft {
             stream: TextStream::new(self.tokenizer),
             stops: StopStrings::new(self.stop_strings.clone()),

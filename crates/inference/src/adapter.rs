@@ -1,6 +1,7 @@
 //! An adapter's directory: PEFT's two files, the tokenizer, a model card, and `kindling.json` with what PEFT has no place
 //! for. No file of it holds a time, so the same run writes the same bytes.
 
+use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -10,16 +11,13 @@ use lora::{Method, Plan};
 use model::{Head, Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tasks::{Task, TaskName};
-
-use crate::config;
-use crate::output::counted;
-use crate::terminal;
+use suggest::counted;
+use tasks::{Fitted, Task, TaskName};
 
 const SIDECAR: &str = "kindling.json";
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub(crate) enum Error {
+pub enum AdapterError {
     #[error("there is no adapter at {}", path.display())]
     #[diagnostic(help(
         "an adapter is a directory with adapter_config.json and adapter_model.safetensors, as PEFT and kindling write it"
@@ -37,7 +35,7 @@ pub(crate) enum Error {
     #[diagnostic(help("update kindling"))]
     Newer { path: PathBuf, found: u32, known: u32 },
     #[error("{}: `max_length` is {length}, the model has positions for {positions}", path.display())]
-    #[diagnostic(help("the adapter was trained on another model: give its base with --model"))]
+    #[diagnostic(help("the adapter was trained on another model: open it with its own base"))]
     Positions { path: PathBuf, length: usize, positions: usize },
     #[error(
         "{} names {}, the head beside it has {}",
@@ -62,7 +60,7 @@ pub(crate) enum Error {
     Format(#[from] lora::Error),
 }
 
-impl Error {
+impl AdapterError {
     pub(crate) fn labels(directory: &Path, names: usize, classes: usize) -> Self {
         Self::Labels { path: directory.join(SIDECAR), names, classes }
     }
@@ -80,128 +78,112 @@ impl Error {
         }
     }
 
-    pub(crate) fn is_of_input(&self) -> bool {
+    pub fn is_of_input(&self) -> bool {
         !matches!(self, Self::Write { .. } | Self::Serialise { .. })
     }
 }
 
 /// `kindling.json`: what an adapter or a model was trained for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Sidecar {
+pub struct Sidecar {
     format_version: u32,
     kindling: String,
-    pub(crate) task: TaskName,
-    pub(crate) labels: Vec<String>,
-    pub(crate) columns: Columns,
-    pub(crate) max_length: usize,
+    pub task: TaskName,
+    pub labels: Vec<String>,
+    pub columns: Columns,
+    pub max_length: usize,
     /// The task's own keys.
     #[serde(flatten)]
-    pub(crate) settings: Map<String, Value>,
-    pub(crate) base: Base,
+    pub settings: Map<String, Value>,
+    /// To the validation data.
+    #[serde(default, skip_serializing_if = "Fitted::is_empty")]
+    pub fitted: Fitted,
+    pub base: Base,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Columns {
+pub struct Columns {
     /// `None`: the text is made by `text_template`.
-    pub(crate) text: Option<String>,
+    pub text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) text_template: Option<String>,
-    pub(crate) text_pair: Option<String>,
+    pub text_template: Option<String>,
+    pub text_pair: Option<String>,
     /// `None`: the task has no labels.
-    pub(crate) label: Option<String>,
+    pub label: Option<String>,
     /// Of a causal language model, as the others below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) prompt: Option<String>,
+    pub prompt: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) prompt_template: Option<String>,
+    pub prompt_template: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) completion: Option<String>,
+    pub completion: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) completion_template: Option<String>,
+    pub completion_template: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) messages: Option<String>,
+    pub messages: Option<String>,
     /// Of words with tags, or of texts with entities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tokens: Option<String>,
+    pub tokens: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) tags: Option<String>,
+    pub tags: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) entities: Option<String>,
-}
-
-impl Columns {
-    /// Of a configuration whose columns are written out.
-    pub(crate) fn of(data: &config::DataConfig) -> Self {
-        let template = |source: &String| (!source.is_empty()).then(|| source.clone());
-        Self {
-            text: data.text.clone(),
-            text_template: template(&data.text_template),
-            text_pair: data.text_pair.clone(),
-            label: data.label.clone(),
-            prompt: data.prompt.clone(),
-            prompt_template: template(&data.prompt_template),
-            completion: data.completion.clone(),
-            completion_template: template(&data.completion_template),
-            messages: data.messages.clone(),
-            tokens: data.tokens.clone(),
-            tags: data.tags.clone(),
-            entities: data.entities.clone(),
-        }
-    }
+    pub entities: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Base {
+pub struct Base {
     /// A directory, or a repository of the Hub.
-    pub(crate) path: String,
+    pub path: String,
     /// Of a repository the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) revision: Option<String>,
-    pub(crate) fingerprint: String,
+    pub revision: Option<String>,
+    pub fingerprint: String,
 }
 
 const FORMAT_VERSION: u32 = 1;
 
 impl Sidecar {
-    pub(crate) fn new(task: &dyn Task, columns: Columns, max_length: usize, base: Base) -> Self {
+    pub fn new(task: &dyn Task, columns: Columns, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
-        Self { format_version: FORMAT_VERSION, kindling, task: name, labels, columns, max_length, settings, base }
+        let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
+        Self { format_version, kindling, task: name, labels, columns, max_length, settings, fitted, base }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.
-    pub(crate) fn read(directory: &Path) -> Result<Option<Self>, Error> {
+    pub fn read(directory: &Path) -> Result<Option<Self>, AdapterError> {
         let path = directory.join(SIDECAR);
         if !path.exists() {
             return Ok(None);
         }
-        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
         let sidecar: Self =
-            serde_json::from_str(&text).map_err(|source| Error::Sidecar { path: path.clone(), source })?;
+            serde_json::from_str(&text).map_err(|source| AdapterError::Sidecar { path: path.clone(), source })?;
         match sidecar.format_version {
             FORMAT_VERSION => Ok(Some(sidecar)),
-            found => Err(Error::Newer { path, found, known: FORMAT_VERSION }),
+            found => Err(AdapterError::Newer { path, found, known: FORMAT_VERSION }),
         }
     }
 
-    pub(crate) fn write(&self, directory: &Path) -> Result<(), Error> {
+    pub fn write(&self, directory: &Path) -> Result<(), AdapterError> {
         let path = directory.join(SIDECAR);
-        write_json(&path, self).map_err(|source| Error::Write { path, source })
+        write_json(&path, self).map_err(|source| AdapterError::Write { path, source })
     }
 }
 
 /// An adapter on disk.
 #[derive(Debug)]
-pub(crate) struct Adapter {
-    pub(crate) config: PeftConfig,
-    pub(crate) method: Method,
-    pub(crate) tensors: AdapterTensors,
-    pub(crate) sidecar: Option<Sidecar>,
+pub struct Adapter {
+    pub config: PeftConfig,
+    pub method: Method,
+    pub tensors: AdapterTensors,
+    pub sidecar: Option<Sidecar>,
 }
 
 impl Adapter {
     /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
-    pub(crate) fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, Error> {
+    pub fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, AdapterError> {
         let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory, &config.method).map_err(lora::Error::from)?;
         for note in std::mem::take(&mut config.notes) {
@@ -217,14 +199,14 @@ impl Adapter {
     }
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
-    pub(crate) fn task(&self) -> Option<TaskName> {
+    pub fn task(&self) -> Option<TaskName> {
         let of_head = || TaskName::of_head(self.classes().map(|_| Head::SequenceClassification)?);
         let of_peft = || self.config.task_type.as_deref().and_then(TaskName::of_peft).or_else(of_head);
         self.sidecar.as_ref().map(|sidecar| sidecar.task).or_else(of_peft)
     }
 
     /// What it was trained for, where that is not `expected`. PEFT's file alone does not tell tasks of one head apart.
-    pub(crate) fn other_task(&self, expected: TaskName) -> Option<TaskName> {
+    pub fn other_task(&self, expected: TaskName) -> Option<TaskName> {
         let differs = |found: &TaskName| match self.sidecar {
             Some(_) => *found != expected,
             None => found.head != expected.head,
@@ -233,43 +215,69 @@ impl Adapter {
     }
 
     /// Classes of its head, by the shape of the last layer.
-    pub(crate) fn classes(&self) -> Option<usize> {
+    pub fn classes(&self) -> Option<usize> {
         let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];
         self.tensors.names().find(|(name, _)| heads.contains(name)).and_then(|(_, shape)| shape.first().copied())
     }
 }
 
 /// A method with what depends on the base filled in; `heads` are trained in full whatever it says.
-pub(crate) fn resolved(method: &Method, pretrained: &Pretrained, heads: &[String]) -> Method {
+pub fn resolved(method: &Method, pretrained: &Pretrained, heads: &[String]) -> Method {
     let default_targets = pretrained.default_targets();
     let model_type = pretrained.config().get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
     method.resolved(&lora::Base { model_type, default_targets: &default_targets, heads })
 }
 
 /// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.
-fn check_tied(path: &Path, method: &Method, tensors: &AdapterTensors, pretrained: &Pretrained) -> Result<(), Error> {
+fn check_tied(
+    path: &Path,
+    method: &Method,
+    tensors: &AdapterTensors,
+    pretrained: &Pretrained,
+) -> Result<(), AdapterError> {
     let is_saved = |module: &&str| method.modules_to_save().iter().any(|entry| module.ends_with(entry));
     let is_adapted = |name: &str| {
         let module = method.module_of(name).or_else(|| name.strip_suffix(".weight").filter(is_saved));
         module.is_some_and(|module| pretrained.is_embedding(module))
     };
     match method.shares_ties() && tensors.names().any(|(name, _)| is_adapted(name)) {
-        true => Err(Error::SharedByTies { path: path.into() }),
+        true => Err(AdapterError::SharedByTies { path: path.into() }),
         false => Ok(()),
     }
 }
 
 /// The base that an adapter says it was trained on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Recorded {
+pub struct Recorded {
     /// A directory, or a repository of the Hub.
-    pub(crate) path: String,
+    pub path: String,
     /// Of a repository; where the sidecar has one, the path is a repository for sure.
-    pub(crate) revision: Option<String>,
+    pub revision: Option<String>,
+}
+
+impl Recorded {
+    /// Where a directory is looked for: a relative path is one in the working directory, as for PEFT, or is meant from the
+    /// adapter.
+    pub fn places(&self, adapter: &Path) -> [PathBuf; 2] {
+        [PathBuf::from(&self.path), adapter.join(&self.path)]
+    }
+
+    /// The directory, where it is one that is there.
+    pub fn directory(&self, adapter: &Path) -> Option<PathBuf> {
+        self.places(adapter).into_iter().find(|place| self.revision.is_none() && place.is_dir())
+    }
+}
+
+/// As it is named, with its revision.
+impl fmt::Display for Recorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        self.revision.iter().try_for_each(|revision| write!(f, "@{revision}"))
+    }
 }
 
 /// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.
-pub(crate) fn recorded_base(directory: &Path) -> Result<Option<Recorded>, Error> {
+pub fn recorded_base(directory: &Path) -> Result<Option<Recorded>, AdapterError> {
     if let Some(Base { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
         return Ok(Some(Recorded { path, revision }));
     }
@@ -280,26 +288,26 @@ pub(crate) fn recorded_base(directory: &Path) -> Result<Option<Recorded>, Error>
     Ok(path.map(|path| Recorded { revision: config.revision.filter(|_| of_hub(&path)), path }))
 }
 
-fn read_config(directory: &Path) -> Result<PeftConfig, Error> {
+fn read_config(directory: &Path) -> Result<PeftConfig, AdapterError> {
     let path = directory.join(peft::CONFIG_FILE);
     if !path.exists() {
-        return Err(Error::Missing { path: directory.into() });
+        return Err(AdapterError::Missing { path: directory.into() });
     }
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let text = std::fs::read_to_string(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
     Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
 }
 
 /// Writes the adapter that `plan` built into `model`, with its model card and the tokenizer that is in the directory
 /// `tokenizer`, so that `PeftModel.from_pretrained` loads it.
-pub(crate) fn write<M: Module>(
+pub fn write_adapter<M: Module>(
     directory: &Path,
     plan: &Plan,
     model: &M,
     sidecar: &Sidecar,
     card: &str,
     tokenizer: &Path,
-) -> Result<(), Error> {
-    let write_error = |path: PathBuf| move |source| Error::Write { path, source };
+) -> Result<(), AdapterError> {
+    let write_error = |path: PathBuf| move |source| AdapterError::Write { path, source };
     std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
     let config = PeftConfig {
         method: plan.method_written(),
@@ -312,11 +320,9 @@ pub(crate) fn write<M: Module>(
     };
     let path = directory.join(peft::TENSOR_FILE);
     let tensors = peft::to_bytes(&plan.tensors_written(model))
-        .map_err(|source| Error::Serialise { path: path.clone(), source: source.into() })?;
+        .map_err(|source| AdapterError::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    // People read the card in a terminal too, and labels are whatever the data held.
-    let card = terminal::escaped(card);
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(plan.has_conv1d()).as_str()), ("README.md", &card)] {
+    for (name, text) in [(peft::CONFIG_FILE, config.to_json(plan.has_conv1d()).as_str()), ("README.md", card)] {
         let path = directory.join(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
     }
@@ -325,10 +331,10 @@ pub(crate) fn write<M: Module>(
 }
 
 /// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte.
-pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+pub fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), AdapterError> {
     let read_error = |path: &Path| {
         let path = path.to_path_buf();
-        move |source| Error::Read { path, source }
+        move |source| AdapterError::Read { path, source }
     };
     for name in files_beside(from, wanted).map_err(read_error(from))? {
         let (file, path) = (from.join(&name), directory.join(&name));
@@ -336,7 +342,7 @@ pub(crate) fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -
         path.parent()
             .map_or(Ok(()), std::fs::create_dir_all)
             .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
-            .map_err(|source| Error::Write { path, source })?;
+            .map_err(|source| AdapterError::Write { path, source })?;
     }
     Ok(())
 }

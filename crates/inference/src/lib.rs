@@ -1,0 +1,41 @@
+//! A trained model opened from its files, and what it answers: classes, entities and values of texts, and texts that it
+//! writes.
+//!
+//! [`ModelFiles`] says where a model and its adapter lie; [`Pipeline::open`] reads both with the tokenizer and
+//! `kindling.json` ([`Sidecar`]), so that texts are read as they were in training. [`Pipeline::answer_texts`] answers texts,
+//! [`Pipeline::text_generation`] continues them with a causal language model. The command line and servers answer through this crate, which knows no training, no options and no
+//! terminals: its errors speak of files and of what is in them.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod adapter;
+mod answers;
+mod columns;
+mod error;
+mod files;
+mod generation;
+mod pipeline;
+mod text_generation;
+
+/// What else callers need, so that this crate is enough.
+pub use burn::tensor::Device;
+pub use data::Record;
+pub use data::language::Conversation;
+pub use model::Sampling;
+pub use tasks::Answer;
+
+pub use adapter::{
+    Adapter, AdapterError, Base, Columns, Recorded, Sidecar, copy_beside, recorded_base, resolved, write_adapter,
+};
+pub use answers::not_finite;
+pub use columns::ColumnNames;
+pub use error::Error;
+pub use files::{DirectoryKind, ModelFiles};
+pub use generation::{FinishReason, GenerationError, Writer, Written};
+pub use pipeline::{Overrides, Pipeline, Saved, default_max_length};
+pub use text_generation::{GenerationSettings, TextGeneration};
+
+/// The examples of the document are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/library.md")]
+struct Documentation;

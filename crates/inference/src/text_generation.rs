@@ -1,0 +1,116 @@
+//! Texts that a causal language model writes to prompts, to rows of prompts and to conversations.
+
+use std::ops::Range;
+use std::path::Path;
+
+use data::Encoded;
+use data::language::{Conversation, Encoder, Row};
+use model::{CausalLm, Prompt, Sampling, SamplingError};
+use tasks::check_vocabulary;
+
+use crate::{Error, GenerationError, Pipeline, Writer, Written};
+
+/// How texts are written.
+#[derive(Debug, Clone, Default)]
+pub struct GenerationSettings {
+    pub sampling: Sampling,
+    /// Strings before which a text ends.
+    pub stop_strings: Vec<String>,
+    /// `None`: as many as there is room for, up to a few hundred.
+    pub max_new_tokens: Option<usize>,
+}
+
+/// A [`Pipeline`] that writes: Transformers' `text-generation`.
+pub struct TextGeneration<'a> {
+    pipeline: &'a Pipeline,
+    model: CausalLm<'a>,
+    encoder: Encoder<'a>,
+    has_chat_template: bool,
+    settings: GenerationSettings,
+    positions: usize,
+}
+
+impl Pipeline {
+    /// Errors: settings that cannot be sampled with; a model that is no causal language model.
+    pub fn text_generation(&self, settings: GenerationSettings) -> Result<TextGeneration<'_>, Error> {
+        settings.sampling.check().map_err(GenerationError::from)?;
+        let (Some(model), Some(task)) = (self.model.model.causal_lm(), self.task.writes()) else {
+            return Err(Error::NoTexts { task: self.task.definition().id() });
+        };
+        Ok(TextGeneration {
+            pipeline: self,
+            model,
+            encoder: task.encoder(&self.tokenizer),
+            has_chat_template: task.has_chat_template(),
+            settings,
+            positions: self.pretrained.max_positions()?,
+        })
+    }
+}
+
+impl TextGeneration<'_> {
+    /// Whether conversations can be encoded.
+    pub fn has_chat_template(&self) -> bool {
+        self.has_chat_template
+    }
+
+    /// Continues texts; what is drawn for one depends on its index alone.
+    pub fn generate(&self, texts: &[&str]) -> Result<Vec<Written>, Error> {
+        let prompts = texts.iter().enumerate().map(|(n, text)| {
+            let (row, subject) = (n as u64, format!("text {}", n + 1));
+            let encoded = self.encoder.prompt_of_text(text, &subject)?;
+            self.prompts(&encoded, row..row + 1, &subject)
+        });
+        let prompts: Vec<Prompt> = prompts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        self.write(&prompts, &mut |_, _| {})
+    }
+
+    /// A text as tokens, which is continued as it is; `subject` is what messages call it.
+    pub fn encode_text(&self, text: &str, subject: &str) -> Result<Encoded, Error> {
+        Ok(self.encoder.prompt_of_text(text, subject)?)
+    }
+
+    /// The prompt of a row of a file as tokens.
+    pub fn encode_row(&self, file: &Path, row: &Row) -> Result<Encoded, Error> {
+        Ok(self.encoder.prompt(file, row)?)
+    }
+
+    /// A conversation as the chat template writes it, up to where the assistant's turn begins.
+    pub fn encode_conversation(&self, conversation: &Conversation, subject: &str) -> Result<Encoded, Error> {
+        Ok(self.encoder.prompt_of_conversation(conversation, subject)?)
+    }
+
+    /// Prompts of the same tokens: one for each of `rows`, the numbers that random choices depend on.
+    ///
+    /// Errors: tokens that the model has no embeddings for, or no positions.
+    pub fn prompts(&self, encoded: &Encoded, rows: Range<u64>, subject: &str) -> Result<Vec<Prompt>, Error> {
+        check_vocabulary([encoded].into_iter(), &self.pipeline.pretrained)?;
+        let writer = self.writer();
+        Ok(rows.map(|row| writer.prompt(encoded.ids.clone(), row, subject)).collect::<Result<_, _>>()?)
+    }
+
+    /// Continues all prompts at once. `shown` is told of each piece of text as it becomes certain, with the index of its
+    /// prompt.
+    ///
+    /// Errors: logits that no token can be chosen by; a weight that is to blame is named.
+    pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, Error> {
+        self.writer().write(prompts, shown).map_err(|error: SamplingError| {
+            match self.pipeline.pretrained.not_finite() {
+                Ok(Some(error)) | Err(error) => error.into(),
+                Ok(None) => GenerationError::from(error).into(),
+            }
+        })
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer {
+            model: self.model,
+            tokenizer: &self.pipeline.tokenizer,
+            sampling: self.settings.sampling.clone(),
+            stop_tokens: self.encoder.stop_tokens(),
+            stop_strings: self.settings.stop_strings.clone(),
+            max_new_tokens: self.settings.max_new_tokens,
+            positions: self.positions,
+        }
+    }
+}
