@@ -33,6 +33,7 @@ mod report;
 #[cfg(unix)]
 mod run_directory;
 mod shell;
+mod starts;
 mod stdin;
 mod tables;
 mod templates;

@@ -7,6 +7,7 @@ mod dropout;
 mod every_form;
 mod half;
 mod merging;
+mod starts;
 mod tied;
 mod training;
 mod untied;

@@ -1,6 +1,8 @@
 //! The same training curves as torch and PEFT, through the command line: two epochs of AdamW with warm-up and clipping from
 //! PEFT's own initial adapter, and the answers of the adapter that comes out.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::case;
@@ -12,10 +14,16 @@ pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
 
 fn check(name: &str) {
     let directory = case(name).canonicalize().unwrap();
-    let expected: Value =
-        serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
-    let train = &expected["train"];
-    let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
+    let text = std::fs::read_to_string(directory.join("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    let adapter = format!("init_from = {:?}", directory.join("init"));
+    train(&directory, expected["labels"].as_u64(), &expected["train"], &adapter);
+}
+
+/// Trains on the case in `directory`, a classifier of so many labels or a language model, with these keys of `[adapter]`, and
+/// compares the run and what came of it.
+pub(super) fn train(directory: &Path, labels: Option<u64>, train: &Value, adapter: &str) -> Project {
+    let labels: Vec<String> = (0..labels.unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
     let is_classifier = !labels.is_empty();
     let task = match is_classifier {
         true => format!("labels = {labels:?}"),
@@ -25,12 +33,11 @@ fn check(name: &str) {
     let project = Project::new().file(
         "curve.toml",
         format!(
-            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\ninit_from = {init:?}\n\
+            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\n{adapter}\n\
              [data]\ntrain = {data:?}\nmax_length = {length}\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
             model = path("model"),
-            init = path("init"),
             data = path("data.jsonl"),
             length = if is_classifier { 64 } else { 128 },
             epochs = train["epochs"],
@@ -54,15 +61,23 @@ fn check(name: &str) {
     {
         let (ours, theirs) = (numbers(&steps, key), numbers(theirs, their_key));
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        println!("{name}: {key} {worst:.1e}");
+        println!("{}: {key} {worst:.1e}", directory.display());
         assert!(worst <= tolerance, "{key}: {ours:?} {theirs:?}");
     }
 
-    let probe: String = project_lines(&directory, 6);
-    let project = project.file("probe.jsonl", probe);
-    let model = path("model");
-    let of = ["--model", &model, "--adapter", "run/adapter"];
-    let found: Vec<Value> = match is_classifier {
+    let project = project.file("probe.jsonl", project_lines(directory, 6));
+    // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
+    assert_answers(&project, directory, "run/adapter", &train["after"]["logits"], 1e-3);
+    project
+}
+
+/// Compares the answers to `probe.jsonl` of an adapter on the base of the case in `directory`.
+pub(super) fn assert_answers(project: &Project, directory: &Path, adapter: &str, expected: &Value, within: f64) {
+    let model = directory.join("model").display().to_string();
+    let of = ["--model", &model, "--adapter", adapter];
+    let expected: Vec<Vec<f64>> = serde_json::from_value(expected.clone()).unwrap();
+    // Of a classifier there are no more logits than classes.
+    let found: Vec<Value> = match expected[0].len() < 10 {
         true => project.run(&[&["predict", "--input", "probe.jsonl"], &of[..]].concat()).done().lines(),
         false => {
             let arguments = ["eval", "--data", "probe.jsonl", "--per-example", "each.jsonl", "--logits"];
@@ -70,13 +85,11 @@ fn check(name: &str) {
             project.read("each.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         }
     };
-    assert_eq!(found.len(), 6);
-    let after: Vec<Vec<f64>> = serde_json::from_value(train["after"]["logits"].clone()).unwrap();
-    for (line, expected) in found.iter().zip(after) {
+    assert_eq!(found.len(), expected.len());
+    for (line, expected) in found.iter().zip(expected) {
         let logits: Vec<f64> = serde_json::from_value(line["logits"].clone()).unwrap();
         for (found, expected) in logits.iter().zip(expected) {
-            // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
-            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+            assert!((found - expected).abs() < within, "{adapter}: {found} {expected}");
         }
     }
 }

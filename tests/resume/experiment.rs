@@ -43,6 +43,12 @@ impl Experiment {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
     }
 
+    /// A decoder whose adapter starts as a part of its base.
+    pub(super) fn of_part_of_base(init: &str, epochs: usize) -> Self {
+        let adapter = format!("{LORA}init = \"{init}\"\n");
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", &adapter, epochs)
+    }
+
     fn of(fixture: &str, task: &str, adapter: &str, epochs: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(fixture);

@@ -319,7 +319,7 @@ pub fn write_adapter<M: Module>(
         notes: Vec::new(),
     };
     let path = directory.join(peft::TENSOR_FILE);
-    let tensors = peft::to_bytes(&plan.tensors(model))
+    let tensors = peft::to_bytes(&plan.tensors_written(model))
         .map_err(|source| AdapterError::Serialise { path: path.clone(), source: source.into() })?;
     write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
     for (name, text) in [(peft::CONFIG_FILE, config.to_json(plan.has_conv1d()).as_str()), ("README.md", card)] {

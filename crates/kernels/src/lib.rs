@@ -4,6 +4,8 @@
 //! Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if
 //! it has any, once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
 //!
+//! Beside them are the decompositions of a matrix that adapters start from, on the host.
+//!
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
 
 mod activation;
@@ -14,6 +16,7 @@ mod bias;
 #[cfg(test)]
 mod bounds;
 mod cross_entropy;
+mod decomposition;
 mod disentangled_attention;
 mod dora_linear;
 mod dropout;
@@ -47,6 +50,7 @@ pub use attention::{Attention, attention, joined_attention};
 pub use backend::{KernelBackend, Maybe};
 pub use bias::add_bias;
 pub use cross_entropy::{cross_entropy, margins};
+pub use decomposition::{Svd, qr, subtract_product, svd, svd_lowrank};
 pub use disentangled_attention::{DisentangledAttention, disentangled_attention};
 pub use dora_linear::dora_linear;
 pub use dropout::dropout;

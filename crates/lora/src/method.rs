@@ -1,9 +1,10 @@
 //! What a method is: the questions that building, saving, merging and measuring a model ask of it. Each method answers
 //! them in a file of its own in `methods`; nobody else knows the names of its tensors or what its settings mean.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use serde_json::{Map, Value};
 
 use crate::methods::{Adapter, EmbeddingAdapter, Method};
@@ -28,7 +29,8 @@ pub struct Site<'a> {
     /// Of an embedding the rows of its table.
     pub d_input: usize,
     pub d_output: usize,
-    /// The weight, in place of which a method may leave a residual; `None` where another layer has it too.
+    /// The weight, in place of which a method may leave a residual. `None` where its values are not read, and where another
+    /// layer has it too, which of a method that [changes the base](AdapterMethod::changes_base) none has.
     pub base: Option<&'a mut Weight<2>>,
     /// How that lies.
     pub orientation: Orientation,
@@ -164,6 +166,21 @@ pub trait AdapterMethod: Debug {
     /// Whether an adapter can be trained further; what stands against it otherwise.
     fn is_trainable_again(&self) -> bool {
         true
+    }
+
+    /// Whether adapters leave a residual in place of the weights they are on.
+    fn changes_base(&self) -> bool {
+        false
+    }
+
+    /// The tensors of an adapter as [`Self::written`] describes it, on the base as its files have it. `starts` is what was taken
+    /// out of the base, by the names of the tensors that started with it.
+    fn tensors_written(
+        &self,
+        tensors: Vec<(String, TensorData)>,
+        _starts: &HashMap<String, TensorData>,
+    ) -> Vec<(String, TensorData)> {
+        tensors
     }
 
     /// The adapter of a linear layer.

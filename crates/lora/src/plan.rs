@@ -57,6 +57,22 @@ impl Plan {
         })
     }
 
+    /// With what an earlier process of the run took out of the base, which is taken out again as it was: [`Self::starts`].
+    pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
+        self.tensors.starts = starts;
+        self
+    }
+
+    /// What was taken out of the base, by the names of the tensors that started with it, in f32.
+    pub fn starts(&self) -> &HashMap<String, TensorData> {
+        &self.tensors.starts
+    }
+
+    /// Whether what is left of the base was rounded to half precision, which no adapter makes up for.
+    pub fn rounds_base(&self) -> bool {
+        self.tensors.rounds_base
+    }
+
     pub fn method(&self) -> &Method {
         &self.method
     }
@@ -276,7 +292,23 @@ impl Plan {
         of_tensors.iter().chain(&self.idle).map(String::as_str)
     }
 
-    /// What is saved of a model built with this plan: the trained tensors, and those that the adapter brought, by name, in
+    /// What is saved of a model built with this plan: [its tensors](Self::tensors), of an adapter as it is written: on the base as
+    /// its files have it.
+    pub fn tensors_written<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
+        self.method.tensors_written(self.tensors(model), self.starts())
+    }
+
+    /// The method and the tensors of an adapter that this plan has loaded as they are written, on the base as its files have it.
+    pub fn written(&self, method: Method, mut tensors: AdapterTensors) -> (Method, AdapterTensors) {
+        if !self.method.changes_base() {
+            return (method, tensors);
+        }
+        let written = self.method_written();
+        tensors.replace_own(written.clone(), |own| self.method.tensors_written(own, self.starts()));
+        (written, tensors)
+    }
+
+    /// What a model built with this plan has of its own: the trained tensors, and those that the adapter brought, by name, in
     /// f32.
     pub fn tensors<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
         let mut collected = Collect(HashMap::new());

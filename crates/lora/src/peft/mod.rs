@@ -11,7 +11,7 @@ pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
 pub(crate) use tensors::PREFIX;
-pub use tensors::{AdapterTensors, TensorError, damage, to_bytes};
+pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 
 /// The name of the configuration in an adapter's directory.
 pub const CONFIG_FILE: &str = "adapter_config.json";

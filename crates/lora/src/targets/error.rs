@@ -73,6 +73,13 @@ pub enum TargetError {
         "PEFT writes the keys sorted, so that another of them would decide once the adapter is saved: let one match only"
     ))]
     Overlap { key: &'static str, first: String, second: String, module: String },
+    #[error(
+        "`adapter.{key}`: {rank} is above the smaller side of `{module}`, which is {shape:?}, and `init = \"{init}\"` takes its parts from it"
+    )]
+    #[diagnostic(help(
+        "lower it to {} or less, or give this module a rank of its own in `adapter.rank_pattern`", shape[0].min(shape[1])
+    ))]
+    RankAboveSide { key: &'static str, rank: usize, init: String, module: String, shape: [usize; 2] },
     #[error("`{module}` is both a target and saved in full")]
     #[diagnostic(help(
         "`{entry}` of `adapter.modules_to_save` means every module whose path ends so; put `{module}` into `adapter.exclude_modules`, or narrow one of the two"

@@ -130,7 +130,9 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
         tensors.insert(name.to_string(), json!(shape));
     }
     let base = base(&adapter);
-    let (data, updates) = (adapter.tensors.data(), adapter.tensors.updates());
+    // Of an adapter that started as a part of its base the tensors are not by themselves what it changes.
+    let updates = if adapter.method.changes_base() { Vec::new() } else { adapter.tensors.updates() };
+    let data = adapter.tensors.data();
     let spectra = lora::spectra(&data, &updates);
     let scalings = lora::update_sizes(&data, &updates).into_iter().filter(|size| size.is_relative);
     let scaling = |size: UpdateSize| json!({ "module": size.module, "relative": size.norm });

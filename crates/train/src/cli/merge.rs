@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use burn::tensor::{DType, Device};
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
+use lora::peft::AdapterTensors;
 use lora::{Method, Plan};
 use model::{
     Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
@@ -141,12 +142,18 @@ impl Check {
 
 /// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
 fn verify(adapter: &Path, merged: &Path, trained: &Pipeline) -> Result<(), Failure> {
-    let adapter = Adapter::read(adapter, Some(&trained.pretrained))?;
-    let found = verify_merged(&trained.pretrained, &adapter.tensors, &trained.loaded.plan, merged);
+    let (_, tensors) = read(adapter, trained)?;
+    let found = verify_merged(&trained.pretrained, &tensors, &trained.loaded.plan, merged);
     found.map_err(|error| match error {
         model::Error::Merge(error) => Failure::running(error),
         error => error.into(),
     })
+}
+
+/// The adapter by its files, on the base as its files have it.
+fn read(adapter: &Path, trained: &Pipeline) -> Result<(Method, AdapterTensors), Failure> {
+    let Adapter { method, tensors, .. } = Adapter::read(adapter, Some(&trained.pretrained))?;
+    Ok(trained.loaded.plan.written(method, tensors))
 }
 
 fn compare(adapter: &Path, merged: &Path, trained: &Pipeline, device: &Device) -> Result<Check, Failure> {
@@ -156,9 +163,9 @@ fn compare(adapter: &Path, merged: &Path, trained: &Pipeline, device: &Device) -
     let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     // The same head without the updates: what the adapter does is what they change.
-    let mut without = Adapter::read(adapter, Some(&trained.pretrained))?;
-    without.tensors.clear_updates();
-    let plan = Plan::new(without.method, Some(without.tensors), 0)?;
+    let (method, mut tensors) = read(adapter, trained)?;
+    tensors.clear_updates();
+    let plan = Plan::new(method, Some(tensors), 0)?;
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {

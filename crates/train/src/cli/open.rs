@@ -140,7 +140,7 @@ fn cannot_be_used(set: &str, help: String) -> Failure {
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
 fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
     let plan = &pipeline.loaded.plan;
-    let sizes = lora::update_sizes(&plan.tensors(&pipeline.model).into_iter().collect(), plan.updates());
+    let sizes = lora::update_sizes(&plan.tensors_written(&pipeline.model).into_iter().collect(), plan.updates());
     let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     let modules = counted(sizes.len(), "module", "modules");

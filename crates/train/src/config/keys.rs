@@ -1,6 +1,7 @@
 //! The list of keys, in the order of the file, with what each takes; and what a message says about a
 //! key that is not in it.
 
+use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::sync::LazyLock;
 
@@ -167,7 +168,7 @@ impl Key {
     /// An error unless this key takes `value`, which was typed as `found`.
     pub(super) fn check(&self, value: &Value, found: &str, place: String) -> Result<(), ConfigError> {
         match (self.kind, value) {
-            (Kind::Word(words, _), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
+            (Kind::Word(words, _), Value::String(word)) if words.iter().any(|known| is_word(word, known)) => Ok(()),
             (Kind::Word(words, later), Value::String(word)) => Err(self.no_word(word, words, later, place)),
             (kind, value) if kind.takes(value) => Ok(()),
             (kind, _) => Err(ConfigError::value(place, self, found, kind.expected())),
@@ -176,21 +177,26 @@ impl Key {
 
     fn no_word(&self, word: &str, words: &[&str], later: &[&str], place: String) -> ConfigError {
         let key = self.name;
-        // One that ends in `_` stands for all that add a number: `pissa_niter_4`.
-        let is_later = |name: &&str| {
-            word.strip_prefix(name).is_some_and(|rest| match name.ends_with('_') {
-                true => !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()),
-                false => rest.is_empty(),
-            })
-        };
         let word = word.to_owned();
-        if later.iter().any(is_later) {
+        if later.contains(&word.as_str()) {
             let expected = words.join(", ");
-            ConfigError::UnsupportedWord { place, key, word, expected }
-        } else {
-            let suggestion = suggestion(&word, words);
-            ConfigError::UnknownWord { place, key, word, suggestion }
+            return ConfigError::UnsupportedWord { place, key, word, expected };
         }
+        let is_numbered = |known: &&&str| known.strip_suffix('N').is_some_and(|stem| word.starts_with(stem));
+        let suggestion = match words.iter().find(is_numbered) {
+            Some(known) => format!("the N of `{known}` is an integer from 1 to {}", u32::MAX),
+            None => suggestion(&word, words),
+        };
+        ConfigError::UnknownWord { place, key, word, suggestion }
+    }
+}
+
+/// Whether a word is this one, where `_N` at its end stands for any number of at least 1: `pissa_niter_16`.
+fn is_word(word: &str, known: &str) -> bool {
+    let number = known.strip_suffix('N').filter(|stem| stem.ends_with('_')).and_then(|stem| word.strip_prefix(stem));
+    match number {
+        Some(number) => number.parse::<NonZeroU32>().is_ok_and(|parsed| parsed.to_string() == number),
+        None => word == known,
     }
 }
 

@@ -76,12 +76,13 @@ impl LoraEmbedding {
     }
 }
 
-/// A at the start of training, `[r, d_input]`; B is zero. `key` is the hash of the run's seed and the layer's path, so a
+/// A at the start of training where B is zero, `[r, d_input]`, and where a part of the base is to start them whose values are not
+/// read. `key` is the hash of the run's seed and the layer's path, so a
 /// layer's values depend on no other layer.
 pub(super) fn initial_a(init: Init, r: usize, d_input: usize, key: u64, device: &Device) -> Tensor<2> {
     let count = (r * d_input) as u64;
     let values: Vec<f32> = match init {
-        Init::Default | Init::Mica => {
+        Init::Default | Init::Mica | Init::Pissa { .. } | Init::Olora => {
             // Kaiming uniform with a = sqrt(5), which is the bound 1 / sqrt(d_input).
             let bound = 1.0 / (d_input as f64).sqrt();
             (0..count).map(|i| ((2.0 * uniform(key, i) - 1.0) * bound) as f32).collect()

@@ -1,9 +1,12 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685), and DoRA with it. Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
+mod init;
 mod layers;
 mod magnitude;
 mod peft;
+mod start;
 
+use std::collections::HashMap;
 use std::ops::Bound;
 
 use burn::tensor::{Tensor, TensorData};
@@ -22,6 +25,7 @@ use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
 use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
 
+pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
 use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use peft::UNREAD;
@@ -81,29 +85,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     Setting::new(
         "init",
-        SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]),
-        "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
+        SettingKind::Word(Init::NAMES, &[]),
+        "Initial values. `default`: A Kaiming uniform, B zero; `gaussian`: A normal with standard deviation `1 / r`, B zero; `pissa`: the `r` largest singular triplets of the weight, which are taken out of the frozen base; `pissa_niter_N`: the same approximately and faster, by N subspace iterations from a random start; `olora`: from the weight's QR decomposition, likewise; PEFT's `init_lora_weights`",
     )
     .called("init_lora_weights"),
 ];
-
-/// How A starts; B starts at zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Init {
-    /// Kaiming uniform with a = sqrt 5, that is U(-1/sqrt(in), 1/sqrt(in)).
-    Default,
-    /// Normal with standard deviation 1/r.
-    Gaussian,
-    /// Of an adapter that PEFT started with MiCA, which trains A alone: nothing to one that is finished, but it cannot be
-    /// trained on as others are. None is started so.
-    Mica,
-}
-
-impl Init {
-    /// Those that an adapter can be started with.
-    pub const NAMES: &[&str] = &["default", "gaussian"];
-}
 
 /// LoRA's settings, PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,7 +182,11 @@ impl LoraConfig {
 impl AdapterMethod for LoraConfig {
     fn describe(&self) -> String {
         let name = if self.use_dora { "DoRA" } else { "LoRA" };
-        format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
+        let described = format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout);
+        match self.init.is_part_of_base() {
+            true => format!("{described}, init {} (saved as plain LoRA, r {})", self.init.name(), 2 * self.r),
+            false => described,
+        }
     }
 
     fn shown(&self) -> Map<String, Value> {
@@ -207,6 +197,9 @@ impl AdapterMethod for LoraConfig {
         let mut shown = settings.as_object().cloned().unwrap_or_default();
         if self.use_dora {
             shown.insert("use_dora".to_owned(), json!(true));
+        }
+        if self.init.is_part_of_base() {
+            shown.insert("init".to_owned(), json!(self.init));
         }
         shown
     }
@@ -242,6 +235,11 @@ impl AdapterMethod for LoraConfig {
         if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
             return number(format!("alpha_pattern.\"{key}\""), *alpha, FINITE);
         }
+        if self.use_dora && self.init.is_part_of_base() {
+            let problem = format!("true with `init = \"{}\"`, which takes A and B out of the weight", self.init.name());
+            let help = "set `adapter.init` to \"default\" or \"gaussian\", or leave `adapter.use_dora` out".to_string();
+            return Err(TargetError::Setting { key: "use_dora", problem, help });
+        }
         self.ranks().and(self.alphas()).map(drop)
     }
 
@@ -275,7 +273,7 @@ impl AdapterMethod for LoraConfig {
         if let Some(patterns) = self.patterns_written(selector.matched()) {
             (written.rank_pattern, written.alpha_pattern) = patterns;
         }
-        Method::Lora(Box::new(written))
+        Method::Lora(Box::new(if self.init.is_part_of_base() { written.doubled() } else { written }))
     }
 
     fn as_settings(&self) -> Method {
@@ -300,15 +298,35 @@ impl AdapterMethod for LoraConfig {
         self.init != Init::Mica
     }
 
-    fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+    fn changes_base(&self) -> bool {
+        self.init.is_part_of_base()
+    }
+
+    fn tensors_written(
+        &self,
+        tensors: Vec<(String, TensorData)>,
+        starts: &HashMap<String, TensorData>,
+    ) -> Vec<(String, TensorData)> {
+        if self.init.is_part_of_base() { start::plain(tensors, starts) } else { tensors }
+    }
+
+    fn linear(&self, mut site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let (rank, alpha) = self.rank_and_alpha(site.path, site.settings)?;
         let (d_input, d_output, device) = (site.d_input, site.d_output, site.device);
-        let [a, b] = LINEAR.map(|ending| format!("{}{ending}", site.path));
-        let key = tensors.key(site.path);
-        let initial = || layers::initial_a(self.init, rank, d_input, key, device);
-        let of_a = tensors.parameter(&a, [rank, d_input], device, initial)?;
-        let of_b = tensors.parameter(&b, [d_output, rank], device, || Tensor::zeros([d_output, rank], device))?;
+        let names = LINEAR.map(|ending| format!("{}{ending}", site.path));
         let scale = self.scaling(rank, alpha);
+        let mut start = None;
+        if self.init.is_part_of_base() {
+            self.check_part_of_base(&site, rank)?;
+            start = start::take_out(self.init, &mut site, (rank, scale), &names, tensors)?;
+        }
+        let [start_a, start_b] = start.map_or([None, None], |start| start.map(Some));
+        let key = tensors.key(site.path);
+        let initial_a = || start_a.unwrap_or_else(|| layers::initial_a(self.init, rank, d_input, key, device));
+        let initial_b = || start_b.unwrap_or_else(|| Tensor::zeros([d_output, rank], device));
+        let [a, b] = names;
+        let of_a = tensors.parameter(&a, [rank, d_input], device, initial_a)?;
+        let of_b = tensors.parameter(&b, [d_output, rank], device, initial_b)?;
         let factors = [of_a.val(), of_b.val()];
         let mut lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
         let mut magnitude = None;

@@ -100,8 +100,7 @@ impl LoraConfig {
             "fan_in_fan_out": fan_in_fan_out,
             "init_lora_weights": match self.init {
                 Init::Default => json!(true),
-                Init::Gaussian => json!("gaussian"),
-                Init::Mica => json!("mica"),
+                other => json!(other.name()),
             },
             "kasa_config": null,
             "layer_replication": null,
@@ -180,7 +179,7 @@ fn layers(keys: &mut Keys<'_>) -> Result<Option<Vec<usize>>, ConfigError> {
     }
 }
 
-/// The start is history once the adapter is trained, unless it changed the base as well.
+/// The start is history once the adapter is trained, unless it changed the base as well: then it has to be made again.
 fn init(keys: &mut Keys<'_>) -> Result<Init, ConfigError> {
     let key = "init_lora_weights";
     let value = keys.take(key).unwrap_or(Value::Bool(true));
@@ -194,11 +193,17 @@ fn init(keys: &mut Keys<'_>) -> Result<Init, ConfigError> {
         // They choose A, or A and B, and leave the base as it is.
         "eva" | "orthogonal" => return Ok(Init::Default),
         "mica" => return Ok(Init::Mica),
+        // The base they left can be made again: the decompositions are the same, but for signs that cancel.
+        "pissa" => return Ok(Init::Pissa { iterations: None }),
+        "olora" => return Ok(Init::Olora),
         "loftq" => "the adapter belongs to a base quantised by LoftQ",
-        changed if changed.starts_with("pissa") || ["olora", "corda", "lora_ga"].contains(&changed) => {
+        random if random.starts_with("pissa_niter_") => {
+            "this start is random, so that the base it left cannot be made again: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
+        }
+        "corda" | "lora_ga" => {
             "this start also changes the base: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
         }
-        _ => "supported: true, false, \"gaussian\", \"eva\", \"orthogonal\", \"mica\"",
+        _ => "supported: true, false, \"gaussian\", \"pissa\", \"olora\", \"eva\", \"orthogonal\", \"mica\"",
     };
     Err(keys.unsupported(key, &value, reason))
 }

@@ -132,6 +132,19 @@ impl AdapterTensors {
         own.map(|(name, it)| (name.clone(), TensorData::new(it.values.clone(), it.shape.clone()))).collect()
     }
 
+    /// Puts what `change` makes of the method's own tensors in their places, those of an adapter of this method.
+    pub(crate) fn replace_own(
+        &mut self,
+        method: Method,
+        change: impl FnOnce(Vec<(String, TensorData)>) -> Vec<(String, TensorData)>,
+    ) {
+        for (name, data) in change(self.data().into_iter().collect()) {
+            let (shape, values) = (data.shape().to_vec(), data.iter::<f32>().collect());
+            self.tensors.insert(name, Stored { shape, dtype: Dtype::F32, values, used: false, starts_anew: false });
+        }
+        self.method = method;
+    }
+
     /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if every adapted module
     /// lies below one of the `backbone`'s.
     pub fn add_prefix(&mut self, prefix: &str, backbone: &[&str]) {
@@ -280,6 +293,16 @@ pub fn to_bytes(tensors: &[(String, TensorData)]) -> Result<Vec<u8>, SafeTensorE
     }
     views.sort_by(|left, right| left.0.cmp(&right.0));
     safetensors::serialize(views, Some(HashMap::from([("format".to_string(), "pt".to_string())])))
+}
+
+/// What [`to_bytes`] wrote: tensors of f32 under their names in the model.
+pub fn from_bytes(bytes: &[u8]) -> Result<HashMap<String, TensorData>, SafeTensorError> {
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let tensor = |(name, view): (String, TensorView<'_>)| {
+        let values = to_f32(&view)?;
+        Some((name.strip_prefix(PREFIX)?.to_string(), TensorData::new(values, view.shape().to_vec())))
+    };
+    Ok(tensors.tensors().into_iter().filter_map(tensor).collect())
 }
 
 #[cfg(test)]
