@@ -327,7 +327,10 @@ impl RunConfig {
         output: &Output,
     ) -> Result<(Dataset, Vec<Shown>), Failure> {
         let (dataset, again) = validation_data(&self.config, pipeline, output)?;
-        let texts = if listed { again.texts(&dataset, &pipeline.tokenizer) } else { Vec::new() };
+        let texts = match listed {
+            true => again.rows(&dataset, &pipeline.tokenizer).texts().into_owned(),
+            false => Vec::new(),
+        };
         Ok((dataset, texts.into_iter().map(Shown::of).collect()))
     }
 }
