@@ -32,7 +32,8 @@ impl Draft {
         config.model.path.clone_from(&base.directory);
         config.model.task = look.task;
         config.model.labels.clone_from(&labels);
-        config.data = config::DataConfig { train: config::absolute(&look.file)?.into(), ..look.columns.clone() };
+        config.data.train = config::absolute(&look.file)?.into();
+        config.data.columns.clone_from(&look.columns);
         // Nothing is computed.
         config.train.device = "cpu".to_owned();
 
