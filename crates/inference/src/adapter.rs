@@ -70,12 +70,12 @@ impl AdapterError {
         Self::Positions { path: directory.join(SIDECAR), length, positions }
     }
 
-    /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file instead of ours.
+    /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file.
     pub(crate) fn targets(directory: &Path, error: &lora::TargetError) -> Self {
         Self::Targets {
             path: directory.join(peft::CONFIG_FILE),
-            reason: error.of_adapter(),
-            help: error.help_of_adapter(),
+            reason: error.message_with(&peft::setting),
+            help: error.help_with(&peft::setting),
         }
     }
 

@@ -339,33 +339,25 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn check_joined(&self, module: &str, paired: bool) -> Result<(), TargetError> {
-        let wrong = |key: &'static str, problem: String, help: &str| {
-            Err(TargetError::Setting { key, problem, help: help.to_string() })
-        };
+        let wrong = |key: &'static str, problem: String, help| Err(TargetError::Setting { key, problem, help });
         if self.dropout != 0.0 {
             let problem = format!("{} with `{module}` as a target", self.dropout);
-            return wrong(
-                "dropout",
-                problem,
-                "PEFT has no dropout on experts and routers: set `adapter.dropout` to 0.0",
-            );
+            return wrong("dropout", problem, |name| {
+                format!("PEFT has no dropout on experts and routers: set {} to 0.0", name("dropout"))
+            });
         }
         if self.use_rslora && paired {
             let problem = format!("`{module}` cannot be scaled so");
-            return wrong(
-                "use_rslora",
-                problem,
-                "PEFT joins the adapters of an expert with another scale: use `alpha` alone",
-            );
+            return wrong("use_rslora", problem, |_| {
+                "PEFT joins the adapters of an expert with another scale: use `alpha` alone".to_owned()
+            });
         }
         if self.rank_and_alpha(module, Settings::New)? != (self.r, self.alpha) {
             let key = if self.rank_pattern.is_empty() { "alpha_pattern" } else { "rank_pattern" };
             let problem = format!("`{module}` cannot have a rank or an alpha of its own");
-            return wrong(
-                key,
-                problem,
-                "PEFT joins the adapters of all experts of a layer: let it match none of theirs",
-            );
+            return wrong(key, problem, |_| {
+                "PEFT joins the adapters of all experts of a layer: let it match none of theirs".to_owned()
+            });
         }
         Ok(())
     }

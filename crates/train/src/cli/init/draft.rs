@@ -98,8 +98,9 @@ impl Draft {
 }
 
 fn checked(config: Config, output: &Output) -> Result<RunPlan, Failure> {
-    let plan = RunPlan::new(&Loaded::draft(config), None, output)?;
-    plan.shapes()?;
+    let loaded = Loaded::draft(config);
+    let plan = RunPlan::new(&loaded, None, output)?;
+    plan.shapes().map_err(|error| error.placed(&loaded))?;
     Ok(plan)
 }
 
