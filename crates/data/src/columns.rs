@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::column_names::template;
 use crate::record::{Record, kind};
-use crate::{ColumnNames, Error, Place, Template};
+use crate::{Advice, ColumnNames, Error, Place, Template};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +165,10 @@ pub(crate) fn require(
         file: file.to_owned(),
         column: column.to_owned(),
         columns: suggest::list(first.columns()),
-        suggestion: single_cell(file, first).unwrap_or_else(|| replacement(first, key, column, taken)),
+        suggestion: match single_cell(file, first) {
+            Some(advice) => advice.into(),
+            None => replacement(first, key, column, taken),
+        },
     })
 }
 
@@ -186,9 +189,9 @@ fn single_cell(file: &Path, first: &Record) -> Option<String> {
     ))
 }
 
-/// The line of the configuration that would help: with the column of nearest name, else the only one that can be
+/// The key that would help: with the column of nearest name, else the only one that can be
 /// meant, else with a choice.
-fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) -> String {
+fn replacement(first: &Record, key: &'static str, column: &str, taken: &[Option<&str>]) -> Advice {
     let fits = |value: &Value| match key {
         "label" => value.is_string() || value.is_boolean() || whole(value).is_some(),
         "messages" => value.is_array(),
@@ -203,14 +206,12 @@ fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) 
         .map(|(name, _)| name.as_str())
         .collect();
     match (suggest::nearest(column, candidates.iter().copied()), candidates.as_slice()) {
-        (Some(name), _) | (None, &[name]) => format!("set `data.{key} = {name:?}`"),
+        (Some(name), _) | (None, &[name]) => Advice::set(key, name),
         (None, []) if key == "prompt" => {
-            "no other column can be `data.prompt`; texts without a prompt are named with `data.text`".to_owned()
+            Advice::column("no other column can be `data.prompt`; texts without a prompt are named with ", "text")
         }
-        (None, []) => format!("no other column can be `data.{key}`"),
-        (None, several) => {
-            format!("set `data.{key}` to one of these columns: {}", suggest::list(several.iter().copied()))
-        }
+        (None, []) => format!("no other column can be `data.{key}`").into(),
+        (None, several) => Advice::set_one_of(key, suggest::list(several.iter().copied())),
     }
 }
 
@@ -224,7 +225,10 @@ pub(crate) fn text(
     match record.fields.get(column) {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
         Some(Value::String(_)) => Err(Error::EmptyText { place: place(), column: column_name() }),
-        Some(other) => Err(Error::NotText { place: place(), column: column_name(), key, found: kind(other) }),
+        Some(other) => {
+            let advice = Advice::column("put the value in double quotes, or choose another column with ", key);
+            Err(Error::NotText { place: place(), column: column_name(), found: kind(other), advice })
+        }
         None => {
             let columns = suggest::list(record.columns());
             Err(Error::MissingField { place: place(), column: column_name(), columns })
@@ -242,10 +246,15 @@ fn label(record: &Record, column: &str, place: impl Fn() -> Place) -> Result<Opt
             Some(index) => Ok(Some(Label::Index(index))),
             None => {
                 let found = format!("{} ({other})", kind(other));
-                Err(Error::NotALabel { place: place(), column: column.to_owned(), found })
+                Err(Error::NotALabel { place: place(), column: column.to_owned(), found, advice: classes() })
             }
         },
     }
+}
+
+/// What to do about a label that is no class.
+pub(crate) fn classes() -> Advice {
+    Advice::column("classes are names or the integers 0, 1, 2, ...; another column is chosen with ", "label")
 }
 
 /// The integer that a number is, whether or not it is written with a point.

@@ -12,6 +12,7 @@
 #![allow(clippy::single_range_in_vec_init, reason = "the targets of a sequence are a list of ranges, often of one")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod advice;
 mod batch;
 mod column_names;
 mod columns;
@@ -40,6 +41,7 @@ mod tokenizer;
 mod values;
 mod vocabulary;
 
+pub use advice::{Advice, AdvicePart};
 pub use batch::Batch;
 pub use column_names::{ColumnKey, ColumnNames, ColumnRole};
 pub use columns::{Columns, Example, Label, Labelled, TextSource};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Conversation;
 use crate::columns::{require, text};
 use crate::record::Record;
-use crate::{ColumnNames, Error, Place, TextSource};
+use crate::{Advice, AdvicePart, ColumnNames, Error, Place, TextSource};
 
 /// The column of the tools that a conversation may call.
 const TOOLS: &str = "tools";
@@ -250,7 +250,7 @@ fn present_kind(file: &Path, first: &Record, purpose: Purpose) -> Result<Kind, E
         ("prompt", has_completion, Kind::Completion),
         ("messages", has("messages"), Kind::Messages),
     ];
-    let present: Vec<(&str, Kind)> =
+    let present: Vec<(&'static str, Kind)> =
         kinds.into_iter().filter(|(_, is_there, _)| *is_there).map(|(name, _, kind)| (name, kind)).collect();
     match present.as_slice() {
         [(_, kind)] => Ok(*kind),
@@ -258,29 +258,40 @@ fn present_kind(file: &Path, first: &Record, purpose: Purpose) -> Result<Kind, E
         [] => Err(Error::NoKindOfRow {
             file: file.to_owned(),
             columns: suggest::list(first.columns()),
-            suggestion: which_may_be_meant(first),
+            advice: which_may_be_meant(first),
         }),
         several => Err(Error::SeveralKindsOfRow {
             file: file.to_owned(),
             columns: several.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" and "),
-            choice: several
-                .iter()
-                .map(|(name, _)| format!("`data.{name} = {name:?}`"))
-                .collect::<Vec<_>>()
-                .join(" or "),
+            advice: either(several),
         }),
     }
 }
 
+/// One of the kinds of row, by the column of its key's name.
+fn either(kinds: &[(&'static str, Kind)]) -> Advice {
+    let start = Advice::from("say which is meant: ");
+    kinds.iter().enumerate().fold(start, |advice, (n, (key, _))| {
+        let advice = if n == 0 { advice } else { advice.and_text(" or ") };
+        advice.and(AdvicePart::Value { key, value: (*key).to_owned() })
+    })
+}
+
 /// The column that is nearest to a key, else every way to say what a row is.
-fn which_may_be_meant(first: &Record) -> String {
+fn which_may_be_meant(first: &Record) -> Advice {
     let near = ["text", "prompt", "completion", "messages"]
         .into_iter()
-        .find_map(|key| suggest::nearest(key, first.columns()).map(|column| format!("set `data.{key} = {column:?}`")));
+        .find_map(|key| suggest::nearest(key, first.columns()).map(|column| Advice::set(key, column)));
     near.unwrap_or_else(|| {
-        "name the columns with `data.text`, with `data.prompt` and `data.completion` or with `data.messages`, or put \
-         texts together with `data.prompt_template` and `data.completion_template`"
-            .to_owned()
+        let column = |key| AdvicePart::Column { key };
+        Advice::column("name the columns with ", "text")
+            .and_text(", with ")
+            .and(column("prompt"))
+            .and_text(" and ")
+            .and(column("completion"))
+            .and_text(" or with ")
+            .and(column("messages"))
+            .and_text(", or put texts together with `data.prompt_template` and `data.completion_template`")
     })
 }
 

@@ -76,7 +76,7 @@ fn column<'a>(profile: &'a Profile, file: &Path, name: &str) -> Result<&'a Colum
             file: file.to_path_buf(),
             column: name.to_owned(),
             columns: list(columns.clone()),
-            suggestion: suggestion(name, columns),
+            suggestion: suggestion(name, columns).into(),
         })
     })
 }
