@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
-use data::{Batch, Columns, Encoded, Example, Labelled, Tokenizer, Written};
+use data::{Batch, ColumnNames, Columns, Encoded, Example, Labelled, Tokenizer};
 use kernels::{Layout, Offsets, Simd};
 use lora::peft::{AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
@@ -61,7 +61,7 @@ impl Case {
             _ => Head::SequenceClassification,
         };
         let labelled = if head == Head::SequenceClassification { Labelled::Yes } else { Labelled::No };
-        let columns = Columns::find(&file, &records[0], Written::default(), labelled).unwrap();
+        let columns = Columns::find(&file, &records[0], &ColumnNames::default(), labelled).unwrap();
         let examples: Vec<Example> = records.iter().map(|r| columns.example(&file, r).unwrap()).collect();
         let tokenizer = Tokenizer::from_dir(&directory.join("model")).unwrap();
         let encode = |e: &Example| tokenizer.encode(&e.text, e.text_pair.as_deref(), 64).unwrap();

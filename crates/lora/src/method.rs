@@ -127,7 +127,7 @@ pub trait AdapterMethod: Debug {
         Err(TargetError::Setting {
             key: "target_modules",
             problem: format!("experts and routers take LoRA alone: not on `{module}`"),
-            help: "adapt attention alone, or set `adapter.method` to \"lora\"".to_string(),
+            help: |name| format!("adapt attention alone, or set {} to \"lora\"", name("method")),
         })
     }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::peft::{AdapterTensors, Joined};
+use crate::peft::{self, AdapterTensors, Joined};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
     Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, Selection,
@@ -274,7 +274,10 @@ impl Plan {
             match self.settings {
                 Settings::New => idle.into_iter().next().map_or(Ok(()), Err)?,
                 Settings::Finished => {
-                    let note = |it: TargetError| format!("adapter_config.json, {}: it has no effect", it.of_adapter());
+                    let note = |it: TargetError| {
+                        let message = it.message_with(&peft::setting);
+                        format!("{}, {message}: it has no effect", peft::CONFIG_FILE)
+                    };
                     self.idle = selector.idle().into_iter().chain(idle).map(note).collect();
                 }
             }

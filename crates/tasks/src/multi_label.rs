@@ -10,8 +10,8 @@ use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{
-    Batch, Dataset, Example, ExampleTarget, LabelCell, LabelSetTally, Labelled, Labels, Record, Tally, Targets,
-    Tokenizer, Written,
+    Batch, ColumnNames, Dataset, Example, ExampleTarget, LabelCell, LabelSetTally, Labelled, Labels, Record, Tally,
+    Targets, Tokenizer,
 };
 use model::Head;
 use serde_json::{Map, Value, json};
@@ -46,9 +46,9 @@ pub(crate) static DEFINITION: Definition = Definition {
     open,
 };
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    let mut found = data::Columns::find(file, first, written, labelled)?;
+    let mut found = data::Columns::find(file, first, names, labelled)?;
     let labels = found.label.take();
     Ok(Columns::Sets(found, labels))
 }
@@ -240,7 +240,7 @@ impl Task for MultiLabelClassification {
         };
         let text = format!(
             "With a threshold of its own for each label, fitted on these texts, the F1 of all labels together is {:.3}; \
-             with 0.5 for all, as in the evaluations above, it is {:.3}. `predict` and `eval` use the fitted thresholds.",
+             with 0.5 for all, as in the evaluations above, it is {:.3}. predict and eval use the fitted thresholds.",
             found.f1_micro(),
             plain.f1_micro()
         );

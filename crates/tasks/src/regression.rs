@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer};
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -45,9 +45,9 @@ const BATCH: usize = 32;
 
 const PROBLEM: &str = "regression";
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    let mut found = data::Columns::find(file, first, written, labelled)?;
+    let mut found = data::Columns::find(file, first, names, labelled)?;
     let value = found.label.take();
     Ok(Columns::Values(found, value))
 }

@@ -7,7 +7,7 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer};
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -49,9 +49,9 @@ pub(crate) static DEFINITION: Definition = Definition {
     open,
 };
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    data::Columns::find(file, first, written, labelled).map(Columns::Texts)
+    data::Columns::find(file, first, names, labelled).map(Columns::Texts)
 }
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {

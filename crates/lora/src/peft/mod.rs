@@ -17,5 +17,12 @@ pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The name of the tensors in an adapter's directory.
 pub const TENSOR_FILE: &str = "adapter_model.safetensors";
+
+/// A setting of a method as messages about `adapter_config.json` call it.
+pub fn setting(name: &str) -> String {
+    let setting = crate::settings().into_iter().find(|setting| setting.name == name);
+    format!("`{}`", setting.and_then(|setting| setting.alias).unwrap_or(name))
+}
+
 /// PEFT adds these to `modules_to_save` for every classifier, whichever of them its model has.
 pub(crate) const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];

@@ -15,6 +15,6 @@ mod selector;
 mod shorten;
 
 pub(crate) use entry::{Entry, Match};
-pub use error::TargetError;
+pub use error::{LayersOfTargets, NameSetting, TargetError};
 pub(crate) use overrides::Overrides;
 pub use selector::{Kind, Selection, Selections, Selector, Settings};

@@ -218,6 +218,6 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
     output.say(&format!("saved and verified: {}", output.bold(&result.display().to_string())));
-    finished::say(&plan.output_dir, &*plan.task, &plan.config.data, output);
+    finished::say(&plan.output_dir, &*plan.task, &plan.config.data.columns, output);
     Ok(())
 }

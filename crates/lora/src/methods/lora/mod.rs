@@ -23,7 +23,10 @@ use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TA
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
-use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
+use crate::{
+    AdapterMethod, Base, Error, Kind, NameSetting, Orientation, Selector, Settings, Site, TargetError, Treatment,
+    Update,
+};
 
 pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
@@ -237,7 +240,9 @@ impl AdapterMethod for LoraConfig {
         }
         if self.use_dora && self.init.is_part_of_base() {
             let problem = format!("true with `init = \"{}\"`, which takes A and B out of the weight", self.init.name());
-            let help = "set `adapter.init` to \"default\" or \"gaussian\", or leave `adapter.use_dora` out".to_string();
+            let help: fn(NameSetting<'_>) -> String = |name| {
+                format!("set {} to \"default\" or \"gaussian\", or leave {} out", name("init"), name("use_dora"))
+            };
             return Err(TargetError::Setting { key: "use_dora", problem, help });
         }
         self.ranks().and(self.alphas()).map(drop)
@@ -385,37 +390,31 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn check_joined(&self, module: &str, paired: bool) -> Result<(), TargetError> {
-        let wrong = |key: &'static str, problem: String, help: &str| {
-            Err(TargetError::Setting { key, problem, help: help.to_string() })
-        };
+        let wrong = |key: &'static str, problem: String, help| Err(TargetError::Setting { key, problem, help });
         if self.use_dora {
             let problem = format!("`{module}` cannot be decomposed so");
-            return wrong("use_dora", problem, "PEFT has no DoRA on experts and routers: adapt attention alone");
+            return wrong("use_dora", problem, |_| {
+                "PEFT has no DoRA on experts and routers: adapt attention alone".to_string()
+            });
         }
         if self.dropout != 0.0 {
             let problem = format!("{} with `{module}` as a target", self.dropout);
-            return wrong(
-                "dropout",
-                problem,
-                "PEFT has no dropout on experts and routers: set `adapter.dropout` to 0.0",
-            );
+            return wrong("dropout", problem, |name| {
+                format!("PEFT has no dropout on experts and routers: set {} to 0.0", name("dropout"))
+            });
         }
         if self.use_rslora && paired {
             let problem = format!("`{module}` cannot be scaled so");
-            return wrong(
-                "use_rslora",
-                problem,
-                "PEFT joins the adapters of an expert with another scale: use `alpha` alone",
-            );
+            return wrong("use_rslora", problem, |_| {
+                "PEFT joins the adapters of an expert with another scale: use `alpha` alone".to_owned()
+            });
         }
         if self.rank_and_alpha(module, Settings::New)? != (self.r, self.alpha) {
             let key = if self.rank_pattern.is_empty() { "alpha_pattern" } else { "rank_pattern" };
             let problem = format!("`{module}` cannot have a rank or an alpha of its own");
-            return wrong(
-                key,
-                problem,
-                "PEFT joins the adapters of all experts of a layer: let it match none of theirs",
-            );
+            return wrong(key, problem, |_| {
+                "PEFT joins the adapters of all experts of a layer: let it match none of theirs".to_owned()
+            });
         }
         Ok(())
     }

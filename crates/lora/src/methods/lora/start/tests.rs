@@ -171,17 +171,17 @@ fn a_rank_above_the_smaller_side_is_refused_by_the_key_that_gave_it() {
         let Err(Error::Target(error)) = started(config, &before, Orientation::OutIn, &mut fresh()) else {
             panic!("it was taken");
         };
-        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
         assert!(matches!(error, TargetError::RankAboveSide { .. }));
-        (error.to_string(), help.unwrap_or_default())
+        let name = |key: &str| format!("`{key}`");
+        (error.message_with(&name), error.help_with(&name).unwrap_or_default())
     };
     let mut config = config(PISSA, 8, 2.0, false);
     let message = "8 is above the smaller side of `q`, which is [9, 7], and `init = \"pissa\"` takes its parts from it";
-    let help = "lower it to 7 or less, or give this module a rank of its own in `adapter.rank_pattern`";
-    assert_eq!(refused(&config), (format!("`adapter.r`: {message}"), help.to_owned()));
+    let help = "lower it to 7 or less, or give this module a rank of its own in `rank_pattern`";
+    assert_eq!(refused(&config), (format!("`r`: {message}"), help.to_owned()));
     config.r = 2;
     config.rank_pattern = [("q".to_owned(), 8)].into_iter().collect();
-    assert_eq!(refused(&config), (format!("`adapter.rank_pattern`: {message}"), help.to_owned()));
+    assert_eq!(refused(&config), (format!("`rank_pattern`: {message}"), help.to_owned()));
     config.init = Init::Olora;
     assert!(refused(&config).0.contains("`init = \"olora\"`"));
 }
