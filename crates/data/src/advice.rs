@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A sentence in parts. Shown, it speaks of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advice(Vec<AdvicePart>);
+pub struct Advice(Box<[AdvicePart]>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdvicePart {
@@ -36,16 +36,20 @@ impl Advice {
         &self.0
     }
 
+    fn of(part: AdvicePart) -> Self {
+        Self([part].into())
+    }
+
     pub(crate) fn set(key: &'static str, value: &str) -> Self {
-        Self(vec![AdvicePart::Set { key, value: value.to_owned() }])
+        Self::of(AdvicePart::Set { key, value: value.to_owned() })
     }
 
     pub(crate) fn set_one_of(key: &'static str, columns: String) -> Self {
-        Self(vec![AdvicePart::SetOneOf { key, columns }])
+        Self::of(AdvicePart::SetOneOf { key, columns })
     }
 
     pub(crate) fn value(key: &'static str, value: &str) -> Self {
-        Self(vec![AdvicePart::Value { key, value: value.to_owned() }])
+        Self::of(AdvicePart::Value { key, value: value.to_owned() })
     }
 
     /// A text that ends in the key a column is named with.
@@ -53,9 +57,8 @@ impl Advice {
         Self::from(text).and(AdvicePart::Column { key })
     }
 
-    pub(crate) fn and(mut self, part: AdvicePart) -> Self {
-        self.0.push(part);
-        self
+    pub(crate) fn and(self, part: AdvicePart) -> Self {
+        Self(self.0.into_iter().chain([part]).collect())
     }
 
     pub(crate) fn and_text(self, text: &str) -> Self {
@@ -65,7 +68,7 @@ impl Advice {
 
 impl From<String> for Advice {
     fn from(text: String) -> Self {
-        Self(vec![AdvicePart::Text(text)])
+        Self::of(AdvicePart::Text(text))
     }
 }
 

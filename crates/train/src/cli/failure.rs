@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(advice("a.csv", "my text,label\na,1\n", none()), help("add `--set 'data.text=my text'`"));
         assert_eq!(
             advice("a.csv", "b,c,label\na,a,1\n", none()),
-            help("add `--set data.text=COLUMN` with one of these columns: b, c, label")
+            help("add `--set data.text=COLUMN` with one of these columns: b, c")
         );
         assert_eq!(
             advice("a.jsonl", "{\"text\": 3, \"label\": 1}\n", none()),
