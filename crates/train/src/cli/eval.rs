@@ -327,7 +327,7 @@ impl RunConfig {
         output: &Output,
     ) -> Result<(Dataset, Vec<Shown>), Failure> {
         let (dataset, again) = validation_data(&self.config, pipeline, output)?;
-        let texts = if listed { again.texts(&dataset, &pipeline.tokenizer) } else { Vec::new() };
+        let texts = if listed { again.rows(&dataset, &pipeline.tokenizer).texts().into_owned() } else { Vec::new() };
         Ok((dataset, texts.into_iter().map(Shown::of).collect()))
     }
 }
