@@ -17,6 +17,7 @@ mod conversations;
 mod data_file;
 mod dry_run;
 mod experts;
+mod find_lr;
 mod generate;
 mod init;
 mod masked_lm;

@@ -5,6 +5,7 @@ mod devices;
 mod eval;
 mod evaluations;
 mod failure;
+mod find_lr;
 mod finished;
 mod from_data;
 mod generate;
