@@ -13,6 +13,7 @@ mod checkpoints;
 mod class_weights;
 mod commands;
 mod companions;
+mod compare;
 mod conversations;
 mod data_file;
 mod dry_run;

@@ -61,9 +61,15 @@ pub(super) struct Arguments {
     /// Serve the report of the run in progress on 127.0.0.1, at a free port or at this one, until the run ends
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "dry_run")]
     watch: Option<u16>,
+    /// Stop, as at Ctrl-C, when standard input ends: for whoever starts a run and may end before it
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    if arguments.until_input_ends {
+        signals::until_input_ends();
+    }
     if arguments.dashboard && !cfg!(feature = "dashboard") {
         let help = "build it in with `cargo run -p train --features dashboard`, or leave out `--dashboard`";
         return Err(Failure::usage("this binary was built without the dashboard", help));

@@ -87,7 +87,7 @@ pub(crate) struct Evaluation {
 
 impl Report {
     /// The evaluation whose adapter was kept: the best, or the last where none is called so.
-    fn kept(&self) -> Option<&Evaluation> {
+    pub(crate) fn kept(&self) -> Option<&Evaluation> {
         let best = self.evaluations.iter().find(|evaluation| Some(evaluation.step) == self.best_step);
         best.or(self.evaluations.last())
     }
