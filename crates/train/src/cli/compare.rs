@@ -1,5 +1,6 @@
 //! `kindling compare`: the same data and the same order for several methods or settings, and which is worth it.
 
+mod page;
 mod runs;
 
 use std::io::Write;
@@ -106,6 +107,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     };
     let results = results(&place, &planned, &seeds, outcomes, &common)?;
     write(&place.table(), markdown(&results).as_bytes())?;
+    write(&place.page(), page::html(&results, &planned, &place)?.as_bytes())?;
     say(&results, &place, output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -237,7 +239,7 @@ fn say(results: &Results, place: &Place, output: &Output) -> Result<(), Failure>
     for line in text(results) {
         output.result(&line)?;
     }
-    output.say(&format!("table: {}", place.table().display()));
+    output.say(&format!("report: {}", place.page().display()));
     Ok(())
 }
 

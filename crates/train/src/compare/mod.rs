@@ -21,4 +21,4 @@ pub(crate) use outcome::{Known, Outcome, lines};
 pub(crate) use paired::FEWEST;
 pub(crate) use place::Place;
 pub(crate) use summary::{Results, Summary};
-pub(crate) use table::{markdown, text};
+pub(crate) use table::{markdown, note, seconds, text};

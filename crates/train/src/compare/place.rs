@@ -21,6 +21,10 @@ impl Place {
         self.root.join("table.md")
     }
 
+    pub(crate) fn page(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
     pub(crate) fn of(&self, candidate: &Candidate) -> PathBuf {
         self.root.join(&candidate.directory)
     }
