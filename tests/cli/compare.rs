@@ -172,3 +172,169 @@ fn values_of_keys_each_at_a_rate_of_its_own_for_so_many_steps() {
     // What was measured is kept: the configuration is the same again.
     project.run(&[&arguments[..], &["--resume"]].concat()).done();
 }
+
+#[track_caller]
+fn refused(arguments: &[&str], expected: &str) {
+    project().run(&[&["compare", "run.toml"], arguments].concat()).refused(expected);
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_before_anything_is_read() {
+    refused(
+        &[],
+        "error: there is nothing to compare\n\
+         help: name methods, `--methods lora,full`, or values of a key, `--vary adapter.r=4,8,16`",
+    );
+    refused(
+        &["--methods", "lora,full,lora"],
+        "error: `--methods lora,full,lora`: `lora` stands there twice\n\
+         help: name each method once; runs with several seeds are `--seeds N`",
+    );
+    refused(
+        &["--methods", "lora,fulll"],
+        "error: `--methods lora,fulll`: unknown method `fulll`\nhelp: did you mean `full`?",
+    );
+    refused(
+        &["--methods", "full"],
+        "error: `full` is the only candidate, and a comparison needs two\n\
+         help: name another method or a further value; `kindling train` is for a run alone",
+    );
+    refused(
+        &["--vary", "adapter.r=4"],
+        "error: `r 4` is the only candidate, and a comparison needs two\n\
+         help: name another method or a further value; `kindling train` is for a run alone",
+    );
+    refused(
+        &["--vary", "adapter.alpa=8,16"],
+        "error: `--vary adapter.alpa=8,16`: unknown key\nhelp: did you mean `alpha`?",
+    );
+    refused(
+        &["--vary", "adapter.r"],
+        "error: `--vary adapter.r`: no `=`\n\
+         help: write `--vary KEY=VALUE,VALUE`, for example `--vary adapter.r=4,8,16`",
+    );
+    refused(
+        &["--vary", "adapter.r=4,many"],
+        "error: `--vary adapter.r=4,many`: found `many`, expected an integer from 1 to 4294967295\n\
+         help: the default is `r = 8`",
+    );
+    refused(
+        &["--vary", "adapter.r=4,4"],
+        "error: `--vary adapter.r=4,4`: `4` stands there twice\nhelp: name each value once",
+    );
+    refused(
+        &["--vary", "seed=1,2"],
+        "error: `--vary seed=1,2`: seeds are no candidates\nhelp: write `--seeds N` for runs with N seeds each",
+    );
+    refused(
+        &["--methods", "full,none", "--vary", "adapter.r=4,8"],
+        "error: `--vary adapter.r=4,8`: no method that is compared has this key\n\
+         help: compare a method that has it, for example `--methods lora`",
+    );
+}
+
+#[test]
+fn rates_that_are_varied_are_not_to_be_found() {
+    refused(
+        &["--vary", "train.learning_rate=1e-4,1e-3", "--find-lr"],
+        "error: `--find-lr`: `--vary train.learning_rate=1e-4,1e-3` says the rates already\n\
+         help: leave out one of the two",
+    );
+    let legs = project().config("\n[[legs]]\nafter_step = 2\nmax_steps = 4");
+    legs.run(&["compare", "run.toml", "--methods", "lora,full", "--find-lr"]).refused(
+        "error: `--find-lr`: the run continued after step 2 with a schedule of its own\n\
+         help: test the rate of a run without `[[legs]]`: take them out of the configuration",
+    );
+}
+
+#[test]
+fn a_comparison_needs_validation_data_and_enough_of_it() {
+    const TWO: [&str; 5] = ["compare", "run.toml", "--quiet", "--methods", "lora,full"];
+    let without = project().replace("run.toml", "valid = \"train.jsonl\"\n", "");
+    without.run(&TWO).refused(
+        "error: candidates are compared on validation data, and there is none\n\
+         help: set `data.valid` or `data.valid_fraction`",
+    );
+    let project = project();
+    let few: String = project.read("train.jsonl").lines().take(3).map(|line| format!("{line}\n")).collect();
+    let project =
+        project.file("few.jsonl", few).replace("run.toml", "valid = \"train.jsonl\"", "valid = \"few.jsonl\"");
+    let ran = project.run(&TWO);
+    assert_eq!(ran.status, Some(2));
+    assert!(
+        ran.stderr.ends_with(
+            "error: 3 examples of validation data: too few to say whether a difference is more than chance\n\
+             help: name a file with 20 or more as `data.valid`, or raise `data.valid_fraction`\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+    assert!(!project.path("run-comparison").exists());
+}
+
+#[test]
+fn a_candidate_that_cannot_be_trained_is_found_before_the_first_is() {
+    let project = project();
+    let arguments = ["compare", "run.toml", "--quiet", "--vary", "adapter.target_modules=[\"query\"],[\"quary\"]"];
+    let ran = project.run(&arguments);
+    assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("quary") && ran.stderr.contains("did you mean `query`?"), "{}", ran.stderr);
+    assert!(!project.path("run-comparison").exists());
+}
+
+#[test]
+fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_comparison() {
+    let project = project().file("run-comparison/notes.txt", "mine");
+    let in_the_way = "error: run-comparison is in the way: it is no comparison of kindling's\n\
+                      help: name another directory with `--output-dir DIR`";
+    project.run(&TWO).refused(in_the_way);
+    project.run(&[&TWO[..], &["--resume"]].concat()).refused(in_the_way);
+    let two = ["compare", "run.toml", "--vary", "adapter.r=2,4", "--set", "train.max_steps=2", "-o", "two", "--quiet"];
+    project.run(&two).done();
+    project.run(&two).refused(
+        "error: two has a comparison in it\n\
+         help: `--resume` goes on with it; `--output-dir DIR` makes another elsewhere",
+    );
+    let ran = project.run(&[&two[..], &["--resume", "--set", "train.batch_size=2"]].concat());
+    assert_eq!(ran.status, Some(2));
+    assert!(
+        ran.stderr.ends_with(
+            "error: the comparison was begun otherwise: two/r-2/seed-42.toml has `batch_size = 4`, now it would have \
+             `batch_size = 2`\nhelp: resume it with the configuration and the options it was begun with, or name another \
+             directory with `--output-dir DIR`\n"
+        ),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_budget_is_steps_or_a_time() {
+    let ran = project().run(&["compare", "run.toml", "--methods", "lora,full", "--budget", "10 days"]);
+    assert_eq!(ran.status, Some(2));
+    let expected = "error: invalid value '10 days' for '--budget <N>': write a number of steps, 200, or a time for each run: \
+                    90s, 15m, 2h\n";
+    assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+}
+
+#[test]
+fn the_answers_to_single_examples_come_to_the_score_that_the_task_is_judged_by() {
+    for (fixture, task, score) in [
+        ("bert-tokcls", "token-classification", "f1"),
+        ("bert-regression", "regression", "pearson"),
+        ("gpt2-lm", "causal-lm", "loss"),
+    ] {
+        let project = project()
+            .copy(&format!("{fixture}/model"), "model")
+            .copy(&format!("{fixture}/data.jsonl"), "train.jsonl")
+            .replace("run.toml", "path = \"bert\"", &format!("path = \"model\"\ntask = \"{task}\""));
+        let rates = ["--vary", "train.learning_rate=1e-5,1e-2", "--json", "--quiet"];
+        let document = project.run(&[&["compare", "run.toml"], &rates[..]].concat()).done().document();
+        assert_eq!(document["score"], score);
+        let scores: Vec<f64> =
+            document["runs"].as_array().unwrap().iter().map(|run| run["scores"][score].as_f64().unwrap()).collect();
+        assert_ne!(scores[0], scores[1], "{task}");
+        let difference = document["differences"][0]["difference"].as_f64().unwrap();
+        assert!((difference - (scores[1] - scores[0])).abs() < 1e-5, "{task}: {difference}, {scores:?}");
+    }
+}
