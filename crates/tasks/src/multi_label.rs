@@ -17,12 +17,14 @@ use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::multi_label::{LabelCounts, LabelSetCounts, THRESHOLD, best_threshold, chosen, f1_micro_interval};
+use crate::metrics::multi_label::{
+    LabelCounts, LabelSetCounts, THRESHOLD, best_threshold, chosen, f1_micro_interval, f1_micro_of,
+};
 use crate::metrics::{ACCURACY, ByClass, F1_MACRO, F1_MICRO, F1_SAMPLES, LOSS, OfClass, Scores, Shown, Unit};
 use crate::{
     Answer, Cell, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter, HostOutput,
-    LabelFinder, Line, Opening, Part, Parts, Rows, Section, Sections, Table, Task, TrainableModel, Use, Validation,
-    number,
+    Judged, LabelFinder, Line, Opening, Part, Parts, Rows, Section, Sections, Table, Task, TrainableModel, Use,
+    Validation, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -187,6 +189,17 @@ impl Task for MultiLabelClassification {
         let row = output.rows().nth(sequence);
         let predicted = row.map(|row| ("predicted", self.named(&chosen(&sigmoids(row), &self.thresholds))));
         truth.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let sets = |key: &str| -> Vec<Vec<bool>> {
+            let has = |line: &Map<String, Value>| {
+                let set = line.get(key).and_then(Value::as_array);
+                self.names.iter().map(|name| set.is_some_and(|set| set.iter().any(|one| one == &**name))).collect()
+            };
+            lines.iter().map(has).collect()
+        };
+        Box::new(f1_micro_of(&sets("label"), &sets("predicted")))
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

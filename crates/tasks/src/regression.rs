@@ -12,11 +12,11 @@ use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::regression::RegressionScores;
+use crate::metrics::regression::{RegressionScores, pearson_of};
 use crate::metrics::{LOSS, MAE, PEARSON, RMSE, SPEARMAN, Scores, Shown, Unit};
 use crate::{
-    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Opening, Rows, Sections,
-    Task, TrainableModel, Use, Validation, number, value_report,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Judged, Opening, Rows,
+    Sections, Task, TrainableModel, Use, Validation, number, value_report,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -118,6 +118,12 @@ impl Task for Regression {
         let value = values(&output.targets).get(sequence).map(|value| ("label", number(*value)));
         let predicted = output.outputs.get(sequence).map(|value| ("predicted", number(*value)));
         value.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let values =
+            |key: &str| lines.iter().map(|line| line.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)).collect();
+        Box::new(pearson_of(values("label"), values("predicted")))
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

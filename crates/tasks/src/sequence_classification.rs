@@ -17,8 +17,8 @@ use crate::metrics::cross_entropy::balanced_weights;
 use crate::metrics::{ACCURACY, ByClass, Confusion, F1_MACRO, LOSS, MATTHEWS, Scores, Shown, Unit};
 use crate::{
     Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter,
-    HostOutput, LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use, Validation,
-    beginning, host, largest, number,
+    HostOutput, Judged, LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use,
+    Validation, beginning, host, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -215,6 +215,11 @@ impl Task for SequenceClassification {
         let label = output.targets.numbers().get(sequence).map(|target| ("label", name(*target)));
         let predicted = output.rows().nth(sequence).map(|row| ("predicted", name(largest(row))));
         label.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let right: Vec<bool> = lines.iter().map(|line| line.get("label") == line.get("predicted")).collect();
+        Box::new(move |drawn| drawn.iter().filter(|index| right[**index]).count() as f64 / drawn.len().max(1) as f64)
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

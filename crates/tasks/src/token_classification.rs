@@ -17,8 +17,8 @@ use crate::metrics::entities::{EntityCounts, F1, Found, PRECISION, RECALL};
 use crate::metrics::interval::{Clusters, normal};
 use crate::metrics::{ByClass, LOSS, OfClass, Scores, Shown, TOKEN_ACCURACY, Unit};
 use crate::{
-    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, LabelFinder, Opening,
-    Question, Rows, Section, Sections, Sequence, Task, TrainableModel, Use, Validation, largest, number,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Judged, LabelFinder,
+    Opening, Question, Rows, Section, Sections, Sequence, Task, TrainableModel, Use, Validation, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -228,6 +228,17 @@ impl Task for TokenClassification {
             |classes: Vec<usize>| classes.into_iter().map(|class| self.labels.names()[class].as_str()).collect();
         let (truth, predicted) = words(output, sequence);
         Map::from_iter([("tags".to_string(), names(truth)), ("predicted".to_string(), names(predicted))])
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let names = self.labels.names();
+        let classes = |line: &Map<String, Value>, key: &str| -> Vec<usize> {
+            let tags = line.get(key).and_then(Value::as_array).into_iter().flatten();
+            tags.filter_map(|tag| names.iter().position(|name| tag == name.as_str())).collect()
+        };
+        let mut counts = EntityCounts::new(&self.tags);
+        lines.iter().for_each(|line| counts.add(&self.tags, &classes(line, "tags"), &classes(line, "predicted")));
+        Box::new(counts.f1_of())
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

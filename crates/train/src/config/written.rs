@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::files::Files;
-use super::keys::{KEYS, TABLES, has};
+use super::keys::{KEYS, Key, TABLES, has};
 use super::kinds::Kind;
 use super::legs::Leg;
 use super::words::{Balance, Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
@@ -203,6 +203,11 @@ impl Config {
     /// The whole configuration as a file, one key a line. Left out are keys that have no value, and
     /// those that the method or the task does not have.
     pub(crate) fn to_toml(&self) -> String {
+        self.to_toml_of(|_| true)
+    }
+
+    /// The same of some of the keys.
+    pub(super) fn to_toml_of(&self, is_wanted: impl Fn(&Key) -> bool) -> String {
         let values = self.to_table();
         let mut text = String::new();
         for &table in TABLES {
@@ -214,6 +219,7 @@ impl Config {
                     (table == "adapter" && !has(&self.adapter.method, key.name)) || !self.model.task.has(&key.dotted());
                 if let Some(value) = key.value(&values)
                     && !foreign
+                    && is_wanted(key)
                 {
                     text += &format!("{}\n", line(key.name, value));
                 }
