@@ -29,9 +29,11 @@ pub struct Site<'a> {
     /// Of an embedding the rows of its table.
     pub d_input: usize,
     pub d_output: usize,
-    /// The weight, in place of which a method may leave a residual. `None` where its values are not read, and where another
-    /// layer has it too, which of a method that [changes the base](AdapterMethod::changes_base) none has.
+    /// The weight, in place of which a method may leave a residual. `None` where another layer has it too, which of a method
+    /// that [changes the base](AdapterMethod::changes_base) none has.
     pub base: Option<&'a mut Weight<2>>,
+    /// Whether it has its values: those of a model that is put together from shapes alone are zeros.
+    pub is_read: bool,
     /// How that lies.
     pub orientation: Orientation,
     pub settings: Settings,

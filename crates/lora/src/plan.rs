@@ -177,13 +177,13 @@ impl Plan {
         path: &str,
         treatment: Treatment,
         [d_input, d_output]: [usize; 2],
-        (base, orientation): (Option<&mut Weight<2>>, Orientation),
+        (base, orientation, is_read): (Option<&mut Weight<2>>, Orientation, bool),
         device: &Device,
     ) -> Result<Vec<Adapter>, Error> {
         if treatment != Treatment::Adapted {
             return Ok(Vec::new());
         }
-        let site = Site { path, d_input, d_output, base, orientation, settings: self.settings, device };
+        let site = Site { path, d_input, d_output, base, is_read, orientation, settings: self.settings, device };
         let Some(built) = self.method.linear(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.has_conv1d |= orientation == Orientation::InOut;
         let share = self.joined.share(path);
@@ -207,8 +207,8 @@ impl Plan {
         // The vectors of an embedding lie as rows.
         let (d_input, d_output, orientation) = (rows, width, Orientation::InOut);
         // An output layer may be tied to the table.
-        let (base, settings) = (None, self.settings);
-        let site = Site { path, d_input, d_output, base, orientation, settings, device };
+        let (base, is_read, settings) = (None, false, self.settings);
+        let site = Site { path, d_input, d_output, base, is_read, orientation, settings, device };
         let Some(built) = self.method.embedding(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.updates.push(built.update);
         Ok(vec![built.adapter])

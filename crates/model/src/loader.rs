@@ -279,7 +279,7 @@ impl Loader<'_> {
         let mut weight = at.weight("weight", shape, treatment, Initial::Normal)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
-        let base = (at.at_hand(Some(&mut weight)), orientation);
+        let base = (Some(&mut weight), orientation, at.build.values == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
         Ok(Linear::new(weight, orientation, bias, adapters))
@@ -341,11 +341,6 @@ impl Loader<'_> {
             }
             Treatment::Frozen | Treatment::Adapted => self.frozen(&tensor, shape),
         }
-    }
-
-    /// A weight whose values are read, for an adapter to look at.
-    fn at_hand<'w>(&self, weight: Option<&'w mut Weight<2>>) -> Option<&'w mut Weight<2>> {
-        weight.filter(|_| self.build.values == Values::Read)
     }
 
     fn bias_if(&self, bias: Bias, width: usize, treatment: Treatment) -> Result<Option<Weight<1>>, Error> {

@@ -31,7 +31,7 @@ impl Loader<'_> {
             Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
             None => None,
         };
-        let base = (at.at_hand(weight.as_mut()), Orientation::OutIn);
+        let base = (weight.as_mut(), Orientation::OutIn, at.build.values == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
         Ok(OutputLayer::new(weight, bias, adapters))

@@ -97,7 +97,16 @@ fn outputs_and_inputs_are_scaled_and_merging_comes_to_the_same() {
             let method = ia3(&["dense"], if feedforward { &["dense"] } else { &[] });
             let weight = random(if orientation == Orientation::OutIn { [7, 4] } else { [4, 7] });
             let (path, settings) = ("a.dense", Settings::New);
-            let site = Site { path, d_input: 4, d_output: 7, base: None, orientation, settings, device: &device };
+            let site = Site {
+                path,
+                d_input: 4,
+                d_output: 7,
+                base: None,
+                is_read: true,
+                orientation,
+                settings,
+                device: &device,
+            };
             let built = method.linear(site, &mut TrainedTensors::new(None, 0)).expect("no values").expect("a layer");
             let Adapter::Ia3(started) = built.adapter else { panic!("(IA)3") };
             let shape = if feedforward { [1, 4] } else { [7, 1] };

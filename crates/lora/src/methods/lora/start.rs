@@ -51,7 +51,7 @@ pub(super) fn take_out(
     tensors: &mut TrainedTensors,
 ) -> Result<Option<[Tensor<2>; 2]>, Error> {
     let (d_input, d_output, device) = (site.d_input, site.d_output, site.device);
-    let Some(base) = site.base.as_deref_mut() else { return Ok(None) };
+    let Some(base) = site.base.as_deref_mut().filter(|_| site.is_read) else { return Ok(None) };
     let (shape, dtype) = (base.value().dims(), base.value().dtype());
     let of_base = || format!("{}.weight", site.path);
     let host = base.value().into_data().convert::<f32>();

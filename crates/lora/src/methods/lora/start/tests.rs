@@ -33,7 +33,16 @@ fn started(
     let [rows, columns] = base.value().dims();
     let (d_output, d_input) = if orientation == Orientation::OutIn { (rows, columns) } else { (columns, rows) };
     let settings = Settings::New;
-    let site = Site { path: "q", d_input, d_output, base: Some(&mut base), orientation, settings, device: &device };
+    let site = Site {
+        path: "q",
+        d_input,
+        d_output,
+        base: Some(&mut base),
+        is_read: true,
+        orientation,
+        settings,
+        device: &device,
+    };
     config.linear(site, tensors)?;
     let start = |name: &str| tensors.start(name).expect("a start");
     let (a, b) = (start("q.lora_A.weight"), start("q.lora_B.weight"));
