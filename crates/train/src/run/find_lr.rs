@@ -1,6 +1,8 @@
 //! The learning-rate range test (Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3): steps whose
 //! rates rise exponentially, and the loss that each rate comes to. Nothing is written, and what was learnt is forgotten.
 
+use std::collections::HashMap;
+
 use burn::optim::GradientsAccumulator;
 use burn::train::TrainStep;
 use serde::{Deserialize, Serialize};
@@ -47,7 +49,7 @@ pub(crate) struct RangeTest {
 /// Where the model cannot be loaded, or the loss of the first step is not a number.
 pub(crate) fn find_learning_rate(plan: &RunPlan, mut progress: impl FnMut(usize, usize)) -> Result<RangeTest, Error> {
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let (mut model, _) = load(plan, &device)?;
+    let (mut model, _) = load(plan, HashMap::new(), &device)?;
     let mut optimizer = adamw(&plan.config.train);
     // The sampler goes on into further epochs, so that a short run is tested as thoroughly.
     let batches = TrainingBatches {
