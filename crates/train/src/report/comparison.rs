@@ -106,7 +106,7 @@ impl Comparison<'_> {
         let range = around(self.candidates.iter().flat_map(Candidate::values));
         let (settings, shared) = settings(&reports);
         let page = Page {
-            style: include_str!("style.css"),
+            style: concat!(include_str!("style.css"), include_str!("comparison.css")),
             title: &self.title,
             score: self.score,
             note: &self.note,
