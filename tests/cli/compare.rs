@@ -187,7 +187,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_read() {
     );
     refused(
         &["--methods", "lora,full,lora"],
-        "error: `--methods lora,full,lora`: `lora` stands there twice\n\
+        "error: `--methods lora,full,lora`: `lora` is given twice\n\
          help: name each method once; runs with several seeds are `--seeds N`",
     );
     refused(
@@ -220,7 +220,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_read() {
     );
     refused(
         &["--vary", "adapter.r=4,4"],
-        "error: `--vary adapter.r=4,4`: `4` stands there twice\nhelp: name each value once",
+        "error: `--vary adapter.r=4,4`: `4` is given twice\nhelp: name each value once",
     );
     refused(
         &["--vary", "seed=1,2"],

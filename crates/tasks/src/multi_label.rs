@@ -13,6 +13,7 @@ use data::{
     Batch, ColumnNames, Dataset, Example, ExampleTarget, LabelCell, LabelSetTally, Labelled, Labels, Record, Tally,
     Targets, Tokenizer,
 };
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -40,7 +41,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     best: &[&F1_MICRO, &LOSS, &F1_MACRO, &F1_SAMPLES, &ACCURACY],
     peft_type: Some("SEQ_CLS"),
     problem: Some("multi_label_classification"),
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForSequenceClassification",
     pipeline: "text-classification",
     columns,

@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{Batch, ColumnNames, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer};
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +32,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     scores: &[&PEARSON, &SPEARMAN, &MAE, &RMSE],
     best: &[&PEARSON, &LOSS, &SPEARMAN],
     peft_type: Some("SEQ_CLS"),
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForSequenceClassification",
     problem: Some(PROBLEM),
     pipeline: "text-classification",

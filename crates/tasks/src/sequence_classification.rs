@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{Batch, ColumnNames, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer};
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -41,7 +42,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     best: &[&ACCURACY, &LOSS, &F1_MACRO, &MATTHEWS],
     peft_type: Some("SEQ_CLS"),
     problem: Some("single_label_classification"),
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForSequenceClassification",
     pipeline: "text-classification",
     columns,

@@ -8,6 +8,7 @@ use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::tagging::{self, Numbers, Scheme, TagSet, Tally, Words};
 use data::{Batch, ColumnNames, Dataset, EncodedExample, ExampleTarget, Labelled, Labels, Record, Tokenizer};
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -34,7 +35,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     best: &[&F1, &LOSS],
     peft_type: Some("TOKEN_CLS"),
     problem: None,
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForTokenClassification",
     pipeline: "token-classification",
     columns,

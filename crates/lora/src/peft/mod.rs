@@ -25,4 +25,4 @@ pub fn setting(name: &str) -> String {
 }
 
 /// PEFT adds these to `modules_to_save` for every classifier, whichever of them its model has.
-pub(crate) const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];
+pub const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];

@@ -27,7 +27,7 @@ pub(crate) enum CandidatesError {
         #[help]
         help: String,
     },
-    #[error("`--methods {methods}`: `{name}` stands there twice")]
+    #[error("`--methods {methods}`: `{name}` is given twice")]
     #[diagnostic(help("name each method once; runs with several seeds are `--seeds N`"))]
     Twice { methods: String, name: String },
     #[error("{place}: the key is varied twice")]
@@ -159,7 +159,7 @@ mod tests {
     fn what_cannot_be_compared_is_refused() {
         let says = |methods: &[&str], varied: &[&str]| made(methods, varied).unwrap_err().to_string();
         assert_eq!(says(&[], &[]), "there is nothing to compare");
-        assert_eq!(says(&["lora", "lora"], &[]), "`--methods lora,lora`: `lora` stands there twice");
+        assert_eq!(says(&["lora", "lora"], &[]), "`--methods lora,lora`: `lora` is given twice");
         assert_eq!(says(&["lora", "ful"], &[]), "`--methods lora,ful`: unknown method `ful`");
         assert_eq!(says(&["full"], &[]), "`full` is the only candidate, and a comparison needs two");
         assert_eq!(

@@ -88,7 +88,7 @@ pub(crate) enum ConfigError {
     #[diagnostic(help("write `--vary KEY=VALUE,VALUE`, for example `--vary adapter.r=4,8,16`"))]
     VaryWithoutValues { argument: String },
 
-    #[error("{place}: `{value}` stands there twice")]
+    #[error("{place}: `{value}` is given twice")]
     #[diagnostic(help("name each value once"))]
     VaryTwice { place: String, value: String },
 

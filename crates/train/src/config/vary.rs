@@ -18,7 +18,7 @@ pub(crate) struct Varied {
 
 impl Varied {
     /// # Errors
-    /// An argument without `=`, a key that there is not, a value that it does not take or that stands there twice.
+    /// An argument without `=`, a key that there is not, a value that it does not take or that is given twice.
     pub(crate) fn parse(argument: &str) -> Result<Self, ConfigError> {
         let Some((name, typed)) = argument.split_once('=') else {
             return Err(ConfigError::VaryWithoutValues { argument: argument.to_owned() });
@@ -120,7 +120,7 @@ mod tests {
             refused("adapter.r=4,0"),
             "`--vary adapter.r=4,0`: found `0`, expected an integer from 1 to 4294967295"
         );
-        assert_eq!(refused("adapter.r=4,4"), "`--vary adapter.r=4,4`: `4` stands there twice");
+        assert_eq!(refused("adapter.r=4,4"), "`--vary adapter.r=4,4`: `4` is given twice");
         assert_eq!(refused("seed=1,2"), "`--vary seed=1,2`: seeds are no candidates");
     }
 }

@@ -77,7 +77,7 @@ pub(super) struct Saver {
     precision: Precision,
     device: Device,
     full: bool,
-    /// Of a full checkpoint: tensors that stand there under a second name as well.
+    /// Of a full checkpoint: tensors that it has under a second name as well.
     written_twice: Option<(String, String)>,
     save_dtype: DType,
     probe: Probe,

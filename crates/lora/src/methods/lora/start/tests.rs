@@ -1,3 +1,5 @@
+//! Starts that are a part of the weight: with what is left they are the weight; resumed and raw ones; what is refused.
+
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
