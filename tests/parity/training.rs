@@ -11,10 +11,17 @@ pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
 }
 
 fn check(name: &str) {
+    let expected = document(&case(name).join("expected.json"));
+    check_run(name, &expected, &expected["train"], "");
+}
+
+fn document(file: &std::path::Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// A run of the case with these lines under `[adapter]`, beside what `train` says of it.
+fn check_run(name: &str, expected: &Value, train: &Value, adapter: &str) {
     let directory = case(name).canonicalize().unwrap();
-    let expected: Value =
-        serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
-    let train = &expected["train"];
     let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
     let is_classifier = !labels.is_empty();
     let task = match is_classifier {
@@ -25,7 +32,7 @@ fn check(name: &str) {
     let project = Project::new().file(
         "curve.toml",
         format!(
-            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\ninit_from = {init:?}\n\
+            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\ninit_from = {init:?}\n{adapter}\
              [data]\ntrain = {data:?}\nmax_length = {length}\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
@@ -84,6 +91,13 @@ fn check(name: &str) {
 fn project_lines(directory: &std::path::Path, count: usize) -> String {
     let text = std::fs::read_to_string(directory.join("data.jsonl")).unwrap();
     text.lines().take(count).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn lora_plus_has_the_parameter_groups_of_peft() {
+    let name = "bert-pair-bias-all";
+    let train = document(&case(name).join("loraplus.json"));
+    check_run(name, &document(&case(name).join("expected.json")), &train, "lora_plus_ratio = 16\n");
 }
 
 #[test]

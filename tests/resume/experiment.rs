@@ -34,6 +34,12 @@ impl Experiment {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
     }
 
+    pub(super) fn of_lora_plus(epochs: usize) -> Self {
+        let adapter = "r = 4\ndropout = 0.2\nbias = \"all\"\nlora_plus_ratio = 4\n\
+                       target_modules = [\"query\", \"word_embeddings\"]\nlora_plus_lr_embedding = 5e-3\n";
+        Self::of("bert-cls", "", adapter, epochs)
+    }
+
     fn of(fixture: &str, task: &str, adapter: &str, epochs: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(fixture);

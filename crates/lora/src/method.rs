@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::methods::{Adapter, EmbeddingAdapter, Method};
 use crate::trained::TrainedTensors;
-use crate::{Error, Kind, Orientation, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight};
+use crate::{
+    Error, Kind, Orientation, Parameter, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight,
+};
 
 /// The base as far as settings depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,30 @@ pub enum BackwardPass {
     Trained,
 }
 
+/// A parameter group of torch's optimisers: how the tensors in it are stepped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParameterGroup {
+    pub rate: Rate,
+    /// Whether weight decay acts on them.
+    pub decays: bool,
+}
+
+impl Default for ParameterGroup {
+    /// As the run has it.
+    fn default() -> Self {
+        Self { rate: Rate::Times(1.0), decays: true }
+    }
+}
+
+/// A learning rate, which follows the schedule of the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// So many times the run's.
+    Times(f64),
+    /// This one in place of the run's.
+    Of(f64),
+}
+
 /// Keys of `adapter_config.json` that a method does not read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UnreadKeys {
@@ -101,6 +127,11 @@ pub trait AdapterMethod: Debug {
     /// Whether the bias of a module so treated is trained.
     fn trains_bias(&self, treatment: Treatment) -> bool {
         treatment == Treatment::Trained
+    }
+
+    /// The parameter group of a trained tensor, which may be the weight or the bias of a LayerNorm.
+    fn parameter_group(&self, _parameter: &Parameter, _of_layer_norm: bool) -> ParameterGroup {
+        ParameterGroup::default()
     }
 
     fn backward_pass(&self) -> BackwardPass {
@@ -160,6 +191,12 @@ pub trait AdapterMethod: Debug {
     /// Whether tied layers share one adapter, where they have any.
     fn shares_ties(&self) -> bool {
         false
+    }
+
+    /// A finished adapter's settings with those of `asked` that say how it is trained and that no adapter has; `None` where there
+    /// are no such settings.
+    fn trained_as(&self, _asked: &Method) -> Option<Method> {
+        None
     }
 
     /// Whether an adapter can be trained further; what stands against it otherwise.

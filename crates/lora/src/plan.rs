@@ -2,7 +2,7 @@
 //! where trained values come from. The plan also records what it decided, which is what files, reports and counts are
 //! made of, so that none of them has to search a model for its adapters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -10,8 +10,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use crate::peft::{AdapterTensors, Joined};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
-    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, Selection,
-    Selector, Settings, Site, TargetError, Update, Weight,
+    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part, Replacement,
+    Selection, Selector, Settings, Site, TargetError, Update, Weight,
 };
 
 /// What the plan says of a module.
@@ -273,6 +273,16 @@ impl Plan {
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let of_tensors = self.tensors.values.as_ref().map_or(&[][..], AdapterTensors::notes);
         of_tensors.iter().chain(&self.idle).map(String::as_str)
+    }
+
+    /// The parameter groups of the trained tensors.
+    pub fn parameter_groups(&self) -> impl Iterator<Item = (ParamId, ParameterGroup)> {
+        let norms = self.asked.iter().filter(|(_, kind)| *kind == Kind::LayerNorm);
+        let norms: HashSet<&str> = norms.map(|(path, _)| path.as_str()).collect();
+        self.parameters().iter().map(move |parameter| {
+            let module = parameter.name.rsplit_once('.').map_or("", |(module, _)| module);
+            (parameter.id, self.method.parameter_group(parameter, norms.contains(module)))
+        })
     }
 
     /// What is saved of a model built with this plan: the trained tensors, and those that the adapter brought, by name, in

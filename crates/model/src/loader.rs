@@ -291,7 +291,7 @@ impl Loader<'_> {
     /// A LayerNorm that may have no bias.
     pub(crate) fn layer_norm_of(&self, name: &str, width: usize, epsilon: f64, bias: Bias) -> Result<LayerNorm, Error> {
         let at = self.at(name);
-        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::LayerNorm);
         let weight = at.weight("weight", [width], treatment, Initial::Ones)?;
         let bias = match bias {
             Bias::Yes => at.bias([width], treatment)?,

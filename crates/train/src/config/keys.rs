@@ -112,7 +112,7 @@ const DATA_AND_TRAINING: [Key; 47] = [
 ];
 
 /// Keys of the contract that this version does not have.
-const UNSUPPORTED: &[&str] = &["adapter.use_dora", "adapter.lora_plus_ratio"];
+const UNSUPPORTED: &[&str] = &["adapter.use_dora"];
 
 /// What Transformers calls some keys.
 const ELSEWHERE: &[(&str, &str)] = &[

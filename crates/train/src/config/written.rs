@@ -309,6 +309,8 @@ rank_pattern = {}
 alpha_pattern = {}
 use_rslora = false
 init = "default"
+lora_plus_ratio = 0.0
+lora_plus_lr_embedding = 1e-6
 
 [data]
 train = ""

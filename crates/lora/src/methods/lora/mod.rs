@@ -13,13 +13,15 @@ use serde_json::{Map, Value, json};
 
 use super::{Adapter, EmbeddingAdapter, Method};
 use crate::config::{BiasMode, TargetConfig, Targets};
-use crate::method::{Built, Keeps, UnreadKeys};
+use crate::method::{Built, Keeps, ParameterGroup, Rate, UnreadKeys};
 use crate::peft::STANDARD_HEADS;
 use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TARGET_MODULES};
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
-use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
+use crate::{
+    AdapterMethod, Base, Error, Kind, Orientation, Parameter, Selector, Settings, Site, TargetError, Treatment, Update,
+};
 
 pub use layers::{Lora, LoraEmbedding};
 pub(super) use peft::UNREAD;
@@ -78,6 +80,16 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
     )
     .called("init_lora_weights"),
+    Setting::new(
+        "lora_plus_ratio",
+        SettingKind::Number(Bound::Included(0.0), Bound::Unbounded),
+        "LoRA+: the learning rate of the B matrices, and of biases and other vectors, over that of the rest, in groups as PEFT's `create_loraplus_optimizer` makes them; 0 is off",
+    ),
+    Setting::new(
+        "lora_plus_lr_embedding",
+        SettingKind::Number(Bound::Included(0.0), Bound::Unbounded),
+        "LoRA+: the learning rate of adapters on embeddings, in place of `train.learning_rate`; PEFT's `loraplus_lr_embedding`",
+    ),
 ];
 
 /// How A starts; B starts at zero.
@@ -117,6 +129,10 @@ pub struct LoraConfig {
     /// Tied layers share one adapter, where they have any. Of a finished adapter; none is started so.
     #[serde(skip)]
     pub ensure_weight_tying: bool,
+    /// The learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354); 0 is off. No adapter's file has it.
+    pub lora_plus_ratio: f64,
+    /// That of adapters on embeddings, with LoRA+.
+    pub lora_plus_lr_embedding: f64,
 }
 
 impl Default for LoraConfig {
@@ -133,6 +149,8 @@ impl Default for LoraConfig {
             use_rslora: false,
             init: Init::Default,
             ensure_weight_tying: false,
+            lora_plus_ratio: 0.0,
+            lora_plus_lr_embedding: 1e-6,
         }
     }
 }
@@ -193,7 +211,11 @@ impl AdapterMethod for LoraConfig {
             "r": self.r, "alpha": self.alpha, "dropout": self.dropout, "use_rslora": self.use_rslora, "bias": self.bias,
             "target_modules": self.targets.target_modules,
         });
-        settings.as_object().cloned().unwrap_or_default()
+        let mut settings = settings.as_object().cloned().unwrap_or_default();
+        if self.lora_plus_ratio != 0.0 {
+            settings.insert("lora_plus_ratio".to_owned(), json!(self.lora_plus_ratio));
+        }
+        settings
     }
 
     fn targets(&self) -> Option<&TargetConfig> {
@@ -205,6 +227,21 @@ impl AdapterMethod for LoraConfig {
             Treatment::Trained => true,
             Treatment::Adapted => self.bias != BiasMode::None,
             Treatment::Frozen => self.bias == BiasMode::All,
+        }
+    }
+
+    /// Those of `peft.optimizers.create_loraplus_optimizer`.
+    fn parameter_group(&self, parameter: &Parameter, of_layer_norm: bool) -> ParameterGroup {
+        let is_of_embedding = EMBEDDING.iter().any(|ending| parameter.name.ends_with(ending));
+        let is_b = parameter.name.ends_with(LINEAR[1]) || parameter.shape.len() == 1;
+        match (is_of_embedding, is_b) {
+            _ if self.lora_plus_ratio == 0.0 => ParameterGroup::default(),
+            (true, _) => ParameterGroup { rate: Rate::Of(self.lora_plus_lr_embedding), decays: true },
+            (false, true) => ParameterGroup {
+                rate: Rate::Times(self.lora_plus_ratio),
+                decays: !of_layer_norm && !parameter.name.contains("bias"),
+            },
+            (false, false) => ParameterGroup::default(),
         }
     }
 
@@ -233,7 +270,7 @@ impl AdapterMethod for LoraConfig {
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
         match kind {
             Kind::Linear | Kind::OutputLinear | Kind::Embedding => Ok(()),
-            Kind::Other => {
+            Kind::LayerNorm | Kind::Other => {
                 let takes = "LoRA is on linear layers and embeddings";
                 Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
             }
@@ -278,6 +315,15 @@ impl AdapterMethod for LoraConfig {
 
     fn shares_ties(&self) -> bool {
         self.ensure_weight_tying
+    }
+
+    fn trained_as(&self, asked: &Method) -> Option<Method> {
+        let Method::Lora(asked) = asked else { return None };
+        Some(Method::Lora(Box::new(Self {
+            lora_plus_ratio: asked.lora_plus_ratio,
+            lora_plus_lr_embedding: asked.lora_plus_lr_embedding,
+            ..self.clone()
+        })))
     }
 
     fn is_trainable_again(&self) -> bool {

@@ -71,7 +71,7 @@ mod tests {
                 alpha_pattern: IndexMap::new(),
                 use_rslora: false,
                 init: Init::Default,
-                ensure_weight_tying: false,
+                ..LoraConfig::default()
             })),
             base_model: Some("../model".to_owned()),
             revision: None,
