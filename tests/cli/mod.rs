@@ -7,6 +7,7 @@ mod bad_command;
 mod bad_config;
 mod bad_data;
 mod bad_model;
+mod bitfit;
 mod calibration;
 mod causal_lm;
 mod checkpoints;

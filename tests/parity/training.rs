@@ -12,7 +12,12 @@ pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
 
 fn check(name: &str) {
     let expected = document(&case(name).join("expected.json"));
-    check_run(name, &expected, &expected["train"], "");
+    check_run(name, &expected, &expected["train"], &init_from(name));
+}
+
+/// PEFT's own initial adapter, as the line of a configuration.
+fn init_from(name: &str) -> String {
+    format!("init_from = {:?}\n", case(name).join("init").canonicalize().unwrap())
 }
 
 fn document(file: &std::path::Path) -> Value {
@@ -32,12 +37,11 @@ fn check_run(name: &str, expected: &Value, train: &Value, adapter: &str) {
     let project = Project::new().file(
         "curve.toml",
         format!(
-            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\ninit_from = {init:?}\n{adapter}\
+            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\n{adapter}\
              [data]\ntrain = {data:?}\nmax_length = {length}\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
             model = path("model"),
-            init = path("init"),
             data = path("data.jsonl"),
             length = if is_classifier { 64 } else { 128 },
             epochs = train["epochs"],
@@ -97,7 +101,19 @@ fn project_lines(directory: &std::path::Path, count: usize) -> String {
 fn lora_plus_has_the_parameter_groups_of_peft() {
     let name = "bert-pair-bias-all";
     let train = document(&case(name).join("loraplus.json"));
-    check_run(name, &document(&case(name).join("expected.json")), &train, "lora_plus_ratio = 16\n");
+    let adapter = init_from(name) + "lora_plus_ratio = 16\n";
+    check_run(name, &document(&case(name).join("expected.json")), &train, &adapter);
+}
+
+/// From the checkpoint's own values.
+fn check_method(name: &str, run: &str, adapter: &str) {
+    let train = document(&case(name).join(run));
+    check_run(name, &document(&case(name).join("expected.json")), &train, adapter);
+}
+
+#[test]
+fn bitfit_trains_as_an_adapter_of_peft_without_targets_and_with_all_biases() {
+    check_method("bert-cls", "bitfit.json", "method = \"bitfit\"\n");
 }
 
 #[test]

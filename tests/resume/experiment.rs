@@ -34,6 +34,10 @@ impl Experiment {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
     }
 
+    pub(super) fn of_bitfit(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "method = \"bitfit\"\nmodules_to_save = [\"ln_f\"]\n", epochs)
+    }
+
     pub(super) fn of_lora_plus(epochs: usize) -> Self {
         let adapter = "r = 4\ndropout = 0.2\nbias = \"all\"\nlora_plus_ratio = 4\n\
                        target_modules = [\"query\", \"word_embeddings\"]\nlora_plus_lr_embedding = 5e-3\n";

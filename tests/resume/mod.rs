@@ -55,6 +55,11 @@ fn a_run_with_parameter_groups_is_killed_and_ends_the_same_with_gradient_checkpo
 }
 
 #[test]
+fn a_decoder_whose_biases_learn_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_bitfit);
+}
+
+#[test]
 fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
     killed_or_recomputed_it_ends_the_same(Experiment::of_ia3);
 }

@@ -145,6 +145,12 @@ pub trait AdapterMethod: Debug {
     }
 
     /// # Errors
+    /// Settings that cannot be for a model with these modules, of which these tensors are trained.
+    fn check_model(&self, _modules: &[(String, Kind)], _parameters: &[Parameter]) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// # Errors
     /// A module of a kind that it does not adapt.
     fn check_kind(&self, module: &str, _kind: Kind) -> Result<(), TargetError> {
         Err(TargetError::UnsupportedModule { module: module.to_string(), takes: "the method adapts no module" })

@@ -247,6 +247,9 @@ impl Plan {
 
     /// After the model is built: everything that was named must have been found, everything the adapter brought used.
     pub fn finish(&mut self) -> Result<(), Error> {
+        if self.settings == Settings::New {
+            self.method.check_model(&self.asked, self.parameters())?;
+        }
         if let Some(selector) = &self.selector {
             selector.finish()?;
             let idle = self.method.idle(selector.matched())?;

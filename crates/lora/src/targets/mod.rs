@@ -17,4 +17,5 @@ mod shorten;
 pub(crate) use entry::{Entry, Match};
 pub use error::TargetError;
 pub(crate) use overrides::Overrides;
+pub(crate) use path::with_ancestors;
 pub use selector::{Kind, Selection, Selections, Selector, Settings};

@@ -42,7 +42,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         kind: setting.kind.into(),
         example: setting.example,
     };
-    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["adapter", "bitfit"]), "")];
+    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["adapter"]), "")];
     let init_from = [key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\"")];
     let of_methods = lora::settings().into_iter().map(of_method);
     RUN_AND_MODEL.into_iter().chain(method).chain(of_methods).chain(init_from).chain(DATA_AND_TRAINING).collect()

@@ -92,7 +92,7 @@ fn what_only_later_versions_have_is_not_called_misspelt() {
     for (line, word, expected) in [
         ("init = \"pissa\"", "init `pissa`", "default, gaussian"),
         ("init = \"pissa_niter_16\"", "init `pissa_niter_16`", "default, gaussian"),
-        ("method = \"bitfit\"", "method `bitfit`", "lora, ia3, full, none"),
+        ("method = \"adapter\"", "method `adapter`", "lora, ia3, bitfit, full, none"),
     ] {
         let key = word.split(' ').next().expect("a word");
         assert_eq!(
