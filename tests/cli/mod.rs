@@ -20,6 +20,7 @@ mod dry_run;
 mod experts;
 mod generate;
 mod init;
+mod last_layers;
 mod masked_lm;
 mod methods;
 mod multi_label;

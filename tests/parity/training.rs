@@ -72,7 +72,10 @@ fn check_run(name: &str, expected: &Value, train: &Value, adapter: &str) {
     let probe: String = project_lines(&directory, 6);
     let project = project.file("probe.jsonl", probe);
     let model = path("model");
-    let of = ["--model", &model, "--adapter", "run/adapter"];
+    let of = match project.path("run/adapter").exists() {
+        true => vec!["--model", &model, "--adapter", "run/adapter"],
+        false => vec!["--model", "run/model"],
+    };
     let found: Vec<Value> = match is_classifier {
         true => project.run(&[&["predict", "--input", "probe.jsonl"], &of[..]].concat()).done().lines(),
         false => {
@@ -109,6 +112,12 @@ fn lora_plus_has_the_parameter_groups_of_peft() {
 fn check_method(name: &str, run: &str, adapter: &str) {
     let train = document(&case(name).join(run));
     check_run(name, &document(&case(name).join("expected.json")), &train, adapter);
+}
+
+#[test]
+fn the_last_layer_trains_as_in_torch() {
+    let adapter = "method = \"full\"\nlast_layers = 1\ntrain_embeddings = false\n";
+    check_method("bert-cls", "last-layers.json", adapter);
 }
 
 #[test]

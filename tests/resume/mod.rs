@@ -60,6 +60,11 @@ fn a_decoder_whose_biases_learn_is_killed_and_ends_the_same_with_gradient_checkp
 }
 
 #[test]
+fn a_decoder_whose_last_layer_learns_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_last_layers);
+}
+
+#[test]
 fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
     killed_or_recomputed_it_ends_the_same(Experiment::of_ia3);
 }

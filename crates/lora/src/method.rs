@@ -21,6 +21,8 @@ pub struct Base<'a> {
     pub default_targets: &'a [String],
     /// Modules that the task trains in full whatever the settings say.
     pub heads: &'a [String],
+    /// How many layers it has.
+    pub layers: usize,
 }
 
 /// A linear layer, or an embedding, that is to be adapted.
@@ -65,6 +67,17 @@ pub enum BackwardPass {
     Frozen,
     /// Through all layers, each of which keeps its input for the gradient of its weight.
     Trained,
+}
+
+/// Where a module stands in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Below the first layer: the embeddings, and what is made of them once for all layers.
+    Embeddings,
+    /// In the layer of this number.
+    Layer(usize),
+    /// After the last layer: a final norm, a pooler, the head.
+    Above,
 }
 
 /// A parameter group of torch's optimisers: how the tensors in it are stepped.
@@ -119,8 +132,18 @@ pub trait AdapterMethod: Debug {
         self.targets().map_or(&[], |targets| &targets.modules_to_save)
     }
 
-    /// Whether every tensor of the model is trained, and a whole model saved.
+    /// Whether a module is trained in full for where it stands.
+    fn trains(&self, _place: Place) -> bool {
+        false
+    }
+
+    /// Whether every tensor of the model is trained.
     fn trains_all(&self) -> bool {
+        false
+    }
+
+    /// Whether a whole model is saved, rather than what was trained of it.
+    fn saves_model(&self) -> bool {
         false
     }
 

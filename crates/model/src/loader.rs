@@ -377,7 +377,9 @@ impl Loader<'_> {
                 self.blank(shape)
             }
         };
-        self.build.plan.borrow_mut().count_base(value.dims().iter().product());
+        let mut plan = self.build.plan.borrow_mut();
+        plan.count_base(value.dims().iter().product());
+        plan.keep(tensor);
         Ok(Weight::frozen(value))
     }
 

@@ -41,7 +41,7 @@ impl Loader<'_> {
     fn untied(&self, treatment: Treatment, shape: [usize; 2]) -> Result<Option<Weight<2>>, Error> {
         let (full, brings) = {
             let plan = self.build.plan.borrow();
-            (plan.method().trains_all(), plan.brings(&self.join("weight")))
+            (plan.method().saves_model(), plan.brings(&self.join("weight")))
         };
         match treatment {
             Treatment::Trained if full => Ok(None),
@@ -76,7 +76,7 @@ impl Loader<'_> {
         let (treatment, full, brings) = {
             let mut plan = at.build.plan.borrow_mut();
             let treatment = plan.module(&at.path, Kind::Embedding);
-            (treatment, plan.method().trains_all(), plan.brings(&tensor))
+            (treatment, plan.method().saves_model(), plan.brings(&tensor))
         };
         // PEFT trains a copy and leaves the output layer as it was.
         if treatment == Treatment::Trained && !full && pretrained.is_shared(&tensor) {

@@ -160,6 +160,10 @@ pub(crate) enum ConfigError {
     #[diagnostic(help("set `adapter.method = \"full\"` to train a model from nothing"))]
     RandomBase { place: String },
 
+    #[error("{place}: random weights that are not trained stay random")]
+    #[diagnostic(help("train all of them: remove `layers`, `last_layers` and `train_embeddings` from [adapter]"))]
+    RandomFrozen { place: String },
+
     #[error("{place}: {other} is set too")]
     #[diagnostic(help("keep one of the two"))]
     Both { place: String, other: String },

@@ -197,7 +197,7 @@ impl Key {
 /// Whether `[adapter]` has the key `name` under this method.
 pub(super) fn has(method: &Method, name: &str) -> bool {
     let is_its_own = || lora::settings_of(method.name()).iter().any(|setting| setting.name == name);
-    name == "method" || (name == "init_from" && !method.trains_all()) || is_its_own()
+    name == "method" || (name == "init_from" && !method.saves_model()) || is_its_own()
 }
 
 /// A method that has the key `name`.

@@ -349,6 +349,6 @@ device = "auto"
     fn keys_of_another_method_are_left_out() {
         let mut config = Config::default();
         config.adapter.method = Method::full();
-        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\n\n[data]\n"));
+        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\ntrain_embeddings = true\n\n[data]\n"));
     }
 }
