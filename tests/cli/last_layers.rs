@@ -116,15 +116,18 @@ fn what_layers_of_a_model_cannot_mean_is_refused() {
     };
     refused(
         &["adapter.layers=[1, 7]"],
-        "error: `--set adapter.layers=[1, 7]`: the model has no layer 7\nhelp: its layers are 0 to 2",
+        "error: `--set adapter.layers=[1, 7]`: the model has no layer 7, only 0 to 2\n\
+         help: remove it from `adapter.layers`",
     );
     refused(
         &["adapter.last_layers=4"],
-        "error: `--set adapter.last_layers=4`: the model has 3 layers, not 4\nhelp: write 3 or less",
+        "error: `--set adapter.last_layers=4`: the model has 3 layers, not 4\n\
+         help: lower `adapter.last_layers`, or remove it to train all layers",
     );
     refused(
         &["adapter.layers=1", "adapter.last_layers=1"],
-        "error: `--set adapter.last_layers=1`: `adapter.layers` is set too\nhelp: keep one of the two",
+        "error: `--set adapter.last_layers=1`: layers are chosen twice\n\
+         help: keep `adapter.layers` or `adapter.last_layers`, not both",
     );
     refused(
         &["adapter.last_layers=0"],

@@ -1,6 +1,8 @@
 //! The same training curves as torch and PEFT, through the command line: two epochs of AdamW with warm-up and clipping from
 //! PEFT's own initial adapter, and the answers of the adapter that comes out.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::case;
@@ -11,23 +13,28 @@ pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
 }
 
 fn check(name: &str) {
-    let expected = document(&case(name).join("expected.json"));
-    check_run(name, &expected, &expected["train"], &init_from(name));
+    check_run(name, &document(name, "expected.json")["train"], &init_from(name));
 }
 
-/// PEFT's own initial adapter, as the line of a configuration.
+/// A run of the case with these keys of `[adapter]`, beside what `of_torch` says of it.
+fn check_run(name: &str, of_torch: &Value, adapter: &str) {
+    let directory = case(name).canonicalize().unwrap();
+    train(&directory, document(name, "expected.json")["labels"].as_u64(), of_torch, adapter);
+}
+
+/// PEFT's own initial adapter, as a key of `[adapter]`.
 fn init_from(name: &str) -> String {
     format!("init_from = {:?}\n", case(name).join("init").canonicalize().unwrap())
 }
 
-fn document(file: &std::path::Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+fn document(name: &str, file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(case(name).join(file)).unwrap()).unwrap()
 }
 
-/// A run of the case with these lines under `[adapter]`, beside what `train` says of it.
-fn check_run(name: &str, expected: &Value, train: &Value, adapter: &str) {
-    let directory = case(name).canonicalize().unwrap();
-    let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
+/// Trains on the case in `directory`, a classifier of so many labels or a language model, with these keys of `[adapter]`, and
+/// compares the run and what came of it.
+pub(super) fn train(directory: &Path, labels: Option<u64>, train: &Value, adapter: &str) -> Project {
+    let labels: Vec<String> = (0..labels.unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
     let is_classifier = !labels.is_empty();
     let task = match is_classifier {
         true => format!("labels = {labels:?}"),
@@ -37,7 +44,7 @@ fn check_run(name: &str, expected: &Value, train: &Value, adapter: &str) {
     let project = Project::new().file(
         "curve.toml",
         format!(
-            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\n{adapter}\
+            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\n{adapter}\n\
              [data]\ntrain = {data:?}\nmax_length = {length}\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
@@ -65,37 +72,43 @@ fn check_run(name: &str, expected: &Value, train: &Value, adapter: &str) {
     {
         let (ours, theirs) = (numbers(&steps, key), numbers(theirs, their_key));
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        println!("{name}: {key} {worst:.1e}");
+        println!("{}: {key} {worst:.1e}", directory.display());
         assert!(worst <= tolerance, "{key}: {ours:?} {theirs:?}");
     }
 
-    let probe: String = project_lines(&directory, 6);
-    let project = project.file("probe.jsonl", probe);
-    let model = path("model");
+    let project = project.file("probe.jsonl", project_lines(directory, 6));
+    let base = path("model");
     let of = match project.path("run/adapter").exists() {
-        true => vec!["--model", &model, "--adapter", "run/adapter"],
+        true => vec!["--model", &base, "--adapter", "run/adapter"],
         false => vec!["--model", "run/model"],
     };
-    let found: Vec<Value> = match is_classifier {
-        true => project.run(&[&["predict", "--input", "probe.jsonl"], &of[..]].concat()).done().lines(),
+    // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
+    assert_answers(&project, &of, &train["after"]["logits"], 1e-3);
+    project
+}
+
+/// Compares the answers to `probe.jsonl` of the model that the arguments `of` name.
+pub(super) fn assert_answers(project: &Project, of: &[&str], expected: &Value, within: f64) {
+    let expected: Vec<Vec<f64>> = serde_json::from_value(expected.clone()).unwrap();
+    // Of a classifier there are no more logits than classes.
+    let found: Vec<Value> = match expected[0].len() < 10 {
+        true => project.run(&[&["predict", "--input", "probe.jsonl"], of].concat()).done().lines(),
         false => {
             let arguments = ["eval", "--data", "probe.jsonl", "--per-example", "each.jsonl", "--logits"];
-            project.run(&[&arguments, &of[..]].concat()).done();
+            project.run(&[&arguments, of].concat()).done();
             project.read("each.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         }
     };
-    assert_eq!(found.len(), 6);
-    let after: Vec<Vec<f64>> = serde_json::from_value(train["after"]["logits"].clone()).unwrap();
-    for (line, expected) in found.iter().zip(after) {
+    assert_eq!(found.len(), expected.len());
+    for (line, expected) in found.iter().zip(expected) {
         let logits: Vec<f64> = serde_json::from_value(line["logits"].clone()).unwrap();
         for (found, expected) in logits.iter().zip(expected) {
-            // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
-            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+            assert!((found - expected).abs() < within, "{of:?}: {found} {expected}");
         }
     }
 }
 
-fn project_lines(directory: &std::path::Path, count: usize) -> String {
+fn project_lines(directory: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(directory.join("data.jsonl")).unwrap();
     text.lines().take(count).map(|line| format!("{line}\n")).collect()
 }
@@ -103,31 +116,29 @@ fn project_lines(directory: &std::path::Path, count: usize) -> String {
 #[test]
 fn lora_plus_has_the_parameter_groups_of_peft() {
     let name = "bert-pair-bias-all";
-    let train = document(&case(name).join("loraplus.json"));
-    let adapter = init_from(name) + "lora_plus_ratio = 16\n";
-    check_run(name, &document(&case(name).join("expected.json")), &train, &adapter);
-}
-
-/// From the checkpoint's own values.
-fn check_method(name: &str, run: &str, adapter: &str) {
-    let train = document(&case(name).join(run));
-    check_run(name, &document(&case(name).join("expected.json")), &train, adapter);
+    check_run(name, &document(name, "loraplus.json"), &(init_from(name) + "lora_plus_ratio = 16\n"));
 }
 
 #[test]
 fn the_last_layer_trains_as_in_torch() {
     let adapter = "method = \"full\"\nlast_layers = 1\ntrain_embeddings = false\n";
-    check_method("bert-cls", "last-layers.json", adapter);
+    check_run("bert-cls", &document("bert-cls", "last-layers.json"), adapter);
 }
 
 #[test]
 fn bitfit_trains_as_an_adapter_of_peft_without_targets_and_with_all_biases() {
-    check_method("bert-cls", "bitfit.json", "method = \"bitfit\"\n");
+    check_run("bert-cls", &document("bert-cls", "bitfit.json"), "method = \"bitfit\"\n");
 }
 
 #[test]
 fn bert_trains_as_in_peft() {
     check("bert-cls");
+}
+
+#[test]
+fn bert_and_gpt2_with_dora_train_as_in_peft() {
+    check("bert-dora");
+    check("gpt2-dora");
 }
 
 #[test]

@@ -25,6 +25,15 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", LORA, epochs)
     }
 
+    pub(super) fn of_dora(epochs: usize) -> Self {
+        Self::of("bert-cls", "", "use_dora = true\n", epochs)
+    }
+
+    /// DoRA on weights that lie as `Conv1D`'s do.
+    pub(super) fn of_dora_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "use_dora = true\n", epochs)
+    }
+
     /// Of a decoder with dropout that answers with sets of labels.
     pub(super) fn of_label_sets(epochs: usize) -> Self {
         Self::of("gpt2-cls", "task = \"multi-label-classification\"\n", LORA, epochs)
@@ -32,6 +41,12 @@ impl Experiment {
 
     pub(super) fn of_ia3(epochs: usize) -> Self {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
+    }
+
+    /// A decoder whose adapter starts as a part of its base.
+    pub(super) fn of_part_of_base(init: &str, epochs: usize) -> Self {
+        let adapter = format!("{LORA}init = \"{init}\"\n");
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", &adapter, epochs)
     }
 
     pub(super) fn of_last_layers(epochs: usize) -> Self {

@@ -87,6 +87,56 @@ fn killed_or_recomputed_it_ends_the_same(experiment: fn(usize) -> Experiment) {
 }
 
 #[test]
+fn a_dora_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_and_other_threads_or_without() {
+    for experiment in [Experiment::of_dora, Experiment::of_dora_completions] {
+        let undisturbed = experiment(6);
+        undisturbed.train(&[]);
+        let killed = experiment(6);
+        for step in [3, 8, 17] {
+            let mut process = killed.spawn(&["--resume"]);
+            killed.wait_for_step(step);
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        killed.train(&["--resume", "--threads", "3"]);
+        killed.assert_same_as(&undisturbed);
+        let checkpointed = experiment(6);
+        checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+        checkpointed.assert_same_as(&undisturbed);
+    }
+}
+
+#[test]
+fn an_adapter_that_is_a_part_of_the_base_is_killed_and_ends_the_same_with_what_was_taken_out_before() {
+    for init in ["pissa", "pissa_niter_2", "olora"] {
+        let undisturbed = Experiment::of_part_of_base(init, 8);
+        undisturbed.train(&["--threads", "1"]);
+        let killed = Experiment::of_part_of_base(init, 8);
+        for step in [5, 9, 14] {
+            let mut process = killed.spawn(&["--resume"]);
+            killed.wait_for_step(step);
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        let newest = *killed.checkpoints().iter().max().unwrap();
+        let start = killed.run().join(format!("checkpoints/step-{newest}/start.safetensors"));
+        assert!(start.is_file(), "{}", start.display());
+        killed.train(&["--resume", "--threads", "3"]);
+        killed.assert_same_as(&undisturbed);
+    }
+    // A checkpoint without it, or with another one, is not gone on from.
+    let damaged = Experiment::of_part_of_base("pissa", 4);
+    damaged.train(&[]);
+    for step in damaged.checkpoints() {
+        std::fs::write(damaged.run().join(format!("checkpoints/step-{step}/start.safetensors")), b"other").unwrap();
+    }
+    let output = damaged.output(&["--resume", "--set", "train.epochs=5"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("start.safetensors is not as it was written"), "{said}");
+}
+
+#[test]
 fn a_decoder_that_learns_sets_of_labels_is_killed_and_ends_the_same_with_its_thresholds() {
     let undisturbed = Experiment::of_label_sets(6);
     undisturbed.train(&[]);

@@ -30,7 +30,7 @@ pub use method::{AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method};
 pub use plan::{Plan, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
-pub use targets::{Kind, Selection, Selections, Selector, Settings, TargetError};
+pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};
 pub use update::{Form, Side, Update};
 pub use weight::Weight;

@@ -1,9 +1,10 @@
 //! What a method is: the questions that building, saving, merging and measuring a model ask of it. Each method answers
 //! them in a file of its own in `methods`; nobody else knows the names of its tensors or what its settings mean.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use serde_json::{Map, Value};
 
 use crate::methods::{Adapter, EmbeddingAdapter, Method};
@@ -32,8 +33,11 @@ pub struct Site<'a> {
     /// Of an embedding the rows of its table.
     pub d_input: usize,
     pub d_output: usize,
-    /// The weight, in place of which a method may leave a residual; `None` where another layer has it too.
+    /// The weight, in place of which a method may leave a residual. `None` where another layer has it too, which of a method
+    /// that [changes the base](AdapterMethod::changes_base) none has.
     pub base: Option<&'a mut Weight<2>>,
+    /// Whether it has its values: those of a model that is put together from shapes alone are zeros.
+    pub is_read: bool,
     /// How that lies.
     pub orientation: Orientation,
     pub settings: Settings,
@@ -49,13 +53,12 @@ pub struct Built<A> {
     pub keeps: Keeps,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
-    Nothing,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeps {
     /// The input of the layer.
-    Input,
-    /// What the layer gives without the adapter.
-    Output,
+    pub input: bool,
+    /// A value for each output of the layer.
+    pub outputs: bool,
 }
 
 /// How far the backward pass goes, which decides what is kept for it.
@@ -186,7 +189,7 @@ pub trait AdapterMethod: Debug {
         Err(TargetError::Setting {
             key: "target_modules",
             problem: format!("experts and routers take LoRA alone: not on `{module}`"),
-            help: "adapt attention alone, or set `adapter.method` to \"lora\"".to_string(),
+            help: |name| format!("adapt attention alone, or set {} to \"lora\"", name("method")),
         })
     }
 
@@ -231,6 +234,21 @@ pub trait AdapterMethod: Debug {
     /// Whether an adapter can be trained further; what stands against it otherwise.
     fn is_trainable_again(&self) -> bool {
         true
+    }
+
+    /// Whether adapters leave a residual in place of the weights they are on.
+    fn changes_base(&self) -> bool {
+        false
+    }
+
+    /// The tensors of an adapter as [`Self::written`] describes it, on the base as its files have it. `starts` is what was taken
+    /// out of the base, by the names of the tensors that started with it.
+    fn tensors_written(
+        &self,
+        tensors: Vec<(String, TensorData)>,
+        _starts: &HashMap<String, TensorData>,
+    ) -> Vec<(String, TensorData)> {
+        tensors
     }
 
     /// The adapter of a linear layer.

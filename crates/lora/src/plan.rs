@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::peft::{AdapterTensors, Joined};
+use crate::peft::{self, AdapterTensors, Joined};
 use crate::targets::layer_of;
 use crate::trained::{TrainedTensors, normal};
 use crate::{
@@ -30,7 +30,7 @@ pub struct Plan {
     selector: Option<Selector>,
     tensors: TrainedTensors,
     updates: Vec<Update>,
-    kept: Vec<(String, Keeps, usize)>,
+    kept: Vec<(String, Keeps, [usize; 2])>,
     has_conv1d: bool,
     base_elements: usize,
     asked: Vec<(String, Kind)>,
@@ -62,6 +62,22 @@ impl Plan {
             untouched_layers: usize::MAX,
             frozen: Vec::new(),
         })
+    }
+
+    /// With what an earlier process of the run took out of the base, which is taken out again as it was: [`Self::starts`].
+    pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
+        self.tensors.starts = starts;
+        self
+    }
+
+    /// What was taken out of the base, by the names of the tensors that started with it, in f32.
+    pub fn starts(&self) -> &HashMap<String, TensorData> {
+        &self.tensors.starts
+    }
+
+    /// Whether what is left of the base was rounded to half precision, which no adapter makes up for.
+    pub fn rounds_base(&self) -> bool {
+        self.tensors.rounds_base
     }
 
     pub fn method(&self) -> &Method {
@@ -101,8 +117,9 @@ impl Plan {
         &self.updates
     }
 
-    /// What the backward passes of the adapters keep for each token: the module, what of it, and how wide that is.
-    pub fn kept(&self) -> &[(String, Keeps, usize)] {
+    /// What the backward passes of the adapters keep for each token: the module, what of it, and how many inputs and outputs
+    /// it has.
+    pub fn kept(&self) -> &[(String, Keeps, [usize; 2])] {
         &self.kept
     }
 
@@ -211,18 +228,18 @@ impl Plan {
         path: &str,
         treatment: Treatment,
         [d_input, d_output]: [usize; 2],
-        (base, orientation): (Option<&mut Weight<2>>, Orientation),
+        (base, orientation, is_read): (Option<&mut Weight<2>>, Orientation, bool),
         device: &Device,
     ) -> Result<Vec<Adapter>, Error> {
         if treatment != Treatment::Adapted {
             return Ok(Vec::new());
         }
-        let site = Site { path, d_input, d_output, base, orientation, settings: self.settings, device };
+        let site = Site { path, d_input, d_output, base, is_read, orientation, settings: self.settings, device };
         let Some(built) = self.method.linear(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.has_conv1d |= orientation == Orientation::InOut;
-        let width = if built.keeps == Keeps::Output { d_output } else { d_input };
-        let width = (width as f64 * self.joined.share(path)).ceil() as usize;
-        self.kept.push((path.to_string(), built.keeps, width));
+        let share = self.joined.share(path);
+        let widths = [d_input, d_output].map(|width| (width as f64 * share).ceil() as usize);
+        self.kept.push((path.to_string(), built.keeps, widths));
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }
@@ -241,8 +258,8 @@ impl Plan {
         // The vectors of an embedding lie as rows.
         let (d_input, d_output, orientation) = (rows, width, Orientation::InOut);
         // An output layer may be tied to the table.
-        let (base, settings) = (None, self.settings);
-        let site = Site { path, d_input, d_output, base, orientation, settings, device };
+        let (base, is_read, settings) = (None, false, self.settings);
+        let site = Site { path, d_input, d_output, base, is_read, orientation, settings, device };
         let Some(built) = self.method.embedding(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.updates.push(built.update);
         Ok(vec![built.adapter])
@@ -311,7 +328,10 @@ impl Plan {
             match self.settings {
                 Settings::New => idle.into_iter().next().map_or(Ok(()), Err)?,
                 Settings::Finished => {
-                    let note = |it: TargetError| format!("adapter_config.json, {}: it has no effect", it.of_adapter());
+                    let note = |it: TargetError| {
+                        let message = it.message_with(&peft::setting);
+                        format!("{}, {message}: it has no effect", peft::CONFIG_FILE)
+                    };
                     self.idle = selector.idle().into_iter().chain(idle).map(note).collect();
                 }
             }
@@ -339,7 +359,23 @@ impl Plan {
         })
     }
 
-    /// What is saved of a model built with this plan: the trained tensors, and those that the adapter brought, by name, in
+    /// What is saved of a model built with this plan: [its tensors](Self::tensors), of an adapter as it is written: on the base as
+    /// its files have it.
+    pub fn tensors_written<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
+        self.method.tensors_written(self.tensors(model), self.starts())
+    }
+
+    /// The method and the tensors of an adapter that this plan has loaded as they are written, on the base as its files have it.
+    pub fn written(&self, method: Method, mut tensors: AdapterTensors) -> (Method, AdapterTensors) {
+        if !self.method.changes_base() {
+            return (method, tensors);
+        }
+        let written = self.method_written();
+        tensors.replace_own(written.clone(), |own| self.method.tensors_written(own, self.starts()));
+        (written, tensors)
+    }
+
+    /// What a model built with this plan has of its own: the trained tensors, and those that the adapter brought, by name, in
     /// f32.
     pub fn tensors<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
         let mut collected = Collect(HashMap::new());

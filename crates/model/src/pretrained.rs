@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device, TensorData};
-use lora::{Kind, Plan};
+use lora::{Kind, Plan, Update};
 
 use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Variant};
 use crate::checkpoint::{Checkpoint, Entry, OutputTensor};
@@ -226,6 +226,16 @@ impl Pretrained {
         }
         let weight = checkpoint.tensor::<2>(name, entry, &Device::flex())?.cast(DType::F32);
         Ok(Some(f64::from(weight.square().sum().sqrt().into_scalar::<f32>())))
+    }
+
+    /// The Frobenius norm of what an update changes of its module's weight, of one whose size [depends on
+    /// that](Update::depends_on_weight); `None` if the weight or a tensor of the update is not there.
+    pub fn moved(&self, update: &Update, adapter: &HashMap<String, TensorData>) -> Result<Option<f64>, Error> {
+        let Some((checkpoint, _, entry)) = self.find(&update.weight()) else { return Ok(None) };
+        let Some(weight) = checkpoint.wide(entry)? else { return Ok(None) };
+        let merged = update.merged(TensorData::new(weight.clone(), entry.shape.clone()), adapter);
+        let square = |(before, after): (&f32, f32)| (f64::from(after) - f64::from(*before)).powi(2);
+        Ok(merged.map(|merged| weight.iter().zip(merged.iter::<f32>()).map(square).sum::<f64>().sqrt()))
     }
 
     /// Builds the model as `plan` says; `labels` is how many values a classifier answers with, and nothing to a language model.

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer};
 use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::regression::RegressionScores;
+use crate::metrics::regression::{RegressionScores, pearson_of};
 use crate::metrics::{LOSS, MAE, PEARSON, RMSE, SPEARMAN, Scores, Shown, Unit};
 use crate::{
-    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Opening, Rows, Sections,
-    Task, TrainableModel, Use, Validation, number, value_report,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Judged, Opening, Rows,
+    Sections, Task, TrainableModel, Use, Validation, number, value_report,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -45,9 +45,9 @@ const BATCH: usize = 32;
 
 const PROBLEM: &str = "regression";
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    let mut found = data::Columns::find(file, first, written, labelled)?;
+    let mut found = data::Columns::find(file, first, names, labelled)?;
     let value = found.label.take();
     Ok(Columns::Values(found, value))
 }
@@ -118,6 +118,12 @@ impl Task for Regression {
         let value = values(&output.targets).get(sequence).map(|value| ("label", number(*value)));
         let predicted = output.outputs.get(sequence).map(|value| ("predicted", number(*value)));
         value.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let values =
+            |key: &str| lines.iter().map(|line| line.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)).collect();
+        Box::new(pearson_of(values("label"), values("predicted")))
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

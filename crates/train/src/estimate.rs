@@ -157,10 +157,9 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
 
 /// The widths of what adapters keep, all layers together: not of inputs that a norm makes, which are made again.
 fn kept_by_adapters(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
-    let of_adapter = |(path, keeps, width): &(String, Keeps, usize)| match keeps {
-        Keeps::Input => (!shape.follows_norm(path)).then_some(*width),
-        Keeps::Output => Some(*width),
-        Keeps::Nothing => None,
+    let of_adapter = |(path, keeps, [d_input, d_output]): &(String, Keeps, [usize; 2])| {
+        let input = if keeps.input && !shape.follows_norm(path) { *d_input } else { 0 };
+        input + if keeps.outputs { *d_output } else { 0 }
     };
-    adapter_plan.kept().iter().filter_map(of_adapter).sum()
+    adapter_plan.kept().iter().map(of_adapter).sum()
 }

@@ -60,7 +60,7 @@ impl AdapterMethod for BitFit {
             return Err(TargetError::Setting {
                 key: "method",
                 problem: format!("BitFit trains biases, and this model (`{}`) has none", self.model_type),
-                help: "set `adapter.method` to \"lora\", or to \"ia3\" for as few parameters".to_string(),
+                help: |name| format!("set {} to \"lora\", or to \"ia3\" for as few parameters", name("method")),
             });
         }
         let paths = || modules.iter().map(|(path, _)| path.as_str());

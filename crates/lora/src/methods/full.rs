@@ -122,28 +122,29 @@ impl AdapterMethod for Full {
             false => Ok(()),
             true => Err(TargetError::Setting {
                 key: LAST_LAYERS,
-                problem: "`adapter.layers` is set too".to_string(),
-                help: "keep one of the two".to_string(),
+                problem: "layers are chosen twice".to_string(),
+                help: |name| format!("keep {} or {}, not both", name(LAYERS), name(LAST_LAYERS)),
             }),
         }
     }
 
     fn check_model(&self, modules: &[(String, Kind)], _: &[Parameter]) -> Result<(), TargetError> {
         let known: BTreeSet<usize> = modules.iter().filter_map(|(path, _)| layer_of(path)).collect();
-        let wrong = |key: &'static str, problem: String| {
-            let (first, last) = (known.first().unwrap_or(&0), known.last().unwrap_or(&0));
-            let help = match key {
-                LAYERS => format!("its layers are {first} to {last}"),
-                _ => format!("write {} or less", known.len()),
-            };
-            Err(TargetError::Setting { key, problem, help })
-        };
         let unknown = self.layers.iter().flatten().find(|layer| !known.contains(layer));
         match (unknown, self.last_layers) {
-            (Some(layer), _) => wrong(LAYERS, format!("the model has no layer {layer}")),
-            (None, Some(count)) if count > known.len() => {
-                wrong(LAST_LAYERS, format!("the model has {} layers, not {count}", known.len()))
+            (Some(layer), _) => {
+                let (first, last) = (known.first().unwrap_or(&0), known.last().unwrap_or(&0));
+                Err(TargetError::Setting {
+                    key: LAYERS,
+                    problem: format!("the model has no layer {layer}, only {first} to {last}"),
+                    help: |name| format!("remove it from {}", name(LAYERS)),
+                })
             }
+            (None, Some(count)) if count > known.len() => Err(TargetError::Setting {
+                key: LAST_LAYERS,
+                problem: format!("the model has {} layers, not {count}", known.len()),
+                help: |name| format!("lower {}, or remove it to train all layers", name(LAST_LAYERS)),
+            }),
             _ => Ok(()),
         }
     }

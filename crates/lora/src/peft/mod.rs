@@ -11,11 +11,18 @@ pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
 pub(crate) use tensors::PREFIX;
-pub use tensors::{AdapterTensors, TensorError, damage, to_bytes};
+pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 
 /// The name of the configuration in an adapter's directory.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The name of the tensors in an adapter's directory.
 pub const TENSOR_FILE: &str = "adapter_model.safetensors";
+
+/// A setting of a method as messages about `adapter_config.json` call it.
+pub fn setting(name: &str) -> String {
+    let setting = crate::settings().into_iter().find(|setting| setting.name == name);
+    format!("`{}`", setting.and_then(|setting| setting.alias).unwrap_or(name))
+}
+
 /// PEFT adds these to `modules_to_save` for every classifier, whichever of them its model has.
 pub(crate) const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];

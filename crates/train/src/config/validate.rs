@@ -84,14 +84,8 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
 }
 
 fn text(loaded: &Loaded) -> Result<(), ConfigError> {
-    let data = &loaded.config.data;
-    let pairs = [
-        ("data.text_template", &data.text_template, "data.text", &data.text),
-        ("data.prompt_template", &data.prompt_template, "data.prompt", &data.prompt),
-        ("data.completion_template", &data.completion_template, "data.completion", &data.completion),
-    ];
-    match pairs.iter().find(|(_, template, _, column)| column.is_some() && !template.is_empty()) {
-        Some((template, _, column, _)) => Err(both(loaded, template, column)),
+    match loaded.config.data.columns.template_and_column() {
+        Some((template, column)) => Err(both(loaded, &format!("data.{template}"), &format!("data.{column}"))),
         None => Ok(()),
     }
 }

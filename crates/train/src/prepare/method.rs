@@ -30,7 +30,8 @@ pub(super) fn method(
     let of_adapter = method.as_settings();
     let different = differing(loaded, &of_adapter);
     let means_the_same = || -> Result<bool, Error> {
-        let modules = modules(config.adapter.init_from.as_deref(), pretrained, classes)?;
+        let modules = modules(config.adapter.init_from.as_deref(), pretrained, classes);
+        let modules = modules.map_err(|error| error.placed(loaded))?;
         Ok(means_the_same(loaded, &asked, &method, &modules))
     };
     let of_modules = of_modules(&adapter.method);
@@ -99,9 +100,6 @@ fn means_the_same(loaded: &Loaded, asked: &Method, adapter: &Method, modules: &[
     let selected = |method: &Method| method.selections(modules, Settings::Finished);
     let (Ok(of_written), Ok(of_adapter)) = (selected(&written), selected(adapter)) else { return false };
     // What the user wrote and no module answers to is a mistake, here as elsewhere.
-    let is_mistake = |idle: &TargetError| {
-        let message = idle.to_string();
-        of_modules.iter().any(|key| is_written(key) && message.starts_with(&format!("`adapter.{key}`")))
-    };
+    let is_mistake = |idle: &TargetError| idle.key().is_some_and(|key| of_modules.contains(&key) && is_written(&key));
     of_written.of_modules == of_adapter.of_modules && !of_written.idle.iter().any(is_mistake)
 }

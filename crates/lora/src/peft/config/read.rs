@@ -67,9 +67,6 @@ mod tests {
                     layers_pattern: vec![],
                     modules_to_save: names(&["classifier", "score"]),
                 },
-                rank_pattern: IndexMap::new(),
-                alpha_pattern: IndexMap::new(),
-                use_rslora: false,
                 init: Init::Default,
                 ..LoraConfig::default()
             })),
@@ -142,6 +139,9 @@ mod tests {
             assert_eq!(init(start), Init::Default, "{start}");
         }
         assert_eq!(init("\"mica\""), Init::Mica);
+        // The base that they leave is made again.
+        let of_base = (Init::Pissa { iterations: None }, Init::Olora);
+        assert_eq!((init("\"pissa\""), init("\"olora\"")), of_base);
     }
 
     #[test]
@@ -168,13 +168,11 @@ mod tests {
     #[test]
     fn starts_that_change_the_base_are_refused_with_the_reason() {
         for (start, reason) in [
-            ("pissa", "this start also changes the base"),
-            ("pissa_niter_4", "this start also changes the base"),
-            ("olora", "this start also changes the base"),
+            ("pissa_niter_4", "this start is random, so that the base it left cannot be made again"),
             ("corda", "this start also changes the base"),
             ("lora_ga", "this start also changes the base"),
             ("loftq", "the adapter belongs to a base quantised by LoftQ"),
-            ("guassian", "supported: true, false, \"gaussian\""),
+            ("guassian", "supported: true, false, \"gaussian\", \"pissa\", \"olora\""),
         ] {
             let (message, help) = refusal(with(&format!(r#""init_lora_weights": "{start}""#)));
             assert_eq!(message, format!("`init_lora_weights` in adapter_config.json: \"{start}\" is not supported"));

@@ -27,6 +27,8 @@ struct Stored {
     dtype: Dtype,
     values: Vec<f32>,
     used: bool,
+    /// It is there, and yet the model is to begin with it as if it were new.
+    starts_anew: bool,
 }
 
 /// The names of some tensors that are the same, their values in f32, and the type that the file has them in.
@@ -60,7 +62,7 @@ impl AdapterTensors {
                 dtype: format!("{:?}", view.dtype()),
             })?;
             let (shape, dtype) = (view.shape().to_vec(), view.dtype());
-            stored.push((name.to_string(), Stored { shape, dtype, values, used: false }));
+            stored.push((name.to_string(), Stored { shape, dtype, values, used: false, starts_anew: false }));
         }
         stored.sort_by(|left, right| left.0.cmp(&right.0));
         let mut notes = Vec::new();
@@ -111,12 +113,11 @@ impl AdapterTensors {
         self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
-    /// The adapter without its updates, heads and biases kept.
+    /// The adapter without its updates, heads and biases kept: what is the method's own becomes what it is before the first
+    /// step, which leaves the model as its base.
     pub fn clear_updates(&mut self) {
         for (name, stored) in &mut self.tensors {
-            if let Some(value) = self.method.value_without_effect(name) {
-                stored.values.fill(value);
-            }
+            stored.starts_anew = self.method.module_of(name).is_some();
         }
     }
 
@@ -129,6 +130,19 @@ impl AdapterTensors {
     pub fn data(&self) -> HashMap<String, TensorData> {
         let own = self.tensors.iter().filter(|(name, _)| self.method.module_of(name).is_some());
         own.map(|(name, it)| (name.clone(), TensorData::new(it.values.clone(), it.shape.clone()))).collect()
+    }
+
+    /// Puts what `change` makes of the method's own tensors in their places, those of an adapter of this method.
+    pub(crate) fn replace_own(
+        &mut self,
+        method: Method,
+        change: impl FnOnce(Vec<(String, TensorData)>) -> Vec<(String, TensorData)>,
+    ) {
+        for (name, data) in change(self.data().into_iter().collect()) {
+            let (shape, values) = (data.shape().to_vec(), data.iter::<f32>().collect());
+            self.tensors.insert(name, Stored { shape, dtype: Dtype::F32, values, used: false, starts_anew: false });
+        }
+        self.method = method;
     }
 
     /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if every adapted module
@@ -156,6 +170,9 @@ impl AdapterTensors {
         let key = if self.tensors.contains_key(name) { name } else { &old_name };
         let Some(stored) = self.tensors.get_mut(key) else { return Ok(None) };
         stored.used = true;
+        if stored.starts_anew {
+            return Ok(None);
+        }
         if stored.shape == shape {
             return Ok(Some(std::mem::take(&mut stored.values)));
         }
@@ -276,6 +293,16 @@ pub fn to_bytes(tensors: &[(String, TensorData)]) -> Result<Vec<u8>, SafeTensorE
     }
     views.sort_by(|left, right| left.0.cmp(&right.0));
     safetensors::serialize(views, Some(HashMap::from([("format".to_string(), "pt".to_string())])))
+}
+
+/// What [`to_bytes`] wrote: tensors of f32 under their names in the model.
+pub fn from_bytes(bytes: &[u8]) -> Result<HashMap<String, TensorData>, SafeTensorError> {
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let tensor = |(name, view): (String, TensorView<'_>)| {
+        let values = to_f32(&view)?;
+        Some((name.strip_prefix(PREFIX)?.to_string(), TensorData::new(values, view.shape().to_vec())))
+    };
+    Ok(tensors.tensors().into_iter().filter_map(tensor).collect())
 }
 
 #[cfg(test)]
