@@ -121,8 +121,11 @@ impl Task for Regression {
     }
 
     fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
-        let values =
-            |key: &str| lines.iter().map(|line| line.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN)).collect();
+        // Lines have the digits of an `f32`: of answers that hardly differ, what these leave out would count.
+        let exact = |value: f64| f64::from(value as f32);
+        let value =
+            |line: &Map<String, Value>, key: &str| line.get(key).and_then(Value::as_f64).map_or(f64::NAN, exact);
+        let values = |key: &str| lines.iter().map(|line| value(line, key)).collect();
         Box::new(pearson_of(values("label"), values("predicted")))
     }
 
