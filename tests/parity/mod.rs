@@ -6,6 +6,7 @@ mod dropout;
 #[path = "../../crates/kernels/src/every_form.rs"]
 mod every_form;
 mod half;
+mod last_layers;
 mod merging;
 mod starts;
 mod tied;

@@ -81,13 +81,13 @@ fn adapters_of_peft_answer_are_merged_and_trained_on() {
         let probe: String = text.lines().take(6).map(|line| format!("{line}\n")).collect();
         let project = Project::new().file("probe.jsonl", probe);
         let after = &start.expected["train"]["after"]["logits"];
-        assert_answers(&project, &start.of, &adapter, after, 1e-4);
+        let model = start.of.join("model").display().to_string();
+        assert_answers(&project, &["--model", &model, "--adapter", &adapter], after, 1e-4);
 
         let inspected = project.run(&["inspect", &adapter, "--json"]).done().document();
         assert_eq!(inspected["init"], start.expected["adapter"]["init_lora_weights"]);
         assert_eq!(inspected["updates"], json!([]), "they are not what its tensors are");
 
-        let model = start.of.join("model").display().to_string();
         let merge = ["merge", "--model", &model, "--adapter", &adapter, "--output", "merged", "--json"];
         let merged = project.run(&merge).done().document();
         assert!(merged["adapter_effect"].as_f64().unwrap() > 0.01, "{name}: {merged}");
@@ -111,7 +111,7 @@ fn adapters_of_peft_answer_are_merged_and_trained_on() {
         project.run(&["train", "on.toml"]).done();
         let config: Value = serde_json::from_str(&project.read("on/adapter/adapter_config.json")).unwrap();
         assert_eq!((&config["init_lora_weights"], &config["r"]), (&json!(true), &json!(8)), "{name}");
-        assert_answers(&project, &start.of, "on/adapter", after, 1e-4);
+        assert_answers(&project, &["--model", &model, "--adapter", "on/adapter"], after, 1e-4);
     }
 }
 

@@ -13,11 +13,22 @@ pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
 }
 
 fn check(name: &str) {
+    check_run(name, &document(name, "expected.json")["train"], &init_from(name));
+}
+
+/// A run of the case with these keys of `[adapter]`, beside what `of_torch` says of it.
+fn check_run(name: &str, of_torch: &Value, adapter: &str) {
     let directory = case(name).canonicalize().unwrap();
-    let text = std::fs::read_to_string(directory.join("expected.json")).unwrap();
-    let expected: Value = serde_json::from_str(&text).unwrap();
-    let adapter = format!("init_from = {:?}", directory.join("init"));
-    train(&directory, expected["labels"].as_u64(), &expected["train"], &adapter);
+    train(&directory, document(name, "expected.json")["labels"].as_u64(), of_torch, adapter);
+}
+
+/// PEFT's own initial adapter, as a key of `[adapter]`.
+fn init_from(name: &str) -> String {
+    format!("init_from = {:?}\n", case(name).join("init").canonicalize().unwrap())
+}
+
+fn document(name: &str, file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(case(name).join(file)).unwrap()).unwrap()
 }
 
 /// Trains on the case in `directory`, a classifier of so many labels or a language model, with these keys of `[adapter]`, and
@@ -66,22 +77,25 @@ pub(super) fn train(directory: &Path, labels: Option<u64>, train: &Value, adapte
     }
 
     let project = project.file("probe.jsonl", project_lines(directory, 6));
+    let base = path("model");
+    let of = match project.path("run/adapter").exists() {
+        true => vec!["--model", &base, "--adapter", "run/adapter"],
+        false => vec!["--model", "run/model"],
+    };
     // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
-    assert_answers(&project, directory, "run/adapter", &train["after"]["logits"], 1e-3);
+    assert_answers(&project, &of, &train["after"]["logits"], 1e-3);
     project
 }
 
-/// Compares the answers to `probe.jsonl` of an adapter on the base of the case in `directory`.
-pub(super) fn assert_answers(project: &Project, directory: &Path, adapter: &str, expected: &Value, within: f64) {
-    let model = directory.join("model").display().to_string();
-    let of = ["--model", &model, "--adapter", adapter];
+/// Compares the answers to `probe.jsonl` of the model that the arguments `of` name.
+pub(super) fn assert_answers(project: &Project, of: &[&str], expected: &Value, within: f64) {
     let expected: Vec<Vec<f64>> = serde_json::from_value(expected.clone()).unwrap();
     // Of a classifier there are no more logits than classes.
     let found: Vec<Value> = match expected[0].len() < 10 {
-        true => project.run(&[&["predict", "--input", "probe.jsonl"], &of[..]].concat()).done().lines(),
+        true => project.run(&[&["predict", "--input", "probe.jsonl"], of].concat()).done().lines(),
         false => {
             let arguments = ["eval", "--data", "probe.jsonl", "--per-example", "each.jsonl", "--logits"];
-            project.run(&[&arguments, &of[..]].concat()).done();
+            project.run(&[&arguments, of].concat()).done();
             project.read("each.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         }
     };
@@ -89,14 +103,31 @@ pub(super) fn assert_answers(project: &Project, directory: &Path, adapter: &str,
     for (line, expected) in found.iter().zip(expected) {
         let logits: Vec<f64> = serde_json::from_value(line["logits"].clone()).unwrap();
         for (found, expected) in logits.iter().zip(expected) {
-            assert!((found - expected).abs() < within, "{adapter}: {found} {expected}");
+            assert!((found - expected).abs() < within, "{of:?}: {found} {expected}");
         }
     }
 }
 
-fn project_lines(directory: &std::path::Path, count: usize) -> String {
+fn project_lines(directory: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(directory.join("data.jsonl")).unwrap();
     text.lines().take(count).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn lora_plus_has_the_parameter_groups_of_peft() {
+    let name = "bert-pair-bias-all";
+    check_run(name, &document(name, "loraplus.json"), &(init_from(name) + "lora_plus_ratio = 16\n"));
+}
+
+#[test]
+fn the_last_layer_trains_as_in_torch() {
+    let adapter = "method = \"full\"\nlast_layers = 1\ntrain_embeddings = false\n";
+    check_run("bert-cls", &document("bert-cls", "last-layers.json"), adapter);
+}
+
+#[test]
+fn bitfit_trains_as_an_adapter_of_peft_without_targets_and_with_all_biases() {
+    check_run("bert-cls", &document("bert-cls", "bitfit.json"), "method = \"bitfit\"\n");
 }
 
 #[test]

@@ -49,6 +49,21 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", &adapter, epochs)
     }
 
+    pub(super) fn of_last_layers(epochs: usize) -> Self {
+        let method = "method = \"full\"\nlast_layers = 1\ntrain_embeddings = false\n";
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", method, epochs)
+    }
+
+    pub(super) fn of_bitfit(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "method = \"bitfit\"\nmodules_to_save = [\"ln_f\"]\n", epochs)
+    }
+
+    pub(super) fn of_lora_plus(epochs: usize) -> Self {
+        let adapter = "r = 4\ndropout = 0.2\nbias = \"all\"\nlora_plus_ratio = 4\n\
+                       target_modules = [\"query\", \"word_embeddings\"]\nlora_plus_lr_embedding = 5e-3\n";
+        Self::of("bert-cls", "", adapter, epochs)
+    }
+
     fn of(fixture: &str, task: &str, adapter: &str, epochs: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity").join(fixture);
@@ -226,12 +241,14 @@ impl Experiment {
 
     /// What the contract promises to be the same bit for bit. The base's path is the one difference of two directories.
     pub(super) fn assert_same_as(&self, other: &Self) {
-        let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join("adapter").join(name)).unwrap();
-        assert!(
-            file(self, "adapter_model.safetensors") == file(other, "adapter_model.safetensors"),
-            "the tensors differ"
-        );
-        for name in ["adapter_config.json", "kindling.json"] {
+        // An adapter, or a whole model.
+        let (result, tensors, config) = match self.run().join("adapter").exists() {
+            true => ("adapter", "adapter_model.safetensors", "adapter_config.json"),
+            false => ("model", "model.safetensors", "config.json"),
+        };
+        let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join(result).join(name)).unwrap();
+        assert!(file(self, tensors) == file(other, tensors), "the tensors differ");
+        for name in [config, "kindling.json"] {
             let text = |experiment: &Self| {
                 let directory = experiment.directory.path().canonicalize().unwrap();
                 String::from_utf8(file(experiment, name)).unwrap().replace(directory.to_str().unwrap(), "")

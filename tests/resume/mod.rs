@@ -50,10 +50,29 @@ fn a_decoder_that_learns_packed_completions_is_killed_and_ends_the_same() {
 }
 
 #[test]
+fn a_run_with_parameter_groups_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_lora_plus);
+}
+
+#[test]
+fn a_decoder_whose_biases_learn_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_bitfit);
+}
+
+#[test]
+fn a_decoder_whose_last_layer_learns_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_last_layers);
+}
+
+#[test]
 fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
-    let undisturbed = Experiment::of_ia3(6);
+    killed_or_recomputed_it_ends_the_same(Experiment::of_ia3);
+}
+
+fn killed_or_recomputed_it_ends_the_same(experiment: fn(usize) -> Experiment) {
+    let undisturbed = experiment(6);
     undisturbed.train(&[]);
-    let killed = Experiment::of_ia3(6);
+    let killed = experiment(6);
     for step in [3, 8, 17] {
         let mut process = killed.spawn(&["--resume"]);
         killed.wait_for_step(step);
@@ -62,7 +81,7 @@ fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_wit
     }
     killed.train(&["--resume"]);
     killed.assert_same_as(&undisturbed);
-    let checkpointed = Experiment::of_ia3(6);
+    let checkpointed = experiment(6);
     checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
     checkpointed.assert_same_as(&undisturbed);
 }

@@ -197,7 +197,8 @@ impl Adapter {
 pub fn resolved(method: &Method, pretrained: &Pretrained, heads: &[String]) -> Method {
     let default_targets = pretrained.default_targets();
     let model_type = pretrained.config().get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
-    method.resolved(&lora::Base { model_type, default_targets: &default_targets, heads })
+    let layers = pretrained.activations().map_or(0, |shape| shape.layers);
+    method.resolved(&lora::Base { model_type, default_targets: &default_targets, heads, layers })
 }
 
 /// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.

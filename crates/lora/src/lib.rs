@@ -26,7 +26,7 @@ pub use embedding::Embedding;
 pub use error::Error;
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
-pub use method::{AdapterMethod, BackwardPass, Base, Built, Keeps, Site, UnreadKeys};
+pub use method::{AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, Site, UnreadKeys};
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method};
 pub use plan::{Plan, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};

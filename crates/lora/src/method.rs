@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::methods::{Adapter, EmbeddingAdapter, Method};
 use crate::trained::TrainedTensors;
-use crate::{Error, Kind, Orientation, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight};
+use crate::{
+    Error, Kind, Orientation, Parameter, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight,
+};
 
 /// The base as far as settings depend on it.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +22,8 @@ pub struct Base<'a> {
     pub default_targets: &'a [String],
     /// Modules that the task trains in full whatever the settings say.
     pub heads: &'a [String],
+    /// How many layers it has.
+    pub layers: usize,
 }
 
 /// A linear layer, or an embedding, that is to be adapted.
@@ -68,6 +72,41 @@ pub enum BackwardPass {
     Trained,
 }
 
+/// Where a module stands in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Below the first layer: the embeddings, and what is made of them once for all layers.
+    Embeddings,
+    /// In the layer of this number.
+    Layer(usize),
+    /// After the last layer: a final norm, a pooler, the head.
+    Above,
+}
+
+/// A parameter group of torch's optimisers: how the tensors in it are stepped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParameterGroup {
+    pub rate: Rate,
+    /// Whether weight decay acts on them.
+    pub decays: bool,
+}
+
+impl Default for ParameterGroup {
+    /// As the run has it.
+    fn default() -> Self {
+        Self { rate: Rate::Times(1.0), decays: true }
+    }
+}
+
+/// A learning rate, which follows the schedule of the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// So many times the run's.
+    Times(f64),
+    /// This one in place of the run's.
+    Of(f64),
+}
+
 /// Keys of `adapter_config.json` that a method does not read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UnreadKeys {
@@ -96,14 +135,29 @@ pub trait AdapterMethod: Debug {
         self.targets().map_or(&[], |targets| &targets.modules_to_save)
     }
 
-    /// Whether every tensor of the model is trained, and a whole model saved.
+    /// Whether a module is trained in full for where it stands.
+    fn trains(&self, _place: Place) -> bool {
+        false
+    }
+
+    /// Whether every tensor of the model is trained.
     fn trains_all(&self) -> bool {
+        false
+    }
+
+    /// Whether a whole model is saved, rather than what was trained of it.
+    fn saves_model(&self) -> bool {
         false
     }
 
     /// Whether the bias of a module so treated is trained.
     fn trains_bias(&self, treatment: Treatment) -> bool {
         treatment == Treatment::Trained
+    }
+
+    /// The parameter group of a trained tensor, which may be the weight or the bias of a LayerNorm.
+    fn parameter_group(&self, _parameter: &Parameter, _of_layer_norm: bool) -> ParameterGroup {
+        ParameterGroup::default()
     }
 
     fn backward_pass(&self) -> BackwardPass {
@@ -113,6 +167,12 @@ pub trait AdapterMethod: Debug {
     /// # Errors
     /// Settings that are wrong whatever the model is.
     fn check(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// # Errors
+    /// Settings that cannot be for a model with these modules, of which these tensors are trained.
+    fn check_model(&self, _modules: &[(String, Kind)], _parameters: &[Parameter]) -> Result<(), TargetError> {
         Ok(())
     }
 
@@ -163,6 +223,12 @@ pub trait AdapterMethod: Debug {
     /// Whether tied layers share one adapter, where they have any.
     fn shares_ties(&self) -> bool {
         false
+    }
+
+    /// A finished adapter's settings with those of `asked` that say how it is trained and that no adapter has; `None` where there
+    /// are no such settings.
+    fn trained_as(&self, _asked: &Method) -> Option<Method> {
+        None
     }
 
     /// Whether an adapter can be trained further; what stands against it otherwise.

@@ -2,16 +2,17 @@
 //! where trained values come from. The plan also records what it decided, which is what files, reports and counts are
 //! made of, so that none of them has to search a model for its adapters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::peft::{self, AdapterTensors, Joined};
+use crate::targets::layer_of;
 use crate::trained::{TrainedTensors, normal};
 use crate::{
-    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, Selection,
-    Selector, Settings, Site, TargetError, Update, Weight,
+    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part, Place,
+    Replacement, Selection, Selector, Settings, Site, TargetError, Update, Weight,
 };
 
 /// What the plan says of a module.
@@ -35,6 +36,9 @@ pub struct Plan {
     asked: Vec<(String, Kind)>,
     joined: Joined,
     idle: Vec<String>,
+    is_above_embeddings: bool,
+    untouched_layers: usize,
+    frozen: Vec<String>,
 }
 
 impl Plan {
@@ -54,6 +58,9 @@ impl Plan {
             asked: Vec::new(),
             joined: Joined::default(),
             idle: Vec::new(),
+            is_above_embeddings: false,
+            untouched_layers: usize::MAX,
+            frozen: Vec::new(),
         })
     }
 
@@ -138,15 +145,59 @@ impl Plan {
     /// Asked once for each module, in the order of the model.
     pub fn module(&mut self, path: &str, kind: Kind) -> Treatment {
         self.asked.push((path.to_string(), kind));
+        let place = self.place(path);
         let Some(selector) = &mut self.selector else {
-            let is_trained = self.method.trains_all() || self.saves(path);
-            return if is_trained { Treatment::Trained } else { Treatment::Frozen };
+            let is_trained = self.method.trains(place) || self.saves(path);
+            return self.treated(place, if is_trained { Treatment::Trained } else { Treatment::Frozen });
         };
-        match selector.select(path, kind) {
+        let treatment = match selector.select(path, kind) {
             Selection::Adapted => Treatment::Adapted,
             Selection::Saved => Treatment::Trained,
             Selection::Untouched => Treatment::Frozen,
+        };
+        self.treated(place, treatment)
+    }
+
+    /// Modules come in the order of the model.
+    fn place(&mut self, path: &str) -> Place {
+        match layer_of(path) {
+            Some(layer) => {
+                self.is_above_embeddings = true;
+                Place::Layer(layer)
+            }
+            None if self.is_above_embeddings => Place::Above,
+            None => Place::Embeddings,
         }
+    }
+
+    fn treated(&mut self, place: Place, treatment: Treatment) -> Treatment {
+        if treatment != Treatment::Frozen || self.method.trains_bias(treatment) {
+            let layer = match place {
+                Place::Embeddings => 0,
+                Place::Layer(layer) => layer,
+                Place::Above => usize::MAX,
+            };
+            self.untouched_layers = self.untouched_layers.min(layer);
+        }
+        treatment
+    }
+
+    /// How many layers are below all that is trained, so that no backward pass comes to them; more than the model has where
+    /// all of it is above the last.
+    pub fn untouched_layers(&self) -> usize {
+        self.untouched_layers
+    }
+
+    /// Records a tensor of the base that stays as it is, for a method that saves a whole model.
+    pub fn keep(&mut self, tensor: &str) {
+        if self.method.saves_model() {
+            self.frozen.push(tensor.to_string());
+        }
+    }
+
+    /// The tensors of the base that a saved model has beside the trained ones.
+    pub fn frozen(&self) -> &[String] {
+        &self.frozen
     }
 
     /// The modules it was asked about.
@@ -264,6 +315,9 @@ impl Plan {
 
     /// After the model is built: everything that was named must have been found, everything the adapter brought used.
     pub fn finish(&mut self) -> Result<(), Error> {
+        if self.settings == Settings::New {
+            self.method.check_model(&self.asked, self.parameters())?;
+        }
         if let Some(selector) = &self.selector {
             selector.finish()?;
             let idle = self.method.idle(selector.matched())?;
@@ -293,6 +347,16 @@ impl Plan {
     pub fn notes(&self) -> impl Iterator<Item = &str> {
         let of_tensors = self.tensors.values.as_ref().map_or(&[][..], AdapterTensors::notes);
         of_tensors.iter().chain(&self.idle).map(String::as_str)
+    }
+
+    /// The parameter groups of the trained tensors.
+    pub fn parameter_groups(&self) -> impl Iterator<Item = (ParamId, ParameterGroup)> {
+        let norms = self.asked.iter().filter(|(_, kind)| *kind == Kind::LayerNorm);
+        let norms: HashSet<&str> = norms.map(|(path, _)| path.as_str()).collect();
+        self.parameters().iter().map(move |parameter| {
+            let module = parameter.name.rsplit_once('.').map_or("", |(module, _)| module);
+            (parameter.id, self.method.parameter_group(parameter, norms.contains(module)))
+        })
     }
 
     /// What is saved of a model built with this plan: [its tensors](Self::tensors), of an adapter as it is written: on the base as

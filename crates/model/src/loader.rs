@@ -308,7 +308,7 @@ impl Loader<'_> {
     /// A LayerNorm that may have no bias.
     pub(crate) fn layer_norm_of(&self, name: &str, width: usize, epsilon: f64, bias: Bias) -> Result<LayerNorm, Error> {
         let at = self.at(name);
-        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::LayerNorm);
         let weight = at.weight("weight", [width], treatment, Initial::Ones)?;
         let bias = match bias {
             Bias::Yes => at.bias([width], treatment)?,
@@ -401,7 +401,9 @@ impl Loader<'_> {
                 self.blank(shape)
             }
         };
-        self.build.plan.borrow_mut().count_base(value.dims().iter().product());
+        let mut plan = self.build.plan.borrow_mut();
+        plan.count_base(value.dims().iter().product());
+        plan.keep(tensor);
         Ok(Weight::frozen(value))
     }
 

@@ -127,7 +127,7 @@ impl AdapterMethod for Ia3Config {
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
         match kind {
             Kind::Linear | Kind::OutputLinear => Ok(()),
-            Kind::Embedding | Kind::Other => {
+            Kind::Embedding | Kind::LayerNorm | Kind::Other => {
                 let takes = "(IA)3 is on linear layers";
                 Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
             }

@@ -1,5 +1,6 @@
 //! The methods, one file (or one directory) each. The list below is the only one of them.
 
+mod bitfit;
 mod full;
 mod ia3;
 mod lora;
@@ -16,6 +17,7 @@ use crate::peft::{ConfigError, Keys};
 use crate::settings::Setting;
 use crate::{AdapterMethod, Projection};
 
+pub use bitfit::BitFit;
 pub use full::Full;
 pub use ia3::{Ia3, Ia3Config};
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
@@ -122,6 +124,7 @@ macro_rules! methods {
 methods! {
     lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
     ia3: Ia3(Ia3Config) linear(Ia3);
+    bitfit: BitFit(BitFit);
     full: Full(Full);
     none: None(HeadAlone);
 }

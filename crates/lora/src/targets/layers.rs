@@ -43,7 +43,7 @@ impl Layers {
 
     /// Whether the target at `path` is in one of the layers.
     pub(super) fn admit(&mut self, path: &str) -> Result<bool, TargetError> {
-        let layer = if self.patterns.is_empty() { first_number(path) } else { self.number_by_pattern(path)? };
+        let layer = if self.patterns.is_empty() { layer_of(path) } else { self.number_by_pattern(path)? };
         match layer {
             Some(layer) => {
                 self.found.insert(layer);
@@ -96,8 +96,8 @@ impl Layers {
     }
 }
 
-/// The first number in the form `<something>.<segment>.<number>.`: two segments stand before it, and one behind.
-fn first_number(path: &str) -> Option<usize> {
+/// The number of the layer that a module lies in: the first in the form `<something>.<segment>.<number>.`: two segments stand before it, and one behind.
+pub(crate) fn layer_of(path: &str) -> Option<usize> {
     let segments: Vec<&str> = path.split('.').collect();
     let inner = segments.get(2..segments.len().saturating_sub(1))?;
     let number = inner.iter().find(|segment| segment.bytes().all(|byte| byte.is_ascii_digit()))?;

@@ -16,5 +16,7 @@ mod shorten;
 
 pub(crate) use entry::{Entry, Match};
 pub use error::{LayersOfTargets, NameSetting, TargetError};
+pub(crate) use layers::layer_of;
 pub(crate) use overrides::Overrides;
+pub(crate) use path::with_ancestors;
 pub use selector::{Kind, Selection, Selections, Selector, Settings};

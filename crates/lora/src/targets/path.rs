@@ -11,7 +11,7 @@ pub(super) fn lies_in(path: &str, name: &str) -> bool {
 }
 
 /// `a.b.c`, `a.b`, `a`
-pub(super) fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(parent, _)| parent))
 }
 

@@ -43,7 +43,7 @@ impl Loader<'_> {
         let (full, brings, is_changed, is_finished) = {
             let plan = self.build.plan.borrow();
             let is_changed = treatment == Treatment::Adapted && plan.method().changes_base();
-            (plan.method().trains_all(), plan.brings(&self.join("weight")), is_changed, !plan.starts_fresh())
+            (plan.method().saves_model(), plan.brings(&self.join("weight")), is_changed, !plan.starts_fresh())
         };
         match treatment {
             Treatment::Trained if full => Ok(None),
@@ -81,7 +81,7 @@ impl Loader<'_> {
         let (treatment, full, brings) = {
             let mut plan = at.build.plan.borrow_mut();
             let treatment = plan.module(&at.path, Kind::Embedding);
-            (treatment, plan.method().trains_all(), plan.brings(&tensor))
+            (treatment, plan.method().saves_model(), plan.brings(&tensor))
         };
         // PEFT trains a copy and leaves the output layer as it was.
         if treatment == Treatment::Trained && !full && pretrained.is_shared(&tensor) {

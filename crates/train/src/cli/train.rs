@@ -217,7 +217,7 @@ fn nothing_to_do(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
 }
 
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {
-    let result = plan.output_dir.join(if plan.method.trains_all() { "model" } else { "adapter" });
+    let result = plan.output_dir.join(if plan.method.saves_model() { "model" } else { "adapter" });
     if output.json() {
         let best = summary.best.as_ref().map(|(step, scores)| json!({ "step": step, "scores": scores }));
         output.result(&serde_json::to_string(&json!({

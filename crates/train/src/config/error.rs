@@ -107,10 +107,6 @@ pub(crate) enum ConfigError {
         help: String,
     },
 
-    #[error("{place}: not supported by this version of kindling")]
-    #[diagnostic(help("remove it"))]
-    UnsupportedKey { place: String },
-
     #[error("{place}: found `{found}`, expected a table")]
     NotATable {
         place: String,
@@ -178,6 +174,10 @@ pub(crate) enum ConfigError {
     #[error("{place}: an adapter on random weights could never be used again, for they are not kept")]
     #[diagnostic(help("set `adapter.method = \"full\"` to train a model from nothing"))]
     RandomBase { place: String },
+
+    #[error("{place}: random weights that are not trained stay random")]
+    #[diagnostic(help("train all of them: remove `layers`, `last_layers` and `train_embeddings` from [adapter]"))]
+    RandomFrozen { place: String },
 
     #[error("{place}: {other} is set too")]
     #[diagnostic(help("keep one of the two"))]

@@ -43,7 +43,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         kind: setting.kind.into(),
         example: setting.example,
     };
-    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["adapter", "bitfit"]), "")];
+    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["adapter"]), "")];
     let init_from = [key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\"")];
     let of_methods = lora::settings().into_iter().map(of_method);
     RUN_AND_MODEL.into_iter().chain(method).chain(of_methods).chain(init_from).chain(DATA_AND_TRAINING).collect()
@@ -111,9 +111,6 @@ const DATA_AND_TRAINING: [Key; 47] = [
     key("train", "device", Kind::Text, ""),
     key("", "legs", Kind::Legs, "[{ after_step = 24, epochs = 5 }]"),
 ];
-
-/// Keys of the contract that this version does not have.
-const UNSUPPORTED: &[&str] = &["adapter.lora_plus_ratio"];
 
 /// What Transformers calls some keys.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -203,7 +200,7 @@ fn is_word(word: &str, known: &str) -> bool {
 /// Whether `[adapter]` has the key `name` under this method.
 pub(super) fn has(method: &Method, name: &str) -> bool {
     let is_its_own = || lora::settings_of(method.name()).iter().any(|setting| setting.name == name);
-    name == "method" || (name == "init_from" && !method.trains_all()) || is_its_own()
+    name == "method" || (name == "init_from" && !method.saves_model()) || is_its_own()
 }
 
 /// A method that has the key `name`.
@@ -214,9 +211,6 @@ pub(super) fn with_key(name: &str) -> &'static str {
 
 /// The error for `name` in `table`, which is no key.
 pub(super) fn unknown(table: &str, name: &str, place: String) -> ConfigError {
-    if UNSUPPORTED.iter().any(|later| split(later).1 == name) {
-        return ConfigError::UnsupportedKey { place };
-    }
     let help = help_for_unknown(table, name);
     ConfigError::UnknownKey { place, help }
 }

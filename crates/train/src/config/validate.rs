@@ -55,7 +55,11 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
     }
     if config.model.weights == Weights::Random && !config.adapter.method.trains_all() {
-        return Err(ConfigError::RandomBase { place: loaded.place("model.weights") });
+        let place = loaded.place("model.weights");
+        return Err(match config.adapter.method.saves_model() {
+            true => ConfigError::RandomFrozen { place },
+            false => ConfigError::RandomBase { place },
+        });
     }
     Ok(())
 }

@@ -281,6 +281,8 @@ alpha_pattern = {}
 use_rslora = false
 use_dora = false
 init = "default"
+lora_plus_ratio = 0.0
+lora_plus_lr_embedding = 1e-6
 
 [data]
 train = ""
@@ -319,6 +321,6 @@ device = "auto"
     fn keys_of_another_method_are_left_out() {
         let mut config = Config::default();
         config.adapter.method = Method::full();
-        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\n\n[data]\n"));
+        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\ntrain_embeddings = true\n\n[data]\n"));
     }
 }

@@ -307,7 +307,7 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
         false => renderer,
     };
     let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
-    let optimizer = optimizer::adamw(&session.config);
+    let optimizer = optimizer::adamw(&session.config, &session.adapter_plan);
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
 

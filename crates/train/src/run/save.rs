@@ -97,7 +97,7 @@ impl Saver {
             frozen: plan.frozen,
             precision: plan.precision,
             device: plan.device.clone(),
-            full: plan.method.trains_all(),
+            full: plan.method.saves_model(),
             written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
@@ -213,13 +213,32 @@ impl Saver {
         {
             tensors.push((twin.clone(), data.clone()));
         }
-        let tensors: Vec<OutputTensor> =
-            tensors.into_iter().map(|(name, data)| OutputTensor::rounded(name, data, self.save_dtype)).collect();
+        let rounded = |(name, data)| OutputTensor::rounded(name, data, self.save_dtype);
+        let mut tensors: Vec<OutputTensor> = tensors.into_iter().map(rounded).collect();
+        tensors.extend(self.frozen_tensors(plan)?);
         write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
         copy_beside(directory, &self.base, |file| self.is_companion(file))?;
         Ok(sidecar.write(directory)?)
+    }
+
+    /// What a model has of its base as it was.
+    fn frozen_tensors(&self, plan: &Plan) -> Result<Vec<OutputTensor>, Error> {
+        if plan.frozen().is_empty() {
+            return Ok(Vec::new());
+        }
+        let base = Pretrained::open(&self.base, self.task.definition().head)?;
+        let mut tensors = Vec::with_capacity(plan.frozen().len() + 1);
+        for name in plan.frozen() {
+            let twin = self.written_twice.as_ref().filter(|(twice, _)| twice == name).map(|(_, twin)| twin);
+            for written in std::iter::once(name).chain(twin) {
+                let Some(mut tensor) = base.frozen_tensor(name, self.frozen, self.save_dtype)? else { continue };
+                tensor.name.clone_from(written);
+                tensors.push(tensor);
+            }
+        }
+        Ok(tensors)
     }
 
     /// Loads what was saved, as a user would, and compares its answer with that of the trained model, whose base

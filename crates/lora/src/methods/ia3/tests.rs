@@ -30,8 +30,12 @@ fn feed_forward_layers_are_named_by_their_ends_as_in_peft() {
 
 #[test]
 fn targets_and_feed_forward_layers_of_an_architecture_are_pefts() {
-    let base =
-        Base { model_type: "bert", default_targets: &names(&["query", "value"]), heads: &names(&["classifier"]) };
+    let base = Base {
+        model_type: "bert",
+        default_targets: &names(&["query", "value"]),
+        heads: &names(&["classifier"]),
+        layers: 2,
+    };
     let Method::Ia3(resolved) = Ia3Config::default().resolved(&base) else { panic!("(IA)3 stays (IA)3") };
     assert_eq!(resolved.targets.target_modules, Targets::Names(Names::List(names(&["key", "value", "output.dense"]))));
     assert!(

@@ -4,10 +4,10 @@ mod init;
 mod layers;
 mod magnitude;
 mod peft;
+mod settings;
 mod start;
 
 use std::collections::HashMap;
-use std::ops::Bound;
 
 use burn::tensor::{Tensor, TensorData};
 use indexmap::IndexMap;
@@ -17,82 +17,26 @@ use serde_json::{Map, Value, json};
 
 use super::{Adapter, EmbeddingAdapter, Method};
 use crate::config::{BiasMode, TargetConfig, Targets};
-use crate::method::{Built, Keeps, UnreadKeys};
+use crate::method::{Built, Keeps, ParameterGroup, Rate, UnreadKeys};
 use crate::peft::STANDARD_HEADS;
-use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TARGET_MODULES};
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
 use crate::{
-    AdapterMethod, Base, Error, Kind, NameSetting, Orientation, Selector, Settings, Site, TargetError, Treatment,
-    Update,
+    AdapterMethod, Base, Error, Kind, NameSetting, Orientation, Parameter, Selector, Settings, Site, TargetError,
+    Treatment, Update,
 };
 
 pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
 use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use peft::UNREAD;
+pub(super) use settings::SETTINGS;
 
 pub(super) const NAME: &str = "lora";
 pub(super) const PEFT_TYPE: Option<&str> = Some("LORA");
 
 pub(super) const SUMMARY: &str = "";
-
-pub(super) const SETTINGS: &[Setting] = &[
-    Setting::new("r", SettingKind::Count(1), "Rank"),
-    Setting::new(
-        "alpha",
-        SettingKind::Number(Bound::Excluded(0.0), Bound::Unbounded),
-        "The update is scaled by `alpha / r`; PEFT's `lora_alpha`",
-    )
-    .called("lora_alpha"),
-    Setting::new(
-        "dropout",
-        SettingKind::Number(Bound::Included(0.0), Bound::Excluded(1.0)),
-        "Probability of dropout on the adapter's input; PEFT's `lora_dropout`",
-    )
-    .called("lora_dropout"),
-    Setting::new(
-        "bias",
-        SettingKind::Word(BiasMode::NAMES, &[]),
-        "Biases that are trained as well: none, all of the model, or those of the targets",
-    ),
-    TARGET_MODULES,
-    EXCLUDE_MODULES,
-    Setting::new(
-        "layers",
-        SettingKind::Layers,
-        "Layers to adapt, counted from 0; needs a list of names (or `auto`) as `target_modules`; without it all; PEFT's `layers_to_transform`",
-    )
-    .such_as("[0, 1]")
-    .called("layers_to_transform"),
-    Setting::new(
-        "layers_pattern",
-        SettingKind::Names,
-        "Name of the list of layers, where it is not the first number in a path; needs `layers`",
-    )
-    .such_as("[\"layer\"]"),
-    MODULES_TO_SAVE,
-    Setting::new(
-        "rank_pattern",
-        SettingKind::Ranks,
-        "Ranks of some targets, by regular expressions that match a path or its last segments; two that match the same target and disagree are an error",
-    )
-    .such_as("{ query = 16 }"),
-    Setting::new("alpha_pattern", SettingKind::Alphas, "`alpha` of some targets, likewise").such_as("{ query = 64.0 }"),
-    Setting::new("use_rslora", SettingKind::Flag, "Scale by `alpha / sqrt(r)`"),
-    Setting::new(
-        "use_dora",
-        SettingKind::Flag,
-        "DoRA: LoRA changes the direction of each row of a weight, and a trained vector its length; on linear layers",
-    ),
-    Setting::new(
-        "init",
-        SettingKind::Word(Init::NAMES, &[]),
-        "Initial values. `default`: A Kaiming uniform, B zero; `gaussian`: A normal with standard deviation `1 / r`, B zero; `pissa`: the `r` largest singular triplets of the weight, which are taken out of the frozen base; `pissa_niter_N`: the same approximately and faster, by N subspace iterations from a random start; `olora`: from the weight's QR decomposition, likewise; PEFT's `init_lora_weights`",
-    )
-    .called("init_lora_weights"),
-];
 
 /// LoRA's settings, PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,6 +59,10 @@ pub struct LoraConfig {
     /// Tied layers share one adapter, where they have any. Of a finished adapter; none is started so.
     #[serde(skip)]
     pub ensure_weight_tying: bool,
+    /// The learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354); 0 is off. No adapter's file has it.
+    pub lora_plus_ratio: f64,
+    /// That of adapters on embeddings, with LoRA+.
+    pub lora_plus_lr_embedding: f64,
 }
 
 impl Default for LoraConfig {
@@ -132,6 +80,8 @@ impl Default for LoraConfig {
             use_dora: false,
             init: Init::Default,
             ensure_weight_tying: false,
+            lora_plus_ratio: 0.0,
+            lora_plus_lr_embedding: 1e-6,
         }
     }
 }
@@ -204,6 +154,9 @@ impl AdapterMethod for LoraConfig {
         if self.init.is_part_of_base() {
             shown.insert("init".to_owned(), json!(self.init));
         }
+        if self.lora_plus_ratio != 0.0 {
+            shown.insert("lora_plus_ratio".to_owned(), json!(self.lora_plus_ratio));
+        }
         shown
     }
 
@@ -216,6 +169,21 @@ impl AdapterMethod for LoraConfig {
             Treatment::Trained => true,
             Treatment::Adapted => self.bias != BiasMode::None,
             Treatment::Frozen => self.bias == BiasMode::All,
+        }
+    }
+
+    /// Those of `peft.optimizers.create_loraplus_optimizer`.
+    fn parameter_group(&self, parameter: &Parameter, of_layer_norm: bool) -> ParameterGroup {
+        let is_of_embedding = EMBEDDING.iter().any(|ending| parameter.name.ends_with(ending));
+        let is_b = parameter.name.ends_with(LINEAR[1]) || parameter.shape.len() == 1;
+        match (is_of_embedding, is_b) {
+            _ if self.lora_plus_ratio == 0.0 => ParameterGroup::default(),
+            (true, _) => ParameterGroup { rate: Rate::Of(self.lora_plus_lr_embedding), decays: true },
+            (false, true) => ParameterGroup {
+                rate: Rate::Times(self.lora_plus_ratio),
+                decays: !of_layer_norm && !parameter.name.contains("bias"),
+            },
+            (false, false) => ParameterGroup::default(),
         }
     }
 
@@ -253,8 +221,8 @@ impl AdapterMethod for LoraConfig {
             Kind::Linear | Kind::OutputLinear => return Ok(()),
             Kind::Embedding if !self.use_dora => return Ok(()),
             Kind::Embedding => "DoRA is on linear layers",
-            Kind::Other if self.use_dora => "DoRA is on linear layers",
-            Kind::Other => "LoRA is on linear layers and embeddings",
+            Kind::LayerNorm | Kind::Other if self.use_dora => "DoRA is on linear layers",
+            Kind::LayerNorm | Kind::Other => "LoRA is on linear layers and embeddings",
         };
         Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
     }
@@ -297,6 +265,15 @@ impl AdapterMethod for LoraConfig {
 
     fn shares_ties(&self) -> bool {
         self.ensure_weight_tying
+    }
+
+    fn trained_as(&self, asked: &Method) -> Option<Method> {
+        let Method::Lora(asked) = asked else { return None };
+        Some(Method::Lora(Box::new(Self {
+            lora_plus_ratio: asked.lora_plus_ratio,
+            lora_plus_lr_embedding: asked.lora_plus_lr_embedding,
+            ..self.clone()
+        })))
     }
 
     fn is_trainable_again(&self) -> bool {

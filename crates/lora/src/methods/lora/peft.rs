@@ -76,6 +76,7 @@ impl LoraConfig {
             use_dora: keys.flag("use_dora")?,
             init: init(keys)?,
             ensure_weight_tying: keys.flag("ensure_weight_tying")?,
+            ..Self::default()
         };
         // LoRA on bare parameters. The models here have none of those that are meant, and what an adapter learned of one
         // would be a tensor without a place.

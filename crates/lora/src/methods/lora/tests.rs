@@ -113,3 +113,35 @@ fn numbers_out_of_range_are_refused() {
         "`alpha_pattern.\"a\"`: inf is not a finite number"
     );
 }
+
+#[test]
+fn the_parameter_groups_of_lora_plus_are_those_of_peft() {
+    let of = |config: &LoraConfig, name: &str, shape: &[usize], of_layer_norm: bool| {
+        let parameter = Parameter {
+            id: burn::module::ParamId::from(1),
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            part: crate::Part::Adapter,
+        };
+        config.parameter_group(&parameter, of_layer_norm)
+    };
+    let config = LoraConfig { lora_plus_ratio: 16.0, lora_plus_lr_embedding: 1e-5, ..LoraConfig::default() };
+    let fast = |decays| ParameterGroup { rate: Rate::Times(16.0), decays };
+    let embedding = ParameterGroup { rate: Rate::Of(1e-5), decays: true };
+    // Each line has been asked of PEFT 0.21.2.
+    for (name, shape, of_layer_norm, expected) in [
+        ("bert.layer.0.query.lora_A.weight", &[8, 32][..], false, ParameterGroup::default()),
+        ("bert.layer.0.query.lora_B.weight", &[32, 8], false, fast(true)),
+        ("bert.embeddings.word_embeddings.lora_embedding_A", &[8, 100], false, embedding),
+        ("bert.embeddings.word_embeddings.lora_embedding_B", &[32, 8], false, embedding),
+        ("bert.embeddings.word_embeddings.weight", &[100, 32], false, ParameterGroup::default()),
+        ("classifier.weight", &[3, 32], false, ParameterGroup::default()),
+        ("classifier.bias", &[3], false, fast(false)),
+        ("bert.layer.0.query.base_layer.bias", &[32], false, fast(false)),
+        ("bert.layer.0.LayerNorm.weight", &[32], true, fast(false)),
+        ("model.layers.0.input_layernorm.weight", &[32], false, fast(true)),
+    ] {
+        assert_eq!(of(&config, name, shape, of_layer_norm), expected, "{name}");
+        assert_eq!(of(&LoraConfig::default(), name, shape, of_layer_norm), ParameterGroup::default(), "{name}");
+    }
+}

@@ -196,10 +196,18 @@ mod tests {
         };
         let head = none(r#""none", "modules_to_save": ["classifier"]"#).expect("a head alone").method;
         assert_eq!(head, Method::modules(names(&["classifier"])));
+        let bitfit = |rest: &str| none(rest).expect("BitFit").method;
+        for rest in [r#""all""#, r#""all", "modules_to_save": ["classifier", "pooler"]"#] {
+            let method = bitfit(rest);
+            assert_eq!(method.name(), "bitfit");
+            assert_eq!(method.modules_to_save().len(), if rest.contains("pooler") { 2 } else { 0 });
+            let again = serde_json::Value::Object(method.to_peft(false)).to_string();
+            assert_eq!(read(&again).expect("as it was written").method, method);
+        }
+        // Without a target there is no bias of one.
+        assert_eq!(bitfit(r#""lora_only", "modules_to_save": ["classifier"]"#), head);
         let message = "`target_modules` in adapter_config.json: \"dummy-target-modules\" is not supported";
-        let bitfit = "this is a BitFit adapter: not supported by this version";
         let refused = |rest: &str| refusal(none(rest));
-        assert_eq!(refused(r#""all", "modules_to_save": ["classifier"]"#), (message.to_owned(), bitfit.to_owned()));
         let nothing = "it adapts no module and saves none: there is nothing in it";
         assert_eq!(refused(r#""none""#), (message.to_owned(), nothing.to_owned()));
     }
