@@ -16,6 +16,8 @@ TRAINING = {
     "bert-qv": ("bert-base", "lora", ["query", "value"], 8, 128, "float32"),
     "bert-qv-bf16": ("bert-base-bf16", "lora", ["query", "value"], 8, 128, "bfloat16"),
     "bert-all": ("bert-base", "lora", "all-linear", 8, 128, "float32"),
+    "bert-qv-dora": ("bert-base", "dora", ["query", "value"], 8, 128, "float32"),
+    "bert-all-dora": ("bert-base", "dora", "all-linear", 8, 128, "float32"),
     "bert-full": ("bert-base", "full", None, 8, 128, "float32"),
     "gpt2": ("gpt2", "lora", ["c_attn"], 4, 128, "float32"),
     "qwen": ("qwen2-0.5b", "lora", ["q_proj", "v_proj"], 2, 256, "float32"),
@@ -84,7 +86,7 @@ def kindling_training(binary, root, case, steps, threads):
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "run.toml"
         adapter = 'method = "full"' if method == "full" else (
-            f'r = 8\nalpha = 16.0\ndropout = 0.1\ntarget_modules = {json.dumps(targets)}')
+            f'r = 8\nalpha = 16.0\ndropout = 0.1\ntarget_modules = {json.dumps(targets)}\nuse_dora = {json.dumps(method == "dora")}')
         task = 'task = "sequence-classification"\nlabels = ["0", "1"]' if size.startswith("bert") else 'task = "causal-lm"'
         config.write_text(f'''output_dir = "{scratch}/run"
 [model]
@@ -141,10 +143,10 @@ def peer_training(root, case, steps, threads):
     auto = T.AutoModelForSequenceClassification if classifies else T.AutoModelForCausalLM
     tokenizer = T.AutoTokenizer.from_pretrained(root / size / "model")
     model = auto.from_pretrained(root / size / "model", dtype=getattr(torch, dtype))
-    if method == "lora":
+    if method in ("lora", "dora"):
         model = peft.get_peft_model(model, peft.LoraConfig(
             task_type="SEQ_CLS" if classifies else "CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.1, target_modules=targets,
-            fan_in_fan_out=size == "gpt2"))
+            fan_in_fan_out=size == "gpt2", use_dora=method == "dora"))
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.01)

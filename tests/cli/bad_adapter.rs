@@ -148,9 +148,9 @@ fn an_adapter_without_a_type_is_refused() {
 
 #[test]
 fn an_option_that_is_not_supported_is_refused_with_the_reason() {
-    with_config("use_dora", json!(true)).refused(
-        "error: `use_dora` in adapter/adapter_config.json: true is not supported\n\
-         help: DoRA adapters are not supported by this version; plain LoRA and rsLoRA are",
+    with_config("use_qalora", json!(true)).refused(
+        "error: `use_qalora` in adapter/adapter_config.json: true is not supported\n\
+         help: QALoRA is not supported; plain LoRA and rsLoRA are",
     );
 }
 
@@ -164,8 +164,10 @@ fn an_option_that_nobody_knows_is_refused() {
 
 #[test]
 fn an_unknown_start_is_refused() {
-    with_config("init_lora_weights", json!("pissa")).refused("error: `init_lora_weights` in adapter/adapter_config.json: \"pissa\" is not supported\n\
+    with_config("init_lora_weights", json!("corda")).refused("error: `init_lora_weights` in adapter/adapter_config.json: \"corda\" is not supported\n\
          help: this start also changes the base: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it");
+    with_config("init_lora_weights", json!("pissa_niter_4")).refused("error: `init_lora_weights` in adapter/adapter_config.json: \"pissa_niter_4\" is not supported\n\
+         help: this start is random, so that the base it left cannot be made again: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it");
 }
 
 #[test]

@@ -184,8 +184,8 @@ fn a_file_of_nothing_known_cannot_be_inspected() {
 #[test]
 fn a_size_without_a_unit_that_exists_is_refused() {
     refused(
-        &["merge", "--model", "bert", "--adapter", "a", "--output", "b", "--max-shard-size", "2TB"],
-        "error: invalid value '2TB' for '--max-shard-size <SIZE>': expected a size such as 500MB or 2GB, found `2TB`\n\
+        &["merge", "--model", "bert", "--adapter", "a", "--output", "b", "--max-shard-size", "2XB"],
+        "error: invalid value '2XB' for '--max-shard-size <SIZE>': expected a size such as 500MB or 2GB, found `2XB`\n\
          \n\
          For more information, try '--help'.",
     );

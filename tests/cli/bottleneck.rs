@@ -94,6 +94,67 @@ fn training_goes_on_from_an_adapter_of_the_package_with_its_own_settings() {
 }
 
 #[test]
+fn a_decoder_with_bottlenecks_learns_writes_and_answers() {
+    let decoder = || {
+        Project::new().copy("gpt2-lm/model", "bert").copy("gpt2-lm/data.jsonl", "train.jsonl").replace(
+            "run.toml",
+            "path = \"bert\"",
+            "path = \"bert\"\ntask = \"causal-lm\"",
+        )
+    };
+    let project = decoder();
+    project.train(&[&ADAPTER[..], &["--set", "train.gradient_checkpointing=true"]].concat()).done();
+    let base = loss(&project, &["--model", "bert"]);
+    let trained = loss(&project, &["--run", "run"]);
+    assert!(trained < base - 0.05, "{base} {trained}");
+    // Every layer has its adapter, the lowest too, below which nothing else is trained.
+    let lowest = "transformer.h.0.output_adapters.adapters.default.adapter_up.bias";
+    let moved = Tensors::read(&project.path("run/adapter/adapter.safetensors")).bytes(lowest).iter().any(|it| *it != 0);
+    assert!(moved, "{lowest} starts at zero");
+    assert!(!project.path("run/adapter/model_head.safetensors").exists(), "nothing else is trained");
+    let generate = ["generate", "--run", "run", "--prompt", "old", "--max-new-tokens", "4", "--temperature", "0"];
+    assert_eq!(project.run(&generate).done().lines()[0]["token_ids"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn accumulated_examples_move_bottlenecks_as_a_batch_does() {
+    let norms = |sets: &[&str]| {
+        let project = Project::new();
+        project.train(&[&ADAPTER[..], &["--set", "adapter.placement=houlsby"], sets].concat()).done();
+        let lines = project.read("run/metrics.jsonl");
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter_map(|line| line["grad_norm"].as_f64()).collect::<Vec<f64>>()
+    };
+    let (batch, accumulated) = (
+        norms(&["--set", "train.batch_size=8"]),
+        norms(&["--set", "train.batch_size=2", "--set", "train.grad_accumulation=4"]),
+    );
+    assert_eq!(batch.len(), 6);
+    let close = |(one, other): (&f64, &f64)| (one - other).abs() < 1e-3 * one;
+    assert!(batch.iter().zip(&accumulated).all(close), "{batch:?} {accumulated:?}");
+}
+
+#[test]
+fn bottlenecks_are_compared_with_other_methods() {
+    let project = Project::new()
+        .replace("run.toml", "train = \"train.jsonl\"\n", "train = \"train.jsonl\"\nvalid = \"train.jsonl\"\n")
+        .config("[adapter]\nreduction_factor = 8\nr = 4");
+    let compared = project.run(&["compare", "run.toml", "--methods", "full,lora,adapter", "--json", "--quiet"]).done();
+    let runs = compared.document()["runs"].as_array().unwrap().clone();
+    let names: Vec<&str> = runs.iter().map(|run| run["candidate"].as_str().unwrap()).collect();
+    assert_eq!(names, ["full", "lora", "adapter"]);
+    let of_adapter = "run-comparison/adapter/seed-42";
+    let size = |file: &str| std::fs::metadata(project.path(&format!("{of_adapter}/adapter/{file}"))).unwrap().len();
+    let expected = size("adapter.safetensors") + size("model_head.safetensors");
+    assert_eq!(runs[2]["size_bytes"].as_u64(), Some(expected));
+    // Three layers of a width of 48, with a bottleneck of 6, and a head of three labels.
+    let (width, inner) = (48, 6);
+    let parameters = 3 * (2 * width * inner + inner + width) + 3 * width + 3;
+    assert_eq!(runs[2]["trainable_parameters"].as_u64(), Some(parameters));
+    assert!(project.read(&format!("{of_adapter}/config.toml")).contains("reduction_factor = 8.0\n"));
+}
+
+#[test]
 fn merging_is_refused_before_anything_is_written() {
     let project = Project::new();
     project.train(&ADAPTER).done();
@@ -123,7 +184,7 @@ fn what_bottleneck_adapters_cannot_mean_is_refused() {
     refused(
         "adapter.reduction_factor=64",
         "error: `--set adapter.reduction_factor=64`: 64 leaves nothing of a width of 48\n\
-         help: write one between 1 and 48: the bottleneck is 48 / reduction_factor wide",
+         help: lower `adapter.reduction_factor`: the bottleneck is so many times narrower than the model",
     );
     refused(
         "adapter.non_linearity=rellu",
@@ -145,6 +206,6 @@ fn what_bottleneck_adapters_cannot_mean_is_refused() {
     let qwen = Project::new().copy("qwen3-lm/model", "bert").copy("qwen3-lm/data.jsonl", "train.jsonl");
     qwen.replace("run.toml", "path = \"bert\"", "path = \"bert\"\ntask = \"causal-lm\"").train(&ADAPTER).refused(
         "error: `--set adapter.method=adapter`: bottleneck adapters are not supported on models of type `qwen3`\n\
-         help: they are on bert, roberta, xlm-roberta, electra, deberta-v2, distilbert, gpt2, llama, mistral; LoRA is on every model",
+         help: they are on bert, roberta, xlm-roberta, electra, deberta-v2, distilbert, gpt2, llama, mistral; set `adapter.method` to \"lora\", which is on every model",
     );
 }

@@ -129,6 +129,12 @@ fn adapters_on_experts_that_peft_could_not_read_are_refused() {
     );
     refused(
         "qwen3-moe-experts-lm",
+        "use_dora = true\ndropout = 0.0\ntarget_modules = [\"q_proj\", \"gate\"]\n",
+        "error: `adapter.use_dora` in run.toml, line 6: `model.layers.0.mlp.gate` cannot be decomposed so\nhelp: PEFT has no DoRA on experts and routers: \
+         adapt attention alone",
+    );
+    refused(
+        "qwen3-moe-experts-lm",
         &format!("use_rslora = true\n{}", on(&all)),
         "error: `adapter.use_rslora` in run.toml, line 6: `model.layers.0.mlp.experts.0.gate_proj` cannot be scaled so\nhelp: PEFT joins the adapters of an \
          expert with another scale: use `alpha` alone",

@@ -114,6 +114,59 @@ fn an_ia3_adapter_without_effect_is_told() {
 }
 
 #[test]
+fn lora_plus_trains_b_faster_and_writes_the_same_files() {
+    let trained = |sets: &[&str]| {
+        let project = Project::new();
+        project.train(&[&["--quiet", "--set", "train.weight_decay=0"], sets].concat()).done();
+        let mut config = peft(&project);
+        config["base_model_name_or_path"] = Value::Null;
+        let tensors = Tensors::read(&project.path("run/adapter/adapter_model.safetensors"));
+        let of = |factor: &str| {
+            let name = format!("base_model.model.bert.encoder.layer.0.attention.self.query.lora_{factor}.weight");
+            tensors.bytes(&name).as_chunks().0.iter().map(|four| f32::from_le_bytes(*four)).collect::<Vec<f32>>()
+        };
+        (config, of("A"), of("B"))
+    };
+    let of_one_step = ["--set", "train.max_steps=1", "--set", "train.max_grad_norm=0"];
+    let (config, a, b) = trained(&of_one_step);
+    let with_plus = [&of_one_step[..], &["--set", "adapter.lora_plus_ratio=16"]].concat();
+    let (config_plus, a_plus, b_plus) = trained(&with_plus);
+    assert_eq!(config, config_plus);
+    assert!(a == a_plus, "A has no gradient before B has moved");
+    assert!(b.iter().any(|value| *value != 0.0));
+    for (one, sixteen) in b.iter().zip(&b_plus) {
+        assert!((sixteen - 16.0 * one).abs() <= 1e-6 * sixteen.abs(), "{one} {sixteen}");
+    }
+    // Of one the groups differ in weight decay alone, which is off.
+    assert_eq!(trained(&[&of_one_step[..], &["--set", "adapter.lora_plus_ratio=1"]].concat()).2, b);
+}
+
+#[test]
+fn what_lora_plus_cannot_mean_is_refused() {
+    let refused = |method: &str, set: &str, message: &str| {
+        let config = format!("[adapter]\nmethod = \"{method}\"");
+        Project::new().config(&config).train(&["--set", set]).refused(message);
+    };
+    refused(
+        "lora",
+        "adapter.lora_plus_ratio=-1",
+        "error: `--set adapter.lora_plus_ratio=-1`: found `-1`, expected a finite number of at least 0\n\
+         help: the default is `lora_plus_ratio = 0.0`",
+    );
+    refused(
+        "ia3",
+        "adapter.lora_plus_ratio=16",
+        "error: `--set adapter.lora_plus_ratio=16`: method `ia3` has no key `lora_plus_ratio`\n\
+         help: remove it, or set `adapter.method = \"lora\"`",
+    );
+    refused(
+        "lora",
+        "adapter.lora_plus_ration=16",
+        "error: `--set adapter.lora_plus_ration=16`: unknown key\nhelp: did you mean `lora_plus_ratio`?",
+    );
+}
+
+#[test]
 fn what_ia3_cannot_mean_is_refused() {
     let refused = |set: &str, message: &str| {
         Project::new().config("[adapter]\nmethod = \"ia3\"").train(&["--set", set]).refused(message);
@@ -139,7 +192,7 @@ fn what_ia3_cannot_mean_is_refused() {
     );
     refused(
         "adapter.method=ia",
-        "error: `--set adapter.method=ia`: unknown method `ia`\nhelp: did you mean `ia3`? (lora, ia3, adapter, full, none)",
+        "error: `--set adapter.method=ia`: unknown method `ia`\nhelp: did you mean `ia3`? (lora, ia3, bitfit, adapter, full, none)",
     );
     Project::new().config("[adapter]\nfeedforward_modules = [\"output.dense\"]").train(&[]).refused(
         "error: `adapter.feedforward_modules` in run.toml, line 13: method `lora` has no key `feedforward_modules`\n\

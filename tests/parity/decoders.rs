@@ -75,6 +75,11 @@ fn check_decoder(name: &str) {
 }
 
 #[test]
+fn gpt2_with_dora() {
+    check_decoder("gpt2-dora");
+}
+
+#[test]
 fn gpt2() {
     check_decoder("gpt2-lm");
 }

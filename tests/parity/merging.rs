@@ -46,6 +46,8 @@ fn a_merged_checkpoint_that_lacks_or_changes_something_is_found_wrong() {
     for (name, kept, adapted) in [
         ("bert-cls", "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.1.attention.self.value.weight"),
         ("gpt2-lm", "transformer.wpe.weight", "transformer.h.0.attn.c_attn.weight"),
+        ("bert-dora", "bert.embeddings.word_embeddings.weight", "bert.encoder.layer.1.intermediate.dense.weight"),
+        ("gpt2-dora", "transformer.wpe.weight", "transformer.h.0.attn.c_attn.weight"),
         ("bert-bias-lora-only", "bert.embeddings.LayerNorm.bias", "bert.encoder.layer.0.attention.self.query.bias"),
     ] {
         let merge = merge(name);

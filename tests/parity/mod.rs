@@ -7,7 +7,9 @@ mod dropout;
 #[path = "../../crates/kernels/src/every_form.rs"]
 mod every_form;
 mod half;
+mod last_layers;
 mod merging;
+mod starts;
 mod tied;
 mod training;
 mod untied;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, activation::log_softmax};
-use data::{Batch, Columns, Encoded, Example, Labelled, Tokenizer, Written};
+use data::{Batch, ColumnNames, Columns, Encoded, Example, Labelled, Tokenizer};
 use kernels::{Layout, Offsets, Simd};
 use lora::peft::{AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
@@ -71,7 +73,7 @@ impl Case {
             _ => Head::SequenceClassification,
         };
         let labelled = if head == Head::SequenceClassification { Labelled::Yes } else { Labelled::No };
-        let columns = Columns::find(&file, &records[0], Written::default(), labelled).unwrap();
+        let columns = Columns::find(&file, &records[0], &ColumnNames::default(), labelled).unwrap();
         let examples: Vec<Example> = records.iter().map(|r| columns.example(&file, r).unwrap()).collect();
         let tokenizer = Tokenizer::from_dir(&shared.join("model")).unwrap();
         let encode = |e: &Example| tokenizer.encode(&e.text, e.text_pair.as_deref(), 64).unwrap();
@@ -234,9 +236,10 @@ impl ModuleVisitor for Gradients<'_> {
 fn running_name(name: &str, heads: &[&str]) -> String {
     let name =
         name.replace(".lora_A.weight", ".lora_A.default.weight").replace(".lora_B.weight", ".lora_B.default.weight");
-    let name = match name.contains(".lora_embedding_") {
-        true => format!("{name}.default"),
-        false => name,
+    let name = match (name.contains(".lora_embedding_"), name.ends_with(".lora_magnitude_vector")) {
+        (true, _) => format!("{name}.default"),
+        (_, true) => format!("{name}.default.weight"),
+        _ => name,
     };
     let head = heads.iter().find(|head| name.starts_with(&format!("{head}.")));
     let name = match head {
@@ -306,6 +309,11 @@ fn bert_with_the_biases_of_adapted_layers_trained_and_the_tanh_gelu() {
 #[test]
 fn bert_with_rank_stabilised_lora_and_patterns() {
     check("bert-rslora-pattern", &["classifier"]);
+}
+
+#[test]
+fn bert_with_dora_patterns_and_rank_stabilised_scales() {
+    check("bert-dora", &["classifier"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The same training curves as torch and PEFT, through the command line: two epochs of AdamW with warm-up and clipping from
 //! PEFT's own initial adapter, and the answers of the adapter that comes out.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::{case, shared};
@@ -11,27 +13,43 @@ pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
 }
 
 pub(super) fn check(name: &str) {
-    let directory = case(name).canonicalize().unwrap();
-    let expected: Value =
-        serde_json::from_str(&std::fs::read_to_string(directory.join("expected.json")).unwrap()).unwrap();
-    let train = &expected["train"];
-    let labels: Vec<String> = (0..expected["labels"].as_u64().unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
+    check_run(name, &document(name, "expected.json")["train"], &init_from(name));
+}
+
+/// A run of the case with these keys of `[adapter]`, beside what `of_torch` says of it.
+fn check_run(name: &str, of_torch: &Value, adapter: &str) {
+    let expected = document(name, "expected.json");
+    let directory = shared(&case(name).canonicalize().unwrap(), &expected);
+    train(&directory, expected["labels"].as_u64(), of_torch, adapter);
+}
+
+/// PEFT's own initial adapter, as a key of `[adapter]`.
+fn init_from(name: &str) -> String {
+    format!("init_from = {:?}\n", case(name).join("init").canonicalize().unwrap())
+}
+
+fn document(name: &str, file: &str) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(case(name).join(file)).unwrap()).unwrap()
+}
+
+/// Trains on the case in `directory`, a classifier of so many labels or a language model, with these keys of `[adapter]`, and
+/// compares the run and what came of it.
+pub(super) fn train(directory: &Path, labels: Option<u64>, train: &Value, adapter: &str) -> Project {
+    let labels: Vec<String> = (0..labels.unwrap_or(0)).map(|i| format!("LABEL_{i}")).collect();
     let is_classifier = !labels.is_empty();
     let task = match is_classifier {
         true => format!("labels = {labels:?}"),
         false => "task = \"causal-lm\"".to_string(),
     };
-    let shared = shared(&directory, &expected);
-    let path = |name: &str| shared.join(name).display().to_string();
+    let path = |name: &str| directory.join(name).display().to_string();
     let project = Project::new().file(
         "curve.toml",
         format!(
-            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\ninit_from = {init:?}\n\
+            "output_dir = \"run\"\n[model]\npath = {model:?}\n{task}\n[adapter]\n{adapter}\n\
              [data]\ntrain = {data:?}\nmax_length = {length}\n[train]\nepochs = {epochs}\nbatch_size = {batch}\n\
              learning_rate = {rate}\nwarmup_steps = {warmup}\nweight_decay = {decay}\nmax_grad_norm = {clip}\n\
              shuffle = false\n",
             model = path("model"),
-            init = directory.join("init").display().to_string(),
             data = path("data.jsonl"),
             length = if is_classifier { 64 } else { 128 },
             epochs = train["epochs"],
@@ -55,41 +73,73 @@ pub(super) fn check(name: &str) {
     {
         let (ours, theirs) = (numbers(&steps, key), numbers(theirs, their_key));
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        println!("{name}: {key} {worst:.1e}");
+        println!("{}: {key} {worst:.1e}", directory.display());
         assert!(worst <= tolerance, "{key}: {ours:?} {theirs:?}");
     }
 
-    let probe: String = project_lines(&shared, 6);
-    let project = project.file("probe.jsonl", probe);
-    let model = path("model");
-    let of = ["--model", &model, "--adapter", "run/adapter"];
-    let found: Vec<Value> = match is_classifier {
-        true => project.run(&[&["predict", "--input", "probe.jsonl"], &of[..]].concat()).done().lines(),
+    let project = project.file("probe.jsonl", project_lines(directory, 6));
+    let base = path("model");
+    let of = match project.path("run/adapter").exists() {
+        true => vec!["--model", &base, "--adapter", "run/adapter"],
+        false => vec!["--model", "run/model"],
+    };
+    // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
+    assert_answers(&project, &of, &train["after"]["logits"], 1e-3);
+    project
+}
+
+/// Compares the answers to `probe.jsonl` of the model that the arguments `of` name.
+pub(super) fn assert_answers(project: &Project, of: &[&str], expected: &Value, within: f64) {
+    let expected: Vec<Vec<f64>> = serde_json::from_value(expected.clone()).unwrap();
+    // Of a classifier there are no more logits than classes.
+    let found: Vec<Value> = match expected[0].len() < 10 {
+        true => project.run(&[&["predict", "--input", "probe.jsonl"], of].concat()).done().lines(),
         false => {
             let arguments = ["eval", "--data", "probe.jsonl", "--per-example", "each.jsonl", "--logits"];
-            project.run(&[&arguments, &of[..]].concat()).done();
+            project.run(&[&arguments, of].concat()).done();
             project.read("each.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
         }
     };
-    assert_eq!(found.len(), 6);
-    let after: Vec<Vec<f64>> = serde_json::from_value(train["after"]["logits"].clone()).unwrap();
-    for (line, expected) in found.iter().zip(after) {
+    assert_eq!(found.len(), expected.len());
+    for (line, expected) in found.iter().zip(expected) {
         let logits: Vec<f64> = serde_json::from_value(line["logits"].clone()).unwrap();
         for (found, expected) in logits.iter().zip(expected) {
-            // Eight steps of a learning rate of 1e-2 carry differences of rounding along.
-            assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+            assert!((found - expected).abs() < within, "{of:?}: {found} {expected}");
         }
     }
 }
 
-fn project_lines(directory: &std::path::Path, count: usize) -> String {
+fn project_lines(directory: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(directory.join("data.jsonl")).unwrap();
     text.lines().take(count).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
+fn lora_plus_has_the_parameter_groups_of_peft() {
+    let name = "bert-pair-bias-all";
+    check_run(name, &document(name, "loraplus.json"), &(init_from(name) + "lora_plus_ratio = 16\n"));
+}
+
+#[test]
+fn the_last_layer_trains_as_in_torch() {
+    let adapter = "method = \"full\"\nlast_layers = 1\ntrain_embeddings = false\n";
+    check_run("bert-cls", &document("bert-cls", "last-layers.json"), adapter);
+}
+
+#[test]
+fn bitfit_trains_as_an_adapter_of_peft_without_targets_and_with_all_biases() {
+    check_run("bert-cls", &document("bert-cls", "bitfit.json"), "method = \"bitfit\"\n");
+}
+
+#[test]
 fn bert_trains_as_in_peft() {
     check("bert-cls");
+}
+
+#[test]
+fn bert_and_gpt2_with_dora_train_as_in_peft() {
+    check("bert-dora");
+    check("gpt2-dora");
 }
 
 #[test]

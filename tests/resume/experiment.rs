@@ -25,6 +25,15 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", LORA, epochs)
     }
 
+    pub(super) fn of_dora(epochs: usize) -> Self {
+        Self::of("bert-cls", "", "use_dora = true\n", epochs)
+    }
+
+    /// DoRA on weights that lie as `Conv1D`'s do.
+    pub(super) fn of_dora_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "use_dora = true\n", epochs)
+    }
+
     /// Of a decoder with dropout that answers with sets of labels.
     pub(super) fn of_label_sets(epochs: usize) -> Self {
         Self::of("gpt2-cls", "task = \"multi-label-classification\"\n", LORA, epochs)
@@ -36,6 +45,32 @@ impl Experiment {
 
     pub(super) fn of_bottlenecks(epochs: usize) -> Self {
         Self::of("bert-cls", "", "method = \"adapter\"\nplacement = \"houlsby\"\n", epochs)
+    }
+
+    /// Of a decoder, with a module beside them that is trained in full.
+    pub(super) fn of_bottleneck_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "method = \"adapter\"\nmodules_to_save = [\"ln_f\"]\n", epochs)
+    }
+
+    /// A decoder whose adapter starts as a part of its base.
+    pub(super) fn of_part_of_base(init: &str, epochs: usize) -> Self {
+        let adapter = format!("{LORA}init = \"{init}\"\n");
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", &adapter, epochs)
+    }
+
+    pub(super) fn of_last_layers(epochs: usize) -> Self {
+        let method = "method = \"full\"\nlast_layers = 1\ntrain_embeddings = false\n";
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", method, epochs)
+    }
+
+    pub(super) fn of_bitfit(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "method = \"bitfit\"\nmodules_to_save = [\"ln_f\"]\n", epochs)
+    }
+
+    pub(super) fn of_lora_plus(epochs: usize) -> Self {
+        let adapter = "r = 4\ndropout = 0.2\nbias = \"all\"\nlora_plus_ratio = 4\n\
+                       target_modules = [\"query\", \"word_embeddings\"]\nlora_plus_lr_embedding = 5e-3\n";
+        Self::of("bert-cls", "", adapter, epochs)
     }
 
     fn of(fixture: &str, task: &str, adapter: &str, epochs: usize) -> Self {
@@ -215,15 +250,18 @@ impl Experiment {
 
     /// What the contract promises to be the same bit for bit. The base's path is the one difference of two directories.
     pub(super) fn assert_same_as(&self, other: &Self) {
-        let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join("adapter").join(name)).unwrap();
-        let is_there = |name: &&str| self.run().join("adapter").join(name).exists();
-        let tensors = ["adapter_model.safetensors", "adapter.safetensors", "model_head.safetensors"];
-        let tensors: Vec<&str> = tensors.into_iter().filter(is_there).collect();
+        // An adapter, in PEFT's files or in AdapterHub's, or a whole model.
+        let result = if self.run().join("adapter").exists() { "adapter" } else { "model" };
+        let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join(result).join(name)).unwrap();
+        let is_there = |name: &&str| self.run().join(result).join(name).exists();
+        let of_adapter = ["adapter_model.safetensors", "adapter.safetensors", "model_head.safetensors"];
+        let tensors: Vec<&str> = of_adapter.into_iter().chain(["model.safetensors"]).filter(is_there).collect();
         assert!(!tensors.is_empty());
         for name in tensors {
             assert!(file(self, name) == file(other, name), "{name}: the tensors differ");
         }
-        for name in ["adapter_config.json", "kindling.json"] {
+        let config = if result == "adapter" { "adapter_config.json" } else { "config.json" };
+        for name in [config, "kindling.json"] {
             let text = |experiment: &Self| {
                 let directory = experiment.directory.path().canonicalize().unwrap();
                 String::from_utf8(file(experiment, name)).unwrap().replace(directory.to_str().unwrap(), "")

@@ -50,10 +50,29 @@ fn a_decoder_that_learns_packed_completions_is_killed_and_ends_the_same() {
 }
 
 #[test]
+fn a_run_with_parameter_groups_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_lora_plus);
+}
+
+#[test]
+fn a_decoder_whose_biases_learn_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_bitfit);
+}
+
+#[test]
+fn a_decoder_whose_last_layer_learns_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
+    killed_or_recomputed_it_ends_the_same(Experiment::of_last_layers);
+}
+
+#[test]
 fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_without() {
-    let undisturbed = Experiment::of_ia3(6);
+    killed_or_recomputed_it_ends_the_same(Experiment::of_ia3);
+}
+
+fn killed_or_recomputed_it_ends_the_same(experiment: fn(usize) -> Experiment) {
+    let undisturbed = experiment(6);
     undisturbed.train(&[]);
-    let killed = Experiment::of_ia3(6);
+    let killed = experiment(6);
     for step in [3, 8, 17] {
         let mut process = killed.spawn(&["--resume"]);
         killed.wait_for_step(step);
@@ -62,27 +81,79 @@ fn an_ia3_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_or_wit
     }
     killed.train(&["--resume"]);
     killed.assert_same_as(&undisturbed);
-    let checkpointed = Experiment::of_ia3(6);
+    let checkpointed = experiment(6);
     checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
     checkpointed.assert_same_as(&undisturbed);
 }
 
 #[test]
 fn bottleneck_adapters_are_killed_and_end_the_same_with_gradient_checkpointing_or_without() {
-    let undisturbed = Experiment::of_bottlenecks(6);
-    undisturbed.train(&[]);
-    let killed = Experiment::of_bottlenecks(6);
-    for step in [3, 8, 17] {
-        let mut process = killed.spawn(&["--resume"]);
-        killed.wait_for_step(step);
-        process.kill().unwrap();
-        process.wait().unwrap();
+    for experiment in [Experiment::of_bottlenecks, Experiment::of_bottleneck_completions] {
+        let undisturbed = experiment(6);
+        undisturbed.train(&[]);
+        let killed = experiment(6);
+        for step in [3, 8, 17] {
+            let mut process = killed.spawn(&["--resume"]);
+            killed.wait_for_step(step);
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        killed.train(&["--resume", "--threads", "3"]);
+        killed.assert_same_as(&undisturbed);
+        let checkpointed = experiment(6);
+        checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+        checkpointed.assert_same_as(&undisturbed);
     }
-    killed.train(&["--resume"]);
-    killed.assert_same_as(&undisturbed);
-    let checkpointed = Experiment::of_bottlenecks(6);
-    checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
-    checkpointed.assert_same_as(&undisturbed);
+}
+
+#[test]
+fn a_dora_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_and_other_threads_or_without() {
+    for experiment in [Experiment::of_dora, Experiment::of_dora_completions] {
+        let undisturbed = experiment(6);
+        undisturbed.train(&[]);
+        let killed = experiment(6);
+        for step in [3, 8, 17] {
+            let mut process = killed.spawn(&["--resume"]);
+            killed.wait_for_step(step);
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        killed.train(&["--resume", "--threads", "3"]);
+        killed.assert_same_as(&undisturbed);
+        let checkpointed = experiment(6);
+        checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
+        checkpointed.assert_same_as(&undisturbed);
+    }
+}
+
+#[test]
+fn an_adapter_that_is_a_part_of_the_base_is_killed_and_ends_the_same_with_what_was_taken_out_before() {
+    for init in ["pissa", "pissa_niter_2", "olora"] {
+        let undisturbed = Experiment::of_part_of_base(init, 8);
+        undisturbed.train(&["--threads", "1"]);
+        let killed = Experiment::of_part_of_base(init, 8);
+        for step in [5, 9, 14] {
+            let mut process = killed.spawn(&["--resume"]);
+            killed.wait_for_step(step);
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        let newest = *killed.checkpoints().iter().max().unwrap();
+        let start = killed.run().join(format!("checkpoints/step-{newest}/start.safetensors"));
+        assert!(start.is_file(), "{}", start.display());
+        killed.train(&["--resume", "--threads", "3"]);
+        killed.assert_same_as(&undisturbed);
+    }
+    // A checkpoint without it, or with another one, is not gone on from.
+    let damaged = Experiment::of_part_of_base("pissa", 4);
+    damaged.train(&[]);
+    for step in damaged.checkpoints() {
+        std::fs::write(damaged.run().join(format!("checkpoints/step-{step}/start.safetensors")), b"other").unwrap();
+    }
+    let output = damaged.output(&["--resume", "--set", "train.epochs=5"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("start.safetensors is not as it was written"), "{said}");
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::column_names::template;
 use crate::record::{Record, kind};
-use crate::{Error, Place, Template};
+use crate::{Advice, ColumnNames, Error, Place, Template};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,24 @@ pub enum TextSource {
 }
 
 impl TextSource {
+    /// What the template of the key makes, which takes the place of its column, by default the one of the key's name.
+    ///
+    /// Errors: a template that is none.
+    pub(crate) fn new(key: &str, column: Option<&str>, source: Option<&str>) -> Result<Self, Error> {
+        match source {
+            Some(source) => template(&format!("{key}_template"), source).map(Self::Template),
+            None => Ok(Self::Column(column.unwrap_or(key).to_owned())),
+        }
+    }
+
+    /// The column and the template as [`ColumnNames`] has them, one of which there is.
+    pub(crate) fn names(&self) -> (Option<String>, Option<String>) {
+        match self {
+            TextSource::Column(column) => (Some(column.clone()), None),
+            TextSource::Template(template) => (None, Some(template.source().to_owned())),
+        }
+    }
+
     /// The column, where the text is one.
     pub fn column(&self) -> Option<&str> {
         match self {
@@ -38,28 +57,6 @@ impl TextSource {
             TextSource::Template(template) => Some(template),
         }
     }
-}
-
-/// The columns as the user wrote them, each `None` for the column of the key's own name.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Written<'a> {
-    pub text: Option<&'a str>,
-    /// Takes the place of `text`.
-    pub text_template: Option<&'a Template>,
-    pub text_pair: Option<&'a str>,
-    pub label: Option<&'a str>,
-    /// What a language model is given to go on from, and what it is to say: read by
-    /// [`language::Columns`](crate::language::Columns), as are the following.
-    pub prompt: Option<&'a str>,
-    pub completion: Option<&'a str>,
-    pub messages: Option<&'a str>,
-    /// Words, their tags and the entities of a text: read by [`tagging::Columns`](crate::tagging::Columns).
-    pub tokens: Option<&'a str>,
-    pub tags: Option<&'a str>,
-    pub entities: Option<&'a str>,
-    /// Take the place of `prompt` and of `completion`.
-    pub prompt_template: Option<&'a Template>,
-    pub completion_template: Option<&'a Template>,
 }
 
 /// Whether a file needs a column of labels.
@@ -91,25 +88,27 @@ pub struct Example {
 }
 
 impl Columns {
-    /// Finds the columns in the first row of a file.
+    /// Finds the named columns in the first row of a file.
     ///
-    /// A written column must exist, and so must the text and, where the file is labelled, the label. The default
+    /// A named column must exist, and so must the text and, where the file is labelled, the label. The default
     /// `text_pair` is used where present, but not beside a template, which may have put it into the text.
-    pub fn find(file: &Path, first: &Record, written: Written<'_>, labelled: Labelled) -> Result<Columns, Error> {
-        let pair_by_default = written.text_template.is_none() && first.fields.contains_key("text_pair");
+    pub fn find(file: &Path, first: &Record, names: &ColumnNames, labelled: Labelled) -> Result<Columns, Error> {
+        let pair_by_default = names.text_template.is_none() && first.fields.contains_key("text_pair");
+        let label = || names.label.clone().unwrap_or_else(|| "label".to_owned());
         let found = Columns {
-            text: match written.text_template {
-                Some(template) => TextSource::Template(template.clone()),
-                None => TextSource::Column(written.text.unwrap_or("text").to_owned()),
-            },
-            text_pair: match written.text_pair {
-                Some(written) => Some(written.to_owned()),
-                None => pair_by_default.then(|| "text_pair".to_owned()),
-            },
-            label: (labelled == Labelled::Yes).then(|| written.label.unwrap_or("label").to_owned()),
+            text: TextSource::new("text", names.text.as_deref(), names.text_template.as_deref())?,
+            text_pair: names.text_pair.clone().or_else(|| pair_by_default.then(|| "text_pair".to_owned())),
+            label: (labelled == Labelled::Yes).then(label),
         };
         found.check(file, first)?;
         Ok(found)
+    }
+
+    /// The names by which these columns are found.
+    pub fn names(&self) -> ColumnNames {
+        let (text, text_template) = self.text.names();
+        let (text_pair, label) = (self.text_pair.clone(), self.label.clone());
+        ColumnNames { text, text_template, text_pair, label, ..ColumnNames::default() }
     }
 
     /// Whether another file has these columns, by its first row.
@@ -166,7 +165,10 @@ pub(crate) fn require(
         file: file.to_owned(),
         column: column.to_owned(),
         columns: suggest::list(first.columns()),
-        suggestion: single_cell(file, first).unwrap_or_else(|| replacement(first, key, column, taken)),
+        suggestion: match single_cell(file, first) {
+            Some(advice) => advice.into(),
+            None => replacement(first, key, column, taken),
+        },
     })
 }
 
@@ -187,9 +189,9 @@ fn single_cell(file: &Path, first: &Record) -> Option<String> {
     ))
 }
 
-/// The line of the configuration that would help: with the column of nearest name, else the only one that can be
+/// The key that would help: with the column of nearest name, else the only one that can be
 /// meant, else with a choice.
-fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) -> String {
+fn replacement(first: &Record, key: &'static str, column: &str, taken: &[Option<&str>]) -> Advice {
     let fits = |value: &Value| match key {
         "label" => value.is_string() || value.is_boolean() || whole(value).is_some(),
         "messages" => value.is_array(),
@@ -204,14 +206,12 @@ fn replacement(first: &Record, key: &str, column: &str, taken: &[Option<&str>]) 
         .map(|(name, _)| name.as_str())
         .collect();
     match (suggest::nearest(column, candidates.iter().copied()), candidates.as_slice()) {
-        (Some(name), _) | (None, &[name]) => format!("set `data.{key} = {name:?}`"),
+        (Some(name), _) | (None, &[name]) => Advice::set(key, name),
         (None, []) if key == "prompt" => {
-            "no other column can be `data.prompt`; texts without a prompt are named with `data.text`".to_owned()
+            Advice::column("no other column can be `data.prompt`; texts without a prompt are named with ", "text")
         }
-        (None, []) => format!("no other column can be `data.{key}`"),
-        (None, several) => {
-            format!("set `data.{key}` to one of these columns: {}", suggest::list(several.iter().copied()))
-        }
+        (None, []) => format!("no other column can be `data.{key}`").into(),
+        (None, several) => Advice::set_one_of(key, suggest::list(several.iter().copied())),
     }
 }
 
@@ -225,7 +225,10 @@ pub(crate) fn text(
     match record.fields.get(column) {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text.clone()),
         Some(Value::String(_)) => Err(Error::EmptyText { place: place(), column: column_name() }),
-        Some(other) => Err(Error::NotText { place: place(), column: column_name(), key, found: kind(other) }),
+        Some(other) => {
+            let advice = Advice::column("put the value in double quotes, or choose another column with ", key);
+            Err(Error::NotText { place: place(), column: column_name(), found: kind(other), advice })
+        }
         None => {
             let columns = suggest::list(record.columns());
             Err(Error::MissingField { place: place(), column: column_name(), columns })
@@ -243,10 +246,15 @@ fn label(record: &Record, column: &str, place: impl Fn() -> Place) -> Result<Opt
             Some(index) => Ok(Some(Label::Index(index))),
             None => {
                 let found = format!("{} ({other})", kind(other));
-                Err(Error::NotALabel { place: place(), column: column.to_owned(), found })
+                Err(Error::NotALabel { place: place(), column: column.to_owned(), found, advice: classes() })
             }
         },
     }
+}
+
+/// What to do about a label that is no class.
+pub(crate) fn classes() -> Advice {
+    Advice::column("classes are names or the integers 0, 1, 2, ...; another column is chosen with ", "label")
 }
 
 /// The integer that a number is, whether or not it is written with a point.
@@ -270,8 +278,9 @@ mod tests {
     }
 
     fn find(first: Value, text: Option<&str>, text_pair: Option<&str>, label: Option<&str>) -> Result<Columns, Error> {
-        let written = Written { text, text_pair, label, ..Written::default() };
-        Columns::find(Path::new("train.csv"), &record(first), written, Labelled::Yes)
+        let [text, text_pair, label] = [text, text_pair, label].map(|name| name.map(str::to_owned));
+        let names = ColumnNames { text, text_pair, label, ..ColumnNames::default() };
+        Columns::find(Path::new("train.csv"), &record(first), &names, Labelled::Yes)
     }
 
     fn by_default() -> Columns {
@@ -316,24 +325,24 @@ mod tests {
     #[test]
     fn a_label_may_be_absent_and_of_any_kind_only_where_none_is_needed() {
         let (row, file) = (record(json!({"text": "a", "class": 1, "weight": 0.5})), Path::new("train.jsonl"));
-        let error = Columns::find(file, &row, Written::default(), Labelled::Yes).unwrap_err();
+        let error = Columns::find(file, &row, &ColumnNames::default(), Labelled::Yes).unwrap_err();
         assert_eq!(says(&error).1, "set `data.label = \"class\"`");
-        let columns = Columns::find(file, &row, Written::default(), Labelled::No).unwrap();
+        let columns = Columns::find(file, &row, &ColumnNames::default(), Labelled::No).unwrap();
         let example = columns.example(file, &record(json!({"text": "a", "label": [1, 2]}))).unwrap();
         assert_eq!(example.label, None);
     }
 
     #[test]
     fn a_template_takes_the_place_of_the_text_column() {
-        let (file, template) =
-            (Path::new("train.jsonl"), Template::new("data.text_template", "{{ a }}-{{ b }}").unwrap());
+        let file = Path::new("train.jsonl");
         let row = record(json!({"text": "t", "a": "x", "b": null, "text_pair": "p", "label": 1}));
-        let written = Written { text_template: Some(&template), ..Written::default() };
-        let columns = Columns::find(file, &row, written, Labelled::Yes).unwrap();
+        let names = ColumnNames { text_template: Some("{{ a }}-{{ b }}".to_owned()), ..ColumnNames::default() };
+        let columns = Columns::find(file, &row, &names, Labelled::Yes).unwrap();
+        assert_eq!(columns.names(), ColumnNames { label: Some("label".to_owned()), ..names.clone() });
         let example = columns.example(file, &row).unwrap();
         assert_eq!((example.text.as_str(), example.text_pair), ("x-", None));
-        let with_pair =
-            Columns::find(file, &row, Written { text_pair: Some("text_pair"), ..written }, Labelled::No).unwrap();
+        let names = ColumnNames { text_pair: Some("text_pair".to_owned()), ..names };
+        let with_pair = Columns::find(file, &row, &names, Labelled::No).unwrap();
         assert_eq!(with_pair.example(file, &row).unwrap().text_pair.as_deref(), Some("p"));
         let other = record(json!({"a": "x", "text": "t", "label": 1}));
         assert_eq!(
@@ -345,10 +354,9 @@ mod tests {
     #[test]
     fn a_template_gives_a_text_that_is_not_blank_and_not_always_the_same() {
         let (file, row) = (Path::new("train.jsonl"), record(json!({"a": null})));
-        let find = |source| {
-            let template = Template::new("data.text_template", source).unwrap();
-            let written = Written { text_template: Some(&template), ..Written::default() };
-            Columns::find(file, &row, written, Labelled::No)
+        let find = |source: &str| {
+            let names = ColumnNames { text_template: Some(source.to_owned()), ..ColumnNames::default() };
+            Columns::find(file, &row, &names, Labelled::No)
         };
         let error = find("{{ a }} ").unwrap().example(file, &row).unwrap_err();
         assert_eq!(error.to_string(), "train.jsonl, line 17: `data.text_template` gives an empty text");

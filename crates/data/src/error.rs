@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Advice;
 use crate::place::{Place, name};
 
 fn instead(extension: Option<&str>) -> &'static str {
@@ -139,7 +140,7 @@ pub enum Error {
         column: String,
         columns: String,
         #[help]
-        suggestion: String,
+        suggestion: Advice,
     },
     #[error("{place}: the row has no column `{column}` (columns: {columns})")]
     #[diagnostic(help("give the row the columns of the file's first row, or remove it"))]
@@ -148,8 +149,13 @@ pub enum Error {
     #[diagnostic(help("give the row a text, or remove it"))]
     EmptyText { place: Place, column: String },
     #[error("{place}: column `{column}` should be a string, found {found}")]
-    #[diagnostic(help("put the value in double quotes, or choose another column with `data.{key}`"))]
-    NotText { place: Place, column: String, key: &'static str, found: &'static str },
+    NotText {
+        place: Place,
+        column: String,
+        found: &'static str,
+        #[help]
+        advice: Advice,
+    },
 
     #[error("{place}: `{key}` gives an empty text")]
     #[diagnostic(help("give the columns that it names a text, or remove the row"))]
@@ -174,8 +180,13 @@ pub enum Error {
 
     // Labels.
     #[error("{place}: column `{column}` should be an integer or a string, found {found}")]
-    #[diagnostic(help("classes are names or the integers 0, 1, 2, ...; another column is chosen with `data.label`"))]
-    NotALabel { place: Place, column: String, found: String },
+    NotALabel {
+        place: Place,
+        column: String,
+        found: String,
+        #[help]
+        advice: Advice,
+    },
     #[error("{place}: the row has no label (absent, null or empty)")]
     #[diagnostic(help("give the row a label, or remove it"))]
     NoLabel { place: Place },
@@ -232,7 +243,7 @@ pub enum Error {
         column: String,
         problem: String,
         #[help]
-        help: &'static str,
+        advice: Advice,
     },
 
     // Words, tags and entities.
@@ -259,14 +270,18 @@ pub enum Error {
 
     // Rows for language models.
     #[error("{} has columns of several kinds of rows: {columns}", name(file))]
-    #[diagnostic(help("say which is meant: {choice}"))]
-    SeveralKindsOfRow { file: PathBuf, columns: String, choice: String },
+    SeveralKindsOfRow {
+        file: PathBuf,
+        columns: String,
+        #[help]
+        advice: Advice,
+    },
     #[error("{} has neither `text`, nor `prompt` and `completion`, nor `messages` (columns: {columns})", name(file))]
     NoKindOfRow {
         file: PathBuf,
         columns: String,
         #[help]
-        suggestion: String,
+        advice: Advice,
     },
     #[error(
         "`data.{first}` and `data.{second}` are both set: a row is a text, a prompt with its completion, or a conversation"
@@ -301,8 +316,12 @@ pub enum Error {
     #[error(
         "{subject}: message {number} is not a target, but the chat template writes it differently once the conversation continues"
     )]
-    #[diagnostic(help("`data.loss_on = \"completion\"` takes each turn by itself; or remove the message's weight"))]
-    RewrittenTurn { subject: String, number: usize },
+    RewrittenTurn {
+        subject: String,
+        number: usize,
+        #[help]
+        advice: Advice,
+    },
     #[error("{subject}: the prompt is empty, and neither the tokenizer nor config.json has a token that begins a text")]
     #[diagnostic(help(
         "give it a prompt, for the first token is predicted from those before it; or set `bos_token_id` in config.json"
@@ -404,6 +423,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// What can be done, where the keys of a configuration may be part of it.
+    pub fn advice(&self) -> Option<&Advice> {
+        match self {
+            Self::MissingColumn { suggestion: advice, .. }
+            | Self::NotText { advice, .. }
+            | Self::NotALabel { advice, .. }
+            | Self::NotAValue { advice, .. }
+            | Self::SeveralKindsOfRow { advice, .. }
+            | Self::NoKindOfRow { advice, .. }
+            | Self::RewrittenTurn { advice, .. } => Some(advice),
+            _ => None,
+        }
+    }
+
     /// With the row that a text is of: the tokenizer knows the text alone.
     pub fn at(self, file: &Path, line: usize) -> Self {
         match self {

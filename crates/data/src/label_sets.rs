@@ -6,7 +6,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use crate::columns::whole;
+use crate::columns::{classes, whole};
 use crate::record::{Record, kind};
 use crate::{Error, Label, Labels, Place, Tally};
 
@@ -30,6 +30,7 @@ impl LabelCell {
             place: Place::new(file, record.line),
             column: column.to_owned(),
             found: format!("{} ({value})", kind(value)),
+            advice: classes(),
         };
         let of_list = |values: &[Value]| {
             let labels: Option<Vec<Option<Label>>> = values.iter().map(label).collect();

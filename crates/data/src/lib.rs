@@ -1,6 +1,6 @@
 //! Files become examples, examples become encoded sequences, sequences become the batches of each optimiser step.
 //!
-//! In the order of a run: [`records`] streams the rows of a file, [`Columns`] picks the text and the label out of each,
+//! In the order of a run: [`records`] streams the rows of a file, [`Columns`] (named by [`ColumnNames`]) picks the text and the label out of each,
 //! [`Labels`] numbers the classes, [`Tokenizer`] and [`Dataset`] turn text into token ids, [`stratified`] and
 //! [`lint`] look at the splits, [`Sampler`] orders the examples and [`Batch`] lays them end to end.
 //! Instead of one class a row may have [several](LabelSetTally) or a [number](value), and its words [tags](tagging).
@@ -12,7 +12,9 @@
 #![allow(clippy::single_range_in_vec_init, reason = "the targets of a sequence are a list of ranges, often of one")]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
+mod advice;
 mod batch;
+mod column_names;
 mod columns;
 mod dataset;
 mod encode;
@@ -39,8 +41,10 @@ mod tokenizer;
 mod values;
 mod vocabulary;
 
+pub use advice::{Advice, AdvicePart};
 pub use batch::Batch;
-pub use columns::{Columns, Example, Label, Labelled, TextSource, Written};
+pub use column_names::{ColumnKey, ColumnNames, ColumnRole};
+pub use columns::{Columns, Example, Label, Labelled, TextSource};
 pub use dataset::{Dataset, ExampleRef, Lengths};
 pub use encode::EncodedExample;
 pub use error::Error;

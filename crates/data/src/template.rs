@@ -75,7 +75,7 @@ impl Template {
             None => format!("`{}` names it; {{{{ ... }}}} holds the name of a column", self.key),
         };
         let columns = suggest::list(first.columns());
-        Err(Error::MissingColumn { file: file.to_owned(), column, columns, suggestion })
+        Err(Error::MissingColumn { file: file.to_owned(), column, columns, suggestion: suggestion.into() })
     }
 
     /// As `check`, for a text that is all a row has: a template without a column, most likely a name that lacks its

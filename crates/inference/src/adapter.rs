@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
 use model::{Head, Pretrained, files_beside, is_of_tokenizer, write_atomically, write_json};
@@ -69,12 +70,12 @@ impl AdapterError {
         Self::Positions { path: directory.join(SIDECAR), length, positions }
     }
 
-    /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file instead of ours.
+    /// What is wrong with the targets of the adapter in `directory`, by the keys of its own file.
     pub(crate) fn targets(directory: &Path, error: &lora::TargetError) -> Self {
         Self::Targets {
             path: directory.join(peft::CONFIG_FILE),
-            reason: error.of_adapter(),
-            help: error.help_of_adapter(),
+            reason: error.message_with(&peft::setting),
+            help: error.help_with(&peft::setting),
         }
     }
 
@@ -90,7 +91,7 @@ pub struct Sidecar {
     kindling: String,
     pub task: TaskName,
     pub labels: Vec<String>,
-    pub columns: Columns,
+    pub columns: ColumnNames,
     pub max_length: usize,
     /// The task's own keys.
     #[serde(flatten)]
@@ -99,35 +100,6 @@ pub struct Sidecar {
     #[serde(default, skip_serializing_if = "Fitted::is_empty")]
     pub fitted: Fitted,
     pub base: Base,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Columns {
-    /// `None`: the text is made by `text_template`.
-    pub text: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text_template: Option<String>,
-    pub text_pair: Option<String>,
-    /// `None`: the task has no labels.
-    pub label: Option<String>,
-    /// Of a causal language model, as the others below.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt_template: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completion: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completion_template: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub messages: Option<String>,
-    /// Of words with tags, or of texts with entities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tags: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub entities: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,7 +115,7 @@ pub struct Base {
 const FORMAT_VERSION: u32 = 1;
 
 impl Sidecar {
-    pub fn new(task: &dyn Task, columns: Columns, max_length: usize, base: Base) -> Self {
+    pub fn new(task: &dyn Task, columns: ColumnNames, max_length: usize, base: Base) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
         let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
@@ -226,8 +198,9 @@ impl Adapter {
 pub fn resolved(method: &Method, pretrained: &Pretrained, heads: &[String]) -> Method {
     let default_targets = pretrained.default_targets();
     let model_type = pretrained.config().get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let (class, width) = (pretrained.class(), pretrained.activations().map_or(0, |shape| shape.width));
-    method.resolved(&lora::Base { model_type, class, width, default_targets: &default_targets, heads })
+    let (class, shape) = (pretrained.class(), pretrained.activations());
+    let (width, layers) = shape.map_or((0, 0), |shape| (shape.width, shape.layers));
+    method.resolved(&lora::Base { model_type, class, width, layers, default_targets: &default_targets, heads })
 }
 
 /// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.
@@ -325,7 +298,7 @@ pub fn write_adapter<M: Module>(
         auto_mapping: None,
         notes: Vec::new(),
     };
-    let files = lora::files(&config, &sidecar.labels, &plan.tensors(model), plan.has_conv1d())
+    let files = lora::files(&config, &sidecar.labels, &plan.tensors_written(model), plan.has_conv1d())
         .map_err(|source| AdapterError::Serialise { path: directory.into(), source: source.into() })?;
     let card = ("README.md", card.as_bytes().to_vec());
     for (name, content) in files.into_iter().chain([card]) {

@@ -36,12 +36,16 @@ impl Pipeline {
 
     /// The columns to read of a file, by its first row.
     pub fn columns_of(&self, file: &Path, first: &Record) -> Result<Columns, data::Error> {
-        (self.task.definition().columns)(file, first, self.columns.written(), Purpose::Prompts)
+        (self.task.definition().columns)(file, first, &self.columns, Purpose::Prompts)
     }
 
     /// A text as the row of a file that has the only column the model reads.
     pub fn record_of_text(&self, line: usize, text: String) -> Result<Record, Error> {
-        let column = self.columns.of_text().map_err(|columns| Error::SeveralColumns { columns })?;
+        let mut columns = self.columns.of_text()?;
+        let column = match columns.as_slice() {
+            [_] => columns.remove(0),
+            _ => return Err(Error::SeveralColumns { columns }),
+        };
         Ok(Record { line, fields: IndexMap::from([(column, Value::String(text))]) })
     }
 

@@ -10,7 +10,6 @@
 
 mod adapter;
 mod answers;
-mod columns;
 mod error;
 mod files;
 mod generation;
@@ -19,17 +18,15 @@ mod text_generation;
 
 /// What else callers need, so that this crate is enough.
 pub use burn::tensor::Device;
-pub use data::Record;
 pub use data::language::Conversation;
+pub use data::{ColumnNames, Record};
 pub use model::Sampling;
 pub use tasks::Answer;
 
 pub use adapter::{
-    Adapter, AdapterError, Base, Columns, Recorded, Sidecar, copy_beside, method_of, recorded_base, resolved,
-    write_adapter,
+    Adapter, AdapterError, Base, Recorded, Sidecar, copy_beside, method_of, recorded_base, resolved, write_adapter,
 };
 pub use answers::not_finite;
-pub use columns::ColumnNames;
 pub use error::Error;
 pub use files::{DirectoryKind, ModelFiles};
 pub use generation::{FinishReason, GenerationError, Writer, Written};

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use data::{Labels, Tokenizer};
+use data::{ColumnNames, Labels, Tokenizer};
 use lora::{Method, Plan};
 use model::{Frozen, Loaded, Pretrained, Values};
 use serde_json::{Map, Value};
 use tasks::{Fitted, Opening, Task, TaskName, TrainableModel, Use};
 
-use crate::{Adapter, AdapterError, ColumnNames, Error, ModelFiles, Sidecar};
+use crate::{Adapter, AdapterError, Error, ModelFiles, Sidecar};
 
 /// A model with its tokenizer and its task, as Transformers' `pipeline` puts them together.
 #[derive(Debug)]
@@ -97,10 +97,8 @@ impl Saved {
         if let Some(length) = written.filter(|length| *length > positions) {
             return Err(AdapterError::positions(files.trained(), length, positions).into());
         }
-        let mut columns = match &sidecar {
-            Some(sidecar) => ColumnNames::of(&sidecar.columns)?,
-            None => ColumnNames::default(),
-        };
+        let mut columns = sidecar.as_ref().map(|sidecar| sidecar.columns.clone()).unwrap_or_default();
+        columns.check_templates()?;
         for (key, value) in &overrides.columns {
             columns.set(key, value)?;
         }

@@ -1,8 +1,10 @@
-//! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA and trained, ragged
+//! The operations of a transformer that are worth a form of their own: linear layers, frozen, with LoRA or DoRA and trained, ragged
 //! attention, rotary embedding, activations and gates, LayerNorm and RMSNorm, dropout, residual connections,
 //! trained biases, cross-entropy, with and without its linear layer, a step of AdamW.
 //! Each is a method of [`KernelBackend`], an extension of burn's `Backend`: written once for any backend, given its gradients, if
 //! it has any, once for `Autodiff<B, C>`, and replaced by a faster form where a backend has one.
+//!
+//! Beside them are the decompositions of a matrix that adapters start from, on the host.
 //!
 //! This crate knows tensors and backends. It knows no parameters, no module names and no files.
 
@@ -14,7 +16,9 @@ mod bias;
 #[cfg(test)]
 mod bounds;
 mod cross_entropy;
+mod decomposition;
 mod disentangled_attention;
+mod dora_linear;
 mod dropout;
 #[cfg(test)]
 mod every_form;
@@ -34,6 +38,7 @@ mod relative_positions;
 mod residual;
 mod rms_norm;
 mod rotary;
+mod row_norms;
 mod simd;
 mod soft_cap;
 mod wide;
@@ -45,7 +50,9 @@ pub use attention::{Attention, attention, joined_attention};
 pub use backend::{KernelBackend, Maybe};
 pub use bias::add_bias;
 pub use cross_entropy::{cross_entropy, margins};
+pub use decomposition::{Svd, qr, subtract_product, svd, svd_lowrank};
 pub use disentangled_attention::{DisentangledAttention, disentangled_attention};
+pub use dora_linear::dora_linear;
 pub use dropout::dropout;
 pub use forward_context::ForwardContext;
 pub use gated::{Gate, gated_activation, joined_gated_activation};
@@ -61,6 +68,7 @@ pub use relative_positions::RelativePositions;
 pub use residual::residual;
 pub use rms_norm::{rms_norm, unit_offset_rms_norm};
 pub use rotary::rotary;
+pub use row_norms::{RowNorms, row_norms};
 pub use simd::{Simd, SimdError};
 pub use widen::widen;
 

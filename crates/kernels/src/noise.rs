@@ -48,6 +48,16 @@ impl DropoutMask {
         self.fill_row(self.rows[index], first, columns);
     }
 
+    /// What is kept is multiplied by.
+    pub(crate) fn keep(&self) -> f32 {
+        1.0 / (1.0 - self.probability)
+    }
+
+    /// The share that is dropped.
+    pub(crate) fn probability(&self) -> f32 {
+        self.probability
+    }
+
     /// Multiplies values of the row at `index`, from column `first` on, by their factors.
     pub(crate) fn apply(&self, index: usize, first: u32, values: &mut [f32]) {
         drop_row(self.of_row(self.rows[index]), first, values);
@@ -63,7 +73,7 @@ impl DropoutMask {
             key: mix(self.key ^ row),
             // As an integer threshold: exact for every probability, and free of a conversion per entry.
             threshold: (f64::from(self.probability) * 4_294_967_296.0) as u32,
-            keep: 1.0 / (1.0 - self.probability),
+            keep: self.keep(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Group<B: Backend> {
     longest: [usize; 2],
     heads: usize,
     kv_heads: usize,
-    /// For each padded place of a query the token that stands there, some token where none does.
+    /// For each padded place of a query the token at it, some token where there is none.
     /// `[sequences * longest queries]`
     query_places: IntTensor<B>,
     /// The same of keys.
@@ -138,7 +138,7 @@ impl<B: Backend> Group<B> {
     }
 }
 
-/// For each padded place the token that stands there, and for each token its place.
+/// For each padded place the token at it, and for each token its place.
 fn places(sequences: impl Iterator<Item = Range<usize>>, longest: usize) -> (Vec<i32>, Vec<i32>) {
     let (mut places, mut tokens) = (Vec::new(), Vec::new());
     for tokens_of in sequences {

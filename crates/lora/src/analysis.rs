@@ -62,8 +62,8 @@ pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpdateSize {
     pub module: String,
-    /// Of an addition its Frobenius norm; of a scaling the root of the mean square of its values less one, which is a share
-    /// of the weight already.
+    /// Of an addition its Frobenius norm, also where lengths are set after it, whose share only the weight tells; of a scaling
+    /// the root of the mean square of its values less one, which is a share of the weight already.
     pub norm: f64,
     pub is_relative: bool,
 }
@@ -199,7 +199,7 @@ mod tests {
     fn updates(scale: f64) -> [Update; 1] {
         [Update {
             module: "q".to_string(),
-            form: Form::LowRank { a: "a".to_string(), b: "b".to_string(), scale, transposed: false },
+            form: Form::LowRank { a: "a".to_string(), b: "b".to_string(), scale, transposed: false, magnitude: None },
         }]
     }
 

@@ -119,7 +119,7 @@ fn some_names<'de, D: Deserializer<'de>>(names: D) -> Result<Option<Names>, D::E
     Ok((names != Names::List(Vec::new())).then_some(names))
 }
 
-fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usize>>, D::Error> {
+pub(crate) fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Option<Vec<usize>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Layers {

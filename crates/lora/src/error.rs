@@ -14,4 +14,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Tensor(#[from] TensorError),
+    #[error("`{tensor}` of the base has a value that is not a finite number")]
+    #[diagnostic(help("the weights are damaged, or training went wrong: download or copy the checkpoint again"))]
+    NotFinite { tensor: String },
+    #[error("`{tensor}` of the base has no decomposition in f32: its values are too large")]
+    #[diagnostic(help("start without one: `{init}` is one of the initialisations that take a part of the base"))]
+    NoDecomposition { tensor: String, init: String },
 }

@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use kernels::{LogitsTransform, LowRank, Precision};
+use kernels::{LogitsTransform, LowRank, Precision, RowNorms};
 
 use crate::Orientation;
 
@@ -46,6 +46,30 @@ impl FrozenWeight<2> {
         options: LowRank,
     ) -> Tensor<2> {
         kernels::lora_linear(x, orientation.out_in(self.float()), bias, a, b, options)
+    }
+
+    /// As [`kernels::dora_linear`], with the update `b·a` and a factor for each row.
+    pub(crate) fn dora_linear(
+        &self,
+        x: Tensor<2>,
+        orientation: Orientation,
+        bias: Option<Tensor<1>>,
+        update: [Tensor<2>; 2],
+        factors: Tensor<1>,
+        options: LowRank,
+    ) -> Tensor<2> {
+        kernels::dora_linear(x, orientation.out_in(self.float()), bias, update, factors, options)
+    }
+
+    /// As [`kernels::row_norms`].
+    pub(crate) fn row_norms(
+        &self,
+        orientation: Orientation,
+        update: [Tensor<2>; 2],
+        scale: f32,
+        remembered: &RowNorms,
+    ) -> Tensor<1> {
+        kernels::row_norms(orientation.out_in(self.float()), update, scale, remembered)
     }
 
     /// As [`kernels::linear_cross_entropy`].

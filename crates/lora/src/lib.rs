@@ -28,11 +28,14 @@ pub use error::Error;
 pub use files::{Layout, files};
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
-pub use method::{AdapterMethod, BackwardPass, Base, Built, Keeps, ResidualSite, Site, Sublayer, UnreadKeys};
+pub use method::{
+    AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, ResidualSite, Site, Sublayer,
+    UnreadKeys,
+};
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
 pub use plan::{Plan, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
-pub use targets::{Kind, Selection, Selections, Selector, Settings, TargetError};
+pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};
 pub use update::{Form, Side, Update};
 pub use weight::Weight;

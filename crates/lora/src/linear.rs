@@ -134,6 +134,22 @@ impl Projection<'_> {
         self.with_trained_bias(output)
     }
 
+    /// The output with the base's own share of it changed: `operation` computes the base anew, from its weight, its orientation
+    /// and its bias. What adapters below add stays.
+    pub(crate) fn changed(
+        &self,
+        x: Tensor<2>,
+        ctx: &ForwardContext,
+        operation: impl FnOnce(Tensor<2>, &FrozenWeight<2>, Orientation, Option<Tensor<1>>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let base = Self { adapters: &[], ..*self };
+        let changed = base.fused(|weight, orientation, bias| operation(x.clone(), weight, orientation, bias));
+        match self.is_base() {
+            true => changed,
+            false => changed + self.forward(x.clone(), ctx) - base.forward(x, ctx),
+        }
+    }
+
     /// Losses and margins of the rows, of logits with this transform, as [`kernels::linear_cross_entropy`] has them. The
     /// logits of all rows are held unless the layer [is frozen](Self::is_frozen).
     pub fn cross_entropy(

@@ -1,15 +1,17 @@
 //! What a method is: the questions that building, saving, merging and measuring a model ask of it. Each method answers
 //! them in a file of its own in `methods`; nobody else knows the names of its tensors or what its settings mean.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use serde_json::{Map, Value};
 
 use crate::methods::{Adapter, EmbeddingAdapter, Method, ResidualAdapter};
 use crate::trained::TrainedTensors;
 use crate::{
-    Error, Kind, Layout, Orientation, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight,
+    Error, Kind, Layout, Orientation, Parameter, Selector, Settings, TargetConfig, TargetError, Treatment, Update,
+    Weight,
 };
 
 /// The base as far as settings depend on it.
@@ -25,6 +27,8 @@ pub struct Base<'a> {
     pub default_targets: &'a [String],
     /// Modules that the task trains in full whatever the settings say.
     pub heads: &'a [String],
+    /// How many layers it has.
+    pub layers: usize,
 }
 
 /// A linear layer, or an embedding, that is to be adapted.
@@ -34,8 +38,11 @@ pub struct Site<'a> {
     /// Of an embedding the rows of its table.
     pub d_input: usize,
     pub d_output: usize,
-    /// The weight, in place of which a method may leave a residual; `None` where another layer has it too.
+    /// The weight, in place of which a method may leave a residual. `None` where another layer has it too, which of a method
+    /// that [changes the base](AdapterMethod::changes_base) none has.
     pub base: Option<&'a mut Weight<2>>,
+    /// Whether it has its values: those of a model that is put together from shapes alone are zeros.
+    pub is_read: bool,
     /// How that lies.
     pub orientation: Orientation,
     pub settings: Settings,
@@ -70,15 +77,14 @@ pub struct Built<A> {
     pub keeps: Keeps,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
-    Nothing,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Keeps {
     /// The input of the layer.
-    Input,
-    /// What the layer gives without the adapter.
-    Output,
+    pub input: bool,
+    /// A value for each output of the layer.
+    pub outputs: bool,
     /// So many values of its own.
-    Own(usize),
+    pub own: usize,
 }
 
 /// How far the backward pass goes, which decides what is kept for it.
@@ -90,6 +96,41 @@ pub enum BackwardPass {
     Frozen,
     /// Through all layers, each of which keeps its input for the gradient of its weight.
     Trained,
+}
+
+/// Where a module stands in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Below the first layer: the embeddings, and what is made of them once for all layers.
+    Embeddings,
+    /// In the layer of this number.
+    Layer(usize),
+    /// After the last layer: a final norm, a pooler, the head.
+    Above,
+}
+
+/// A parameter group of torch's optimisers: how the tensors in it are stepped.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ParameterGroup {
+    pub rate: Rate,
+    /// Whether weight decay acts on them.
+    pub decays: bool,
+}
+
+impl Default for ParameterGroup {
+    /// As the run has it.
+    fn default() -> Self {
+        Self { rate: Rate::Times(1.0), decays: true }
+    }
+}
+
+/// A learning rate, which follows the schedule of the run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// So many times the run's.
+    Times(f64),
+    /// This one in place of the run's.
+    Of(f64),
 }
 
 /// Keys of `adapter_config.json` that a method does not read.
@@ -125,14 +166,29 @@ pub trait AdapterMethod: Debug {
         !self.modules_to_save().is_empty()
     }
 
-    /// Whether every tensor of the model is trained, and a whole model saved.
+    /// Whether a module is trained in full for where it stands.
+    fn trains(&self, _place: Place) -> bool {
+        false
+    }
+
+    /// Whether every tensor of the model is trained.
     fn trains_all(&self) -> bool {
+        false
+    }
+
+    /// Whether a whole model is saved, rather than what was trained of it.
+    fn saves_model(&self) -> bool {
         false
     }
 
     /// Whether the bias of a module so treated is trained.
     fn trains_bias(&self, treatment: Treatment) -> bool {
         treatment == Treatment::Trained
+    }
+
+    /// The parameter group of a trained tensor, which may be the weight or the bias of a LayerNorm.
+    fn parameter_group(&self, _parameter: &Parameter, _of_layer_norm: bool) -> ParameterGroup {
+        ParameterGroup::default()
     }
 
     fn backward_pass(&self) -> BackwardPass {
@@ -142,6 +198,12 @@ pub trait AdapterMethod: Debug {
     /// # Errors
     /// Settings that are wrong whatever the model is.
     fn check(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// # Errors
+    /// Settings that cannot be for a model with these modules, of which these tensors are trained.
+    fn check_model(&self, _modules: &[(String, Kind)], _parameters: &[Parameter]) -> Result<(), TargetError> {
         Ok(())
     }
 
@@ -158,7 +220,7 @@ pub trait AdapterMethod: Debug {
         Err(TargetError::Setting {
             key: "target_modules",
             problem: format!("experts and routers take LoRA alone: not on `{module}`"),
-            help: "adapt attention alone, or set `adapter.method` to \"lora\"".to_string(),
+            help: |name| format!("adapt attention alone, or set {} to \"lora\"", name("method")),
         })
     }
 
@@ -204,9 +266,30 @@ pub trait AdapterMethod: Debug {
         false
     }
 
+    /// A finished adapter's settings with those of `asked` that say how it is trained and that no adapter has; `None` where there
+    /// are no such settings.
+    fn trained_as(&self, _asked: &Method) -> Option<Method> {
+        None
+    }
+
     /// Whether an adapter can be trained further; what stands against it otherwise.
     fn is_trainable_again(&self) -> bool {
         true
+    }
+
+    /// Whether adapters leave a residual in place of the weights they are on.
+    fn changes_base(&self) -> bool {
+        false
+    }
+
+    /// The tensors of an adapter as [`Self::written`] describes it, on the base as its files have it. `starts` is what was taken
+    /// out of the base, by the names of the tensors that started with it.
+    fn tensors_written(
+        &self,
+        tensors: Vec<(String, TensorData)>,
+        _starts: &HashMap<String, TensorData>,
+    ) -> Vec<(String, TensorData)> {
+        tensors
     }
 
     /// The adapter of a linear layer.

@@ -2,17 +2,18 @@
 //! where trained values come from. The plan also records what it decided, which is what files, reports and counts are
 //! made of, so that none of them has to search a model for its adapters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use crate::peft::{AdapterTensors, Joined, STANDARD_HEADS};
-use crate::targets::{saves, unknown_saved};
+use crate::peft::{self, AdapterTensors, Joined, STANDARD_HEADS};
+use crate::targets::{layer_of, saves, unknown_saved};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
-    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, Part, Replacement, ResidualAdapter,
-    ResidualSite, Selection, Selector, Settings, Site, Sublayer, TargetError, Update, Weight,
+    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part, Place,
+    Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TargetError, Update,
+    Weight,
 };
 
 /// What the plan says of a module.
@@ -30,12 +31,15 @@ pub struct Plan {
     selector: Option<Selector>,
     tensors: TrainedTensors,
     updates: Vec<Update>,
-    kept: Vec<(String, Keeps, usize)>,
+    kept: Vec<(String, Keeps, [usize; 2])>,
     has_conv1d: bool,
     base_elements: usize,
     asked: Vec<(String, Kind)>,
     joined: Joined,
     idle: Vec<String>,
+    is_above_embeddings: bool,
+    untouched_layers: usize,
+    frozen: Vec<String>,
 }
 
 impl Plan {
@@ -55,7 +59,26 @@ impl Plan {
             asked: Vec::new(),
             joined: Joined::default(),
             idle: Vec::new(),
+            is_above_embeddings: false,
+            untouched_layers: usize::MAX,
+            frozen: Vec::new(),
         })
+    }
+
+    /// With what an earlier process of the run took out of the base, which is taken out again as it was: [`Self::starts`].
+    pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
+        self.tensors.starts = starts;
+        self
+    }
+
+    /// What was taken out of the base, by the names of the tensors that started with it, in f32.
+    pub fn starts(&self) -> &HashMap<String, TensorData> {
+        &self.tensors.starts
+    }
+
+    /// Whether what is left of the base was rounded to half precision, which no adapter makes up for.
+    pub fn rounds_base(&self) -> bool {
+        self.tensors.rounds_base
     }
 
     pub fn method(&self) -> &Method {
@@ -95,8 +118,9 @@ impl Plan {
         &self.updates
     }
 
-    /// What the backward passes of the adapters keep for each token: the module, what of it, and how wide that is.
-    pub fn kept(&self) -> &[(String, Keeps, usize)] {
+    /// What the backward passes of the adapters keep for each token: the module, what of it, and how many inputs and outputs
+    /// it has.
+    pub fn kept(&self) -> &[(String, Keeps, [usize; 2])] {
         &self.kept
     }
 
@@ -122,15 +146,64 @@ impl Plan {
     /// Asked once for each module, in the order of the model.
     pub fn module(&mut self, path: &str, kind: Kind) -> Treatment {
         self.asked.push((path.to_string(), kind));
+        let place = self.place(path);
         let Some(selector) = &mut self.selector else {
-            let is_trained = self.method.trains_all() || self.saves(path);
-            return if is_trained { Treatment::Trained } else { Treatment::Frozen };
+            let is_trained = self.method.trains(place) || self.saves(path);
+            return self.treated(place, if is_trained { Treatment::Trained } else { Treatment::Frozen });
         };
-        match selector.select(path, kind) {
+        let treatment = match selector.select(path, kind) {
             Selection::Adapted => Treatment::Adapted,
             Selection::Saved => Treatment::Trained,
             Selection::Untouched => Treatment::Frozen,
+        };
+        self.treated(place, treatment)
+    }
+
+    /// Modules come in the order of the model.
+    fn place(&mut self, path: &str) -> Place {
+        match layer_of(path) {
+            Some(layer) => {
+                self.is_above_embeddings = true;
+                Place::Layer(layer)
+            }
+            None if self.is_above_embeddings => Place::Above,
+            None => Place::Embeddings,
         }
+    }
+
+    fn treated(&mut self, place: Place, treatment: Treatment) -> Treatment {
+        if treatment != Treatment::Frozen || self.method.trains_bias(treatment) {
+            self.reaches(place);
+        }
+        treatment
+    }
+
+    /// Something is trained there.
+    fn reaches(&mut self, place: Place) {
+        let layer = match place {
+            Place::Embeddings => 0,
+            Place::Layer(layer) => layer,
+            Place::Above => usize::MAX,
+        };
+        self.untouched_layers = self.untouched_layers.min(layer);
+    }
+
+    /// How many layers are below all that is trained, so that no backward pass comes to them; more than the model has where
+    /// all of it is above the last.
+    pub fn untouched_layers(&self) -> usize {
+        self.untouched_layers
+    }
+
+    /// Records a tensor of the base that stays as it is, for a method that saves a whole model.
+    pub fn keep(&mut self, tensor: &str) {
+        if self.method.saves_model() {
+            self.frozen.push(tensor.to_string());
+        }
+    }
+
+    /// The tensors of the base that a saved model has beside the trained ones.
+    pub fn frozen(&self) -> &[String] {
+        &self.frozen
     }
 
     /// The modules it was asked about.
@@ -161,18 +234,18 @@ impl Plan {
         path: &str,
         treatment: Treatment,
         [d_input, d_output]: [usize; 2],
-        (base, orientation): (Option<&mut Weight<2>>, Orientation),
+        (base, orientation, is_read): (Option<&mut Weight<2>>, Orientation, bool),
         device: &Device,
     ) -> Result<Vec<Adapter>, Error> {
         if treatment != Treatment::Adapted {
             return Ok(Vec::new());
         }
-        let site = Site { path, d_input, d_output, base, orientation, settings: self.settings, device };
+        let site = Site { path, d_input, d_output, base, is_read, orientation, settings: self.settings, device };
         let Some(built) = self.method.linear(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.has_conv1d |= orientation == Orientation::InOut;
-        let width = if built.keeps == Keeps::Output { d_output } else { d_input };
-        let width = (width as f64 * self.joined.share(path)).ceil() as usize;
-        self.kept.push((path.to_string(), built.keeps, width));
+        let share = self.joined.share(path);
+        let widths = [d_input, d_output].map(|width| (width as f64 * share).ceil() as usize);
+        self.kept.push((path.to_string(), built.keeps, widths));
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }
@@ -191,8 +264,8 @@ impl Plan {
         // The vectors of an embedding lie as rows.
         let (d_input, d_output, orientation) = (rows, width, Orientation::InOut);
         // An output layer may be tied to the table.
-        let (base, settings) = (None, self.settings);
-        let site = Site { path, d_input, d_output, base, orientation, settings, device };
+        let (base, is_read, settings) = (None, false, self.settings);
+        let site = Site { path, d_input, d_output, base, is_read, orientation, settings, device };
         let Some(built) = self.method.embedding(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.updates.push(built.update);
         Ok(vec![built.adapter])
@@ -208,7 +281,9 @@ impl Plan {
     ) -> Result<Vec<ResidualAdapter>, Error> {
         let site = ResidualSite { path, sublayer, width, settings: self.settings, device };
         let Some(built) = self.method.residual(site, &mut self.tensors)? else { return Ok(Vec::new()) };
-        self.kept.push((path.to_string(), built.keeps, width));
+        self.kept.push((path.to_string(), built.keeps, [width; 2]));
+        let place = self.place(path);
+        self.reaches(place);
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }
@@ -263,6 +338,9 @@ impl Plan {
 
     /// After the model is built: everything that was named must have been found, everything the adapter brought used.
     pub fn finish(&mut self) -> Result<(), Error> {
+        if self.settings == Settings::New {
+            self.method.check_model(&self.asked, self.parameters())?;
+        }
         if let Some(selector) = &self.selector {
             selector.finish()?;
             let idle = self.method.idle(selector.matched())?;
@@ -273,7 +351,10 @@ impl Plan {
             match self.settings {
                 Settings::New => idle.into_iter().next().map_or(Ok(()), Err)?,
                 Settings::Finished => {
-                    let note = |it: TargetError| format!("adapter_config.json, {}: it has no effect", it.of_adapter());
+                    let note = |it: TargetError| {
+                        let message = it.message_with(&peft::setting);
+                        format!("{}, {message}: it has no effect", peft::CONFIG_FILE)
+                    };
                     self.idle = selector.idle().into_iter().chain(idle).map(note).collect();
                 }
             }
@@ -305,7 +386,33 @@ impl Plan {
         of_tensors.iter().chain(&self.idle).map(String::as_str)
     }
 
-    /// What is saved of a model built with this plan: the trained tensors, and those that the adapter brought, by name, in
+    /// The parameter groups of the trained tensors.
+    pub fn parameter_groups(&self) -> impl Iterator<Item = (ParamId, ParameterGroup)> {
+        let norms = self.asked.iter().filter(|(_, kind)| *kind == Kind::LayerNorm);
+        let norms: HashSet<&str> = norms.map(|(path, _)| path.as_str()).collect();
+        self.parameters().iter().map(move |parameter| {
+            let module = parameter.name.rsplit_once('.').map_or("", |(module, _)| module);
+            (parameter.id, self.method.parameter_group(parameter, norms.contains(module)))
+        })
+    }
+
+    /// What is saved of a model built with this plan: [its tensors](Self::tensors), of an adapter as it is written: on the base as
+    /// its files have it.
+    pub fn tensors_written<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
+        self.method.tensors_written(self.tensors(model), self.starts())
+    }
+
+    /// The method and the tensors of an adapter that this plan has loaded as they are written, on the base as its files have it.
+    pub fn written(&self, method: Method, mut tensors: AdapterTensors) -> (Method, AdapterTensors) {
+        if !self.method.changes_base() {
+            return (method, tensors);
+        }
+        let written = self.method_written();
+        tensors.replace_own(written.clone(), |own| self.method.tensors_written(own, self.starts()));
+        (written, tensors)
+    }
+
+    /// What a model built with this plan has of its own: the trained tensors, and those that the adapter brought, by name, in
     /// f32.
     pub fn tensors<M: Module>(&self, model: &M) -> Vec<(String, TensorData)> {
         let mut collected = Collect(HashMap::new());

@@ -1,6 +1,8 @@
 //! The tensors that a plan trains, or that an adapter brings in place of the base's: their names, and where their values
 //! come from.
 
+use std::collections::HashMap;
+
 use burn::module::{Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::{hash_text, mix, uniform};
@@ -55,11 +57,22 @@ pub struct TrainedTensors {
     seed: u64,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) replacements: Vec<Replacement>,
+    /// What was taken out of the base, or is to be, by the names of the tensors that start with it.
+    pub(crate) starts: HashMap<String, TensorData>,
+    /// Some of what is left of the base was rounded to half precision.
+    pub(crate) rounds_base: bool,
 }
 
 impl TrainedTensors {
     pub(crate) fn new(values: Option<AdapterTensors>, seed: u64) -> Self {
-        Self { values, seed, parameters: Vec::new(), replacements: Vec::new() }
+        Self {
+            values,
+            seed,
+            parameters: Vec::new(),
+            replacements: Vec::new(),
+            starts: HashMap::new(),
+            rounds_base: false,
+        }
     }
 
     /// A tensor of an adapter: from the file, else `initial`.
@@ -75,6 +88,17 @@ impl TrainedTensors {
             None => initial(),
         };
         Ok(self.train(name.to_string(), Part::Adapter, value))
+    }
+
+    /// What the tensor of this name started with, where that is known, row by row.
+    pub(crate) fn start(&self, name: &str) -> Option<Vec<f32>> {
+        self.starts.get(name).map(|data| data.iter::<f32>().collect())
+    }
+
+    /// Records what was taken out of a weight, of which what is left was rounded or not.
+    pub(crate) fn keep_start(&mut self, name: String, data: TensorData, is_rounded: bool) {
+        self.starts.insert(name, data);
+        self.rounds_base |= is_rounded;
     }
 
     /// What the random values of a module or tensor derive from, so that they depend on no other.

@@ -15,8 +15,9 @@ pub struct Update {
 /// Tensors are named as in the adapter's file without PEFT's prefix.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Form {
-    /// `scale * B·A` is added, or that transposed, as the weight lies: `a: [r, d_input]`, `b: [d_output, r]`.
-    LowRank { a: String, b: String, scale: f64, transposed: bool },
+    /// `scale * B·A` is added, or that transposed, as the weight lies: `a: [r, d_input]`, `b: [d_output, r]`. With a
+    /// `magnitude: [d_output]` what belongs to each output is then brought to that length (DoRA).
+    LowRank { a: String, b: String, scale: f64, transposed: bool, magnitude: Option<String> },
     /// What belongs to each input or output is multiplied by a value of the vector, with outputs their bias; `transposed` is
     /// as the weight lies.
     Scaling { vector: String, of: Side, transposed: bool },
@@ -57,7 +58,9 @@ impl Update {
     /// The names of its tensors.
     pub fn tensors(&self) -> Vec<&str> {
         match &self.form {
-            Form::LowRank { a, b, .. } => vec![a, b],
+            Form::LowRank { a, b, magnitude, .. } => {
+                [Some(a), Some(b), magnitude.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
             Form::Scaling { vector, .. } => vec![vector],
             Form::Bottleneck { down, up } => vec![down, up],
         }
@@ -73,16 +76,25 @@ impl Update {
         matches!(self.form, Form::Scaling { of: Side::Outputs, .. })
     }
 
+    /// Whether its size cannot be told without the weight.
+    pub fn depends_on_weight(&self) -> bool {
+        matches!(self.form, Form::LowRank { magnitude: Some(_), .. })
+    }
+
     /// The base's weight with the update in it, in f32: the one place where an update is a dense matrix. `None` where a
     /// tensor of it is not among those of the adapter, and where it is no weight's.
     pub fn merged(&self, weight: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
         let device = Device::flex();
         let tensor = |name: &str| Some(Tensor::<2>::from_data(adapter.get(name)?.clone(), &device));
         match &self.form {
-            Form::LowRank { a, b, scale, transposed } => {
+            Form::LowRank { a, b, scale, transposed, magnitude } => {
                 let product = tensor(b)?.matmul(tensor(a)?) * *scale;
                 let product = if *transposed { product.transpose() } else { product };
-                Some((Tensor::<2>::from_data(weight, &device) + product).into_data())
+                let sum = (Tensor::<2>::from_data(weight, &device) + product).into_data();
+                match magnitude {
+                    None => Some(sum),
+                    Some(magnitude) => Some(with_lengths(sum, adapter.get(magnitude)?, *transposed)),
+                }
             }
             Form::Scaling { vector, of, transposed } => {
                 let is_by_rows = (*of == Side::Outputs) != *transposed;
@@ -103,4 +115,22 @@ impl Update {
         let count = factors.shape().num_elements();
         Some((Tensor::<1>::from_data(bias, &device) * factors.reshape([count])).into_data())
     }
+}
+
+/// The matrix with what belongs to each output, its rows or `by_columns` its columns, brought to these lengths; what has none
+/// stays without.
+fn with_lengths(matrix: TensorData, lengths: &TensorData, by_columns: bool) -> TensorData {
+    let shape = matrix.shape().clone();
+    let columns = shape[1].max(1);
+    let mut values: Vec<f32> = matrix.iter::<f32>().collect();
+    let output = |at: usize| if by_columns { at % columns } else { at / columns };
+    let mut factors: Vec<f64> = lengths.iter::<f64>().collect();
+    let mut squares = vec![0.0_f64; factors.len()];
+    values.iter().enumerate().for_each(|(at, value)| squares[output(at)] += f64::from(*value).powi(2));
+    factors
+        .iter_mut()
+        .zip(squares)
+        .for_each(|(factor, square)| *factor /= square.sqrt().max(f64::from(f32::MIN_POSITIVE)));
+    values.iter_mut().enumerate().for_each(|(at, value)| *value = (f64::from(*value) * factors[output(at)]) as f32);
+    TensorData::new(values, shape)
 }

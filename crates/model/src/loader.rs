@@ -62,6 +62,11 @@ pub enum LoadError {
         "leave it out of `adapter.modules_to_save`, or train all tensors with `adapter.method = \"full\"`"
     ))]
     Tied { module: String },
+    #[error("the adapter was started with a part of `{module}`, which is tied to the word embeddings")]
+    #[diagnostic(help(
+        "PEFT took that part out of the word embeddings as well: save it with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
+    ))]
+    PartOfTied { module: String },
     #[error("`modules_to_save`: `{module}` is the output layer of this model as well, which is tied to it")]
     #[diagnostic(help(
         "adapt it with LoRA by naming it in `target_modules`, or train all tensors with `adapter.method = \"full\"`"
@@ -219,6 +224,8 @@ pub(crate) struct Loader<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Use {
     Frozen,
+    /// Frozen, until an adapter puts in its place what it leaves of it.
+    Replaced,
     Trained,
 }
 
@@ -272,9 +279,19 @@ impl Loader<'_> {
         let mut weight = at.weight("weight", shape, treatment, Initial::Normal)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
-        let base = (Some(&mut weight), orientation);
-        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device)?;
+        let base = (Some(&mut weight), orientation, at.build.values == Values::Read);
+        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device);
+        let adapters = adapters.map_err(|error| at.in_file(error))?;
         Ok(Linear::new(weight, orientation, bias, adapters))
+    }
+
+    /// A value of the base that is no finite number by the file that it is in.
+    fn in_file(&self, error: lora::Error) -> Error {
+        let of_file = match &error {
+            lora::Error::NotFinite { tensor } => self.build.pretrained.not_finite_among(&[tensor]).ok().flatten(),
+            _ => None,
+        };
+        of_file.unwrap_or_else(|| error.into())
     }
 
     pub(crate) fn rms_norm(&self, name: &str, width: usize, config: RmsNormConfig) -> Result<RmsNorm, Error> {
@@ -291,7 +308,7 @@ impl Loader<'_> {
     /// A LayerNorm that may have no bias.
     pub(crate) fn layer_norm_of(&self, name: &str, width: usize, epsilon: f64, bias: Bias) -> Result<LayerNorm, Error> {
         let at = self.at(name);
-        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::Other);
+        let treatment = at.build.plan.borrow_mut().module(&at.path, Kind::LayerNorm);
         let weight = at.weight("weight", [width], treatment, Initial::Ones)?;
         let bias = match bias {
             Bias::Yes => at.bias([width], treatment)?,
@@ -331,6 +348,9 @@ impl Loader<'_> {
         let tensor = self.join(name);
         match treatment {
             Treatment::Trained => self.trained((tensor.clone(), Part::Module), tensor, shape, initial),
+            Treatment::Adapted if self.build.plan.borrow().method().changes_base() => {
+                self.frozen_for(&tensor, shape, Use::Replaced)
+            }
             Treatment::Frozen | Treatment::Adapted => self.frozen(&tensor, shape),
         }
     }
@@ -380,16 +400,22 @@ impl Loader<'_> {
     }
 
     fn frozen<const D: usize>(&self, tensor: &str, shape: [usize; D]) -> Result<Weight<D>, Error> {
+        self.frozen_for(tensor, shape, Use::Frozen)
+    }
+
+    fn frozen_for<const D: usize>(&self, tensor: &str, shape: [usize; D], used: Use) -> Result<Weight<D>, Error> {
         // Vectors are in f32 always: norms and biases are computed in it.
         let kept = if D == 1 { Frozen::As(DType::F32) } else { self.build.frozen };
-        let value = match self.stored(tensor, shape, kept, Use::Frozen)? {
+        let value = match self.stored(tensor, shape, kept, used)? {
             Some(value) => value,
             None => {
                 self.build.missing.borrow_mut().push(tensor.to_string());
                 self.blank(shape)
             }
         };
-        self.build.plan.borrow_mut().count_base(value.dims().iter().product());
+        let mut plan = self.build.plan.borrow_mut();
+        plan.count_base(value.dims().iter().product());
+        plan.keep(tensor);
         Ok(Weight::frozen(value))
     }
 
@@ -419,7 +445,7 @@ impl Loader<'_> {
         // What does not stay as it is in the file is not read by way of its map, whose pages would stay.
         let read = match used {
             Use::Frozen if types.0 == types.1 => Checkpoint::tensor,
-            Use::Frozen | Use::Trained => Checkpoint::copied,
+            Use::Frozen | Use::Replaced | Use::Trained => Checkpoint::copied,
         };
         match self.build.values {
             Values::Read => Ok(Some(self.on_device(name, types, |device| read(checkpoint, name, entry, device))?)),

@@ -6,11 +6,11 @@ mod ties;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device};
-use lora::{Kind, Plan};
+use burn::tensor::{DType, Device, TensorData};
+use lora::{Kind, Plan, Update};
 
 use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Variant};
-use crate::checkpoint::{Checkpoint, Entry};
+use crate::checkpoint::{Checkpoint, Entry, OutputTensor};
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadLayers, Output, Sizes};
 use crate::loader::{Build, Loaded, Loader};
@@ -228,6 +228,16 @@ impl Pretrained {
         Ok(Some(f64::from(weight.square().sum().sqrt().into_scalar::<f32>())))
     }
 
+    /// The Frobenius norm of what an update changes of its module's weight, of one whose size [depends on
+    /// that](Update::depends_on_weight); `None` if the weight or a tensor of the update is not there.
+    pub fn moved(&self, update: &Update, adapter: &HashMap<String, TensorData>) -> Result<Option<f64>, Error> {
+        let Some((checkpoint, _, entry)) = self.find(&update.weight()) else { return Ok(None) };
+        let Some(weight) = checkpoint.wide(entry)? else { return Ok(None) };
+        let merged = update.merged(TensorData::new(weight.clone(), entry.shape.clone()), adapter);
+        let square = |(before, after): (&f32, f32)| (f64::from(after) - f64::from(*before)).powi(2);
+        Ok(merged.map(|merged| weight.iter().zip(merged.iter::<f32>()).map(square).sum::<f64>().sqrt()))
+    }
+
     /// Builds the model as `plan` says; `labels` is how many values a classifier answers with, and nothing to a language model.
     pub fn load(
         &self,
@@ -250,6 +260,24 @@ impl Pretrained {
         let sizes = Sizes { hidden: width, vocabulary, values };
         let head = HeadLayers::load(root, &described, variant.output, sizes)?;
         Ok(Model::new(backbone, head, described.pooling, variant.head))
+    }
+
+    /// The tensor that Transformers calls `name`, as a model that keeps frozen weights so has it, to be written in `dtype`; `None`
+    /// where there is none.
+    pub fn frozen_tensor(&self, name: &str, frozen: Frozen, dtype: DType) -> Result<Option<OutputTensor>, Error> {
+        let Some((checkpoint, stored, entry)) = self.find(name) else { return Ok(None) };
+        let of_file = checkpoint.dtype(stored, entry)?;
+        let kept = match frozen {
+            Frozen::As(kept) if entry.shape.len() > 1 => kept,
+            Frozen::As(_) | Frozen::AsStored => of_file,
+        };
+        if (of_file, kept) == (dtype, dtype) {
+            let bytes = checkpoint.bytes(entry);
+            return Ok(Some(OutputTensor::stored(name.to_string(), entry.dtype, entry.shape.clone(), bytes)));
+        }
+        let values = TensorData::new(checkpoint.wide(entry)?.unwrap_or_default(), entry.shape.clone());
+        let values = values.convert_dtype(kept).convert_dtype(DType::F32);
+        Ok(Some(OutputTensor::rounded(name.to_string(), values, dtype)))
     }
 
     /// Whether there is a checkpoint, rather than a model that starts from nothing.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use data::language::{self, Bounds, ChatTemplate, Encoder, LossOn, Purpose, UnreadFields};
-use data::{Batch, Dataset, Record, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, Record, Tokenizer};
 use model::Head;
 use serde_json::{Map, Value};
 
@@ -59,8 +59,8 @@ fn loss_on(name: &str) -> Option<LossOn> {
     }
 }
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
-    language::Columns::find(file, first, written, purpose).map(Columns::Language)
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
+    language::Columns::find(file, first, names, purpose).map(Columns::Language)
 }
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {

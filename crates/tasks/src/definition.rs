@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data::language::Purpose;
-use data::{Dataset, Labels, Record, Tokenizer, Written};
+use data::{ColumnNames, Dataset, Labels, Record, Tokenizer};
 use model::{Head, Pretrained};
 use serde_json::{Map, Value};
 
@@ -43,8 +43,8 @@ pub struct Definition {
     pub problem: Option<&'static str>,
     /// As the Hugging Face Hub calls the task.
     pub pipeline: &'static str,
-    /// The columns of a file, by its first row.
-    pub columns: fn(&Path, &Record, Written<'_>, Purpose) -> Result<Columns, data::Error>,
+    /// The columns of a file that are read by these names, by its first row.
+    pub columns: fn(&Path, &Record, &ColumnNames, Purpose) -> Result<Columns, data::Error>,
     /// What finds the classes of training data; `None` for a task without classes.
     pub finder: Option<fn() -> Box<dyn LabelFinder>>,
     pub open: fn(Opening<'_>) -> Result<Arc<dyn Task>, Error>,

@@ -52,7 +52,7 @@ pub use sections::{
     Section, Sections, ShownRow, Table, Validation, beginning,
 };
 pub use sequence_classification::{ClassAnswer, SequenceClassification};
-pub use task::{Expected, Task};
+pub use task::{Expected, Judged, Task};
 pub use token_classification::{EntityAnswer, TokenClassification};
 pub use trainable_model::{MicroBatch, TrainableModel};
 pub use vocabulary::{check_dataset, check_vocabulary};

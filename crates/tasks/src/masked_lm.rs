@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data::language::Purpose;
-use data::{Batch, Dataset, ExampleRef, ExampleTarget, Labelled, Record, Targets, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, ExampleRef, ExampleTarget, Labelled, Record, Targets, Tokenizer};
 use kernels::{Noise, hash_text, mix};
 use model::Head;
 use serde_json::{Map, Value};
@@ -50,8 +50,8 @@ const PROBABILITY: &str = "mask_probability";
 /// Devlin et al. 2018, section 3.1.
 const DEFAULT_PROBABILITY: f64 = 0.15;
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, _: Purpose) -> Result<Columns, data::Error> {
-    data::Columns::find(file, first, written, Labelled::No).map(Columns::Texts)
+fn columns(file: &Path, first: &Record, names: &ColumnNames, _: Purpose) -> Result<Columns, data::Error> {
+    data::Columns::find(file, first, names, Labelled::No).map(Columns::Texts)
 }
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {

@@ -10,19 +10,22 @@ use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{
-    Batch, Dataset, Example, ExampleTarget, LabelCell, LabelSetTally, Labelled, Labels, Record, Tally, Targets,
-    Tokenizer, Written,
+    Batch, ColumnNames, Dataset, Example, ExampleTarget, LabelCell, LabelSetTally, Labelled, Labels, Record, Tally,
+    Targets, Tokenizer,
 };
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::multi_label::{LabelCounts, LabelSetCounts, THRESHOLD, best_threshold, chosen, f1_micro_interval};
+use crate::metrics::multi_label::{
+    LabelCounts, LabelSetCounts, THRESHOLD, best_threshold, chosen, f1_micro_interval, f1_micro_of,
+};
 use crate::metrics::{ACCURACY, ByClass, F1_MACRO, F1_MICRO, F1_SAMPLES, LOSS, OfClass, Scores, Shown, Unit};
 use crate::{
     Answer, Cell, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter, HostOutput,
-    LabelFinder, Line, Opening, Part, Parts, Rows, Section, Sections, Table, Task, TrainableModel, Use, Validation,
-    number,
+    Judged, LabelFinder, Line, Opening, Part, Parts, Rows, Section, Sections, Table, Task, TrainableModel, Use,
+    Validation, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -38,7 +41,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     best: &[&F1_MICRO, &LOSS, &F1_MACRO, &F1_SAMPLES, &ACCURACY],
     peft_type: Some("SEQ_CLS"),
     problem: Some("multi_label_classification"),
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForSequenceClassification",
     pipeline: "text-classification",
     columns,
@@ -46,9 +49,9 @@ pub(crate) static DEFINITION: Definition = Definition {
     open,
 };
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    let mut found = data::Columns::find(file, first, written, labelled)?;
+    let mut found = data::Columns::find(file, first, names, labelled)?;
     let labels = found.label.take();
     Ok(Columns::Sets(found, labels))
 }
@@ -189,6 +192,17 @@ impl Task for MultiLabelClassification {
         truth.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
     }
 
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let sets = |key: &str| -> Vec<Vec<bool>> {
+            let has = |line: &Map<String, Value>| {
+                let set = line.get(key).and_then(Value::as_array);
+                self.names.iter().map(|name| set.is_some_and(|set| set.iter().any(|one| one == &**name))).collect()
+            };
+            lines.iter().map(has).collect()
+        };
+        Box::new(f1_micro_of(&sets("label"), &sets("predicted")))
+    }
+
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {
         let first = truths(&batch.targets, self.names.len()).next().map_or_else(|| json!([]), |it| self.named(&it));
         let names = first.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
@@ -240,7 +254,7 @@ impl Task for MultiLabelClassification {
         };
         let text = format!(
             "With a threshold of its own for each label, fitted on these texts, the F1 of all labels together is {:.3}; \
-             with 0.5 for all, as in the evaluations above, it is {:.3}. `predict` and `eval` use the fitted thresholds.",
+             with 0.5 for all, as in the evaluations above, it is {:.3}. predict and eval use the fitted thresholds.",
             found.f1_micro(),
             plain.f1_micro()
         );

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer};
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::regression::RegressionScores;
+use crate::metrics::regression::{RegressionScores, pearson_of};
 use crate::metrics::{LOSS, MAE, PEARSON, RMSE, SPEARMAN, Scores, Shown, Unit};
 use crate::{
-    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Opening, Rows, Sections,
-    Task, TrainableModel, Use, Validation, number, value_report,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Judged, Opening, Rows,
+    Sections, Task, TrainableModel, Use, Validation, number, value_report,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -31,7 +32,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     scores: &[&PEARSON, &SPEARMAN, &MAE, &RMSE],
     best: &[&PEARSON, &LOSS, &SPEARMAN],
     peft_type: Some("SEQ_CLS"),
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForSequenceClassification",
     problem: Some(PROBLEM),
     pipeline: "text-classification",
@@ -45,9 +46,9 @@ const BATCH: usize = 32;
 
 const PROBLEM: &str = "regression";
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    let mut found = data::Columns::find(file, first, written, labelled)?;
+    let mut found = data::Columns::find(file, first, names, labelled)?;
     let value = found.label.take();
     Ok(Columns::Values(found, value))
 }
@@ -118,6 +119,15 @@ impl Task for Regression {
         let value = values(&output.targets).get(sequence).map(|value| ("label", number(*value)));
         let predicted = output.outputs.get(sequence).map(|value| ("predicted", number(*value)));
         value.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        // Lines have the digits of an `f32`: of answers that hardly differ, what these leave out would count.
+        let exact = |value: f64| f64::from(value as f32);
+        let value =
+            |line: &Map<String, Value>, key: &str| line.get(key).and_then(Value::as_f64).map_or(f64::NAN, exact);
+        let values = |key: &str| lines.iter().map(|line| value(line, key)).collect();
+        Box::new(pearson_of(values("label"), values("predicted")))
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

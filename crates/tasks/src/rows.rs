@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use data::language::{self, Content, Row};
-use data::{Example, LabelCell, Record, Tokenizer, tagging};
+use data::{ColumnNames, Example, LabelCell, Record, Tokenizer, tagging};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,18 @@ impl Columns {
             }
             Self::Language(columns) => columns.check(file, first),
             Self::Tagged(columns) => columns.check(file, first),
+        }
+    }
+
+    /// The names by which these columns are found.
+    pub fn names(&self) -> ColumnNames {
+        match self {
+            Self::Texts(columns) => columns.names(),
+            Self::Values(columns, target) | Self::Sets(columns, target) => {
+                ColumnNames { label: target.clone(), ..columns.names() }
+            }
+            Self::Language(columns) => columns.names(),
+            Self::Tagged(columns) => columns.names(),
         }
     }
 

@@ -7,7 +7,8 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
 use burn::train::InferenceStep;
 use data::language::Purpose;
-use data::{Batch, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer};
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -17,8 +18,8 @@ use crate::metrics::cross_entropy::balanced_weights;
 use crate::metrics::{ACCURACY, ByClass, Confusion, F1_MACRO, LOSS, MATTHEWS, Scores, Shown, Unit};
 use crate::{
     Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter,
-    HostOutput, LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use, Validation,
-    beginning, host, largest, number,
+    HostOutput, Judged, LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use,
+    Validation, beginning, host, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -41,7 +42,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     best: &[&ACCURACY, &LOSS, &F1_MACRO, &MATTHEWS],
     peft_type: Some("SEQ_CLS"),
     problem: Some("single_label_classification"),
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForSequenceClassification",
     pipeline: "text-classification",
     columns,
@@ -49,9 +50,9 @@ pub(crate) static DEFINITION: Definition = Definition {
     open,
 };
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
     let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    data::Columns::find(file, first, written, labelled).map(Columns::Texts)
+    data::Columns::find(file, first, names, labelled).map(Columns::Texts)
 }
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {
@@ -215,6 +216,11 @@ impl Task for SequenceClassification {
         let label = output.targets.numbers().get(sequence).map(|target| ("label", name(*target)));
         let predicted = output.rows().nth(sequence).map(|row| ("predicted", name(largest(row))));
         label.into_iter().chain(predicted).map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let right: Vec<bool> = lines.iter().map(|line| line.get("label") == line.get("predicted")).collect();
+        Box::new(move |drawn| drawn.iter().filter(|index| right[**index]).count() as f64 / drawn.len().max(1) as f64)
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

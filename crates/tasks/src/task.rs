@@ -14,6 +14,9 @@ use crate::{
     TrainableModel, Validation,
 };
 
+/// A score of some of the examples of a file, named by their indices, of which one may be named several times.
+pub type Judged = Box<dyn Fn(&[usize]) -> f64>;
+
 /// A task with what it has to know of its data.
 pub trait Task: Debug + Send + Sync {
     fn definition(&self) -> &'static Definition;
@@ -82,6 +85,19 @@ pub trait Task: Debug + Send + Sync {
     /// What stands in a line of `--per-example` for what was expected of a sequence and what was answered.
     fn compared(&self, _output: &HostOutput, _sequence: usize) -> Map<String, Value> {
         Map::new()
+    }
+
+    /// The score that the task is judged by, the first of [`Definition::best`], of some of the examples which lines of
+    /// `--per-example` tell: by default the loss.
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let number = |line: &Map<String, Value>, key: &str| line.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let sums: Vec<(f64, f64)> =
+            lines.iter().map(|line| (number(line, "loss") * number(line, "tokens"), number(line, "tokens"))).collect();
+        Box::new(move |drawn| {
+            let (loss, tokens) =
+                drawn.iter().fold((0.0, 0.0), |(loss, tokens), index| (loss + sums[*index].0, tokens + sums[*index].1));
+            loss / tokens
+        })
     }
 
     /// What the model is to answer to the first sequence of a batch, for people and for programs.

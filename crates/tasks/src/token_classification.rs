@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::tagging::{self, Numbers, Scheme, TagSet, Tally, Words};
-use data::{Batch, Dataset, EncodedExample, ExampleTarget, Labelled, Labels, Record, Tokenizer, Written};
+use data::{Batch, ColumnNames, Dataset, EncodedExample, ExampleTarget, Labelled, Labels, Record, Tokenizer};
+use lora::peft::STANDARD_HEADS;
 use model::Head;
 use serde_json::{Map, Value, json};
 
@@ -17,8 +18,8 @@ use crate::metrics::entities::{EntityCounts, F1, Found, PRECISION, RECALL};
 use crate::metrics::interval::{Clusters, normal};
 use crate::metrics::{ByClass, LOSS, OfClass, Scores, Shown, TOKEN_ACCURACY, Unit};
 use crate::{
-    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, LabelFinder, Opening,
-    Question, Rows, Section, Sections, Sequence, Task, TrainableModel, Use, Validation, largest, number,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, HostOutput, Judged, LabelFinder,
+    Opening, Question, Rows, Section, Sections, Sequence, Task, TrainableModel, Use, Validation, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -34,7 +35,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     best: &[&F1, &LOSS],
     peft_type: Some("TOKEN_CLS"),
     problem: None,
-    modules_to_save: &["classifier", "score"],
+    modules_to_save: &STANDARD_HEADS,
     auto_class: "AutoModelForTokenClassification",
     pipeline: "token-classification",
     columns,
@@ -51,21 +52,23 @@ const BATCH: usize = 32;
 /// Windows over a long row have this part of their tokens in common.
 const OVERLAP: usize = 4;
 
-fn columns(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Columns, data::Error> {
-    let labelled = if purpose == Purpose::Training { Labelled::Yes } else { Labelled::No };
-    let Written { tokens, tags, text, entities, .. } = written;
-    let has = |column: Option<&str>, default: &str| first.fields.contains_key(column.unwrap_or(default));
-    let written = match labelled {
-        // Whatever it was trained on, a model answers rows of words and texts.
-        Labelled::No => {
-            let of_text = !has(tokens, "tokens") && (has(text, "text") || tokens.is_none() && text.is_some());
-            let (tokens, text) =
-                if of_text { (None, text.or(Some("text"))) } else { (tokens.or(Some("tokens")), None) };
-            tagging::Written { tokens, text, ..tagging::Written::default() }
-        }
-        Labelled::Yes => tagging::Written { tokens, tags, text, entities },
+fn columns(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Columns, data::Error> {
+    let found = match purpose {
+        Purpose::Training => tagging::Columns::find(file, first, names, Labelled::Yes),
+        Purpose::Prompts => tagging::Columns::find(file, first, &to_answer(first, names), Labelled::No),
     };
-    tagging::Columns::find(file, first, written, labelled).map(Columns::Tagged)
+    found.map(Columns::Tagged)
+}
+
+/// Whatever it was trained on, a model answers rows of words and texts.
+fn to_answer(first: &Record, names: &ColumnNames) -> ColumnNames {
+    let ColumnNames { tokens, text, .. } = names;
+    let has = |column: &Option<String>, key: &str| first.fields.contains_key(column.as_deref().unwrap_or(key));
+    let named = |column: &Option<String>, key: &str| column.clone().or_else(|| Some(key.to_owned()));
+    match !has(tokens, "tokens") && (has(text, "text") || tokens.is_none() && text.is_some()) {
+        true => ColumnNames { text: named(text, "text"), ..ColumnNames::default() },
+        false => ColumnNames { tokens: named(tokens, "tokens"), ..ColumnNames::default() },
+    }
 }
 
 fn open(opening: Opening<'_>) -> Result<Arc<dyn Task>, Error> {
@@ -226,6 +229,17 @@ impl Task for TokenClassification {
             |classes: Vec<usize>| classes.into_iter().map(|class| self.labels.names()[class].as_str()).collect();
         let (truth, predicted) = words(output, sequence);
         Map::from_iter([("tags".to_string(), names(truth)), ("predicted".to_string(), names(predicted))])
+    }
+
+    fn judged(&self, lines: &[Map<String, Value>]) -> Judged {
+        let names = self.labels.names();
+        let classes = |line: &Map<String, Value>, key: &str| -> Vec<usize> {
+            let tags = line.get(key).and_then(Value::as_array).into_iter().flatten();
+            tags.filter_map(|tag| names.iter().position(|name| tag == name.as_str())).collect()
+        };
+        let mut counts = EntityCounts::new(&self.tags);
+        lines.iter().for_each(|line| counts.add(&self.tags, &classes(line, "tags"), &classes(line, "predicted")));
+        Box::new(counts.f1_of())
     }
 
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {

@@ -46,9 +46,18 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, mo
     // In a step the tensors, their gradients and two moments; while a checkpoint is written, without gradients and activations,
     // tensors and moments twice.
     let tensors = adapter_plan.trainable_elements() * F32;
-    let trained = (4 * tensors).max((6 * tensors).saturating_sub(activations));
+    // What is frozen is written with a whole model as well.
+    let written = match plan.method.saves_model() {
+        true => 2 * plan.pretrained.elements().saturating_sub(adapter_plan.trainable_elements()) * F32,
+        false => 0,
+    };
+    let trained = (4 * tensors).max((6 * tensors + written).saturating_sub(activations));
     // What is trained is copied, and its file not mapped.
-    let base = if plan.method.trains_all() { 0 } else { base(plan, &shape) };
+    let base = match (plan.method.trains_all(), plan.method.saves_model()) {
+        (true, _) => 0,
+        (false, true) => base(plan, &shape).saturating_sub(adapter_plan.trainable_elements() * per_value(plan)),
+        (false, false) => base(plan, &shape),
+    };
     let data = data(plan, base + trained + activations);
     let process = PROCESS + plan.tokenizer.vocabulary_size() * TOKENIZER_ENTRY;
     Ok(Estimate { base, trained, activations, data, process })
@@ -70,7 +79,7 @@ fn data(plan: &RunPlan, training: usize) -> usize {
 fn base(plan: &RunPlan, shape: &ActivationShape) -> usize {
     const PAGE: usize = 4096;
     let bytes = plan.pretrained.bytes();
-    let per_value = bytes / plan.pretrained.elements().max(1);
+    let per_value = per_value(plan);
     if let Frozen::As(dtype) = plan.frozen
         && dtype.size() != per_value
     {
@@ -85,6 +94,11 @@ fn base(plan: &RunPlan, shape: &ActivationShape) -> usize {
     let touched = (words.len() * row.max(PAGE)).min(shape.vocabulary * row);
     let sparse = tables.saturating_sub(read);
     bytes.saturating_sub(sparse * shape.vocabulary * row) + sparse * touched
+}
+
+/// Bytes of a value of the base's file.
+fn per_value(plan: &RunPlan) -> usize {
+    plan.pretrained.bytes() / plan.pretrained.elements().max(1)
 }
 
 /// What the backward pass keeps for each token and layer: query, key and value, the inputs of the norms and of the
@@ -111,7 +125,8 @@ fn activations(plan: &RunPlan, adapter_plan: &Plan, shape: &ActivationShape) -> 
             2 * all / all.div_ceil(LOGITS_AT_ONCE).max(1)
         }
     };
-    let layers = shape.layers.max(1);
+    // No backward pass comes to those below all that is trained.
+    let layers = shape.layers.saturating_sub(adapter_plan.untouched_layers()).max(1);
     let kept = match plan.config.train.gradient_checkpointing {
         true => (shape.width * layers).min(per_layer * layers) + per_layer + adapted / layers,
         false => per_layer * layers + adapted,
@@ -142,11 +157,9 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
 
 /// The widths of what adapters keep, all layers together: not of inputs that a norm makes, which are made again.
 fn kept_by_adapters(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
-    let of_adapter = |(path, keeps, width): &(String, Keeps, usize)| match keeps {
-        Keeps::Input => (!shape.follows_norm(path)).then_some(*width),
-        Keeps::Output => Some(*width),
-        Keeps::Own(values) => Some(*values),
-        Keeps::Nothing => None,
+    let of_adapter = |(path, keeps, [d_input, d_output]): &(String, Keeps, [usize; 2])| {
+        let input = if keeps.input && !shape.follows_norm(path) { *d_input } else { 0 };
+        input + if keeps.outputs { *d_output } else { 0 } + keeps.own
     };
-    adapter_plan.kept().iter().filter_map(of_adapter).sum()
+    adapter_plan.kept().iter().map(of_adapter).sum()
 }

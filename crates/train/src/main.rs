@@ -3,6 +3,7 @@
 mod allocator;
 mod card;
 mod cli;
+mod compare;
 mod config;
 mod device;
 mod estimate;

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Diagnostic;
 
@@ -207,16 +208,11 @@ pub(crate) fn message(error: &dyn Diagnostic) -> String {
 
 /// Bytes in the unit people read them in.
 pub(crate) fn bytes(count: usize) -> String {
-    let count = count as f64;
-    match count {
-        c if c < 1e3 => format!("{c} B"),
-        c if c < 1e6 => format!("{:.1} kB", c / 1e3),
-        c if c < 1e9 => format!("{:.1} MB", c / 1e6),
-        c => format!("{:.2} GB", c / 1e9),
-    }
+    let precision = if count < 1_000_000_000 { 1 } else { 2 };
+    format!("{:.precision$}", ByteSize::b(count as u64).display().si())
 }
 
-/// Seconds as `42 s`, `3 min 5 s`, `2 h 10 min`.
+/// Seconds as `42 s`, `3 min 5 s`, `2 h 10 min`: two units at most, which neither humantime nor indicatif offers.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {

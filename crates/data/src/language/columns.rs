@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Conversation;
 use crate::columns::{require, text};
 use crate::record::Record;
-use crate::{Error, Place, TextSource, Written};
+use crate::{Advice, AdvicePart, ColumnNames, Error, Place, TextSource};
 
 /// The column of the tools that a conversation may call.
 const TOOLS: &str = "tools";
@@ -59,29 +59,45 @@ enum Kind {
 }
 
 impl Columns {
-    /// The kind of the written columns; where none is written, the one kind whose columns the file has.
+    /// The kind of the named columns; where none is named, the one kind whose columns the file has.
     ///
-    /// Errors: columns of several kinds, written or in the file; of no kind; a column that is not there.
-    pub fn find(file: &Path, first: &Record, written: Written<'_>, purpose: Purpose) -> Result<Self, Error> {
-        let kind = match written_kind(written)? {
+    /// Errors: columns of several kinds, named or in the file; of no kind; a column that is not there.
+    pub fn find(file: &Path, first: &Record, names: &ColumnNames, purpose: Purpose) -> Result<Self, Error> {
+        let kind = match named_kind(names)? {
             Some(kind) => kind,
             None => present_kind(file, first, purpose)?,
         };
-        let source = |template: Option<&crate::Template>, column: Option<&str>, default: &str| match template {
-            Some(template) => TextSource::Template(template.clone()),
-            None => TextSource::Column(column.unwrap_or(default).to_owned()),
+        let source = |key: &str, column: &Option<String>, template: &Option<String>| {
+            TextSource::new(key, column.as_deref(), template.as_deref())
         };
-        let completion = || source(written.completion_template, written.completion, "completion");
+        let completion = || source("completion", &names.completion, &names.completion_template);
         let found = match kind {
-            Kind::Text => Self::Text(source(written.text_template, written.text, "text")),
+            Kind::Text => Self::Text(source("text", &names.text, &names.text_template)?),
             Kind::Completion => Self::Completion {
-                prompt: source(written.prompt_template, written.prompt, "prompt"),
-                completion: (purpose == Purpose::Training).then(completion),
+                prompt: source("prompt", &names.prompt, &names.prompt_template)?,
+                completion: (purpose == Purpose::Training).then(completion).transpose()?,
             },
-            Kind::Messages => Self::Messages(written.messages.unwrap_or("messages").to_owned()),
+            Kind::Messages => Self::Messages(names.messages.clone().unwrap_or_else(|| "messages".to_owned())),
         };
         found.check(file, first)?;
         Ok(found)
+    }
+
+    /// The names by which these columns are found.
+    pub fn names(&self) -> ColumnNames {
+        let none = ColumnNames::default();
+        match self {
+            Self::Text(text) => {
+                let (text, text_template) = text.names();
+                ColumnNames { text, text_template, ..none }
+            }
+            Self::Completion { prompt, completion } => {
+                let (prompt, prompt_template) = prompt.names();
+                let (completion, completion_template) = completion.as_ref().map(TextSource::names).unwrap_or_default();
+                ColumnNames { prompt, prompt_template, completion, completion_template, ..none }
+            }
+            Self::Messages(messages) => ColumnNames { messages: Some(messages.clone()), ..none },
+        }
     }
 
     /// Whether another file has these columns, by its first row.
@@ -207,15 +223,15 @@ fn possibly_empty(prompt: &TextSource, file: &Path, record: &Record) -> Result<S
     }
 }
 
-fn written_kind(written: Written<'_>) -> Result<Option<Kind>, Error> {
+fn named_kind(names: &ColumnNames) -> Result<Option<Kind>, Error> {
     let keys = [
-        ("text", written.text.is_some(), Kind::Text),
-        ("text_template", written.text_template.is_some(), Kind::Text),
-        ("prompt", written.prompt.is_some(), Kind::Completion),
-        ("prompt_template", written.prompt_template.is_some(), Kind::Completion),
-        ("completion", written.completion.is_some(), Kind::Completion),
-        ("completion_template", written.completion_template.is_some(), Kind::Completion),
-        ("messages", written.messages.is_some(), Kind::Messages),
+        ("text", names.text.is_some(), Kind::Text),
+        ("text_template", names.text_template.is_some(), Kind::Text),
+        ("prompt", names.prompt.is_some(), Kind::Completion),
+        ("prompt_template", names.prompt_template.is_some(), Kind::Completion),
+        ("completion", names.completion.is_some(), Kind::Completion),
+        ("completion_template", names.completion_template.is_some(), Kind::Completion),
+        ("messages", names.messages.is_some(), Kind::Messages),
     ];
     let mut set = keys.into_iter().filter(|(_, is_set, _)| *is_set);
     let Some((first, _, kind)) = set.next() else { return Ok(None) };
@@ -234,7 +250,7 @@ fn present_kind(file: &Path, first: &Record, purpose: Purpose) -> Result<Kind, E
         ("prompt", has_completion, Kind::Completion),
         ("messages", has("messages"), Kind::Messages),
     ];
-    let present: Vec<(&str, Kind)> =
+    let present: Vec<(&'static str, Kind)> =
         kinds.into_iter().filter(|(_, is_there, _)| *is_there).map(|(name, _, kind)| (name, kind)).collect();
     match present.as_slice() {
         [(_, kind)] => Ok(*kind),
@@ -242,29 +258,40 @@ fn present_kind(file: &Path, first: &Record, purpose: Purpose) -> Result<Kind, E
         [] => Err(Error::NoKindOfRow {
             file: file.to_owned(),
             columns: suggest::list(first.columns()),
-            suggestion: which_may_be_meant(first),
+            advice: which_may_be_meant(first),
         }),
         several => Err(Error::SeveralKindsOfRow {
             file: file.to_owned(),
             columns: several.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(" and "),
-            choice: several
-                .iter()
-                .map(|(name, _)| format!("`data.{name} = {name:?}`"))
-                .collect::<Vec<_>>()
-                .join(" or "),
+            advice: either(several),
         }),
     }
 }
 
+/// One of the kinds of row, by the column of its key's name.
+fn either(kinds: &[(&'static str, Kind)]) -> Advice {
+    let start = Advice::from("say which is meant: ");
+    kinds.iter().enumerate().fold(start, |advice, (n, (key, _))| {
+        let advice = if n == 0 { advice } else { advice.and_text(" or ") };
+        advice.and(AdvicePart::Value { key, value: (*key).to_owned() })
+    })
+}
+
 /// The column that is nearest to a key, else every way to say what a row is.
-fn which_may_be_meant(first: &Record) -> String {
+fn which_may_be_meant(first: &Record) -> Advice {
     let near = ["text", "prompt", "completion", "messages"]
         .into_iter()
-        .find_map(|key| suggest::nearest(key, first.columns()).map(|column| format!("set `data.{key} = {column:?}`")));
+        .find_map(|key| suggest::nearest(key, first.columns()).map(|column| Advice::set(key, column)));
     near.unwrap_or_else(|| {
-        "name the columns with `data.text`, with `data.prompt` and `data.completion` or with `data.messages`, or put \
-         texts together with `data.prompt_template` and `data.completion_template`"
-            .to_owned()
+        let column = |key| AdvicePart::Column { key };
+        Advice::column("name the columns with ", "text")
+            .and_text(", with ")
+            .and(column("prompt"))
+            .and_text(" and ")
+            .and(column("completion"))
+            .and_text(" or with ")
+            .and(column("messages"))
+            .and_text(", or put texts together with `data.prompt_template` and `data.completion_template`")
     })
 }
 

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::chat_template::ChatTemplate;
 use super::conversation::Conversation;
-use crate::Error;
+use crate::{Advice, Error};
 
 /// A text with the bytes that the assistant says, turn by turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,9 @@ pub(super) fn last(
     let mut last = scripts.pop().expect("a conversation with a turn of the assistant has a script");
     // Where the earlier turns lie in the text of the last one, nothing says.
     if let Some(turn) = scripts.iter().flat_map(|script| &script.turns).find(|turn| !turn.is_learned) {
-        return Err(Error::RewrittenTurn { subject: subject.to_owned(), number: turn.number });
+        let advice = Advice::value("loss_on", "completion")
+            .and_text(" takes each turn by itself; or remove the message's weight");
+        return Err(Error::RewrittenTurn { subject: subject.to_owned(), number: turn.number, advice });
     }
     let whole = template.write(&conversation.messages, conversation, false, subject)?;
     if whole.starts_with(&last.text) {

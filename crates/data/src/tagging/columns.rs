@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::columns::{require, text, whole};
 use crate::record::{Record, kind};
-use crate::{Error, Label, Labelled, Place, formats};
+use crate::{ColumnNames, Error, Label, Labelled, Place, formats};
 
 /// The columns that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,15 +15,6 @@ pub enum Columns {
     Words { tokens: String, tags: Option<String> },
     /// Texts, and lists of the entities in them.
     Text { text: String, entities: Option<String> },
-}
-
-/// The columns as the user wrote them, each `None` for the column of the key's own name.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Written<'a> {
-    pub tokens: Option<&'a str>,
-    pub tags: Option<&'a str>,
-    pub text: Option<&'a str>,
-    pub entities: Option<&'a str>,
 }
 
 /// A row with its meaning.
@@ -51,12 +42,12 @@ pub struct Entity {
 }
 
 impl Columns {
-    /// Finds the columns in the first row of a file: words where it has a column of words or one is written, otherwise
-    /// texts. A written column must exist, and where the file is labelled so must the tags or entities.
-    pub fn find(file: &Path, first: &Record, written: Written<'_>, labelled: Labelled) -> Result<Columns, Error> {
-        let words = [("tokens", written.tokens), ("tags", written.tags)];
-        let texts = [("text", written.text), ("entities", written.entities)];
-        let set = |keys: [(&'static str, Option<&str>); 2]| keys.iter().find(|key| key.1.is_some()).map(|key| key.0);
+    /// Finds the columns in the first row of a file: words where it has a column of words or one is named, otherwise
+    /// texts. A named column must exist, and where the file is labelled so must the tags or entities.
+    pub fn find(file: &Path, first: &Record, names: &ColumnNames, labelled: Labelled) -> Result<Columns, Error> {
+        let words = [("tokens", &names.tokens), ("tags", &names.tags)];
+        let texts = [("text", &names.text), ("entities", &names.entities)];
+        let set = |keys: [(&'static str, &Option<String>); 2]| keys.iter().find(|key| key.1.is_some()).map(|key| key.0);
         let of_words = match (set(words), set(texts)) {
             (Some(first), Some(second)) => return Err(Error::WordsAndText { first, second }),
             (Some(_), None) => true,
@@ -64,13 +55,21 @@ impl Columns {
             (None, None) => first.fields.contains_key("tokens") || !first.fields.contains_key("text"),
         };
         let is_labelled = labelled == Labelled::Yes;
-        let named = |(key, written): (&str, Option<&str>)| written.unwrap_or(key).to_owned();
+        let named = |(key, name): (&str, &Option<String>)| name.as_deref().unwrap_or(key).to_owned();
         let found = match of_words {
             true => Self::Words { tokens: named(words[0]), tags: is_labelled.then(|| named(words[1])) },
             false => Self::Text { text: named(texts[0]), entities: is_labelled.then(|| named(texts[1])) },
         };
         found.check(file, first)?;
         Ok(found)
+    }
+
+    /// The names by which these columns are found.
+    pub fn names(&self) -> ColumnNames {
+        match self.clone() {
+            Self::Words { tokens, tags } => ColumnNames { tokens: Some(tokens), tags, ..ColumnNames::default() },
+            Self::Text { text, entities } => ColumnNames { text: Some(text), entities, ..ColumnNames::default() },
+        }
     }
 
     /// Whether another file has these columns, by its first row.
@@ -262,7 +261,7 @@ mod tests {
 
     fn read(row: Value) -> Result<Content, Error> {
         let (file, row) = (Path::new("train.jsonl"), record(row));
-        let columns = Columns::find(file, &row, Written::default(), Labelled::Yes)?;
+        let columns = Columns::find(file, &row, &ColumnNames::default(), Labelled::Yes)?;
         columns.row(file, &row).map(|row| row.content)
     }
 
@@ -297,15 +296,16 @@ mod tests {
 
     #[test]
     fn without_labels_words_or_texts_are_enough() {
-        let find = |row, written| Columns::find(Path::new("a.jsonl"), &record(row), written, Labelled::No);
-        let words = find(json!({"tokens": ["a"], "text": "a"}), Written::default()).unwrap();
+        let find = |row, names: Value| {
+            let names: ColumnNames = serde_json::from_value(names).unwrap();
+            Columns::find(Path::new("a.jsonl"), &record(row), &names, Labelled::No)
+        };
+        let words = find(json!({"tokens": ["a"], "text": "a"}), json!({})).unwrap();
         assert_eq!(words, Columns::Words { tokens: "tokens".into(), tags: None });
-        let text = find(json!({"text": "a"}), Written::default()).unwrap();
+        let text = find(json!({"text": "a"}), json!({})).unwrap();
         assert_eq!(text, Columns::Text { text: "text".into(), entities: None });
-        let written = Written { text: Some("text"), ..Written::default() };
-        assert_eq!(find(json!({"tokens": ["a"], "text": "a"}), written).unwrap(), text);
-        let both = Written { tags: Some("x"), entities: Some("y"), ..Written::default() };
-        let error = find(json!({"x": 1, "y": 1}), both).unwrap_err();
+        assert_eq!(find(json!({"tokens": ["a"], "text": "a"}), json!({"text": "text"})).unwrap(), text);
+        let error = find(json!({"x": 1, "y": 1}), json!({"tags": "x", "entities": "y"})).unwrap_err();
         assert_eq!(
             error.to_string(),
             "`data.tags` and `data.entities` are both set: a row is words with tags, or a text with entities"

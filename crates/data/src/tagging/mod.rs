@@ -13,7 +13,7 @@ mod tally;
 mod windows;
 mod words;
 
-pub use columns::{Columns, Content, Entity, Row, Written};
+pub use columns::{Columns, Content, Entity, Row};
 pub use encode::{EncodedWords, Numbers, encode};
 pub use entities::{Answer, Found, entities};
 pub use scheme::{Scheme, SchemeTally};

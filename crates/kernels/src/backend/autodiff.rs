@@ -9,11 +9,11 @@ use burn::backend::tensor::FloatTensor;
 use crate::disentangled_attention::Inputs;
 use crate::{
     Activation, Attention, DisentangledAttention, DropoutMask, Gate, KernelBackend, Layout, LogitsTransform, LowRank,
-    Maybe, Precision,
+    Maybe, Precision, RowNorms,
 };
 use crate::{
-    activation, attention, bias, cross_entropy, disentangled_attention, dropout, gated, layer_norm, linear,
-    linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, widen,
+    activation, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
+    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, row_norms, widen,
 };
 
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
@@ -47,6 +47,28 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         lora_linear::tracked::<B, C>(x, weight, bias, a, b, options)
+    }
+
+    fn dora_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        options: LowRank,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        dora_linear::tracked::<B, C>(x, weight, bias, a, b, factors, options)
+    }
+
+    fn row_norms(
+        weight: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+        remembered: RowNorms,
+    ) -> FloatTensor<Self> {
+        row_norms::untracked::<B, C>(weight, a, b, scale, remembered)
     }
 
     fn ragged_attention(

@@ -10,7 +10,7 @@ use crate::flex;
 use crate::linear_cross_entropy::Layer;
 use crate::{
     Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, Gate, KernelBackend, Layout, LogitsTransform,
-    LowRank, Maybe, Precision,
+    LowRank, Maybe, Precision, RowNorms,
 };
 
 impl KernelBackend for Flex {
@@ -56,6 +56,51 @@ impl KernelBackend for Flex {
         options: LowRank,
     ) -> FloatTensor<Self> {
         flex::lora_linear::input_backward(d_output, weight, d_down, a, options)
+    }
+
+    fn dora_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        options: LowRank,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        flex::dora_linear::forward(x, weight, bias.into_option(), [a, b], factors, options)
+    }
+
+    fn dora_linear_backward(
+        x: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        direction: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        options: LowRank,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        flex::dora_linear::backward(x, [down, direction], b, factors, d_output, options)
+    }
+
+    fn dora_linear_input_backward(
+        d_output: FloatTensor<Self>,
+        scaled: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_down: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        options: LowRank,
+    ) -> FloatTensor<Self> {
+        flex::dora_linear::input_backward(d_output, scaled, weight, d_down, a, options)
+    }
+
+    fn row_norms(
+        weight: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+        remembered: RowNorms,
+    ) -> FloatTensor<Self> {
+        flex::row_norms::row_norms(weight, a, b, scale, remembered)
     }
 
     fn frozen_linear_backward(

@@ -17,11 +17,11 @@ use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
 use crate::{
     Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, Gate, Layout, LogitsTransform, LowRank,
-    Precision,
+    Precision, RowNorms,
 };
 use crate::{
-    activation, adamw, attention, bias, cross_entropy, disentangled_attention, dropout, gated, layer_norm, linear,
-    linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, widen,
+    activation, adamw, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
+    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, row_norms, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -144,6 +144,60 @@ pub trait KernelBackend: Backend {
         options: LowRank,
     ) -> FloatTensor<Self> {
         lora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, options)
+    }
+
+    /// A linear layer with a frozen W and DoRA; A is `[r, d_input]`, B `[d_output, r]`, and the factors of the rows
+    /// `[d_output]`. Returned with `scale * mask(x)·Aᵀ`, `[rows, r]`, and `mask(x)·(W + scale * B·A)ᵀ`, `[rows, d_output]`,
+    /// constants that the backward pass needs.
+    #[allow(clippy::too_many_arguments, reason = "the macro takes tensors one by one")]
+    fn dora_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        #[extension_type] bias: Maybe<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        options: LowRank,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        dora_linear::composed::<Self>(x, weight, bias, a, b, factors, options)
+    }
+
+    /// The gradients of A, B, the factors and `mask(x)·Aᵀ`, and that of the output times the factors, given that of the output
+    /// and the second and third values of the forward pass.
+    #[allow(clippy::type_complexity, reason = "as many gradients as there are")]
+    fn dora_linear_backward(
+        x: FloatTensor<Self>,
+        down: FloatTensor<Self>,
+        direction: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        d_output: FloatTensor<Self>,
+        options: LowRank,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        dora_linear::composed_backward::<Self>(x, [down, direction], b, factors, d_output, options)
+    }
+
+    /// The gradient of the input, given that of the output, alone and times the factors, and that of `mask(x)·Aᵀ`.
+    fn dora_linear_input_backward(
+        d_output: FloatTensor<Self>,
+        scaled: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        d_down: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        options: LowRank,
+    ) -> FloatTensor<Self> {
+        dora_linear::composed_input_backward::<Self>(d_output, scaled, weight, d_down, a, options)
+    }
+
+    /// The lengths of the rows of `W + scale * B·A`, `[d_output]`. No gradient.
+    fn row_norms(
+        weight: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+        _remembered: RowNorms,
+    ) -> FloatTensor<Self> {
+        row_norms::composed::<Self>(weight, a, b, scale)
     }
 
     /// Softmax attention of each sequence to itself; `q` is `[tokens, heads * d_head]`, `k` and `v` are

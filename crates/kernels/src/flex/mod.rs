@@ -6,6 +6,7 @@ pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
 pub(crate) mod disentangled_attention;
+pub(crate) mod dora_linear;
 pub(crate) mod dropout;
 mod filled;
 pub(crate) mod gated;
@@ -18,6 +19,7 @@ mod matrix;
 mod product;
 pub(crate) mod rms_norm;
 pub(crate) mod rotary;
+pub(crate) mod row_norms;
 mod vector;
 pub(crate) mod widen;
 
@@ -89,7 +91,7 @@ mod tests {
         FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
     }
 
-    fn numbers(tensor: FlexTensor) -> Vec<f32> {
+    pub(super) fn numbers(tensor: FlexTensor) -> Vec<f32> {
         tensor.into_data().try_to_vec().unwrap()
     }
 
@@ -111,7 +113,7 @@ mod tests {
         <Flex as FloatTensorOps<Flex>>::float_abs(cast(tensor.clone(), DType::F32))
     }
 
-    fn cast(tensor: FlexTensor, dtype: DType) -> FlexTensor {
+    pub(super) fn cast(tensor: FlexTensor, dtype: DType) -> FlexTensor {
         <Flex as FloatTensorOps<Flex>>::float_cast(tensor, dtype.into())
     }
 

@@ -6,6 +6,7 @@ mod attention;
 #[path = "../../src/bounds.rs"]
 mod bounds;
 mod disentangled_attention;
+mod dora_linear;
 #[path = "../../src/every_form.rs"]
 mod every_form;
 mod linear;

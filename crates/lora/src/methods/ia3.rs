@@ -127,7 +127,7 @@ impl AdapterMethod for Ia3Config {
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
         match kind {
             Kind::Linear | Kind::OutputLinear => Ok(()),
-            Kind::Embedding | Kind::Other => {
+            Kind::Embedding | Kind::LayerNorm | Kind::Other => {
                 let takes = "(IA)3 is on linear layers";
                 Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
             }
@@ -213,8 +213,8 @@ impl AdapterMethod for Ia3Config {
     fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let of = if self.is_feedforward(site.path)? { Side::Inputs } else { Side::Outputs };
         let (shape, keeps) = match of {
-            Side::Inputs => ([1, site.d_input], Keeps::Input),
-            Side::Outputs => ([site.d_output, 1], Keeps::Output),
+            Side::Inputs => ([1, site.d_input], Keeps { input: true, ..Keeps::default() }),
+            Side::Outputs => ([site.d_output, 1], Keeps { outputs: true, ..Keeps::default() }),
         };
         let vector = format!("{}{ENDING}", site.path);
         let values = tensors.parameter(&vector, shape, site.device, || Tensor::ones(shape, site.device))?;

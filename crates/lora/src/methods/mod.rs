@@ -1,5 +1,6 @@
 //! The methods, one file (or one directory) each. The list below is the only one of them.
 
+mod bitfit;
 mod bottleneck;
 mod full;
 mod ia3;
@@ -17,6 +18,7 @@ use crate::peft::{ConfigError, Keys};
 use crate::settings::Setting;
 use crate::{AdapterMethod, Projection};
 
+pub use bitfit::BitFit;
 pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};
 pub use full::Full;
 pub use ia3::{Ia3, Ia3Config};
@@ -145,6 +147,7 @@ macro_rules! methods {
 methods! {
     lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
     ia3: Ia3(Ia3Config) linear(Ia3);
+    bitfit: BitFit(BitFit);
     bottleneck: Adapter(BottleneckConfig) residual(Bottleneck);
     full: Full(Full);
     none: None(HeadAlone);

@@ -32,18 +32,14 @@ impl HeadAlone {
         Self { modules }
     }
 
-    /// With every bias trained it would be BitFit, which has no type of its own.
+    /// With every bias trained it is BitFit's.
     pub(super) fn from_peft(keys: &mut Keys<'_>) -> Result<Option<Self>, ConfigError> {
         let key = "target_modules";
         let Some(none) = keys.peek(key).filter(|targets| *targets == NO_TARGETS) else { return Ok(None) };
-        let trains_biases = keys.peek("bias").is_some_and(|bias| bias != "none");
-        let saved = keys.peek("modules_to_save").and_then(Value::as_array).map_or(0, Vec::len);
-        let reason = match (trains_biases, saved) {
-            (true, _) => "this is a BitFit adapter: not supported by this version",
-            (false, 0) => "it adapts no module and saves none: there is nothing in it",
-            (false, _) => return Ok(Some(Self::new(LoraConfig::read_peft(keys)?.targets.modules_to_save))),
-        };
-        Err(keys.unsupported(key, none, reason))
+        match keys.peek("modules_to_save").and_then(Value::as_array).map_or(0, Vec::len) {
+            0 => Err(keys.unsupported(key, none, "it adapts no module and saves none: there is nothing in it")),
+            _ => Ok(Some(Self::new(LoraConfig::read_peft(keys)?.targets.modules_to_save))),
+        }
     }
 }
 

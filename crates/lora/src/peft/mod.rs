@@ -10,8 +10,7 @@ mod tensors;
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
-pub(crate) use tensors::to_bytes;
-pub use tensors::{AdapterTensors, TensorError, damage};
+pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 
 /// The name of the configuration in an adapter's directory.
 pub const CONFIG_FILE: &str = "adapter_config.json";
@@ -19,5 +18,12 @@ pub const CONFIG_FILE: &str = "adapter_config.json";
 pub(crate) const TENSOR_FILE: &str = "adapter_model.safetensors";
 /// What PEFT puts before the name of a tensor in the model.
 pub(crate) const PREFIX: &str = "base_model.model.";
+
+/// A setting of a method as messages about `adapter_config.json` call it.
+pub fn setting(name: &str) -> String {
+    let setting = crate::settings().into_iter().find(|setting| setting.name == name);
+    format!("`{}`", setting.and_then(|setting| setting.alias).unwrap_or(name))
+}
+
 /// PEFT adds these to `modules_to_save` for every classifier, whichever of them its model has.
-pub(crate) const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];
+pub const STANDARD_HEADS: [&str; 2] = ["classifier", "score"];

@@ -148,19 +148,19 @@ mod tests {
 
     #[test]
     fn names_and_patterns_that_cannot_be_meant_are_refused() {
-        assert_eq!(impossible(&list(&[])).0, "`adapter.target_modules` is empty");
-        assert_eq!(impossible(&list(&["query", ""])).0, "`adapter.target_modules`: a name is empty");
+        assert_eq!(impossible(&list(&[])).0, "`target_modules`: it names no module");
+        assert_eq!(impossible(&list(&["query", ""])).0, "`target_modules`: a name is empty");
         let (message, help) = impossible(&pattern("(query"));
         assert_eq!(
             message,
-            "`adapter.target_modules`: `(query` is not a regular expression: opening parenthesis without closing parenthesis"
+            "`target_modules`: `(query` is not a regular expression: opening parenthesis without closing parenthesis"
         );
         assert_eq!(help, "the dialect is that of Python's `re`");
         let rank_pattern = IndexMap::from([("*".to_owned(), 1)]);
         let config = LoraConfig { targets: list(&["query"]), rank_pattern, ..LoraConfig::default() };
         assert_eq!(
             impossible(&config).0,
-            "`adapter.rank_pattern`: `*` is not a regular expression: target of repeat operator is invalid"
+            "`rank_pattern`: `*` is not a regular expression: target of repeat operator is invalid"
         );
     }
 

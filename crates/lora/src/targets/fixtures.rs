@@ -95,7 +95,12 @@ pub(crate) fn adapted(config: impl Into<Method>, modules: &[(String, Kind)]) -> 
 }
 
 fn told(error: &TargetError) -> (String, String) {
-    (error.to_string(), error.help().map(|help| help.to_string()).unwrap_or_default())
+    (with_key(error), error.help().map(|help| help.to_string()).unwrap_or_default())
+}
+
+/// The message after the setting that is wrong.
+pub(crate) fn with_key(error: &TargetError) -> String {
+    error.message_with(&|key| format!("`{key}`"))
 }
 
 /// Message and help of what `finish` refuses.

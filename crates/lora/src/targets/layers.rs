@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::TargetError;
 use super::entry::Entry;
+use super::{LayersOfTargets, TargetError};
 use crate::config::{Names, TargetConfig, Targets};
 
 const LAYERS_PATTERN: &str = "layers_pattern";
@@ -43,7 +43,7 @@ impl Layers {
 
     /// Whether the target at `path` is in one of the layers.
     pub(super) fn admit(&mut self, path: &str) -> Result<bool, TargetError> {
-        let layer = if self.patterns.is_empty() { first_number(path) } else { self.number_by_pattern(path)? };
+        let layer = if self.patterns.is_empty() { layer_of(path) } else { self.number_by_pattern(path)? };
         match layer {
             Some(layer) => {
                 self.found.insert(layer);
@@ -83,26 +83,21 @@ impl Layers {
         }
         match self.wanted.difference(&self.found).next() {
             None => Ok(()),
-            Some(layer) => Err(TargetError::UnknownLayer { layer: *layer, suggestion: self.hint() }),
+            Some(layer) => Err(TargetError::UnknownLayer { layer: *layer, targets: self.of_targets() }),
         }
     }
 
-    fn hint(&self) -> String {
-        if !self.found.is_empty() {
-            let layers: Vec<String> = self.found.iter().map(usize::to_string).collect();
-            return format!("known: {}", layers.join(", "));
-        }
+    fn of_targets(&self) -> LayersOfTargets {
         match &self.unnumbered {
-            Some(path) => {
-                format!("no layer number was found in `{path}`: set `adapter.layers_pattern` to what stands before it")
-            }
-            None => "targets written as full paths are adapted whatever their layer".to_owned(),
+            _ if !self.found.is_empty() => LayersOfTargets::Known(self.found.iter().copied().collect()),
+            Some(path) => LayersOfTargets::Unnumbered(path.clone()),
+            None => LayersOfTargets::Any,
         }
     }
 }
 
-/// The first number in the form `<something>.<segment>.<number>.`: two segments stand before it, and one behind.
-fn first_number(path: &str) -> Option<usize> {
+/// The number of the layer that a module lies in: the first in the form `<something>.<segment>.<number>.`: two segments stand before it, and one behind.
+pub(crate) fn layer_of(path: &str) -> Option<usize> {
     let segments: Vec<&str> = path.split('.').collect();
     let inner = segments.get(2..segments.len().saturating_sub(1))?;
     let number = inner.iter().find(|segment| segment.bytes().all(|byte| byte.is_ascii_digit()))?;
@@ -159,7 +154,7 @@ mod tests {
         let mut config = list(&["query"]);
         config.layers = Some(vec![1, 7]);
         let (message, help) = refusal(&config, &bert());
-        assert_eq!(message, "`adapter.layers`: no target is in a layer 7");
+        assert_eq!(message, "`layers`: no target is in a layer 7");
         assert_eq!(help, "known: 0, 1");
         config.layers = Some(vec![7]);
         assert_eq!(refusal(&config, &bert()).0, message);
@@ -172,12 +167,12 @@ mod tests {
         let modules = few(&[("h.0.attn.c_attn", Kind::Linear)]);
         assert_eq!(
             refusal(&config, &modules).1,
-            "no layer number was found in `h.0.attn.c_attn`: set `adapter.layers_pattern` to what stands before it"
+            "no layer number was found in `h.0.attn.c_attn`: set `layers_pattern` to what stands before it"
         );
         config.layers_pattern = names(&["h"]);
         assert_eq!(adapted(&config, &modules), ["h.0.attn.c_attn"]);
         config.layers_pattern = names(&["h", "layer"]);
-        assert_eq!(refusal(&config, &modules).0, "`adapter.layers_pattern`: `layer` matches no adapted module");
+        assert_eq!(refusal(&config, &modules).0, "`layers_pattern`: `layer` matches no adapted module");
         config.layers_pattern = vec![];
         config.target_modules = Targets::Names(Names::List(names(&["h.0.attn.c_attn"])));
         assert_eq!(refusal(&config, &modules).1, "targets written as full paths are adapted whatever their layer");
@@ -187,16 +182,13 @@ mod tests {
     fn combinations_that_peft_refuses_are_refused() {
         for mut config in [pattern(".*query"), config(Targets::AllLinear)] {
             config.layers = Some(vec![0]);
-            assert_eq!(impossible(&config).0, "`adapter.layers` needs a list of names in `adapter.target_modules`");
+            assert_eq!(impossible(&config).0, "`layers`: layers are chosen of targets in a list of names");
             config.layers = None;
             config.layers_pattern = names(&["layer"]);
-            assert_eq!(
-                impossible(&config).0,
-                "`adapter.layers_pattern` needs a list of names in `adapter.target_modules`"
-            );
+            assert_eq!(impossible(&config).0, "`layers_pattern`: layers are chosen of targets in a list of names");
         }
         let mut config = list(&["query"]);
         config.layers_pattern = names(&["layer"]);
-        assert_eq!(impossible(&config).0, "`adapter.layers_pattern` says nothing without `adapter.layers`");
+        assert_eq!(impossible(&config).0, "`layers_pattern`: no layers are chosen");
     }
 }

@@ -15,7 +15,8 @@ mod selector;
 mod shorten;
 
 pub(crate) use entry::{Entry, Match};
-pub use error::TargetError;
+pub use error::{LayersOfTargets, NameSetting, TargetError};
+pub(crate) use layers::layer_of;
 pub(crate) use overrides::Overrides;
 pub(crate) use path::saves;
 pub(crate) use seen::unknown_saved;

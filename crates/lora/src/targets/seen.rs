@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_name_without_a_module_is_refused_with_the_nearest() {
         let (message, help) = refusal(&list(&["qurey", "value"]), &bert());
-        assert_eq!(message, "`adapter.target_modules`: no module is named `qurey`");
+        assert_eq!(message, "`target_modules`: no module is named `qurey`");
         assert_eq!(help, "did you mean `query`?");
         assert_eq!(refusal(&list(&["q_proj"]), &bert()).1, "known: query, key, value, dense, classifier");
         assert_eq!(
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_pattern_without_a_module_is_refused() {
         let (message, help) = refusal(&pattern("query"), &bert());
-        assert_eq!(message, "`adapter.target_modules`: no module matches `query`");
+        assert_eq!(message, "`target_modules`: no module matches `query`");
         assert_eq!(help, r#"a string is an expression for the whole path: write ["query"] or ".*\.query""#);
         assert_eq!(
             refusal(&pattern(".*q_proj"), &bert()).1,
@@ -104,7 +104,7 @@ mod tests {
         let mut config = list(&["query"]);
         config.modules_to_save = names(&["classifier", "poller"]);
         let (message, help) = refusal(&config, &bert());
-        assert_eq!(message, "`adapter.modules_to_save`: no module is named `poller`");
+        assert_eq!(message, "`modules_to_save`: no module is named `poller`");
         assert_eq!(help, "did you mean `pooler`?");
         config.modules_to_save = names(&["head"]);
         let known = "known: word_embeddings, query, key, value, dense, LayerNorm, classifier";
@@ -112,7 +112,7 @@ mod tests {
 
         config.exclude_modules = Some(Names::List(names(&["keys"])));
         let (message, help) = refusal(&config, &bert());
-        assert_eq!(message, "`adapter.exclude_modules`: no module is named `keys`");
+        assert_eq!(message, "`exclude_modules`: no module is named `keys`");
         assert_eq!(help, "did you mean `key`?");
     }
 }

@@ -20,6 +20,8 @@ pub enum Kind {
     /// `lm_head` or a classification head: left out of `all-linear`.
     OutputLinear,
     Embedding,
+    /// torch's `LayerNorm`, with a bias or without; other norms are [`Other`](Self::Other).
+    LayerNorm,
     Other,
 }
 

@@ -264,18 +264,15 @@ impl DebertaV2Model {
         let (encoder, hidden, rows) = (loader.at("encoder"), parsed.hidden_size, 2 * parsed.positions().span());
         let (layers, terms) = (encoder.at("layer"), Terms::read(config)?);
         let embeddings = Embeddings::load(&loader.at("embeddings"), parsed)?;
+        let rel_embeddings = encoder.embedding("rel_embeddings", rows, hidden)?;
+        let is_normed = parsed.norm_rel_ebd.split('|').any(|name| name.trim().eq_ignore_ascii_case("layer_norm"));
+        let layer_norm = match is_normed {
+            true => Some(encoder.layer_norm("LayerNorm", hidden, parsed.layer_norm_eps)?),
+            false => None,
+        };
         let layer =
             (0..parsed.num_hidden_layers).map(|i| Layer::load(&layers.at(&i.to_string()), config, parsed, terms));
-        let is_normed = parsed.norm_rel_ebd.split('|').any(|name| name.trim().eq_ignore_ascii_case("layer_norm"));
-        Ok(Self {
-            embeddings,
-            layer: layer.collect::<Result<_, _>>()?,
-            rel_embeddings: encoder.embedding("rel_embeddings", rows, hidden)?,
-            layer_norm: match is_normed {
-                true => Some(encoder.layer_norm("LayerNorm", hidden, parsed.layer_norm_eps)?),
-                false => None,
-            },
-        })
+        Ok(Self { embeddings, layer: layer.collect::<Result<_, _>>()?, rel_embeddings, layer_norm })
     }
 
     /// The table of relative positions, `[2 * span, hidden]`. Each layer makes it for itself, so that it can be recomputed with

@@ -31,23 +31,28 @@ impl Loader<'_> {
             Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
             None => None,
         };
-        let base = (weight.as_mut(), Orientation::OutIn);
-        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, base, device)?;
+        let base = (weight.as_mut(), Orientation::OutIn, at.build.values == Values::Read);
+        let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, base, device);
+        let adapters = adapters.map_err(|error| at.in_file(error))?;
         Ok(OutputLayer::new(weight, bias, adapters))
     }
 
-    /// The weight of an output layer that is tied but for the copies that an adapter has: PEFT leaves each end what it does not
-    /// copy.
+    /// The weight of an output layer that is tied but for the copies that an adapter has, and for what an adapter leaves of it:
+    /// PEFT leaves each end what it does not copy.
     fn untied(&self, treatment: Treatment, shape: [usize; 2]) -> Result<Option<Weight<2>>, Error> {
-        let (full, brings) = {
+        let (full, brings, is_changed, is_finished) = {
             let plan = self.build.plan.borrow();
-            (plan.method().trains_all(), plan.brings(&self.join("weight")))
+            let is_changed = treatment == Treatment::Adapted && plan.method().changes_base();
+            (plan.method().saves_model(), plan.brings(&self.join("weight")), is_changed, !plan.starts_fresh())
         };
         match treatment {
             Treatment::Trained if full => Ok(None),
             Treatment::Trained if brings => self.weight("weight", shape, treatment, Initial::Normal).map(Some),
             Treatment::Trained => Err(LoadError::Tied { module: self.path.clone() }.into()),
-            Treatment::Frozen | Treatment::Adapted if self.build.apart.get() => {
+            Treatment::Adapted if is_changed && is_finished => {
+                Err(LoadError::PartOfTied { module: self.path.clone() }.into())
+            }
+            Treatment::Frozen | Treatment::Adapted if self.build.apart.get() || is_changed => {
                 let words = self.build.pretrained.word_embeddings();
                 match self.replacement(&words, &self.own_names(), shape)? {
                     Some(own) => Ok(Some(own)),
@@ -76,7 +81,7 @@ impl Loader<'_> {
         let (treatment, full, brings) = {
             let mut plan = at.build.plan.borrow_mut();
             let treatment = plan.module(&at.path, Kind::Embedding);
-            (treatment, plan.method().trains_all(), plan.brings(&tensor))
+            (treatment, plan.method().saves_model(), plan.brings(&tensor))
         };
         // PEFT trains a copy and leaves the output layer as it was.
         if treatment == Treatment::Trained && !full && pretrained.is_shared(&tensor) {

@@ -37,7 +37,7 @@ pub fn merged_tensors(
     dtype: Option<DType>,
 ) -> Result<Merged, Error> {
     let target = dtype.unwrap_or_else(|| base_dtype(pretrained));
-    let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
+    let trained: HashMap<String, TensorData> = plan.tensors_written(model).into_iter().collect();
     let mut changed: HashMap<String, TensorData> = HashMap::new();
     for replacement in plan.replacements() {
         changed.insert(plain(&replacement.name), replacement.data());

@@ -29,7 +29,7 @@ pub enum MergeError {
 }
 
 /// Reads a merged checkpoint and compares each tensor: what the adapter did not touch is that of the base, to the byte where
-/// the type is the same; what it did is `base + scale * B·A`, or what the adapter has in its place.
+/// the type is the same; what it did is `base + scale * B·A`, with its rows at their lengths where the adapter has some, or what the adapter has in its place.
 pub fn verify_merged(base: &Pretrained, adapter: &AdapterTensors, plan: &Plan, merged: &Path) -> Result<(), Error> {
     let merged = Checkpoint::open(merged)?;
     let files = Files::new(base, adapter, plan);
@@ -147,8 +147,13 @@ impl<'a> Files<'a> {
         dtype: Dtype,
     ) -> Option<Option<usize>> {
         match &update.form {
-            Form::LowRank { a, b, scale, transposed } => {
-                Some(self.factors([a, b], *scale, *transposed)?.first_beyond_rounding(base, found, dtype))
+            Form::LowRank { a, b, scale, transposed, magnitude } => {
+                let factors = self.factors([a, b], *scale, *transposed)?;
+                let Some(magnitude) = magnitude else {
+                    return Some(factors.first_beyond_rounding(base, found, dtype));
+                };
+                let lengths = Lengths::new(&factors, base, self.adapter.values(magnitude)?, *transposed);
+                Some(lengths.first_beyond_rounding(&factors, base, found, dtype))
             }
             Form::Scaling { vector, of, transposed } => {
                 let factors = self.adapter.values(vector)?;
@@ -200,27 +205,89 @@ impl Factors {
     /// between as often as there are terms, in f32.
     fn first_beyond_rounding(&self, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
         let (of_type, smallest) = precision(dtype);
-        let of_terms = (self.rank + 4) as f64 * f64::from(f32::EPSILON);
+        let of_terms = self.of_terms();
         let row = |(row, (base, found)): (usize, (&[f32], &[f32]))| {
-            let (mut sums, mut sizes) = (vec![0.0_f64; self.columns], vec![0.0_f64; self.columns]);
-            let left = &self.left[row * self.rank..][..self.rank];
-            for (factor, right) in left.iter().zip(self.right.chunks(self.columns)) {
-                let factor = f64::from(*factor) * self.scale;
-                for ((sum, size), value) in sums.iter_mut().zip(&mut sizes).zip(right) {
-                    let term = factor * f64::from(*value);
-                    *sum += term;
-                    *size += term.abs();
-                }
-            }
+            let sums = self.row(row, base);
             let is_off = |column: usize| {
-                let base = f64::from(base[column]);
-                let expected = base + sums[column];
-                let allowed = of_type * expected.abs() + smallest + of_terms * (base.abs() + sizes[column]);
-                (f64::from(found[column]) - expected).abs() > allowed
+                let Sum { value, size } = sums[column];
+                let allowed = of_type * value.abs() + smallest + of_terms * size;
+                (f64::from(found[column]) - value).abs() > allowed
             };
             (0..self.columns).find(|column| is_off(*column)).map(|column| row * self.columns + column)
         };
         base.par_chunks(self.columns).zip(found.par_chunks(self.columns)).enumerate().filter_map(row).min()
+    }
+
+    /// What the roundings of a sum come to, as a share of the sizes of its terms.
+    fn of_terms(&self) -> f64 {
+        (self.rank + 4) as f64 * f64::from(f32::EPSILON)
+    }
+
+    /// A row of `base + scale * left · right`.
+    fn row(&self, row: usize, base: &[f32]) -> Vec<Sum> {
+        let mut sums: Vec<Sum> =
+            base.iter().map(|value| Sum { value: f64::from(*value), size: f64::from(value.abs()) }).collect();
+        let left = &self.left[row * self.rank..][..self.rank];
+        for (factor, right) in left.iter().zip(self.right.chunks(self.columns)) {
+            let factor = f64::from(*factor) * self.scale;
+            for (sum, value) in sums.iter_mut().zip(right) {
+                let term = factor * f64::from(*value);
+                sum.value += term;
+                sum.size += term.abs();
+            }
+        }
+        sums
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sum {
+    value: f64,
+    /// The sum of the magnitudes of its terms.
+    size: f64,
+}
+
+/// The lengths that what belongs to each output is brought to.
+struct Lengths {
+    /// By what each output's values are multiplied, and the error of that as a share, for each share that a sum is off.
+    of_outputs: Vec<(f64, f64)>,
+    by_columns: bool,
+}
+
+impl Lengths {
+    fn new(factors: &Factors, base: &[f32], lengths: &[f32], by_columns: bool) -> Self {
+        let (mut squares, mut sizes) = (vec![0.0_f64; lengths.len()], vec![0.0_f64; lengths.len()]);
+        for (row, base) in base.chunks(factors.columns).enumerate() {
+            for (column, sum) in factors.row(row, base).into_iter().enumerate() {
+                let output = if by_columns { column } else { row };
+                squares[output] += sum.value * sum.value;
+                sizes[output] += sum.size * sum.size;
+            }
+        }
+        let of_output = |((length, square), size): ((&f32, f64), f64)| {
+            let norm = square.sqrt().max(f64::from(f32::MIN_POSITIVE));
+            (f64::from(*length) / norm, size.sqrt() / norm)
+        };
+        Self { of_outputs: lengths.iter().zip(squares).zip(sizes).map(of_output).collect(), by_columns }
+    }
+
+    /// As [`Factors::first_beyond_rounding`].
+    fn first_beyond_rounding(&self, factors: &Factors, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
+        let (of_type, smallest) = precision(dtype);
+        let of_terms = factors.of_terms();
+        let row = |(row, (base, found)): (usize, (&[f32], &[f32]))| {
+            let sums = factors.row(row, base);
+            let is_off = |column: usize| {
+                let (factor, error) = self.of_outputs[if self.by_columns { column } else { row }];
+                let expected = factor * sums[column].value;
+                let of_factor = of_terms * error + f64::from(f32::EPSILON);
+                let allowed =
+                    (of_type + of_factor) * expected.abs() + smallest + of_terms * (factor * sums[column].size).abs();
+                (f64::from(found[column]) - expected).abs() > allowed
+            };
+            (0..factors.columns).find(|column| is_off(*column)).map(|column| row * factors.columns + column)
+        };
+        base.par_chunks(factors.columns).zip(found.par_chunks(factors.columns)).enumerate().filter_map(row).min()
     }
 }
 

@@ -123,8 +123,13 @@ impl EntityCounts {
 
     /// The bootstrapped interval of F1, drawing sentences.
     pub fn f1_interval(&self) -> Option<Interval> {
+        bootstrap(self.sentences.len(), self.sentences.len(), self.f1_of())
+    }
+
+    /// F1 of some of the sentences, named by their indices.
+    pub fn f1_of(&self) -> impl Fn(&[usize]) -> f64 + use<> {
         let all: Vec<Found> = self.sentences.iter().map(|types| total(types.iter().map(|(_, found)| found))).collect();
-        bootstrap(all.len(), all.len(), |drawn| total(drawn.iter().map(|sentence| &all[*sentence])).f1())
+        move |drawn| total(drawn.iter().map(|sentence| &all[*sentence])).f1()
     }
 
     fn sum(&self, sentences: std::ops::Range<usize>) -> Vec<Found> {

@@ -115,16 +115,21 @@ impl LabelSetCounts {
 
 /// The bootstrapped interval of micro F1, drawing rows.
 pub fn f1_micro_interval(truth: &[Vec<bool>], predicted: &[Vec<bool>]) -> Option<Interval> {
+    bootstrap(truth.len(), truth.len(), f1_micro_of(truth, predicted))
+}
+
+/// Micro F1 of some of the rows, named by their indices.
+pub fn f1_micro_of(truth: &[Vec<bool>], predicted: &[Vec<bool>]) -> impl Fn(&[usize]) -> f64 + use<> {
     let of_row = |(t, p): (&Vec<bool>, &Vec<bool>)| LabelCounts::of(t.iter().copied().zip(p.iter().copied()));
     let rows: Vec<LabelCounts> = truth.iter().zip(predicted).map(of_row).collect();
-    bootstrap(rows.len(), rows.len(), |drawn| {
+    move |drawn| {
         let (mut correct, mut counted) = (0, 0);
         for row in drawn.iter().map(|row| &rows[*row]) {
             correct += row.correct;
             counted += row.predicted + row.support;
         }
         ratio(2 * correct, counted)
-    })
+    }
 }
 
 /// The labels whose probability is at least their threshold.

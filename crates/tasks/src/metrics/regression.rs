@@ -58,6 +58,14 @@ pub fn pearson_interval(pearson: f64, examples: usize) -> Option<Interval> {
     Some((low.tanh(), high.tanh()))
 }
 
+/// Pearson's correlation of some of the examples, named by their indices.
+pub fn pearson_of(truth: Vec<f64>, predicted: Vec<f64>) -> impl Fn(&[usize]) -> f64 {
+    move |drawn| {
+        let of = |values: &[f64]| drawn.iter().map(|index| values[*index]).collect::<Vec<_>>();
+        pearson(&of(&truth), &of(&predicted))
+    }
+}
+
 /// Bootstrapped: ranks have no formula that holds with ties.
 pub fn spearman_interval(truth: &[f64], predicted: &[f64]) -> Option<Interval> {
     // Sorting is most of a draw.

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
-use super::open::{KEYS, open};
+use super::open::{all_keys, open};
 use super::table::{Answers, Columns as Beside};
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config::{self, Config};
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let input = arguments.data.as_deref().or(own_file);
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
-    let pipeline = open(&model, None, (&arguments.set, &KEYS), &device, output)?;
+    let pipeline = open(&model, None, (&arguments.set, &all_keys()), &device, output)?;
     let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
     scorer.with_logits = arguments.logits;
     let mut listed = Listed { answers, task: &*pipeline.task, texts: Vec::new(), is_wanted: per_example.is_some() };
@@ -276,7 +276,7 @@ fn score_file(
             Some(chunk) => chunk,
             None => {
                 let columns =
-                    (pipeline.task.definition().columns)(file, &record, pipeline.columns.written(), Purpose::Training)?;
+                    (pipeline.task.definition().columns)(file, &record, &pipeline.columns, Purpose::Training)?;
                 let rows = columns.no_rows();
                 chunk.insert((columns, rows))
             }

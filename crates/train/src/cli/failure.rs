@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use data::{Advice, AdvicePart};
 use inference::{AdapterError, GenerationError};
 use miette::Diagnostic;
 use model::hub::HubError;
@@ -16,6 +17,8 @@ pub(super) struct Failure {
     pub(super) error: Option<Box<dyn Diagnostic + Send + Sync>>,
     /// The command line, the configuration or an input is wrong: exit status 2. Otherwise something failed: 1.
     of_input: bool,
+    /// What can be done about data, where keys of a configuration may be part of it.
+    advice: Option<Advice>,
 }
 
 /// An interrupted run's exit status, 128 + SIGINT.
@@ -35,12 +38,12 @@ enum Simple {
 
 impl Failure {
     pub(super) fn input(error: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { error: Some(Box::new(error)), of_input: true }
+        Self { error: Some(Box::new(error)), of_input: true, advice: None }
     }
 
     /// Something that went wrong while running, without more to say.
     pub(super) fn message(message: String) -> Self {
-        Self { error: Some(Box::new(Simple::Message(message))), of_input: false }
+        Self { error: Some(Box::new(Simple::Message(message))), of_input: false, advice: None }
     }
 
     /// Something that went wrong while running, and what can be done about it.
@@ -50,7 +53,7 @@ impl Failure {
 
     /// What went wrong while running, with all that it says.
     pub(super) fn running(error: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { error: Some(Box::new(error)), of_input: false }
+        Self { error: Some(Box::new(error)), of_input: false, advice: None }
     }
 
     /// A wrong command line or input that no other room knows of.
@@ -61,14 +64,16 @@ impl Failure {
     /// The same with other words on what can be done about it.
     pub(super) fn advising(self, help: String) -> Self {
         let message = self.to_string();
-        Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input }
+        Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input, advice: None }
     }
 
-    /// For a command without a configuration: its help names keys of one as `--set` takes them.
+    /// For a command without a configuration: its keys are set with `--set`.
     pub(super) fn on_command_line(self) -> Self {
-        let Some(error) = &self.error else { return self };
-        match error.help().map(|help| help.to_string()).filter(|help| help.contains("`data.")) {
-            Some(help) => self.advising(with_set(&help)),
+        match &self.advice {
+            Some(advice) => {
+                let help = advice.parts().iter().map(with_set).collect();
+                self.advising(help)
+            }
             None => self,
         }
     }
@@ -87,26 +92,18 @@ impl Failure {
     }
 }
 
-/// ``set `data.text = "a"` `` as ``add `--set data.text=a` ``, and a key that something is chosen with likewise.
-fn with_set(help: &str) -> String {
-    let help = help.replace("`data.", "`\0data.").replace(" to one of these columns", " with one of these columns");
-    let parts: Vec<&str> = help.split('`').collect();
-    let typed = |(n, part): (usize, &&str)| {
-        let before = if n == 0 { "" } else { parts[n - 1] };
-        match part.strip_prefix('\0').map(|key| (key, key.split_once(" = "))) {
-            Some((_, Some((key, value)))) => {
-                let value = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_string());
-                format!("`--set {}`", shell::quoted(&format!("{key}={value}")))
-            }
-            Some((key, None)) if before.ends_with("with ") || parts[n + 1..].concat().starts_with(" with one of") => {
-                format!("`--set {key}=COLUMN`")
-            }
-            Some((key, None)) => format!("`{key}`"),
-            None if n % 2 == 1 => format!("`{part}`"),
-            None => part.to_string(),
+/// Advice as the command line takes it.
+fn with_set(part: &AdvicePart) -> String {
+    let set = |key: &str, value: &str| format!("`--set {}`", shell::quoted(&format!("data.{key}={value}")));
+    match part {
+        AdvicePart::Text(text) => text.clone(),
+        AdvicePart::Set { key, value } => format!("add {}", set(key, value)),
+        AdvicePart::SetOneOf { key, columns } => {
+            format!("add {} with one of these columns: {columns}", set(key, "COLUMN"))
         }
-    };
-    parts.iter().enumerate().map(typed).collect::<String>().replace("set `--set ", "add `--set ")
+        AdvicePart::Value { key, value } => set(key, value),
+        AdvicePart::Column { key } => set(key, "COLUMN"),
+    }
 }
 
 /// Without what can be done about it.
@@ -130,8 +127,14 @@ impl From<device::DeviceError> for Failure {
 
 impl From<prepare::Error> for Failure {
     fn from(error: prepare::Error) -> Self {
+        use prepare::Error;
+        let error = match error {
+            Error::Data(error) => return error.into(),
+            Error::Task(error) => return error.into(),
+            other => other,
+        };
         let of_input = error.is_of_input();
-        Self { error: Some(Box::new(error)), of_input }
+        Self { error: Some(Box::new(error)), of_input, advice: None }
     }
 }
 
@@ -151,26 +154,29 @@ impl From<GenerationError> for Failure {
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         let of_input = error.is_of_input();
-        Self { error: Some(Box::new(error)), of_input }
+        Self { error: Some(Box::new(error)), of_input, advice: None }
     }
 }
 
 impl From<tasks::Error> for Failure {
     fn from(error: tasks::Error) -> Self {
-        Self::input(error)
+        match error {
+            tasks::Error::Data(error) => error.into(),
+            error => Self::input(error),
+        }
     }
 }
 
 impl From<data::Error> for Failure {
     fn from(error: data::Error) -> Self {
-        Self::input(error)
+        Self { advice: error.advice().cloned(), ..Self::input(error) }
     }
 }
 
 impl From<model::Error> for Failure {
     fn from(error: model::Error) -> Self {
         let of_input = error.is_of_input();
-        Self { error: Some(Box::new(error)), of_input }
+        Self { error: Some(Box::new(error)), of_input, advice: None }
     }
 }
 
@@ -208,14 +214,14 @@ impl From<inference::Error> for Failure {
 impl From<AdapterError> for Failure {
     fn from(error: AdapterError) -> Self {
         let of_input = error.is_of_input();
-        Self { error: Some(Box::new(error)), of_input }
+        Self { error: Some(Box::new(error)), of_input, advice: None }
     }
 }
 
 impl From<run::Error> for Failure {
     fn from(error: run::Error) -> Self {
         let of_input = error.is_of_input();
-        Self { error: Some(Box::new(error)), of_input }
+        Self { error: Some(Box::new(error)), of_input, advice: None }
     }
 }
 
@@ -223,7 +229,7 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             // `kindling predict ... | head` is no failure.
-            std::io::ErrorKind::BrokenPipe => Self { error: None, of_input: false },
+            std::io::ErrorKind::BrokenPipe => Self { error: None, of_input: false, advice: None },
             _ => Self::message(format!("cannot write the result: {error}")),
         }
     }
@@ -250,15 +256,33 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_configuration_are_named_as_the_command_line_takes_them() {
-        assert_eq!(with_set("set `data.text = \"sentence\"`"), "add `--set data.text=sentence`");
-        assert_eq!(with_set("set `data.text = \"my text\"`"), "add `--set 'data.text=my text'`");
-        assert_eq!(with_set("choose it with `data.text`"), "choose it with `--set data.text=COLUMN`");
+    fn advice_on_data_is_given_as_the_command_line_takes_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let advice = |name: &str, data: &str, names: data::ColumnNames| {
+            let file = directory.path().join(name);
+            std::fs::write(&file, data).expect("a file");
+            let first = data::records(&file).expect("a file").next().expect("a row").expect("a row that can be read");
+            let found = data::Columns::find(&file, &first, &names, data::Labelled::Yes)
+                .and_then(|columns| columns.example(&file, &first));
+            let failure = Failure::from(found.expect_err("a column is missing or wrong")).on_command_line();
+            failure.error.and_then(|error| error.help().map(|help| help.to_string()))
+        };
+        let help = |help: &str| Some(help.to_owned());
+        let none = data::ColumnNames::default;
+        assert_eq!(advice("a.csv", "sentence,label\na,1\n", none()), help("add `--set data.text=sentence`"));
+        assert_eq!(advice("a.csv", "my text,label\na,1\n", none()), help("add `--set 'data.text=my text'`"));
         assert_eq!(
-            with_set("set `data.text` to one of these columns: a, b"),
-            "add `--set data.text=COLUMN` with one of these columns: a, b"
+            advice("a.csv", "b,c,label\na,a,1\n", none()),
+            help("add `--set data.text=COLUMN` with one of these columns: b, c")
         );
-        assert_eq!(with_set("set `data.max_length` to more than 2"), "set `data.max_length` to more than 2");
-        assert_eq!(with_set("did you mean `texts.csv`?"), "did you mean `texts.csv`?");
+        assert_eq!(
+            advice("a.jsonl", "{\"text\": 3, \"label\": 1}\n", none()),
+            help("put the value in double quotes, or choose another column with `--set data.text=COLUMN`")
+        );
+        let texts = data::ColumnNames { text_template: Some("{{ txt }}".to_owned()), ..none() };
+        assert_eq!(
+            advice("a.csv", "text,label\na,1\n", texts),
+            help("`data.text_template` names it: did you mean `text`?")
+        );
     }
 }

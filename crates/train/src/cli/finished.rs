@@ -2,27 +2,28 @@
 
 use std::path::Path;
 
-use crate::config::DataConfig;
+use data::ColumnNames;
+
 use crate::output::Output;
 use crate::shell::{program, quoted};
 use tasks::{Task, Use};
 
-pub(super) fn say(root: &Path, task: &dyn Task, data: &DataConfig, output: &Output) {
+pub(super) fn say(root: &Path, task: &dyn Task, columns: &ColumnNames, output: &Output) {
     output.say(&format!("report: {}", root.join("report.html").display()));
-    output.say(&format!("use it: {}", output.bold(&command(root, task, data))));
+    output.say(&format!("use it: {}", output.bold(&command(root, task, columns))));
 }
 
 /// A command that answers with what was trained, to be copied.
-fn command(root: &Path, task: &dyn Task, data: &DataConfig) -> String {
+fn command(root: &Path, task: &dyn Task, columns: &ColumnNames) -> String {
     let run = root.display().to_string();
     let (kindling, run) = (program(), quoted(&run));
-    let reads_one_text = data.text_template.is_empty() && data.text_pair.is_none();
+    let reads_one_text = columns.text_template.is_none() && columns.text_pair.is_none();
     match task.definition().usage {
         Use::Predict if reads_one_text => format!("{kindling} predict --run {run} \"your text\""),
         Use::Predict => format!("{kindling} predict --run {run} --input FILE --output answers.csv"),
         Use::Score => format!("{kindling} eval --run {run} --data FILE"),
-        Use::Generate if data.messages.is_some() => format!("{kindling} generate --run {run} --chat"),
-        Use::Generate if data.prompt_template.is_empty() => {
+        Use::Generate if columns.messages.is_some() => format!("{kindling} generate --run {run} --chat"),
+        Use::Generate if columns.prompt_template.is_none() => {
             format!("{kindling} generate --run {run} --prompt \"your prompt\"")
         }
         Use::Generate => format!("{kindling} generate --run {run} --input FILE --output texts.csv"),

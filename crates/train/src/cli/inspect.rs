@@ -130,11 +130,18 @@ fn adapter(directory: &Path) -> Result<Value, Failure> {
         tensors.insert(name.to_string(), json!(shape));
     }
     let base = base(&adapter);
-    let (data, updates) = (adapter.tensors.data(), adapter.tensors.updates());
+    // Of an adapter that started as a part of its base the tensors are not by themselves what it changes.
+    let updates = if adapter.method.changes_base() { Vec::new() } else { adapter.tensors.updates() };
+    let data = adapter.tensors.data();
     let spectra = lora::spectra(&data, &updates);
     let scalings = lora::update_sizes(&data, &updates).into_iter().filter(|size| size.is_relative);
     let scaling = |size: UpdateSize| json!({ "module": size.module, "relative": size.norm });
-    let updates: Vec<Value> = spectra.iter().map(|of| update(of, base.as_ref())).chain(scalings.map(scaling)).collect();
+    let moved = |module: &str| {
+        let update = updates.iter().find(|update| update.module == module && update.depends_on_weight())?;
+        base.as_ref()?.moved(update, &data).ok().flatten()
+    };
+    let low_rank = spectra.iter().map(|of| update(of, moved(&of.module), base.as_ref()));
+    let updates: Vec<Value> = low_rank.chain(scalings.map(scaling)).collect();
     let mut document = Map::from_iter([("method".to_string(), json!(adapter.method.name()))]);
     document.extend(adapter.method.shown());
     let of_all = json!({
@@ -154,8 +161,9 @@ fn base(adapter: &Adapter) -> Option<Pretrained> {
     directory.is_dir().then(|| Pretrained::open(directory, head).ok()).flatten()
 }
 
-fn update(spectrum: &lora::Spectrum, base: Option<&Pretrained>) -> Value {
-    let frobenius = spectrum.frobenius();
+/// `moved` is how far it changes its weight, where that is not the low-rank product alone.
+fn update(spectrum: &lora::Spectrum, moved: Option<f64>, base: Option<&Pretrained>) -> Value {
+    let frobenius = moved.unwrap_or_else(|| spectrum.frobenius());
     let weight = base.and_then(|base| base.weight_norm(&spectrum.module).ok().flatten());
     json!({
         "module": spectrum.module, "frobenius": frobenius,

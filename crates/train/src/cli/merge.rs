@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::{DType, Device};
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use data::{Batch, Encoded};
+use lora::peft::AdapterTensors;
 use lora::{Method, Plan};
 use model::{
     Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
@@ -15,7 +17,7 @@ use serde_json::json;
 
 use super::open::open;
 use super::{Failure, ModelArguments};
-use crate::output::{Output, bytes};
+use crate::output::Output;
 use crate::run::{Probe, difference, with_dtype};
 use inference::{Adapter, ModelFiles, Pipeline, Sidecar, copy_beside, method_of, not_finite};
 use tasks::TrainableModel;
@@ -145,12 +147,18 @@ impl Check {
 
 /// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
 fn verify(adapter: &Path, merged: &Path, trained: &Pipeline) -> Result<(), Failure> {
-    let adapter = Adapter::read(adapter, Some(&trained.pretrained))?;
-    let found = verify_merged(&trained.pretrained, &adapter.tensors, &trained.loaded.plan, merged);
+    let (_, tensors) = read(adapter, trained)?;
+    let found = verify_merged(&trained.pretrained, &tensors, &trained.loaded.plan, merged);
     found.map_err(|error| match error {
         model::Error::Merge(error) => Failure::running(error),
         error => error.into(),
     })
+}
+
+/// The adapter by its files, on the base as its files have it.
+fn read(adapter: &Path, trained: &Pipeline) -> Result<(Method, AdapterTensors), Failure> {
+    let Adapter { method, tensors, .. } = Adapter::read(adapter, Some(&trained.pretrained))?;
+    Ok(trained.loaded.plan.written(method, tensors))
 }
 
 fn compare(adapter: &Path, merged: &Path, trained: &Pipeline, device: &Device) -> Result<Check, Failure> {
@@ -159,10 +167,10 @@ fn compare(adapter: &Path, merged: &Path, trained: &Pipeline, device: &Device) -
     let merged = Pretrained::open(merged, trained.pretrained.head())?;
     let plan = Plan::new(Method::frozen(), None, 0)?;
     let (merged, _) = merged.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
-    // The same head without the low-rank updates: what the adapter does is what they change.
-    let mut without = Adapter::read(adapter, Some(&trained.pretrained))?;
-    without.tensors.clear_updates();
-    let plan = Plan::new(without.method, Some(without.tensors), 0)?;
+    // The same head without the updates: what the adapter does is what they change.
+    let (method, mut tensors) = read(adapter, trained)?;
+    tensors.clear_updates();
+    let plan = Plan::new(method, Some(tensors), 0)?;
     let (base, _) = trained.pretrained.load(plan, classes, Frozen::AsStored, Values::Read, device)?;
     let adapted = probe.logits(&trained.model);
     Ok(Check {
@@ -185,21 +193,9 @@ fn probe(trained: &Pipeline) -> Probe {
 
 /// `500MB`, `2GB`, or a number of bytes.
 fn size(text: &str) -> Result<usize, String> {
-    let upper = text.to_ascii_uppercase();
-    let (number, unit) = match upper.find(|c: char| c.is_ascii_alphabetic()) {
-        Some(at) => upper.split_at(at),
-        None => (upper.as_str(), "B"),
-    };
-    let unit = match unit {
-        "B" => 1.0,
-        "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        _ => return Err(format!("expected a size such as 500MB or 2GB, found `{text}`")),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(number) if number > 0.0 => Ok((number * unit) as usize),
-        _ => Err(format!("expected a size such as 500MB or {}, found `{text}`", bytes(2_000_000_000))),
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64() as usize),
+        _ => Err(format!("expected a size such as 500MB or 2GB, found `{text}`")),
     }
 }
 
@@ -210,6 +206,6 @@ mod tests {
     #[test]
     fn sizes_have_the_units_of_transformers() {
         assert_eq!((size("120KB"), size("2gb"), size("77")), (Ok(120_000), Ok(2_000_000_000), Ok(77)));
-        assert!(size("2TB").is_err() && size("-1MB").is_err() && size("MB").is_err());
+        assert!(size("2XB").is_err() && size("0GB").is_err() && size("-1MB").is_err() && size("MB").is_err());
     }
 }

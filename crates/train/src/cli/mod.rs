@@ -1,10 +1,12 @@
 //! The command line: what can be typed, and one room for each command.
 
+mod compare;
 mod completions;
 mod devices;
 mod eval;
 mod evaluations;
 mod failure;
+mod find_lr;
 mod finished;
 mod from_data;
 mod generate;
@@ -61,6 +63,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Arguments),
+    Compare(compare::Arguments),
     Eval(eval::Arguments),
     Predict(predict::Arguments),
     Generate(generate::Arguments),
@@ -124,6 +127,7 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
     match command {
         None => quickstart::run(overwrite, output),
         Some(Command::Train(arguments)) => train::run(&arguments, output),
+        Some(Command::Compare(arguments)) => compare::run(&arguments, output),
         Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
@@ -142,6 +146,7 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
 fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     let device = match &cli.command {
         Some(Command::Train(arguments)) => arguments.device.as_deref(),
+        Some(Command::Compare(arguments)) => arguments.device.as_deref(),
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),

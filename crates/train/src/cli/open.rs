@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use inference::{AdapterError, ColumnNames, Error, ModelFiles, Overrides, Pipeline, Saved};
+use data::{ColumnKey, ColumnNames, ColumnRole};
+use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, Saved};
 use serde_json::{Map, Value};
 use tasks::{TaskName, Use};
 
@@ -13,7 +14,7 @@ use crate::output::{Output, counted};
 use crate::run::tell;
 
 /// Opens what was named. `usage` is what the command needs a model for, if it is not for all; `sets` are its `--set` arguments,
-/// of which it takes those with the `keys`.
+/// of which it takes those with the `keys` of `[data]`.
 pub(super) fn open(
     files: &ModelFiles,
     usage: Option<Use>,
@@ -69,24 +70,23 @@ fn other_use(directory: &Path, task: TaskName, wanted: Use) -> Failure {
     Failure::usage(message, help)
 }
 
-/// All that `--set` overrides of a trained model: what `eval` takes.
-pub(super) const KEYS: [&str; 15] = [
-    "data.text",
-    "data.text_template",
-    "data.text_pair",
-    "data.label",
-    "data.prompt",
-    "data.prompt_template",
-    "data.completion",
-    "data.completion_template",
-    "data.messages",
-    "data.tokens",
-    "data.tags",
-    "data.entities",
-    "data.max_length",
-    "data.mask_probability",
-    "data.loss_on",
-];
+pub(super) const MAX_LENGTH: &str = "max_length";
+
+/// All keys of `[data]` that `--set` overrides of a trained model.
+pub(super) fn all_keys() -> Vec<&'static str> {
+    let columns = ColumnNames::keys().iter().map(|key| key.name);
+    let of_tasks = TaskName::all().flat_map(|task| task.settings).map(|setting| setting.key);
+    columns.chain([MAX_LENGTH]).chain(of_tasks).collect()
+}
+
+/// The keys of what models with this use read of a row to answer it.
+pub(super) fn keys_of_input(usage: Use) -> Vec<&'static str> {
+    let is_read = |key: &&ColumnKey| {
+        let mut tasks = TaskName::all().filter(|task| task.usage == usage);
+        key.role == ColumnRole::Input && tasks.any(|task| task.has(&format!("data.{}", key.name)))
+    };
+    ColumnNames::keys().iter().filter(is_read).map(|key| key.name).collect()
+}
 
 /// What `--set` arguments say instead of a model's files.
 fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
@@ -96,7 +96,7 @@ fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
         let of_tasks = || TaskName::all().flat_map(|task| task.settings);
         match key {
             // What is no number is out of the range that the model has positions for, as 0 is.
-            "max_length" => max_length = Some(value.parse().unwrap_or(0)),
+            MAX_LENGTH => max_length = Some(value.parse().unwrap_or(0)),
             key => match of_tasks().find(|setting| setting.key == key) {
                 Some(setting) => {
                     let value: Option<Value> = (setting.parse)(&value);
@@ -127,9 +127,12 @@ fn parsed<'a>(set: &'a str, keys: &[&str]) -> Result<(&'a str, String), Failure>
         return Err(cannot_be_used(set, help));
     };
     let key = key.trim();
-    match key.strip_prefix("data.") {
-        Some(name) if keys.contains(&key) => Ok((name, value.trim().trim_matches('"').to_string())),
-        _ => Err(cannot_be_used(set, suggest::suggestion(key, keys.iter().copied()))),
+    match key.strip_prefix("data.").filter(|name| keys.contains(name)) {
+        Some(name) => Ok((name, value.trim().trim_matches('"').to_string())),
+        None => {
+            let keys: Vec<String> = keys.iter().map(|name| format!("data.{name}")).collect();
+            Err(cannot_be_used(set, suggest::suggestion(key, keys.iter().map(String::as_str))))
+        }
     }
 }
 
@@ -140,12 +143,13 @@ fn cannot_be_used(set: &str, help: String) -> Failure {
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
 fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
     let plan = &pipeline.loaded.plan;
-    let sizes = lora::update_sizes(&plan.tensors(&pipeline.model).into_iter().collect(), plan.updates());
+    let sizes = lora::update_sizes(&plan.tensors_written(&pipeline.model).into_iter().collect(), plan.updates());
     let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     let modules = counted(sizes.len(), "module", "modules");
     output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
-    if !sizes.is_empty() && total == 0.0 {
+    let is_all = !plan.updates().iter().any(lora::Update::depends_on_weight);
+    if !sizes.is_empty() && total == 0.0 && is_all {
         output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));
     }
 }

@@ -8,7 +8,7 @@ use data::{Line, Record};
 use rayon::prelude::*;
 
 use super::input::{InputArguments, Unanswered};
-use super::open::open;
+use super::open::{MAX_LENGTH, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
@@ -19,9 +19,6 @@ use tasks::{Answer, Classes, Definition, Question, Rows, TaskName, Use};
 
 /// Texts read, encoded and answered together.
 const CHUNK: usize = 64;
-
-/// What `--set` overrides.
-const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.text_pair", "data.tokens", "data.max_length"];
 
 /// Classify texts
 #[derive(Debug, Args)]
@@ -133,8 +130,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     };
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
-    let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let pipeline = open(&model, Some(Use::Predict), sets, &device, output)?;
+    let mut keys = keys_of_input(Use::Predict);
+    keys.push(MAX_LENGTH);
+    let pipeline = open(&model, Some(Use::Predict), (&arguments.set, &keys), &device, output)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
         for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,

@@ -59,13 +59,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let bar = output.bar(0, "reading {spinner} {pos} texts");
     let columns: RefCell<Option<Columns>> = RefCell::new(None);
     let file = arguments.data.as_path();
-    let names = column_names(&arguments.set, &["data.text", "data.text_template"])?;
+    let names = column_names(&arguments.set, &["text", "text_template"])?;
     let texts = records(file)?.map(|record| {
         let record = record?;
         let mut columns = columns.borrow_mut();
         let columns = match &mut *columns {
             Some(columns) => columns,
-            None => columns.insert(Columns::find(file, &record, names.written(), Labelled::No)?),
+            None => columns.insert(Columns::find(file, &record, &names, Labelled::No)?),
         };
         Ok(columns.example(file, &record)?.text)
     });

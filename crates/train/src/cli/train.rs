@@ -11,7 +11,7 @@ use tasks::TaskName;
 use super::failure::{Failure, INTERRUPTED};
 use super::from_data::Made;
 use super::plan::Asked;
-use super::{finished, init, plan, signals};
+use super::{find_lr, finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
@@ -49,6 +49,9 @@ pub(super) struct Arguments {
     /// With --dry-run: take a few steps forward and backward, and estimate how long the run will take
     #[arg(long, requires = "dry_run")]
     time: bool,
+    /// Try learning rates that rise from step to step, show the loss by the rate and suggest one; train nothing
+    #[arg(long, conflicts_with_all = ["resume", "overwrite", "dry_run", "dashboard", "open", "watch"])]
+    find_lr: bool,
     /// Show burn's dashboard instead of the progress line (needs the cargo feature `dashboard`)
     #[arg(long)]
     dashboard: bool,
@@ -58,9 +61,15 @@ pub(super) struct Arguments {
     /// Serve the report of the run in progress on 127.0.0.1, at a free port or at this one, until the run ends
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "dry_run")]
     watch: Option<u16>,
+    /// Stop, as at Ctrl-C, when standard input ends: for whoever starts a run and may end before it
+    #[arg(long, hide = true)]
+    until_input_ends: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    if arguments.until_input_ends {
+        signals::until_input_ends();
+    }
     if arguments.dashboard && !cfg!(feature = "dashboard") {
         let help = "build it in with `cargo run -p train --features dashboard`, or leave out `--dashboard`";
         return Err(Failure::usage("this binary was built without the dashboard", help));
@@ -77,6 +86,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         None => configuration(arguments)?,
     };
     let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
+    if arguments.find_lr {
+        find_lr::check(&loaded.config)?;
+        let (plan, _) = prepare(&loaded, arguments, output)?;
+        plan::say(&plan, output);
+        find_lr::run(&plan, output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let start = match (arguments.resume, arguments.overwrite) {
         (true, _) => Start::Resume,
         (_, true) => Start::Overwrite,
@@ -201,7 +217,7 @@ fn nothing_to_do(root: &Path, output: &Output) -> Result<ExitCode, Failure> {
 }
 
 fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Failure> {
-    let result = plan.output_dir.join(if plan.method.trains_all() { "model" } else { "adapter" });
+    let result = plan.output_dir.join(if plan.method.saves_model() { "model" } else { "adapter" });
     if output.json() {
         let best = summary.best.as_ref().map(|(step, scores)| json!({ "step": step, "scores": scores }));
         output.result(&serde_json::to_string(&json!({
@@ -218,6 +234,6 @@ fn report(plan: &RunPlan, summary: &Summary, output: &Output) -> Result<(), Fail
     let steps = counted(summary.steps, "step", "steps");
     output.say(&format!("{steps} in {seconds}, peak memory {memory}"));
     output.say(&format!("saved and verified: {}", output.bold(&result.display().to_string())));
-    finished::say(&plan.output_dir, &*plan.task, &plan.config.data, output);
+    finished::say(&plan.output_dir, &*plan.task, &plan.config.data.columns, output);
     Ok(())
 }

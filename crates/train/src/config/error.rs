@@ -14,6 +14,8 @@ pub(super) enum Place {
     File { file: String, line: usize, alias: Option<String> },
     /// The argument of `--set` as typed.
     Set(String),
+    /// The argument of `--vary` as typed.
+    Vary(String),
 }
 
 impl Place {
@@ -24,6 +26,7 @@ impl Place {
                 format!("`{}` in {file}, line {line}", alias.as_deref().unwrap_or(key))
             }
             Self::Set(argument) => format!("`--set {argument}`"),
+            Self::Vary(argument) => format!("`--vary {argument}`"),
         }
     }
 }
@@ -81,16 +84,28 @@ pub(crate) enum ConfigError {
     #[diagnostic(help("write `--set KEY=VALUE`, for example `--set train.epochs=3`"))]
     SetWithoutValue { argument: String },
 
+    #[error("`--vary {argument}`: no `=`")]
+    #[diagnostic(help("write `--vary KEY=VALUE,VALUE`, for example `--vary adapter.r=4,8,16`"))]
+    VaryWithoutValues { argument: String },
+
+    #[error("{place}: `{value}` is given twice")]
+    #[diagnostic(help("name each value once"))]
+    VaryTwice { place: String, value: String },
+
+    #[error("{place}: {reason}")]
+    VaryFixed {
+        place: String,
+        reason: &'static str,
+        #[help]
+        help: &'static str,
+    },
+
     #[error("{place}: unknown key")]
     UnknownKey {
         place: String,
         #[help]
         help: String,
     },
-
-    #[error("{place}: not supported by this version of kindling")]
-    #[diagnostic(help("remove it"))]
-    UnsupportedKey { place: String },
 
     #[error("{place}: found `{found}`, expected a table")]
     NotATable {
@@ -159,6 +174,10 @@ pub(crate) enum ConfigError {
     #[error("{place}: an adapter on random weights could never be used again, for they are not kept")]
     #[diagnostic(help("set `adapter.method = \"full\"` to train a model from nothing"))]
     RandomBase { place: String },
+
+    #[error("{place}: random weights that are not trained stay random")]
+    #[diagnostic(help("train all of them: remove `layers`, `last_layers` and `train_embeddings` from [adapter]"))]
+    RandomFrozen { place: String },
 
     #[error("{place}: {other} is set too")]
     #[diagnostic(help("keep one of the two"))]

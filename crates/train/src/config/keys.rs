@@ -1,6 +1,7 @@
 //! The list of keys, in the order of the file, with what each takes; and what a message says about a
 //! key that is not in it.
 
+use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::sync::LazyLock;
 
@@ -33,7 +34,7 @@ const UP_TO_ONE: Kind = Kind::Number(Bound::Included(0.0), Bound::Included(1.0))
 const SHARE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Excluded(1.0));
 const RATE: Kind = Kind::Number(Bound::Excluded(0.0), Bound::Included(1e3));
 
-/// In the order of the contract, which is that of `Config`'s fields.
+/// In the order of the contract, in which a configuration is written.
 pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     let of_method = |setting: Setting| Key {
         table: "adapter",
@@ -42,7 +43,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         kind: setting.kind.into(),
         example: setting.example,
     };
-    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["bitfit"]), "")];
+    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &[]), "")];
     let init_from = [key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\"")];
     let of_methods = lora::settings().into_iter().map(of_method);
     RUN_AND_MODEL.into_iter().chain(method).chain(of_methods).chain(init_from).chain(DATA_AND_TRAINING).collect()
@@ -111,9 +112,6 @@ const DATA_AND_TRAINING: [Key; 47] = [
     key("", "legs", Kind::Legs, "[{ after_step = 24, epochs = 5 }]"),
 ];
 
-/// Keys of the contract that this version does not have.
-const UNSUPPORTED: &[&str] = &["adapter.use_dora", "adapter.lora_plus_ratio"];
-
 /// What Transformers calls some keys.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("num_train_epochs", "epochs"),
@@ -174,7 +172,7 @@ impl Key {
     /// An error unless this key takes `value`, which was typed as `found`.
     pub(super) fn check(&self, value: &Value, found: &str, place: String) -> Result<(), ConfigError> {
         match (self.kind, value) {
-            (Kind::Word(words, _), Value::String(word)) if words.contains(&word.as_str()) => Ok(()),
+            (Kind::Word(words, _), Value::String(word)) if words.iter().any(|known| is_word(word, known)) => Ok(()),
             (Kind::Word(words, later), Value::String(word)) => Err(self.no_word(word, words, later, place)),
             (kind, value) if kind.takes(value) => Ok(()),
             (kind, _) => Err(ConfigError::value(place, self, found, kind.expected())),
@@ -183,28 +181,33 @@ impl Key {
 
     fn no_word(&self, word: &str, words: &[&str], later: &[&str], place: String) -> ConfigError {
         let key = self.name;
-        // One that ends in `_` stands for all that add a number: `pissa_niter_4`.
-        let is_later = |name: &&str| {
-            word.strip_prefix(name).is_some_and(|rest| match name.ends_with('_') {
-                true => !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()),
-                false => rest.is_empty(),
-            })
-        };
         let word = word.to_owned();
-        if later.iter().any(is_later) {
+        if later.contains(&word.as_str()) {
             let expected = words.join(", ");
-            ConfigError::UnsupportedWord { place, key, word, expected }
-        } else {
-            let suggestion = suggestion(&word, words);
-            ConfigError::UnknownWord { place, key, word, suggestion }
+            return ConfigError::UnsupportedWord { place, key, word, expected };
         }
+        let is_numbered = |known: &&&str| known.strip_suffix('N').is_some_and(|stem| word.starts_with(stem));
+        let suggestion = match words.iter().find(is_numbered) {
+            Some(known) => format!("the N of `{known}` is an integer from 1 to {}", u32::MAX),
+            None => suggestion(&word, words),
+        };
+        ConfigError::UnknownWord { place, key, word, suggestion }
+    }
+}
+
+/// Whether a word is this one, where `_N` at its end stands for any number of at least 1: `pissa_niter_16`.
+fn is_word(word: &str, known: &str) -> bool {
+    let number = known.strip_suffix('N').filter(|stem| stem.ends_with('_')).and_then(|stem| word.strip_prefix(stem));
+    match number {
+        Some(number) => number.parse::<NonZeroU32>().is_ok_and(|parsed| parsed.to_string() == number),
+        None => word == known,
     }
 }
 
 /// Whether `[adapter]` has the key `name` under this method.
 pub(super) fn has(method: &Method, name: &str) -> bool {
     let is_its_own = || lora::settings_of(method.name()).iter().any(|setting| setting.name == name);
-    name == "method" || (name == "init_from" && !method.trains_all()) || is_its_own()
+    name == "method" || (name == "init_from" && !method.saves_model()) || is_its_own()
 }
 
 /// A method that has the key `name`.
@@ -215,9 +218,6 @@ pub(super) fn with_key(name: &str) -> &'static str {
 
 /// The error for `name` in `table`, which is no key.
 pub(super) fn unknown(table: &str, name: &str, place: String) -> ConfigError {
-    if UNSUPPORTED.iter().any(|later| split(later).1 == name) {
-        return ConfigError::UnsupportedKey { place };
-    }
     let help = help_for_unknown(table, name);
     ConfigError::UnknownKey { place, help }
 }
@@ -281,6 +281,7 @@ fn suggestion(word: &str, words: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use data::ColumnNames;
     use lora::{LoraConfig, TargetConfig};
 
     use super::super::words::Balance;
@@ -292,6 +293,11 @@ mod tests {
         Method::Lora(Box::new(LoraConfig { targets, ..LoraConfig::default() }))
     }
 
+    fn all_columns() -> ColumnNames {
+        let names: Table = ColumnNames::keys().iter().map(|key| (key.name.to_owned(), "a".into())).collect();
+        names.try_into().expect("keys of columns are those of their names")
+    }
+
     /// A configuration in which no key is left out.
     fn full() -> Config {
         Config {
@@ -300,15 +306,7 @@ mod tests {
             adapter: AdapterConfig { method: with_layers(), init_from: Some("adapter".into()) },
             data: DataConfig {
                 valid: Some("valid".into()),
-                text: Some("a".to_owned()),
-                text_pair: Some("b".to_owned()),
-                label: Some("c".to_owned()),
-                prompt: Some("d".to_owned()),
-                completion: Some("e".to_owned()),
-                messages: Some("f".to_owned()),
-                tokens: Some("g".to_owned()),
-                tags: Some("h".to_owned()),
-                entities: Some("i".to_owned()),
+                columns: all_columns(),
                 max_length: Some(1),
                 class_weights: Some(ClassWeights::Word(Balance::Balanced)),
                 ..DataConfig::default()
@@ -319,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_the_fields_of_config_in_their_order() {
+    fn the_list_has_the_fields_of_config() {
         let mut fields = Vec::new();
         for (name, value) in full().to_table() {
             match value {
@@ -328,7 +326,9 @@ mod tests {
             }
         }
         let of_lora = |key: &&Key| key.table != "adapter" || has(&with_layers(), key.name);
-        let keys: Vec<String> = KEYS.iter().filter(of_lora).map(Key::dotted).collect();
+        let mut keys: Vec<String> = KEYS.iter().filter(of_lora).map(Key::dotted).collect();
+        keys.sort();
+        fields.sort();
         assert_eq!(keys, fields);
     }
 

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
 use super::error::{ConfigError, Place, line_and_column};
-use super::keys::{KEYS, Key, TABLES, dotted, unknown};
+use super::keys::{KEYS, Key, TABLES, dotted, has, unknown};
 use super::paths::{self, Bases};
 use super::set;
 use super::syntax::Slip;
@@ -38,6 +38,11 @@ impl Loaded {
     /// A configuration that no file holds yet; its paths are absolute.
     pub(crate) fn draft(config: Config) -> Self {
         Self { config, written: BTreeSet::new(), name: "draft".to_owned(), file: None, places: BTreeMap::new() }
+    }
+
+    /// The file that says what was written and no more, with absolute paths: a run of it is a run of this.
+    pub(crate) fn as_written(&self) -> String {
+        self.config.to_toml_of(|key| self.written.contains(&key.dotted()))
     }
 
     /// Whether `--set` gave `key` its value.
@@ -68,6 +73,18 @@ pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Re
     load_text(&read(file, working_directory)?, file, sets, working_directory)
 }
 
+/// As `load`, of a candidate of a comparison: keys of the file that the method of `sets` does not have are passed over, for
+/// they are there for another candidate.
+pub(crate) fn load_candidate(file: &Path, sets: &[String], working_directory: &Path) -> Result<Loaded, ConfigError> {
+    let text = read(file, working_directory)?;
+    let mut entries = entries(&text, file, sets)?;
+    let method = method(entries.iter().find(|entry| entry.key.dotted() == "adapter.method").map(|entry| &entry.value));
+    entries.retain(|Entry { key, place, .. }| {
+        key.table != "adapter" || has(&method, key.name) || matches!(place, Place::Set(_))
+    });
+    complete(entries, file, working_directory)
+}
+
 /// As `load`, of the text that `file` has or will have.
 pub(crate) fn load_text(
     text: &str,
@@ -75,6 +92,11 @@ pub(crate) fn load_text(
     sets: &[String],
     working_directory: &Path,
 ) -> Result<Loaded, ConfigError> {
+    complete(entries(text, file, sets)?, file, working_directory)
+}
+
+/// What `text` and `sets` write.
+fn entries(text: &str, file: &Path, sets: &[String]) -> Result<Vec<Entry>, ConfigError> {
     let mut entries = Document { file, text }.entries()?;
     check_aliases(&entries)?;
     for argument in sets {
@@ -82,6 +104,18 @@ pub(crate) fn load_text(
         entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
         entries.push(entry);
     }
+    Ok(entries)
+}
+
+/// The method that is written so; `keys.rs` lets no other names through.
+fn method(written: Option<&Value>) -> Method {
+    match written.and_then(Value::as_str) {
+        Some(name) => Method::named(name).expect("keys.rs lets no other names through"),
+        None => Method::default(),
+    }
+}
+
+fn complete(entries: Vec<Entry>, file: &Path, working_directory: &Path) -> Result<Loaded, ConfigError> {
     require(&entries, "model.path", file)?;
     require(&entries, "data.train", file)?;
 
@@ -230,11 +264,7 @@ fn assemble(entries: Vec<Entry>, file: &Path) -> Loaded {
     }
     if let Some(Value::Table(adapter)) = document.get_mut("adapter") {
         // The method decides which other keys there are, and what they are by default.
-        let method = match adapter.get("method").and_then(Value::as_str) {
-            Some(name) => Method::named(name).expect("keys.rs lets no other names through"),
-            None => Method::default(),
-        };
-        let defaults = Table::try_from(method).expect("settings are TOML");
+        let defaults = Table::try_from(method(adapter.get("method"))).expect("settings are TOML");
         for (key, value) in defaults {
             adapter.entry(key).or_insert(value);
         }

@@ -17,13 +17,15 @@ mod syntax;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod vary;
 mod words;
 mod written;
 
 pub(crate) use error::ConfigError;
 pub(crate) use files::Files;
 pub(crate) use legs::Leg;
-pub(crate) use load::{Loaded, load, load_text};
+pub(crate) use load::{Loaded, load, load_candidate, load_text};
 pub(crate) use paths::absolute;
+pub(crate) use vary::Varied;
 pub(crate) use words::{Compute, Dtype, SaveDtype, Schedule, Weights};
 pub(crate) use written::{Config, DataConfig, TrainConfig};

@@ -33,8 +33,8 @@ const SECTIONS: [(&str, &str); 5] = [
     ("model", "## `[model]`\n\nThe base model and the task.\n"),
     (
         "adapter",
-        "## `[adapter]`\n\nThe method, and PEFT's options for it under PEFT's names. `full` has `method` alone, `none` also \
-         `init_from`.\n",
+        "## `[adapter]`\n\nThe method, and PEFT's options for it under PEFT's names. `none` has `method` \
+         and `init_from` alone, `full` has no `init_from`.\n",
     ),
     (
         "data",
@@ -119,7 +119,7 @@ fn document() -> String {
             let default = match key.default().filter(|_| !REQUIRED.contains(&dotted.as_str())) {
                 Some(value) => format!("`{}`{}", shown(&value), other_defaults(key, &value)),
                 None if REQUIRED.contains(&dotted.as_str()) => "required".to_owned(),
-                None => "none".to_owned(),
+                None => own_default(key).unwrap_or_else(|| "none".to_owned()),
             };
             let row = format!(
                 "`{}` | {} | {default} | {}{}",
@@ -137,6 +137,13 @@ fn document() -> String {
 /// A default as it is written after the `=`.
 fn shown(value: &Value) -> String {
     line("", value).trim_start_matches(" = ").to_owned()
+}
+
+/// The default of a key that the default method has not.
+fn own_default(key: &Key) -> Option<String> {
+    let method = Method::NAMES.iter().find_map(|name| Method::named(name).filter(|method| has(method, key.name)))?;
+    let defaults = toml::Table::try_from(method).expect("settings are TOML");
+    defaults.get(key.name).filter(|_| key.table == "adapter").map(|default| format!("`{}`", shown(default)))
 }
 
 /// The defaults of methods that have another one than the first.
@@ -173,10 +180,19 @@ fn effect(key: &Key) -> String {
         return Method::SUMMARIES.iter().map(summary).collect::<Vec<_>>().join("; ");
     }
     if let Some(setting) = of_methods(key) {
-        return setting.effect.to_owned();
+        return setting.effect.to_owned() + &other_effects(&setting);
     }
     let found = EFFECTS.iter().find(|(name, _)| *name == dotted);
     found.unwrap_or_else(|| panic!("say in `EFFECTS` what `{dotted}` does")).1.to_owned()
+}
+
+/// What methods say of a key that is another one's first.
+fn other_effects(first: &Setting) -> String {
+    let of_method = |name: &&str| {
+        let own = lora::settings_of(name).iter().find(|setting| setting.name == first.name)?;
+        (own.effect != first.effect).then(|| format!("; `{name}`: {}", own.effect))
+    };
+    Method::NAMES.iter().filter_map(of_method).collect()
 }
 
 /// A key that methods describe.
@@ -229,6 +245,6 @@ fn the_reference_describes_every_key_once() {
         let keys = KEYS.iter().filter(|key| key.table == "adapter" && has(method, key.name));
         keys.map(|key| key.name).collect::<Vec<_>>()
     };
-    assert_eq!(keys_of(&Method::full()), ["method"]);
+    assert_eq!(keys_of(&Method::full()), ["method", "layers", "last_layers", "train_embeddings"]);
     assert_eq!(keys_of(&Method::frozen()), ["method", "init_from"]);
 }

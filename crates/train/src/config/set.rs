@@ -15,8 +15,11 @@ pub(super) fn entry(argument: &str) -> Result<Entry, ConfigError> {
         let argument = argument.to_owned();
         return Err(ConfigError::SetWithoutValue { argument });
     };
-    let name = name.trim();
-    let place = Place::Set(argument.to_owned());
+    checked(name.trim(), typed, Place::Set(argument.to_owned()))
+}
+
+/// A key with the value that was typed for it there.
+pub(super) fn checked(name: &str, typed: &str, place: Place) -> Result<Entry, ConfigError> {
     let Some(key) = Key::find(name) else {
         return Err(no_key(name, place.of(name)));
     };

@@ -55,7 +55,11 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
     }
     if config.model.weights == Weights::Random && !config.adapter.method.trains_all() {
-        return Err(ConfigError::RandomBase { place: loaded.place("model.weights") });
+        let place = loaded.place("model.weights");
+        return Err(match config.adapter.method.saves_model() {
+            true => ConfigError::RandomFrozen { place },
+            false => ConfigError::RandomBase { place },
+        });
     }
     Ok(())
 }
@@ -80,14 +84,8 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
 }
 
 fn text(loaded: &Loaded) -> Result<(), ConfigError> {
-    let data = &loaded.config.data;
-    let pairs = [
-        ("data.text_template", &data.text_template, "data.text", &data.text),
-        ("data.prompt_template", &data.prompt_template, "data.prompt", &data.prompt),
-        ("data.completion_template", &data.completion_template, "data.completion", &data.completion),
-    ];
-    match pairs.iter().find(|(_, template, _, column)| column.is_some() && !template.is_empty()) {
-        Some((template, _, column, _)) => Err(both(loaded, template, column)),
+    match loaded.config.data.columns.template_and_column() {
+        Some((template, column)) => Err(both(loaded, &format!("data.{template}"), &format!("data.{column}"))),
         None => Ok(()),
     }
 }

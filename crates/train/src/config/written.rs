@@ -1,16 +1,17 @@
 //! The tables of the configuration file with their defaults, and the way back into a file. Fields are
-//! named and ordered as the file's keys; `keys.rs` says which values a key takes.
+//! named as the file's keys; `keys.rs` says which values a key takes, and in which order they stand.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use inference::Columns;
+use data::ColumnNames;
 use lora::Method;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::files::Files;
-use super::keys::{KEYS, TABLES, has};
+use super::keys::{KEYS, Key, TABLES, has};
+use super::kinds::Kind;
 use super::legs::Leg;
 use super::words::{Balance, Best, Compute, Dtype, LossOn, Optimizer, SaveDtype, Schedule, Task, Weights};
 
@@ -78,29 +79,19 @@ pub(crate) struct AdapterConfig {
     pub(crate) init_from: Option<PathBuf>,
 }
 
-/// A column that is `None` has its key's name and is used when present; a written one must be there.
+/// `keys.rs` refuses unknown keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub(crate) struct DataConfig {
     /// Required: empty in the default alone.
     pub(crate) train: Files,
     pub(crate) valid: Option<Files>,
     pub(crate) valid_fraction: f64,
-    pub(crate) text: Option<String>,
-    pub(crate) text_pair: Option<String>,
-    pub(crate) label: Option<String>,
-    pub(crate) prompt: Option<String>,
-    pub(crate) completion: Option<String>,
-    pub(crate) messages: Option<String>,
-    pub(crate) tokens: Option<String>,
-    pub(crate) tags: Option<String>,
-    pub(crate) entities: Option<String>,
+    /// A written column must be there.
+    #[serde(flatten)]
+    pub(crate) columns: ColumnNames,
     /// In tokens.
     pub(crate) max_length: Option<usize>,
-    /// In the place of `text`; empty: none. The others likewise.
-    pub(crate) text_template: String,
-    pub(crate) prompt_template: String,
-    pub(crate) completion_template: String,
     /// Several examples of a causal language model in one row of `max_length`.
     pub(crate) pack: bool,
     pub(crate) loss_on: LossOn,
@@ -118,46 +109,14 @@ pub(crate) enum ClassWeights {
     ByName(BTreeMap<String, f64>),
 }
 
-impl DataConfig {
-    /// Of a configuration whose columns are written out.
-    pub(crate) fn columns(&self) -> Columns {
-        let template = |source: &String| (!source.is_empty()).then(|| source.clone());
-        Columns {
-            text: self.text.clone(),
-            text_template: template(&self.text_template),
-            text_pair: self.text_pair.clone(),
-            label: self.label.clone(),
-            prompt: self.prompt.clone(),
-            prompt_template: template(&self.prompt_template),
-            completion: self.completion.clone(),
-            completion_template: template(&self.completion_template),
-            messages: self.messages.clone(),
-            tokens: self.tokens.clone(),
-            tags: self.tags.clone(),
-            entities: self.entities.clone(),
-        }
-    }
-}
-
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
             train: Files::default(),
             valid: None,
             valid_fraction: 0.0,
-            text: None,
-            text_pair: None,
-            label: None,
-            prompt: None,
-            completion: None,
-            messages: None,
-            tokens: None,
-            tags: None,
-            entities: None,
+            columns: ColumnNames::default(),
             max_length: None,
-            text_template: String::new(),
-            prompt_template: String::new(),
-            completion_template: String::new(),
             pack: false,
             loss_on: LossOn::Completion,
             mask_probability: 0.15,
@@ -244,6 +203,11 @@ impl Config {
     /// The whole configuration as a file, one key a line. Left out are keys that have no value, and
     /// those that the method or the task does not have.
     pub(crate) fn to_toml(&self) -> String {
+        self.to_toml_of(|_| true)
+    }
+
+    /// The same of some of the keys.
+    pub(super) fn to_toml_of(&self, is_wanted: impl Fn(&Key) -> bool) -> String {
         let values = self.to_table();
         let mut text = String::new();
         for &table in TABLES {
@@ -255,6 +219,7 @@ impl Config {
                     (table == "adapter" && !has(&self.adapter.method, key.name)) || !self.model.task.has(&key.dotted());
                 if let Some(value) = key.value(&values)
                     && !foreign
+                    && is_wanted(key)
                 {
                     text += &format!("{}\n", line(key.name, value));
                 }
@@ -267,8 +232,14 @@ impl Config {
         text
     }
 
+    /// With an empty template for each that there is not.
     pub(super) fn to_table(&self) -> Table {
-        Table::try_from(self).expect("`load` refuses paths that are not UTF-8 and larger seeds")
+        let mut values = Table::try_from(self).expect("`load` refuses paths that are not UTF-8 and larger seeds");
+        for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Template)) {
+            let table = values.get_mut(key.table).and_then(Value::as_table_mut);
+            table.expect("a configuration has all tables").entry(key.name).or_insert_with(|| "".into());
+        }
+        values
     }
 }
 
@@ -308,7 +279,10 @@ modules_to_save = []
 rank_pattern = {}
 alpha_pattern = {}
 use_rslora = false
+use_dora = false
 init = "default"
+lora_plus_ratio = 0.0
+lora_plus_lr_embedding = 1e-6
 
 [data]
 train = ""
@@ -347,6 +321,6 @@ device = "auto"
     fn keys_of_another_method_are_left_out() {
         let mut config = Config::default();
         config.adapter.method = Method::full();
-        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\n\n[data]\n"));
+        assert!(config.to_toml().contains("[adapter]\nmethod = \"full\"\ntrain_embeddings = true\n\n[data]\n"));
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use inference::AdapterError;
-use miette::Diagnostic;
 use model::hub::HubError;
 use tasks::TaskName;
 
@@ -107,14 +106,11 @@ impl Error {
         }
     }
 
-    /// What names a key of the configuration says where that was written.
+    /// What is wrong with a setting of the method says where that was written.
     pub(crate) fn placed(self, loaded: &Loaded) -> Self {
         let Self::Model(model::Error::Adapter(lora::Error::Target(error))) = &self else { return self };
-        let (message, help) = (error.to_string(), error.help().map(|help| help.to_string()));
-        match message.strip_prefix('`').and_then(|rest| rest.split_once('`')) {
-            Some((key, rest)) => Self::Target { message: format!("{}{rest}", loaded.place(key)), help },
-            None => Self::Target { message, help },
-        }
+        let message = error.message_with(&|key| loaded.place(&format!("adapter.{key}")));
+        Self::Target { message, help: error.help_with(&|key| format!("`adapter.{key}`")) }
     }
 }
 

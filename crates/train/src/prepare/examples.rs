@@ -1,43 +1,15 @@
-//! The examples of a run: their columns, their classes, and whether they fit the model.
+//! The examples of a run: their classes, and whether they fit the model.
 
 use std::path::Path;
 
-use data::language::Purpose;
-use data::{Dataset, ExampleTarget, Labels, Template, Written};
+use data::{Dataset, ExampleTarget, Labels};
 use model::Pretrained;
 use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::config;
 use inference::Adapter;
-use tasks::{Columns, LabelFinder};
-
-/// The columns of the configuration in a file, whose first row this is.
-pub(super) fn find(file: &Path, config: &config::Config, first: &data::Record) -> Result<Columns, Error> {
-    let data = &config.data;
-    let template = |key: &str, source: &str| match source {
-        "" => Ok(None),
-        source => Template::new(key, source).map(Some),
-    };
-    let text = template("data.text_template", &data.text_template)?;
-    let prompt = template("data.prompt_template", &data.prompt_template)?;
-    let completion = template("data.completion_template", &data.completion_template)?;
-    let written = Written {
-        text: data.text.as_deref(),
-        text_template: text.as_ref(),
-        text_pair: data.text_pair.as_deref(),
-        label: data.label.as_deref(),
-        prompt: data.prompt.as_deref(),
-        prompt_template: prompt.as_ref(),
-        completion: data.completion.as_deref(),
-        completion_template: completion.as_ref(),
-        messages: data.messages.as_deref(),
-        tokens: data.tokens.as_deref(),
-        tags: data.tags.as_deref(),
-        entities: data.entities.as_deref(),
-    };
-    Ok((config.model.task.columns)(file, first, written, Purpose::Training)?)
-}
+use tasks::LabelFinder;
 
 /// `model.labels`, else those of `init_from`, else those of a base with a trained head, else from the training data, whose
 /// files messages call `name`.

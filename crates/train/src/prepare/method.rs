@@ -26,11 +26,13 @@ pub(super) fn method(
     if !adapter.method.is_trainable_again() {
         return Err(Error::FrozenB { place: loaded.place("adapter.init_from") });
     }
-    let of_adapter = adapter.method.as_settings();
+    let method = adapter.method.trained_as(&asked).unwrap_or_else(|| adapter.method.clone());
+    let of_adapter = method.as_settings();
     let different = differing(loaded, &of_adapter);
     let means_the_same = || -> Result<bool, Error> {
-        let modules = modules(config.adapter.init_from.as_deref(), pretrained, classes)?;
-        Ok(means_the_same(loaded, &asked, &adapter.method, &modules))
+        let modules = modules(config.adapter.init_from.as_deref(), pretrained, classes);
+        let modules = modules.map_err(|error| error.placed(loaded))?;
+        Ok(means_the_same(loaded, &asked, &method, &modules))
     };
     let of_modules = of_modules(&adapter.method);
     let is_of_modules = |key: &str| of_modules.contains(&key);
@@ -41,7 +43,7 @@ pub(super) fn method(
         return Err(Error::InitFrom { place, written: written.clone(), found: found.clone() });
     }
     config.adapter.method = of_adapter;
-    Ok(adapter.method.clone())
+    Ok(method)
 }
 
 /// The keys that say which modules are meant: two ways to say it are the same if they come to the same modules.
@@ -98,9 +100,6 @@ fn means_the_same(loaded: &Loaded, asked: &Method, adapter: &Method, modules: &[
     let selected = |method: &Method| method.selections(modules, Settings::Finished);
     let (Ok(of_written), Ok(of_adapter)) = (selected(&written), selected(adapter)) else { return false };
     // What the user wrote and no module answers to is a mistake, here as elsewhere.
-    let is_mistake = |idle: &TargetError| {
-        let message = idle.to_string();
-        of_modules.iter().any(|key| is_written(key) && message.starts_with(&format!("`adapter.{key}`")))
-    };
+    let is_mistake = |idle: &TargetError| idle.key().is_some_and(|key| of_modules.contains(&key) && is_written(&key));
     of_written.of_modules == of_adapter.of_modules && !of_written.idle.iter().any(is_mistake)
 }

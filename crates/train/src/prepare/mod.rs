@@ -185,7 +185,7 @@ impl RunPlan {
     pub(crate) fn sidecar(&self, identity: &Identity) -> Sidecar {
         Sidecar::new(
             &*self.task,
-            self.config.data.columns(),
+            self.config.data.columns.clone(),
             self.config.data.max_length.unwrap_or_default(),
             Base {
                 path: self.base.name.clone(),

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use data::language::{Content, Row, UnreadFields};
+use data::language::{Content, Purpose, Row, UnreadFields};
 use data::{
     Dataset, Digest, Example, Finding, Labels, Reading, Record, Rows as Looked, Tokenizer, Truncation, lint, records,
     stratified,
@@ -12,7 +12,6 @@ use indicatif::ProgressBar;
 use model::Pretrained;
 
 use super::Error;
-use super::examples::find;
 use crate::config::{Config, Files};
 use crate::output::Output;
 use tasks::{CausalLm, Classes, Columns, Encoding, LabelFinder, Rows, Task, check_vocabulary};
@@ -67,7 +66,9 @@ impl Reader<'_> {
                     columns.check(file, first)?;
                     columns.clone()
                 }
-                (Some(Ok(first)), None) => find(file, self.config, first)?,
+                (Some(Ok(first)), None) => {
+                    (self.config.model.task.columns)(file, first, &self.config.data.columns, Purpose::Training)?
+                }
                 // An error is returned by what follows.
                 (Some(Err(_)) | None, _) => match records.next() {
                     Some(Err(error)) => return Err(error.into()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use data::{Dataset, Digest, Finding, Labels, TextSource, language, tagging};
+use data::{Dataset, Digest, Finding, Labels};
 use serde_json::{Map, Value};
 use tasks::{Classes, Columns, Fitted, Opening, Task, TaskName, check_dataset};
 
@@ -122,7 +122,12 @@ impl TrainingData {
 
     /// Writes out which columns were found, and which classes.
     pub(super) fn fill_in(&self, config: &mut Config) {
-        fill_in(config, &self.columns, self.task.labels());
+        let task = config.model.task;
+        // Masked language models have texts alone.
+        config.data.columns = self.columns.names().only(|key| task.has(&format!("data.{key}")));
+        if let Some(labels) = self.task.labels() {
+            config.model.labels = Some(labels.names().to_vec());
+        }
     }
 }
 
@@ -184,42 +189,4 @@ fn questions(
     }
     let stops = writes.encoder(tokenizer).stop_tokens().to_vec();
     Ok(Some(Arc::new(Questions::new(questions, tokenizer.clone(), stops, pretrained.max_positions()?))))
-}
-
-/// Writes out which columns were found, and which classes.
-fn fill_in(config: &mut Config, columns: &Columns, labels: Option<&Labels>) {
-    let column = |source: &TextSource| source.column().map(str::to_owned);
-    let data = &mut config.data;
-    match columns {
-        Columns::Texts(columns) => {
-            data.text = column(&columns.text);
-            data.text_pair.clone_from(&columns.text_pair);
-            data.label.clone_from(&columns.label);
-        }
-        Columns::Values(columns, target) | Columns::Sets(columns, target) => {
-            data.text = column(&columns.text);
-            data.text_pair.clone_from(&columns.text_pair);
-            data.label.clone_from(target);
-        }
-        Columns::Language(language::Columns::Text(text)) => data.text = column(text),
-        Columns::Language(language::Columns::Completion { prompt, completion }) => {
-            data.prompt = column(prompt);
-            data.completion = completion.as_ref().and_then(column);
-        }
-        Columns::Language(language::Columns::Messages(messages)) => data.messages = Some(messages.clone()),
-        Columns::Tagged(tagging::Columns::Words { tokens, tags }) => {
-            data.tokens = Some(tokens.clone());
-            data.tags.clone_from(tags);
-        }
-        Columns::Tagged(tagging::Columns::Text { text, entities }) => {
-            data.text = Some(text.clone());
-            data.entities.clone_from(entities);
-        }
-    }
-    if let Some(labels) = labels {
-        config.model.labels = Some(labels.names().to_vec());
-    } else if !config.model.task.has("data.label") {
-        // Masked language models have texts alone.
-        (config.data.text_pair, config.data.label) = (None, None);
-    }
 }

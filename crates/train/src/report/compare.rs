@@ -57,13 +57,13 @@ struct Cell {
 }
 
 #[derive(Serialize)]
-struct Curve {
+pub(super) struct Curve {
     title: String,
     figure: Figure,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Setting {
+pub(super) struct Setting {
     key: String,
     /// `None` where a run has no such key.
     values: Vec<Option<String>>,
@@ -158,7 +158,7 @@ fn is_better(a: &Score, b: &Score) -> bool {
     }
 }
 
-fn curves(reports: &[Report], names: &[String]) -> Result<Vec<Curve>, Error> {
+pub(super) fn curves(reports: &[Report], names: &[String]) -> Result<Vec<Curve>, Error> {
     let mut curves = Vec::new();
     let smooth = |report: &Report| {
         let losses = finite(report.steps.iter().map(|step| (step.step as f64, step.loss)));
@@ -262,7 +262,7 @@ fn readings(lines: &[Vec<Point>], names: &[String]) -> Vec<Reading> {
 }
 
 /// The settings that are not the same in all runs, and how many are.
-fn settings(reports: &[Report]) -> (Vec<Setting>, usize) {
+pub(super) fn settings(reports: &[Report]) -> (Vec<Setting>, usize) {
     let tables: Vec<Vec<(String, String)>> = reports.iter().map(|report| flat(&report.settings)).collect();
     let mut keys: Vec<&String> = Vec::new();
     for (key, _) in tables.iter().flatten() {

@@ -4,12 +4,13 @@
 //! that it can be made again at any time, and while the run is in progress. The room knows neither models nor tensors.
 //! Each section has a file that turns its part of a [`Report`] into what `page.html` shows; a section without data is
 //! `None` there and leaves no trace. Plots are drawn by plotters (`plots`) and given the page's colours by `svg`.
-//! `compare` makes one page of several runs.
+//! `compare` makes one page of several runs, `comparison` that of `kindling compare`.
 
 mod answers;
 mod calibration;
 mod classes;
 mod compare;
+mod comparison;
 mod confusion;
 mod curve;
 mod difference;
@@ -40,6 +41,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
 pub(crate) use compare::compared;
+pub(crate) use comparison::{Candidate, Comparison};
 pub(crate) use open::OpenError;
 pub(crate) use record::{Before, End, Finding, Lengths, Record, Severity, Split, Update};
 pub(crate) use verdict::is_short;
@@ -48,7 +50,7 @@ use tasks::Classification;
 use tasks::metrics::Scores;
 
 /// All that a page can tell.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Report {
     /// The run's name.
     pub(crate) title: String,
@@ -87,7 +89,7 @@ pub(crate) struct Evaluation {
 
 impl Report {
     /// The evaluation whose adapter was kept: the best, or the last where none is called so.
-    fn kept(&self) -> Option<&Evaluation> {
+    pub(crate) fn kept(&self) -> Option<&Evaluation> {
         let best = self.evaluations.iter().find(|evaluation| Some(evaluation.step) == self.best_step);
         best.or(self.evaluations.last())
     }

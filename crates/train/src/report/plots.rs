@@ -81,6 +81,8 @@ pub(super) enum Unit {
     /// A share of one.
     Percent,
     Number,
+    /// The logarithm of what is shown, to base 10: labels are whole powers.
+    Power,
 }
 
 pub(super) enum Layer {
@@ -242,7 +244,7 @@ impl Axis {
         let room = room.max(2) as usize;
         // plotters steps by 1, 2 or 5 times a power of ten, the smallest that gives no more labels than this.
         match self.unit {
-            Unit::Count => room.min((self.range.end - self.range.start).floor() as usize + 1),
+            Unit::Count | Unit::Power => room.min((self.range.end - self.range.start).floor() as usize + 1),
             Unit::Percent | Unit::Number => room,
         }
     }
@@ -252,6 +254,7 @@ impl Axis {
             Unit::Count => count(value.round() as usize),
             Unit::Percent => format!("{}%", significant(value * 100.0, 2)),
             Unit::Number => significant(value, self.digits()),
+            Unit::Power => significant(10_f64.powf(value), 2),
         }
     }
 

@@ -4,12 +4,14 @@ use burn::optim::{AdamWState, AdaptiveMomentumState, LearningRate, Optimizer};
 use burn::tensor::{Device, Tensor};
 use kernels::{AdamWStep, adamw};
 
-/// Weight decay acts on every trained tensor, as in `torch.optim.AdamW` over them.
+/// Of the tensors of one parameter group, as in `torch.optim.AdamW` over them.
 #[derive(Debug, Clone)]
 pub(super) struct AdamW {
     pub(super) betas: [f32; 2],
     pub(super) epsilon: f32,
     pub(super) weight_decay: f64,
+    /// The learning rate of the group over that of the run.
+    pub(super) relative_rate: f64,
 }
 
 impl Optimizer for AdamW {
@@ -27,7 +29,7 @@ impl Optimizer for AdamW {
             None => (1, [gradient.zeros_like(), gradient.zeros_like()]),
         };
         let step = AdamWStep {
-            learning_rate,
+            learning_rate: learning_rate * self.relative_rate,
             betas: self.betas,
             epsilon: self.epsilon,
             weight_decay: self.weight_decay,

@@ -2,13 +2,14 @@
 //! checkpoint is put together under a temporary name and renamed when every file is on the disk. Its state has the hashes of
 //! the other files and one of itself, so that a bit that has flipped is found before any of it is used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::optim::OptimizerRecord;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::store::ModuleRecord;
+use burn::tensor::TensorData;
 use burn::train::checkpoint::{
     Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
 };
@@ -26,6 +27,8 @@ const OPTIMIZER: &str = "optimizer.bpk";
 const SCHEDULE: &str = "schedule.bpk";
 const FILES: [&str; 3] = [MODEL, OPTIMIZER, SCHEDULE];
 pub(super) const STATE: &str = "state.json";
+/// What adapters took out of the base, of a run whose do: another processor would find slightly other values.
+const START: &str = "start.safetensors";
 
 /// Everything of a run that is neither in a burn record nor a function of the step number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -148,18 +151,38 @@ pub(super) fn complete(
     }
     let write = |source| Error::Write { path: path.clone(), source };
     let hash = |name: &str| Ok::<_, std::io::Error>((name.to_string(), sha256(&unfinished.join(name))?));
-    state.files = FILES.into_iter().map(hash).collect::<Result<_, _>>().map_err(write)?;
+    let start = Some(START).filter(|name| unfinished.join(name).exists());
+    state.files = FILES.into_iter().chain(start).map(hash).collect::<Result<_, _>>().map_err(write)?;
     let sealed = seal(state).map_err(|source| error(source.to_string()))?;
     model::write_json(&unfinished.join(STATE), &sealed).map_err(write)?;
     directory.finish_checkpoint(state.step, keep)
 }
 
-/// Makes room for the records of a step.
-pub(super) fn begin(directory: &Directory) -> Result<(), Error> {
+/// Makes room for the records of a step, beside what was taken out of the base.
+pub(super) fn begin(directory: &Directory, starts: &HashMap<String, TensorData>) -> Result<(), Error> {
     let path = directory.unfinished_checkpoint();
     // Not `create_dir_all`: a run whose directory was removed has nowhere to go on.
     let cleared = directory.clear_unfinished_checkpoint().and_then(|()| std::fs::create_dir(&path));
-    cleared.map_err(|source| Error::Write { path, source })
+    cleared.map_err(|source| Error::Write { path: path.clone(), source })?;
+    if starts.is_empty() {
+        return Ok(());
+    }
+    let tensors: Vec<(String, TensorData)> = starts.iter().map(|(name, data)| (name.clone(), data.clone())).collect();
+    let path = path.join(START);
+    let bytes = lora::peft::to_bytes(tensors.iter(), lora::Layout::Peft)
+        .map_err(|error| Error::Checkpoint { path: path.clone(), reason: error.to_string() })?;
+    std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })
+}
+
+/// What the run took out of the base when it began.
+pub(super) fn starts(checkpoint: &Path, state: &RunState) -> Result<HashMap<String, TensorData>, Error> {
+    if !state.files.contains_key(START) {
+        return Ok(HashMap::new());
+    }
+    let path = checkpoint.join(START);
+    let read = std::fs::read(&path).map_err(|error| error.to_string());
+    let tensors = read.and_then(|bytes| lora::peft::from_bytes(&bytes).map_err(|error| error.to_string()));
+    tensors.map_err(|reason| Error::Restore { path, reason })
 }
 
 /// The state of a complete checkpoint whose files are as they were written; what is wrong otherwise.

@@ -1,5 +1,6 @@
 //! How long a run will take, from a few steps that are really taken and then forgotten.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -35,8 +36,8 @@ pub(crate) struct Measured {
 /// Takes a few steps of the run, writes nothing, and forgets what was learnt. The time is that of the steps which are not done.
 pub(crate) fn measure(plan: &RunPlan, done: usize) -> Result<Measured, Error> {
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let (mut model, _) = load(plan, &device)?;
-    let (step_seconds, tokens) = steps(plan, &mut model);
+    let (mut model, loaded) = load(plan, HashMap::new(), &device)?;
+    let (step_seconds, tokens) = steps(plan, &mut model, &loaded.plan);
     // Steps differ in length: what is measured is the time of a token.
     let mean = plan.tokens_of_step();
     let step_seconds = step_seconds * mean / tokens as f64;
@@ -50,8 +51,8 @@ pub(crate) fn measure(plan: &RunPlan, done: usize) -> Result<Measured, Error> {
 }
 
 /// The seconds and the tokens of the measured steps.
-fn steps(plan: &RunPlan, model: &mut TrainableModel) -> (f64, usize) {
-    let mut optimizer = adamw(&plan.config.train);
+fn steps(plan: &RunPlan, model: &mut TrainableModel, adapter_plan: &lora::Plan) -> (f64, usize) {
+    let mut optimizer = adamw(&plan.config.train, adapter_plan);
     let batches = TrainingBatches {
         task: plan.task.clone(),
         dataset: plan.train.clone(),

@@ -8,6 +8,7 @@ mod checksum;
 mod directory;
 mod error;
 mod events;
+mod find_lr;
 mod legs;
 mod loader;
 mod measure;
@@ -21,9 +22,11 @@ mod schedule;
 mod strategy;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use burn::tensor::TensorData;
 use burn::train::metric::LossMetric;
 use burn::train::renderer::MetricsRenderer;
 #[cfg(feature = "dashboard")]
@@ -36,6 +39,7 @@ pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
 pub(crate) use directory::{Directory, State, check};
 pub(crate) use error::Error;
+pub(crate) use find_lr::{RangeTest, Tried, find_learning_rate};
 pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
@@ -141,7 +145,14 @@ pub(crate) fn run(
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
     // layers again is the trainable_model's, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let (model, loaded) = load(plan, &device)?;
+    let starts = match &resumed {
+        Some(state) => checkpoint::starts(&directory.checkpoint(state.step), state)?,
+        None => HashMap::new(),
+    };
+    if plan.method.changes_base() && starts.is_empty() {
+        output.say("decomposing the weights that the adapter starts from");
+    }
+    let (model, loaded) = load(plan, starts, &device)?;
     tell(&loaded, output);
     if resumed.is_some() {
         // Before the line goes away that says that the run has ended: killed in between, it has a leg that is still to come.
@@ -237,13 +248,18 @@ fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The model of the plan on a device, as the learner takes it.
-fn load(plan: &RunPlan, device: &burn::tensor::Device) -> Result<(TrainableModel, model::Loaded), Error> {
+/// The model of the plan on a device, as the learner takes it; `starts` is what the run took out of the base when it began.
+fn load(
+    plan: &RunPlan,
+    starts: HashMap<String, TensorData>,
+    device: &burn::tensor::Device,
+) -> Result<(TrainableModel, model::Loaded), Error> {
     let adapter_plan = plan.adapter_plan().map_err(|error| match error {
         crate::prepare::Error::Adapter(error) => Error::Adapter(error),
         crate::prepare::Error::Model(error) => Error::Model(error),
         other => Error::Learner(other.to_string()),
     })?;
+    let adapter_plan = adapter_plan.with_starts(starts);
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.outputs(), plan.frozen, Values::Read, device)?;
     let (checkpointing, precision) = (plan.config.train.gradient_checkpointing, plan.precision);
     Ok((TrainableModel { checkpointing, precision, ..TrainableModel::new(model, plan.task.clone()) }, loaded))
@@ -291,7 +307,7 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
         false => renderer,
     };
     let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
-    let optimizer = optimizer::adamw(&session.config);
+    let optimizer = optimizer::adamw(&session.config, &session.adapter_plan);
     let result = Arc::new(Mutex::new(None));
     let strategy = ByStep::new(session, failure, result.clone());
 
@@ -412,8 +428,10 @@ impl Session {
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
     fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
+        // The model that was trained is gone, and with it what was left of its base.
+        crate::ALLOCATOR.give_back();
         let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
-        let (model, adapter) = self.save.verify(self.directory.root(), &best.probe)?;
+        let (model, adapter) = self.save.verify(self.directory.root(), &best.probe, self.adapter_plan.rounds_base())?;
         let after = match &plan.questions {
             Some(questions) => questions.answers(&model)?,
             None => Vec::new(),

@@ -1,19 +1,37 @@
 //! From the summed gradients of an optimiser step to what the optimiser is given: divided by the divisor of its losses and
 //! clipped by the norm over all tensors together, `torch.nn.utils.clip_grad_norm_`.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::Tensor;
+use lora::{ParameterGroup, Plan, Rate};
 
 use super::adamw::AdamW;
 use crate::config::TrainConfig;
 
-/// AdamW by torch's formula, weight decay on every trained tensor.
-pub(crate) fn adamw(config: &TrainConfig) -> ModuleOptimizer {
-    ModuleOptimizer::from(AdamW {
+/// AdamW by torch's formula, weight decay on every trained tensor but where the method has it otherwise.
+pub(crate) fn adamw(config: &TrainConfig, plan: &Plan) -> ModuleOptimizer {
+    let of_run = AdamW {
         betas: config.betas.map(|beta| beta as f32),
         epsilon: config.eps as f32,
         weight_decay: config.weight_decay,
+        relative_rate: 1.0,
+    };
+    let mut groups: Vec<(ParameterGroup, Vec<ParamId>)> = Vec::new();
+    for (id, group) in plan.parameter_groups().filter(|(_, group)| *group != ParameterGroup::default()) {
+        match groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, ids)) => ids.push(id),
+            None => groups.push((group, vec![id])),
+        }
+    }
+    groups.into_iter().fold(ModuleOptimizer::from(of_run.clone()), |optimizer, (group, ids)| {
+        let relative_rate = match group.rate {
+            Rate::Times(factor) => factor,
+            Rate::Of(rate) => rate / config.learning_rate,
+        };
+        let weight_decay = if group.decays { config.weight_decay } else { 0.0 };
+        let of_group = AdamW { relative_rate, weight_decay, ..of_run.clone() };
+        optimizer.with_group(ParamGroup::from_ids(ids), of_group, None)
     })
 }
 

@@ -147,8 +147,12 @@ fn finding(finding: &data::Finding) -> Finding {
 
 /// The norm of each module's update, alone and over that of its weight.
 fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec<Update>, Error> {
-    let sizes = lora::update_sizes(&adapter.tensors(model).into_iter().collect(), adapter.updates());
+    let tensors = adapter.tensors(model).into_iter().collect();
+    let sizes = lora::update_sizes(&tensors, adapter.updates());
     let update = |UpdateSize { module, norm, is_relative }: UpdateSize| {
+        let of_weight = adapter.updates().iter().find(|update| update.module == module && update.depends_on_weight());
+        let moved = of_weight.map(|update| plan.pretrained.moved(update, &tensors)).transpose()?.flatten();
+        let norm = moved.unwrap_or(norm);
         let relative = match is_relative {
             true => Some(norm),
             false => plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0).map(|weight| norm / weight),

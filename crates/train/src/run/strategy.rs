@@ -319,7 +319,7 @@ impl Fit<'_> {
         let step = session.state.step;
         session.state.metrics_length = session.metrics.sync()?;
         session.state.seconds = session.seconds();
-        checkpoint::begin(&session.directory)?;
+        checkpoint::begin(&session.directory, session.adapter_plan.starts())?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
         checkpointer.checkpoint(learner, step, &self.components.event_store);
         checkpoint::complete(&session.directory, &mut session.state, session.config.keep_checkpoints, self.failure)

@@ -4,23 +4,23 @@ use miette::Diagnostic;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::Template;
 
 fn record(value: Value) -> Record {
     let Value::Object(fields) = value else { panic!("a row is an object") };
     Record { line: 17, fields: fields.into_iter().collect() }
 }
 
-fn find(row: Value, written: Written<'_>, purpose: Purpose) -> Result<Columns, Error> {
-    Columns::find(Path::new("train.jsonl"), &record(row), written, purpose)
+fn find(row: Value, names: Value, purpose: Purpose) -> Result<Columns, Error> {
+    let names: ColumnNames = serde_json::from_value(names).unwrap();
+    Columns::find(Path::new("train.jsonl"), &record(row), &names, purpose)
 }
 
 fn training(row: Value) -> Result<Columns, Error> {
-    find(row, Written::default(), Purpose::Training)
+    find(row, json!({}), Purpose::Training)
 }
 
-fn content(row: Value, written: Written<'_>) -> Result<Content, Error> {
-    let columns = find(row.clone(), written, Purpose::Training)?;
+fn content(row: Value, names: Value) -> Result<Content, Error> {
+    let columns = find(row.clone(), names, Purpose::Training)?;
     Ok(columns.row(Path::new("train.jsonl"), &record(row))?.content)
 }
 
@@ -30,17 +30,17 @@ fn says(error: &Error) -> (String, String) {
 
 #[test]
 fn the_kind_is_that_of_the_columns_that_are_there() {
-    assert_eq!(content(json!({"text": "a", "id": 1}), Written::default()).unwrap(), Content::Text("a".into()));
+    assert_eq!(content(json!({"text": "a", "id": 1}), json!({})).unwrap(), Content::Text("a".into()));
     let pair = json!({"prompt": "a", "completion": " b"});
     let read = Content::Completion { prompt: "a".into(), completion: " b".into() };
-    assert_eq!(content(pair.clone(), Written::default()).unwrap(), read);
+    assert_eq!(content(pair.clone(), json!({})).unwrap(), read);
     assert!(matches!(training(json!({"messages": []})).unwrap(), Columns::Messages(column) if column == "messages"));
-    let prompts = find(json!({"prompt": "a"}), Written::default(), Purpose::Prompts).unwrap();
+    let prompts = find(json!({"prompt": "a"}), json!({}), Purpose::Prompts).unwrap();
     let row = prompts.row(Path::new("p.jsonl"), &record(json!({"prompt": ""}))).unwrap();
     assert_eq!(row, Row { line: 17, content: Content::Text(String::new()) });
     let beside = json!({"text": "a", "prompt": "b"});
     assert!(matches!(training(beside.clone()).unwrap(), Columns::Text(_)), "a prompt alone is no row to train on");
-    assert!(find(beside, Written::default(), Purpose::Prompts).is_err());
+    assert!(find(beside, json!({}), Purpose::Prompts).is_err());
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn several_kinds_need_a_key() {
         help,
         "say which is meant: `data.text = \"text\"` or `data.prompt = \"prompt\"` or `data.messages = \"messages\"`"
     );
-    let written = Written { completion: Some("completion"), ..Written::default() };
-    assert!(matches!(content(row.clone(), written).unwrap(), Content::Completion { .. }));
-    let written = Written { text: Some("text"), messages: Some("messages"), ..Written::default() };
-    let (message, _) = says(&find(row, written, Purpose::Training).unwrap_err());
+    let names = json!({"completion": "completion"});
+    assert!(matches!(content(row.clone(), names).unwrap(), Content::Completion { .. }));
+    let names = json!({"text": "text", "messages": "messages"});
+    let (message, _) = says(&find(row, names, Purpose::Training).unwrap_err());
     assert_eq!(
         message,
         "`data.text` and `data.messages` are both set: a row is a text, a prompt with its completion, or a conversation"
@@ -77,30 +77,25 @@ fn a_missing_column_names_what_may_be_meant() {
     );
     assert_eq!(help, "set `data.messages = \"massages\"`");
     assert!(says(&training(json!({"q": "a", "a": "b"})).unwrap_err()).1.contains("`data.prompt_template`"));
-    let written = Written { messages: Some("turns"), ..Written::default() };
-    let (_, help) = says(&find(json!({"chat": [], "id": "x"}), written, Purpose::Training).unwrap_err());
+    let names = json!({"messages": "turns"});
+    let (_, help) = says(&find(json!({"chat": [], "id": "x"}), names, Purpose::Training).unwrap_err());
     assert_eq!(help, "set `data.messages = \"chat\"`");
 }
 
 #[test]
 fn templates_take_the_place_of_the_columns() {
-    let prompt = Template::new("data.prompt_template", "{{ q }}\n").unwrap();
-    let completion = Template::new("data.completion_template", " {{ a }}").unwrap();
-    let written =
-        Written { prompt_template: Some(&prompt), completion_template: Some(&completion), ..Written::default() };
-    let read = content(json!({"q": "1+1", "a": 2}), written).unwrap();
+    let names = json!({"prompt_template": "{{ q }}\n", "completion_template": " {{ a }}"});
+    let read = content(json!({"q": "1+1", "a": 2}), names.clone()).unwrap();
     assert_eq!(read, Content::Completion { prompt: "1+1".into(), completion: " 2".into() });
-    let (message, _) = says(&content(json!({"q": "1+1", "a": null}), written).unwrap_err());
+    let (message, _) = says(&content(json!({"q": "1+1", "a": null}), names).unwrap_err());
     assert_eq!(message, "train.jsonl, line 17: `data.completion_template` gives an empty text");
-    let constant = Template::new("data.prompt_template", "Tell a joke:").unwrap();
-    let written = Written { prompt_template: Some(&constant), ..Written::default() };
-    let read = content(json!({"completion": "b"}), written).unwrap();
+    let read = content(json!({"completion": "b"}), json!({"prompt_template": "Tell a joke:"})).unwrap();
     assert_eq!(read, Content::Completion { prompt: "Tell a joke:".into(), completion: "b".into() });
 }
 
 #[test]
 fn blank_texts_and_completions_are_refused_and_blank_prompts_are_not() {
-    let message = |row| says(&content(row, Written::default()).unwrap_err()).0;
+    let message = |row| says(&content(row, json!({})).unwrap_err()).0;
     assert_eq!(message(json!({"text": " "})), "train.jsonl, line 17: column `text` is empty");
     assert_eq!(
         message(json!({"prompt": "a", "completion": "\n"})),
@@ -110,7 +105,7 @@ fn blank_texts_and_completions_are_refused_and_blank_prompts_are_not() {
         message(json!({"prompt": null, "completion": "a"})),
         "train.jsonl, line 17: column `prompt` should be a string, found null"
     );
-    let read = content(json!({"prompt": "", "completion": "a"}), Written::default()).unwrap();
+    let read = content(json!({"prompt": "", "completion": "a"}), json!({})).unwrap();
     assert_eq!(read, Content::Completion { prompt: String::new(), completion: "a".into() });
 }
 
@@ -118,22 +113,20 @@ fn blank_texts_and_completions_are_refused_and_blank_prompts_are_not() {
 fn prompt_and_completion_may_be_lists_of_messages() {
     let (ask, say) = (json!([{"role": "user", "content": "a"}]), json!([{"role": "assistant", "content": "b"}]));
     let row = json!({"prompt": ask, "completion": say, "tools": [{"name": "f"}]});
-    let Content::Conversation(read) = content(row.clone(), Written::default()).unwrap() else {
-        panic!("a conversation")
-    };
+    let Content::Conversation(read) = content(row.clone(), json!({})).unwrap() else { panic!("a conversation") };
     assert_eq!((read.messages().len(), read.is_learned(1), read.answer()), (2, true, Some("b")));
     assert_eq!(read.tools, Some(json!([{"name": "f"}])));
-    let prompts = find(row.clone(), Written::default(), Purpose::Prompts).unwrap();
+    let prompts = find(row.clone(), json!({}), Purpose::Prompts).unwrap();
     let Content::Conversation(read) = prompts.row(Path::new("p.jsonl"), &record(row)).unwrap().content else {
         panic!("a conversation")
     };
     assert_eq!(read.messages().len(), 1);
     // As a CSV file holds them.
     let cells = json!({"prompt": ask.to_string(), "completion": say.to_string()});
-    assert!(matches!(content(cells, Written::default()).unwrap(), Content::Conversation(_)));
+    assert!(matches!(content(cells, json!({})).unwrap(), Content::Conversation(_)));
     let texts = json!({"prompt": "[1, 2] and?", "completion": "[{\"name\": 3}]"});
-    assert!(matches!(content(texts, Written::default()).unwrap(), Content::Completion { .. }));
-    let message = |row| says(&content(row, Written::default()).unwrap_err());
+    assert!(matches!(content(texts, json!({})).unwrap(), Content::Completion { .. }));
+    let message = |row| says(&content(row, json!({})).unwrap_err());
     let (problem, help) = message(json!({"prompt": ask, "completion": "b"}));
     assert_eq!(problem, "train.jsonl, line 17: `prompt` is a list of messages, and `completion` is a text");
     assert_eq!(help, "give both as lists of messages, or both as texts");

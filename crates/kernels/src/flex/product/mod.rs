@@ -6,6 +6,7 @@
 //! bf16 and the vectors in use have them, both factors are rounded to pairs of bf16 ([`pairs`]). The order of every sum
 //! depends on shapes alone, so that any number of threads gives the same bits.
 
+mod dropped;
 mod micro;
 mod pack;
 mod pairs;
@@ -19,6 +20,7 @@ use rayon::prelude::*;
 use self::micro::{Form, LARGEST, Run, Tile};
 use self::term::{Factors, Laid};
 
+pub(super) use self::dropped::{Dropped, PANEL};
 pub(super) use self::term::Term;
 use super::matrix::{Factor, Matrix, extent};
 use crate::Precision;

@@ -29,20 +29,22 @@ pub(super) const SUMMARY: &str = "bottleneck adapters after the sublayers (Houls
 /// PEFT does not have it.
 pub(super) const PEFT_TYPE: Option<&str> = None;
 
+const FACTOR: &str = "reduction_factor";
+
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
         "placement",
-        SettingKind::Word(Placement::NAMES, &[]),
+        SettingKind::Word(Placement::NAMES),
         "`pfeiffer`: an adapter after the feed-forward network of each layer; `houlsby`: another after attention",
     ),
     Setting::new(
-        "reduction_factor",
+        FACTOR,
         SettingKind::Number(Bound::Excluded(0.0), Bound::Unbounded),
         "The width of the hidden states over that of the bottleneck",
     ),
     Setting::new(
         "non_linearity",
-        SettingKind::Word(&Activation::NAMES, &[]),
+        SettingKind::Word(&Activation::NAMES),
         "The activation function in the bottleneck, by its name in Transformers",
     ),
     MODULES_TO_SAVE,
@@ -112,7 +114,7 @@ impl BottleneckConfig {
         self.non_linearity.parse().map_err(|kernels::UnknownActivation(name)| TargetError::Setting {
             key: "non_linearity",
             problem: format!("unknown activation function `{name}`"),
-            help: suggest::suggestion(&name, Activation::NAMES),
+            help: |_| format!("expected one of: {}", Activation::NAMES.join(", ")),
         })
     }
 
@@ -120,9 +122,9 @@ impl BottleneckConfig {
     fn bottleneck(&self, width: usize, settings: Settings) -> Result<usize, TargetError> {
         match ((width as f64 / self.reduction_factor).floor() as usize, settings) {
             (0, Settings::New) => Err(TargetError::Setting {
-                key: "reduction_factor",
+                key: FACTOR,
                 problem: format!("{} leaves nothing of a width of {width}", self.reduction_factor),
-                help: format!("write one between 1 and {width}: the bottleneck is {width} / reduction_factor wide"),
+                help: |name| format!("lower {}: the bottleneck is so many times narrower than the model", name(FACTOR)),
             }),
             (bottleneck, _) => Ok(bottleneck.max(1)),
         }
@@ -161,11 +163,14 @@ impl AdapterMethod for BottleneckConfig {
             return Err(TargetError::Setting {
                 key: "method",
                 problem: format!("bottleneck adapters are not supported on models of type `{found}`"),
-                help: format!("they are on {}; LoRA is on every model", MODEL_TYPES.join(", ")),
+                help: |name| {
+                    let supported = MODEL_TYPES.join(", ");
+                    format!("they are on {supported}; set {} to \"lora\", which is on every model", name("method"))
+                },
             });
         }
         if !(self.reduction_factor.is_finite() && self.reduction_factor > 0.0) {
-            let (key, found) = ("reduction_factor".to_string(), self.reduction_factor);
+            let (key, found) = (FACTOR.to_string(), self.reduction_factor);
             return Err(TargetError::Number { key, found, expected: "a number greater than 0" });
         }
         self.activation().map(drop)
@@ -249,7 +254,7 @@ impl AdapterMethod for BottleneckConfig {
         let layer = Bottleneck::new(of_down, of_up, self.activation()?, self.placement == Placement::Pfeiffer);
         let update = Update { module: path.to_string(), form: Form::Bottleneck { down, up } };
         // What goes down, and what the activation function reads and gives.
-        let keeps = Keeps::Own(width + 2 * inner);
+        let keeps = Keeps { own: width + 2 * inner, ..Keeps::default() };
         Ok(Some(Built { adapter: ResidualAdapter::Adapter(layer), update, keeps }))
     }
 

@@ -35,7 +35,8 @@ fn with(change: impl Fn(&mut Map<String, Value>)) -> String {
 }
 
 fn bert<'a>(heads: &'a [String]) -> Base<'a> {
-    Base { model_type: "bert", class: "BertForSequenceClassification", width: 48, default_targets: &[], heads }
+    let (model_type, class) = ("bert", "BertForSequenceClassification");
+    Base { model_type, class, width: 48, layers: 2, default_targets: &[], heads }
 }
 
 #[test]
@@ -180,7 +181,7 @@ fn the_bottleneck_is_the_width_over_the_reduction_factor() {
     assert_eq!(of(5.0, Settings::New).unwrap(), 9);
     assert_eq!(of(0.5, Settings::New).unwrap(), 96);
     let error = of(64.0, Settings::New).unwrap_err();
-    assert_eq!(error.to_string(), "`adapter.reduction_factor`: 64 leaves nothing of a width of 48");
+    assert_eq!(error.to_string(), "64 leaves nothing of a width of 48");
     assert_eq!(of(64.0, Settings::Finished).unwrap(), 1, "as `adapters` has it");
 }
 
@@ -188,7 +189,7 @@ fn the_bottleneck_is_the_width_over_the_reduction_factor() {
 fn other_models_are_refused_by_their_type() {
     let base = Base { model_type: "qwen3", ..bert(&[]) };
     let error = Plan::new(BottleneckConfig::default().resolved(&base), None, 0).unwrap_err();
-    assert_eq!(error.to_string(), "`adapter.method`: bottleneck adapters are not supported on models of type `qwen3`");
+    assert_eq!(error.to_string(), "bottleneck adapters are not supported on models of type `qwen3`");
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn targets_and_feed_forward_layers_of_an_architecture_are_pefts() {
         width: 48,
         default_targets: &names(&["query", "value"]),
         heads: &names(&["classifier"]),
+        layers: 2,
     };
     let Method::Ia3(resolved) = Ia3Config::default().resolved(&base) else { panic!("(IA)3 stays (IA)3") };
     assert_eq!(resolved.targets.target_modules, Targets::Names(Names::List(names(&["key", "value", "output.dense"]))));
@@ -45,13 +46,13 @@ fn targets_and_feed_forward_layers_of_an_architecture_are_pefts() {
     assert_eq!(resolved.targets.modules_to_save, ["classifier"]);
     let unknown = Ia3Config::default().resolved(&Base { model_type: "other", ..base });
     let error = Selector::of(&unknown, Settings::New).expect_err("there is no default");
-    assert_eq!(error.to_string(), "`adapter.target_modules` is empty");
+    assert_eq!(with_key(&error), "`target_modules`: it names no module");
 }
 
 #[test]
 fn a_feed_forward_layer_that_is_no_target_is_told_with_those_there_are() {
     let idle = ia3(&["key", "value"], &["dense"]).idle(&names(&["a.key", "a.value"])).expect("no expression");
-    assert_eq!(idle[0].to_string(), "`adapter.feedforward_modules`: `dense` matches no adapted module");
+    assert_eq!(with_key(&idle[0]), "`feedforward_modules`: `dense` matches no adapted module");
     assert_eq!(idle[0].help().expect("a remedy").to_string(), "known: key, value");
     assert!(ia3(&["key"], &[]).idle(&names(&["a.key"])).expect("no expression").is_empty());
 }
@@ -102,7 +103,16 @@ fn outputs_and_inputs_are_scaled_and_merging_comes_to_the_same() {
             let method = ia3(&["dense"], if feedforward { &["dense"] } else { &[] });
             let weight = random(if orientation == Orientation::OutIn { [7, 4] } else { [4, 7] });
             let (path, settings) = ("a.dense", Settings::New);
-            let site = Site { path, d_input: 4, d_output: 7, base: None, orientation, settings, device: &device };
+            let site = Site {
+                path,
+                d_input: 4,
+                d_output: 7,
+                base: None,
+                is_read: true,
+                orientation,
+                settings,
+                device: &device,
+            };
             let built = method.linear(site, &mut TrainedTensors::new(None, 0)).expect("no values").expect("a layer");
             let Adapter::Ia3(started) = built.adapter else { panic!("(IA)3") };
             let shape = if feedforward { [1, 4] } else { [7, 1] };
@@ -136,7 +146,7 @@ fn embeddings_are_refused_by_name() {
     let config = Method::Ia3(Box::new(ia3(&["word_embeddings", "key"], &[])));
     let error = config.selections(&bert(), Settings::New).expect_err("a refusal");
     assert_eq!(
-        error.to_string(),
-        "`adapter.target_modules`: (IA)3 is on linear layers: not on `bert.embeddings.word_embeddings`"
+        with_key(&error),
+        "`target_modules`: (IA)3 is on linear layers: not on `bert.embeddings.word_embeddings`"
     );
 }

@@ -5,16 +5,18 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use kernels::{ForwardContext, LowRank, uniform};
 
 use super::Init;
+use super::magnitude::Magnitude;
 use crate::Projection;
 use crate::trained::normal;
 
-/// The low-rank update `scale * B·A` of a frozen linear layer.
+/// The low-rank update `scale * B·A` of a frozen linear layer, with DoRA beside a length for each row of the sum.
 #[derive(Module, Debug)]
 pub struct Lora {
     /// `[r, d_input]`
     a: Param<Tensor<2>>,
     /// `[d_output, r]`
     b: Param<Tensor<2>>,
+    magnitude: Option<Magnitude>,
     scale: f32,
     dropout: f64,
     /// The hash of the layer's path: what its dropout derives from.
@@ -24,13 +26,23 @@ pub struct Lora {
 
 impl Lora {
     pub fn new(a: Param<Tensor<2>>, b: Param<Tensor<2>>, scale: f64, dropout: f64, site: u64) -> Self {
-        Self { a, b, scale: scale as f32, dropout, site }
+        Self { a, b, magnitude: None, scale: scale as f32, dropout, site }
+    }
+
+    pub(super) fn with_magnitude(self, magnitude: Magnitude) -> Self {
+        Self { magnitude: Some(magnitude), ..self }
     }
 
     /// Dropout acts on the input of A alone, as in PEFT.
     pub(crate) fn forward(&self, x: Tensor<2>, base: Projection<'_>, ctx: &ForwardContext) -> Tensor<2> {
         let mask = ctx.dropout_mask(self.dropout, self.site);
         let factors = [self.a.val(), self.b.val()];
+        if let Some(magnitude) = &self.magnitude {
+            let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
+            return base.changed(x, ctx, |x, weight, orientation, bias| {
+                magnitude.forward(x, (weight, orientation, bias), factors, options)
+            });
+        }
         if base.is_base() {
             let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
             return base.fused(|weight, orientation, bias| weight.lora_linear(x, orientation, bias, factors, options));
@@ -64,12 +76,13 @@ impl LoraEmbedding {
     }
 }
 
-/// A at the start of training, `[r, d_input]`; B is zero. `key` is the hash of the run's seed and the layer's path, so a
+/// A at the start of training where B is zero, `[r, d_input]`, and where a part of the base is to start them whose values are not
+/// read. `key` is the hash of the run's seed and the layer's path, so a
 /// layer's values depend on no other layer.
 pub(super) fn initial_a(init: Init, r: usize, d_input: usize, key: u64, device: &Device) -> Tensor<2> {
     let count = (r * d_input) as u64;
     let values: Vec<f32> = match init {
-        Init::Default | Init::Mica => {
+        Init::Default | Init::Mica | Init::Pissa { .. } | Init::Olora => {
             // Kaiming uniform with a = sqrt(5), which is the bound 1 / sqrt(d_input).
             let bound = 1.0 / (d_input as f64).sqrt();
             (0..count).map(|i| ((2.0 * uniform(key, i) - 1.0) * bound) as f32).collect()

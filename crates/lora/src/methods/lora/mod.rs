@@ -1,9 +1,13 @@
-//! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
+//! LoRA (Hu et al. 2021, arXiv 2106.09685), and DoRA with it. Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
+mod init;
 mod layers;
+mod magnitude;
 mod peft;
+mod settings;
+mod start;
 
-use std::ops::Bound;
+use std::collections::HashMap;
 
 use burn::tensor::{Tensor, TensorData};
 use indexmap::IndexMap;
@@ -13,90 +17,26 @@ use serde_json::{Map, Value, json};
 
 use super::{Adapter, EmbeddingAdapter, Method};
 use crate::config::{BiasMode, TargetConfig, Targets};
-use crate::method::{Built, Keeps, UnreadKeys};
+use crate::method::{Built, Keeps, ParameterGroup, Rate, UnreadKeys};
 use crate::peft::STANDARD_HEADS;
-use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TARGET_MODULES};
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
-use crate::{AdapterMethod, Base, Error, Kind, Orientation, Selector, Settings, Site, TargetError, Treatment, Update};
+use crate::{
+    AdapterMethod, Base, Error, Kind, NameSetting, Orientation, Parameter, Selector, Settings, Site, TargetError,
+    Treatment, Update,
+};
 
+pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
+use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use peft::UNREAD;
+pub(super) use settings::SETTINGS;
 
 pub(super) const NAME: &str = "lora";
 pub(super) const PEFT_TYPE: Option<&str> = Some("LORA");
 
 pub(super) const SUMMARY: &str = "";
-
-pub(super) const SETTINGS: &[Setting] = &[
-    Setting::new("r", SettingKind::Count(1), "Rank"),
-    Setting::new(
-        "alpha",
-        SettingKind::Number(Bound::Excluded(0.0), Bound::Unbounded),
-        "The update is scaled by `alpha / r`; PEFT's `lora_alpha`",
-    )
-    .called("lora_alpha"),
-    Setting::new(
-        "dropout",
-        SettingKind::Number(Bound::Included(0.0), Bound::Excluded(1.0)),
-        "Probability of dropout on the adapter's input; PEFT's `lora_dropout`",
-    )
-    .called("lora_dropout"),
-    Setting::new(
-        "bias",
-        SettingKind::Word(BiasMode::NAMES, &[]),
-        "Biases that are trained as well: none, all of the model, or those of the targets",
-    ),
-    TARGET_MODULES,
-    EXCLUDE_MODULES,
-    Setting::new(
-        "layers",
-        SettingKind::Layers,
-        "Layers to adapt, counted from 0; needs a list of names (or `auto`) as `target_modules`; without it all; PEFT's `layers_to_transform`",
-    )
-    .such_as("[0, 1]")
-    .called("layers_to_transform"),
-    Setting::new(
-        "layers_pattern",
-        SettingKind::Names,
-        "Name of the list of layers, where it is not the first number in a path; needs `layers`",
-    )
-    .such_as("[\"layer\"]"),
-    MODULES_TO_SAVE,
-    Setting::new(
-        "rank_pattern",
-        SettingKind::Ranks,
-        "Ranks of some targets, by regular expressions that match a path or its last segments; two that match the same target and disagree are an error",
-    )
-    .such_as("{ query = 16 }"),
-    Setting::new("alpha_pattern", SettingKind::Alphas, "`alpha` of some targets, likewise").such_as("{ query = 64.0 }"),
-    Setting::new("use_rslora", SettingKind::Flag, "Scale by `alpha / sqrt(r)`"),
-    Setting::new(
-        "init",
-        SettingKind::Word(Init::NAMES, &["pissa", "pissa_niter_", "olora"]),
-        "Initial values of A: `default` is Kaiming uniform, `gaussian` a normal distribution with standard deviation `1 / r`; B starts at zero; PEFT's `init_lora_weights`",
-    )
-    .called("init_lora_weights"),
-];
-
-/// How A starts; B starts at zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Init {
-    /// Kaiming uniform with a = sqrt 5, that is U(-1/sqrt(in), 1/sqrt(in)).
-    Default,
-    /// Normal with standard deviation 1/r.
-    Gaussian,
-    /// Of an adapter that PEFT started with MiCA, which trains A alone: nothing to one that is finished, but it cannot be
-    /// trained on as others are. None is started so.
-    Mica,
-}
-
-impl Init {
-    /// Those that an adapter can be started with.
-    pub const NAMES: &[&str] = &["default", "gaussian"];
-}
 
 /// LoRA's settings, PEFT's `LoraConfig`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,10 +53,16 @@ pub struct LoraConfig {
     /// As `rank_pattern`.
     pub alpha_pattern: IndexMap<String, f64>,
     pub use_rslora: bool,
+    /// Weights are decomposed into lengths and directions.
+    pub use_dora: bool,
     pub init: Init,
     /// Tied layers share one adapter, where they have any. Of a finished adapter; none is started so.
     #[serde(skip)]
     pub ensure_weight_tying: bool,
+    /// The learning rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354); 0 is off. No adapter's file has it.
+    pub lora_plus_ratio: f64,
+    /// That of adapters on embeddings, with LoRA+.
+    pub lora_plus_lr_embedding: f64,
 }
 
 impl Default for LoraConfig {
@@ -131,8 +77,11 @@ impl Default for LoraConfig {
             rank_pattern: IndexMap::new(),
             alpha_pattern: IndexMap::new(),
             use_rslora: false,
+            use_dora: false,
             init: Init::Default,
             ensure_weight_tying: false,
+            lora_plus_ratio: 0.0,
+            lora_plus_lr_embedding: 1e-6,
         }
     }
 }
@@ -185,7 +134,12 @@ impl LoraConfig {
 
 impl AdapterMethod for LoraConfig {
     fn describe(&self) -> String {
-        format!("LoRA, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout)
+        let name = if self.use_dora { "DoRA" } else { "LoRA" };
+        let described = format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout);
+        match self.init.is_part_of_base() {
+            true => format!("{described}, init {} (saved as plain LoRA, r {})", self.init.name(), 2 * self.r),
+            false => described,
+        }
     }
 
     fn shown(&self) -> Map<String, Value> {
@@ -193,7 +147,17 @@ impl AdapterMethod for LoraConfig {
             "r": self.r, "alpha": self.alpha, "dropout": self.dropout, "use_rslora": self.use_rslora, "bias": self.bias,
             "target_modules": self.targets.target_modules,
         });
-        settings.as_object().cloned().unwrap_or_default()
+        let mut shown = settings.as_object().cloned().unwrap_or_default();
+        if self.use_dora {
+            shown.insert("use_dora".to_owned(), json!(true));
+        }
+        if self.init.is_part_of_base() {
+            shown.insert("init".to_owned(), json!(self.init));
+        }
+        if self.lora_plus_ratio != 0.0 {
+            shown.insert("lora_plus_ratio".to_owned(), json!(self.lora_plus_ratio));
+        }
+        shown
     }
 
     fn targets(&self) -> Option<&TargetConfig> {
@@ -205,6 +169,21 @@ impl AdapterMethod for LoraConfig {
             Treatment::Trained => true,
             Treatment::Adapted => self.bias != BiasMode::None,
             Treatment::Frozen => self.bias == BiasMode::All,
+        }
+    }
+
+    /// Those of `peft.optimizers.create_loraplus_optimizer`.
+    fn parameter_group(&self, parameter: &Parameter, of_layer_norm: bool) -> ParameterGroup {
+        let is_of_embedding = EMBEDDING.iter().any(|ending| parameter.name.ends_with(ending));
+        let is_b = parameter.name.ends_with(LINEAR[1]) || parameter.shape.len() == 1;
+        match (is_of_embedding, is_b) {
+            _ if self.lora_plus_ratio == 0.0 => ParameterGroup::default(),
+            (true, _) => ParameterGroup { rate: Rate::Of(self.lora_plus_lr_embedding), decays: true },
+            (false, true) => ParameterGroup {
+                rate: Rate::Times(self.lora_plus_ratio),
+                decays: !of_layer_norm && !parameter.name.contains("bias"),
+            },
+            (false, false) => ParameterGroup::default(),
         }
     }
 
@@ -227,17 +206,25 @@ impl AdapterMethod for LoraConfig {
         if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
             return number(format!("alpha_pattern.\"{key}\""), *alpha, FINITE);
         }
+        if self.use_dora && self.init.is_part_of_base() {
+            let problem = format!("true with `init = \"{}\"`, which takes A and B out of the weight", self.init.name());
+            let help: fn(NameSetting<'_>) -> String = |name| {
+                format!("set {} to \"default\" or \"gaussian\", or leave {} out", name("init"), name("use_dora"))
+            };
+            return Err(TargetError::Setting { key: "use_dora", problem, help });
+        }
         self.ranks().and(self.alphas()).map(drop)
     }
 
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
-        match kind {
-            Kind::Linear | Kind::OutputLinear | Kind::Embedding => Ok(()),
-            Kind::Other => {
-                let takes = "LoRA is on linear layers and embeddings";
-                Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
-            }
-        }
+        let takes = match kind {
+            Kind::Linear | Kind::OutputLinear => return Ok(()),
+            Kind::Embedding if !self.use_dora => return Ok(()),
+            Kind::Embedding => "DoRA is on linear layers",
+            Kind::LayerNorm | Kind::Other if self.use_dora => "DoRA is on linear layers",
+            Kind::LayerNorm | Kind::Other => "LoRA is on linear layers and embeddings",
+        };
+        Err(TargetError::UnsupportedModule { module: module.to_owned(), takes })
     }
 
     fn numbers(&self, module: &str, settings: Settings) -> Result<Vec<f64>, TargetError> {
@@ -259,7 +246,7 @@ impl AdapterMethod for LoraConfig {
         if let Some(patterns) = self.patterns_written(selector.matched()) {
             (written.rank_pattern, written.alpha_pattern) = patterns;
         }
-        Method::Lora(Box::new(written))
+        Method::Lora(Box::new(if self.init.is_part_of_base() { written.doubled() } else { written }))
     }
 
     fn as_settings(&self) -> Method {
@@ -280,23 +267,60 @@ impl AdapterMethod for LoraConfig {
         self.ensure_weight_tying
     }
 
+    fn trained_as(&self, asked: &Method) -> Option<Method> {
+        let Method::Lora(asked) = asked else { return None };
+        Some(Method::Lora(Box::new(Self {
+            lora_plus_ratio: asked.lora_plus_ratio,
+            lora_plus_lr_embedding: asked.lora_plus_lr_embedding,
+            ..self.clone()
+        })))
+    }
+
     fn is_trainable_again(&self) -> bool {
         self.init != Init::Mica
     }
 
-    fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
+    fn changes_base(&self) -> bool {
+        self.init.is_part_of_base()
+    }
+
+    fn tensors_written(
+        &self,
+        tensors: Vec<(String, TensorData)>,
+        starts: &HashMap<String, TensorData>,
+    ) -> Vec<(String, TensorData)> {
+        if self.init.is_part_of_base() { start::plain(tensors, starts) } else { tensors }
+    }
+
+    fn linear(&self, mut site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let (rank, alpha) = self.rank_and_alpha(site.path, site.settings)?;
         let (d_input, d_output, device) = (site.d_input, site.d_output, site.device);
-        let [a, b] = LINEAR.map(|ending| format!("{}{ending}", site.path));
-        let key = tensors.key(site.path);
-        let initial = || layers::initial_a(self.init, rank, d_input, key, device);
-        let of_a = tensors.parameter(&a, [rank, d_input], device, initial)?;
-        let of_b = tensors.parameter(&b, [d_output, rank], device, || Tensor::zeros([d_output, rank], device))?;
+        let names = LINEAR.map(|ending| format!("{}{ending}", site.path));
         let scale = self.scaling(rank, alpha);
-        let lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
-        let form = Form::LowRank { a, b, scale, transposed: site.orientation == Orientation::InOut };
-        let update = Update { module: site.path.to_string(), form };
-        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps: Keeps::Input }))
+        let mut start = None;
+        if self.init.is_part_of_base() {
+            self.check_part_of_base(&site, rank)?;
+            start = start::take_out(self.init, &mut site, (rank, scale), &names, tensors)?;
+        }
+        let [start_a, start_b] = start.map_or([None, None], |start| start.map(Some));
+        let key = tensors.key(site.path);
+        let initial_a = || start_a.unwrap_or_else(|| layers::initial_a(self.init, rank, d_input, key, device));
+        let initial_b = || start_b.unwrap_or_else(|| Tensor::zeros([d_output, rank], device));
+        let [a, b] = names;
+        let of_a = tensors.parameter(&a, [rank, d_input], device, initial_a)?;
+        let of_b = tensors.parameter(&b, [d_output, rank], device, initial_b)?;
+        let factors = [of_a.val(), of_b.val()];
+        let mut lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
+        let mut magnitude = None;
+        let (module, transposed) = (site.path.to_string(), site.orientation == Orientation::InOut);
+        if self.use_dora {
+            let name = format!("{module}{MAGNITUDE}");
+            lora = lora.with_magnitude(Magnitude::of(site, &name, factors, scale, tensors)?);
+            magnitude = Some(name);
+        }
+        let update = Update { module, form: Form::LowRank { a, b, scale, transposed, magnitude } };
+        let keeps = Keeps { input: true, outputs: self.use_dora, own: 0 };
+        Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps }))
     }
 
     fn embedding(
@@ -316,8 +340,11 @@ impl AdapterMethod for LoraConfig {
         let of_b = tensors.parameter(&b, [width, rank], device, initial)?;
         let scale = self.scaling(rank, alpha);
         let adapter = EmbeddingAdapter::Lora(LoraEmbedding::new(of_a, of_b, scale));
-        let update = Update { module: site.path.to_string(), form: Form::LowRank { a, b, scale, transposed: true } };
-        Ok(Some(Built { adapter, update, keeps: Keeps::Nothing }))
+        let update = Update {
+            module: site.path.to_string(),
+            form: Form::LowRank { a, b, scale, transposed: true, magnitude: None },
+        };
+        Ok(Some(Built { adapter, update, keeps: Keeps::default() }))
     }
 
     fn module_of<'t>(&self, tensor: &'t str) -> Option<&'t str> {
@@ -334,38 +361,37 @@ impl AdapterMethod for LoraConfig {
         // Patterns give some modules an alpha of their own.
         let alpha = self.rank_and_alpha(module, Settings::Finished).map_or(self.alpha, |(_, alpha)| alpha);
         let [a, b] = endings.map(|ending| format!("{module}{ending}"));
-        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed };
+        let magnitude = self.use_dora.then(|| format!("{module}{MAGNITUDE}"));
+        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed, magnitude };
         Some(Update { module: module.to_string(), form })
     }
 
     fn check_joined(&self, module: &str, paired: bool) -> Result<(), TargetError> {
-        let wrong = |key: &'static str, problem: String, help: &str| {
-            Err(TargetError::Setting { key, problem, help: help.to_string() })
-        };
+        let wrong = |key: &'static str, problem: String, help| Err(TargetError::Setting { key, problem, help });
+        if self.use_dora {
+            let problem = format!("`{module}` cannot be decomposed so");
+            return wrong("use_dora", problem, |_| {
+                "PEFT has no DoRA on experts and routers: adapt attention alone".to_string()
+            });
+        }
         if self.dropout != 0.0 {
             let problem = format!("{} with `{module}` as a target", self.dropout);
-            return wrong(
-                "dropout",
-                problem,
-                "PEFT has no dropout on experts and routers: set `adapter.dropout` to 0.0",
-            );
+            return wrong("dropout", problem, |name| {
+                format!("PEFT has no dropout on experts and routers: set {} to 0.0", name("dropout"))
+            });
         }
         if self.use_rslora && paired {
             let problem = format!("`{module}` cannot be scaled so");
-            return wrong(
-                "use_rslora",
-                problem,
-                "PEFT joins the adapters of an expert with another scale: use `alpha` alone",
-            );
+            return wrong("use_rslora", problem, |_| {
+                "PEFT joins the adapters of an expert with another scale: use `alpha` alone".to_owned()
+            });
         }
         if self.rank_and_alpha(module, Settings::New)? != (self.r, self.alpha) {
             let key = if self.rank_pattern.is_empty() { "alpha_pattern" } else { "rank_pattern" };
             let problem = format!("`{module}` cannot have a rank or an alpha of its own");
-            return wrong(
-                key,
-                problem,
-                "PEFT joins the adapters of all experts of a layer: let it match none of theirs",
-            );
+            return wrong(key, problem, |_| {
+                "PEFT joins the adapters of all experts of a layer: let it match none of theirs".to_owned()
+            });
         }
         Ok(())
     }
@@ -379,8 +405,11 @@ impl AdapterMethod for LoraConfig {
         "every B of the adapter is zero"
     }
 
-    /// `M.lora_A.default.weight` is `M.lora_A.weight`; `lora_magnitude_vector.weight` is left for the check of all names.
+    /// `M.lora_A.default.weight` is `M.lora_A.weight`, and `M.lora_magnitude_vector.default.weight` `M.lora_magnitude_vector`.
     fn plain_name(&self, tensor: &str) -> String {
+        if let Some((module, _)) = tensor.split_once(&format!("{MAGNITUDE}.")) {
+            return format!("{module}{MAGNITUDE}");
+        }
         for factor in [".lora_A.", ".lora_B."] {
             if let Some((module, rest)) = tensor.split_once(factor)
                 && let Some((_, parameter)) = rest.split_once('.')
@@ -397,6 +426,9 @@ impl AdapterMethod for LoraConfig {
         shape: &[usize],
         shape_of: &dyn Fn(&str) -> Option<Vec<usize>>,
     ) -> Option<String> {
+        if tensor.ends_with(MAGNITUDE) {
+            return (!matches!(shape, &[length] if length > 0)).then(|| "a vector, [d_output]".to_string());
+        }
         // Of an embedding A and B lie as of a linear layer: [rank, rows] and [width, rank].
         let endings = [LINEAR, EMBEDDING].into_iter().find(|endings| endings.iter().any(|it| tensor.ends_with(it)))?;
         let &[rows, columns] = shape else { return Some("a matrix".to_string()) };

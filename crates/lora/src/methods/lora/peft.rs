@@ -12,7 +12,6 @@ use crate::peft::{ConfigError, Keys, integer, is_off, number, shown, some_list, 
 /// Variants that would change the forward pass, the tensors or the base, with what to do about them. Their defaults are
 /// null, false or empty.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("use_dora", "DoRA adapters are not supported by this version; plain LoRA and rsLoRA are"),
     ("lora_bias", "biases of `lora_B` are not supported; merge the adapter with PEFT"),
     ("trainable_token_indices", "trained token embeddings are not supported; merge the adapter with PEFT"),
     ("layer_replication", "replicated layers are not supported"),
@@ -74,8 +73,10 @@ impl LoraConfig {
             rank_pattern: keys.pattern("rank_pattern", Keys::rank)?,
             alpha_pattern: keys.pattern("alpha_pattern", Keys::float)?,
             use_rslora: keys.flag("use_rslora")?,
+            use_dora: keys.flag("use_dora")?,
             init: init(keys)?,
             ensure_weight_tying: keys.flag("ensure_weight_tying")?,
+            ..Self::default()
         };
         // LoRA on bare parameters. The models here have none of those that are meant, and what an adapter learned of one
         // would be a tensor without a place.
@@ -100,8 +101,7 @@ impl LoraConfig {
             "fan_in_fan_out": fan_in_fan_out,
             "init_lora_weights": match self.init {
                 Init::Default => json!(true),
-                Init::Gaussian => json!("gaussian"),
-                Init::Mica => json!("mica"),
+                other => json!(other.name()),
             },
             "kasa_config": null,
             "layer_replication": null,
@@ -124,7 +124,7 @@ impl LoraConfig {
             "target_parameters": null,
             "trainable_token_indices": null,
             "use_bdlora": null,
-            "use_dora": false,
+            "use_dora": self.use_dora,
             "use_qalora": false,
             "use_rslora": self.use_rslora,
             "velora_config": null,
@@ -180,7 +180,7 @@ fn layers(keys: &mut Keys<'_>) -> Result<Option<Vec<usize>>, ConfigError> {
     }
 }
 
-/// The start is history once the adapter is trained, unless it changed the base as well.
+/// The start is history once the adapter is trained, unless it changed the base as well: then it has to be made again.
 fn init(keys: &mut Keys<'_>) -> Result<Init, ConfigError> {
     let key = "init_lora_weights";
     let value = keys.take(key).unwrap_or(Value::Bool(true));
@@ -194,11 +194,17 @@ fn init(keys: &mut Keys<'_>) -> Result<Init, ConfigError> {
         // They choose A, or A and B, and leave the base as it is.
         "eva" | "orthogonal" => return Ok(Init::Default),
         "mica" => return Ok(Init::Mica),
+        // The base they left can be made again: the decompositions are the same, but for signs that cancel.
+        "pissa" => return Ok(Init::Pissa { iterations: None }),
+        "olora" => return Ok(Init::Olora),
         "loftq" => "the adapter belongs to a base quantised by LoftQ",
-        changed if changed.starts_with("pissa") || ["olora", "corda", "lora_ga"].contains(&changed) => {
+        random if random.starts_with("pissa_niter_") => {
+            "this start is random, so that the base it left cannot be made again: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
+        }
+        "corda" | "lora_ga" => {
             "this start also changes the base: save with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
         }
-        _ => "supported: true, false, \"gaussian\", \"eva\", \"orthogonal\", \"mica\"",
+        _ => "supported: true, false, \"gaussian\", \"pissa\", \"olora\", \"eva\", \"orthogonal\", \"mica\"",
     };
     Err(keys.unsupported(key, &value, reason))
 }

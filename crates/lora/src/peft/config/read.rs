@@ -85,11 +85,8 @@ mod tests {
                     layers_pattern: vec![],
                     modules_to_save: names(&["classifier", "score"]),
                 },
-                rank_pattern: IndexMap::new(),
-                alpha_pattern: IndexMap::new(),
-                use_rslora: false,
                 init: Init::Default,
-                ensure_weight_tying: false,
+                ..LoraConfig::default()
             })),
             base_model: Some("../model".to_owned()),
             revision: None,
@@ -160,6 +157,9 @@ mod tests {
             assert_eq!(init(start), Init::Default, "{start}");
         }
         assert_eq!(init("\"mica\""), Init::Mica);
+        // The base that they leave is made again.
+        let of_base = (Init::Pissa { iterations: None }, Init::Olora);
+        assert_eq!((init("\"pissa\""), init("\"olora\"")), of_base);
     }
 
     #[test]
@@ -186,13 +186,11 @@ mod tests {
     #[test]
     fn starts_that_change_the_base_are_refused_with_the_reason() {
         for (start, reason) in [
-            ("pissa", "this start also changes the base"),
-            ("pissa_niter_4", "this start also changes the base"),
-            ("olora", "this start also changes the base"),
+            ("pissa_niter_4", "this start is random, so that the base it left cannot be made again"),
             ("corda", "this start also changes the base"),
             ("lora_ga", "this start also changes the base"),
             ("loftq", "the adapter belongs to a base quantised by LoftQ"),
-            ("guassian", "supported: true, false, \"gaussian\""),
+            ("guassian", "supported: true, false, \"gaussian\", \"pissa\", \"olora\""),
         ] {
             let (message, help) = refusal(with(&format!(r#""init_lora_weights": "{start}""#)));
             assert_eq!(message, format!("`init_lora_weights` in adapter_config.json: \"{start}\" is not supported"));
@@ -216,10 +214,18 @@ mod tests {
         };
         let head = none(r#""none", "modules_to_save": ["classifier"]"#).expect("a head alone").method;
         assert_eq!(head, Method::modules(names(&["classifier"])));
+        let bitfit = |rest: &str| none(rest).expect("BitFit").method;
+        for rest in [r#""all""#, r#""all", "modules_to_save": ["classifier", "pooler"]"#] {
+            let method = bitfit(rest);
+            assert_eq!(method.name(), "bitfit");
+            assert_eq!(method.modules_to_save().len(), if rest.contains("pooler") { 2 } else { 0 });
+            let again = serde_json::Value::Object(method.to_peft(false)).to_string();
+            assert_eq!(read(&again).expect("as it was written").method, method);
+        }
+        // Without a target there is no bias of one.
+        assert_eq!(bitfit(r#""lora_only", "modules_to_save": ["classifier"]"#), head);
         let message = "`target_modules` in adapter_config.json: \"dummy-target-modules\" is not supported";
-        let bitfit = "this is a BitFit adapter: not supported by this version";
         let refused = |rest: &str| refusal(none(rest));
-        assert_eq!(refused(r#""all", "modules_to_save": ["classifier"]"#), (message.to_owned(), bitfit.to_owned()));
         let nothing = "it adapts no module and saves none: there is nothing in it";
         assert_eq!(refused(r#""none""#), (message.to_owned(), nothing.to_owned()));
     }

@@ -62,7 +62,6 @@ mod tests {
     #[test]
     fn variants_are_refused_by_name() {
         for (key, value, reason) in [
-            ("use_dora", "true", "DoRA adapters"),
             ("lora_bias", "true", "biases of `lora_B`"),
             ("trainable_token_indices", "[1, 2]", "trained token embeddings"),
             ("layer_replication", "[[0, 4], [2, 5]]", "replicated layers"),

@@ -13,6 +13,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use suggest::nearest_module;
 
+use crate::peft::PREFIX;
 use crate::{Layout, Method, Update};
 
 pub use error::{TensorError, damage};
@@ -26,6 +27,8 @@ struct Stored {
     dtype: Dtype,
     values: Vec<f32>,
     used: bool,
+    /// It is there, and yet the model is to begin with it as if it were new.
+    starts_anew: bool,
 }
 
 /// The names of some tensors that are the same, their values in f32, and the type that the file has them in.
@@ -116,12 +119,11 @@ impl AdapterTensors {
         self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
-    /// The adapter without its updates, heads and biases kept.
+    /// The adapter without its updates, heads and biases kept: what is the method's own becomes what it is before the first
+    /// step, which leaves the model as its base.
     pub fn clear_updates(&mut self) {
         for (name, stored) in &mut self.tensors {
-            if let Some(value) = self.method.value_without_effect(name) {
-                stored.values.fill(value);
-            }
+            stored.starts_anew = self.method.module_of(name).is_some();
         }
     }
 
@@ -134,6 +136,22 @@ impl AdapterTensors {
     pub fn data(&self) -> HashMap<String, TensorData> {
         let own = self.tensors.iter().filter(|(name, _)| self.method.module_of(name).is_some());
         own.map(|(name, it)| (name.clone(), TensorData::new(it.values.clone(), it.shape.clone()))).collect()
+    }
+
+    /// Puts what `change` makes of the method's own tensors in their places, those of an adapter of this method.
+    pub(crate) fn replace_own(
+        &mut self,
+        method: Method,
+        change: impl FnOnce(Vec<(String, TensorData)>) -> Vec<(String, TensorData)>,
+    ) {
+        let file: Arc<Path> = self.file.as_path().into();
+        for (name, data) in change(self.data().into_iter().collect()) {
+            let (shape, values) = (data.shape().to_vec(), data.iter::<f32>().collect());
+            let stored =
+                Stored { file: file.clone(), shape, dtype: Dtype::F32, values, used: false, starts_anew: false };
+            self.tensors.insert(name, stored);
+        }
+        self.method = method;
     }
 
     /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if every adapted module
@@ -161,6 +179,9 @@ impl AdapterTensors {
         let key = if self.tensors.contains_key(name) { name } else { &old_name };
         let Some(stored) = self.tensors.get_mut(key) else { return Ok(None) };
         stored.used = true;
+        if stored.starts_anew {
+            return Ok(None);
+        }
         if stored.shape == shape {
             return Ok(Some(std::mem::take(&mut stored.values)));
         }
@@ -275,7 +296,7 @@ fn read_file(file: &Path) -> Result<Vec<(String, Stored)>, TensorError> {
             dtype: format!("{:?}", view.dtype()),
         })?;
         let (file, shape, dtype) = (shared.clone(), view.shape().to_vec(), view.dtype());
-        stored.push((name.to_string(), Stored { file, shape, dtype, values, used: false }));
+        stored.push((name.to_string(), Stored { file, shape, dtype, values, used: false, starts_anew: false }));
     }
     Ok(stored)
 }
@@ -293,7 +314,7 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
 
 /// The file that PEFT, or AdapterHub, would write for these tensors, given under their names in the model. Sorted, so that the
 /// same adapter is the same bytes.
-pub(crate) fn to_bytes<'a>(
+pub fn to_bytes<'a>(
     tensors: impl Iterator<Item = &'a (String, TensorData)>,
     layout: Layout,
 ) -> Result<Vec<u8>, SafeTensorError> {
@@ -304,6 +325,16 @@ pub(crate) fn to_bytes<'a>(
     }
     views.sort_by(|left, right| left.0.cmp(&right.0));
     safetensors::serialize(views, Some(HashMap::from([("format".to_string(), "pt".to_string())])))
+}
+
+/// What [`to_bytes`] wrote as PEFT would: tensors of f32 under their names in the model.
+pub fn from_bytes(bytes: &[u8]) -> Result<HashMap<String, TensorData>, SafeTensorError> {
+    let tensors = SafeTensors::deserialize(bytes)?;
+    let tensor = |(name, view): (String, TensorView<'_>)| {
+        let values = to_f32(&view)?;
+        Some((name.strip_prefix(PREFIX)?.to_string(), TensorData::new(values, view.shape().to_vec())))
+    };
+    Ok(tensors.tensors().into_iter().filter_map(tensor).collect())
 }
 
 #[cfg(test)]

@@ -82,14 +82,14 @@ fn what_finds_no_module_is_idle_in_a_finished_adapter() {
     }
     selector.finish().expect("PEFT loads it");
     assert_eq!(selector.matched(), ["bert.encoder.layer.1.attention.self.query"]);
-    let idle: Vec<String> = selector.idle().iter().map(TargetError::to_string).collect();
+    let idle: Vec<String> = selector.idle().iter().map(with_key).collect();
     assert_eq!(
         idle,
         [
-            "`adapter.target_modules`: no module is named `v_proj`",
-            "`adapter.exclude_modules`: no module is named `lm_head`",
-            "`adapter.modules_to_save`: no module is named `embed_tokens`",
-            "`adapter.layers`: no target is in a layer 40",
+            "`target_modules`: no module is named `v_proj`",
+            "`exclude_modules`: no module is named `lm_head`",
+            "`modules_to_save`: no module is named `embed_tokens`",
+            "`layers`: no target is in a layer 40",
         ]
     );
 }
@@ -101,8 +101,8 @@ fn a_finished_adapter_of_which_nothing_fits_is_refused() {
         selector.select(&path, kind);
     }
     assert_eq!(
-        selector.finish().expect_err("nothing is adapted").to_string(),
-        "`adapter.target_modules`: no module is named `q_proj`"
+        with_key(&selector.finish().expect_err("nothing is adapted")),
+        "`target_modules`: no module is named `q_proj`"
     );
 }
 
@@ -111,7 +111,7 @@ fn a_target_without_effect_is_refused() {
     let mut config = list(&["query", "value"]);
     config.exclude_modules = Some(Names::List(names(&["query"])));
     let (message, _) = refusal(&config, &bert());
-    assert_eq!(message, "`adapter.target_modules`: no module that `query` stands for is adapted");
+    assert_eq!(message, "`target_modules`: no module that `query` stands for is adapted");
     config.layers = Some(vec![0]);
     assert_eq!(refusal(&config, &bert()).0, message);
 }
@@ -120,7 +120,7 @@ fn a_target_without_effect_is_refused() {
 fn no_adapted_module_at_all_is_refused() {
     let mut config = config(Targets::AllLinear);
     config.exclude_modules = Some(Names::Pattern(".*".to_owned()));
-    assert_eq!(refusal(&config, &bert()).0, "`adapter.target_modules`: the model has no linear layer to adapt");
+    assert_eq!(refusal(&config, &bert()).0, "`target_modules`: the model has no linear layer to adapt");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn embeddings_are_adapted_and_norms_refused() {
     assert_eq!(both, ["bert.embeddings.word_embeddings", "bert.encoder.layer.0.attention.self.query"]);
     let norm = refusal(&pattern(".*(query|LayerNorm)"), &bert()).0;
     let module = "bert.encoder.layer.0.attention.output.LayerNorm";
-    assert_eq!(norm, format!("`adapter.target_modules`: LoRA is on linear layers and embeddings: not on `{module}`"));
+    assert_eq!(norm, format!("`target_modules`: LoRA is on linear layers and embeddings: not on `{module}`"));
 }
 
 #[test]
@@ -144,5 +144,5 @@ fn a_module_adapted_and_saved_is_refused() {
     let modules = few(&[("pre_classifier", Kind::Linear), ("classifier", Kind::OutputLinear)]);
     let (message, help) = refusal(&config, &modules);
     assert_eq!(message, "`pre_classifier` is both a target and saved in full");
-    assert!(help.starts_with("`classifier` of `adapter.modules_to_save` means"), "{help}");
+    assert!(help.starts_with("`classifier` of `modules_to_save` means"), "{help}");
 }

@@ -14,7 +14,7 @@ use model::{Prompt, Sampling};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
-use super::open::open;
+use super::open::{keys_of_input, open};
 use super::table::{Answers, Columns, Format};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
@@ -24,9 +24,6 @@ use tasks::Use;
 
 /// Prompts of a file that are continued together.
 const BATCH: usize = 8;
-
-/// What `--set` overrides: the columns and templates of prompts.
-const KEYS: [&str; 5] = ["data.text", "data.text_template", "data.prompt", "data.prompt_template", "data.messages"];
 
 /// Write text with a causal language model
 #[derive(Debug, Args)]
@@ -109,8 +106,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     };
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
     let model = arguments.model.located(output)?;
-    let sets = (arguments.set.as_slice(), KEYS.as_slice());
-    let pipeline = open(&model, Some(Use::Generate), sets, &device, output)?;
+    let keys = keys_of_input(Use::Generate);
+    let pipeline = open(&model, Some(Use::Generate), (&arguments.set, &keys), &device, output)?;
     let settings = GenerationSettings {
         sampling,
         stop_strings: arguments.stop.clone(),
@@ -232,7 +229,7 @@ impl Generator<'_> {
 
     /// Somebody who trained on conversations most likely means a message.
     fn note_plain_text(&self) {
-        if self.pipeline.columns.written().messages.is_some() {
+        if self.pipeline.columns.messages.is_some() {
             self.output.say(
                 "it was trained on conversations, and a text is continued as it is: `--chat` and rows of messages go through the \
                  chat template",
@@ -340,9 +337,9 @@ impl Reader<'_> {
         match &mut self.columns {
             Some(columns) => Ok(columns),
             none => {
-                let written = self.generator.pipeline.columns.written();
+                let names = &self.generator.pipeline.columns;
                 let file = self.generator.arguments.input.file();
-                Ok(none.insert(data::language::Columns::find(&file, first, written, Purpose::Prompts)?))
+                Ok(none.insert(data::language::Columns::find(&file, first, names, Purpose::Prompts)?))
             }
         }
     }

@@ -1,18 +1,16 @@
 //! What is asked and what is answered, as a configuration names it.
 
-use data::{Column, Dialogue};
-
-use crate::config::DataConfig;
+use data::{Column, ColumnNames, Dialogue};
 
 /// Words that are not names to a template.
 const KEYWORDS: [&str; 12] = ["and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "loop", "self"];
 
 /// The keys of the configuration, and a line on each.
-pub(super) fn columns(dialogue: Dialogue<'_>, is_named: bool) -> (DataConfig, Vec<String>) {
+pub(super) fn columns(dialogue: Dialogue<'_>, is_named: bool) -> (ColumnNames, Vec<String>) {
     let reason = if is_named { "as named" } else { "by its name" };
     match dialogue {
         Dialogue::Messages(column) => {
-            let columns = DataConfig { messages: Some(column.name.clone()), ..DataConfig::default() };
+            let columns = ColumnNames { messages: Some(column.name.clone()), ..ColumnNames::default() };
             (columns, vec![format!("messages     {}: {reason}", column.name)])
         }
         Dialogue::Turns { prompt, completion } => {
@@ -21,7 +19,7 @@ pub(super) fn columns(dialogue: Dialogue<'_>, is_named: bool) -> (DataConfig, Ve
                 format!("completion   {}: {reason}, lists of messages", completion.name),
             ];
             let (prompt, completion) = (Some(prompt.name.clone()), Some(completion.name.clone()));
-            (DataConfig { prompt, completion, ..DataConfig::default() }, reasons)
+            (ColumnNames { prompt, completion, ..ColumnNames::default() }, reasons)
         }
         Dialogue::Answer { prompt, context, completion } => {
             let about =
@@ -36,17 +34,17 @@ pub(super) fn columns(dialogue: Dialogue<'_>, is_named: bool) -> (DataConfig, Ve
                 if prompt.runs_into(completion) {
                     let mut reasons = reasons;
                     reasons[1] += ", with a space before it: the words of both would run together";
-                    let prompt_template = format!("{{{{ {} }}}}", variable(&prompt.name));
-                    let completion_template = format!(" {{{{ {} }}}}", variable(&completion.name));
-                    return (DataConfig { prompt_template, completion_template, ..DataConfig::default() }, reasons);
+                    let prompt_template = Some(format!("{{{{ {} }}}}", variable(&prompt.name)));
+                    let completion_template = Some(format!(" {{{{ {} }}}}", variable(&completion.name)));
+                    return (ColumnNames { prompt_template, completion_template, ..ColumnNames::default() }, reasons);
                 }
                 let (prompt, completion) = (Some(prompt.name.clone()), Some(completion.name.clone()));
-                return (DataConfig { prompt, completion, ..DataConfig::default() }, reasons);
+                return (ColumnNames { prompt, completion, ..ColumnNames::default() }, reasons);
             }
-            let columns = DataConfig {
-                prompt_template: prompt_template(prompt, context, completion),
-                completion_template: format!(" {{{{ {} }}}}", variable(&completion.name)),
-                ..DataConfig::default()
+            let columns = ColumnNames {
+                prompt_template: Some(prompt_template(prompt, context, completion)),
+                completion_template: Some(format!(" {{{{ {} }}}}", variable(&completion.name))),
+                ..ColumnNames::default()
             };
             (columns, reasons)
         }
@@ -101,8 +99,8 @@ mod tests {
             completion: column("in"),
         };
         let (columns, _) = columns(dialogue, true);
-        let render = |template: &str, record: &Record| {
-            let template = data::Template::new("data.prompt_template", template).unwrap();
+        let render = |template: &Option<String>, record: &Record| {
+            let template = data::Template::new("data.prompt_template", template.as_deref().unwrap()).unwrap();
             template.check(Path::new("a.jsonl"), record).unwrap();
             template.render(Path::new("a.jsonl"), record).unwrap()
         };
@@ -122,12 +120,12 @@ mod tests {
             let (columns, _) = columns(Dialogue::Answer { prompt, context: None, completion }, false);
             columns.completion_template
         };
-        assert_eq!(written("near: The Portland Arms", "Cotto is a pub."), " {{ completion }}");
-        assert_eq!(written("What is that?", "A pub."), " {{ completion }}");
+        assert_eq!(written("near: The Portland Arms", "Cotto is a pub."), Some(" {{ completion }}".to_owned()));
+        assert_eq!(written("What is that?", "A pub."), Some(" {{ completion }}".to_owned()));
         for (prompt, completion) in
             [("say it:", " pub"), ("say it:\n", "pub"), ("def f(", "x):"), ("那是什么？", "酒馆")]
         {
-            assert_eq!(written(prompt, completion), "", "{prompt}{completion}");
+            assert_eq!(written(prompt, completion), None, "{prompt}{completion}");
         }
     }
 }

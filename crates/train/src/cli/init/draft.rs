@@ -32,7 +32,8 @@ impl Draft {
         config.model.path.clone_from(&base.directory);
         config.model.task = look.task;
         config.model.labels.clone_from(&labels);
-        config.data = config::DataConfig { train: config::absolute(&look.file)?.into(), ..look.columns.clone() };
+        config.data.train = config::absolute(&look.file)?.into();
+        config.data.columns.clone_from(&look.columns);
         // Nothing is computed.
         config.train.device = "cpu".to_owned();
 
@@ -97,8 +98,9 @@ impl Draft {
 }
 
 fn checked(config: Config, output: &Output) -> Result<RunPlan, Failure> {
-    let plan = RunPlan::new(&Loaded::draft(config), None, output)?;
-    plan.shapes()?;
+    let loaded = Loaded::draft(config);
+    let plan = RunPlan::new(&loaded, None, output)?;
+    plan.shapes().map_err(|error| error.placed(&loaded))?;
     Ok(plan)
 }
 

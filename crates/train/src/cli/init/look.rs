@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use data::{Column, ColumnKind, Dialogue, Given, Guess, Language, Profile, Target, Writing};
+use data::{Column, ColumnKind, ColumnNames, Dialogue, Given, Guess, Language, Profile, Target, Writing};
 use suggest::list;
 use tasks::{Classes, TaskName, Use};
 
@@ -12,7 +12,6 @@ use super::several::{self, Several};
 use super::tagged::{self, Tagged};
 use super::{Base, dialogue, refusal, task_for};
 use crate::cli::Failure;
-use crate::config::DataConfig;
 use crate::output::{Output, counted, thousands};
 
 /// Beside `train.csv`; `test.csv` is for the end, not for choosing what is best.
@@ -22,8 +21,7 @@ pub(super) struct Look<'a> {
     pub(super) file: PathBuf,
     pub(super) profile: &'a Profile,
     pub(super) task: TaskName,
-    /// The columns, in a configuration that has nothing else.
-    pub(super) columns: DataConfig,
+    pub(super) columns: ColumnNames,
     /// A file of validation data beside the file.
     pub(super) valid: Option<PathBuf>,
     /// Of the columns that are read.
@@ -171,7 +169,7 @@ fn columns(
     guess: &Guess<'_>,
     given: Given<'_>,
     (task, several): (TaskName, Option<Several<'_>>),
-) -> Option<(DataConfig, Vec<String>)> {
+) -> Option<(ColumnNames, Vec<String>)> {
     let text = guess.text?;
     let (text_pair, label) = match task.usage {
         Use::Predict => (guess.text_pair, Some(guess.label?)),
@@ -185,11 +183,11 @@ fn columns(
         _ => format!("label        {}", why_label(column, given, guess)),
     }));
     let name = |column: &Column| column.name.clone();
-    let columns = DataConfig {
+    let columns = ColumnNames {
         text: Some(name(text)),
         text_pair: text_pair.map(name),
         label: label.map(name),
-        ..DataConfig::default()
+        ..ColumnNames::default()
     };
     Some((columns, reasons))
 }

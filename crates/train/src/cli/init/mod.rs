@@ -257,17 +257,16 @@ fn next_steps(target: &Target, output: &Output) {
 
 fn document(target: &Target, look: &Look<'_>, base: &Base, draft: &Draft, settings: &Settings) -> Value {
     let (config, plan) = (&draft.plan.config, &draft.plan);
-    let written = |template: &str| (!template.is_empty()).then(|| template.to_owned());
-    json!({
+    let mut document = json!({
         "config": target.file, "task": config.model.task, "model": base.written,
         "train": look.file, "valid": draft.valid, "valid_fraction": config.data.valid_fraction,
-        "text": config.data.text, "text_pair": config.data.text_pair, "label": config.data.label,
-        "prompt": config.data.prompt, "prompt_template": written(&config.data.prompt_template),
-        "completion": config.data.completion, "completion_template": written(&config.data.completion_template),
-        "messages": config.data.messages, "tokens": config.data.tokens, "tags": config.data.tags, "entities": config.data.entities,
         "language": look.language().0.name(), "labels": plan.task.label_names(), "class_counts": plan.train.class_counts(plan.task.outputs()),
         "rows": look.profile.rows, "max_length": settings.max_length, "batch_size": settings.batch_size,
         "epochs": settings.epochs, "steps": settings.steps(), "early_stopping_patience": settings.patience,
         "findings": draft.findings().map(plan::finding).collect::<Vec<_>>(),
-    })
+    });
+    for (key, value) in config.data.columns.entries() {
+        document[key.name] = json!(value);
+    }
+    document
 }

@@ -9,12 +9,13 @@ use crate::cli::Failure;
 use crate::cli::open::column_names;
 use tasks::{TaskName, Use};
 
-const KEYS: [&str; 6] =
-    ["data.text", "data.text_pair", "data.label", "data.prompt", "data.completion", "data.messages"];
+/// The keys of `[data]` that are looked for in the data.
+const KEYS: [&str; 6] = ["text", "text_pair", "label", "prompt", "completion", "messages"];
 
 /// Whether an argument of `--set` names a column.
 pub(in crate::cli) fn names_column(set: &str) -> bool {
-    set.split_once('=').is_some_and(|(key, _)| KEYS.contains(&key.trim()))
+    let key = set.split_once('=').and_then(|(key, _)| key.trim().strip_prefix("data."));
+    key.is_some_and(|key| KEYS.contains(&key))
 }
 
 #[derive(Default)]
@@ -75,7 +76,7 @@ fn column<'a>(profile: &'a Profile, file: &Path, name: &str) -> Result<&'a Colum
             file: file.to_path_buf(),
             column: name.to_owned(),
             columns: list(columns.clone()),
-            suggestion: suggestion(name, columns),
+            suggestion: suggestion(name, columns).into(),
         })
     })
 }

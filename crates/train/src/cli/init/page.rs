@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::{Base, Look, Target};
 use crate::cli::{Failure, plan};
 use crate::output::{counted, thousands};
-use inference::Columns;
+use data::ColumnNames;
 use tasks::{Classes, Use};
 
 const WIDTH: usize = 120;
@@ -33,7 +33,7 @@ pub(super) struct Page {
     train: String,
     valid: Option<String>,
     valid_fraction: f64,
-    columns: Columns,
+    columns: ColumnNames,
     classes: Option<String>,
     /// Each row has one class, by which rows are put aside.
     one_class: bool,
@@ -89,7 +89,7 @@ impl Page {
             train: target.path(&look.file)?,
             valid: draft.valid.as_deref().map(|valid| target.path(valid)).transpose()?,
             valid_fraction: plan.config.data.valid_fraction,
-            columns: look.columns.columns(),
+            columns: look.columns.clone(),
             classes: classes.map(|classes| match one_class {
                 true => format!("Classes and their training rows: {classes}."),
                 false => format!("Classes and how often the training data has each: {classes}."),
@@ -189,10 +189,10 @@ mod tests {
             train: "train.csv".to_owned(),
             valid: None,
             valid_fraction: 0.1,
-            columns: Columns {
+            columns: ColumnNames {
                 text: Some("sentence".to_owned()),
                 label: Some("label".to_owned()),
-                ..Columns::default()
+                ..ColumnNames::default()
             },
             classes: Some("no (10), yes (12)".to_owned()),
             one_class: true,
@@ -226,7 +226,7 @@ mod tests {
         let config = loaded(&page());
         let (data, train) = (&config.data, &config.train);
         assert_eq!(
-            (data.text.as_deref(), data.label.as_deref(), data.max_length),
+            (data.columns.text.as_deref(), data.columns.label.as_deref(), data.max_length),
             (Some("sentence"), Some("label"), Some(64))
         );
         assert_eq!((data.valid_fraction, train.epochs, train.batch_size), (0.1, 8, 16));
@@ -251,17 +251,20 @@ mod tests {
         (page.columns.label, page.classes) = (None, None);
         assert_eq!(loaded(&page).model.task.name, "masked-lm");
         (page.task, page.masked, page.writes) = ("causal-lm".to_string(), false, true);
-        assert_eq!(loaded(&page).data.text.as_deref(), Some("sentence"));
+        assert_eq!(loaded(&page).data.columns.text.as_deref(), Some("sentence"));
         let (prompt, completion) = ("{{ question }}\nAnswer:", " {{ answer }}");
-        page.columns = Columns {
+        page.columns = ColumnNames {
             prompt_template: Some(prompt.to_owned()),
             completion_template: Some(completion.to_owned()),
-            ..Columns::default()
+            ..ColumnNames::default()
         };
-        let config = loaded(&page);
-        assert_eq!((&*config.data.prompt_template, &*config.data.completion_template), (prompt, completion));
-        page.columns = Columns { messages: Some("chat".to_owned()), ..Columns::default() };
-        assert_eq!(loaded(&page).data.messages.as_deref(), Some("chat"));
+        let data = loaded(&page).data.columns;
+        assert_eq!(
+            (data.prompt_template.as_deref(), data.completion_template.as_deref()),
+            (Some(prompt), Some(completion))
+        );
+        page.columns = ColumnNames { messages: Some("chat".to_owned()), ..ColumnNames::default() };
+        assert_eq!(loaded(&page).data.columns.messages.as_deref(), Some("chat"));
     }
 
     #[test]
@@ -269,11 +272,11 @@ mod tests {
         let mut page = page();
         (page.task, page.one_class) = ("token-classification".to_string(), false);
         let name = |name: &str| Some(name.to_owned());
-        page.columns = Columns { tokens: name("words"), tags: name("ner"), ..Columns::default() };
-        let data = loaded(&page).data;
+        page.columns = ColumnNames { tokens: name("words"), tags: name("ner"), ..ColumnNames::default() };
+        let data = loaded(&page).data.columns;
         assert_eq!((data.tokens.as_deref(), data.tags.as_deref(), data.text), (Some("words"), Some("ner"), None));
-        page.columns = Columns { text: name("body"), entities: name("spans"), ..Columns::default() };
-        let data = loaded(&page).data;
+        page.columns = ColumnNames { text: name("body"), entities: name("spans"), ..ColumnNames::default() };
+        let data = loaded(&page).data.columns;
         assert_eq!((data.text.as_deref(), data.entities.as_deref()), (Some("body"), Some("spans")));
     }
 
@@ -286,7 +289,8 @@ mod tests {
             (page.title, page.classes, page.findings) = (odd.clone(), Some(odd.clone()), vec![odd.clone()]);
             page.labels = Some(vec![odd.clone(), "b".to_owned()]);
             let config = loaded(&page);
-            prop_assert_eq!((config.data.text.as_deref(), config.data.label.as_deref()), (Some(&*odd), Some(&*odd)));
+            let columns = &config.data.columns;
+            prop_assert_eq!((columns.text.as_deref(), columns.label.as_deref()), (Some(&*odd), Some(&*odd)));
             prop_assert_eq!(config.model.labels, page.labels);
         }
     }

@@ -1,10 +1,9 @@
 //! Words with tags and texts with entities, as a configuration names them.
 
-use data::{Column, Guess, Profile, Target};
+use data::{Column, ColumnNames, Guess, Profile, Target};
 use tasks::TaskName;
 
 use super::named::Named;
-use crate::config::DataConfig;
 
 /// What a tagger learns from.
 #[derive(Clone, Copy)]
@@ -40,18 +39,18 @@ impl<'a> Tagged<'a> {
     }
 
     /// The keys of the configuration, and a line on each.
-    pub(super) fn columns(&self) -> (DataConfig, Vec<String>) {
+    pub(super) fn columns(&self) -> (ColumnNames, Vec<String>) {
         let name = |column: &Column| Some(column.name.clone());
         match self {
             Self::Words { tokens, tags } => (
-                DataConfig { tokens: name(tokens), tags: name(tags), ..DataConfig::default() },
+                ColumnNames { tokens: name(tokens), tags: name(tags), ..ColumnNames::default() },
                 vec![
                     format!("tokens       {}: lists of words", tokens.name),
                     format!("tags         {}: as many in a row as words", tags.name),
                 ],
             ),
             Self::Text { text, entities } => (
-                DataConfig { text: name(text), entities: name(entities), ..DataConfig::default() },
+                ColumnNames { text: name(text), entities: name(entities), ..ColumnNames::default() },
                 vec![
                     format!("text         {}: strings", text.name),
                     format!("entities     {}: lists with `start`, `end` and `label`", entities.name),

@@ -85,22 +85,26 @@ fn a_quoted_key_is_not_a_path() {
 #[test]
 fn what_only_later_versions_have_is_not_called_misspelt() {
     assert_eq!(
-        message_of("adapter", "use_dora = true"),
-        "`adapter.use_dora` in configs/sst2.toml, line 6: not supported by this version of kindling\n\
-         help: remove it"
+        message_of("model", "dtype = \"int8\""),
+        "`model.dtype` in configs/sst2.toml, line 6: dtype `int8` is not supported by this version of kindling\n\
+         help: expected one of: auto, f32, bf16, f16"
     );
-    for (line, word, expected) in [
-        ("init = \"pissa\"", "init `pissa`", "default, gaussian"),
-        ("init = \"pissa_niter_16\"", "init `pissa_niter_16`", "default, gaussian"),
-        ("method = \"bitfit\"", "method `bitfit`", "lora, ia3, adapter, full, none"),
+}
+
+#[test]
+fn an_unknown_initialisation_is_named_with_the_nearest() {
+    let all = "default, gaussian, pissa, pissa_niter_N, olora";
+    for (word, help) in [
+        ("pisa", format!("did you mean `pissa`? ({all})")),
+        ("olra", format!("did you mean `olora`? ({all})")),
+        ("orthogonal", format!("expected one of: {all}")),
+        ("pissa_niter_0", "the N of `pissa_niter_N` is an integer from 1 to 4294967295".to_owned()),
+        ("pissa_niter_", "the N of `pissa_niter_N` is an integer from 1 to 4294967295".to_owned()),
+        ("pissa_niter_4.5", "the N of `pissa_niter_N` is an integer from 1 to 4294967295".to_owned()),
     ] {
-        let key = word.split(' ').next().expect("a word");
         assert_eq!(
-            message_of("adapter", line),
-            format!(
-                "`adapter.{key}` in configs/sst2.toml, line 6: {word} is not supported by this version of kindling\n\
-                 help: expected one of: {expected}"
-            )
+            message_of("adapter", &format!("init = \"{word}\"")),
+            format!("`adapter.init` in configs/sst2.toml, line 6: unknown init `{word}`\nhelp: {help}")
         );
     }
 }

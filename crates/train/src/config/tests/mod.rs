@@ -140,9 +140,9 @@ fn set_takes_toml_and_text_as_typed() {
             "train.epochs=5",
         ],
     );
-    assert_eq!(config.data.text.as_deref(), Some("1"));
-    assert_eq!(config.data.text_pair.as_deref(), Some("2024-01-01"));
-    assert_eq!(config.data.label.as_deref(), Some("a b"));
+    assert_eq!(config.data.columns.text.as_deref(), Some("1"));
+    assert_eq!(config.data.columns.text_pair.as_deref(), Some("2024-01-01"));
+    assert_eq!(config.data.columns.label.as_deref(), Some("a b"));
     let targets = config.adapter.method.targets().expect("LoRA has targets");
     assert_eq!(targets.target_modules, Targets::AllLinear);
     assert_eq!(targets.exclude_modules, Some(Names::List(vec!["a".to_owned()])));

@@ -1,0 +1,253 @@
+//! `kindling compare`: the same data and the same order for several methods or settings, and which is worth it.
+
+mod page;
+mod runs;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use burn::train::Interrupter;
+use clap::Args;
+use model::write_atomically;
+use serde_json::json;
+use tasks::{Judged, Task};
+
+use super::failure::{Failure, INTERRUPTED};
+use super::signals;
+use crate::compare::{Budget, Candidate, FEWEST, Outcome, Place, Results, candidates, lines, markdown, text};
+use crate::config::{self, Loaded, Varied};
+use crate::output::{Output, counted};
+use crate::prepare::RunPlan;
+use runs::Runner;
+
+/// Train the same data with several methods or settings, and compare scores, memory, time and size
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kindling compare sst2.toml --methods lora,full
+  kindling compare sst2.toml --vary adapter.r=4,8,16 --seeds 3
+  kindling compare sst2.toml --methods lora,ia3,full --find-lr --budget 15m
+  kindling compare sst2.toml --methods lora,full --resume
+
+The others are compared with the first candidate. Each run is an ordinary run in the directory of the comparison.")]
+pub(super) struct Arguments {
+    /// The configuration, a TOML file with validation data; keys of a method are passed over for the others
+    config: PathBuf,
+    /// Methods to compare
+    #[arg(long, value_name = "METHOD,METHOD", value_delimiter = ',')]
+    methods: Vec<String>,
+    /// A key with the values to compare (repeatable; with --methods or with another key every combination is a candidate)
+    #[arg(long, value_name = "KEY=VALUE,VALUE")]
+    vary: Vec<String>,
+    /// Runs of each candidate, with the configuration's seed and those after it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    seeds: u16,
+    /// First find the learning rate of each candidate, as `train --find-lr` does
+    #[arg(long)]
+    find_lr: bool,
+    /// How long each run trains, in place of train.epochs and train.max_steps: steps, or a time such as 90s, 15m, 2h
+    #[arg(long, value_name = "N")]
+    budget: Option<Budget>,
+    /// Override a key for all candidates: train.epochs=5 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where to compute; overrides train.device
+    #[arg(long, value_name = "D")]
+    pub(super) device: Option<String>,
+    /// Go on with an interrupted comparison: finished runs are not repeated
+    #[arg(long)]
+    resume: bool,
+    /// The directory of the comparison; default: the configuration's output_dir with -comparison after it
+    #[arg(long, short, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
+}
+
+/// A candidate, planned.
+struct Planned {
+    candidate: Candidate,
+    loaded: Loaded,
+    trainable_parameters: usize,
+}
+
+/// What all candidates have in common.
+struct Common {
+    task: Arc<dyn Task>,
+    examples: usize,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    let varied: Vec<Varied> = arguments.vary.iter().map(|vary| Varied::parse(vary)).collect::<Result<_, _>>()?;
+    let here = std::env::current_dir()?;
+    let own = config::load_candidate(&arguments.config, &arguments.set, &here)?;
+    let found = candidates(&arguments.methods, &varied, own.config.adapter.method.name()).map_err(Failure::input)?;
+    check_rates(arguments, &varied, &own)?;
+    let place = Place { root: root(arguments, &own) };
+    check_place(&place.root, arguments.resume)?;
+
+    let load = |candidate: Candidate| -> Result<(Candidate, Loaded), Failure> {
+        let sets: Vec<String> = arguments.set.iter().chain(&candidate.sets).cloned().collect();
+        let loaded = config::load_candidate(&arguments.config, &sets, &here)?;
+        Ok((candidate, loaded))
+    };
+    let loaded: Vec<_> = found.into_iter().map(load).collect::<Result<_, _>>()?;
+    let (planned, common) = plan(loaded, arguments, output)?;
+
+    let interrupter = Interrupter::new();
+    signals::stop_instead(&interrupter);
+    std::fs::create_dir_all(&place.root).map_err(|error| cannot_write(&place.root, &error))?;
+    let first = own.config.seed;
+    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first + n).collect();
+    let mut runner = Runner { place: &place, arguments, interrupter: &interrupter, output };
+    let Some(outcomes) = runner.all(&planned, &seeds)? else {
+        let again = "the same command with `--resume` goes on";
+        output.say(&format!("interrupted, what is done is kept in {}: {again}", place.root.display()));
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    let results = results(&place, &planned, &seeds, outcomes, &common)?;
+    write(&place.table(), markdown(&results).as_bytes())?;
+    write(&place.page(), page::html(&results, &planned, &place)?.as_bytes())?;
+    say(&results, &place, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn root(arguments: &Arguments, own: &Loaded) -> PathBuf {
+    arguments.output_dir.clone().unwrap_or_else(|| {
+        let mut of_run = match &own.config.output_dir {
+            Some(directory) => directory.clone().into_os_string(),
+            None => Path::new("runs").join(&own.name).into_os_string(),
+        };
+        of_run.push("-comparison");
+        of_run.into()
+    })
+}
+
+/// A rate that is one of the things compared is not to be found first, nor is that of each leg of a run.
+fn check_rates(arguments: &Arguments, varied: &[Varied], own: &Loaded) -> Result<(), Failure> {
+    if !arguments.find_lr {
+        return Ok(());
+    }
+    super::find_lr::check(&own.config)?;
+    match varied.iter().find(|key| key.key() == "train.learning_rate") {
+        Some(key) => Err(Failure::usage(
+            format!("`--find-lr`: {} says the rates already", key.place()),
+            "leave out one of the two",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A comparison is neither replaced nor mixed with another.
+fn check_place(root: &Path, resume: bool) -> Result<(), Failure> {
+    let shown = root.display();
+    let is_empty = std::fs::read_dir(root).map_or(!root.exists(), |mut entries| entries.next().is_none());
+    let is_comparison = Place::is_comparison(root);
+    match (is_empty, resume) {
+        (true, _) => Ok(()),
+        (false, true) if is_comparison => Ok(()),
+        (false, false) if is_comparison => Err(Failure::usage(
+            format!("{shown} has a comparison in it"),
+            "`--resume` goes on with it; `--output-dir DIR` makes another elsewhere",
+        )),
+        (false, _) => Err(Failure::usage(
+            format!("{shown} is in the way: it is no comparison of kindling's"),
+            "name another directory with `--output-dir DIR`",
+        )),
+    }
+}
+
+/// Plans every candidate before the first one is trained, so that what is wrong with the last is found now.
+fn plan(
+    loaded: Vec<(Candidate, Loaded)>,
+    arguments: &Arguments,
+    output: &Output,
+) -> Result<(Vec<Planned>, Common), Failure> {
+    let mut common = None;
+    let mut planned = Vec::new();
+    for (candidate, loaded) in loaded {
+        let heard = if planned.is_empty() { output.clone() } else { output.silenced() };
+        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), &heard)?;
+        let shapes = plan.shapes().map_err(|error| error.placed(&loaded))?;
+        if planned.is_empty() {
+            super::plan::say(&plan, output);
+            let examples = examples(&plan)?;
+            common = Some(Common { task: plan.task.clone(), examples });
+        }
+        let trainable_parameters = shapes.plan.trainable_elements();
+        planned.push(Planned { candidate, loaded, trainable_parameters });
+    }
+    Ok((planned, common.expect("there are two candidates at least")))
+}
+
+/// The validation examples, of which a bootstrap needs some.
+fn examples(plan: &RunPlan) -> Result<usize, Failure> {
+    let Some(valid) = &plan.valid else {
+        let help = "set `data.valid` or `data.valid_fraction`";
+        return Err(Failure::usage("candidates are compared on validation data, and there is none", help));
+    };
+    match valid.len() {
+        few if few < FEWEST => Err(Failure::usage(
+            format!(
+                "{} of validation data: too few to say whether a difference is more than chance",
+                counted(few, "example", "examples")
+            ),
+            format!("name a file with {FEWEST} or more as `data.valid`, or raise `data.valid_fraction`"),
+        )),
+        enough => Ok(enough),
+    }
+}
+
+/// What the runs answered, example by example, in the order of the candidates and the seeds.
+fn results(
+    place: &Place,
+    planned: &[Planned],
+    seeds: &[u64],
+    outcomes: Vec<Vec<Outcome>>,
+    common: &Common,
+) -> Result<Results, Failure> {
+    let mut judged: Vec<Vec<Judged>> = Vec::new();
+    let mut examples = common.examples;
+    for Planned { candidate, .. } in planned {
+        let mut of_seeds = Vec::new();
+        for seed in seeds {
+            let file = place.examples(candidate, *seed);
+            let lines = lines(&file).ok_or_else(|| damaged(&file))?;
+            // Where the seed also splits the data, the parts may differ by an example.
+            examples = examples.min(lines.len());
+            of_seeds.push(common.task.judged(&lines));
+        }
+        judged.push(of_seeds);
+    }
+    Ok(Results::new(outcomes, &judged, examples, common.task.definition().best[0]))
+}
+
+fn damaged(file: &Path) -> Failure {
+    let message = format!("{} cannot be read: it was changed or damaged", file.display());
+    Failure::usage(message, "remove it: `--resume` makes it again")
+}
+
+fn say(results: &Results, place: &Place, output: &Output) -> Result<(), Failure> {
+    if output.json() {
+        let document = json!({
+            "output_dir": place.root, "score": results.score.key, "examples": results.examples,
+            "candidates": results.candidates, "differences": results.differences,
+            "runs": results.outcomes.iter().flatten().collect::<Vec<_>>(),
+        });
+        return Ok(output.result(&serde_json::to_string(&document)?)?);
+    }
+    for line in text(results) {
+        output.result(&line)?;
+    }
+    output.say(&format!("report: {}", place.page().display()));
+    Ok(())
+}
+
+fn write(path: &Path, contents: &[u8]) -> Result<(), Failure> {
+    write_atomically(path, |file| file.write_all(contents)).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    let message = format!("cannot write {}: {}", path.display(), error.kind());
+    Failure::with_help(message, "make the place writable, then the same command with `--resume` goes on")
+}

@@ -1,0 +1,259 @@
+//! The runs of a comparison, each in a process of its own, one after another.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use burn::train::Interrupter;
+use serde_json::{Value, json};
+
+use super::{Arguments, Failure, Planned, write};
+use crate::compare::{Child, Ended, Known, Outcome, Place, lines};
+use crate::config::{self, Loaded};
+use crate::output::{Output, duration};
+use crate::report::Report;
+use crate::run::RangeTest;
+
+pub(super) struct Runner<'a> {
+    pub(super) place: &'a Place,
+    pub(super) arguments: &'a Arguments,
+    pub(super) interrupter: &'a Interrupter,
+    pub(super) output: &'a Output,
+}
+
+impl Runner<'_> {
+    /// Seed by seed, so that what is interrupted has something of each candidate. `None`: it was interrupted.
+    pub(super) fn all(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<Option<Vec<Vec<Outcome>>>, Failure> {
+        let mut outcomes: Vec<Vec<Outcome>> = planned.iter().map(|_| Vec::new()).collect();
+        self.record(&outcomes)?;
+        for (n, seed) in seeds.iter().enumerate() {
+            for (m, candidate) in planned.iter().enumerate() {
+                let Some(loaded) = self.configure(candidate, *seed)? else { return Ok(None) };
+                let place = (n * planned.len() + m + 1, seeds.len() * planned.len());
+                let Some(outcome) = self.one(candidate, &loaded, *seed, place)? else { return Ok(None) };
+                outcomes[m].push(outcome);
+                self.record(&outcomes)?;
+            }
+        }
+        Ok(Some(outcomes))
+    }
+
+    /// Writes `results.jsonl` with what there is.
+    fn record(&self, outcomes: &[Vec<Outcome>]) -> Result<(), Failure> {
+        let mut text = String::new();
+        for outcome in outcomes.iter().flatten() {
+            text += &format!("{}\n", serde_json::to_string(outcome)?);
+        }
+        // One that was interrupted keeps the lines it had until all of its runs have been looked at.
+        match text.is_empty() && Place::is_comparison(&self.place.root) {
+            true => Ok(()),
+            false => write(&self.place.results(), text.as_bytes()),
+        }
+    }
+
+    /// The configuration of a run, written where it is not yet: with its seed, the rate that was found and the steps that fit
+    /// into the budget. `None`: it was interrupted.
+    fn configure(&mut self, planned: &Planned, seed: u64) -> Result<Option<Loaded>, Failure> {
+        let (directory, file) = (self.place.of(&planned.candidate), self.place.config(&planned.candidate, seed));
+        std::fs::create_dir_all(&directory).map_err(|error| super::cannot_write(&directory, &error))?;
+        let mut sets = vec![format!("seed={seed}")];
+        if self.arguments.find_lr {
+            let Some(test) = self.range_test(planned)? else { return Ok(None) };
+            sets.extend(test.suggestion.map(|rate| format!("train.learning_rate={rate:e}")));
+        }
+        if self.arguments.budget.is_some() {
+            let Some(steps) = self.steps(planned)? else { return Ok(None) };
+            sets.extend(["train.epochs=0".to_string(), format!("train.max_steps={steps}")]);
+        }
+        let loaded = self.load(planned, &sets)?;
+        let text = loaded.as_written();
+        match std::fs::read_to_string(&file) {
+            Ok(found) if found != text => return Err(changed(&file, &found, &text)),
+            Ok(_) => {}
+            Err(_) => write(&file, text.as_bytes())?,
+        }
+        Ok(Some(loaded))
+    }
+
+    fn load(&self, planned: &Planned, sets: &[String]) -> Result<Loaded, Failure> {
+        let all: Vec<String> = self.arguments.set.iter().chain(&planned.candidate.sets).chain(sets).cloned().collect();
+        Ok(config::load_candidate(&self.arguments.config, &all, &std::env::current_dir()?)?)
+    }
+
+    /// Of the first seed: made once, and kept.
+    fn range_test(&mut self, planned: &Planned) -> Result<Option<RangeTest>, Failure> {
+        let file = self.place.range_test(&planned.candidate);
+        if let Some(test) = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+            return Ok(Some(test));
+        }
+        let name = &planned.candidate.name;
+        self.output.say(&format!("{}: testing learning rates", self.output.bold(name)));
+        let Some(ended) = self.tried(planned, &["--find-lr"])? else { return Ok(None) };
+        let test: RangeTest = serde_json::from_str(&ended.stdout)?;
+        if !self.output.json() {
+            crate::cli::find_lr::drawn(&test).iter().for_each(|line| self.output.say(line));
+        }
+        match test.suggestion {
+            Some(rate) => self.output.say(&format!("{name}: trained at {rate:e}, where the loss fell fastest")),
+            None => {
+                let rate = planned.loaded.config.train.learning_rate;
+                self.output.warn(&format!("{name}: the loss fell at no rate; trained at the configuration's {rate:e}"));
+            }
+        }
+        write(&file, &serde_json::to_vec(&test)?)?;
+        Ok(Some(test))
+    }
+
+    /// The steps of the budget: of a time those that fit into it, by a measurement that is made once and kept.
+    fn steps(&mut self, planned: &Planned) -> Result<Option<usize>, Failure> {
+        let Some(budget) = self.arguments.budget else { return Ok(None) };
+        if let crate::compare::Budget::Steps(steps) = budget {
+            return Ok(Some(steps));
+        }
+        let file = self.place.budget(&planned.candidate);
+        let kept: Option<Value> = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        if let Some(steps) = kept.and_then(|kept| kept["steps"].as_u64()) {
+            return Ok(Some(steps as usize));
+        }
+        let name = &planned.candidate.name;
+        self.output.say(&format!("{}: measuring a step", self.output.bold(name)));
+        let Some(ended) = self.tried(planned, &["--dry-run", "--time"])? else { return Ok(None) };
+        let document: Value = serde_json::from_str(&ended.stdout)?;
+        let step_seconds = document["time"]["step_seconds"].as_f64().unwrap_or(f64::NAN);
+        let steps = budget.steps(step_seconds);
+        self.output.say(&format!("{name}: {steps} steps"));
+        write(&file, json!({ "steps": steps, "step_seconds": step_seconds }).to_string().as_bytes())?;
+        Ok(Some(steps))
+    }
+
+    /// A look at a candidate that trains nothing, by the configuration as it is before anything was found out.
+    fn tried(&mut self, planned: &Planned, options: &[&str]) -> Result<Option<Ended>, Failure> {
+        let file = self.place.of(&planned.candidate).join("tried.toml");
+        write(&file, self.load(planned, &[])?.as_written().as_bytes())?;
+        let mut arguments = self.command(&["train"], &file);
+        arguments.extend(options.iter().map(Into::into));
+        arguments.extend(["--json", "--until-input-ends"].map(Into::into));
+        arguments.push("--set".into());
+        // No run is made there, but a dry run looks whether one could be.
+        arguments.push(set("output_dir", &self.place.of(&planned.candidate).join("tried")));
+        let ended = self.child(arguments, &planned.candidate.name, || ())?;
+        std::fs::remove_file(&file)?;
+        Ok(ended)
+    }
+
+    /// Trains, unless it was trained, and asks the trained model about each example. `None`: it was interrupted.
+    fn one(
+        &mut self,
+        planned: &Planned,
+        loaded: &Loaded,
+        seed: u64,
+        (number, all): (usize, usize),
+    ) -> Result<Option<Outcome>, Failure> {
+        let Planned { candidate, trainable_parameters, .. } = planned;
+        let (run, config) = (self.place.run(candidate, seed), self.place.config(candidate, seed));
+        let name = format!("{}, seed {seed}", candidate.name);
+        let finished = || Report::open(&run).ok().filter(|report| report.finished);
+        if finished().is_none() {
+            self.output.say(&format!("{} ({number} of {all})", self.output.bold(&name)));
+            let mut arguments = self.command(&["train"], &config);
+            arguments.extend(["--set".into(), set("output_dir", &run)]);
+            arguments.extend(["--quiet", "--until-input-ends"].map(Into::into));
+            if run.exists() {
+                arguments.push("--resume".into());
+            }
+            let metrics = run.join("metrics.jsonl");
+            let bar = self.output.bar(0, "{msg} step {pos} {spinner}");
+            bar.set_message(name.clone());
+            let ended = self.child(arguments, &name, || bar.set_position(steps_of(&metrics)))?;
+            bar.finish_and_clear();
+            if ended.is_none() {
+                return Ok(None);
+            }
+        }
+        let report = Report::open(&run).map_err(Failure::input)?;
+        let examples = self.place.examples(candidate, seed);
+        if lines(&examples).is_none() {
+            let mut arguments: Vec<OsString> = vec!["eval".into(), "--run".into(), run.clone().into()];
+            arguments.extend(["--per-example".into(), examples.into(), "--quiet".into(), "--json".into()]);
+            let device = self.arguments.device.as_deref().unwrap_or(&loaded.config.train.device);
+            arguments.extend(["--device".into(), device.into()]);
+            if self.child(arguments, &name, || ())?.is_none() {
+                return Ok(None);
+            }
+        }
+        let known = Known {
+            candidate: &candidate.name,
+            method: loaded.config.adapter.method.name(),
+            seed,
+            learning_rate: loaded.config.train.learning_rate,
+            trainable_parameters: *trainable_parameters,
+        };
+        let outcome = Outcome::of(&report, known).ok_or_else(|| {
+            let message = format!("{} has no evaluation in its metrics", run.display());
+            Failure::usage(message, "remove the directory: `--resume` trains it again")
+        })?;
+        let score = outcome.scores.to_string();
+        self.output.say(&format!("{name}: {score} ({})", duration(outcome.seconds)));
+        Ok(Some(outcome))
+    }
+
+    fn command(&self, command: &[&str], file: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = command.iter().map(Into::into).collect();
+        arguments.push(file.into());
+        if let Some(device) = &self.arguments.device {
+            arguments.extend(["--device".into(), device.into()]);
+        }
+        arguments
+    }
+
+    /// `None`: it was interrupted.
+    fn child(&self, mut arguments: Vec<OsString>, name: &str, tick: impl FnMut()) -> Result<Option<Ended>, Failure> {
+        arguments.extend(["--threads".into(), rayon::current_num_threads().to_string().into()]);
+        let ended = Child::new(arguments).run(self.interrupter, tick)?;
+        match ended.status {
+            Some(0) => Ok(Some(ended)),
+            Some(130) => Ok(None),
+            _ if self.interrupter.should_stop() => Ok(None),
+            status => Err(failed(&ended, status, name)),
+        }
+    }
+}
+
+fn failed(ended: &Ended, status: Option<i32>, name: &str) -> Failure {
+    let again = "the same command with `--resume` goes on with this run".to_string();
+    match (ended.error(), status) {
+        (Some((error, help)), Some(2)) => Failure::usage(format!("{name}: {error}"), help.unwrap_or(again)),
+        (Some((error, help)), _) => Failure::with_help(format!("{name}: {error}"), help.unwrap_or(again)),
+        (None, _) => {
+            Failure::with_help(format!("{name}: the process ended without a word, as where memory runs out"), again)
+        }
+    }
+}
+
+fn set(key: &str, path: &Path) -> OsString {
+    let mut set = OsString::from(format!("{key}="));
+    set.push(path);
+    set
+}
+
+/// Of a run in progress.
+fn steps_of(metrics: &Path) -> u64 {
+    let text = std::fs::read_to_string(metrics).unwrap_or_default();
+    text.lines().filter(|line| line.contains("\"event\":\"step\"")).count() as u64
+}
+
+/// A comparison is resumed as it was begun: its runs would not compare otherwise.
+fn changed(file: &Path, found: &str, asked: &str) -> Failure {
+    let line = |text: &str, other: &str| {
+        let others: Vec<&str> = other.lines().collect();
+        text.lines().find(|line| !others.contains(line)).map_or("nothing".to_string(), |line| format!("`{line}`"))
+    };
+    Failure::usage(
+        format!(
+            "the comparison was begun otherwise: {} has {}, now it would have {}",
+            file.display(),
+            line(found, asked),
+            line(asked, found)
+        ),
+        "resume it with the configuration and the options it was begun with, or name another directory with `--output-dir DIR`",
+    )
+}

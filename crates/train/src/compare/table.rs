@@ -1,0 +1,82 @@
+//! The table of a comparison, for a terminal and as Markdown.
+
+use super::{Results, Summary};
+use crate::output::{bytes, thousands};
+
+/// One row for each candidate, in columns, and below it the differences in words.
+pub(crate) fn text(results: &Results) -> Vec<String> {
+    let rows = rows(results);
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(n, (cell, width))| match n {
+            0 => format!("{cell:width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    lines.push(String::new());
+    lines.extend(results.differences.iter().map(|difference| difference.words.clone()));
+    lines
+}
+
+pub(crate) fn markdown(results: &Results) -> String {
+    let rows = rows(results);
+    let line = |row: &[String]| {
+        let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let mut text = line(&rows[0]);
+    text += &format!("|---{}|\n", "|--:".repeat(rows[0].len() - 1));
+    text.extend(rows[1..].iter().map(|row| line(row)));
+    text += &format!("\n{}\n", note(results));
+    if !results.differences.is_empty() {
+        text += "\n";
+        text.extend(results.differences.iter().map(|difference| format!("- {}\n", difference.words)));
+    }
+    text
+}
+
+/// What the figures are.
+pub(crate) fn note(results: &Results) -> String {
+    let runs = results.candidates.iter().map(|candidate| candidate.runs).max().unwrap_or(0);
+    let spread = if runs > 1 { format!("mean and standard deviation over {runs} seeds, then ") } else { String::new() };
+    format!(
+        "{} on {} examples: {spread}the 95 % interval over the examples. Peak memory is that of the whole process; time is \
+         the median of a step.",
+        results.score.name,
+        thousands(results.examples)
+    )
+}
+
+fn rows(results: &Results) -> Vec<Vec<String>> {
+    let head = ["candidate", results.score.name, "95 % interval", "parameters", "peak memory", "step", "size", "rate"];
+    std::iter::once(head.map(str::to_string).to_vec()).chain(results.candidates.iter().map(row)).collect()
+}
+
+fn row(candidate: &Summary) -> Vec<String> {
+    vec![
+        candidate.name.clone(),
+        match candidate.spread {
+            Some(spread) => format!("{:.4} ± {spread:.4}", candidate.score),
+            None => format!("{:.4}", candidate.score),
+        },
+        candidate.interval.map_or("–".to_string(), |(low, high)| format!("{low:.3} to {high:.3}")),
+        thousands(candidate.trainable_parameters),
+        bytes(candidate.peak_memory_bytes as usize),
+        seconds(candidate.step_seconds),
+        bytes(candidate.size_bytes as usize),
+        format!("{:e}", candidate.learning_rate),
+    ]
+}
+
+/// Of a step, which may take less than a millisecond or more than a minute.
+pub(crate) fn seconds(seconds: f64) -> String {
+    match seconds {
+        s if s < 0.01 => format!("{:.2} ms", 1e3 * s),
+        s if s < 1.0 => format!("{:.0} ms", 1e3 * s),
+        s => format!("{s:.2} s"),
+    }
+}
