@@ -36,6 +36,8 @@ fn biases_and_head_are_saved_as_an_adapter_of_peft_without_targets() {
     {
         assert!(names.iter().any(|known| *known == name), "{name}");
     }
+    let said = project.run(&["eval", "--run", "run", "--data", "train.jsonl"]).done().stderr;
+    assert!(said.lines().any(|line| line == format!("adapter run/adapter: {} tensors", names.len())), "{said}");
     let size = |file: &str| std::fs::metadata(project.path(file)).unwrap().len();
     assert!(size("run/adapter/adapter_model.safetensors") < size("bert/model.safetensors") / 20);
     let checkpoints: Vec<_> = std::fs::read_dir(project.path("run/checkpoints/step-6")).unwrap().collect();
