@@ -89,7 +89,8 @@ fn training_goes_on_from_an_adapter_of_the_package_with_its_own_settings() {
 #[test]
 fn a_decoder_with_bottlenecks_learns_writes_and_answers() {
     let project = Project::decoder("gpt2-lm");
-    project.train(&[&ADAPTER[..], &["--set", "train.gradient_checkpointing=true"]].concat()).done();
+    let sets = ["--set", "adapter.reduction_factor=2", "--set", "train.gradient_checkpointing=true"];
+    project.train(&[&ADAPTER[..], &sets].concat()).done();
     let base = project.loss("train.jsonl", &["--model", "bert"]);
     let trained = project.loss("train.jsonl", &["--run", "run"]);
     assert!(trained < base - 0.05, "{base} {trained}");
