@@ -218,16 +218,26 @@ fn an_adapter_with_a_value_that_is_no_number_is_refused() {
     let project = decoder("llama-lm").tensors(WEIGHTS, |tensors| tensors.fill(name, f32::NAN));
     merge(&project, &["--adapter", "adapter", "--output", "merged"]).refused(&format!(
         "error: {WEIGHTS}: `{name}` has a value that is not a finite number\n\
-         help: training of this adapter went wrong, or the file is damaged: train it again or copy it again"
+         help: training went wrong, or the file is damaged: copy the adapter again, or train it again"
     ));
     nothing_is_left(&project);
 }
 
 #[test]
-fn a_base_of_other_shapes_is_refused() {
-    let project = decoder("llama-lm").copy("mistral-lm/model", "base");
-    let ran = merge(&project, &["--adapter", "adapter", "--output", "merged"]);
-    ran.refused("");
+fn a_base_of_other_shapes_or_with_other_modules_is_refused() {
+    let arguments = ["--adapter", "adapter", "--output", "merged"];
+    let project = decoder("llama-lm").copy("qwen3-lm/model", "base");
+    merge(&project, &arguments).refused(
+        "error: adapter/adapter_model.safetensors: `base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight` has [32, 4], \
+         the model asks for [64, 4]\n\
+         help: the adapter was made for another model, or for another number of labels or tokens",
+    );
+    nothing_is_left(&project);
+    let project = decoder("llama-lm").copy("gpt2-lm/model", "base");
+    merge(&project, &arguments).refused(
+        "error: adapter/adapter_config.json does not fit the model: `target_modules`: no module is named `v_proj`\n\
+         help: did you mean `c_proj`?",
+    );
     nothing_is_left(&project);
 }
 

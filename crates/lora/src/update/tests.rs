@@ -107,11 +107,12 @@ proptest! {
         let device = Device::flex();
         let update = low_rank(it.scale, false, None);
         let of = |(a, b): &(TensorData, TensorData)| adapter(&[("a", a), ("b", b)]);
-        let then = |weight: TensorData, factors| update.merged(weight, &of(factors)).unwrap();
+        let then = |weight: TensorData, factors: &_| update.merged(weight, &of(factors)).unwrap();
         let tensor = |data: &TensorData| Tensor::<2>::from_data(data.clone(), &device);
         let a = Tensor::cat(vec![tensor(&first.0), tensor(&second.0)], 0).into_data();
         let b = Tensor::cat(vec![tensor(&first.1), tensor(&second.1)], 1).into_data();
-        let joined = then(it.weight.clone(), &(a, b));
+        let both = (a, b);
+        let joined = then(it.weight.clone(), &both);
         assert_near(&then(then(it.weight.clone(), first), second), &joined)?;
         assert_near(&then(then(it.weight.clone(), second), first), &joined)?;
     }
