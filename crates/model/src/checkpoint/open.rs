@@ -9,23 +9,26 @@ use indexmap::IndexMap;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::quantised::gguf;
 
 use super::{Checkpoint, CheckpointError, Entry, Shard};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 #[derive(Deserialize)]
 struct Index {
+    #[serde(default)]
+    metadata: Map<String, Value>,
     weight_map: IndexMap<String, String>,
 }
 
 impl Checkpoint {
     pub(crate) fn open(directory: &Path) -> Result<Self, CheckpointError> {
         if directory.join(SINGLE).exists() {
-            return Self::from_files(vec![directory.join(SINGLE)]);
+            return Self::from_files(directory, vec![SINGLE.to_string()]);
         }
         if directory.join(INDEX).exists() {
             return Self::from_index(directory);
@@ -39,29 +42,31 @@ impl Checkpoint {
             std::fs::read_to_string(&file).map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
         let index: Index = serde_json::from_str(&text)
             .map_err(|error| CheckpointError::Index { file: file.clone(), reason: error.to_string() })?;
-        let mut names: Vec<&String> = index.weight_map.values().collect();
+        let mut names: Vec<String> = index.weight_map.values().cloned().collect();
         names.sort_unstable();
         names.dedup();
         if let Some(shard) = names.iter().find(|name| !stays_within(name)) {
-            return Err(CheckpointError::Outside { file, shard: (*shard).clone() });
+            return Err(CheckpointError::Outside { file, shard: shard.clone() });
         }
         if let Some(missing) = names.iter().find(|name| !directory.join(name).exists()) {
             let reason = format!("the shard `{missing}` it names is not there");
             return Err(CheckpointError::Index { file, reason });
         }
-        let mut checkpoint = Self::from_files(names.iter().map(|name| directory.join(name)).collect())?;
+        let mut checkpoint = Self::from_files(directory, names)?;
         // As in Transformers the shards say what there is; the index only says which shards there are.
         let is_absent = |(tensor, _): &(String, String)| !checkpoint.entries.contains_key(tensor);
         checkpoint.absent = index.weight_map.into_iter().filter(is_absent).collect();
-        checkpoint.index = Some(file);
+        checkpoint.index = Some((file, index.metadata));
         Ok(checkpoint)
     }
 
-    fn from_files(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
+    fn from_files(directory: &Path, names: Vec<String>) -> Result<Self, CheckpointError> {
         let mut checkpoint =
             Self { shards: Vec::new(), entries: IndexMap::new(), absent: IndexMap::new(), index: None };
-        for (shard, file) in files.into_iter().enumerate() {
-            let (opened, map) = map(&file)?;
+        for (shard, shard_name) in names.into_iter().enumerate() {
+            let file = directory.join(&shard_name);
+            let (opened, pages) = map(&file)?;
+            let map = bytes::Bytes::from_owner(Held(pages.clone()));
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
             let (header, metadata) =
                 SafeTensors::read_metadata(&map).map_err(|error| damaged(lora::peft::damage(&error)))?;
@@ -81,11 +86,31 @@ impl Checkpoint {
                     }
                 }
             }
-            checkpoint.shards.push(Shard { file, opened: Mutex::new(opened), map });
+            let metadata = metadata.metadata().iter().flatten().map(|(key, it)| (key.clone(), it.clone())).collect();
+            checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map, pages });
         }
         Ok(checkpoint)
     }
 }
+
+impl Checkpoint {
+    /// Gives back the memory of what was read by way of the maps; whoever looks at it again reads it again.
+    pub(crate) fn release_pages(&self) {
+        self.shards.iter().for_each(|shard| release(&shard.pages));
+    }
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "some advice makes a map lose what was written into it; see SAFETY")]
+fn release(map: &Mmap) {
+    // SAFETY: nothing is written into this map: it is one of a file, read only, of which the pages are read again.
+    // An error leaves them where they are.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+}
+
+/// Elsewhere the system gives them back when it needs them.
+#[cfg(not(unix))]
+fn release(_: &Mmap) {}
 
 /// Whether a path leads from a directory to a place below it.
 fn stays_within(path: &str) -> bool {
@@ -108,7 +133,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-fn map(file: &Path) -> Result<(File, bytes::Bytes), CheckpointError> {
+fn map(file: &Path) -> Result<(File, Arc<Mmap>), CheckpointError> {
     let read = |source| CheckpointError::Read { file: file.into(), source };
     let opened = File::open(file).map_err(read)?;
     let found = opened.metadata().map_err(read)?;
@@ -127,7 +152,7 @@ fn map(file: &Path) -> Result<(File, bytes::Bytes), CheckpointError> {
             map
         }
     };
-    Ok((opened, bytes::Bytes::from_owner(Held(map))))
+    Ok((opened, map))
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]
