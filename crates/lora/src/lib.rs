@@ -26,9 +26,11 @@ pub use embedding::Embedding;
 pub use error::Error;
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
-pub use method::{AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, Site, UnreadKeys};
+pub use method::{
+    AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, Site, TakenApart, UnreadKeys,
+};
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method};
-pub use plan::{Plan, Treatment};
+pub use plan::{Plan, QuantisedSize, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};

@@ -4,6 +4,7 @@
 //! What is missing is collected, not reported one by one: a user wants the whole list.
 
 mod embeddings;
+mod quantised;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -14,9 +15,10 @@ use lora::{Kind, Linear, Orientation, Part, Plan, Treatment, Weight};
 use suggest::nearest_module;
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Entry};
 use crate::layers::{Dropout, LayerNorm, RmsNorm, RmsNormConfig};
 use crate::pretrained::{Frozen, Pretrained, Values};
+use quantised::Owner;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum LoadError {
@@ -67,6 +69,14 @@ pub enum LoadError {
         "PEFT took that part out of the word embeddings as well: save it with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
     ))]
     PartOfTied { module: String },
+    #[error("the checkpoint has `{module}` in nf4, which cannot be trained")]
+    #[diagnostic(help(
+        "adapt it with LoRA, or leave it frozen: leave it out of `adapter.modules_to_save`, and set `adapter.method` to \"lora\" where it is \"full\"; or take the unquantised checkpoint"
+    ))]
+    TrainedNf4 { module: String },
+    #[error("{} is in nf4 already, and cannot be brought to {asked}", directory.display())]
+    #[diagnostic(help("leave `model.dtype` out, or take the unquantised checkpoint that it was made from"))]
+    OtherQuantisation { directory: PathBuf, asked: &'static str },
     #[error("`modules_to_save`: `{module}` is the output layer of this model as well, which is tied to it")]
     #[diagnostic(help(
         "adapt it with LoRA by naming it in `target_modules`, or train all tensors with `adapter.method = \"full\"`"
@@ -276,12 +286,16 @@ impl Loader<'_> {
             Orientation::OutIn => [d_output, d_input],
             Orientation::InOut => [d_input, d_output],
         };
-        let mut weight = at.weight("weight", shape, treatment, Initial::Normal)?;
+        let owner = if kind == Kind::OutputLinear { Owner::Other } else { Owner::Linear };
+        let (mut weight, quantisation) = at.layer_weight(owner, treatment, shape, orientation)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
         let base = (Some(&mut weight), orientation, at.build.values == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
+        if let Some(quantisation) = quantisation {
+            at.quantise(&mut weight, orientation, quantisation)?;
+        }
         Ok(Linear::new(weight, orientation, bias, adapters))
     }
 
@@ -393,7 +407,12 @@ impl Loader<'_> {
 
     fn frozen_for<const D: usize>(&self, tensor: &str, shape: [usize; D], used: Use) -> Result<Weight<D>, Error> {
         // Vectors are in f32 always: norms and biases are computed in it.
-        let kept = if D == 1 { Frozen::As(DType::F32) } else { self.build.frozen };
+        let kept = match self.build.frozen {
+            _ if D == 1 => Frozen::As(DType::F32),
+            // What is left of it is quantised, without being rounded before.
+            Frozen::Quantised { .. } if used == Use::Replaced => Frozen::As(DType::F32),
+            frozen => frozen,
+        };
         let value = match self.stored(tensor, shape, kept, used)? {
             Some(value) => value,
             None => {
@@ -407,6 +426,28 @@ impl Loader<'_> {
         Ok(Weight::frozen(value))
     }
 
+    /// Where the tensor of this name lies in the checkpoint; it counts as used.
+    fn entry<const D: usize>(
+        &self,
+        tensor: &str,
+        shape: [usize; D],
+    ) -> Result<Option<(&Checkpoint, &str, &Entry)>, Error> {
+        let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
+        self.build.used.borrow_mut().insert(tensor.to_string());
+        if entry.shape == shape {
+            return Ok(Some((checkpoint, name, entry)));
+        }
+        let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
+        let (found, expected) = (entry.shape.clone(), shape.to_vec());
+        // Of the last layer of a head the rows are its classes, which config.json does not decide.
+        let of_classes = self.build.pretrained.is_new(&tensor) && !found.is_empty() && found[1..] == expected[1..];
+        Err(match of_classes {
+            true => LoadError::Classes { file, tensor, found: found[0], expected: expected[0] },
+            false => LoadError::Shape { file, tensor, found, expected },
+        }
+        .into())
+    }
+
     /// The tensor of the checkpoint, on the device, in the type it is kept in.
     fn stored<const D: usize>(
         &self,
@@ -415,19 +456,7 @@ impl Loader<'_> {
         kept: Frozen,
         used: Use,
     ) -> Result<Option<Tensor<D>>, Error> {
-        let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
-        self.build.used.borrow_mut().insert(tensor.to_string());
-        if entry.shape != shape {
-            let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
-            let (found, expected) = (entry.shape.clone(), shape.to_vec());
-            // Of the last layer of a head the rows are its classes, which config.json does not decide.
-            let of_classes = self.build.pretrained.is_new(&tensor) && !found.is_empty() && found[1..] == expected[1..];
-            return Err(match of_classes {
-                true => LoadError::Classes { file, tensor, found: found[0], expected: expected[0] },
-                false => LoadError::Shape { file, tensor, found, expected },
-            }
-            .into());
-        }
+        let Some((checkpoint, name, entry)) = self.entry(tensor, shape)? else { return Ok(None) };
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });
         // What does not stay as it is in the file is not read by way of its map, whose pages would stay.

@@ -58,8 +58,13 @@ impl Checkpoint {
     }
 
     fn from_files(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
-        let mut checkpoint =
-            Self { shards: Vec::new(), entries: IndexMap::new(), absent: IndexMap::new(), index: None };
+        let mut checkpoint = Self {
+            shards: Vec::new(),
+            entries: IndexMap::new(),
+            nf4: IndexMap::new(),
+            absent: IndexMap::new(),
+            index: None,
+        };
         for (shard, file) in files.into_iter().enumerate() {
             let (opened, map) = map(&file)?;
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
@@ -83,6 +88,7 @@ impl Checkpoint {
             }
             checkpoint.shards.push(Shard { file, opened: Mutex::new(opened), map });
         }
+        checkpoint.collect_nf4()?;
         Ok(checkpoint)
     }
 }

@@ -65,7 +65,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     };
-    let trained = open(&inputs, None, (&[], &[]), &device, output)?;
+    // Whatever it was trained on: the merged weights are those of the files with the updates.
+    let as_stored = ["model.dtype=auto".to_string()];
+    let trained = open(&inputs, None, (&as_stored, &[]), &device, output)?;
     let dtype = arguments.dtype.map(|dtype| match dtype {
         Type::F32 => DType::F32,
         Type::F16 => DType::F16,
