@@ -87,22 +87,27 @@ impl Saved {
     /// The base that the adapter records, where its weights are others than those of the model: it will hardly answer as it
     /// was trained to.
     pub fn other_base(&self) -> Option<&str> {
-        let base = &self.sidecar.as_ref().filter(|_| self.adapter.is_some())?.base;
+        let base = &self.trained_on()?.base;
         (base.fingerprint != self.pretrained.fingerprint()).then_some(base.path.as_str())
     }
 
     /// How the base's matrices were quantised when the adapter was trained, and how they will be: where these differ, it will answer
     /// somewhat otherwise than it was trained to.
     pub fn other_kind(&self, overrides: &Overrides) -> Option<[Option<QuantisedBase>; 2]> {
-        let base = &self.sidecar.as_ref().filter(|_| self.adapter.is_some())?.base;
+        let base = &self.trained_on()?.base;
         let trained = base.quantised.map(|quantised| QuantisedBase { residual: false, ..quantised });
         let kinds = [trained, QuantisedBase::of(self.frozen(overrides), self.pretrained.quantisation())];
         (kinds[0] != kinds[1]).then_some(kinds)
     }
 
+    /// What there is to know of an adapter's base.
+    fn trained_on(&self) -> Option<&Sidecar> {
+        self.sidecar.as_ref().filter(|_| self.adapter.is_some())
+    }
+
     /// As in training, so that an adapter meets the base that it was trained on.
     fn frozen(&self, overrides: &Overrides) -> Frozen {
-        let in_training = || self.sidecar.as_ref()?.base.quantised.map(QuantisedBase::frozen);
+        let in_training = || self.trained_on()?.base.quantised.map(QuantisedBase::frozen);
         overrides.frozen.or_else(in_training).unwrap_or(Frozen::AsStored)
     }
 

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor};
+use kernels::Quantised;
 use lora::{Kind, Linear, Orientation, Part, Plan, Treatment, Weight};
 use suggest::nearest_module;
 
@@ -69,11 +70,6 @@ pub enum LoadError {
         "PEFT took that part out of the word embeddings as well: save it with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
     ))]
     PartOfTied { module: String },
-    #[error("the checkpoint has `{module}` in nf4, which cannot be trained")]
-    #[diagnostic(help(
-        "adapt it with LoRA, or leave it frozen: leave it out of `adapter.modules_to_save`, and set `adapter.method` to \"lora\" where it is \"full\"; or take the unquantised checkpoint"
-    ))]
-    TrainedNf4 { module: String },
     #[error("{} is in nf4 already, and cannot be brought to {asked}", directory.display())]
     #[diagnostic(help("leave `model.dtype` out, or take the unquantised checkpoint that it was made from"))]
     OtherQuantisation { directory: PathBuf, asked: &'static str },
@@ -457,6 +453,15 @@ impl Loader<'_> {
         used: Use,
     ) -> Result<Option<Tensor<D>>, Error> {
         let Some((checkpoint, name, entry)) = self.entry(tensor, shape)? else { return Ok(None) };
+        if let Some(parts) = checkpoint.nf4_parts(name, entry) {
+            // What is to be trained starts from what the codes stand for.
+            let shape_of_codes = [entry.shape[0], entry.shape[1]];
+            let read = |device: &Device| Quantised::from_nf4(parts, shape_of_codes, device).widened();
+            return Ok(Some(match self.build.values {
+                Values::Read => read(self.build.device).reshape(shape),
+                Values::ShapesOnly => self.blank(shape),
+            }));
+        }
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });
         // What does not stay as it is in the file is not read by way of its map, whose pages would stay.

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{Quantisation, Quantised};
 use lora::{FrozenWeight, Orientation, Treatment, Weight};
 
-use super::{Initial, LoadError, Loader};
+use super::{Initial, Loader};
 use crate::Error;
 use crate::checkpoint::CheckpointError;
 use crate::pretrained::{Frozen, Values};
@@ -33,18 +33,19 @@ impl Loader<'_> {
             return Ok((self.weight("weight", shape, treatment, Initial::Normal)?, None));
         };
         self.build.plan.borrow_mut().count_quantised(shape, quantisation);
-        let weight = match treatment {
-            Treatment::Trained => return Err(LoadError::TrainedNf4 { module: self.path.clone() }.into()),
-            Treatment::Adapted if self.build.plan.borrow().method().changes_base() => {
-                self.weight_to_replace(shape, orientation, treatment)?
-            }
-            Treatment::Adapted | Treatment::Frozen => self.quantised_weight(shape, orientation, quantisation)?,
+        let is_replaced = treatment == Treatment::Adapted && self.build.plan.borrow().method().changes_base();
+        let weight = match is_replaced {
+            true => self.weight_to_replace(shape, orientation, treatment)?,
+            false => self.quantised_weight(shape, orientation, quantisation)?,
         };
         Ok((weight, Some(quantisation)))
     }
 
     /// How the matrix of the layer here, so treated, is to be quantised; `None`: not at all.
     pub(super) fn quantisation(&self, owner: Owner, treatment: Treatment) -> Option<Quantisation> {
+        if treatment == Treatment::Trained {
+            return None;
+        }
         if self.is_nf4() {
             return Some(Quantisation::Nf4);
         }
@@ -54,7 +55,7 @@ impl Loader<'_> {
             Owner::Output => output,
             Owner::Other => false,
         };
-        (is_meant && treatment != Treatment::Trained).then_some(quantisation)
+        is_meant.then_some(quantisation)
     }
 
     /// Whether the checkpoint has the weight here in nf4.

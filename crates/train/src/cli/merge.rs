@@ -65,6 +65,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     };
+    if let Some(quantisation) = Pretrained::open(&inputs.model, Pretrained::head_of(&inputs.model)?)?.quantisation() {
+        let message =
+            format!("{} is in {}, which has no room for an update", inputs.model.display(), quantisation.name());
+        return Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"));
+    }
     // Whatever it was trained on: the merged weights are those of the files with the updates.
     let as_stored = ["model.dtype=auto".to_string()];
     let trained = open(&inputs, None, (&as_stored, &[]), &device, output)?;

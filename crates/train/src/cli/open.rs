@@ -100,7 +100,7 @@ pub(super) fn keys_of_input(usage: Use) -> Vec<&'static str> {
 fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
     let (mut columns, mut settings, mut max_length) = (Vec::new(), Map::new(), None);
     for set in sets.iter().filter(|set| of_model(set).is_none()) {
-        let (key, value) = parsed(set, keys)?;
+        let (key, value) = parsed(set, keys, &OF_MODEL)?;
         let of_tasks = || TaskName::all().flat_map(|task| task.settings);
         match key {
             // What is no number is out of the range that the model has positions for, as 0 is.
@@ -121,11 +121,12 @@ fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
 /// The keys of `[model]` that `--set` overrides of a trained model.
 const DTYPE: &str = "model.dtype";
 const QUANTIZE_OUTPUT: &str = "model.quantize_output";
+const OF_MODEL: [&str; 2] = [DTYPE, QUANTIZE_OUTPUT];
 
 /// Such a key, and its value.
 fn of_model(set: &str) -> Option<(&'static str, &str)> {
     let (key, value) = set.split_once('=')?;
-    let key = [DTYPE, QUANTIZE_OUTPUT].into_iter().find(|known| *known == key.trim())?;
+    let key = OF_MODEL.into_iter().find(|known| *known == key.trim())?;
     Some((key, value.trim().trim_matches('"')))
 }
 
@@ -156,15 +157,15 @@ fn frozen(sets: &[String]) -> Result<Option<Frozen>, Failure> {
 /// The columns that `--set` arguments name, of which a command takes those with these `keys`.
 pub(super) fn column_names(sets: &[String], keys: &[&str]) -> Result<ColumnNames, Failure> {
     let mut names = ColumnNames::default();
-    for set in sets.iter().filter(|set| of_model(set).is_none()) {
-        let (key, value) = parsed(set, keys)?;
+    for set in sets {
+        let (key, value) = parsed(set, keys, &[])?;
         names.set(key, &value)?;
     }
     Ok(names)
 }
 
-/// The key of a `--set` argument within `[data]`, and its value.
-fn parsed<'a>(set: &'a str, keys: &[&str]) -> Result<(&'a str, String), Failure> {
+/// The key of a `--set` argument within `[data]`, and its value. `others` are keys that could be meant as well.
+fn parsed<'a>(set: &'a str, keys: &[&str], others: &[&str]) -> Result<(&'a str, String), Failure> {
     let Some((key, value)) = set.split_once('=') else {
         let help = "write it as KEY=VALUE, for example `--set data.text=sentence`".to_string();
         return Err(cannot_be_used(set, help));
@@ -174,7 +175,7 @@ fn parsed<'a>(set: &'a str, keys: &[&str]) -> Result<(&'a str, String), Failure>
         Some(name) => Ok((name, value.trim().trim_matches('"').to_string())),
         None => {
             let keys: Vec<String> = keys.iter().map(|name| format!("data.{name}")).collect();
-            let keys = keys.iter().map(String::as_str).chain([DTYPE, QUANTIZE_OUTPUT]);
+            let keys = keys.iter().map(String::as_str).chain(others.iter().copied());
             Err(cannot_be_used(set, suggest::suggestion(key, keys)))
         }
     }

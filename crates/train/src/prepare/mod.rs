@@ -82,6 +82,10 @@ impl RunPlan {
         }
         let start = Start::open(loaded, &config, device, output)?;
         config.model.path = start.base.pinned();
+        if config.adapter.method.saves_model() && start.pretrained.quantisation().is_some() {
+            let (place, directory) = (loaded.place("model.path"), start.base.directory.clone());
+            return Err(Error::TrainedQuantised { place, directory });
+        }
         let data = TrainingData::read(loaded, &config, &start, output)?;
         let trained = (&start.pretrained, data.task.outputs());
         let method = method(loaded, start.adapter.as_ref(), trained, &mut config)?;
