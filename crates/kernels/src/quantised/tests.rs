@@ -91,3 +91,47 @@ fn a_row_with_values_beyond_f16_is_quantised_by_its_own() {
     let (codes, scales) = int8::quantise(Source::of(&data), 3).unwrap();
     assert_eq!((codes, scales), (vec![127, -32, 0, 127, -64, 32], vec![1e6, 2.0]));
 }
+
+/// Codes in words of 32 bits, and composed operations.
+#[cfg(feature = "ndarray")]
+#[test]
+#[expect(deprecated, reason = "burn 0.23 drops ndarray; until then it is served")]
+fn another_backend_computes_with_the_same_values() {
+    use burn::tensor::{Device, Int, Tensor, Tolerance};
+
+    use crate::{LogitsTransform, LowRank, Precision, RowNorms};
+
+    let results = [Device::flex(), Device::ndarray()].map(|device| {
+        let of = |shape: [usize; 2]| Tensor::<2>::from_data(values(shape, DType::F32), &device.clone().autodiff());
+        let indices = Tensor::<1, Int>::from_data([3, 0, 3, 1], &device.clone().autodiff());
+        let mut found = Vec::new();
+        for shape in [[5, 13], [7, 64], [6, 96], [9, 320]] {
+            for quantisation in [Quantisation::Int8, Quantisation::Nf4] {
+                let matrix =
+                    Quantised::of(&values(shape, DType::F32), quantisation, &device.clone().autodiff()).unwrap();
+                found.extend([matrix.widened(), matrix.rows(indices.clone())]);
+                let (x, a, b) = (of([4, shape[1]]).require_grad(), of([2, shape[1]]), of([shape[0], 2]));
+                let matrix = FrozenMatrix::Quantised(matrix);
+                let options = LowRank { scale: 0.5, mask: None, precision: Precision::F32 };
+                let lora = crate::lora_linear(x.clone(), matrix.clone(), None, a.clone(), b.clone(), options);
+                let transform = LogitsTransform::default();
+                let (losses, _) = crate::linear_cross_entropy(
+                    x.clone(),
+                    matrix.clone(),
+                    None,
+                    &[1, 0, 2, 4],
+                    transform,
+                    Precision::F32,
+                );
+                let gradients = (lora.clone().sum() + losses.sum()).backward();
+                found.extend([lora.inner(), Tensor::from_inner(x.grad(&gradients).unwrap())]);
+                found.push(crate::row_norms(matrix, [a, b], 0.5, &RowNorms::default()).unsqueeze());
+            }
+        }
+        found
+    });
+    let [ours, others] = results;
+    for (ours, others) in ours.into_iter().zip(others) {
+        others.into_data().assert_approx_eq::<f32>(&ours.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
+    }
+}
