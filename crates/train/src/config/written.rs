@@ -266,7 +266,6 @@ mod tests {
 path = ""
 task = "sequence-classification"
 dtype = "auto"
-quantize_output = false
 weights = "pretrained"
 save_dtype = "f32"
 
