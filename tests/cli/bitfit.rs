@@ -129,7 +129,7 @@ fn what_bitfit_cannot_mean_is_refused() {
     refused(
         "adapter.method=bitft",
         "error: `--set adapter.method=bitft`: unknown method `bitft`\n\
-         help: did you mean `bitfit`? (lora, ia3, bitfit, full, none)",
+         help: did you mean `bitfit`? (lora, ia3, bitfit, adapter, full, none)",
     );
     Project::decoder("mistral-lm").config("[adapter]\nmethod = \"bitfit\"").train(&[]).refused(
         "error: `adapter.method` in run.toml, line 14: BitFit trains biases, and this model (`mistral`) has none\n\

@@ -181,7 +181,7 @@ fn what_ia3_cannot_mean_is_refused() {
     );
     refused(
         "adapter.method=ia",
-        "error: `--set adapter.method=ia`: unknown method `ia`\nhelp: did you mean `ia3`? (lora, ia3, bitfit, full, none)",
+        "error: `--set adapter.method=ia`: unknown method `ia`\nhelp: did you mean `ia3`? (lora, ia3, bitfit, adapter, full, none)",
     );
     Project::new().config("[adapter]\nfeedforward_modules = [\"output.dense\"]").train(&[]).refused(
         "error: `adapter.feedforward_modules` in run.toml, line 13: method `lora` has no key `feedforward_modules`\n\

@@ -10,6 +10,7 @@ mod bad_data;
 mod bad_model;
 mod bad_weights;
 mod bitfit;
+mod bottleneck;
 mod calibration;
 mod causal_lm;
 mod checkpoints;

@@ -1,6 +1,7 @@
 //! The same numbers as Transformers and PEFT, through the library: token ids, logits, losses and gradient norms of the
 //! cases in `tests/fixtures/parity`, within the tolerances of the README there.
 
+mod bottleneck;
 mod decoders;
 mod dropout;
 #[path = "../../crates/kernels/src/every_form.rs"]
@@ -38,8 +39,15 @@ fn case(name: &str) -> PathBuf {
     }
 }
 
+/// The case with the model and the data of this one.
+fn shared(directory: &Path, expected: &Value) -> PathBuf {
+    expected["of"].as_str().map_or(directory.to_path_buf(), |of| directory.with_file_name(of))
+}
+
 struct Case {
     directory: PathBuf,
+    /// With the model and the data: its own, or another case's.
+    shared: PathBuf,
     expected: Value,
     head: Head,
     encoded: Vec<Encoded>,
@@ -54,18 +62,21 @@ impl Case {
         let directory = case(name);
         let text = std::fs::read_to_string(directory.join("expected.json")).unwrap();
         let expected: Value = serde_json::from_str(&text).unwrap();
-        let file = directory.join("data.jsonl");
+        let shared = shared(&directory, &expected);
+        let file = shared.join("data.jsonl");
         let records: Vec<_> = data::records(&file).unwrap().take(PROBES).map(Result::unwrap).collect();
         let head = match expected["task"].as_str() {
             Some("masked-lm") => Head::MaskedLm,
-            Some("causal-lm") => return Self::of_ids(directory, expected, Head::CausalLm),
-            Some("token-classification") => return Self::of_ids(directory, expected, Head::TokenClassification),
+            Some("causal-lm") => return Self::of_ids(directory, shared, expected, Head::CausalLm),
+            Some("token-classification") => {
+                return Self::of_ids(directory, shared, expected, Head::TokenClassification);
+            }
             _ => Head::SequenceClassification,
         };
         let labelled = if head == Head::SequenceClassification { Labelled::Yes } else { Labelled::No };
         let columns = Columns::find(&file, &records[0], &ColumnNames::default(), labelled).unwrap();
         let examples: Vec<Example> = records.iter().map(|r| columns.example(&file, r).unwrap()).collect();
-        let tokenizer = Tokenizer::from_dir(&directory.join("model")).unwrap();
+        let tokenizer = Tokenizer::from_dir(&shared.join("model")).unwrap();
         let encode = |e: &Example| tokenizer.encode(&e.text, e.text_pair.as_deref(), 64).unwrap();
         let mut case = Self {
             encoded: examples.iter().map(encode).collect(),
@@ -73,6 +84,7 @@ impl Case {
             targets: Vec::new(),
             labels: expected["labels"].as_u64().unwrap_or(0) as usize,
             directory,
+            shared,
             expected,
             head,
         };
@@ -85,7 +97,7 @@ impl Case {
     }
 
     /// Of a token classifier each token says its target, of a causal language model the token before it.
-    fn of_ids(directory: PathBuf, expected: Value, head: Head) -> Self {
+    fn of_ids(directory: PathBuf, shared: PathBuf, expected: Value, head: Head) -> Self {
         let ids: Vec<Vec<u32>> = serde_json::from_value(expected["input_ids"].clone()).unwrap();
         let targets: Vec<Vec<i32>> = serde_json::from_value(expected["target_ids"].clone()).unwrap();
         let before = usize::from(head == Head::CausalLm);
@@ -93,6 +105,7 @@ impl Case {
             |targets: &Vec<i32>| (before..targets.len()).filter(|p| targets[*p] >= 0).map(|p| p - before).collect();
         Self {
             directory,
+            shared,
             head,
             encoded: ids.into_iter().map(Encoded::from).collect(),
             rows: targets.iter().map(row).collect(),
@@ -112,7 +125,7 @@ impl Case {
     }
 
     fn load(&self, adapter: Option<&str>, device: &Device) -> (Model, Plan) {
-        let pretrained = Pretrained::open(&self.directory.join("model"), self.head).unwrap();
+        let pretrained = Pretrained::open(&self.shared.join("model"), self.head).unwrap();
         let plan = match adapter {
             None => Plan::new(Method::frozen(), None, 0),
             Some(adapter) => plan_of(&self.directory.join(adapter)),
@@ -172,7 +185,7 @@ fn plan_of(directory: &Path) -> Result<Plan, lora::Error> {
     let file = directory.join("adapter_config.json");
     let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
     let tensors = AdapterTensors::read(directory, &config.method).unwrap();
-    Plan::new(config.method, Some(tensors), 0)
+    Plan::new(tensors.method().clone(), Some(tensors), 0)
 }
 
 /// All numbers of a list, or of a list of lists.
@@ -240,6 +253,11 @@ fn running_name(name: &str, heads: &[&str]) -> String {
 }
 
 fn check(name: &str, heads: &[&str]) {
+    check_named(name, |name| running_name(name, heads));
+}
+
+/// `running` is the reference's name of a parameter inside a running model for its name in a file.
+fn check_named(name: &str, running: impl Fn(&str) -> String) {
     let case = Case::open(name);
     let expected: Vec<Vec<u32>> = serde_json::from_value(case.expected["input_ids"].clone()).unwrap();
     let found: Vec<Vec<u32>> = case.encoded.iter().map(|e| e.ids.clone()).collect();
@@ -251,10 +269,10 @@ fn check(name: &str, heads: &[&str]) {
     case.compare("adapter", &model);
 
     let (model, plan) = case.load(Some("adapter"), &device().autodiff());
-    check_gradients(&case, &model, &plan, heads);
+    check_gradients(&case, &model, &plan, running);
 }
 
-fn check_gradients(case: &Case, model: &Model, plan: &Plan, heads: &[&str]) {
+fn check_gradients(case: &Case, model: &Model, plan: &Plan, running: impl Fn(&str) -> String) {
     assert_eq!(plan.trainable_elements() as u64, case.expected["trainable_parameters"].as_u64().unwrap());
     let Some(expected) = case.expected["adapter"].get("grad_norm") else { return };
     let gradients = case.loss(model).backward();
@@ -265,7 +283,7 @@ fn check_gradients(case: &Case, model: &Model, plan: &Plan, heads: &[&str]) {
     assert_eq!(found.norms.len(), expected.len(), "as many tensors have a gradient as in PEFT");
     let mut worst = 0.0_f64;
     for (name, norm) in &found.norms {
-        let expected = expected[&running_name(name, heads)].as_f64().unwrap();
+        let expected = expected[&running(name)].as_f64().unwrap();
         let difference = (norm - expected).abs();
         worst = worst.max(difference / expected.max(1e-6 * largest));
         assert!(difference <= (1e-3 * expected).max(1e-6 * largest), "gradient of {name}: {norm} {expected}");

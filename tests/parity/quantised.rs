@@ -3,7 +3,7 @@
 use lora::Plan;
 use model::{Frozen, Model, Pretrained, Quantisation, Values};
 
-use super::{Case, case, check_gradients, plan_of};
+use super::{Case, case, check_gradients, plan_of, running_name};
 use crate::device::device;
 
 fn load(
@@ -28,7 +28,7 @@ fn check(name: &str, of: &str, directory: &str, frozen: Frozen, heads: &[&str]) 
     found.compare("base", &load(&found, false, base, &device()).0);
     found.compare("adapter", &load(&found, true, base, &device()).0);
     let (model, plan) = load(&found, true, base, &device().autodiff());
-    check_gradients(&found, &model, &plan, heads);
+    check_gradients(&found, &model, &plan, |name| running_name(name, heads));
 }
 
 fn kept_in(quantisation: Quantisation) -> Frozen {

@@ -5,21 +5,22 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::case;
+use super::{case, shared};
 use crate::project::Project;
 
 pub(super) fn numbers(values: &[Value], key: &str) -> Vec<f64> {
     values.iter().map(|value| value[key].as_f64().unwrap()).collect()
 }
 
-fn check(name: &str) {
+pub(super) fn check(name: &str) {
     check_run(name, &document(name, "expected.json")["train"], &init_from(name));
 }
 
 /// A run of the case with these keys of `[adapter]`, beside what `of_torch` says of it.
 fn check_run(name: &str, of_torch: &Value, adapter: &str) {
-    let directory = case(name).canonicalize().unwrap();
-    train(&directory, document(name, "expected.json")["labels"].as_u64(), of_torch, adapter);
+    let expected = document(name, "expected.json");
+    let directory = shared(&case(name).canonicalize().unwrap(), &expected);
+    train(&directory, expected["labels"].as_u64(), of_torch, adapter);
 }
 
 /// PEFT's own initial adapter, as a key of `[adapter]`.

@@ -43,6 +43,15 @@ impl Experiment {
         Self::of("bert-cls", "", "method = \"ia3\"\n", epochs)
     }
 
+    pub(super) fn of_bottlenecks(epochs: usize) -> Self {
+        Self::of("bert-cls", "", "method = \"adapter\"\nplacement = \"houlsby\"\n", epochs)
+    }
+
+    /// Of a decoder, with a module beside them that is trained in full.
+    pub(super) fn of_bottleneck_completions(epochs: usize) -> Self {
+        Self::of("gpt2-lm", "task = \"causal-lm\"\n", "method = \"adapter\"\nmodules_to_save = [\"ln_f\"]\n", epochs)
+    }
+
     /// A decoder whose adapter starts as a part of its base.
     pub(super) fn of_part_of_base(init: &str, epochs: usize) -> Self {
         let adapter = format!("{LORA}init = \"{init}\"\n");
@@ -241,13 +250,17 @@ impl Experiment {
 
     /// What the contract promises to be the same bit for bit. The base's path is the one difference of two directories.
     pub(super) fn assert_same_as(&self, other: &Self) {
-        // An adapter, or a whole model.
-        let (result, tensors, config) = match self.run().join("adapter").exists() {
-            true => ("adapter", "adapter_model.safetensors", "adapter_config.json"),
-            false => ("model", "model.safetensors", "config.json"),
-        };
+        // An adapter, in PEFT's files or in AdapterHub's, or a whole model.
+        let result = if self.run().join("adapter").exists() { "adapter" } else { "model" };
         let file = |experiment: &Self, name: &str| std::fs::read(experiment.run().join(result).join(name)).unwrap();
-        assert!(file(self, tensors) == file(other, tensors), "the tensors differ");
+        let is_there = |name: &&str| self.run().join(result).join(name).exists();
+        let of_adapter = ["adapter_model.safetensors", "adapter.safetensors", "model_head.safetensors"];
+        let tensors: Vec<&str> = of_adapter.into_iter().chain(["model.safetensors"]).filter(is_there).collect();
+        assert!(!tensors.is_empty());
+        for name in tensors {
+            assert!(file(self, name) == file(other, name), "{name}: the tensors differ");
+        }
+        let config = if result == "adapter" { "adapter_config.json" } else { "config.json" };
         for name in [config, "kindling.json"] {
             let text = |experiment: &Self| {
                 let directory = experiment.directory.path().canonicalize().unwrap();

@@ -214,6 +214,7 @@ impl Adapter {
     pub fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, AdapterError> {
         let mut config = read_config(directory)?;
         let mut tensors = AdapterTensors::read(directory, &config.method).map_err(lora::Error::from)?;
+        config.method = tensors.method().clone();
         for note in std::mem::take(&mut config.notes) {
             tensors.note(format!("{}, {note}: it has no effect", peft::CONFIG_FILE));
         }
@@ -263,8 +264,9 @@ impl Adapter {
 pub fn resolved(method: &Method, pretrained: &Pretrained, heads: &[String]) -> Method {
     let default_targets = pretrained.default_targets();
     let model_type = pretrained.config().get("model_type").and_then(serde_json::Value::as_str).unwrap_or_default();
-    let layers = pretrained.activations().map_or(0, |shape| shape.layers);
-    method.resolved(&lora::Base { model_type, default_targets: &default_targets, heads, layers })
+    let (class, shape) = (pretrained.class(), pretrained.activations());
+    let (width, layers) = shape.map_or((0, 0), |shape| (shape.width, shape.layers));
+    method.resolved(&lora::Base { model_type, class, width, layers, default_targets: &default_targets, heads })
 }
 
 /// `ensure_weight_tying` has an effect on an adapter of the word embeddings or the output layer alone.
@@ -327,6 +329,11 @@ pub fn recorded_base(directory: &Path) -> Result<Option<Recorded>, AdapterError>
     Ok(path.map(|path| Recorded { revision: config.revision.filter(|_| of_hub(&path)), path }))
 }
 
+/// The method of the adapter in `directory`, as its configuration alone has it.
+pub fn method_of(directory: &Path) -> Result<Method, AdapterError> {
+    Ok(read_config(directory)?.method)
+}
+
 fn read_config(directory: &Path) -> Result<PeftConfig, AdapterError> {
     let path = directory.join(peft::CONFIG_FILE);
     if !path.exists() {
@@ -357,13 +364,12 @@ pub fn write_adapter<M: Module>(
         auto_mapping: None,
         notes: Vec::new(),
     };
-    let path = directory.join(peft::TENSOR_FILE);
-    let tensors = peft::to_bytes(&plan.tensors_written(model))
-        .map_err(|source| AdapterError::Serialise { path: path.clone(), source: source.into() })?;
-    write_atomically(&path, |file| file.write_all(&tensors)).map_err(write_error(path.clone()))?;
-    for (name, text) in [(peft::CONFIG_FILE, config.to_json(plan.has_conv1d()).as_str()), ("README.md", card)] {
+    let files = lora::files(&config, &sidecar.labels, &plan.tensors_written(model), plan.has_conv1d())
+        .map_err(|source| AdapterError::Serialise { path: directory.into(), source: source.into() })?;
+    let card = ("README.md", card.as_bytes().to_vec());
+    for (name, content) in files.into_iter().chain([card]) {
         let path = directory.join(name);
-        write_atomically(&path, |file| file.write_all(text.as_bytes())).map_err(write_error(path.clone()))?;
+        write_atomically(&path, |file| file.write_all(&content)).map_err(write_error(path.clone()))?;
     }
     copy_beside(directory, tokenizer, is_of_tokenizer)?;
     sidecar.write(directory)

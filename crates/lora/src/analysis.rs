@@ -39,7 +39,7 @@ impl Spectrum {
 /// `BᵀB · AAᵀ`, two `r x r` matrices.
 pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<Spectrum> {
     let spectrum = |update: &Update| {
-        let Form::LowRank { a, b, scale, .. } = &update.form else { return None };
+        let ([a, b], scale) = update.form.factors()?;
         let [of_a, of_b] = grams(tensors, [a, b])?;
         // AAᵀ = V·D·Vᵀ; with R = V·√D the product has the eigenvalues of the symmetric Rᵀ·BᵀB·R.
         let (values, vectors) = eigen(of_a);
@@ -72,7 +72,10 @@ pub struct UpdateSize {
 pub fn update_sizes(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<UpdateSize> {
     let size = |update: &Update| {
         let (norm, is_relative) = match &update.form {
-            Form::LowRank { a, b, scale, .. } => (scale.abs() * product_norm(grams(tensors, [a, b])?), false),
+            form @ (Form::LowRank { .. } | Form::Bottleneck { .. }) => {
+                let (factors, scale) = form.factors()?;
+                (scale.abs() * product_norm(grams(tensors, factors)?), false)
+            }
             Form::Scaling { vector, .. } => {
                 let values = tensors.get(vector)?;
                 let squares: f64 = values.iter::<f64>().map(|value| (value - 1.0).powi(2)).sum();

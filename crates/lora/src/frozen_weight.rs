@@ -9,6 +9,7 @@ use crate::Orientation;
 
 /// A frozen tensor is no parameter: it has no gradient and no optimiser state, stands in no checkpoint, keeps the type it
 /// was stored in, and on the CPU is a view of the file.
+#[allow(clippy::large_enum_variant, reason = "handles of tensors, a few for each layer; `Module` copies attributes")]
 #[derive(Module, Debug)]
 pub enum FrozenWeight<const D: usize> {
     /// f32, f16 or bf16.

@@ -8,6 +8,7 @@ mod analysis;
 mod config;
 mod embedding;
 mod error;
+mod files;
 mod frozen_weight;
 mod linear;
 mod method;
@@ -24,12 +25,14 @@ pub use analysis::{Spectrum, UpdateSize, spectra, update_sizes};
 pub use config::{BiasMode, Names, TargetConfig, Targets};
 pub use embedding::Embedding;
 pub use error::Error;
+pub use files::{Layout, files};
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
 pub use method::{
-    AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, Site, TakenApart, UnreadKeys,
+    AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, ResidualSite, Site, Sublayer,
+    TakenApart, UnreadKeys,
 };
-pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method};
+pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
 pub use plan::{Plan, QuantisedSize, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};

@@ -7,10 +7,11 @@ use std::fmt::Debug;
 use burn::tensor::{Device, TensorData};
 use serde_json::{Map, Value};
 
-use crate::methods::{Adapter, EmbeddingAdapter, Method};
+use crate::methods::{Adapter, EmbeddingAdapter, Method, ResidualAdapter};
 use crate::trained::TrainedTensors;
 use crate::{
-    Error, Kind, Orientation, Parameter, Selector, Settings, TargetConfig, TargetError, Treatment, Update, Weight,
+    Error, Kind, Layout, Orientation, Parameter, Selector, Settings, TargetConfig, TargetError, Treatment, Update,
+    Weight,
 };
 
 /// The base as far as settings depend on it.
@@ -18,6 +19,10 @@ use crate::{
 pub struct Base<'a> {
     /// `model_type` of its `config.json`.
     pub model_type: &'a str,
+    /// Its class in Transformers, with the head.
+    pub class: &'a str,
+    /// Of the hidden states.
+    pub width: usize,
     /// What PEFT adapts with LoRA where nothing is said.
     pub default_targets: &'a [String],
     /// Modules that the task trains in full whatever the settings say.
@@ -44,6 +49,25 @@ pub struct Site<'a> {
     pub device: &'a Device,
 }
 
+/// The two parts of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sublayer {
+    Attention,
+    FeedForward,
+}
+
+/// A residual connection, where the output of a sublayer is added to what it has read.
+#[derive(Debug)]
+pub struct ResidualSite<'a> {
+    /// The path of its adapters in `adapters`, of AdapterHub.
+    pub path: &'a str,
+    pub sublayer: Sublayer,
+    /// Of the hidden states.
+    pub width: usize,
+    pub settings: Settings,
+    pub device: &'a Device,
+}
+
 /// An adapter as it was built.
 #[derive(Debug)]
 pub struct Built<A> {
@@ -59,6 +83,8 @@ pub struct Keeps {
     pub input: bool,
     /// A value for each output of the layer.
     pub outputs: bool,
+    /// So many values of its own.
+    pub own: usize,
 }
 
 /// An adapter as it was trained, with what it started with: what was taken out of the base, by the names of the tensors.
@@ -143,6 +169,11 @@ pub trait AdapterMethod: Debug {
         self.targets().map_or(&[], |targets| &targets.modules_to_save)
     }
 
+    /// Whether other tensors than the adapter's own are saved with it.
+    fn saves_others(&self) -> bool {
+        !self.modules_to_save().is_empty()
+    }
+
     /// Whether a module is trained in full for where it stands.
     fn trains(&self, _place: Place) -> bool {
         false
@@ -224,6 +255,16 @@ pub trait AdapterMethod: Debug {
     /// whose weights lie as (in, out), GPT-2's.
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value>;
 
+    /// How its files lie in an adapter's directory.
+    fn layout(&self) -> Layout {
+        Layout::Peft
+    }
+
+    /// With what the names of an adapter's tensors say and its configuration does not; `None` where that says everything.
+    fn of_tensors(&self, _names: &[&str]) -> Option<Method> {
+        None
+    }
+
     fn unread_keys(&self) -> UnreadKeys {
         UnreadKeys::default()
     }
@@ -277,6 +318,20 @@ pub trait AdapterMethod: Debug {
         _tensors: &mut TrainedTensors,
     ) -> Result<Option<Built<EmbeddingAdapter>>, Error> {
         Ok(None)
+    }
+
+    /// The adapter of a residual connection.
+    fn residual(
+        &self,
+        _site: ResidualSite<'_>,
+        _tensors: &mut TrainedTensors,
+    ) -> Result<Option<Built<ResidualAdapter>>, Error> {
+        Ok(None)
+    }
+
+    /// Why its updates cannot be folded into the weights of the base; `None` where they can.
+    fn why_not_merged(&self) -> Option<&'static str> {
+        None
     }
 
     /// The module that a tensor of the adapter's file is the adapter of; `None` for heads, biases and whatever else is not

@@ -8,12 +8,13 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::Quantisation;
 
-use crate::peft::{self, AdapterTensors, Joined};
-use crate::targets::layer_of;
+use crate::peft::{self, AdapterTensors, Joined, STANDARD_HEADS};
+use crate::targets::{layer_of, saves, unknown_saved};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
     Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part, Place,
-    Replacement, Selection, Selector, Settings, Site, TakenApart, TargetError, Update, Weight,
+    Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TakenApart, TargetError,
+    Update, Weight,
 };
 
 /// What the plan says of a module.
@@ -130,7 +131,7 @@ impl Plan {
 
     /// Whether the module at `path` is one that is trained in full and saved with an adapter.
     pub fn saves(&self, path: &str) -> bool {
-        self.method.modules_to_save().iter().any(|module| lies_in(path, module))
+        self.method.saves(path)
     }
 
     /// The updates of the adapted modules.
@@ -204,14 +205,19 @@ impl Plan {
 
     fn treated(&mut self, place: Place, treatment: Treatment) -> Treatment {
         if treatment != Treatment::Frozen || self.method.trains_bias(treatment) {
-            let layer = match place {
-                Place::Embeddings => 0,
-                Place::Layer(layer) => layer,
-                Place::Above => usize::MAX,
-            };
-            self.untouched_layers = self.untouched_layers.min(layer);
+            self.reaches(place);
         }
         treatment
+    }
+
+    /// Something is trained there.
+    fn reaches(&mut self, place: Place) {
+        let layer = match place {
+            Place::Embeddings => 0,
+            Place::Layer(layer) => layer,
+            Place::Above => usize::MAX,
+        };
+        self.untouched_layers = self.untouched_layers.min(layer);
     }
 
     /// How many layers are below all that is trained, so that no backward pass comes to them; more than the model has where
@@ -297,6 +303,23 @@ impl Plan {
         Ok(vec![built.adapter])
     }
 
+    /// The adapters of the residual connection of a sublayer, `width` wide; `path` is as [`ResidualSite`] has it.
+    pub fn residual_adapters(
+        &mut self,
+        path: &str,
+        sublayer: Sublayer,
+        width: usize,
+        device: &Device,
+    ) -> Result<Vec<ResidualAdapter>, Error> {
+        let site = ResidualSite { path, sublayer, width, settings: self.settings, device };
+        let Some(built) = self.method.residual(site, &mut self.tensors)? else { return Ok(Vec::new()) };
+        self.kept.push((path.to_string(), built.keeps, [width; 2]));
+        let place = self.place(path);
+        self.reaches(place);
+        self.updates.push(built.update);
+        Ok(vec![built.adapter])
+    }
+
     /// The value that the plan's adapter has for a trained tensor; `None` if the plan has no adapter.
     pub fn value<const D: usize>(
         &mut self,
@@ -368,11 +391,25 @@ impl Plan {
                 }
             }
         }
+        if self.selector.is_none() && self.settings == Settings::New {
+            self.check_saved()?;
+        }
         if let Some(values) = &mut self.tensors.values {
             let expected = self.tensors.parameters.iter().map(|parameter| parameter.name.as_str());
             values.finish(expected)?;
         }
         Ok(())
+    }
+
+    /// Of a method without targets: every module that is to be trained in full was found.
+    fn check_saved(&self) -> Result<(), TargetError> {
+        let paths = || self.asked.iter().map(|(path, _)| path.as_str());
+        let is_missing =
+            |module: &&String| !STANDARD_HEADS.contains(&module.as_str()) && !paths().any(|path| saves(module, path));
+        match self.method.modules_to_save().iter().find(is_missing) {
+            Some(name) => Err(unknown_saved(name, &self.asked)),
+            None => Ok(()),
+        }
     }
 
     /// What the adapter's files had to be changed for, to be told to the user.
@@ -417,11 +454,6 @@ impl Plan {
         let replacements = self.replacements().iter().map(|it| (it.name.clone(), it.data()));
         self.parameters().iter().filter_map(&mut tensor).chain(replacements).collect()
     }
-}
-
-/// PEFT's rule for `modules_to_save`: a module whose full name ends in the entry, without regard to dots, and all below.
-fn lies_in(path: &str, entry: &str) -> bool {
-    path.ends_with(entry) || path.match_indices('.').any(|(dot, _)| path[..dot].ends_with(entry))
 }
 
 struct Collect(HashMap<ParamId, TensorData>);

@@ -25,8 +25,8 @@ pub enum SettingKind {
     Count(u32),
     Number(Bound<f64>, Bound<f64>),
     Flag,
-    /// One of the words, where `_N` at the end of one stands for any number of at least 1; those that only later versions have.
-    Word(&'static [&'static str], &'static [&'static str]),
+    /// One of the words, where `_N` at the end of one stands for any number of at least 1.
+    Word(&'static [&'static str]),
     /// A list of names, possibly empty.
     Names,
     /// Names (possibly none), or one regular expression.

@@ -21,6 +21,30 @@ pub enum Form {
     /// What belongs to each input or output is multiplied by a value of the vector, with outputs their bias; `transposed` is
     /// as the weight lies.
     Scaling { vector: String, of: Side, transposed: bool },
+    /// The output of a sublayer gets what a network makes of it: `down: [inner, d]`, an activation function, `up: [d, inner]`.
+    /// It is no weight's.
+    Bottleneck { down: String, up: String },
+}
+
+impl Form {
+    /// The name of its first tensor.
+    pub(crate) fn first(&self) -> &str {
+        match self {
+            Self::LowRank { a, .. } => a,
+            Self::Scaling { vector, .. } => vector,
+            Self::Bottleneck { down, .. } => down,
+        }
+    }
+
+    /// The factors of a low rank, the one that reads first, with their scale; of a bottleneck as if its activation function were
+    /// the identity.
+    pub(crate) fn factors(&self) -> Option<([&String; 2], f64)> {
+        match self {
+            Self::LowRank { a, b, scale, .. } => Some(([a, b], *scale)),
+            Self::Bottleneck { down, up } => Some(([down, up], 1.0)),
+            Self::Scaling { .. } => None,
+        }
+    }
 }
 
 /// Of a linear layer.
@@ -38,6 +62,7 @@ impl Update {
                 [Some(a), Some(b), magnitude.as_ref()].into_iter().flatten().map(String::as_str).collect()
             }
             Form::Scaling { vector, .. } => vec![vector],
+            Form::Bottleneck { down, up } => vec![down, up],
         }
     }
 
@@ -57,7 +82,7 @@ impl Update {
     }
 
     /// The base's weight with the update in it, in f32: the one place where an update is a dense matrix. `None` where a
-    /// tensor of it is not among those of the adapter.
+    /// tensor of it is not among those of the adapter, and where it is no weight's.
     pub fn merged(&self, weight: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
         let device = Device::flex();
         let tensor = |name: &str| Some(Tensor::<2>::from_data(adapter.get(name)?.clone(), &device));
@@ -78,6 +103,7 @@ impl Update {
                 let factors = factors.reshape(if is_by_rows { [count, 1] } else { [1, count] });
                 Some((Tensor::<2>::from_data(weight, &device) * factors).into_data())
             }
+            Form::Bottleneck { .. } => None,
         }
     }
 

@@ -12,12 +12,12 @@ use std::collections::HashSet;
 
 use burn::tensor::{DType, Device, Tensor};
 use kernels::Quantised;
-use lora::{Kind, Linear, Orientation, Part, Plan, Treatment, Weight};
+use lora::{Kind, Linear, Orientation, Part, Plan, Sublayer, Treatment, Weight};
 use suggest::nearest_module;
 
 use crate::Error;
 use crate::checkpoint::{Checkpoint, CheckpointError, Entry};
-use crate::layers::{Dropout, LayerNorm, RmsNorm, RmsNormConfig};
+use crate::layers::{Dropout, LayerNorm, Residual, RmsNorm, RmsNormConfig};
 use crate::pretrained::{Frozen, Pretrained, Values};
 use quantised::Owner;
 
@@ -260,6 +260,18 @@ impl Loader<'_> {
             Bias::No => Weight::frozen(Tensor::zeros([width], at.build.device)),
         };
         Ok(LayerNorm { weight, bias, epsilon })
+    }
+
+    /// The residual connection of a sublayer, by the name of its adapters in AdapterHub's `adapters`.
+    pub(crate) fn residual(
+        &self,
+        name: &str,
+        sublayer: Sublayer,
+        width: usize,
+        dropout: Dropout,
+    ) -> Result<Residual, Error> {
+        let mut plan = self.build.plan.borrow_mut();
+        Ok(Residual::new(dropout, plan.residual_adapters(&self.join(name), sublayer, width, self.build.device)?))
     }
 
     pub(crate) fn dropout(&self, name: &str, probability: f64) -> Dropout {

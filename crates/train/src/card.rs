@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use lora::Layout;
 use serde_json::json;
 
 use crate::output::{counted, thousands};
@@ -27,6 +28,8 @@ pub(crate) struct Card {
     method: String,
     /// PEFT's tag for adapters of it.
     tag: Option<String>,
+    /// Whose files it has.
+    layout: Layout,
     train: (String, usize),
     valid: Option<(String, usize)>,
     /// Where the run writes its adapter.
@@ -49,6 +52,7 @@ impl Card {
             revision: plan.base.commit.clone(),
             method: plan.method_in_words(),
             tag: plan.method.peft_type().map(str::to_lowercase),
+            layout: plan.method.layout(),
             train: dataset(&plan.train),
             valid: plan.valid.as_deref().map(dataset),
             place: plan.output_dir.join("adapter").display().to_string(),
@@ -100,7 +104,12 @@ impl Card {
             text.push_str(&format!("base_model: {}\n", json!(self.base)));
             tags.push(format!("base_model:adapter:{}", self.base));
         }
-        text.push_str(&format!("library_name: peft\npipeline_tag: {}\ntags:\n", self.task.pipeline));
+        let library = match self.layout {
+            Layout::Peft => "peft",
+            // The Hub's name for `adapters`.
+            Layout::AdapterHub => "adapter-transformers",
+        };
+        text.push_str(&format!("library_name: {library}\npipeline_tag: {}\ntags:\n", self.task.pipeline));
         tags.extend(self.tag.clone());
         tags.extend(["transformers", "kindling"].map(str::to_string));
         tags.iter().for_each(|tag| text.push_str(&format!("- {}\n", json!(tag))));
@@ -149,8 +158,12 @@ impl Card {
         };
         let command =
             format!("kindling {command} --model {} --adapter {}{example}", quoted(&base), quoted(&self.place));
+        let library = match self.layout {
+            Layout::Peft => "PEFT",
+            Layout::AdapterHub => "AdapterHub's `adapters`",
+        };
         format!(
-            "\n## Use\n\nWith kindling:\n\n{}\nWith Transformers and PEFT:\n\n{}",
+            "\n## Use\n\nWith kindling:\n\n{}\nWith Transformers and {library}:\n\n{}",
             fenced("sh", &command),
             fenced("python", &self.python())
         )
@@ -175,18 +188,31 @@ impl Card {
             arguments.push_str(", num_labels=1");
         }
         let adapter = json!(self.place);
+        let (import, load) = match self.layout {
+            Layout::Peft => {
+                ("from peft import PeftModel", format!("model = PeftModel.from_pretrained(base, {adapter})"))
+            }
+            Layout::AdapterHub => (
+                "import adapters",
+                format!("adapters.init(base)\nbase.load_adapter({adapter}, use_safetensors=True, set_active=True)"),
+            ),
+        };
         format!(
-            "from peft import PeftModel\nfrom transformers import {class}, AutoTokenizer\n\n\
+            "{import}\nfrom transformers import {class}, AutoTokenizer\n\n\
              base = {class}.from_pretrained({arguments})\n\
-             model = PeftModel.from_pretrained(base, {adapter})\n\
+             {load}\n\
              tokenizer = AutoTokenizer.from_pretrained({adapter})"
         )
     }
 
     fn training(&self) -> String {
         let (file, examples) = &self.train;
+        let version = match self.layout {
+            Layout::Peft => "PEFT 0.21.2",
+            Layout::AdapterHub => "adapters 1.3.0",
+        };
         format!(
-            "\n## Training\n\nOn {}, {}, with these settings:\n\n{}\n### Framework versions\n\n- PEFT 0.21.2\n",
+            "\n## Training\n\nOn {}, {}, with these settings:\n\n{}\n### Framework versions\n\n- {version}\n",
             code(file),
             counted(*examples, "example", "examples"),
             fenced("toml", &self.settings)
@@ -266,6 +292,7 @@ mod tests {
             revision: None,
             method: "LoRA, r 8".to_string(),
             tag: Some("lora".to_string()),
+            layout: Layout::Peft,
             train: ("train: a.csv".to_string(), 900),
             valid: Some(("valid.csv".to_string(), 100)),
             place: "runs/my run/adapter".to_string(),
@@ -307,6 +334,15 @@ mod tests {
             text.contains("--model google-bert/bert-base-uncased --adapter 'runs/my run/adapter' \"a text\""),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_adapter_in_adapterhubs_files_is_loaded_by_its_package() {
+        let text = Card { tag: None, layout: Layout::AdapterHub, ..card() }.text((10, 2000), None);
+        assert!(text.contains("library_name: adapter-transformers\n") && !text.contains("PEFT"), "{text}");
+        let loaded =
+            "adapters.init(base)\nbase.load_adapter(\"runs/my run/adapter\", use_safetensors=True, set_active=True)\n";
+        assert!(text.contains("import adapters\n") && text.contains(loaded), "{text}");
     }
 
     #[test]

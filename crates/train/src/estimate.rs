@@ -165,7 +165,7 @@ fn largest_micro_batch(plan: &RunPlan) -> Vec<usize> {
 fn kept_by_adapters(adapter_plan: &Plan, shape: &ActivationShape) -> usize {
     let of_adapter = |(path, keeps, [d_input, d_output]): &(String, Keeps, [usize; 2])| {
         let input = if keeps.input && !shape.follows_norm(path) { *d_input } else { 0 };
-        input + if keeps.outputs { *d_output } else { 0 }
+        input + if keeps.outputs { *d_output } else { 0 } + keeps.own
     };
     adapter_plan.kept().iter().map(of_adapter).sum()
 }

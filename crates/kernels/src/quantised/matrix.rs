@@ -182,6 +182,7 @@ fn codes_on(device: &Device, bytes: Bytes, dtype: DType) -> Tensor<1, Int> {
 }
 
 /// The matrix of a frozen layer, `[d_output, d_input]`.
+#[expect(clippy::large_enum_variant, reason = "handles of tensors, a few for each layer")]
 #[derive(Debug, Clone)]
 pub enum FrozenMatrix {
     /// f32, f16 or bf16.

@@ -3,7 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use suggest::{module_suggestion, nearest_module};
 
 use super::lora::LoraConfig;
 use super::none::NO_TARGETS;
@@ -12,7 +11,6 @@ use crate::config::{BiasMode, Names, TargetConfig, Targets};
 use crate::method::UnreadKeys;
 use crate::peft::{ConfigError, Keys, STANDARD_HEADS};
 use crate::settings::{MODULES_TO_SAVE, Setting};
-use crate::targets::with_ancestors;
 use crate::{AdapterMethod, Base, Kind, Parameter, Part, Selector, TargetError, Treatment};
 
 pub(super) const NAME: &str = "bitfit";
@@ -55,29 +53,13 @@ impl AdapterMethod for BitFit {
         true
     }
 
-    fn check_model(&self, modules: &[(String, Kind)], parameters: &[Parameter]) -> Result<(), TargetError> {
-        if !parameters.iter().any(|parameter| parameter.part == Part::Bias) {
-            return Err(TargetError::Setting {
+    fn check_model(&self, _: &[(String, Kind)], parameters: &[Parameter]) -> Result<(), TargetError> {
+        match parameters.iter().any(|parameter| parameter.part == Part::Bias) {
+            true => Ok(()),
+            false => Err(TargetError::Setting {
                 key: "method",
                 problem: format!("BitFit trains biases, and this model (`{}`) has none", self.model_type),
                 help: |name| format!("set {} to \"lora\", or to \"ia3\" for as few parameters", name("method")),
-            });
-        }
-        let paths = || modules.iter().map(|(path, _)| path.as_str());
-        let is_unknown = |name: &&String| {
-            let is_there = || paths().flat_map(with_ancestors).any(|module| module.ends_with(name.as_str()));
-            !STANDARD_HEADS.contains(&name.as_str()) && !is_there()
-        };
-        match self.modules_to_save.iter().find(is_unknown) {
-            None => Ok(()),
-            Some(name) => Err(TargetError::UnknownModule {
-                key: "modules_to_save",
-                name: name.clone(),
-                // A module that is trained in full may hold others.
-                suggestion: match nearest_module(name, paths().flat_map(with_ancestors)) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => module_suggestion(name, paths()),
-                },
             }),
         }
     }

@@ -213,8 +213,8 @@ impl AdapterMethod for Ia3Config {
     fn linear(&self, site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {
         let of = if self.is_feedforward(site.path)? { Side::Inputs } else { Side::Outputs };
         let (shape, keeps) = match of {
-            Side::Inputs => ([1, site.d_input], Keeps { input: true, outputs: false }),
-            Side::Outputs => ([site.d_output, 1], Keeps { input: false, outputs: true }),
+            Side::Inputs => ([1, site.d_input], Keeps { input: true, ..Keeps::default() }),
+            Side::Outputs => ([site.d_output, 1], Keeps { outputs: true, ..Keeps::default() }),
         };
         let vector = format!("{}{ENDING}", site.path);
         let values = tensors.parameter(&vector, shape, site.device, || Tensor::ones(shape, site.device))?;

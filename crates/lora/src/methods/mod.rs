@@ -1,6 +1,7 @@
 //! The methods, one file (or one directory) each. The list below is the only one of them.
 
 mod bitfit;
+mod bottleneck;
 mod full;
 mod ia3;
 mod lora;
@@ -18,6 +19,7 @@ use crate::settings::Setting;
 use crate::{AdapterMethod, Projection};
 
 pub use bitfit::BitFit;
+pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};
 pub use full::Full;
 pub use ia3::{Ia3, Ia3Config};
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
@@ -27,7 +29,7 @@ pub use none::HeadAlone;
 /// has `NAME`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
 /// `forward`.
 macro_rules! methods {
-    ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))?;)+) => {
+    ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))? $(residual($residual:ident))?;)+) => {
         /// How a model is trained, or was.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "method", rename_all = "lowercase")]
@@ -104,6 +106,27 @@ macro_rules! methods {
             }
         }
 
+        /// What a residual connection carries.
+        #[derive(Module, Debug)]
+        pub enum ResidualAdapter {
+            $($($variant($residual),)?)+
+        }
+
+        impl ResidualAdapter {
+            /// What becomes of the `output` of a sublayer before it is added to `residual`, which the sublayer has read,
+            /// `[rows, d]` each; `norm` is what follows their sum.
+            pub fn forward(
+                &self,
+                output: Tensor<2>,
+                residual: &Tensor<2>,
+                norm: &dyn Fn(Tensor<2>) -> Tensor<2>,
+            ) -> Tensor<2> {
+                match self {
+                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm),)?)+
+                }
+            }
+        }
+
         /// What an embedding carries besides its own table.
         #[derive(Module, Debug)]
         pub enum EmbeddingAdapter {
@@ -125,6 +148,7 @@ methods! {
     lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
     ia3: Ia3(Ia3Config) linear(Ia3);
     bitfit: BitFit(BitFit);
+    bottleneck: Adapter(BottleneckConfig) residual(Bottleneck);
     full: Full(Full);
     none: None(HeadAlone);
 }
@@ -139,6 +163,11 @@ impl Method {
     /// Every tensor is trained.
     pub fn full() -> Self {
         Self::Full(Box::default())
+    }
+
+    /// Of an adapter in AdapterHub's files, from the keys under `config`; `is_old` is a file of the package's forerunner.
+    pub(crate) fn from_adapterhub(keys: &mut Keys<'_>, is_old: bool) -> Result<Self, ConfigError> {
+        Ok(Self::Adapter(Box::new(BottleneckConfig::from_adapterhub(keys, is_old)?)))
     }
 
     /// Nothing is trained: the model as its checkpoint has it.

@@ -10,13 +10,14 @@ mod tensors;
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
-pub(crate) use tensors::PREFIX;
 pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 
 /// The name of the configuration in an adapter's directory.
 pub const CONFIG_FILE: &str = "adapter_config.json";
 /// The name of the tensors in an adapter's directory.
-pub const TENSOR_FILE: &str = "adapter_model.safetensors";
+pub(crate) const TENSOR_FILE: &str = "adapter_model.safetensors";
+/// What PEFT puts before the name of a tensor in the model.
+pub(crate) const PREFIX: &str = "base_model.model.";
 
 /// A setting of a method as messages about `adapter_config.json` call it.
 pub fn setting(name: &str) -> String {

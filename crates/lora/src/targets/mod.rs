@@ -18,5 +18,6 @@ pub(crate) use entry::{Entry, Match};
 pub use error::{LayersOfTargets, NameSetting, TargetError};
 pub(crate) use layers::layer_of;
 pub(crate) use overrides::Overrides;
-pub(crate) use path::with_ancestors;
+pub(crate) use path::saves;
+pub(crate) use seen::unknown_saved;
 pub use selector::{Kind, Selection, Selections, Selector, Settings};

@@ -11,8 +11,13 @@ pub(super) fn lies_in(path: &str, name: &str) -> bool {
 }
 
 /// `a.b.c`, `a.b`, `a`
-pub(crate) fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(super) fn with_ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('.').map(|(parent, _)| parent))
+}
+
+/// PEFT's rule for `modules_to_save`: a module whose full name ends in the entry, without regard to dots, and all below.
+pub(crate) fn saves(entry: &str, path: &str) -> bool {
+    with_ancestors(path).any(|module| module.ends_with(entry))
 }
 
 /// `c`, `b.c`, `a.b.c`

@@ -33,6 +33,14 @@ pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
     }
 }
 
+/// The error for a module to be saved that is none of those asked about.
+pub(crate) fn unknown_saved(name: &str, asked: &[(String, Kind)]) -> TargetError {
+    const KEY: &str = "modules_to_save";
+    let seen = |(path, kind): &(String, Kind)| Seen { path: path.clone(), kind: *kind, kept_out: false };
+    let seen: Vec<Seen> = asked.iter().map(seen).collect();
+    TargetError::UnknownModule { key: KEY, suggestion: nearest(KEY, name, &seen), name: name.to_string() }
+}
+
 fn nearest(key: &str, name: &str, seen: &[Seen]) -> String {
     if name.contains(['*', '+', '?', '[', '(', '|', '\\', '^', '$']) {
         return "in a list names are literal; a regular expression is one string, without the list".to_owned();

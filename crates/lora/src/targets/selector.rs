@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::TargetError;
 use super::entry::{Entry, Match};
 use super::layers::Layers;
-use super::path::{lies_in, with_ancestors};
+use super::path::{lies_in, saves, with_ancestors};
 use super::seen::{Seen, TARGET_MODULES, unknown};
 use super::shorten::shorten;
 use crate::Method;
@@ -229,13 +229,22 @@ impl Selector {
 }
 
 impl Method {
+    /// Whether the module at `path` is one that is trained in full and saved with an adapter.
+    pub(crate) fn saves(&self, path: &str) -> bool {
+        self.modules_to_save().iter().any(|entry| saves(entry, path))
+    }
+
     /// What becomes of each of these modules, with what the method varies from one to the other; and the settings that are
     /// for none of them.
     ///
     /// # Errors
     /// Settings that cannot be for a model with these modules.
     pub fn selections(&self, modules: &[(String, Kind)], settings: Settings) -> Result<Selections, TargetError> {
-        let Some(mut selector) = Selector::of(self, settings)? else { return Ok(Selections::default()) };
+        let Some(mut selector) = Selector::of(self, settings)? else {
+            let selection = |path: &str| if self.saves(path) { Selection::Saved } else { Selection::Untouched };
+            let of_modules = modules.iter().map(|(path, _)| (selection(path), Vec::new())).collect();
+            return Ok(Selections { of_modules, idle: Vec::new() });
+        };
         let select = |(path, kind): &(String, Kind)| match selector.select(path, *kind) {
             Selection::Adapted => Ok((Selection::Adapted, self.numbers(path, settings)?)),
             selection => Ok((selection, Vec::new())),

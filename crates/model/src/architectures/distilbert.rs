@@ -3,8 +3,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext, attention, residual};
-use lora::{Embedding, Linear};
+use kernels::{Activation, ForwardContext, attention};
+use lora::{Embedding, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
-use crate::layers::{Dropout, LayerNorm};
+use crate::layers::{Dropout, LayerNorm, Residual};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
@@ -226,10 +226,11 @@ struct TransformerBlock {
     v_lin: Linear,
     out_lin: Linear,
     attention_dropout: Dropout,
+    after_attention: Residual,
     sa_layer_norm: LayerNorm,
     lin1: Linear,
     lin2: Linear,
-    dropout: Dropout,
+    after_ffn: Residual,
     output_layer_norm: LayerNorm,
     width: usize,
     heads: usize,
@@ -247,10 +248,22 @@ impl TransformerBlock {
             v_lin: attention.linear("v_lin", width, width, Bias::Yes)?,
             out_lin: attention.linear("out_lin", width, width, Bias::Yes)?,
             attention_dropout: attention.dropout("dropout", parsed.attention_dropout),
+            // Without dropout.
+            after_attention: loader.residual(
+                "attention_adapters",
+                Sublayer::Attention,
+                width,
+                loader.dropout("attention_adapters", 0.0),
+            )?,
             sa_layer_norm: loader.layer_norm("sa_layer_norm", width, LAYER_NORM_EPSILON)?,
             lin1: ffn.linear("lin1", width, inner, Bias::Yes)?,
             lin2: ffn.linear("lin2", inner, width, Bias::Yes)?,
-            dropout: ffn.dropout("dropout", parsed.dropout),
+            after_ffn: loader.residual(
+                "output_adapters",
+                Sublayer::FeedForward,
+                width,
+                ffn.dropout("dropout", parsed.dropout),
+            )?,
             output_layer_norm: loader.layer_norm("output_layer_norm", width, LAYER_NORM_EPSILON)?,
             width,
             heads: parsed.n_heads,
@@ -279,9 +292,11 @@ impl TransformerBlock {
     }
 
     fn after_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let attended = self.sa_layer_norm.forward(residual(x, self.out_lin.forward(context, ctx), None));
+        let norm = |sum| self.sa_layer_norm.forward(sum);
+        let attended = norm(self.after_attention.before(x, self.out_lin.forward(context, ctx), &norm, ctx));
         let inner = self.activation.forward(self.lin1.forward(attended.clone(), ctx));
         let output = self.lin2.forward(inner, ctx);
-        self.output_layer_norm.forward(self.dropout.residual(attended, output, ctx))
+        let norm = |sum| self.output_layer_norm.forward(sum);
+        norm(self.after_ffn.before(attended, output, &norm, ctx))
     }
 }

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
-use lora::{Embedding, Linear};
+use lora::{Embedding, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
-use crate::layers::{Dropout, LayerNorm};
+use crate::layers::{Dropout, LayerNorm, Residual};
 use crate::loader::{Bias, Loader};
 use crate::tokens::Tokens;
 
@@ -209,18 +209,25 @@ impl Backbone for Gpt2Model {
 struct Block {
     ln_1: LayerNorm,
     attn: SelfAttention,
+    after_attn: Residual,
     ln_2: LayerNorm,
     mlp: Mlp,
+    after_mlp: Residual,
 }
 
 impl Block {
     fn load(loader: &Loader<'_>, config: &Config, parsed: &Gpt2Config, layer: usize) -> Result<Self, Error> {
         let norm = |name: &str| loader.layer_norm(name, parsed.n_embd, parsed.layer_norm_epsilon);
+        let residual = |name: &str, sublayer, (module, dropout): (&str, &str)| {
+            loader.residual(name, sublayer, parsed.n_embd, loader.at(module).dropout(dropout, parsed.resid_pdrop))
+        };
         Ok(Self {
             ln_1: norm("ln_1")?,
             attn: SelfAttention::load(&loader.at("attn"), parsed, layer)?,
+            after_attn: residual("attention_adapters", Sublayer::Attention, ("attn", "resid_dropout"))?,
             ln_2: norm("ln_2")?,
             mlp: Mlp::load(&loader.at("mlp"), config, parsed)?,
+            after_mlp: residual("output_adapters", Sublayer::FeedForward, ("mlp", "dropout"))?,
         })
     }
 
@@ -243,9 +250,9 @@ impl Block {
     }
 
     fn after_attention(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        let x = self.attn.resid_dropout.residual(x, self.attn.c_proj.forward(context, ctx), ctx);
+        let x = self.after_attn.forward(x, self.attn.c_proj.forward(context, ctx), ctx);
         let output = self.mlp.forward(self.ln_2.forward(x.clone()), ctx);
-        self.mlp.dropout.residual(x, output, ctx)
+        self.after_mlp.forward(x, output, ctx)
     }
 }
 
@@ -255,7 +262,6 @@ struct SelfAttention {
     c_attn: Linear,
     c_proj: Linear,
     attn_dropout: Dropout,
-    resid_dropout: Dropout,
     width: usize,
     heads: usize,
     scale: f32,
@@ -273,7 +279,6 @@ impl SelfAttention {
             c_attn: loader.conv1d("c_attn", width, 3 * width)?,
             c_proj: loader.conv1d("c_proj", width, width)?,
             attn_dropout: loader.dropout("attn_dropout", config.attn_pdrop),
-            resid_dropout: loader.dropout("resid_dropout", config.resid_pdrop),
             width,
             heads: config.n_head,
             scale,
@@ -303,7 +308,6 @@ impl SelfAttention {
 struct Mlp {
     c_fc: Linear,
     c_proj: Linear,
-    dropout: Dropout,
     #[module(skip)]
     activation: Activation,
 }
@@ -314,7 +318,6 @@ impl Mlp {
         Ok(Self {
             c_fc: loader.conv1d("c_fc", width, inner)?,
             c_proj: loader.conv1d("c_proj", inner, width)?,
-            dropout: loader.dropout("dropout", parsed.resid_pdrop),
             activation: activation(config, "activation_function", &parsed.activation_function)?,
         })
     }

@@ -4,10 +4,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use kernels::{Activation, ForwardContext};
-use lora::Linear;
+use lora::{Linear, Sublayer};
 
 use crate::Error;
-use crate::layers::{Dropout, LayerNorm};
+use crate::layers::{LayerNorm, Residual};
 use crate::loader::{Bias, Loader};
 
 /// How wide these are, and what else `config.json` says of them.
@@ -35,9 +35,9 @@ impl AfterAttention {
     pub(super) fn load(loader: &Loader<'_>, config: PostNormConfig) -> Result<Self, Error> {
         let PostNormConfig { hidden, inner, activation, .. } = config;
         Ok(Self {
-            attention_output: ResidualOutput::load(&loader.at("attention.output"), config, hidden)?,
+            attention_output: ResidualOutput::load(loader, "attention.output", Sublayer::Attention, config)?,
             intermediate: loader.at("intermediate").linear("dense", hidden, inner, Bias::Yes)?,
-            output: ResidualOutput::load(&loader.at("output"), config, inner)?,
+            output: ResidualOutput::load(loader, "output", Sublayer::FeedForward, config)?,
             activation,
         })
     }
@@ -54,21 +54,26 @@ impl AfterAttention {
 #[derive(Module, Debug)]
 struct ResidualOutput {
     dense: Linear,
-    dropout: Dropout,
+    residual: Residual,
     layer_norm: LayerNorm,
 }
 
 impl ResidualOutput {
-    fn load(loader: &Loader<'_>, config: PostNormConfig, d_input: usize) -> Result<Self, Error> {
-        let hidden = config.hidden;
+    fn load(loader: &Loader<'_>, name: &str, sublayer: Sublayer, config: PostNormConfig) -> Result<Self, Error> {
+        let (at, hidden) = (loader.at(name), config.hidden);
+        let d_input = match sublayer {
+            Sublayer::Attention => hidden,
+            Sublayer::FeedForward => config.inner,
+        };
         Ok(Self {
-            dense: loader.linear("dense", d_input, hidden, Bias::Yes)?,
-            dropout: loader.dropout("dropout", config.dropout),
-            layer_norm: loader.layer_norm("LayerNorm", hidden, config.epsilon)?,
+            dense: at.linear("dense", d_input, hidden, Bias::Yes)?,
+            residual: loader.residual(name, sublayer, hidden, at.dropout("dropout", config.dropout))?,
+            layer_norm: at.layer_norm("LayerNorm", hidden, config.epsilon)?,
         })
     }
 
     fn forward(&self, x: Tensor<2>, residual: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
-        self.layer_norm.forward(self.dropout.residual(residual, self.dense.forward(x, ctx), ctx))
+        let norm = |sum| self.layer_norm.forward(sum);
+        norm(self.residual.before(residual, self.dense.forward(x, ctx), &norm, ctx))
     }
 }

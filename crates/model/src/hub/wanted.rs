@@ -17,6 +17,9 @@ pub enum Wanted {
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const ADAPTER: &str = "adapter_model.safetensors";
+/// In AdapterHub's layout, with a head that is trained beside it.
+const ADAPTERHUB: &str = "adapter.safetensors";
+const ADAPTERHUB_HEAD: [&str; 2] = ["head_config.json", "model_head.safetensors"];
 
 /// Any of these is enough of a tokenizer to say that one has been fetched.
 const VOCABULARY: [&str; 8] = [
@@ -62,7 +65,7 @@ impl Wanted {
     pub(super) fn beside(self, files: &[String]) -> Vec<&str> {
         let wanted = |file: &&str| match self {
             Self::Model => is_of_tokenizer(file) || goes_with_weights(file),
-            Self::Adapter => is_of_tokenizer(file) || *file == "kindling.json",
+            Self::Adapter => is_of_tokenizer(file) || *file == "kindling.json" || ADAPTERHUB_HEAD.contains(file),
         };
         files.iter().map(String::as_str).filter(wanted).collect()
     }
@@ -98,7 +101,7 @@ impl Wanted {
     fn root(self, has: &dyn Fn(&str) -> bool) -> Result<&'static str, Lack> {
         let (safe, pickles): (&[&str], &[&str]) = match self {
             Self::Model => (&[SINGLE, INDEX], &["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"]),
-            Self::Adapter => (&[ADAPTER], &["adapter_model.bin"]),
+            Self::Adapter => (&[ADAPTER, ADAPTERHUB], &["adapter_model.bin", "pytorch_adapter.bin"]),
         };
         let pickle = || pickles.iter().find(|file| has(file)).map(|file| Lack::Pickled(file));
         safe.iter()

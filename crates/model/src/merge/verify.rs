@@ -169,6 +169,7 @@ impl<'a> Files<'a> {
                 };
                 Some((0..base.len()).find(|at| is_off(*at)))
             }
+            Form::Bottleneck { .. } => None,
         }
     }
 

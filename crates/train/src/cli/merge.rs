@@ -19,7 +19,7 @@ use super::open::open;
 use super::{Failure, ModelArguments};
 use crate::output::Output;
 use crate::run::{Probe, difference, with_dtype};
-use inference::{Adapter, ModelFiles, Pipeline, Sidecar, copy_beside, not_finite};
+use inference::{Adapter, ModelFiles, Pipeline, Sidecar, copy_beside, method_of, not_finite};
 use tasks::TrainableModel;
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
@@ -65,6 +65,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     };
+    if let Some(reason) = method_of(adapter)?.why_not_merged() {
+        let message = format!("{} cannot be merged: {reason}", adapter.display());
+        return Err(Failure::usage(message, "use it beside its base, with --adapter"));
+    }
     if let Some(quantisation) = Pretrained::open(&inputs.model, Pretrained::head_of(&inputs.model)?)?.quantisation() {
         let message =
             format!("{} is in {}, which has no room for an update", inputs.model.display(), quantisation.name());

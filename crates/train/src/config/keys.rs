@@ -43,7 +43,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         kind: setting.kind.into(),
         example: setting.example,
     };
-    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &["adapter"]), "")];
+    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &[]), "")];
     let init_from = [key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\"")];
     let of_methods = lora::settings().into_iter().map(of_method);
     RUN_AND_MODEL.into_iter().chain(method).chain(of_methods).chain(init_from).chain(DATA_AND_TRAINING).collect()
@@ -150,10 +150,17 @@ impl Key {
         }
     }
 
+    /// Its default; of a key that the default method lacks, that of the first method with it.
+    pub(super) fn default(&self) -> Option<Value> {
+        let of_method = |name: &&str| Table::try_from(Method::named(name)?).ok()?.get(self.name).cloned();
+        let of_methods = || Method::NAMES.iter().filter(|_| self.table == "adapter").find_map(of_method);
+        self.value(&Config::default().to_table()).cloned().or_else(of_methods)
+    }
+
     /// The line to write: `name = value`.
     pub(super) fn example(&self) -> String {
-        match self.value(&Config::default().to_table()) {
-            Some(value) if self.example.is_empty() => line(self.name, value),
+        match self.default() {
+            Some(value) if self.example.is_empty() => line(self.name, &value),
             _ => format!("{} = {}", self.name, self.example),
         }
     }

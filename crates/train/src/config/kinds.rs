@@ -51,7 +51,7 @@ impl From<SettingKind> for Kind {
             SettingKind::Count(least) => Self::Count(least),
             SettingKind::Number(low, high) => Self::Number(low, high),
             SettingKind::Flag => Self::Flag,
-            SettingKind::Word(words, later) => Self::Word(words, later),
+            SettingKind::Word(words) => Self::Word(words, &[]),
             SettingKind::Names => Self::Names,
             SettingKind::Modules => Self::Modules,
             SettingKind::Targets => Self::Targets,

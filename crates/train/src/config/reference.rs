@@ -9,7 +9,7 @@ use toml::Value;
 use super::keys::{KEYS, Key, TABLES, has};
 use super::kinds::Kind;
 use super::words::Task;
-use super::written::{Config, line};
+use super::written::line;
 
 const REQUIRED: [&str; 2] = ["model.path", "data.train"];
 
@@ -112,14 +112,13 @@ const EFFECTS: &[(&str, &str)] = &[
 ];
 
 fn document() -> String {
-    let defaults = Config::default().to_table();
     let mut text = BEGINNING.to_owned();
     for (table, heading) in SECTIONS {
         text += &format!("\n{heading}\n| key | value | default | what it does |\n|---|---|---|---|\n");
         for key in KEYS.iter().filter(|key| key.table == table && !matches!(key.kind, Kind::Legs)) {
             let dotted = key.dotted();
-            let default = match key.value(&defaults).filter(|_| !REQUIRED.contains(&dotted.as_str())) {
-                Some(value) => format!("`{}`{}", shown(value), other_defaults(key, value)),
+            let default = match key.default().filter(|_| !REQUIRED.contains(&dotted.as_str())) {
+                Some(value) => format!("`{}`{}", shown(&value), other_defaults(key, &value)),
                 None if REQUIRED.contains(&dotted.as_str()) => "required".to_owned(),
                 None => own_default(key).unwrap_or_else(|| "none".to_owned()),
             };

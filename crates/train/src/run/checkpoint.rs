@@ -169,7 +169,7 @@ pub(super) fn begin(directory: &Directory, starts: &HashMap<String, TensorData>)
     }
     let tensors: Vec<(String, TensorData)> = starts.iter().map(|(name, data)| (name.clone(), data.clone())).collect();
     let path = path.join(START);
-    let bytes = lora::peft::to_bytes(&tensors)
+    let bytes = lora::peft::to_bytes(tensors.iter(), lora::Layout::Peft)
         .map_err(|error| Error::Checkpoint { path: path.clone(), reason: error.to_string() })?;
     std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })
 }

@@ -77,6 +77,8 @@ pub(super) struct Saver {
     precision: Precision,
     device: Device,
     full: bool,
+    /// The names of the adapter's own files.
+    files: Vec<&'static str>,
     /// Of a full checkpoint: tensors that it has under a second name as well.
     written_twice: Option<(String, String)>,
     save_dtype: DType,
@@ -98,6 +100,7 @@ impl Saver {
             precision: plan.precision,
             device: plan.device.clone(),
             full: plan.method.saves_model(),
+            files: plan.method.files(),
             written_twice: plan.pretrained.written_twice(),
             save_dtype: match plan.config.model.save_dtype {
                 SaveDtype::F32 => DType::F32,
@@ -131,10 +134,13 @@ impl Saver {
             true => self.save_checkpoint(&directory.path("model"), (plan, model), &sidecar),
         };
         saved.map_err(Error::of_run)?;
-        let tensors = self.tensors();
-        let path = directory.path(&tensors);
-        let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
-        directory.set_results(BTreeMap::from([(tensors, hash)]))?;
+        let mut hashes = BTreeMap::new();
+        for tensors in self.names().into_iter().filter(|name| name.ends_with(".safetensors")) {
+            let path = directory.path(&tensors);
+            let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
+            hashes.insert(tensors, hash);
+        }
+        directory.set_results(hashes)?;
         Ok(self.probe.logits(model))
     }
 
@@ -145,8 +151,8 @@ impl Saver {
         // Not the model card, nor what the base may have got since.
         let needed = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let json = ["kindling.json", lora::peft::CONFIG_FILE, "config.json", "tokenizer.json"];
-            json.contains(&name) || name.ends_with(".safetensors")
+            let json = ["kindling.json", "config.json", "tokenizer.json"];
+            json.contains(&name) || self.files.contains(&name) || name.ends_with(".safetensors")
         };
         if let Some(path) = paths.into_iter().find(|path| needed(path) && !path.is_file()) {
             return Err(wrong(path, "is missing".to_string()));
@@ -173,25 +179,18 @@ impl Saver {
         if self.full { "model" } else { "adapter" }
     }
 
-    /// The tensors of the result, relative to the run's directory.
-    fn tensors(&self) -> String {
-        format!("{}/{}", self.result(), if self.full { "model.safetensors" } else { lora::peft::TENSOR_FILE })
-    }
-
     /// The files of the result, relative to the run's directory.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names = vec!["kindling.json"];
         match self.full {
-            false => names.extend([lora::peft::CONFIG_FILE, "README.md"]),
-            true => names.push("config.json"),
+            false => names.extend(["README.md"].iter().chain(&self.files)),
+            true => names.extend(["config.json", "model.safetensors"]),
         }
         // A base that cannot be read is an error where it is copied from.
         let copied = files_beside(&self.base, |file| self.is_companion(file)).unwrap_or_default();
         let copied = copied.into_iter().map(|name| name.to_string_lossy().into_owned());
         let names = names.into_iter().map(String::from).chain(copied);
-        let mut names: Vec<String> = names.map(|name| format!("{}/{name}", self.result())).collect();
-        names.push(self.tensors());
-        names
+        names.map(|name| format!("{}/{name}", self.result())).collect()
     }
 
     /// Whether a file of the base goes beside the result.

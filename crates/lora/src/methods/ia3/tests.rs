@@ -32,6 +32,8 @@ fn feed_forward_layers_are_named_by_their_ends_as_in_peft() {
 fn targets_and_feed_forward_layers_of_an_architecture_are_pefts() {
     let base = Base {
         model_type: "bert",
+        class: "BertForSequenceClassification",
+        width: 48,
         default_targets: &names(&["query", "value"]),
         heads: &names(&["classifier"]),
         layers: 2,

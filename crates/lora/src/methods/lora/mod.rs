@@ -324,7 +324,7 @@ impl AdapterMethod for LoraConfig {
             magnitude = Some(name);
         }
         let update = Update { module, form: Form::LowRank { a, b, scale, transposed, magnitude } };
-        let keeps = Keeps { input: true, outputs: self.use_dora };
+        let keeps = Keeps { input: true, outputs: self.use_dora, own: 0 };
         Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps }))
     }
 

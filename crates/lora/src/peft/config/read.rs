@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use indexmap::IndexSet;
+use serde_json::Value;
 
 use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
@@ -14,6 +15,12 @@ impl PeftConfig {
     /// implement or do not know, unless they are off (null, false or empty).
     pub fn from_json(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut keys = Keys::parse(file, text)?;
+        if keys.peek("peft_type").is_none()
+            && let Some(Value::Object(map)) = keys.peek("config")
+        {
+            let own = Keys { file, map: map.clone(), notes: Vec::new() };
+            return Self::of_adapterhub(&mut keys, own);
+        }
         let method = keys.method()?;
         let mut config = Self {
             base_model: keys.text("base_model_name_or_path")?,
@@ -27,6 +34,17 @@ impl PeftConfig {
         keys.refuse_the_rest(config.method.unread_keys())?;
         config.notes = keys.notes;
         Ok(config)
+    }
+
+    /// As AdapterHub's `adapters` writes it: `own` are the keys of the adapter, under `config`, and `keys` those around them.
+    fn of_adapterhub(keys: &mut Keys<'_>, mut own: Keys<'_>) -> Result<Self, ConfigError> {
+        // Those of the package's forerunner, adapter-transformers, had none at first.
+        let is_old = keys.text("version")?.is_none();
+        let method = Method::from_adapterhub(&mut own, is_old)?;
+        own.refuse_the_rest(method.unread_keys())?;
+        let (base_model, notes) = (keys.text("model_name")?, own.notes);
+        let (revision, task_type, peft_version, auto_mapping) = (None, None, None, None);
+        Ok(Self { method, base_model, revision, task_type, peft_version, auto_mapping, notes })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Writing `adapter_config.json` as PEFT does, to the byte.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{PeftConfig, is_not_empty};
+use crate::Layout;
 use crate::config::{Names, Targets};
 
 /// The version of PEFT whose format is written.
@@ -12,19 +13,26 @@ impl PeftConfig {
     /// The file as PEFT writes it: every key, sorted at every level, sets as sorted lists. `fan_in_fan_out` is true for
     /// bases whose weights lie as (in, out), GPT-2's.
     pub fn to_json(&self, fan_in_fan_out: bool) -> String {
-        let mut keys = self.method.to_peft(fan_in_fan_out);
-        let of_all = json!({
-            "auto_mapping": self.auto_mapping,
-            "base_model_name_or_path": self.base_model,
-            "inference_mode": true,
-            "peft_version": PEFT_VERSION,
-            "revision": self.revision,
-            "task_type": self.task_type,
-        });
-        keys.extend(of_all.as_object().cloned().unwrap_or_default());
-        let mut file = Value::Object(keys);
+        let mut file = Value::Object(self.keys(fan_in_fan_out));
         file.sort_all_objects();
         format!("{file:#}")
+    }
+
+    pub(crate) fn keys(&self, fan_in_fan_out: bool) -> Map<String, Value> {
+        let mut keys = self.method.to_peft(fan_in_fan_out);
+        let of_all = match self.method.layout() {
+            Layout::Peft => json!({
+                "auto_mapping": self.auto_mapping,
+                "base_model_name_or_path": self.base_model,
+                "inference_mode": true,
+                "peft_version": PEFT_VERSION,
+                "revision": self.revision,
+                "task_type": self.task_type,
+            }),
+            Layout::AdapterHub => json!({ "model_name": self.base_model }),
+        };
+        keys.extend(of_all.as_object().cloned().unwrap_or_default());
+        keys
     }
 }
 

@@ -1,10 +1,8 @@
-//! What can be wrong with `adapter_model.safetensors`.
+//! What can be wrong with the tensors of an adapter.
 
 use std::path::PathBuf;
 
 use safetensors::SafeTensorError;
-
-use crate::peft::TENSOR_FILE;
 
 /// What is wrong with a safetensors file, in the words of one who has the file but not the crate's source.
 pub fn damage(error: &SafeTensorError) -> String {
@@ -31,9 +29,10 @@ pub fn damage(error: &SafeTensorError) -> String {
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum TensorError {
-    #[error("{} has no `{TENSOR_FILE}`", directory.display())]
+    #[error("{} has no `{file}`", directory.display())]
     NoFile {
         directory: PathBuf,
+        file: &'static str,
         #[help]
         help: String,
     },

@@ -1,10 +1,11 @@
-//! `adapter_model.safetensors`: names, shapes and values.
+//! The tensors of an adapter: names, shapes and values.
 
 mod error;
 mod names;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{DType, TensorData};
 use indexmap::IndexMap;
@@ -12,16 +13,15 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use suggest::nearest_module;
 
-use super::TENSOR_FILE;
-use crate::{Method, Update};
+use crate::peft::PREFIX;
+use crate::{Layout, Method, Update};
 
 pub use error::{TensorError, damage};
 
-/// What PEFT puts before the name of a tensor in the model.
-pub(crate) const PREFIX: &str = "base_model.model.";
-
 #[derive(Debug)]
 struct Stored {
+    /// Where it stands.
+    file: Arc<Path>,
     shape: Vec<usize>,
     /// In the file.
     dtype: Dtype,
@@ -37,6 +37,7 @@ type Alike = (Vec<String>, Vec<f32>, DType);
 /// The tensors of an adapter in f32, under their names in the model.
 #[derive(Debug)]
 pub struct AdapterTensors {
+    /// Of the adapter's own tensors.
     file: PathBuf,
     /// Knows which of them are its own.
     method: Method,
@@ -45,29 +46,24 @@ pub struct AdapterTensors {
 }
 
 impl AdapterTensors {
-    /// Reads `adapter_model.safetensors` of a directory, the tensors of an adapter of this method.
+    /// Reads the tensors of an adapter of this method from the files of a directory.
     pub fn read(directory: &Path, method: &Method) -> Result<Self, TensorError> {
-        let file = directory.join(TENSOR_FILE);
+        let layout = method.layout();
+        let file = directory.join(layout.tensor_file());
         if !file.exists() {
-            return Err(TensorError::NoFile { directory: directory.into(), help: without_file(directory) });
+            return Err(without_file(directory, layout));
         }
-        let bytes = std::fs::read(&file).map_err(|source| TensorError::Read { file: file.clone(), source })?;
-        let tensors = SafeTensors::deserialize(&bytes)
-            .map_err(|error| TensorError::Damaged { file: file.clone(), reason: damage(&error) })?;
-        let mut stored: Vec<(String, Stored)> = Vec::new();
-        for (name, view) in tensors.iter() {
-            let values = to_f32(&view).ok_or_else(|| TensorError::Dtype {
-                file: file.clone(),
-                tensor: name.to_string(),
-                dtype: format!("{:?}", view.dtype()),
-            })?;
-            let (shape, dtype) = (view.shape().to_vec(), view.dtype());
-            stored.push((name.to_string(), Stored { shape, dtype, values, used: false, starts_anew: false }));
+        let mut stored = read_file(&file)?;
+        let beside = layout.module_file().map(|name| directory.join(name)).filter(|file| file.exists());
+        if let Some(beside) = beside {
+            stored.extend(read_file(&beside)?);
         }
         stored.sort_by(|left, right| left.0.cmp(&right.0));
         let mut notes = Vec::new();
         let tensors = names::rename(stored, method, &mut notes);
-        let tensors = Self { tensors, file, method: method.clone(), notes };
+        let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
+        let method = method.of_tensors(&names).unwrap_or_else(|| method.clone());
+        let tensors = Self { tensors, file, method, notes };
         tensors.check_shapes()?;
         tensors.check_values()?;
         Ok(tensors)
@@ -79,7 +75,7 @@ impl AdapterTensors {
         let shape_of = |name: &str| self.tensors.get(name).map(|stored| stored.shape.clone());
         for (name, stored) in &self.tensors {
             if let Some(expected) = self.method.wrong_shape(name, &stored.shape, &shape_of) {
-                let (file, tensor, found) = (self.file.clone(), format!("{PREFIX}{name}"), stored.shape.clone());
+                let (file, tensor, found) = (stored.file.to_path_buf(), self.full(name), stored.shape.clone());
                 return Err(TensorError::Factor { file, tensor, found, expected });
             }
         }
@@ -88,11 +84,21 @@ impl AdapterTensors {
 
     fn check_values(&self) -> Result<(), TensorError> {
         match self.tensors.iter().find(|(_, stored)| !stored.values.iter().all(|value| value.is_finite())) {
-            Some((name, _)) => {
-                Err(TensorError::NotFinite { file: self.file.clone(), tensor: format!("{PREFIX}{name}") })
+            Some((name, stored)) => {
+                Err(TensorError::NotFinite { file: stored.file.to_path_buf(), tensor: self.full(name) })
             }
             None => Ok(()),
         }
+    }
+
+    /// The method with what the names of the tensors say of it and its configuration does not.
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The name in the file.
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.method.layout().prefix())
     }
 
     /// Adds what the user should know of the adapter.
@@ -138,9 +144,12 @@ impl AdapterTensors {
         method: Method,
         change: impl FnOnce(Vec<(String, TensorData)>) -> Vec<(String, TensorData)>,
     ) {
+        let file: Arc<Path> = self.file.as_path().into();
         for (name, data) in change(self.data().into_iter().collect()) {
             let (shape, values) = (data.shape().to_vec(), data.iter::<f32>().collect());
-            self.tensors.insert(name, Stored { shape, dtype: Dtype::F32, values, used: false, starts_anew: false });
+            let stored =
+                Stored { file: file.clone(), shape, dtype: Dtype::F32, values, used: false, starts_anew: false };
+            self.tensors.insert(name, stored);
         }
         self.method = method;
     }
@@ -176,7 +185,8 @@ impl AdapterTensors {
         if stored.shape == shape {
             return Ok(Some(std::mem::take(&mut stored.values)));
         }
-        let (file, tensor, found) = (self.file.clone(), format!("{PREFIX}{name}"), stored.shape.clone());
+        let (file, found) = (stored.file.to_path_buf(), stored.shape.clone());
+        let tensor = self.full(name);
         let rank = self.method.rank_side(name).filter(|side| {
             // All sides but that one are as they should be.
             found.len() == shape.len() && (0..shape.len()).all(|it| it == *side || found[it] == shape[it])
@@ -205,7 +215,7 @@ impl AdapterTensors {
                 }
                 Some((found, first, _)) if *first == values => found.push(name.clone()),
                 Some((found, ..)) => {
-                    let [first, second] = [&found[0], name].map(|name| format!("{PREFIX}{name}"));
+                    let [first, second] = [&found[0], name].map(|name| self.full(name));
                     return Err(TensorError::NotTied { file: self.file.clone(), first, second });
                 }
             }
@@ -248,7 +258,7 @@ impl AdapterTensors {
                 "the adapter was made for another model or with other settings than its adapter_config.json says".into()
             }
         };
-        let full = |names: &[&str]| names.iter().map(|name| format!("{PREFIX}{name}")).collect();
+        let full = |names: &[&str]| names.iter().map(|name| self.full(name)).collect();
         Err(TensorError::Mismatch {
             file: self.file.clone(),
             missing: full(&missing),
@@ -262,14 +272,33 @@ impl AdapterTensors {
     }
 }
 
-fn without_file(directory: &Path) -> String {
-    if directory.join("adapter_model.bin").exists() {
-        return "adapter_model.bin is a Python pickle, which can run any code when it is read, so kindling does not: load \
-                it in Python with PeftModel.from_pretrained(base, DIR) and save it again with model.save_pretrained(DIR)"
-            .to_string();
+fn without_file(directory: &Path, layout: Layout) -> TensorError {
+    let (pickle, again) = layout.pickle();
+    let help = match directory.join(pickle).exists() {
+        true => format!(
+            "{pickle} is a Python pickle, which can run any code when it is read, so kindling does not: {again}"
+        ),
+        false => layout.described().to_string(),
+    };
+    TensorError::NoFile { directory: directory.into(), file: layout.tensor_file(), help }
+}
+
+fn read_file(file: &Path) -> Result<Vec<(String, Stored)>, TensorError> {
+    let bytes = std::fs::read(file).map_err(|source| TensorError::Read { file: file.into(), source })?;
+    let tensors = SafeTensors::deserialize(&bytes)
+        .map_err(|error| TensorError::Damaged { file: file.into(), reason: damage(&error) })?;
+    let shared: Arc<Path> = file.into();
+    let mut stored = Vec::new();
+    for (name, view) in tensors.iter() {
+        let values = to_f32(&view).ok_or_else(|| TensorError::Dtype {
+            file: file.into(),
+            tensor: name.to_string(),
+            dtype: format!("{:?}", view.dtype()),
+        })?;
+        let (file, shape, dtype) = (shared.clone(), view.shape().to_vec(), view.dtype());
+        stored.push((name.to_string(), Stored { file, shape, dtype, values, used: false, starts_anew: false }));
     }
-    "an adapter is a directory with adapter_config.json and adapter_model.safetensors, as PEFT and kindling write it"
-        .into()
+    Ok(stored)
 }
 
 fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
@@ -283,19 +312,22 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
     })
 }
 
-/// The file PEFT would write for these tensors, given under their names in the model. Sorted, so that the same adapter is
-/// the same bytes.
-pub fn to_bytes(tensors: &[(String, TensorData)]) -> Result<Vec<u8>, SafeTensorError> {
-    let mut views = Vec::with_capacity(tensors.len());
+/// The file that PEFT, or AdapterHub, would write for these tensors, given under their names in the model. Sorted, so that the
+/// same adapter is the same bytes.
+pub fn to_bytes<'a>(
+    tensors: impl Iterator<Item = &'a (String, TensorData)>,
+    layout: Layout,
+) -> Result<Vec<u8>, SafeTensorError> {
+    let mut views = Vec::new();
     for (name, data) in tensors {
         let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes())?;
-        views.push((format!("{PREFIX}{name}"), view));
+        views.push((format!("{}{name}", layout.prefix()), view));
     }
     views.sort_by(|left, right| left.0.cmp(&right.0));
     safetensors::serialize(views, Some(HashMap::from([("format".to_string(), "pt".to_string())])))
 }
 
-/// What [`to_bytes`] wrote: tensors of f32 under their names in the model.
+/// What [`to_bytes`] wrote as PEFT would: tensors of f32 under their names in the model.
 pub fn from_bytes(bytes: &[u8]) -> Result<HashMap<String, TensorData>, SafeTensorError> {
     let tensors = SafeTensors::deserialize(bytes)?;
     let tensor = |(name, view): (String, TensorView<'_>)| {
@@ -308,6 +340,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<HashMap<String, TensorData>, SafeTenso
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peft::TENSOR_FILE;
 
     fn directory(tensors: &[(&str, &[usize])]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
@@ -375,13 +408,13 @@ mod tests {
     fn what_is_written_is_read_again_sorted_and_with_pefts_prefix() {
         let data = |values: Vec<f32>| TensorData::new(values, [2]);
         let tensors = [("b.bias".to_string(), data(vec![1.0, 2.0])), ("a.bias".to_string(), data(vec![3.0, 4.0]))];
-        let bytes = to_bytes(&tensors).unwrap();
+        let bytes = to_bytes(tensors.iter(), Layout::Peft).unwrap();
         let read = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(
             read.tensor("base_model.model.a.bias").unwrap().data(),
             [3.0_f32.to_le_bytes(), 4.0_f32.to_le_bytes()].concat()
         );
         let reversed = [tensors[1].clone(), tensors[0].clone()];
-        assert_eq!(bytes, to_bytes(&reversed).unwrap());
+        assert_eq!(bytes, to_bytes(reversed.iter(), Layout::Peft).unwrap());
     }
 }

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use super::{PREFIX, Stored};
+use super::Stored;
 use crate::Method;
 
 /// Names in the model for names in the file.
@@ -11,13 +11,14 @@ pub(super) fn rename(
     method: &Method,
     notes: &mut Vec<String>,
 ) -> IndexMap<String, Stored> {
+    let prefix = method.layout().prefix();
     let mut tensors = IndexMap::new();
     let (mut unprefixed, mut wrapped) = (false, false);
     let mut copies = Vec::new();
     for (full, tensor) in stored {
         let cleaned = full.replace("_orig_mod.", "").replace("_fsdp_wrapped_module.", "");
         wrapped |= cleaned != full;
-        let name = match cleaned.strip_prefix(PREFIX) {
+        let name = match cleaned.strip_prefix(prefix) {
             Some(name) => name.to_string(),
             None => {
                 unprefixed = true;
@@ -40,7 +41,7 @@ pub(super) fn rename(
         notes.push("removed the wrappers of torch.compile or FSDP from the adapter's tensor names".to_string());
     }
     if unprefixed {
-        notes.push(format!("added `{PREFIX}` to tensor names that lack it"));
+        notes.push(format!("added `{prefix}` to tensor names that lack it"));
     }
     tensors
 }

@@ -2,7 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{ForwardContext, residual};
+use kernels::ForwardContext;
+use lora::Sublayer;
 
 use super::attention::SelfAttention;
 use super::config::{DecoderConfig, Norms};
@@ -11,7 +12,7 @@ use super::scaled;
 use crate::Error;
 use crate::architectures::{Around, select};
 use crate::cache::Cache;
-use crate::layers::RmsNorm;
+use crate::layers::{Residual, RmsNorm};
 use crate::loader::Loader;
 
 /// `LlamaDecoderLayer`, `Olmo2DecoderLayer`, `Gemma2DecoderLayer`
@@ -20,9 +21,11 @@ pub(super) struct Layer {
     before_attention: Option<RmsNorm>,
     self_attn: SelfAttention,
     after_attention: Option<RmsNorm>,
+    attended: Residual,
     before_mlp: Option<RmsNorm>,
     mlp: FeedForward,
     after_mlp: Option<RmsNorm>,
+    fed_forward: Residual,
     residual_multiplier: f64,
 }
 
@@ -37,13 +40,16 @@ impl Layer {
             ),
         };
         let norm = |name: Option<&str>| name.map(|name| loader.rms_norm(name, config.hidden, config.norm)).transpose();
+        let residual = |name: &str, sublayer| loader.residual(name, sublayer, config.hidden, loader.dropout(name, 0.0));
         Ok(Self {
             before_attention: norm(of_attention[0])?,
             self_attn: SelfAttention::load(&loader.at("self_attn"), config, layer)?,
             after_attention: norm(of_attention[1])?,
+            attended: residual("attention_adapters", Sublayer::Attention)?,
             before_mlp: norm(of_mlp[0])?,
             mlp: FeedForward::load(&loader.at("mlp"), config, layer)?,
             after_mlp: norm(of_mlp[1])?,
+            fed_forward: residual("output_adapters", Sublayer::FeedForward)?,
             residual_multiplier: config.residual_multiplier,
         })
     }
@@ -74,13 +80,13 @@ impl Layer {
     /// All that follows the heads of attention, whose output is `context`.
     fn after_heads(&self, context: Tensor<2>, x: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
         let attended = normed(self.after_attention.as_ref(), self.self_attn.output(context, ctx));
-        let x = self.add(x, attended);
+        let x = self.attended.forward(x, self.scaled(attended), ctx);
         let inner = self.mlp.forward(normed(self.before_mlp.as_ref(), x.clone()), ctx);
-        self.add(x, normed(self.after_mlp.as_ref(), inner))
+        self.fed_forward.forward(x, self.scaled(normed(self.after_mlp.as_ref(), inner)), ctx)
     }
 
-    fn add(&self, x: Tensor<2>, branch: Tensor<2>) -> Tensor<2> {
-        residual(x, scaled(branch, self.residual_multiplier), None)
+    fn scaled(&self, branch: Tensor<2>) -> Tensor<2> {
+        scaled(branch, self.residual_multiplier)
     }
 }
 

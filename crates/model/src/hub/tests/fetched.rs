@@ -69,6 +69,15 @@ fn an_adapter_is_its_own_files() {
 }
 
 #[test]
+fn an_adapter_of_adapterhub_is_its_own_files() {
+    let hub = Hub::model();
+    let own = ["adapter.safetensors", "adapter_config.json", "head_config.json", "model_head.safetensors"];
+    own.into_iter().for_each(|file| hub.server.file(file, file));
+    let snapshot = hub.fetch_as(Wanted::Adapter, "org/tiny").unwrap();
+    assert_eq!(names(&snapshot.directory), [&own[..], &["tokenizer.json"]].concat());
+}
+
+#[test]
 fn what_belongs_to_a_model_is_fetched_from_its_directories_too() {
     let hub = Hub::model();
     for file in ["additional_chat_templates/tool use.jinja", "tokenizer.model", "LICENSE", "onnx/tokenizer.json"] {

@@ -85,9 +85,9 @@ fn a_quoted_key_is_not_a_path() {
 #[test]
 fn what_only_later_versions_have_is_not_called_misspelt() {
     assert_eq!(
-        message_of("adapter", "method = \"adapter\""),
-        "`adapter.method` in configs/sst2.toml, line 6: method `adapter` is not supported by this version of kindling\n\
-         help: expected one of: lora, ia3, bitfit, full, none"
+        message(&MINIMAL.replace("[data]", "dtype = \"int8\"\n[data]"), &[]),
+        "`model.dtype` in configs/sst2.toml, line 3: dtype `int8` is not supported by this version of kindling\n\
+         help: expected one of: auto, f32, bf16, f16"
     );
 }
 
