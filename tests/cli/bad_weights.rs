@@ -198,7 +198,7 @@ fn a_quantised_checkpoint_is_named_so_by_every_command() {
     let project = Project::with_adapter().json(
         CONFIG,
         "quantization_config",
-        json!({ "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4" }),
+        json!({ "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "fp4" }),
     );
     let project = project.json(CONFIG, "_name_or_path", json!("google-bert/bert-base-uncased"));
     let expected = |directory: &str| {

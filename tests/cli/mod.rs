@@ -34,6 +34,7 @@ mod multi_label;
 #[cfg(unix)]
 mod outputs;
 mod own_output;
+mod quantised;
 mod quickstart;
 mod reading;
 mod regression;

@@ -179,7 +179,7 @@ fn a_run_is_scored_on_its_own_validation_data_as_it_is_set() {
         "error: `--set train.epochs=5` cannot be used here\n\
          help: known: data.text, data.text_template, data.text_pair, data.label, data.prompt, data.prompt_template, \
          data.completion, data.completion_template, data.messages, data.tokens, data.tags, data.entities, \
-         data.max_length, data.mask_probability, data.loss_on",
+         data.max_length, data.mask_probability, data.loss_on, model.dtype, model.quantize_output",
     );
     for of in [["--adapter", "run"], ["--run", "run/adapter"], ["--adapter", "run/adapter"]] {
         assert_eq!(project.run(&[&["eval", "--json"], &of[..]].concat()).done().document(), own, "{of:?}");
@@ -211,7 +211,7 @@ fn a_setting_that_a_command_cannot_honour_is_refused() {
     let project = Project::new().copy("gpt2-lm/model", "base");
     project.run(&["generate", "--model", "base", "--prompt", "the", "--set", "data.max_length=4"]).refused(
         "error: `--set data.max_length=4` cannot be used here\n\
-         help: known: data.text, data.text_template, data.prompt, data.prompt_template, data.messages",
+         help: known: data.text, data.text_template, data.prompt, data.prompt_template, data.messages, model.dtype, model.quantize_output",
     );
     let project = project.file("in.jsonl", "{\"sentence\": \"good\"}\n");
     project.run(&["predict", "--model", "bert", "--input", "in.jsonl"]).refused(

@@ -9,6 +9,7 @@ mod every_form;
 mod half;
 mod last_layers;
 mod merging;
+mod quantised;
 mod starts;
 mod tied;
 mod training;
@@ -127,13 +128,7 @@ impl Case {
         let pretrained = Pretrained::open(&self.shared.join("model"), self.head).unwrap();
         let plan = match adapter {
             None => Plan::new(Method::frozen(), None, 0),
-            Some(adapter) => {
-                let directory = self.directory.join(adapter);
-                let file = directory.join("adapter_config.json");
-                let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
-                let tensors = AdapterTensors::read(&directory, &config.method).unwrap();
-                Plan::new(tensors.method().clone(), Some(tensors), 0)
-            }
+            Some(adapter) => plan_of(&self.directory.join(adapter)),
         };
         let (model, loaded) =
             pretrained.load(plan.unwrap(), self.labels, Frozen::AsStored, Values::Read, device).unwrap();
@@ -183,6 +178,14 @@ impl Case {
         assert!((loss - expected).abs() <= 1e-4 + 1e-4 * expected, "{which} loss {loss} {expected}");
         println!("{} {which}: logits {worst:.1e}, loss {:.1e}", self.directory.display(), (loss - expected).abs());
     }
+}
+
+/// Of an adapter's files.
+fn plan_of(directory: &Path) -> Result<Plan, lora::Error> {
+    let file = directory.join("adapter_config.json");
+    let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
+    let tensors = AdapterTensors::read(directory, &config.method).unwrap();
+    Plan::new(tensors.method().clone(), Some(tensors), 0)
 }
 
 /// All numbers of a list, or of a list of lists.
@@ -266,10 +269,14 @@ fn check_named(name: &str, running: impl Fn(&str) -> String) {
     case.compare("adapter", &model);
 
     let (model, plan) = case.load(Some("adapter"), &device().autodiff());
+    check_gradients(&case, &model, &plan, running);
+}
+
+fn check_gradients(case: &Case, model: &Model, plan: &Plan, running: impl Fn(&str) -> String) {
     assert_eq!(plan.trainable_elements() as u64, case.expected["trainable_parameters"].as_u64().unwrap());
     let Some(expected) = case.expected["adapter"].get("grad_norm") else { return };
-    let gradients = case.loss(&model).backward();
-    let mut found = Gradients { of: &gradients, plan: &plan, norms: Vec::new() };
+    let gradients = case.loss(model).backward();
+    let mut found = Gradients { of: &gradients, plan, norms: Vec::new() };
     model.visit(&mut found);
     let expected = expected.as_object().unwrap();
     let largest = expected.values().filter_map(Value::as_f64).fold(0.0, f64::max);
@@ -281,7 +288,7 @@ fn check_named(name: &str, running: impl Fn(&str) -> String) {
         worst = worst.max(difference / expected.max(1e-6 * largest));
         assert!(difference <= (1e-3 * expected).max(1e-6 * largest), "gradient of {name}: {norm} {expected}");
     }
-    println!("{name}: gradient norms {worst:.1e} relative");
+    println!("{}: gradient norms {worst:.1e} relative", case.directory.display());
 }
 
 #[test]

@@ -9,7 +9,10 @@ use burn::module::Module;
 use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
-use model::{Head, Pretrained, files_beside, is_of_tokenizer, is_output_weight, write_atomically, write_json};
+use model::{
+    Frozen, Head, Pretrained, Quantisation, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
+    write_json,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use suggest::counted;
@@ -110,6 +113,59 @@ pub struct Base {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     pub fingerprint: String,
+    /// How it was kept where its matrices were quantised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantised: Option<QuantisedBase>,
+}
+
+/// The kind of a base whose matrices are quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuantisedBase {
+    #[serde(with = "by_name")]
+    pub dtype: Quantisation,
+    /// Whether the output layer of a language model is quantised too.
+    #[serde(default)]
+    pub output: bool,
+    /// Whether it was quantised without what the adapter started with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub residual: bool,
+}
+
+impl QuantisedBase {
+    /// `None`: nothing is quantised. `of_files`: how its files have the matrices.
+    pub fn of(frozen: Frozen, of_files: Option<Quantisation>) -> Option<Self> {
+        match frozen {
+            Frozen::Quantised { quantisation, output } => Some(Self { dtype: quantisation, output, residual: false }),
+            Frozen::AsStored | Frozen::As(_) => Some(Self { dtype: of_files?, output: false, residual: false }),
+        }
+    }
+
+    pub fn frozen(self) -> Frozen {
+        Frozen::Quantised { quantisation: self.dtype, output: self.output }
+    }
+}
+
+impl fmt::Display for QuantisedBase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.dtype.name())?;
+        f.write_str(if self.output { " with its output layer" } else { "" })
+    }
+}
+
+mod by_name {
+    use model::Quantisation;
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+    pub(super) fn serialize<S: Serializer>(quantisation: &Quantisation, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(quantisation.name())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Quantisation, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Quantisation::named(&name).ok_or_else(|| D::Error::custom(format!("unknown type `{name}`")))
+    }
 }
 
 const FORMAT_VERSION: u32 = 1;
@@ -169,6 +225,17 @@ impl Adapter {
         }
         let method = config.method.clone();
         Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
+    }
+
+    /// The plan of a model with this adapter, whose base is kept so.
+    pub fn plan(self, frozen: Frozen) -> Result<Plan, lora::Error> {
+        let trained_on = self.sidecar.and_then(|sidecar| sidecar.base.quantised);
+        match trained_on {
+            Some(quantised) if quantised.residual && quantised.frozen() == frozen => {
+                Plan::on_residual(self.method, self.tensors)
+            }
+            Some(_) | None => Plan::new(self.method, Some(self.tensors), 0),
+        }
     }
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.

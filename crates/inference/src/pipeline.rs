@@ -11,7 +11,7 @@ use model::{Frozen, Loaded, Pretrained, Values};
 use serde_json::{Map, Value};
 use tasks::{Fitted, Opening, Task, TaskName, TrainableModel, Use};
 
-use crate::{Adapter, AdapterError, Error, ModelFiles, Sidecar};
+use crate::{Adapter, AdapterError, Error, ModelFiles, QuantisedBase, Sidecar};
 
 /// A model with its tokenizer and its task, as Transformers' `pipeline` puts them together.
 #[derive(Debug)]
@@ -48,6 +48,8 @@ pub struct Overrides {
     pub settings: Map<String, Value>,
     /// In tokens.
     pub max_length: Option<usize>,
+    /// How frozen weights are kept, in place of how they were in training.
+    pub frozen: Option<Frozen>,
 }
 
 impl Pipeline {
@@ -95,12 +97,33 @@ impl Saved {
     /// The base that the adapter records, where its weights are others than those of the model: it will hardly answer as it
     /// was trained to.
     pub fn other_base(&self) -> Option<&str> {
-        let base = &self.sidecar.as_ref().filter(|_| self.adapter.is_some())?.base;
+        let base = &self.trained_on()?.base;
         (base.fingerprint != self.pretrained.fingerprint()).then_some(base.path.as_str())
+    }
+
+    /// How the base's matrices were quantised when the adapter was trained, and how they will be: where these differ, it will answer
+    /// somewhat otherwise than it was trained to.
+    pub fn other_kind(&self, overrides: &Overrides) -> Option<[Option<QuantisedBase>; 2]> {
+        let base = &self.trained_on()?.base;
+        let trained = base.quantised.map(|quantised| QuantisedBase { residual: false, ..quantised });
+        let kinds = [trained, QuantisedBase::of(self.frozen(overrides), self.pretrained.quantisation())];
+        (kinds[0] != kinds[1]).then_some(kinds)
+    }
+
+    /// What there is to know of an adapter's base.
+    fn trained_on(&self) -> Option<&Sidecar> {
+        self.sidecar.as_ref().filter(|_| self.adapter.is_some())
+    }
+
+    /// As in training, so that an adapter meets the base that it was trained on.
+    fn frozen(&self, overrides: &Overrides) -> Frozen {
+        let in_training = || self.trained_on()?.base.quantised.map(QuantisedBase::frozen);
+        overrides.frozen.or_else(in_training).unwrap_or(Frozen::AsStored)
     }
 
     /// Puts the model together on a device.
     pub fn load(self, overrides: &Overrides, device: &Device) -> Result<Pipeline, Error> {
+        let frozen = self.frozen(overrides);
         let Self { files, task, pretrained, adapter, sidecar } = self;
         let written = sidecar.as_ref().map(|sidecar| sidecar.max_length);
         let positions = pretrained.max_positions()?;
@@ -133,13 +156,13 @@ impl Saved {
             fitted: &fitted,
             training: None,
         })?;
-        let (method, tensors) = match adapter {
-            Some(adapter) => (adapter.method, Some(adapter.tensors)),
-            None => (Method::frozen(), None),
+        let plan = match adapter {
+            Some(adapter) => adapter.plan(frozen),
+            None => Plan::new(Method::frozen(), None, 0),
         };
-        let (model, loaded) = Plan::new(method, tensors, 0)
+        let (model, loaded) = plan
             .map_err(model::Error::from)
-            .and_then(|plan| pretrained.load(plan, task.outputs(), Frozen::AsStored, Values::Read, device))
+            .and_then(|plan| pretrained.load(plan, task.outputs(), frozen, Values::Read, device))
             .map_err(|error| of_adapter(error, files.adapter.as_deref()))?;
         let model = TrainableModel::new(model, task.clone());
         let max_length = match overrides.max_length.or(written) {

@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 
-use crate::{KernelBackend, LowRank, Maybe};
+use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend, LowRank, Maybe};
 
 /// What the layer gives; `scale * mask(x)·Aᵀ`; and `mask(x)·(W + scale * B·A)ᵀ`.
 pub(crate) type Forward<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
@@ -21,7 +21,7 @@ pub(crate) type Gradient<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, F
 #[allow(clippy::too_many_arguments, reason = "as the operation has them")]
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     bias: Maybe<B>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
@@ -69,7 +69,7 @@ pub(crate) fn composed_backward<B: KernelBackend>(
 pub(crate) fn composed_input_backward<B: KernelBackend>(
     d_output: FloatTensor<B>,
     scaled: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     d_down: FloatTensor<B>,
     a: FloatTensor<B>,
     options: LowRank,
@@ -94,7 +94,7 @@ struct DoraLinearBackward;
 #[derive(Debug, Clone)]
 struct Saved<B: KernelBackend> {
     x: NodeId,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
     factors: FloatTensor<B>,
@@ -130,14 +130,14 @@ type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
 #[allow(clippy::too_many_arguments, reason = "as the operation has them")]
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     x: Tracked<B, C>,
-    weight: Tracked<B, C>,
+    weight: FrozenPrimitive<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
     a: Tracked<B, C>,
     b: Tracked<B, C>,
     factors: Tracked<B, C>,
     options: LowRank,
 ) -> Forward<Autodiff<B, C>> {
-    let (weight, bias) = (weight.into_primitive(), bias.inner());
+    let (weight, bias) = (weight.inner(), bias.inner());
     let constant = <Autodiff<B, C> as AutodiffBackend>::from_inner;
     let parents = [x.node(), a.node(), b.node(), factors.node()];
     match DoraLinearBackward.prepare::<C>(parents).compute_bound().stateful() {
@@ -162,11 +162,11 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 /// `x·(g * (W + scale * B·A))ᵀ + bias`. W and the bias are frozen.
 ///
 /// # Shapes
-/// `x: [rows, d_input]`, `weight: [d_output, d_input]` in f32, f16 or bf16, `bias: [d_output]`, `a: [r, d_input]`,
-/// `b: [d_output, r]`, `factors: [d_output]`, output `[rows, d_output]`. Gradients go to `x`, `a`, `b` and `factors`.
+/// `x: [rows, d_input]`, `weight: [d_output, d_input]`, quantised or in f32, f16 or bf16, `bias: [d_output]`,
+/// `a: [r, d_input]`, `b: [d_output, r]`, `factors: [d_output]`, output `[rows, d_output]`. Gradients go to `x`, `a`, `b` and `factors`.
 pub fn dora_linear(
     x: Tensor<2>,
-    weight: Tensor<2>,
+    weight: impl Into<FrozenMatrix>,
     bias: Option<Tensor<1>>,
     [a, b]: [Tensor<2>; 2],
     factors: Tensor<1>,
@@ -174,7 +174,7 @@ pub fn dora_linear(
 ) -> Tensor<2> {
     let (output, ..) = <Dispatch as KernelBackend>::dora_linear(
         x.into_dispatch(),
-        weight.into_dispatch(),
+        weight.into().into_primitive(),
         Maybe::of(bias),
         a.into_dispatch(),
         b.into_dispatch(),

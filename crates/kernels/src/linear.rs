@@ -9,14 +9,14 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 
-use crate::{KernelBackend, Maybe, Precision};
+use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend, Maybe, Precision};
 
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     bias: Option<FloatTensor<B>>,
 ) -> FloatTensor<B> {
-    let output = B::float_matmul(x, B::float_transpose(B::widen(weight)));
+    let output = B::float_matmul(x, B::float_transpose(B::frozen_widened(weight)));
     match bias {
         Some(bias) => {
             let row = Shape::new([1, bias.shape()[0]]);
@@ -26,8 +26,11 @@ pub(crate) fn composed<B: KernelBackend>(
     }
 }
 
-pub(crate) fn composed_backward<B: KernelBackend>(d_output: FloatTensor<B>, weight: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_matmul(d_output, B::widen(weight))
+pub(crate) fn composed_backward<B: KernelBackend>(
+    d_output: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
+) -> FloatTensor<B> {
+    B::float_matmul(d_output, B::frozen_widened(weight))
 }
 
 pub(crate) fn composed_weight_gradient<B: KernelBackend>(
@@ -41,7 +44,7 @@ pub(crate) fn composed_weight_gradient<B: KernelBackend>(
 struct FrozenBackward;
 
 impl<B: KernelBackend> Backward<B, 1> for FrozenBackward {
-    type State = (FloatTensor<B>, Precision);
+    type State = (FrozenPrimitive<B>, Precision);
 
     fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [x] = ops.parents;
@@ -55,11 +58,11 @@ impl<B: KernelBackend> Backward<B, 1> for FrozenBackward {
 
 pub(crate) fn tracked_frozen<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
-    weight: FloatTensor<Autodiff<B, C>>,
+    weight: FrozenPrimitive<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
     precision: Precision,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let (weight, bias) = (weight.into_primitive(), bias.inner());
+    let (weight, bias) = (weight.inner(), bias.inner());
     match FrozenBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
             let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias, precision);
@@ -88,7 +91,8 @@ fn backward<B: KernelBackend>(
         gradients.register::<B>(weight, B::weight_gradient(input, d_output.clone()));
     }
     if let Some(x) = x {
-        gradients.register::<B>(x, B::frozen_linear_backward(d_output, of_weight, Precision::F32));
+        gradients
+            .register::<B>(x, B::frozen_linear_backward(d_output, FrozenPrimitive::Float(of_weight), Precision::F32));
     }
 }
 
@@ -130,11 +134,11 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
             OpsKind::Tracked(mut prep) => {
                 let node = prep.checkpoint(&x);
                 let weight = weight.into_primitive();
-                let output = B::frozen_linear(x.into_primitive(), weight.clone(), Maybe::None, Precision::F32);
+                let output = B::trained_linear(x.into_primitive(), weight.clone(), Maybe::None);
                 prep.finish((node, weight), output)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::frozen_linear(x.into_primitive(), weight.into_primitive(), Maybe::None, Precision::F32))
+                prep.finish(B::trained_linear(x.into_primitive(), weight.into_primitive(), Maybe::None))
             }
         };
     };
@@ -144,24 +148,27 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
         OpsKind::Tracked(mut prep) => {
             let node = prep.checkpoint(&x);
             let weight = weight.into_primitive();
-            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias, Precision::F32);
+            let output = B::trained_linear(x.into_primitive(), weight.clone(), bias);
             prep.finish((node, weight), output)
         }
-        OpsKind::UnTracked(prep) => {
-            prep.finish(B::frozen_linear(x.into_primitive(), weight.into_primitive(), bias, Precision::F32))
-        }
+        OpsKind::UnTracked(prep) => prep.finish(B::trained_linear(x.into_primitive(), weight.into_primitive(), bias)),
     }
 }
 
 /// `x·Wᵀ + b` with W and b frozen.
 ///
 /// # Shapes
-/// `x: [rows, d_input]`, `weight: [d_output, d_input]` in f32, f16 or bf16, `bias: [d_output]`, output `[rows, d_output]` in f32.
-/// Weight and bias get no gradient, tracked or not.
-pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, precision: Precision) -> Tensor<2> {
+/// `x: [rows, d_input]`, `weight: [d_output, d_input]`, quantised or in f32, f16 or bf16, `bias: [d_output]`, output
+/// `[rows, d_output]` in f32. Weight and bias get no gradient, tracked or not.
+pub fn linear(
+    x: Tensor<2>,
+    weight: impl Into<FrozenMatrix>,
+    bias: Option<Tensor<1>>,
+    precision: Precision,
+) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelBackend>::frozen_linear(
         x.into_dispatch(),
-        weight.into_dispatch(),
+        weight.into().into_primitive(),
         Maybe::of(bias),
         precision,
     ))

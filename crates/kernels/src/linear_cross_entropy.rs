@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata
 use burn::tensor::{FloatDType, Shape, Slice, Tensor};
 
 use crate::cross_entropy::column;
-use crate::{KernelBackend, LogitsTransform, Maybe, Precision};
+use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend, LogitsTransform, Maybe, Precision};
 
 /// Logits that are held at once where nothing better is known: 96 MiB in f32. With fewer, the vocabulary is read too often for
 /// too few rows.
@@ -21,7 +21,7 @@ pub const LOGITS_AT_ONCE: usize = 3 << 23;
 /// The layer, and the classes its rows are to be.
 pub(crate) struct Layer<'a, B: Backend> {
     pub(crate) x: FloatTensor<B>,
-    pub(crate) weight: FloatTensor<B>,
+    pub(crate) weight: FrozenPrimitive<B>,
     pub(crate) bias: Option<FloatTensor<B>>,
     pub(crate) targets: &'a [u32],
     pub(crate) transform: LogitsTransform,
@@ -103,13 +103,13 @@ type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
 
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     x: Tracked<B, C>,
-    weight: Tracked<B, C>,
+    weight: FrozenPrimitive<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
     targets: Arc<[u32]>,
     transform: LogitsTransform,
     precision: Precision,
 ) -> (Tracked<B, C>, Tracked<B, C>) {
-    let (weight, bias) = (weight.into_primitive(), bias.inner());
+    let (weight, bias) = (weight.inner(), bias.inner());
     let constant = <Autodiff<B, C> as AutodiffBackend>::from_inner;
     match LinearCrossEntropyBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
@@ -129,25 +129,26 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 /// margin, `logits[target] - max(logits)`: 0 where no token is likelier than the target, else negative.
 ///
 /// # Shapes
-/// `x: [rows, d]`, `weight: [classes, d]` in f32, f16 or bf16, `bias: [classes]`, a target below `classes` for each row, both
-/// outputs `[rows]`. The losses give a gradient to `x`; the margins are constants.
+/// `x: [rows, d]`, `weight: [classes, d]`, quantised or in f32, f16 or bf16, `bias: [classes]`, a target below `classes` for each
+/// row, both outputs `[rows]`. The losses give a gradient to `x`; the margins are constants.
 ///
 /// # Panics
 /// If there are no rows, or not as many targets, or a target is no class.
 pub fn linear_cross_entropy(
     x: Tensor<2>,
-    weight: Tensor<2>,
+    weight: impl Into<FrozenMatrix>,
     bias: Option<Tensor<1>>,
     targets: &[usize],
     transform: LogitsTransform,
     precision: Precision,
 ) -> (Tensor<1>, Tensor<1>) {
     assert!(!targets.is_empty() && x.dims()[0] == targets.len(), "a target for each row, and a row at least");
-    assert!(targets.iter().all(|target| *target < weight.dims()[0]), "a target is a class");
+    let weight = weight.into();
+    assert!(targets.iter().all(|target| *target < weight.shape()[0]), "a target is a class");
     let targets: Arc<[u32]> = targets.iter().map(|target| *target as u32).collect();
     let (losses, margins) = <Dispatch as KernelBackend>::linear_cross_entropy(
         x.into_dispatch(),
-        weight.into_dispatch(),
+        weight.into_primitive(),
         Maybe::of(bias),
         targets,
         transform,
@@ -176,7 +177,7 @@ mod tests {
         let targets: Vec<u32> = (0..10).map(|row| row * 5 % 7).collect();
         let layer = |transform| Layer::<Flex> {
             x: random([10, 4], 1),
-            weight: random([7, 4], 2),
+            weight: FrozenPrimitive::Float(random([7, 4], 2)),
             bias: None,
             targets: &targets,
             transform,

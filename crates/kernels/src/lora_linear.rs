@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch};
 use burn::tensor::Tensor;
 
-use crate::{DropoutMask, KernelBackend, Maybe, Precision, linear};
+use crate::{DropoutMask, FrozenMatrix, FrozenPrimitive, KernelBackend, Maybe, Precision, linear};
 
 /// How a low-rank update is computed beside its base.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct LowRank {
 /// The output, and `scale * mask(x)·Aᵀ`.
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     bias: Option<FloatTensor<B>>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
@@ -55,7 +55,7 @@ pub(crate) fn composed_backward<B: KernelBackend>(
 /// The gradient of the input.
 pub(crate) fn composed_input_backward<B: KernelBackend>(
     d_output: FloatTensor<B>,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     d_down: FloatTensor<B>,
     a: FloatTensor<B>,
     options: LowRank,
@@ -77,7 +77,7 @@ struct LoraLinearBackward;
 #[derive(Debug, Clone)]
 struct Saved<B: KernelBackend> {
     x: NodeId,
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
     down: FloatTensor<B>,
@@ -109,13 +109,13 @@ type Tracked<B, C> = FloatTensor<Autodiff<B, C>>;
 
 pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
     x: Tracked<B, C>,
-    weight: Tracked<B, C>,
+    weight: FrozenPrimitive<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
     a: Tracked<B, C>,
     b: Tracked<B, C>,
     options: LowRank,
 ) -> (Tracked<B, C>, Tracked<B, C>) {
-    let (weight, bias) = (weight.into_primitive(), bias.inner());
+    let (weight, bias) = (weight.inner(), bias.inner());
     let constant = <Autodiff<B, C> as AutodiffBackend>::from_inner;
     match LoraLinearBackward.prepare::<C>([x.node(), a.node(), b.node()]).compute_bound().stateful() {
         OpsKind::Tracked(mut prep) => {
@@ -136,11 +136,11 @@ pub(crate) fn tracked<B: KernelBackend, C: CheckpointStrategy>(
 /// `x·Wᵀ + bias + scale * (mask(x)·Aᵀ)·Bᵀ` with W and the bias frozen.
 ///
 /// # Shapes
-/// `x: [rows, d_input]`, `weight: [d_output, d_input]` in f32, f16 or bf16, `bias: [d_output]`, `a: [r, d_input]`,
-/// `b: [d_output, r]`, output `[rows, d_output]`. Gradients go to `x`, `a` and `b`.
+/// `x: [rows, d_input]`, `weight: [d_output, d_input]`, quantised or in f32, f16 or bf16, `bias: [d_output]`,
+/// `a: [r, d_input]`, `b: [d_output, r]`, output `[rows, d_output]`. Gradients go to `x`, `a` and `b`.
 pub fn lora_linear(
     x: Tensor<2>,
-    weight: Tensor<2>,
+    weight: impl Into<FrozenMatrix>,
     bias: Option<Tensor<1>>,
     a: Tensor<2>,
     b: Tensor<2>,
@@ -148,7 +148,7 @@ pub fn lora_linear(
 ) -> Tensor<2> {
     let (output, _) = <Dispatch as KernelBackend>::lora_linear(
         x.into_dispatch(),
-        weight.into_dispatch(),
+        weight.into().into_primitive(),
         Maybe::of(bias),
         a.into_dispatch(),
         b.into_dispatch(),

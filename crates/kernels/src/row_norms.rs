@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch, TensorMetadata};
-use burn::tensor::{Shape, Slice, Tensor};
+use burn::tensor::{IntDType, Shape, Slice, Tensor};
 
-use crate::KernelBackend;
+use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend};
 
 /// Entries of the sum that the composed form holds at once, 16 MiB of them.
 const AT_ONCE: usize = 4 << 20;
@@ -34,17 +34,22 @@ pub(crate) struct Last {
 
 /// Some rows of the sum at a time.
 pub(crate) fn composed<B: KernelBackend>(
-    weight: FloatTensor<B>,
+    weight: FrozenPrimitive<B>,
     a: FloatTensor<B>,
     b: FloatTensor<B>,
     scale: f32,
 ) -> FloatTensor<B> {
-    let shape = weight.shape();
-    let (rows, columns) = (shape[0], shape[1]);
+    let ([rows, columns], device) = (weight.shape(), a.device());
     let height = (AT_ONCE / columns.max(1)).max(1);
     let part = |first: usize| {
         let slice = [Slice::from(first..rows.min(first + height))];
-        let weight = B::widen(B::float_slice(weight.clone(), &slice));
+        let weight = match &weight {
+            FrozenPrimitive::Float(weight) => B::widen(B::float_slice(weight.clone(), &slice)),
+            quantised => {
+                let rows = first as i64..rows.min(first + height) as i64;
+                B::frozen_rows(quantised.clone(), B::int_arange(rows, &device, IntDType::I32))
+            }
+        };
         let update = B::float_matmul(B::float_slice(b.clone(), &slice), a.clone());
         let sum = B::float_add(weight, B::float_mul_scalar(update, scale.into()));
         let squares = B::float_sum_dim(B::float_mul(sum.clone(), sum), 1);
@@ -56,13 +61,13 @@ pub(crate) fn composed<B: KernelBackend>(
 }
 
 pub(crate) fn untracked<B: KernelBackend, C: CheckpointStrategy>(
-    weight: FloatTensor<Autodiff<B, C>>,
+    weight: FrozenPrimitive<Autodiff<B, C>>,
     a: FloatTensor<Autodiff<B, C>>,
     b: FloatTensor<Autodiff<B, C>>,
     scale: f32,
     remembered: RowNorms,
 ) -> FloatTensor<Autodiff<B, C>> {
-    let [weight, a, b] = [weight, a, b].map(|tensor| tensor.into_primitive());
+    let (weight, [a, b]) = (weight.inner(), [a, b].map(|tensor| tensor.into_primitive()));
     <Autodiff<B, C> as AutodiffBackend>::from_inner(B::row_norms(weight, a, b, scale, remembered))
 }
 
@@ -70,11 +75,16 @@ pub(crate) fn untracked<B: KernelBackend, C: CheckpointStrategy>(
 /// number for its length, so that it can be divided by.
 ///
 /// # Shapes
-/// `weight: [d_output, d_input]` in f32, f16 or bf16, `a: [r, d_input]`, `b: [d_output, r]`, output `[d_output]`. The weight and the
-/// scale are those that `remembered` has always been used with.
-pub fn row_norms(weight: Tensor<2>, [a, b]: [Tensor<2>; 2], scale: f32, remembered: &RowNorms) -> Tensor<1> {
+/// `weight: [d_output, d_input]`, quantised or in f32, f16 or bf16, `a: [r, d_input]`, `b: [d_output, r]`, output `[d_output]`. The
+/// weight and the scale are those that `remembered` has always been used with.
+pub fn row_norms(
+    weight: impl Into<FrozenMatrix>,
+    [a, b]: [Tensor<2>; 2],
+    scale: f32,
+    remembered: &RowNorms,
+) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as KernelBackend>::row_norms(
-        weight.into_dispatch(),
+        weight.into().into_primitive(),
         a.into_dispatch(),
         b.into_dispatch(),
         scale,

@@ -30,10 +30,10 @@ pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
 pub use method::{
     AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, ResidualSite, Site, Sublayer,
-    UnreadKeys,
+    TakenApart, UnreadKeys,
 };
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
-pub use plan::{Plan, Treatment};
+pub use plan::{Plan, QuantisedSize, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};

@@ -87,6 +87,14 @@ pub struct Keeps {
     pub own: usize,
 }
 
+/// An adapter as it was trained, with what it started with: what was taken out of the base, by the names of the tensors.
+#[derive(Debug)]
+pub struct TakenApart {
+    pub method: Method,
+    pub tensors: Vec<(String, TensorData)>,
+    pub starts: HashMap<String, TensorData>,
+}
+
 /// How far the backward pass goes, which decides what is kept for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BackwardPass {
@@ -290,6 +298,12 @@ pub trait AdapterMethod: Debug {
         _starts: &HashMap<String, TensorData>,
     ) -> Vec<(String, TensorData)> {
         tensors
+    }
+
+    /// The opposite of [`Self::tensors_written`] for an adapter that was trained on what its start had left of the base; `None` of a
+    /// method that never leaves less than all of it.
+    fn taken_apart(&self, _tensors: Vec<(String, TensorData)>) -> Option<TakenApart> {
+        None
     }
 
     /// The adapter of a linear layer.

@@ -6,14 +6,15 @@ use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use kernels::Quantisation;
 
 use crate::peft::{self, AdapterTensors, Joined, STANDARD_HEADS};
 use crate::targets::{layer_of, saves, unknown_saved};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
     Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part, Place,
-    Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TargetError, Update,
-    Weight,
+    Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TakenApart, TargetError,
+    Update, Weight,
 };
 
 /// What the plan says of a module.
@@ -22,6 +23,13 @@ pub enum Treatment {
     Frozen,
     Trained,
     Adapted,
+}
+
+/// What of a base is quantised: its values, and the bytes of their codes and scales.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QuantisedSize {
+    pub elements: usize,
+    pub bytes: usize,
 }
 
 #[derive(Debug)]
@@ -34,6 +42,7 @@ pub struct Plan {
     kept: Vec<(String, Keeps, [usize; 2])>,
     has_conv1d: bool,
     base_elements: usize,
+    quantised: QuantisedSize,
     asked: Vec<(String, Kind)>,
     joined: Joined,
     idle: Vec<String>,
@@ -56,6 +65,7 @@ impl Plan {
             kept: Vec::new(),
             has_conv1d: false,
             base_elements: 0,
+            quantised: QuantisedSize::default(),
             asked: Vec::new(),
             joined: Joined::default(),
             idle: Vec::new(),
@@ -63,6 +73,17 @@ impl Plan {
             untouched_layers: usize::MAX,
             frozen: Vec::new(),
         })
+    }
+
+    /// For a finished adapter that was trained on what its start had left of the base, and that quantised: the start is taken out
+    /// again before the rest is quantised, so that the model is the one that was trained.
+    pub fn on_residual(method: Method, mut values: AdapterTensors) -> Result<Self, Error> {
+        let own = values.data().into_iter().collect();
+        let Some(TakenApart { method, tensors, starts }) = method.taken_apart(own) else {
+            return Self::new(method, Some(values), 0);
+        };
+        values.replace_own(method.clone(), |_| tensors);
+        Ok(Self::new(method, Some(values), 0)?.with_starts(starts))
     }
 
     /// With what an earlier process of the run took out of the base, which is taken out again as it was: [`Self::starts`].
@@ -76,7 +97,7 @@ impl Plan {
         &self.tensors.starts
     }
 
-    /// Whether what is left of the base was rounded to half precision, which no adapter makes up for.
+    /// Whether what is left of the base was rounded, to half precision or to codes, which no adapter makes up for.
     pub fn rounds_base(&self) -> bool {
         self.tensors.rounds_base
     }
@@ -141,6 +162,17 @@ impl Plan {
 
     pub fn count_base(&mut self, elements: usize) {
         self.base_elements += elements;
+    }
+
+    /// Records that a matrix of the base is quantised. What a method leaves in its place is rounded so.
+    pub fn count_quantised(&mut self, shape: [usize; 2], quantisation: Quantisation) {
+        self.quantised.elements += shape.iter().product::<usize>();
+        self.quantised.bytes += quantisation.bytes(shape);
+        self.tensors.rounds_base |= self.method.changes_base();
+    }
+
+    pub fn quantised(&self) -> QuantisedSize {
+        self.quantised
     }
 
     /// Asked once for each module, in the order of the model.

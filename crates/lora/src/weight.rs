@@ -1,7 +1,8 @@
 //! A tensor of the base model: frozen or trained. This is the one place where that is decided for a tensor's whole life.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Device, Int, Tensor};
+use kernels::Quantised;
 
 use crate::FrozenWeight;
 
@@ -17,7 +18,21 @@ impl<const D: usize> Weight<D> {
         Self::Frozen(FrozenWeight::Float(tensor))
     }
 
-    /// The tensor as it is stored, which for a frozen one may be half precision.
+    pub fn dims(&self) -> [usize; D] {
+        match self {
+            Self::Frozen(weight) => weight.dims(),
+            Self::Trained(param) => param.val().dims(),
+        }
+    }
+
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Frozen(weight) => weight.device(),
+            Self::Trained(param) => param.val().device(),
+        }
+    }
+
+    /// The tensor as it is stored, which for a frozen one may be half precision; of a quantised one what it stands for.
     pub fn value(&self) -> Tensor<D> {
         match self {
             Self::Frozen(weight) => weight.float(),
@@ -27,6 +42,11 @@ impl<const D: usize> Weight<D> {
 }
 
 impl Weight<2> {
+    /// A frozen matrix in int8 or nf4.
+    pub fn quantised(matrix: Quantised) -> Self {
+        Self::Frozen(FrozenWeight::Quantised(matrix))
+    }
+
     /// Rows by index, in f32: `[n]` to `[n, d]`.
     pub(crate) fn rows(&self, indices: Tensor<1, Int>) -> Tensor<2> {
         match self {

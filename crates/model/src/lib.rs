@@ -37,6 +37,7 @@ pub use files::{
 };
 pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use head::{Head, VocabularyOutput};
+pub use kernels::Quantisation;
 pub use layerwise::Layerwise;
 pub use loader::{LoadError, Loaded};
 pub use merge::{Merge, MergeError, Types, verify_merged};

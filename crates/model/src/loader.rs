@@ -4,88 +4,28 @@
 //! What is missing is collected, not reported one by one: a user wants the whole list.
 
 mod embeddings;
+mod error;
+mod quantised;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
-use std::path::PathBuf;
 
 use burn::tensor::{DType, Device, Tensor};
+use kernels::Quantised;
 use lora::{Kind, Linear, Orientation, Part, Plan, Sublayer, Treatment, Weight};
 use suggest::nearest_module;
 
 use crate::Error;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::checkpoint::{Checkpoint, CheckpointError, Entry};
 use crate::layers::{Dropout, LayerNorm, Residual, RmsNorm, RmsNormConfig};
 use crate::pretrained::{Frozen, Pretrained, Values};
+use quantised::Owner;
 
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum LoadError {
-    #[error("{} lacks {} of the tensors its config.json asks for:{}", directory.display(), names.len(), list(names))]
-    Missing {
-        directory: PathBuf,
-        names: Vec<String>,
-        #[help]
-        help: String,
-    },
-    #[error(
-        "{} has {} tensor{} that a {model} has no place for:{}",
-        directory.display(), names.len(), if names.len() == 1 { "" } else { "s" }, list(names)
-    )]
-    Unexpected {
-        directory: PathBuf,
-        model: String,
-        names: Vec<String>,
-        #[help]
-        help: String,
-    },
-    #[error("{}: `{tensor}` has {found:?}, config.json asks for {expected:?}", file.display())]
-    #[diagnostic(help("config.json and the checkpoint do not belong together: copy both from one place"))]
-    Shape { file: PathBuf, tensor: String, found: Vec<usize>, expected: Vec<usize> },
-    #[error(
-        "{}: the trained head (`{tensor}`) is for {found} class{}, not for {expected}",
-        file.display(), if *found == 1 { "" } else { "es" }
-    )]
-    #[diagnostic(help("name all its classes in `model.labels`, or start from a checkpoint without a head"))]
-    Classes { file: PathBuf, tensor: String, found: usize, expected: usize },
-    #[error("{} has no trained {head} (no {})", directory.display(), names.join(", "))]
-    NoHead {
-        directory: PathBuf,
-        head: &'static str,
-        names: Vec<String>,
-        #[help]
-        help: &'static str,
-    },
-    #[error(
-        "`adapter.modules_to_save`: `{module}` is tied to the word embeddings, so it has no weight of its own to save"
-    )]
-    #[diagnostic(help(
-        "leave it out of `adapter.modules_to_save`, or train all tensors with `adapter.method = \"full\"`"
-    ))]
-    Tied { module: String },
-    #[error("the adapter was started with a part of `{module}`, which is tied to the word embeddings")]
-    #[diagnostic(help(
-        "PEFT took that part out of the word embeddings as well: save it with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
-    ))]
-    PartOfTied { module: String },
-    #[error("`modules_to_save`: `{module}` is the output layer of this model as well, which is tied to it")]
-    #[diagnostic(help(
-        "adapt it with LoRA by naming it in `target_modules`, or train all tensors with `adapter.method = \"full\"`"
-    ))]
-    Shared { module: String },
-}
+pub use error::LoadError;
 
 /// Of the largest value in f16; those too small for it become zero, which is nothing beside the others.
 fn fits_f16<const D: usize>(value: &Tensor<D>) -> bool {
     value.clone().cast(DType::F32).abs().max().into_scalar::<f32>() <= 65_504.0
-}
-
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 12;
-    let mut text: String = names.iter().take(SHOWN).map(|name| format!("\n  {name}")).collect();
-    if names.len() > SHOWN {
-        text.push_str(&format!("\n  ... and {} more", names.len() - SHOWN));
-    }
-    text
 }
 
 /// What came of loading a model, besides the model.
@@ -276,12 +216,16 @@ impl Loader<'_> {
             Orientation::OutIn => [d_output, d_input],
             Orientation::InOut => [d_input, d_output],
         };
-        let mut weight = at.weight("weight", shape, treatment, Initial::Normal)?;
+        let owner = if kind == Kind::OutputLinear { Owner::Other } else { Owner::Linear };
+        let (mut weight, quantisation) = at.layer_weight(owner, treatment, shape, orientation)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
         let base = (Some(&mut weight), orientation, at.build.values == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
+        if let Some(quantisation) = quantisation {
+            at.quantise(&mut weight, orientation, quantisation)?;
+        }
         Ok(Linear::new(weight, orientation, bias, adapters))
     }
 
@@ -405,7 +349,12 @@ impl Loader<'_> {
 
     fn frozen_for<const D: usize>(&self, tensor: &str, shape: [usize; D], used: Use) -> Result<Weight<D>, Error> {
         // Vectors are in f32 always: norms and biases are computed in it.
-        let kept = if D == 1 { Frozen::As(DType::F32) } else { self.build.frozen };
+        let kept = match self.build.frozen {
+            _ if D == 1 => Frozen::As(DType::F32),
+            // What is left of it is quantised, without being rounded before.
+            Frozen::Quantised { .. } if used == Use::Replaced => Frozen::As(DType::F32),
+            frozen => frozen,
+        };
         let value = match self.stored(tensor, shape, kept, used)? {
             Some(value) => value,
             None => {
@@ -419,6 +368,28 @@ impl Loader<'_> {
         Ok(Weight::frozen(value))
     }
 
+    /// Where the tensor of this name lies in the checkpoint; it counts as used.
+    fn entry<const D: usize>(
+        &self,
+        tensor: &str,
+        shape: [usize; D],
+    ) -> Result<Option<(&Checkpoint, &str, &Entry)>, Error> {
+        let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
+        self.build.used.borrow_mut().insert(tensor.to_string());
+        if entry.shape == shape {
+            return Ok(Some((checkpoint, name, entry)));
+        }
+        let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
+        let (found, expected) = (entry.shape.clone(), shape.to_vec());
+        // Of the last layer of a head the rows are its classes, which config.json does not decide.
+        let of_classes = self.build.pretrained.is_new(&tensor) && !found.is_empty() && found[1..] == expected[1..];
+        Err(match of_classes {
+            true => LoadError::Classes { file, tensor, found: found[0], expected: expected[0] },
+            false => LoadError::Shape { file, tensor, found, expected },
+        }
+        .into())
+    }
+
     /// The tensor of the checkpoint, on the device, in the type it is kept in.
     fn stored<const D: usize>(
         &self,
@@ -427,18 +398,15 @@ impl Loader<'_> {
         kept: Frozen,
         used: Use,
     ) -> Result<Option<Tensor<D>>, Error> {
-        let Some((checkpoint, name, entry)) = self.build.pretrained.find(tensor) else { return Ok(None) };
-        self.build.used.borrow_mut().insert(tensor.to_string());
-        if entry.shape != shape {
-            let (file, tensor) = (checkpoint.file(entry).to_path_buf(), name.to_string());
-            let (found, expected) = (entry.shape.clone(), shape.to_vec());
-            // Of the last layer of a head the rows are its classes, which config.json does not decide.
-            let of_classes = self.build.pretrained.is_new(&tensor) && !found.is_empty() && found[1..] == expected[1..];
-            return Err(match of_classes {
-                true => LoadError::Classes { file, tensor, found: found[0], expected: expected[0] },
-                false => LoadError::Shape { file, tensor, found, expected },
-            }
-            .into());
+        let Some((checkpoint, name, entry)) = self.entry(tensor, shape)? else { return Ok(None) };
+        if let Some(parts) = checkpoint.nf4_parts(name, entry) {
+            // What is to be trained starts from what the codes stand for.
+            let shape_of_codes = [entry.shape[0], entry.shape[1]];
+            let read = |device: &Device| Quantised::from_nf4(parts, shape_of_codes, device).widened();
+            return Ok(Some(match self.build.values {
+                Values::Read => read(self.build.device).reshape(shape),
+                Values::ShapesOnly => self.blank(shape),
+            }));
         }
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });

@@ -101,11 +101,11 @@ impl Model {
 
     /// Tokens that it has embeddings for.
     pub fn vocabulary(&self) -> usize {
-        self.backbone.word_embeddings().weight().value().dims()[0]
+        self.backbone.word_embeddings().weight().dims()[0]
     }
 
     /// Where the model's tensors are.
     pub fn device(&self) -> Device {
-        self.backbone.word_embeddings().weight().value().device()
+        self.backbone.word_embeddings().weight().device()
     }
 }

@@ -9,13 +9,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use burn::tensor::{DType, Device, TensorData};
+use kernels::Quantisation;
 use lora::{Kind, Plan, Update};
 
 use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Variant};
 use crate::checkpoint::{Checkpoint, Entry, ShardLayout, TensorHeader, TensorWriter, panels};
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadLayers, Output, Sizes};
-use crate::loader::{Build, Loaded, Loader};
+use crate::loader::{Build, LoadError, Loaded, Loader};
 use crate::model::Model;
 use crate::{CheckpointError, Error, quantised};
 use ties::Ties;
@@ -26,6 +27,12 @@ pub enum Frozen {
     /// In the type of the file, on the CPU as views of it.
     AsStored,
     As(DType),
+    /// The matrices of linear layers, and with `output` also the output layer of a language model, which may be tied to the word
+    /// embeddings. Everything else, heads among it, is as stored.
+    Quantised {
+        quantisation: Quantisation,
+        output: bool,
+    },
 }
 
 /// Whether a load reads the values of tensors or is content with their shapes.
@@ -201,6 +208,11 @@ impl Pretrained {
         checkpoint.names().filter_map(|name| checkpoint.entry(name)).map(|e| checkpoint.bytes(e).len()).sum()
     }
 
+    /// How the checkpoint's matrices are quantised in its files.
+    pub fn quantisation(&self) -> Option<Quantisation> {
+        self.checkpoint.as_ref().filter(|checkpoint| checkpoint.has_nf4()).map(|_| Quantisation::Nf4)
+    }
+
     /// Values in all of the checkpoint's tensors.
     pub fn elements(&self) -> usize {
         self.tensors().iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum()
@@ -223,7 +235,7 @@ impl Pretrained {
     /// The Frobenius norm of a module's weight; `None` if the checkpoint has none of that name.
     pub fn weight_norm(&self, module: &str) -> Result<Option<f64>, Error> {
         let Some((checkpoint, name, entry)) = self.find(&format!("{module}.weight")) else { return Ok(None) };
-        if entry.shape.len() != 2 {
+        if entry.shape.len() != 2 || checkpoint.is_nf4(name) {
             return Ok(None);
         }
         let weight = checkpoint.tensor::<2>(name, entry, &Device::flex())?.cast(DType::F32);
@@ -271,6 +283,12 @@ impl Pretrained {
         values: Values,
         device: &Device,
     ) -> Result<(Model, Loaded), Error> {
+        if let Frozen::Quantised { quantisation: Quantisation::Int8, .. } = frozen
+            && self.quantisation().is_some()
+        {
+            let asked = Quantisation::Int8.name();
+            return Err(LoadError::OtherQuantisation { directory: self.directory.clone(), asked }.into());
+        }
         let build = Build::new(self, plan, frozen, values, device);
         let model = self.build(&build.root(), labels)?;
         Ok((model, build.finish()?))
@@ -297,7 +315,7 @@ impl Pretrained {
         let of_file = checkpoint.dtype(stored, entry)?;
         let kept = match frozen {
             Frozen::As(kept) if entry.shape.len() > 1 => kept,
-            Frozen::As(_) | Frozen::AsStored => of_file,
+            Frozen::As(_) | Frozen::AsStored | Frozen::Quantised { .. } => of_file,
         };
         for panel in panels(&entry.shape) {
             let count = panel.len();

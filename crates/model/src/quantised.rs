@@ -1,4 +1,4 @@
-//! Checkpoints whose weights are stored quantised, told from others before a tensor is asked for: every method has tensors of
+//! Checkpoints whose weights are stored quantised in another way than bitsandbytes' nf4, told from others before a tensor is asked for: every method has tensors of
 //! its own, and what they lack would be an error that leads astray.
 
 use std::path::{Path, PathBuf};
@@ -57,7 +57,8 @@ const TENSORS: [&str; 19] = [
 ];
 
 pub(crate) fn check_config(directory: &Path, config: &Config) -> Result<(), QuantisedError> {
-    let of_key = |key: &'static str| Some((key, method(config.values().get(key)?)?));
+    let refused_key = |key: &'static str| config.values().get(key).filter(|settings| !is_nf4(settings));
+    let of_key = |key: &'static str| Some((key, method(refused_key(key)?)?));
     match KEYS.into_iter().find_map(of_key) {
         Some((key, method)) => {
             let rest = format!("; if its weights are not quantised after all, remove `{key}` from config.json");
@@ -79,7 +80,7 @@ pub(crate) fn check_tensors(directory: &Path, checkpoint: &Checkpoint, config: &
         let dtype = format!("{:?}", entry.dtype);
         let is_small = dtype.starts_with("F8") || dtype.starts_with("F6") || dtype.starts_with("F4");
         let is_packed = is_small || ["U8", "I8", "U32", "I32"].contains(&dtype.as_str());
-        if is_packed && name.ends_with(".weight") {
+        if is_packed && name.ends_with(".weight") && !checkpoint.is_nf4(name) {
             return Err(refused(directory, config, format!("its `{name}` is {dtype}"), ""));
         }
         if TENSORS.iter().any(|ending| name.ends_with(ending)) {
@@ -98,6 +99,12 @@ pub(crate) fn gguf(path: &Path) -> Option<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(path).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.sort_unstable();
     files.into_iter().find(is_gguf)
+}
+
+/// Whether the settings are bitsandbytes' for nf4, which is read.
+fn is_nf4(settings: &Value) -> bool {
+    let is = |key: &str, value: Value| settings.get(key) == Some(&value);
+    is("load_in_4bit", Value::Bool(true)) && is("bnb_4bit_quant_type", "nf4".into())
 }
 
 /// The method by its name and its bits; `None` where the settings are empty.

@@ -22,6 +22,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     classes: Classes::None,
     usage: Use::Generate,
     keys: &[
+        "model.quantize_output",
         "data.text_template",
         "data.prompt",
         "data.completion",

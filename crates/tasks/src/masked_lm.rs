@@ -28,7 +28,7 @@ pub(crate) static DEFINITION: Definition = Definition {
     vocabulary: true,
     classes: Classes::None,
     usage: Use::Score,
-    keys: &["data.text_template", "data.mask_probability"],
+    keys: &["model.quantize_output", "data.text_template", "data.mask_probability"],
     settings: &[Setting {
         key: PROBABILITY,
         parse: |typed| typed.parse().ok().filter(|share: &f64| *share > 0.0 && *share < 1.0).map(Value::from),

@@ -58,6 +58,12 @@ pub(crate) fn memory(plan: &RunPlan, adapter_plan: &Plan) -> Result<Estimate, mo
         (false, true) => base(plan, &shape).saturating_sub(adapter_plan.trainable_elements() * per_value(plan)),
         (false, false) => base(plan, &shape),
     };
+    // Codes in place of what is read of the file piece by piece, unless it has them itself.
+    let quantised = adapter_plan.quantised();
+    let base = match plan.pretrained.quantisation() {
+        Some(_) => plan.pretrained.bytes(),
+        None => base.saturating_sub(quantised.elements * per_value(plan)) + quantised.bytes,
+    };
     let data = data(plan, base + trained + activations);
     let process = PROCESS + plan.tokenizer.vocabulary_size() * TOKENIZER_ENTRY;
     Ok(Estimate { base, trained, activations, data, process })

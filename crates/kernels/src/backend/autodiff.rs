@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use crate::disentangled_attention::Inputs;
 use crate::{
-    Activation, Attention, DisentangledAttention, DropoutMask, Gate, KernelBackend, Layout, LogitsTransform, LowRank,
-    Maybe, Precision, RowNorms,
+    Activation, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
+    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
 };
 use crate::{
     activation, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, row_norms, widen,
+    linear, linear_cross_entropy, logits, lora_linear, quantised, residual, rms_norm, rotary, row_norms, widen,
 };
 
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
@@ -21,9 +21,17 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         widen::untracked::<B, C>(weight)
     }
 
+    fn frozen_widened(weight: FrozenPrimitive<Self>) -> FloatTensor<Self> {
+        quantised::untracked_widened::<B, C>(weight)
+    }
+
+    fn frozen_rows(weight: FrozenPrimitive<Self>, indices: IntTensor<Self>) -> FloatTensor<Self> {
+        quantised::untracked_rows::<B, C>(weight, indices)
+    }
+
     fn frozen_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
@@ -40,7 +48,7 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn lora_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -51,7 +59,7 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn dora_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -62,7 +70,7 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     }
 
     fn row_norms(
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
@@ -141,7 +149,7 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn linear_cross_entropy(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
         transform: LogitsTransform,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use burn::backend::Flex;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use crate::disentangled_attention::Inputs;
 use crate::flex;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, Gate, KernelBackend, Layout, LogitsTransform,
-    LowRank, Maybe, Precision, RowNorms,
+    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
+    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
 };
 
 impl KernelBackend for Flex {
@@ -18,9 +18,17 @@ impl KernelBackend for Flex {
         flex::widen::widen(weight)
     }
 
+    fn frozen_widened(weight: FrozenPrimitive<Self>) -> FloatTensor<Self> {
+        flex::quantised::widened(weight)
+    }
+
+    fn frozen_rows(weight: FrozenPrimitive<Self>, indices: IntTensor<Self>) -> FloatTensor<Self> {
+        flex::quantised::rows(weight, indices)
+    }
+
     fn frozen_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
@@ -29,7 +37,7 @@ impl KernelBackend for Flex {
 
     fn lora_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -50,7 +58,7 @@ impl KernelBackend for Flex {
 
     fn lora_linear_input_backward(
         d_output: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
         options: LowRank,
@@ -60,7 +68,7 @@ impl KernelBackend for Flex {
 
     fn dora_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -85,7 +93,7 @@ impl KernelBackend for Flex {
     fn dora_linear_input_backward(
         d_output: FloatTensor<Self>,
         scaled: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
         options: LowRank,
@@ -94,7 +102,7 @@ impl KernelBackend for Flex {
     }
 
     fn row_norms(
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
@@ -105,7 +113,7 @@ impl KernelBackend for Flex {
 
     fn frozen_linear_backward(
         d_output: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         precision: Precision,
     ) -> FloatTensor<Self> {
         flex::linear::backward(d_output, weight, precision)
@@ -276,7 +284,7 @@ impl KernelBackend for Flex {
 
     fn linear_cross_entropy(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
         transform: LogitsTransform,
@@ -288,7 +296,7 @@ impl KernelBackend for Flex {
 
     fn linear_cross_entropy_with_gradient(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
         targets: Arc<[u32]>,
         transform: LogitsTransform,

@@ -9,19 +9,19 @@ mod flex;
 use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
-use burn::backend::tensor::FloatTensor;
+use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, backend_extension};
 use burn::tensor::Tensor;
 
 use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, Gate, Layout, LogitsTransform, LowRank,
-    Precision, RowNorms,
+    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
+    LogitsTransform, LowRank, Precision, RowNorms,
 };
 use crate::{
     activation, adamw, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, residual, rms_norm, rotary, row_norms, widen,
+    linear, linear_cross_entropy, logits, lora_linear, quantised, residual, rms_norm, rotary, row_norms, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -71,11 +71,21 @@ pub trait KernelBackend: Backend {
         widen::composed::<Self>(weight)
     }
 
-    /// `x·Wᵀ + bias` with a W of any float type that gets no gradient: `x` is `[rows, d_input]`, W `[d_output, d_input]`. In f32
+    /// A frozen matrix in f32, `[d_output, d_input]`. No gradient.
+    fn frozen_widened(#[extension_type] weight: FrozenPrimitive<Self>) -> FloatTensor<Self> {
+        quantised::widened::<Self>(weight)
+    }
+
+    /// Rows of a frozen matrix by index, in f32. No gradient.
+    fn frozen_rows(#[extension_type] weight: FrozenPrimitive<Self>, indices: IntTensor<Self>) -> FloatTensor<Self> {
+        quantised::composed_rows::<Self>(weight, indices)
+    }
+
+    /// `x·Wᵀ + bias` with a W that gets no gradient: `x` is `[rows, d_input]`, W `[d_output, d_input]`. In f32
     /// unless a backend has products in the precision that is asked for.
     fn frozen_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
         _precision: Precision,
     ) -> FloatTensor<Self> {
@@ -85,7 +95,7 @@ pub trait KernelBackend: Backend {
     /// The gradient of its input, `d_output·W`, given that of its output, `[rows, d_output]`.
     fn frozen_linear_backward(
         d_output: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         _precision: Precision,
     ) -> FloatTensor<Self> {
         linear::composed_backward::<Self>(d_output, weight)
@@ -97,7 +107,7 @@ pub trait KernelBackend: Backend {
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
     ) -> FloatTensor<Self> {
-        Self::frozen_linear(x, weight, bias, Precision::F32)
+        Self::frozen_linear(x, FrozenPrimitive::Float(weight), bias, Precision::F32)
     }
 
     /// `x + bias`, `[rows, d]` and `[d]`.
@@ -114,7 +124,7 @@ pub trait KernelBackend: Backend {
     /// `scale * mask(x)·Aᵀ`, `[rows, r]`, a constant that the backward pass needs.
     fn lora_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -138,7 +148,7 @@ pub trait KernelBackend: Backend {
     /// The gradient of the input, given those of the output and of `mask(x)·Aᵀ`.
     fn lora_linear_input_backward(
         d_output: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
         options: LowRank,
@@ -152,7 +162,7 @@ pub trait KernelBackend: Backend {
     #[allow(clippy::too_many_arguments, reason = "the macro takes tensors one by one")]
     fn dora_linear(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
@@ -181,7 +191,7 @@ pub trait KernelBackend: Backend {
     fn dora_linear_input_backward(
         d_output: FloatTensor<Self>,
         scaled: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
         options: LowRank,
@@ -191,7 +201,7 @@ pub trait KernelBackend: Backend {
 
     /// The lengths of the rows of `W + scale * B·A`, `[d_output]`. No gradient.
     fn row_norms(
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         a: FloatTensor<Self>,
         b: FloatTensor<Self>,
         scale: f32,
@@ -395,7 +405,7 @@ pub trait KernelBackend: Backend {
     /// largest.
     fn linear_cross_entropy(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
         targets: Arc<[u32]>,
         transform: LogitsTransform,
@@ -408,7 +418,7 @@ pub trait KernelBackend: Backend {
     /// The same, and the gradient of the sum of the losses with respect to `x`, `[rows, d]`.
     fn linear_cross_entropy_with_gradient(
         x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
+        #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
         targets: Arc<[u32]>,
         transform: LogitsTransform,

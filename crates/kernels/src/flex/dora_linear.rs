@@ -12,14 +12,14 @@ use super::product::{Dropped, PANEL, Term, product};
 use super::{CHUNK, changed, dropout, linear, lora_linear, tensor, vector_of, with_rows};
 use crate::dora_linear::{Forward, Gradient, composed, composed_backward, composed_input_backward};
 use crate::wide::with_wide_vectors;
-use crate::{DropoutMask, LowRank, Maybe, Precision};
+use crate::{DropoutMask, FrozenPrimitive, LowRank, Maybe, Precision};
 
 /// Outputs whose sums over the rows one thread has at a time.
 const OUTPUTS: usize = 64;
 
 pub(crate) fn forward(
     x: FlexTensor,
-    weight: FlexTensor,
+    weight: FrozenPrimitive<Flex>,
     bias: Option<FlexTensor>,
     [a, b]: [FlexTensor; 2],
     factors: FlexTensor,
@@ -37,7 +37,7 @@ pub(crate) fn forward(
         return (output, down, direction);
     };
     let x = with_rows(x);
-    let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of(&weight)) else {
+    let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of_frozen(&weight)) else {
         return composed::<Flex>(x, weight, bias.map_or(Maybe::None, Maybe::Some), a, b, factors, options);
     };
     let (rows, width) = (of_x.rows(), of_factors.len());
@@ -49,10 +49,10 @@ pub(crate) fn forward(
     let base = linear::forward(x.clone(), weight.clone(), None, options.precision);
     let kept = dropout::dropout(x, &mask);
     let scale = options.scale;
-    let down = changed(linear::forward(kept, a, None, Precision::F32), |down| {
+    let down = changed(linear::forward(kept, FrozenPrimitive::Float(a), None, Precision::F32), |down| {
         down.par_chunks_mut(CHUNK).for_each(|down| down.iter_mut().for_each(|value| *value *= scale));
     });
-    let direction = linear::forward(down.clone(), b, None, Precision::F32);
+    let direction = linear::forward(down.clone(), FrozenPrimitive::Float(b), None, Precision::F32);
     let zeros = vec![0.0; width];
     let bias = bias.as_ref().and_then(|bias| bias.as_slice::<f32>()).unwrap_or(&zeros);
     let mut output = None;
@@ -81,14 +81,14 @@ fn is_sparse(mask: &DropoutMask, rows: usize) -> bool {
 pub(crate) fn input_backward(
     d_output: FlexTensor,
     scaled: FlexTensor,
-    weight: FlexTensor,
+    weight: FrozenPrimitive<Flex>,
     d_down: FlexTensor,
     a: FlexTensor,
     options: LowRank,
 ) -> FlexTensor {
     let [d_output, scaled, d_down, a] = [d_output, scaled, d_down, a].map(with_rows);
     let matrices =
-        (Matrix::of(&d_output), Matrix::of(&scaled), Factor::of(&weight), Matrix::of(&d_down), Matrix::of(&a));
+        (Matrix::of(&d_output), Matrix::of(&scaled), Factor::of_frozen(&weight), Matrix::of(&d_down), Matrix::of(&a));
     let mask = options.mask.clone().filter(|mask| is_sparse(mask, d_output.layout().shape()[0]));
     let (Some(mask), (Some(upstream), Some(of_scaled), Some(right), Some(of_d_down), Some(of_a))) = (mask, matrices)
     else {

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 
 use super::matrix::{Factor, Matrix, Stored};
 use super::product::{Term, product};
+use super::quantised::Dots;
 use super::{tensor, vector_of, with_rows};
-use crate::Precision;
 use crate::wide::with_wide_vectors;
+use crate::{FrozenPrimitive, Precision};
 
 /// Up to so many rows a product is bound by reading the weight.
 const THIN: usize = 4;
@@ -18,15 +19,20 @@ const THIN: usize = 4;
 const OUTPUTS: usize = 32;
 
 /// `x·Wᵀ + b`
-pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor>, precision: Precision) -> FlexTensor {
+pub(crate) fn forward(
+    x: FlexTensor,
+    weight: FrozenPrimitive<Flex>,
+    bias: Option<FlexTensor>,
+    precision: Precision,
+) -> FlexTensor {
     let x = with_rows(x);
-    let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of(&weight)) else {
+    let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of_frozen(&weight)) else {
         return crate::linear::composed::<Flex>(x, weight, bias);
     };
     let (rows, [d_output, _]) = (of_x.rows(), of_weight.shape());
     let bias = bias.map(vector_of);
     let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-    let output = if is_thin(rows, precision) {
+    let output = if is_thin(rows, precision, of_weight) {
         thin(of_x, of_weight, bias)
     } else {
         product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }], bias)
@@ -35,9 +41,9 @@ pub(crate) fn forward(x: FlexTensor, weight: FlexTensor, bias: Option<FlexTensor
 }
 
 /// `d_output·W`
-pub(crate) fn backward(d_output: FlexTensor, weight: FlexTensor, precision: Precision) -> FlexTensor {
+pub(crate) fn backward(d_output: FlexTensor, weight: FrozenPrimitive<Flex>, precision: Precision) -> FlexTensor {
     let upstream = with_rows(d_output);
-    let (Some(of_upstream), Some(right)) = (Matrix::of(&upstream), Factor::of(&weight)) else {
+    let (Some(of_upstream), Some(right)) = (Matrix::of(&upstream), Factor::of_frozen(&weight)) else {
         return crate::linear::composed_backward::<Flex>(upstream, weight);
     };
     let (rows, [_, d_input]) = (of_upstream.rows(), right.shape());
@@ -57,9 +63,10 @@ pub(crate) fn weight_gradient(x: FlexTensor, d_output: FlexTensor) -> FlexTensor
     tensor(product(&[term], None), shape)
 }
 
-/// Whether the weight is to be read where it lies; of products in bf16 few rows are computed as many are.
-pub(super) fn is_thin(rows: usize, precision: Precision) -> bool {
-    rows <= THIN && (precision == Precision::F32 || !Precision::has_bf16())
+/// Whether the weight is to be read where it lies; of products in bf16 few rows are computed as many are, unless their weight is
+/// quantised: it takes longer to fill a panel than to read it.
+pub(super) fn is_thin(rows: usize, precision: Precision, weight: Factor<Stored<'_>>) -> bool {
+    rows <= THIN && (precision == Precision::F32 || !Precision::has_bf16() || weight.is_quantised())
 }
 
 /// A few rows, for which every value of the weight is read once and where it lies.
@@ -75,10 +82,17 @@ fn along_rows(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f3
     let (rows, d_output, d_input) = (x.rows(), weight.rows(), weight.columns());
     // By output, so that what one thread writes lies together.
     let mut by_output = vec![0.0; d_output * rows];
+    let dots = Dots::new(x, &weight);
     by_output.par_chunks_mut(OUTPUTS * rows).enumerate().for_each(|(block, outputs)| {
         let mut wide = vec![0.0; d_input];
         for (index, outputs) in outputs.chunks_exact_mut(rows).enumerate() {
             let index = block * OUTPUTS + index;
+            if let Some(dots) = &dots {
+                dots.with(&weight, index, &mut wide, outputs);
+                let bias = bias.map_or(0.0, |bias| bias[index]);
+                outputs.iter_mut().for_each(|output| *output += bias);
+                continue;
+            }
             let of_output = weight.row(index, 0..d_input, &mut wide);
             let bias = bias.map_or(0.0, |bias| bias[index]);
             for (row, output) in outputs.iter_mut().enumerate() {

@@ -73,7 +73,7 @@ struct Operands<'a> {
 impl Operands<'_> {
     /// `None` where the tensors lie otherwise than the products read them.
     fn of<T>(layer: &Layer<'_, Flex>, read: impl FnOnce(Operands<'_>) -> T) -> Option<T> {
-        let (Some(x), Some(Factor::Plain(weight))) = (Matrix::of(&layer.x), Factor::of(&layer.weight)) else {
+        let (Some(x), Some(Factor::Plain(weight))) = (Matrix::of(&layer.x), Factor::of_frozen(&layer.weight)) else {
             return None;
         };
         let bias = layer.bias.clone().map(vector_of);
@@ -194,6 +194,7 @@ mod tests {
     use burn::tensor::DType;
 
     use super::*;
+    use crate::FrozenPrimitive;
     use crate::flex::tests::{close, within};
 
     const SHAPES: [[usize; 3]; 5] = [[1, 1, 1], [3, 5, 7], [31, CLASSES, 16], [7, 2 * CLASSES + 1, 3], [1500, 70, 9]];
@@ -202,7 +203,7 @@ mod tests {
         let cast = |tensor| <Flex as FloatTensorOps<Flex>>::float_cast(tensor, dtype.into());
         Layer {
             x: within(2.0, &[rows, width], 1),
-            weight: cast(within(1.0, &[classes, width], 2)),
+            weight: FrozenPrimitive::Float(cast(within(1.0, &[classes, width], 2))),
             bias: (rows % 2 == 1).then(|| within(1.0, &[classes], 3)),
             targets,
             transform: LogitsTransform::default(),
@@ -250,7 +251,7 @@ mod tests {
             let transform = LogitsTransform { scale: 1.0, soft_cap };
             let layer = layer(9, 40, 64, dtype, &targets);
             let mut layer = Layer { bias: None, precision: Precision::Bf16, transform, ..layer };
-            let weight = <Flex as FloatTensorOps<Flex>>::float_cast(layer.weight.clone(), DType::F32.into());
+            let weight = crate::flex::quantised::widened(layer.weight.clone());
             let values = weight.storage::<f32>();
             let rows =
                 targets.iter().flat_map(|target| &values[*target as usize * 64..][..64]).map(|value| 3.0 * value);

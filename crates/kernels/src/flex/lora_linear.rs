@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
 use super::{linear, tensor, vector_of, with_rows};
-use crate::{DropoutMask, LowRank, Precision, lora_linear};
+use crate::{DropoutMask, FrozenPrimitive, LowRank, Precision, lora_linear};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
 const ROWS: usize = 32;
@@ -20,14 +20,14 @@ const COLUMNS: usize = 768;
 /// Returns the output and `scale * mask(x)·Aᵀ`.
 pub(crate) fn forward(
     x: FlexTensor,
-    weight: FlexTensor,
+    weight: FrozenPrimitive<Flex>,
     bias: Option<FlexTensor>,
     a: FlexTensor,
     b: FlexTensor,
     options: LowRank,
 ) -> (FlexTensor, FlexTensor) {
     let ([x, a, b], bias) = ([x, a, b].map(with_rows), bias.map(vector_of));
-    let matrices = (Matrix::of(&x), Factor::of(&weight), Matrix::of(&a), Matrix::of(&b));
+    let matrices = (Matrix::of(&x), Factor::of_frozen(&weight), Matrix::of(&a), Matrix::of(&b));
     let (Some(of_x), Some(of_weight), Some(of_a), Some(of_b)) = matrices else {
         return lora_linear::composed::<Flex>(x, weight, bias, a, b, options);
     };
@@ -55,7 +55,7 @@ pub(crate) fn forward(
         factor: 1.0,
         precision: Precision::F32,
     };
-    let output = if linear::is_thin(rows, precision) {
+    let output = if linear::is_thin(rows, precision, of_weight) {
         let mut output = linear::thin(of_x, of_weight, bias);
         add_product(&[update], &mut output);
         output
@@ -152,13 +152,13 @@ fn through_mask(d_down: Matrix<'_>, x: Matrix<'_>, mask: &Option<DropoutMask>) -
 /// The gradient of the input, given those of the output and of `mask(x)·Aᵀ`.
 pub(crate) fn input_backward(
     d_output: FlexTensor,
-    weight: FlexTensor,
+    weight: FrozenPrimitive<Flex>,
     d_down: FlexTensor,
     a: FlexTensor,
     options: LowRank,
 ) -> FlexTensor {
     let [d_output, d_down, a] = [d_output, d_down, a].map(with_rows);
-    let matrices = (Matrix::of(&d_output), Factor::of(&weight), Matrix::of(&d_down), Matrix::of(&a));
+    let matrices = (Matrix::of(&d_output), Factor::of_frozen(&weight), Matrix::of(&d_down), Matrix::of(&a));
     let (Some(upstream), Some(right), Some(of_d_down), Some(of_a)) = matrices else {
         return lora_linear::composed_input_backward::<Flex>(d_output, weight, d_down, a, options);
     };

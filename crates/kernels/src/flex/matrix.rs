@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use super::quantised::{Absmax, Nf4, widen_int8};
+use crate::FrozenPrimitive;
 use crate::wide::with_wide_vectors;
 
 /// A matrix whose rows lie `stride` values apart, read-only.
@@ -75,6 +78,9 @@ enum Values<'a> {
     F32(&'a [f32]),
     F16(&'a [f16]),
     Bf16(&'a [bf16]),
+    /// With the scale of each row.
+    Int8(&'a [i8], &'a [f32]),
+    Nf4(Nf4<'a>),
 }
 
 impl<'a> Values<'a> {
@@ -90,7 +96,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A matrix in the type it is stored in; in half precision it is widened part by part, never as a whole.
+/// A matrix in the type it is stored in; one that is quantised or in half precision is widened part by part, never as a whole.
 #[derive(Clone, Copy)]
 pub(super) struct Stored<'a> {
     values: Values<'a>,
@@ -120,6 +126,8 @@ impl<'a> Stored<'a> {
             Values::F32(values) => Values::F32(&values[range]),
             Values::F16(values) => Values::F16(&values[range]),
             Values::Bf16(values) => Values::Bf16(&values[range]),
+            Values::Int8(codes, scales) => Values::Int8(&codes[range], &scales[rows.clone()]),
+            Values::Nf4(nf4) => Values::Nf4(nf4.skip(range.start)),
         };
         Self { values, rows: rows.len(), ..*self }
     }
@@ -128,7 +136,26 @@ impl<'a> Stored<'a> {
     pub(super) fn as_matrix(&self) -> Option<Matrix<'a>> {
         match self.values {
             Values::F32(values) => Some(Matrix { values, rows: self.rows, columns: self.columns, stride: self.stride }),
-            Values::F16(_) | Values::Bf16(_) => None,
+            Values::F16(_) | Values::Bf16(_) | Values::Int8(..) | Values::Nf4(_) => None,
+        }
+    }
+
+    pub(super) fn is_quantised(&self) -> bool {
+        matches!(self.values, Values::Int8(..) | Values::Nf4(_))
+    }
+
+    /// The codes of a row in int8, and what they are multiplied by.
+    pub(super) fn int8_row(&self, row: usize) -> Option<(&'a [i8], f32)> {
+        match self.values {
+            Values::Int8(codes, scales) => Some((&codes[row * self.stride..][..self.columns], scales[row] / 127.0)),
+            Values::F32(_) | Values::F16(_) | Values::Bf16(_) | Values::Nf4(_) => None,
+        }
+    }
+
+    pub(super) fn nf4(&self) -> Option<Nf4<'a>> {
+        match self.values {
+            Values::Nf4(nf4) => Some(nf4),
+            Values::F32(_) | Values::F16(_) | Values::Bf16(_) | Values::Int8(..) => None,
         }
     }
 
@@ -136,7 +163,7 @@ impl<'a> Stored<'a> {
     pub(super) fn bf16_row(&self, row: usize, columns: Range<usize>) -> Option<&'a [bf16]> {
         match self.values {
             Values::Bf16(values) => Some(&values[row * self.stride + columns.start..row * self.stride + columns.end]),
-            Values::F32(_) | Values::F16(_) => None,
+            Values::F32(_) | Values::F16(_) | Values::Int8(..) | Values::Nf4(_) => None,
         }
     }
 
@@ -144,7 +171,7 @@ impl<'a> Stored<'a> {
     pub(super) fn rounded_row<'b>(&self, row: usize, wide: &'b mut [f32]) -> &'b [f32] {
         match self.values {
             Values::F32(values) => wide.copy_from_slice(&values[row * self.stride..][..self.columns]),
-            Values::F16(_) | Values::Bf16(_) => {
+            Values::F16(_) | Values::Bf16(_) | Values::Int8(..) | Values::Nf4(_) => {
                 self.row(row, 0..self.columns, wide);
             }
         }
@@ -163,6 +190,8 @@ impl<'a> Stored<'a> {
             Values::F32(values) => return &values[range],
             Values::F16(values) => values[range].convert_to_f32_slice(wide),
             Values::Bf16(values) => widen_bf16(&values[range], wide),
+            Values::Int8(codes, scales) => widen_int8(&codes[range], scales[row] / 127.0, wide),
+            Values::Nf4(nf4) => nf4.unpack(range.start, wide),
         }
         wide
     }
@@ -210,6 +239,28 @@ impl<'a> Factor<Stored<'a>> {
         Some(Self::Transposed(Stored { values: Values::of(tensor)?, rows: shape[1], columns: shape[0], stride }))
     }
 
+    /// A frozen matrix; `None` where its values or codes lie otherwise than the products read them.
+    pub(super) fn of_frozen(matrix: &'a FrozenPrimitive<Flex>) -> Option<Self> {
+        let (values, [rows, columns]) = match matrix {
+            FrozenPrimitive::Float(matrix) => return Self::of(matrix),
+            FrozenPrimitive::Int8 { codes, scales, shape } => (Values::Int8(signed(codes)?, floats(scales)?), *shape),
+            FrozenPrimitive::Nf4 { codes, absmax, shape } => {
+                (Values::Nf4(Nf4::new(bytes(codes)?, Absmax::Plain(floats(absmax)?))), *shape)
+            }
+            FrozenPrimitive::NestedNf4 { codes, absmax, nested, offset, shape } => {
+                let absmax = Absmax::Nested { codes: bytes(absmax)?, scales: floats(nested)?, offset: *offset };
+                (Values::Nf4(Nf4::new(bytes(codes)?, absmax)), *shape)
+            }
+        };
+        Some(Self::Plain(Stored { values, rows, columns, stride: columns }))
+    }
+
+    pub(super) fn is_quantised(&self) -> bool {
+        match self {
+            Self::Plain(stored) | Self::Transposed(stored) => stored.is_quantised(),
+        }
+    }
+
     /// Rows and columns of the factor.
     pub(super) fn shape(&self) -> [usize; 2] {
         match self {
@@ -217,6 +268,20 @@ impl<'a> Factor<Stored<'a>> {
             Self::Transposed(stored) => [stored.columns, stored.rows],
         }
     }
+}
+
+/// Codes of int8, unless they are in words of four.
+fn signed(codes: &FlexTensor) -> Option<&[i8]> {
+    (codes.dtype() == DType::I8).then(|| codes.as_slice()).flatten()
+}
+
+/// Bytes of codes, unless they are in words of four.
+fn bytes(codes: &FlexTensor) -> Option<&[u8]> {
+    (codes.dtype() == DType::U8).then(|| codes.as_slice()).flatten()
+}
+
+fn floats(scales: &FlexTensor) -> Option<&[f32]> {
+    scales.as_slice()
 }
 
 impl<'a> Factor<Matrix<'a>> {

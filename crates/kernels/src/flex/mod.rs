@@ -17,6 +17,7 @@ pub(crate) mod logits;
 pub(crate) mod lora_linear;
 mod matrix;
 mod product;
+pub(crate) mod quantised;
 pub(crate) mod rms_norm;
 pub(crate) mod rotary;
 pub(crate) mod row_norms;
@@ -74,6 +75,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
+    use crate::FrozenPrimitive::Float;
     use crate::disentangled_attention::Inputs;
     use crate::{
         Activation, Attention, AttentionMask, DisentangledAttention, ForwardContext, Gate, LogitsTransform, Noise,
@@ -127,12 +129,12 @@ mod tests {
 
     impl Magnitudes<'_> {
         fn forward(self) -> FlexTensor {
-            crate::linear::composed::<Flex>(abs(self.x), abs(self.weight), self.bias.map(abs))
+            crate::linear::composed::<Flex>(abs(self.x), Float(abs(self.weight)), self.bias.map(abs))
         }
 
         /// Of the gradient of the input, where `x` is that of the output.
         fn backward(self) -> FlexTensor {
-            crate::linear::composed_backward::<Flex>(abs(self.x), abs(self.weight))
+            crate::linear::composed_backward::<Flex>(abs(self.x), Float(abs(self.weight)))
         }
     }
 
@@ -247,21 +249,21 @@ mod tests {
                 // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
                 for stored in [stored.clone(), stored.clone().transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     same_sums(
-                        linear::forward(x.clone(), stored.clone(), Some(bias.clone()), Precision::F32),
-                        crate::linear::composed::<Flex>(x.clone(), stored.clone(), Some(bias.clone())),
+                        linear::forward(x.clone(), Float(stored.clone()), Some(bias.clone()), Precision::F32),
+                        crate::linear::composed::<Flex>(x.clone(), Float(stored.clone()), Some(bias.clone())),
                         d_input + 1,
                         magnitudes.forward(),
                     );
                     same_sums(
-                        linear::forward(x.clone(), stored.clone(), None, Precision::F32),
-                        crate::linear::composed::<Flex>(x.clone(), stored, None),
+                        linear::forward(x.clone(), Float(stored.clone()), None, Precision::F32),
+                        crate::linear::composed::<Flex>(x.clone(), Float(stored), None),
                         d_input,
                         Magnitudes { bias: None, ..magnitudes }.forward(),
                     );
                 }
                 same_sums(
-                    linear::backward(upstream.clone(), stored.clone(), Precision::F32),
-                    crate::linear::composed_backward::<Flex>(upstream.clone(), stored.clone()),
+                    linear::backward(upstream.clone(), Float(stored.clone()), Precision::F32),
+                    crate::linear::composed_backward::<Flex>(upstream.clone(), Float(stored.clone())),
                     d_output,
                     Magnitudes { x: &upstream, ..magnitudes }.backward(),
                 );
@@ -284,16 +286,16 @@ mod tests {
                 for weight in [weight.clone(), weight.transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     let magnitudes = Magnitudes { x: &rounded, weight: &weight, bias: None };
                     same_sums(
-                        linear::forward(x.clone(), weight.clone(), None, Precision::Bf16),
-                        crate::linear::composed::<Flex>(rounded.clone(), weight.clone(), None),
+                        linear::forward(x.clone(), Float(weight.clone()), None, Precision::Bf16),
+                        crate::linear::composed::<Flex>(rounded.clone(), Float(weight.clone()), None),
                         d_input,
                         magnitudes.forward(),
                     );
                     // The same product as that of the backward pass of a layer that is the other way round.
                     let turned = weight.transpose(0, 1);
                     same_sums(
-                        linear::backward(x.clone(), turned.clone(), Precision::Bf16),
-                        crate::linear::composed_backward::<Flex>(rounded.clone(), turned),
+                        linear::backward(x.clone(), Float(turned.clone()), Precision::Bf16),
+                        crate::linear::composed_backward::<Flex>(rounded.clone(), Float(turned)),
                         d_input,
                         magnitudes.forward(),
                     );

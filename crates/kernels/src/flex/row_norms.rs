@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::matrix::{Factor, Matrix, Stored};
 use super::{linear, tensor, with_rows};
 use crate::row_norms::{Last, Remembered, composed};
-use crate::{Precision, RowNorms};
+use crate::{FrozenPrimitive, Precision, RowNorms};
 
 /// How much smaller than what its terms could come to a squared length may be: below, a row is summed up entry by entry. Measured
 /// with 96 to 3,072 inputs, rows that are left have errors below 1e-6; without this bound, a sum of a hundredth of its terms would
@@ -20,14 +20,14 @@ const CANCELLATION: f64 = 64.0;
 const TOGETHER: usize = 32;
 
 pub(crate) fn row_norms(
-    weight: FlexTensor,
+    weight: FrozenPrimitive<Flex>,
     a: FlexTensor,
     b: FlexTensor,
     scale: f32,
     remembered: RowNorms,
 ) -> FlexTensor {
     let [a, b] = [a, b].map(with_rows);
-    let (Some(of_weight), Some(of_a), Some(of_b)) = (Factor::of(&weight), Matrix::of(&a), Matrix::of(&b)) else {
+    let (Some(of_weight), Some(of_a), Some(of_b)) = (Factor::of_frozen(&weight), Matrix::of(&a), Matrix::of(&b)) else {
         return composed::<Flex>(weight, a, b, scale);
     };
     let shape = Shape::new([of_b.rows()]);
@@ -110,13 +110,13 @@ struct Terms {
 }
 
 impl Terms {
-    fn new(weight: &FlexTensor, a: &FlexTensor, b: Matrix<'_>) -> Self {
-        let gram = linear::forward(a.clone(), a.clone(), None, Precision::F32);
+    fn new(weight: &FrozenPrimitive<Flex>, a: &FlexTensor, b: Matrix<'_>) -> Self {
+        let gram = linear::forward(a.clone(), FrozenPrimitive::Float(a.clone()), None, Precision::F32);
         let diagonal = Matrix::of(&gram).expect("a product has contiguous rows");
         let lengths = (0..diagonal.rows()).map(|row| f64::from(diagonal.row(row)[row]).sqrt()).collect();
         let b = tensor(values(b), Shape::new([b.rows(), b.columns()]));
         // The matrix is symmetric.
-        let of_update = linear::forward(b, gram, None, Precision::F32);
+        let of_update = linear::forward(b, FrozenPrimitive::Float(gram), None, Precision::F32);
         Self { of_weight: linear::forward(a.clone(), weight.clone(), None, Precision::F32), of_update, lengths }
     }
 
@@ -183,9 +183,15 @@ mod tests {
                     let (a, b) = (within(size, &[r, d_input], 2), within(1.0, &[d_output, r], 3));
                     for weight in [stored.clone(), stored.transpose(0, 1).to_contiguous().transpose(0, 1)] {
                         let exact = exact(&weight, &a, &b, 0.5);
-                        let ours = row_norms(weight.clone(), a.clone(), b.clone(), 0.5, RowNorms::default());
+                        let ours = row_norms(
+                            FrozenPrimitive::Float(weight.clone()),
+                            a.clone(),
+                            b.clone(),
+                            0.5,
+                            RowNorms::default(),
+                        );
                         assert!(worst(&numbers(ours), &exact) < 1e-6, "{d_output} {d_input} {dtype:?} {size}");
-                        let composed = composed::<Flex>(weight, a.clone(), b.clone(), 0.5);
+                        let composed = composed::<Flex>(FrozenPrimitive::Float(weight), a.clone(), b.clone(), 0.5);
                         assert!(worst(&numbers(composed), &exact) < 1e-5, "{d_output} {d_input} {dtype:?} {size}");
                     }
                 }
@@ -199,12 +205,18 @@ mod tests {
         let rest = within(1.0, &[50, 96], 4);
         for share in [1e-1_f32, 1e-2, 1e-3, 1e-4, 0.0] {
             // Whatever B·A is, and so much beside it.
-            let product = numbers(linear::forward(b.clone(), a.clone().transpose(0, 1), None, Precision::F32));
+            let product = numbers(linear::forward(
+                b.clone(),
+                FrozenPrimitive::Float(a.clone().transpose(0, 1)),
+                None,
+                Precision::F32,
+            ));
             let weight: Vec<f32> =
                 product.iter().zip(numbers(rest.clone())).map(|(of_product, rest)| share * rest - of_product).collect();
             let weight = tensor(weight, Shape::new([50, 96]));
             let exact = exact(&weight, &a, &b, 1.0);
-            let ours = numbers(row_norms(weight, a.clone(), b.clone(), 1.0, RowNorms::default()));
+            let ours =
+                numbers(row_norms(FrozenPrimitive::Float(weight), a.clone(), b.clone(), 1.0, RowNorms::default()));
             assert!(worst(&ours, &exact) < 1e-6, "{share}: {:e}", worst(&ours, &exact));
         }
     }
@@ -215,9 +227,24 @@ mod tests {
         let (a, b) = (within(1.0, &[3, 30], 2), within(1.0, &[20, 3], 3));
         let remembered = RowNorms::default();
         let norms = |a: &FlexTensor, b: &FlexTensor| {
-            let anew = numbers(row_norms(weight.clone(), a.clone(), b.clone(), 2.0, RowNorms::default()));
+            let anew = numbers(row_norms(
+                FrozenPrimitive::Float(weight.clone()),
+                a.clone(),
+                b.clone(),
+                2.0,
+                RowNorms::default(),
+            ));
             for _ in 0..2 {
-                assert_eq!(numbers(row_norms(weight.clone(), a.clone(), b.clone(), 2.0, remembered.clone())), anew);
+                assert_eq!(
+                    numbers(row_norms(
+                        FrozenPrimitive::Float(weight.clone()),
+                        a.clone(),
+                        b.clone(),
+                        2.0,
+                        remembered.clone()
+                    )),
+                    anew
+                );
             }
             anew
         };
@@ -230,8 +257,9 @@ mod tests {
     #[test]
     fn a_row_of_zeros_can_be_divided_by() {
         let [weight, a, b] = [[2, 3], [4, 3], [2, 4]].map(|shape| within(0.0, &shape, 1));
-        let ours = numbers(row_norms(weight.clone(), a.clone(), b.clone(), 1.0, RowNorms::default()));
+        let ours =
+            numbers(row_norms(FrozenPrimitive::Float(weight.clone()), a.clone(), b.clone(), 1.0, RowNorms::default()));
         assert_eq!(ours, [f32::MIN_POSITIVE; 2]);
-        assert_eq!(numbers(composed::<Flex>(weight, a, b, 1.0)), ours);
+        assert_eq!(numbers(composed::<Flex>(FrozenPrimitive::Float(weight), a, b, 1.0)), ours);
     }
 }

@@ -10,6 +10,7 @@ mod dora_linear;
 #[path = "../../src/every_form.rs"]
 mod every_form;
 mod linear;
+mod quantised;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 
 mod experts;
 mod fingerprint;
+mod nf4;
 mod open;
 mod values;
 mod write;
@@ -53,6 +54,11 @@ pub enum CheckpointError {
     #[error("{}: tensor `{tensor}` is {dtype}", file.display())]
     #[diagnostic(help("weights are read in F32, F16 and BF16"))]
     Dtype { file: PathBuf, tensor: String, dtype: String },
+    #[error("{}: `{tensor}` is in bitsandbytes' nf4, but {reason}", file.display())]
+    #[diagnostic(help(
+        "take a checkpoint that bitsandbytes wrote with its own block sizes, or the unquantised one that it was made from"
+    ))]
+    Nf4 { file: PathBuf, tensor: String, reason: String },
     #[error("tensor `{tensor}` cannot be written: {source}")]
     Serialise { tensor: String, source: SafeTensorError },
 }
@@ -70,6 +76,8 @@ pub(crate) struct Entry {
 pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
     entries: IndexMap<String, Entry>,
+    /// Of those that are in nf4, what their codes need.
+    nf4: IndexMap<String, nf4::Nf4>,
     /// What the index lists and no shard holds, with the shard in which it should be.
     absent: IndexMap<String, String>,
     /// The index, if there is one, and its `metadata`.

@@ -61,8 +61,13 @@ impl Checkpoint {
     }
 
     fn from_files(directory: &Path, names: Vec<String>) -> Result<Self, CheckpointError> {
-        let mut checkpoint =
-            Self { shards: Vec::new(), entries: IndexMap::new(), absent: IndexMap::new(), index: None };
+        let mut checkpoint = Self {
+            shards: Vec::new(),
+            entries: IndexMap::new(),
+            nf4: IndexMap::new(),
+            absent: IndexMap::new(),
+            index: None,
+        };
         for (shard, shard_name) in names.into_iter().enumerate() {
             let file = directory.join(&shard_name);
             let (opened, pages) = map(&file)?;
@@ -89,6 +94,7 @@ impl Checkpoint {
             let metadata = metadata.metadata().iter().flatten().map(|(key, it)| (key.clone(), it.clone())).collect();
             checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map, pages });
         }
+        checkpoint.collect_nf4()?;
         Ok(checkpoint)
     }
 }

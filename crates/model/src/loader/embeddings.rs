@@ -1,8 +1,10 @@
 //! Word embeddings and output layers: one tensor or two, of the checkpoint or of an adapter that brings its own.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use kernels::Quantisation;
 use lora::{Embedding, Kind, Orientation, OutputLayer, Treatment, Weight};
 
+use super::quantised::Owner;
 use super::{Initial, LoadError, Loader};
 use crate::Error;
 use crate::head::OutputNames;
@@ -23,9 +25,13 @@ impl Loader<'_> {
             let of_bias = owner.as_ref().filter(|owner| owner.path != at.path);
             (treatment, of_bias.map_or(treatment, |owner| plan.module(&owner.path, Kind::Other)))
         };
-        let mut weight = match self.build.pretrained.ties_word_embeddings() {
-            true => at.untied(treatment, [vocabulary, d_input])?,
-            false => Some(at.embedding_weight(treatment, [vocabulary, d_input], &at.own_names())?),
+        let (mut weight, quantisation) = match self.build.pretrained.ties_word_embeddings() {
+            true => (at.untied(treatment, [vocabulary, d_input])?, at.quantisation(Owner::Output, treatment)),
+            false => {
+                let shape = [vocabulary, d_input];
+                let (weight, quantisation) = at.embedding_weight(Owner::Output, treatment, shape, &at.own_names())?;
+                (Some(weight), quantisation)
+            }
         };
         let bias = match owner {
             Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
@@ -34,6 +40,9 @@ impl Loader<'_> {
         let base = (weight.as_mut(), Orientation::OutIn, at.build.values == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
+        if let (Some(weight), Some(quantisation)) = (&mut weight, quantisation) {
+            at.quantise(weight, Orientation::OutIn, quantisation)?;
+        }
         Ok(OutputLayer::new(weight, bias, adapters))
     }
 
@@ -91,26 +100,38 @@ impl Loader<'_> {
             at.build.apart.set(true);
         }
         let weight = match tensor == pretrained.word_embeddings() {
-            true => at.embedding_weight(treatment, [rows, width], &at.shared_names())?,
+            true => {
+                // A tied output layer borrows the table.
+                let is_output = pretrained.output().is_some() && pretrained.ties_word_embeddings();
+                let owner = if is_output { Owner::Output } else { Owner::Other };
+                let found = at.embedding_weight(owner, treatment, [rows, width], &at.shared_names())?;
+                let (mut weight, quantisation) = found;
+                if let Some(quantisation) = quantisation {
+                    at.quantise(&mut weight, Orientation::OutIn, quantisation)?;
+                }
+                weight
+            }
             false => at.weight("weight", [rows, width], treatment, Initial::Normal)?,
         };
         let adapters = at.build.plan.borrow_mut().embedding_adapters(&at.path, treatment, [rows, width], device)?;
         Ok(Embedding::new(weight, adapters))
     }
 
-    /// The weight of word embeddings or of an output layer, which an adapter may bring along under these names.
+    /// The weight of word embeddings or of an output layer, which an adapter may bring along under these names, and how it is to
+    /// be quantised.
     fn embedding_weight(
         &self,
+        owner: Owner,
         treatment: Treatment,
         shape: [usize; 2],
         brought: &[String],
-    ) -> Result<Weight<2>, Error> {
+    ) -> Result<(Weight<2>, Option<Quantisation>), Error> {
         if treatment != Treatment::Trained
             && let Some(own) = self.replacement(&self.join("weight"), brought, shape)?
         {
-            return Ok(own);
+            return Ok((own, self.quantisation(owner, treatment)));
         }
-        self.weight("weight", shape, treatment, Initial::Normal)
+        self.layer_weight(owner, treatment, shape, Orientation::OutIn)
     }
 
     /// The names under which PEFT saves the weight here whole: beside an adapter on it, or because the vocabulary was
@@ -141,7 +162,7 @@ impl Loader<'_> {
             let kept = match build.frozen {
                 _ if D == 1 => DType::F32,
                 Frozen::As(dtype) => dtype,
-                Frozen::AsStored => stored,
+                Frozen::AsStored | Frozen::Quantised { .. } => stored,
             };
             match build.values {
                 Values::Read => {

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use data::{ColumnKey, ColumnNames, ColumnRole};
-use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, Saved};
+use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved};
+use model::Frozen;
 use serde_json::{Map, Value};
 use tasks::{TaskName, Use};
 
 use super::Failure;
+use crate::config::Dtype;
 use crate::output::{Output, counted};
 use crate::run::tell;
 
@@ -60,7 +62,13 @@ pub(super) fn load(
     device: &Device,
     output: &Output,
 ) -> Result<Pipeline, Failure> {
-    let pipeline = saved.load(&overrides(sets, keys)?, device).map_err(|error| match error {
+    let overrides = overrides(sets, keys)?;
+    if let (Some([trained, opened]), Some(adapter)) = (saved.other_kind(&overrides), &files.adapter) {
+        let kind = |kind: Option<QuantisedBase>| kind.map_or("a float type".to_string(), |kind| kind.to_string());
+        let (adapter, trained, opened) = (adapter.display(), kind(trained), kind(opened));
+        output.warn(&format!("the adapter {adapter} was trained on a base in {trained}, not in {opened}"));
+    }
+    let pipeline = saved.load(&overrides, device).map_err(|error| match error {
         Error::Length { positions, .. } => {
             let of_length = |set: &&String| set.trim_start().starts_with("data.max_length");
             let set = sets.iter().rev().find(of_length).map_or("data.max_length", String::as_str);
@@ -113,8 +121,8 @@ pub(super) fn keys_of_input(usage: Use) -> Vec<&'static str> {
 /// What `--set` arguments say instead of a model's files.
 fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
     let (mut columns, mut settings, mut max_length) = (Vec::new(), Map::new(), None);
-    for set in sets {
-        let (key, value) = parsed(set, keys)?;
+    for set in sets.iter().filter(|set| of_model(set).is_none()) {
+        let (key, value) = parsed(set, keys, &OF_MODEL)?;
         let of_tasks = || TaskName::all().flat_map(|task| task.settings);
         match key {
             // What is no number is out of the range that the model has positions for, as 0 is.
@@ -129,21 +137,57 @@ fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
             },
         }
     }
-    Ok(Overrides { columns, settings, max_length })
+    Ok(Overrides { columns, settings, max_length, frozen: frozen(sets)? })
+}
+
+/// The keys of `[model]` that `--set` overrides of a trained model.
+const DTYPE: &str = "model.dtype";
+const QUANTIZE_OUTPUT: &str = "model.quantize_output";
+const OF_MODEL: [&str; 2] = [DTYPE, QUANTIZE_OUTPUT];
+
+/// Such a key, and its value.
+fn of_model(set: &str) -> Option<(&'static str, &str)> {
+    let (key, value) = set.split_once('=')?;
+    let key = OF_MODEL.into_iter().find(|known| *known == key.trim())?;
+    Some((key, value.trim().trim_matches('"')))
+}
+
+/// How frozen weights are kept, where `--set` arguments say it.
+fn frozen(sets: &[String]) -> Result<Option<Frozen>, Failure> {
+    let (mut dtype, mut output) = (None, None);
+    for set in sets {
+        match of_model(set) {
+            Some((DTYPE, word)) => match Dtype::named(word) {
+                Some(named) => dtype = Some(named),
+                None => return Err(cannot_be_used(set, suggest::suggestion(word, Dtype::NAMES.iter().copied()))),
+            },
+            Some((_, "true")) => output = Some(set),
+            Some((_, "false")) => output = None,
+            Some(_) => return Err(cannot_be_used(set, "expected true or false".to_string())),
+            None => {}
+        }
+    }
+    match (dtype, output) {
+        (Some(dtype), _) if dtype.quantisation().is_some() => Ok(Some(dtype.frozen(output.is_some()))),
+        (_, Some(set)) => {
+            Err(cannot_be_used(set, "it needs `--set model.dtype=int8` or `--set model.dtype=nf4`".to_string()))
+        }
+        (dtype, None) => Ok(dtype.map(|dtype| dtype.frozen(false))),
+    }
 }
 
 /// The columns that `--set` arguments name, of which a command takes those with these `keys`.
 pub(super) fn column_names(sets: &[String], keys: &[&str]) -> Result<ColumnNames, Failure> {
     let mut names = ColumnNames::default();
     for set in sets {
-        let (key, value) = parsed(set, keys)?;
+        let (key, value) = parsed(set, keys, &[])?;
         names.set(key, &value)?;
     }
     Ok(names)
 }
 
-/// The key of a `--set` argument within `[data]`, and its value.
-fn parsed<'a>(set: &'a str, keys: &[&str]) -> Result<(&'a str, String), Failure> {
+/// The key of a `--set` argument within `[data]`, and its value. `others` are keys that could be meant as well.
+fn parsed<'a>(set: &'a str, keys: &[&str], others: &[&str]) -> Result<(&'a str, String), Failure> {
     let Some((key, value)) = set.split_once('=') else {
         let help = "write it as KEY=VALUE, for example `--set data.text=sentence`".to_string();
         return Err(cannot_be_used(set, help));
@@ -153,7 +197,8 @@ fn parsed<'a>(set: &'a str, keys: &[&str]) -> Result<(&'a str, String), Failure>
         Some(name) => Ok((name, value.trim().trim_matches('"').to_string())),
         None => {
             let keys: Vec<String> = keys.iter().map(|name| format!("data.{name}")).collect();
-            Err(cannot_be_used(set, suggest::suggestion(key, keys.iter().map(String::as_str))))
+            let keys = keys.iter().map(String::as_str).chain(others.iter().copied());
+            Err(cannot_be_used(set, suggest::suggestion(key, keys)))
         }
     }
 }

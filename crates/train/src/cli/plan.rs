@@ -65,7 +65,12 @@ pub(super) fn print(
         return Ok(());
     }
     let mut lines = vec![
-        format!("model        {} ({})", plan.config.model.path.display(), plan.pretrained.class()),
+        format!(
+            "model        {} ({}){}",
+            plan.config.model.path.display(),
+            plan.pretrained.class(),
+            quantised(plan, loaded).map_or(String::new(), |quantised| format!(", {quantised}"))
+        ),
         format!(
             "device       {}{}",
             plan.device_name,
@@ -146,6 +151,13 @@ pub(super) fn print(
     }
     warn(plan, output);
     Ok(())
+}
+
+/// What of the base is kept in fewer bits, and in how many bytes.
+fn quantised(plan: &RunPlan, loaded: &model::Loaded) -> Option<String> {
+    let size = loaded.plan.quantised();
+    let name = plan.quantisation()?.name();
+    Some(format!("{} of its parameters in {name}, {}", thousands(size.elements), bytes(size.bytes)))
 }
 
 fn total(plan: &lora::Plan) -> usize {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use super::keys::Key;
-use super::words::{Best, Task};
+use super::words::{Best, Dtype, Task};
 
 /// Where a key got its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +174,16 @@ pub(crate) enum ConfigError {
     #[error("{place}: an adapter on random weights could never be used again, for they are not kept")]
     #[diagnostic(help("set `adapter.method = \"full\"` to train a model from nothing"))]
     RandomBase { place: String },
+
+    #[error("{place}: what is kept in {dtype} is frozen, and `adapter.method = \"full\"` trains it")]
+    #[diagnostic(help(
+        "set `adapter.method = \"lora\"` to train an adapter on it, or `model.dtype` to a float type, or leave `model.dtype` out"
+    ))]
+    TrainedQuantised { place: String, dtype: Dtype },
+
+    #[error("{place}: `model.dtype` is \"{dtype}\", which quantises nothing")]
+    #[diagnostic(help("set `model.dtype` to \"int8\" or \"nf4\", or leave `model.quantize_output` out"))]
+    NothingQuantised { place: String, dtype: Dtype },
 
     #[error("{place}: random weights that are not trained stay random")]
     #[diagnostic(help("train all of them: remove `layers`, `last_layers` and `train_embeddings` from [adapter]"))]

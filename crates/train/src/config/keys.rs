@@ -50,13 +50,14 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
 });
 
 #[rustfmt::skip]
-const RUN_AND_MODEL: [Key; 8] = [
+const RUN_AND_MODEL: [Key; 9] = [
     key("", "seed", Kind::Seed, ""),
     key("", "output_dir", Kind::Text, "\"runs/first\""),
     key("model", "path", Kind::Text, "\"models/bert-base-uncased\""),
     key("model", "task", Kind::Word(Task::NAMES, &[]), ""),
     key("model", "labels", Kind::SomeNames, "[\"negative\", \"positive\"]"),
-    key("model", "dtype", Kind::Word(Dtype::NAMES, &["int8", "nf4"]), ""),
+    key("model", "dtype", Kind::Word(Dtype::NAMES, &[]), ""),
+    key("model", "quantize_output", Kind::Flag, ""),
     key("model", "weights", Kind::Word(Weights::NAMES, &[]), ""),
     key("model", "save_dtype", Kind::Word(SaveDtype::NAMES, &[]), ""),
 ];

@@ -12,6 +12,7 @@ use super::words::Weights;
 pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
     foreign_keys(loaded)?;
     task(loaded)?;
+    quantised(loaded)?;
     layers(loaded)?;
     text(loaded)?;
     validation(loaded)?;
@@ -62,6 +63,18 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         });
     }
     Ok(())
+}
+
+fn quantised(loaded: &Loaded) -> Result<(), ConfigError> {
+    let config = &loaded.config;
+    let (dtype, output) = (config.model.dtype, config.model.quantize_output);
+    match dtype.quantisation() {
+        Some(_) if config.adapter.method.saves_model() => {
+            Err(ConfigError::TrainedQuantised { place: loaded.place("model.dtype"), dtype })
+        }
+        None if output => Err(ConfigError::NothingQuantised { place: loaded.place("model.quantize_output"), dtype }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn layers(loaded: &Loaded) -> Result<(), ConfigError> {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use burn::tensor::DType;
+use model::{Frozen, Quantisation};
 use serde::{Deserialize, Serialize};
 pub(crate) use tasks::TaskName as Task;
 pub(crate) use tasks::metrics::Best;
@@ -34,9 +36,39 @@ words!(
     Weights { Pretrained = "pretrained", Random = "random" }
 );
 words!(
-    /// How frozen weights are kept; `auto`: as stored.
-    Dtype { Auto = "auto", F32 = "f32", Bf16 = "bf16", F16 = "f16" }
+    /// How frozen weights are kept; `auto`: as stored. In int8 and nf4 the matrices of linear layers alone.
+    Dtype { Auto = "auto", F32 = "f32", Bf16 = "bf16", F16 = "f16", Int8 = "int8", Nf4 = "nf4" }
 );
+
+impl Dtype {
+    /// By the word that it is written as.
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::F32, Self::Bf16, Self::F16, Self::Int8, Self::Nf4];
+        all.into_iter().find(|dtype| dtype.to_string() == word)
+    }
+
+    /// `None` of a float type.
+    pub(crate) fn quantisation(self) -> Option<Quantisation> {
+        match self {
+            Self::Auto | Self::F32 | Self::Bf16 | Self::F16 => None,
+            Self::Int8 => Some(Quantisation::Int8),
+            Self::Nf4 => Some(Quantisation::Nf4),
+        }
+    }
+
+    /// How a model keeps what is frozen; `output`: whether that counts for the output layer too, where it is quantised.
+    pub(crate) fn frozen(self, output: bool) -> Frozen {
+        match self {
+            Self::Auto => Frozen::AsStored,
+            Self::F32 => Frozen::As(DType::F32),
+            Self::Bf16 => Frozen::As(DType::BF16),
+            Self::F16 => Frozen::As(DType::F16),
+            Self::Int8 => Frozen::Quantised { quantisation: Quantisation::Int8, output },
+            Self::Nf4 => Frozen::Quantised { quantisation: Quantisation::Nf4, output },
+        }
+    }
+}
+
 words!(
     /// Of a full checkpoint.
     SaveDtype { F32 = "f32", Bf16 = "bf16", F16 = "f16" }

@@ -51,6 +51,8 @@ pub(crate) struct ModelConfig {
     pub(crate) task: Task,
     pub(crate) labels: Option<Vec<String>>,
     pub(crate) dtype: Dtype,
+    /// Whether `dtype` quantises the output layer of a language model too.
+    pub(crate) quantize_output: bool,
     pub(crate) weights: Weights,
     pub(crate) save_dtype: SaveDtype,
 }
@@ -62,6 +64,7 @@ impl Default for ModelConfig {
             task: Task::default(),
             labels: None,
             dtype: Dtype::Auto,
+            quantize_output: false,
             weights: Weights::Pretrained,
             save_dtype: SaveDtype::F32,
         }

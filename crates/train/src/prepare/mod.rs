@@ -14,19 +14,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use data::{Dataset, Example, Finding, Sampler, Tokenizer};
-use kernels::Precision;
+use kernels::{Precision, Quantisation};
 use lora::Method;
 use model::{Frozen, Pretrained, Values};
 
-use crate::config::{self, Dtype, Loaded};
+use crate::config::{self, Loaded};
 use crate::device::DeviceName;
 use crate::hub::Located;
 use crate::output::Output;
 use crate::run::{Identity, Legs, Questions};
 use examples::fingerprint;
-use inference::{Adapter, Base, Sidecar};
+use inference::{Adapter, Base, QuantisedBase, Sidecar};
 use method::method;
 use schedule::Schedule;
 use splits::Again;
@@ -82,6 +82,10 @@ impl RunPlan {
         }
         let start = Start::open(loaded, &config, device, output)?;
         config.model.path = start.base.pinned();
+        if config.adapter.method.saves_model() && start.pretrained.quantisation().is_some() {
+            let (place, directory) = (loaded.place("model.path"), start.base.directory.clone());
+            return Err(Error::TrainedQuantised { place, directory });
+        }
         let data = TrainingData::read(loaded, &config, &start, output)?;
         let trained = (&start.pretrained, data.task.outputs());
         let method = method(loaded, start.adapter.as_ref(), trained, &mut config)?;
@@ -96,7 +100,7 @@ impl RunPlan {
         let Schedule { sampler, legs } = Schedule::new(loaded, &config, &data.train, start.max_length)?;
         Ok(Self {
             output_dir,
-            frozen: frozen(config.model.dtype),
+            frozen: config.model.dtype.frozen(config.model.quantize_output),
             config,
             device_name: start.device_name,
             device: start.device,
@@ -175,6 +179,14 @@ impl RunPlan {
         self.steps.div_ceil(every) - done / every + 1
     }
 
+    /// How the base is quantised.
+    pub(crate) fn quantisation(&self) -> Option<Quantisation> {
+        match self.frozen {
+            Frozen::Quantised { quantisation, .. } => Some(quantisation),
+            Frozen::AsStored | Frozen::As(_) => self.pretrained.quantisation(),
+        }
+    }
+
     pub(crate) fn method_in_words(&self) -> String {
         match self.pretrained.has_weights() {
             true => self.method.describe(),
@@ -191,16 +203,9 @@ impl RunPlan {
                 path: self.base.name.clone(),
                 revision: self.base.commit.clone(),
                 fingerprint: identity.base.clone(),
+                quantised: QuantisedBase::of(self.frozen, self.pretrained.quantisation())
+                    .map(|quantised| QuantisedBase { residual: self.method.changes_base(), ..quantised }),
             },
         )
-    }
-}
-
-fn frozen(dtype: Dtype) -> Frozen {
-    match dtype {
-        Dtype::Auto => Frozen::AsStored,
-        Dtype::F32 => Frozen::As(DType::F32),
-        Dtype::Bf16 => Frozen::As(DType::BF16),
-        Dtype::F16 => Frozen::As(DType::F16),
     }
 }

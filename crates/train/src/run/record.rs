@@ -27,6 +27,9 @@ pub(super) enum Line<'a> {
     End {
         seconds: f64,
         peak_memory_bytes: u64,
+        /// The type of the base's matrices, where they are quantised.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        base_dtype: Option<&'a str>,
     },
 }
 

@@ -106,7 +106,7 @@ fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     let base = if base.is_absolute() { name(base) } else { plan.base.name.clone() };
     let mut facts = vec![
         ("task", plan.task.definition().id().to_string()),
-        ("base model", format!("{base} ({})", plan.pretrained.class())),
+        ("base model", format!("{base} ({}){}", plan.pretrained.class(), kept(plan))),
         ("method", plan.method_in_words()),
         ("trained parameters", format!("{count}, on a base of {of}")),
         ("training data", data(&plan.train)),
@@ -118,6 +118,11 @@ fn facts(plan: &RunPlan, trained: &Plan) -> Vec<(String, String)> {
     facts.extend(legs.map(|leg| ("further leg", format!("after step {}: {}", leg.after_step, leg.in_words()))));
     facts.extend([("device", plan.device_name.to_string()), ("kindling", env!("CARGO_PKG_VERSION").to_string())]);
     facts.into_iter().map(|(name, value)| (name.to_string(), value)).collect()
+}
+
+/// How the base is kept, where it is quantised.
+fn kept(plan: &RunPlan) -> String {
+    plan.quantisation().map_or(String::new(), |quantisation| format!(", kept in {}", quantisation.name()))
 }
 
 /// A text that a person may type to try the adapter; none of a task on pairs, which a command line does not take.

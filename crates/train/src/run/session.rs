@@ -123,7 +123,8 @@ impl Session {
         };
         report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
-        self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
+        let base_dtype = plan.quantisation().map(|quantisation| quantisation.name());
+        self.metrics.append(&record::Line::End { seconds, peak_memory_bytes, base_dtype })?;
         self.metrics.sync()?;
         Ok(Outcome::Finished(summary))
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Adapter, EmbeddingAdapter, Method};
 use crate::config::{BiasMode, TargetConfig, Targets};
-use crate::method::{Built, Keeps, ParameterGroup, Rate, UnreadKeys};
+use crate::method::{Built, Keeps, ParameterGroup, Rate, TakenApart, UnreadKeys};
 use crate::peft::STANDARD_HEADS;
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
@@ -290,6 +290,11 @@ impl AdapterMethod for LoraConfig {
         starts: &HashMap<String, TensorData>,
     ) -> Vec<(String, TensorData)> {
         if self.init.is_part_of_base() { start::plain(tensors, starts) } else { tensors }
+    }
+
+    fn taken_apart(&self, tensors: Vec<(String, TensorData)>) -> Option<TakenApart> {
+        let (tensors, starts) = start::apart(tensors);
+        Some(TakenApart { method: Method::Lora(Box::new(self.clone().halved())), tensors, starts })
     }
 
     fn linear(&self, mut site: Site<'_>, tensors: &mut TrainedTensors) -> Result<Option<Built<Adapter>>, Error> {

@@ -22,6 +22,16 @@ impl LoraConfig {
         Self { r, alpha, rank_pattern, alpha_pattern, init: Init::Default, ..self }
     }
 
+    /// The opposite of [`Self::doubled`]: as the adapter was trained.
+    pub(super) fn halved(self) -> Self {
+        let factor = if self.use_rslora { std::f64::consts::SQRT_2 } else { 2.0 };
+        let rank_pattern = self.rank_pattern.into_iter().map(|(key, rank)| (key, rank / 2)).collect();
+        let alpha_pattern = self.alpha_pattern.into_iter().map(|(key, alpha)| (key, alpha / factor)).collect();
+        // Which part it was does not matter: the tensors are at hand.
+        let init = Init::Pissa { iterations: None };
+        Self { r: self.r / 2, alpha: self.alpha / factor, rank_pattern, alpha_pattern, init, ..self }
+    }
+
     /// # Errors
     /// A weight has no more parts than its smaller side.
     pub(super) fn check_part_of_base(&self, site: &Site<'_>, rank: usize) -> Result<(), TargetError> {
@@ -150,6 +160,34 @@ pub(super) fn plain(
         (name, data)
     };
     tensors.into_iter().map(doubled).collect()
+}
+
+/// The opposite of [`plain`]: the tensors as they were trained, and what they started with on linear layers.
+pub(super) fn apart(tensors: Vec<(String, TensorData)>) -> (Vec<(String, TensorData)>, HashMap<String, TensorData>) {
+    let mut starts = HashMap::new();
+    let halves = |(name, data): (String, TensorData)| {
+        let is = |n: usize| name.ends_with(LINEAR[n]) || name.ends_with(EMBEDDING[n]);
+        let (is_a, is_b) = (is(0), is(1));
+        let &[rows, columns] = &data.shape()[..] else { return (name, data) };
+        let values: Vec<f32> = data.iter::<f32>().collect();
+        let (half, [trained, start]) = if is_a {
+            let (trained, start) = values.split_at(rows / 2 * columns);
+            ([rows / 2, columns], [trained.to_vec(), start.to_vec()])
+        } else if is_b {
+            let width = columns / 2;
+            let of_rows =
+                |from: usize| values.chunks(columns.max(1)).flat_map(move |row| row[from..from + width].to_vec());
+            ([rows, width], [of_rows(0).collect(), of_rows(width).map(|value| -value).collect()])
+        } else {
+            return (name, data);
+        };
+        if LINEAR.iter().any(|ending| name.ends_with(ending)) {
+            starts.insert(name.clone(), TensorData::new(start, half));
+        }
+        (name, TensorData::new(trained, half))
+    };
+    let trained = tensors.into_iter().map(halves).collect();
+    (trained, starts)
 }
 
 #[cfg(test)]

@@ -104,6 +104,11 @@ fn located(arguments: &Arguments, output: &Output) -> Result<Vec<ModelFiles>, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", first.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     }
+    if let Some(quantisation) = Pretrained::open(&first.model, Pretrained::head_of(&first.model)?)?.quantisation() {
+        let message =
+            format!("{} is in {}, which has no room for an update", first.model.display(), quantisation.name());
+        return Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"));
+    }
     let mut inputs = vec![first];
     for adapter in arguments.adapters.iter().skip(1) {
         let (model, adapter) = (Some(inputs[0].model.clone()), Some(adapter.clone()));
@@ -198,7 +203,9 @@ fn merge_in_order(
             None => read(&files, None)?,
         };
         let device = Device::flex();
-        let trained = load(saved, &files, (&[], &[]), &device, output)?;
+        // Whatever kind of base it was trained on: the merged weights are those of the files with the updates.
+        let as_stored = ["model.dtype=auto".to_string()];
+        let trained = load(saved, &files, (&as_stored, &[]), &device, output)?;
         sidecar = Sidecar::read(files.trained())?.or(sidecar);
         let (place, types) = match is_last {
             true => {

@@ -1,0 +1,132 @@
+//! Matrices that a checkpoint has in bitsandbytes' nf4: codes under the weight's own name, and beside them scales, maps and a JSON with
+//! the rest. Read as they are, and on the CPU left where they lie.
+
+use burn::tensor::{AllocationProperty, Bytes};
+use kernels::Nf4Parts;
+use safetensors::Dtype;
+use serde::Deserialize;
+
+use super::{Checkpoint, CheckpointError, Entry};
+
+/// What the JSON's name ends in; so that of fp4 does in `fp4`.
+const STATE: &str = ".quant_state.bitsandbytes__nf4";
+
+const ABSMAX: &str = ".absmax";
+const MAP: &str = ".quant_map";
+const NESTED_ABSMAX: &str = ".nested_absmax";
+const NESTED_MAP: &str = ".nested_quant_map";
+
+/// The tensors of a matrix in nf4.
+#[derive(Debug, Clone)]
+pub(crate) struct Nf4 {
+    absmax: Entry,
+    nested: Option<(Entry, f32)>,
+}
+
+/// The JSON, as far as it has a bearing on the values.
+#[derive(Debug, Deserialize)]
+struct State {
+    blocksize: usize,
+    shape: Vec<usize>,
+    #[serde(default)]
+    nested_blocksize: Option<usize>,
+    #[serde(default)]
+    nested_offset: Option<f32>,
+}
+
+impl Checkpoint {
+    /// Takes what belongs to matrices in nf4 out of the entries, whose codes are left with the shapes of the matrices.
+    pub(super) fn collect_nf4(&mut self) -> Result<(), CheckpointError> {
+        let names: Vec<String> =
+            self.entries.keys().filter_map(|name| name.strip_suffix(STATE)).map(Into::into).collect();
+        for name in names {
+            let Some(state) = self.entries.shift_remove(&format!("{name}{STATE}")) else { continue };
+            let file = self.file(&state).to_path_buf();
+            let wrong = |reason: String| CheckpointError::Nf4 { file: file.clone(), tensor: name.clone(), reason };
+            let state: State = serde_json::from_slice(&self.bytes(&state)).map_err(|error| wrong(error.to_string()))?;
+            let mut take = |ending: &str| self.entries.shift_remove(&format!("{name}{ending}"));
+            let [absmax, map, nested, nested_map] = [ABSMAX, MAP, NESTED_ABSMAX, NESTED_MAP].map(&mut take);
+            let absmax = absmax.ok_or_else(|| wrong(format!("`{name}{ABSMAX}` is missing")))?;
+            let nested = match nested {
+                Some(nested) => {
+                    let offset = state.nested_offset.ok_or_else(|| wrong("`nested_offset` is missing".to_string()))?;
+                    Some((nested, offset))
+                }
+                None => None,
+            };
+            let nf4 = Nf4 { absmax, nested };
+            self.check_nf4(&name, &nf4, &state, [map, nested_map]).map_err(wrong)?;
+            if let Some(codes) = self.entries.get_mut(&name) {
+                codes.shape = state.shape;
+            }
+            self.nf4.insert(name, nf4);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the tensors of a matrix: they must be of one matrix, in blocks of the sizes that bitsandbytes has by default,
+    /// and stand for the values that it has.
+    fn check_nf4(&self, name: &str, nf4: &Nf4, state: &State, maps: [Option<Entry>; 2]) -> Result<(), String> {
+        let expected = |what: &str, found: usize, expected: usize| match found == expected {
+            true => Ok(()),
+            false => Err(format!("{what} is {found}, this version reads {expected}")),
+        };
+        expected("`blocksize`", state.blocksize, 64)?;
+        let &[rows, columns] = &state.shape[..] else { return Err("its shape is not that of a matrix".to_string()) };
+        let count = rows * columns;
+        let blocks = count.div_ceil(64);
+        let codes = self.entries.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        let is = |entry: &Entry, dtype: Dtype, count: usize| {
+            entry.dtype == dtype && entry.shape.iter().product::<usize>() == count
+        };
+        if !is(codes, Dtype::U8, count.div_ceil(2)) {
+            return Err(format!("`{name}` has not the codes of [{rows}, {columns}]"));
+        }
+        let has_scales = match &nf4.nested {
+            Some((nested, _)) => {
+                expected("`nested_blocksize`", state.nested_blocksize.unwrap_or(256), 256)?;
+                is(&nf4.absmax, Dtype::U8, blocks) && is(nested, Dtype::F32, blocks.div_ceil(256))
+            }
+            None => is(&nf4.absmax, Dtype::F32, blocks),
+        };
+        if !has_scales {
+            return Err(format!("its scales are not those of [{rows}, {columns}]"));
+        }
+        let known = [&kernels::NF4_VALUES[..], &kernels::dynamic_map()[..]];
+        for ((map, known), ending) in maps.iter().zip(known).zip([MAP, NESTED_MAP]) {
+            let values = map.as_ref().map(|map| floats(&self.bytes(map)));
+            if values.is_some_and(|values| values != known) {
+                return Err(format!("`{name}{ending}` has other values than bitsandbytes'"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a tensor is in nf4.
+    pub(crate) fn is_nf4(&self, name: &str) -> bool {
+        self.nf4.contains_key(name)
+    }
+
+    /// Whether any tensor is.
+    pub(crate) fn has_nf4(&self) -> bool {
+        !self.nf4.is_empty()
+    }
+
+    /// The codes and scales of a tensor in nf4.
+    pub(crate) fn nf4_parts(&self, name: &str, codes: &Entry) -> Option<Nf4Parts> {
+        let Nf4 { absmax, nested } = self.nf4.get(name)?;
+        let shared = |entry: &Entry| Bytes::from_shared(self.bytes(entry), AllocationProperty::File);
+        let codes = shared(codes);
+        Some(match nested {
+            Some((nested, offset)) => {
+                let scales = floats(&self.bytes(nested));
+                Nf4Parts { codes, scale_codes: Some(shared(absmax)), scales, offset: *offset }
+            }
+            None => Nf4Parts { codes, scale_codes: None, scales: floats(&self.bytes(absmax)), offset: 0.0 },
+        })
+    }
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}

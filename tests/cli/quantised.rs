@@ -1,0 +1,237 @@
+//! Bases in int8 and nf4, by commands: trained on by every method, remembered, warned of, read from bitsandbytes' files, and refused.
+
+use serde_json::{Value, json};
+
+use crate::project::tensors::Tensors;
+use crate::project::{Project, Ran};
+
+const CODES: &str = "quantised/llama-nf4/model";
+
+/// BERT, with eight steps that move an adapter.
+fn bert(dtype: &str) -> Project {
+    keeping(Project::new(), dtype)
+}
+
+/// GPT-2, whose weights lie the other way round and whose output layer is tied.
+fn gpt2(dtype: &str) -> Project {
+    keeping(decoder("gpt2-lm"), dtype)
+}
+
+fn decoder(case: &str) -> Project {
+    Project::new().copy(&format!("{case}/model"), "bert").copy(&format!("{case}/data.jsonl"), "train.jsonl").replace(
+        "run.toml",
+        "path = \"bert\"",
+        "path = \"bert\"\ntask = \"causal-lm\"",
+    )
+}
+
+fn keeping(project: Project, dtype: &str) -> Project {
+    let project = project.replace("run.toml", "path = \"bert\"", &format!("path = \"bert\"\ndtype = \"{dtype}\""));
+    project.replace("run.toml", "max_steps = 2", "max_steps = 8\nlearning_rate = 0.01")
+}
+
+/// Llama as bitsandbytes saved it in nf4.
+fn saved_in_nf4() -> Project {
+    decoder("llama-lm")
+        .copy(&format!("{CODES}/config.json"), "bert/config.json")
+        .copy(&format!("{CODES}/model.safetensors"), "bert/model.safetensors")
+}
+
+fn loss(project: &Project, arguments: &[&str]) -> f64 {
+    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], arguments].concat()).done();
+    ran.document()["loss"].as_f64().unwrap()
+}
+
+fn line(project: &Project, event: &str) -> Value {
+    let metrics = project.read("run/metrics.jsonl");
+    let mut lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.rfind(|line| line["event"] == event).unwrap()
+}
+
+fn warnings(ran: &Ran) -> Vec<&str> {
+    ran.stderr.lines().filter(|line| line.starts_with("warning")).collect()
+}
+
+#[test]
+fn every_method_trains_on_a_quantised_base_and_what_is_saved_answers_as_it_did() {
+    for dtype in ["int8", "nf4"] {
+        for project in [bert(dtype), gpt2(dtype)] {
+            let project = project.replace("run.toml", "[data]", "[data]\nvalid = \"train.jsonl\"");
+            for method in [
+                &["adapter.r=4"][..],
+                &["adapter.use_dora=true"],
+                &["adapter.init=pissa", "adapter.r=3", "adapter.use_rslora=true"],
+                &["adapter.init=olora", "train.gradient_checkpointing=true"],
+                &["adapter.method=ia3"],
+                &["adapter.method=bitfit", "train.compute=f32"],
+            ] {
+                let sets: Vec<&str> = method.iter().flat_map(|set| ["--set", set]).collect();
+                project.train(&[&sets[..], &["--quiet", "--overwrite"]].concat()).done();
+                let again = loss(&project, &["--run", "run"]);
+                let metrics = project.read("run/metrics.jsonl");
+                let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+                let evaluations: Vec<f64> =
+                    lines.filter(|line| line["event"] == "eval").map(|line| line["loss"].as_f64().unwrap()).collect();
+                // One of them is of the adapter that was kept.
+                let is_kept = evaluations.iter().any(|loss| (loss - again).abs() < 1e-5);
+                assert!(is_kept, "{dtype} {method:?}: {again}, {evaluations:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_says_how_its_base_is_kept_and_an_adapter_remembers_it() {
+    let project = bert("nf4");
+    let plan = project.train(&["--dry-run"]).done().stdout;
+    assert!(
+        plan.starts_with(
+            "model        [DIR]/bert (BertForSequenceClassification), 57,600 of its parameters in nf4, 29.8 kB\n"
+        ),
+        "{plan}"
+    );
+    project.train(&["--quiet"]).done();
+    assert_eq!(line(&project, "end")["base_dtype"], "nf4");
+    let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
+    assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": "nf4", "output": false }));
+    assert!(project.read("run/report.html").contains("bert (BertForSequenceClassification), kept in nf4"));
+
+    // Without a word as it was trained, and with one otherwise.
+    let eval = |set: &[&str]| project.run(&[&["eval", "--data", "train.jsonl", "--run", "run"], set].concat()).done();
+    assert!(warnings(&eval(&[])).is_empty() && warnings(&eval(&["--set", "model.dtype=nf4"])).is_empty());
+    for (dtype, kind) in [("auto", "a float type"), ("f32", "a float type"), ("int8", "int8")] {
+        let ran = eval(&["--set", &format!("model.dtype={dtype}")]);
+        let expected = format!("warning: the adapter run/adapter was trained on a base in nf4, not in {kind}");
+        assert_eq!(warnings(&ran), [expected]);
+    }
+    let plain = bert("auto");
+    plain.train(&["--quiet"]).done();
+    let ran = plain.run(&["predict", "--run", "run", "--set", "model.dtype=int8", "a fine film"]).done();
+    assert_eq!(warnings(&ran), ["warning: the adapter run/adapter was trained on a base in a float type, not in int8"]);
+    assert!(line(&plain, "end").get("base_dtype").is_none());
+}
+
+#[test]
+fn an_adapter_of_a_quantised_base_is_merged_into_the_weights_as_they_are_stored() {
+    let project = bert("nf4");
+    project.train(&["--quiet"]).done();
+    project.run(&["merge", "--run", "run", "--output", "merged"]).done();
+    let as_stored = loss(&project, &["--run", "run", "--set", "model.dtype=auto"]);
+    let merged = loss(&project, &["--model", "merged"]);
+    assert!((as_stored - merged).abs() < 1e-5, "{as_stored} {merged}");
+}
+
+#[test]
+fn an_output_layer_is_quantised_where_it_is_asked_for() {
+    for (case, set) in [("gpt2-lm", "int8"), ("llama-lm", "int8"), ("gpt2-lm", "nf4"), ("llama-lm", "nf4")] {
+        let project = decoder(case);
+        let dtype = format!("model.dtype={set}");
+        let base = ["--model", "bert", "--set", &dtype];
+        let (without, with) =
+            (loss(&project, &base), loss(&project, &[&base[..], &["--set", "model.quantize_output=true"]].concat()));
+        let as_stored = loss(&project, &["--model", "bert"]);
+        assert!(without != with && without != as_stored, "{case} {set}: {without} {with}");
+        assert!((with - as_stored).abs() < 0.1, "{case} {set}: {with} {as_stored}");
+        let project = keeping(project, set).replace("run.toml", "[data]", "quantize_output = true\n\n[data]");
+        project.train(&["--quiet"]).done();
+        let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
+        assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": set, "output": true }));
+        let ran = project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", &dtype]).done();
+        let expected = format!(
+            "warning: the adapter run/adapter was trained on a base in {set} with its output layer, not in {set}"
+        );
+        assert_eq!(warnings(&ran), [expected]);
+        project.run(&["generate", "--run", "run", "--prompt", "a fine", "--max-new-tokens", "4"]).done();
+    }
+}
+
+#[test]
+fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
+    let project = saved_in_nf4();
+    let codes = loss(&project, &["--model", "bert"]);
+    let quantised = decoder("llama-lm");
+    let expected = loss(&quantised, &["--model", "bert", "--set", "model.dtype=nf4"]);
+    assert!((codes - expected).abs() < 1e-6, "{codes} {expected}");
+    assert_eq!(loss(&project, &["--model", "bert", "--set", "model.dtype=nf4"]), codes);
+
+    let project = project.replace("run.toml", "max_steps = 2", "max_steps = 4\nlearning_rate = 0.01");
+    for method in ["adapter.r=2", "adapter.use_dora=true", "adapter.method=ia3"] {
+        project.train(&["--quiet", "--overwrite", "--set", method]).done();
+        let ran = project.run(&["eval", "--data", "train.jsonl", "--run", "run"]).done();
+        assert!(warnings(&ran).is_empty(), "{:?}", ran.stderr);
+    }
+    let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
+    assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": "nf4", "output": false }));
+
+    project.run(&["merge", "--run", "run", "--output", "merged"]).refused(
+        "error: [DIR]/bert is in nf4, which has no room for an update\n\
+         help: name the unquantised checkpoint that it was made from with --model",
+    );
+    project.train(&["--overwrite", "--set", "adapter.method=full"]).refused(
+        "error: `model.path` in run.toml, line 4: [DIR]/bert is in nf4, and `adapter.method = \"full\"` trains it\n\
+         help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
+    );
+    project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", "model.dtype=int8"]).refused(
+        "error: bert is in nf4 already, and cannot be brought to int8\n\
+         help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
+    let of = "model.layers.0.mlp.down_proj.weight";
+    let refused = |change: &dyn Fn(&mut Tensors), reason: &str| {
+        let project = saved_in_nf4().tensors("bert/model.safetensors", change);
+        project.run(&["inspect", "bert"]).refused(&format!(
+            "error: bert/model.safetensors: `{of}` is in bitsandbytes' nf4, but {reason}\n\
+             help: take a checkpoint that bitsandbytes wrote with its own block sizes, or the unquantised one that it was made from"
+        ));
+    };
+    refused(&|it| it.remove(|name| name == format!("{of}.absmax")), &format!("`{of}.absmax` is missing"));
+    refused(&|it| it.remove(|name| name == of), &format!("`{of}` is missing"));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_what_to_do() {
+    bert("int8").train(&["--set", "adapter.method=full"]).refused(
+        "error: `model.dtype` in run.toml, line 5: what is kept in int8 is frozen, and `adapter.method = \"full\"` trains it\n\
+         help: set `adapter.method = \"lora\"` to train an adapter on it, or `model.dtype` to a float type, or leave `model.dtype` out",
+    );
+    bert("nf4").train(&["--set", "adapter.method=full", "--set", "adapter.last_layers=1"]).refused(
+        "error: `model.dtype` in run.toml, line 5: what is kept in nf4 is frozen, and `adapter.method = \"full\"` trains it\n\
+         help: set `adapter.method = \"lora\"` to train an adapter on it, or `model.dtype` to a float type, or leave `model.dtype` out",
+    );
+    gpt2("bf16").train(&["--set", "model.quantize_output=true"]).refused(
+        "error: `--set model.quantize_output=true`: `model.dtype` is \"bf16\", which quantises nothing\n\
+         help: set `model.dtype` to \"int8\" or \"nf4\", or leave `model.quantize_output` out",
+    );
+    bert("nf4").train(&["--set", "model.quantize_output=true"]).refused(
+        "error: `--set model.quantize_output=true`: task `sequence-classification` has no key `quantize_output`\n\
+         help: remove it, or set a `model.task` that has it: masked-lm, causal-lm",
+    );
+    let eval = |set: &str| Project::new().run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
+    eval("model.dtype=int7").refused(
+        "error: `--set model.dtype=int7` cannot be used here\n\
+         help: did you mean `int8`?",
+    );
+    eval("model.quantize_output=true").refused(
+        "error: `--set model.quantize_output=true` cannot be used here\n\
+         help: it needs `--set model.dtype=int8` or `--set model.dtype=nf4`",
+    );
+    eval("model.quantize_output=yes").refused(
+        "error: `--set model.quantize_output=yes` cannot be used here\n\
+         help: expected true or false",
+    );
+}
+
+#[test]
+fn a_weight_that_is_no_number_has_no_codes() {
+    let query = "bert.encoder.layer.0.attention.self.query.weight";
+    for dtype in ["int8", "nf4"] {
+        let project = bert(dtype).tensors("bert/model.safetensors", |tensors| tensors.fill_row(query, 2, f32::NAN));
+        project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", &format!("model.dtype={dtype}")]).refused(
+            "error: bert/model.safetensors: `bert.encoder.layer.0.attention.self.query.weight` has a value that is not a finite number\n\
+             help: the weights are damaged, or training went wrong: download or copy the checkpoint again",
+        );
+    }
+}
