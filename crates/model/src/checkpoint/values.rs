@@ -80,7 +80,7 @@ impl Checkpoint {
     }
 }
 
-fn widened(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+pub(crate) fn widened(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match dtype {
         Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),

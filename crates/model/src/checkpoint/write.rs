@@ -37,6 +37,10 @@ impl OutputTensor {
         Self { name, dtype, shape, bytes: bytes::Bytes::copy_from_slice(data.as_bytes()) }
     }
 
+    pub(crate) fn interim(&self) -> (Vec<f32>, Vec<usize>) {
+        (super::values::widened(self.dtype, &self.bytes).unwrap_or_default(), self.shape.clone())
+    }
+
     fn view(&self) -> Result<TensorView<'_>, CheckpointError> {
         TensorView::new(self.dtype, self.shape.clone(), &self.bytes)
             .map_err(|source| CheckpointError::Serialise { tensor: self.name.clone(), source })

@@ -1,6 +1,8 @@
 //! The angles of rotary position embedding and the ways to stretch them over more positions than a model was pretrained on.
 //! Reference: `modeling_rope_utils.py` in Transformers; both its `rope_parameters` and the older `rope_scaling` are read.
 
+mod gguf;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::Layout;
 use serde_json::Value;
