@@ -2,31 +2,31 @@
 
 use lora::Plan;
 use lora::peft::AdapterTensors;
-use model::{Pretrained, merged_tensors, verify_merged, write_checkpoint};
+use model::{Merge, Pretrained, verify_merged};
 
 use super::Case;
 use crate::device::device;
 use crate::project::Project;
 use crate::project::tensors::Tensors;
 
-struct Merge {
+struct Merged {
     project: Project,
     pretrained: Pretrained,
     plan: Plan,
 }
 
 /// The case's adapter folded into its base, in `merged/`.
-fn merge(name: &str) -> Merge {
+fn merge(name: &str) -> Merged {
     let case = Case::open(name);
     let project = Project::new().file("merged/config.json", "{}").copy(&format!("{name}/adapter"), "adapter");
     let pretrained = Pretrained::open(&case.directory.join("model"), case.head).unwrap();
     let (model, plan) = case.load(Some("adapter"), &device());
-    let merged = merged_tensors(&pretrained, &plan, &model, None).unwrap();
-    write_checkpoint(&project.path("merged"), &merged.tensors, usize::MAX).unwrap();
-    Merge { project, pretrained, plan }
+    let merge = Merge::new(&pretrained, &plan, &model, None).unwrap();
+    merge.write(&merge.layout(None).unwrap(), &project.path("merged")).unwrap();
+    Merged { project, pretrained, plan }
 }
 
-impl Merge {
+impl Merged {
     /// What is found wrong with the merged checkpoint after a change.
     fn found(&self, change: impl FnOnce(&mut Tensors)) -> Option<String> {
         let file = self.project.path("merged/model.safetensors");

@@ -32,5 +32,5 @@ pub use plan::{Plan, Treatment};
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};
-pub use update::{Form, Side, Update};
+pub use update::{Fold, Form, Side, Update};
 pub use weight::Weight;

@@ -56,55 +56,141 @@ impl Update {
         matches!(self.form, Form::LowRank { magnitude: Some(_), .. })
     }
 
-    /// The base's weight with the update in it, in f32: the one place where an update is a dense matrix. `None` where a
-    /// tensor of it is not among those of the adapter.
+    /// The base's weight with the update in it, in f32; `None` where a tensor of it is not among those of the adapter.
     pub fn merged(&self, weight: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
-        let device = Device::flex();
-        let tensor = |name: &str| Some(Tensor::<2>::from_data(adapter.get(name)?.clone(), &device));
-        match &self.form {
-            Form::LowRank { a, b, scale, transposed, magnitude } => {
-                let product = tensor(b)?.matmul(tensor(a)?) * *scale;
-                let product = if *transposed { product.transpose() } else { product };
-                let sum = (Tensor::<2>::from_data(weight, &device) + product).into_data();
-                match magnitude {
-                    None => Some(sum),
-                    Some(magnitude) => Some(with_lengths(sum, adapter.get(magnitude)?, *transposed)),
-                }
-            }
-            Form::Scaling { vector, of, transposed } => {
-                let is_by_rows = (*of == Side::Outputs) != *transposed;
-                let factors = tensor(vector)?;
-                let count = factors.shape().num_elements();
-                let factors = factors.reshape(if is_by_rows { [count, 1] } else { [1, count] });
-                Some((Tensor::<2>::from_data(weight, &device) * factors).into_data())
-            }
+        let shape = weight.shape().clone();
+        let columns = shape.last().copied().unwrap_or(1);
+        let mut values: Vec<f32> = weight.iter::<f32>().collect();
+        let mut fold = self.fold(adapter)?;
+        if fold.looks_first() {
+            fold.look(0, columns, &values);
         }
+        fold.apply(0, columns, &mut values);
+        Some(TensorData::new(values, shape))
     }
 
-    /// The base's bias with the update in it, in f32, where [it changes](Self::changes_bias).
-    pub fn merged_bias(&self, bias: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
-        let Form::Scaling { vector, of: Side::Outputs, .. } = &self.form else { return None };
+    /// The update to be folded into its weight; `None` where a tensor of it is not among those of the adapter.
+    pub fn fold(&self, adapter: &HashMap<String, TensorData>) -> Option<Fold> {
         let device = Device::flex();
-        let factors = Tensor::<2>::from_data(adapter.get(vector)?.clone(), &device);
-        let count = factors.shape().num_elements();
-        Some((Tensor::<1>::from_data(bias, &device) * factors.reshape([count])).into_data())
+        let tensor = |name: &str| Some(Tensor::<2>::from_data(adapter.get(name)?.clone(), &device));
+        Some(match &self.form {
+            Form::LowRank { a, b, scale, transposed, magnitude } => {
+                let (a, b) = (tensor(a)?, tensor(b)?);
+                let (left, right) = if *transposed { (a.transpose(), b.transpose()) } else { (b, a) };
+                let lengths = match magnitude {
+                    None => None,
+                    Some(magnitude) => Some(Lengths::new(adapter.get(magnitude)?, *transposed)),
+                };
+                Fold(Change::Sum { left, right, scale: *scale, lengths })
+            }
+            Form::Scaling { vector, of, transposed } => {
+                let factors = adapter.get(vector)?.iter::<f32>().collect();
+                Fold(Change::Product { factors, by_rows: (*of == Side::Outputs) != *transposed })
+            }
+        })
+    }
+
+    /// The update to be folded into the bias of its module, a column of one value for each output, where
+    /// [it changes](Self::changes_bias).
+    pub fn fold_bias(&self, adapter: &HashMap<String, TensorData>) -> Option<Fold> {
+        let Form::Scaling { vector, of: Side::Outputs, .. } = &self.form else { return None };
+        Some(Fold(Change::Product { factors: adapter.get(vector)?.iter::<f32>().collect(), by_rows: true }))
     }
 }
 
-/// The matrix with what belongs to each output, its rows or `by_columns` its columns, brought to these lengths; what has none
-/// stays without.
-fn with_lengths(matrix: TensorData, lengths: &TensorData, by_columns: bool) -> TensorData {
-    let shape = matrix.shape().clone();
-    let columns = shape[1].max(1);
-    let mut values: Vec<f32> = matrix.iter::<f32>().collect();
-    let output = |at: usize| if by_columns { at % columns } else { at / columns };
-    let mut factors: Vec<f64> = lengths.iter::<f64>().collect();
-    let mut squares = vec![0.0_f64; factors.len()];
-    values.iter().enumerate().for_each(|(at, value)| squares[output(at)] += f64::from(*value).powi(2));
-    factors
-        .iter_mut()
-        .zip(squares)
-        .for_each(|(factor, square)| *factor /= square.sqrt().max(f64::from(f32::MIN_POSITIVE)));
-    values.iter_mut().enumerate().for_each(|(at, value)| *value = (f64::from(*value) * factors[output(at)]) as f32);
-    TensorData::new(values, shape)
+/// An update on its way into a weight, of which some rows are at hand at a time: the one place where an update is dense, and
+/// only so many rows of it. Computed in f32, lengths in f64.
+#[derive(Debug)]
+pub struct Fold(Change);
+
+#[derive(Debug)]
+enum Change {
+    /// `left · right`, as the weight lies: `[rows, r]` and `[r, columns]`.
+    Sum { left: Tensor<2>, right: Tensor<2>, scale: f64, lengths: Option<Lengths> },
+    /// A factor for each row or each column.
+    Product { factors: Vec<f32>, by_rows: bool },
+}
+
+/// The lengths that rows or columns are brought to; what has no length stays without.
+#[derive(Debug)]
+struct Lengths {
+    wanted: Vec<f64>,
+    by_columns: bool,
+    /// Of the columns that were looked at, the squares of their lengths.
+    squares: Vec<f64>,
+}
+
+impl Fold {
+    /// Whether every row has to be [looked at](Self::look) before the first is changed: columns have no length until then.
+    pub fn looks_first(&self) -> bool {
+        matches!(&self.0, Change::Sum { lengths: Some(lengths), .. } if lengths.by_columns)
+    }
+
+    /// Takes note of some whole rows of the weight, the first of them row `first`.
+    pub fn look(&mut self, first: usize, columns: usize, rows: &[f32]) {
+        let mut sum = rows.to_vec();
+        let Change::Sum { left, right, scale, lengths } = &mut self.0 else { return };
+        add_product(left, right, *scale, first, columns, &mut sum);
+        if let Some(lengths) = lengths {
+            lengths.look(columns, &sum);
+        }
+    }
+
+    /// Changes some whole rows of the weight, the first of them row `first`.
+    pub fn apply(&self, first: usize, columns: usize, rows: &mut [f32]) {
+        match &self.0 {
+            Change::Sum { left, right, scale, lengths } => {
+                add_product(left, right, *scale, first, columns, rows);
+                if let Some(lengths) = lengths {
+                    lengths.apply(first, columns, rows);
+                }
+            }
+            Change::Product { factors, by_rows } => {
+                for (row, values) in rows.chunks_mut(columns.max(1)).enumerate() {
+                    match by_rows {
+                        true => values.iter_mut().for_each(|value| *value *= factors[first + row]),
+                        false => values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn add_product(left: &Tensor<2>, right: &Tensor<2>, scale: f64, first: usize, columns: usize, rows: &mut [f32]) {
+    let count = rows.len() / columns.max(1);
+    if count == 0 {
+        return;
+    }
+    let product = left.clone().narrow(0, first, count).matmul(right.clone()) * scale;
+    let product = product.into_data();
+    rows.iter_mut().zip(product.iter::<f32>()).for_each(|(value, product)| *value += product);
+}
+
+impl Lengths {
+    fn new(wanted: &TensorData, by_columns: bool) -> Self {
+        let wanted: Vec<f64> = wanted.iter::<f64>().collect();
+        Self { squares: vec![0.0; if by_columns { wanted.len() } else { 0 }], wanted, by_columns }
+    }
+
+    fn look(&mut self, columns: usize, rows: &[f32]) {
+        for row in rows.chunks(columns.max(1)) {
+            self.squares.iter_mut().zip(row).for_each(|(square, value)| *square += f64::from(*value).powi(2));
+        }
+    }
+
+    fn apply(&self, first: usize, columns: usize, rows: &mut [f32]) {
+        let factor = |wanted: f64, square: f64| wanted / square.sqrt().max(f64::from(f32::MIN_POSITIVE));
+        let of_columns: Vec<f64> =
+            self.wanted.iter().zip(&self.squares).map(|(wanted, square)| factor(*wanted, *square)).collect();
+        for (row, values) in rows.chunks_mut(columns.max(1)).enumerate() {
+            if self.by_columns {
+                values.iter_mut().zip(&of_columns).for_each(|(it, factor)| *it = (f64::from(*it) * factor) as f32);
+            } else {
+                let square = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+                let factor = factor(self.wanted[first + row], square);
+                values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+            }
+        }
+    }
 }

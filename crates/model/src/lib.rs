@@ -29,11 +29,11 @@ mod tokens;
 pub use architectures::ActivationShape;
 pub use cache::Cache;
 pub use causal_lm::CausalLm;
-pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};
+pub use checkpoint::{CheckpointError, ShardLayout, TensorHeader, TensorWriter};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
-pub use export::{ExportError, Exported, Merge, export_adapter_gguf, export_adapter_mlx, export_gguf};
+pub use export::{ExportError, Exported, export_adapter_gguf, export_adapter_mlx, export_gguf};
 pub use files::{
     OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };
@@ -41,7 +41,7 @@ pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use head::{Head, VocabularyOutput};
 pub use layerwise::Layerwise;
 pub use loader::{LoadError, Loaded};
-pub use merge::{MergeError, Merged, merged_tensors, verify_merged};
+pub use merge::{Merge, MergeError, verify_merged};
 pub use model::{Features, Model};
 pub use pretrained::{Frozen, Pretrained, Values};
 pub use quantised::QuantisedError;

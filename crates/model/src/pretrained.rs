@@ -10,7 +10,7 @@ use burn::tensor::{DType, Device, TensorData};
 use lora::{Kind, Plan, Update};
 
 use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Exports, Variant};
-use crate::checkpoint::{Checkpoint, Entry, OutputTensor};
+use crate::checkpoint::{Checkpoint, Entry, ShardLayout, TensorHeader, TensorWriter, panels};
 use crate::config::{Config, ConfigError};
 use crate::export::ExportError;
 use crate::head::{Head, HeadLayers, Output, Sizes};
@@ -288,22 +288,26 @@ impl Pretrained {
         Ok(Model::new(backbone, head, described.pooling, variant.head))
     }
 
-    /// The tensor that Transformers calls `name`, as a model that keeps frozen weights so has it, to be written in `dtype`; `None`
-    /// where there is none.
-    pub fn frozen_tensor(&self, name: &str, frozen: Frozen, dtype: DType) -> Result<Option<OutputTensor>, Error> {
-        let Some((checkpoint, stored, entry)) = self.find(name) else { return Ok(None) };
+    /// The shape of the tensor that Transformers calls `name`; `None` where there is none.
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.find(name).map(|(_, _, entry)| entry.shape.clone())
+    }
+
+    /// Writes the values of the tensor that Transformers calls `name`, as a model that keeps frozen weights so has them.
+    pub fn write_frozen(&self, name: &str, frozen: Frozen, file: &mut TensorWriter<'_>) -> Result<(), Error> {
+        let Some((checkpoint, stored, entry)) = self.find(name) else { return Ok(()) };
         let of_file = checkpoint.dtype(stored, entry)?;
         let kept = match frozen {
             Frozen::As(kept) if entry.shape.len() > 1 => kept,
             Frozen::As(_) | Frozen::AsStored => of_file,
         };
-        if (of_file, kept) == (dtype, dtype) {
-            let bytes = checkpoint.bytes(entry);
-            return Ok(Some(OutputTensor::stored(name.to_string(), entry.dtype, entry.shape.clone(), bytes)));
+        for panel in panels(&entry.shape) {
+            let count = panel.len();
+            let values = checkpoint.values(entry, panel)?.unwrap_or_default();
+            let values = TensorData::new(values, [count]).convert_dtype(kept).convert_dtype(DType::F32);
+            file.values(&values.iter::<f32>().collect::<Vec<_>>())?;
         }
-        let values = TensorData::new(checkpoint.wide(entry)?.unwrap_or_default(), entry.shape.clone());
-        let values = values.convert_dtype(kept).convert_dtype(DType::F32);
-        Ok(Some(OutputTensor::rounded(name.to_string(), values, dtype)))
+        Ok(())
     }
 
     /// Whether there is a checkpoint, rather than a model that starts from nothing.
@@ -343,9 +347,22 @@ impl Pretrained {
     }
 
     /// The tensor of this name itself.
-    pub(crate) fn stored(&self, name: &str) -> Option<(&Checkpoint, &Entry)> {
-        let checkpoint = self.checkpoint.as_ref()?;
-        Some((checkpoint, checkpoint.entry(self.names.get(name)?)?))
+    pub(crate) fn stored(&self, name: &str) -> Option<(&Checkpoint, &str, &Entry)> {
+        let (checkpoint, stored) = (self.checkpoint.as_ref()?, self.names.get(name)?);
+        Some((checkpoint, stored, checkpoint.entry(stored)?))
+    }
+
+    /// The files of a checkpoint with these tensors that is made of this one: see [`Checkpoint::layout`].
+    pub(crate) fn layout<'a>(
+        &'a self,
+        tensors: Vec<TensorHeader>,
+        max_shard_size: Option<usize>,
+        place: impl Fn(&str) -> Option<&'a Entry>,
+    ) -> ShardLayout {
+        match &self.checkpoint {
+            Some(checkpoint) => checkpoint.layout(tensors, max_shard_size, place),
+            None => ShardLayout::new(tensors, max_shard_size.unwrap_or(usize::MAX)),
+        }
     }
 
     /// The complaint about a tensor of the model with a value that is no finite number; `None` if there is none. Tensors of

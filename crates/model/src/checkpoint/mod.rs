@@ -7,6 +7,7 @@ mod open;
 mod values;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -16,8 +17,11 @@ use std::sync::{Mutex, PoisonError};
 use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
 use indexmap::IndexMap;
 use safetensors::{Dtype, SafeTensorError};
+use serde_json::{Map, Value};
 
-pub use write::{OutputTensor, write_checkpoint};
+pub(crate) use values::{float, panels};
+use write::ShardHeader;
+pub use write::{ShardLayout, TensorHeader, TensorWriter};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum CheckpointError {
@@ -67,13 +71,17 @@ pub(crate) struct Checkpoint {
     entries: IndexMap<String, Entry>,
     /// What the index lists and no shard holds, with the shard in which it should be.
     absent: IndexMap<String, String>,
-    /// The index, if there is one.
-    index: Option<PathBuf>,
+    /// The index, if there is one, and its `metadata`.
+    index: Option<(PathBuf, Map<String, Value>)>,
 }
 
 #[derive(Debug)]
 struct Shard {
     file: PathBuf,
+    /// Its path in the checkpoint's directory, with `/`.
+    name: String,
+    /// `__metadata__` of the file.
+    metadata: BTreeMap<String, String>,
     opened: Mutex<File>,
     map: bytes::Bytes,
 }
@@ -90,12 +98,43 @@ impl Checkpoint {
     /// The complaint about a tensor that is needed and that the index lists, though no shard holds it. One that is not
     /// needed, as a tied output layer, need not be there.
     pub(crate) fn listed(&self, name: &str) -> Option<CheckpointError> {
-        let (shard, file) = (self.absent.get(name)?, self.index.clone()?);
+        let (shard, (file, _)) = (self.absent.get(name)?, self.index.clone()?);
         Some(CheckpointError::Index { file, reason: format!("the tensor `{name}` is not in `{shard}`") })
     }
 
     pub(crate) fn file(&self, entry: &Entry) -> &Path {
         &self.shards[entry.shard].file
+    }
+
+    /// The files of a checkpoint with these tensors that is made of this one: each tensor in the file and in the order of the
+    /// one that `place` says for it, those without a place at the end; or in files of at most `max_shard_size` bytes. They have
+    /// the metadata of this one's.
+    pub(crate) fn layout<'a>(
+        &'a self,
+        mut tensors: Vec<TensorHeader>,
+        max_shard_size: Option<usize>,
+        place: impl Fn(&str) -> Option<&'a Entry>,
+    ) -> ShardLayout {
+        let last = self.shards.len().saturating_sub(1);
+        let place = |tensor: &TensorHeader| {
+            place(&tensor.name).map_or((last, usize::MAX), |entry| (entry.shard, entry.range.start))
+        };
+        tensors.sort_by_cached_key(|tensor| place(tensor));
+        let of_index = self.index.as_ref().map(|(_, metadata)| metadata);
+        if let Some(size) = max_shard_size {
+            let of_shards = self.shards.iter().rev().flat_map(|shard| shard.metadata.clone());
+            return ShardLayout::split(tensors, size, of_shards.collect(), of_index.cloned().unwrap_or_default());
+        }
+        let header = |shard: &Shard| ShardHeader {
+            file: shard.name.clone(),
+            metadata: shard.metadata.clone(),
+            tensors: Vec::new(),
+        };
+        let mut shards: Vec<ShardHeader> = self.shards.iter().map(header).collect();
+        for tensor in tensors {
+            shards[place(&tensor).0].tensors.push(tensor);
+        }
+        ShardLayout::of(shards, of_index.cloned())
     }
 
     /// The bytes of a tensor as they lie in the file, little-endian and row by row.
@@ -105,15 +144,10 @@ impl Checkpoint {
 
     /// The type of a tensor, if weights can be of it.
     pub(crate) fn dtype(&self, name: &str, entry: &Entry) -> Result<DType, CheckpointError> {
-        match entry.dtype {
-            Dtype::F32 => Ok(DType::F32),
-            Dtype::F16 => Ok(DType::F16),
-            Dtype::BF16 => Ok(DType::BF16),
-            other => {
-                let (file, dtype) = (self.file(entry).to_path_buf(), format!("{other:?}"));
-                Err(CheckpointError::Dtype { file, tensor: name.to_string(), dtype })
-            }
-        }
+        float(entry.dtype).ok_or_else(|| {
+            let (file, dtype) = (self.file(entry).to_path_buf(), format!("{:?}", entry.dtype));
+            CheckpointError::Dtype { file, tensor: name.to_string(), dtype }
+        })
     }
 
     /// A tensor in its stored type: on the CPU a view of the file, copied only if it is ever written to.

@@ -9,23 +9,26 @@ use indexmap::IndexMap;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::quantised::gguf;
 
 use super::{Checkpoint, CheckpointError, Entry, Shard};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 #[derive(Deserialize)]
 struct Index {
+    #[serde(default)]
+    metadata: Map<String, Value>,
     weight_map: IndexMap<String, String>,
 }
 
 impl Checkpoint {
     pub(crate) fn open(directory: &Path) -> Result<Self, CheckpointError> {
         if directory.join(SINGLE).exists() {
-            return Self::from_files(vec![directory.join(SINGLE)]);
+            return Self::from_files(directory, vec![SINGLE.to_string()]);
         }
         if directory.join(INDEX).exists() {
             return Self::from_index(directory);
@@ -39,28 +42,29 @@ impl Checkpoint {
             std::fs::read_to_string(&file).map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
         let index: Index = serde_json::from_str(&text)
             .map_err(|error| CheckpointError::Index { file: file.clone(), reason: error.to_string() })?;
-        let mut names: Vec<&String> = index.weight_map.values().collect();
+        let mut names: Vec<String> = index.weight_map.values().cloned().collect();
         names.sort_unstable();
         names.dedup();
         if let Some(shard) = names.iter().find(|name| !stays_within(name)) {
-            return Err(CheckpointError::Outside { file, shard: (*shard).clone() });
+            return Err(CheckpointError::Outside { file, shard: shard.clone() });
         }
         if let Some(missing) = names.iter().find(|name| !directory.join(name).exists()) {
             let reason = format!("the shard `{missing}` it names is not there");
             return Err(CheckpointError::Index { file, reason });
         }
-        let mut checkpoint = Self::from_files(names.iter().map(|name| directory.join(name)).collect())?;
+        let mut checkpoint = Self::from_files(directory, names)?;
         // As in Transformers the shards say what there is; the index only says which shards there are.
         let is_absent = |(tensor, _): &(String, String)| !checkpoint.entries.contains_key(tensor);
         checkpoint.absent = index.weight_map.into_iter().filter(is_absent).collect();
-        checkpoint.index = Some(file);
+        checkpoint.index = Some((file, index.metadata));
         Ok(checkpoint)
     }
 
-    fn from_files(files: Vec<PathBuf>) -> Result<Self, CheckpointError> {
+    fn from_files(directory: &Path, names: Vec<String>) -> Result<Self, CheckpointError> {
         let mut checkpoint =
             Self { shards: Vec::new(), entries: IndexMap::new(), absent: IndexMap::new(), index: None };
-        for (shard, file) in files.into_iter().enumerate() {
+        for (shard, shard_name) in names.into_iter().enumerate() {
+            let file = directory.join(&shard_name);
             let (opened, map) = map(&file)?;
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
             let (header, metadata) =
@@ -81,7 +85,8 @@ impl Checkpoint {
                     }
                 }
             }
-            checkpoint.shards.push(Shard { file, opened: Mutex::new(opened), map });
+            let metadata = metadata.metadata().iter().flatten().map(|(key, it)| (key.clone(), it.clone())).collect();
+            checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map });
         }
         Ok(checkpoint)
     }

@@ -2,9 +2,11 @@
 //! would stay and count as memory of the process.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::PoisonError;
 
+use burn::tensor::DType;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
@@ -12,6 +14,9 @@ use super::{Checkpoint, CheckpointError, Entry, Shard};
 
 /// Bytes read together, of which every type has a whole number of values.
 const PIECE: usize = 1 << 20;
+
+/// Values worked on together.
+const PANEL: usize = 1 << 20;
 
 impl Checkpoint {
     /// Whether two tensors have the same values, in whatever types.
@@ -66,9 +71,52 @@ impl Checkpoint {
 
     /// All values of a tensor in f32; `None` if it is not of a type that weights are of.
     pub(crate) fn wide(&self, entry: &Entry) -> Result<Option<Vec<f32>>, CheckpointError> {
-        let mut bytes = vec![0; entry.range.len()];
-        self.read(entry, 0, &mut bytes)?;
+        self.values(entry, 0..entry.shape.iter().product())
+    }
+
+    /// Some of the values, counted row by row, in f32; `None` if it is not of a type that weights are of.
+    pub(crate) fn values(&self, entry: &Entry, values: Range<usize>) -> Result<Option<Vec<f32>>, CheckpointError> {
+        if float(entry.dtype).is_none() {
+            return Ok(None);
+        }
+        let width = entry.dtype.bitsize() / 8;
+        let mut bytes = vec![0; values.len() * width];
+        self.read(entry, values.start * width, &mut bytes)?;
         Ok(widened(entry.dtype, &bytes))
+    }
+
+    /// All bytes of a tensor, a piece at a time, handed to `each`.
+    pub(crate) fn bytewise<E: From<CheckpointError>>(
+        &self,
+        entry: &Entry,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut piece = Vec::new();
+        for start in (0..entry.range.len()).step_by(PIECE) {
+            piece.resize(PIECE.min(entry.range.len() - start), 0);
+            self.read(entry, start, &mut piece)?;
+            each(&piece)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a tensor of this checkpoint is to the byte one of another.
+    pub(crate) fn has_bytes_of(&self, entry: &Entry, other: &Self, of_other: &Entry) -> Result<bool, CheckpointError> {
+        if entry.range.len() != of_other.range.len() {
+            return Ok(false);
+        }
+        let mut pieces = [Vec::new(), Vec::new()];
+        for start in (0..entry.range.len()).step_by(PIECE) {
+            let length = PIECE.min(entry.range.len() - start);
+            for ((checkpoint, entry), bytes) in [(self, entry), (other, of_other)].into_iter().zip(&mut pieces) {
+                bytes.resize(length, 0);
+                checkpoint.read(entry, start, bytes)?;
+            }
+            if pieces[0] != pieces[1] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn read(&self, entry: &Entry, start: usize, piece: &mut [u8]) -> Result<(), CheckpointError> {
@@ -80,7 +128,25 @@ impl Checkpoint {
     }
 }
 
-pub(crate) fn widened(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+/// The values of a tensor of this shape in pieces of whole rows, by their indices: as many as are held at once of a large one.
+pub(crate) fn panels(shape: &[usize]) -> impl Iterator<Item = Range<usize>> + use<> {
+    let count: usize = shape.iter().product();
+    let columns = shape.last().copied().unwrap_or(1).max(1);
+    let panel = (PANEL / columns).max(1) * columns;
+    (0..count).step_by(panel).map(move |start| start..count.min(start + panel))
+}
+
+/// The type of weights that a stored type is.
+pub(crate) fn float(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        _ => None,
+    }
+}
+
+fn widened(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     Some(match dtype {
         Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
         Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),

@@ -3,14 +3,12 @@
 
 mod adapter;
 mod file;
-mod merging;
 mod mlx;
 mod model;
 
 use std::path::PathBuf;
 
 pub use adapter::export_adapter_gguf;
-pub use merging::Merge;
 pub use mlx::export_adapter_mlx;
 pub use model::export_gguf;
 

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use gguf::{TensorInfo, TensorType, Value, Vocabulary};
 
-use super::Merge;
 use super::file::{self, Planned};
 use super::{ExportError, Exported};
 use crate::Error;
 use crate::architectures::{GgufModel, Layout};
+use crate::merge::Merge;
 use crate::pretrained::Pretrained;
 
 /// Tensors that llama.cpp reads in f32 alone, beside all that have one dimension.
@@ -38,10 +38,7 @@ pub fn export_gguf(
     let mut metadata = metadata(&model, kind, name);
     metadata.extend(of_vocabulary);
     let mut exported = file::write(path, &metadata, &tensors, |tensor| match &tensor.source {
-        Source::Merged { name, layout } => {
-            let (values, shape) = merge.tensor(name)?;
-            Ok(layout.apply(values, &shape))
-        }
+        Source::Merged { name, shape, layout } => Ok(layout.apply(merge.tensor(name, shape)?, shape)),
         Source::Added(values) => Ok(values.clone()),
     })?;
     exported.notes.extend(notes);
@@ -49,9 +46,10 @@ pub fn export_gguf(
 }
 
 enum Source {
-    /// A tensor by its name in Transformers.
+    /// A tensor by its name and with its shape in Transformers.
     Merged {
         name: String,
+        shape: Vec<usize>,
         layout: Layout,
     },
     Added(Vec<f32>),
@@ -81,18 +79,22 @@ fn planned(
     let mut tensors = Vec::new();
     let mut in_halves = 0;
     for (tensor, shape) in merge.tensors()? {
-        let tied = merge.ties() && pretrained.output().is_some_and(|it| tensor == format!("{}.weight", it.module));
+        let tied = merge.ties_word_embeddings()
+            && pretrained.output().is_some_and(|it| tensor == format!("{}.weight", it.module));
         let is_left_out = model.left_out.iter().any(|start| tensor.starts_with(start));
         // A tied output layer is read from the word embeddings.
-        if tied || is_left_out || pretrained.ignores(&tensor) {
+        if tied || is_left_out || pretrained.ignores(tensor) {
             continue;
         }
-        let (module, part) = tensor.rsplit_once('.').unwrap_or((&tensor, ""));
+        let (module, part) = tensor.rsplit_once('.').unwrap_or((tensor, ""));
         let Some((name, layout)) = model.find(module).filter(|_| ["weight", "bias"].contains(&part)) else {
             let help = "llama.cpp reads language models, and BERT's classifiers of sequences: export a model with \
                         such a head, or use this one with `kindling predict`";
-            return Err(ExportError::NoPlace { tensor, format: "GGUF", help: help.to_owned() }.into());
+            return Err(
+                ExportError::NoPlace { tensor: tensor.to_owned(), format: "GGUF", help: help.to_owned() }.into()
+            );
         };
+        let source = Source::Merged { name: tensor.to_owned(), shape: shape.clone(), layout };
         let (name, shape) = (format!("{name}.{part}"), layout.shape(&shape));
         let is_wide = shape.len() <= 1 || WIDE.contains(&name.as_str());
         let fits = kind.takes_rows_of(shape.last().copied().unwrap_or(0));
@@ -104,8 +106,7 @@ fn planned(
                 TensorType::F16
             }
         };
-        tensors
-            .push(Planned { info: TensorInfo { name, shape, kind }, source: Source::Merged { name: tensor, layout } });
+        tensors.push(Planned { info: TensorInfo { name, shape, kind }, source });
     }
     for (name, values) in &model.added {
         let info = TensorInfo { name: (*name).to_owned(), shape: vec![values.len()], kind: TensorType::F32 };

@@ -2,6 +2,7 @@
 //! merged nor anything else made of those files is asked: a mistake in it would be the same on both sides.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -12,7 +13,7 @@ use safetensors::Dtype;
 
 use super::{bias_of, plain};
 use crate::Error;
-use crate::checkpoint::{Checkpoint, Entry};
+use crate::checkpoint::{Checkpoint, Entry, panels};
 use crate::pretrained::Pretrained;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -87,49 +88,37 @@ impl<'a> Files<'a> {
     }
 
     fn compare(&self, name: &str, merged: &Checkpoint, entry: &Entry) -> Result<(), Error> {
+        let original = self.original(name)?;
+        if original.shape() != entry.shape {
+            return Err(wrong(format!("has `{name}` as {:?}, not as {:?}", entry.shape, original.shape())));
+        }
         let update = self.updates.get(name);
-        let is_needed = !self.base.ignores(name);
-        let (shape, values) = match (self.replaced(name), self.base.stored(name)) {
-            (Some((shape, values)), _) => (*shape, Some(values.to_vec())),
-            (None, Some((checkpoint, of_base))) if update.is_none() && of_base.dtype == entry.dtype => {
-                return match checkpoint.bytes(of_base) == merged.bytes(entry) && of_base.shape == entry.shape {
-                    false => Err(wrong(format!("has another `{name}` than the base"))),
-                    true if is_needed => self.base.not_finite_among(&[name])?.map_or(Ok(()), Err),
-                    true => Ok(()),
-                };
-            }
-            (None, Some((checkpoint, of_base))) => (of_base.shape.as_slice(), checkpoint.wide(of_base)?),
-            (None, None) => {
-                let (checkpoint, of_base) = self
-                    .base
-                    .twin(name)
-                    .and_then(|twin| self.base.stored(twin))
-                    .ok_or_else(|| MergeError::NoBase { tensor: name.to_string() })?;
-                (of_base.shape.as_slice(), checkpoint.wide(of_base)?)
-            }
-        };
-        if shape != entry.shape {
-            return Err(wrong(format!("has `{name}` as {:?}, not as {shape:?}", entry.shape)));
-        }
-        let (Some(values), Some(found)) = (values, merged.wide(entry)?) else {
-            return Err(wrong(format!("has another `{name}` than the base")));
-        };
-        if is_needed && !values.iter().all(|value| value.is_finite()) {
-            return self.base.not_finite_among(&[name])?.map_or(Ok(()), Err);
-        }
-        if is_needed && !found.iter().all(|value| value.is_finite()) {
-            let dtype = format!("{:?}", entry.dtype);
-            return Err(MergeError::Range { tensor: name.to_string(), dtype }.into());
+        if let (Original::Base(checkpoint, of_base), None) = (&original, update)
+            && of_base.dtype == entry.dtype
+        {
+            return match checkpoint.has_bytes_of(of_base, merged, entry)? {
+                true => Ok(()),
+                false => Err(wrong(format!("has another `{name}` than the base"))),
+            };
         }
         let differs = match update {
-            None => {
-                // By their bits: masks of old checkpoints may hold what is no number and not equal to itself.
-                let is_off = |(value, found): (&f32, &f32)| rounded(*value, entry.dtype).to_bits() != found.to_bits();
-                values.iter().zip(&found).position(is_off)
-            }
+            None => self.first_other(&original, merged, entry)?,
             Some(update) => {
                 let without = || wrong(format!("has an update of `{name}` without its tensors"));
-                self.first_beyond_rounding(update, shape, [&values, &found], entry.dtype).ok_or_else(without)?
+                let expected = self.expected(update, &original)?.ok_or_else(without)?;
+                let mut differs = None;
+                for panel in panels(&entry.shape) {
+                    let start = panel.start;
+                    let [base, found] = [original.values(panel.clone())?, merged.values(entry, panel)?];
+                    let (Some(base), Some(found)) = (base, found) else {
+                        return Err(wrong(format!("has another `{name}` than the base")));
+                    };
+                    differs = expected.first_beyond_rounding(start, &base, &found, entry.dtype);
+                    if differs.is_some() {
+                        break;
+                    }
+                }
+                differs
             }
         };
         match differs {
@@ -138,36 +127,52 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The first value that the update does not come to; `None` where a tensor of it is not in the file.
-    fn first_beyond_rounding(
-        &self,
-        update: &Update,
-        shape: &[usize],
-        [base, found]: [&[f32]; 2],
-        dtype: Dtype,
-    ) -> Option<Option<usize>> {
+    /// What a merged tensor comes from, before any update.
+    fn original(&self, name: &str) -> Result<Original<'_>, Error> {
+        if let Some((shape, values)) = self.replaced(name) {
+            return Ok(Original::Adapter(shape, values));
+        }
+        let stored = self.base.stored(name).or_else(|| self.base.stored(self.base.twin(name)?));
+        let (checkpoint, _, entry) = stored.ok_or_else(|| MergeError::NoBase { tensor: name.to_string() })?;
+        Ok(Original::Base(checkpoint, entry))
+    }
+
+    /// The first value of a tensor without an update that is another, but for one rounding.
+    fn first_other(&self, original: &Original<'_>, merged: &Checkpoint, entry: &Entry) -> Result<Option<usize>, Error> {
+        for panel in panels(&entry.shape) {
+            let start = panel.start;
+            let [Some(values), Some(found)] = [original.values(panel.clone())?, merged.values(entry, panel)?] else {
+                return Ok(Some(start));
+            };
+            // By their bits: masks of old checkpoints may hold what is no number and not equal to itself.
+            let is_off = |(value, found): (&f32, &f32)| rounded(*value, entry.dtype).to_bits() != found.to_bits();
+            if let Some(at) = values.iter().zip(&found).position(is_off) {
+                return Ok(Some(start + at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What an update makes of a tensor; `None` where a tensor of it is not in the file.
+    fn expected(&self, update: &Update, original: &Original<'_>) -> Result<Option<Expected<'_>>, Error> {
+        let shape = original.shape();
         match &update.form {
             Form::LowRank { a, b, scale, transposed, magnitude } => {
-                let factors = self.factors([a, b], *scale, *transposed)?;
-                let Some(magnitude) = magnitude else {
-                    return Some(factors.first_beyond_rounding(base, found, dtype));
-                };
-                let lengths = Lengths::new(&factors, base, self.adapter.values(magnitude)?, *transposed);
-                Some(lengths.first_beyond_rounding(&factors, base, found, dtype))
+                let Some(factors) = self.factors([a, b], *scale, *transposed) else { return Ok(None) };
+                let Some(magnitude) = magnitude else { return Ok(Some(Expected::Sum(factors))) };
+                let Some(lengths) = self.adapter.values(magnitude) else { return Ok(None) };
+                let mut lengths = Measured::new(lengths, *transposed);
+                for panel in panels(shape) {
+                    let start = panel.start;
+                    lengths.add(&factors, start / factors.columns, &original.values(panel)?.unwrap_or_default());
+                }
+                Ok(Some(Expected::Lengths(factors, lengths.finish())))
             }
             Form::Scaling { vector, of, transposed } => {
-                let factors = self.adapter.values(vector)?;
                 let columns = shape.last().copied().unwrap_or(1);
                 // Of a bias, which has no rows, each value is an output's.
-                let is_by_rows = shape.len() > 1 && (*of == Side::Outputs) != *transposed;
-                let (of_type, smallest) = precision(dtype);
-                let is_off = |at: usize| {
-                    let factor = factors[if is_by_rows { at / columns } else { at % columns }];
-                    let expected = f64::from(base[at]) * f64::from(factor);
-                    let allowed = (of_type + f64::from(f32::EPSILON)) * expected.abs() + smallest;
-                    (f64::from(found[at]) - expected).abs() > allowed
-                };
-                Some((0..base.len()).find(|at| is_off(*at)))
+                let by_rows = shape.len() > 1 && (*of == Side::Outputs) != *transposed;
+                Ok(self.adapter.values(vector).map(|factors| Expected::Product { factors, columns, by_rows }))
             }
         }
     }
@@ -189,6 +194,62 @@ impl<'a> Files<'a> {
     }
 }
 
+/// What a merged tensor comes from.
+enum Original<'a> {
+    Adapter(&'a [usize], &'a [f32]),
+    Base(&'a Checkpoint, &'a Entry),
+}
+
+impl Original<'_> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Self::Adapter(shape, _) => shape,
+            Self::Base(_, entry) => &entry.shape,
+        }
+    }
+
+    /// Some of its values; `None` if they are not of a type that weights are of.
+    fn values(&self, values: Range<usize>) -> Result<Option<Vec<f32>>, Error> {
+        match self {
+            Self::Adapter(_, all) => Ok(all.get(values).map(<[f32]>::to_vec)),
+            Self::Base(checkpoint, entry) => Ok(checkpoint.values(entry, values)?),
+        }
+    }
+}
+
+/// What an update makes of a tensor.
+enum Expected<'a> {
+    Sum(Factors),
+    Lengths(Factors, Lengths),
+    Product { factors: &'a [f32], columns: usize, by_rows: bool },
+}
+
+impl Expected<'_> {
+    /// The first of some whole rows' values, from the one of index `start` on, that is another than rounding explains.
+    fn first_beyond_rounding(&self, start: usize, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
+        match self {
+            Self::Sum(factors) => factors.first_beyond_rounding(start, base, found, dtype),
+            Self::Lengths(factors, lengths) => lengths.first_beyond_rounding(factors, start, base, found, dtype),
+            Self::Product { factors, columns, by_rows } => {
+                let (of_type, smallest) = precision(dtype);
+                let is_off = |at: &usize| {
+                    let place = start + at;
+                    let factor = factors[if *by_rows { place / columns } else { place % columns }];
+                    let expected = f64::from(base[*at]) * f64::from(factor);
+                    let allowed = (of_type + f64::from(f32::EPSILON)) * expected.abs() + smallest;
+                    !is_near(found[*at], expected, allowed)
+                };
+                (0..base.len()).find(is_off).map(|at| start + at)
+            }
+        }
+    }
+}
+
+/// Not so of what is no number.
+fn is_near(found: f32, expected: f64, allowed: f64) -> bool {
+    (f64::from(found) - expected).abs() <= allowed
+}
+
 struct Factors {
     /// `[rows, rank]`
     left: Vec<f32>,
@@ -202,15 +263,15 @@ struct Factors {
 impl Factors {
     /// The first value that is not `base + scale * left · right` but for what rounding explains: once to the type, and in
     /// between as often as there are terms, in f32.
-    fn first_beyond_rounding(&self, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
+    fn first_beyond_rounding(&self, start: usize, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
         let (of_type, smallest) = precision(dtype);
         let of_terms = self.of_terms();
         let row = |(row, (base, found)): (usize, (&[f32], &[f32]))| {
+            let row = start / self.columns + row;
             let sums = self.row(row, base);
             let is_off = |column: usize| {
                 let Sum { value, size } = sums[column];
-                let allowed = of_type * value.abs() + smallest + of_terms * size;
-                (f64::from(found[column]) - value).abs() > allowed
+                !is_near(found[column], value, of_type * value.abs() + smallest + of_terms * size)
             };
             (0..self.columns).find(|column| is_off(*column)).map(|column| row * self.columns + column)
         };
@@ -253,28 +314,54 @@ struct Lengths {
     by_columns: bool,
 }
 
-impl Lengths {
-    fn new(factors: &Factors, base: &[f32], lengths: &[f32], by_columns: bool) -> Self {
-        let (mut squares, mut sizes) = (vec![0.0_f64; lengths.len()], vec![0.0_f64; lengths.len()]);
-        for (row, base) in base.chunks(factors.columns).enumerate() {
-            for (column, sum) in factors.row(row, base).into_iter().enumerate() {
-                let output = if by_columns { column } else { row };
-                squares[output] += sum.value * sum.value;
-                sizes[output] += sum.size * sum.size;
-            }
-        }
-        let of_output = |((length, square), size): ((&f32, f64), f64)| {
-            let norm = square.sqrt().max(f64::from(f32::MIN_POSITIVE));
-            (f64::from(*length) / norm, size.sqrt() / norm)
-        };
-        Self { of_outputs: lengths.iter().zip(squares).zip(sizes).map(of_output).collect(), by_columns }
+/// The same while rows are gone through.
+struct Measured<'a> {
+    lengths: &'a [f32],
+    by_columns: bool,
+    /// Of each output's sums, and of the sizes of their terms.
+    squares: Vec<(f64, f64)>,
+}
+
+impl<'a> Measured<'a> {
+    fn new(lengths: &'a [f32], by_columns: bool) -> Self {
+        Self { lengths, by_columns, squares: vec![(0.0, 0.0); lengths.len()] }
     }
 
+    /// Some whole rows of the base, from row `first` on.
+    fn add(&mut self, factors: &Factors, first: usize, base: &[f32]) {
+        for (row, base) in base.chunks(factors.columns).enumerate() {
+            for (column, sum) in factors.row(first + row, base).into_iter().enumerate() {
+                let (value, size) = &mut self.squares[if self.by_columns { column } else { first + row }];
+                *value += sum.value * sum.value;
+                *size += sum.size * sum.size;
+            }
+        }
+    }
+
+    fn finish(self) -> Lengths {
+        let of_output = |(length, (value, size)): (&f32, (f64, f64))| {
+            let norm = value.sqrt().max(f64::from(f32::MIN_POSITIVE));
+            (f64::from(*length) / norm, size.sqrt() / norm)
+        };
+        let of_outputs = self.lengths.iter().zip(self.squares).map(of_output).collect();
+        Lengths { of_outputs, by_columns: self.by_columns }
+    }
+}
+
+impl Lengths {
     /// As [`Factors::first_beyond_rounding`].
-    fn first_beyond_rounding(&self, factors: &Factors, base: &[f32], found: &[f32], dtype: Dtype) -> Option<usize> {
+    fn first_beyond_rounding(
+        &self,
+        factors: &Factors,
+        start: usize,
+        base: &[f32],
+        found: &[f32],
+        dtype: Dtype,
+    ) -> Option<usize> {
         let (of_type, smallest) = precision(dtype);
         let of_terms = factors.of_terms();
         let row = |(row, (base, found)): (usize, (&[f32], &[f32]))| {
+            let row = start / factors.columns + row;
             let sums = factors.row(row, base);
             let is_off = |column: usize| {
                 let (factor, error) = self.of_outputs[if self.by_columns { column } else { row }];
@@ -282,7 +369,7 @@ impl Lengths {
                 let of_factor = of_terms * error + f64::from(f32::EPSILON);
                 let allowed =
                     (of_type + of_factor) * expected.abs() + smallest + of_terms * (factor * sums[column].size).abs();
-                (f64::from(found[column]) - expected).abs() > allowed
+                !is_near(found[column], expected, allowed)
             };
             (0..factors.columns).find(|column| is_off(*column)).map(|column| row * factors.columns + column)
         };

@@ -10,8 +10,8 @@ use data::{Batch, Encoded};
 use lora::peft::AdapterTensors;
 use lora::{Method, Plan};
 use model::{
-    Frozen, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary, merged_tensors,
-    verify_merged, write_checkpoint, write_json,
+    Frozen, Merge, OutputDirectory, Pretrained, Values, goes_with_weights, is_of_tokenizer, is_vocabulary,
+    verify_merged, write_json,
 };
 use serde_json::json;
 
@@ -41,9 +41,9 @@ pub(super) struct Arguments {
     /// Type of the merged weights; default: the base's
     #[arg(long, value_enum)]
     dtype: Option<Type>,
-    /// Largest size of one file: 500MB, 2GB
-    #[arg(long, value_name = "SIZE", default_value = "5GB", value_parser = size)]
-    max_shard_size: usize,
+    /// Largest size of one file: 500MB, 2GB; default: the files of the base
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_shard_size: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,10 +72,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         Type::Bf16 => DType::BF16,
     });
     let unfinished = create(&arguments.output)?;
-    let merged = merged_tensors(&trained.pretrained, &trained.loaded.plan, &trained.model.model, dtype)?;
-    write_checkpoint(unfinished.path(), &merged.tensors, arguments.max_shard_size).map_err(model::Error::from)?;
+    let merge = Merge::new(&trained.pretrained, &trained.loaded.plan, &trained.model.model, dtype)?;
+    merge.write(&merge.layout(arguments.max_shard_size)?, unfinished.path())?;
     let mut config = trained.task.model_config(trained.pretrained.config(), trained.pretrained.class());
-    if merged.untied {
+    if merge.unties() {
         config["tie_word_embeddings"] = json!(false);
     }
     let config = dtype.map_or(config.clone(), |dtype| with_dtype(config, dtype));

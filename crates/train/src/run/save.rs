@@ -1,16 +1,15 @@
 //! What a run leaves behind: an adapter, or a full checkpoint. It is read back before the run calls itself finished.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, TensorData};
 use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
 use model::{
-    Frozen, OutputTensor, Pretrained, Values, files_beside, goes_with_weights, is_of_tokenizer, write_checkpoint,
-    write_json,
+    Frozen, Pretrained, ShardLayout, TensorHeader, Values, files_beside, goes_with_weights, is_of_tokenizer, write_json,
 };
 use serde_json::{Value, json};
 
@@ -207,38 +206,41 @@ impl Saver {
     ) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
         std::fs::create_dir_all(directory).map_err(write)?;
-        let mut tensors = plan.tensors(model);
-        if let Some((name, twin)) = &self.written_twice
-            && let Some((_, data)) = tensors.iter().find(|(written, _)| written == name)
-        {
-            tensors.push((twin.clone(), data.clone()));
+        let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
+        // By the names that are written, what they are in the model; a tensor may be written twice.
+        let mut sources: BTreeMap<String, &str> = BTreeMap::new();
+        for name in trained.keys().chain(plan.frozen()) {
+            sources.insert(name.clone(), name);
+            if let Some((_, twin)) = self.written_twice.as_ref().filter(|(twice, _)| twice == name) {
+                sources.insert(twin.clone(), name);
+            }
         }
-        let rounded = |(name, data)| OutputTensor::rounded(name, data, self.save_dtype);
-        let mut tensors: Vec<OutputTensor> = tensors.into_iter().map(rounded).collect();
-        tensors.extend(self.frozen_tensors(plan)?);
-        write_checkpoint(directory, &tensors, usize::MAX).map_err(model::Error::from)?;
+        let base = match plan.frozen().is_empty() {
+            true => None,
+            false => Some(Pretrained::open(&self.base, self.task.definition().head)?),
+        };
+        let shape = |name: &str| match (trained.get(name), &base) {
+            (Some(data), _) => Some(data.shape().to_vec()),
+            (None, Some(base)) => base.shape(name),
+            (None, None) => None,
+        };
+        let header = |(name, source): (&String, &&str)| {
+            shape(source).map(|shape| TensorHeader::new(name, self.save_dtype, &shape))
+        };
+        let layout = ShardLayout::new(sources.iter().filter_map(header).collect(), usize::MAX);
+        layout.write(directory, |tensor, file| {
+            let source = sources[&tensor.name];
+            match (trained.get(source), &base) {
+                (Some(data), _) => file.values(&data.iter::<f32>().collect::<Vec<_>>())?,
+                (None, Some(base)) => base.write_frozen(source, self.frozen, file)?,
+                (None, None) => {}
+            }
+            Ok::<(), model::Error>(())
+        })?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
         copy_beside(directory, &self.base, |file| self.is_companion(file))?;
         Ok(sidecar.write(directory)?)
-    }
-
-    /// What a model has of its base as it was.
-    fn frozen_tensors(&self, plan: &Plan) -> Result<Vec<OutputTensor>, Error> {
-        if plan.frozen().is_empty() {
-            return Ok(Vec::new());
-        }
-        let base = Pretrained::open(&self.base, self.task.definition().head)?;
-        let mut tensors = Vec::with_capacity(plan.frozen().len() + 1);
-        for name in plan.frozen() {
-            let twin = self.written_twice.as_ref().filter(|(twice, _)| twice == name).map(|(_, twin)| twin);
-            for written in std::iter::once(name).chain(twin) {
-                let Some(mut tensor) = base.frozen_tensor(name, self.frozen, self.save_dtype)? else { continue };
-                tensor.name.clone_from(written);
-                tensors.push(tensor);
-            }
-        }
-        Ok(tensors)
     }
 
     /// Loads what was saved, as a user would, and compares its answer with that of the trained model, whose base

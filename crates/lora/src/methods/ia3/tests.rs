@@ -125,14 +125,13 @@ fn outputs_and_inputs_are_scaled_and_merging_comes_to_the_same() {
             let file = HashMap::from([("a.dense.ia3_l".to_string(), values.into_data())]);
             let merged =
                 Tensor::from_data(built.update.merged(weight.into_data(), &file).expect("its vector"), &device);
-            let of_bias = match built.update.changes_bias() {
-                true => Tensor::from_data(
-                    built.update.merged_bias(bias.clone().into_data(), &file).expect("its vector"),
-                    &device,
-                ),
-                false => bias.clone(),
-            };
-            assert_eq!(built.update.changes_bias(), !feedforward);
+            let fold = built.update.fold_bias(&file);
+            assert_eq!((fold.is_some(), built.update.changes_bias()), (!feedforward, !feedforward));
+            let mut of_bias: Vec<f32> = bias.clone().into_data().iter::<f32>().collect();
+            if let Some(fold) = fold {
+                fold.apply(0, 1, &mut of_bias);
+            }
+            let of_bias = Tensor::from_data(of_bias.as_slice(), &device);
             let of_merged = layer(merged, of_bias, Vec::new());
             of_merged.into_data().assert_approx_eq::<f32>(&adapted.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
         }

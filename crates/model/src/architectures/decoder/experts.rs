@@ -122,7 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::checkpoint::{OutputTensor, write_checkpoint};
+    use crate::checkpoint::{CheckpointError, ShardLayout, TensorHeader};
     use crate::head::Head;
     use crate::loader::Build;
     use crate::pretrained::{Frozen, Pretrained, Values};
@@ -151,17 +151,18 @@ mod tests {
         });
         std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
         // Joined, as Transformers 5 has them in memory.
-        let tensor = |name: &str, shape: &[usize]| {
-            let data = random([shape.iter().product(), 1], device).into_data().try_to_vec::<f32>().unwrap();
-            let name = format!("model.layers.0.mlp.{name}");
-            OutputTensor::rounded(name, TensorData::new(data, shape.to_vec()), DType::F32)
-        };
-        let tensors = [
+        let tensor =
+            |name: &str, shape: &[usize]| TensorHeader::new(&format!("model.layers.0.mlp.{name}"), DType::F32, shape);
+        let tensors = vec![
             tensor("gate.weight", &[EXPERTS, 8]),
             tensor("experts.gate_up_proj", &[EXPERTS, 24, 8]),
             tensor("experts.down_proj", &[EXPERTS, 8, 12]),
         ];
-        write_checkpoint(directory.path(), &tensors, usize::MAX).unwrap();
+        let layout = ShardLayout::new(tensors, usize::MAX);
+        let written: Result<(), CheckpointError> = layout.write(directory.path(), |tensor, file| {
+            file.values(&random([tensor.elements(), 1], device).into_data().try_to_vec::<f32>().unwrap())
+        });
+        written.unwrap();
         let pretrained = Pretrained::open(directory.path(), Head::CausalLm).unwrap();
         let config = crate::config::Config::read(directory.path()).unwrap();
         let (described, _) = DecoderConfig::read(&config).unwrap();
