@@ -71,10 +71,9 @@ fn a_vocabulary_of_bytes_has_a_token_for_each_row_and_its_merges() {
 
 #[test]
 fn how_a_text_is_split_has_the_name_that_llama_cpp_has_for_it() {
-    let sequence = |first: Json, splits: bool| json!({ "type": "Sequence", "pretokenizers": [first, byte_level(splits)] });
-    let split = |expression: &str| {
-        json!({ "type": "Split", "pattern": { "Regex": expression }, "behavior": "Isolated", "invert": false })
-    };
+    let sequence =
+        |first: Json, splits: bool| json!({ "type": "Sequence", "pretokenizers": [first, byte_level(splits)] });
+    let split = |expression: &str| json!({ "type": "Split", "pattern": { "Regex": expression }, "behavior": "Isolated", "invert": false });
     let digits = json!({ "type": "Digits", "individual_digits": true });
     assert_eq!(pre(&bytes(byte_level(true), false)).as_deref(), Ok("gpt-2"));
     assert_eq!(pre(&bytes(sequence(digits.clone(), true), false)).as_deref(), Ok("smollm"));

@@ -35,7 +35,10 @@ pub fn export_gguf(
     let vocabulary = Vocabulary { tokenizer, special, chat_template, rows };
     let (of_vocabulary, more) = vocabulary.metadata().map_err(ExportError::from)?;
     notes.extend(more);
-    let mut metadata = metadata(&model, kind, name);
+    let mut metadata = metadata(&model, kind);
+    if can_be_called(name, tokenizer) {
+        metadata.push(("general.name".to_owned(), Value::from(name)));
+    }
     metadata.extend(of_vocabulary);
     let mut exported = file::write(path, &metadata, &tensors, |tensor| match &tensor.source {
         Source::Merged { name, shape, layout } => Ok(layout.apply(merge.tensor(name, shape)?, shape)),
@@ -55,18 +58,29 @@ enum Source {
     Added(Vec<f32>),
 }
 
-fn metadata(model: &GgufModel, kind: TensorType, name: &str) -> Vec<(String, Value)> {
+fn metadata(model: &GgufModel, kind: TensorType) -> Vec<(String, Value)> {
     let architecture = model.architecture;
     let mut metadata = vec![
         ("general.architecture".to_owned(), Value::from(architecture)),
         ("general.type".to_owned(), Value::from("model")),
-        ("general.name".to_owned(), Value::from(name)),
         ("general.file_type".to_owned(), Value::U32(kind.file_type())),
         ("general.quantization_version".to_owned(), Value::U32(2)),
     ];
     metadata.extend(model.settings.iter().map(|(key, value)| (format!("{architecture}.{key}"), value.clone())));
     metadata.extend(model.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
     metadata
+}
+
+/// llama.cpp takes what has Phi-3 in its name for a model with the special tokens of Phi-3 (`llama_vocab::impl::load`), and does not
+/// load it without them.
+fn can_be_called(name: &str, tokenizer: &serde_json::Value) -> bool {
+    let name = name.to_lowercase();
+    let has = |token: &&str| {
+        let added = tokenizer["added_tokens"].as_array();
+        let is_added = added.is_some_and(|added| added.iter().any(|it| it["content"] == **token));
+        is_added || tokenizer["model"]["vocab"].get(*token).is_some()
+    };
+    !["phi-3", "phi3"].iter().any(|it| name.contains(it)) || ["</s>", "<unk>", "<s>", "<|endoftext|>"].iter().all(|it| has(&it))
 }
 
 fn planned(
