@@ -165,7 +165,7 @@ fn weights_are_of_the_type_that_is_asked_for_and_vectors_of_f32() {
     // Blocks of 32 do not fit into rows of 48.
     let project = Project::new();
     let document = export(&project, &["--model", "bert", "--dtype", "q8_0", "--json"]).done().document();
-    let notes = json!(["15 matrices are in f16: q8_0 takes rows of whole blocks of 32 values"]);
+    let notes = json!(["18 matrices are in f16: q8_0 takes rows of whole blocks of 32 values"]);
     assert_eq!((&document["notes"], &document["dtype"]), (&notes, &json!("q8_0")));
 }
 
@@ -233,6 +233,37 @@ fn an_adapter_for_mlx_has_transposed_factors() {
 }
 
 #[test]
+fn an_adapter_of_mlx_is_read_as_the_one_it_was_made_of() {
+    let lora = llama().json("llama-adapter/adapter_config.json", "use_rslora", json!(true));
+    let dora = Project::new().copy("llama-lm/model", "llama").copy("llama-lm/adapter", "llama-adapter");
+    // Lengths of nothing but ones: the adapter is another one, and that is enough here.
+    let dora = dora.json("llama-adapter/adapter_config.json", "use_dora", json!(true)).tensors(
+        "llama-adapter/adapter_model.safetensors",
+        |tensors| {
+            for module in ["0.self_attn.q_proj", "1.self_attn.q_proj", "0.self_attn.v_proj", "1.self_attn.v_proj"] {
+                let name = format!("base_model.model.model.layers.{module}.lora_magnitude_vector");
+                tensors.zeros(&name, &[if module.ends_with("q_proj") { 32 } else { 16 }]);
+                tensors.fill(&name, 1.0);
+            }
+        },
+    );
+    for project in [lora, dora] {
+        let adapter = ["--model", "llama", "--adapter", "llama-adapter"];
+        project.run(&[&["export", "--format", "mlx", "-o", "mlx", "--quiet"], &adapter[..]].concat()).done();
+        let [direct, through] = ["llama-adapter", "mlx"]
+            .map(|adapter| exported(&project, &["--model", "llama", "--adapter", adapter, "--dtype", "f32"]));
+        for name in direct.names() {
+            let (direct, through) = (direct.values(name), through.values(name));
+            assert!(direct.iter().zip(&through).all(|(one, other)| (one - other).abs() < 1e-6), "{name}");
+        }
+        let base = exported(&project, &["--model", "llama"]).values("blk.0.attn_v.weight");
+        assert_ne!(through.values("blk.0.attn_v.weight"), base);
+        // It records its base.
+        project.run(&["export", "--format", "gguf", "--adapter", "mlx", "-o", "again.gguf", "--quiet"]).done();
+    }
+}
+
+#[test]
 fn what_cannot_be_exported_so_is_refused_by_name() {
     let project = llama().file("there.gguf", "mine");
     let llama = ["export", "--format", "gguf", "--model", "llama"];
@@ -278,7 +309,7 @@ fn what_cannot_be_exported_so_is_refused_by_name() {
     let quantised =
         self::llama().json("llama/config.json", "quantization_config", json!({ "quant_method": "gptq", "bits": 4 }));
     run(&quantised, &["-o", "out"]).refused(
-        "error: [DIR]/llama is quantised: config.json says so (`quantization_config`: gptq, 4 bits)\n\
+        "error: llama is quantised: config.json says so (`quantization_config`: gptq, 4 bits)\n\
          help: take the unquantised checkpoint that it was made from; if its weights are not quantised after all, remove `quantization_config` from config.json",
     );
     let large =
@@ -301,7 +332,7 @@ fn settings_that_llama_cpp_computes_otherwise_are_refused_by_their_key() {
         ("rope_parameters", scaling, "the rotary embedding is scaled by `dynamic`"),
     ] {
         let project = llama().json("llama/config.json", key, value);
-        export(&project, &["--model", "llama"]).refused(&format!("error: [DIR]/llama/config.json: {problem}\n{help}"));
+        export(&project, &["--model", "llama"]).refused(&format!("error: llama/config.json: {problem}\n{help}"));
     }
 }
 
@@ -329,20 +360,16 @@ fn methods_and_parts_without_a_form_are_refused_for_an_adapter_alone() {
     refused(&Project::with_adapter(), "bert", "`classifier.bias` beside its factors");
     let dora = Project::new().copy("gpt2-dora/model", "gpt2").copy("gpt2-dora/adapter", "adapter");
     refused(&dora, "gpt2", "DoRA's lengths on `transformer.h.0.attn.c_attn`");
-    let project = Project::new()
-        .copy("llama-lm/model", "llama")
-        .config("[adapter]\nmethod = \"ia3\"\ntarget_modules = [\"v_proj\"]\nfeedforward_modules = []\n");
-    let project = project
-        .file("rows.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n{\"text\": \"four\"}\n");
-    let sets = ["--set", "model.path=llama", "--set", "task=causal-lm", "--set", "data.train=rows.jsonl"];
-    project.train(&sets).done();
+    let project = Project::new();
+    project.train(&["--quiet", "--set", "adapter.method=ia3"]).done();
     export(&project, &["--run", "run", "--adapter-only"]).refused(&format!(
-        "error: the adapter has (IA)3 on `model.layers.0.self_attn.v_proj`, which an adapter alone has no form for in GGUF\n{help}"
+        "error: the adapter has (IA)3 on `bert.encoder.layer.0.attention.self.key`, which an adapter alone has no form for in GGUF\n{help}"
     ));
     export(&project, &["--run", "run"]).done();
-    let mlx = project.run(&["export", "--format", "mlx", "--run", "run", "-o", "mlx", "--quiet"]);
-    mlx.refused(
-        "error: the adapter has (IA)3 on `model.layers.0.self_attn.v_proj`, which has no form in an adapter of mlx-lm\n\
+    let project = Project::new().copy("llama-cls/model", "llama").copy("llama-cls/adapter", "adapter");
+    let arguments = ["export", "--format", "mlx", "--model", "llama", "--adapter", "adapter", "-o", "mlx", "--quiet"];
+    project.run(&arguments).refused(
+        "error: the adapter has `score.weight` beside its factors, which has no form in an adapter of mlx-lm\n\
          help: merge it with `kindling merge`, which mlx-lm's `mlx_lm.convert` reads, or train it without that part",
     );
 }

@@ -167,8 +167,6 @@ fn gguf(config: &Config, head: Head) -> Result<GgufModel, ConfigError> {
         Head::SequenceClassification => {
             modules.extend(exports::modules(&[("bert.pooler.dense", "cls"), ("classifier", "cls.output")]));
             settings.push(("pooling_type", number(RANK)));
-            let labels = config.labels()?.unwrap_or_default();
-            settings.push(("classifier.output_labels", Value::strings(labels.iter().map(String::as_str))));
         }
         Head::MaskedLm => {
             left_out = &["cls.", "bert.pooler."];

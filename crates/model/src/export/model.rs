@@ -15,7 +15,8 @@ use crate::pretrained::Pretrained;
 const WIDE: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 
 /// Writes a model and its vocabulary for llama.cpp, with weights of this type; vectors stay in f32, and what a type cannot store is
-/// in f16. `name` is what the file calls it.
+/// in f16. `name` is what the file calls it, `labels` are those of a
+/// classifier.
 ///
 /// # Errors
 /// llama.cpp does not have the architecture, computes something else, or has no name for a tensor or the tokenizer; a value is no
@@ -23,7 +24,7 @@ const WIDE: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 pub fn export_gguf(
     merge: &Merge<'_>,
     (tokenizer, special, chat_template): (&serde_json::Value, &[(&str, u32)], Option<&str>),
-    (kind, name): (TensorType, &str),
+    (kind, name, labels): (TensorType, &str, &[String]),
     path: &Path,
 ) -> Result<Exported, Error> {
     let pretrained = merge.pretrained();
@@ -39,6 +40,8 @@ pub fn export_gguf(
     if can_be_called(name, tokenizer) {
         metadata.push(("general.name".to_owned(), Value::from(name)));
     }
+    let labels = Value::strings(labels.iter().map(String::as_str));
+    metadata.push((format!("{}.classifier.output_labels", model.architecture), labels));
     metadata.extend(of_vocabulary);
     let mut exported = file::write(path, &metadata, &tensors, |tensor| match &tensor.source {
         Source::Merged { name, shape, layout } => Ok(layout.apply(merge.tensor(name, shape)?, shape)),
@@ -80,7 +83,8 @@ fn can_be_called(name: &str, tokenizer: &serde_json::Value) -> bool {
         let is_added = added.is_some_and(|added| added.iter().any(|it| it["content"] == **token));
         is_added || tokenizer["model"]["vocab"].get(*token).is_some()
     };
-    !["phi-3", "phi3"].iter().any(|it| name.contains(it)) || ["</s>", "<unk>", "<s>", "<|endoftext|>"].iter().all(|it| has(&it))
+    !["phi-3", "phi3"].iter().any(|it| name.contains(it))
+        || ["</s>", "<unk>", "<s>", "<|endoftext|>"].iter().all(|it| has(&it))
 }
 
 fn planned(

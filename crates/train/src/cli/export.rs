@@ -115,7 +115,8 @@ fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &
     // The date is for templates that are rendered, which this one is not.
     let template = ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH)?;
     let vocabulary = (&opened.tokenizer.to_json(), special.as_slice(), template.as_ref().map(ChatTemplate::text));
-    Ok(export_gguf(&merge, vocabulary, (kind, &name(inputs.trained())), path)?)
+    let labels = opened.task.label_names();
+    Ok(export_gguf(&merge, vocabulary, (kind, &name(inputs.trained()), labels), path)?)
 }
 
 fn default_type(opened: &Pipeline, is_adapter: bool) -> TensorType {

@@ -7,6 +7,7 @@ use indexmap::IndexSet;
 use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
 use crate::methods::{Method, PEFT_TYPES};
+use crate::peft::mlx;
 
 impl PeftConfig {
     /// # Errors
@@ -14,6 +15,9 @@ impl PeftConfig {
     /// implement or do not know, unless they are off (null, false or empty).
     pub fn from_json(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut keys = Keys::parse(file, text)?;
+        if let Some(of_mlx) = mlx::keys(file, &keys.map) {
+            keys.map = of_mlx;
+        }
         let method = keys.method()?;
         let mut config = Self {
             base_model: keys.text("base_model_name_or_path")?,

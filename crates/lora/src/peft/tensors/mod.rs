@@ -12,7 +12,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use suggest::nearest_module;
 
-use super::TENSOR_FILE;
+use super::{TENSOR_FILE, mlx};
 use crate::{Method, Update};
 
 pub use error::{TensorError, damage};
@@ -45,9 +45,11 @@ pub struct AdapterTensors {
 }
 
 impl AdapterTensors {
-    /// Reads `adapter_model.safetensors` of a directory, the tensors of an adapter of this method.
+    /// Reads `adapter_model.safetensors` of a directory, or what mlx-lm has in its place, the tensors of an adapter of this method.
     pub fn read(directory: &Path, method: &Method) -> Result<Self, TensorError> {
-        let file = directory.join(TENSOR_FILE);
+        let [of_peft, of_mlx] = [TENSOR_FILE, mlx::TENSORS].map(|name| directory.join(name));
+        let is_mlx = !of_peft.exists() && of_mlx.exists();
+        let file = if is_mlx { of_mlx } else { of_peft };
         if !file.exists() {
             return Err(TensorError::NoFile { directory: directory.into(), help: without_file(directory) });
         }
@@ -56,13 +58,18 @@ impl AdapterTensors {
             .map_err(|error| TensorError::Damaged { file: file.clone(), reason: damage(&error) })?;
         let mut stored: Vec<(String, Stored)> = Vec::new();
         for (name, view) in tensors.iter() {
-            let values = to_f32(&view).ok_or_else(|| TensorError::Dtype {
+            let (name, is_turned) = if is_mlx { mlx::renamed(name) } else { (name.to_string(), false) };
+            let mut values = to_f32(&view).ok_or_else(|| TensorError::Dtype {
                 file: file.clone(),
-                tensor: name.to_string(),
+                tensor: name.clone(),
                 dtype: format!("{:?}", view.dtype()),
             })?;
-            let (shape, dtype) = (view.shape().to_vec(), view.dtype());
-            stored.push((name.to_string(), Stored { shape, dtype, values, used: false, starts_anew: false }));
+            let (mut shape, dtype) = (view.shape().to_vec(), view.dtype());
+            if let (true, &[rows, columns]) = (is_turned, shape.as_slice()) {
+                values = (0..columns).flat_map(|it| values.iter().skip(it).step_by(columns).copied()).collect();
+                shape = vec![columns, rows];
+            }
+            stored.push((name, Stored { shape, dtype, values, used: false, starts_anew: false }));
         }
         stored.sort_by(|left, right| left.0.cmp(&right.0));
         let mut notes = Vec::new();
