@@ -41,7 +41,7 @@ fn a_language_model_has_its_tensors_settings_and_tokenizer() {
     let document = project.run(&arguments).done().document();
     let bytes = std::fs::metadata(project.path("llama.gguf")).unwrap().len();
     let expected = json!({
-        "output": "llama.gguf", "format": "gguf", "dtype": "f32", "tensors": 21, "bytes": bytes, "notes": [],
+        "output": "llama.gguf", "format": "gguf", "dtype": "f32", "tensors": 35, "bytes": bytes, "notes": [],
     });
     assert_eq!(document, expected);
     let file = Gguf::read(&project.path("llama.gguf"));

@@ -2,7 +2,8 @@
 
 use gguf::Value;
 
-use super::{Rope, Scaling};
+use super::Rope;
+use super::scaling::Scaling;
 
 /// What a GGUF file says of it.
 #[derive(Debug)]
