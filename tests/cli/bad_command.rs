@@ -192,6 +192,16 @@ fn a_size_without_a_unit_that_exists_is_refused() {
 }
 
 #[test]
+fn a_tolerance_that_is_no_share_is_refused() {
+    refused(
+        &["merge", "--model", "bert", "--adapter", "a", "--output", "b", "--tolerance", "5%"],
+        "error: invalid value '5%' for '--tolerance <SHARE>': expected a share of the adapter's effect such as 0.1, found `5%`\n\
+         \n\
+         For more information, try '--help'.",
+    );
+}
+
+#[test]
 fn a_type_that_merge_does_not_write_is_refused() {
     refused(
         &["merge", "--model", "bert", "--adapter", "a", "--output", "b", "--dtype", "int8"],

@@ -28,6 +28,7 @@ mod generate;
 mod init;
 mod last_layers;
 mod masked_lm;
+mod merging;
 mod methods;
 mod multi_label;
 #[cfg(unix)]

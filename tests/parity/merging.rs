@@ -2,7 +2,7 @@
 
 use lora::Plan;
 use lora::peft::AdapterTensors;
-use model::{Merge, Pretrained, verify_merged};
+use model::{Merge, Pretrained, Types, verify_merged};
 
 use super::Case;
 use crate::device::device;
@@ -21,7 +21,7 @@ fn merge(name: &str) -> Merged {
     let project = Project::new().file("merged/config.json", "{}").copy(&format!("{name}/adapter"), "adapter");
     let pretrained = Pretrained::open(&case.directory.join("model"), case.head).unwrap();
     let (model, plan) = case.load(Some("adapter"), &device());
-    let merge = Merge::new(&pretrained, &plan, &model, None).unwrap();
+    let merge = Merge::new(&pretrained, &plan, &model, Types::Of(&pretrained)).unwrap();
     merge.write(&merge.layout(None).unwrap(), &project.path("merged")).unwrap();
     Merged { project, pretrained, plan }
 }

@@ -302,19 +302,26 @@ pub fn write_adapter<M: Module>(
     sidecar.write(directory)
 }
 
-/// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte.
-pub fn copy_beside(directory: &Path, from: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), AdapterError> {
+/// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte. Returns
+/// where each is from and where it is.
+pub fn copy_beside(
+    directory: &Path,
+    from: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(PathBuf, PathBuf)>, AdapterError> {
     let read_error = |path: &Path| {
         let path = path.to_path_buf();
         move |source| AdapterError::Read { path, source }
     };
+    let mut copied = Vec::new();
     for name in files_beside(from, wanted).map_err(read_error(from))? {
         let (file, path) = (from.join(&name), directory.join(&name));
         let contents = std::fs::read(&file).map_err(read_error(&file))?;
         path.parent()
             .map_or(Ok(()), std::fs::create_dir_all)
             .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
-            .map_err(|source| AdapterError::Write { path, source })?;
+            .map_err(|source| AdapterError::Write { path: path.clone(), source })?;
+        copied.push((file, path));
     }
-    Ok(())
+    Ok(copied)
 }

@@ -82,6 +82,16 @@ impl Saved {
         Ok(Self { files: files.clone(), task, pretrained, adapter, sidecar })
     }
 
+    /// What it was trained for.
+    pub fn task(&self) -> TaskName {
+        self.task
+    }
+
+    /// What the adapter has in place of tensors of its base, heads and biases for example: names in the base, and values.
+    pub fn replaced(&self) -> impl Iterator<Item = (String, &[f32])> {
+        self.adapter.iter().flat_map(|adapter| adapter.tensors.replacing())
+    }
+
     /// The base that the adapter records, where its weights are others than those of the model: it will hardly answer as it
     /// was trained to.
     pub fn other_base(&self) -> Option<&str> {

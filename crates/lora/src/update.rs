@@ -194,3 +194,6 @@ impl Lengths {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

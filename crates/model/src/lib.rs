@@ -41,7 +41,7 @@ pub use generate::{Chosen, Finish, Generation, Prompt};
 pub use head::{Head, VocabularyOutput};
 pub use layerwise::Layerwise;
 pub use loader::{LoadError, Loaded};
-pub use merge::{Merge, MergeError, verify_merged};
+pub use merge::{Merge, MergeError, Types, verify_merged};
 pub use model::{Features, Model};
 pub use pretrained::{Frozen, Pretrained, Values};
 pub use quantised::QuantisedError;

@@ -5,6 +5,8 @@ mod ties;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use burn::tensor::{DType, Device, TensorData};
 use lora::{Kind, Plan, Update};
@@ -262,6 +264,28 @@ impl Pretrained {
         let merged = update.merged(TensorData::new(weight.clone(), entry.shape.clone()), adapter);
         let square = |(before, after): (&f32, f32)| (f64::from(after) - f64::from(*before)).powi(2);
         Ok(merged.map(|merged| weight.iter().zip(merged.iter::<f32>()).map(square).sum::<f64>().sqrt()))
+    }
+
+    /// Does `work` with a model that was loaded from this checkpoint, while the weights that it reads are given back a few
+    /// milliseconds after: what is mapped counts as memory of the process only while it is used.
+    pub fn sparingly<T>(&self, work: impl FnOnce() -> T) -> T {
+        const INTERVAL: Duration = Duration::from_millis(5);
+        let Some(checkpoint) = &self.checkpoint else { return work() };
+        let result = std::thread::scope(|scope| {
+            let (stop, stopped) = mpsc::channel::<()>();
+            let release = move || {
+                while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    checkpoint.release_pages();
+                }
+            };
+            // Without a thread to spare it takes the memory.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, release);
+            let result = work();
+            drop(stop);
+            result
+        });
+        checkpoint.release_pages();
+        result
     }
 
     /// Builds the model as `plan` says; `labels` is how many values a classifier answers with, and nothing to a language model.

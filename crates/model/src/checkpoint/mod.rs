@@ -12,10 +12,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{AllocationProperty, Bytes, DType, Device, Tensor, TensorData};
 use indexmap::IndexMap;
+use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError};
 use serde_json::{Map, Value};
 
@@ -84,6 +85,8 @@ struct Shard {
     metadata: BTreeMap<String, String>,
     opened: Mutex<File>,
     map: bytes::Bytes,
+    /// What the map is of.
+    pages: Arc<Mmap>,
 }
 
 impl Checkpoint {

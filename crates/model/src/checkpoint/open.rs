@@ -65,7 +65,8 @@ impl Checkpoint {
             Self { shards: Vec::new(), entries: IndexMap::new(), absent: IndexMap::new(), index: None };
         for (shard, shard_name) in names.into_iter().enumerate() {
             let file = directory.join(&shard_name);
-            let (opened, map) = map(&file)?;
+            let (opened, pages) = map(&file)?;
+            let map = bytes::Bytes::from_owner(Held(pages.clone()));
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
             let (header, metadata) =
                 SafeTensors::read_metadata(&map).map_err(|error| damaged(lora::peft::damage(&error)))?;
@@ -86,11 +87,30 @@ impl Checkpoint {
                 }
             }
             let metadata = metadata.metadata().iter().flatten().map(|(key, it)| (key.clone(), it.clone())).collect();
-            checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map });
+            checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map, pages });
         }
         Ok(checkpoint)
     }
 }
+
+impl Checkpoint {
+    /// Gives back the memory of what was read by way of the maps; whoever looks at it again reads it again.
+    pub(crate) fn release_pages(&self) {
+        self.shards.iter().for_each(|shard| release(&shard.pages));
+    }
+}
+
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "some advice makes a map lose what was written into it; see SAFETY")]
+fn release(map: &Mmap) {
+    // SAFETY: nothing is written into this map: it is one of a file, read only, of which the pages are read again.
+    // An error leaves them where they are.
+    let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+}
+
+/// Elsewhere the system gives them back when it needs them.
+#[cfg(not(unix))]
+fn release(_: &Mmap) {}
 
 /// Whether a path leads from a directory to a place below it.
 fn stays_within(path: &str) -> bool {
@@ -113,7 +133,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-fn map(file: &Path) -> Result<(File, bytes::Bytes), CheckpointError> {
+fn map(file: &Path) -> Result<(File, Arc<Mmap>), CheckpointError> {
     let read = |source| CheckpointError::Read { file: file.into(), source };
     let opened = File::open(file).map_err(read)?;
     let found = opened.metadata().map_err(read)?;
@@ -132,7 +152,7 @@ fn map(file: &Path) -> Result<(File, bytes::Bytes), CheckpointError> {
             map
         }
     };
-    Ok((opened, bytes::Bytes::from_owner(Held(map))))
+    Ok((opened, map))
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]

@@ -27,8 +27,19 @@ pub struct Merge<'a> {
     /// What the adapter has, by its names.
     adapter: HashMap<String, TensorData>,
     tensors: BTreeMap<String, Source>,
-    dtype: Option<DType>,
+    types: Types<'a>,
     untied: bool,
+}
+
+/// The types that merged weights are rounded to; what is no weight, a mask for example, stays as it is.
+#[derive(Debug, Clone, Copy)]
+pub enum Types<'a> {
+    /// Each has the type that it has in this checkpoint; what that does not have takes the type of its word embeddings.
+    Of(&'a Pretrained),
+    /// All have one: F32, F16 or BF16.
+    All(DType),
+    /// What the adapter changes is F32, to be merged further, and all others are as they were.
+    Unrounded,
 }
 
 /// What a merged tensor is made of.
@@ -57,14 +68,13 @@ enum Side {
 
 impl<'a> Merge<'a> {
     /// All tensors of the base, with the adapter that `plan` loaded into `model` folded in, under the names that Transformers gives
-    /// them. With `dtype` weights are of that type; otherwise each keeps its own, and what the base does not have takes that of the
-    /// word embeddings.
+    /// them.
     ///
     /// # Errors
     /// The adapter changes a tensor that the base does not have.
-    pub fn new(pretrained: &'a Pretrained, plan: &'a Plan, model: &Model, dtype: Option<DType>) -> Result<Self, Error> {
+    pub fn new(pretrained: &'a Pretrained, plan: &'a Plan, model: &Model, types: Types<'a>) -> Result<Self, Error> {
         let adapter = plan.tensors_written(model).into_iter().collect();
-        let mut merge = Self { pretrained, plan, adapter, tensors: BTreeMap::new(), dtype, untied: false };
+        let mut merge = Self { pretrained, plan, adapter, tensors: BTreeMap::new(), types, untied: false };
         let changed = merge.changed()?;
         merge.tensors = merge.all(changed);
         Ok(merge)
@@ -209,7 +219,6 @@ impl<'a> Merge<'a> {
     }
 
     fn header(&self, name: &str, source: &Source) -> Result<TensorHeader, Error> {
-        let stored = self.pretrained.stored(name).map(|(_, _, entry)| entry.dtype);
         let (shape, of_start) = match &source.start {
             Start::Adapter(tensor) => (self.of_adapter(tensor)?.shape().to_vec(), None),
             start => {
@@ -217,16 +226,20 @@ impl<'a> Merge<'a> {
                 (entry.shape.clone(), Some(entry.dtype))
             }
         };
-        match of_start {
+        let dtype = match (of_start, self.types) {
             // Masks and positions of old checkpoints are no weights.
-            Some(dtype) if float(dtype).is_none() && source.folded.is_empty() => {
-                Ok(TensorHeader { name: name.to_string(), dtype, shape })
+            (Some(dtype), _) if float(dtype).is_none() && source.folded.is_empty() => {
+                return Ok(TensorHeader { name: name.to_string(), dtype, shape });
             }
-            _ => {
-                let own = stored.or(of_start).and_then(float).unwrap_or_else(|| base_dtype(self.pretrained));
-                Ok(TensorHeader::new(name, self.dtype.unwrap_or(own), &shape))
+            (_, Types::All(dtype)) => dtype,
+            (_, Types::Of(original)) => {
+                let stored = original.stored(name).map(|(_, _, entry)| entry.dtype);
+                stored.and_then(float).unwrap_or_else(|| word_dtype(original))
             }
-        }
+            (Some(dtype), Types::Unrounded) if source.folded.is_empty() => float(dtype).unwrap_or(DType::F32),
+            (_, Types::Unrounded) => DType::F32,
+        };
+        Ok(TensorHeader::new(name, dtype, &shape))
     }
 
     fn write_tensor(&self, tensor: &TensorHeader, file: &mut TensorWriter<'_>) -> Result<(), Error> {
@@ -344,7 +357,7 @@ fn bias_of(pretrained: &Pretrained, update: &Update) -> Option<String> {
 }
 
 /// Of a checkpoint that mixes types the words' is the one meant: norms are often kept wider.
-fn base_dtype(pretrained: &Pretrained) -> DType {
+fn word_dtype(pretrained: &Pretrained) -> DType {
     pretrained.find(&pretrained.word_embeddings()).and_then(|(_, _, entry)| float(entry.dtype)).unwrap_or(DType::F32)
 }
 

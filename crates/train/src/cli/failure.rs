@@ -67,6 +67,16 @@ impl Failure {
         Self { error: Some(Box::new(Simple::WithHelp { message, help })), of_input: self.of_input, advice: None }
     }
 
+    /// The same in other words, with the same advice.
+    pub(super) fn renamed(self, message: String) -> Self {
+        let help = self.error.as_ref().and_then(|error| error.help().map(|help| help.to_string()));
+        let error: Box<dyn Diagnostic + Send + Sync> = match help {
+            Some(help) => Box::new(Simple::WithHelp { message, help }),
+            None => Box::new(Simple::Message(message)),
+        };
+        Self { error: Some(error), ..self }
+    }
+
     /// For a command without a configuration: its keys are set with `--set`.
     pub(super) fn on_command_line(self) -> Self {
         match &self.advice {

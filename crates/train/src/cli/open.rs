@@ -18,11 +18,20 @@ use crate::run::tell;
 pub(super) fn open(
     files: &ModelFiles,
     usage: Option<Use>,
-    (sets, keys): (&[String], &[&str]),
+    sets: (&[String], &[&str]),
     device: &Device,
     output: &Output,
 ) -> Result<Pipeline, Failure> {
-    let saved = Saved::read(files, usage).map_err(|error| match error {
+    let saved = read(files, usage)?;
+    if let Some(other) = other_base(&saved, files) {
+        output.warn(&other);
+    }
+    load(saved, files, sets, device, output)
+}
+
+/// Reads all of it but the weights.
+pub(super) fn read(files: &ModelFiles, usage: Option<Use>) -> Result<Saved, Failure> {
+    Saved::read(files, usage).map_err(|error| match error {
         Error::NoModel { .. } => {
             let help = "a model is a directory with config.json, model.safetensors and a tokenizer, or an id on the \
                         Hugging Face Hub: org/name or org/name@revision";
@@ -30,14 +39,27 @@ pub(super) fn open(
         }
         Error::OtherUse { path, task, wanted } => other_use(&path, task, wanted),
         other => other.into(),
-    })?;
-    if let (Some(base), Some(adapter)) = (saved.other_base(), &files.adapter) {
-        let (adapter, model) = (adapter.display(), files.model.display());
-        output.warn(&match Path::new(base) == files.model {
-            true => format!("the weights of {model} have changed since the adapter {adapter} was trained"),
-            false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
-        });
-    }
+    })
+}
+
+/// What there is to say where an adapter was trained on other weights than those of the model.
+pub(super) fn other_base(saved: &Saved, files: &ModelFiles) -> Option<String> {
+    let (base, adapter) = (saved.other_base()?, files.adapter.as_ref()?.display());
+    let model = files.model.display();
+    Some(match Path::new(base) == files.model {
+        true => format!("the weights of {model} have changed since the adapter {adapter} was trained"),
+        false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
+    })
+}
+
+/// Puts the model together, and says what there is to know of it.
+pub(super) fn load(
+    saved: Saved,
+    files: &ModelFiles,
+    (sets, keys): (&[String], &[&str]),
+    device: &Device,
+    output: &Output,
+) -> Result<Pipeline, Failure> {
     let pipeline = saved.load(&overrides(sets, keys)?, device).map_err(|error| match error {
         Error::Length { positions, .. } => {
             let of_length = |set: &&String| set.trim_start().starts_with("data.max_length");

@@ -43,7 +43,7 @@ pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
 pub(crate) use resume::{Resumption, take_up};
-pub(crate) use save::{Probe, difference, with_dtype};
+pub(crate) use save::{difference, with_dtype};
 pub(crate) use watch::Watch;
 
 use crate::config::Files;

@@ -33,14 +33,14 @@ const PROBED: usize = 4096;
 
 /// Logits of a few examples: the answer of a model, to be compared with that of its copy on disk.
 #[derive(Debug, Clone)]
-pub(crate) struct Probe(MicroBatch);
+struct Probe(MicroBatch);
 
 impl Probe {
-    pub(crate) fn new(batch: Batch) -> Self {
+    fn new(batch: Batch) -> Self {
         Self(MicroBatch::evaluation(Batch { rows: batch.last_tokens(), ..batch }))
     }
 
-    pub(crate) fn logits(&self, model: &TrainableModel) -> Vec<f32> {
+    fn logits(&self, model: &TrainableModel) -> Vec<f32> {
         let logits = host(model.logits(&self.0));
         let every = logits.len().div_ceil(PROBED).max(1);
         logits.into_iter().step_by(every).collect()

@@ -120,6 +120,12 @@ impl AdapterTensors {
         self.tensors.get(name).map(|stored| stored.values.as_slice())
     }
 
+    /// What is not the method's own and stands in place of the base's: heads, biases, embeddings; by their names in the base.
+    pub fn replacing(&self) -> impl Iterator<Item = (String, &[f32])> {
+        let others = self.tensors.iter().filter(|(name, _)| self.method.module_of(name).is_none());
+        others.map(|(name, stored)| (name.replace(".base_layer.", "."), stored.values.as_slice()))
+    }
+
     /// The adapter without its updates, heads and biases kept: what is the method's own becomes what it is before the first
     /// step, which leaves the model as its base.
     pub fn clear_updates(&mut self) {
