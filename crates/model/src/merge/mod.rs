@@ -234,7 +234,7 @@ impl<'a> Merge<'a> {
             (_, Types::All(dtype)) => dtype,
             (_, Types::Of(original)) => {
                 let stored = original.stored(name).map(|(_, _, entry)| entry.dtype);
-                stored.and_then(float).unwrap_or_else(|| word_dtype(original))
+                stored.and_then(float).unwrap_or_else(|| original.dtype())
             }
             (Some(dtype), Types::Unrounded) if source.folded.is_empty() => float(dtype).unwrap_or(DType::F32),
             (_, Types::Unrounded) => DType::F32,
@@ -354,11 +354,6 @@ fn bias_of(pretrained: &Pretrained, update: &Update) -> Option<String> {
     let output = pretrained.output().filter(|output| output.module == update.module);
     let owner = output.and_then(|output| output.bias_of).unwrap_or(&update.module);
     Some(format!("{owner}.bias")).filter(|bias| update.changes_bias() && pretrained.find(bias).is_some())
-}
-
-/// Of a checkpoint that mixes types the words' is the one meant: norms are often kept wider.
-fn word_dtype(pretrained: &Pretrained) -> DType {
-    pretrained.find(&pretrained.word_embeddings()).and_then(|(_, _, entry)| float(entry.dtype)).unwrap_or(DType::F32)
 }
 
 /// The name in the base of a tensor that an adapter has beside its factors.

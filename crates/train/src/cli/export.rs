@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use data::language::ChatTemplate;
 use gguf::TensorType;
 use inference::{ModelFiles, Pipeline};
-use model::{Exported, Merge, export_adapter_gguf, export_adapter_mlx, export_gguf};
+use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
 use serde_json::json;
 
 use super::open::open;
@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
 
 /// With its adapter folded in where it has one.
 fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &Path) -> Result<Exported, Failure> {
-    let merge = Merge::new(&opened.pretrained, &opened.loaded.plan, &opened.model.model, None)?;
+    let merge = Merge::new(&opened.pretrained, &opened.loaded.plan, &opened.model.model, Types::All(DType::F32))?;
     let directory = inputs.tokenizer_directory();
     let special = opened.tokenizer.special_roles(directory, &inputs.model)?;
     // The date is for templates that are rendered, which this one is not.
@@ -121,8 +121,8 @@ fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &
 
 fn default_type(opened: &Pipeline, is_adapter: bool) -> TensorType {
     match opened.pretrained.dtype() {
-        burn::tensor::DType::F16 if !is_adapter => TensorType::F16,
-        burn::tensor::DType::BF16 if !is_adapter => TensorType::Bf16,
+        DType::F16 if !is_adapter => TensorType::F16,
+        DType::BF16 if !is_adapter => TensorType::Bf16,
         _ => TensorType::F32,
     }
 }
