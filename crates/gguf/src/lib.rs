@@ -16,7 +16,7 @@ pub use error::Error;
 pub use read::Reader;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::Value;
-pub use vocabulary::{Vocabulary, VocabularyError};
+pub use vocabulary::{DescribedVocabulary, Vocabulary, VocabularyError};
 pub use write::Writer;
 
 /// The only version that is written or read.

@@ -44,6 +44,15 @@ pub struct Vocabulary<'a> {
     pub rows: usize,
 }
 
+/// A vocabulary as a file describes it.
+#[derive(Debug)]
+pub struct DescribedVocabulary {
+    /// Metadata below `tokenizer.`
+    pub metadata: Vec<(String, Value)>,
+    /// What whoever uses the file should know.
+    pub notes: Vec<String>,
+}
+
 /// `llama_token_type`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TokenType {
@@ -59,8 +68,8 @@ enum TokenType {
 const SPACE: char = '\u{2581}';
 
 impl Vocabulary<'_> {
-    /// The metadata below `tokenizer.`, and what whoever uses the file should know.
-    pub fn metadata(&self) -> Result<(Vec<(String, Value)>, Vec<String>), VocabularyError> {
+    /// How a file describes it.
+    pub fn described(&self) -> Result<DescribedVocabulary, VocabularyError> {
         let model = &self.tokenizer["model"];
         let mut notes = Vec::new();
         let mut pairs = match model["type"].as_str() {
@@ -97,7 +106,7 @@ impl Vocabulary<'_> {
         let mut metadata: Vec<(String, Value)> =
             pairs.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value)).collect();
         metadata.extend(self.chat_template.map(|text| ("tokenizer.chat_template".to_owned(), text.into())));
-        Ok((metadata, notes))
+        Ok(DescribedVocabulary { metadata, notes })
     }
 
     /// GPT-2's, of bytes written as characters.

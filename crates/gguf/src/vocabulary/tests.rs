@@ -39,8 +39,8 @@ fn pieces(merges: Json) -> Json {
 
 fn described(tokenizer: &Json, rows: usize) -> Result<Vec<(String, Value)>, VocabularyError> {
     Vocabulary { tokenizer, special: &[("eos_token", 3)], chat_template: Some("{{ x }}"), rows }
-        .metadata()
-        .map(|(metadata, _)| metadata)
+        .described()
+        .map(|it| it.metadata)
 }
 
 fn value(metadata: &[(String, Value)], key: &str) -> Option<Value> {

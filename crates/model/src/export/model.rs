@@ -34,15 +34,15 @@ pub fn export_gguf(
     let rows = tensors.iter().find(|tensor| tensor.info.name == "token_embd.weight");
     let rows = rows.map_or(0, |tensor| tensor.info.shape[0]);
     let vocabulary = Vocabulary { tokenizer, special, chat_template, rows };
-    let (of_vocabulary, more) = vocabulary.metadata().map_err(ExportError::from)?;
-    notes.extend(more);
+    let vocabulary = vocabulary.described().map_err(ExportError::from)?;
+    notes.extend(vocabulary.notes);
     let mut metadata = metadata(&model, kind);
     if can_be_called(name, tokenizer) {
         metadata.push(("general.name".to_owned(), Value::from(name)));
     }
     let labels = Value::strings(labels.iter().map(String::as_str));
     metadata.push((format!("{}.classifier.output_labels", model.architecture), labels));
-    metadata.extend(of_vocabulary);
+    metadata.extend(vocabulary.metadata);
     let mut exported = file::write(path, &metadata, &tensors, |tensor| match &tensor.source {
         Source::Merged { name, shape, layout } => Ok(layout.apply(merge.tensor(name, shape)?, shape)),
         Source::Added(values) => Ok(values.clone()),
