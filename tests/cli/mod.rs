@@ -23,6 +23,7 @@ mod data_file;
 mod dora;
 mod dry_run;
 mod experts;
+mod export;
 mod find_lr;
 mod generate;
 mod init;

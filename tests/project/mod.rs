@@ -3,6 +3,7 @@
 
 #[cfg(unix)]
 pub(crate) mod foreign;
+pub(crate) mod gguf;
 pub(crate) mod tensors;
 
 use std::io::Write;

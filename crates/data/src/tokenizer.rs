@@ -121,6 +121,21 @@ impl Tokenizer {
         self.unknown
     }
 
+    /// As a `tokenizer.json` that says all of it: what the file says, and what Transformers' class for it makes of that.
+    pub fn to_json(&self) -> Value {
+        // What the library cannot write it has not read either.
+        serde_json::to_value(&self.inner).unwrap_or_default()
+    }
+
+    /// The special tokens by their roles as Transformers names them (`bos_token`), of the tokenizer that was read [beside] these
+    /// directories.
+    ///
+    /// [beside]: Self::beside
+    pub fn special_roles(&self, dir: &Path, model: &Path) -> Result<Vec<(&'static str, u32)>, Error> {
+        let texts = special_texts(&Config::read(dir, model)?);
+        Ok(texts.into_iter().filter_map(|(role, text)| Some((role, self.inner.token_to_id(&text)?))).collect())
+    }
+
     /// The ids of the tokens that stand for no text, ascending.
     pub fn special_tokens(&self) -> Vec<u32> {
         let added = self.inner.get_added_tokens_decoder();

@@ -146,6 +146,17 @@ impl Config {
         }
     }
 
+    /// Keys of what llama.cpp has no place for.
+    pub(crate) fn check_false_for_llama_cpp(&self, keys: &[&str]) -> Result<(), ConfigError> {
+        match keys.iter().find(|key| self.flag(key)) {
+            Some(key) => {
+                let help = "llama.cpp computes it otherwise: this model has no form in GGUF";
+                Err(self.wrong(format!("`{key}` is true"), help))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The same file with these values for keys that it lacks.
     pub(crate) fn with_defaults(&self, defaults: &[(&str, Value)]) -> Self {
         let mut filled = self.clone();

@@ -24,6 +24,9 @@ pub enum Error {
     Merge(#[from] crate::MergeError),
     #[error(transparent)]
     #[diagnostic(transparent)]
+    Export(#[from] crate::ExportError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
     Hub(#[from] crate::hub::HubError),
 }
 
@@ -32,6 +35,7 @@ impl Error {
     pub fn is_of_input(&self) -> bool {
         match self {
             Self::Checkpoint(CheckpointError::Write { .. } | CheckpointError::Serialise { .. }) => false,
+            Self::Export(error) => error.is_of_input(),
             Self::Hub(error) => error.is_of_input(),
             _ => true,
         }

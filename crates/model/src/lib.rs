@@ -11,6 +11,7 @@ mod checkpoint;
 mod companions;
 mod config;
 mod error;
+mod export;
 mod files;
 mod generate;
 mod head;
@@ -32,6 +33,7 @@ pub use checkpoint::{CheckpointError, ShardLayout, TensorHeader, TensorWriter};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
+pub use export::{ExportError, Exported, export_adapter_gguf, export_adapter_mlx, export_gguf};
 pub use files::{
     OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };

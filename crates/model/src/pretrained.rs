@@ -12,9 +12,10 @@ use burn::tensor::{DType, Device, TensorData};
 use kernels::Quantisation;
 use lora::{Kind, Plan, Update};
 
-use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Variant};
+use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Exports, Variant};
 use crate::checkpoint::{Checkpoint, Entry, ShardLayout, TensorHeader, TensorWriter, panels};
 use crate::config::{Config, ConfigError};
+use crate::export::ExportError;
 use crate::head::{Head, HeadLayers, Output, Sizes};
 use crate::loader::{Build, LoadError, Loaded, Loader};
 use crate::model::Model;
@@ -114,6 +115,25 @@ impl Pretrained {
         &self.directory
     }
 
+    /// The programs that a model of its architecture is exported for.
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.architecture.exports
+    }
+
+    /// The complaint that its architecture is not among those that are exported to a format.
+    pub(crate) fn no_export(&self, format: &'static str, is_exported: impl Fn(&Exports) -> bool) -> Error {
+        let exported = ARCHITECTURES.iter().filter(|architecture| is_exported(&architecture.exports));
+        let known: Vec<&str> = exported.flat_map(|architecture| architecture.model_types.iter().copied()).collect();
+        let model_type = self.config.text("model_type").unwrap_or_default().to_string();
+        let help = format!("exported to {format}: {}", known.join(", "));
+        ExportError::Architecture { model_type, format, help }.into()
+    }
+
+    /// `config.json` to be asked further.
+    pub(crate) fn parsed_config(&self) -> &Config {
+        &self.config
+    }
+
     /// `config.json` as it stands.
     pub fn config(&self) -> &serde_json::Value {
         self.config.values()
@@ -157,6 +177,12 @@ impl Pretrained {
 
     pub fn vocabulary_size(&self) -> Option<usize> {
         self.config.values().get("vocab_size")?.as_u64().map(|size| size as usize)
+    }
+
+    /// The type that the word embeddings are stored in: of a checkpoint that mixes types the one that is meant.
+    pub fn dtype(&self) -> DType {
+        let words = self.find(&self.word_embeddings());
+        words.and_then(|(checkpoint, stored, entry)| checkpoint.dtype(stored, entry).ok()).unwrap_or(DType::F32)
     }
 
     /// Names of the classes of a base that has a trained head; a head without names counts its classes.

@@ -101,6 +101,11 @@ impl ChatTemplate {
         rendered.map_err(|error| failure(source, &error, subject))
     }
 
+    /// The template for conversations without tools, as it is written.
+    pub fn text(&self) -> &str {
+        &self.source(false).text
+    }
+
     /// Whether the template speaks of this role.
     pub(super) fn names_role(&self, role: &str) -> bool {
         let quoted = [format!("'{role}'"), format!("\"{role}\"")];

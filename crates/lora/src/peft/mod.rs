@@ -5,6 +5,7 @@
 
 mod config;
 mod joined;
+mod mlx;
 mod tensors;
 
 pub use config::{ConfigError, PeftConfig};

@@ -4,14 +4,15 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use gguf::Value;
 use kernels::{Activation, ForwardContext, attention};
 use lora::{Embedding, Linear};
 use serde::Deserialize;
 
 use super::post_norm::{AfterAttention, PostNormConfig};
 use super::{
-    ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Variant, activation, attention_options,
-    check_heads, select,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Exports, GgufModel, Variant, activation,
+    attention_options, check_heads, exports, select,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -76,6 +77,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
     activations: |config| Ok(check(config)?.activations()),
     load: |loader, config| Ok(AnyBackbone::Bert(BertModel::load(loader, config, &check(config)?, 0)?)),
+    exports: Exports::gguf(gguf),
     variants: &[
         Variant {
             head: Head::SequenceClassification,
@@ -127,6 +129,67 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         },
     ],
 };
+
+/// As llama.cpp has it: an encoder for embeddings, or with the head of a sequence classifier one that ranks (`--pooling rank`).
+fn gguf(config: &Config, head: Head) -> Result<GgufModel, ConfigError> {
+    let parsed = check(config)?;
+    if parsed.hidden_act != "gelu" {
+        let message = format!("`hidden_act` is `{}`", parsed.hidden_act);
+        return Err(config.wrong(message, "llama.cpp computes `gelu`: this model has no form in GGUF"));
+    }
+    let number = |value: usize| Value::U32(value as u32);
+    let mut settings = vec![
+        ("block_count", number(parsed.num_hidden_layers)),
+        ("context_length", number(parsed.max_position_embeddings)),
+        ("embedding_length", number(parsed.hidden_size)),
+        ("feed_forward_length", number(parsed.intermediate_size)),
+        ("attention.head_count", number(parsed.num_attention_heads)),
+        ("attention.layer_norm_epsilon", Value::F32(parsed.layer_norm_eps as f32)),
+        ("attention.causal", Value::Bool(false)),
+    ];
+    let mut modules = exports::modules(&[
+        ("bert.embeddings.word_embeddings", "token_embd"),
+        ("bert.embeddings.position_embeddings", "position_embd"),
+        ("bert.embeddings.token_type_embeddings", "token_types"),
+        ("bert.embeddings.LayerNorm", "token_embd_norm"),
+        ("bert.encoder.layer.*.attention.self.query", "blk.*.attn_q"),
+        ("bert.encoder.layer.*.attention.self.key", "blk.*.attn_k"),
+        ("bert.encoder.layer.*.attention.self.value", "blk.*.attn_v"),
+        ("bert.encoder.layer.*.attention.output.dense", "blk.*.attn_output"),
+        ("bert.encoder.layer.*.attention.output.LayerNorm", "blk.*.attn_output_norm"),
+        ("bert.encoder.layer.*.intermediate.dense", "blk.*.ffn_up"),
+        ("bert.encoder.layer.*.output.dense", "blk.*.ffn_down"),
+        ("bert.encoder.layer.*.output.LayerNorm", "blk.*.layer_output_norm"),
+    ]);
+    let (mut left_out, mut notes): (&[&str], Vec<String>) = (&[], Vec::new());
+    match head {
+        // The official converter leaves the pooler out; llama.cpp computes it where it is there.
+        Head::SequenceClassification => {
+            modules.extend(exports::modules(&[("bert.pooler.dense", "cls"), ("classifier", "cls.output")]));
+            settings.push(("pooling_type", number(RANK)));
+        }
+        Head::MaskedLm => {
+            left_out = &["cls.", "bert.pooler."];
+            notes.push(
+                "llama.cpp has no place for a masked-language-model head: the file is the encoder below it".into(),
+            );
+        }
+        // Its head is no name that the table has.
+        Head::TokenClassification | Head::CausalLm => {}
+    }
+    Ok(GgufModel {
+        architecture: "bert",
+        settings,
+        metadata: vec![("tokenizer.ggml.token_type_count", number(parsed.type_vocab_size))],
+        modules,
+        left_out,
+        added: Vec::new(),
+        notes,
+    })
+}
+
+/// `LLAMA_POOLING_TYPE_RANK`
+const RANK: usize = 4;
 
 impl BertConfig {
     /// Dropout before the output layer of a classifier.

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::post_norm::{AfterAttention, PostNormConfig};
-use super::{ActivationShape, AnyBackbone, Architecture, Around, Backbone, Variant, activation, check_heads, select};
+use super::{
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, Exports, Variant, activation, check_heads, select,
+};
 use crate::Error;
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
@@ -135,6 +137,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         })
     },
     load: |loader, config| Ok(AnyBackbone::DebertaV2(DebertaV2Model::load(loader, config, &check(config)?)?)),
+    exports: Exports::NONE,
     variants: &[
         Variant {
             head: Head::SequenceClassification,

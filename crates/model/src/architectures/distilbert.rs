@@ -8,8 +8,8 @@ use lora::{Embedding, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
-    ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Variant, activation, attention_options,
-    check_heads, select,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, ENCODER, Exports, Variant, activation,
+    attention_options, check_heads, select,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -78,6 +78,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         })
     },
     load: |loader, config| Ok(AnyBackbone::DistilBert(DistilBertModel::load(loader, config, &check(config)?)?)),
+    exports: Exports::NONE,
     variants: &[
         Variant {
             head: Head::SequenceClassification,

@@ -6,7 +6,7 @@
 use kernels::Activation;
 
 use super::bert::{self, BertConfig, BertModel};
-use super::{AnyBackbone, Architecture, Variant};
+use super::{AnyBackbone, Architecture, Exports, Variant};
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
@@ -23,6 +23,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
     activations: |config| Ok(check(config)?.activations()),
     load: |loader, config| Ok(AnyBackbone::Bert(BertModel::load(loader, config, &check(config)?, 0)?)),
+    exports: Exports::NONE,
     variants: &[
         Variant {
             head: Head::SequenceClassification,

@@ -6,8 +6,8 @@ use kernels::Activation;
 use serde::Deserialize;
 
 use super::Architecture;
-use super::Variant;
 use super::decoder::{Decoder, DecoderConfig};
+use super::{Exports, Variant};
 use crate::config::{Config, ConfigError};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
@@ -25,6 +25,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     max_positions: |config| Ok(DecoderConfig::read(config)?.1.max_position_embeddings),
     activations: |config| Ok(read(config)?.0.activations()),
     load: |loader, config| Decoder::load(loader, &read(config)?.0),
+    exports: Exports::NONE,
     variants: &[
         Variant {
             head: Head::SequenceClassification,

@@ -3,13 +3,14 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
+use gguf::Value;
 use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
 use lora::{Embedding, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
-    ActivationShape, AnyBackbone, Architecture, Around, Backbone, Variant, activation, check_heads, select,
-    token_classifier_dropout,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, Exports, GgufModel, Layout, Variant, activation,
+    check_heads, exports, select, token_classifier_dropout,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -85,6 +86,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
         })
     },
     load: |loader, config| Ok(AnyBackbone::Gpt2(Gpt2Model::load(loader, config, &check(config)?)?)),
+    exports: Exports::gguf(gguf),
     variants: &[
         Variant {
             head: Head::CausalLm,
@@ -123,6 +125,49 @@ impl Gpt2Config {
     fn inner(&self) -> usize {
         self.n_inner.unwrap_or(4 * self.n_embd)
     }
+}
+
+/// As llama.cpp has it.
+fn gguf(config: &Config, _: Head) -> Result<GgufModel, ConfigError> {
+    let parsed = check(config)?;
+    config.check_false_for_llama_cpp(&["scale_attn_by_inverse_layer_idx"])?;
+    if parsed.activation_function != "gelu_new" {
+        let message = format!("`activation_function` is `{}`", parsed.activation_function);
+        let help = "llama.cpp computes `gelu_new`: this model has no form in GGUF";
+        return Err(config.wrong(message, help));
+    }
+    let number = |value: usize| Value::U32(value as u32);
+    let mut model = GgufModel {
+        architecture: "gpt2",
+        settings: vec![
+            ("block_count", number(parsed.n_layer)),
+            ("context_length", number(parsed.n_positions)),
+            ("embedding_length", number(parsed.n_embd)),
+            ("feed_forward_length", number(parsed.inner())),
+            ("attention.head_count", number(parsed.n_head)),
+            ("attention.layer_norm_epsilon", Value::F32(parsed.layer_norm_epsilon as f32)),
+        ],
+        metadata: Vec::new(),
+        modules: exports::modules(&[
+            ("transformer.wte", "token_embd"),
+            ("transformer.wpe", "position_embd"),
+            ("transformer.ln_f", "output_norm"),
+            ("lm_head", "output"),
+            ("transformer.h.*.ln_1", "blk.*.attn_norm"),
+            ("transformer.h.*.ln_2", "blk.*.ffn_norm"),
+            ("transformer.h.*.attn.c_attn", "blk.*.attn_qkv"),
+            ("transformer.h.*.attn.c_proj", "blk.*.attn_output"),
+            ("transformer.h.*.mlp.c_fc", "blk.*.ffn_up"),
+            ("transformer.h.*.mlp.c_proj", "blk.*.ffn_down"),
+        ]),
+        left_out: &[],
+        added: Vec::new(),
+        notes: Vec::new(),
+    };
+    for conv1d in ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"] {
+        model.lay(&format!("transformer.h.*.{conv1d}"), Layout::Transposed);
+    }
+    Ok(model)
 }
 
 /// The configuration, if the model it describes can be built.

@@ -10,14 +10,14 @@ use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
 
 /// The [`Architecture`](super::Architecture) of models whose classes in Transformers begin with `$class`, or that have the heads
-/// `$variants`, where Transformers has not all of them. `$read` is the architecture's own reader of `config.json`.
+/// `$variants`, where Transformers has not all of them. `$read` is the architecture's own reader of `config.json`, `$exports` what it is exported for.
 macro_rules! like_llama {
     (
         model_type: $model_type:literal,
         class: $class:literal,
         ties_by_default: $ties:literal,
         default_targets: $targets:expr,
-        read: $read:path $(,)?
+        read: $read:path $(, exports: $exports:expr)? $(,)?
     ) => {
         $crate::architectures::like_llama::like_llama! {
             model_type: $model_type,
@@ -30,7 +30,7 @@ macro_rules! like_llama {
             ],
             ties_by_default: $ties,
             default_targets: $targets,
-            read: $read,
+            read: $read $(, exports: $exports)?,
         }
     };
     (
@@ -38,7 +38,7 @@ macro_rules! like_llama {
         variants: $variants:expr,
         ties_by_default: $ties:literal,
         default_targets: $targets:expr,
-        read: $read:path $(,)?
+        read: $read:path $(, exports: $exports:expr)? $(,)?
     ) => {
         $crate::architectures::Architecture {
             model_types: &[$model_type],
@@ -54,9 +54,12 @@ macro_rules! like_llama {
             },
             activations: |config| Ok($read(config)?.activations()),
             load: |loader, config| $crate::architectures::decoder::Decoder::load(loader, &$read(config)?),
+            exports: $crate::architectures::like_llama::like_llama!(@exports $($exports)?),
             variants: $variants,
         }
     };
+    (@exports) => { $crate::architectures::Exports::NONE };
+    (@exports $exports:expr) => { $exports };
 }
 pub(super) use like_llama;
 

@@ -9,6 +9,7 @@ mod decoder;
 mod distilbert;
 mod electra;
 mod eurobert;
+mod exports;
 mod gemma2;
 mod gemma3;
 mod gpt2;
@@ -36,6 +37,7 @@ use crate::loader::Loader;
 
 pub use activations::ActivationShape;
 pub(crate) use backbone::{AnyBackbone, Around, Backbone, through};
+pub(crate) use exports::{Exports, GgufModel, Layout, transposed};
 
 pub(crate) static ARCHITECTURES: &[&Architecture] = &[
     &bert::ARCHITECTURE,
@@ -84,6 +86,8 @@ pub(crate) struct Architecture {
     pub(crate) activations: fn(&Config) -> Result<ActivationShape, ConfigError>,
     /// Builds the backbone; the loader is at `prefix`.
     pub(crate) load: fn(&Loader<'_>, &Config) -> Result<AnyBackbone, Error>,
+    /// The programs that it is exported for.
+    pub(crate) exports: Exports,
     /// One for each [`Head`] that it has.
     pub(crate) variants: &'static [Variant],
 }

@@ -11,8 +11,8 @@ use lora::{Embedding, Linear};
 use serde::Deserialize;
 
 use super::{
-    ActivationShape, AnyBackbone, Architecture, Around, Backbone, Variant, activation, attention_options, check_heads,
-    select, sliding_layers,
+    ActivationShape, AnyBackbone, Architecture, Around, Backbone, Exports, Variant, activation, attention_options,
+    check_heads, select, sliding_layers,
 };
 use crate::Error;
 use crate::cache::Cache;
@@ -100,6 +100,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     load: |loader, config| {
         Ok(AnyBackbone::ModernBert(ModernBertModel::load(loader, &ModernBertConfig::read(config)?)?))
     },
+    exports: Exports::NONE,
     variants: &[
         Variant {
             head: Head::SequenceClassification,

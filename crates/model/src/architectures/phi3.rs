@@ -1,10 +1,11 @@
 //! Phi-3 (Abdin et al. 2024, arXiv 2404.14219), Phi-3.5, Phi-4 and Phi-4-mini: Llama with joined projections and a window; some turn
 //! with `longrope`, and Phi-4-mini three quarters of each head alone. Reference: `Phi3ForCausalLM` in Transformers.
 
-use super::Architecture;
-use super::decoder::{DecoderConfig, Projections};
+use super::decoder::{self, DecoderConfig, Projections, Turning};
 use super::like_llama::like_llama;
+use super::{Architecture, Exports, GgufModel};
 use crate::config::{Config, ConfigError};
+use crate::head::Head;
 
 pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     model_type: "phi3",
@@ -12,6 +13,7 @@ pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     ties_by_default: false,
     default_targets: &["qkv_proj"],
     read: read,
+    exports: Exports::both(gguf),
 };
 
 fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
@@ -23,4 +25,8 @@ fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
     described.projections = Projections::Joined;
     described.slide(&keys);
     Ok(described)
+}
+
+fn gguf(config: &Config, _: Head) -> Result<GgufModel, ConfigError> {
+    decoder::gguf(config, &read(config)?, ("phi3", Turning::Halves))
 }

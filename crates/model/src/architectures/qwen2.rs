@@ -3,10 +3,11 @@
 
 use serde::Deserialize;
 
-use super::Architecture;
-use super::decoder::DecoderConfig;
+use super::decoder::{self, DecoderConfig, Turning};
 use super::like_llama::like_llama;
+use super::{Architecture, Exports, GgufModel};
 use crate::config::{Config, ConfigError};
+use crate::head::Head;
 
 pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     model_type: "qwen2",
@@ -14,6 +15,7 @@ pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     ties_by_default: false,
     default_targets: &["q_proj", "v_proj"],
     read: read,
+    exports: Exports::both(gguf),
 };
 
 #[derive(Deserialize)]
@@ -32,4 +34,8 @@ fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
         described.slide_some(config, &keys, own.max_window_layers)?;
     }
     Ok(described)
+}
+
+fn gguf(config: &Config, _: Head) -> Result<GgufModel, ConfigError> {
+    decoder::gguf(config, &read(config)?, ("qwen2", Turning::Halves))
 }

@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::Architecture;
-use super::decoder::{DecoderConfig, QueryKeyNorm};
+use super::decoder::{self, DecoderConfig, QueryKeyNorm, Turning};
 use super::like_llama::like_llama;
+use super::{Architecture, Exports, GgufModel};
 use crate::config::{Config, ConfigError};
+use crate::head::Head;
 
 pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     model_type: "qwen3",
@@ -13,6 +14,7 @@ pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     ties_by_default: false,
     default_targets: &["q_proj", "v_proj"],
     read: read,
+    exports: Exports::both(gguf),
 };
 
 #[derive(Deserialize)]
@@ -33,4 +35,9 @@ fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
         described.slide_some(config, &keys, own.max_window_layers)?;
     }
     Ok(described)
+}
+
+fn gguf(config: &Config, _: Head) -> Result<GgufModel, ConfigError> {
+    config.check_false_for_llama_cpp(&["attention_bias"])?;
+    decoder::gguf(config, &read(config)?, ("qwen3", Turning::Halves))
 }

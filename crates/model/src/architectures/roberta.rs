@@ -6,7 +6,7 @@
 use kernels::Activation;
 
 use super::bert::{BertConfig, BertModel, check};
-use super::{AnyBackbone, Architecture, ENCODER, Variant};
+use super::{AnyBackbone, Architecture, ENCODER, Exports, Variant};
 use crate::head::{Head, HeadConfig, HeadLayer, Output, OutputNames, Pooling};
 use crate::loader::Bias;
 
@@ -45,6 +45,7 @@ const fn architecture(model_types: &'static [&'static str], variants: &'static [
             let parsed = check(config)?;
             Ok(AnyBackbone::Bert(BertModel::load(loader, config, &parsed, first_position(&parsed))?))
         },
+        exports: Exports::NONE,
         variants,
     }
 }

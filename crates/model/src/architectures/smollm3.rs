@@ -2,10 +2,11 @@
 
 use serde::Deserialize;
 
-use super::Architecture;
-use super::decoder::DecoderConfig;
+use super::decoder::{self, DecoderConfig, Turning};
 use super::like_llama::like_llama;
+use super::{Architecture, Exports, GgufModel};
 use crate::config::{Config, ConfigError};
+use crate::head::Head;
 
 pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     model_type: "smollm3",
@@ -13,6 +14,7 @@ pub(crate) static ARCHITECTURE: Architecture = like_llama! {
     ties_by_default: true,
     default_targets: &["q_proj", "v_proj"],
     read: read,
+    exports: Exports::both(gguf),
 };
 
 #[derive(Deserialize)]
@@ -45,4 +47,15 @@ fn read(config: &Config) -> Result<DecoderConfig, ConfigError> {
         described.slide_some(config, &keys, None)?;
     }
     Ok(described)
+}
+
+fn gguf(config: &Config, _: Head) -> Result<GgufModel, ConfigError> {
+    config.check_false_for_llama_cpp(&["attention_bias", "mlp_bias"])?;
+    let described = read(config)?;
+    let turns_there = |layer: usize| !(layer + 1).is_multiple_of(4);
+    if (0..described.layers).any(|layer| described.turns[layer].is_some() != turns_there(layer)) {
+        let help = "llama.cpp computes it otherwise: this model has no form in GGUF";
+        return Err(config.wrong("not every fourth layer alone knows no positions".to_owned(), help));
+    }
+    decoder::gguf(config, &described, ("smollm3", Turning::Neighbours))
 }

@@ -61,6 +61,18 @@ impl OutputFile {
         }
     }
 
+    /// What was written so far, to be read from its beginning.
+    ///
+    /// # Errors
+    /// If nothing can be read where it is written: to what is no regular file.
+    pub fn read_again(&mut self) -> io::Result<File> {
+        self.flush()?;
+        match &self.0 {
+            Kind::Replacing { temporary, .. } => File::open(temporary.path()),
+            Kind::Open(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// What was written becomes the file.
     pub fn finish(self) -> io::Result<()> {
         match self.0 {

@@ -109,6 +109,41 @@ impl<'a> Merge<'a> {
         layout.write(directory, |tensor, file| self.write_tensor(tensor, file))
     }
 
+    pub(crate) fn pretrained(&self) -> &'a Pretrained {
+        self.pretrained
+    }
+
+    /// Whether the output layer is the word embeddings once more.
+    pub(crate) fn ties_word_embeddings(&self) -> bool {
+        self.pretrained.ties_word_embeddings() && !self.untied
+    }
+
+    /// The tensors by their names, with their shapes; those that hold no weights are left out.
+    pub(crate) fn tensors(&self) -> Result<Vec<(&str, Vec<usize>)>, Error> {
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        for (name, source) in &self.tensors {
+            let header = self.header(name, source)?;
+            if float(header.dtype).is_some() {
+                tensors.push((name.as_str(), header.shape));
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// All values of one of the [tensors](Self::tensors) in f32.
+    ///
+    /// # Errors
+    /// A value that is no finite number, or a file that cannot be read.
+    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let source = &self.tensors[name];
+        let mut all = Vec::with_capacity(shape.iter().product());
+        self.values(name, source, shape, |values| {
+            all.extend_from_slice(values);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
     /// What changes, by the names of the base.
     fn changed(&mut self) -> Result<BTreeMap<String, Source>, Error> {
         let (pretrained, plan) = (self.pretrained, self.plan);
@@ -199,7 +234,7 @@ impl<'a> Merge<'a> {
             (_, Types::All(dtype)) => dtype,
             (_, Types::Of(original)) => {
                 let stored = original.stored(name).map(|(_, _, entry)| entry.dtype);
-                stored.and_then(float).unwrap_or_else(|| word_dtype(original))
+                stored.and_then(float).unwrap_or_else(|| original.dtype())
             }
             (Some(dtype), Types::Unrounded) if source.folded.is_empty() => float(dtype).unwrap_or(DType::F32),
             (_, Types::Unrounded) => DType::F32,
@@ -319,11 +354,6 @@ fn bias_of(pretrained: &Pretrained, update: &Update) -> Option<String> {
     let output = pretrained.output().filter(|output| output.module == update.module);
     let owner = output.and_then(|output| output.bias_of).unwrap_or(&update.module);
     Some(format!("{owner}.bias")).filter(|bias| update.changes_bias() && pretrained.find(bias).is_some())
-}
-
-/// Of a checkpoint that mixes types the words' is the one meant: norms are often kept wider.
-fn word_dtype(pretrained: &Pretrained) -> DType {
-    pretrained.find(&pretrained.word_embeddings()).and_then(|(_, _, entry)| float(entry.dtype)).unwrap_or(DType::F32)
 }
 
 /// The name in the base of a tensor that an adapter has beside its factors.

@@ -5,6 +5,7 @@ mod completions;
 mod devices;
 mod eval;
 mod evaluations;
+mod export;
 mod failure;
 mod find_lr;
 mod finished;
@@ -68,6 +69,7 @@ enum Command {
     Predict(predict::Arguments),
     Generate(generate::Arguments),
     Merge(merge::Arguments),
+    Export(export::Arguments),
     Inspect(inspect::Arguments),
     Report(report::Arguments),
     Init(init::Arguments),
@@ -132,6 +134,7 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
         Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
+        Some(Command::Export(arguments)) => export::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
         Some(Command::Report(arguments)) => report::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
@@ -153,6 +156,7 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         None
         | Some(
             Command::Merge(_)
+            | Command::Export(_)
             | Command::Inspect(_)
             | Command::Report(_)
             | Command::Init(_)

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
 use crate::methods::{Method, PEFT_TYPES};
+use crate::peft::mlx;
 
 impl PeftConfig {
     /// # Errors
@@ -15,6 +16,9 @@ impl PeftConfig {
     /// implement or do not know, unless they are off (null, false or empty).
     pub fn from_json(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut keys = Keys::parse(file, text)?;
+        if let Some(of_mlx) = mlx::keys(file, &keys.map) {
+            keys.map = of_mlx;
+        }
         if keys.peek("peft_type").is_none()
             && let Some(Value::Object(map)) = keys.peek("config")
         {

@@ -13,6 +13,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use suggest::nearest_module;
 
+use super::mlx;
 use crate::peft::PREFIX;
 use crate::{Layout, Method, Update};
 
@@ -46,14 +47,19 @@ pub struct AdapterTensors {
 }
 
 impl AdapterTensors {
-    /// Reads the tensors of an adapter of this method from the files of a directory.
+    /// Reads the tensors of an adapter of this method from the files of a directory, or what mlx-lm has in their place.
     pub fn read(directory: &Path, method: &Method) -> Result<Self, TensorError> {
         let layout = method.layout();
-        let file = directory.join(layout.tensor_file());
+        let [own, of_mlx] = [layout.tensor_file(), mlx::TENSORS].map(|name| directory.join(name));
+        let is_mlx = !own.exists() && of_mlx.exists();
+        let file = if is_mlx { of_mlx } else { own };
         if !file.exists() {
             return Err(without_file(directory, layout));
         }
         let mut stored = read_file(&file)?;
+        if is_mlx {
+            stored = stored.into_iter().map(from_mlx).collect();
+        }
         let beside = layout.module_file().map(|name| directory.join(name)).filter(|file| file.exists());
         if let Some(beside) = beside {
             stored.extend(read_file(&beside)?);
@@ -305,6 +311,16 @@ fn read_file(file: &Path) -> Result<Vec<(String, Stored)>, TensorError> {
         stored.push((name.to_string(), Stored { file, shape, dtype, values, used: false, starts_anew: false }));
     }
     Ok(stored)
+}
+
+/// A tensor of mlx-lm as PEFT has it.
+fn from_mlx((name, mut stored): (String, Stored)) -> (String, Stored) {
+    let (name, is_turned) = mlx::renamed(&name);
+    if let (true, &[rows, columns]) = (is_turned, stored.shape.as_slice()) {
+        stored.values = (0..columns).flat_map(|it| stored.values.iter().skip(it).step_by(columns).copied()).collect();
+        stored.shape = vec![columns, rows];
+    }
+    (name, stored)
 }
 
 fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {

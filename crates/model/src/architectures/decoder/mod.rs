@@ -6,6 +6,7 @@ mod attention;
 mod config;
 mod experts;
 mod feed_forward;
+mod gguf;
 mod layer;
 
 use burn::module::Module;
@@ -22,6 +23,7 @@ use crate::tokens::Tokens;
 use layer::Layer;
 
 pub(super) use config::{DecoderConfig, ExpertsConfig, Norms, Projections, QueryKeyNorm};
+pub(super) use gguf::{Turning, gguf};
 
 fn bias(there: bool) -> Bias {
     if there { Bias::Yes } else { Bias::No }

@@ -1,6 +1,7 @@
 //! The angles of rotary position embedding. Reference: `modeling_rope_utils.py` in Transformers; both its `rope_parameters` and
 //! the older `rope_scaling` are read. How angles are stretched over more positions than those of pretraining is in `scaling.rs`.
 
+mod gguf;
 mod scaling;
 
 use burn::tensor::{Device, Tensor, TensorData};

@@ -1,0 +1,70 @@
+//! Models and adapters for other programs: llama.cpp's GGUF, and mlx-lm's adapters. Tensors are computed, written and, when all are
+//! written, read again and compared one at a time; the file takes its name after that.
+
+mod adapter;
+mod file;
+mod mlx;
+mod model;
+
+use std::path::PathBuf;
+
+pub use adapter::export_adapter_gguf;
+pub use mlx::export_adapter_mlx;
+pub use model::export_gguf;
+
+/// What was exported.
+#[derive(Debug)]
+pub struct Exported {
+    pub tensors: usize,
+    pub bytes: u64,
+    /// What whoever uses it should know.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum ExportError {
+    #[error("a model of the type `{model_type}` cannot be exported to {format}")]
+    Architecture {
+        model_type: String,
+        format: &'static str,
+        #[help]
+        help: String,
+    },
+    #[error("{format} has no place for `{tensor}`")]
+    NoPlace {
+        tensor: String,
+        format: &'static str,
+        #[help]
+        help: String,
+    },
+    #[error("the adapter has {what}, which an adapter alone has no form for in {format}")]
+    #[diagnostic(help("export it merged into its base: leave out `--adapter-only`"))]
+    AdapterForm { what: String, format: &'static str },
+    #[error("the adapter has {what}, which has no form in an adapter of mlx-lm")]
+    #[diagnostic(help(
+        "merge it with `kindling merge`, which mlx-lm's `mlx_lm.convert` reads, or train it without that part"
+    ))]
+    MlxForm { what: String },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Vocabulary(#[from] gguf::VocabularyError),
+    #[error("cannot write {}: {source}", file.display())]
+    #[diagnostic(help("free space or make the place writable; nothing that existed was touched"))]
+    Write { file: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Gguf(#[from] gguf::Error),
+    #[error("what was written is not what was to be written: {what}")]
+    #[diagnostic(help("the disk or its file system has lost it: no file was kept, try another place"))]
+    Differs { what: String },
+}
+
+impl ExportError {
+    /// Whether what was given is at fault, and not the disk.
+    pub(crate) fn is_of_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::Write { .. } | Self::Differs { .. } | Self::Gguf(gguf::Error::Write(_) | gguf::Error::Read(_))
+        )
+    }
+}

@@ -1,0 +1,153 @@
+//! `kindling export`: a model for llama.cpp, or an adapter for llama.cpp or mlx-lm.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use burn::tensor::{DType, Device};
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use data::language::ChatTemplate;
+use gguf::TensorType;
+use inference::{ModelFiles, Pipeline};
+use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
+use serde_json::json;
+
+use super::open::open;
+use super::{Failure, ModelArguments};
+use crate::output::{Output, counted};
+
+/// Write a model for llama.cpp, or an adapter for llama.cpp or mlx-lm
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kindling export --run runs/chat --format gguf -o chat.gguf
+  kindling export --run runs/chat --format gguf --dtype q8_0 -o chat-q8.gguf
+  kindling export --run runs/chat --format gguf --adapter-only -o chat-lora.gguf
+  kindling export --run runs/chat --format mlx -o chat-mlx")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// gguf: a file for llama.cpp, of the model with its adapter merged; mlx: a directory for mlx-lm, of the adapter alone
+    #[arg(long, value_enum)]
+    format: Format,
+    /// The file to write, or for mlx the directory
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Type of the weights; default: the base's, and f32 of an adapter alone
+    #[arg(long, alias = "type", value_enum)]
+    dtype: Option<Type>,
+    /// With gguf: the adapter alone, for `llama-cli --lora` beside the base
+    #[arg(long)]
+    adapter_only: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Gguf,
+    Mlx,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Gguf => "gguf",
+            Self::Mlx => "mlx",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Type {
+    F32,
+    F16,
+    Bf16,
+    #[value(name = "q8_0")]
+    Q8_0,
+}
+
+pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+    // Not `exists`: a link to nothing is in the way as well.
+    if arguments.output.symlink_metadata().is_ok() {
+        let message = format!("{} already exists", arguments.output.display());
+        return Err(Failure::usage(message, "name a file or directory that does not exist yet with --output"));
+    }
+    if arguments.format == Format::Mlx && arguments.dtype.is_some() {
+        return Err(Failure::usage("an adapter for mlx-lm is written in f32", "leave out --dtype"));
+    }
+    let inputs = arguments.model.located(output)?;
+    let is_adapter = arguments.adapter_only || arguments.format == Format::Mlx;
+    if is_adapter && inputs.adapter.is_none() {
+        let message = format!("{} is a whole model: there is no adapter to export", inputs.model.display());
+        return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
+    }
+    let opened = open(&inputs, None, (&[], &[]), &Device::flex(), output)?;
+    let kind = arguments.dtype.map_or_else(
+        || default_type(&opened, is_adapter),
+        |dtype| match dtype {
+            Type::F32 => TensorType::F32,
+            Type::F16 => TensorType::F16,
+            Type::Bf16 => TensorType::Bf16,
+            Type::Q8_0 => TensorType::Q8_0,
+        },
+    );
+    let exported = match (arguments.format, is_adapter) {
+        (Format::Gguf, false) => whole_model(&opened, &inputs, kind, &arguments.output)?,
+        (Format::Gguf, true) => {
+            let parts = (&opened.loaded.plan, &opened.model.model);
+            export_adapter_gguf(&opened.pretrained, parts, (kind, &name(inputs.trained())), &arguments.output)?
+        }
+        (Format::Mlx, _) => {
+            let parts = (&opened.loaded.plan, &opened.model.model);
+            let base = inputs.model.display().to_string();
+            export_adapter_mlx(&opened.pretrained, parts, &base, &arguments.output)?
+        }
+    };
+    tell(arguments, kind, &exported, output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// With its adapter folded in where it has one.
+fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &Path) -> Result<Exported, Failure> {
+    let merge = Merge::new(&opened.pretrained, &opened.loaded.plan, &opened.model.model, Types::All(DType::F32))?;
+    let directory = inputs.tokenizer_directory();
+    let special = opened.tokenizer.special_roles(directory, &inputs.model)?;
+    // The date is for templates that are rendered, which this one is not.
+    let template = ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH)?;
+    let vocabulary = (&opened.tokenizer.to_json(), special.as_slice(), template.as_ref().map(ChatTemplate::text));
+    let labels = opened.task.label_names();
+    Ok(export_gguf(&merge, vocabulary, (kind, &name(inputs.trained()), labels), path)?)
+}
+
+fn default_type(opened: &Pipeline, is_adapter: bool) -> TensorType {
+    match opened.pretrained.dtype() {
+        DType::F16 if !is_adapter => TensorType::F16,
+        DType::BF16 if !is_adapter => TensorType::Bf16,
+        _ => TensorType::F32,
+    }
+}
+
+/// What the file calls it: the directory that holds it, or of a run the run.
+fn name(trained: &Path) -> String {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let own = name(trained).unwrap_or_default();
+    match own.as_str() {
+        "adapter" | "model" => trained.parent().and_then(name).unwrap_or(own),
+        _ => own,
+    }
+}
+
+fn tell(arguments: &Arguments, kind: TensorType, exported: &Exported, output: &Output) -> Result<(), Failure> {
+    if output.json() {
+        return Ok(output.result(&serde_json::to_string(&json!({
+            "output": arguments.output, "format": arguments.format.name(), "dtype": kind.name(),
+            "tensors": exported.tensors, "bytes": exported.bytes, "notes": exported.notes,
+        }))?)?);
+    }
+    exported.notes.iter().for_each(|note| output.warn(note));
+    let tensors = counted(exported.tensors, "tensor", "tensors");
+    let size = ByteSize::b(exported.bytes).display().si();
+    let shown = output.bold(&arguments.output.display().to_string());
+    output.say(&format!("exported to {shown}: {tensors}, {}, {size}, read again and compared", kind.name()));
+    Ok(())
+}
