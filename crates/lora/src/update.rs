@@ -107,7 +107,7 @@ impl Update {
                     None => None,
                     Some(magnitude) => Some(Lengths::new(adapter.get(magnitude)?, *transposed)),
                 };
-                Fold(Change::Sum { left, right, scale: *scale, lengths })
+                Fold(Change::Sum(Box::new(Sum { left, right, scale: *scale, lengths })))
             }
             Form::Scaling { vector, of, transposed } => {
                 let factors = adapter.get(vector)?.iter::<f32>().collect();
@@ -132,10 +132,21 @@ pub struct Fold(Change);
 
 #[derive(Debug)]
 enum Change {
-    /// `left · right`, as the weight lies: `[rows, r]` and `[r, columns]`.
-    Sum { left: Tensor<2>, right: Tensor<2>, scale: f64, lengths: Option<Lengths> },
+    Sum(Box<Sum>),
     /// A factor for each row or each column.
-    Product { factors: Vec<f32>, by_rows: bool },
+    Product {
+        factors: Vec<f32>,
+        by_rows: bool,
+    },
+}
+
+/// `scale * left · right` is added, as the weight lies: `[rows, r]` and `[r, columns]`.
+#[derive(Debug)]
+struct Sum {
+    left: Tensor<2>,
+    right: Tensor<2>,
+    scale: f64,
+    lengths: Option<Lengths>,
 }
 
 /// The lengths that rows or columns are brought to; what has no length stays without.
@@ -150,25 +161,25 @@ struct Lengths {
 impl Fold {
     /// Whether every row has to be [looked at](Self::look) before the first is changed: columns have no length until then.
     pub fn looks_first(&self) -> bool {
-        matches!(&self.0, Change::Sum { lengths: Some(lengths), .. } if lengths.by_columns)
+        matches!(&self.0, Change::Sum(sum) if sum.lengths.as_ref().is_some_and(|lengths| lengths.by_columns))
     }
 
     /// Takes note of some whole rows of the weight, the first of them row `first`.
     pub fn look(&mut self, first: usize, columns: usize, rows: &[f32]) {
-        let mut sum = rows.to_vec();
-        let Change::Sum { left, right, scale, lengths } = &mut self.0 else { return };
-        add_product(left, right, *scale, first, columns, &mut sum);
-        if let Some(lengths) = lengths {
-            lengths.look(columns, &sum);
+        let Change::Sum(sum) = &mut self.0 else { return };
+        let mut rows = rows.to_vec();
+        sum.add(first, columns, &mut rows);
+        if let Some(lengths) = &mut sum.lengths {
+            lengths.look(columns, &rows);
         }
     }
 
     /// Changes some whole rows of the weight, the first of them row `first`.
     pub fn apply(&self, first: usize, columns: usize, rows: &mut [f32]) {
         match &self.0 {
-            Change::Sum { left, right, scale, lengths } => {
-                add_product(left, right, *scale, first, columns, rows);
-                if let Some(lengths) = lengths {
+            Change::Sum(sum) => {
+                sum.add(first, columns, rows);
+                if let Some(lengths) = &sum.lengths {
                     lengths.apply(first, columns, rows);
                 }
             }
@@ -184,14 +195,16 @@ impl Fold {
     }
 }
 
-fn add_product(left: &Tensor<2>, right: &Tensor<2>, scale: f64, first: usize, columns: usize, rows: &mut [f32]) {
-    let count = rows.len() / columns.max(1);
-    if count == 0 {
-        return;
+impl Sum {
+    fn add(&self, first: usize, columns: usize, rows: &mut [f32]) {
+        let count = rows.len() / columns.max(1);
+        if count == 0 {
+            return;
+        }
+        let product = self.left.clone().narrow(0, first, count).matmul(self.right.clone()) * self.scale;
+        let product = product.into_data();
+        rows.iter_mut().zip(product.iter::<f32>()).for_each(|(value, product)| *value += product);
     }
-    let product = left.clone().narrow(0, first, count).matmul(right.clone()) * scale;
-    let product = product.into_data();
-    rows.iter_mut().zip(product.iter::<f32>()).for_each(|(value, product)| *value += product);
 }
 
 impl Lengths {
