@@ -67,11 +67,9 @@ fn compare<S>(
         let block = shape.last().copied().unwrap_or(1).clamp(1, 32);
         let is_off = |(expected, found): (&[f32], &[f32])| {
             let largest = expected.iter().fold(0_f32, |largest, value| largest.max(value.abs()));
-            let is_off = |(value, found): (&f32, &f32)| {
-                // Also where there is no number.
-                !((value - found).abs() <= kind.rounding(*value, largest))
-            };
-            expected.iter().zip(found).any(is_off)
+            // Of what is no number nothing is near.
+            let is_near = |(value, found): (&f32, &f32)| (value - found).abs() <= kind.rounding(*value, largest);
+            !expected.iter().zip(found).all(is_near)
         };
         if found.len() != expected.len() || expected.chunks(block).zip(found.chunks(block)).any(is_off) {
             return Err(differs(format!("`{name}` has other values")));

@@ -78,13 +78,13 @@ fn metadata(model: &GgufModel, kind: TensorType) -> Vec<(String, Value)> {
 /// load it without them.
 fn can_be_called(name: &str, tokenizer: &serde_json::Value) -> bool {
     let name = name.to_lowercase();
-    let has = |token: &&str| {
+    let has = |token: &str| {
         let added = tokenizer["added_tokens"].as_array();
-        let is_added = added.is_some_and(|added| added.iter().any(|it| it["content"] == **token));
-        is_added || tokenizer["model"]["vocab"].get(*token).is_some()
+        let is_added = added.is_some_and(|added| added.iter().any(|it| it["content"] == *token));
+        is_added || tokenizer["model"]["vocab"].get(token).is_some()
     };
     !["phi-3", "phi3"].iter().any(|it| name.contains(it))
-        || ["</s>", "<unk>", "<s>", "<|endoftext|>"].iter().all(|it| has(&it))
+        || ["</s>", "<unk>", "<s>", "<|endoftext|>"].iter().all(|it| has(it))
 }
 
 fn planned(
