@@ -24,7 +24,7 @@ pub use model::Sampling;
 pub use tasks::Answer;
 
 pub use adapter::{
-    Adapter, AdapterError, Base, Recorded, Sidecar, copy_beside, recorded_base, resolved, write_adapter,
+    Adapter, AdapterError, AdapterFiles, Base, Recorded, Sidecar, copy_beside, recorded_base, resolved, write_adapter,
 };
 pub use answers::not_finite;
 pub use error::Error;

@@ -5,11 +5,13 @@
 
 mod config;
 mod joined;
+mod programs;
 mod tensors;
 
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
+pub use programs::{Program, programs};
 pub(crate) use tensors::PREFIX;
 pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 

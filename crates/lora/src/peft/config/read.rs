@@ -20,6 +20,8 @@ impl PeftConfig {
             revision: keys.text("revision")?,
             task_type: keys.text("task_type")?,
             peft_version: keys.text("peft_version")?,
+            // PEFT sets it anew for each layer: what is no boolean has no effect.
+            fan_in_fan_out: keys.peek("fan_in_fan_out").is_some_and(|value| *value == true),
             auto_mapping: keys.take("auto_mapping"),
             notes: Vec::new(),
             method,
@@ -74,6 +76,7 @@ mod tests {
             revision: None,
             task_type: Some("SEQ_CLS".to_owned()),
             peft_version: Some("0.21.2".to_owned()),
+            fan_in_fan_out: false,
             auto_mapping: None,
             notes: vec![],
         };
