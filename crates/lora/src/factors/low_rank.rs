@@ -29,7 +29,7 @@ pub fn approximated(matrix: &[f32], shape: [usize; 2], rank: usize, key: u64) ->
     let side = d_output.min(d_input);
     let squares: f64 = matrix.iter().map(|value| f64::from(*value).powi(2)).sum();
     if squares == 0.0 {
-        let factors = [[rank, d_input], [d_output, rank]].map(|shape| TensorData::zeros::<f32, _>(shape));
+        let factors = [[rank, d_input], [d_output, rank]].map(TensorData::zeros::<f32, _>);
         return Some(LowRank { factors, kept: 1.0, norm: 0.0 });
     }
     let wide = rank + OVERSAMPLING;

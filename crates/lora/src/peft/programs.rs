@@ -34,7 +34,6 @@ struct Facts<'a> {
     has_magnitudes: bool,
     /// The first tensor that is no part of an update, such as a head's.
     other_tensor: Option<String>,
-    has_biases: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -51,16 +50,14 @@ impl<'a> Facts<'a> {
             }
         }
         let is_other = |name: &&str| config.method.module_of(name).is_none();
-        let names = || tensors.names().map(|(name, _)| name).filter(is_other);
-        let is_saved = |name: &str| config.method.modules_to_save().iter().any(|module| name.contains(module.as_str()));
+        let mut others = tensors.names().map(|(name, _)| name).filter(is_other);
         Self {
             config,
             keys: config.method.to_peft(false),
             low_rank,
             has_other_updates,
             has_magnitudes,
-            other_tensor: names().next().map(str::to_owned),
-            has_biases: names().any(|name| name.ends_with(".bias") && !is_saved(name)),
+            other_tensor: others.next().map(str::to_owned),
         }
     }
 
@@ -71,17 +68,18 @@ impl<'a> Facts<'a> {
 
     fn of_vllm(&self) -> Vec<String> {
         let mut found = self.of_lora();
-        if !self.config.method.modules_to_save().is_empty() {
-            found.push("it loads no modules_to_save".to_string());
-        }
-        if self.has_biases {
-            found.push("it loads no biases".to_string());
+        match &self.other_tensor {
+            _ if !self.config.method.modules_to_save().is_empty() => {
+                found.push("it loads no modules_to_save".to_string());
+            }
+            Some(tensor) => found.push(format!("it loads no heads and no biases (`{tensor}`)")),
+            None => {}
         }
         if self.config.task_type.as_deref().is_some_and(|task| task != "CAUSAL_LM") {
             found.push("it takes adapters of causal language models alone".to_string());
         }
         let r = self.number("r");
-        let of_config = self.number("lora_alpha") / if self.keys["use_rslora"] == true { r.sqrt() } else { r };
+        let of_config = self.number("lora_alpha") / if self.is_on("use_rslora") { r.sqrt() } else { r };
         if self.low_rank.iter().any(|(_, scale)| !is_same(*scale, of_config)) {
             found
                 .push("it knows no rank_pattern and alpha_pattern: some modules would be scaled otherwise".to_string());
@@ -97,7 +95,7 @@ impl<'a> Facts<'a> {
         // It divides alpha by the rank of each tensor.
         let alpha = self.number("lora_alpha");
         if self.low_rank.iter().any(|(rank, scale)| !is_same(*scale * *rank as f64, alpha)) {
-            let keys = if self.keys["use_rslora"] == true { "use_rslora" } else { "alpha_pattern" };
+            let keys = if self.is_on("use_rslora") { "use_rslora" } else { "alpha_pattern" };
             found.push(format!("its converter passes over {keys}: some modules would be scaled otherwise"));
         }
         found
@@ -113,10 +111,15 @@ impl<'a> Facts<'a> {
             found.push("it knows no other method than LoRA".to_string());
         }
         if self.config.method.changes_base() {
-            let start = self.keys["init_lora_weights"].as_str().unwrap_or_default();
+            let start = self.keys.get("init_lora_weights").and_then(Value::as_str).unwrap_or_default();
             found.push(format!("it does not take the start out of the base (init_lora_weights: {start:?})"));
         }
         found
+    }
+
+    /// A key of LoRA's, which other methods do not have.
+    fn is_on(&self, key: &str) -> bool {
+        self.keys.get(key).and_then(Value::as_bool).unwrap_or(false)
     }
 
     fn number(&self, key: &str) -> f64 {
@@ -193,9 +196,23 @@ mod tests {
     }
 
     #[test]
+    fn another_method_is_pefts_alone() {
+        let text = r#"{"peft_type": "IA3", "target_modules": ["q"], "feedforward_modules": []}"#;
+        let config = PeftConfig::from_json(Path::new("adapter_config.json"), text).expect("a valid configuration");
+        let directory = tempfile::tempdir().unwrap();
+        let vector = ("q.ia3_l".to_string(), TensorData::zeros::<f32, _>([5, 1]));
+        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(&[vector]).unwrap()).unwrap();
+        let tensors = AdapterTensors::read(directory.path(), &config.method).unwrap();
+        let found = programs(&config, &tensors);
+        assert!(found[0].obstacles.is_empty());
+        assert_eq!(found[1].obstacles, one("it knows no other method than LoRA"));
+        assert_eq!(found[2].obstacles, found[1].obstacles);
+    }
+
+    #[test]
     fn biases_lengths_and_starts_are_told() {
         let [peft, vllm, _] = obstacles(r#", "bias": "all""#, 2, &[("q.base_layer.bias", &[5])]);
-        assert_eq!((peft, vllm), (none(), one("it loads no biases")));
+        assert_eq!((peft, vllm), (none(), one("it loads no heads and no biases (`q.base_layer.bias`)")));
         let lengths: [(&str, &[usize]); 2] = [("q.lora_magnitude_vector", &[5]), ("v.lora_magnitude_vector", &[5])];
         let dora = || one("it knows no DoRA");
         assert_eq!(obstacles(r#", "use_dora": true"#, 2, &lengths), [none(), dora(), dora()]);

@@ -68,7 +68,7 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct Loads<'a> {
     name: &'a str,
-    obstacles: &'a [String],
+    obstacles: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -117,7 +117,7 @@ impl AdapterPage<'_> {
             kind: "Adapter",
             title: self.title,
             facts: &self.facts,
-            programs: self.programs.iter().map(|it| Loads { name: it.name, obstacles: &it.obstacles }).collect(),
+            programs: self.programs.iter().map(Loads::of).collect(),
             moved: updates::section(&sizes),
             spectra: self.updates.iter().filter_map(row).collect(),
             needs_base: self.needs_base,
@@ -151,6 +151,14 @@ impl PairPage<'_> {
 
 fn page(page: &Page<'_>) -> Result<String, Error> {
     render(concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("adapter.html")), page)
+}
+
+impl<'a> Loads<'a> {
+    /// Names stand out by themselves on a page.
+    fn of(program: &'a Program) -> Self {
+        let obstacles = program.obstacles.iter().map(|obstacle| obstacle.replace('`', ""));
+        Self { name: program.name, obstacles: obstacles.collect() }
+    }
 }
 
 /// The width of the drawing of singular values, and its height, in its own units.

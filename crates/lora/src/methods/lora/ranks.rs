@@ -8,7 +8,7 @@ use super::{Init, LoraConfig};
 use crate::Settings;
 
 /// The pattern of one module. A path is taken for an expression, in which a dot must be escaped to mean itself.
-fn key(path: &String) -> String {
+fn key(path: &str) -> String {
     format!("^{}", path.replace('.', r"\."))
 }
 

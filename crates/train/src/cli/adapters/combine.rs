@@ -115,7 +115,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
         sidecar.fitted = tasks::Fitted::default();
         sidecar
     });
-    let rank = new.tensors.len();
+    let parameters: usize = new.tensors.iter().map(|(_, data)| data.num_elements()).sum();
     let words = format!("combined of {} ({})", counted(named.len(), "adapter", "adapters"), arguments.method.name());
     write(&directory, (config, new), sidecar, &words, &first.directory)?;
     if let Some(files) = &first.files {
@@ -125,8 +125,8 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     directory.finish()?;
     if output.json() {
         output.result(&serde_json::to_string(&json!({
-            "output": arguments.output, "method": arguments.method.name(), "weights": weights, "tensors": rank,
-            "scores": measured.is_wanted().then(|| measured.document()),
+            "output": arguments.output, "method": arguments.method.name(), "weights": weights, "parameters": parameters,
+            "scores": measured.document()?,
         }))?)?;
         return Ok(ExitCode::SUCCESS);
     }

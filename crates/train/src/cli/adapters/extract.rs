@@ -123,7 +123,7 @@ fn say(
             left_out.iter().map(|(tensor, energy)| json!({ "tensor": tensor, "norm": energy.sqrt() })).collect();
         output.result(&serde_json::to_string(&json!({
             "output": arguments.output, "kept": share, "modules": kept.iter().map(module).collect::<Vec<_>>(),
-            "left_out": left, "scores": measured.is_wanted().then(|| measured.document()),
+            "left_out": left, "scores": measured.document()?,
         }))?)?;
         return Ok(());
     }

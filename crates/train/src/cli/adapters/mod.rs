@@ -184,10 +184,13 @@ impl<'a> Measured<'a> {
         Ok(())
     }
 
-    fn document(&self) -> Value {
-        let scores = |(name, scores): &(String, Scores)| Ok((name.clone(), serde_json::to_value(scores)?));
-        let of: Result<Map<String, Value>, serde_json::Error> = self.of.iter().map(scores).collect();
-        json!({ "examples": self.examples, "of": of.unwrap_or_default() })
+    /// `None` without a file.
+    fn document(&self) -> Result<Option<Value>, Failure> {
+        let mut of = Map::new();
+        for (name, scores) in &self.of {
+            of.insert(name.clone(), serde_json::to_value(scores)?);
+        }
+        Ok(self.is_wanted().then(|| json!({ "examples": self.examples, "of": of })))
     }
 
     /// A table with a column for each model.

@@ -62,9 +62,8 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
         return Err(Failure::message(format!("the updates of {shown} have no singular values in f64")));
     };
     let config = named.config(&new)?;
-    let elements = |tensors: &mut dyn Iterator<Item = usize>| tensors.sum::<usize>();
-    let before = elements(&mut named.adapter.tensors.names().map(|(_, shape)| shape.iter().product()));
-    let after = elements(&mut new.tensors.iter().map(|(_, data)| data.num_elements()));
+    let before: usize = named.adapter.tensors.names().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    let after: usize = new.tensors.iter().map(|(_, data)| data.num_elements()).sum();
     let made = match cut {
         Cut::Rank(rank) => format!("cut to rank {rank}"),
         Cut::Energy(share) => format!("cut to {} of its energy", per_cent(share)),
@@ -80,7 +79,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
         output.result(&serde_json::to_string(&json!({
             "output": arguments.output, "kept": kept(&modules), "parameters_before": before, "parameters": after,
             "modules": modules.iter().map(document).collect::<Vec<_>>(),
-            "scores": measured.is_wanted().then(|| measured.document()),
+            "scores": measured.document()?,
         }))?)?;
         return Ok(ExitCode::SUCCESS);
     }

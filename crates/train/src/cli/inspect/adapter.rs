@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use inference::{Adapter, ModelFiles, recorded_base};
-use lora::Spectrum;
 use lora::peft::{Program, programs};
+use lora::{Factors, Spectrum};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
@@ -44,6 +44,9 @@ impl Inspected {
                 Some(base) => adapter = Adapter::read_plain(directory, base)?,
                 None => is_known = false,
             }
+        }
+        if let (Some(model), Some(base)) = (model, &base) {
+            check_base(&adapter, model, base)?;
         }
         let updates = if is_known { updates(&adapter, base.as_ref())? } else { Vec::new() };
         let directory = directory.to_path_buf();
@@ -99,6 +102,22 @@ fn base(adapter: &Adapter, directory: &Path, model: Option<&Path>) -> Result<Opt
     let recorded = recorded_base(directory)?.and_then(|recorded| recorded.directory(directory));
     // One that cannot be read is none: nothing was asked of it.
     Ok(recorded.and_then(|model| base_of(adapter, &files(model)).ok()))
+}
+
+/// The weights are of the size that the adapter is for.
+fn check_base(adapter: &Adapter, model: &Path, base: &Pretrained) -> Result<(), Failure> {
+    let (data, shapes) = (adapter.tensors.data(), base.tensors());
+    for update in adapter.tensors.updates() {
+        let Some([d_output, d_input]) = Factors::of(&update, &data).map(|factors| factors.shape()) else { continue };
+        let Some((name, found, _)) = shapes.iter().find(|(name, ..)| *name == update.weight()) else { continue };
+        let is_same = found[..] == [d_output, d_input] || found[..] == [d_input, d_output];
+        if !is_same {
+            let message =
+                format!("`{name}` is {found:?} in {}, and the adapter is for [{d_output}, {d_input}]", model.display());
+            return Err(Failure::usage(message, "name the base that the adapter was trained on with --model"));
+        }
+    }
+    Ok(())
 }
 
 fn updates(adapter: &Adapter, base: Option<&Pretrained>) -> Result<Vec<ModuleUpdate>, Failure> {
