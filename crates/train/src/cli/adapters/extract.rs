@@ -48,6 +48,9 @@ pub(in crate::cli) struct Arguments {
     pub(in crate::cli) data: DataArguments,
 }
 
+/// By their names in the model.
+type Tensors = Vec<(String, TensorData)>;
+
 /// Of a module what its adapter keeps of the difference.
 struct Kept {
     module: String,
@@ -222,7 +225,7 @@ impl Two {
         plan: &Plan,
         rank: usize,
         output: &Output,
-    ) -> Result<(Vec<(String, TensorData)>, Vec<Kept>), Failure> {
+    ) -> Result<(Tensors, Vec<Kept>), Failure> {
         let (mut tensors, mut kept) = (Vec::new(), Vec::new());
         let mut own = HashSet::new();
         let bar = output.bar(plan.updates().len() as u64, "decomposing {bar:30} {pos}/{len}");
