@@ -8,20 +8,6 @@ use crate::project::tensors::Tensors;
 const BITFIT: [&str; 7] =
     ["--quiet", "--set", "adapter.method=bitfit", "--set", "train.learning_rate=0.02", "--set", "train.max_steps=6"];
 
-/// A decoder that learns completions.
-fn decoder(case: &str) -> Project {
-    Project::new().copy(&format!("{case}/model"), "bert").copy(&format!("{case}/data.jsonl"), "train.jsonl").replace(
-        "run.toml",
-        "path = \"bert\"",
-        "path = \"bert\"\ntask = \"causal-lm\"",
-    )
-}
-
-fn loss(project: &Project, model: &[&str]) -> f64 {
-    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], model].concat()).done();
-    ran.document()["loss"].as_f64().unwrap()
-}
-
 #[test]
 fn biases_and_head_are_saved_as_an_adapter_of_peft_without_targets() {
     let project = Project::new();
@@ -50,6 +36,8 @@ fn biases_and_head_are_saved_as_an_adapter_of_peft_without_targets() {
     {
         assert!(names.iter().any(|known| *known == name), "{name}");
     }
+    let said = project.run(&["eval", "--run", "run", "--data", "train.jsonl"]).done().stderr;
+    assert!(said.lines().any(|line| line == format!("adapter run/adapter: {} tensors", names.len())), "{said}");
     let size = |file: &str| std::fs::metadata(project.path(file)).unwrap().len();
     assert!(size("run/adapter/adapter_model.safetensors") < size("bert/model.safetensors") / 20);
     let checkpoints: Vec<_> = std::fs::read_dir(project.path("run/checkpoints/step-6")).unwrap().collect();
@@ -61,11 +49,11 @@ fn biases_and_head_are_saved_as_an_adapter_of_peft_without_targets() {
 fn merged_biases_are_the_trained_ones_to_the_byte() {
     for (project, bias) in [
         (Project::new(), "bert.encoder.layer.1.attention.self.value.bias"),
-        (decoder("gpt2-lm"), "transformer.h.0.attn.c_attn.bias"),
+        (Project::decoder("gpt2-lm"), "transformer.h.0.attn.c_attn.bias"),
     ] {
         project.train(&BITFIT).done();
         project.run(&["merge", "--run", "run", "--output", "merged"]).done();
-        assert_eq!(loss(&project, &["--run", "run"]), loss(&project, &["--model", "merged"]));
+        assert_eq!(project.loss("train.jsonl", &["--run", "run"]), project.loss("train.jsonl", &["--model", "merged"]));
         let [base, merged] =
             ["bert", "merged"].map(|directory| Tensors::read(&project.path(&format!("{directory}/model.safetensors"))));
         let adapter = Tensors::read(&project.path("run/adapter/adapter_model.safetensors"));
@@ -78,10 +66,10 @@ fn merged_biases_are_the_trained_ones_to_the_byte() {
 
 #[test]
 fn a_decoder_with_trained_biases_writes_and_answers() {
-    let project = decoder("gpt2-lm");
+    let project = Project::decoder("gpt2-lm");
     project.train(&[&BITFIT[..], &["--set", "train.gradient_checkpointing=true"]].concat()).done();
-    let base = loss(&project, &["--model", "bert"]);
-    let trained = loss(&project, &["--run", "run"]);
+    let base = project.loss("train.jsonl", &["--model", "bert"]);
+    let trained = project.loss("train.jsonl", &["--run", "run"]);
     assert!(trained < base - 0.05, "{base} {trained}");
     let generate = ["generate", "--run", "run", "--prompt", "old", "--max-new-tokens", "4", "--temperature", "0"];
     assert_eq!(project.run(&generate).done().lines()[0]["token_ids"].as_array().unwrap().len(), 4);
@@ -143,7 +131,7 @@ fn what_bitfit_cannot_mean_is_refused() {
         "error: `--set adapter.method=bitft`: unknown method `bitft`\n\
          help: did you mean `bitfit`? (lora, ia3, bitfit, full, none)",
     );
-    decoder("mistral-lm").config("[adapter]\nmethod = \"bitfit\"").train(&[]).refused(
+    Project::decoder("mistral-lm").config("[adapter]\nmethod = \"bitfit\"").train(&[]).refused(
         "error: `adapter.method` in run.toml, line 14: BitFit trains biases, and this model (`mistral`) has none\n\
          help: set `adapter.method` to \"lora\", or to \"ia3\" for as few parameters",
     );

@@ -18,19 +18,6 @@ const DORA: [&str; 9] = [
     "train.max_steps=6",
 ];
 
-fn gpt2() -> Project {
-    Project::new().copy("gpt2-lm/model", "bert").copy("gpt2-lm/data.jsonl", "train.jsonl").replace(
-        "run.toml",
-        "path = \"bert\"",
-        "path = \"bert\"\ntask = \"causal-lm\"",
-    )
-}
-
-fn loss(project: &Project, model: &[&str]) -> f64 {
-    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], model].concat()).done();
-    ran.document()["loss"].as_f64().unwrap()
-}
-
 fn adapter(project: &Project, run: &str) -> Tensors {
     Tensors::read(&project.path(&format!("{run}/adapter/adapter_model.safetensors")))
 }
@@ -78,7 +65,7 @@ fn a_dora_adapter_is_saved_as_peft_writes_it_and_inspected() {
 fn magnitudes_start_as_the_lengths_of_the_weights_rows_and_are_trained() {
     for (project, weight, [outputs, inputs], by_columns) in [
         (Project::new(), "bert.encoder.layer.0.attention.self.query.weight", [48, 48], false),
-        (gpt2(), "transformer.h.0.mlp.c_proj.weight", [32, 128], true),
+        (Project::decoder("gpt2-lm"), "transformer.h.0.mlp.c_proj.weight", [32, 128], true),
     ] {
         // So small a rate leaves them as they were but for a few last digits.
         project
@@ -106,10 +93,11 @@ fn magnitudes_start_as_the_lengths_of_the_weights_rows_and_are_trained() {
 
 #[test]
 fn a_merged_dora_adapter_answers_as_base_and_adapter_do() {
-    for project in [Project::new(), gpt2()] {
+    for project in [Project::new(), Project::decoder("gpt2-lm")] {
         project.train(&DORA).done();
         let merged = project.run(&["merge", "--run", "run", "--output", "merged"]).done();
-        let (adapted, of_merged) = (loss(&project, &["--run", "run"]), loss(&project, &["--model", "merged"]));
+        let (adapted, of_merged) =
+            (project.loss("train.jsonl", &["--run", "run"]), project.loss("train.jsonl", &["--model", "merged"]));
         assert!((adapted - of_merged).abs() < 1e-5, "{adapted} {of_merged}");
         assert!(!merged.stdout.contains("NaN"), "{}", merged.stdout);
     }
@@ -123,7 +111,8 @@ fn a_base_in_half_precision_keeps_its_type_and_has_magnitudes_in_f32() {
         let name = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_magnitude_vector";
         assert_eq!(adapter(&project, "run").bytes(name).len(), 48 * 4);
         project.run(&["merge", "--run", "run", "--output", "merged", "--dtype", "f32"]).done();
-        let (adapted, merged) = (loss(&project, &["--run", "run"]), loss(&project, &["--model", "merged"]));
+        let (adapted, merged) =
+            (project.loss("train.jsonl", &["--run", "run"]), project.loss("train.jsonl", &["--model", "merged"]));
         assert!((adapted - merged).abs() < 1e-5, "{adapted} {merged}");
     }
 }
@@ -150,7 +139,7 @@ fn what_dora_cannot_mean_is_refused() {
          help: narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full",
     );
     let tied = ["--set", "adapter.use_dora=true", "--set", "adapter.target_modules=[\"lm_head\", \"c_attn\"]"];
-    gpt2().train(&tied).refused(
+    Project::decoder("gpt2-lm").train(&tied).refused(
         "error: `--set adapter.target_modules=[\"lm_head\", \"c_attn\"]`: DoRA is on linear layers with a weight of their own, which a \
          tied output layer has not: not on `lm_head`\n\
          help: narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full",

@@ -21,11 +21,6 @@ fn on(targets: &[&str]) -> String {
     format!("dropout = 0.0\ntarget_modules = {targets:?}\n")
 }
 
-fn loss(project: &Project, of: &[&str]) -> f64 {
-    let ran = project.run(&[&["eval", "--json", "--data", "rows.jsonl"], of].concat()).done();
-    ran.document()["loss"].as_f64().unwrap()
-}
-
 #[test]
 fn adapters_on_experts_and_router_are_trained_and_merged_and_are_one_by_one() {
     let project = project("qwen3-moe-experts-lm", &on(&["q_proj", "gate", "gate_proj", "up_proj", "down_proj"]));
@@ -35,11 +30,13 @@ fn adapters_on_experts_and_router_are_trained_and_merged_and_are_one_by_one() {
         let name = format!("base_model.model.model.layers.1.{name}");
         assert!(adapter.names().any(|there| there == name), "{name}");
     }
-    let (base, adapted) =
-        (loss(&project, &["--model", "base"]), loss(&project, &["--model", "base", "--adapter", "run/adapter"]));
+    let (base, adapted) = (
+        project.loss("rows.jsonl", &["--model", "base"]),
+        project.loss("rows.jsonl", &["--model", "base", "--adapter", "run/adapter"]),
+    );
     assert!(adapted < base - 0.1, "{adapted} {base}");
     project.run(&["merge", "--model", "base", "--adapter", "run/adapter", "--output", "merged"]).done();
-    let merged = loss(&project, &["--model", "merged"]);
+    let merged = project.loss("rows.jsonl", &["--model", "merged"]);
     assert!((merged - adapted).abs() < 1e-5, "{merged} {adapted}");
 }
 
@@ -56,9 +53,9 @@ fn with_gradient_checkpointing_an_adapter_on_experts_has_the_same_bits() {
 #[test]
 fn all_tensors_of_a_mixture_are_trained_in_full() {
     let project = project("qwen3-moe-lm", "method = \"full\"\n");
-    let before = loss(&project, &["--model", "base"]);
+    let before = project.loss("rows.jsonl", &["--model", "base"]);
     project.train(&[]).done();
-    assert!(loss(&project, &["--model", "run/model"]) < before - 0.1);
+    assert!(project.loss("rows.jsonl", &["--model", "run/model"]) < before - 0.1);
     let (base, trained) =
         ["base/model.safetensors", "run/model/model.safetensors"].map(|file| Tensors::read(&project.path(file))).into();
     assert_eq!(trained.differing(&base).len(), trained.names().count());
@@ -204,5 +201,5 @@ fn configurations_of_mixtures_that_cannot_be_are_refused_and_older_ones_read() {
         .replace("base/config.json", "\"num_local_experts\"", "\"num_experts\"")
         .json("base/config.json", "rope_parameters", Value::Null)
         .json("base/config.json", "rope_theta", 10000.0.into());
-    assert_eq!(loss(&newer, &["--model", "base"]), loss(&older, &["--model", "base"]));
+    assert_eq!(newer.loss("rows.jsonl", &["--model", "base"]), older.loss("rows.jsonl", &["--model", "base"]));
 }

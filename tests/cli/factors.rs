@@ -118,15 +118,13 @@ fn a_cut_adapter_keeps_what_it_says_and_one_cut_by_nothing_answers_as_before() {
     project.run(&["resize", "adapter", "--energy", "1", "-o", "whole"]).done();
     assert!(distance(&logits(&project, "whole"), &expected) < 1e-5);
     let mut shares = Vec::new();
-    for rank in ["1", "2", "3"] {
+    for rank in 1..4 {
         let output = format!("rank-{rank}");
-        let cut = project.run(&["resize", "adapter", "--rank", rank, "-o", &output, "--json"]).done().document();
-        assert!(cut["modules"].as_array().unwrap().iter().all(|module| module["rank"].to_string() == rank));
+        let cut =
+            project.run(&["resize", "adapter", "--rank", &rank.to_string(), "-o", &output, "--json"]).done().document();
+        assert!(cut["modules"].as_array().unwrap().iter().all(|module| module["rank"] == rank));
         let inspected = inspect(&project, &[&output]);
-        assert_eq!(
-            (inspected["r"].to_string().as_str(), &inspected["alpha"]),
-            (rank, &json!(rank.parse::<f64>().unwrap()))
-        );
+        assert_eq!((&inspected["r"], &inspected["alpha"]), (&json!(rank), &json!(f64::from(rank))));
         // What is kept is what is there.
         let energy = |document: &Value| -> f64 {
             document["updates"].as_array().unwrap().iter().map(|it| it["frobenius"].as_f64().unwrap().powi(2)).sum()

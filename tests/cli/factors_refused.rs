@@ -126,6 +126,29 @@ fn adapters_of_other_ranks_targets_or_bases() {
 }
 
 #[test]
+fn runs_on_other_weights_of_one_name() {
+    let train = |project: &Project, output: &str| {
+        let set = format!("output_dir={output}");
+        project.run(&["train", "run.toml", "--quiet", "--set", &set]).done();
+    };
+    let project = Project::new();
+    train(&project, "a");
+    train(&project, "b");
+    // The same data and seed: the two are one.
+    project.run(&["combine", "a", "b", "-o", "both"]).done();
+    let project = project.tensors("bert/model.safetensors", |tensors| {
+        tensors.add_to_first("bert.embeddings.word_embeddings.weight", 1.0);
+    });
+    train(&project, "c");
+    for model in [&[][..], &["--model", "bert"]] {
+        combine(&project, &[&["a", "c"], model].concat()).refused(
+            "error: a/adapter and c/adapter are adapters of different bases\n\
+             help: combine adapters that were trained on the same weights; if they were, and only the name differs, name the base with --model",
+        );
+    }
+}
+
+#[test]
 fn adapters_with_other_heads() {
     let project = Project::with_adapter()
         .json("adapter/adapter_config.json", "base_model_name_or_path", json!("bert"))

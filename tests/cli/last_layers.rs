@@ -19,19 +19,6 @@ const LAST: [&str; 11] = [
     "train.max_steps=6",
 ];
 
-fn decoder(case: &str) -> Project {
-    Project::new().copy(&format!("{case}/model"), "bert").copy(&format!("{case}/data.jsonl"), "train.jsonl").replace(
-        "run.toml",
-        "path = \"bert\"",
-        "path = \"bert\"\ntask = \"causal-lm\"",
-    )
-}
-
-fn loss(project: &Project, model: &[&str]) -> f64 {
-    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], model].concat()).done();
-    ran.document()["loss"].as_f64().unwrap()
-}
-
 fn tensors(project: &Project, model: &str) -> Tensors {
     Tensors::read(&project.path(&format!("{model}/model.safetensors")))
 }
@@ -46,7 +33,7 @@ fn a_whole_model_is_saved_of_which_the_last_layer_and_the_head_have_changed() {
     assert!(changed.len() > 10 && changed.iter().all(is_last), "{changed:?}");
     // All of that but the key's bias, whose gradient is zero but for rounding.
     assert!(changed.iter().any(|name| name == "bert.encoder.layer.2.output.LayerNorm.weight"), "{changed:?}");
-    assert!(loss(&project, &["--run", "run"]) < loss(&project, &["--model", "bert"]) - 0.05);
+    assert!(project.loss("train.jsonl", &["--run", "run"]) < project.loss("train.jsonl", &["--model", "bert"]) - 0.05);
     let inspected = project.run(&["inspect", "run", "--json"]).done().document();
     assert_eq!(inspected["class"], "BertForSequenceClassification");
     project.run(&["predict", "--run", "run", "old movie"]).done();
@@ -62,13 +49,14 @@ fn a_whole_model_is_saved_of_which_the_last_layer_and_the_head_have_changed() {
 #[test]
 fn a_tied_decoder_and_one_in_half_precision_are_saved_with_the_names_of_full_fine_tuning() {
     for (case, dtype) in [("gpt2-lm", "bf16"), ("llama3-rope-tied-bf16", "auto")] {
-        let project = decoder(case);
+        let project = Project::decoder(case);
         let set = format!("model.dtype={dtype}");
         project.train(&[&LAST[..], &["--set", &set]].concat()).done();
         project.train(&["--quiet", "--set", "adapter.method=full", "--set", "output_dir=all"]).done();
         let [last, all] = ["run/model", "all/model"].map(|model| tensors(&project, model));
         assert_eq!(last.names().collect::<Vec<_>>(), all.names().collect::<Vec<_>>(), "{case}");
-        let (before, after) = (loss(&project, &["--model", "bert"]), loss(&project, &["--model", "run/model"]));
+        let (before, after) =
+            (project.loss("train.jsonl", &["--model", "bert"]), project.loss("train.jsonl", &["--model", "run/model"]));
         assert!(after < before, "{case}: {before} {after}");
         let generate = ["generate", "--run", "run", "--prompt", "old", "--max-new-tokens", "4", "--temperature", "0"];
         project.run(&generate).done();

@@ -9,21 +9,8 @@ use crate::project::tensors::Tensors;
 const IA3: [&str; 7] =
     ["--quiet", "--set", "adapter.method=ia3", "--set", "train.learning_rate=0.05", "--set", "train.max_steps=6"];
 
-fn gpt2() -> Project {
-    Project::new().copy("gpt2-lm/model", "bert").copy("gpt2-lm/data.jsonl", "train.jsonl").replace(
-        "run.toml",
-        "path = \"bert\"",
-        "path = \"bert\"\ntask = \"causal-lm\"",
-    )
-}
-
 fn peft(project: &Project) -> Value {
     serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap()
-}
-
-fn loss(project: &Project, model: &[&str]) -> f64 {
-    let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], model].concat()).done();
-    ran.document()["loss"].as_f64().unwrap()
 }
 
 #[test]
@@ -55,12 +42,14 @@ fn an_ia3_adapter_is_saved_as_peft_writes_it() {
 
 #[test]
 fn a_merged_ia3_adapter_answers_as_base_and_adapter_do() {
-    for (project, bias) in
-        [(Project::new(), "bert.encoder.layer.1.attention.self.key.bias"), (gpt2(), "transformer.h.0.attn.c_attn.bias")]
-    {
+    for (project, bias) in [
+        (Project::new(), "bert.encoder.layer.1.attention.self.key.bias"),
+        (Project::decoder("gpt2-lm"), "transformer.h.0.attn.c_attn.bias"),
+    ] {
         project.train(&IA3).done();
         project.run(&["merge", "--run", "run", "--output", "merged"]).done();
-        let (adapted, merged) = (loss(&project, &["--run", "run"]), loss(&project, &["--model", "merged"]));
+        let (adapted, merged) =
+            (project.loss("train.jsonl", &["--run", "run"]), project.loss("train.jsonl", &["--model", "merged"]));
         assert!((adapted - merged).abs() < 1e-5, "{adapted} {merged}");
         let [base, merged] =
             ["bert", "merged"].map(|directory| Tensors::read(&project.path(&format!("{directory}/model.safetensors"))));
@@ -69,7 +58,7 @@ fn a_merged_ia3_adapter_answers_as_base_and_adapter_do() {
         assert!(!changed.iter().any(|name| name.ends_with("mlp.c_proj.bias") || name.ends_with("output.dense.bias")));
     }
     // As PEFT sets it for Conv1D, whose weights lie the other way round.
-    let project = gpt2();
+    let project = Project::decoder("gpt2-lm");
     project.train(&IA3).done();
     assert_eq!(peft(&project)["fan_in_fan_out"], json!(true));
 }

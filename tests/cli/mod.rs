@@ -3,10 +3,12 @@
 
 mod answers;
 mod bad_adapter;
+mod bad_architecture;
 mod bad_command;
 mod bad_config;
 mod bad_data;
 mod bad_model;
+mod bad_weights;
 mod bitfit;
 mod calibration;
 mod causal_lm;

@@ -1,5 +1,7 @@
 //! Several classes of a text at once, or none: trained, scored, asked, merged; and how rows say them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::project::Project;
@@ -158,6 +160,13 @@ fn the_thresholds_of_the_validation_data_are_kept_and_used() {
     let predict =
         || project.run(&["predict", "--run", "run", "--input", "train.jsonl", "--columns", "label"]).done().lines();
     let rows = predict();
+    let labels = |row: &Value, key: &str| -> BTreeSet<String> {
+        row[key].as_array().unwrap().iter().map(|label| label.as_str().unwrap().to_owned()).collect()
+    };
+    let wrong = rows.iter().filter(|row| labels(row, "label") != labels(row, "labels")).count();
+    assert!(wrong > 0);
+    let said = format!("{wrong} of {} validation texts have other labels than in the data", rows.len());
+    assert!(project.read("run/report.html").contains(&said), "{said}");
     for class in 0..3 {
         let name = format!("LABEL_{class}");
         let of: Vec<(bool, f64)> = rows

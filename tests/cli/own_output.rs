@@ -33,11 +33,6 @@ fn ids(project: &Project, model: &[&str]) -> Value {
     project.run(&[&arguments, model].concat()).done().lines()[0]["token_ids"].clone()
 }
 
-fn loss(project: &Project, model: &[&str]) -> f64 {
-    let ran = project.run(&[&["eval", "--json", "--data", "rows.jsonl"], model].concat()).done();
-    ran.document()["loss"].as_f64().unwrap()
-}
-
 #[track_caller]
 fn close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 1e-4 * expected, "{found} {expected}");
@@ -75,8 +70,8 @@ fn texts_and_losses_are_those_of_the_output_layer_in_the_checkpoint() {
         };
         assert_eq!(ids(&project, &ADAPTED[..2]), json!([320, 98, 320, 98, 122, 243, 205, 112]), "{dtype:?}");
         assert_eq!(ids(&project, &ADAPTED), json!([320, 98, 122, 187, 320, 99, 247, 201]), "{dtype:?}");
-        close(loss(&project, &ADAPTED[..2]), of_base);
-        close(loss(&project, &ADAPTED), adapted);
+        close(project.loss("rows.jsonl", &ADAPTED[..2]), of_base);
+        close(project.loss("rows.jsonl", &ADAPTED), adapted);
     }
 }
 
@@ -100,7 +95,7 @@ fn merging_keeps_every_tensor_of_the_base_to_the_byte_that_the_adapter_does_not_
     // In another type each value is that of the base, rounded once.
     let arguments = ["merge", "--model", "base", "--adapter", "adapter", "--output", "half", "--dtype", "bf16"];
     project.run(&[&arguments[..], &["--max-shard-size", "40KB"]].concat()).done();
-    close(loss(&project, &["--model", "half"]), 6.124_808);
+    close(project.loss("rows.jsonl", &["--model", "half"]), 6.124_808);
 }
 
 #[test]
@@ -144,7 +139,7 @@ fn an_untied_masked_language_model_trained_in_full_is_read_as_it_was_trained() {
 #[test]
 fn embeddings_of_an_adapter_go_into_the_merged_checkpoint_with_their_vocabulary() {
     let project = own(own(llama(), WORDS, [0.5, 0.1]), OUTPUT, [0.25, 0.3]);
-    let adapted = loss(&project, &["--model", "base", "--adapter", "adapter"]);
+    let adapted = project.loss("rows.jsonl", &["--model", "base", "--adapter", "adapter"]);
     project.run(&["merge", "--model", "base", "--adapter", "adapter", "--output", "merged"]).done();
     assert_eq!(config(&project, "merged")["vocab_size"], json!(341));
     let (adapter, merged) = (
@@ -154,7 +149,7 @@ fn embeddings_of_an_adapter_go_into_the_merged_checkpoint_with_their_vocabulary(
     for name in [WORDS, OUTPUT] {
         assert_eq!(merged.bytes(name), adapter.bytes(&format!("base_model.model.{name}")), "{name}");
     }
-    close(loss(&project, &["--model", "merged"]), adapted);
+    close(project.loss("rows.jsonl", &["--model", "merged"]), adapted);
 }
 
 #[test]

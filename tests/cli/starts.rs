@@ -12,14 +12,6 @@ fn peft(project: &Project) -> Value {
     serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap()
 }
 
-fn decoder(case: &str) -> Project {
-    Project::new().copy(&format!("{case}/model"), "bert").copy(&format!("{case}/data.jsonl"), "train.jsonl").replace(
-        "run.toml",
-        "path = \"bert\"",
-        "path = \"bert\"\ntask = \"causal-lm\"",
-    )
-}
-
 fn with(keys: &str) -> Project {
     Project::new().config(&format!("[adapter]\n{keys}"))
 }
@@ -73,15 +65,12 @@ fn a_tied_output_layer_an_embedding_conv1d_and_experts_start_so_too() {
         ("qwen3-moe-lm", r"'.*(q_proj|experts\.\d+\.(gate|up|down)_proj)'"),
     ] {
         for init in INITS {
-            let project = decoder(case)
+            let project = Project::decoder(case)
                 .config(&format!("[adapter]\ninit = \"{init}\"\nr = 4\ndropout = 0.0\ntarget_modules = {targets}"));
             // The run itself compares what it has saved.
             project.train(&[]).done();
             project.run(&["merge", "--run", "run", "--output", "merged"]).done();
-            let loss = |of: [&str; 2]| {
-                let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], &of[..]].concat()).done();
-                ran.document()["loss"].as_f64().unwrap()
-            };
+            let loss = |of: [&str; 2]| project.loss("train.jsonl", &of);
             let (ours, merged) = (loss(["--run", "run"]), loss(["--model", "merged"]));
             assert!((ours - merged).abs() < 1e-4, "{case} {init}: {ours} {merged}");
         }

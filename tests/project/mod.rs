@@ -57,6 +57,13 @@ impl Project {
         Self::new().copy("bert-cls/adapter", "adapter")
     }
 
+    /// With a fixture's decoder in the place of BERT, which learns the completions of its data.
+    pub(crate) fn decoder(case: &str) -> Self {
+        let project =
+            Self::new().copy(&format!("{case}/model"), "bert").copy(&format!("{case}/data.jsonl"), "train.jsonl");
+        project.replace("run.toml", "path = \"bert\"", "path = \"bert\"\ntask = \"causal-lm\"")
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
@@ -172,6 +179,12 @@ impl Project {
     /// `kindling train run.toml` with further arguments.
     pub(crate) fn train(&self, arguments: &[&str]) -> Ran {
         self.run(&[&["train", "run.toml"], arguments].concat())
+    }
+
+    /// What `kindling eval` says of a model on this file.
+    pub(crate) fn loss(&self, data: &str, model: &[&str]) -> f64 {
+        let ran = self.run(&[&["eval", "--json", "--data", data], model].concat()).done();
+        ran.document()["loss"].as_f64().unwrap()
     }
 
     /// `kindling predict` of one text with the project's adapter.

@@ -10,7 +10,9 @@ use burn::tensor::{Device, TensorData};
 use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
-use model::{Frozen, Head, Pretrained, Values, files_beside, is_of_tokenizer, write_atomically, write_json};
+use model::{
+    Frozen, Head, Pretrained, Values, files_beside, is_of_tokenizer, is_output_weight, write_atomically, write_json,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use suggest::counted;
@@ -209,8 +211,7 @@ impl Adapter {
 
     /// Classes of its head, by the shape of the last layer.
     pub fn classes(&self) -> Option<usize> {
-        let heads = ["classifier.weight", "classifier.out_proj.weight", "score.weight"];
-        self.tensors.names().find(|(name, _)| heads.contains(name)).and_then(|(_, shape)| shape.first().copied())
+        self.tensors.names().find(|(name, _)| is_output_weight(name)).and_then(|(_, shape)| shape.first().copied())
     }
 }
 

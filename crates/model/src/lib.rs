@@ -25,7 +25,7 @@ mod quantised;
 mod sampling;
 mod tokens;
 
-pub use architectures::ActivationShape;
+pub use architectures::{ActivationShape, is_output_weight};
 pub use cache::Cache;
 pub use causal_lm::CausalLm;
 pub use checkpoint::{CheckpointError, OutputTensor, write_checkpoint};

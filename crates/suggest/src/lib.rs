@@ -13,21 +13,36 @@ pub use module::{module_suggestion, nearest_module};
 /// A list longer than this is cut: nobody reads a thousand class names, and the count says how many there are.
 const LISTED: usize = 20;
 
+/// A word of this many letters or more says what was meant when another name goes on after it.
+const SHORTEST_BEGINNING: usize = 4;
+
 /// The known name nearest to `name`, if it is near enough to be a slip of the finger: at most a third of the longer
-/// name's letters differ, and never more than three. Letter case does not count as a difference.
+/// name's letters differ, and never more than three. Where there is none, the first name of which `name` is a
+/// beginning, or the reverse (`validation` for `valid`). Letter case does not count as a difference.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = name.to_lowercase();
-    known
+    let mut begins_alike = None;
+    let slip = known
         .into_iter()
         .filter_map(|candidate| {
             let lower = candidate.to_lowercase();
+            if begins_alike.is_none() && (goes_on(&typed, &lower) || goes_on(&lower, &typed)) {
+                begins_alike = Some(candidate);
+            }
             let length = typed.chars().count().max(lower.chars().count());
             let edits = strsim::damerau_levenshtein(&typed, &lower);
             (edits <= (length / 3).min(3)).then_some((edits, candidate))
         })
         // The first of several equally near ones, so that a message does not depend on anything but the order given.
         .min_by_key(|(edits, _)| *edits)
-        .map(|(_, candidate)| candidate)
+        .map(|(_, candidate)| candidate);
+    slip.or(begins_alike)
+}
+
+/// Whether `longer` is `word` with more letters after it: `validation` of `valid`, but not `model.path` of `model`.
+fn goes_on(word: &str, longer: &str) -> bool {
+    word.chars().count() >= SHORTEST_BEGINNING
+        && longer.strip_prefix(word).is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
 }
 
 /// The path in the same directory whose name is nearest to that of `path`, among those that `is_meant` takes.
@@ -71,6 +86,15 @@ mod tests {
         assert_eq!(nearest("txet", ["label", "text"]), Some("text"));
         // Three letters allow one edit, which a transposition is; two substitutions would be too many.
         assert_eq!((nearest("abc", ["acb"]), nearest("abc", ["axx"])), (Some("acb"), None));
+    }
+
+    #[test]
+    fn a_name_that_goes_on_finds_its_beginning_unless_another_is_nearer() {
+        assert_eq!(nearest("validation", ["train", "valid", "valid_fraction"]), Some("valid"));
+        assert_eq!(nearest("warmup", ["warmup_ratio", "weight_decay"]), Some("warmup_ratio"));
+        assert_eq!(nearest("labels", ["label_smoothing", "label"]), Some("label"));
+        assert_eq!(nearest("model.path", ["model"]), None, "a path is another thing than its first name");
+        assert_eq!(nearest("abcdef", ["abc"]), None, "three letters are the beginning of too much");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod error;
 mod evaluator;
 mod finder;
 mod fitted;
+mod label_report;
 mod language;
 mod masked_lm;
 pub mod metrics;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
-use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{
     Batch, ColumnNames, Dataset, Example, ExampleTarget, LabelCell, LabelSetTally, Labelled, Labels, Record, Tally,
@@ -18,14 +17,12 @@ use model::Head;
 use serde_json::{Map, Value, json};
 
 use crate::evaluator::sum;
-use crate::metrics::multi_label::{
-    LabelCounts, LabelSetCounts, THRESHOLD, best_threshold, chosen, f1_micro_interval, f1_micro_of,
-};
+use crate::label_report::{self, Answered};
+use crate::metrics::multi_label::{LabelCounts, LabelSetCounts, THRESHOLD, best_threshold, chosen, f1_micro_of};
 use crate::metrics::{ACCURACY, ByClass, F1_MACRO, F1_MICRO, F1_SAMPLES, LOSS, OfClass, Scores, Shown, Unit};
 use crate::{
-    Answer, Cell, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter, HostOutput,
-    Judged, LabelFinder, Line, Opening, Part, Parts, Rows, Section, Sections, Table, Task, TrainableModel, Use,
-    Validation, number,
+    Answer, Classes, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter, HostOutput, Judged,
+    LabelFinder, Opening, Rows, Sections, Task, TrainableModel, Use, Validation, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -137,9 +134,6 @@ static SHOWN: [Shown; 3] = [
     Shown { title: "Accuracy", score: &ACCURACY, unit: Unit::Percent },
 ];
 
-/// Examples that are answered together for the page.
-const BATCH: usize = 32;
-
 impl Task for MultiLabelClassification {
     fn definition(&self) -> &'static Definition {
         &DEFINITION
@@ -178,7 +172,7 @@ impl Task for MultiLabelClassification {
     }
 
     fn fitter(&self) -> Option<Box<dyn Fitter>> {
-        Some(Box::new(ThresholdFitter { names: self.names.clone(), seen: Seen::default() }))
+        Some(Box::new(ThresholdFitter { names: self.names.clone(), answered: Answered::default() }))
     }
 
     fn shown(&self) -> &'static [Shown] {
@@ -209,58 +203,13 @@ impl Task for MultiLabelClassification {
         Expected::Beside(names, ("label", first))
     }
 
-    /// How each label comes out with its fitted threshold and with 0.5.
+    /// How each label comes out with its fitted threshold and with 0.5, and the texts with other labels than in the data.
     fn sections(&self, model: &TrainableModel, validation: &Validation<'_>) -> Sections {
-        let dataset = validation.dataset;
-        let mut seen = Seen::default();
-        for chunk in (0..dataset.len()).collect::<Vec<_>>().chunks(BATCH) {
-            let input = (self as &dyn Task).evaluation(Batch::new(dataset, chunk, chunk[0]));
-            seen.add(&InferenceStep::step(model, input).host());
-        }
-        let thresholds = seen.fit(&self.names).thresholds;
+        let mut answered = Answered::default();
+        validation.answers(model).for_each(|(_, output)| add_answers(&mut answered, &output));
+        let thresholds = fit(&answered, &self.names).thresholds;
         let fitted: Vec<f64> = self.names.iter().map(|name| thresholds[name]).collect();
-        let plain = vec![THRESHOLD; fitted.len()];
-        let predicted =
-            |thresholds: &[f64]| seen.probabilities.iter().map(|row| chosen(row, thresholds)).collect::<Vec<_>>();
-        let counts = |predicted: &[Vec<bool>]| {
-            let mut counts = LabelSetCounts::new(self.names.len());
-            seen.truth.iter().zip(predicted).for_each(|(truth, predicted)| counts.add(truth, predicted));
-            counts
-        };
-        let (at_plain, at_fitted) = (predicted(&plain), predicted(&fitted));
-        let (plain, found) = (counts(&at_plain), counts(&at_fitted));
-        let of_label = |(label, name): (usize, &String)| {
-            let (found, plain) = (&found.labels()[label], &plain.labels()[label]);
-            Line {
-                name: name.clone(),
-                cells: vec![
-                    Cell::Score(Some(fitted[label])),
-                    Cell::Score(Some(found.precision())),
-                    Cell::Score(Some(found.recall())),
-                    Cell::Bar(Some(found.f1())),
-                    Cell::Score(Some(plain.f1())),
-                    Cell::Count(found.support),
-                ],
-            }
-        };
-        let columns = ["Label", "Threshold", "Precision", "Recall", "F1", "F1 at 0.5", "Support"];
-        let table = Table {
-            caption: "Support is the number of validation texts with this label. Thresholds of labels that few texts \
-                      have say little."
-                .to_string(),
-            columns: columns.map(str::to_string).to_vec(),
-            lines: self.names.iter().enumerate().map(of_label).collect(),
-            footer: Vec::new(),
-        };
-        let text = format!(
-            "With a threshold of its own for each label, fitted on these texts, the F1 of all labels together is {:.3}; \
-             with 0.5 for all, as in the evaluations above, it is {:.3}. predict and eval use the fitted thresholds.",
-            found.f1_micro(),
-            plain.f1_micro()
-        );
-        let labels = Parts { title: "Labels".to_string(), text, parts: vec![Part::Table(table)] };
-        let interval = f1_micro_interval(&seen.truth, &at_plain).map(|ends| (&F1_MICRO, ends));
-        Sections { sections: vec![Section::Parts(labels)], intervals: interval.into_iter().collect() }
+        label_report::sections(&self.names, &fitted, &answered, &(validation.rows)().texts())
     }
 
     fn answer(&self, outputs: &[f32]) -> Option<Answer> {
@@ -331,44 +280,36 @@ impl Evaluator for SetEvaluator {
     }
 }
 
-/// All answers of an evaluation.
-#[derive(Debug, Default)]
-struct Seen {
-    truth: Vec<Vec<bool>>,
-    probabilities: Vec<Vec<f64>>,
+fn add_answers(answered: &mut Answered, output: &HostOutput) {
+    answered.truth.extend(truths(&output.targets, output.width));
+    answered.probabilities.extend(output.rows().map(sigmoids));
+    answered.losses.extend(&output.losses);
 }
 
-impl Seen {
-    fn add(&mut self, output: &HostOutput) {
-        self.truth.extend(truths(&output.targets, output.width));
-        self.probabilities.extend(output.rows().map(sigmoids));
-    }
-
-    /// Of each label the threshold of the greatest F1.
-    fn fit(&self, names: &[String]) -> Fitted {
-        let of_label = |(label, name): (usize, &String)| {
-            let truth: Vec<bool> = self.truth.iter().map(|row| row[label]).collect();
-            let probabilities: Vec<f64> = self.probabilities.iter().map(|row| row[label]).collect();
-            (name.clone(), best_threshold(&truth, &probabilities))
-        };
-        let thresholds: BTreeMap<String, f64> = names.iter().enumerate().map(of_label).collect();
-        Fitted { thresholds, ..Fitted::default() }
-    }
+/// Of each label the threshold of the greatest F1.
+fn fit(answered: &Answered, names: &[String]) -> Fitted {
+    let of_label = |(label, name): (usize, &String)| {
+        let truth: Vec<bool> = answered.truth.iter().map(|row| row[label]).collect();
+        let probabilities: Vec<f64> = answered.probabilities.iter().map(|row| row[label]).collect();
+        (name.clone(), best_threshold(&truth, &probabilities))
+    };
+    let thresholds: BTreeMap<String, f64> = names.iter().enumerate().map(of_label).collect();
+    Fitted { thresholds, ..Fitted::default() }
 }
 
 #[derive(Debug)]
 struct ThresholdFitter {
     names: Arc<[String]>,
-    seen: Seen,
+    answered: Answered,
 }
 
 impl Fitter for ThresholdFitter {
     fn add(&mut self, output: &HostOutput) {
-        self.seen.add(output);
+        add_answers(&mut self.answered, output);
     }
 
     fn fit(&self) -> Fitted {
-        self.seen.fit(&self.names)
+        fit(&self.answered, &self.names)
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{Batch, ColumnNames, Dataset, ExampleTarget, Labelled, Record, Targets, Tokenizer};
 use lora::peft::STANDARD_HEADS;
@@ -40,9 +39,6 @@ pub(crate) static DEFINITION: Definition = Definition {
     finder: None,
     open: |_: Opening<'_>| -> Result<Arc<dyn Task>, Error> { Ok(Arc::new(Regression)) },
 };
-
-/// Examples that are answered together for the page.
-const BATCH: usize = 32;
 
 const PROBLEM: &str = "regression";
 
@@ -102,12 +98,8 @@ impl Task for Regression {
 
     /// Predictions beside the data, their residuals, and the rows that are furthest off.
     fn sections(&self, model: &TrainableModel, validation: &Validation<'_>) -> Sections {
-        let dataset = validation.dataset;
         let mut evaluator = ValueEvaluator::default();
-        for chunk in (0..dataset.len()).collect::<Vec<_>>().chunks(BATCH) {
-            let input = (self as &dyn Task).evaluation(Batch::new(dataset, chunk, chunk[0]));
-            evaluator.add(&InferenceStep::step(model, input).host());
-        }
+        validation.answers(model).for_each(|(_, output)| evaluator.add(&output));
         let ValueEvaluator { truth, predicted, .. } = evaluator;
         match truth.is_empty() {
             true => Sections::default(),

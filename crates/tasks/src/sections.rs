@@ -1,12 +1,13 @@
 //! What the page of a run shows of its validation data, as data: the page itself is made elsewhere, and knows these kinds
 //! instead of tasks.
 
-use data::{Dataset, Tokenizer};
+use burn::train::InferenceStep;
+use data::{Batch, Dataset, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-use crate::Rows;
 use crate::metrics::Score;
 use crate::metrics::interval::Interval;
+use crate::{HostOutput, Rows, TrainableModel};
 
 /// What a task has to show, in the order of the page.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,20 @@ pub struct Validation<'a> {
     /// The rows in their order, read again for whoever asks; texts of their tokens where the file has changed since.
     pub rows: &'a dyn Fn() -> Rows,
     pub tokenizer: &'a Tokenizer,
+}
+
+/// Examples that are answered together.
+const BATCH: usize = 32;
+
+impl Validation<'_> {
+    /// What the model answers to all examples, batch by batch, each with the number of its examples.
+    pub(crate) fn answers(&self, model: &TrainableModel) -> impl Iterator<Item = (usize, HostOutput)> {
+        (0..self.dataset.len()).step_by(BATCH).map(move |first| {
+            let indices: Vec<usize> = (first..self.dataset.len().min(first + BATCH)).collect();
+            let input = model.task.evaluation(Batch::new(self.dataset, &indices, first));
+            (indices.len(), InferenceStep::step(model, input).host())
+        })
+    }
 }
 
 /// A section of the page.

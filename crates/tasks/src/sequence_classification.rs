@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
-use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::{Batch, ColumnNames, Dataset, Example, ExampleTarget, Labelled, Labels, Record, Tally, Targets, Tokenizer};
 use lora::peft::STANDARD_HEADS;
@@ -19,7 +18,7 @@ use crate::metrics::{ACCURACY, ByClass, Confusion, F1_MACRO, LOSS, MATTHEWS, Sco
 use crate::{
     Answer, Classes, Classification, Columns, Definition, Encoding, Error, Evaluator, Expected, Fitted, Fitter,
     HostOutput, Judged, LabelFinder, Opening, Prediction, Rows, Section, Sections, Task, TrainableModel, Use,
-    Validation, beginning, host, largest, number,
+    Validation, beginning, largest, number,
 };
 
 pub(crate) static DEFINITION: Definition = Definition {
@@ -155,9 +154,6 @@ static SHOWN: [Shown; 3] = [
     Shown { title: "Matthews", score: &MATTHEWS, unit: Unit::None },
 ];
 
-/// Examples that are answered together for the page.
-const BATCH: usize = 32;
-
 impl Task for SequenceClassification {
     fn definition(&self) -> &'static Definition {
         &DEFINITION
@@ -233,12 +229,8 @@ impl Task for SequenceClassification {
     fn sections(&self, model: &TrainableModel, validation: &Validation<'_>) -> Sections {
         let dataset = validation.dataset;
         let mut answered: Vec<(Vec<f32>, f64)> = Vec::with_capacity(dataset.len());
-        for chunk in (0..dataset.len()).collect::<Vec<_>>().chunks(BATCH) {
-            let input = (self as &dyn Task).evaluation(Batch::new(dataset, chunk, chunk[0]));
-            let found = InferenceStep::step(model, input);
-            let width = found.outputs.dims()[1];
-            let (losses, logits) = (host(found.losses), host(found.outputs));
-            answered.extend(logits.chunks(width).map(<[f32]>::to_vec).zip(losses.into_iter().map(f64::from)));
+        for (_, output) in validation.answers(model) {
+            answered.extend(output.rows().map(<[f32]>::to_vec).zip(output.losses.iter().copied().map(f64::from)));
         }
         let targets = dataset.iter().map(|encoded| encoded.target().class().unwrap_or_default());
         let prediction = |((example, target), (logits, loss)): ((Example, usize), (Vec<f32>, f64))| {

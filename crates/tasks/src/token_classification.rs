@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::train::InferenceStep;
 use data::language::Purpose;
 use data::tagging::{self, Numbers, Scheme, TagSet, Tally, Words};
 use data::{Batch, ColumnNames, Dataset, EncodedExample, ExampleTarget, Labelled, Labels, Record, Tokenizer};
@@ -45,9 +44,6 @@ pub(crate) static DEFINITION: Definition = Definition {
 
 /// What `kindling.json` keeps of the tags, whose names alone do not tell IOB1 from IOB2.
 const SCHEME: &str = "scheme";
-
-/// Examples that are answered together for the page.
-const BATCH: usize = 32;
 
 /// Windows over a long row have this part of their tokens in common.
 const OVERLAP: usize = 4;
@@ -196,10 +192,8 @@ impl Task for TokenClassification {
         let (mut counts, mut clusters) = (EntityCounts::new(&self.tags), Clusters::default());
         let (mut loss, mut targets) = (0.0, 0);
         let mut sentences = Vec::with_capacity(dataset.len());
-        for chunk in (0..dataset.len()).collect::<Vec<_>>().chunks(BATCH) {
-            let input = (self as &dyn Task).evaluation(Batch::new(dataset, chunk, chunk[0]));
-            let output = InferenceStep::step(model, input).host();
-            for sequence in 0..chunk.len() {
+        for (examples, output) in validation.answers(model) {
+            for sequence in 0..examples {
                 let (truth, predicted) = words(&output, sequence);
                 let losses = &output.losses[output.of_sequence(sequence)];
                 let of_sentence = sum(losses);

@@ -122,6 +122,14 @@ impl Variant {
     }
 }
 
+/// Whether a tensor of this name is the weight of the last layer of a classifier, of any architecture: it has a row for each value.
+pub fn is_output_weight(name: &str) -> bool {
+    let mut variants = ARCHITECTURES.iter().flat_map(|architecture| architecture.variants);
+    name.strip_suffix(".weight").is_some_and(|of| {
+        variants.any(|variant| matches!(variant.output, Output::Values { module, .. } if module == of))
+    })
+}
+
 /// The modules of BERT and its like.
 const ENCODER: &[&str] = &["embeddings.", "encoder.", "transformer.", "pooler."];
 
@@ -187,5 +195,17 @@ fn attention_options(width: usize, heads: usize, mask: Option<kernels::DropoutMa
         soft_cap: None,
         mask: kernels::AttentionMask::Bidirectional { window: None },
         dropout: mask,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_layers_of_classifiers_are_told_from_those_below_and_from_output_layers_over_the_vocabulary() {
+        assert!(["classifier.weight", "classifier.out_proj.weight", "score.weight"].into_iter().all(is_output_weight));
+        let others = ["classifier.bias", "classifier.dense.weight", "pre_classifier.weight", "lm_head.weight", "score"];
+        assert!(!others.into_iter().any(is_output_weight));
     }
 }

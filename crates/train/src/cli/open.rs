@@ -144,12 +144,16 @@ fn cannot_be_used(set: &str, help: String) -> Failure {
 fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
     let plan = &pipeline.loaded.plan;
     let sizes = lora::update_sizes(&plan.tensors_written(&pipeline.model).into_iter().collect(), plan.updates());
-    let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
+    // Biases and heads take the places of the base's own: nothing of them is added to a weight.
+    if sizes.is_empty() {
+        return output.say(&format!("adapter {}: {tensors}", directory.display()));
+    }
+    let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let modules = counted(sizes.len(), "module", "modules");
     output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
     let is_all = !plan.updates().iter().any(lora::Update::depends_on_weight);
-    if !sizes.is_empty() && total == 0.0 && is_all {
+    if total == 0.0 && is_all {
         output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));
     }
 }

@@ -64,7 +64,7 @@ const EFFECTS: &[(&str, &str)] = &[
     ("adapter.init_from", "A trained adapter to start from; its settings take the place of the keys above, and a written key that disagrees is an error"),
     ("data.train", "Training data"),
     ("data.valid", "Validation data; without it and `valid_fraction` there is none, and the last adapter is kept"),
-    ("data.valid_fraction", "Share of the training data that is split off for validation, of each class alike; excludes `valid`"),
+    ("data.valid_fraction", "Share of the training data that is split off for validation: in text classification of each class alike, otherwise at random; excludes `valid`"),
     ("data.text", "Column of the text; without it `text`, if there is one"),
     ("data.text_pair", "Column of the second text of a pair; without it `text_pair`, if there is one"),
     ("data.label", "Column of the label, of several labels, or of the number; without it `label`"),

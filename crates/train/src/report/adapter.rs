@@ -150,7 +150,7 @@ impl PairPage<'_> {
 }
 
 fn page(page: &Page<'_>) -> Result<String, Error> {
-    render(concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("adapter.html")), page)
+    render(include_str!("adapter.html"), page)
 }
 
 impl<'a> Loads<'a> {

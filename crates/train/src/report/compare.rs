@@ -94,7 +94,7 @@ pub(crate) fn compared(reports: &[Report]) -> Result<String, Error> {
         settings,
         shared,
     };
-    render(concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("compare.html")), &page)
+    render(include_str!("compare.html"), &page)
 }
 
 /// The runs' names, or their places where two have the same name.

@@ -120,7 +120,7 @@ impl Comparison<'_> {
             settings,
             shared,
         };
-        render(concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("comparison.html")), &page)
+        render(include_str!("comparison.html"), &page)
     }
 
     /// The score by the number of trained parameters, whose axis is logarithmic.

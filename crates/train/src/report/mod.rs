@@ -161,19 +161,18 @@ struct Page<'a> {
 }
 
 pub(crate) fn html(report: &Report) -> Result<String, Error> {
-    render(
-        concat!(include_str!("parts.html"), include_str!("head.html"), include_str!("page.html")),
-        &Page::new(report)?,
-    )
+    render(include_str!("page.html"), &Page::new(report)?)
 }
 
+/// A page with its head, of a template that may use the macros of `parts.html`.
 fn render(template: &str, page: &impl Serialize) -> Result<String, Error> {
+    let template = [include_str!("parts.html"), include_str!("head.html"), template].concat();
     let mut environment = Environment::new();
     // A misspelt name in the template is an error instead of a gap in the page.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     // Text is escaped because the name ends in `.html`.
-    Ok(environment.render_named_str("page.html", template, Serde(page))?)
+    Ok(environment.render_named_str("page.html", &template, Serde(page))?)
 }
 
 impl<'a> Page<'a> {

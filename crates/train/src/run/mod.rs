@@ -19,12 +19,12 @@ mod report;
 mod resume;
 mod save;
 mod schedule;
+mod session;
 mod strategy;
 mod watch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use burn::tensor::TensorData;
 use burn::train::metric::LossMetric;
@@ -32,7 +32,6 @@ use burn::train::renderer::MetricsRenderer;
 #[cfg(feature = "dashboard")]
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{Interrupter, Learner, SupervisedTraining, TrainingStrategy};
-use lora::Plan;
 use model::Values;
 
 pub(crate) use answers::Questions;
@@ -50,14 +49,13 @@ pub(crate) use watch::Watch;
 use crate::config::Files;
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
-use crate::report::Record;
 use checkpoint::{RunState, SaveAndWait, record_files};
-use directory::Metrics;
 use loader::TrainingBatches;
 use renderer::{Silent, Unrecorded};
+use session::Session;
 use strategy::ByStep;
+use tasks::TrainableModel;
 use tasks::metrics::{ConfusionMetric, ScoreMetric, Scores};
-use tasks::{Task, TrainableModel};
 
 /// How to begin, where something lies already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +141,7 @@ pub(crate) fn run(
     say_beginning(plan, resumed.as_ref(), &directory, output);
 
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
-    // layers again is the trainable_model's, with `train.gradient_checkpointing`.
+    // layers again is `TrainableModel`'s, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let starts = match &resumed {
         Some(state) => checkpoint::starts(&directory.checkpoint(state.step), state)?,
@@ -335,133 +333,4 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
     }
     let result = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     result.unwrap_or_else(|| Err(Error::Learner("the learner ended without a result".to_string())))
-}
-
-/// What a run carries from step to step.
-pub(crate) struct Session {
-    config: crate::config::TrainConfig,
-    save: save::Saver,
-    adapter_plan: Plan,
-    directory: Directory,
-    metrics: Metrics,
-    /// For TensorBoard.
-    events: Option<events::Events>,
-    state: RunState,
-    train: Arc<data::Dataset>,
-    valid: Option<Arc<data::Dataset>>,
-    sampler: Arc<data::Sampler>,
-    legs: Legs,
-    seed: u64,
-    task: Arc<dyn Task>,
-    questions: Option<Arc<Questions>>,
-    started: Instant,
-    /// Of the processes before this one.
-    seconds_before: f64,
-    steps: usize,
-    interrupted: bool,
-    output: Output,
-}
-
-impl Session {
-    fn new(
-        plan: &RunPlan,
-        state: RunState,
-        save: save::Saver,
-        adapter_plan: Plan,
-        (directory, metrics): (Directory, Metrics),
-        output: Output,
-    ) -> Result<Self, Error> {
-        let events = match plan.config.train.tensorboard {
-            true => Some(events::Events::open(&directory, state.step)?),
-            false => None,
-        };
-        let mut session = Self {
-            config: plan.config.train.clone(),
-            save,
-            adapter_plan,
-            directory,
-            metrics,
-            events,
-            started: Instant::now(),
-            seconds_before: state.seconds,
-            state,
-            train: plan.train.clone(),
-            valid: plan.valid.clone(),
-            sampler: plan.sampler.clone(),
-            legs: plan.legs.clone(),
-            seed: plan.config.seed,
-            task: plan.task.clone(),
-            questions: plan.questions.clone(),
-            steps: plan.steps,
-            interrupted: false,
-            output,
-        };
-        session.enter_leg();
-        Ok(session)
-    }
-
-    /// Whether early stopping has ended the leg before is nothing to the one that begins.
-    fn enter_leg(&mut self) {
-        if self.legs.go_on_after(self.state.step) {
-            (self.state.stopped, self.state.without_improvement) = (false, 0);
-        }
-    }
-
-    /// What the run took so far, in all its processes.
-    fn seconds(&self) -> f64 {
-        self.seconds_before + self.started.elapsed().as_secs_f64()
-    }
-
-    /// The step after which training ends, which early stopping may have set.
-    fn last_step(&self) -> usize {
-        if self.state.stopped { self.state.step } else { self.steps }
-    }
-
-    /// Where examples of the training data stand.
-    fn places(&self, examples: &[usize]) -> Vec<data::Place> {
-        examples.iter().map(|example| self.train.place(*example)).collect()
-    }
-
-    fn epochs(&self) -> usize {
-        self.steps.div_ceil(self.sampler.steps_per_epoch())
-    }
-
-    /// Reads what was saved and compares it with what was trained; then the run is finished.
-    fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
-        // The model that was trained is gone, and with it what was left of its base.
-        crate::ALLOCATOR.give_back();
-        let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
-        let (model, adapter) = self.save.verify(self.directory.root(), &best.probe, self.adapter_plan.rounds_base())?;
-        let after = match &plan.questions {
-            Some(questions) => questions.answers(&model)?,
-            None => Vec::new(),
-        };
-        self.say_answers(before, &after);
-        let summary = Summary {
-            steps: self.state.step,
-            best: best.scores.clone().map(|scores| (best.step, scores)),
-            seconds: self.seconds(),
-            peak_memory_bytes: record::peak_memory_bytes(),
-            stopped_early: self.state.stopped,
-            loss_error: best.loss_error,
-        };
-        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
-        let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
-        self.metrics.append(&record::Line::End { seconds, peak_memory_bytes })?;
-        self.metrics.sync()?;
-        Ok(Outcome::Finished(summary))
-    }
-
-    /// A few answers before and after training, beside the references.
-    fn say_answers(&self, before: &[String], after: &[String]) {
-        const SHOWN: usize = 3;
-        let Some(questions) = &self.questions else { return };
-        for (question, (before, after)) in questions.iter().zip(before.iter().zip(after)).take(SHOWN) {
-            let line = |name: &str, text: &str| self.output.say(&format!("{name:12}{}", text.trim()));
-            line("prompt", &question.prompt);
-            line("  before", before);
-            line("  after", after);
-            line("  reference", &question.answer);
-        }
-    }
 }

@@ -220,12 +220,7 @@ impl Two {
     }
 
     /// The tensors of the adapter, and what they keep.
-    fn factors(
-        &self,
-        plan: &Plan,
-        rank: usize,
-        output: &Output,
-    ) -> Result<(Tensors, Vec<Kept>), Failure> {
+    fn factors(&self, plan: &Plan, rank: usize, output: &Output) -> Result<(Tensors, Vec<Kept>), Failure> {
         let (mut tensors, mut kept) = (Vec::new(), Vec::new());
         let mut own = HashSet::new();
         let bar = output.bar(plan.updates().len() as u64, "decomposing {bar:30} {pos}/{len}");
