@@ -90,6 +90,18 @@ fn adapters_of_peft_answer_are_merged_and_trained_on() {
 
         let merge = ["merge", "--model", &model, "--adapter", &adapter, "--output", "merged", "--json"];
         let merged = project.run(&merge).done().document();
+        // On its base they are known: what merging changes.
+        let inspected = project.run(&["inspect", &adapter, "--model", &model, "--json"]).done().document();
+        let [of_base, of_merged] = [start.of.join("model"), project.path("merged")]
+            .map(|directory| Pretrained::open(&directory, Pretrained::head_of(&directory).unwrap()).unwrap());
+        assert!(!inspected["updates"].as_array().unwrap().is_empty());
+        for update in inspected["updates"].as_array().unwrap() {
+            let weight = format!("{}.weight", update["module"].as_str().unwrap());
+            let [before, after] = [&of_base, &of_merged].map(|it| it.values(&weight).unwrap().unwrap());
+            let squares = before.iter::<f64>().zip(after.iter::<f64>()).map(|(before, after)| (after - before).powi(2));
+            let (found, moved) = (update["frobenius"].as_f64().unwrap(), squares.sum::<f64>().sqrt());
+            assert!((found - moved).abs() < 1e-3 * moved, "{name}, {weight}: {found} {moved}");
+        }
         assert!(merged["adapter_effect"].as_f64().unwrap() > 0.01, "{name}: {merged}");
         assert!(merged["relative_difference"].as_f64().unwrap() < 1e-3, "{name}: {merged}");
         let loss = |of: &[&str]| {

@@ -6,17 +6,20 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use burn::tensor::{Device, TensorData};
 use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan};
 use model::{
-    Frozen, Head, Pretrained, Quantisation, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
+    Frozen, Head, Pretrained, Quantisation, Values, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
     write_json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use suggest::counted;
 use tasks::{Fitted, Task, TaskName};
+
+use crate::Error;
 
 const SIDECAR: &str = "kindling.json";
 
@@ -57,6 +60,9 @@ pub enum AdapterError {
     #[error("`ensure_weight_tying` in {}: true is not supported for an adapter on tied embeddings", path.display())]
     #[diagnostic(help("merge the adapter with PEFT, or train one without it"))]
     SharedByTies { path: PathBuf },
+    #[error("what was written to {} reads otherwise than it was made, in {what}: it was not kept", path.display())]
+    #[diagnostic(help("the disk may be at fault; if it happens again it is a fault of kindling: please report it"))]
+    Verify { path: PathBuf, what: String },
     #[error("{}: {source}", path.display())]
     Serialise { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
@@ -83,7 +89,7 @@ impl AdapterError {
     }
 
     pub fn is_of_input(&self) -> bool {
-        !matches!(self, Self::Write { .. } | Self::Serialise { .. })
+        !matches!(self, Self::Write { .. } | Self::Serialise { .. } | Self::Verify { .. })
     }
 }
 
@@ -238,6 +244,21 @@ impl Adapter {
         }
     }
 
+    /// Reads the directory, and makes a plain adapter on the base as that is stored of one that started as a part of it (PiSSA, OLoRA
+    /// as PEFT leaves them): the start is made again, for which the base is read.
+    pub fn read_plain(directory: &Path, pretrained: &Pretrained) -> Result<Self, Error> {
+        let adapter = Self::read(directory, Some(pretrained))?;
+        if !adapter.method.changes_base() {
+            return Ok(adapter);
+        }
+        let values = adapter.classes().unwrap_or(0);
+        let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
+        let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::Read, &Device::flex())?;
+        let Self { config, method, tensors, sidecar } = Self::read(directory, Some(pretrained))?;
+        let (method, tensors) = loaded.plan.written(method, tensors);
+        Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar })
+    }
+
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
     pub fn task(&self) -> Option<TaskName> {
         let of_head = || TaskName::of_head(self.classes().map(|_| Head::SequenceClassification)?);
@@ -353,26 +374,79 @@ pub fn write_adapter<M: Module>(
     card: &str,
     tokenizer: &Path,
 ) -> Result<(), AdapterError> {
-    let write_error = |path: PathBuf| move |source| AdapterError::Write { path, source };
-    std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
     let config = PeftConfig {
         method: plan.method_written(),
         base_model: Some(sidecar.base.path.clone()),
         revision: sidecar.base.revision.clone(),
         task_type: sidecar.task.peft_type.map(str::to_string),
         peft_version: None,
+        fan_in_fan_out: plan.has_conv1d(),
         auto_mapping: None,
         notes: Vec::new(),
     };
-    let files = lora::files(&config, &sidecar.labels, &plan.tensors_written(model), plan.has_conv1d())
-        .map_err(|source| AdapterError::Serialise { path: directory.into(), source: source.into() })?;
-    let card = ("README.md", card.as_bytes().to_vec());
-    for (name, content) in files.into_iter().chain([card]) {
-        let path = directory.join(name);
-        write_atomically(&path, |file| file.write_all(&content)).map_err(write_error(path.clone()))?;
+    let files =
+        AdapterFiles { config, tensors: plan.tensors_written(model), sidecar: Some(sidecar.clone()), card, tokenizer };
+    files.write(directory)
+}
+
+/// The files of an adapter.
+#[derive(Debug)]
+pub struct AdapterFiles<'a> {
+    pub config: PeftConfig,
+    /// By their names in the model, in f32.
+    pub tensors: Vec<(String, TensorData)>,
+    pub sidecar: Option<Sidecar>,
+    /// The model card.
+    pub card: &'a str,
+    /// The directory that the tokenizer is copied from.
+    pub tokenizer: &'a Path,
+}
+
+impl AdapterFiles<'_> {
+    pub fn write(&self, directory: &Path) -> Result<(), AdapterError> {
+        let write_error = |path: PathBuf| move |source| AdapterError::Write { path, source };
+        std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
+        let labels = self.sidecar.as_ref().map_or(&[][..], |sidecar| &sidecar.labels);
+        let files = lora::files(&self.config, labels, &self.tensors, self.config.fan_in_fan_out)
+            .map_err(|source| AdapterError::Serialise { path: directory.into(), source: source.into() })?;
+        let card = ("README.md", self.card.as_bytes().to_vec());
+        for (name, content) in files.into_iter().chain([card]) {
+            let path = directory.join(name);
+            write_atomically(&path, |file| file.write_all(&content)).map_err(write_error(path.clone()))?;
+        }
+        copy_beside(directory, self.tokenizer, is_of_tokenizer)?;
+        self.sidecar.as_ref().map_or(Ok(()), |sidecar| sidecar.write(directory))
     }
-    copy_beside(directory, tokenizer, is_of_tokenizer)?;
-    sidecar.write(directory)
+
+    /// Reads what was written, and compares it with what was to be.
+    ///
+    /// # Errors
+    /// The files cannot be read, or say something else.
+    pub fn verify(&self, directory: &Path) -> Result<(), AdapterError> {
+        let differs = |what: String| Err(AdapterError::Verify { path: directory.into(), what });
+        let read = Adapter::read(directory, None)?;
+        let (found, expected) = (read.method.to_peft(false), self.config.method.to_peft(false));
+        if let Some(key) = expected.keys().find(|key| found.get(*key) != expected.get(*key)) {
+            return differs(format!("`{key}`"));
+        }
+        if read.sidecar != self.sidecar {
+            return differs(SIDECAR.to_string());
+        }
+        let is_there = |(name, data): &&(String, TensorData)| {
+            let values = data.iter::<f32>();
+            let found = read.tensors.values(name);
+            found.is_some_and(|found| {
+                found.len() == data.num_elements() && values.zip(found).all(|(v, f)| v.to_bits() == f.to_bits())
+            })
+        };
+        if let Some((name, _)) = self.tensors.iter().find(|tensor| !is_there(tensor)) {
+            return differs(format!("`{name}`"));
+        }
+        match read.tensors.names().count() == self.tensors.len() {
+            true => Ok(()),
+            false => differs("the number of tensors".to_string()),
+        }
+    }
 }
 
 /// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte. Returns

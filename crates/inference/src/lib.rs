@@ -24,8 +24,8 @@ pub use model::Sampling;
 pub use tasks::Answer;
 
 pub use adapter::{
-    Adapter, AdapterError, Base, QuantisedBase, Recorded, Sidecar, copy_beside, method_of, recorded_base, resolved,
-    write_adapter,
+    Adapter, AdapterError, AdapterFiles, Base, QuantisedBase, Recorded, Sidecar, copy_beside, method_of, recorded_base,
+    resolved, write_adapter,
 };
 pub use answers::not_finite;
 pub use error::Error;

@@ -8,6 +8,7 @@ mod analysis;
 mod config;
 mod embedding;
 mod error;
+mod factors;
 mod files;
 mod frozen_weight;
 mod linear;
@@ -21,10 +22,14 @@ mod trained;
 mod update;
 mod weight;
 
-pub use analysis::{Spectrum, UpdateSize, spectra, update_sizes};
+pub use analysis::{UpdateSize, spectra, update_sizes};
 pub use config::{BiasMode, Names, TargetConfig, Targets};
 pub use embedding::Embedding;
 pub use error::Error;
+pub use factors::{
+    Angles, Combination, CombineError, Cut, FactoredAdapter, Factors, FactorsError, LowRank, MajoritySign, Module,
+    NewAdapter, Resized, Spectrum, ThinSvd, Weighted, approximated, combined, principal_angles,
+};
 pub use files::{Layout, files};
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};

@@ -345,6 +345,14 @@ pub trait AdapterMethod: Debug {
         None
     }
 
+    /// The method of an adapter of the same modules whose updates are products `B·A` of these ranks, added as they are.
+    ///
+    /// # Errors
+    /// What this one is instead, where its updates are no such products: `DoRA, which ..`.
+    fn with_ranks(&self, _ranks: &[(String, usize)]) -> Result<Method, &'static str> {
+        Err("a method whose updates are no products of two thin factors")
+    }
+
     /// The value that this tensor has all over while the adapter changes nothing, as before its first step; `None` for one
     /// that may have any.
     fn value_without_effect(&self, _tensor: &str) -> Option<f32> {

@@ -268,6 +268,14 @@ impl Pretrained {
         Ok(Some(f64::from(weight.square().sum().sqrt().into_scalar::<f32>())))
     }
 
+    /// The values of the tensor that Transformers calls `name`, in f32; `None` where there is none.
+    pub fn values(&self, name: &str) -> Result<Option<TensorData>, Error> {
+        let Some((checkpoint, stored, entry)) = self.find(name) else { return Ok(None) };
+        // One that is not of floats has no place in a model.
+        checkpoint.dtype(stored, entry)?;
+        Ok(checkpoint.wide(entry)?.map(|values| TensorData::new(values, entry.shape.clone())))
+    }
+
     /// The Frobenius norm of what an update changes of its module's weight, of one whose size [depends on
     /// that](Update::depends_on_weight); `None` if the weight or a tensor of the update is not there.
     pub fn moved(&self, update: &Update, adapter: &HashMap<String, TensorData>) -> Result<Option<f64>, Error> {

@@ -82,6 +82,10 @@ impl AdapterMethod for BitFit {
         Method::BitFit(Box::new(settings))
     }
 
+    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+        Err("BitFit, which trains biases")
+    }
+
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value> {
         let targets = TargetConfig {
             target_modules: Targets::Names(Names::Pattern(NO_TARGETS.to_string())),

@@ -161,6 +161,10 @@ impl AdapterMethod for Full {
         Method::Full(Box::new(self.clone()))
     }
 
+    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+        Err("a whole model")
+    }
+
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value> {
         HeadAlone::new(Vec::new()).to_peft(fan_in_fan_out)
     }

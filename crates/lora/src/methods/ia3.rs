@@ -190,6 +190,10 @@ impl AdapterMethod for Ia3Config {
         Method::Ia3(Box::new(settings))
     }
 
+    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+        Err("(IA)3, which scales what is there")
+    }
+
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value> {
         let keys = json!({
             "exclude_modules": self.targets.exclude_modules.as_ref().and_then(some_names),

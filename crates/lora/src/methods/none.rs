@@ -69,6 +69,10 @@ impl AdapterMethod for HeadAlone {
         Method::modules(self.modules.iter().filter(is_own).cloned().collect())
     }
 
+    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+        Err("a head alone, without an update of a weight")
+    }
+
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value> {
         let targets = TargetConfig {
             target_modules: Targets::Names(Names::Pattern(NO_TARGETS.to_string())),

@@ -6,11 +6,13 @@
 mod config;
 mod joined;
 mod mlx;
+mod programs;
 mod tensors;
 
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::Joined;
+pub use programs::{Program, programs};
 pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 
 /// The name of the configuration in an adapter's directory.

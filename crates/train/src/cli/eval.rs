@@ -21,6 +21,7 @@ use crate::output::Output;
 use crate::prepare::validation_data;
 use crate::run::evaluation_batches;
 use inference::{Pipeline, not_finite};
+use tasks::metrics::Scores;
 use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, check_dataset, host, number};
 
 /// Rows read and encoded together.
@@ -87,7 +88,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         }
         (None, file) => {
             let file = file.as_deref().expect("without a run there is a file");
-            score_file(file, &pipeline, &mut scorer, output, &mut listed)?
+            score_file(file, &pipeline, &mut scorer, output, Some(&mut listed))?
         }
     };
     if per_example.is_some() {
@@ -95,6 +96,13 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     scores::print(&*scorer.evaluation, &*pipeline.task, examples, truncated, output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The scores of a model on a file, for a command that shows them beside others.
+pub(super) fn scores_on(file: &Path, pipeline: &Pipeline, output: &Output) -> Result<(Scores, usize), Failure> {
+    let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
+    let (examples, _) = score_file(file, pipeline, &mut scorer, output, None)?;
+    Ok((scorer.evaluation.scores(), examples))
 }
 
 /// Every example with what came of it, where that is wanted.
@@ -253,7 +261,7 @@ fn score_file(
     pipeline: &Pipeline,
     scorer: &mut Scorer<'_>,
     output: &Output,
-    listed: &mut Listed<'_>,
+    mut listed: Option<&mut Listed<'_>>,
 ) -> Result<(usize, usize), Failure> {
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
@@ -264,8 +272,12 @@ fn score_file(
         check_dataset(&dataset, &pipeline.pretrained)?;
         pipeline.task.check(&dataset, &pipeline.tokenizer)?;
         truncated += dataset.truncated();
-        listed.texts_of(rows);
-        scorer.score(&dataset, done, &bar, &mut |example| listed.push(example))?;
+        if let Some(listed) = &mut listed {
+            listed.texts_of(rows);
+        }
+        scorer.score(&dataset, done, &bar, &mut |example| {
+            listed.as_mut().map_or(Ok(()), |listed| listed.push(example))
+        })?;
         done += dataset.len();
         Ok(())
     };

@@ -13,7 +13,7 @@ use inference::{ModelFiles, Pipeline};
 use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
 use serde_json::json;
 
-use super::open::open;
+use super::open::{check_unquantised, open};
 use super::{Failure, ModelArguments};
 use crate::output::{Output, counted};
 
@@ -81,7 +81,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let message = format!("{} is a whole model: there is no adapter to export", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     }
-    let opened = open(&inputs, None, (&[], &[]), &Device::flex(), output)?;
+    if !is_adapter {
+        check_unquantised(&inputs.model)?;
+    }
+    // Whatever kind of base it was trained on: what is written are the values of the files.
+    let as_stored = ["model.dtype=auto".to_string()];
+    let opened = open(&inputs, None, (&as_stored, &[]), &Device::flex(), output)?;
     let kind = arguments.dtype.map_or_else(
         || default_type(&opened, is_adapter),
         |dtype| match dtype {

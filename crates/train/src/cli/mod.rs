@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and one room for each command.
 
+mod adapters;
 mod compare;
 mod completions;
 mod devices;
@@ -37,6 +38,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::device::DeviceName;
 use crate::output::Output;
 use crate::terminal;
+use adapters::{combine, extract, resize};
 use failure::Failure;
 use source::ModelArguments;
 
@@ -71,6 +73,9 @@ enum Command {
     Merge(merge::Arguments),
     Export(export::Arguments),
     Inspect(inspect::Arguments),
+    Resize(resize::Arguments),
+    Combine(combine::Arguments),
+    Extract(extract::Arguments),
     Report(report::Arguments),
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
@@ -136,6 +141,9 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Export(arguments)) => export::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
+        Some(Command::Resize(arguments)) => resize::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Combine(arguments)) => combine::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Extract(arguments)) => extract::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Report(arguments)) => report::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
@@ -153,6 +161,9 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
+        Some(Command::Resize(arguments)) => Some(arguments.data.device.device.as_str()),
+        Some(Command::Combine(arguments)) => Some(arguments.data.device.device.as_str()),
+        Some(Command::Extract(arguments)) => Some(arguments.data.device.device.as_str()),
         None
         | Some(
             Command::Merge(_)

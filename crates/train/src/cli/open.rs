@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use data::{ColumnKey, ColumnNames, ColumnRole};
 use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved};
-use model::Frozen;
+use model::{Frozen, Pretrained};
 use serde_json::{Map, Value};
 use tasks::{TaskName, Use};
 
@@ -42,6 +42,19 @@ pub(super) fn read(files: &ModelFiles, usage: Option<Use>) -> Result<Saved, Fail
         Error::OtherUse { path, task, wanted } => other_use(&path, task, wanted),
         other => other.into(),
     })
+}
+
+/// # Errors
+/// The checkpoint's files have quantised matrices, of which no other model is made.
+pub(super) fn check_unquantised(directory: &Path) -> Result<(), Failure> {
+    match Pretrained::open(directory, Pretrained::head_of(directory)?)?.quantisation() {
+        Some(quantisation) => {
+            let message =
+                format!("{} is in {}, which has no room for an update", directory.display(), quantisation.name());
+            Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What there is to say where an adapter was trained on other weights than those of the model.

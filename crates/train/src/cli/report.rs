@@ -93,6 +93,18 @@ fn is_page(contents: &[u8]) -> bool {
     text.contains(MARK) || text.contains("· kindling</title>")
 }
 
+/// Writes a page of another command, in place of one of kindling's at most. `option` names the file.
+pub(super) fn write_page(path: &Path, page: &str, option: &str, output: &Output) -> Result<(), Failure> {
+    let is_foreign = std::fs::read(path).is_ok_and(|found| !is_page(&found));
+    if path.is_dir() || path.symlink_metadata().is_ok_and(|found| found.is_file()) && is_foreign {
+        return Err(Failure::usage(
+            format!("{} is in the way: it is no page of kindling's", path.display()),
+            format!("name another file with {option} FILE"),
+        ));
+    }
+    write(path, page, output)
+}
+
 fn write(path: &Path, page: &str, output: &Output) -> Result<(), Failure> {
     if path == Path::new("-") {
         return Ok(output.result(page.trim_end())?);

@@ -72,11 +72,16 @@ fn of_run(run: &Path, model: Option<&Path>, output: &Output) -> Result<ModelFile
 }
 
 fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
+    with_adapter(adapter_of(named, output)?, model, output)
+}
+
+/// The directory of an adapter, which may be named by that of its run, or by an id of the Hub.
+pub(super) fn adapter_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
     let shown = named.display();
     match DirectoryKind::of(named) {
         DirectoryKind::RunWithAdapter(adapter) => {
             say_unfinished(named, "adapter", output);
-            with_adapter(adapter, model, output)
+            Ok(adapter)
         }
         DirectoryKind::RunWithModel(_) => Err(Failure::usage(
             format!("all weights of {shown} were trained: it has a model, and no adapter"),
@@ -85,12 +90,12 @@ fn of_adapter(named: &Path, model: Option<&Path>, output: &Output) -> Result<Mod
         DirectoryKind::RunAlone => Err(nothing_yet(named)),
         // A directory that is none is for the reader of adapters to complain about.
         DirectoryKind::Adapter | DirectoryKind::Model | DirectoryKind::Else => {
-            with_adapter(locate(named, Wanted::Adapter, output)?.directory, model, output)
+            Ok(locate(named, Wanted::Adapter, output)?.directory)
         }
     }
 }
 
-fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
+pub(super) fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Result<ModelFiles, Failure> {
     let model = match model {
         Some(model) => model_of(model, output)?,
         None => recorded_base(&adapter, output)?,
@@ -98,7 +103,7 @@ fn with_adapter(adapter: PathBuf, model: Option<&Path>, output: &Output) -> Resu
     Ok(ModelFiles { model, adapter: Some(adapter) })
 }
 
-fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
+pub(super) fn model_of(named: &Path, output: &Output) -> Result<PathBuf, Failure> {
     match DirectoryKind::of(named) {
         DirectoryKind::RunWithModel(model) => Ok(model),
         // Some repositories have the merged model beside its adapter.

@@ -4,8 +4,9 @@
 //! that it can be made again at any time, and while the run is in progress. The room knows neither models nor tensors.
 //! Each section has a file that turns its part of a [`Report`] into what `page.html` shows; a section without data is
 //! `None` there and leaves no trace. Plots are drawn by plotters (`plots`) and given the page's colours by `svg`.
-//! `compare` makes one page of several runs, `comparison` that of `kindling compare`.
+//! `compare` makes one page of several runs, `comparison` that of `kindling compare`, `adapter` those of `kindling inspect`.
 
+mod adapter;
 mod answers;
 mod calibration;
 mod classes;
@@ -40,6 +41,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
+pub(crate) use adapter::{AdapterPage, ModulePair, ModuleUpdate, PairPage};
 pub(crate) use compare::compared;
 pub(crate) use comparison::{Candidate, Comparison};
 pub(crate) use open::OpenError;

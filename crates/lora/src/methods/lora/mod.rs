@@ -4,6 +4,7 @@ mod init;
 mod layers;
 mod magnitude;
 mod peft;
+mod ranks;
 mod settings;
 mod start;
 
@@ -110,25 +111,6 @@ impl LoraConfig {
     fn rank_and_alpha(&self, module: &str, settings: Settings) -> Result<(usize, f64), TargetError> {
         let rank = self.ranks()?.decide(module, settings)?.unwrap_or(self.r);
         Ok((rank, self.alphas()?.decide(module, settings)?.unwrap_or(self.alpha)))
-    }
-
-    /// `rank_pattern` and `alpha_pattern` for `adapter_config.json`, where those of the settings will not do: PEFT writes
-    /// the keys sorted, so that of several that disagree about a module another one would decide. Each such module is then
-    /// named by its full path.
-    fn patterns_written(&self, adapted: &[String]) -> Option<(IndexMap<String, usize>, IndexMap<String, f64>)> {
-        let (ranks, alphas) = (self.ranks().ok()?, self.alphas().ok()?);
-        if !ranks.overlap(adapted) && !alphas.overlap(adapted) {
-            return None;
-        }
-        // A path is taken for an expression, in which a dot must be escaped to mean itself.
-        let key = |path: &String| format!("^{}", path.replace('.', r"\."));
-        let numbers = |path: &String| Some((key(path), self.rank_and_alpha(path, Settings::Finished).ok()?));
-        let numbers: Vec<(String, (usize, f64))> = adapted.iter().filter_map(numbers).collect();
-        let ranks =
-            numbers.iter().filter(|(_, (rank, _))| *rank != self.r).map(|(key, (rank, _))| (key.clone(), *rank));
-        let alphas =
-            numbers.iter().filter(|(_, (_, it))| *it != self.alpha).map(|(key, (_, alpha))| (key.clone(), *alpha));
-        Some((ranks.collect(), alphas.collect()))
     }
 }
 
@@ -257,6 +239,13 @@ impl AdapterMethod for LoraConfig {
 
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value> {
         self.write_peft(fan_in_fan_out)
+    }
+
+    fn with_ranks(&self, ranks: &[(String, usize)]) -> Result<Method, &'static str> {
+        match self.use_dora {
+            true => Err("DoRA, which sets the lengths of rows after its update is added"),
+            false => Ok(Method::Lora(Box::new(self.of_ranks(ranks)))),
+        }
     }
 
     fn unread_keys(&self) -> UnreadKeys {

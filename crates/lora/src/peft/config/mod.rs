@@ -29,6 +29,8 @@ pub struct PeftConfig {
     pub task_type: Option<String>,
     /// The version that wrote the file; ours when it is written again.
     pub peft_version: Option<String>,
+    /// Whether the weights of its targets lie as (in, out), GPT-2's.
+    pub fan_in_fan_out: bool,
     /// The base's class, for adapters without a task type.
     pub auto_mapping: Option<Value>,
     /// What stands in the file without an effect, to be told to the user.

@@ -31,6 +31,8 @@ impl PeftConfig {
             revision: keys.text("revision")?,
             task_type: keys.text("task_type")?,
             peft_version: keys.text("peft_version")?,
+            // PEFT sets it anew for each layer: what is no boolean has no effect.
+            fan_in_fan_out: keys.peek("fan_in_fan_out").is_some_and(|value| *value == true),
             auto_mapping: keys.take("auto_mapping"),
             notes: Vec::new(),
             method,
@@ -48,7 +50,7 @@ impl PeftConfig {
         own.refuse_the_rest(method.unread_keys())?;
         let (base_model, notes) = (keys.text("model_name")?, own.notes);
         let (revision, task_type, peft_version, auto_mapping) = (None, None, None, None);
-        Ok(Self { method, base_model, revision, task_type, peft_version, auto_mapping, notes })
+        Ok(Self { method, base_model, revision, task_type, peft_version, fan_in_fan_out: false, auto_mapping, notes })
     }
 }
 
@@ -96,6 +98,7 @@ mod tests {
             revision: None,
             task_type: Some("SEQ_CLS".to_owned()),
             peft_version: Some("0.21.2".to_owned()),
+            fan_in_fan_out: false,
             auto_mapping: None,
             notes: vec![],
         };

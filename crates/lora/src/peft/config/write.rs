@@ -110,6 +110,7 @@ mod tests {
         }
 
         config.peft_version = Some("0.21.2".to_owned());
+        config.fan_in_fan_out = true;
         config.lora_mut().targets.exclude_modules = Some(Names::List(names(&["y", "z"])));
         config.lora_mut().targets.modules_to_save = names(&["classifier", "score"]);
         // Equality of maps does not look at the order.

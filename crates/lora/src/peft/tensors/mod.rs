@@ -139,9 +139,12 @@ impl AdapterTensors {
         }
     }
 
-    /// The updates that its tensors make, from the file alone.
+    /// The updates that its tensors make, from the file alone; layer 2 before layer 10.
     pub fn updates(&self) -> Vec<Update> {
-        self.names().filter_map(|(name, shape)| self.method.update(name, shape)).collect()
+        let mut updates: Vec<Update> =
+            self.names().filter_map(|(name, shape)| self.method.update(name, shape)).collect();
+        updates.sort_by(|left, right| names::by_number(&left.module, &right.module));
+        updates
     }
 
     /// The values of the tensors that make its updates.

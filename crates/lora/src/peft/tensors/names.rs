@@ -1,5 +1,7 @@
 //! The names of tensors in the file, and what they are in the model.
 
+use std::cmp::Ordering;
+
 use indexmap::IndexMap;
 
 use super::Stored;
@@ -44,6 +46,16 @@ pub(super) fn rename(
         notes.push(format!("added `{prefix}` to tensor names that lack it"));
     }
     tensors
+}
+
+/// Paths segment by segment, numbers as numbers.
+pub(super) fn by_number(left: &str, right: &str) -> Ordering {
+    let compare = |(left, right): (&str, &str)| match (left.parse::<u64>(), right.parse::<u64>()) {
+        (Ok(left), Ok(right)) => left.cmp(&right),
+        _ => left.cmp(right),
+    };
+    let differs = left.split('.').zip(right.split('.')).map(compare).find(|order| order.is_ne());
+    differs.unwrap_or_else(|| left.len().cmp(&right.len()))
 }
 
 /// `H.modules_to_save.weight` and `H.modules_to_save.default.weight` are `H.weight`.

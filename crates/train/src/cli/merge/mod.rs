@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use model::{Merge, OutputDirectory, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_vocabulary, write_json};
 use serde_json::{Value, json};
 
-use super::open::{load, other_base, read};
+use super::open::{check_unquantised, load, other_base, read};
 use super::{Failure, ModelArguments};
 use crate::output::Output;
 use crate::run::with_dtype;
@@ -104,11 +104,7 @@ fn located(arguments: &Arguments, output: &Output) -> Result<Vec<ModelFiles>, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", first.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     }
-    if let Some(quantisation) = Pretrained::open(&first.model, Pretrained::head_of(&first.model)?)?.quantisation() {
-        let message =
-            format!("{} is in {}, which has no room for an update", first.model.display(), quantisation.name());
-        return Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"));
-    }
+    check_unquantised(&first.model)?;
     let mut inputs = vec![first];
     for adapter in arguments.adapters.iter().skip(1) {
         let (model, adapter) = (Some(inputs[0].model.clone()), Some(adapter.clone()));

@@ -1,0 +1,146 @@
+//! What an adapter is: its settings, who can load it, and what it changes.
+
+use std::path::{Path, PathBuf};
+
+use inference::{Adapter, ModelFiles, recorded_base};
+use lora::peft::{Program, programs};
+use lora::{Factors, Spectrum};
+use model::Pretrained;
+use serde_json::{Map, Value, json};
+
+use crate::cli::Failure;
+use crate::cli::adapters::base_of;
+use crate::report::ModuleUpdate;
+
+/// An adapter that was looked at.
+pub(super) struct Inspected {
+    pub(super) directory: PathBuf,
+    pub(super) adapter: Adapter,
+    pub(super) programs: Vec<Program>,
+    pub(super) updates: Vec<ModuleUpdate>,
+    /// Values in all of its tensors as they are saved.
+    elements: usize,
+    tensors: Map<String, Value>,
+    settings: Map<String, Value>,
+}
+
+/// Shares of the energy whose ranks are told.
+pub(super) const SHARES: [(&str, f64); 2] = [("rank_90", 0.9), ("rank_99", 0.99)];
+
+impl Inspected {
+    /// `model` is the base, which otherwise is where the adapter says, if it is there.
+    pub(super) fn read(directory: &Path, model: Option<&Path>) -> Result<Self, Failure> {
+        let mut adapter = Adapter::read(directory, None)?;
+        let shapes: Vec<(&str, &[usize])> = adapter.tensors.names().collect();
+        let elements = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let tensors = shapes.iter().map(|(name, shape)| (name.to_string(), json!(shape))).collect();
+        let programs = programs(&adapter.config, &adapter.tensors);
+        let (settings, is_part_of_base) = (adapter.method.shown(), adapter.method.changes_base());
+        let base = base(&adapter, directory, model)?;
+        let mut is_known = true;
+        if is_part_of_base {
+            // By themselves its tensors are not what it changes.
+            match &base {
+                Some(base) => adapter = Adapter::read_plain(directory, base)?,
+                None => is_known = false,
+            }
+        }
+        if let (Some(model), Some(base)) = (model, &base) {
+            check_base(&adapter, model, base)?;
+        }
+        let updates = if is_known { updates(&adapter, base.as_ref())? } else { Vec::new() };
+        let directory = directory.to_path_buf();
+        Ok(Self { directory, adapter, programs, updates, elements, tensors, settings })
+    }
+
+    /// Whether what it changes cannot be told without its base, which is not at hand.
+    pub(super) fn needs_base(&self) -> bool {
+        self.adapter.method.changes_base()
+    }
+
+    pub(super) fn document(&self) -> Value {
+        let Self { adapter, .. } = self;
+        let loaded_by: Map<String, Value> = self.programs.iter().map(program).collect();
+        let mut document = Map::from_iter([("method".to_string(), json!(adapter.method.name()))]);
+        document.extend(self.settings.clone());
+        let of_all = json!({
+            "modules_to_save": adapter.method.modules_to_save(), "base": adapter.config.base_model,
+            "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
+            "fitted": adapter.sidecar.as_ref().map(|sidecar| &sidecar.fitted).filter(|fitted| !fitted.is_empty()),
+            "loaded_by": loaded_by, "trainable_parameters": self.elements, "tensors": self.tensors,
+            "updates": self.updates.iter().map(update).collect::<Vec<_>>(),
+        });
+        document.extend(of_all.as_object().cloned().unwrap_or_default());
+        Value::Object(document)
+    }
+}
+
+fn program(program: &Program) -> (String, Value) {
+    (program.name.to_string(), json!({ "loads": program.obstacles.is_empty(), "obstacles": program.obstacles }))
+}
+
+fn update(update: &ModuleUpdate) -> Value {
+    let Some(spectrum) = &update.spectrum else {
+        return json!({ "module": update.module, "relative": update.relative });
+    };
+    let mut document = json!({
+        "module": update.module, "frobenius": update.norm, "relative": update.relative,
+        "singular_values": spectrum.singular_values, "effective_rank": spectrum.effective_rank(),
+    });
+    for (key, share) in SHARES {
+        document[key] = json!(spectrum.rank_of_energy(share));
+    }
+    document
+}
+
+/// The base, where it is at hand: what updates are compared with. One that was named has to be there.
+fn base(adapter: &Adapter, directory: &Path, model: Option<&Path>) -> Result<Option<Pretrained>, Failure> {
+    let files = |model: PathBuf| ModelFiles { model, adapter: None };
+    if let Some(model) = model {
+        return base_of(adapter, &files(model.to_path_buf())).map(Some);
+    }
+    let recorded = recorded_base(directory)?.and_then(|recorded| recorded.directory(directory));
+    // One that cannot be read is none: nothing was asked of it.
+    Ok(recorded.and_then(|model| base_of(adapter, &files(model)).ok()))
+}
+
+/// The weights are of the size that the adapter is for.
+fn check_base(adapter: &Adapter, model: &Path, base: &Pretrained) -> Result<(), Failure> {
+    let (data, shapes) = (adapter.tensors.data(), base.tensors());
+    for update in adapter.tensors.updates() {
+        let Some([d_output, d_input]) = Factors::of(&update, &data).map(|factors| factors.shape()) else { continue };
+        let Some((name, found, _)) = shapes.iter().find(|(name, ..)| *name == update.weight()) else { continue };
+        let is_same = found[..] == [d_output, d_input] || found[..] == [d_input, d_output];
+        if !is_same {
+            let message =
+                format!("`{name}` is {found:?} in {}, and the adapter is for [{d_output}, {d_input}]", model.display());
+            return Err(Failure::usage(message, "name the base that the adapter was trained on with --model"));
+        }
+    }
+    Ok(())
+}
+
+fn updates(adapter: &Adapter, base: Option<&Pretrained>) -> Result<Vec<ModuleUpdate>, Failure> {
+    let (updates, data) = (adapter.tensors.updates(), adapter.tensors.data());
+    let low_rank = lora::spectra(&data, &updates).into_iter().map(|spectrum: Spectrum| {
+        let weight = base.map(|base| base.weight_norm(&spectrum.module)).transpose()?.flatten();
+        // How far it changes its weight, where that is not the low-rank product alone.
+        let of_weight = updates.iter().find(|update| update.module == spectrum.module && update.depends_on_weight());
+        let moved = match (of_weight, base) {
+            (Some(update), Some(base)) => base.moved(update, &data)?,
+            _ => None,
+        };
+        let norm = moved.unwrap_or_else(|| spectrum.frobenius());
+        let relative = weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight);
+        Ok(ModuleUpdate { module: spectrum.module.clone(), norm, relative, spectrum: Some(spectrum) })
+    });
+    let mut found = low_rank.collect::<Result<Vec<_>, Failure>>()?;
+    let scalings = lora::update_sizes(&data, &updates).into_iter().filter(|size| size.is_relative);
+    found.extend(scalings.map(|size| ModuleUpdate {
+        module: size.module,
+        norm: size.norm,
+        relative: Some(size.norm),
+        spectrum: None,
+    }));
+    Ok(found)
+}

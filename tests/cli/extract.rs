@@ -1,0 +1,107 @@
+//! LoRA from the difference of two checkpoints, by commands.
+
+use serde_json::{Value, json};
+
+use crate::project::Project;
+
+/// With `tuned`, a run of all weights.
+fn trained() -> Project {
+    let project = Project::new();
+    project.train(&["--quiet", "--set", "adapter.method=full", "--set", "train.learning_rate=1e-3"]).done();
+    project
+}
+
+fn extract(project: &Project, arguments: &[&str]) -> Value {
+    project.run(&[&["extract", "--base", "bert", "--tuned", "run", "--json"], arguments].concat()).done().document()
+}
+
+#[test]
+fn the_higher_the_rank_the_more_of_the_difference_is_kept() {
+    let project = trained();
+    let mut kept = Vec::new();
+    for rank in ["2", "8", "48"] {
+        let output = format!("rank-{rank}");
+        let document = extract(&project, &["--rank", rank, "-o", &output]);
+        kept.push(document["kept"].as_f64().unwrap());
+        let modules = document["modules"].as_array().unwrap();
+        assert_eq!(modules.len(), 19, "every linear layer and the pooler");
+        let left = document["left_out"].as_array().unwrap();
+        assert!(left.iter().any(|it| it["tensor"] == "bert.embeddings.word_embeddings.weight"), "{document}");
+        assert!(!left.iter().any(|it| it["tensor"] == "classifier.weight"), "the head is saved whole");
+        if rank != "48" {
+            continue;
+        }
+        // Where all is kept, the difference is the update.
+        assert!(modules.iter().all(|module| module["kept"].as_f64().unwrap() > 1.0 - 1e-5), "{document}");
+        let inspected = project.run(&["inspect", &output, "--json"]).done().document();
+        for update in inspected["updates"].as_array().unwrap() {
+            let module = modules.iter().find(|module| module["module"] == update["module"]).unwrap();
+            let (found, norm) = (update["frobenius"].as_f64().unwrap(), module["norm"].as_f64().unwrap());
+            assert!((found - norm).abs() < 1e-4 * norm, "{update} {module}");
+        }
+    }
+    assert!(kept.windows(2).all(|pair| pair[0] < pair[1]), "{kept:?}");
+}
+
+#[test]
+fn an_extracted_adapter_answers_as_the_model_it_is_from() {
+    // Without a change of embeddings, norms and biases the adapter is all of the difference.
+    let project = Project::new();
+    project.train(&["--quiet", "--set", "train.learning_rate=1e-3", "--set", "adapter.dropout=0.0"]).done();
+    project.run(&["merge", "--run", "run", "--output", "merged"]).done();
+    let arguments = ["extract", "--base", "bert", "--tuned", "merged", "--rank", "8", "-o", "extracted"];
+    let document = project.run(&[&arguments[..], &["--data", "train.jsonl", "--json"]].concat()).done().document();
+    assert!(document["kept"].as_f64().unwrap() > 0.999, "{document}");
+    assert_eq!(document["left_out"], json!([]));
+    let of = &document["scores"]["of"];
+    let loss = |name: &str| of[name]["loss"].as_f64().unwrap();
+    assert!((loss("tuned") - loss("extracted")).abs() < 1e-4, "{of}");
+    // The labels, columns and the base go along.
+    let scores = project.run(&["eval", "--run", "extracted", "--data", "train.jsonl", "--json"]).done().document();
+    assert_eq!(scores["loss"], of["extracted"]["loss"]);
+    assert!(!project.run(&["eval", "--run", "extracted", "--data", "train.jsonl"]).done().stderr.contains("warning"));
+    let config: Value = serde_json::from_str(&project.read("extracted/adapter_config.json")).unwrap();
+    assert_eq!((&config["r"], &config["lora_alpha"], &config["task_type"]), (&json!(8), &json!(8), &json!("SEQ_CLS")));
+}
+
+#[test]
+fn weights_that_lie_transposed_are_extracted_too() {
+    let project = Project::new().copy("gpt2-lm/model", "gpt2").copy("gpt2-lm/merged", "merged");
+    let arguments = ["extract", "--base", "gpt2", "--tuned", "merged", "--rank", "8", "-o", "extracted", "--json"];
+    let document = project.run(&[&arguments[..], &["--target-modules", "c_attn"]].concat()).done().document();
+    assert!(document["kept"].as_f64().unwrap() > 0.999, "{document}");
+    let config: Value = serde_json::from_str(&project.read("extracted/adapter_config.json")).unwrap();
+    assert_eq!(config["fan_in_fan_out"], true);
+    let text = |of: &[&str]| {
+        let prompt = ["generate", "--prompt", "the", "--max-new-tokens", "8"];
+        project.run(&[&prompt[..], of].concat()).done().stdout
+    };
+    assert_eq!(text(&["--model", "gpt2", "--adapter", "extracted"]), text(&["--model", "merged"]));
+}
+
+#[test]
+fn models_that_are_not_one_are_refused() {
+    let project = trained().copy("roberta-cls/model", "roberta");
+    let run = |arguments: &[&str]| project.run(&[&["extract", "-o", "extracted"], arguments].concat());
+    let help = "help: give a model with --base, and the same model after training with --tuned";
+    run(&["--base", "roberta", "--tuned", "run", "--rank", "4"])
+        .refused(&format!("error: roberta is a roberta, run/model a bert\n{help}"));
+    run(&["--base", "bert", "--tuned", "bert", "--rank", "4"]).refused(
+        "error: bert has the weights of bert: there is no difference\n\
+         help: name a model that was trained further than the base with --tuned",
+    );
+    run(&["--base", "bert", "--tuned", "run", "--rank", "0"])
+        .refused("error: `--rank 0` would keep nothing of the difference\nhelp: give a rank of 1 or more");
+    run(&["--base", "bert", "--tuned", "run", "--rank", "4", "--target-modules", "qurey"])
+        .refused("error: `--target-modules`: no module is named `qurey`\nhelp: did you mean `query`?");
+    assert!(!project.path("extracted").exists());
+
+    let project = project.copy("bert-cls/model", "narrow").tensors("narrow/model.safetensors", |tensors| {
+        tensors.zeros("bert.encoder.layer.0.attention.self.query.weight", &[48, 40]);
+    });
+    project.run(&["extract", "-o", "extracted", "--base", "bert", "--tuned", "narrow", "--rank", "4"]).refused(
+        &format!(
+            "error: `bert.encoder.layer.0.attention.self.query.weight` is [48, 48] before and [48, 40] after\n{help}"
+        ),
+    );
+}

@@ -1,0 +1,229 @@
+//! An adapter's life after training, by commands: looked into, compared, cut, and combined.
+
+use serde_json::{Value, json};
+
+use crate::project::Project;
+
+/// Adapters that PEFT wrote, on the project's BERT.
+fn with_two() -> Project {
+    Project::new().copy("../factors/first", "first").copy("../factors/second", "second")
+}
+
+/// With the adapter of a classifier, whose base is named so that it is found.
+fn with_classifier() -> Project {
+    Project::with_adapter().json("adapter/adapter_config.json", "base_model_name_or_path", json!("bert"))
+}
+
+fn numbers(value: &Value) -> Vec<f64> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+fn inspect(project: &Project, arguments: &[&str]) -> Value {
+    project.run(&[&["inspect", "--json"], arguments].concat()).done().document()
+}
+
+/// Predictions for the project's texts.
+fn logits(project: &Project, adapter: &str) -> Vec<f64> {
+    let ran = project.run(&["predict", "--model", "bert", "--adapter", adapter, "--input", "train.jsonl"]).done();
+    ran.lines().iter().flat_map(|line| numbers(&line["logits"])).collect()
+}
+
+fn distance(left: &[f64], right: &[f64]) -> f64 {
+    assert_eq!(left.len(), right.len());
+    left.iter().zip(right).map(|(left, right)| (left - right).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn an_adapter_is_shown_with_who_can_load_it_and_its_singular_values() {
+    let project = with_classifier();
+    let document = inspect(&project, &["adapter"]);
+    assert_eq!(document["loaded_by"]["PEFT"], json!({ "loads": true, "obstacles": [] }));
+    assert_eq!(document["loaded_by"]["vLLM"]["loads"], false);
+    assert_eq!(
+        document["loaded_by"]["llama.cpp"]["obstacles"],
+        json!(["it loads no heads and no biases (`classifier.bias`)"])
+    );
+    for update in document["updates"].as_array().unwrap() {
+        let values = numbers(&update["singular_values"]);
+        assert!(values.len() == 4 && values.windows(2).all(|pair| pair[0] >= pair[1]), "{update}");
+        let squares = values.iter().map(|value| value * value);
+        let norm = update["frobenius"].as_f64().unwrap();
+        assert!((squares.clone().sum::<f64>().sqrt() - norm).abs() < 1e-9 * norm, "{update}");
+        let kept = |rank: usize| squares.clone().take(rank).sum::<f64>() / (norm * norm);
+        for (key, share) in [("rank_90", 0.9), ("rank_99", 0.99)] {
+            let rank = update[key].as_u64().unwrap() as usize;
+            assert!(kept(rank) >= share - 1e-9 && kept(rank - 1) < share, "{key}: {update}");
+        }
+        assert!((1.0..=4.0).contains(&update["effective_rank"].as_f64().unwrap()), "{update}");
+        // The base is at hand.
+        assert!(update["relative"].as_f64().unwrap() > 0.1, "{update}");
+    }
+    let shown = project.run(&["inspect", "adapter"]).done().stdout;
+    assert!(shown.contains("\nloaded by             PEFT\n"), "{shown}");
+    assert!(shown.contains("\nnot by llama.cpp      it loads no heads and no biases (`classifier.bias`)\n"), "{shown}");
+    let last = shown.lines().last().unwrap();
+    assert!(last.contains('█') && last.ends_with("bert.encoder.layer.2.attention.self.value"), "{last}");
+}
+
+#[test]
+fn a_page_shows_an_adapter_and_another_two_and_replaces_no_other_file() {
+    let project = with_classifier().copy("../factors/first", "first").copy("../factors/second", "second");
+    project.run(&["inspect", "adapter", "--html", "page.html"]).done();
+    let page = project.read("page.html");
+    assert!(page.contains("id=\"spectra\"") && page.contains("encoder.layer.2.attention.self.value"));
+    assert!(
+        !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
+        "it needs no network"
+    );
+    // A page of kindling's is replaced.
+    project.run(&["inspect", "first", "second", "--html", "page.html"]).done();
+    assert!(project.read("page.html").contains("id=\"pair\""));
+    project.run(&["inspect", "first", "--html", "run.toml"]).refused(
+        "error: run.toml is in the way: it is no page of kindling's\nhelp: name another file with --html FILE",
+    );
+    assert!(project.read("run.toml").starts_with("output_dir"));
+    project.run(&["inspect", "bert", "--html", "page.html"]).refused(
+        "error: `--html` shows an adapter, and bert is none\nhelp: leave it out; of a run `kindling report` makes a page",
+    );
+}
+
+#[test]
+fn two_adapters_are_compared_by_angles_and_cosines() {
+    let project = with_two();
+    let same = inspect(&project, &["first", "first"]);
+    assert!((same["cosine"].as_f64().unwrap() - 1.0).abs() < 1e-12, "{same}");
+    for module in same["modules"].as_array().unwrap() {
+        for side in ["output_angles", "input_angles"] {
+            assert!(numbers(&module[side]).len() == 4 && numbers(&module[side]).iter().all(|angle| *angle < 1e-4));
+        }
+    }
+    let (left, right) = (inspect(&project, &["first", "second"]), inspect(&project, &["second", "first"]));
+    assert_eq!(left["adapters"], json!(["first", "second"]));
+    let [of_left, of_right] = [&left, &right].map(|document| document["modules"].as_array().unwrap().clone());
+    assert_eq!(of_left.len(), 2);
+    for (left, right) in of_left.iter().zip(&of_right) {
+        assert!((left["cosine"].as_f64().unwrap() - right["cosine"].as_f64().unwrap()).abs() < 1e-12);
+        assert!(distance(&numbers(&left["input_angles"]), &numbers(&right["input_angles"])) < 1e-6);
+        // Spaces of four of 48 dimensions, drawn at random, lie far apart.
+        assert!(numbers(&left["output_angles"])[0] > 30.0, "{left}");
+    }
+    let shown = project.run(&["inspect", "first", "second"]).done().stdout;
+    assert!(shown.starts_with("cosine of all updates "), "{shown}");
+}
+
+#[test]
+fn a_cut_adapter_keeps_what_it_says_and_one_cut_by_nothing_answers_as_before() {
+    let project = with_classifier();
+    let expected = logits(&project, "adapter");
+    project.run(&["resize", "adapter", "--energy", "1", "-o", "whole"]).done();
+    assert!(distance(&logits(&project, "whole"), &expected) < 1e-5);
+    let mut shares = Vec::new();
+    for rank in 1..4 {
+        let output = format!("rank-{rank}");
+        let cut =
+            project.run(&["resize", "adapter", "--rank", &rank.to_string(), "-o", &output, "--json"]).done().document();
+        assert!(cut["modules"].as_array().unwrap().iter().all(|module| module["rank"] == rank));
+        let inspected = inspect(&project, &[&output]);
+        assert_eq!((&inspected["r"], &inspected["alpha"]), (&json!(rank), &json!(f64::from(rank))));
+        // What is kept is what is there.
+        let energy = |document: &Value| -> f64 {
+            document["updates"].as_array().unwrap().iter().map(|it| it["frobenius"].as_f64().unwrap().powi(2)).sum()
+        };
+        let share = energy(&inspected) / energy(&inspect(&project, &["adapter"]));
+        assert!((share - cut["kept"].as_f64().unwrap()).abs() < 1e-6, "{cut}");
+        assert!(distance(&logits(&project, &output), &expected) > 1e-3, "{rank}");
+        shares.push(share);
+    }
+    assert!(shares.windows(2).all(|pair| pair[0] < pair[1]) && shares[2] < 0.999, "{shares:?}");
+    // The head is kept.
+    assert_eq!(inspect(&project, &["rank-1"])["tensors"]["classifier.weight"], json!([3, 48]));
+    assert_eq!(project.names("whole"), ["README.md", "adapter_config.json", "adapter_model.safetensors"]);
+}
+
+#[test]
+fn ranks_by_energy_differ_and_are_written_as_patterns() {
+    let project = with_classifier();
+    let cut = project.run(&["resize", "adapter", "--energy", "0.85", "-o", "cut", "--json"]).done().document();
+    let modules = cut["modules"].as_array().unwrap();
+    assert!(modules.iter().all(|module| module["kept"].as_f64().unwrap() >= 0.85), "{cut}");
+    let config: Value = serde_json::from_str(&project.read("cut/adapter_config.json")).unwrap();
+    assert_eq!(config["rank_pattern"], config["alpha_pattern"]);
+    assert!(!config["rank_pattern"].as_object().unwrap().is_empty(), "{config}");
+    assert_eq!((&config["target_modules"], &config["use_rslora"]), (&json!(["query", "value"]), &json!(false)));
+    for update in inspect(&project, &["cut"])["updates"].as_array().unwrap() {
+        let module = modules.iter().find(|module| module["module"] == update["module"]).unwrap();
+        assert_eq!(numbers(&update["singular_values"]).len() as u64, module["rank"].as_u64().unwrap());
+    }
+}
+
+#[test]
+fn the_cost_of_a_change_is_shown_on_a_file() {
+    let project = with_classifier();
+    let arguments = ["resize", "adapter", "--rank", "1", "-o", "cut", "--data", "train.jsonl", "--json"];
+    let scores = project.run(&arguments).done().document()["scores"].clone();
+    assert_eq!(scores["examples"], 32);
+    for (name, adapter) in [("before", "adapter"), ("after", "cut")] {
+        let eval = ["eval", "--model", "bert", "--adapter", adapter, "--data", "train.jsonl", "--json"];
+        let expected = project.run(&eval).done().document();
+        for score in ["loss", "accuracy"] {
+            assert_eq!(scores["of"][name][score], expected[score], "{name}");
+        }
+    }
+    let shown = project.run(&["combine", "adapter", "cut", "-o", "both", "--data", "train.jsonl"]).done().stdout;
+    assert!(shown.contains("\n32 examples       adapter        cut   combined\nloss "), "{shown}");
+}
+
+#[test]
+fn combinations_are_saved_for_peft_and_have_the_updates_they_should() {
+    let project = with_two();
+    let combine = |output: &str, arguments: &[&str]| {
+        project.run(&[&["combine", "first", "second", "-o", output], arguments].concat()).done();
+        let config: Value = serde_json::from_str(&project.read(&format!("{output}/adapter_config.json"))).unwrap();
+        // The scaling of the second, rank-stabilised, is in its factors now.
+        assert_eq!((&config["r"], &config["use_rslora"]), (&config["lora_alpha"], &json!(false)));
+        (config["r"].as_u64().unwrap(), inspect(&project, &[output])["updates"].as_array().unwrap().clone())
+    };
+    let (rank, cat) = combine("cat", &["--method", "cat", "--weights", "0.7,0.3"]);
+    assert_eq!(rank, 8);
+    let (rank, svd) = combine("svd", &["--weights", "0.7,0.3", "--rank", "3"]);
+    assert_eq!(rank, 3);
+    for (cat, svd) in cat.iter().zip(&svd) {
+        let (all, cut) = (numbers(&cat["singular_values"]), numbers(&svd["singular_values"]));
+        assert!(distance(&all[..3], &cut) < 1e-5, "{all:?} {cut:?}");
+    }
+    let random = ["--method", "dare_ties", "--density", "0.5"];
+    let (_, once) = combine("once", &random);
+    let (_, again) = combine("again", &random);
+    let (_, other) = combine("other", &[&random[..], &["--seed", "7"]].concat());
+    assert_eq!(once, again);
+    assert_ne!(once, other);
+    // With a weight of nothing for one the other is left.
+    let (_, alone) = combine("alone", &["--method", "linear", "--weights", "1,0"]);
+    let first = inspect(&project, &["first"]);
+    for (alone, first) in alone.iter().zip(first["updates"].as_array().unwrap()) {
+        assert!(distance(&numbers(&alone["singular_values"]), &numbers(&first["singular_values"])) < 1e-5);
+    }
+}
+
+#[test]
+fn heads_that_differ_become_their_mean() {
+    let project = with_classifier().tensors("adapter/adapter_model.safetensors", |_| ());
+    let project = project.copy("bert-cls/adapter", "zero").json(
+        "zero/adapter_config.json",
+        "base_model_name_or_path",
+        json!("bert"),
+    );
+    let project = project.tensors("zero/adapter_model.safetensors", |tensors| {
+        tensors.zeros("base_model.model.classifier.weight", &[3, 48]);
+        tensors.zeros("base_model.model.classifier.bias", &[3]);
+    });
+    project.run(&["combine", "adapter", "zero", "--method", "cat", "-o", "mean"]).done();
+    // The updates are those of the one, the head is half of it: so are the logits.
+    let (expected, found) = (logits(&project, "adapter"), logits(&project, "mean"));
+    let half: Vec<f64> = expected.iter().map(|logit| logit / 2.0).collect();
+    assert!(distance(&half, &found) < 1e-5);
+    project.run(&["combine", "adapter", "zero", "--method", "cat", "--weights", "1,0.5", "-o", "sum"]).refused(
+        "error: `--weights` sum to 1.5, and `classifier.bias`, which differs between the adapters, is a value and no difference\n\
+         help: of values a mean is made: give weights that sum to 1",
+    );
+}
