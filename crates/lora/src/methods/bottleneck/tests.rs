@@ -237,7 +237,8 @@ fn a_new_adapter_changes_little_and_reads_what_its_placement_says() {
         let inner = read.matmul(layer.down.val().transpose()).tanh();
         let expected = output.clone() + inner.matmul(layer.up.val().transpose());
         found.clone().into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-5, 1e-6));
-        let moved = (found - output).abs().max().into_scalar::<f32>();
-        assert!(moved > 0.0 && moved < 0.1, "weights start with a deviation of 0.02: {moved}");
+        // Weights start with a deviation of 0.02: the mean over all values, since the largest of them depends on the draw.
+        let moved = (found - output).abs().mean().into_scalar::<f32>();
+        assert!(moved > 0.0 && moved < 0.05, "{moved}");
     }
 }
