@@ -6,6 +6,7 @@ use kernels::Quantised;
 
 use crate::FrozenWeight;
 
+#[allow(clippy::large_enum_variant, reason = "handles of tensors, a few for each layer; `Module` copies attributes")]
 #[derive(Module, Debug)]
 pub enum Weight<const D: usize> {
     Frozen(FrozenWeight<D>),
