@@ -273,7 +273,7 @@ fn a_merge_that_loses_too_much_of_the_adapter_is_given_up() {
 
 #[test]
 fn a_quantised_base_is_refused() {
-    let settings = json!({ "quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4" });
+    let settings = json!({ "quant_method": "gptq", "bits": 4, "group_size": 128 });
     let project = decoder("llama-lm").json("base/config.json", "quantization_config", settings);
     let ran = merge(&project, &["--adapter", "adapter", "--output", "merged"]);
     assert!(ran.stderr.starts_with("error: base is quantised: "), "{}", ran.stderr);

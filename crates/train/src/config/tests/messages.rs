@@ -83,15 +83,6 @@ fn a_quoted_key_is_not_a_path() {
 }
 
 #[test]
-fn what_only_later_versions_have_is_not_called_misspelt() {
-    assert_eq!(
-        message(&MINIMAL.replace("[data]", "dtype = \"int8\"\n[data]"), &[]),
-        "`model.dtype` in configs/sst2.toml, line 3: dtype `int8` is not supported by this version of kindling\n\
-         help: expected one of: auto, f32, bf16, f16"
-    );
-}
-
-#[test]
 fn an_unknown_initialisation_is_named_with_the_nearest() {
     let all = "default, gaussian, pissa, pissa_niter_N, olora";
     for (word, help) in [
