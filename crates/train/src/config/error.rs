@@ -132,10 +132,6 @@ pub(crate) enum ConfigError {
         suggestion: String,
     },
 
-    #[error("{place}: {key} `{word}` is not supported by this version of kindling")]
-    #[diagnostic(help("expected one of: {expected}"))]
-    UnsupportedWord { place: String, key: &'static str, word: String, expected: String },
-
     #[error("{place}: found `{found}`, expected {expected}")]
     Value {
         place: String,

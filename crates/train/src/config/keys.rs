@@ -43,7 +43,7 @@ pub(super) static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         kind: setting.kind.into(),
         example: setting.example,
     };
-    let method = [key("adapter", "method", Kind::Word(Method::NAMES, &[]), "")];
+    let method = [key("adapter", "method", Kind::Word(Method::NAMES), "")];
     let init_from = [key("adapter", "init_from", Kind::Text, "\"runs/first/adapter\"")];
     let of_methods = lora::settings().into_iter().map(of_method);
     RUN_AND_MODEL.into_iter().chain(method).chain(of_methods).chain(init_from).chain(DATA_AND_TRAINING).collect()
@@ -54,12 +54,12 @@ const RUN_AND_MODEL: [Key; 9] = [
     key("", "seed", Kind::Seed, ""),
     key("", "output_dir", Kind::Text, "\"runs/first\""),
     key("model", "path", Kind::Text, "\"models/bert-base-uncased\""),
-    key("model", "task", Kind::Word(Task::NAMES, &[]), ""),
+    key("model", "task", Kind::Word(Task::NAMES), ""),
     key("model", "labels", Kind::SomeNames, "[\"negative\", \"positive\"]"),
-    key("model", "dtype", Kind::Word(Dtype::NAMES, &[]), ""),
+    key("model", "dtype", Kind::Word(Dtype::NAMES), ""),
     key("model", "quantize_output", Kind::Flag, ""),
-    key("model", "weights", Kind::Word(Weights::NAMES, &[]), ""),
-    key("model", "save_dtype", Kind::Word(SaveDtype::NAMES, &[]), ""),
+    key("model", "weights", Kind::Word(Weights::NAMES), ""),
+    key("model", "save_dtype", Kind::Word(SaveDtype::NAMES), ""),
 ];
 
 #[rustfmt::skip]
@@ -81,7 +81,7 @@ const DATA_AND_TRAINING: [Key; 47] = [
     key("data", "prompt_template", Kind::Template, ""),
     key("data", "completion_template", Kind::Template, ""),
     key("data", "pack", Kind::Flag, ""),
-    key("data", "loss_on", Kind::Word(LossOn::NAMES, &[]), ""),
+    key("data", "loss_on", Kind::Word(LossOn::NAMES), ""),
     key("data", "mask_probability", SHARE, ""),
     key("data", "class_weights", Kind::ClassWeights, "\"balanced\""),
     key("train", "epochs", Kind::Count(0), ""),
@@ -89,11 +89,11 @@ const DATA_AND_TRAINING: [Key; 47] = [
     key("train", "batch_size", Kind::Count(1), ""),
     key("train", "grad_accumulation", Kind::Count(1), ""),
     key("train", "learning_rate", RATE, ""),
-    key("train", "optimizer", Kind::Word(Optimizer::NAMES, &[]), ""),
+    key("train", "optimizer", Kind::Word(Optimizer::NAMES), ""),
     key("train", "betas", Kind::Betas, ""),
     key("train", "eps", POSITIVE, ""),
     key("train", "weight_decay", NOT_NEGATIVE, ""),
-    key("train", "schedule", Kind::Word(Schedule::NAMES, &[]), ""),
+    key("train", "schedule", Kind::Word(Schedule::NAMES), ""),
     key("train", "warmup_steps", Kind::Count(0), "100"),
     key("train", "warmup_ratio", UP_TO_ONE, "0.06"),
     key("train", "max_grad_norm", NOT_NEGATIVE, ""),
@@ -103,12 +103,12 @@ const DATA_AND_TRAINING: [Key; 47] = [
     key("train", "eval_generate", Kind::Count(0), ""),
     key("train", "checkpoint_every", Kind::Count(0), ""),
     key("train", "keep_checkpoints", Kind::Count(1), ""),
-    key("train", "best", Kind::Word(Best::NAMES, &[]), ""),
+    key("train", "best", Kind::Word(Best::NAMES), ""),
     key("train", "early_stopping_patience", Kind::Count(0), ""),
     key("train", "label_smoothing", BELOW_ONE, ""),
     key("train", "tensorboard", Kind::Flag, ""),
     key("train", "gradient_checkpointing", Kind::Flag, ""),
-    key("train", "compute", Kind::Word(Compute::NAMES, &[]), ""),
+    key("train", "compute", Kind::Word(Compute::NAMES), ""),
     key("train", "device", Kind::Text, ""),
     key("", "legs", Kind::Legs, "[{ after_step = 24, epochs = 5 }]"),
 ];
@@ -173,20 +173,16 @@ impl Key {
     /// An error unless this key takes `value`, which was typed as `found`.
     pub(super) fn check(&self, value: &Value, found: &str, place: String) -> Result<(), ConfigError> {
         match (self.kind, value) {
-            (Kind::Word(words, _), Value::String(word)) if words.iter().any(|known| is_word(word, known)) => Ok(()),
-            (Kind::Word(words, later), Value::String(word)) => Err(self.no_word(word, words, later, place)),
+            (Kind::Word(words), Value::String(word)) if words.iter().any(|known| is_word(word, known)) => Ok(()),
+            (Kind::Word(words), Value::String(word)) => Err(self.no_word(word, words, place)),
             (kind, value) if kind.takes(value) => Ok(()),
             (kind, _) => Err(ConfigError::value(place, self, found, kind.expected())),
         }
     }
 
-    fn no_word(&self, word: &str, words: &[&str], later: &[&str], place: String) -> ConfigError {
+    fn no_word(&self, word: &str, words: &[&str], place: String) -> ConfigError {
         let key = self.name;
         let word = word.to_owned();
-        if later.contains(&word.as_str()) {
-            let expected = words.join(", ");
-            return ConfigError::UnsupportedWord { place, key, word, expected };
-        }
         let is_numbered = |known: &&&str| known.strip_suffix('N').is_some_and(|stem| word.starts_with(stem));
         let suggestion = match words.iter().find(is_numbered) {
             Some(known) => format!("the N of `{known}` is an integer from 1 to {}", u32::MAX),

@@ -22,8 +22,8 @@ pub(super) enum Kind {
     Files,
     /// A text that may be empty.
     Template,
-    /// One of the words; those that only later versions have.
-    Word(&'static [&'static str], &'static [&'static str]),
+    /// One of the words.
+    Word(&'static [&'static str]),
     /// The two decay rates of Adam.
     Betas,
     /// A list of names, possibly empty.
@@ -51,7 +51,7 @@ impl From<SettingKind> for Kind {
             SettingKind::Count(least) => Self::Count(least),
             SettingKind::Number(low, high) => Self::Number(low, high),
             SettingKind::Flag => Self::Flag,
-            SettingKind::Word(words) => Self::Word(words, &[]),
+            SettingKind::Word(words) => Self::Word(words),
             SettingKind::Names => Self::Names,
             SettingKind::Modules => Self::Modules,
             SettingKind::Targets => Self::Targets,
@@ -138,7 +138,7 @@ impl Kind {
                 "a path, a pattern such as \"data/*.csv\", or a list of one or more of them, none twice".to_owned()
             }
             Self::Template => "a string".to_owned(),
-            Self::Word(words, _) => format!("one of the strings {}", words.join(", ")),
+            Self::Word(words) => format!("one of the strings {}", words.join(", ")),
             Self::Betas => "two numbers of at least 0 and below 1".to_owned(),
             Self::Names => "a list of strings, none empty and none twice".to_owned(),
             Self::SomeNames => "a list of one string or more, none empty and none twice".to_owned(),

@@ -165,7 +165,7 @@ fn takes(kind: Kind) -> String {
     match kind {
         Kind::Seed => "an integer of at least 0".to_owned(),
         Kind::Count(least) => format!("an integer of at least {least}"),
-        Kind::Word(words, _) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
+        Kind::Word(words) => words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", "),
         Kind::Number(..) => kind.expected().replace("a finite number", "a number"),
         _ => kind.expected(),
     }

@@ -83,11 +83,11 @@ fn a_quoted_key_is_not_a_path() {
 }
 
 #[test]
-fn what_only_later_versions_have_is_not_called_misspelt() {
+fn an_unknown_type_is_named_with_the_nearest() {
     assert_eq!(
-        message(&MINIMAL.replace("[data]", "dtype = \"int8\"\n[data]"), &[]),
-        "`model.dtype` in configs/sst2.toml, line 3: dtype `int8` is not supported by this version of kindling\n\
-         help: expected one of: auto, f32, bf16, f16"
+        message(&MINIMAL.replace("[data]", "dtype = \"int4\"\n[data]"), &[]),
+        "`model.dtype` in configs/sst2.toml, line 3: unknown dtype `int4`\n\
+         help: did you mean `int8`? (auto, f32, bf16, f16, int8, nf4)"
     );
 }
 
