@@ -83,6 +83,15 @@ fn a_quoted_key_is_not_a_path() {
 }
 
 #[test]
+fn an_unknown_type_is_named_with_the_nearest() {
+    assert_eq!(
+        message(&MINIMAL.replace("[data]", "dtype = \"int4\"\n[data]"), &[]),
+        "`model.dtype` in configs/sst2.toml, line 3: unknown dtype `int4`\n\
+         help: did you mean `int8`? (auto, f32, bf16, f16, int8, nf4)"
+    );
+}
+
+#[test]
 fn an_unknown_initialisation_is_named_with_the_nearest() {
     let all = "default, gaussian, pissa, pissa_niter_N, olora";
     for (word, help) in [
