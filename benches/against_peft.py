@@ -18,11 +18,16 @@ TRAINING = {
     "bert-all": ("bert-base", "lora", "all-linear", 8, 128, "float32"),
     "bert-qv-dora": ("bert-base", "dora", ["query", "value"], 8, 128, "float32"),
     "bert-all-dora": ("bert-base", "dora", "all-linear", 8, 128, "float32"),
+    "bert-ia3": ("bert-base", "ia3", ["key", "value", "output.dense"], 8, 128, "float32"),
     "bert-full": ("bert-base", "full", None, 8, 128, "float32"),
     "gpt2": ("gpt2", "lora", ["c_attn"], 4, 128, "float32"),
     "qwen": ("qwen2-0.5b", "lora", ["q_proj", "v_proj"], 2, 256, "float32"),
+    "qwen-int8": ("qwen2-0.5b", "lora", ["q_proj", "v_proj"], 2, 256, "float32"),
+    "qwen-nf4": ("qwen2-0.5b", "lora", ["q_proj", "v_proj"], 2, 256, "float32"),
 }
-GENERATION = {"generate-gpt2": "gpt2", "generate-qwen": "qwen2-0.5b"}
+GENERATION = {"generate-gpt2": "gpt2", "generate-qwen": "qwen2-0.5b", "generate-qwen-int8": "qwen2-0.5b", "generate-qwen-nf4": "qwen2-0.5b"}
+# Cases in which kindling quantises the base, in generation with its output layer; the peer has it in f32.
+QUANTISED = {case: dtype for case in [*TRAINING, *GENERATION] for dtype in ("int8", "nf4") if case.endswith(dtype)}
 PREDICTION = {"predict-1000": 1000, "predict-1": 1}
 CASES = [*TRAINING, *GENERATION, *PREDICTION]
 
@@ -85,12 +90,13 @@ def kindling_training(binary, root, case, steps, threads):
     size, method, targets, batch, length, dtype = TRAINING[case]
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "run.toml"
-        adapter = 'method = "full"' if method == "full" else (
+        adapter = f'method = "{method}"' if method == "full" else f'method = "{method}"\ntarget_modules = {json.dumps(targets)}' if method == "ia3" else (
             f'r = 8\nalpha = 16.0\ndropout = 0.1\ntarget_modules = {json.dumps(targets)}\nuse_dora = {json.dumps(method == "dora")}')
         task = 'task = "sequence-classification"\nlabels = ["0", "1"]' if size.startswith("bert") else 'task = "causal-lm"'
         config.write_text(f'''output_dir = "{scratch}/run"
 [model]
 path = "{root / size}/model"
+dtype = "{QUANTISED.get(case, "auto")}"
 {task}
 [adapter]
 {adapter}
@@ -115,8 +121,9 @@ compute = "{"bf16" if dtype == "bfloat16" else "f32"}"
 
 def kindling_generation(binary, root, case, threads):
     model = root / GENERATION[case] / "model"
+    dtype = ["--set", f"model.dtype={QUANTISED[case]}", "--set", "model.quantize_output=true"] if case in QUANTISED else []
     def run(count):
-        seconds, peak, output = child([binary, "generate", "--model", model, "--prompt", prompt(), "--max-new-tokens", count,
+        seconds, peak, output = child([binary, "generate", "--model", model, *dtype, "--prompt", prompt(), "--max-new-tokens", count,
                                        "--json", "--threads", threads])
         return seconds, peak, len(json.loads(output)["token_ids"])
     (first, _, one), (whole, peak, all_of_them) = run(1), run(129)
@@ -147,6 +154,9 @@ def peer_training(root, case, steps, threads):
         model = peft.get_peft_model(model, peft.LoraConfig(
             task_type="SEQ_CLS" if classifies else "CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.1, target_modules=targets,
             fan_in_fan_out=size == "gpt2", use_dora=method == "dora"))
+    if method == "ia3":
+        model = peft.get_peft_model(model, peft.IA3Config(
+            task_type="SEQ_CLS", target_modules=targets, feedforward_modules=["output.dense"]))
     model.train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.01)
