@@ -87,28 +87,13 @@ fn killed_or_recomputed_it_ends_the_same(experiment: fn(usize) -> Experiment) {
 }
 
 #[test]
-fn bottleneck_adapters_are_killed_and_end_the_same_with_gradient_checkpointing_or_without() {
-    for experiment in [Experiment::of_bottlenecks, Experiment::of_bottleneck_completions] {
-        let undisturbed = experiment(6);
-        undisturbed.train(&[]);
-        let killed = experiment(6);
-        for step in [3, 8, 17] {
-            let mut process = killed.spawn(&["--resume"]);
-            killed.wait_for_step(step);
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-        killed.train(&["--resume", "--threads", "3"]);
-        killed.assert_same_as(&undisturbed);
-        let checkpointed = experiment(6);
-        checkpointed.train(&["--set", "train.gradient_checkpointing=true"]);
-        checkpointed.assert_same_as(&undisturbed);
-    }
-}
-
-#[test]
-fn a_dora_adapter_is_killed_and_ends_the_same_with_gradient_checkpointing_and_other_threads_or_without() {
-    for experiment in [Experiment::of_dora, Experiment::of_dora_completions] {
+fn bottleneck_and_dora_adapters_are_killed_and_end_the_same_with_gradient_checkpointing_and_other_threads_or_without() {
+    for experiment in [
+        Experiment::of_bottlenecks,
+        Experiment::of_bottleneck_completions,
+        Experiment::of_dora,
+        Experiment::of_dora_completions,
+    ] {
         let undisturbed = experiment(6);
         undisturbed.train(&[]);
         let killed = experiment(6);

@@ -1,3 +1,5 @@
+//! What a `tokenizer.json` becomes in GGUF, and which are refused.
+
 use serde_json::{Value as Json, json};
 
 use super::*;

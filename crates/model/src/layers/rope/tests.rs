@@ -1,3 +1,5 @@
+//! Angles of rotary positions and their scalings.
+
 use serde_json::json;
 
 use super::*;
