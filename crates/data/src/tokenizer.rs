@@ -242,7 +242,7 @@ impl Tokenizer {
     }
 
     /// The ids of a text without the special tokens that are put around it.
-    pub(crate) fn bare(&self, text: &str) -> Result<Vec<u32>, Error> {
+    pub fn bare(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })?;
         Ok(encoding.get_ids().to_vec())
     }

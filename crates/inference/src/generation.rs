@@ -1,5 +1,7 @@
 //! A causal language model writes: prompts become texts, shown while they are made.
 
+use std::ops::ControlFlow;
+
 use data::Tokenizer;
 use data::language::{StopStrings, TextStream};
 use model::{CausalLm, Finish, Generation, Prompt, Sampling, SamplingError};
@@ -97,6 +99,21 @@ impl Writer<'_> {
     /// Goes on with all prompts at once. `shown` is told of each piece of text as it becomes certain, with the index of its
     /// prompt.
     pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, SamplingError> {
+        self.write_while(prompts, &mut |prompt, text| {
+            if !text.is_empty() {
+                shown(prompt, text);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`Writer::write`], until somebody has seen enough: `each` is told of every new token's prompt with the text that has
+    /// become certain, often none. What is written until then is returned.
+    pub fn write_while(
+        &self,
+        prompts: &[Prompt],
+        each: &mut dyn FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Written>, SamplingError> {
         let draft = |_: &Prompt| Draft {
             stream: TextStream::new(self.tokenizer),
             stops: StopStrings::new(self.stop_strings.clone()),
@@ -111,7 +128,8 @@ impl Writer<'_> {
             }
             for chosen in chosen {
                 let draft = &mut drafts[chosen.prompt];
-                let mut shown = |text: &str| shown(chosen.prompt, text);
+                let mut certain_now = String::new();
+                let mut shown = |text: &str| certain_now.push_str(text);
                 draft.written.token_ids.push(chosen.token);
                 let certain = match chosen.finish {
                     Some(Finish::Stop) => String::new(),
@@ -131,6 +149,9 @@ impl Writer<'_> {
                 }
                 if stopped {
                     generation.end(chosen.prompt);
+                }
+                if each(chosen.prompt, &certain_now).is_break() {
+                    return Ok(drafts.into_iter().map(|draft| draft.written).collect());
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Texts that a causal language model writes to prompts, to rows of prompts and to conversations.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use data::Encoded;
@@ -94,12 +94,24 @@ impl TextGeneration<'_> {
     ///
     /// Errors: logits that no token can be chosen by; a weight that is to blame is named.
     pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, Error> {
-        self.writer().write(prompts, shown).map_err(|error: SamplingError| {
-            match self.pipeline.pretrained.not_finite() {
-                Ok(Some(error)) | Err(error) => error.into(),
-                Ok(None) => GenerationError::from(error).into(),
-            }
-        })
+        self.writer().write(prompts, shown).map_err(|error| self.why(error))
+    }
+
+    /// As [`TextGeneration::write`], until somebody has seen enough: `each` is told of every new token's prompt with the text that
+    /// has become certain, often none. What is written until then is returned.
+    pub fn write_while(
+        &self,
+        prompts: &[Prompt],
+        each: &mut dyn FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<Written>, Error> {
+        self.writer().write_while(prompts, each).map_err(|error| self.why(error))
+    }
+
+    fn why(&self, error: SamplingError) -> Error {
+        match self.pipeline.pretrained.not_finite() {
+            Ok(Some(error)) | Err(error) => error.into(),
+            Ok(None) => GenerationError::from(error).into(),
+        }
     }
 
     fn writer(&self) -> Writer<'_> {
