@@ -1,0 +1,78 @@
+//! Why a request has no answer. Directories of this machine are no part of what is said.
+
+use std::path::Path;
+
+use inference::GenerationError;
+use miette::Diagnostic;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("{max_queue} requests are waiting already: try again later")]
+    QueueFull { max_queue: usize },
+    #[error("{0}", message)]
+    TooLong { message: String },
+    /// Of a text that was to be answered whole.
+    #[error("{message}")]
+    Truncated { message: String },
+    #[error("{message}")]
+    Input { message: String },
+    #[error("there is no model `{name}`: {suggestion}")]
+    NoModel { name: String, suggestion: String },
+    #[error("{message}")]
+    NameTaken { message: String },
+    #[error("the server is stopping")]
+    Stopped,
+    #[error("{message}")]
+    Failed { message: String },
+    #[error("the model could not answer: this is a fault of kindling, please report it with the request")]
+    Panicked,
+}
+
+impl Error {
+    /// With what can be done about it, and without the directories in `places`, which have another name for clients.
+    pub(super) fn of(error: inference::Error, places: &[(&Path, &str)]) -> Self {
+        use inference::Error;
+        let help = error.help().map(|help| help.to_string());
+        let message = match help {
+            Some(help) => format!("{error}: {help}"),
+            None => error.to_string(),
+        };
+        let message = without(message, places);
+        match error {
+            Error::Generation(GenerationError::Prompt { .. } | GenerationError::Room { .. }) => {
+                Self::TooLong { message }
+            }
+            Error::Generation(GenerationError::Sampling(model::SamplingError::NotFinite { .. }))
+            | Error::Generation(GenerationError::Sampling(model::SamplingError::NothingToChoose { .. }))
+            | Error::NotFinite { .. } => Self::Failed { message },
+            _ => Self::Input { message },
+        }
+    }
+
+    pub(super) fn input(message: impl Into<String>) -> Self {
+        Self::Input { message: message.into() }
+    }
+}
+
+/// Clients know directories by names; the longest first, since one may lie in another.
+fn without(mut message: String, places: &[(&Path, &str)]) -> String {
+    let mut places: Vec<(String, &str)> =
+        places.iter().map(|(path, name)| (path.display().to_string(), *name)).filter(|(path, _)| path != "").collect();
+    places.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+    for (path, name) in places {
+        message = message.replace(&path, name);
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_no_directory_of_the_machine() {
+        let places = [(Path::new("/srv/adapters"), "[root]"), (Path::new("/srv/adapters/a"), "a")];
+        let message = "cannot read /srv/adapters/a/adapter_config.json, as /srv/adapters/b can be".to_string();
+        assert_eq!(without(message, &places), "cannot read a/adapter_config.json, as [root]/b can be");
+    }
+}

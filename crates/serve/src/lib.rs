@@ -1,0 +1,35 @@
+//! Trained models answer over HTTP: OpenAI's completions and chat, classification as vLLM and text-embeddings-inference have
+//! it, adapters loaded and unloaded while it runs.
+//!
+//! [`Engine`] owns the models and answers requests; [`Server`] listens and speaks HTTP. Neither knows training, configuration
+//! files or terminals: what there is to say goes to a [`Log`]. TLS is a proxy's work.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
+mod access;
+mod adapters;
+mod app;
+mod classify;
+mod connection;
+mod engine;
+mod fields;
+mod id;
+mod json;
+mod log;
+mod metrics;
+mod openai;
+mod openapi;
+mod predict;
+mod problem;
+mod routes;
+mod server;
+mod settings;
+mod stage;
+mod tokens;
+
+pub use access::{ApiKeys, KeyError};
+pub use engine::{Base, Engine, Error as EngineError, Model, Opened};
+pub use log::Log;
+pub use server::{Error, Server};
+pub use settings::Settings;
+pub use stage::Stop;

@@ -1,0 +1,38 @@
+//! The models there are: the base and its adapters.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::app::{App, answered};
+use crate::engine::Model;
+use crate::json::Json;
+use crate::problem::Problem;
+
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Json {
+    let models: Vec<Value> = app.engine.models().iter().map(|model| card(model)).collect();
+    Json(json!({ "object": "list", "data": models }))
+}
+
+pub(crate) async fn one(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
+    let model = app.engine.model(&name)?;
+    Ok(answered(&model, Json(card(&model))))
+}
+
+/// OpenAI's, with `root`, `parent` and `max_model_len` as vLLM has them, and what the model is for.
+fn card(model: &Model) -> Value {
+    json!({
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": "kindling",
+        "root": model.parent.as_ref().unwrap_or(&model.name),
+        "parent": model.parent,
+        "max_model_len": model.max_length,
+        "task": model.task.to_string(),
+        "labels": model.labels,
+        "system_fingerprint": model.fingerprint,
+    })
+}

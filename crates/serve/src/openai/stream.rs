@@ -1,0 +1,134 @@
+//! An answer as server-sent events, `data: {...}` each, and `data: [DONE]` at the end. What goes wrong on the way is an event,
+//! too: the status was sent long before.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{self, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answering, Form, finish_reason};
+use crate::engine::Event;
+use crate::fields::{Fields, wrong};
+use crate::problem::Problem;
+
+/// After which a comment is sent, so that no proxy between takes the stream for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamOptions {
+    /// Whether a last chunk, without choices, says how many tokens there were.
+    include_usage: bool,
+}
+
+impl StreamOptions {
+    /// `None`: no stream is asked for.
+    pub(super) fn read(fields: &mut Fields) -> Result<Option<Self>, Problem> {
+        const NAME: &str = "stream_options";
+        let stream = fields.flag("stream")?.unwrap_or(false);
+        let include_usage = match (fields.take(NAME), stream) {
+            (None, _) => false,
+            (Some(_), false) => {
+                return Err(Problem::field(
+                    NAME,
+                    "`stream_options` is for streams: add `\"stream\": true`, or leave it out",
+                ));
+            }
+            (Some(Value::Object(options)), true) => of_options(options)?,
+            (Some(other), true) => return Err(wrong(NAME, "an object", &other)),
+        };
+        Ok(stream.then_some(Self { include_usage }))
+    }
+}
+
+fn of_options(options: Map<String, Value>) -> Result<bool, Problem> {
+    let mut fields = Fields::of(options);
+    let include_usage = fields.flag("include_usage")?.unwrap_or(false);
+    fields.finish(&["include_obfuscation"])?;
+    Ok(include_usage)
+}
+
+/// A stream that is being sent.
+struct Sending {
+    answering: Answering,
+    options: StreamOptions,
+    /// What is to be sent before the next event is waited for.
+    ready: VecDeque<String>,
+    is_done: bool,
+}
+
+pub(super) fn response(answering: Answering, options: StreamOptions) -> Response {
+    let mut sending = Sending { answering, options, ready: VecDeque::new(), is_done: false };
+    if sending.answering.form() == Form::Chat {
+        for index in 0..sending.answering.choices() {
+            let delta = json!({ "role": "assistant", "content": "", "refusal": null });
+            sending.push(json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": null }));
+        }
+    }
+    let events = unfold(sending, |mut sending| async move {
+        let data = sending.next().await?;
+        Some((Ok::<_, Infallible>(sse::Event::default().data(data)), sending))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+impl Sending {
+    async fn next(&mut self) -> Option<String> {
+        while self.ready.is_empty() && !self.is_done {
+            match self.answering.next().await {
+                Ok(Some(event)) => self.event(event),
+                Ok(None) => self.end(),
+                Err(problem) => {
+                    self.ready.push_back(problem.body().to_string());
+                    self.done();
+                }
+            }
+        }
+        self.ready.pop_front()
+    }
+
+    fn event(&mut self, event: Event) {
+        match (event, self.answering.form()) {
+            // Text that is not certain yet comes with a later token.
+            (Event::Token { text, .. }, _) if text.is_empty() => {}
+            (Event::Token { choice, text }, Form::Chat) => {
+                let delta = json!({ "content": text });
+                self.push(json!({ "index": choice, "delta": delta, "logprobs": null, "finish_reason": null }));
+            }
+            (Event::Token { choice, text }, Form::Text) => {
+                self.push(json!({ "index": choice, "text": text, "logprobs": null, "finish_reason": null }));
+            }
+            (Event::Ended { choice, finish }, form) => {
+                let finish = finish_reason(finish);
+                let (key, nothing) = if form == Form::Chat { ("delta", json!({})) } else { ("text", json!("")) };
+                self.push(json!({ "index": choice, key: nothing, "logprobs": null, "finish_reason": finish }));
+            }
+            (Event::Started { .. } | Event::Failed(_), _) => {}
+        }
+    }
+
+    fn push(&mut self, choice: Value) {
+        let mut chunk = self.answering.chunk(json!([choice]));
+        if self.options.include_usage {
+            chunk.insert("usage".to_string(), Value::Null);
+        }
+        self.ready.push_back(Value::Object(chunk).to_string());
+    }
+
+    fn end(&mut self) {
+        if self.options.include_usage {
+            let mut chunk = self.answering.chunk(json!([]));
+            chunk.insert("usage".to_string(), self.answering.usage());
+            self.ready.push_back(Value::Object(chunk).to_string());
+        }
+        self.done();
+    }
+
+    fn done(&mut self) {
+        self.ready.push_back("[DONE]".to_string());
+        self.is_done = true;
+    }
+}

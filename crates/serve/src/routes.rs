@@ -1,0 +1,79 @@
+//! Which path is answered where.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::app::App;
+use crate::problem::Problem;
+use crate::stage::Stage;
+use crate::{access, adapters, classify, metrics, openai, openapi, predict, tokens};
+
+/// All paths, for suggestions.
+pub(crate) const PATHS: [&str; 14] = [
+    "/v1/models",
+    "/v1/models/{model}",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/classify",
+    "/predict",
+    "/tokenize",
+    "/detokenize",
+    "/v1/load_lora_adapter",
+    "/v1/unload_lora_adapter",
+    "/health",
+    "/ready",
+    "/metrics",
+    "/openapi.json",
+];
+
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/models", get(openai::models::list))
+        .route("/v1/models/{*model}", get(openai::models::one))
+        .route("/v1/chat/completions", post(openai::chat))
+        .route("/v1/completions", post(openai::completions))
+        .route("/classify", post(classify::classify))
+        .route("/predict", post(predict::predict))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
+        .route("/v1/load_lora_adapter", post(adapters::load))
+        .route("/v1/unload_lora_adapter", post(adapters::unload))
+        .route("/health", get(StatusCode::OK))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics::show))
+        .route("/openapi.json", get(openapi::show))
+        .method_not_allowed_fallback(other_method)
+        .fallback(nothing)
+        .layer(from_fn_with_state(app.clone(), access::check))
+        .layer(from_fn_with_state(app.clone(), metrics::count))
+        .with_state(app)
+}
+
+/// The models are loaded before anybody is answered, so it is ready until it stops.
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    match *app.stage.borrow() {
+        Stage::Open => StatusCode::OK.into_response(),
+        Stage::Stopping | Stage::Ended => Problem::stopping().into_response(),
+    }
+}
+
+async fn nothing(uri: Uri) -> Problem {
+    let message = format!("there is nothing at {}: {}", uri.path(), suggest::suggestion(uri.path(), PATHS));
+    Problem::new(StatusCode::NOT_FOUND, message)
+}
+
+async fn other_method(method: Method, uri: Uri) -> Response {
+    let other = if method == Method::POST { "GET" } else { "POST" };
+    let message = format!("{} is asked with {other}, not with {method}", uri.path());
+    let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response();
+    if let Ok(other) = other.parse() {
+        response.headers_mut().insert(header::ALLOW, other);
+    }
+    response
+}

@@ -1,0 +1,148 @@
+//! Listens, accepts so many connections at a time, and speaks HTTP/1.1 on each until its client or the server stops.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::app::App;
+use crate::connection::Patient;
+use crate::metrics::Metrics;
+use crate::stage::{Stage, Stop, reached};
+use crate::{Engine, Log, Settings, routes};
+
+/// Bytes of a request's head.
+const MAX_HEAD: usize = 64 << 10;
+/// After the running answers were told that the server ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// After the system had no room for one more connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum Error {
+    #[error("cannot listen on {host}:{port}: {source}")]
+    Listen { host: String, port: u16, source: io::Error },
+    #[error("cannot start the server: {source}")]
+    Start { source: io::Error },
+}
+
+/// A socket that listens; connections wait until [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    stages: watch::Sender<Stage>,
+}
+
+impl Server {
+    /// Port 0 is any that is free.
+    pub fn bind(host: &str, port: u16) -> Result<Self, Error> {
+        let listen = || {
+            let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+            let listener = TcpListener::bind(addresses.as_slice())?;
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = listen().map_err(|source| Error::Listen { host: host.to_string(), port, source })?;
+        Ok(Self { listener, address, stages: watch::Sender::new(Stage::Open) })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What ends [`Server::run`].
+    pub fn stop(&self) -> Stop {
+        Stop(self.stages.clone())
+    }
+
+    /// Answers until it is stopped, and until the running answers have ended or were told.
+    pub fn run(self, engine: Engine, settings: Settings, log: Log) -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("http")
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Start { source })?;
+        runtime.block_on(self.serve(engine, settings, log)).map_err(|source| Error::Start { source })
+    }
+
+    async fn serve(self, engine: Engine, settings: Settings, log: Log) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(self.listener)?;
+        let app = Arc::new(App {
+            engine,
+            log,
+            metrics: Metrics::default(),
+            stage: self.stages.subscribe(),
+            is_local: self.address.ip().is_loopback(),
+            settings,
+        });
+        let router = routes::router(app.clone());
+        let places = Arc::new(Semaphore::new(app.settings.max_connections));
+        let mut connections = JoinSet::new();
+        let mut stopping = self.stages.subscribe();
+        let mut stop = pin!(reached(&mut stopping, Stage::Stopping));
+        loop {
+            let accept = async {
+                let place = places.clone().acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                accepted = accept => accepted,
+                () = &mut stop => break,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (router, app) = (router.clone(), app.clone());
+                    connections.spawn(async move {
+                        speak(stream, router, &app).await;
+                        drop(place);
+                    });
+                }
+                // Most likely there are no file descriptors left: those that end give some back.
+                Err(_) => sleep(PAUSE).await,
+            }
+            while connections.try_join_next().is_some() {}
+        }
+        drop(listener);
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(app.settings.grace, ended).await.is_err() {
+            self.stages.send_replace(Stage::Ended);
+            let told = async { while connections.join_next().await.is_some() {} };
+            // Whoever does not even read that is left.
+            let _ = timeout(LAST_WORDS, told).await;
+        }
+        Ok(())
+    }
+}
+
+/// A client that is gone or breaks the protocol is no affair of anybody else: its errors are not said.
+async fn speak(stream: TcpStream, router: Router, app: &App) {
+    let patience = app.settings.client_timeout;
+    // A token is sent when it is there.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(Patient::new(stream, patience)), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let mut stage = app.stage.clone();
+    let mut stop = pin!(reached(&mut stage, Stage::Stopping));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = &mut stop => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}

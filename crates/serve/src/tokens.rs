@@ -1,0 +1,49 @@
+//! `POST /tokenize` and `/detokenize`, as vLLM has them.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::app::{App, Use, answered};
+use crate::engine::Prompts;
+use crate::fields::{text, tokens, wrong};
+use crate::json::Json;
+use crate::openai::conversation;
+use crate::problem::Problem;
+
+pub(crate) async fn tokenize(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    let mut fields = app.fields(request).await?;
+    let model = app.model(&mut fields, Use::Tokens)?;
+    let special = fields.flag("add_special_tokens")?;
+    let prompts = match (fields.take("prompt"), fields.take("messages")) {
+        (Some(prompt), None) => Prompts::Texts(vec![text("prompt", prompt)?]),
+        (None, Some(messages)) if model.writes() => Prompts::Conversation(conversation(&messages)?),
+        (None, Some(_)) => {
+            return Err(Problem::field("messages", "the model reads texts, not conversations: give `prompt`"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::field("messages", "`prompt` and `messages` are there: give one of them"));
+        }
+        (None, None) => return Err(Problem::field("prompt", "`prompt` is missing: expected a text, or `messages`")),
+    };
+    fields.finish(&[])?;
+    let tokens = app.in_time(app.engine.tokenize(&model, prompts, special.unwrap_or(true))).await?;
+    let answer =
+        json!({ "count": tokens.len(), "max_model_len": model.max_length, "tokens": tokens, "token_strs": null });
+    Ok(answered(&model, Json(answer)))
+}
+
+pub(crate) async fn detokenize(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
+    const NAME: &str = "tokens";
+    let mut fields = app.fields(request).await?;
+    let model = app.model(&mut fields, Use::Tokens)?;
+    let ids = match fields.required(NAME, "a list of token ids")? {
+        Value::Array(values) => tokens(NAME, &values)?,
+        other => return Err(wrong(NAME, "a list of token ids", &other)),
+    };
+    fields.finish(&[])?;
+    let prompt = app.in_time(app.engine.detokenize(&model, ids)).await?;
+    Ok(answered(&model, Json(json!({ "prompt": prompt }))))
+}
