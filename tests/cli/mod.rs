@@ -45,6 +45,8 @@ mod regression;
 mod report;
 #[cfg(unix)]
 mod run_directory;
+#[cfg(unix)]
+mod serve;
 mod shell;
 mod starts;
 mod stdin;

@@ -23,6 +23,7 @@ mod predict;
 mod quickstart;
 mod report;
 mod scores;
+mod serve;
 mod signals;
 mod sink;
 mod source;
@@ -70,6 +71,7 @@ enum Command {
     Eval(eval::Arguments),
     Predict(predict::Arguments),
     Generate(generate::Arguments),
+    Serve(serve::Arguments),
     Merge(merge::Arguments),
     Export(export::Arguments),
     Inspect(inspect::Arguments),
@@ -138,6 +140,7 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
         Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Serve(arguments)) => serve::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Export(arguments)) => export::run(&arguments, output),
         Some(Command::Inspect(arguments)) => inspect::run(&arguments, output),
@@ -161,6 +164,7 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
+        Some(Command::Serve(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Resize(arguments)) => Some(arguments.data.device.device.as_str()),
         Some(Command::Combine(arguments)) => Some(arguments.data.device.device.as_str()),
         Some(Command::Extract(arguments)) => Some(arguments.data.device.device.as_str()),
@@ -182,8 +186,8 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     set_burn_device(&name);
     crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
-    // Those of burn for checkpoints, metrics and the terminal, or a progress bar's.
-    let others = if matches!(cli.command, None | Some(Command::Train(_))) { 8 } else { 2 };
+    // Those of burn for checkpoints, metrics and the terminal, of the server, or a progress bar's.
+    let others = if matches!(cli.command, None | Some(Command::Train(_) | Command::Serve(_))) { 8 } else { 2 };
     start_threads(cli.common.threads, others).map_err(|error| {
         let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
         Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)

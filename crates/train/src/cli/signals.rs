@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: a command ends at once with the status of an interruption; a run ends after the micro-batch in work,
-//! and at once at the second signal.
+//! Ctrl-C and SIGTERM: a command ends at once with the status of an interruption; a run ends after the micro-batch in work, a
+//! server after its running answers, and both at once at the second signal.
 
 use std::io;
 use std::process::exit;
@@ -9,8 +9,9 @@ use burn::train::Interrupter;
 
 use super::failure::{Failure, INTERRUPTED};
 
-/// The run that is to be stopped instead of the process.
-static RUN: OnceLock<Interrupter> = OnceLock::new();
+/// Stops what is to be stopped instead of the process; `false`: it was to stop already.
+type Stop = Box<dyn Fn() -> bool + Send + Sync>;
+static INSTEAD: OnceLock<Stop> = OnceLock::new();
 
 /// Begins to listen.
 pub(super) fn listen() -> Result<(), Failure> {
@@ -19,12 +20,9 @@ pub(super) fn listen() -> Result<(), Failure> {
 
 /// What a signal does.
 fn stop() {
-    match RUN.get().filter(|run| !run.should_stop()) {
-        Some(run) => run.stop(Some("interrupted")),
-        None => {
-            model::remove_unfinished();
-            exit(i32::from(INTERRUPTED))
-        }
+    if !INSTEAD.get().is_some_and(|stop| stop()) {
+        model::remove_unfinished();
+        exit(i32::from(INTERRUPTED))
     }
 }
 
@@ -39,6 +37,18 @@ pub(super) fn until_input_ends() {
 
 /// From here on the first signal stops this run.
 pub(super) fn stop_instead(run: &Interrupter) {
-    // There is one run in a process.
-    let _ = RUN.set(run.clone());
+    let run = run.clone();
+    instead(move || {
+        let is_first = !run.should_stop();
+        if is_first {
+            run.stop(Some("interrupted"));
+        }
+        is_first
+    });
+}
+
+/// From here on the first signal does this; it returns `false` where it was done before.
+pub(super) fn instead(stop: impl Fn() -> bool + Send + Sync + 'static) {
+    // There is one run or server in a process.
+    let _ = INSTEAD.set(Box::new(stop));
 }
