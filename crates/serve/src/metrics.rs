@@ -18,10 +18,17 @@ const ANSWER_SECONDS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    /// By path, model and status.
-    requests: Mutex<BTreeMap<(String, Arc<str>, u16), u64>>,
+    requests: Mutex<BTreeMap<Answer, u64>>,
     models: Mutex<BTreeMap<Arc<str>, Arc<Mutex<OfModel>>>>,
 }
+
+/// Path, model and status of an answer.
+type Answer = (String, Arc<str>, u16);
+
+/// A metric of every model: its name, what it says, and its value.
+type Metric<T> = (&'static str, &'static str, T);
+type Count = fn(&OfModel) -> u64;
+type Times = fn(&OfModel) -> &Histogram;
 
 /// Of one model.
 #[derive(Debug)]
@@ -127,13 +134,13 @@ impl Metrics {
             let status = status.to_string();
             page.line("kindling_requests_total", &[("path", path), ("model", model), ("status", &status)], count);
         }
-        let (statistics, log) = (app.engine.statistics(), &mut page);
-        log.gauge("kindling_requests_waiting", "Requests in the queue.", statistics.waiting());
-        log.gauge("kindling_queue_capacity", "Requests that may wait.", app.engine.max_queue());
-        log.gauge("kindling_requests_running", "Requests that the models work on.", statistics.running());
-        log.gauge("kindling_models", "Models that are loaded, the base among them.", app.engine.models().len());
+        let statistics = app.engine.statistics();
+        page.gauge("kindling_requests_waiting", "Requests in the queue.", statistics.waiting());
+        page.gauge("kindling_queue_capacity", "Requests that may wait.", app.engine.max_queue());
+        page.gauge("kindling_requests_running", "Requests that the models work on.", statistics.running());
+        page.gauge("kindling_models", "Models that are loaded, the base among them.", app.engine.models().len());
         let models: Vec<_> = locked(&self.models).iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-        let counters: [(&str, &str, fn(&OfModel) -> u64); 3] = [
+        let counters: [Metric<Count>; 3] = [
             ("kindling_prompt_tokens_total", "Tokens of prompts and of classified texts.", |model| model.prompt_tokens),
             ("kindling_generation_tokens_total", "Tokens that were written.", |model| model.new_tokens),
             ("kindling_texts_classified_total", "Texts that were classified.", |model| model.classified),
@@ -142,7 +149,7 @@ impl Metrics {
             page.head(name, "counter", help);
             models.iter().for_each(|(model, of)| page.line(name, &[("model", model)], count(&locked(of))));
         }
-        let histograms: [(&str, &str, fn(&OfModel) -> &Histogram); 3] = [
+        let histograms: [Metric<Times>; 3] = [
             ("kindling_time_to_first_token_seconds", "From a request's arrival.", |model| &model.first_token),
             ("kindling_time_per_output_token_seconds", "From one token to the next.", |model| &model.next_token),
             ("kindling_request_seconds", "From a request's arrival to the end of its answer.", |model| &model.answers),

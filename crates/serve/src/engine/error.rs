@@ -56,8 +56,11 @@ impl Error {
 
 /// Clients know directories by names; the longest first, since one may lie in another.
 fn without(mut message: String, places: &[(&Path, &str)]) -> String {
-    let mut places: Vec<(String, &str)> =
-        places.iter().map(|(path, name)| (path.display().to_string(), *name)).filter(|(path, _)| path != "").collect();
+    let mut places: Vec<(String, &str)> = places
+        .iter()
+        .map(|(path, name)| (path.display().to_string(), *name))
+        .filter(|(path, _)| !path.is_empty())
+        .collect();
     places.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
     for (path, name) in places {
         message = message.replace(&path, name);

@@ -109,13 +109,13 @@ impl Worker {
 /// What goes wrong while a request is answered.
 #[derive(Debug)]
 pub(super) enum Fault {
-    Inference(inference::Error),
+    Inference(Box<inference::Error>),
     Engine(Error),
 }
 
 impl<E: Into<inference::Error>> From<E> for Fault {
     fn from(error: E) -> Self {
-        Self::Inference(error.into())
+        Self::Inference(Box::new(error.into()))
     }
 }
 
@@ -134,7 +134,7 @@ fn reply<T>(
 fn guarded<T>(places: &[(&Path, &str)], work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(Fault::Inference(error))) => Err(Error::of(error, places)),
+        Ok(Err(Fault::Inference(error))) => Err(Error::of(*error, places)),
         Ok(Err(Fault::Engine(error))) => Err(error),
         Err(_) => Err(Error::Panicked),
     }
