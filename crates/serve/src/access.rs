@@ -13,8 +13,8 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::app::App;
 use crate::problem::Problem;
 
-/// What is answered to anybody: whether the server runs says nothing of the models.
-const OPEN: [&str; 2] = ["/health", "/ready"];
+/// What is answered to anybody: whether the server runs, and the page, say nothing of the models. The page asks for a key.
+const OPEN: [&str; 3] = ["/", "/health", "/ready"];
 
 /// The keys that clients may show, as their hashes: all are equally long, so that the time of a comparison says nothing.
 #[derive(Clone)]

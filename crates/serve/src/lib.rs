@@ -19,6 +19,7 @@ mod log;
 mod metrics;
 mod openai;
 mod openapi;
+mod page;
 mod predict;
 mod problem;
 mod routes;

@@ -12,10 +12,11 @@ use axum::routing::{get, post};
 use crate::app::App;
 use crate::problem::Problem;
 use crate::stage::Stage;
-use crate::{access, adapters, classify, metrics, openai, openapi, predict, tokens};
+use crate::{access, adapters, classify, metrics, openai, openapi, page, predict, tokens};
 
 /// All paths, for suggestions.
-pub(crate) const PATHS: [&str; 14] = [
+pub(crate) const PATHS: [&str; 15] = [
+    "/",
     "/v1/models",
     "/v1/models/{model}",
     "/v1/chat/completions",
@@ -34,6 +35,7 @@ pub(crate) const PATHS: [&str; 14] = [
 
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
+        .route("/", get(page::show))
         .route("/v1/models", get(openai::models::list))
         .route("/v1/models/{*model}", get(openai::models::one))
         .route("/v1/chat/completions", post(openai::chat))

@@ -20,6 +20,10 @@ pub struct Model {
     pub parent: Option<String>,
     pub task: TaskName,
     pub labels: Vec<String>,
+    /// Whether conversations can be continued: it writes, and has a chat template.
+    pub chats: bool,
+    /// Of a model that classifies: the columns that a text, or a pair of texts, had in training.
+    pub columns: Vec<String>,
     /// Tokens of a text that is answered, or positions for a prompt and what is written.
     pub max_length: usize,
     /// Hashes of the base and of the adapter.
@@ -46,6 +50,12 @@ impl Model {
             parent: opened.files.adapter.is_some().then(|| base.to_string()),
             task: task.id(),
             labels: pipeline.task.label_names().to_vec(),
+            chats: pipeline.task.writes().is_some_and(|task| task.has_chat_template()),
+            columns: match task.usage {
+                Use::Generate => Vec::new(),
+                // A template that cannot be read is said to whoever asks.
+                Use::Predict | Use::Score => pipeline.columns.of_text().unwrap_or_default(),
+            },
             max_length: match task.usage {
                 Use::Generate => positions.unwrap_or(pipeline.max_length),
                 Use::Predict | Use::Score => pipeline.max_length,

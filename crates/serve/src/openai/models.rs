@@ -33,6 +33,17 @@ fn card(model: &Model) -> Value {
         "max_model_len": model.max_length,
         "task": model.task.to_string(),
         "labels": model.labels,
+        "columns": model.columns,
+        "endpoints": endpoints(model),
         "system_fingerprint": model.fingerprint,
     })
+}
+
+/// What can be asked of it.
+fn endpoints(model: &Model) -> &'static [&'static str] {
+    match (model.writes(), model.chats) {
+        (true, true) => &["/v1/chat/completions", "/v1/completions"],
+        (true, false) => &["/v1/completions"],
+        (false, _) => &["/classify", "/predict"],
+    }
 }

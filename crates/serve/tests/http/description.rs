@@ -9,7 +9,7 @@ fn every_path_that_is_described_is_answered() {
     let served = Models::of("bert-cls").serve();
     let description = served.get("/openapi.json").done();
     let paths = description["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 14);
+    assert_eq!(paths.len(), 15);
     for (path, methods) in paths {
         let path = path.replace("{model}", "base");
         let (status, other) = match methods.as_object().unwrap().contains_key("get") {

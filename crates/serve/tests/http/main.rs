@@ -5,11 +5,16 @@
 mod access;
 mod adapters;
 mod bad_input;
+#[cfg(unix)]
+mod browser;
+#[cfg(unix)]
+mod chromium;
 mod classification;
 mod clients;
 mod description;
 mod generation;
 mod metrics;
+mod page;
 mod served;
 mod stopping;
 mod streams;

@@ -1,0 +1,245 @@
+//! The page for people in a browser: what is typed, asked and shown. Skipped, with a line on standard error, where there is no
+//! Chromium.
+
+use serde_json::{Value, json};
+use serve::{ApiKeys, Settings};
+
+use crate::chromium::Browser;
+use crate::served::{DECODER, Models, Served, fixture, user};
+
+const READY: &str = "!document.getElementById('composer').hidden";
+const IDLE: &str = "document.getElementById('stop').hidden";
+
+fn open(served: &Served) -> Option<Browser> {
+    let mut browser = Browser::open(&served.url("/"), 1300, 900)?;
+    browser.wait_until(READY);
+    Some(browser)
+}
+
+/// A message to which the base writes something, and what: the small model often ends its turn at once.
+fn answered(served: &Served) -> (String, String) {
+    let messages = ["what is a lamp?", "a lamp", "the sea", "who are you?", "tell me of the sea", "a house is"];
+    let ask = |message: &&str| {
+        let body = json!({ "model": DECODER, "messages": user(message), "temperature": 0 });
+        let answer = served.post("/v1/chat/completions", &body).done();
+        let is_long = answer["usage"]["completion_tokens"].as_u64().unwrap() > 5;
+        is_long.then(|| (message.to_string(), answer["choices"][0]["message"]["content"].as_str().unwrap().to_string()))
+    };
+    messages.iter().find_map(ask).unwrap()
+}
+
+#[test]
+fn a_message_is_sent_with_enter_and_its_answer_comes_in_pieces() {
+    let served = Models::decoder().serve();
+    let (message, expected) = answered(&served);
+    let Some(mut browser) = open(&served) else { return };
+    assert_eq!((browser.text("h1").as_str(), browser.focus().as_str()), (DECODER, "text"));
+    // Every length of the answer that could be seen.
+    browser.value(
+        "window.seen = new Set(); new MutationObserver(() => { for (const it of document.querySelectorAll('.written')) \
+         seen.add(it.textContent.length); }).observe(document.body, { subtree: true, childList: true, characterData: true }); 0",
+    );
+    browser.write(&message);
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('.written') !== null");
+    browser.wait_until(IDLE);
+    assert_eq!(browser.texts(".asked"), [message.as_str()]);
+    assert_eq!(browser.value("document.querySelector('.written').textContent"), expected);
+    assert!(browser.value("seen.size").as_u64().unwrap() > 3, "it was seen only whole");
+    let note = browser.text("article .note");
+    assert!(note.contains(" tokens · ") && note.contains(" tokens/s · first after "), "{note}");
+    // What listens to the page has heard it too, and the next message can be typed.
+    let said = browser.value("[...document.querySelectorAll('#said p')].map((it) => it.textContent).join('')");
+    let letters = |text: &str| text.chars().filter(|it| !it.is_whitespace()).collect::<String>();
+    assert_eq!(letters(said.as_str().unwrap()), letters(&expected));
+    assert_eq!((browser.focus().as_str(), browser.value("document.activeElement.value")), ("text", json!("")));
+
+    // The second message goes with the first and its answer, and Shift with Enter is a line.
+    browser.write("and");
+    browser.press_with("Enter", true);
+    browser.write("then?");
+    browser.press("Enter");
+    browser.wait_until("document.querySelectorAll('.written').length === 2");
+    browser.wait_until(IDLE);
+    let said = |role: &str, content: &str| json!({ "role": role, "content": content });
+    let messages = [said("user", &message), said("assistant", &expected), said("user", "and\nthen?")];
+    let body = json!({ "model": DECODER, "messages": messages, "temperature": 0 });
+    let expected = served.post("/v1/chat/completions", &body).done();
+    let written = browser.value("[...document.querySelectorAll('.written')].at(-1).textContent");
+    match expected["choices"][0]["message"]["content"].as_str().unwrap() {
+        "" => assert_eq!(written, "nothing"),
+        expected => assert_eq!(written, expected),
+    }
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn an_answer_is_stopped_by_escape_and_the_model_with_it() {
+    let served = Models::decoder().serve();
+    let Some(mut browser) = open(&served) else { return };
+    browser.press_with("Tab", true);
+    browser.value("document.querySelector('summary').click()");
+    browser.tab_to("max-tokens");
+    browser.write("240");
+    browser.value("document.querySelector('[value=completion]').click()");
+    browser.tab_to("text");
+    browser.write("a lamp is");
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('.written')?.textContent.length > 5");
+    assert_eq!(browser.focus(), "text");
+    browser.press("Escape");
+    browser.wait_until(IDLE);
+    assert!(browser.text("article .note").ends_with(" · stopped"), "{}", browser.text("article .note"));
+    served.wait_for("kindling_requests_running", 0.0);
+    assert!(served.metric("kindling_generation_tokens_total{model=\"tiny-decoder\"}") < 240.0);
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn two_models_write_side_by_side_to_the_same_text() {
+    let served = Models::of("llama-lm").adapter("tuned", fixture("llama-lm/adapter")).serve();
+    let Some(mut browser) = open(&served) else { return };
+    assert_eq!(browser.value("document.getElementById('model').value"), "tuned", "an adapter is meant, not its base");
+    browser.choose("other", "base");
+    browser.tab_to("text");
+    browser.write("the cat");
+    browser.press("Enter");
+    browser.wait_until("document.querySelectorAll('.written').length === 2");
+    browser.wait_until(IDLE);
+    assert_eq!(browser.texts("article h3"), ["tuned", "base"]);
+    for (side, model) in ["tuned", "base"].into_iter().enumerate() {
+        let body = json!({ "model": model, "prompt": "the cat", "max_tokens": 64, "temperature": 0 });
+        let expected = served.post("/v1/completions", &body).done()["choices"][0]["text"].clone();
+        assert_eq!(
+            browser.value(&format!("document.querySelectorAll('.written')[{side}].textContent")),
+            expected,
+            "{model}"
+        );
+    }
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn texts_are_classified_by_two_models_and_what_differs_is_marked() {
+    let name = "<b>films</b>\u{202e}\u{1}";
+    let served = Models::of("bert-cls").adapter(name, fixture("bert-cls/trained")).serve();
+    let Some(mut browser) = open(&served) else { return };
+    let texts = ["good", "a film that <i>never</i> ends", "bad bad film", "the sea"];
+    browser.choose("other", "base");
+    browser.tab_to("text");
+    for text in texts {
+        browser.write(text);
+        browser.press_with("Enter", true);
+    }
+    browser.press("Enter");
+    browser.wait_until(IDLE);
+    browser.wait_until("document.querySelectorAll('.results li').length === 4");
+    assert_eq!(browser.texts("blockquote"), texts);
+    let answers =
+        |model: &str| served.post("/classify", &json!({ "model": model, "input": texts })).done()["data"].clone();
+    let (of_adapter, of_base) = (answers(name), answers("base"));
+    let differ = |n: &usize| of_adapter[*n]["label"] != of_base[*n]["label"];
+    let count = (0..texts.len()).filter(differ).count();
+    let expected = if count == 0 {
+        "All answers are the same".to_string()
+    } else {
+        format!("{count} of 4 answers {}", if count == 1 { "differ" } else { "differ" })
+    };
+    assert_eq!(browser.text(".lead"), expected);
+    assert_eq!(browser.texts(".results em").len(), count);
+    // A bar and a number for each model and class, the most probable class first.
+    let share =
+        |answers: &Value, class: usize| format!("{:.1} %", 100.0 * answers[0]["probs"][class].as_f64().unwrap());
+    let most = |class: &usize| {
+        [&of_adapter, &of_base].map(|it| it[0]["probs"][*class].as_f64().unwrap()).into_iter().fold(0.0, f64::max)
+    };
+    let first = (0..3).max_by(|a, b| most(a).total_cmp(&most(b))).unwrap();
+    let cells = browser.value("[...document.querySelectorAll('.results li')[0].querySelectorAll('tbody tr')[0].querySelectorAll('.number')].map((it) => it.innerText.split('\\n')[0].replace(' answer', ''))");
+    assert_eq!(cells, json!([share(&of_adapter, first), share(&of_base, first)]));
+    // A name is a text: no markup, and nothing in it that is not seen.
+    let shown = "<b>films</b>U+202E\u{2401}";
+    assert_eq!(browser.texts(".legend .name"), [shown, "base"]);
+    assert_eq!(browser.value("document.querySelector('#model option:checked').textContent"), shown);
+    assert_eq!(browser.value("document.querySelectorAll('.name b, blockquote i').length"), 0);
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn entities_are_marked_and_values_are_shown() {
+    let text = "the cat sat on the mat";
+    let served = Models::of("bert-tokcls").adapter("tags", fixture("bert-tokcls/adapter")).serve();
+    let Some(mut browser) = open(&served) else { return };
+    browser.write(text);
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('blockquote') !== null");
+    let answer = served.post("/classify", &json!({ "model": "tags", "input": text })).done();
+    let entities = answer["data"][0]["entities"].as_array().unwrap();
+    assert!(!entities.is_empty());
+    let expected: Vec<String> = entities
+        .iter()
+        .map(|it| format!("{}{}", it["text"].as_str().unwrap(), it["label"].as_str().unwrap()))
+        .collect();
+    assert_eq!(browser.value("[...document.querySelectorAll('mark')].map((it) => it.textContent)"), json!(expected));
+
+    let served = Models::of("bert-regression").adapter("stars", fixture("bert-regression/adapter")).serve();
+    let Some(mut browser) = open(&served) else { return };
+    browser.write(text);
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('.values dd') !== null");
+    let answer = served.post("/classify", &json!({ "model": "stars", "input": text })).done();
+    let shown: f64 = browser.text(".values dd").parse().unwrap();
+    assert!((shown - answer["data"][0]["value"].as_f64().unwrap()).abs() < 1e-5 * shown.abs(), "{shown}");
+}
+
+#[test]
+fn an_error_is_shown_as_the_server_writes_it_and_the_message_is_kept() {
+    let served = Models::decoder().serve();
+    let Some(mut browser) = open(&served) else { return };
+    browser.value("document.querySelector('summary').click()");
+    browser.press_with("Tab", true);
+    browser.tab_to("max-tokens");
+    browser.write("100000");
+    browser.tab_to("text");
+    browser.write("what is a lamp?");
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('.failed') !== null");
+    assert_eq!(browser.text(".failed"), "`max_tokens` is 100000: expected an integer from 1 to 4096");
+    assert_eq!(browser.text(".failed [role=alert]"), browser.text(".failed"));
+    browser.wait_until(IDLE);
+    assert_eq!(browser.value("document.getElementById('text').value"), "what is a lamp?");
+    // One that may pass is asked again.
+    drop(served);
+    browser.value("document.getElementById('max-tokens').value = '3'");
+    browser.press("Enter");
+    browser.wait_until("document.querySelectorAll('.failed').length === 2");
+    let expected = "the server does not answer: see whether it runs, then try again";
+    assert_eq!(browser.texts(".failed [role=alert]")[1], expected);
+    assert_eq!(browser.texts(".failed button"), ["Try again"]);
+}
+
+#[test]
+fn the_page_asks_for_a_key_where_the_server_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keys");
+    std::fs::write(&file, "secret").unwrap();
+    let settings = Settings { api_keys: Some(ApiKeys::read(&file).unwrap()), ..Settings::default() };
+    let served = Models::of("bert-cls").adapter("films", fixture("bert-cls/trained")).serve_with(settings);
+    let Some(mut browser) = Browser::open(&served.url("/"), 400, 800) else { return };
+    browser.wait_until("document.activeElement.id === 'key'");
+    assert_eq!(browser.text("#key-form"), "API key\nOpen");
+    browser.write("sesame");
+    browser.press("Enter");
+    browser.wait_until("document.getElementById('key-problem').textContent !== ''");
+    assert_eq!(browser.text("#key-problem"), "the API key is not one of this server's");
+    browser.write("secret");
+    browser.press("Enter");
+    browser.wait_until(READY);
+    assert_eq!(browser.value("document.getElementById('model').value"), "films");
+    assert_eq!(browser.value("localStorage.length + document.cookie.length"), 0);
+    // On a phone nothing is wider than the screen.
+    browser.tab_to("text");
+    browser.write(&"longwordwithoutspaces".repeat(2));
+    browser.press("Enter");
+    browser.wait_until("document.querySelector('.bars') !== null");
+    assert_eq!(browser.value("document.documentElement.scrollWidth"), 400);
+}
