@@ -19,7 +19,7 @@ class Answers {
     try {
       const answer = await json(this.ask.path, { ...this.ask.body, model: this.model.id }, signal);
       this.data = answer.data;
-      this.note.textContent = `${counted(this.data.length, "text", "texts")} in ${seconds(performance.now() - start)}`;
+      this.note.textContent = `${counted(this.data.length, "text", "texts")} in ${duration(performance.now() - start)}`;
     } catch (error) {
       this.note.textContent = signal.aborted ? "stopped" : "";
       if (!signal.aborted) fail(this, error);

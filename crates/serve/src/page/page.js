@@ -1,9 +1,9 @@
 // The page itself: who is asked, with which settings, and what the keyboard does.
 
 const WAYS = {
-  chat: { path: "v1/chat/completions", isChat: true, label: "Message", hint: "" },
-  completion: { path: "v1/completions", writes: true, label: "Text to continue", hint: "" },
-  classes: { path: "classify", label: "Texts, one a line", hint: "" },
+  chat: { path: "v1/chat/completions", isChat: true, label: "Message" },
+  completion: { path: "v1/completions", label: "Text to continue" },
+  classes: { path: "classify", label: "Texts, one a line" },
 };
 /** New tokens of a completion where none are said; a chat has the room that there is. */
 const TOKENS = 64;
@@ -46,7 +46,7 @@ async function open() {
   const first = models.find((model) => model.parent) ?? models[0];
   fill(byId("model"), models, byId("model").value || first.id);
   arrange();
-  if (matchMedia("(pointer: fine)").matches) byId("text").focus();
+  if (!isTouched()) byId("text").focus();
 }
 
 /** Says why the models are not known; a key is asked for where one is needed. */
@@ -110,7 +110,6 @@ function arrange() {
   const isPair = second !== undefined;
   label("text", isPair ? `${first}, one a line` : current.label, !isPair);
   if (isPair) label("second", `${second}, one a line`, false);
-  byId("send").textContent = current.isChat ? "Send" : writes ? "Continue" : "Classify";
   if (current !== arranged) {
     arranged = current;
     turns = [];
@@ -223,7 +222,9 @@ function fail(answer, error) {
     again.addEventListener("click", () => !running && busy((signal) => answer.run(signal)));
     failed.append(again);
   }
+  const follow = isAtEnd();
   answer.place.append(failed);
+  if (follow) toEnd();
   if (error.status === 401) refuse(error);
   if (error.code === "model_not_found") refresh();
 }
@@ -240,6 +241,10 @@ async function refresh() {
   if (!models.length) return;
   fill(byId("model"), models, byId("model").value);
   arrange();
+}
+
+function isTouched() {
+  return matchMedia("(pointer: coarse)").matches;
 }
 
 function grow(area) {
@@ -276,7 +281,7 @@ for (const area of document.querySelectorAll("#composer textarea")) {
   area.addEventListener("input", () => grow(area));
   area.addEventListener("keydown", (event) => {
     // On a phone there is no other key for a new line, and while a word is composed Enter accepts it.
-    const sends = event.key === "Enter" && !event.shiftKey && !event.isComposing && matchMedia("(pointer: fine)").matches;
+    const sends = event.key === "Enter" && !event.shiftKey && !event.isComposing && !isTouched();
     if (!sends) return;
     event.preventDefault();
     send();

@@ -43,7 +43,8 @@ function named(side, text, isOneOfSeveral) {
   return element("span", "name", isOneOfSeveral ? element("i", `key run${side}`) : null, text);
 }
 
-function seconds(milliseconds) {
+function duration(milliseconds) {
+  if (milliseconds < 950) return `${Math.round(milliseconds)} ms`;
   return `${(milliseconds / 1000).toFixed(milliseconds < 9950 ? 1 : 0)} s`;
 }
 

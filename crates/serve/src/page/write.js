@@ -87,7 +87,7 @@ function summary({ start, first, last, tokens, finish }) {
   const parts = [counted(tokens, "token", "tokens")];
   const rate = (1000 * (tokens - 1)) / (last - first);
   if (tokens > 1 && Number.isFinite(rate)) parts.push(`${rate.toFixed(rate < 10 ? 1 : 0)} tokens/s`);
-  if (first) parts.push(`first after ${seconds(first - start)}`);
+  if (first) parts.push(`first after ${duration(first - start)}`);
   if (finish === "length") parts.push("at the token limit");
   return parts.join(" · ");
 }

@@ -16,42 +16,61 @@ fn open(served: &Served) -> Option<Browser> {
     Some(browser)
 }
 
-/// A message to which the base writes something, and what: the small model often ends its turn at once.
-fn answered(served: &Served) -> (String, String) {
-    let messages = ["what is a lamp?", "a lamp", "the sea", "who are you?", "tell me of the sea", "a house is"];
-    let ask = |message: &&str| {
-        let body = json!({ "model": DECODER, "messages": user(message), "temperature": 0 });
+/// A seed with which the base writes something to a message, and what: the small model often ends its turn at once.
+fn answered(served: &Served, messages: &Value) -> (u32, String) {
+    let ask = |seed| {
+        let body = json!({ "model": DECODER, "messages": messages, "temperature": 1, "seed": seed, "max_tokens": 12 });
         let answer = served.post("/v1/chat/completions", &body).done();
         let is_long = answer["usage"]["completion_tokens"].as_u64().unwrap() > 5;
-        is_long.then(|| (message.to_string(), answer["choices"][0]["message"]["content"].as_str().unwrap().to_string()))
+        is_long.then(|| (seed, answer["choices"][0]["message"]["content"].as_str().unwrap().to_string()))
     };
-    messages.iter().find_map(ask).unwrap()
+    (0..50).find_map(ask).unwrap()
+}
+
+fn set(browser: &mut Browser, id: &str, value: &str) {
+    browser.value(&format!("document.getElementById({id:?}).value = {value:?}"));
+}
+
+/// As the page shows a text of a model: control characters by their signs.
+fn shown(text: &str) -> String {
+    let sign = |character: char| match character {
+        '\n' | '\t' => character.to_string(),
+        '\0'..'\u{20}' => char::from_u32(0x2400 + character as u32).unwrap().to_string(),
+        '\u{7f}' => '\u{2421}'.to_string(),
+        '\u{80}'..'\u{a0}' | '\u{ad}' => format!("U+{:04X}", character as u32),
+        _ => character.to_string(),
+    };
+    text.chars().map(sign).collect()
 }
 
 #[test]
 fn a_message_is_sent_with_enter_and_its_answer_comes_in_pieces() {
     let served = Models::decoder().serve();
-    let (message, expected) = answered(&served);
+    let message = "what is a lamp?";
+    let (seed, expected) = answered(&served, &user(message));
     let Some(mut browser) = open(&served) else { return };
+    for (id, value) in [("temperature", "1"), ("seed", &seed.to_string()), ("max-tokens", "12")] {
+        set(&mut browser, id, value);
+    }
     assert_eq!((browser.text("h1").as_str(), browser.focus().as_str()), (DECODER, "text"));
     // Every length of the answer that could be seen.
     browser.value(
         "window.seen = new Set(); new MutationObserver(() => { for (const it of document.querySelectorAll('.written')) \
          seen.add(it.textContent.length); }).observe(document.body, { subtree: true, childList: true, characterData: true }); 0",
     );
-    browser.write(&message);
+    browser.write(message);
     browser.press("Enter");
     browser.wait_until("document.querySelector('.written') !== null");
     browser.wait_until(IDLE);
-    assert_eq!(browser.texts(".asked"), [message.as_str()]);
-    assert_eq!(browser.value("document.querySelector('.written').textContent"), expected);
+    assert_eq!(browser.texts(".asked"), [message]);
+    assert_eq!(browser.value("document.querySelector('.written').textContent"), shown(&expected));
     assert!(browser.value("seen.size").as_u64().unwrap() > 3, "it was seen only whole");
     let note = browser.text("article .note");
     assert!(note.contains(" tokens · ") && note.contains(" tokens/s · first after "), "{note}");
     // What listens to the page has heard it too, and the next message can be typed.
     let said = browser.value("[...document.querySelectorAll('#said p')].map((it) => it.textContent).join('')");
     let letters = |text: &str| text.chars().filter(|it| !it.is_whitespace()).collect::<String>();
-    assert_eq!(letters(said.as_str().unwrap()), letters(&expected));
+    assert_eq!(letters(said.as_str().unwrap()), letters(&shown(&expected)));
     assert_eq!((browser.focus().as_str(), browser.value("document.activeElement.value")), ("text", json!("")));
 
     // The second message goes with the first and its answer, and Shift with Enter is a line.
@@ -62,13 +81,13 @@ fn a_message_is_sent_with_enter_and_its_answer_comes_in_pieces() {
     browser.wait_until("document.querySelectorAll('.written').length === 2");
     browser.wait_until(IDLE);
     let said = |role: &str, content: &str| json!({ "role": role, "content": content });
-    let messages = [said("user", &message), said("assistant", &expected), said("user", "and\nthen?")];
-    let body = json!({ "model": DECODER, "messages": messages, "temperature": 0 });
+    let messages = [said("user", message), said("assistant", &expected), said("user", "and\nthen?")];
+    let body = json!({ "model": DECODER, "messages": messages, "temperature": 1, "seed": seed, "max_tokens": 12 });
     let expected = served.post("/v1/chat/completions", &body).done();
     let written = browser.value("[...document.querySelectorAll('.written')].at(-1).textContent");
     match expected["choices"][0]["message"]["content"].as_str().unwrap() {
         "" => assert_eq!(written, "nothing"),
-        expected => assert_eq!(written, expected),
+        expected => assert_eq!(written, shown(expected)),
     }
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
@@ -77,8 +96,8 @@ fn a_message_is_sent_with_enter_and_its_answer_comes_in_pieces() {
 fn an_answer_is_stopped_by_escape_and_the_model_with_it() {
     let served = Models::decoder().serve();
     let Some(mut browser) = open(&served) else { return };
-    browser.press_with("Tab", true);
     browser.value("document.querySelector('summary').click()");
+    browser.press_with("Tab", true);
     browser.tab_to("max-tokens");
     browser.write("240");
     browser.value("document.querySelector('[value=completion]').click()");
@@ -109,12 +128,9 @@ fn two_models_write_side_by_side_to_the_same_text() {
     assert_eq!(browser.texts("article h3"), ["tuned", "base"]);
     for (side, model) in ["tuned", "base"].into_iter().enumerate() {
         let body = json!({ "model": model, "prompt": "the cat", "max_tokens": 64, "temperature": 0 });
-        let expected = served.post("/v1/completions", &body).done()["choices"][0]["text"].clone();
-        assert_eq!(
-            browser.value(&format!("document.querySelectorAll('.written')[{side}].textContent")),
-            expected,
-            "{model}"
-        );
+        let expected = served.post("/v1/completions", &body).done()["choices"][0]["text"].as_str().unwrap().to_string();
+        let written = browser.value(&format!("document.querySelectorAll('.written')[{side}].textContent"));
+        assert_eq!(written, shown(&expected), "{model}");
     }
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
@@ -140,10 +156,9 @@ fn texts_are_classified_by_two_models_and_what_differs_is_marked() {
     let (of_adapter, of_base) = (answers(name), answers("base"));
     let differ = |n: &usize| of_adapter[*n]["label"] != of_base[*n]["label"];
     let count = (0..texts.len()).filter(differ).count();
-    let expected = if count == 0 {
-        "All answers are the same".to_string()
-    } else {
-        format!("{count} of 4 answers {}", if count == 1 { "differ" } else { "differ" })
+    let expected = match count {
+        0 => "All answers are the same".to_string(),
+        count => format!("{count} of 4 answers differ"),
     };
     assert_eq!(browser.text(".lead"), expected);
     assert_eq!(browser.texts(".results em").len(), count);
@@ -209,7 +224,7 @@ fn an_error_is_shown_as_the_server_writes_it_and_the_message_is_kept() {
     assert_eq!(browser.value("document.getElementById('text').value"), "what is a lamp?");
     // One that may pass is asked again.
     drop(served);
-    browser.value("document.getElementById('max-tokens').value = '3'");
+    set(&mut browser, "max-tokens", "3");
     browser.press("Enter");
     browser.wait_until("document.querySelectorAll('.failed').length === 2");
     let expected = "the server does not answer: see whether it runs, then try again";
