@@ -35,7 +35,8 @@ impl Browser {
     pub(crate) fn open(url: &str, width: u32, height: u32) -> Option<Self> {
         let Some(executable) = executable() else {
             // Not through `eprintln!`, which the test harness keeps to itself.
-            writeln!(std::io::stderr(), "skipped: there is no Chromium in PATH to open the page with").unwrap();
+            let line = b"skipped: there is no Chromium in PATH to open the page with\n";
+            std::io::stderr().write_all(line).unwrap();
             return None;
         };
         let mut browser = Self::start(&executable);
