@@ -7,8 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, DisentangledAttention, DropoutMask, ForwardContext, Layout, LogitsTransform,
-    LowRank, Noise, Offsets, Precision, RelativePositions,
+    Activation, Attention, AttentionMask, DisentangledAttention, DropoutMask, Layout, LogitsTransform, LowRank, Noise,
+    Offsets, Precision, RelativePositions,
 };
 
 const SEQUENCES: usize = 8;
@@ -43,7 +43,7 @@ fn layout() -> Arc<Layout> {
 }
 
 fn mask() -> Option<DropoutMask> {
-    ForwardContext::new(layout(), Some(Noise { seed: 1, step: 1 })).dropout_mask(0.1, 1)
+    layout().dropout_mask(Some(Noise { seed: 1, step: 1 }), 0.1, 1)
 }
 
 /// The gradients of all inputs.

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::{DropoutMask, Noise};
+
 /// The places at which sequences begin, and one more: where the last one ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offsets(Arc<[usize]>);
@@ -110,6 +112,12 @@ impl Layout {
     /// What a random bit knows of its row: the number of the example in the optimiser step, and the position in it.
     pub fn rows(&self) -> &Arc<[u64]> {
         &self.rows
+    }
+
+    /// The dropout of the module `site`, or `None` where nothing is to be dropped: without `noise`, in evaluation.
+    pub fn dropout_mask(&self, noise: Option<Noise>, probability: f64, site: u64) -> Option<DropoutMask> {
+        let noise = noise.filter(|_| probability > 0.0)?;
+        Some(DropoutMask::new(noise, site, probability as f32, self.rows.clone()))
     }
 
     /// The layout of these tokens alone, each a sequence of its own with the row key it has here: what a head reads.

@@ -23,7 +23,6 @@ mod dropout;
 #[cfg(test)]
 mod every_form;
 mod flex;
-mod forward_context;
 mod gated;
 mod layer_norm;
 mod layout;
@@ -55,7 +54,6 @@ pub use decomposition::{Svd, qr, subtract_product, svd, svd_lowrank};
 pub use disentangled_attention::{DisentangledAttention, disentangled_attention};
 pub use dora_linear::dora_linear;
 pub use dropout::dropout;
-pub use forward_context::ForwardContext;
 pub use gated::{Gate, gated_activation, joined_gated_activation};
 pub use layer_norm::layer_norm;
 pub use layout::{AttentionMask, Layout, Offsets};

@@ -10,6 +10,7 @@ mod embedding;
 mod error;
 mod factors;
 mod files;
+mod forward_context;
 mod frozen_weight;
 mod linear;
 mod method;
@@ -31,6 +32,7 @@ pub use factors::{
     NewAdapter, Resized, Spectrum, ThinSvd, Weighted, approximated, combined, principal_angles,
 };
 pub use files::{Layout, files};
+pub use forward_context::ForwardContext;
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
 pub use method::{

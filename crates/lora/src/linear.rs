@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{ForwardContext, LogitsTransform};
+use kernels::LogitsTransform;
 
-use crate::{Adapter, FrozenWeight, Weight};
+use crate::{Adapter, ForwardContext, FrozenWeight, Weight};
 
 /// How a weight lies in the checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Noise, Precision};
+use kernels::{Noise, Precision};
+use lora::ForwardContext;
 
 use crate::architectures::{AnyBackbone, Around, through};
 use crate::causal_lm::CausalLm;

@@ -78,8 +78,8 @@ mod tests {
     use crate::FrozenPrimitive::Float;
     use crate::disentangled_attention::Inputs;
     use crate::{
-        Activation, Attention, AttentionMask, DisentangledAttention, ForwardContext, Gate, LogitsTransform, Noise,
-        Offsets, Precision, RelativePositions, bounds, uniform,
+        Activation, Attention, AttentionMask, DisentangledAttention, Gate, LogitsTransform, Noise, Offsets, Precision,
+        RelativePositions, bounds, uniform,
     };
 
     /// Values between -4 and 4.
@@ -187,8 +187,7 @@ mod tests {
             }
 
             for probability in [0.0, 0.4] {
-                let mask = ForwardContext::new(layout(&vec![1; rows]), Some(Noise { seed: 3, step: 4 }))
-                    .dropout_mask(probability, 5);
+                let mask = layout(&vec![1; rows]).dropout_mask(Some(Noise { seed: 3, step: 4 }), probability, 5);
                 let dropped = crate::residual::composed::<Flex>(x.clone(), upstream.clone(), mask.clone());
                 for branch in [upstream.clone(), values(&[rows, width], 2)] {
                     close(dropout::residual(x.clone(), branch, mask.clone()), dropped.clone());
@@ -379,8 +378,7 @@ mod tests {
                 // Over the keys of a query, the queries of a key in all heads that share it, and a head's coordinates.
                 let depth = tokens * heads / kv_heads + d_head;
                 let close = |left, right| close(left, right, depth);
-                let mask =
-                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let mask = layout.dropout_mask(Some(Noise { seed: 3, step: 4 }), dropout, 5);
                 let options = Attention { heads, kv_heads, scale: 0.3, soft_cap, mask: attention_mask, dropout: mask };
                 let (q, upstream) =
                     (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
@@ -449,8 +447,7 @@ mod tests {
             for dropout in [0.0, 0.3] {
                 let layout = layout(&lengths);
                 let (tokens, width) = (layout.queries().tokens(), heads * d_head);
-                let dropout =
-                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let dropout = layout.dropout_mask(Some(Noise { seed: 3, step: 4 }), dropout, 5);
                 let positions = RelativePositions { buckets, largest: 64 };
                 let options = DisentangledAttention { heads, scale: 0.3, positions, dropout };
                 let of_table = |key| within(1.0, &[2 * positions.span(), width], key);

@@ -15,7 +15,7 @@ mod quantised;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, activation};
-use kernels::{Activation, DropoutMask, ForwardContext, Gate, Layout, Noise, Offsets, Simd};
+use kernels::{Activation, DropoutMask, Gate, Layout, Noise, Offsets, Simd};
 use kernels::{cross_entropy, dropout, gated_activation, joined_gated_activation, layer_norm, residual};
 use kernels::{rms_norm, rotary, trained_linear, unit_offset_rms_norm};
 
@@ -92,8 +92,7 @@ fn layout(lengths: &[usize], first_row: usize) -> Arc<Layout> {
 }
 
 fn mask(rows: usize, probability: f64) -> Option<DropoutMask> {
-    let ctx = ForwardContext::new(layout(&vec![1; rows], 0), Some(Noise { seed: 5, step: 9 }));
-    ctx.dropout_mask(probability, 77)
+    layout(&vec![1; rows], 0).dropout_mask(Some(Noise { seed: 5, step: 9 }), probability, 77)
 }
 
 /// The factors that the mask stands for, `[rows, columns]`.

@@ -3,7 +3,6 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use suggest::module_suggestion;
@@ -17,7 +16,8 @@ use crate::targets::{Entry, Match};
 use crate::trained::TrainedTensors;
 use crate::update::Form;
 use crate::{
-    AdapterMethod, Base, Error, Kind, Orientation, Projection, Selector, Settings, Side, Site, TargetError, Update,
+    AdapterMethod, Base, Error, ForwardContext, Kind, Orientation, Projection, Selector, Settings, Side, Site,
+    TargetError, Update,
 };
 
 pub(super) const NAME: &str = "ia3";

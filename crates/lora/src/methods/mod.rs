@@ -11,12 +11,11 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use kernels::ForwardContext;
 use serde::{Deserialize, Serialize};
 
 use crate::peft::{ConfigError, Keys};
 use crate::settings::Setting;
-use crate::{AdapterMethod, Projection};
+use crate::{AdapterMethod, ForwardContext, Projection};
 
 pub use bitfit::BitFit;
 pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};

@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Noise, Precision};
-use lora::Embedding;
+use kernels::{Noise, Precision};
+use lora::{Embedding, ForwardContext};
 
 use crate::cache::Cache;
 use crate::layers::{Angles, Rope};

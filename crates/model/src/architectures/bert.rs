@@ -5,8 +5,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use gguf::Value;
-use kernels::{Activation, ForwardContext, attention};
-use lora::{Embedding, Linear};
+use kernels::{Activation, attention};
+use lora::{Embedding, ForwardContext, Linear};
 use serde::Deserialize;
 
 use super::post_norm::{AfterAttention, PostNormConfig};

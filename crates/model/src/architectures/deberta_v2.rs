@@ -5,8 +5,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{DisentangledAttention, ForwardContext, RelativePositions, disentangled_attention, widen};
-use lora::{Embedding, Linear};
+use kernels::{DisentangledAttention, RelativePositions, disentangled_attention, widen};
+use lora::{Embedding, ForwardContext, Linear};
 use serde::Deserialize;
 use serde_json::Value;
 

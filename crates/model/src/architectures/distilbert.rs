@@ -3,8 +3,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext, attention};
-use lora::{Embedding, Linear, Sublayer};
+use kernels::{Activation, attention};
+use lora::{Embedding, ForwardContext, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{

@@ -4,8 +4,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use gguf::Value;
-use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
-use lora::{Embedding, Linear, Sublayer};
+use kernels::{Activation, Attention, AttentionMask, attention, joined_attention};
+use lora::{Embedding, ForwardContext, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{

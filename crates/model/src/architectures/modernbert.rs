@@ -4,10 +4,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{
-    Activation, Attention, AttentionMask, ForwardContext, Gate, attention, joined_gated_activation, residual, rotary,
-};
-use lora::{Embedding, Linear};
+use kernels::{Activation, Attention, AttentionMask, Gate, attention, joined_gated_activation, residual, rotary};
+use lora::{Embedding, ForwardContext, Linear};
 use serde::Deserialize;
 
 use super::{

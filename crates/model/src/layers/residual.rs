@@ -3,8 +3,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{ForwardContext, residual};
-use lora::ResidualAdapter;
+use kernels::residual;
+use lora::{ForwardContext, ResidualAdapter};
 
 use super::Dropout;
 

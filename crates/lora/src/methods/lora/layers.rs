@@ -2,12 +2,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{ForwardContext, LowRank, uniform};
+use kernels::{LowRank, uniform};
 
 use super::Init;
 use super::magnitude::Magnitude;
-use crate::Projection;
 use crate::trained::normal;
+use crate::{ForwardContext, Projection};
 
 /// The low-rank update `scale * B·A` of a frozen linear layer, with DoRA beside a length for each row of the sum.
 #[derive(Module, Debug)]

@@ -63,11 +63,11 @@ mod tests {
     use std::sync::Arc;
 
     use burn::tensor::{Device, Distribution, Tolerance};
-    use kernels::{ForwardContext, Layout, Offsets};
+    use kernels::{Layout, Offsets};
 
     use super::*;
     use crate::methods::Adapter;
-    use crate::{Linear, Lora};
+    use crate::{ForwardContext, Linear, Lora};
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
         Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())

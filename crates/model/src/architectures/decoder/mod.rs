@@ -11,8 +11,7 @@ mod layer;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
-use lora::Embedding;
+use lora::{Embedding, ForwardContext};
 
 use super::{AnyBackbone, Around, Backbone};
 use crate::Error;

@@ -1,8 +1,8 @@
-//! What a layer may know besides its input, handed down every `forward(x, pass)`.
+//! What a layer may know besides its input, handed down every `forward(x, ctx)`.
 
 use std::sync::Arc;
 
-use crate::{DropoutMask, Layout, Noise, Offsets, Precision};
+use kernels::{DropoutMask, Layout, Noise, Offsets, Precision};
 
 #[derive(Debug, Clone)]
 pub struct ForwardContext {
@@ -33,8 +33,7 @@ impl ForwardContext {
 
     /// The dropout of the module `site`, or `None` where nothing is to be dropped.
     pub fn dropout_mask(&self, probability: f64, site: u64) -> Option<DropoutMask> {
-        let noise = self.noise.filter(|_| probability > 0.0)?;
-        Some(DropoutMask::new(noise, site, probability as f32, self.layout.rows().clone()))
+        self.layout.dropout_mask(self.noise, probability, site)
     }
 
     /// The pass for a table of `rows` rows that all sequences read. Dropout treats it alike in every micro-batch of a step, and as no
@@ -52,6 +51,9 @@ impl ForwardContext {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Device, Tensor};
+    use kernels::dropout;
+
     use super::*;
 
     #[test]
@@ -60,7 +62,10 @@ mod tests {
         let context = |offsets: &[usize], first_row| {
             ForwardContext::new(Arc::new(Layout::new(Offsets::new(offsets), first_row)), Some(noise))
         };
-        let factors = |ctx: &ForwardContext| ctx.dropout_mask(0.5, 7).unwrap().factors(16);
+        let factors = |ctx: &ForwardContext| {
+            let ones = Tensor::<2>::ones([6, 16], &Device::flex());
+            dropout(ones, ctx.dropout_mask(0.5, 7)).into_data().try_to_vec::<f32>().unwrap()
+        };
         let one = context(&[0, 6], 0);
         assert_eq!(factors(&one.of_table(6)), factors(&context(&[0, 2, 5], 4).of_table(6)));
         assert_ne!(factors(&one.of_table(6)), factors(&one));
