@@ -9,11 +9,12 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use crate::disentangled_attention::Inputs;
 use crate::{
     Activation, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
-    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
+    LogitsTransform, LowRank, Maybe, Precision, RowNorms, RowsUpdate,
 };
 use crate::{
     activation, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, quantised, residual, rms_norm, rotary, row_norms, widen,
+    linear, linear_cross_entropy, logits, lora_linear, low_rank_update, quantised, residual, rms_norm, rotary,
+    row_norms, widen,
 };
 
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
@@ -55,6 +56,16 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         lora_linear::tracked::<B, C>(x, weight, bias, a, b, options)
+    }
+
+    fn add_low_rank(
+        output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        update: RowsUpdate,
+    ) -> FloatTensor<Self> {
+        low_rank_update::untracked::<B, C>(output, x, a, b, update)
     }
 
     fn dora_linear(

@@ -10,7 +10,7 @@ use crate::flex;
 use crate::linear_cross_entropy::Layer;
 use crate::{
     Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
-    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
+    LogitsTransform, LowRank, Maybe, Precision, RowNorms, RowsUpdate,
 };
 
 impl KernelBackend for Flex {
@@ -64,6 +64,16 @@ impl KernelBackend for Flex {
         options: LowRank,
     ) -> FloatTensor<Self> {
         flex::lora_linear::input_backward(d_output, weight, d_down, a, options)
+    }
+
+    fn add_low_rank(
+        output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        update: RowsUpdate,
+    ) -> FloatTensor<Self> {
+        flex::lora_linear::add(output, x, a, b, update)
     }
 
     fn dora_linear(

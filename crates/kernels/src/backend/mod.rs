@@ -17,11 +17,12 @@ use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
 use crate::{
     Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
-    LogitsTransform, LowRank, Precision, RowNorms,
+    LogitsTransform, LowRank, Precision, RowNorms, RowsUpdate,
 };
 use crate::{
     activation, adamw, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, quantised, residual, rms_norm, rotary, row_norms, widen,
+    linear, linear_cross_entropy, logits, lora_linear, low_rank_update, quantised, residual, rms_norm, rotary,
+    row_norms, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -154,6 +155,17 @@ pub trait KernelBackend: Backend {
         options: LowRank,
     ) -> FloatTensor<Self> {
         lora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, options)
+    }
+
+    /// `output` with `scale * (x·Aᵀ)·Bᵀ` added to some rows, read from the same of `x`. No gradient.
+    fn add_low_rank(
+        output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        update: RowsUpdate,
+    ) -> FloatTensor<Self> {
+        low_rank_update::composed::<Self>(output, x, a, b, update)
     }
 
     /// A linear layer with a frozen W and DoRA; A is `[r, d_input]`, B `[d_output, r]`, and the factors of the rows
