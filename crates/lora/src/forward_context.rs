@@ -1,25 +1,38 @@
 //! What a layer may know besides its input, handed down every `forward(x, ctx)`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use kernels::{DropoutMask, Layout, Noise, Offsets, Precision};
+
+use crate::Routes;
 
 #[derive(Debug, Clone)]
 pub struct ForwardContext {
     layout: Arc<Layout>,
     noise: Option<Noise>,
     precision: Precision,
+    routes: Routes,
 }
 
 impl ForwardContext {
     /// `noise` is there in training and absent in evaluation.
     pub fn new(layout: Arc<Layout>, noise: Option<Noise>) -> Self {
-        Self { layout, noise, precision: Precision::F32 }
+        Self { layout, noise, precision: Precision::F32, routes: Routes::default() }
     }
 
     /// The same with products in another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same with these rows going through adapters beside those of the model. There is no gradient then.
+    pub fn with_routes(self, routes: Routes) -> Self {
+        Self { routes, ..self }
+    }
+
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     pub fn layout(&self) -> &Arc<Layout> {
@@ -36,16 +49,42 @@ impl ForwardContext {
         self.layout.dropout_mask(self.noise, probability, site)
     }
 
-    /// The pass for a table of `rows` rows that all sequences read. Dropout treats it alike in every micro-batch of a step, and as no
-    /// sequence.
+    /// The pass for a table of `rows` rows that all sequences read, which go through [one adapter](Self::by_adapter). Dropout treats
+    /// it alike in every micro-batch of a step, and as no sequence.
     pub fn of_table(&self, rows: usize) -> Self {
         const NO_SEQUENCE: usize = u32::MAX as usize;
-        Self { layout: Arc::new(Layout::new(Offsets::new(&[0, rows]), NO_SEQUENCE)), ..self.clone() }
+        let layout = Arc::new(Layout::new(Offsets::new(&[0, rows]), NO_SEQUENCE));
+        Self { layout, routes: self.routes.of_table(rows), ..self.clone() }
     }
 
     /// The pass for layers behind the selection of these tokens.
     pub fn select(&self, tokens: &[usize]) -> Self {
-        Self { layout: Arc::new(self.layout.select(tokens)), ..self.clone() }
+        let routes = self.routes.select(tokens.iter().copied());
+        Self { layout: Arc::new(self.layout.select(tokens)), routes, ..self.clone() }
+    }
+
+    /// The pass of some rows by themselves, through the model alone.
+    pub(crate) fn of_rows(&self, rows: Range<usize>) -> Self {
+        let tokens: Vec<usize> = rows.collect();
+        Self { layout: Arc::new(self.layout.select(&tokens)), routes: Routes::default(), ..self.clone() }
+    }
+
+    /// Consecutive sequences that go through the same adapter, with their rows, for what one adapter's sequences have in common. Of
+    /// sequences without earlier tokens in a cache.
+    pub fn by_adapter(&self) -> Vec<(Range<usize>, Self)> {
+        let sequences = self.layout.queries();
+        let is_first = |sequence: &usize| {
+            *sequence == 0
+                || self.routes.changes_between(sequences.range(sequence - 1).start, sequences.range(*sequence).start)
+        };
+        let firsts: Vec<usize> = (0..sequences.sequences()).filter(is_first).collect();
+        let ends = firsts.iter().skip(1).copied().chain([sequences.sequences()]);
+        let part = |(first, end): (&usize, usize)| {
+            let rows = sequences.range(*first).start..sequences.range(end - 1).end;
+            let layout = Arc::new(self.layout.sequences(*first..end));
+            (rows.clone(), Self { layout, routes: self.routes.select(rows), ..self.clone() })
+        };
+        firsts.iter().zip(ends).map(part).collect()
     }
 }
 

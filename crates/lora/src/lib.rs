@@ -4,6 +4,7 @@
 //! perhaps a bias, and perhaps an adapter. A [`Plan`] says which of these a module gets, by its path, and records what it said. This crate knows no
 //! architecture; a path is a text to it.
 
+mod adapter_set;
 mod analysis;
 mod config;
 mod embedding;
@@ -17,12 +18,14 @@ mod method;
 pub mod methods;
 pub mod peft;
 mod plan;
+mod routes;
 mod settings;
 mod targets;
 mod trained;
 mod update;
 mod weight;
 
+pub use adapter_set::{AdapterSet, SharedBaseError};
 pub use analysis::{UpdateSize, spectra, update_sizes};
 pub use config::{BiasMode, Names, TargetConfig, Targets};
 pub use embedding::Embedding;
@@ -41,6 +44,7 @@ pub use method::{
 };
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
 pub use plan::{Plan, QuantisedSize, Treatment};
+pub use routes::Routes;
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};

@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor};
 use kernels::Precision;
+use lora::Routes;
 
 use crate::architectures::{Around, through};
 use crate::cache::Cache;
@@ -22,10 +23,11 @@ impl CausalLm<'_> {
     }
 
     /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
-    /// sequence, `[sequences, vocabulary]`.
-    pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
+    /// sequence, `[sequences, vocabulary]`. `routes` are the rows of the tokens that go through adapters beside those of the model:
+    /// in all passes of a sequence the same.
+    pub fn next(&self, tokens: &Tokens, routes: Routes, cache: &mut Cache) -> Tensor<2> {
         let backbone = &*self.model.backbone;
-        let around = Around::new(backbone, tokens, None, Precision::F32);
+        let around = Around::new(backbone, tokens, None, Precision::F32).with_routes(routes);
         let last = Pooling::Last.rows(&[], tokens.layout().queries());
         let (hidden, ctx) = through(backbone, tokens, &last, &around, Some(cache));
         self.model.head(Features { hidden, ctx })

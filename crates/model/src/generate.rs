@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use lora::Routes;
+
 use crate::cache::Cache;
 use crate::causal_lm::CausalLm;
 use crate::sampling::{Sampling, SamplingError};
@@ -90,7 +92,7 @@ impl<'a> Generation<'a> {
         let ids: Vec<u32> = self.texts.iter().flat_map(|text| text.ids[text.read..].iter().copied()).collect();
         let layout = Arc::new(self.cache.layout(&unread));
         let tokens = Tokens::new(&ids, &vec![0; ids.len()], layout, &self.model.device());
-        let logits = self.model.next(&tokens, &mut self.cache);
+        let logits = self.model.next(&tokens, Routes::default(), &mut self.cache);
         let width = logits.dims()[1];
         let logits = logits.into_data();
         let logits = logits.as_slice::<f32>().expect("logits are f32 on every device");

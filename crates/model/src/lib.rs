@@ -23,6 +23,7 @@ mod merge;
 mod model;
 mod pretrained;
 mod quantised;
+mod routed;
 mod sampling;
 mod tokens;
 
@@ -46,5 +47,6 @@ pub use merge::{Merge, MergeError, Types, verify_merged};
 pub use model::{Features, Model};
 pub use pretrained::{Frozen, Pretrained, Values};
 pub use quantised::QuantisedError;
+pub use routed::{Part, RoutedAdapter};
 pub use sampling::{Sampling, SamplingError};
 pub use tokens::Tokens;

@@ -1,6 +1,8 @@
 //! (IA)3: learned vectors that rescale the outputs of linear layers, or of feed-forward layers the inputs (Liu et al. 2022,
 //! arXiv 2205.05638). Reference: `IA3Config` and `ia3.Linear` in PEFT.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -287,6 +289,23 @@ impl Ia3 {
             true => base.forward(x * values, ctx),
             false => base.forward(x, ctx) * values,
         }
+    }
+
+    pub(crate) fn forward_rows(
+        &self,
+        output: Tensor<2>,
+        x: &Tensor<2>,
+        rows: Range<usize>,
+        base: Projection<'_>,
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
+        if self.scales_input {
+            return Projection::replaced(output, x, rows, ctx, |x, ctx| self.forward(x, base, ctx));
+        }
+        let [_, d_output] = output.dims();
+        let place = [rows, 0..d_output];
+        let scaled = output.clone().slice(place.clone()) * self.values.val().reshape([1, d_output]);
+        output.slice_assign(place, scaled)
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kernels::{Noise, Precision};
-use lora::{Embedding, ForwardContext};
+use lora::{Embedding, ForwardContext, Routes};
 
 use crate::cache::Cache;
 use crate::layers::{Angles, Rope};
@@ -89,6 +89,11 @@ impl Around {
         let device: Device = tokens.ids.device();
         let angles = backbone.ropes().iter().map(|rope| rope.angles(ctx.layout(), &device)).collect();
         Self { ctx, angles }
+    }
+
+    /// With these sequences' rows going through adapters beside those of the model.
+    pub(crate) fn with_routes(self, routes: Routes) -> Self {
+        Self { ctx: self.ctx.with_routes(routes), ..self }
     }
 
     /// The angles of a layer's own rotary embedding; `None` for a layer without one.

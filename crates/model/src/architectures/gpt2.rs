@@ -229,7 +229,7 @@ impl Backbone for Gpt2Model {
     }
 
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        let embedded = self.wte.forward(tokens.ids.clone()) + self.wpe.forward(tokens.positions.clone());
+        let embedded = self.wte.forward(tokens.ids.clone(), ctx) + self.wpe.forward(tokens.positions.clone(), ctx);
         self.dropout.forward(embedded, ctx)
     }
 

@@ -288,7 +288,7 @@ impl Backbone for ModernBertModel {
     }
 
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        self.drop.forward(self.norm.forward(self.tok_embeddings.forward(tokens.ids.clone())), ctx)
+        self.drop.forward(self.norm.forward(self.tok_embeddings.forward(tokens.ids.clone(), ctx)), ctx)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {

@@ -84,7 +84,7 @@ impl Loader<'_> {
             plan.count_base(shape.iter().product());
             plan.keep(&tensor);
         }
-        if self.build.values == Values::ShapesOnly {
+        if self.build.values.get() == Values::ShapesOnly {
             return Ok(Weight::frozen(self.blank(shape)));
         }
         if let Some(parts) = checkpoint.nf4_parts(name, entry) {
@@ -122,7 +122,7 @@ impl Loader<'_> {
         quantisation: Quantisation,
     ) -> Result<(), Error> {
         let Weight::Frozen(FrozenWeight::Float(values)) = &*weight else { return Ok(()) };
-        if self.build.values == Values::Read {
+        if self.build.values.get() == Values::Read {
             let values = Tensor::from_data(values.clone().into_data(), (&Device::flex(), values.dtype()));
             let quantised = self.on_host(values, orientation, quantisation);
             *weight = quantised.ok_or_else(|| self.not_finite(&self.join("weight")))?;

@@ -1,8 +1,10 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `lora.Linear` in PEFT.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{LowRank, uniform};
+use kernels::{LowRank, RowsUpdate, uniform};
 
 use super::Init;
 use super::magnitude::Magnitude;
@@ -50,6 +52,22 @@ impl Lora {
         let [a, b] = factors.map(Tensor::transpose);
         let update = kernels::dropout(x.clone(), mask).matmul(a).matmul(b) * self.scale;
         base.forward(x, ctx) + update
+    }
+
+    pub(crate) fn forward_rows(
+        &self,
+        output: Tensor<2>,
+        x: &Tensor<2>,
+        rows: Range<usize>,
+        base: Projection<'_>,
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
+        if self.magnitude.is_some() || !base.is_base() {
+            // Of DoRA's sum the base's share is scaled before its bias is added.
+            return Projection::replaced(output, x, rows, ctx, |x, ctx| self.forward(x, base, ctx));
+        }
+        let update = RowsUpdate { rows, scale: self.scale };
+        kernels::add_low_rank(output, x.clone(), [self.a.val(), self.b.val()], update)
     }
 }
 

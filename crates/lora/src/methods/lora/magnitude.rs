@@ -98,7 +98,13 @@ mod tests {
                 Orientation::InOut => w.clone().transpose(),
             };
             let layer = |adapters| {
-                Linear::new(Weight::frozen(stored.clone()), orientation, Some(Weight::frozen(bias.clone())), adapters)
+                Linear::new(
+                    "layer",
+                    Weight::frozen(stored.clone()),
+                    orientation,
+                    Some(Weight::frozen(bias.clone())),
+                    adapters,
+                )
             };
             let magnitude = || Magnitude { values: Param::from_tensor(lengths.clone()), norms: RowNorms::default() };
             let dora = || Adapter::Lora(lora(factors.clone()).with_magnitude(magnitude()));

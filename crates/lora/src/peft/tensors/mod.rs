@@ -116,6 +116,14 @@ impl AdapterTensors {
         self.tensors.contains_key(name)
     }
 
+    /// The files that they were read from.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = self.tensors.values().map(|stored| &*stored.file).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
     pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice()))
     }

@@ -75,8 +75,8 @@ impl Backbone for Decoder {
         &self.ropes
     }
 
-    fn embed(&self, tokens: &Tokens, _: &ForwardContext) -> Tensor<2> {
-        scaled(self.embed_tokens.forward(tokens.ids.clone()), self.embedding_multiplier)
+    fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
+        scaled(self.embed_tokens.forward(tokens.ids.clone(), ctx), self.embedding_multiplier)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {
