@@ -16,6 +16,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use suggest::counted;
 use tasks::{Fitted, Task, TaskName};
 
@@ -52,6 +53,13 @@ pub enum AdapterError {
     Labels { path: PathBuf, names: usize, classes: usize },
     #[error("{} does not fit the model: {reason}", path.display())]
     Targets {
+        path: PathBuf,
+        reason: String,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("{} cannot be used beside others on one base: {reason}", path.display())]
+    Unshared {
         path: PathBuf,
         reason: String,
         #[help]
@@ -108,11 +116,11 @@ pub struct Sidecar {
     /// To the validation data.
     #[serde(default, skip_serializing_if = "Fitted::is_empty")]
     pub fitted: Fitted,
-    pub base: Base,
+    pub base: BaseRecord,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Base {
+pub struct BaseRecord {
     /// A directory, or a repository of the Hub.
     pub path: String,
     /// Of a repository the commit.
@@ -177,7 +185,7 @@ mod by_name {
 const FORMAT_VERSION: u32 = 1;
 
 impl Sidecar {
-    pub fn new(task: &dyn Task, columns: ColumnNames, max_length: usize, base: Base) -> Self {
+    pub fn new(task: &dyn Task, columns: ColumnNames, max_length: usize, base: BaseRecord) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
         let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
@@ -231,6 +239,16 @@ impl Adapter {
         }
         let method = config.method.clone();
         Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
+    }
+
+    /// SHA-256 over its files, which are those of `directory`, in hexadecimal.
+    pub(crate) fn fingerprint(&self, directory: &Path) -> Result<String, AdapterError> {
+        let mut hash = Sha256::new();
+        for file in [directory.join(peft::CONFIG_FILE)].iter().map(PathBuf::as_path).chain(self.tensors.files()) {
+            let read = std::fs::read(file).map_err(|source| AdapterError::Read { path: file.to_path_buf(), source });
+            hash.update(read?);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The plan of a model with this adapter, whose base is kept so.
@@ -340,7 +358,7 @@ impl fmt::Display for Recorded {
 
 /// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.
 pub fn recorded_base(directory: &Path) -> Result<Option<Recorded>, AdapterError> {
-    if let Some(Base { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
+    if let Some(BaseRecord { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
         return Ok(Some(Recorded { path, revision }));
     }
     let config = read_config(directory)?;

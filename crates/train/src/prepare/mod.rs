@@ -26,7 +26,7 @@ use crate::hub::Located;
 use crate::output::Output;
 use crate::run::{Identity, Legs, Questions};
 use examples::fingerprint;
-use inference::{Adapter, Base, QuantisedBase, Sidecar};
+use inference::{Adapter, BaseRecord, QuantisedBase, Sidecar};
 use method::method;
 use schedule::Schedule;
 use splits::Again;
@@ -199,7 +199,7 @@ impl RunPlan {
             &*self.task,
             self.config.data.columns.clone(),
             self.config.data.max_length.unwrap_or_default(),
-            Base {
+            BaseRecord {
                 path: self.base.name.clone(),
                 revision: self.base.commit.clone(),
                 fingerprint: identity.base.clone(),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use burn::tensor::{Device, TensorData};
 use clap::Args;
-use inference::{Base, ModelFiles, Sidecar, resolved};
+use inference::{BaseRecord, ModelFiles, Sidecar, resolved};
 use lora::peft::PeftConfig;
 use lora::{Form, LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, Targets, Update, approximated};
 use model::{Frozen, Pretrained, Values};
@@ -308,13 +308,17 @@ impl Two {
     }
 
     /// The base as an adapter names it, and the tuned model's sidecar with that base.
-    fn recorded(&self, tuned: &Path) -> Result<(Base, Option<Sidecar>), Failure> {
+    fn recorded(&self, tuned: &Path) -> Result<(BaseRecord, Option<Sidecar>), Failure> {
         let path = match self.located.commit {
             Some(_) => self.located.name.clone(),
             None => self.located.directory.canonicalize()?.display().to_string(),
         };
-        let base =
-            Base { path, revision: self.located.commit.clone(), fingerprint: self.base.fingerprint(), quantised: None };
+        let base = BaseRecord {
+            path,
+            revision: self.located.commit.clone(),
+            fingerprint: self.base.fingerprint(),
+            quantised: None,
+        };
         let mut sidecar = Sidecar::read(tuned)?;
         sidecar.iter_mut().for_each(|sidecar| sidecar.base = base.clone());
         Ok((base, sidecar))
