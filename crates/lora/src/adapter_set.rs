@@ -22,11 +22,11 @@ pub enum SharedBaseError {
     #[error("the adapter has `{tensor}` of its own in place of its base's, which other adapters read too")]
     #[diagnostic(help("merge it into its base (`kindling merge`) and use the merged model by itself"))]
     Replaced { tensor: String },
-    #[error("the adapter starts with a part of its base's weights ({method}), and leaves the rest in their place")]
+    #[error("the adapter starts with a part of its base's weights, and leaves the rest in their place")]
     #[diagnostic(help(
         "save it as a plain LoRA on the untouched base, as kindling does, and PEFT with `path_initial_model_for_weight_conversion`"
     ))]
-    ChangedBase { method: String },
+    ChangedBase,
     #[error(
         "the adapter was trained on a quantised base without the part that it started with, not on the base itself"
     )]
@@ -39,7 +39,7 @@ impl AdapterSet {
     /// A method that leaves other weights in place of the base's.
     pub fn check(plan: &Plan) -> Result<(), SharedBaseError> {
         match plan.method().changes_base() {
-            true if plan.starts().is_empty() => Err(SharedBaseError::ChangedBase { method: plan.method().describe() }),
+            true if plan.starts().is_empty() => Err(SharedBaseError::ChangedBase),
             true => Err(SharedBaseError::QuantisedResidual),
             false => Ok(()),
         }

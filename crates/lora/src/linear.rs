@@ -246,10 +246,10 @@ mod tests {
 
     use burn::module::Param;
     use burn::tensor::{Device, Distribution, Tolerance};
-    use kernels::{Layout, Offsets};
+    use kernels::{Layout, Offsets, Quantisation, Quantised};
 
     use super::*;
-    use crate::Lora;
+    use crate::{AdapterSet, Lora, Routes};
 
     #[test]
     fn several_adapters_add_up() {
@@ -268,6 +268,56 @@ mod tests {
         let expected = x.clone().matmul(updated.transpose());
         let found = layer.forward(x, &ctx);
         found.into_data().assert_approx_eq::<f32>(&expected.into_data(), Tolerance::rel_abs(1e-5, 1e-5));
+    }
+
+    #[test]
+    fn rows_go_through_the_adapters_of_their_route_as_through_a_layer_that_has_them() {
+        let device = Device::flex();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let bits = |tensor: Tensor<2>| tensor.into_data().iter::<f32>().map(f32::to_bits).collect::<Vec<_>>();
+        let lora = |r| {
+            let [a, b] = [random([r, 40]), random([56, r])].map(Param::from_tensor);
+            Adapter::Lora(Lora::new(a, b, 0.5, 0.1, 1))
+        };
+        let set = |adapter: &Adapter| {
+            let mut set = AdapterSet::default();
+            set.add_linear("layer", adapter);
+            Arc::new(set)
+        };
+        let (w, bias) = (random([56, 40]), random([1, 56]).squeeze_dim::<1>(0));
+        let quantised = Quantised::of(&w.clone().into_data(), Quantisation::Int8, &device).unwrap();
+        for (weight, orientation) in [
+            (Weight::frozen(w.clone()), Orientation::OutIn),
+            (Weight::frozen(w.transpose()), Orientation::InOut),
+            (Weight::quantised(quantised), Orientation::OutIn),
+        ] {
+            let layer = |adapters| {
+                Linear::new("layer", weight.clone(), orientation, Some(Weight::frozen(bias.clone())), adapters)
+            };
+            // Each range by itself has so many rows that its base is summed up as that of all.
+            let (first, second) = (lora(3), lora(20));
+            let sets = [Some(set(&first)), None, Some(set(&second)), Some(Arc::new(AdapterSet::default()))];
+            let offsets = Offsets::new(&[0, 20, 41, 65, 90]);
+            let ctx = ForwardContext::new(Arc::new(Layout::new(offsets.clone(), 0)), None);
+            let routed = ctx.clone().with_routes(Routes::of_sequences(&offsets, sets.iter().map(Option::as_ref)));
+            let x = random([90, 40]);
+            let found = layer(vec![]).forward(x.clone(), &routed);
+            for (sequence, adapters) in [vec![first], vec![], vec![second], vec![]].into_iter().enumerate() {
+                let rows = offsets.range(sequence);
+                let alone =
+                    layer(adapters).forward(x.clone().narrow(0, rows.start, rows.len()), &ctx.of_rows(rows.clone()));
+                assert!(
+                    bits(found.clone().narrow(0, rows.start, rows.len())) == bits(alone),
+                    "{orientation:?}, {sequence}"
+                );
+            }
+            // Below another adapter of the model it is on top.
+            let (below, above) = (lora(2), lora(4));
+            let both = layer(vec![below.clone(), above.clone()]).forward(x.clone(), &ctx);
+            let all = Routes::of_sequences(&Offsets::new(&[0, 90]), [Some(&set(&above))]);
+            let found = layer(vec![below]).forward(x, &ctx.clone().with_routes(all));
+            assert!(bits(found) == bits(both));
+        }
     }
 
     #[test]
