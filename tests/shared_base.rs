@@ -220,6 +220,33 @@ fn texts_of_several_adapters_are_continued_together_beside_classifiers_of_the_sa
 }
 
 #[test]
+fn rows_take_their_adapter_along_to_their_experts() {
+    let project = project("qwen3-moe-lm");
+    let mut experts = lora(&["gate", "gate_proj", "down_proj"], 2, 8.0);
+    experts["dropout"] = json!(0.0);
+    make(&project, "experts", "causal-lm", 0, &experts);
+    let base = Base::open(&project.path("base"), Frozen::AsStored, &device()).unwrap();
+    let adapter = base.adapter(&project.path("experts")).unwrap();
+    let prompts: Vec<Vec<u32>> = (0..6).map(|n| (0..5 + n).map(|i| (uniform(n, i) * 300.0) as u32).collect()).collect();
+    let sets = [None, Some(adapter.routed.adapters())];
+    let routes = |offsets: &Offsets| Routes::of_sequences(offsets, (0..6).map(|n| sets[n % 2]));
+    let together = next(base.model.causal_lm().unwrap(), &prompts, routes);
+    let alone = [None, Some("experts")].map(|name| {
+        let pipeline = alone(&project, name, Frozen::AsStored);
+        next(pipeline.model.model.causal_lm().unwrap(), &prompts, |_| Routes::default())
+    });
+    let distance = |left: &[u32], right: &[u32]| {
+        let values = left.iter().zip(right).map(|(left, right)| f32::from_bits(*left) - f32::from_bits(*right));
+        values.fold(0.0, |largest: f32, difference| largest.max(difference.abs()))
+    };
+    for (n, found) in together.iter().enumerate() {
+        // An expert may get few rows, whose products are summed up in another order: hence not the same bits.
+        assert!(distance(found, &alone[n % 2][n]) < 1e-4, "sequence {n}");
+        assert!(distance(found, &alone[1 - n % 2][n]) > 0.01, "sequence {n} tells the two apart");
+    }
+}
+
+#[test]
 fn a_base_without_a_head_answers_by_those_of_its_adapters_and_says_so() {
     fn shared<T: Send + Sync>(_: &T) {}
     let project = project("electra-cls");

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use model::{Frozen, Loaded, Model, Pretrained, RoutedAdapter};
 
 use crate::pipeline::of_adapter;
-use crate::{Error, ModelFiles, Overrides, Processor, Saved};
+use crate::{Error, ModelFiles, Overrides, Processor, QuantisedBase, Saved};
 
 /// A base that adapters share. None of them changes it.
 #[derive(Debug)]
@@ -32,11 +32,13 @@ pub struct ServedAdapter {
     pub routed: RoutedAdapter,
     /// What there is to know of its files.
     pub loaded: Loaded,
+    /// How the base's matrices were quantised in training, and how they are, where these differ: [`Saved::other_kind`].
+    pub other_kind: Option<[Option<QuantisedBase>; 2]>,
     fingerprint: String,
 }
 
 impl Base {
-    /// Reads a base, to be kept so, with its tokenizer and what it was trained for itself.
+    /// Reads a base, to be kept so ([`Saved::frozen`] says how an adapter's was in training), with its tokenizer and what it was trained for itself.
     pub fn open(directory: &Path, frozen: Frozen, device: &Device) -> Result<Self, Error> {
         let files = ModelFiles { model: directory.to_path_buf(), adapter: None };
         let saved = Saved::read(&files, None)?;
@@ -64,7 +66,8 @@ impl Base {
             let (adapter, base, model) = (directory.to_path_buf(), base.to_string(), self.files.model.clone());
             return Err(Error::OtherBase { adapter, base, model });
         }
-        let processor = saved.processor(&Overrides::default())?;
+        let overrides = Overrides { frozen: Some(self.frozen), ..Overrides::default() };
+        let (processor, other_kind) = (saved.processor(&overrides)?, saved.other_kind(&overrides));
         let Some(adapter) = saved.adapter else { return Err(Error::NotAModel { path: directory.to_path_buf() }) };
         let fingerprint = adapter.fingerprint(directory)?;
         let loaded = adapter
@@ -76,7 +79,7 @@ impl Base {
             let (adapter, task) = (directory.to_path_buf(), processor.task.definition().id());
             return Err(Error::OtherHead { adapter, task, model: self.files.model.clone() });
         }
-        Ok(ServedAdapter { processor, routed, loaded, fingerprint })
+        Ok(ServedAdapter { processor, routed, loaded, other_kind, fingerprint })
     }
 
     /// How it answers by itself.

@@ -22,7 +22,7 @@ mod text_generation;
 pub use burn::tensor::Device;
 pub use data::language::Conversation;
 pub use data::{ColumnNames, Record};
-pub use model::Sampling;
+pub use model::{Frozen, Sampling};
 pub use tasks::Answer;
 
 pub use adapter::{

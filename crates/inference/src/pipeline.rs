@@ -118,8 +118,8 @@ impl Saved {
         self.sidecar.as_ref().filter(|_| self.adapter.is_some())
     }
 
-    /// As in training, so that an adapter meets the base that it was trained on.
-    fn frozen(&self, overrides: &Overrides) -> Frozen {
+    /// How the base is kept: as in training, so that an adapter meets the base that it was trained on.
+    pub fn frozen(&self, overrides: &Overrides) -> Frozen {
         let in_training = || self.trained_on()?.base.quantised.map(QuantisedBase::frozen);
         overrides.frozen.or_else(in_training).unwrap_or(Frozen::AsStored)
     }
