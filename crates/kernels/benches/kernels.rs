@@ -7,8 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, DisentangledAttention, DropoutMask, ForwardContext, Layout, LogitsTransform,
-    LowRank, Noise, Offsets, Precision, RelativePositions,
+    Activation, Attention, AttentionMask, Compute, DisentangledAttention, DropoutMask, ForwardContext, Layout,
+    LogitsTransform, LowRank, Noise, Offsets, Precision, RelativePositions,
 };
 
 const SEQUENCES: usize = 8;
@@ -62,7 +62,7 @@ mod linear {
     fn ours(bencher: Bencher<'_, '_>) {
         let (weight, bias) = (frozen([INNER, WIDTH]), frozen([INNER]));
         both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
-            kernels::linear(x, weight.clone(), Some(bias.clone()), Precision::F32)
+            kernels::linear(x, weight.clone(), Some(bias.clone()), Compute::default())
         });
     }
 
@@ -106,7 +106,7 @@ mod lora_linear {
     fn ours(bencher: Bencher<'_, '_>) {
         let weight = frozen([WIDTH, WIDTH]);
         both_ways(bencher, inputs(), |[x, a, b]| {
-            let options = LowRank { scale: 2.0, mask: mask(), precision: Precision::F32 };
+            let options = LowRank { scale: 2.0, mask: mask(), compute: Compute::default() };
             kernels::lora_linear(x, weight.clone(), None, a, b, options)
         });
     }
@@ -360,7 +360,7 @@ mod linear_cross_entropy {
     fn logits(bencher: Bencher<'_, '_>) {
         let (weight, targets) = (frozen([VOCABULARY, WIDTH]), [7; ROWS]);
         both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
-            let logits = kernels::linear(x, weight.clone(), None, Precision::F32);
+            let logits = kernels::linear(x, weight.clone(), None, Compute::default());
             kernels::cross_entropy(logits, &targets).unsqueeze()
         });
     }

@@ -1,7 +1,7 @@
 //! A model that says which token comes next, reading some tokens at a time.
 
 use burn::tensor::{Device, Tensor};
-use kernels::Precision;
+use kernels::{Phase, Precision};
 
 use crate::architectures::{Around, through};
 use crate::cache::Cache;
@@ -22,10 +22,11 @@ impl CausalLm<'_> {
     }
 
     /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
-    /// sequence, `[sequences, vocabulary]`.
-    pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
+    /// sequence, `[sequences, vocabulary]`: the same bits whatever other sequences there are, and however a prompt was cut in pieces, as
+    /// long as the phase is the same.
+    pub fn next(&self, tokens: &Tokens, cache: &mut Cache, phase: Phase) -> Tensor<2> {
         let backbone = &*self.model.backbone;
-        let around = Around::new(backbone, tokens, None, Precision::F32);
+        let around = Around::new(backbone, tokens, None, Precision::F32).in_phase(phase);
         let last = Pooling::Last.rows(&[], tokens.layout().queries());
         let (hidden, ctx) = through(backbone, tokens, &last, &around, Some(cache));
         self.model.head(Features { hidden, ctx })

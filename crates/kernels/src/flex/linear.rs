@@ -10,10 +10,7 @@ use super::product::{Term, product};
 use super::quantised::Dots;
 use super::{tensor, vector_of, with_rows};
 use crate::wide::with_wide_vectors;
-use crate::{FrozenPrimitive, Precision};
-
-/// Up to so many rows a product is bound by reading the weight.
-const THIN: usize = 4;
+use crate::{Compute, FrozenPrimitive, Phase, Precision};
 
 /// Outputs that one thread works on at a time where rows are few.
 const OUTPUTS: usize = 32;
@@ -23,7 +20,7 @@ pub(crate) fn forward(
     x: FlexTensor,
     weight: FrozenPrimitive<Flex>,
     bias: Option<FlexTensor>,
-    precision: Precision,
+    compute: Compute,
 ) -> FlexTensor {
     let x = with_rows(x);
     let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of_frozen(&weight)) else {
@@ -32,10 +29,11 @@ pub(crate) fn forward(
     let (rows, [d_output, _]) = (of_x.rows(), of_weight.shape());
     let bias = bias.map(vector_of);
     let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-    let output = if is_thin(rows, precision, of_weight) {
+    let output = if is_read_in_place(compute, of_weight) {
         thin(of_x, of_weight, bias)
     } else {
-        product(&[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }], bias)
+        let (right, precision) = (of_weight.transposed(), compute.precision);
+        product(&[Term { left: Factor::Plain(of_x), right, factor: 1.0, precision }], bias)
     };
     tensor(output, Shape::new([rows, d_output]))
 }
@@ -63,10 +61,11 @@ pub(crate) fn weight_gradient(x: FlexTensor, d_output: FlexTensor) -> FlexTensor
     tensor(product(&[term], None), shape)
 }
 
-/// Whether the weight is to be read where it lies; of products in bf16 few rows are computed as many are, unless their weight is
-/// quantised: it takes longer to fill a panel than to read it.
-pub(super) fn is_thin(rows: usize, precision: Precision, weight: Factor<Stored<'_>>) -> bool {
-    rows <= THIN && (precision == Precision::F32 || !Precision::has_bf16() || weight.is_quantised())
+/// Whether the weight is to be read once and where it lies, for as few rows as a pass has that decodes. Products in bf16 are computed as
+/// in any pass, unless their weight is quantised: it takes longer to fill a panel than to read it.
+pub(super) fn is_read_in_place(compute: Compute, weight: Factor<Stored<'_>>) -> bool {
+    let has_panels = compute.precision == Precision::Bf16 && Precision::has_bf16() && !weight.is_quantised();
+    compute.phase == Phase::Decode && !has_panels
 }
 
 /// A few rows, for which every value of the weight is read once and where it lies.
