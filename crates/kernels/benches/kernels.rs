@@ -95,6 +95,63 @@ mod linear_in_bf16 {
     }
 }
 
+/// Rows of a pass that decodes with a weight that no cache holds, beside the same rows in a prompt.
+mod decoding {
+    use kernels::{FrozenMatrix, Phase, Quantisation, Quantised};
+
+    use super::*;
+
+    const ROWS: [usize; 4] = [1, 4, 16, 64];
+    const OUTPUTS: usize = 1 << 16;
+    const INPUTS: usize = 896;
+
+    fn rows(bencher: Bencher<'_, '_>, rows: usize, phase: Phase, weight: FrozenMatrix) {
+        let x = random([rows, INPUTS]).inner();
+        let compute = Compute { phase, ..Compute::default() };
+        bencher.bench_local(|| kernels::linear(x.clone(), weight.clone(), None, compute));
+    }
+
+    fn floats(dtype: DType) -> FrozenMatrix {
+        FrozenMatrix::Float(frozen([OUTPUTS, INPUTS]).cast(dtype))
+    }
+
+    fn codes(how: Quantisation) -> FrozenMatrix {
+        let weight = frozen::<2>([OUTPUTS, INPUTS]).into_data();
+        FrozenMatrix::Quantised(Quantised::of(&weight, how, &device().inner()).expect("numbers are finite"))
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, floats(DType::F32));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn bf16(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, floats(DType::BF16));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn int8(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, codes(Quantisation::Int8));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn nf4(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, codes(Quantisation::Nf4));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32_turned(bencher: Bencher<'_, '_>, count: usize) {
+        let weight = FrozenMatrix::Float(frozen([INPUTS, OUTPUTS]).transpose());
+        rows(bencher, count, Phase::Decode, weight);
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32_of_prompts(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Prefill, floats(DType::F32));
+    }
+}
+
 mod lora_linear {
     use super::*;
 

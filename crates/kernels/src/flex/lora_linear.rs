@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
-use super::{linear, tensor, vector_of, with_rows};
+use super::{decode, linear, tensor, vector_of, with_rows};
 use crate::{DropoutMask, FrozenPrimitive, LowRank, Precision, lora_linear};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
@@ -56,7 +56,7 @@ pub(crate) fn forward(
         precision: Precision::F32,
     };
     let output = if linear::is_read_in_place(compute, of_weight) {
-        let mut output = linear::thin(of_x, of_weight, bias);
+        let mut output = decode::product(of_x, of_weight, bias);
         add_product(&[update], &mut output);
         output
     } else {

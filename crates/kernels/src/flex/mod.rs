@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+mod decode;
 pub(crate) mod disentangled_attention;
 pub(crate) mod dora_linear;
 pub(crate) mod dropout;
