@@ -170,19 +170,19 @@ fn classifiers_of_every_kind_of_backbone_share_their_base() {
 fn next(decoder: CausalLm<'_>, prompts: &[Vec<u32>], routes: impl Fn(&Offsets) -> Routes) -> Vec<Vec<u32>> {
     let capacities: Vec<usize> = prompts.iter().map(|prompt| prompt.len() + 1).collect();
     let mut cache = decoder.cache(&capacities);
-    let mut read = |pieces: Vec<&[u32]>| {
+    let mut read = |phase: Phase, pieces: Vec<&[u32]>| {
         let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
         let layout: Arc<Layout> = Arc::new(cache.layout(&lengths));
         let ids = pieces.concat();
         let routes = routes(layout.queries());
         let tokens = Tokens::new(&ids, &vec![0; ids.len()], layout, &decoder.device());
-        let logits: Tensor<2> = decoder.next(&tokens, routes, &mut cache);
+        let logits: Tensor<2> = decoder.next(&tokens, routes, &mut cache, phase);
         let width = logits.dims()[1];
         let logits: Vec<u32> = logits.into_data().iter::<f32>().map(f32::to_bits).collect();
         logits.chunks(width).map(<[u32]>::to_vec).collect::<Vec<_>>()
     };
-    let mut all = read(prompts.iter().map(Vec::as_slice).collect());
-    all.extend(read(prompts.iter().map(|_| &[7][..]).collect()));
+    let mut all = read(Phase::Prefill, prompts.iter().map(Vec::as_slice).collect());
+    all.extend(read(Phase::Decode, prompts.iter().map(|_| &[7][..]).collect()));
     all
 }
 

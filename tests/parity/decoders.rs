@@ -62,7 +62,7 @@ fn check_cache(name: &str) {
     // The first three at once, then one by one.
     for (start, end) in std::iter::once((0, 3)).chain((3..ids.len()).map(|at| (at, at + 1))) {
         let layout = cache.layout(&[end - start]);
-        let found = values(decoder.next(&tokens(&ids[start..end], layout, &model), Routes::default(), &mut cache));
+        let found = values(decoder.next(&tokens(&ids[start..end], layout, &model), Routes::default(), &mut cache, Phase::Decode));
         for (found, whole) in found.iter().zip(&whole[(end - 1) * width..end * width]) {
             assert!((found - whole).abs() <= 1e-4 + 1e-4 * whole.abs(), "{name}, token {end}: {found} {whole}");
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use kernels::{DropoutMask, Layout, Noise, Offsets, Precision};
+use kernels::{Compute, DropoutMask, Layout, Noise, Offsets, Phase, Precision};
 
 use crate::Routes;
 
@@ -11,19 +11,24 @@ use crate::Routes;
 pub struct ForwardContext {
     layout: Arc<Layout>,
     noise: Option<Noise>,
-    precision: Precision,
+    compute: Compute,
     routes: Routes,
 }
 
 impl ForwardContext {
     /// `noise` is there in training and absent in evaluation.
     pub fn new(layout: Arc<Layout>, noise: Option<Noise>) -> Self {
-        Self { layout, noise, precision: Precision::F32, routes: Routes::default() }
+        Self { layout, noise, compute: Compute::default(), routes: Routes::default() }
     }
 
     /// The same with products in another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        Self { compute: Compute { precision, ..self.compute }, ..self }
+    }
+
+    /// The same in another phase.
+    pub fn with_phase(self, phase: Phase) -> Self {
+        Self { compute: Compute { phase, ..self.compute }, ..self }
     }
 
     /// The same with these rows going through adapters beside those of the model. There is no gradient then.
@@ -39,9 +44,13 @@ impl ForwardContext {
         &self.layout
     }
 
-    /// Of products with frozen weights.
-    pub fn precision(&self) -> Precision {
-        self.precision
+    /// How products are computed.
+    pub fn compute(&self) -> Compute {
+        self.compute
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.compute.phase
     }
 
     /// The dropout of the module `site`, or `None` where nothing is to be dropped.

@@ -47,14 +47,14 @@ impl Cache {
         self.slots.len()
     }
 
-    /// The layout of a pass that reads so many further tokens of each sequence.
+    /// The layout of a pass that reads so many further tokens of each sequence. One of which it reads none is left out.
     ///
     /// # Panics
     /// Where a slot has no room for them: its capacity was the caller's own promise.
     pub fn layout(&self, tokens: &[usize]) -> Layout {
         let mut offsets = vec![0];
         let mut keys = Vec::with_capacity(self.slots.len());
-        for (slot, count) in self.slots.iter().zip(tokens) {
+        for (slot, count) in self.slots.iter().zip(tokens).filter(|(_, count)| **count > 0) {
             assert!(slot.length + count <= slot.capacity, "a cache has room for what its sequences may become");
             offsets.push(offsets[offsets.len() - 1] + count);
             keys.push(slot.start..slot.start + slot.length + count);
@@ -88,7 +88,10 @@ impl Cache {
 
     /// After a pass with this layout: its tokens count as read.
     pub(crate) fn advance(&mut self, layout: &Layout) {
-        for (slot, keys) in self.slots.iter_mut().zip(layout.keys()) {
+        let mut slots = self.slots.iter_mut();
+        for keys in layout.keys() {
+            let slot =
+                slots.find(|slot| slot.start == keys.start).expect("a layout has sequences in the order of the slots");
             slot.length = keys.len();
         }
     }

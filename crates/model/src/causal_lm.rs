@@ -1,7 +1,7 @@
 //! A model that says which token comes next, reading some tokens at a time.
 
 use burn::tensor::{Device, Tensor};
-use kernels::Precision;
+use kernels::{Phase, Precision};
 use lora::Routes;
 
 use crate::architectures::{Around, through};
@@ -23,11 +23,12 @@ impl CausalLm<'_> {
     }
 
     /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
-    /// sequence, `[sequences, vocabulary]`. `routes` are the rows of the tokens that go through adapters beside those of the model:
-    /// in all passes of a sequence the same.
-    pub fn next(&self, tokens: &Tokens, routes: Routes, cache: &mut Cache) -> Tensor<2> {
+    /// sequence, `[sequences, vocabulary]`: the same bits whatever other sequences there are, and however a prompt was cut in pieces, as
+    /// long as the phase is the same. `routes` are the rows of the tokens that go through adapters beside those of the model: in all passes of
+    /// a sequence the same.
+    pub fn next(&self, tokens: &Tokens, routes: Routes, cache: &mut Cache, phase: Phase) -> Tensor<2> {
         let backbone = &*self.model.backbone;
-        let around = Around::new(backbone, tokens, None, Precision::F32).with_routes(routes);
+        let around = Around::new(backbone, tokens, None, Precision::F32).in_phase(phase).with_routes(routes);
         let last = Pooling::Last.rows(&[], tokens.layout().queries());
         let (hidden, ctx) = through(backbone, tokens, &last, &around, Some(cache));
         self.model.head(Features { hidden, ctx })

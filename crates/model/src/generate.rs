@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use kernels::Phase;
 use lora::Routes;
 
 use crate::cache::Cache;
@@ -61,6 +62,14 @@ struct Text {
     max_new_tokens: usize,
 }
 
+impl Text {
+    /// A pass either reads prompts, and what has to be read again, or goes on by one token: so that a text is the same whatever it is
+    /// batched with.
+    fn phase(&self) -> Phase {
+        if self.read > 0 && self.ids.len() == self.read + 1 { Phase::Decode } else { Phase::Prefill }
+    }
+}
+
 impl<'a> Generation<'a> {
     /// `stops` are the tokens that end a text. Prompts have at least one token, and are to get at least one.
     pub fn new(model: CausalLm<'a>, prompts: &[Prompt], sampling: &'a Sampling, stops: &'a [u32]) -> Self {
@@ -88,17 +97,13 @@ impl<'a> Generation<'a> {
                 text.read = 0;
             }
         }
-        let unread: Vec<usize> = self.texts.iter().map(|text| text.ids.len() - text.read).collect();
-        let ids: Vec<u32> = self.texts.iter().flat_map(|text| text.ids[text.read..].iter().copied()).collect();
-        let layout = Arc::new(self.cache.layout(&unread));
-        let tokens = Tokens::new(&ids, &vec![0; ids.len()], layout, &self.model.device());
-        let logits = self.model.next(&tokens, Routes::default(), &mut self.cache);
-        let width = logits.dims()[1];
-        let logits = logits.into_data();
-        let logits = logits.as_slice::<f32>().expect("logits are f32 on every device");
+        let mut logits = vec![Vec::new(); self.texts.len()];
+        for phase in [Phase::Prefill, Phase::Decode] {
+            self.pass(phase, &mut logits);
+        }
 
         let mut chosen = Vec::with_capacity(self.texts.len());
-        for (text, logits) in self.texts.iter_mut().zip(logits.chunks_exact(width)) {
+        for (text, logits) in self.texts.iter_mut().zip(&logits) {
             text.read = text.ids.len();
             if !logits.iter().all(|logit| logit.is_finite()) {
                 return Err(SamplingError::NotFinite { row: text.row, token: text.written as u64 });
@@ -116,6 +121,24 @@ impl<'a> Generation<'a> {
         let ended = |prompt: usize| chosen.iter().any(|chosen| chosen.prompt == prompt && chosen.finish.is_some());
         self.keep(|text| !ended(text.prompt));
         Ok(chosen)
+    }
+
+    /// Reads what is unread of the texts of a phase. Of each `logits` get those of what comes next.
+    fn pass(&mut self, phase: Phase, logits: &mut [Vec<f32>]) {
+        let of_phase = |text: &Text| if text.phase() == phase { text.read..text.ids.len() } else { 0..0 };
+        let unread: Vec<usize> = self.texts.iter().map(|text| of_phase(text).len()).collect();
+        let ids: Vec<u32> = self.texts.iter().flat_map(|text| text.ids[of_phase(text)].iter().copied()).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let layout = Arc::new(self.cache.layout(&unread));
+        let tokens = Tokens::new(&ids, &vec![0; ids.len()], layout, &self.model.device());
+        let found = self.model.next(&tokens, Routes::default(), &mut self.cache, phase);
+        let width = found.dims()[1];
+        let found = found.into_data();
+        let found = found.as_slice::<f32>().expect("logits are f32 on every device");
+        let texts = logits.iter_mut().zip(&unread).filter(|(_, unread)| **unread > 0);
+        texts.zip(found.chunks_exact(width)).for_each(|((logits, _), found)| *logits = found.to_vec());
     }
 
     /// Ends the text of a prompt: the caller has seen enough of it.

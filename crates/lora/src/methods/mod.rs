@@ -11,6 +11,7 @@ use std::ops::{Deref, Range};
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
+use kernels::Phase;
 use serde::{Deserialize, Serialize};
 
 use crate::peft::{ConfigError, Keys};
@@ -134,9 +135,10 @@ macro_rules! methods {
                 output: Tensor<2>,
                 residual: &Tensor<2>,
                 norm: &dyn Fn(Tensor<2>) -> Tensor<2>,
+                phase: Phase,
             ) -> Tensor<2> {
                 match self {
-                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm),)?)+
+                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm, phase),)?)+
                 }
             }
         }

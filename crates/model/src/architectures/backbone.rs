@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{Noise, Precision};
+use kernels::{Noise, Phase, Precision};
 use lora::{Embedding, ForwardContext, Routes};
 
 use crate::cache::Cache;
@@ -94,6 +94,11 @@ impl Around {
     /// With these sequences' rows going through adapters beside those of the model.
     pub(crate) fn with_routes(self, routes: Routes) -> Self {
         Self { ctx: self.ctx.with_routes(routes), ..self }
+    }
+
+    /// The same in another phase.
+    pub(crate) fn in_phase(self, phase: Phase) -> Self {
+        Self { ctx: self.ctx.with_phase(phase), ..self }
     }
 
     /// The angles of a layer's own rotary embedding; `None` for a layer without one.

@@ -40,11 +40,11 @@ impl Residual {
             return self.dropout.residual(x, branch, ctx);
         }
         let kept = self.dropout.forward(branch, ctx);
-        let branch = self.adapters.iter().fold(kept, |branch, adapter| adapter.forward(branch, &x, norm));
+        let branch = self.adapters.iter().fold(kept, |branch, adapter| adapter.forward(branch, &x, norm, ctx.phase()));
         let branch = routed.fold(branch, |branch, (rows, adapter)| {
             let place = [rows, 0..branch.dims()[1]];
             let of_rows = |tensor: &Tensor<2>| tensor.clone().slice(place.clone());
-            let changed = adapter.forward(of_rows(&branch), &of_rows(&x), norm);
+            let changed = adapter.forward(of_rows(&branch), &of_rows(&x), norm, ctx.phase());
             branch.slice_assign(place, changed)
         });
         residual(x, branch, None)
