@@ -12,7 +12,7 @@ use inference::{
     AdapterFiles, Answer, Base, Device, Error, GenerationSettings, ModelFiles, Overrides, Pipeline, Saved,
     ServedAdapter, resolved,
 };
-use kernels::{Layout, Offsets, Quantisation, hash_text, uniform};
+use kernels::{Layout, Offsets, Phase, Quantisation, hash_text, uniform};
 use lora::peft::PeftConfig;
 use lora::{Method, Plan, Routes};
 use miette::Diagnostic;

@@ -80,9 +80,8 @@ mod linear_in_bf16 {
 
     fn in_precision(bencher: Bencher<'_, '_>, precision: Precision) {
         let weight = frozen([INNER, WIDTH]).cast(DType::BF16);
-        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
-            kernels::linear(x, weight.clone(), None, Compute { precision, ..Compute::default() })
-        });
+        let compute = Compute { precision, ..Compute::default() };
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::linear(x, weight.clone(), None, compute));
     }
 
     #[divan::bench]

@@ -110,6 +110,20 @@ proptest! {
         }
     }
 
+    /// As an embedding's update is, whose A is picked from by columns.
+    #[test]
+    fn of_linear_layers_whose_input_lies_transposed((rows, at) in rows(), r in 1..20_usize, phase in phase()) {
+        let (columns, weight) = (random([r, rows]), random([33, r]));
+        let of = |rows: Range<usize>| {
+            let x = columns.clone().narrow(1, rows.start, rows.len()) * 1.0;
+            kernels::trained_linear(x.transpose(), weight.clone(), None, phase)
+        };
+        let all = of(0..rows);
+        for part_of in [at..at + 1, at..rows] {
+            prop_assert!(bits(of(part_of.clone())) == bits(part(&all, part_of.clone())), "rows {part_of:?} of {rows}");
+        }
+    }
+
     #[test]
     fn of_linear_layers_with_lora_and_dora(
         (rows, at) in rows(),

@@ -73,15 +73,13 @@ run!(bf16, bf16, load_bf16, widened);
 run!(int8, i8, load_int8, f32::from);
 
 /// Block by block: first the values of even number, then the others, each 32 as [`look_up`] has them.
-fn arrange(row: &[f32]) -> Vec<f32> {
-    let of_block = |block: &[f32]| -> Vec<f32> {
-        let place = |at: usize| {
+fn arrange(row: &[f32], to: &mut [f32]) {
+    for (block, to) in row.chunks_exact(BLOCK).zip(to.chunks_exact_mut(BLOCK)) {
+        for (at, to) in to.iter_mut().enumerate() {
             let (odd, vector, half, lane) = (at / 32, at % 32 / 8, at % 8 / 4, at % 4);
-            2 * (16 * half + 4 * vector + lane) + odd
-        };
-        (0..BLOCK).map(|at| block[place(at)]).collect()
-    };
-    row.chunks_exact(BLOCK).flat_map(of_block).collect()
+            *to = block[2 * (16 * half + 4 * vector + lane) + odd];
+        }
+    }
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -12,6 +12,8 @@ mod avx2;
 mod avx512;
 mod portable;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use self::form::{Form, Sums};
@@ -35,21 +37,15 @@ fn along_rows(form: &Form, x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32
     let (rows, d_output) = (x.rows(), weight.rows());
     let arranged = Arranged::new(form, x, &weight);
     let mut blocks = vec![0.0; rows * d_output];
-    blocks.par_chunks_mut(OUTPUTS * rows).enumerate().for_each_init(Scratch::default, |scratch, (block, outputs)| {
-        let width = outputs.len() / rows;
-        let first = block * OUTPUTS;
-        // Of an odd number of outputs the last is computed twice.
-        for at in (0..width).step_by(2) {
-            let pair = [at, (at + 1).min(width - 1)];
-            let indices = pair.map(|at| first + at);
-            let write = |row: usize, of_pair: usize, sum: f32| {
-                let at = pair[of_pair];
-                outputs[row * width + at] = sum + bias.map_or(0.0, |bias| bias[first + at]);
-            };
-            match &arranged {
-                Some(arranged) => arranged.products(&form.nf4, &weight, indices, &mut scratch.scales, write),
-                None => products(form, x, &weight, indices, scratch, write),
-            }
+    blocks.par_chunks_mut(OUTPUTS * rows).enumerate().for_each_init(Scratch::default, |scratch, (block, values)| {
+        let width = values.len() / rows;
+        let outputs = block * OUTPUTS..block * OUTPUTS + width;
+        let write = |row: usize, output: usize, sum: f32| {
+            values[row * width + output - outputs.start] = sum + bias.map_or(0.0, |bias| bias[output]);
+        };
+        match &arranged {
+            Some(arranged) => arranged.products(&form.nf4, &weight, outputs.clone(), &mut scratch.scales, write),
+            None => products(form, x, &weight, outputs.clone(), scratch, write),
         }
     });
     in_rows(blocks, [rows, d_output], OUTPUTS)
@@ -60,37 +56,42 @@ fn along_rows(form: &Form, x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32
 struct Scratch {
     /// Two rows of the weight in f32, where they have to be widened.
     wide: [Vec<f32>; 2],
-    /// Scales of the blocks of a row.
+    /// Scales of the blocks of some rows.
     scales: Vec<f32>,
 }
 
-/// The products of all left rows with two rows of the weight: `write` is told the left row, which of the two, and the sum.
+/// The products of all left rows with some rows of the weight: `write` is told the left row, the output, and the sum.
 fn products(
     form: &Form,
     x: Matrix<'_>,
     weight: &Stored<'_>,
-    indices: [usize; 2],
+    outputs: Range<usize>,
     scratch: &mut Scratch,
     mut write: impl FnMut(usize, usize, f32),
 ) {
-    let [first, second] = indices;
-    if let (Some((first, factor)), Some((second, of_second))) = (weight.int8_row(first), weight.int8_row(second)) {
-        let factors = [factor, of_second];
-        return with_rows(&form.int8, x, [first, second], |row, of_pair, sum| {
-            write(row, of_pair, factors[of_pair] * sum);
-        });
-    }
     let all = 0..weight.columns();
-    if let (Some(first), Some(second)) = (weight.bf16_row(first, all.clone()), weight.bf16_row(second, all.clone())) {
-        return with_rows(&form.bf16, x, [first, second], write);
-    }
     let [of_first, of_second] = &mut scratch.wide;
-    of_first.resize(all.len(), 0.0);
-    of_second.resize(all.len(), 0.0);
-    with_rows(&form.f32, x, [weight.row(first, all.clone(), of_first), weight.row(second, all, of_second)], write);
+    for first in outputs.clone().step_by(2) {
+        // Of an odd number of outputs the last is computed twice.
+        let pair = [first, (first + 1).min(outputs.end - 1)];
+        let mut write = |row: usize, of_pair: usize, sum: f32| write(row, pair[of_pair], sum);
+        if let [Some((first, factor)), Some((second, of_second))] = pair.map(|index| weight.int8_row(index)) {
+            let factors = [factor, of_second];
+            with_rows(&form.int8, x, [first, second], |row, of_pair, sum| {
+                write(row, of_pair, factors[of_pair] * sum);
+            });
+        } else if let [Some(first), Some(second)] = pair.map(|index| weight.bf16_row(index, all.clone())) {
+            with_rows(&form.bf16, x, [first, second], write);
+        } else {
+            of_first.resize(all.len(), 0.0);
+            of_second.resize(all.len(), 0.0);
+            let rows = [weight.row(pair[0], all.clone(), of_first), weight.row(pair[1], all.clone(), of_second)];
+            with_rows(&form.f32, x, rows, write);
+        }
+    }
 }
 
-/// By as many left rows at a time as a form takes.
+/// Two rows of the weight with as many left rows at a time as a form takes.
 fn with_rows<W>(sums: &Sums<W>, x: Matrix<'_>, weight: [&[W]; 2], mut write: impl FnMut(usize, usize, f32)) {
     let mut row = 0;
     let mut next = |found: &[[f32; 2]]| {

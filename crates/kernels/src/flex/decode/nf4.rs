@@ -1,15 +1,18 @@
 //! Products with rows in nf4, whose codes are looked up where they lie. A left row is laid out as the values come: of the words of 32
 //! bits that a vector of codes has, first the lowest four bits of each, then the next.
 
+use std::ops::Range;
+
 use super::form::Form;
 use crate::flex::matrix::{Matrix, Stored};
+use crate::quantised::BLOCK;
 
 /// The loops of a kind of vectors, by left rows.
 pub(super) struct Dots {
     /// Values whose codes are loaded at once.
     pub group: usize,
     /// A left row in the order in which the values come; it is a multiple of `group` long.
-    pub arrange: fn(&[f32]) -> Vec<f32>,
+    pub arrange: fn(row: &[f32], to: &mut [f32]),
     pub four: Run<4>,
     pub two: Run<2>,
     pub one: Run<1>,
@@ -38,41 +41,45 @@ impl Arranged {
         weight.nf4()?.blocks(0, columns, &mut Vec::new())?;
         let width = columns.next_multiple_of(group);
         let mut padded = vec![0.0; width];
-        let mut values = Vec::with_capacity(x.rows() * width);
-        for row in 0..x.rows() {
+        let mut values = vec![0.0; x.rows() * width];
+        for (row, values) in values.chunks_exact_mut(width).enumerate() {
             padded[..columns].copy_from_slice(x.row(row));
-            values.extend(arrange(&padded));
+            arrange(&padded, values);
         }
         Some(Self { values, rows: x.rows(), columns, width })
     }
 
-    /// The products of all left rows with two rows of the weight, as [`super::products`] has them.
+    /// The products of all left rows with some rows of the weight, as [`super::products`] has them.
     pub(super) fn products(
         &self,
         dots: &Dots,
         weight: &Stored<'_>,
-        indices: [usize; 2],
+        outputs: Range<usize>,
         scales: &mut Vec<f32>,
         mut write: impl FnMut(usize, usize, f32),
     ) {
-        for (of_pair, index) in indices.into_iter().enumerate() {
-            let codes = weight.nf4().and_then(|nf4| nf4.blocks(index * self.columns, self.columns, scales));
-            let codes = codes.expect("a weight in nf4 whose rows are whole blocks");
-            let mut first = 0;
-            let mut next = |sums: &[f32]| {
-                sums.iter().zip(first..).for_each(|(sum, row)| write(row, of_pair, *sum));
-                first += sums.len();
-                first
-            };
+        let (start, count) = (outputs.start * self.columns, outputs.len() * self.columns);
+        let codes = weight.nf4().and_then(|nf4| nf4.blocks(start, count, scales));
+        let codes = codes.expect("a weight in nf4 whose rows are whole blocks");
+        let of_outputs = codes.chunks_exact(self.columns / 2).zip(scales.chunks_exact(self.columns / BLOCK));
+        for (output, (codes, scales)) in outputs.zip(of_outputs) {
             let mut row = 0;
-            while row < self.rows {
+            let mut next = |sums: &[f32]| {
+                for sum in sums {
+                    write(row, output, *sum);
+                    row += 1;
+                }
+                row
+            };
+            let mut first = 0;
+            while first < self.rows {
                 // SAFETY: no form is handed out but of vectors that the processor has.
                 #[expect(unsafe_code, reason = "functions for certain processors; see SAFETY")]
                 unsafe {
-                    row = match self.rows - row {
-                        4.. => next(&(dots.four)(self.rows_from(row), codes, scales)),
-                        2.. => next(&(dots.two)(self.rows_from(row), codes, scales)),
-                        _ => next(&(dots.one)(self.rows_from(row), codes, scales)),
+                    first = match self.rows - first {
+                        4.. => next(&(dots.four)(self.rows_from(first), codes, scales)),
+                        2.. => next(&(dots.two)(self.rows_from(first), codes, scales)),
+                        _ => next(&(dots.one)(self.rows_from(first), codes, scales)),
                     };
                 }
             }
@@ -85,11 +92,12 @@ impl Arranged {
 }
 
 /// For vectors of so many words: eight values of each word, of which a byte has the first in its upper half.
-pub(super) fn arrange<const LANES: usize>(row: &[f32]) -> Vec<f32> {
-    let of_group = |group: &[f32]| -> Vec<f32> {
-        (0..8 * LANES).map(|at| (at / LANES, at % LANES)).map(|(step, word)| group[8 * word + (step ^ 1)]).collect()
-    };
-    row.chunks_exact(8 * LANES).flat_map(of_group).collect()
+pub(super) fn arrange<const LANES: usize>(row: &[f32], to: &mut [f32]) {
+    for (group, to) in row.chunks_exact(8 * LANES).zip(to.chunks_exact_mut(8 * LANES)) {
+        for (step, to) in to.chunks_exact_mut(LANES).enumerate() {
+            to.iter_mut().enumerate().for_each(|(word, to)| *to = group[8 * word + (step ^ 1)]);
+        }
+    }
 }
 
 /// The body of [`Run`] for vectors of `lanes` words in terms of a few operations. `look_up` makes values of the lowest four bits of

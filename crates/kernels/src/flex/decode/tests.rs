@@ -139,9 +139,14 @@ fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
             let products = (0..count).map(|at| f64::from(x[row * count + at]) * value(at));
             [products.clone().sum(), products.map(f64::abs).sum()]
         });
-        let laid = |group: usize, arrange: &dyn Fn(&[f32]) -> Vec<f32>| -> Vec<Vec<f32>> {
-            let padded = |row: &[f32]| [row, &vec![0.0; count.next_multiple_of(group) - count][..]].concat();
-            x.chunks_exact(count).map(|row| arrange(&padded(row))).collect()
+        let laid = |group: usize, arrange: fn(&[f32], &mut [f32])| -> Vec<Vec<f32>> {
+            let of_row = |row: &[f32]| {
+                let padded = [row, &vec![0.0; count.next_multiple_of(group) - count][..]].concat();
+                let mut laid = vec![0.0; padded.len()];
+                arrange(&padded, &mut laid);
+                laid
+            };
+            x.chunks_exact(count).map(of_row).collect()
         };
         let assert_close = |found: [f32; 4], name: &str| {
             for (found, [exact, magnitude]) in found.into_iter().zip(exact) {
@@ -152,13 +157,13 @@ fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
                 );
             }
         };
-        let rows = laid(128, &nf4::arrange::<16>);
+        let rows = laid(128, nf4::arrange::<16>);
         let found = words::dot([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales);
         assert_close(found, "16 words");
         assert_eq!(words::dot([&rows[2][..]], &codes, &scales), [found[2]]);
         for simd in Simd::available() {
             let dots = &Form::of(simd).nf4;
-            let rows = laid(dots.group, &dots.arrange);
+            let rows = laid(dots.group, dots.arrange);
             // SAFETY: the processor has the vectors.
             #[expect(unsafe_code, reason = "functions for certain processors; see SAFETY")]
             let (four, two, one) = unsafe {
