@@ -62,6 +62,7 @@ fn every_method_trains_on_a_quantised_base_and_what_is_saved_answers_as_it_did()
                 &["adapter.use_dora=true"],
                 &["adapter.init=pissa", "adapter.r=3", "adapter.use_rslora=true"],
                 &["adapter.init=olora", "train.gradient_checkpointing=true"],
+                &["adapter.init=pissa", "adapter.use_dora=true", "adapter.r=3"],
                 &["adapter.method=ia3"],
                 &["adapter.method=bitfit", "train.compute=f32"],
             ] {

@@ -9,7 +9,7 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
-use lora::{Method, Plan};
+use lora::{Method, Plan, Update};
 use model::{
     Frozen, Head, Pretrained, Quantisation, Values, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
     write_json,
@@ -275,6 +275,18 @@ impl Adapter {
         let Self { config, method, tensors, sidecar } = Self::read(directory, Some(pretrained))?;
         let (method, tensors) = loaded.plan.written(method, tensors);
         Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar })
+    }
+
+    /// The updates of the adapter in a directory with how the weights of its base lie, which its files do not say of each.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or an adapter that is for another base.
+    pub fn updates_on(directory: &Path, pretrained: &Pretrained) -> Result<Vec<Update>, Error> {
+        let adapter = Self::read(directory, Some(pretrained))?;
+        let values = adapter.classes().unwrap_or(0);
+        let plan = adapter.plan(Frozen::AsStored).map_err(model::Error::from)?;
+        let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &Device::flex())?;
+        Ok(loaded.plan.updates().to_vec())
     }
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.

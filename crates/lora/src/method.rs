@@ -290,6 +290,11 @@ pub trait AdapterMethod: Debug {
         false
     }
 
+    /// Whether they do so of an output layer that is tied to the word embeddings as well, which has a weight of its own from then on.
+    fn changes_tied(&self) -> bool {
+        self.changes_base()
+    }
+
     /// The tensors of an adapter as [`Self::written`] describes it, on the base as its files have it. `starts` is what was taken
     /// out of the base, by the names of the tensors that started with it.
     fn tensors_written(

@@ -51,7 +51,7 @@ impl Loader<'_> {
     fn untied(&self, treatment: Treatment, shape: [usize; 2]) -> Result<Option<Weight<2>>, Error> {
         let (full, brings, is_changed, is_finished) = {
             let plan = self.build.plan.borrow();
-            let is_changed = treatment == Treatment::Adapted && plan.method().changes_base();
+            let is_changed = treatment == Treatment::Adapted && plan.method().changes_tied();
             (plan.method().saves_model(), plan.brings(&self.join("weight")), is_changed, !plan.starts_fresh())
         };
         match treatment {
