@@ -157,7 +157,7 @@ impl Saved {
             training: None,
         })?;
         let plan = match adapter {
-            Some(adapter) => adapter.plan(frozen),
+            Some(adapter) => adapter.plan(&pretrained, frozen),
             None => Plan::new(Method::frozen(), None, 0),
         };
         let (model, loaded) = plan
