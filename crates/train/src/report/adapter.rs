@@ -8,6 +8,7 @@ use super::heat::shade;
 use super::number::{fixed, significant};
 use super::record::Update;
 use super::{Error, render, updates};
+use crate::output::counted;
 
 /// What an adapter does to a module.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +91,15 @@ struct Row<'a> {
 struct Pairs<'a> {
     names: &'a [String; 2],
     rows: Vec<PairRow<'a>>,
-    alone: Vec<(&'a str, String)>,
+    alone: Vec<Alone<'a>>,
+}
+
+/// What one of the adapters alone adapts.
+#[derive(Serialize)]
+struct Alone<'a> {
+    name: &'a str,
+    count: String,
+    modules: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -143,7 +152,7 @@ impl PairPage<'_> {
             pair: Some(Pairs {
                 names: self.names,
                 rows: self.modules.iter().map(PairRow::of).collect(),
-                alone: alone.map(|(name, alone)| (name.as_str(), alone.join(", "))).collect(),
+                alone: alone.map(Alone::of).collect(),
             }),
         })
     }
@@ -199,6 +208,12 @@ fn columns(values: &[f64]) -> String {
         format!("M{} {HEIGHT}v-{height}h{}v{height}z", n * pitch, pitch - 1)
     };
     (0..count).map(column).collect()
+}
+
+impl<'a> Alone<'a> {
+    fn of((name, modules): (&'a String, &'a Vec<String>)) -> Self {
+        Self { name, count: counted(modules.len(), "module", "modules"), modules }
+    }
 }
 
 impl<'a> PairRow<'a> {
@@ -272,7 +287,7 @@ mod tests {
         let alone = [vec!["k".to_string()], Vec::new()];
         let page = PairPage { names: &names, modules: &modules, cosine: Some(0.25), alone: &alone };
         let page = page.html().expect("plain data");
-        assert!(page.contains("id=\"pair\"") && page.contains("0.2500") && page.contains("a alone"));
+        assert!(page.contains("id=\"pair\"") && page.contains("0.2500") && page.contains("1 module of a alone"));
     }
 
     #[test]
