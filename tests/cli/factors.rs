@@ -254,7 +254,10 @@ fn adapters_of_other_modules_are_combined_to_one_of_all_of_them() {
     project.run(&["combine", "first", "elsewhere", "--method", "cat", "-o", "layers"]).done();
     let config: Value = serde_json::from_str(&project.read("layers/adapter_config.json")).unwrap();
     let of_last = "bert.encoder.layer.1.attention.self.value".to_owned();
-    assert_eq!((&config["target_modules"], &config["layers_to_transform"]), (&json!([key, query, of_last]), &Value::Null));
+    assert_eq!(
+        (&config["target_modules"], &config["layers_to_transform"]),
+        (&json!([key, query, of_last]), &Value::Null)
+    );
     // It is loaded with its base as any other.
     project.run(&["merge", "--model", "bert", "--adapter", "layers", "--output", "merged"]).done();
 }

@@ -98,7 +98,8 @@ fn what_a_start_has_left_of_a_quantised_base_is_trained_further() {
         project.train(&["--quiet", "--set", "adapter.init=pissa", "--set", "adapter.r=3"]).done();
         let trained = loss(&project, &["--run", "run"]);
         let more = |set: &[&str]| {
-            let arguments = ["--quiet", "--overwrite", "--set", "adapter.init_from=run/adapter", "--set", "output_dir=more"];
+            let arguments =
+                ["--quiet", "--overwrite", "--set", "adapter.init_from=run/adapter", "--set", "output_dir=more"];
             let still = ["--set", "train.learning_rate=1e-12", "--set", "train.max_steps=1"];
             project.train(&[&arguments[..], &still, set].concat()).done();
             loss(&project, &["--run", "more"])
@@ -121,11 +122,15 @@ fn what_a_start_has_left_of_a_quantised_base_is_trained_further() {
 
 #[test]
 fn a_start_is_taken_out_of_what_a_checkpoint_in_nf4_stands_for() {
-    let project = saved_in_nf4()
-        .replace("run.toml", "max_steps = 2", "max_steps = 8\nlearning_rate = 0.01")
-        .replace("run.toml", "[data]", "[data]\nvalid = \"train.jsonl\"");
+    let project = saved_in_nf4().replace("run.toml", "max_steps = 2", "max_steps = 8\nlearning_rate = 0.01").replace(
+        "run.toml",
+        "[data]",
+        "[data]\nvalid = \"train.jsonl\"",
+    );
     for init in ["pissa", "pissa_niter_2", "olora"] {
-        project.train(&["--quiet", "--overwrite", "--set", &format!("adapter.init={init}"), "--set", "adapter.r=3"]).done();
+        project
+            .train(&["--quiet", "--overwrite", "--set", &format!("adapter.init={init}"), "--set", "adapter.r=3"])
+            .done();
         let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
         assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": "nf4", "output": false, "residual": true }));
         let again = loss(&project, &["--run", "run"]);
@@ -243,9 +248,11 @@ fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
     let expected = loss(&quantised, &["--model", "bert", "--adapter", "adapter", "--set", "model.dtype=int8"]);
     assert!((codes - expected).abs() < 1e-6, "{codes} {expected}");
 
-    let project = project
-        .replace("run.toml", "max_steps = 2", "max_steps = 4\nlearning_rate = 0.01")
-        .replace("run.toml", "[data]", "[data]\nvalid = \"train.jsonl\"");
+    let project = project.replace("run.toml", "max_steps = 2", "max_steps = 4\nlearning_rate = 0.01").replace(
+        "run.toml",
+        "[data]",
+        "[data]\nvalid = \"train.jsonl\"",
+    );
     for method in ["adapter.r=2", "adapter.use_dora=true", "adapter.init=pissa"] {
         project.train(&["--quiet", "--overwrite", "--set", method]).done();
         let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();

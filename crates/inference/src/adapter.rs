@@ -241,7 +241,8 @@ impl Adapter {
     pub fn as_trained(mut self, base: &Pretrained, frozen: Frozen) -> Self {
         let trained_on = self.sidecar.as_ref().and_then(|sidecar| sidecar.base.quantised);
         let Some(quantised) = trained_on.filter(|quantised| quantised.residual) else { return self };
-        let is_the_same = QuantisedBase::of(frozen, base.quantisation()).map(QuantisedBase::frozen) == Some(quantised.frozen());
+        let is_the_same =
+            QuantisedBase::of(frozen, base.quantisation()).map(QuantisedBase::frozen) == Some(quantised.frozen());
         if is_the_same && let Some((method, starts)) = self.tensors.take_apart(&self.method) {
             (self.method, self.starts) = (method, starts);
         }

@@ -97,7 +97,10 @@ impl Quantised {
     /// # Panics
     /// If the parts are not of this shape.
     pub fn from_int8(codes: Bytes, scales: &[f32], shape: [usize; 2], device: &Device) -> Self {
-        assert!(codes.len() == shape.iter().product::<usize>() && scales.len() == shape[0], "the parts are of one matrix");
+        assert!(
+            codes.len() == shape.iter().product::<usize>() && scales.len() == shape[0],
+            "the parts are of one matrix"
+        );
         Self {
             codes: codes_on(device, codes, DType::I8),
             scales: Tensor::from_data(scales, (device, DType::F32)),

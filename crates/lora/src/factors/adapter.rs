@@ -142,7 +142,8 @@ impl FactoredAdapter {
         let ranks: Vec<(String, usize)> =
             modules.iter().zip(&factors).map(|(it, [a, _])| (it.path.clone(), a.shape()[0])).collect();
         let method = self.method.with_ranks(&ranks, targets).expect("it was asked before");
-        let own = modules.iter().zip(factors).flat_map(|(module, factors)| module.names.clone().into_iter().zip(factors));
+        let own =
+            modules.iter().zip(factors).flat_map(|(module, factors)| module.names.clone().into_iter().zip(factors));
         NewAdapter { method, tensors: own.chain(others).collect() }
     }
 }
@@ -321,7 +322,8 @@ mod tests {
             .enumerate()
             .flat_map(|(n, (path, [d_output, d_input], rank, size))| {
                 let data = |factor: &str, shape: [usize; 2], key: u64| {
-                    let values = (0..(shape[0] * shape[1]) as u64).map(|i| size * (kernels::uniform(key, i) as f32 - 0.5));
+                    let values =
+                        (0..(shape[0] * shape[1]) as u64).map(|i| size * (kernels::uniform(key, i) as f32 - 0.5));
                     (format!("{path}.lora_{factor}.weight"), TensorData::new(values.collect::<Vec<f32>>(), shape))
                 };
                 [data("A", [*rank, *d_input], n as u64), data("B", [*d_output, *rank], 10 + n as u64)]

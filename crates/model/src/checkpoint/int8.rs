@@ -19,8 +19,11 @@ impl Checkpoint {
             let Some(scales) = self.entries.shift_remove(&format!("{module}{SCALES}")) else { continue };
             let format = self.entries.shift_remove(&format!("{module}{FORMAT}"));
             let (file, name) = (self.file(&scales).to_path_buf(), format!("{module}.weight"));
-            let wrong = |reason: String| {
-                CheckpointError::Quantised { file: file.clone(), tensor: name.clone(), dtype: "int8", reason }
+            let wrong = |reason: String| CheckpointError::Quantised {
+                file: file.clone(),
+                tensor: name.clone(),
+                dtype: "int8",
+                reason,
             };
             let Some(codes) = self.entries.get(&name) else { return Err(wrong(format!("`{name}` is missing"))) };
             let &[rows, columns] = &codes.shape[..] else {

@@ -41,8 +41,11 @@ impl Checkpoint {
         for name in names {
             let Some(state) = self.entries.shift_remove(&format!("{name}{STATE}")) else { continue };
             let file = self.file(&state).to_path_buf();
-            let wrong = |reason: String| {
-                CheckpointError::Quantised { file: file.clone(), tensor: name.clone(), dtype: "nf4", reason }
+            let wrong = |reason: String| CheckpointError::Quantised {
+                file: file.clone(),
+                tensor: name.clone(),
+                dtype: "nf4",
+                reason,
             };
             let state: State = serde_json::from_slice(&self.bytes(&state)).map_err(|error| wrong(error.to_string()))?;
             let mut take = |ending: &str| self.entries.shift_remove(&format!("{name}{ending}"));

@@ -64,7 +64,8 @@ fn combinations_are_those_of_peft() {
         let names: Vec<String> = serde_json::from_value(case["of"].clone()).unwrap();
         let weights: Vec<f64> = serde_json::from_value(case["weights"].clone()).unwrap();
         let adapters: Vec<FactoredAdapter> = names.iter().map(|name| read(name)).collect();
-        let new: HashMap<String, TensorData> = combined(&adapters, &weights, method).unwrap().tensors.into_iter().collect();
+        let new: HashMap<String, TensorData> =
+            combined(&adapters, &weights, method).unwrap().tensors.into_iter().collect();
         let modules = case["modules"].as_object().unwrap();
         assert_eq!(new.len(), 2 * modules.len(), "what any of them adapts");
         for (module, expected) in modules {
