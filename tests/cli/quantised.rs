@@ -268,8 +268,9 @@ fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in int8, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
     );
-    project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", "model.dtype=nf4"]).refused(
-        "error: [DIR]/bert is in int8 already, and cannot be brought to nf4\n\
+    let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--adapter", "adapter", "--set", "model.dtype=nf4"];
+    project.run(&eval).refused(
+        "error: bert is in int8 already, and cannot be brought to nf4\n\
          help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
     );
 }

@@ -268,6 +268,7 @@ mod tests {
             assert!(page.contains(shown), "{shown}");
         }
         assert!(!page.contains("<q>") && !page.contains("id=\"pair\""));
+        assert!(page.contains("layers.<wbr>0.<wbr>&lt;q&gt;"), "names break at their dots");
         let unknown = AdapterPage { title: "a", facts: Vec::new(), programs: &[], updates: &[], needs_base: true };
         let page = unknown.html().expect("plain data");
         assert!(!page.contains("id=\"spectra\"") && page.contains("--model"));
