@@ -22,7 +22,7 @@ pub(super) struct Factors<'a> {
     pub factor: f32,
     /// Steps of the loop.
     pub depth: usize,
-    pub run: [Run; 3],
+    pub run: &'static [Run],
     /// Whether a step is a pair of them.
     pub pairs: bool,
 }
@@ -49,7 +49,7 @@ pub(super) enum Laid {
     /// Its transpose, of a factor that lies transposed.
     Upright(Vec<f32>),
     /// Rounded to pairs of bf16, with the loops for those.
-    InPairs(Vec<f32>, [Run; 3]),
+    InPairs(Vec<f32>, &'static [Run]),
 }
 
 impl Laid {

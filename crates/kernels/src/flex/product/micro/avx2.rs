@@ -1,4 +1,5 @@
-//! x86 with vectors of 256 bits and fused products: tiles of 4 rows and up to 24 columns, 12 of the 16 registers being sums.
+//! x86 with vectors of 256 bits and fused products: tiles of 6 rows and up to 16 columns, 12 of the 16 registers being sums. Of 4 rows
+//! and 24 columns, which would need all registers, compilers keep some in memory.
 
 use std::arch::x86_64::{
     _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
@@ -7,8 +8,7 @@ use std::arch::x86_64::{
 
 use super::{Form, Tile, tile};
 
-pub(super) static FORM: Form =
-    Form { rows: 4, lanes: 8, run: [run::<1>, run::<2>, run::<3>], run_pairs: None, transpose };
+pub(super) static FORM: Form = Form { rows: 6, lanes: 8, run: &[run::<1>, run::<2>], run_pairs: None, transpose };
 
 #[target_feature(enable = "avx2,fma")]
 #[expect(unsafe_code, reason = "vector instructions on the pointers of a tile, for which `Run` says what holds")]
@@ -17,7 +17,7 @@ unsafe fn run<const VECTORS: usize>(of: &Tile) {
     unsafe {
         tile!(
             of,
-            4,
+            6,
             VECTORS,
             8,
             _mm256_setzero_ps(),

@@ -8,14 +8,14 @@ use std::arch::x86_64::{
 use super::{Form, Tile, avx2, tile};
 
 pub(super) static FORM: Form =
-    Form { rows: 8, lanes: 16, run: [run::<1>, run::<2>, run::<3>], run_pairs: None, transpose: avx2::transpose };
+    Form { rows: 8, lanes: 16, run: &[run::<1>, run::<2>, run::<3>], run_pairs: None, transpose: avx2::transpose };
 
 /// For processors that multiply pairs of bf16 and add both products to a sum in f32.
 pub(super) static FORM_WITH_PAIRS: Form = Form {
     rows: 8,
     lanes: 16,
-    run: [run::<1>, run::<2>, run::<3>],
-    run_pairs: Some([run_pairs::<1>, run_pairs::<2>, run_pairs::<3>]),
+    run: &[run::<1>, run::<2>, run::<3>],
+    run_pairs: Some(&[run_pairs::<1>, run_pairs::<2>, run_pairs::<3>]),
     transpose: avx2::transpose,
 };
 

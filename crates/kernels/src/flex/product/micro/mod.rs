@@ -59,10 +59,10 @@ pub(super) struct Form {
     /// Values of a vector: panels are a multiple of it wide.
     pub lanes: usize,
     /// By the number of vectors in a row of the panel, from one.
-    pub run: [Run; 3],
+    pub run: &'static [Run],
     /// The same where each value is a pair of bf16 that belong to two steps of the depth; `None` where the processor has no such
     /// products.
-    pub run_pairs: Option<[Run; 3]>,
+    pub run_pairs: Option<&'static [Run]>,
     pub transpose: Transpose,
 }
 

@@ -5,7 +5,7 @@ use std::arch::aarch64::{float32x4_t, vdupq_n_f32, vfmaq_f32, vld1q_f32, vst1q_f
 use super::{Form, Tile, portable, tile};
 
 pub(super) static FORM: Form =
-    Form { rows: 8, lanes: 4, run: [run::<1>, run::<2>, run::<3>], run_pairs: None, transpose: portable::transpose };
+    Form { rows: 8, lanes: 4, run: &[run::<1>, run::<2>, run::<3>], run_pairs: None, transpose: portable::transpose };
 
 /// The order of arguments that the other processors have.
 #[inline]

@@ -3,7 +3,7 @@
 use super::{Form, Tile, tile};
 
 pub(super) static FORM: Form =
-    Form { rows: 4, lanes: 4, run: [run::<1>, run::<2>, run::<3>], run_pairs: None, transpose };
+    Form { rows: 4, lanes: 4, run: &[run::<1>, run::<2>, run::<3>], run_pairs: None, transpose };
 
 type Four = [f32; 4];
 
