@@ -64,7 +64,8 @@ fn check_cache(name: &str) {
         // The first three at once, then one by one.
         for (start, end) in std::iter::once((0, 3)).chain((3..ids.len()).map(|at| (at, at + 1))) {
             let layout = cache.layout(&[end - start]);
-            let found = values(decoder.next(&tokens(&ids[start..end], layout, &model), Routes::default(), &mut cache, phase));
+            let found =
+                values(decoder.next(&tokens(&ids[start..end], layout, &model), Routes::default(), &mut cache, phase));
             let whole = &whole[(end - 1) * width..end * width];
             if phase == Phase::Prefill && model.device() == Device::flex() {
                 assert_eq!(found, whole, "{name}, token {end}");

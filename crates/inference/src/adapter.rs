@@ -1,6 +1,7 @@
 //! An adapter's directory: PEFT's two files, the tokenizer, a model card, and `kindling.json` with what PEFT has no place
 //! for. No file of it holds a time, so the same run writes the same bytes.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub enum AdapterError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", path.display())]
-    #[diagnostic(help("free space or make the place writable"))]
+    #[diagnostic(help("free space or make the place writable; nothing that existed was touched"))]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}: {source}", path.display())]
     #[diagnostic(help("the file is not the one that kindling wrote: copy the adapter again"))]
@@ -221,6 +222,8 @@ pub struct Adapter {
     pub method: Method,
     pub tensors: AdapterTensors,
     pub sidecar: Option<Sidecar>,
+    /// What is to be taken out of the base, once it is [as it was trained](Self::as_trained): for [`Plan::with_starts`].
+    pub starts: HashMap<String, TensorData>,
 }
 
 impl Adapter {
@@ -238,7 +241,20 @@ impl Adapter {
             config.method = resolved(&config.method, pretrained, config.method.modules_to_save());
         }
         let method = config.method.clone();
-        Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
+        Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)?, starts: HashMap::new() })
+    }
+
+    /// For a base that is kept so. If the adapter was trained on what its start had left of the base, quantised in the same way, the
+    /// start is to be taken out again before the rest is quantised, so that the model is the one that was trained.
+    pub fn as_trained(mut self, base: &Pretrained, frozen: Frozen) -> Self {
+        let trained_on = self.sidecar.as_ref().and_then(|sidecar| sidecar.base.quantised);
+        let Some(quantised) = trained_on.filter(|quantised| quantised.residual) else { return self };
+        let is_the_same =
+            QuantisedBase::of(frozen, base.quantisation()).map(QuantisedBase::frozen) == Some(quantised.frozen());
+        if is_the_same && let Some((method, starts)) = self.tensors.take_apart(&self.method) {
+            (self.method, self.starts) = (method, starts);
+        }
+        self
     }
 
     /// SHA-256 over its files, which are those of `directory`, in hexadecimal.
@@ -252,14 +268,9 @@ impl Adapter {
     }
 
     /// The plan of a model with this adapter, whose base is kept so.
-    pub fn plan(self, frozen: Frozen) -> Result<Plan, lora::Error> {
-        let trained_on = self.sidecar.and_then(|sidecar| sidecar.base.quantised);
-        match trained_on {
-            Some(quantised) if quantised.residual && quantised.frozen() == frozen => {
-                Plan::on_residual(self.method, self.tensors)
-            }
-            Some(_) | None => Plan::new(self.method, Some(self.tensors), 0),
-        }
+    pub fn plan(self, base: &Pretrained, frozen: Frozen) -> Result<Plan, lora::Error> {
+        let Self { method, tensors, starts, .. } = self.as_trained(base, frozen);
+        Ok(Plan::new(method, Some(tensors), 0)?.with_starts(starts))
     }
 
     /// Reads the directory, and makes a plain adapter on the base as that is stored of one that started as a part of it (PiSSA, OLoRA
@@ -272,9 +283,9 @@ impl Adapter {
         let values = adapter.classes().unwrap_or(0);
         let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
         let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::Read, &Device::flex())?;
-        let Self { config, method, tensors, sidecar } = Self::read(directory, Some(pretrained))?;
+        let Self { config, method, tensors, sidecar, starts } = Self::read(directory, Some(pretrained))?;
         let (method, tensors) = loaded.plan.written(method, tensors);
-        Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar })
+        Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar, starts })
     }
 
     /// The updates of the adapter in a directory with how the weights of its base lie, which its files do not say of each.
@@ -284,7 +295,7 @@ impl Adapter {
     pub fn updates_on(directory: &Path, pretrained: &Pretrained) -> Result<Vec<Update>, Error> {
         let adapter = Self::read(directory, Some(pretrained))?;
         let values = adapter.classes().unwrap_or(0);
-        let plan = adapter.plan(Frozen::AsStored).map_err(model::Error::from)?;
+        let plan = adapter.plan(pretrained, Frozen::AsStored).map_err(model::Error::from)?;
         let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &Device::flex())?;
         Ok(loaded.plan.updates().to_vec())
     }

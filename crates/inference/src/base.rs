@@ -71,7 +71,7 @@ impl Base {
         let Some(adapter) = saved.adapter else { return Err(Error::NotAModel { path: directory.to_path_buf() }) };
         let fingerprint = adapter.fingerprint(directory)?;
         let loaded = adapter
-            .plan(self.frozen)
+            .plan(&saved.pretrained, self.frozen)
             .map_err(model::Error::from)
             .and_then(|plan| saved.pretrained.load_adapter(plan, processor.task.outputs(), self.frozen, &self.device));
         let (routed, loaded) = loaded.map_err(|error| of_adapter(error, Some(directory)))?;

@@ -130,7 +130,7 @@ impl Saved {
         let frozen = self.frozen(overrides);
         let Self { files, pretrained, adapter, .. } = self;
         let plan = match adapter {
-            Some(adapter) => adapter.plan(frozen),
+            Some(adapter) => adapter.plan(&pretrained, frozen),
             None => Plan::new(Method::frozen(), None, 0),
         };
         let (model, loaded) = plan

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, Compute, DisentangledAttention, DropoutMask, Layout, LogitsTransform, LowRank, Noise, Offsets, Precision, RelativePositions,
+    Activation, Attention, AttentionMask, Compute, DisentangledAttention, DropoutMask, Layout, LogitsTransform,
+    LowRank, Noise, Offsets, Precision, RelativePositions,
 };
 
 const SEQUENCES: usize = 8;

@@ -72,7 +72,7 @@ mod tests {
     use burn::tensor::{DType, Device, Distribution, Tolerance};
 
     use super::*;
-    use crate::{FrozenMatrix, LowRank, Precision, Quantisation, Quantised, linear, lora_linear};
+    use crate::{Compute, FrozenMatrix, LowRank, Phase, Quantisation, Quantised, linear, lora_linear};
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
         Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -110,17 +110,20 @@ mod tests {
         {
             let (above, below) = (3, 2);
             for (name, matrix) in matrices([d_output, d_input]) {
-                for bias in [None, Some(random([d_output]))] {
+                for (bias, phase) in [None, Some(random([d_output]))]
+                    .into_iter()
+                    .flat_map(|bias| [Phase::Prefill, Phase::Decode].map(|phase| (bias.clone(), phase)))
+                {
+                    let compute = Compute { phase, ..Compute::default() };
                     let (x, a, b) = (random([rows, d_input]), random([r, d_input]), random([d_output, r]));
-                    let options = LowRank { scale: 0.7, mask: None, precision: Precision::F32 };
+                    let options = LowRank { scale: 0.7, mask: None, compute };
                     let at_once = lora_linear(x.clone(), matrix.clone(), bias.clone(), a.clone(), b.clone(), options);
-                    let base = linear(x.clone(), matrix.clone(), bias, Precision::F32);
-                    let around = |rows: usize, width: usize| random([rows, width]);
-                    let (first, last) = (around(above, d_output), around(below, d_output));
-                    let all = Tensor::cat(vec![first.clone(), base, last.clone()], 0);
-                    let inputs = Tensor::cat(vec![around(above, d_input), x, around(below, d_input)], 0);
+                    let (first, last) = (random([above, d_input]), random([below, d_input]));
+                    let inputs = Tensor::cat(vec![first, x, last], 0);
+                    let all = linear(inputs.clone(), matrix.clone(), bias, compute);
+                    let whole = all.clone().slice_assign([above..above + rows, 0..d_output], at_once);
                     let update = RowsUpdate { rows: above..above + rows, scale: 0.7 };
-                    let expected = bits(Tensor::cat(vec![first, at_once, last], 0));
+                    let expected = bits(whole);
                     // Once beside another holder of the output, once in place.
                     let held = all.clone();
                     let beside = add_low_rank(all, inputs.clone(), [a.clone(), b.clone()], update.clone());

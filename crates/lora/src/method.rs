@@ -350,11 +350,12 @@ pub trait AdapterMethod: Debug {
         None
     }
 
-    /// The method of an adapter of the same modules whose updates are products `B·A` of these ranks, added as they are.
+    /// The method of an adapter whose updates are products `B·A` of these ranks, added as they are: of the same modules, or of those
+    /// that `targets` mean.
     ///
     /// # Errors
     /// What this one is instead, where its updates are no such products: `DoRA, which ..`.
-    fn with_ranks(&self, _ranks: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _ranks: &[(String, usize)], _targets: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("a method whose updates are no products of two thin factors")
     }
 

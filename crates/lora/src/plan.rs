@@ -13,8 +13,8 @@ use crate::targets::{layer_of, saves, unknown_saved};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
     Adapter, AdapterSet, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part,
-    Place, Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TakenApart,
-    TargetError, Update, Weight,
+    Place, Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TargetError,
+    Update, Weight,
 };
 
 /// What the plan says of a module.
@@ -78,20 +78,10 @@ impl Plan {
         })
     }
 
-    /// For a finished adapter that was trained on what its start had left of the base, and that quantised: the start is taken out
-    /// again before the rest is quantised, so that the model is the one that was trained.
-    pub fn on_residual(method: Method, mut values: AdapterTensors) -> Result<Self, Error> {
-        let own = values.data().into_iter().collect();
-        let Some(TakenApart { method, tensors, starts }) = method.taken_apart(own) else {
-            return Self::new(method, Some(values), 0);
-        };
-        values.replace_own(method.clone(), |_| tensors);
-        Ok(Self::new(method, Some(values), 0)?.with_starts(starts))
-    }
-
-    /// With what an earlier process of the run took out of the base, which is taken out again as it was: [`Self::starts`].
+    /// With what was taken out of the base before, by an earlier process of the run or when an adapter was trained, and is taken out
+    /// again as it was: [`Self::starts`].
     pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
-        self.tensors.starts = starts;
+        self.tensors.starts.extend(starts);
         self
     }
 

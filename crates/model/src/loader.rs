@@ -11,7 +11,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use burn::tensor::{DType, Device, Tensor};
-use kernels::Quantised;
 use lora::{Kind, Linear, Orientation, Part, Plan, Sublayer, Treatment, Weight};
 use suggest::nearest_module;
 
@@ -419,14 +418,15 @@ impl Loader<'_> {
         used: Use,
     ) -> Result<Option<Tensor<D>>, Error> {
         let Some((checkpoint, name, entry)) = self.entry(tensor, shape)? else { return Ok(None) };
-        if let Some(parts) = checkpoint.nf4_parts(name, entry) {
+        if checkpoint.quantisation(name).is_some() {
             // What is to be trained starts from what the codes stand for.
-            let shape_of_codes = [entry.shape[0], entry.shape[1]];
-            let read = |device: &Device| Quantised::from_nf4(parts, shape_of_codes, device).widened();
-            return Ok(Some(match self.build.values.get() {
-                Values::Read => read(self.build.device).reshape(shape),
-                Values::ShapesOnly => self.blank(shape),
-            }));
+            return Ok(match self.build.values.get() {
+                Values::Read => {
+                    let matrix = checkpoint.quantised(name, entry, self.build.device);
+                    matrix.map(|matrix| matrix.widened().reshape(shape))
+                }
+                Values::ShapesOnly => Some(self.blank(shape)),
+            });
         }
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });

@@ -238,7 +238,7 @@ impl Pretrained {
 
     /// How the checkpoint's matrices are quantised in its files.
     pub fn quantisation(&self) -> Option<Quantisation> {
-        self.checkpoint.as_ref().filter(|checkpoint| checkpoint.has_nf4()).map(|_| Quantisation::Nf4)
+        self.checkpoint.as_ref().and_then(Checkpoint::any_quantisation)
     }
 
     /// Values in all of the checkpoint's tensors.
@@ -263,7 +263,7 @@ impl Pretrained {
     /// The Frobenius norm of a module's weight; `None` if the checkpoint has none of that name.
     pub fn weight_norm(&self, module: &str) -> Result<Option<f64>, Error> {
         let Some((checkpoint, name, entry)) = self.find(&format!("{module}.weight")) else { return Ok(None) };
-        if entry.shape.len() != 2 || checkpoint.is_nf4(name) {
+        if entry.shape.len() != 2 || checkpoint.quantisation(name).is_some() {
             return Ok(None);
         }
         let weight = checkpoint.tensor::<2>(name, entry, &Device::flex())?.cast(DType::F32);
@@ -319,11 +319,11 @@ impl Pretrained {
         values: Values,
         device: &Device,
     ) -> Result<(Model, Loaded), Error> {
-        if let Frozen::Quantised { quantisation: Quantisation::Int8, .. } = frozen
-            && self.quantisation().is_some()
+        if let (Frozen::Quantised { quantisation: asked, .. }, Some(stored)) = (frozen, self.quantisation())
+            && asked != stored
         {
-            let asked = Quantisation::Int8.name();
-            return Err(LoadError::OtherQuantisation { directory: self.directory.clone(), asked }.into());
+            let (directory, stored, asked) = (self.directory.clone(), stored.name(), asked.name());
+            return Err(LoadError::OtherQuantisation { directory, stored, asked }.into());
         }
         let build = Build::new(self, plan, frozen, values, device);
         let model = self.build(&build.root(), labels)?;

@@ -8,7 +8,8 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use crate::disentangled_attention::Inputs;
 use crate::{
-    Activation, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout, LogitsTransform, LowRank, Maybe, Phase, Precision, RowNorms, RowsUpdate,
+    Activation, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
+    LogitsTransform, LowRank, Maybe, Phase, Precision, RowNorms, RowsUpdate,
 };
 use crate::{
     activation, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,

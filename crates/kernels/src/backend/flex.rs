@@ -9,7 +9,8 @@ use crate::disentangled_attention::Inputs;
 use crate::flex;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout, LogitsTransform, LowRank, Maybe, Precision, RowNorms, RowsUpdate,
+    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate,
+    KernelBackend, Layout, LogitsTransform, LowRank, Maybe, Precision, RowNorms, RowsUpdate,
 };
 
 impl KernelBackend for Flex {

@@ -16,7 +16,8 @@ use burn::tensor::Tensor;
 use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout, LogitsTransform, LowRank, Phase, Precision, RowNorms, RowsUpdate,
+    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
+    LogitsTransform, LowRank, Phase, Precision, RowNorms, RowsUpdate,
 };
 use crate::{
     activation, adamw, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,

@@ -79,7 +79,8 @@ mod tests {
     use crate::FrozenPrimitive::Float;
     use crate::disentangled_attention::Inputs;
     use crate::{
-    Activation, Attention, AttentionMask, Compute, DisentangledAttention, Gate, LogitsTransform, Noise, Offsets, Precision, RelativePositions, bounds, uniform,
+        Activation, Attention, AttentionMask, Compute, DisentangledAttention, Gate, LogitsTransform, Noise, Offsets,
+        Precision, RelativePositions, bounds, uniform,
     };
 
     /// Values between -4 and 4.

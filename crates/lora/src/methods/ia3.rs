@@ -192,7 +192,7 @@ impl AdapterMethod for Ia3Config {
         Method::Ia3(Box::new(settings))
     }
 
-    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _: &[(String, usize)], _: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("(IA)3, which scales what is there")
     }
 

@@ -233,11 +233,15 @@ impl AdapterMethod for LoraConfig {
         self.write_peft(fan_in_fan_out)
     }
 
-    fn with_ranks(&self, ranks: &[(String, usize)]) -> Result<Method, &'static str> {
-        match self.use_dora {
-            true => Err("DoRA, which sets the lengths of rows after its update is added"),
-            false => Ok(Method::Lora(Box::new(self.of_ranks(ranks)))),
+    fn with_ranks(&self, ranks: &[(String, usize)], targets: Option<TargetConfig>) -> Result<Method, &'static str> {
+        if self.use_dora {
+            return Err("DoRA, which sets the lengths of rows after its update is added");
         }
+        let mut with_ranks = self.of_ranks(ranks);
+        if let Some(targets) = targets {
+            with_ranks.targets = targets;
+        }
+        Ok(Method::Lora(Box::new(with_ranks)))
     }
 
     fn unread_keys(&self) -> UnreadKeys {
