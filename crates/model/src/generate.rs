@@ -101,7 +101,8 @@ impl<'a> Generation<'a> {
             if !logits.iter().all(|logit| logit.is_finite()) {
                 return Err(SamplingError::NotFinite { row: text.row, token: text.written as u64 });
             }
-            let token = self.sampling.choose(logits, &text.ids, text.row, text.written as u64)?;
+            let (prompt, written) = text.ids.split_at(text.ids.len() - text.written);
+            let token = self.sampling.choose(logits, prompt, written, text.row)?;
             text.ids.push(token);
             text.written += 1;
             let finish = match () {

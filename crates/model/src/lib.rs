@@ -46,5 +46,5 @@ pub use merge::{Merge, MergeError, Types, verify_merged};
 pub use model::{Features, Model};
 pub use pretrained::{Frozen, Pretrained, Values};
 pub use quantised::QuantisedError;
-pub use sampling::{Sampling, SamplingError};
+pub use sampling::{LogProbabilities, Sampling, SamplingError};
 pub use tokens::Tokens;
