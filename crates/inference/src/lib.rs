@@ -10,17 +10,19 @@
 
 mod adapter;
 mod answers;
+mod draft;
 mod error;
 mod files;
 mod generation;
 mod pipeline;
+mod scheduler;
 mod text_generation;
 
 /// What else callers need, so that this crate is enough.
 pub use burn::tensor::Device;
 pub use data::language::Conversation;
 pub use data::{ColumnNames, Record};
-pub use model::Sampling;
+pub use model::{LogProbabilities, Prompt, Request, Sampling};
 pub use tasks::Answer;
 
 pub use adapter::{
@@ -32,6 +34,7 @@ pub use error::Error;
 pub use files::{DirectoryKind, ModelFiles};
 pub use generation::{FinishReason, GenerationError, Writer, Written};
 pub use pipeline::{Overrides, Pipeline, Saved, default_max_length};
+pub use scheduler::{Event, Limits, Scheduler, Statistics, TextRequest, Usage};
 pub use text_generation::{GenerationSettings, TextGeneration};
 
 /// The examples of the document are compiled.

@@ -19,7 +19,7 @@ pub struct Pipeline {
     pub pretrained: Pretrained,
     pub model: TrainableModel,
     pub task: Arc<dyn Task>,
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// In tokens: what is longer is truncated, or read in windows.
     pub max_length: usize,
     pub columns: ColumnNames,
@@ -145,7 +145,7 @@ impl Saved {
             Some(_) => Some(labels(&files, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
         };
         let fitted = sidecar.as_ref().map(|sidecar| sidecar.fitted.clone()).unwrap_or_default();
-        let tokenizer = files.tokenizer()?;
+        let tokenizer = Arc::new(files.tokenizer()?);
         let task = (task.open)(Opening {
             tokenizer: &tokenizer,
             of_tokenizer: files.tokenizer_directory(),

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use data::Encoded;
 use data::language::{Conversation, Encoder, Row};
-use model::{CausalLm, Prompt, Sampling, SamplingError};
+use model::{CausalLm, Prompt, Sampling};
 use tasks::check_vocabulary;
 
-use crate::{Error, GenerationError, Pipeline, Writer, Written};
+use crate::{Error, GenerationError, Pipeline, TextRequest, Writer, Written};
 
 /// How texts are written.
 #[derive(Debug, Clone, Default)]
@@ -94,20 +94,28 @@ impl TextGeneration<'_> {
     ///
     /// Errors: logits that no token can be chosen by; a weight that is to blame is named.
     pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, Error> {
-        self.writer().write(prompts, shown).map_err(|error: SamplingError| {
-            match self.pipeline.pretrained.not_finite() {
-                Ok(Some(error)) | Err(error) => error.into(),
-                Ok(None) => GenerationError::from(error).into(),
-            }
+        self.writer().write(prompts, shown).map_err(|error| match self.pipeline.pretrained.not_finite() {
+            Ok(Some(error)) | Err(error) => error.into(),
+            Ok(None) => error.into(),
         })
+    }
+
+    /// The model that the texts are written with, for a [`Scheduler`](crate::Scheduler).
+    pub fn model(&self) -> CausalLm<'_> {
+        self.model
+    }
+
+    /// What a [`Scheduler`](crate::Scheduler) needs to continue a prompt.
+    pub fn request(&self, prompt: Prompt) -> TextRequest {
+        self.writer().request(prompt)
     }
 
     fn writer(&self) -> Writer<'_> {
         Writer {
             model: self.model,
-            tokenizer: &self.pipeline.tokenizer,
+            tokenizer: self.pipeline.tokenizer.clone(),
             sampling: self.settings.sampling.clone(),
-            stop_tokens: self.encoder.stop_tokens(),
+            stop_tokens: self.encoder.stop_tokens().into(),
             stop_strings: self.settings.stop_strings.clone(),
             max_new_tokens: self.settings.max_new_tokens,
             positions: self.positions,

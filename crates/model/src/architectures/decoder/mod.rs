@@ -36,6 +36,7 @@ pub(crate) struct Decoder {
     layers: Vec<Layer>,
     norm: RmsNorm,
     embedding_multiplier: f64,
+    key_width: usize,
     #[module(skip)]
     ropes: Vec<Rope>,
 }
@@ -50,6 +51,7 @@ impl Decoder {
                 .collect::<Result<_, _>>()?,
             norm: loader.rms_norm("norm", config.hidden, config.norm)?,
             embedding_multiplier: config.embedding_multiplier,
+            key_width: config.key_width(),
             ropes: config.ropes.clone(),
         }))
     }
@@ -74,6 +76,10 @@ impl Backbone for Decoder {
 
     fn ropes(&self) -> &[Rope] {
         &self.ropes
+    }
+
+    fn cached_width(&self) -> usize {
+        self.key_width
     }
 
     fn embed(&self, tokens: &Tokens, _: &ForwardContext) -> Tensor<2> {
