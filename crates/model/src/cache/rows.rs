@@ -10,7 +10,7 @@ pub(super) struct Rows {
 
 impl Rows {
     pub(super) fn new(count: usize) -> Self {
-        Self { free: if count == 0 { Vec::new() } else { vec![0..count] } }
+        Self { free: Some(0..count).filter(|rows| !rows.is_empty()).into_iter().collect() }
     }
 
     /// Takes the first `count` rows that follow one another; `None` if nowhere so many do.
