@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use data::Batch;
-use kernels::{Layout, Offsets};
+use kernels::{Layout, Offsets, Phase};
 use model::{Generation, Model, Piece, Prompt, Request, Sampling, Tokens};
 
 use super::{Case, check, values};
@@ -72,7 +72,8 @@ fn check_cache(name: &str) {
     // The first three at once, then one by one.
     for (start, end) in std::iter::once((0, 3)).chain((3..ids.len()).map(|at| (at, at + 1))) {
         let layout = cache.layout(&[Piece { rows: slot.clone(), read: start, tokens: end - start }]);
-        let logits = decoder.next(&tokens(&ids[start..end], layout, &model), &mut cache, &[0]);
+        let phase = if start == 0 { Phase::Prefill } else { Phase::Decode };
+        let logits = decoder.next(&tokens(&ids[start..end], layout, &model), phase, &mut cache, &[0]);
         let found = values(logits.unwrap());
         for (found, whole) in found.iter().zip(&whole[(end - 1) * width..end * width]) {
             assert!((found - whole).abs() <= 1e-4 + 1e-4 * whole.abs(), "{name}, token {end}: {found} {whole}");

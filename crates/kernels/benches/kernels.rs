@@ -7,8 +7,8 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, DisentangledAttention, DropoutMask, ForwardContext, Layout, LogitsTransform,
-    LowRank, Noise, Offsets, Precision, RelativePositions,
+    Activation, Attention, AttentionMask, Compute, DisentangledAttention, DropoutMask, ForwardContext, Layout,
+    LogitsTransform, LowRank, Noise, Offsets, Precision, RelativePositions,
 };
 
 const SEQUENCES: usize = 8;
@@ -62,7 +62,7 @@ mod linear {
     fn ours(bencher: Bencher<'_, '_>) {
         let (weight, bias) = (frozen([INNER, WIDTH]), frozen([INNER]));
         both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
-            kernels::linear(x, weight.clone(), Some(bias.clone()), Precision::F32)
+            kernels::linear(x, weight.clone(), Some(bias.clone()), Compute::default())
         });
     }
 
@@ -95,6 +95,63 @@ mod linear_in_bf16 {
     }
 }
 
+/// Rows of a pass that decodes with a weight that no cache holds, beside the same rows in a prompt.
+mod decoding {
+    use kernels::{FrozenMatrix, Phase, Quantisation, Quantised};
+
+    use super::*;
+
+    const ROWS: [usize; 4] = [1, 4, 16, 64];
+    const OUTPUTS: usize = 1 << 16;
+    const INPUTS: usize = 896;
+
+    fn rows(bencher: Bencher<'_, '_>, rows: usize, phase: Phase, weight: FrozenMatrix) {
+        let x = random([rows, INPUTS]).inner();
+        let compute = Compute { phase, ..Compute::default() };
+        bencher.bench_local(|| kernels::linear(x.clone(), weight.clone(), None, compute));
+    }
+
+    fn floats(dtype: DType) -> FrozenMatrix {
+        FrozenMatrix::Float(frozen([OUTPUTS, INPUTS]).cast(dtype))
+    }
+
+    fn codes(how: Quantisation) -> FrozenMatrix {
+        let weight = frozen::<2>([OUTPUTS, INPUTS]).into_data();
+        FrozenMatrix::Quantised(Quantised::of(&weight, how, &device().inner()).expect("numbers are finite"))
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, floats(DType::F32));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn bf16(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, floats(DType::BF16));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn int8(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, codes(Quantisation::Int8));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn nf4(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, codes(Quantisation::Nf4));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32_turned(bencher: Bencher<'_, '_>, count: usize) {
+        let weight = FrozenMatrix::Float(frozen([INPUTS, OUTPUTS]).transpose());
+        rows(bencher, count, Phase::Decode, weight);
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32_of_prompts(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Prefill, floats(DType::F32));
+    }
+}
+
 mod lora_linear {
     use super::*;
 
@@ -106,7 +163,7 @@ mod lora_linear {
     fn ours(bencher: Bencher<'_, '_>) {
         let weight = frozen([WIDTH, WIDTH]);
         both_ways(bencher, inputs(), |[x, a, b]| {
-            let options = LowRank { scale: 2.0, mask: mask(), precision: Precision::F32 };
+            let options = LowRank { scale: 2.0, mask: mask(), compute: Compute::default() };
             kernels::lora_linear(x, weight.clone(), None, a, b, options)
         });
     }
@@ -360,7 +417,7 @@ mod linear_cross_entropy {
     fn logits(bencher: Bencher<'_, '_>) {
         let (weight, targets) = (frozen([VOCABULARY, WIDTH]), [7; ROWS]);
         both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
-            let logits = kernels::linear(x, weight.clone(), None, Precision::F32);
+            let logits = kernels::linear(x, weight.clone(), None, Compute::default());
             kernels::cross_entropy(logits, &targets).unsqueeze()
         });
     }

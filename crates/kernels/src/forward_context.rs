@@ -2,33 +2,42 @@
 
 use std::sync::Arc;
 
-use crate::{DropoutMask, Layout, Noise, Offsets, Precision};
+use crate::{Compute, DropoutMask, Layout, Noise, Offsets, Phase, Precision};
 
 #[derive(Debug, Clone)]
 pub struct ForwardContext {
     layout: Arc<Layout>,
     noise: Option<Noise>,
-    precision: Precision,
+    compute: Compute,
 }
 
 impl ForwardContext {
     /// `noise` is there in training and absent in evaluation.
     pub fn new(layout: Arc<Layout>, noise: Option<Noise>) -> Self {
-        Self { layout, noise, precision: Precision::F32 }
+        Self { layout, noise, compute: Compute::default() }
     }
 
     /// The same with products in another precision.
     pub fn with_precision(self, precision: Precision) -> Self {
-        Self { precision, ..self }
+        Self { compute: Compute { precision, ..self.compute }, ..self }
+    }
+
+    /// The same in another phase.
+    pub fn with_phase(self, phase: Phase) -> Self {
+        Self { compute: Compute { phase, ..self.compute }, ..self }
     }
 
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Of products with frozen weights.
-    pub fn precision(&self) -> Precision {
-        self.precision
+    /// How products are computed.
+    pub fn compute(&self) -> Compute {
+        self.compute
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.compute.phase
     }
 
     /// The dropout of the module `site`, or `None` where nothing is to be dropped.

@@ -15,6 +15,7 @@ mod backend;
 mod bias;
 #[cfg(test)]
 mod bounds;
+mod compute;
 mod cross_entropy;
 mod decomposition;
 mod disentangled_attention;
@@ -50,6 +51,7 @@ pub use adamw::{AdamWStep, adamw};
 pub use attention::{Attention, attention, joined_attention};
 pub use backend::{KernelBackend, Maybe};
 pub use bias::add_bias;
+pub use compute::{Compute, Phase};
 pub use cross_entropy::{cross_entropy, margins};
 pub use decomposition::{Svd, qr, subtract_product, svd, svd_lowrank};
 pub use disentangled_attention::{DisentangledAttention, disentangled_attention};

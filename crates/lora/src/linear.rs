@@ -104,12 +104,13 @@ impl Projection<'_> {
         match (self.adapters.split_last(), self.weight) {
             (Some((adapter, before)), _) => adapter.forward(x, Self { adapters: before, ..*self }, ctx),
             (None, Weight::Frozen(weight)) => {
-                let output = weight.linear(x, self.orientation, self.frozen_bias(), ctx.precision());
+                let output = weight.linear(x, self.orientation, self.frozen_bias(), ctx.compute());
                 self.with_trained_bias(output)
             }
             // Its bias is trained with it, or frozen and a constant.
             (None, Weight::Trained(weight)) => {
-                kernels::trained_linear(x, self.orientation.out_in(weight.val()), self.bias.map(Weight::value))
+                let weight = self.orientation.out_in(weight.val());
+                kernels::trained_linear(x, weight, self.bias.map(Weight::value), ctx.phase())
             }
         }
     }
@@ -163,7 +164,13 @@ impl Projection<'_> {
             && self.is_frozen()
         {
             let bias = self.bias.map(Weight::value);
-            return weight.linear_cross_entropy(x, self.orientation, bias, (targets, transform), ctx.precision());
+            return weight.linear_cross_entropy(
+                x,
+                self.orientation,
+                bias,
+                (targets, transform),
+                ctx.compute().precision,
+            );
         }
         let logits = transform.apply(self.forward(x, ctx));
         let margins = kernels::margins(logits.clone(), targets);

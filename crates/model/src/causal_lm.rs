@@ -1,7 +1,7 @@
 //! A model that says which token comes next, reading some tokens at a time.
 
 use burn::tensor::{Device, Tensor};
-use kernels::Precision;
+use kernels::{Phase, Precision};
 
 use crate::architectures::{Around, through};
 use crate::cache::Cache;
@@ -28,10 +28,11 @@ impl CausalLm<'_> {
     }
 
     /// Reads `tokens`, which go on where the cache has their sequences end, and adds them to it. Logits of what comes after the
-    /// last token of each of these sequences of the pass, `[sequences, vocabulary]`; `None` of none.
-    pub fn next(&self, tokens: &Tokens, cache: &mut Cache, sequences: &[usize]) -> Option<Tensor<2>> {
+    /// last token of each of these sequences of the pass, `[sequences, vocabulary]`; `None` of none. They are the same bits
+    /// whatever other sequences there are, and however a prompt was cut in pieces, as long as the phase is the same.
+    pub fn next(&self, tokens: &Tokens, phase: Phase, cache: &mut Cache, sequences: &[usize]) -> Option<Tensor<2>> {
         let backbone = &*self.model.backbone;
-        let around = Around::new(backbone, tokens, None, Precision::F32);
+        let around = Around::new(backbone, tokens, None, Precision::F32).in_phase(phase);
         let last = Pooling::Last.rows(&[], tokens.layout().queries());
         let rows: Vec<usize> = match sequences {
             // A layer has at least one row.

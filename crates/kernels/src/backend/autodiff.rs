@@ -8,8 +8,8 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use crate::disentangled_attention::Inputs;
 use crate::{
-    Activation, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
-    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
+    Activation, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
+    LogitsTransform, LowRank, Maybe, Phase, Precision, RowNorms,
 };
 use crate::{
     activation, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
@@ -33,13 +33,18 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
-        precision: Precision,
+        compute: Compute,
     ) -> FloatTensor<Self> {
-        linear::tracked_frozen::<B, C>(x, weight, bias, precision)
+        linear::tracked_frozen::<B, C>(x, weight, bias, compute)
     }
 
-    fn trained_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        linear::tracked_trained::<B, C>(x, weight, bias)
+    fn trained_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        phase: Phase,
+    ) -> FloatTensor<Self> {
+        linear::tracked_trained::<B, C>(x, weight, bias, phase)
     }
 
     fn add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -9,8 +9,8 @@ use crate::disentangled_attention::Inputs;
 use crate::flex;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
-    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
+    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate,
+    KernelBackend, Layout, LogitsTransform, LowRank, Maybe, Precision, RowNorms,
 };
 
 impl KernelBackend for Flex {
@@ -30,9 +30,9 @@ impl KernelBackend for Flex {
         x: FloatTensor<Self>,
         weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
-        precision: Precision,
+        compute: Compute,
     ) -> FloatTensor<Self> {
-        flex::linear::forward(x, weight, bias.into_option(), precision)
+        flex::linear::forward(x, weight, bias.into_option(), compute)
     }
 
     fn lora_linear(

@@ -16,8 +16,8 @@ use burn::tensor::Tensor;
 use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
-    LogitsTransform, LowRank, Precision, RowNorms,
+    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
+    LogitsTransform, LowRank, Phase, Precision, RowNorms,
 };
 use crate::{
     activation, adamw, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
@@ -87,7 +87,7 @@ pub trait KernelBackend: Backend {
         x: FloatTensor<Self>,
         #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
-        _precision: Precision,
+        _compute: Compute,
     ) -> FloatTensor<Self> {
         linear::composed::<Self>(x, weight, bias.into_option())
     }
@@ -106,8 +106,10 @@ pub trait KernelBackend: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
+        phase: Phase,
     ) -> FloatTensor<Self> {
-        Self::frozen_linear(x, FrozenPrimitive::Float(weight), bias, Precision::F32)
+        let compute = Compute { phase, ..Compute::default() };
+        Self::frozen_linear(x, FrozenPrimitive::Float(weight), bias, compute)
     }
 
     /// `x + bias`, `[rows, d]` and `[d]`.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
-use super::{linear, tensor, vector_of, with_rows};
+use super::{decode, linear, tensor, vector_of, with_rows};
 use crate::{DropoutMask, FrozenPrimitive, LowRank, Precision, lora_linear};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
@@ -31,7 +31,7 @@ pub(crate) fn forward(
     let (Some(of_x), Some(of_weight), Some(of_a), Some(of_b)) = matrices else {
         return lora_linear::composed::<Flex>(x, weight, bias, a, b, options);
     };
-    let LowRank { scale, mask, precision } = options;
+    let LowRank { scale, mask, compute } = options;
     let (rows, [d_output, _], r) = (of_x.rows(), of_weight.shape(), of_a.rows());
 
     let mut down = vec![0.0; rows * r];
@@ -55,15 +55,13 @@ pub(crate) fn forward(
         factor: 1.0,
         precision: Precision::F32,
     };
-    let output = if linear::is_thin(rows, precision, of_weight) {
-        let mut output = linear::thin(of_x, of_weight, bias);
+    let output = if linear::is_read_in_place(compute, of_weight) {
+        let mut output = decode::product(of_x, of_weight, bias);
         add_product(&[update], &mut output);
         output
     } else {
-        product(
-            &[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }, update],
-            bias,
-        )
+        let (right, precision) = (of_weight.transposed(), compute.precision);
+        product(&[Term { left: Factor::Plain(of_x), right, factor: 1.0, precision }, update], bias)
     };
     (tensor(output, Shape::new([rows, d_output])), tensor(down, Shape::new([rows, r])))
 }
@@ -162,7 +160,8 @@ pub(crate) fn input_backward(
     let (Some(upstream), Some(right), Some(of_d_down), Some(of_a)) = matrices else {
         return lora_linear::composed_input_backward::<Flex>(d_output, weight, d_down, a, options);
     };
-    let LowRank { mask, precision, .. } = options;
+    let LowRank { mask, compute, .. } = options;
+    let precision = compute.precision;
     let (rows, d_input) = (upstream.rows(), of_a.columns());
     let through_weight = Term { left: Factor::Plain(upstream), right, factor: 1.0, precision };
     let through_update = Term {

@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+mod decode;
 pub(crate) mod disentangled_attention;
 pub(crate) mod dora_linear;
 pub(crate) mod dropout;
@@ -78,8 +79,8 @@ mod tests {
     use crate::FrozenPrimitive::Float;
     use crate::disentangled_attention::Inputs;
     use crate::{
-        Activation, Attention, AttentionMask, DisentangledAttention, ForwardContext, Gate, LogitsTransform, Noise,
-        Offsets, Precision, RelativePositions, bounds, uniform,
+        Activation, Attention, AttentionMask, Compute, DisentangledAttention, ForwardContext, Gate, LogitsTransform,
+        Noise, Offsets, Precision, RelativePositions, bounds, uniform,
     };
 
     /// Values between -4 and 4.
@@ -249,13 +250,13 @@ mod tests {
                 // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
                 for stored in [stored.clone(), stored.clone().transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     same_sums(
-                        linear::forward(x.clone(), Float(stored.clone()), Some(bias.clone()), Precision::F32),
+                        linear::forward(x.clone(), Float(stored.clone()), Some(bias.clone()), Compute::default()),
                         crate::linear::composed::<Flex>(x.clone(), Float(stored.clone()), Some(bias.clone())),
                         d_input + 1,
                         magnitudes.forward(),
                     );
                     same_sums(
-                        linear::forward(x.clone(), Float(stored.clone()), None, Precision::F32),
+                        linear::forward(x.clone(), Float(stored.clone()), None, Compute::default()),
                         crate::linear::composed::<Flex>(x.clone(), Float(stored), None),
                         d_input,
                         Magnitudes { bias: None, ..magnitudes }.forward(),
@@ -286,7 +287,12 @@ mod tests {
                 for weight in [weight.clone(), weight.transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     let magnitudes = Magnitudes { x: &rounded, weight: &weight, bias: None };
                     same_sums(
-                        linear::forward(x.clone(), Float(weight.clone()), None, Precision::Bf16),
+                        linear::forward(
+                            x.clone(),
+                            Float(weight.clone()),
+                            None,
+                            Compute { precision: Precision::Bf16, ..Compute::default() },
+                        ),
                         crate::linear::composed::<Flex>(rounded.clone(), Float(weight.clone()), None),
                         d_input,
                         magnitudes.forward(),

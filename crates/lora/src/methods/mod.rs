@@ -11,7 +11,7 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use kernels::ForwardContext;
+use kernels::{ForwardContext, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::peft::{ConfigError, Keys};
@@ -120,9 +120,10 @@ macro_rules! methods {
                 output: Tensor<2>,
                 residual: &Tensor<2>,
                 norm: &dyn Fn(Tensor<2>) -> Tensor<2>,
+                phase: Phase,
             ) -> Tensor<2> {
                 match self {
-                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm),)?)+
+                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm, phase),)?)+
                 }
             }
         }

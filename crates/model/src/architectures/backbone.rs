@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Noise, Precision};
+use kernels::{ForwardContext, Noise, Phase, Precision};
 use lora::Embedding;
 
 use crate::cache::Cache;
@@ -94,6 +94,11 @@ impl Around {
         let device: Device = tokens.ids.device();
         let angles = backbone.ropes().iter().map(|rope| rope.angles(ctx.layout(), &device)).collect();
         Self { ctx, angles }
+    }
+
+    /// The same in another phase.
+    pub(crate) fn in_phase(self, phase: Phase) -> Self {
+        Self { ctx: self.ctx.with_phase(phase), ..self }
     }
 
     /// The angles of a layer's own rotary embedding; `None` for a layer without one.

@@ -9,6 +9,8 @@ mod text;
 
 use std::sync::Arc;
 
+use kernels::Phase;
+
 use crate::cache::{Cache, Piece};
 use crate::causal_lm::CausalLm;
 use crate::sampling::{LogProbabilities, Sampling, SamplingError};
@@ -166,13 +168,13 @@ impl Generation {
         let is_writing = |index: &usize| self.texts[*index].stage == Stage::Writing;
         let parts: Vec<(usize, usize)> = (0..self.texts.len()).filter(is_writing).map(|index| (index, 1)).collect();
         step.decoded = parts.len();
-        self.pass(model, &parts, step);
+        self.pass(model, Phase::Decode, &parts, step);
     }
 
     fn prefill(&mut self, model: CausalLm<'_>, budget: usize, step: &mut Step) {
         let parts = self.next_parts(model, budget, step);
         step.prefilled = parts.iter().map(|(_, tokens)| tokens).sum();
-        self.pass(model, &parts, step);
+        self.pass(model, Phase::Prefill, &parts, step);
     }
 
     /// The texts of the next prefill pass, by their indices, and how many tokens of each. Those that came first go first.
@@ -248,7 +250,7 @@ impl Generation {
     }
 
     /// Reads so many further tokens of each of these texts, and chooses a token for those that were read to their end.
-    fn pass(&mut self, model: CausalLm<'_>, parts: &[(usize, usize)], step: &mut Step) {
+    fn pass(&mut self, model: CausalLm<'_>, phase: Phase, parts: &[(usize, usize)], step: &mut Step) {
         if parts.is_empty() {
             return;
         }
@@ -262,7 +264,7 @@ impl Generation {
         let ends: Vec<usize> = (0..parts.len()).filter(is_end).collect();
         let layout = Arc::new(self.cache.layout(&pieces));
         let tokens = Tokens::new(&ids, &vec![0; ids.len()], layout, &model.device());
-        let logits = model.next(&tokens, &mut self.cache, &ends);
+        let logits = model.next(&tokens, phase, &mut self.cache, &ends);
         for (index, tokens) in parts {
             self.texts[*index].advance(*tokens);
         }

@@ -16,7 +16,7 @@ use crate::pretrained::{Frozen, Pretrained, Values};
 
 /// Whether all log-probabilities of a text are, bit for bit, those that it has by itself. Kernels that let a row's last bits
 /// depend on how many others there are do not give that.
-const BITS: bool = false;
+const BITS: bool = true;
 
 /// With window and without, with positions that are added, that turn, and that turn otherwise in sequences of over 64 tokens.
 const MODELS: [&str; 4] = ["llama-lm", "mistral-lm", "gpt2-lm", "phi4-lm"];

@@ -36,7 +36,7 @@ impl Residual {
             return self.dropout.residual(x, branch, ctx);
         }
         let kept = self.dropout.forward(branch, ctx);
-        let branch = self.adapters.iter().fold(kept, |branch, adapter| adapter.forward(branch, &x, norm));
+        let branch = self.adapters.iter().fold(kept, |branch, adapter| adapter.forward(branch, &x, norm, ctx.phase()));
         residual(x, branch, None)
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{ForwardContext, LowRank, uniform};
+use kernels::{ForwardContext, LowRank, Phase, trained_linear, uniform};
 
 use super::Init;
 use super::magnitude::Magnitude;
@@ -38,18 +38,18 @@ impl Lora {
         let mask = ctx.dropout_mask(self.dropout, self.site);
         let factors = [self.a.val(), self.b.val()];
         if let Some(magnitude) = &self.magnitude {
-            let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
+            let options = LowRank { scale: self.scale, mask, compute: ctx.compute() };
             return base.changed(x, ctx, |x, weight, orientation, bias| {
                 magnitude.forward(x, (weight, orientation, bias), factors, options)
             });
         }
         if base.is_base() {
-            let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
+            let options = LowRank { scale: self.scale, mask, compute: ctx.compute() };
             return base.fused(|weight, orientation, bias| weight.lora_linear(x, orientation, bias, factors, options));
         }
-        let [a, b] = factors.map(Tensor::transpose);
-        let update = kernels::dropout(x.clone(), mask).matmul(a).matmul(b) * self.scale;
-        base.forward(x, ctx) + update
+        let [a, b] = factors;
+        let down = trained_linear(kernels::dropout(x.clone(), mask), a, None, ctx.phase());
+        base.forward(x, ctx) + trained_linear(down, b, None, ctx.phase()) * self.scale
     }
 }
 
@@ -72,7 +72,7 @@ impl LoraEmbedding {
     /// `found` are the vectors at these indices, `[tokens, d]`.
     pub(crate) fn forward(&self, found: Tensor<2>, indices: Tensor<1, Int>) -> Tensor<2> {
         let down = self.a.val().select(1, indices).transpose();
-        found + down.matmul(self.b.val().transpose()) * self.scale
+        found + trained_linear(down, self.b.val(), None, Phase::default()) * self.scale
     }
 }
 
