@@ -124,7 +124,9 @@ impl Cache {
     }
 
     fn empty(&self, width: usize, device: &Device) -> KeysAndValues {
-        let zeros = || Tensor::zeros([self.capacity, width], device);
+        // `Tensor::zeros` of the CPU backend writes all of them; memory that the system has cleared is taken as it is used.
+        let cleared = || vec![0.0_f32; self.capacity * width];
+        let zeros = || Tensor::from_data(TensorData::new(cleared(), [self.capacity, width]), device);
         KeysAndValues { keys: zeros(), values: zeros() }
     }
 }
@@ -143,5 +145,43 @@ impl Cache {
             let nans = Tensor::full([rows.len(), width], f32::NAN, &kept.values.device());
             kept.values.inplace(|all| write(all, rows.clone(), nans));
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Bytes of the process that are in memory.
+    fn resident() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    #[test]
+    fn rows_that_were_never_written_take_no_memory() {
+        const ROWS: usize = 1 << 20;
+        let device = Device::flex();
+        let before = resident();
+        let mut cache = Cache::new(1, ROWS);
+        let rows = cache.take(ROWS).unwrap();
+        for read in 0..3 {
+            let layout = cache.layout(&[Piece { rows: rows.clone(), read, tokens: 1 }]);
+            let token = || Tensor::full([1, 128], read as f32 + 1.0, &device);
+            cache.extend(0, token(), token(), &layout);
+        }
+        cache.copy(0..2, ROWS / 2);
+        let (keys, _) = cache.extend(
+            0,
+            Tensor::zeros([1, 128], &device),
+            Tensor::zeros([1, 128], &device),
+            &cache.layout(&[Piece { rows, read: 3, tokens: 1 }]),
+        );
+        // 1 GiB of keys and values, of which some pages were written.
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 256 << 20, "{grown} bytes");
+        let row = |row: usize| keys.clone().slice([row..row + 1, 5..6]).into_scalar::<f32>();
+        assert_eq!([0, 2, 3, 4, ROWS / 2, ROWS / 2 + 1].map(row), [1.0, 3.0, 0.0, 0.0, 1.0, 2.0]);
     }
 }
