@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use inference::{
-    AdapterFiles, Answer, Base, Device, Error, GenerationSettings, ModelFiles, Overrides, Pipeline, Saved,
-    ServedAdapter, resolved,
+    AdapterFiles, Answer, Base, Device, Error, Event, GenerationSettings, Limits, ModelFiles, Overrides, Pipeline,
+    Saved, Scheduler, ServedAdapter, resolved,
 };
 use kernels::{Layout, Offsets, Phase, Quantisation, hash_text, uniform};
 use lora::peft::PeftConfig;
 use lora::{Method, Plan, Routes};
 use miette::Diagnostic;
-use model::{CausalLm, Frozen, Pretrained, Tokens, Values};
+use model::{CausalLm, Frozen, Piece, Pretrained, Tokens, Values};
 use serde_json::{Value, json};
 use tasks::{Question, TaskName};
 
@@ -168,15 +168,21 @@ fn classifiers_of_every_kind_of_backbone_share_their_base() {
 
 /// The logits of what comes next, after prompts and after one token more.
 fn next(decoder: CausalLm<'_>, prompts: &[Vec<u32>], routes: impl Fn(&Offsets) -> Routes) -> Vec<Vec<u32>> {
-    let capacities: Vec<usize> = prompts.iter().map(|prompt| prompt.len() + 1).collect();
-    let mut cache = decoder.cache(&capacities);
+    let mut cache = decoder.cache(prompts.iter().map(|prompt| prompt.len() + 1).sum());
+    let slots: Vec<_> = prompts.iter().map(|prompt| cache.take(prompt.len() + 1).unwrap()).collect();
+    let mut read = vec![0; prompts.len()];
     let mut read = |phase: Phase, pieces: Vec<&[u32]>| {
-        let lengths: Vec<usize> = pieces.iter().map(|piece| piece.len()).collect();
-        let layout: Arc<Layout> = Arc::new(cache.layout(&lengths));
+        let piece = |(index, ids): (usize, &&[u32])| {
+            let piece = Piece { rows: slots[index].clone(), read: read[index], tokens: ids.len() };
+            read[index] += ids.len();
+            piece
+        };
+        let layout: Arc<Layout> = Arc::new(cache.layout(&pieces.iter().enumerate().map(piece).collect::<Vec<_>>()));
         let ids = pieces.concat();
         let routes = routes(layout.queries());
         let tokens = Tokens::new(&ids, &vec![0; ids.len()], layout, &decoder.device());
-        let logits: Tensor<2> = decoder.next(&tokens, routes, &mut cache, phase);
+        let all: Vec<usize> = (0..prompts.len()).collect();
+        let logits: Tensor<2> = decoder.next(&tokens, phase, routes, &mut cache, &all).unwrap();
         let width = logits.dims()[1];
         let logits: Vec<u32> = logits.into_data().iter::<f32>().map(f32::to_bits).collect();
         logits.chunks(width).map(<[u32]>::to_vec).collect::<Vec<_>>()
@@ -217,6 +223,45 @@ fn texts_of_several_adapters_are_continued_together_beside_classifiers_of_the_sa
     let expected = Pipeline::open(&files, &device()).unwrap().answer_texts(&texts).unwrap();
     assert_eq!(written(&base.answer(&asked).unwrap()), written(&expected));
     assert!(alone(&project, Some("one"), Frozen::AsStored).text_generation(GenerationSettings::default()).is_ok());
+}
+
+#[test]
+fn a_scheduler_writes_texts_of_several_adapters_together_as_each_writes_alone() {
+    let project = project("llama-lm");
+    make(&project, "one", "causal-lm", 0, &lora(&["q_proj", "v_proj"], 4, 8.0));
+    make(&project, "other", "causal-lm", 0, &lora(&["down_proj", "lm_head"], 3, 9.0));
+    let base = Base::open(&project.path("base"), Frozen::AsStored, &device()).unwrap();
+    let adapters = ["one", "other"].map(|name| base.adapter(&project.path(name)).unwrap());
+    let through = [(None, None), (Some("one"), Some(&adapters[0])), (Some("other"), Some(&adapters[1]))];
+    let settings = || GenerationSettings { max_new_tokens: Some(6), ..GenerationSettings::default() };
+    let model = base.model.causal_lm().unwrap();
+    let limits = Limits { max_batch_tokens: 40, cache_memory: 400 * model.cache_bytes_per_token() };
+    let (mut scheduler, mut alone_ids) = (Scheduler::new(model, limits), Vec::new());
+    for n in 0..9 {
+        let (name, adapter) = through[n % 3];
+        // All begin alike, but only those of one adapter may share that.
+        let begins = (0..30).map(|i| (uniform(0, i) * 300.0) as u32);
+        let ids: Vec<u32> = begins.chain((0..3 + n as u64).map(|i| (uniform(n as u64, i) * 300.0) as u32)).collect();
+        let texts = base.text_generation(adapter, settings()).unwrap();
+        let prompt = texts.prompts(&ids.into(), 0..1, "the prompt").unwrap().remove(0);
+        let pipeline = alone(&project, name, Frozen::AsStored);
+        let alone = pipeline.text_generation(settings()).unwrap();
+        alone_ids.push(alone.write(std::slice::from_ref(&prompt), &mut |_, _| {}).unwrap().remove(0).token_ids);
+        scheduler.submit(texts.request(prompt)).unwrap();
+    }
+    assert!(alone_ids[0] != alone_ids[1] && alone_ids[1] != alone_ids[2], "adapters that say nothing");
+    let mut found = vec![Vec::new(); 9];
+    while !scheduler.is_idle() {
+        for (id, event) in scheduler.tick(model) {
+            match event {
+                Event::Token { token, .. } => found[id as usize].push(token),
+                Event::Finished { .. } => {}
+                Event::Failed(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert_eq!(found, alone_ids);
+    assert!(scheduler.statistics().shared > 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use data::{Labels, Tokenizer};
@@ -164,7 +165,7 @@ impl Saved {
             Some(_) => Some(labels(files, sidecar.as_ref(), adapter.as_ref(), pretrained)?),
         };
         let fitted = sidecar.as_ref().map(|sidecar| sidecar.fitted.clone()).unwrap_or_default();
-        let tokenizer = files.tokenizer()?;
+        let tokenizer = Arc::new(files.tokenizer()?);
         let task = (task.open)(Opening {
             tokenizer: &tokenizer,
             of_tokenizer: files.tokenizer_directory(),

@@ -16,7 +16,7 @@ use crate::Error;
 pub struct Processor {
     /// With its labels, templates and settings.
     pub task: Arc<dyn Task>,
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// In tokens: what is longer is truncated, or read in windows.
     pub max_length: usize,
     pub columns: ColumnNames,

@@ -29,6 +29,11 @@ pub(crate) trait Backbone {
         &[]
     }
 
+    /// What a cache holds of a token in each layer, once for its keys and once for its values; 0 for what writes no texts.
+    fn cached_width(&self) -> usize {
+        0
+    }
+
     /// `[tokens, hidden]`
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2>;
 
@@ -119,9 +124,5 @@ pub(crate) fn through(
     for layer in 0..backbone.layers() - 1 {
         hidden = backbone.layer(layer, hidden, around, cache.as_deref_mut());
     }
-    let features = backbone.last_layer(hidden, rows, around, cache.as_deref_mut());
-    if let Some(cache) = cache {
-        cache.advance(around.ctx.layout());
-    }
-    features
+    backbone.last_layer(hidden, rows, around, cache)
 }

@@ -228,6 +228,10 @@ impl Backbone for Gpt2Model {
         self.h[layer].num_params() > 0
     }
 
+    fn cached_width(&self) -> usize {
+        self.wte.weight().dims()[1]
+    }
+
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
         let embedded = self.wte.forward(tokens.ids.clone(), ctx) + self.wpe.forward(tokens.positions.clone(), ctx);
         self.dropout.forward(embedded, ctx)

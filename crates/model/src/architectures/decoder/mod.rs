@@ -35,6 +35,7 @@ pub(crate) struct Decoder {
     layers: Vec<Layer>,
     norm: RmsNorm,
     embedding_multiplier: f64,
+    key_width: usize,
     #[module(skip)]
     ropes: Vec<Rope>,
 }
@@ -49,6 +50,7 @@ impl Decoder {
                 .collect::<Result<_, _>>()?,
             norm: loader.rms_norm("norm", config.hidden, config.norm)?,
             embedding_multiplier: config.embedding_multiplier,
+            key_width: config.key_width(),
             ropes: config.ropes.clone(),
         }))
     }
@@ -73,6 +75,10 @@ impl Backbone for Decoder {
 
     fn ropes(&self) -> &[Rope] {
         &self.ropes
+    }
+
+    fn cached_width(&self) -> usize {
+        self.key_width
     }
 
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
