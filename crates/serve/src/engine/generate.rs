@@ -1,10 +1,8 @@
 //! Texts that a causal language model writes to one request.
 
-use std::ops::ControlFlow;
-
 use data::Encoded;
 use data::language::Conversation;
-use inference::{FinishReason, GenerationSettings, Pipeline, TextGeneration};
+use inference::{FinishReason, GenerationSettings, Limits, Pipeline, Scheduler, TextGeneration};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::worker::Fault;
@@ -65,13 +63,22 @@ pub(super) fn write(pipeline: &Pipeline, request: &Generate, events: &UnboundedS
     }
     let prompt_tokens = encoded.iter().map(|(encoded, _)| encoded.ids.len()).sum();
     let mut is_read = events.send(Event::Started { prompt_tokens }).is_ok();
-    for (choice, prompt) in prompts.iter().enumerate() {
-        let written = texts.write_while(std::slice::from_ref(prompt), &mut |_, text| {
-            is_read = events.send(Event::Token { choice, text: text.to_string() }).is_ok();
-            if is_read { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        let Some(written) = written.first().filter(|_| is_read) else { break };
-        is_read = events.send(Event::Ended { choice, finish: written.finish_reason }).is_ok();
+    for (choice, prompt) in prompts.into_iter().enumerate() {
+        let request = texts.request(prompt);
+        let cache_memory = request.request.rows() * texts.model().cache_bytes_per_token();
+        let mut scheduler = Scheduler::new(texts.model(), Limits { max_batch_tokens: usize::MAX, cache_memory });
+        scheduler.submit(request)?;
+        while is_read && !scheduler.is_idle() {
+            for (_, event) in scheduler.tick(texts.model()) {
+                is_read = match event {
+                    inference::Event::Token { text, .. } => events.send(Event::Token { choice, text }).is_ok(),
+                    inference::Event::Finished { reason, .. } => {
+                        events.send(Event::Ended { choice, finish: reason }).is_ok()
+                    }
+                    inference::Event::Failed(error) => return Err(inference::GenerationError::from(error).into()),
+                };
+            }
+        }
     }
     Ok(())
 }

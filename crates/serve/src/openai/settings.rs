@@ -92,6 +92,9 @@ fn sampling(fields: &mut Fields) -> Result<Sampling, Problem> {
         top_p,
         min_p,
         repetition_penalty: penalty.unwrap_or(1.0),
+        frequency_penalty: 0.0,
+        presence_penalty: 0.0,
+        logit_bias: Vec::new(),
         seed: seed.map_or_else(id::random, |seed| seed as u64),
     })
 }

@@ -39,6 +39,7 @@ fn what_is_drawn_depends_on_the_seed_and_on_nothing_beside() {
         min_p: Some(0.01),
         repetition_penalty: 1.1,
         seed: 7,
+        ..Sampling::default()
     };
     let settings = GenerationSettings { sampling, max_new_tokens: Some(6), ..GenerationSettings::default() };
     let expected = alone(settings, "a lamp is");

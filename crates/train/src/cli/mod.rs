@@ -17,6 +17,7 @@ mod input;
 mod inspect;
 mod man;
 mod merge;
+mod new_directory;
 mod open;
 mod plan;
 mod predict;
