@@ -1,7 +1,5 @@
 //! Answers to rows: classes with probabilities, entities with their places, numbers.
 
-use std::ops::Range;
-
 use burn::tensor::Tensor;
 use data::{Batch, Record};
 use model::{Part, Pretrained};
@@ -32,8 +30,12 @@ impl Pipeline {
     /// answer rows, such as a language model's.
     pub fn answer(&self, questions: &[Question]) -> Result<Vec<Answer>, Error> {
         let asked: Vec<Asked<'_>> = questions.iter().map(|question| (&self.processor, question)).collect();
-        answers(&asked, &self.pretrained, |batch, _| {
-            vec![(batch.sequences(), self.model.logits(&MicroBatch::evaluation(batch)))]
+        answers(&asked, &self.pretrained, |sequences| {
+            let outputs = |part: &[&Sequence]| {
+                let batch = Sequence::batch(part.iter().copied());
+                by_sequence(self.model.logits(&MicroBatch::evaluation(batch)), part.iter().copied())
+            };
+            sequences.chunks(BATCH).flat_map(outputs).collect()
         })
     }
 }
@@ -44,9 +46,8 @@ impl Base {
     ///
     /// Errors: those of [`Pipeline::answer`]; a question for the base where that has no head of its own.
     pub fn answer(&self, questions: &[(Option<&ServedAdapter>, &Question)]) -> Result<Vec<Answer>, Error> {
-        let order = by_adapter(questions);
-        let (mut asked, mut adapters) = (Vec::with_capacity(order.len()), Vec::new());
-        for (adapter, question) in order.iter().map(|index| questions[*index]) {
+        let (mut asked, mut adapters) = (Vec::with_capacity(questions.len()), Vec::new());
+        for (adapter, question) in questions.iter().copied() {
             let processor = match adapter {
                 Some(adapter) => &adapter.processor,
                 None => self.processor()?,
@@ -54,10 +55,31 @@ impl Base {
             asked.push((processor, question));
             adapters.extend(question.sequences.iter().map(|_| adapter));
         }
-        let answers = answers(&asked, &self.pretrained, |batch, sequences| self.logits(&batch, &adapters[sequences]));
-        let mut placed: Vec<(usize, Answer)> = order.into_iter().zip(answers?).collect();
+        answers(&asked, &self.pretrained, |sequences| {
+            self.outputs(&adapters.into_iter().zip(sequences.iter().copied()).collect::<Vec<_>>())
+        })
+    }
+
+    /// The outputs of the heads for sequences, in their order, `[Sequence::outputs, outputs]` each: those of a question one after
+    /// another are what [`Processor::answer_to`] reads. They go through the base together, each through one of its adapters or
+    /// through the base alone, and get the bits that they get alone.
+    ///
+    /// # Panics
+    /// Tokens that the model has no embeddings for; a sequence for the base where that has no head of its own.
+    pub fn outputs(&self, sequences: &[(Option<&ServedAdapter>, &Sequence)]) -> Vec<Vec<f32>> {
+        let order = by_adapter(sequences);
+        let mut placed = Vec::with_capacity(order.len());
+        for part in order.chunks(BATCH) {
+            let own = || part.iter().map(|index| sequences[*index].1);
+            let adapters: Vec<Option<&ServedAdapter>> = part.iter().map(|index| sequences[*index].0).collect();
+            let (mut indices, mut own_sequences) = (part.iter().copied(), own());
+            for (count, logits) in self.logits(&Sequence::batch(own()), &adapters) {
+                let of_part = by_sequence(logits, own_sequences.by_ref().take(count));
+                placed.extend(indices.by_ref().take(count).zip(of_part));
+            }
+        }
         placed.sort_by_key(|(index, _)| *index);
-        Ok(placed.into_iter().map(|(_, answer)| answer).collect())
+        placed.into_iter().map(|(_, outputs)| outputs).collect()
     }
 
     /// Of consecutive sequences of one adapter how many they are, and their logits.
@@ -82,53 +104,48 @@ fn address(adapter: Option<&ServedAdapter>) -> Option<*const ServedAdapter> {
     adapter.map(std::ptr::from_ref)
 }
 
-/// The questions in an order in which those of one adapter follow each other: one range of rows then. Adapters come as they are first
+/// The sequences in an order in which those of one adapter follow each other: one range of rows then. Adapters come as they are first
 /// asked.
-fn by_adapter(questions: &[(Option<&ServedAdapter>, &Question)]) -> Vec<usize> {
+fn by_adapter(sequences: &[(Option<&ServedAdapter>, &Sequence)]) -> Vec<usize> {
     let mut seen = Vec::new();
     let mut place = |index: &usize| {
-        let adapter = address(questions[*index].0);
+        let adapter = address(sequences[*index].0);
         seen.iter().position(|known| *known == adapter).unwrap_or_else(|| {
             seen.push(adapter);
             seen.len() - 1
         })
     };
-    let mut order: Vec<usize> = (0..questions.len()).collect();
+    let mut order: Vec<usize> = (0..sequences.len()).collect();
     order.sort_by_cached_key(|index| place(index));
     order
+}
+
+/// What a head gives for consecutive sequences, cut where they end.
+fn by_sequence<'a>(logits: Tensor<2>, sequences: impl Iterator<Item = &'a Sequence>) -> Vec<Vec<f32>> {
+    let width = logits.dims()[1];
+    let mut values = host(logits).into_iter();
+    sequences.map(|sequence| values.by_ref().take(sequence.outputs() * width).collect()).collect()
 }
 
 /// A question, and what it was made by.
 type Asked<'a> = (&'a Processor, &'a Question);
 
-/// `logits` is given some of the questions' sequences as a batch, with their numbers among all, and says of consecutive ones how many
-/// they are and what their head gives.
+/// `outputs` are those of the head for sequences.
 fn answers(
     asked: &[Asked<'_>],
     pretrained: &Pretrained,
-    logits: impl Fn(Batch, Range<usize>) -> Vec<(usize, Tensor<2>)>,
+    outputs: impl FnOnce(&[&Sequence]) -> Vec<Vec<f32>>,
 ) -> Result<Vec<Answer>, Error> {
     let sequences: Vec<&Sequence> = asked.iter().flat_map(|(_, question)| &question.sequences).collect();
     check_vocabulary(sequences.iter().map(|sequence| &sequence.encoded), pretrained)?;
-    // Of each sequence the width of its outputs.
-    let (mut outputs, mut widths) = (Vec::new(), Vec::with_capacity(sequences.len()));
-    for first in (0..sequences.len()).step_by(BATCH) {
-        let numbers = first..sequences.len().min(first + BATCH);
-        let batch = Sequence::batch(sequences[numbers.clone()].iter().copied());
-        for (count, found) in logits(batch, numbers) {
-            widths.resize(widths.len() + count, found.dims()[1]);
-            outputs.extend(host(found));
-        }
-    }
-    if !outputs.iter().all(|output| output.is_finite()) {
+    let outputs = outputs(&sequences);
+    if !outputs.iter().flatten().all(|output| output.is_finite()) {
         return Err(not_finite(pretrained, "the logits"));
     }
-    let (mut rest, mut widths) = (outputs.as_slice(), widths.as_slice());
+    let mut rest = outputs.into_iter();
     let answer = |(processor, question): &Asked<'_>| {
-        let (own_widths, other_widths) = widths.split_at(question.sequences.len());
-        let (own, others) = rest.split_at(question.outputs() * own_widths.first().copied().unwrap_or_default());
-        (rest, widths) = (others, other_widths);
-        processor.answer_to(question, own)
+        let own: Vec<f32> = rest.by_ref().take(question.sequences.len()).flatten().collect();
+        processor.answer_to(question, &own)
     };
     asked.iter().map(answer).collect()
 }

@@ -140,6 +140,12 @@ impl Scheduler {
         }
     }
 
+    /// Whether this text has not joined the others yet.
+    pub fn is_waiting(&self, id: u64) -> bool {
+        // In the order of their numbers.
+        self.waiting.front().is_some_and(|(first, _)| *first <= id) && !self.joined.contains_key(&id)
+    }
+
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.joined.is_empty()

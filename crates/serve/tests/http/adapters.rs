@@ -129,7 +129,8 @@ fn requests_that_have_found_an_adapter_are_answered_after_it_is_unloaded() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
     copy(&fixture("llama-lm/adapter"), &root.join("tuned"));
-    let served = Models::of("llama-lm").serve_with(Settings { adapter_root: Some(root), ..Settings::default() });
+    let settings = Settings { adapter_root: Some(root), ..Settings::default() };
+    let served = Models::of("llama-lm").busy().serve_with(settings);
     assert_eq!(load(&served, "tuned", "tuned").status, 200);
     let body = |name: &str| json!({ "model": name, "prompt": "the cat", "max_tokens": 100, "n": 8, "seed": 1 });
     let expected = served.post("/v1/completions", &body("tuned")).done();

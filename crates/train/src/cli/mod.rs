@@ -27,6 +27,7 @@ mod scores;
 mod serve;
 mod signals;
 mod sink;
+mod size;
 mod source;
 mod table;
 mod tokenizer;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::{DType, Device};
-use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use model::{Merge, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_vocabulary, write_json};
 use serde_json::{Value, json};
 
 use super::new_directory::{NewDirectory, unwritten};
 use super::open::{check_unquantised, load, other_base, read};
+use super::size::size;
 use super::{Failure, ModelArguments};
 use crate::output::Output;
 use crate::run::with_dtype;
@@ -304,14 +304,6 @@ fn report(check: &Check, arguments: &Arguments, output: &Output) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// `500MB`, `2GB`, or a number of bytes.
-fn size(text: &str) -> Result<usize, String> {
-    match text.parse::<ByteSize>() {
-        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64() as usize),
-        _ => Err(format!("expected a size such as 500MB or 2GB, found `{text}`")),
-    }
-}
-
 /// `0.1`, `2`: of the adapter's effect.
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -323,12 +315,6 @@ fn share(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_the_units_of_transformers() {
-        assert_eq!((size("120KB"), size("2gb"), size("77")), (Ok(120_000), Ok(2_000_000_000), Ok(77)));
-        assert!(size("2XB").is_err() && size("0GB").is_err() && size("-1MB").is_err() && size("MB").is_err());
-    }
 
     #[test]
     fn a_share_is_a_number_that_is_not_negative() {
