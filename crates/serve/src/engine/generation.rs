@@ -126,9 +126,11 @@ impl Writing {
         let before = self.scheduler.statistics();
         let events = self.scheduler.tick(model);
         let after = self.scheduler.statistics();
+        let is_last = |event: &inference::Event| !matches!(event, inference::Event::Token { .. });
+        let ended = events.iter().filter(|(_, event)| is_last(event)).count();
         self.statistics.passed(|passes| {
             let tokens = (after.prefilled - before.prefilled) + (after.written - before.written);
-            passes.writing.add((after.reading + after.writing).max(events.len().min(1)), tokens as usize);
+            passes.writing.add(after.reading + after.writing + ended, tokens as usize);
             passes.cache.of_texts = after.cache_rows_of_texts;
             passes.cache.of_prefixes = after.cache_rows_of_prefixes;
         });

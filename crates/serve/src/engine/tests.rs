@@ -99,7 +99,7 @@ impl Draw {
     }
 
     fn text(&mut self, words: u64) -> String {
-        const WORDS: [&str; 10] = ["the", " cat", " sat", " on", " a", " mat", "\n", " while", " it", " rained"];
+        const WORDS: [&str; 10] = ["the", " cat", " sat", " on", " a", " mat", "\nand", " while", " it", " rained"];
         // Half of them begin alike.
         let beginning = if self.below(2) == 0 { "the cat sat on the mat while it rained and the " } else { "" };
         let words = 1 + self.below(words);

@@ -98,6 +98,17 @@ fn an_adapter_that_does_not_fit_is_refused_without_a_path_of_the_machine() {
 }
 
 #[test]
+fn an_adapter_that_changes_what_others_read_is_refused_by_the_name_of_the_tensor() {
+    let (_directory, root) = root();
+    copy(&fixture("bert-pair-bias-all/trained"), &root.join("biases"));
+    let settings = Settings { adapter_root: Some(root.clone()), ..Settings::default() };
+    let served = Models::of("bert-pair-bias-all").serve_with(settings);
+    let expected = "biases: the adapter has `bert.embeddings.LayerNorm.bias` of its own in place of its base's, which other \
+                    adapters read too: merge it into its base (`kindling merge`) and use the merged model by itself";
+    assert_eq!(load(&served, "biases", "biases").refused(), (400, expected.to_string()));
+}
+
+#[test]
 fn an_adapter_that_was_trained_on_other_weights_is_refused() {
     let (_directory, root) = root();
     let sidecar = json!({
