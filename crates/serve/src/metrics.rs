@@ -206,13 +206,21 @@ impl Page {
     fn passes(&mut self, passes: &Passes) {
         type OfKind = fn(&Kind) -> u64;
         let counters: [Metric<OfKind>; 3] = [
-            ("kindling_passes_total", "Passes over the base; of texts, a token of each with the pieces of prompts.", |kind| kind.passes),
+            (
+                "kindling_passes_total",
+                "Passes over the base; of texts, a token of each with the pieces of prompts.",
+                |kind| kind.passes,
+            ),
             (
                 "kindling_pass_sequences_total",
                 "Texts and sequences in the passes: by the passes, the size of a batch.",
                 |kind| kind.sequences,
             ),
-            ("kindling_pass_tokens_total", "Tokens in the passes: of prompts, of texts to classify, and those written.", |kind| kind.tokens),
+            (
+                "kindling_pass_tokens_total",
+                "Tokens in the passes: of prompts, of texts to classify, and those written.",
+                |kind| kind.tokens,
+            ),
         ];
         for (name, help, count) in counters {
             self.head(name, "counter", help);

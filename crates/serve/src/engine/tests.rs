@@ -23,14 +23,17 @@ use super::*;
 /// In every run of the tests.
 const MIXTURES: u64 = 40;
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/llama-lm/model").canonicalize().unwrap()
+/// A model of 32 and one of 192 features, whose products sum in blocks.
+const MODELS: [&str; 2] = ["tests/fixtures/parity/llama-lm/model", "models/tiny-decoder"];
+
+fn model_in(repository: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(repository).canonicalize().unwrap()
 }
 
-/// An adapter for the fixture's model, with values as training might leave them.
-fn make(directory: &Path, name: &str, task: &str, outputs: usize, method: &Value) {
+/// An adapter for a model, with values as training might leave them.
+fn make(base: &Path, directory: &Path, name: &str, task: &str, outputs: usize, method: &Value) {
     let task = TaskName::named(task).unwrap();
-    let pretrained = Pretrained::open(&fixture(), task.head).unwrap();
+    let pretrained = Pretrained::open(base, task.head).unwrap();
     let method: Method = serde_json::from_value(method.clone()).unwrap();
     let heads: Vec<String> = task.modules_to_save.iter().map(|head| head.to_string()).collect();
     let heads: Vec<String> = heads.into_iter().chain(pretrained.new_modules()).collect();
@@ -52,25 +55,23 @@ fn make(directory: &Path, name: &str, task: &str, outputs: usize, method: &Value
         auto_mapping: None,
         notes: Vec::new(),
     };
-    AdapterFiles { config, tensors, sidecar: None, card: "", tokenizer: &fixture() }
-        .write(&directory.join(name))
-        .unwrap();
+    AdapterFiles { config, tensors, sidecar: None, card: "", tokenizer: base }.write(&directory.join(name)).unwrap();
 }
 
 /// What writes, the base first, and what classifies.
 const WRITERS: [&str; 4] = ["base", "lora", "dora", "ia3"];
 const CLASSIFIERS: [&str; 2] = ["classes", "words"];
 
-fn adapters(directory: &Path) {
+fn adapters(base: &Path, directory: &Path) {
     let lora =
         |targets: &[&str], r: usize| json!({ "method": "lora", "r": r, "alpha": 8.0, "target_modules": targets });
     let mut dora = lora(&["k_proj", "down_proj"], 3);
     dora["use_dora"] = json!(true);
-    make(directory, "lora", "causal-lm", 0, &lora(&["q_proj", "v_proj", "gate_proj"], 4));
-    make(directory, "dora", "causal-lm", 0, &dora);
-    make(directory, "ia3", "causal-lm", 0, &json!({ "method": "ia3" }));
-    make(directory, "classes", "sequence-classification", 3, &lora(&["q_proj", "o_proj"], 5));
-    make(directory, "words", "token-classification", 5, &lora(&["v_proj", "up_proj"], 2));
+    make(base, directory, "lora", "causal-lm", 0, &lora(&["q_proj", "v_proj", "gate_proj"], 4));
+    make(base, directory, "dora", "causal-lm", 0, &dora);
+    make(base, directory, "ia3", "causal-lm", 0, &json!({ "method": "ia3" }));
+    make(base, directory, "classes", "sequence-classification", 3, &lora(&["q_proj", "o_proj"], 5));
+    make(base, directory, "words", "token-classification", 5, &lora(&["v_proj", "up_proj"], 2));
 }
 
 #[derive(Debug, Clone)]
@@ -255,11 +256,11 @@ fn compare(expected: &Answers, found: &Answers, counts: &mut (u64, u64)) {
     }
 }
 
-fn start(directory: &Path, threads: usize, limits: Limits) -> Engine {
-    let model = inference::Base::open(&fixture(), Frozen::AsStored, &Device::flex()).unwrap();
+fn start(base: &Path, directory: &Path, threads: usize, limits: Limits) -> Engine {
+    let model = inference::Base::open(base, Frozen::AsStored, &Device::flex()).unwrap();
     let names = WRITERS[1..].iter().chain(&CLASSIFIERS);
     let adapters = names.map(|name| (name.to_string(), model.adapter(&directory.join(name)).unwrap())).collect();
-    let base = Base { name: "base".to_string(), directory: fixture(), model };
+    let base = Base { name: "base".to_string(), directory: base.to_path_buf(), model };
     let (engine, worker) = Engine::new(base, adapters, limits);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     std::thread::spawn(move || pool.install(move || worker.run()));
@@ -268,11 +269,19 @@ fn start(directory: &Path, threads: usize, limits: Limits) -> Engine {
 
 #[test]
 fn each_request_is_answered_as_alone_bit_for_bit_whatever_shares_its_passes() {
+    let mixtures = std::env::var("KINDLING_MIXTURES").map_or(MIXTURES, |mixtures| mixtures.parse().unwrap());
+    // The larger model takes its time.
+    for (model, mixtures) in MODELS.into_iter().zip([mixtures, mixtures / 5]) {
+        check(&model_in(model), mixtures);
+    }
+}
+
+fn check(base: &Path, mixtures: u64) {
     let directory = tempfile::tempdir().unwrap();
-    adapters(directory.path());
+    adapters(base, directory.path());
     let pipeline = |name: &&'static str| {
         let adapter = (*name != "base").then(|| directory.path().join(name));
-        (*name, Pipeline::open(&ModelFiles { model: fixture(), adapter }, &Device::flex()).unwrap())
+        (*name, Pipeline::open(&ModelFiles { model: base.to_path_buf(), adapter }, &Device::flex()).unwrap())
     };
     let pipelines: BTreeMap<&str, Pipeline> = WRITERS.iter().chain(&CLASSIFIERS).map(pipeline).collect();
     // Passes of few tokens and of many, and a cache that has room for some of the texts and one for all.
@@ -283,9 +292,8 @@ fn each_request_is_answered_as_alone_bit_for_bit_whatever_shares_its_passes() {
     let limits = [limits(3, 1000), limits(16, 200), limits(64, 400), limits(512, 10_000)];
     let engines: Vec<Vec<Engine>> = [1, 2, 4]
         .iter()
-        .map(|threads| limits.iter().map(|limits| start(directory.path(), *threads, *limits)).collect())
+        .map(|threads| limits.iter().map(|limits| start(base, directory.path(), *threads, *limits)).collect())
         .collect();
-    let mixtures = std::env::var("KINDLING_MIXTURES").map_or(MIXTURES, |mixtures| mixtures.parse().unwrap());
     let (runtime, mut counts, mut requests) = (Runtime::new().unwrap(), (0, 0), 0);
     for mixture in 0..mixtures {
         let mut draw = Draw(mix(mixture), 0);
@@ -322,8 +330,10 @@ fn each_request_is_answered_as_alone_bit_for_bit_whatever_shares_its_passes() {
         }
     }
     println!(
-        "{mixtures} mixtures for 1, 2 and 4 threads, {requests} requests: {} tokens and answers, {} of them differ",
-        counts.0, counts.1
+        "{}: {mixtures} mixtures for 1, 2 and 4 threads, {requests} requests: {} tokens and answers, {} of them differ",
+        base.display(),
+        counts.0,
+        counts.1
     );
     assert_eq!(counts.1, 0);
     let passes: Vec<Passes> = engines.iter().flatten().map(|engine| engine.statistics().passes()).collect();
@@ -334,8 +344,9 @@ fn each_request_is_answered_as_alone_bit_for_bit_whatever_shares_its_passes() {
 #[test]
 fn an_adapter_is_given_back_after_its_last_request() {
     let directory = tempfile::tempdir().unwrap();
-    adapters(directory.path());
-    let engine = start(directory.path(), 1, Limits::default());
+    let base = model_in(MODELS[0]);
+    adapters(&base, directory.path());
+    let engine = start(&base, directory.path(), 1, Limits::default());
     let runtime = Runtime::new().unwrap();
     let model = engine.model("lora").unwrap();
     let of_adapter = Arc::downgrade(model.adapter().unwrap().routed.adapters());
