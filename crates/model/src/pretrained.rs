@@ -319,12 +319,7 @@ impl Pretrained {
         values: Values,
         device: &Device,
     ) -> Result<(Model, Loaded), Error> {
-        if let (Frozen::Quantised { quantisation: asked, .. }, Some(stored)) = (frozen, self.quantisation())
-            && asked != stored
-        {
-            let (directory, stored, asked) = (self.directory.clone(), stored.name(), asked.name());
-            return Err(LoadError::OtherQuantisation { directory, stored, asked }.into());
-        }
+        self.check_quantisation(frozen)?;
         let build = Build::new(self, plan, frozen, values, device);
         let model = self.build(&build.root(), labels)?;
         Ok((model, build.finish()?))
@@ -337,11 +332,24 @@ impl Pretrained {
         if self.has_head() {
             return self.load(plan, labels, frozen, Values::Read, device);
         }
+        self.check_quantisation(frozen)?;
         let build = Build::new(self, plan, frozen, Values::Read, device);
         build.without_head();
         let backbone = self.build_backbone(&build.root())?;
         let pooling = (self.variant.describe)(&self.config)?.pooling;
         Ok((Model::new(backbone, None, pooling, self.variant.head), build.finish()?))
+    }
+
+    /// # Errors
+    /// Matrices that the checkpoint has quantised are asked for in another kind.
+    fn check_quantisation(&self, frozen: Frozen) -> Result<(), LoadError> {
+        match (frozen, self.quantisation()) {
+            (Frozen::Quantised { quantisation: asked, .. }, Some(stored)) if asked != stored => {
+                let (directory, stored, asked) = (self.directory.clone(), stored.name(), asked.name());
+                Err(LoadError::OtherQuantisation { directory, stored, asked })
+            }
+            (Frozen::Quantised { .. } | Frozen::AsStored | Frozen::As(_), _) => Ok(()),
+        }
     }
 
     /// Whether the checkpoint has all of the head that it was opened for.

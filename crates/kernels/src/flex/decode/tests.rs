@@ -132,7 +132,7 @@ fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
         let scales: Vec<f32> = (0..blocks).map(|block| 0.1 + block as f32).collect();
         let x = thirds(4 * count, 3);
         let value = |at: usize| {
-            let code = if at % 2 == 0 { codes[at / 2] >> 4 } else { codes[at / 2] & 0xf };
+            let code = if at.is_multiple_of(2) { codes[at / 2] >> 4 } else { codes[at / 2] & 0xf };
             f64::from(VALUES[usize::from(code)]) * f64::from(scales[at / BLOCK])
         };
         let exact: [[f64; 2]; 4] = std::array::from_fn(|row| {
