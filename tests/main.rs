@@ -10,4 +10,5 @@ mod library;
 mod parity;
 mod project;
 mod resume;
+mod shared_base;
 mod training;

@@ -13,6 +13,7 @@ mod classification;
 mod clients;
 mod description;
 mod generation;
+mod log_probabilities;
 mod metrics;
 mod page;
 mod served;
