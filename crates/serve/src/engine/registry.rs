@@ -8,6 +8,7 @@ use inference::{Processor, ServedAdapter};
 use tasks::{TaskName, Use};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::error::Fault;
 use super::worker::Job;
 use super::{Base, Error};
 
@@ -104,10 +105,10 @@ impl Model {
     }
 
     /// Errors: the base has no head of its own.
-    pub(super) fn processor<'a>(&'a self, base: &'a inference::Base) -> Result<&'a Processor, inference::Error> {
+    pub(super) fn processor<'a>(&'a self, base: &'a inference::Base) -> Result<&'a Processor, Fault> {
         match self.adapter() {
             Some(adapter) => Ok(&adapter.processor),
-            None => base.processor(),
+            None => Ok(base.processor()?),
         }
     }
 }

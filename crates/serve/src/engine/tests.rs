@@ -134,17 +134,26 @@ impl Draw {
     }
 }
 
+#[derive(Debug, Clone, PartialEq)]
+struct SaidToken {
+    id: u32,
+    text: String,
+    /// Of it and of the most probable ones.
+    log_probabilities: Vec<(u32, u64)>,
+}
+
 /// A text with all bits of what is said of it: ids, pieces, log-probabilities.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Said {
-    tokens: Vec<(u32, String, Vec<(u32, u64)>)>,
+    tokens: Vec<SaidToken>,
     finish: Option<String>,
 }
 
 impl Said {
     fn token(&mut self, id: u32, text: String, of_token: &LogProbabilities) {
         let all = [(id, of_token.chosen)].into_iter().chain(of_token.top.iter().copied());
-        self.tokens.push((id, text, all.map(|(id, value)| (id, value.to_bits())).collect()));
+        let log_probabilities = all.map(|(id, value)| (id, value.to_bits())).collect();
+        self.tokens.push(SaidToken { id, text, log_probabilities });
     }
 }
 
@@ -191,8 +200,8 @@ fn write_alone(texts: &inference::TextGeneration<'_>, prompt: inference::Prompt)
             }
         }
     }
-    assert_eq!(said.tokens.iter().map(|token| token.0).collect::<Vec<_>>(), written.token_ids);
-    assert_eq!(said.tokens.iter().map(|token| token.1.as_str()).collect::<String>(), written.text);
+    assert_eq!(said.tokens.iter().map(|token| token.id).collect::<Vec<_>>(), written.token_ids);
+    assert_eq!(said.tokens.iter().map(|token| token.text.as_str()).collect::<String>(), written.text);
     said
 }
 
@@ -276,6 +285,7 @@ fn each_request_is_answered_as_alone_bit_for_bit_whatever_shares_its_passes() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the figures are what the long run is for")]
 fn check(base: &Path, mixtures: u64) {
     let directory = tempfile::tempdir().unwrap();
     adapters(base, directory.path());

@@ -146,6 +146,7 @@ fn requests_that_have_found_an_adapter_are_answered_after_it_is_unloaded() {
     assert_eq!(load(&served, "tuned", "tuned").status, 200);
     let body = |name: &str| json!({ "model": name, "prompt": "the cat", "max_tokens": 100, "n": 8, "seed": 1 });
     let expected = served.post("/v1/completions", &body("tuned")).done();
+    served.wait_for("kindling_requests_running", 0.0);
     let (running, waiting, unloaded) = std::thread::scope(|scope| {
         let running = scope.spawn(|| served.post("/v1/completions", &body("tuned")));
         served.wait_for("kindling_requests_running", 1.0);
