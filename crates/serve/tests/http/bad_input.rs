@@ -182,3 +182,41 @@ fn texts_to_classify_that_are_none_are_refused() {
     let expected = "`inputs` is missing: expected a text, a pair of texts, or a list of lists of one text or two";
     assert_eq!(unknown, bad(expected));
 }
+
+#[test]
+fn a_name_of_megabytes_is_refused_in_few_words() {
+    let served = Models::decoder().serve();
+    let name = "x".repeat(3 << 20);
+    let (status, message) = refused(&served, TEXT, json!({ "prompt": "hi", "model": name }));
+    assert_eq!(status, 404);
+    let expected = format!("there is no model `{} ... {}`: there are tiny-decoder", "x".repeat(481), "x".repeat(475));
+    assert_eq!(message, expected);
+    let (status, message) = refused(&served, TEXT, json!({ "prompt": "hi", name: 1 }));
+    assert_eq!((status, message.len()), (400, 1005));
+    assert!(message.starts_with("unknown field `xxx"), "{message}");
+    assert!(message.contains("xxx`: known: "), "{message}");
+}
+
+#[test]
+fn stop_strings_are_few_and_short() {
+    let served = Models::decoder().serve();
+    let with = |stop: Value| refused(&served, TEXT, json!({ "prompt": "hi", "max_tokens": 1, "stop": stop }));
+    assert_eq!(with(json!(vec!["a"; 10_000])), bad("`stop` has 10000 texts: at most 16 are looked for"));
+    assert_eq!(with(json!("a".repeat(2000))), bad("a text of `stop` is longer than 1024 bytes: shorten it"));
+    assert_eq!(with(json!({})), bad("`stop` should be a text or a list of texts, found an object"));
+}
+
+#[test]
+fn a_chat_template_that_goes_on_for_ever_is_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("llama-lm/model")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let template = "{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}";
+    std::fs::write(directory.path().join("chat_template.jinja"), template).unwrap();
+    let served = Models::at(directory.path()).serve();
+    let (status, message) = refused(&served, CHAT, json!({ "messages": user("hi") }));
+    assert_eq!((status, message.as_str()), (400, "?"));
+    assert_eq!(served.post(TEXT, &json!({ "prompt": "hi", "max_tokens": 1 })).status, 200);
+}

@@ -10,6 +10,7 @@ mod clients;
 mod description;
 mod generation;
 mod metrics;
+mod protocol;
 mod served;
 mod stopping;
 mod streams;

@@ -40,7 +40,12 @@ impl Models {
 
     /// The base of a fixture, called `base`.
     pub(crate) fn of(case: &str) -> Self {
-        Self { base: ("base".to_string(), fixture(case).join("model")), adapters: Vec::new(), max_queue: 64 }
+        Self::at(&fixture(case).join("model"))
+    }
+
+    /// The model in a directory, called `base`.
+    pub(crate) fn at(directory: &Path) -> Self {
+        Self { base: ("base".to_string(), directory.to_path_buf()), adapters: Vec::new(), max_queue: 64 }
     }
 
     pub(crate) fn adapter(mut self, name: &str, directory: PathBuf) -> Self {
