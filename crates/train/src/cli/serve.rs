@@ -91,7 +91,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let named = Named::of(arguments, output)?;
     let models = named.open(&device, output)?;
     let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-    let base = Base { name: named.base, directory: named.files, device };
+    // Whole, so that it is found where a message to a client must not have it.
+    let directory = named.files.canonicalize().unwrap_or(named.files);
+    let base = Base { name: named.base, directory, device };
     let engine = Engine::start(base, models, arguments.max_queue as usize)
         .map_err(|error| Failure::message(format!("cannot start the models' thread: {error}")))?;
     let (address, stop) = (server.address(), server.stop());
@@ -267,7 +269,12 @@ fn name_of(named: &Path) -> String {
     if let Source::Hub(id) = Source::parse(&named.to_string_lossy()) {
         return id.repository;
     }
-    let whole = named.canonicalize().unwrap_or_else(|_| named.to_path_buf());
+    // A link has the name that it was given; `.` and `..` have none of their own.
+    let whole = match named.file_name() {
+        Some(_) => std::path::absolute(named),
+        None => named.canonicalize(),
+    };
+    let whole = whole.unwrap_or_else(|_| named.to_path_buf());
     let directory = match (DirectoryKind::of(&whole), whole.file_name(), whole.parent()) {
         // `runs/x/adapter` and `runs/x/model` are what the run x has.
         (DirectoryKind::Adapter, Some(name), Some(run)) if name == "adapter" => run,
