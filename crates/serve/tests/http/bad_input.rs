@@ -159,6 +159,14 @@ fn a_classifier_does_not_chat_and_the_reverse() {
 }
 
 #[test]
+fn where_no_model_is_for_it_a_request_without_one_is_told_so() {
+    let expected = "none of the models writes texts: /v1/models says what each is for";
+    assert_eq!(refused(&Models::of("bert-cls").serve(), TEXT, json!({ "prompt": "hi" })), bad(expected));
+    let expected = "none of the models classifies: /v1/models says what each is for";
+    assert_eq!(refused(&Models::decoder().serve(), "/predict", json!({ "inputs": "hi" })), bad(expected));
+}
+
+#[test]
 fn a_model_without_a_chat_template_does_not_chat() {
     let served = Models::of("llama-lm").serve();
     let expected = "the model has no chat template: continue texts with /v1/completions";
@@ -216,7 +224,8 @@ fn a_chat_template_that_goes_on_for_ever_is_ended() {
     let template = "{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}";
     std::fs::write(directory.path().join("chat_template.jinja"), template).unwrap();
     let served = Models::at(directory.path()).serve();
-    let (status, message) = refused(&served, CHAT, json!({ "messages": user("hi") }));
-    assert_eq!((status, message.as_str()), (400, "?"));
+    let expected = "`messages`: base/chat_template.jinja, line 1, column 41: engine ran out of fuel: the template does too much for \
+                    one conversation: is there a loop in a loop?";
+    assert_eq!(refused(&served, CHAT, json!({ "messages": user("hi") })), bad(expected));
     assert_eq!(served.post(TEXT, &json!({ "prompt": "hi", "max_tokens": 1 })).status, 200);
 }

@@ -91,9 +91,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let named = Named::of(arguments, output)?;
     let models = named.open(&device, output)?;
     let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-    // Whole, so that it is found where a message to a client must not have it.
-    let directory = named.files.canonicalize().unwrap_or(named.files);
-    let base = Base { name: named.base, directory, device };
+    let base = Base { name: named.base, directory: named.files, device };
     let engine = Engine::start(base, models, arguments.max_queue as usize)
         .map_err(|error| Failure::message(format!("cannot start the models' thread: {error}")))?;
     let (address, stop) = (server.address(), server.stop());
