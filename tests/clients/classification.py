@@ -6,7 +6,6 @@ The server has `bert`, whose classes are three, and its adapter `reviews`.
 import sys
 
 import requests
-from huggingface_hub import InferenceClient
 
 URL, KEY = sys.argv[1:]
 session = requests.Session()
@@ -36,10 +35,6 @@ for scores, entry in zip(batch, classes, strict=True):
     assert [score["score"] for score in scores] == sorted(entry["probs"], reverse=True), (scores, entry)
     assert scores[0]["label"] == entry["label"]
 assert post("/predict", {"model": "reviews", "inputs": texts}) != batch, "two texts in one list are a pair"
-
-# The Hub's own client for a server of the kind.
-scores = InferenceClient(base_url=f"{URL}/predict", api_key=KEY).text_classification(texts[0])
-assert [(score.label, score.score) for score in scores] == [(score["label"], score["score"]) for score in one]
 
 error = post("/predict", {"model": "nothing", "inputs": "a"}, 404)["error"]
 assert error["message"] == "there is no model `nothing`: there are bert, reviews", error

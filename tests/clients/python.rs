@@ -68,8 +68,8 @@ fn langchain_is_answered() {
 }
 
 #[test]
-fn clients_of_vllm_and_of_text_embeddings_inference_are_answered() {
-    if has("requests", "requests") && has("huggingface_hub", "huggingface_hub") {
+fn requests_as_vllm_and_text_embeddings_inference_take_them_are_answered() {
+    if has("requests", "requests") {
         let project = Project::new().copy("bert-cls/trained", "reviews").file("keys", KEY);
         let served = Running::start(&project, &["--model", "bert", "--adapter", "reviews", "--api-key-file", "keys"]);
         run("classification.py", &served);
