@@ -1,6 +1,5 @@
 //! A trained model in a program of somebody else, through the crate `inference`: it answers as the commands do.
 
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use inference::{Answer, Device, Error, GenerationSettings, ModelFiles, Pipeline};
@@ -35,27 +34,6 @@ fn a_decoder_writes_as_generate_does() {
     let lines = Project::new().run(&arguments).done().lines();
     assert_eq!(serde_json::to_value(&written).unwrap(), Value::Array(lines));
     assert_eq!(written[0].token_ids.len(), 4);
-}
-
-#[test]
-fn a_text_ends_where_its_reader_has_seen_enough() {
-    let model = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/tiny-decoder"));
-    let pipeline = Pipeline::open(&ModelFiles::of(&model).unwrap(), &Device::flex()).unwrap();
-    let settings = GenerationSettings { max_new_tokens: Some(8), ..GenerationSettings::default() };
-    let texts = pipeline.text_generation(settings).unwrap();
-    let encoded = texts.encode_text("a lamp is", "it").unwrap();
-    let prompts = texts.prompts(&encoded, 0..1, "it").unwrap();
-    let whole = texts.write(&prompts, &mut |_, _| {}).unwrap().remove(0);
-    let (mut pieces, mut tokens) = (String::new(), 0);
-    let written = texts.write_while(&prompts, &mut |_, text| {
-        pieces.push_str(text);
-        tokens += 1;
-        if tokens == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    let written = written.unwrap().remove(0);
-    assert_eq!(written.token_ids, whole.token_ids[..3]);
-    assert_eq!(written.text, pieces);
-    assert!(whole.text.starts_with(&pieces) && whole.token_ids.len() > 3, "{whole:?}");
 }
 
 #[test]

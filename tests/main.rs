@@ -12,4 +12,5 @@ mod library;
 mod parity;
 mod project;
 mod resume;
+mod shared_base;
 mod training;

@@ -203,7 +203,7 @@ fn a_quantised_checkpoint_is_named_so_by_every_command() {
     let project = project.json(CONFIG, "_name_or_path", json!("google-bert/bert-base-uncased"));
     let expected = |directory: &str| {
         format!(
-            "error: {directory} is quantised: config.json says so (`quantization_config`: bitsandbytes, 4 bits)\n\
+            "error: {directory} is quantised: config.json says so (`quantization_config`: bitsandbytes, fp4)\n\
          help: take the unquantised checkpoint: config.json says that it was made from google-bert/bert-base-uncased; if its weights are not quantised after all, remove `quantization_config` from config.json"
         )
     };

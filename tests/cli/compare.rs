@@ -223,6 +223,10 @@ fn what_cannot_be_compared_is_refused_before_anything_is_read() {
         "error: `--vary adapter.r=4,4`: `4` is given twice\nhelp: name each value once",
     );
     refused(
+        &["--vary", "adapter.alpha=8,1e1,8.0"],
+        "error: `--vary adapter.alpha=8,1e1,8.0`: `8.0` is given twice\nhelp: name each value once",
+    );
+    refused(
         &["--vary", "seed=1,2"],
         "error: `--vary seed=1,2`: seeds are no candidates\nhelp: write `--seeds N` for runs with N seeds each",
     );
@@ -244,6 +248,25 @@ fn rates_that_are_varied_are_not_to_be_found() {
     legs.run(&["compare", "run.toml", "--methods", "lora,full", "--find-lr"]).refused(
         "error: `--find-lr`: the run continued after step 2 with a schedule of its own\n\
          help: test the rate of a run without `[[legs]]`: take them out of the configuration",
+    );
+}
+
+#[test]
+fn lengths_that_are_varied_have_no_budget() {
+    for key in ["train.epochs", "train.max_steps"] {
+        let vary = format!("{key}=1,2");
+        refused(
+            &["--vary", &vary, "--budget", "6"],
+            &format!(
+                "error: `--budget`: `--vary {vary}` says how long each run is already\n\
+                 help: leave out one of the two"
+            ),
+        );
+    }
+    let legs = project().config("\n[[legs]]\nafter_step = 2\nmax_steps = 4");
+    legs.run(&["compare", "run.toml", "--methods", "lora,full", "--budget", "6"]).refused(
+        "error: `--budget`: the run continued after step 2 with a length of its own\n\
+         help: compare runs without `[[legs]]`: take them out of the configuration",
     );
 }
 
@@ -315,6 +338,44 @@ fn a_budget_is_steps_or_a_time() {
     let expected = "error: invalid value '10 days' for '--budget <N>': write a number of steps, 200, or a time for each run: \
                     90s, 15m, 2h\n";
     assert!(ran.stderr.starts_with(expected), "{}", ran.stderr);
+}
+
+#[test]
+fn a_budget_in_time_is_measured_once_for_each_candidate_and_its_steps_are_trained_and_kept() {
+    let project = project();
+    let arguments = ["compare", "run.toml", "--vary", "adapter.r=2,4", "--budget", "0.2s"];
+    let ran = project.run(&arguments).done();
+    let budget = |name: &str| -> Value {
+        serde_json::from_str(&project.read(&format!("run-comparison/{name}/budget.json"))).unwrap()
+    };
+    let trained = |name: &str| {
+        let lines = json_lines(&project, &format!("run-comparison/{name}/seed-42/metrics.jsonl"));
+        lines.iter().filter(|line| line["event"] == "step").count() as u64
+    };
+    let runs = json_lines(&project, "run-comparison/results.jsonl");
+    for (run, name) in runs.iter().zip(["r-2", "r-4"]) {
+        assert!(ran.stderr.contains(&format!("{}: measuring a step\n", name.replace('-', " "))), "{}", ran.stderr);
+        let measured = budget(name);
+        let (steps, step_seconds) = (measured["steps"].as_u64().unwrap(), measured["step_seconds"].as_f64().unwrap());
+        assert!(step_seconds > 0.0 && steps == ((0.2 / step_seconds) as u64).max(1), "{measured}");
+        assert_eq!((run["steps"].as_u64(), trained(name)), (Some(steps), steps), "{name}");
+    }
+
+    // What was measured is kept: a run that is missing is trained for so many steps, whatever it would be now.
+    let before = project.read("run-comparison/r-2/seed-42/metrics.jsonl");
+    std::fs::remove_dir_all(project.path("run-comparison/r-4/seed-42")).unwrap();
+    let mut measured = budget("r-4");
+    measured["steps"] = 3.into();
+    let project = project
+        .without("run-comparison/r-4/seed-42.toml")
+        .without("run-comparison/r-4/seed-42.jsonl")
+        .file("run-comparison/r-4/budget.json", measured.to_string());
+    let ran = project.run(&[&arguments[..], &["--resume"]].concat()).done();
+    assert!(!ran.stderr.contains("measuring a step"), "{}", ran.stderr);
+    let steps: Vec<_> =
+        json_lines(&project, "run-comparison/results.jsonl").iter().map(|run| run["steps"].clone()).collect();
+    assert_eq!(steps, [runs[0]["steps"].clone(), 3.into()]);
+    assert_eq!(project.read("run-comparison/r-2/seed-42/metrics.jsonl"), before, "a finished run is not repeated");
 }
 
 #[test]

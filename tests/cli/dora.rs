@@ -118,6 +118,50 @@ fn a_base_in_half_precision_keeps_its_type_and_has_magnitudes_in_f32() {
 }
 
 #[test]
+fn a_start_that_is_a_part_of_the_base_goes_with_dora_and_is_saved_as_plain_dora_on_the_untouched_base() {
+    for (project, weight, [outputs, inputs]) in [
+        (Project::new(), "bert.encoder.layer.0.attention.self.query", [48, 48]),
+        (Project::decoder("gpt2-lm"), "transformer.h.0.mlp.c_proj", [32, 128]),
+    ] {
+        let values = |bytes: &[u8]| -> Vec<f64> {
+            bytes.chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+        };
+        let of_base = values(Tensors::read(&project.path("bert/model.safetensors")).bytes(&format!("{weight}.weight")));
+        let entry = |output: usize, input: usize| {
+            if outputs == inputs { output * inputs + input } else { input * outputs + output }
+        };
+        let length = |output| (0..inputs).map(|input| of_base[entry(output, input)].powi(2)).sum::<f64>().sqrt();
+        for init in ["pissa", "pissa_niter_4", "olora"] {
+            let set = format!("adapter.init={init}");
+            let part = [&DORA[..], &["--overwrite", "--set", &set]].concat();
+            // So small a rate leaves the magnitudes as they were: the lengths of the whole weight, not of what is left of it.
+            project.train(&[&part[..], &["--set", "train.learning_rate=1e-9"]].concat()).done();
+            let name = format!("base_model.model.{weight}.lora_magnitude_vector");
+            let still = values(adapter(&project, "run").bytes(&name));
+            for (output, still) in still.iter().enumerate() {
+                let length = length(output);
+                assert!((still - length).abs() < 1e-5 * length, "{init}, {output}: {still} {length}");
+            }
+            project.train(&part).done();
+            let config: Value = serde_json::from_str(&project.read("run/adapter/adapter_config.json")).unwrap();
+            let found = ["init_lora_weights", "use_dora", "r", "lora_alpha"].map(|key| config[key].clone());
+            assert_eq!(json!(found), json!([true, true, 4, 64]), "{init}");
+            assert_eq!(values(adapter(&project, "run").bytes(&name)).len(), outputs);
+
+            let output = format!("merged-{init}");
+            project.run(&["merge", "--run", "run", "--output", &output]).done();
+            let loss = |of: [&str; 2]| project.loss("train.jsonl", &of);
+            let [ours, merged] = [["--run", "run"], ["--model", &output]].map(loss);
+            assert!((ours - merged).abs() < 1e-4, "{init}: {ours} {merged}");
+        }
+        // What is saved is an ordinary adapter of DoRA: training goes on from it.
+        let further = ["--quiet", "--set", "adapter.init_from=run/adapter", "--set", "output_dir=on"];
+        project.train(&further).done();
+        assert!(project.read("on/config.toml").contains("init = \"default\"\n"));
+    }
+}
+
+#[test]
 fn training_goes_on_from_a_dora_adapter_with_its_own_settings() {
     let project = Project::new();
     project.train(&DORA).done();
@@ -139,11 +183,15 @@ fn what_dora_cannot_mean_is_refused() {
          help: narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full",
     );
     let tied = ["--set", "adapter.use_dora=true", "--set", "adapter.target_modules=[\"lm_head\", \"c_attn\"]"];
-    Project::decoder("gpt2-lm").train(&tied).refused(
-        "error: `--set adapter.target_modules=[\"lm_head\", \"c_attn\"]`: DoRA is on linear layers with a weight of their own, which a \
-         tied output layer has not: not on `lm_head`\n\
-         help: narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full",
-    );
+    for init in ["default", "pissa"] {
+        let set = format!("adapter.init={init}");
+        let tied = [&tied[..], &["--set", &set]].concat();
+        Project::decoder("gpt2-lm").train(&tied).refused(
+            "error: `--set adapter.target_modules=[\"lm_head\", \"c_attn\"]`: DoRA is on linear layers with a weight of their own, which a \
+             tied output layer has not: not on `lm_head`\n\
+             help: narrow the targets to linear layers; `adapter.modules_to_save` trains another module in full",
+        );
+    }
     Project::new().train(&["--set", "adapter.use_dora=1"]).refused(
         "error: `--set adapter.use_dora=1`: found `1`, expected true or false\nhelp: the default is `use_dora = false`",
     );

@@ -61,6 +61,35 @@ fn all_tensors_of_a_mixture_are_trained_in_full() {
     assert_eq!(trained.differing(&base).len(), trained.names().count());
 }
 
+#[test]
+fn adapters_on_experts_are_cut_to_one_rank() {
+    let project = project("qwen3-moe-experts-lm", &on(&["q_proj", "gate", "gate_proj", "up_proj", "down_proj"]));
+    project.train(&[]).done();
+    let before = project.loss("rows.jsonl", &["--model", "base", "--adapter", "run/adapter"]);
+    for (share, most) in [("1", 1e-5), ("0.8", 0.5)] {
+        let arguments = ["resize", "run/adapter", "--energy", share, "-o", share, "--json"];
+        let cut = project.run(&arguments).done().document();
+        let modules = cut["modules"].as_array().unwrap();
+        let (joined, others): (Vec<&Value>, Vec<&Value>) = modules.iter().partition(|module| {
+            let name = module["module"].as_str().unwrap();
+            name.contains(".experts.") || name.ends_with(".mlp.gate")
+        });
+        let config: Value = serde_json::from_str(&project.read(&format!("{share}/adapter_config.json"))).unwrap();
+        assert!(joined.iter().all(|module| module["rank"] == config["r"]), "{cut}");
+        assert!(modules.iter().all(|module| module["kept"].as_f64().unwrap() >= share.parse::<f64>().unwrap() - 1e-9));
+        // The lowest rank that will do is one that an expert or a router needs.
+        assert!(joined.iter().any(|module| module["kept"].as_f64().unwrap() < 1.0) || share == "1", "{cut}");
+        let patterns = config["rank_pattern"].as_object().unwrap();
+        assert!(patterns.keys().all(|key| key.ends_with("q_proj")) && !others.is_empty(), "{config}");
+        let tensors = Tensors::read(&project.path(&format!("{share}/adapter_model.safetensors")));
+        for name in tensors.names().filter(|name| name.contains(".mlp.") && name.contains("lora_A")) {
+            assert_eq!(json!(tensors.shape(name)[0]), config["r"], "{name}");
+        }
+        let after = project.loss("rows.jsonl", &["--model", "base", "--adapter", share]);
+        assert!((after - before).abs() < most, "{share}: {after} {before}");
+    }
+}
+
 /// The model of the project with the experts of each layer in one tensor, as Transformers 5 has them in memory.
 fn joined(project: Project) -> Project {
     project.tensors("base/model.safetensors", |tensors| {

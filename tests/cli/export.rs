@@ -379,18 +379,16 @@ fn methods_and_parts_without_a_form_are_refused_for_an_adapter_alone() {
 fn a_full_disk_leaves_nothing_behind() {
     let project = llama();
     let before = project.names(".");
-    // The largest file that may be written is smaller than the model; without the signal writing fails as on a full disk.
-    let shell = "trap '' XFSZ; ulimit -f 64; exec \"$0\" export --model llama --format gguf -o out.gguf --quiet";
-    let output = std::process::Command::new("bash")
-        .args(["-c", shell, env!("CARGO_BIN_EXE_kindling")])
-        .current_dir(project.path(""))
-        .output()
-        .unwrap();
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "error: cannot write out.gguf: File too large (os error 27)\n\
-         help: free space or make the place writable; nothing that existed was touched\n"
-    );
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(project.names("."), before);
+    let export = ["export", "--model", "llama", "--quiet", "-o", "out"];
+    for (blocks, arguments, file) in [
+        (64, &["--format", "gguf"][..], "out"),
+        (8, &["--adapter", "llama-adapter", "--format", "gguf", "--adapter-only"], "out"),
+        (8, &["--adapter", "llama-adapter", "--format", "mlx"], "out"),
+    ] {
+        project.run_short_of_space(blocks, &[&export, arguments].concat()).failed(&format!(
+            "error: cannot write {file}: File too large (os error 27)\n\
+             help: free space or make the place writable; nothing that existed was touched"
+        ));
+        assert_eq!(project.names("."), before, "{arguments:?}");
+    }
 }

@@ -69,7 +69,8 @@ fn an_adapter_is_shown_with_who_can_load_it_and_its_singular_values() {
 fn a_page_shows_an_adapter_and_another_two_and_replaces_no_other_file() {
     let project = with_classifier().copy("../factors/first", "first").copy("../factors/second", "second");
     project.run(&["inspect", "adapter", "--html", "page.html"]).done();
-    let page = project.read("page.html");
+    // Names may break at their dots.
+    let page = project.read("page.html").replace("<wbr>", "");
     assert!(page.contains("id=\"spectra\"") && page.contains("encoder.layer.2.attention.self.value"));
     assert!(
         !page.contains("<script") && !page.contains("http://") && !page.contains("https://"),
@@ -109,6 +110,24 @@ fn two_adapters_are_compared_by_angles_and_cosines() {
     }
     let shown = project.run(&["inspect", "first", "second"]).done().stdout;
     assert!(shown.starts_with("cosine of all updates "), "{shown}");
+
+    // Of all updates what one of them alone adapts is a part too.
+    let project = project.copy("../factors/elsewhere", "elsewhere");
+    let both = inspect(&project, &["first", "elsewhere"]);
+    assert_eq!(both["modules"].as_array().unwrap().len(), 1);
+    assert_eq!(both["only_second"], json!(["bert.encoder.layer.0.attention.self.key"]));
+    let norms = |adapter: &str| -> Vec<f64> {
+        let document = inspect(&project, &[adapter]);
+        document["updates"].as_array().unwrap().iter().map(|it| it["frobenius"].as_f64().unwrap()).collect()
+    };
+    let length = |norms: &[f64]| norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+    let (first, second) = (norms("first"), norms("elsewhere"));
+    // In both the shared module is the last.
+    let shared = both["modules"][0]["cosine"].as_f64().unwrap() * first[1] * second[1];
+    let expected = shared / (length(&first) * length(&second));
+    assert!((both["cosine"].as_f64().unwrap() - expected).abs() < 1e-9, "{both} {expected}");
+    let shown = project.run(&["inspect", "first", "elsewhere"]).done().stdout;
+    assert!(shown.ends_with("1 module of elsewhere alone: bert.encoder.layer.0.attention.self.key\n"), "{shown}");
 }
 
 #[test]
@@ -203,6 +222,45 @@ fn combinations_are_saved_for_peft_and_have_the_updates_they_should() {
     for (alone, first) in alone.iter().zip(first["updates"].as_array().unwrap()) {
         assert!(distance(&numbers(&alone["singular_values"]), &numbers(&first["singular_values"])) < 1e-5);
     }
+}
+
+#[test]
+fn adapters_of_other_modules_are_combined_to_one_of_all_of_them() {
+    let project = with_two().copy("../factors/elsewhere", "elsewhere");
+    let updates = |adapter: &str| -> Vec<(String, f64)> {
+        let document = inspect(&project, &[adapter]);
+        let updates = document["updates"].as_array().unwrap().iter();
+        updates.map(|it| (it["module"].as_str().unwrap().to_owned(), it["frobenius"].as_f64().unwrap())).collect()
+    };
+    let norm = |updates: &[(String, f64)], module: &str| updates.iter().find(|(name, _)| name == module).map(|it| it.1);
+    project.run(&["combine", "first", "elsewhere", "--weights", "0.5,0.25", "-o", "both"]).done();
+    let (first, elsewhere, both) = (updates("first"), updates("elsewhere"), updates("both"));
+    assert_eq!(both.len(), 3);
+    let [query, key] = ["query", "key"].map(|it| format!("bert.encoder.layer.0.attention.self.{it}"));
+    for (module, of, weight) in [(&query, &first, 0.5), (&key, &elsewhere, 0.25)] {
+        let (found, expected) = (norm(&both, module).unwrap(), weight * norm(of, module).unwrap());
+        assert!((found - expected).abs() < 1e-5 * expected, "{module}: {found} {expected}");
+    }
+    let config: Value = serde_json::from_str(&project.read("both/adapter_config.json")).unwrap();
+    let targets = ["0.attention.self.key", "0.attention.self.query", "1.attention.self.value"];
+    assert_eq!(config["target_modules"], json!(targets));
+
+    // Layers of one are none of the other's.
+    let keys = json!([1]);
+    let project = project.json("first/adapter_config.json", "layers_to_transform", keys).json(
+        "first/adapter_config.json",
+        "target_modules",
+        json!(["bert.encoder.layer.0.attention.self.query", "value"]),
+    );
+    project.run(&["combine", "first", "elsewhere", "--method", "cat", "-o", "layers"]).done();
+    let config: Value = serde_json::from_str(&project.read("layers/adapter_config.json")).unwrap();
+    let of_last = "bert.encoder.layer.1.attention.self.value".to_owned();
+    assert_eq!(
+        (&config["target_modules"], &config["layers_to_transform"]),
+        (&json!([key, query, of_last]), &Value::Null)
+    );
+    // It is loaded with its base as any other.
+    project.run(&["merge", "--model", "bert", "--adapter", "layers", "--output", "merged"]).done();
 }
 
 #[test]

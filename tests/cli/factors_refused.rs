@@ -114,8 +114,8 @@ fn adapters_of_other_ranks_targets_or_bases() {
         json!("bert"),
     );
     combine(&project, &["first", "classifier"]).refused(
-        "error: classifier adapts `bert.encoder.layer.0.attention.self.value`, first does not\n\
-         help: combine adapters with the same target modules",
+        "error: classifier has `classifier.bias`, first does not\n\
+         help: combine adapters with the same heads, biases and modules_to_save",
     );
     let project = project.json("second/adapter_config.json", "base_model_name_or_path", json!("another/base"));
     combine(&project, &["first", "second"]).refused(
@@ -123,6 +123,25 @@ fn adapters_of_other_ranks_targets_or_bases() {
          help: combine adapters that were trained on the same weights; if they were, and only the name differs, name the base with --model",
     );
     project.run(&["combine", "first", "second", "--model", "bert", "-o", "out"]).done();
+}
+
+#[test]
+fn adapters_of_other_ranks_on_other_modules() {
+    let project = Project::new();
+    for (output, target, rank) in [("a", "query", 4), ("b", "key", 2)] {
+        let set = [
+            format!("output_dir={output}"),
+            format!("adapter.target_modules=[\"{target}\"]"),
+            format!("adapter.r={rank}"),
+        ];
+        let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+        project.run(&[&["train", "run.toml", "--quiet"], &set[..]].concat()).done();
+    }
+    combine(&project, &["a", "b", "--method", "ties", "--density", "0.5"]).refused(
+        "error: `--method ties` needs one rank: a/adapter has 4, b/adapter has 2\n\
+         help: `--method svd` and `--method cat` take any ranks, and `kindling resize` changes one",
+    );
+    project.run(&["combine", "a", "b", "-o", "both"]).done();
 }
 
 #[test]
@@ -203,4 +222,26 @@ fn tensors_that_are_no_numbers_or_alone() {
         "error: first: `{a}` has no counterpart\n\
          help: a module has an A and a B: the file was cut short or renamed, copy the adapter again"
     ));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_nothing_behind_and_everything_as_it_was() {
+    let project = with_two().copy("bert-cls/model", "tuned").tensors("tuned/model.safetensors", |tensors| {
+        tensors.add_to_first("bert.encoder.layer.0.attention.self.query.weight", 1.0);
+    });
+    let first = std::fs::read(project.path("first/adapter_model.safetensors")).unwrap();
+    let before = project.names(".");
+    for command in [
+        &["resize", "first", "--rank", "2"][..],
+        &["combine", "first", "second"],
+        &["extract", "--base", "bert", "--tuned", "tuned", "--rank", "2"],
+    ] {
+        project.run_short_of_space(1, &[command, &["-o", "out", "--quiet"]].concat()).failed(
+            "error: cannot write out/adapter_model.safetensors: File too large (os error 27)\n\
+             help: free space or make the place writable; nothing that existed was touched",
+        );
+        assert_eq!(project.names("."), before, "{command:?}");
+        assert_eq!(std::fs::read(project.path("first/adapter_model.safetensors")).unwrap(), first);
+    }
 }

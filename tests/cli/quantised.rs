@@ -37,6 +37,14 @@ fn saved_in_nf4() -> Project {
         .copy(&format!("{CODES}/model.safetensors"), "bert/model.safetensors")
 }
 
+/// BERT as bitsandbytes saved it in int8, with an adapter.
+fn saved_in_int8() -> Project {
+    let codes = "quantised/bert-int8/model";
+    Project::with_adapter()
+        .copy(&format!("{codes}/config.json"), "bert/config.json")
+        .copy(&format!("{codes}/model.safetensors"), "bert/model.safetensors")
+}
+
 fn loss(project: &Project, arguments: &[&str]) -> f64 {
     let ran = project.run(&[&["eval", "--json", "--data", "train.jsonl"], arguments].concat()).done();
     ran.document()["loss"].as_f64().unwrap()
@@ -62,20 +70,76 @@ fn every_method_trains_on_a_quantised_base_and_what_is_saved_answers_as_it_did()
                 &["adapter.use_dora=true"],
                 &["adapter.init=pissa", "adapter.r=3", "adapter.use_rslora=true"],
                 &["adapter.init=olora", "train.gradient_checkpointing=true"],
+                &["adapter.init=pissa", "adapter.use_dora=true", "adapter.r=3"],
                 &["adapter.method=ia3"],
                 &["adapter.method=bitfit", "train.compute=f32"],
             ] {
                 let sets: Vec<&str> = method.iter().flat_map(|set| ["--set", set]).collect();
                 project.train(&[&sets[..], &["--quiet", "--overwrite"]].concat()).done();
                 let again = loss(&project, &["--run", "run"]);
-                let metrics = project.read("run/metrics.jsonl");
-                let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-                let evaluations: Vec<f64> =
-                    lines.filter(|line| line["event"] == "eval").map(|line| line["loss"].as_f64().unwrap()).collect();
+                let evaluations = evaluations(&project);
                 // One of them is of the adapter that was kept.
                 let is_kept = evaluations.iter().any(|loss| (loss - again).abs() < 1e-5);
                 assert!(is_kept, "{dtype} {method:?}: {again}, {evaluations:?}");
             }
+        }
+    }
+}
+
+/// Losses of all evaluations of the run.
+fn evaluations(project: &Project) -> Vec<f64> {
+    let metrics = project.read("run/metrics.jsonl");
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["event"] == "eval").map(|line| line["loss"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn what_a_start_has_left_of_a_quantised_base_is_trained_further() {
+    for project in [bert("nf4"), bert("int8"), gpt2("nf4")] {
+        project.train(&["--quiet", "--set", "adapter.init=pissa", "--set", "adapter.r=3"]).done();
+        let trained = loss(&project, &["--run", "run"]);
+        let more = |set: &[&str]| {
+            let arguments =
+                ["--quiet", "--overwrite", "--set", "adapter.init_from=run/adapter", "--set", "output_dir=more"];
+            let still = ["--set", "train.learning_rate=1e-12", "--set", "train.max_steps=1"];
+            project.train(&[&arguments[..], &still, set].concat()).done();
+            loss(&project, &["--run", "more"])
+        };
+        // A step that moves nothing: the model is the one that was trained.
+        let again = more(&[]);
+        assert!((again - trained).abs() < 1e-6, "{again} {trained}");
+        let sidecar: Value = serde_json::from_str(&project.read("more/adapter/kindling.json")).unwrap();
+        assert_eq!(sidecar["base"]["quantised"]["residual"], true);
+        let config: Value = serde_json::from_str(&project.read("more/adapter/adapter_config.json")).unwrap();
+        assert_eq!((&config["r"], &config["init_lora_weights"]), (&json!(6), &json!(true)));
+        // The settings are those that it was trained with.
+        assert!((more(&["--set", "adapter.init=pissa", "--set", "adapter.r=3"]) - trained).abs() < 1e-6);
+        // On a base in floats it is the plain adapter that is written.
+        let plain = loss(&project, &["--run", "run", "--set", "model.dtype=auto"]);
+        let again = more(&["--set", "model.dtype=auto"]);
+        assert!((again - plain).abs() < 1e-6 && (plain - trained).abs() > 1e-6, "{again} {plain} {trained}");
+    }
+}
+
+#[test]
+fn a_start_is_taken_out_of_what_a_checkpoint_in_nf4_stands_for() {
+    let project = saved_in_nf4().replace("run.toml", "max_steps = 2", "max_steps = 8\nlearning_rate = 0.01").replace(
+        "run.toml",
+        "[data]",
+        "[data]\nvalid = \"train.jsonl\"",
+    );
+    for init in ["pissa", "pissa_niter_2", "olora"] {
+        project
+            .train(&["--quiet", "--overwrite", "--set", &format!("adapter.init={init}"), "--set", "adapter.r=3"])
+            .done();
+        let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
+        assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": "nf4", "output": false, "residual": true }));
+        let again = loss(&project, &["--run", "run"]);
+        let evaluations = evaluations(&project);
+        assert!(evaluations.iter().any(|loss| (loss - again).abs() < 1e-5), "{init}: {again}, {evaluations:?}");
+        for dtype in ["auto", "nf4"] {
+            let set = format!("model.dtype={dtype}");
+            assert_eq!(loss(&project, &["--run", "run", "--set", &set]), again, "{init} {dtype}");
         }
     }
 }
@@ -175,6 +239,66 @@ fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
         "error: bert is in nf4 already, and cannot be brought to int8\n\
          help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
     );
+}
+
+#[test]
+fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
+    let project = saved_in_int8();
+    let codes = loss(&project, &["--model", "bert", "--adapter", "adapter"]);
+    let quantised = Project::with_adapter();
+    let expected = loss(&quantised, &["--model", "bert", "--adapter", "adapter", "--set", "model.dtype=int8"]);
+    assert!((codes - expected).abs() < 1e-6, "{codes} {expected}");
+
+    let project = project.replace("run.toml", "max_steps = 2", "max_steps = 4\nlearning_rate = 0.01").replace(
+        "run.toml",
+        "[data]",
+        "[data]\nvalid = \"train.jsonl\"",
+    );
+    for method in ["adapter.r=2", "adapter.use_dora=true", "adapter.init=pissa"] {
+        project.train(&["--quiet", "--overwrite", "--set", method]).done();
+        let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
+        assert_eq!(sidecar["base"]["quantised"]["dtype"], "int8");
+        let (again, evaluations) = (loss(&project, &["--run", "run"]), evaluations(&project));
+        assert!(evaluations.iter().any(|loss| (loss - again).abs() < 1e-5), "{method}: {again}, {evaluations:?}");
+    }
+    project.run(&["merge", "--run", "run", "--output", "merged"]).refused(
+        "error: [DIR]/bert is in int8, which has no room for an update\n\
+         help: name the unquantised checkpoint that it was made from with --model",
+    );
+    project.train(&["--overwrite", "--set", "adapter.method=full"]).refused(
+        "error: `model.path` in run.toml, line 4: [DIR]/bert is in int8, and `adapter.method = \"full\"` trains it\n\
+         help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
+    );
+    let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--adapter", "adapter", "--set", "model.dtype=nf4"];
+    project.run(&eval).refused(
+        "error: bert is in int8 already, and cannot be brought to nf4\n\
+         help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
+    );
+}
+
+#[test]
+fn a_damaged_checkpoint_in_int8_names_its_tensor() {
+    let module = "bert.encoder.layer.0.output.dense";
+    let refused = |change: &dyn Fn(&mut Tensors), reason: &str| {
+        let project = saved_in_int8().tensors("bert/model.safetensors", change);
+        project.run(&["inspect", "bert"]).refused(&format!(
+            "error: bert/model.safetensors: `{module}.weight` is in bitsandbytes' int8, but {reason}\n\
+             help: take a checkpoint that bitsandbytes wrote with its own block sizes, or the unquantised one that it was made from"
+        ));
+    };
+    let weight = format!("{module}.weight");
+    refused(&|it| it.remove(|name| name == weight), &format!("`{weight}` is missing"));
+    let scales = format!("`{module}.SCB` has not the scales of [48, 96]");
+    refused(&|it| it.zeros(&format!("{module}.SCB"), &[47]), &scales);
+    refused(&|it| it.fill(&format!("{module}.SCB"), f32::NAN), &scales);
+    refused(&|it| it.zeros(&weight, &[48, 96]), &format!("`{weight}` is F32"));
+    saved_in_int8()
+        .tensors("bert/model.safetensors", |it| it.remove(|name| name == format!("{module}.SCB")))
+        .run(&["inspect", "bert"])
+        .refused(&format!(
+            "error: bert is quantised: its `{weight}` is I8\n\
+             help: take the unquantised checkpoint that it was made from"
+        ));
 }
 
 #[test]

@@ -116,6 +116,25 @@ fn what_cannot_be_served_is_refused() {
 }
 
 #[test]
+fn an_adapter_that_cannot_share_its_base_is_refused_by_name() {
+    let project = Project::with_adapter()
+        .copy("bert-pair-bias-all/model", "pairs")
+        .copy("bert-pair-bias-all/trained", "biases")
+        .copy("distilbert-cls/adapter", "distil");
+    let serve =
+        |model: &str, adapter: &str| project.run(&["serve", "--port", "0", "--model", model, "--adapter", adapter]);
+    serve("pairs", "biases").refused(
+        "error: biases cannot be used beside others on one base: the adapter has `bert.embeddings.LayerNorm.bias` of its own in \
+         place of its base's, which other adapters read too\n\
+         help: merge it into its base (`kindling merge`) and use the merged model by itself",
+    );
+    serve("bert", "a=distil").refused(
+        "error: distil/adapter_config.json does not fit the model: `target_modules`: no module is named `v_lin`\n\
+         help: known: query, key, value, dense, classifier",
+    );
+}
+
+#[test]
 fn a_masked_language_model_is_nothing_to_serve() {
     Project::new().copy("bert-mlm/model", "mlm").run(&["serve", "--model", "mlm", "--port", "0"]).refused(
         "error: mlm is for masked-lm, whose models neither write nor classify\n\

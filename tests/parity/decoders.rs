@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use data::Batch;
-use kernels::{Layout, Offsets};
-use model::{Generation, Model, Prompt, Sampling, Tokens};
+use kernels::{Layout, Offsets, Phase};
+use lora::Routes;
+use model::{Generation, Model, Piece, Prompt, Request, Sampling, Tokens};
 
 use super::{Case, check, values};
 use crate::device::device;
@@ -17,14 +19,24 @@ fn tokens(ids: &[u32], layout: Layout, model: &Model) -> Tokens {
 /// Greedy continuations of prompts in one batch, by way of a cache.
 fn continued(model: &Model, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>> {
     let decoder = model.causal_lm().expect("a causal language model");
-    let prompt = |ids: &Vec<u32>| Prompt { ids: ids.clone(), row: 0, max_new_tokens: count };
-    let asked: Vec<Prompt> = prompts.iter().map(prompt).collect();
-    let greedy = Sampling::default();
-    let mut generation = Generation::new(decoder, &asked, &greedy, &[]);
+    let request = |ids: &Vec<u32>| Request {
+        prompt: Prompt { ids: ids.clone(), row: 0, max_new_tokens: count },
+        sampling: Sampling::default(),
+        stop_tokens: Arc::default(),
+        log_probabilities: None,
+        adapters: None,
+    };
+    let requests: Vec<Request> = prompts.iter().map(request).collect();
+    let mut generation = Generation::new(decoder, requests.iter().map(Request::rows).sum());
+    for (text, request) in requests.iter().enumerate() {
+        assert!(generation.admit(decoder, text as u64, request));
+    }
     let mut found = vec![Vec::new(); prompts.len()];
-    for _ in 0..count {
-        for chosen in generation.step().unwrap() {
-            found[chosen.prompt].push(chosen.token);
+    while generation.texts() > 0 {
+        let step = generation.step(decoder, usize::MAX);
+        assert_eq!(step.failed, []);
+        for chosen in step.chosen {
+            found[chosen.text as usize].push(chosen.token);
         }
     }
     found
@@ -46,7 +58,7 @@ fn check_generation(name: &str) {
     }
 }
 
-/// Each prefix read token by token, against the whole at once.
+/// Each prefix read token by token, against the whole at once: on the CPU the same bits where it is read as a prompt is.
 fn check_cache(name: &str) {
     let case = Case::open(name);
     let (model, _) = case.load(Some("adapter"), &device());
@@ -57,13 +69,21 @@ fn check_cache(name: &str) {
     let rows: Vec<usize> = (0..ids.len()).collect();
     let whole = values(model.forward(&tokens(ids, layout, &model), &rows, None));
     let width = whole.len() / ids.len();
-    let mut cache = decoder.cache(&[ids.len()]);
-    // The first three at once, then one by one.
-    for (start, end) in std::iter::once((0, 3)).chain((3..ids.len()).map(|at| (at, at + 1))) {
-        let layout = cache.layout(&[end - start]);
-        let found = values(decoder.next(&tokens(&ids[start..end], layout, &model), &mut cache));
-        for (found, whole) in found.iter().zip(&whole[(end - 1) * width..end * width]) {
-            assert!((found - whole).abs() <= 1e-4 + 1e-4 * whole.abs(), "{name}, token {end}: {found} {whole}");
+    for phase in [Phase::Prefill, Phase::Decode] {
+        let mut cache = decoder.cache(ids.len());
+        let rows = cache.take(ids.len()).unwrap();
+        // The first three at once, then one by one.
+        for (start, end) in std::iter::once((0, 3)).chain((3..ids.len()).map(|at| (at, at + 1))) {
+            let layout = cache.layout(&[Piece { rows: rows.clone(), read: start, tokens: end - start }]);
+            let tokens = tokens(&ids[start..end], layout, &model);
+            let found = values(decoder.next(&tokens, phase, Routes::default(), &mut cache, &[0]).unwrap());
+            let whole = &whole[(end - 1) * width..end * width];
+            if phase == Phase::Prefill && model.device() == Device::flex() {
+                assert_eq!(found, whole, "{name}, token {end}");
+            }
+            for (found, whole) in found.iter().zip(whole) {
+                assert!((found - whole).abs() <= 1e-4 + 1e-4 * whole.abs(), "{name}, token {end}: {found} {whole}");
+            }
         }
     }
 }

@@ -54,3 +54,8 @@ fn weights_of_conv1d_are_quantised_by_the_rows_of_their_transposes() {
 fn a_checkpoint_that_bitsandbytes_saved_in_nf4() {
     check("llama-nf4", "llama-lm", "quantised/llama-nf4", Frozen::AsStored, &[]);
 }
+
+#[test]
+fn a_checkpoint_that_bitsandbytes_saved_in_int8() {
+    check("bert-int8", "bert-cls", "quantised/bert-int8", Frozen::AsStored, &["classifier"]);
+}

@@ -1,4 +1,4 @@
-//! PiSSA and OLoRA: the same singular values, curves and answers as in PEFT, and PEFT's own adapters, which belong to a base
+//! PiSSA and OLoRA, with DoRA too: the same singular values, curves and answers as in PEFT, and PEFT's own adapters, which belong to a base
 //! that has to be made of the one at hand.
 
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use super::training::{assert_answers, train};
 use super::{Case, PROBES, case, values};
 use crate::project::Project;
 
-const STARTS: [&str; 3] = ["bert-pissa", "bert-olora", "gpt2-pissa"];
+const STARTS: [&str; 6] =
+    ["bert-pissa", "bert-olora", "gpt2-pissa", "bert-pissa-dora", "bert-olora-dora", "gpt2-pissa-dora"];
 
 struct Start {
     /// Where PEFT's adapter is.
@@ -55,7 +56,7 @@ impl Start {
         let config: LoraConfig = serde_json::from_value(json!({
             "r": settings["r"], "alpha": settings["lora_alpha"], "target_modules": settings["target_modules"],
             "rank_pattern": given("rank_pattern", json!({})), "alpha_pattern": given("alpha_pattern", json!({})),
-            "use_rslora": given("use_rslora", json!(false)), "init": settings["init_lora_weights"],
+            "use_rslora": given("use_rslora", json!(false)), "use_dora": given("use_dora", json!(false)), "init": settings["init_lora_weights"],
         }))
         .unwrap();
         Method::Lora(Box::new(config))

@@ -161,9 +161,24 @@ impl Project {
         self.run_with_input(arguments, "")
     }
 
+    /// The same, where no file may grow beyond so many blocks of 512 bytes, as if the disk had no more of them.
+    #[cfg(unix)]
+    pub(crate) fn run_short_of_space(&self, blocks: usize, arguments: &[&str]) -> Ran {
+        // Without the signal writing fails as on a full disk.
+        let shell = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &shell, env!("CARGO_BIN_EXE_kindling")]).args(arguments);
+        self.ran(command, "")
+    }
+
     pub(crate) fn run_with_input(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Ran {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kindling"))
-            .args(on_test_device(arguments))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kindling"));
+        command.args(on_test_device(arguments));
+        self.ran(command, input)
+    }
+
+    fn ran(&self, mut command: Command, input: impl AsRef<[u8]>) -> Ran {
+        let mut child = command
             .current_dir(&self.root)
             .env_remove("RUST_BACKTRACE")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))

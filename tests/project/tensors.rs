@@ -119,6 +119,10 @@ impl Tensors {
         self.0.insert(new.to_string(), Stored { dtype: parts[0].dtype, shape: shape.to_vec(), bytes });
     }
 
+    pub(crate) fn shape(&self, name: &str) -> &[usize] {
+        &self.0[name].shape
+    }
+
     /// The stored bytes of a tensor.
     pub(crate) fn bytes(&self, name: &str) -> &[u8] {
         &self.0[name].bytes

@@ -52,9 +52,9 @@ impl Experiment {
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", "method = \"adapter\"\nmodules_to_save = [\"ln_f\"]\n", epochs)
     }
 
-    /// A decoder whose adapter starts as a part of its base.
-    pub(super) fn of_part_of_base(init: &str, epochs: usize) -> Self {
-        let adapter = format!("{LORA}init = \"{init}\"\n");
+    /// A decoder whose adapter starts as a part of its base, with keys of `[adapter]` beside.
+    pub(super) fn of_part_of_base(keys: &str, epochs: usize) -> Self {
+        let adapter = format!("{LORA}{keys}\n");
         Self::of("gpt2-lm", "task = \"causal-lm\"\n", &adapter, epochs)
     }
 

@@ -113,10 +113,16 @@ fn bottleneck_and_dora_adapters_are_killed_and_end_the_same_with_gradient_checkp
 
 #[test]
 fn an_adapter_that_is_a_part_of_the_base_is_killed_and_ends_the_same_with_what_was_taken_out_before() {
-    for init in ["pissa", "pissa_niter_2", "olora"] {
-        let undisturbed = Experiment::of_part_of_base(init, 8);
+    for keys in [
+        "init = \"pissa\"",
+        "init = \"pissa_niter_2\"",
+        "init = \"olora\"",
+        "init = \"pissa\"\nuse_dora = true",
+        "init = \"olora\"\nuse_dora = true",
+    ] {
+        let undisturbed = Experiment::of_part_of_base(keys, 8);
         undisturbed.train(&["--threads", "1"]);
-        let killed = Experiment::of_part_of_base(init, 8);
+        let killed = Experiment::of_part_of_base(keys, 8);
         for step in [5, 9, 14] {
             let mut process = killed.spawn(&["--resume"]);
             killed.wait_for_step(step);
@@ -130,7 +136,7 @@ fn an_adapter_that_is_a_part_of_the_base_is_killed_and_ends_the_same_with_what_w
         killed.assert_same_as(&undisturbed);
     }
     // A checkpoint without it, or with another one, is not gone on from.
-    let damaged = Experiment::of_part_of_base("pissa", 4);
+    let damaged = Experiment::of_part_of_base("init = \"pissa\"", 4);
     damaged.train(&[]);
     for step in damaged.checkpoints() {
         std::fs::write(damaged.run().join(format!("checkpoints/step-{step}/start.safetensors")), b"other").unwrap();

@@ -149,6 +149,21 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
+    /// The bytes that a token stands for within a text, which need not be whole characters.
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        let (token, text) = (self.token(id).unwrap_or_default(), self.decode(&[id]));
+        let of_byte = || token.strip_prefix("<0x")?.strip_suffix('>').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            let of_characters = || token.chars().map(byte_of).collect::<Option<Vec<u8>>>();
+            return of_byte().map(|byte| vec![byte]).or_else(of_characters).unwrap_or_else(|| text.into_bytes());
+        }
+        // SentencePiece's space, which is left out at the beginning of a text.
+        match token.starts_with('\u{2581}') && !text.starts_with(' ') {
+            true => [" ", &text].concat().into_bytes(),
+            false => text.into_bytes(),
+        }
+    }
+
     /// The token that completions and texts end in.
     pub fn end_token(&self) -> Option<u32> {
         self.bounds.end
@@ -367,6 +382,16 @@ fn unknown(model: &ModelWrapper) -> Option<String> {
         ModelWrapper::BPE(pairs) => pairs.unk_token.clone(),
         // Its id is private, and the first thing that Transformers and SentencePiece call it.
         ModelWrapper::Unigram(_) => Some("<unk>".to_owned()),
+    }
+}
+
+/// The byte that a character stands for in vocabularies of bytes: GPT-2's `bytes_to_unicode`, the other way round.
+fn byte_of(character: char) -> Option<u8> {
+    let is_itself = |byte: u8| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    match u8::try_from(character) {
+        Ok(byte) => is_itself(byte).then_some(byte),
+        // The others have the characters from 256 on, in their order.
+        Err(_) => (0..=u8::MAX).filter(|byte| !is_itself(*byte)).nth((character as usize).checked_sub(256)?),
     }
 }
 

@@ -1,6 +1,7 @@
 //! An adapter's directory: PEFT's two files, the tokenizer, a model card, and `kindling.json` with what PEFT has no place
 //! for. No file of it holds a time, so the same run writes the same bytes.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,14 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
-use lora::{Method, Plan};
+use lora::{Method, Plan, Update};
 use model::{
     Frozen, Head, Pretrained, Quantisation, Values, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
     write_json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use suggest::counted;
 use tasks::{Fitted, Task, TaskName};
 
@@ -33,7 +35,7 @@ pub enum AdapterError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", path.display())]
-    #[diagnostic(help("free space or make the place writable"))]
+    #[diagnostic(help("free space or make the place writable; nothing that existed was touched"))]
     Write { path: PathBuf, source: std::io::Error },
     #[error("{}: {source}", path.display())]
     #[diagnostic(help("the file is not the one that kindling wrote: copy the adapter again"))]
@@ -52,6 +54,13 @@ pub enum AdapterError {
     Labels { path: PathBuf, names: usize, classes: usize },
     #[error("{} does not fit the model: {reason}", path.display())]
     Targets {
+        path: PathBuf,
+        reason: String,
+        #[help]
+        help: Option<String>,
+    },
+    #[error("{} cannot be used beside others on one base: {reason}", path.display())]
+    Unshared {
         path: PathBuf,
         reason: String,
         #[help]
@@ -108,11 +117,11 @@ pub struct Sidecar {
     /// To the validation data.
     #[serde(default, skip_serializing_if = "Fitted::is_empty")]
     pub fitted: Fitted,
-    pub base: Base,
+    pub base: BaseRecord,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Base {
+pub struct BaseRecord {
     /// A directory, or a repository of the Hub.
     pub path: String,
     /// Of a repository the commit.
@@ -177,7 +186,7 @@ mod by_name {
 const FORMAT_VERSION: u32 = 1;
 
 impl Sidecar {
-    pub fn new(task: &dyn Task, columns: ColumnNames, max_length: usize, base: Base) -> Self {
+    pub fn new(task: &dyn Task, columns: ColumnNames, max_length: usize, base: BaseRecord) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
         let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
@@ -213,6 +222,8 @@ pub struct Adapter {
     pub method: Method,
     pub tensors: AdapterTensors,
     pub sidecar: Option<Sidecar>,
+    /// What is to be taken out of the base, once it is [as it was trained](Self::as_trained): for [`Plan::with_starts`].
+    pub starts: HashMap<String, TensorData>,
 }
 
 impl Adapter {
@@ -230,18 +241,36 @@ impl Adapter {
             config.method = resolved(&config.method, pretrained, config.method.modules_to_save());
         }
         let method = config.method.clone();
-        Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)? })
+        Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)?, starts: HashMap::new() })
+    }
+
+    /// For a base that is kept so. If the adapter was trained on what its start had left of the base, quantised in the same way, the
+    /// start is to be taken out again before the rest is quantised, so that the model is the one that was trained.
+    pub fn as_trained(mut self, base: &Pretrained, frozen: Frozen) -> Self {
+        let trained_on = self.sidecar.as_ref().and_then(|sidecar| sidecar.base.quantised);
+        let Some(quantised) = trained_on.filter(|quantised| quantised.residual) else { return self };
+        let is_the_same =
+            QuantisedBase::of(frozen, base.quantisation()).map(QuantisedBase::frozen) == Some(quantised.frozen());
+        if is_the_same && let Some((method, starts)) = self.tensors.take_apart(&self.method) {
+            (self.method, self.starts) = (method, starts);
+        }
+        self
+    }
+
+    /// SHA-256 over its files, which are those of `directory`, in hexadecimal.
+    pub(crate) fn fingerprint(&self, directory: &Path) -> Result<String, AdapterError> {
+        let mut hash = Sha256::new();
+        for file in [directory.join(peft::CONFIG_FILE)].iter().map(PathBuf::as_path).chain(self.tensors.files()) {
+            let read = std::fs::read(file).map_err(|source| AdapterError::Read { path: file.to_path_buf(), source });
+            hash.update(read?);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The plan of a model with this adapter, whose base is kept so.
-    pub fn plan(self, frozen: Frozen) -> Result<Plan, lora::Error> {
-        let trained_on = self.sidecar.and_then(|sidecar| sidecar.base.quantised);
-        match trained_on {
-            Some(quantised) if quantised.residual && quantised.frozen() == frozen => {
-                Plan::on_residual(self.method, self.tensors)
-            }
-            Some(_) | None => Plan::new(self.method, Some(self.tensors), 0),
-        }
+    pub fn plan(self, base: &Pretrained, frozen: Frozen) -> Result<Plan, lora::Error> {
+        let Self { method, tensors, starts, .. } = self.as_trained(base, frozen);
+        Ok(Plan::new(method, Some(tensors), 0)?.with_starts(starts))
     }
 
     /// Reads the directory, and makes a plain adapter on the base as that is stored of one that started as a part of it (PiSSA, OLoRA
@@ -254,9 +283,21 @@ impl Adapter {
         let values = adapter.classes().unwrap_or(0);
         let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
         let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::Read, &Device::flex())?;
-        let Self { config, method, tensors, sidecar } = Self::read(directory, Some(pretrained))?;
+        let Self { config, method, tensors, sidecar, starts } = Self::read(directory, Some(pretrained))?;
         let (method, tensors) = loaded.plan.written(method, tensors);
-        Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar })
+        Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar, starts })
+    }
+
+    /// The updates of the adapter in a directory with how the weights of its base lie, which its files do not say of each.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or an adapter that is for another base.
+    pub fn updates_on(directory: &Path, pretrained: &Pretrained) -> Result<Vec<Update>, Error> {
+        let adapter = Self::read(directory, Some(pretrained))?;
+        let values = adapter.classes().unwrap_or(0);
+        let plan = adapter.plan(pretrained, Frozen::AsStored).map_err(model::Error::from)?;
+        let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &Device::flex())?;
+        Ok(loaded.plan.updates().to_vec())
     }
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
@@ -340,7 +381,7 @@ impl fmt::Display for Recorded {
 
 /// As the sidecar of the adapter in `directory` records it, else as PEFT's file does, which may leave it out.
 pub fn recorded_base(directory: &Path) -> Result<Option<Recorded>, AdapterError> {
-    if let Some(Base { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
+    if let Some(BaseRecord { path, revision, .. }) = Sidecar::read(directory)?.map(|sidecar| sidecar.base) {
         return Ok(Some(Recorded { path, revision }));
     }
     let config = read_config(directory)?;

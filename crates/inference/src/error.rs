@@ -24,6 +24,17 @@ pub enum Error {
     #[error("texts cannot be cut off after {asked} tokens: the model has {positions} positions")]
     #[diagnostic(help("ask for a number from 1 to {positions}"))]
     Length { asked: usize, positions: usize },
+    #[error("the adapter {} was trained on other weights ({base}) than those of {}", adapter.display(), model.display())]
+    #[diagnostic(help("open its own base for it, or train it again on this one"))]
+    OtherBase { adapter: PathBuf, base: String, model: PathBuf },
+    #[error("the adapter {} is for {task}, for which {} has not been opened", adapter.display(), model.display())]
+    #[diagnostic(help(
+        "the output layer of a language model is its base's: open the base that it was trained on for it alone"
+    ))]
+    OtherHead { adapter: PathBuf, task: TaskName, model: PathBuf },
+    #[error("{} has no trained head of its own", path.display())]
+    #[diagnostic(help("ask one of its adapters"))]
+    NoHead { path: PathBuf },
     #[error("{what} are not finite numbers, though all weights are: activations overflow in the forward pass")]
     #[diagnostic(help(
         "the adapter may be for another base, or its training went wrong: compare with the base model's predictions"

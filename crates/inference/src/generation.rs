@@ -1,12 +1,15 @@
 //! A causal language model writes: prompts become texts, shown while they are made.
 
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use data::Tokenizer;
-use data::language::{StopStrings, TextStream};
-use model::{CausalLm, Finish, Generation, Prompt, Sampling, SamplingError};
+use indexmap::IndexMap;
+use lora::AdapterSet;
+use model::{CausalLm, Prompt, Request, Sampling, SamplingError};
 use serde::Serialize;
 use suggest::counted;
+
+use crate::{Event, Limits, Scheduler, TextRequest};
 
 /// New tokens of a text where nothing says how many.
 const DEFAULT_NEW_TOKENS: usize = 256;
@@ -22,6 +25,9 @@ pub enum GenerationError {
     )]
     #[diagnostic(help("shorten it, or ask for at most {} new ones", positions - tokens))]
     Room { subject: String, tokens: usize, asked: usize, excess: usize, positions: usize },
+    #[error("a text of {tokens} tokens, with its prompt, does not fit into the cache, which has room for {room}")]
+    #[diagnostic(help("ask for fewer new tokens, or give the cache more memory"))]
+    Cache { tokens: usize, room: usize },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sampling(#[from] SamplingError),
@@ -31,9 +37,11 @@ pub enum GenerationError {
 #[derive(Debug)]
 pub struct Writer<'a> {
     pub model: CausalLm<'a>,
-    pub tokenizer: &'a Tokenizer,
+    /// What the texts go through beside the model.
+    pub adapters: Option<Arc<AdapterSet>>,
+    pub tokenizer: Arc<Tokenizer>,
     pub sampling: Sampling,
-    pub stop_tokens: &'a [u32],
+    pub stop_tokens: Arc<[u32]>,
     pub stop_strings: Vec<String>,
     /// `None`: as many as there is room for, up to a few hundred.
     pub max_new_tokens: Option<usize>,
@@ -56,28 +64,6 @@ pub enum FinishReason {
     Length,
 }
 
-/// A text that is being written.
-struct Draft<'a> {
-    stream: TextStream<'a>,
-    stops: StopStrings,
-    written: Written,
-}
-
-impl Draft<'_> {
-    fn show(&mut self, text: &str, shown: &mut dyn FnMut(&str)) -> bool {
-        let found = self.stops.push(text);
-        self.add(&found.text, shown);
-        found.stopped
-    }
-
-    fn add(&mut self, text: &str, shown: &mut dyn FnMut(&str)) {
-        if !text.is_empty() {
-            self.written.text.push_str(text);
-            shown(text);
-        }
-    }
-}
-
 impl Writer<'_> {
     /// A prompt of these tokens; `subject` is what messages call it, `row` what its random choices depend on.
     pub fn prompt(&self, ids: Vec<u32>, row: u64, subject: &str) -> Result<Prompt, GenerationError> {
@@ -98,62 +84,48 @@ impl Writer<'_> {
 
     /// Goes on with all prompts at once. `shown` is told of each piece of text as it becomes certain, with the index of its
     /// prompt.
-    pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, SamplingError> {
-        self.write_while(prompts, &mut |prompt, text| {
-            if !text.is_empty() {
-                shown(prompt, text);
-            }
-            ControlFlow::Continue(())
-        })
-    }
-
-    /// As [`Writer::write`], until somebody has seen enough: `each` is told of every new token's prompt with the text that has
-    /// become certain, often none. What is written until then is returned.
-    pub fn write_while(
+    pub fn write(
         &self,
         prompts: &[Prompt],
-        each: &mut dyn FnMut(usize, &str) -> ControlFlow<()>,
-    ) -> Result<Vec<Written>, SamplingError> {
-        let draft = |_: &Prompt| Draft {
-            stream: TextStream::new(self.tokenizer),
-            stops: StopStrings::new(self.stop_strings.clone()),
-            written: Written { text: String::new(), token_ids: Vec::new(), finish_reason: FinishReason::Length },
-        };
-        let mut drafts: Vec<Draft<'_>> = prompts.iter().map(draft).collect();
-        let mut generation = Generation::new(self.model, prompts, &self.sampling, self.stop_tokens);
-        loop {
-            let chosen = generation.step()?;
-            if chosen.is_empty() {
-                return Ok(drafts.into_iter().map(|draft| draft.written).collect());
-            }
-            for chosen in chosen {
-                let draft = &mut drafts[chosen.prompt];
-                let mut certain_now = String::new();
-                let mut shown = |text: &str| certain_now.push_str(text);
-                draft.written.token_ids.push(chosen.token);
-                let certain = match chosen.finish {
-                    Some(Finish::Stop) => String::new(),
-                    Some(Finish::Length) | None => draft.stream.push(chosen.token),
-                };
-                let mut stopped = draft.show(&certain, &mut shown);
-                if chosen.finish.is_some() && !stopped {
-                    let rest = draft.stream.finish();
-                    stopped = draft.show(&rest, &mut shown);
-                    if !stopped {
-                        let held = draft.stops.finish();
-                        draft.add(&held, &mut shown);
+        shown: &mut dyn FnMut(usize, &str),
+    ) -> Result<Vec<Written>, GenerationError> {
+        let requests: Vec<TextRequest> = prompts.iter().map(|prompt| self.request(prompt.clone())).collect();
+        let rows: usize = requests.iter().map(|request| request.request.rows()).sum();
+        let cache_memory = rows * self.model.cache_bytes_per_token();
+        let mut scheduler = Scheduler::new(self.model, Limits { max_batch_tokens: usize::MAX, cache_memory });
+        let mut texts = IndexMap::new();
+        for request in requests {
+            let nothing = Written { text: String::new(), token_ids: Vec::new(), finish_reason: FinishReason::Length };
+            texts.insert(scheduler.submit(request)?, nothing);
+        }
+        while !scheduler.is_idle() {
+            for (id, event) in scheduler.tick(self.model) {
+                let (index, _, written) = texts.get_full_mut(&id).expect("an event is of a text that was asked for");
+                match event {
+                    Event::Token { text, token, .. } => {
+                        written.token_ids.push(token);
+                        if !text.is_empty() {
+                            written.text.push_str(&text);
+                            shown(index, &text);
+                        }
                     }
-                }
-                if stopped || chosen.finish == Some(Finish::Stop) {
-                    draft.written.finish_reason = FinishReason::Stop;
-                }
-                if stopped {
-                    generation.end(chosen.prompt);
-                }
-                if each(chosen.prompt, &certain_now).is_break() {
-                    return Ok(drafts.into_iter().map(|draft| draft.written).collect());
+                    Event::Finished { reason, .. } => written.finish_reason = reason,
+                    Event::Failed(error) => return Err(error.into()),
                 }
             }
         }
+        Ok(texts.into_values().collect())
+    }
+
+    /// What a [`Scheduler`] needs to continue a prompt.
+    pub fn request(&self, prompt: Prompt) -> TextRequest {
+        let request = Request {
+            prompt,
+            sampling: self.sampling.clone(),
+            stop_tokens: self.stop_tokens.clone(),
+            log_probabilities: None,
+            adapters: self.adapters.clone(),
+        };
+        TextRequest { request, tokenizer: self.tokenizer.clone(), stop_strings: self.stop_strings.clone() }
     }
 }

@@ -10,28 +10,35 @@
 
 mod adapter;
 mod answers;
+mod base;
+mod draft;
 mod error;
 mod files;
 mod generation;
 mod pipeline;
+mod processor;
+mod scheduler;
 mod text_generation;
 
 /// What else callers need, so that this crate is enough.
 pub use burn::tensor::Device;
 pub use data::language::Conversation;
 pub use data::{ColumnNames, Record};
-pub use model::Sampling;
+pub use model::{Frozen, LogProbabilities, Prompt, Request, Sampling};
 pub use tasks::Answer;
 
 pub use adapter::{
-    Adapter, AdapterError, AdapterFiles, Base, QuantisedBase, Recorded, Sidecar, copy_beside, method_of, recorded_base,
-    resolved, write_adapter,
+    Adapter, AdapterError, AdapterFiles, BaseRecord, QuantisedBase, Recorded, Sidecar, copy_beside, method_of,
+    recorded_base, resolved, write_adapter,
 };
 pub use answers::not_finite;
+pub use base::{Base, ServedAdapter};
 pub use error::Error;
 pub use files::{DirectoryKind, ModelFiles};
 pub use generation::{FinishReason, GenerationError, Writer, Written};
 pub use pipeline::{Overrides, Pipeline, Saved, default_max_length};
+pub use processor::Processor;
+pub use scheduler::{Event, Limits, Scheduler, Statistics, TextRequest, Usage};
 pub use text_generation::{GenerationSettings, TextGeneration};
 
 /// The examples of the document are compiled.

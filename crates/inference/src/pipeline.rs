@@ -1,30 +1,26 @@
 //! A trained model, put together from its files: task, labels, columns and lengths come from the adapter's `kindling.json`,
 //! otherwise from the model's own files. Nothing missing is ever initialised here.
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use data::{ColumnNames, Labels, Tokenizer};
+use data::{Labels, Tokenizer};
 use lora::{Method, Plan};
+use miette::Diagnostic;
 use model::{Frozen, Loaded, Pretrained, Values};
 use serde_json::{Map, Value};
-use tasks::{Fitted, Opening, Task, TaskName, TrainableModel, Use};
+use tasks::{Opening, TaskName, TrainableModel, Use};
 
-use crate::{Adapter, AdapterError, Error, ModelFiles, QuantisedBase, Sidecar};
+use crate::{Adapter, AdapterError, Error, ModelFiles, Processor, QuantisedBase, Sidecar};
 
 /// A model with its tokenizer and its task, as Transformers' `pipeline` puts them together.
 #[derive(Debug)]
 pub struct Pipeline {
     pub pretrained: Pretrained,
     pub model: TrainableModel,
-    pub task: Arc<dyn Task>,
-    pub tokenizer: Tokenizer,
-    /// In tokens: what is longer is truncated, or read in windows.
-    pub max_length: usize,
-    pub columns: ColumnNames,
-    /// What was fitted to the validation data.
-    pub fitted: Fitted,
+    pub processor: Processor,
     /// How the model was put together: unused weights, notes, the plan of the adapter.
     pub loaded: Loaded,
 }
@@ -32,10 +28,10 @@ pub struct Pipeline {
 /// What was trained as its files say, before any weights are read.
 #[derive(Debug)]
 pub struct Saved {
-    files: ModelFiles,
-    task: TaskName,
-    pretrained: Pretrained,
-    adapter: Option<Adapter>,
+    pub(crate) files: ModelFiles,
+    pub(crate) task: TaskName,
+    pub(crate) pretrained: Pretrained,
+    pub(crate) adapter: Option<Adapter>,
     sidecar: Option<Sidecar>,
 }
 
@@ -50,6 +46,14 @@ pub struct Overrides {
     pub max_length: Option<usize>,
     /// How frozen weights are kept, in place of how they were in training.
     pub frozen: Option<Frozen>,
+}
+
+impl Deref for Pipeline {
+    type Target = Processor;
+
+    fn deref(&self) -> &Processor {
+        &self.processor
+    }
 }
 
 impl Pipeline {
@@ -111,19 +115,35 @@ impl Saved {
     }
 
     /// What there is to know of an adapter's base.
-    fn trained_on(&self) -> Option<&Sidecar> {
+    pub(crate) fn trained_on(&self) -> Option<&Sidecar> {
         self.sidecar.as_ref().filter(|_| self.adapter.is_some())
     }
 
-    /// As in training, so that an adapter meets the base that it was trained on.
-    fn frozen(&self, overrides: &Overrides) -> Frozen {
+    /// How the base is kept: as in training, so that an adapter meets the base that it was trained on.
+    pub fn frozen(&self, overrides: &Overrides) -> Frozen {
         let in_training = || self.trained_on()?.base.quantised.map(QuantisedBase::frozen);
         overrides.frozen.or_else(in_training).unwrap_or(Frozen::AsStored)
     }
 
     /// Puts the model together on a device.
     pub fn load(self, overrides: &Overrides, device: &Device) -> Result<Pipeline, Error> {
+        let processor = self.processor(overrides)?;
         let frozen = self.frozen(overrides);
+        let Self { files, pretrained, adapter, .. } = self;
+        let plan = match adapter {
+            Some(adapter) => adapter.plan(&pretrained, frozen),
+            None => Plan::new(Method::frozen(), None, 0),
+        };
+        let (model, loaded) = plan
+            .map_err(model::Error::from)
+            .and_then(|plan| pretrained.load(plan, processor.task.outputs(), frozen, Values::Read, device))
+            .map_err(|error| of_adapter(error, files.adapter.as_deref()))?;
+        let model = TrainableModel::new(model, processor.task.clone());
+        Ok(Pipeline { pretrained, model, processor, loaded })
+    }
+
+    /// All but the weights.
+    pub(crate) fn processor(&self, overrides: &Overrides) -> Result<Processor, Error> {
         let Self { files, task, pretrained, adapter, sidecar } = self;
         let written = sidecar.as_ref().map(|sidecar| sidecar.max_length);
         let positions = pretrained.max_positions()?;
@@ -142,34 +162,25 @@ impl Saved {
         settings.extend(overrides.settings.clone());
         let labels = match task.finder {
             None => None,
-            Some(_) => Some(labels(&files, sidecar.as_ref(), adapter.as_ref(), &pretrained)?),
+            Some(_) => Some(labels(files, sidecar.as_ref(), adapter.as_ref(), pretrained)?),
         };
         let fitted = sidecar.as_ref().map(|sidecar| sidecar.fitted.clone()).unwrap_or_default();
-        let tokenizer = files.tokenizer()?;
+        let tokenizer = Arc::new(files.tokenizer()?);
         let task = (task.open)(Opening {
             tokenizer: &tokenizer,
             of_tokenizer: files.tokenizer_directory(),
             directory: &files.model,
-            pretrained: &pretrained,
+            pretrained,
             labels,
             settings: &settings,
             fitted: &fitted,
             training: None,
         })?;
-        let plan = match adapter {
-            Some(adapter) => adapter.plan(frozen),
-            None => Plan::new(Method::frozen(), None, 0),
-        };
-        let (model, loaded) = plan
-            .map_err(model::Error::from)
-            .and_then(|plan| pretrained.load(plan, task.outputs(), frozen, Values::Read, device))
-            .map_err(|error| of_adapter(error, files.adapter.as_deref()))?;
-        let model = TrainableModel::new(model, task.clone());
         let max_length = match overrides.max_length.or(written) {
             Some(length) => length,
             None => default_max_length(positions, &Tokenizer::from_dir(&files.model)?),
         };
-        Ok(Pipeline { pretrained, model, task, tokenizer, max_length, columns, fitted, loaded })
+        Ok(Processor { task, tokenizer, max_length, columns, fitted })
     }
 }
 
@@ -180,10 +191,14 @@ pub fn default_max_length(positions: usize, tokenizer: &Tokenizer) -> usize {
 }
 
 /// Targets that the model does not have are named as the adapter's own file names them.
-fn of_adapter(error: model::Error, directory: Option<&Path>) -> Error {
+pub(crate) fn of_adapter(error: model::Error, directory: Option<&Path>) -> Error {
     match (&error, directory) {
         (model::Error::Adapter(lora::Error::Target(target)), Some(directory)) => {
             AdapterError::targets(directory, target).into()
+        }
+        (model::Error::Adapter(lora::Error::SharedBase(shared)), Some(directory)) => {
+            let help = shared.help().map(|help| help.to_string());
+            AdapterError::Unshared { path: directory.to_path_buf(), reason: shared.to_string(), help }.into()
         }
         _ => error.into(),
     }

@@ -1,14 +1,16 @@
 //! Texts that a causal language model writes to prompts, to rows of prompts and to conversations.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use data::Encoded;
 use data::language::{Conversation, Encoder, Row};
-use model::{CausalLm, Prompt, Sampling, SamplingError};
+use lora::AdapterSet;
+use model::{CausalLm, Pretrained, Prompt, Sampling};
 use tasks::check_vocabulary;
 
-use crate::{Error, GenerationError, Pipeline, Writer, Written};
+use crate::{Base, Error, GenerationError, Pipeline, Processor, ServedAdapter, TextRequest, Writer, Written};
 
 /// How texts are written.
 #[derive(Debug, Clone, Default)]
@@ -20,10 +22,12 @@ pub struct GenerationSettings {
     pub max_new_tokens: Option<usize>,
 }
 
-/// A [`Pipeline`] that writes: Transformers' `text-generation`.
+/// A [`Pipeline`] that writes, or a [`Base`] with one of its adapters: Transformers' `text-generation`.
 pub struct TextGeneration<'a> {
-    pipeline: &'a Pipeline,
+    processor: &'a Processor,
+    pretrained: &'a Pretrained,
     model: CausalLm<'a>,
+    adapters: Option<Arc<AdapterSet>>,
     encoder: Encoder<'a>,
     has_chat_template: bool,
     settings: GenerationSettings,
@@ -33,22 +37,52 @@ pub struct TextGeneration<'a> {
 impl Pipeline {
     /// Errors: settings that cannot be sampled with; a model that is no causal language model.
     pub fn text_generation(&self, settings: GenerationSettings) -> Result<TextGeneration<'_>, Error> {
-        settings.sampling.check().map_err(GenerationError::from)?;
-        let (Some(model), Some(task)) = (self.model.model.causal_lm(), self.task.writes()) else {
-            return Err(Error::NoTexts { task: self.task.definition().id() });
-        };
-        Ok(TextGeneration {
-            pipeline: self,
-            model,
-            encoder: task.encoder(&self.tokenizer),
-            has_chat_template: task.has_chat_template(),
-            settings,
-            positions: self.pretrained.max_positions()?,
-        })
+        TextGeneration::new(&self.processor, &self.pretrained, self.model.model.causal_lm(), None, settings)
     }
 }
 
-impl TextGeneration<'_> {
+impl Base {
+    /// By way of one of its adapters, or of the base itself.
+    ///
+    /// Errors: settings that cannot be sampled with; a model that is no causal language model.
+    pub fn text_generation<'a>(
+        &'a self,
+        adapter: Option<&'a ServedAdapter>,
+        settings: GenerationSettings,
+    ) -> Result<TextGeneration<'a>, Error> {
+        let processor = match adapter {
+            Some(adapter) => &adapter.processor,
+            None => self.processor()?,
+        };
+        let adapters = adapter.map(|adapter| adapter.routed.adapters().clone());
+        TextGeneration::new(processor, &self.pretrained, self.model.causal_lm(), adapters, settings)
+    }
+}
+
+impl<'a> TextGeneration<'a> {
+    fn new(
+        processor: &'a Processor,
+        pretrained: &'a Pretrained,
+        model: Option<CausalLm<'a>>,
+        adapters: Option<Arc<AdapterSet>>,
+        settings: GenerationSettings,
+    ) -> Result<Self, Error> {
+        settings.sampling.check().map_err(GenerationError::from)?;
+        let (Some(model), Some(task)) = (model, processor.task.writes()) else {
+            return Err(Error::NoTexts { task: processor.task.definition().id() });
+        };
+        Ok(Self {
+            processor,
+            pretrained,
+            model,
+            adapters,
+            encoder: task.encoder(&processor.tokenizer),
+            has_chat_template: task.has_chat_template(),
+            settings,
+            positions: pretrained.max_positions()?,
+        })
+    }
+
     /// Whether conversations can be encoded.
     pub fn has_chat_template(&self) -> bool {
         self.has_chat_template
@@ -84,7 +118,7 @@ impl TextGeneration<'_> {
     ///
     /// Errors: tokens that the model has no embeddings for, or no positions.
     pub fn prompts(&self, encoded: &Encoded, rows: Range<u64>, subject: &str) -> Result<Vec<Prompt>, Error> {
-        check_vocabulary([encoded].into_iter(), &self.pipeline.pretrained)?;
+        check_vocabulary([encoded].into_iter(), self.pretrained)?;
         let writer = self.writer();
         Ok(rows.map(|row| writer.prompt(encoded.ids.clone(), row, subject)).collect::<Result<_, _>>()?)
     }
@@ -94,32 +128,29 @@ impl TextGeneration<'_> {
     ///
     /// Errors: logits that no token can be chosen by; a weight that is to blame is named.
     pub fn write(&self, prompts: &[Prompt], shown: &mut dyn FnMut(usize, &str)) -> Result<Vec<Written>, Error> {
-        self.writer().write(prompts, shown).map_err(|error| self.why(error))
-    }
-
-    /// As [`TextGeneration::write`], until somebody has seen enough: `each` is told of every new token's prompt with the text that
-    /// has become certain, often none. What is written until then is returned.
-    pub fn write_while(
-        &self,
-        prompts: &[Prompt],
-        each: &mut dyn FnMut(usize, &str) -> ControlFlow<()>,
-    ) -> Result<Vec<Written>, Error> {
-        self.writer().write_while(prompts, each).map_err(|error| self.why(error))
-    }
-
-    fn why(&self, error: SamplingError) -> Error {
-        match self.pipeline.pretrained.not_finite() {
+        self.writer().write(prompts, shown).map_err(|error| match self.pretrained.not_finite() {
             Ok(Some(error)) | Err(error) => error.into(),
-            Ok(None) => GenerationError::from(error).into(),
-        }
+            Ok(None) => error.into(),
+        })
+    }
+
+    /// The model that the texts are written with, for a [`Scheduler`](crate::Scheduler).
+    pub fn model(&self) -> CausalLm<'_> {
+        self.model
+    }
+
+    /// What a [`Scheduler`](crate::Scheduler) needs to continue a prompt.
+    pub fn request(&self, prompt: Prompt) -> TextRequest {
+        self.writer().request(prompt)
     }
 
     fn writer(&self) -> Writer<'_> {
         Writer {
             model: self.model,
-            tokenizer: &self.pipeline.tokenizer,
+            adapters: self.adapters.clone(),
+            tokenizer: self.processor.tokenizer.clone(),
             sampling: self.settings.sampling.clone(),
-            stop_tokens: self.encoder.stop_tokens(),
+            stop_tokens: self.encoder.stop_tokens().into(),
             stop_strings: self.settings.stop_strings.clone(),
             max_new_tokens: self.settings.max_new_tokens,
             positions: self.positions,

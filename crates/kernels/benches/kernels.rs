@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor, activation};
 use divan::Bencher;
 use kernels::{
-    Activation, Attention, AttentionMask, DisentangledAttention, DropoutMask, ForwardContext, Layout, LogitsTransform,
+    Activation, Attention, AttentionMask, Compute, DisentangledAttention, DropoutMask, Layout, LogitsTransform,
     LowRank, Noise, Offsets, Precision, RelativePositions,
 };
 
@@ -43,7 +43,7 @@ fn layout() -> Arc<Layout> {
 }
 
 fn mask() -> Option<DropoutMask> {
-    ForwardContext::new(layout(), Some(Noise { seed: 1, step: 1 })).dropout_mask(0.1, 1)
+    layout().dropout_mask(Some(Noise { seed: 1, step: 1 }), 0.1, 1)
 }
 
 /// The gradients of all inputs.
@@ -62,7 +62,7 @@ mod linear {
     fn ours(bencher: Bencher<'_, '_>) {
         let (weight, bias) = (frozen([INNER, WIDTH]), frozen([INNER]));
         both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| {
-            kernels::linear(x, weight.clone(), Some(bias.clone()), Precision::F32)
+            kernels::linear(x, weight.clone(), Some(bias.clone()), Compute::default())
         });
     }
 
@@ -81,7 +81,8 @@ mod linear_in_bf16 {
 
     fn in_precision(bencher: Bencher<'_, '_>, precision: Precision) {
         let weight = frozen([INNER, WIDTH]).cast(DType::BF16);
-        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::linear(x, weight.clone(), None, precision));
+        let compute = Compute { precision, ..Compute::default() };
+        both_ways(bencher, [random([TOKENS, WIDTH])], |[x]| kernels::linear(x, weight.clone(), None, compute));
     }
 
     #[divan::bench]
@@ -92,6 +93,63 @@ mod linear_in_bf16 {
     #[divan::bench]
     fn in_f32(bencher: Bencher<'_, '_>) {
         in_precision(bencher, Precision::F32);
+    }
+}
+
+/// Rows of a pass that decodes with a weight that no cache holds, beside the same rows in a prompt.
+mod decoding {
+    use kernels::{FrozenMatrix, Phase, Quantisation, Quantised};
+
+    use super::*;
+
+    const ROWS: [usize; 4] = [1, 4, 16, 64];
+    const OUTPUTS: usize = 1 << 16;
+    const INPUTS: usize = 896;
+
+    fn rows(bencher: Bencher<'_, '_>, rows: usize, phase: Phase, weight: FrozenMatrix) {
+        let x = random([rows, INPUTS]).inner();
+        let compute = Compute { phase, ..Compute::default() };
+        bencher.bench_local(|| kernels::linear(x.clone(), weight.clone(), None, compute));
+    }
+
+    fn floats(dtype: DType) -> FrozenMatrix {
+        FrozenMatrix::Float(frozen([OUTPUTS, INPUTS]).cast(dtype))
+    }
+
+    fn codes(how: Quantisation) -> FrozenMatrix {
+        let weight = frozen::<2>([OUTPUTS, INPUTS]).into_data();
+        FrozenMatrix::Quantised(Quantised::of(&weight, how, &device().inner()).expect("numbers are finite"))
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, floats(DType::F32));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn bf16(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, floats(DType::BF16));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn int8(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, codes(Quantisation::Int8));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn nf4(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Decode, codes(Quantisation::Nf4));
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32_turned(bencher: Bencher<'_, '_>, count: usize) {
+        let weight = FrozenMatrix::Float(frozen([INPUTS, OUTPUTS]).transpose());
+        rows(bencher, count, Phase::Decode, weight);
+    }
+
+    #[divan::bench(args = ROWS, sample_count = 20)]
+    fn f32_of_prompts(bencher: Bencher<'_, '_>, count: usize) {
+        rows(bencher, count, Phase::Prefill, floats(DType::F32));
     }
 }
 
@@ -106,7 +164,7 @@ mod lora_linear {
     fn ours(bencher: Bencher<'_, '_>) {
         let weight = frozen([WIDTH, WIDTH]);
         both_ways(bencher, inputs(), |[x, a, b]| {
-            let options = LowRank { scale: 2.0, mask: mask(), precision: Precision::F32 };
+            let options = LowRank { scale: 2.0, mask: mask(), compute: Compute::default() };
             kernels::lora_linear(x, weight.clone(), None, a, b, options)
         });
     }
@@ -360,7 +418,7 @@ mod linear_cross_entropy {
     fn logits(bencher: Bencher<'_, '_>) {
         let (weight, targets) = (frozen([VOCABULARY, WIDTH]), [7; ROWS]);
         both_ways(bencher, [random([ROWS, WIDTH])], |[x]| {
-            let logits = kernels::linear(x, weight.clone(), None, Precision::F32);
+            let logits = kernels::linear(x, weight.clone(), None, Compute::default());
             kernels::cross_entropy(logits, &targets).unsqueeze()
         });
     }

@@ -40,8 +40,8 @@ pub(crate) fn composed<B: KernelBackend>(
     };
     // PEFT has dropout in front of what it adds to the base's output, which is a multiple of that output among other things.
     let kept = B::dropout(x.clone(), mask);
-    let base = B::frozen_linear(x, weight.clone(), bias, options.precision);
-    let of_kept = B::frozen_linear(kept.clone(), weight, Maybe::None, options.precision);
+    let base = B::frozen_linear(x, weight.clone(), bias, options.compute);
+    let of_kept = B::frozen_linear(kept.clone(), weight, Maybe::None, options.compute);
     let down = B::float_mul_scalar(B::float_matmul(kept, B::float_transpose(a)), options.scale.into());
     let update = B::float_matmul(down.clone(), B::float_transpose(b));
     let direction = B::float_add(of_kept.clone(), update);
@@ -78,9 +78,9 @@ pub(crate) fn composed_input_backward<B: KernelBackend>(
         return B::lora_linear_input_backward(scaled, weight, d_down, a, options);
     };
     let added = B::float_sub(scaled, d_output.clone());
-    let kept = B::frozen_linear_backward(added, weight.clone(), options.precision);
+    let kept = B::frozen_linear_backward(added, weight.clone(), options.compute.precision);
     let kept = B::dropout(B::float_add(kept, B::float_matmul(d_down, a)), mask);
-    B::float_add(B::frozen_linear_backward(d_output, weight, options.precision), kept)
+    B::float_add(B::frozen_linear_backward(d_output, weight, options.compute.precision), kept)
 }
 
 fn as_row<B: KernelBackend>(vector: FloatTensor<B>) -> FloatTensor<B> {

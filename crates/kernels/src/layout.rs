@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::{DropoutMask, Noise};
+
 /// The places at which sequences begin, and one more: where the last one ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offsets(Arc<[usize]>);
@@ -112,6 +114,29 @@ impl Layout {
         &self.rows
     }
 
+    /// The dropout of the module `site`, or `None` where nothing is to be dropped: without `noise`, in evaluation.
+    pub fn dropout_mask(&self, noise: Option<Noise>, probability: f64, site: u64) -> Option<DropoutMask> {
+        let noise = noise.filter(|_| probability > 0.0)?;
+        Some(DropoutMask::new(noise, site, probability as f32, self.rows.clone()))
+    }
+
+    /// The layout of these sequences alone.
+    ///
+    /// # Panics
+    /// Where keys lie elsewhere than their queries: in a cache.
+    pub fn sequences(&self, sequences: Range<usize>) -> Self {
+        let first = self.queries.range(sequences.start).start;
+        let moved = |range: Range<usize>| range.start - first..range.end - first;
+        let keys = sequences.clone().map(|sequence| {
+            assert_eq!(self.keys[sequence], self.queries.range(sequence), "keys lie beside their queries");
+            moved(self.queries.range(sequence))
+        });
+        let keys: Arc<[Range<usize>]> = keys.collect();
+        let offsets: Vec<usize> = keys.iter().map(|keys| keys.start).chain(keys.last().map(|keys| keys.end)).collect();
+        let rows = self.rows[first..first + offsets[offsets.len() - 1]].into();
+        Self { queries: Offsets::new(&offsets), keys, rows }
+    }
+
     /// The layout of these tokens alone, each a sequence of its own with the row key it has here: what a head reads.
     pub fn select(&self, tokens: &[usize]) -> Self {
         let keys = (0..tokens.len()).map(|token| token..token + 1).collect();
@@ -132,6 +157,15 @@ mod tests {
         let selected = layout.select(&[0, 1, 4]);
         assert_eq!(selected.rows()[..], [key(3, 0), key(3, 1), key(4, 2)]);
         assert_eq!(selected.queries().tokens(), 3);
+    }
+
+    #[test]
+    fn sequences_alone_keep_their_row_keys() {
+        let layout = Layout::new(Offsets::new(&[0, 2, 5, 6]), 3);
+        let alone = layout.sequences(1..3);
+        assert_eq!(alone.queries(), &Offsets::new(&[0, 3, 4]));
+        assert_eq!(alone.keys(), [0..3, 3..4]);
+        assert_eq!(alone.rows()[..], layout.rows()[2..]);
     }
 
     #[test]

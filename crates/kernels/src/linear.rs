@@ -9,7 +9,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, TensorMetadata};
 use burn::tensor::{Shape, Tensor};
 
-use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend, Maybe, Precision};
+use crate::{Compute, FrozenMatrix, FrozenPrimitive, KernelBackend, Maybe, Phase, Precision};
 
 pub(crate) fn composed<B: KernelBackend>(
     x: FloatTensor<B>,
@@ -60,15 +60,15 @@ pub(crate) fn tracked_frozen<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FrozenPrimitive<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
-    precision: Precision,
+    compute: Compute,
 ) -> FloatTensor<Autodiff<B, C>> {
     let (weight, bias) = (weight.inner(), bias.inner());
     match FrozenBackward.prepare::<C>([x.node()]).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
-            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias, precision);
-            prep.finish((weight, precision), output)
+            let output = B::frozen_linear(x.into_primitive(), weight.clone(), bias, compute);
+            prep.finish((weight, compute.precision), output)
         }
-        OpsKind::UnTracked(prep) => prep.finish(B::frozen_linear(x.into_primitive(), weight, bias, precision)),
+        OpsKind::UnTracked(prep) => prep.finish(B::frozen_linear(x.into_primitive(), weight, bias, compute)),
     }
 }
 
@@ -128,17 +128,18 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
     x: FloatTensor<Autodiff<B, C>>,
     weight: FloatTensor<Autodiff<B, C>>,
     bias: Maybe<Autodiff<B, C>>,
+    phase: Phase,
 ) -> FloatTensor<Autodiff<B, C>> {
     let Some(bias) = bias.into_option() else {
         return match TrainedBackward.prepare::<C>([x.node(), weight.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let node = prep.checkpoint(&x);
                 let weight = weight.into_primitive();
-                let output = B::trained_linear(x.into_primitive(), weight.clone(), Maybe::None);
+                let output = B::trained_linear(x.into_primitive(), weight.clone(), Maybe::None, phase);
                 prep.finish((node, weight), output)
             }
             OpsKind::UnTracked(prep) => {
-                prep.finish(B::trained_linear(x.into_primitive(), weight.into_primitive(), Maybe::None))
+                prep.finish(B::trained_linear(x.into_primitive(), weight.into_primitive(), Maybe::None, phase))
             }
         };
     };
@@ -148,10 +149,12 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
         OpsKind::Tracked(mut prep) => {
             let node = prep.checkpoint(&x);
             let weight = weight.into_primitive();
-            let output = B::trained_linear(x.into_primitive(), weight.clone(), bias);
+            let output = B::trained_linear(x.into_primitive(), weight.clone(), bias, phase);
             prep.finish((node, weight), output)
         }
-        OpsKind::UnTracked(prep) => prep.finish(B::trained_linear(x.into_primitive(), weight.into_primitive(), bias)),
+        OpsKind::UnTracked(prep) => {
+            prep.finish(B::trained_linear(x.into_primitive(), weight.into_primitive(), bias, phase))
+        }
     }
 }
 
@@ -160,17 +163,12 @@ pub(crate) fn tracked_trained<B: KernelBackend, C: CheckpointStrategy>(
 /// # Shapes
 /// `x: [rows, d_input]`, `weight: [d_output, d_input]`, quantised or in f32, f16 or bf16, `bias: [d_output]`, output
 /// `[rows, d_output]` in f32. Weight and bias get no gradient, tracked or not.
-pub fn linear(
-    x: Tensor<2>,
-    weight: impl Into<FrozenMatrix>,
-    bias: Option<Tensor<1>>,
-    precision: Precision,
-) -> Tensor<2> {
+pub fn linear(x: Tensor<2>, weight: impl Into<FrozenMatrix>, bias: Option<Tensor<1>>, compute: Compute) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelBackend>::frozen_linear(
         x.into_dispatch(),
         weight.into().into_primitive(),
         Maybe::of(bias),
-        precision,
+        compute,
     ))
 }
 
@@ -178,10 +176,11 @@ pub fn linear(
 ///
 /// # Shapes
 /// `x: [rows, d_input]`, `weight: [d_output, d_input]`, `bias: [d_output]`, output `[rows, d_output]`, all in f32.
-pub fn trained_linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+pub fn trained_linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, phase: Phase) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as KernelBackend>::trained_linear(
         x.into_dispatch(),
         weight.into_dispatch(),
         Maybe::of(bias),
+        phase,
     ))
 }

@@ -12,7 +12,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, TensorMetadata
 use burn::tensor::{FloatDType, Shape, Slice, Tensor};
 
 use crate::cross_entropy::column;
-use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend, LogitsTransform, Maybe, Precision};
+use crate::{Compute, FrozenMatrix, FrozenPrimitive, KernelBackend, LogitsTransform, Maybe, Precision};
 
 /// Logits that are held at once where nothing better is known: 96 MiB in f32. With fewer, the vocabulary is read too often for
 /// too few rows.
@@ -41,7 +41,8 @@ fn in_parts<B: KernelBackend>(
         let part = Slice::from(index * size..index * size + targets.len());
         let x = B::float_slice(layer.x.clone(), &[part, Slice::full()]);
         let bias = layer.bias.clone().map_or(Maybe::None, Maybe::Some);
-        let logits = B::frozen_linear(x, layer.weight.clone(), bias, layer.precision);
+        let compute = Compute { precision: layer.precision, ..Compute::default() };
+        let logits = B::frozen_linear(x, layer.weight.clone(), bias, compute);
         let logits = if layer.transform.is_identity() { logits } else { B::transform_logits(logits, layer.transform) };
         let of_targets = B::float_gather(1, logits.clone(), column::<B>(targets, &device));
         let margin = B::float_sub(of_targets, B::float_max_dim(logits.clone(), 1));

@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch};
 use burn::tensor::Tensor;
 
-use crate::{DropoutMask, FrozenMatrix, FrozenPrimitive, KernelBackend, Maybe, Precision, linear};
+use crate::{Compute, DropoutMask, FrozenMatrix, FrozenPrimitive, KernelBackend, Maybe, linear};
 
 /// How a low-rank update is computed beside its base.
 #[derive(Debug, Clone)]
@@ -19,8 +19,7 @@ pub struct LowRank {
     pub scale: f32,
     /// Which entries of the input A does not see.
     pub mask: Option<DropoutMask>,
-    /// Of the product with the frozen weight.
-    pub precision: Precision,
+    pub compute: Compute,
 }
 
 /// The output, and `scale * mask(x)·Aᵀ`.

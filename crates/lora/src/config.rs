@@ -1,6 +1,8 @@
 //! What the settings of several methods have in common: which modules they mean, and which biases they train. Names of
 //! fields are PEFT's where they can be; deciding which modules are meant is the room `targets`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Which biases of the base are trained and saved with the adapter.
@@ -104,6 +106,34 @@ impl TargetConfig {
         }
         resolved
     }
+
+    /// Targets of all `modules` that any of these mean and of no other; what is trained beside them is that of the first. Lists are
+    /// joined, and expressions, as PEFT does; full names are written where that would mean more, or not all: with layers and exclusions
+    /// that are another's.
+    pub(crate) fn union<'a>(of: &[&Self], modules: impl Iterator<Item = &'a str>) -> Self {
+        let is_bare = of.iter().all(|it| it.exclude_modules.is_none() && it.layers.as_ref().is_none_or(Vec::is_empty));
+        let lists = |it: &&Self| match &it.target_modules {
+            Targets::Names(Names::List(names)) => Some(names.clone()),
+            _ => None,
+        };
+        let patterns = |it: &&Self| match &it.target_modules {
+            Targets::Names(Names::Pattern(pattern)) => Some(format!("({pattern})")),
+            _ => None,
+        };
+        let lists: Option<Vec<Vec<String>>> = of.iter().map(lists).collect();
+        let patterns: Option<Vec<String>> = of.iter().map(patterns).collect();
+        let names = match (lists, patterns) {
+            (Some(lists), _) if is_bare => Names::List(sorted(lists.into_iter().flatten())),
+            (_, Some(patterns)) if is_bare => Names::Pattern(patterns.join("|")),
+            _ => Names::List(sorted(modules.map(str::to_owned))),
+        };
+        let modules_to_save = of[0].modules_to_save.clone();
+        Self { target_modules: Targets::Names(names), modules_to_save, ..Self::default() }
+    }
+}
+
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// `None` is an empty list.
@@ -130,4 +160,39 @@ pub(crate) fn one_or_several<'de, D: Deserializer<'de>>(layers: D) -> Result<Opt
         Layers::One(layer) => vec![layer],
         Layers::Several(layers) => layers,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODULES: [&str; 3] = ["l.0.k", "l.0.q", "l.1.q"];
+
+    fn list(names: &[&str]) -> TargetConfig {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        TargetConfig { target_modules: Targets::Names(Names::List(names)), ..TargetConfig::default() }
+    }
+
+    fn pattern(text: &str) -> TargetConfig {
+        TargetConfig { target_modules: Targets::Names(Names::Pattern(text.to_owned())), ..TargetConfig::default() }
+    }
+
+    #[test]
+    fn lists_are_joined_and_so_are_expressions() {
+        let union = |of: &[&TargetConfig]| TargetConfig::union(of, MODULES.into_iter());
+        assert_eq!(union(&[&list(&["q", "v"]), &list(&["q", "k"])]), list(&["k", "q", "v"]));
+        assert_eq!(union(&[&pattern(r".*\.q"), &pattern("l.0.k|v")]), pattern(r"(.*\.q)|(l.0.k|v)"));
+    }
+
+    #[test]
+    fn what_joining_would_change_is_named_in_full() {
+        let first_layer = TargetConfig { layers: Some(vec![0]), layers_pattern: vec!["l".to_owned()], ..list(&["k"]) };
+        let without = TargetConfig { exclude_modules: Some(Names::List(vec!["l.2.q".to_owned()])), ..list(&["q"]) };
+        for of in [[&first_layer, &list(&["q"])], [&list(&["k"]), &without], [&list(&["k"]), &pattern(".*q")]] {
+            assert_eq!(TargetConfig::union(&of, MODULES.into_iter()), list(&MODULES), "{of:?}");
+        }
+        let with_head = TargetConfig { modules_to_save: vec!["classifier".to_owned()], ..first_layer };
+        let union = TargetConfig::union(&[&with_head, &list(&["q"])], MODULES.into_iter());
+        assert_eq!(union, TargetConfig { modules_to_save: vec!["classifier".to_owned()], ..list(&MODULES) });
+    }
 }

@@ -2,18 +2,22 @@
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
+use kernels::hash_text;
 
-use crate::{EmbeddingAdapter, Weight};
+use crate::{EmbeddingAdapter, ForwardContext, Weight};
 
 #[derive(Module, Debug)]
 pub struct Embedding {
     weight: Weight<2>,
     adapters: Vec<EmbeddingAdapter>,
+    /// The hash of its path, by which adapters beside those of the model are found.
+    #[module(skip)]
+    site: u64,
 }
 
 impl Embedding {
-    pub fn new(weight: Weight<2>, adapters: Vec<EmbeddingAdapter>) -> Self {
-        Self { weight, adapters }
+    pub fn new(path: &str, weight: Weight<2>, adapters: Vec<EmbeddingAdapter>) -> Self {
+        Self { weight, adapters, site: hash_text(path) }
     }
 
     /// The table itself, which a tied output layer borrows. An adapter is no part of it.
@@ -22,8 +26,13 @@ impl Embedding {
     }
 
     /// `[tokens]` to `[tokens, d]`
-    pub fn forward(&self, indices: Tensor<1, Int>) -> Tensor<2> {
+    pub fn forward(&self, indices: Tensor<1, Int>, ctx: &ForwardContext) -> Tensor<2> {
         let found = self.weight.rows(indices.clone());
-        self.adapters.iter().fold(found, |found, adapter| adapter.forward(found, indices.clone()))
+        let found = self.adapters.iter().fold(found, |found, adapter| adapter.forward(found, indices.clone()));
+        ctx.routes().embedding(self.site).fold(found, |found, (rows, adapter)| {
+            let place = [rows.clone(), 0..found.dims()[1]];
+            let of_rows = adapter.forward(found.clone().slice(place.clone()), indices.clone().slice([rows]));
+            found.slice_assign(place, of_rows)
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with an adapter or with what was asked of one.
 
-use crate::TargetError;
 use crate::peft::{ConfigError, TensorError};
+use crate::{SharedBaseError, TargetError};
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
@@ -14,6 +14,9 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Tensor(#[from] TensorError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    SharedBase(#[from] SharedBaseError),
     #[error("`{tensor}` of the base has a value that is not a finite number")]
     #[diagnostic(help("the weights are damaged, or training went wrong: download or copy the checkpoint again"))]
     NotFinite { tensor: String },

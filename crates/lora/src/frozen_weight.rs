@@ -3,7 +3,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use kernels::{FrozenMatrix, LogitsTransform, LowRank, Precision, Quantisation, Quantised, RowNorms};
+use kernels::{Compute, FrozenMatrix, LogitsTransform, LowRank, Precision, Quantisation, Quantised, RowNorms};
 
 use crate::Orientation;
 
@@ -69,9 +69,9 @@ impl FrozenWeight<2> {
         x: Tensor<2>,
         orientation: Orientation,
         bias: Option<Tensor<1>>,
-        precision: Precision,
+        compute: Compute,
     ) -> Tensor<2> {
-        kernels::linear(x, self.matrix(orientation), bias, precision)
+        kernels::linear(x, self.matrix(orientation), bias, compute)
     }
 
     /// As `linear`, with the low-rank update `b·a` (`[d_output, r]`, `[r, d_input]`) added.

@@ -4,24 +4,28 @@
 //! perhaps a bias, and perhaps an adapter. A [`Plan`] says which of these a module gets, by its path, and records what it said. This crate knows no
 //! architecture; a path is a text to it.
 
+mod adapter_set;
 mod analysis;
 mod config;
 mod embedding;
 mod error;
 mod factors;
 mod files;
+mod forward_context;
 mod frozen_weight;
 mod linear;
 mod method;
 pub mod methods;
 pub mod peft;
 mod plan;
+mod routes;
 mod settings;
 mod targets;
 mod trained;
 mod update;
 mod weight;
 
+pub use adapter_set::{AdapterSet, SharedBaseError};
 pub use analysis::{UpdateSize, spectra, update_sizes};
 pub use config::{BiasMode, Names, TargetConfig, Targets};
 pub use embedding::Embedding;
@@ -31,6 +35,7 @@ pub use factors::{
     NewAdapter, Resized, Spectrum, ThinSvd, Weighted, approximated, combined, principal_angles,
 };
 pub use files::{Layout, files};
+pub use forward_context::ForwardContext;
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
 pub use method::{
@@ -39,6 +44,7 @@ pub use method::{
 };
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
 pub use plan::{Plan, QuantisedSize, Treatment};
+pub use routes::Routes;
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};

@@ -290,6 +290,11 @@ pub trait AdapterMethod: Debug {
         false
     }
 
+    /// Whether they do so of an output layer that is tied to the word embeddings as well, which has a weight of its own from then on.
+    fn changes_tied(&self) -> bool {
+        self.changes_base()
+    }
+
     /// The tensors of an adapter as [`Self::written`] describes it, on the base as its files have it. `starts` is what was taken
     /// out of the base, by the names of the tensors that started with it.
     fn tensors_written(
@@ -345,11 +350,12 @@ pub trait AdapterMethod: Debug {
         None
     }
 
-    /// The method of an adapter of the same modules whose updates are products `B·A` of these ranks, added as they are.
+    /// The method of an adapter whose updates are products `B·A` of these ranks, added as they are: of the same modules, or of those
+    /// that `targets` mean.
     ///
     /// # Errors
     /// What this one is instead, where its updates are no such products: `DoRA, which ..`.
-    fn with_ranks(&self, _ranks: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _ranks: &[(String, usize)], _targets: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("a method whose updates are no products of two thin factors")
     }
 

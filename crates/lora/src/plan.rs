@@ -12,8 +12,8 @@ use crate::peft::{self, AdapterTensors, Joined, STANDARD_HEADS};
 use crate::targets::{layer_of, saves, unknown_saved};
 use crate::trained::{TrainedTensors, normal};
 use crate::{
-    Adapter, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part, Place,
-    Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TakenApart, TargetError,
+    Adapter, AdapterSet, EmbeddingAdapter, Error, Keeps, Kind, Method, Orientation, Parameter, ParameterGroup, Part,
+    Place, Replacement, ResidualAdapter, ResidualSite, Selection, Selector, Settings, Site, Sublayer, TargetError,
     Update, Weight,
 };
 
@@ -49,6 +49,8 @@ pub struct Plan {
     is_above_embeddings: bool,
     untouched_layers: usize,
     frozen: Vec<String>,
+    /// The adapters it has built, where they are wanted outside of the model.
+    collected: Option<AdapterSet>,
 }
 
 impl Plan {
@@ -72,24 +74,24 @@ impl Plan {
             is_above_embeddings: false,
             untouched_layers: usize::MAX,
             frozen: Vec::new(),
+            collected: None,
         })
     }
 
-    /// For a finished adapter that was trained on what its start had left of the base, and that quantised: the start is taken out
-    /// again before the rest is quantised, so that the model is the one that was trained.
-    pub fn on_residual(method: Method, mut values: AdapterTensors) -> Result<Self, Error> {
-        let own = values.data().into_iter().collect();
-        let Some(TakenApart { method, tensors, starts }) = method.taken_apart(own) else {
-            return Self::new(method, Some(values), 0);
-        };
-        values.replace_own(method.clone(), |_| tensors);
-        Ok(Self::new(method, Some(values), 0)?.with_starts(starts))
+    /// With what was taken out of the base before, by an earlier process of the run or when an adapter was trained, and is taken out
+    /// again as it was: [`Self::starts`].
+    pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
+        self.tensors.starts.extend(starts);
+        self
     }
 
-    /// With what an earlier process of the run took out of the base, which is taken out again as it was: [`Self::starts`].
-    pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
-        self.tensors.starts = starts;
-        self
+    /// To keep the adapters it builds for [`AdapterSet::of`], whatever becomes of the model.
+    pub fn collecting(self) -> Self {
+        Self { collected: Some(AdapterSet::default()), ..self }
+    }
+
+    pub(crate) fn take_collected(&mut self) -> AdapterSet {
+        self.collected.take().unwrap_or_default()
     }
 
     /// What was taken out of the base, by the names of the tensors that started with it, in f32.
@@ -278,6 +280,9 @@ impl Plan {
         let share = self.joined.share(path);
         let widths = [d_input, d_output].map(|width| (width as f64 * share).ceil() as usize);
         self.kept.push((path.to_string(), built.keeps, widths));
+        if let Some(collected) = &mut self.collected {
+            collected.add_linear(path, &built.adapter);
+        }
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }
@@ -299,6 +304,9 @@ impl Plan {
         let (base, is_read, settings) = (None, false, self.settings);
         let site = Site { path, d_input, d_output, base, is_read, orientation, settings, device };
         let Some(built) = self.method.embedding(site, &mut self.tensors)? else { return Ok(Vec::new()) };
+        if let Some(collected) = &mut self.collected {
+            collected.add_embedding(path, &built.adapter);
+        }
         self.updates.push(built.update);
         Ok(vec![built.adapter])
     }
@@ -314,6 +322,9 @@ impl Plan {
         let site = ResidualSite { path, sublayer, width, settings: self.settings, device };
         let Some(built) = self.method.residual(site, &mut self.tensors)? else { return Ok(Vec::new()) };
         self.kept.push((path.to_string(), built.keeps, [width; 2]));
+        if let Some(collected) = &mut self.collected {
+            collected.add_residual(path, &built.adapter);
+        }
         let place = self.place(path);
         self.reaches(place);
         self.updates.push(built.update);

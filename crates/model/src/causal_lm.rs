@@ -1,7 +1,8 @@
 //! A model that says which token comes next, reading some tokens at a time.
 
 use burn::tensor::{Device, Tensor};
-use kernels::Precision;
+use kernels::{Phase, Precision};
+use lora::Routes;
 
 use crate::architectures::{Around, through};
 use crate::cache::Cache;
@@ -16,24 +17,50 @@ pub struct CausalLm<'a> {
 }
 
 impl CausalLm<'_> {
-    /// An empty cache for sequences that may come to so many tokens each.
-    pub fn cache(&self, capacities: &[usize]) -> Cache {
-        Cache::new(self.model.backbone.layers(), capacities)
+    /// An empty cache for `rows` tokens of all sequences together.
+    pub fn cache(&self, rows: usize) -> Cache {
+        Cache::new(self.model.backbone.layers(), rows)
     }
 
-    /// Reads `tokens`, which go on where the cache ends, and adds them to it. Logits of what comes after the last of each
-    /// sequence, `[sequences, vocabulary]`.
-    pub fn next(&self, tokens: &Tokens, cache: &mut Cache) -> Tensor<2> {
+    /// Bytes that a cache takes for each token.
+    pub fn cache_bytes_per_token(&self) -> usize {
         let backbone = &*self.model.backbone;
-        let around = Around::new(backbone, tokens, None, Precision::F32);
+        backbone.layers() * 2 * backbone.cached_width() * size_of::<f32>()
+    }
+
+    /// Reads `tokens`, which go on where the cache has their sequences end, and adds them to it. Logits of what comes after the
+    /// last token of each of these sequences of the pass, `[sequences, vocabulary]`; `None` of none. They are the same bits
+    /// whatever other sequences there are, and however a prompt was cut in pieces, as long as the phase is the same. `routes` are the
+    /// rows of the tokens that go through adapters beside those of the model: in all passes of a sequence the same.
+    pub fn next(
+        &self,
+        tokens: &Tokens,
+        phase: Phase,
+        routes: Routes,
+        cache: &mut Cache,
+        sequences: &[usize],
+    ) -> Option<Tensor<2>> {
+        let backbone = &*self.model.backbone;
+        let around = Around::new(backbone, tokens, None, Precision::F32).in_phase(phase).with_routes(routes);
         let last = Pooling::Last.rows(&[], tokens.layout().queries());
-        let (hidden, ctx) = through(backbone, tokens, &last, &around, Some(cache));
-        self.model.head(Features { hidden, ctx })
+        let rows: Vec<usize> = match sequences {
+            // A layer has at least one row.
+            [] => vec![last[0]],
+            sequences => sequences.iter().map(|sequence| last[*sequence]).collect(),
+        };
+        let (hidden, ctx) = through(backbone, tokens, &rows, &around, Some(cache));
+        (!sequences.is_empty()).then(|| self.model.head(Features { hidden, ctx }))
     }
 
     /// Whether a sequence of which `read` tokens are in a cache has to be read from its beginning now that it has `length`.
     pub(crate) fn reads_again(&self, read: usize, length: usize) -> bool {
         read > 0 && self.model.backbone.ropes().iter().any(|rope| rope.turns_otherwise(read, length))
+    }
+
+    /// The length of the shortest sequence in which keys turn as in one of `length` tokens: tokens that two sequences begin
+    /// with have the same keys if this is the same of both.
+    pub(crate) fn turns_as(&self, length: usize) -> usize {
+        self.model.backbone.ropes().iter().map(|rope| rope.turns_as(length)).max().unwrap_or(1)
     }
 
     /// Where the model's tensors are.

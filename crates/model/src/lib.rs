@@ -23,11 +23,12 @@ mod merge;
 mod model;
 mod pretrained;
 mod quantised;
+mod routed;
 mod sampling;
 mod tokens;
 
 pub use architectures::{ActivationShape, is_output_weight};
-pub use cache::Cache;
+pub use cache::{Cache, Piece};
 pub use causal_lm::CausalLm;
 pub use checkpoint::{CheckpointError, ShardLayout, TensorHeader, TensorWriter};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
@@ -37,7 +38,7 @@ pub use export::{ExportError, Exported, export_adapter_gguf, export_adapter_mlx,
 pub use files::{
     OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };
-pub use generate::{Chosen, Finish, Generation, Prompt};
+pub use generate::{Chosen, Finish, Generation, Prompt, Request, Step};
 pub use head::{Head, VocabularyOutput};
 pub use kernels::Quantisation;
 pub use layerwise::Layerwise;
@@ -46,5 +47,6 @@ pub use merge::{Merge, MergeError, Types, verify_merged};
 pub use model::{Features, Model};
 pub use pretrained::{Frozen, Pretrained, Values};
 pub use quantised::QuantisedError;
-pub use sampling::{Sampling, SamplingError};
+pub use routed::{Part, RoutedAdapter};
+pub use sampling::{LogProbabilities, Sampling, SamplingError};
 pub use tokens::Tokens;

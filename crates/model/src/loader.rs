@@ -11,7 +11,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use burn::tensor::{DType, Device, Tensor};
-use kernels::Quantised;
 use lora::{Kind, Linear, Orientation, Part, Plan, Sublayer, Treatment, Weight};
 use suggest::nearest_module;
 
@@ -62,7 +61,9 @@ pub(crate) struct Build<'a> {
     pretrained: &'a Pretrained,
     device: &'a Device,
     frozen: Frozen,
-    values: Values,
+    values: Cell<Values>,
+    /// Whether the head is left out, whatever of it the checkpoint has.
+    is_headless: Cell<bool>,
     plan: RefCell<Plan>,
     used: RefCell<HashSet<String>>,
     missing: RefCell<Vec<String>>,
@@ -84,7 +85,8 @@ impl<'a> Build<'a> {
             pretrained,
             device,
             frozen,
-            values,
+            values: Cell::new(values),
+            is_headless: Cell::new(false),
             plan: RefCell::new(plan),
             used: RefCell::default(),
             missing: RefCell::default(),
@@ -96,6 +98,21 @@ impl<'a> Build<'a> {
 
     pub(crate) fn root(&'a self) -> Loader<'a> {
         Loader { build: self, path: String::new() }
+    }
+
+    /// From here on values are read, or are not.
+    pub(crate) fn read(&self, values: Values) {
+        self.values.set(values);
+    }
+
+    /// There will be no head.
+    pub(crate) fn without_head(&self) {
+        self.is_headless.set(true);
+    }
+
+    /// Tensors that are trained so far.
+    pub(crate) fn trained(&self) -> usize {
+        self.plan.borrow().parameters().len()
     }
 
     /// The modules that the model was made of, whatever else came of it.
@@ -125,7 +142,7 @@ impl<'a> Build<'a> {
         let is_used =
             |name: &str| used.contains(name) || self.pretrained.twin(name).is_some_and(|twin| used.contains(twin));
         for name in self.pretrained.names().filter(|name| !is_used(name)) {
-            match self.pretrained.ignores(name) {
+            match self.pretrained.ignores(name) || (self.is_headless.get() && self.pretrained.is_new(name)) {
                 true => unused.push(name.split('.').take(2).collect::<Vec<_>>().join(".")),
                 false => unexpected.push(name.to_string()),
             }
@@ -220,13 +237,13 @@ impl Loader<'_> {
         let (mut weight, quantisation) = at.layer_weight(owner, treatment, shape, orientation)?;
         let bias = at.bias_if(bias, d_output, treatment)?;
         let device = at.build.device;
-        let base = (Some(&mut weight), orientation, at.build.values == Values::Read);
+        let base = (Some(&mut weight), orientation, at.build.values.get() == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, [d_input, d_output], base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
         if let Some(quantisation) = quantisation {
             at.quantise(&mut weight, orientation, quantisation)?;
         }
-        Ok(Linear::new(weight, orientation, bias, adapters))
+        Ok(Linear::new(&at.path, weight, orientation, bias, adapters))
     }
 
     /// A value of the base that is no finite number by the file that it is in.
@@ -270,8 +287,10 @@ impl Loader<'_> {
         width: usize,
         dropout: Dropout,
     ) -> Result<Residual, Error> {
+        let path = self.join(name);
         let mut plan = self.build.plan.borrow_mut();
-        Ok(Residual::new(dropout, plan.residual_adapters(&self.join(name), sublayer, width, self.build.device)?))
+        let adapters = plan.residual_adapters(&path, sublayer, width, self.build.device)?;
+        Ok(Residual::new(&path, dropout, adapters))
     }
 
     pub(crate) fn dropout(&self, name: &str, probability: f64) -> Dropout {
@@ -399,14 +418,15 @@ impl Loader<'_> {
         used: Use,
     ) -> Result<Option<Tensor<D>>, Error> {
         let Some((checkpoint, name, entry)) = self.entry(tensor, shape)? else { return Ok(None) };
-        if let Some(parts) = checkpoint.nf4_parts(name, entry) {
+        if checkpoint.quantisation(name).is_some() {
             // What is to be trained starts from what the codes stand for.
-            let shape_of_codes = [entry.shape[0], entry.shape[1]];
-            let read = |device: &Device| Quantised::from_nf4(parts, shape_of_codes, device).widened();
-            return Ok(Some(match self.build.values {
-                Values::Read => read(self.build.device).reshape(shape),
-                Values::ShapesOnly => self.blank(shape),
-            }));
+            return Ok(match self.build.values.get() {
+                Values::Read => {
+                    let matrix = checkpoint.quantised(name, entry, self.build.device);
+                    matrix.map(|matrix| matrix.widened().reshape(shape))
+                }
+                Values::ShapesOnly => Some(self.blank(shape)),
+            });
         }
         let stored = checkpoint.dtype(name, entry)?;
         let types = (stored, if let Frozen::As(dtype) = kept { dtype } else { stored });
@@ -415,7 +435,7 @@ impl Loader<'_> {
             Use::Frozen if types.0 == types.1 => Checkpoint::tensor,
             Use::Frozen | Use::Replaced | Use::Trained => Checkpoint::copied,
         };
-        match self.build.values {
+        match self.build.values.get() {
             Values::Read => Ok(Some(self.on_device(name, types, |device| read(checkpoint, name, entry, device))?)),
             Values::ShapesOnly => Ok(Some(self.blank(shape))),
         }
@@ -462,7 +482,7 @@ impl Loader<'_> {
         if build.pretrained.has_weights() {
             build.initialised.borrow_mut().push(tensor.to_string());
         }
-        match (initial, build.values) {
+        match (initial, build.values.get()) {
             (_, Values::ShapesOnly) => self.blank(shape),
             (Initial::Zeros, Values::Read) => Tensor::zeros(shape, build.device),
             (Initial::Ones, Values::Read) => Tensor::ones(shape, build.device),

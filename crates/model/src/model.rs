@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Noise, Precision};
+use kernels::{Noise, Precision};
+use lora::ForwardContext;
 
 use crate::architectures::{AnyBackbone, Around, through};
 use crate::causal_lm::CausalLm;
@@ -15,7 +16,8 @@ use crate::tokens::Tokens;
 #[derive(Module, Debug)]
 pub struct Model {
     pub(crate) backbone: AnyBackbone,
-    head: HeadLayers,
+    /// `None` of a base that answers by the heads of its adapters alone.
+    pub(crate) head: Option<HeadLayers>,
     #[module(skip)]
     pub(crate) pooling: Pooling,
     #[module(skip)]
@@ -48,7 +50,7 @@ impl Features {
 }
 
 impl Model {
-    pub(crate) fn new(backbone: AnyBackbone, head: HeadLayers, pooling: Pooling, kind: Head) -> Self {
+    pub(crate) fn new(backbone: AnyBackbone, head: Option<HeadLayers>, pooling: Pooling, kind: Head) -> Self {
         Self { backbone, head, pooling, kind }
     }
 
@@ -79,24 +81,42 @@ impl Model {
         Layerwise::new(self, tokens, rows, noise, precision)
     }
 
+    /// Whether it has a head of its own, without which it is asked nothing but by way of [adapters that have
+    /// one](Self::forward_routed).
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    pub(crate) fn own_head(&self) -> &HeadLayers {
+        self.head.as_ref().expect("a model without a head is asked by way of its adapters")
+    }
+
     /// The head.
+    ///
+    /// # Panics
+    /// Of a model [without one](Self::has_head), here and in [`Self::before_output`].
     pub fn head(&self, features: Features) -> Tensor<2> {
-        self.head.forward(features.hidden, self.backbone.word_embeddings().weight(), features.ctx)
+        self.own_head().forward(features.hidden, self.backbone.word_embeddings().weight(), features.ctx)
     }
 
     /// The output layer of a language model: the last of its head, whose classes are its tokens.
     pub fn output(&self) -> Option<VocabularyOutput<'_>> {
-        self.head.vocabulary(self.backbone.word_embeddings().weight())
+        self.head.as_ref()?.vocabulary(self.backbone.word_embeddings().weight())
     }
 
     /// The head but for its output layer: `[rows, d]`, and the context for that layer.
     pub fn before_output(&self, features: Features) -> (Tensor<2>, ForwardContext) {
-        self.head.before_output(features.hidden, features.ctx)
+        self.own_head().before_output(features.hidden, features.ctx)
+    }
+
+    /// What it answers with, where it has a head.
+    pub(crate) fn kind(&self) -> Head {
+        self.kind
     }
 
     /// The model as one that writes; `None` if its head is another.
     pub fn causal_lm(&self) -> Option<CausalLm<'_>> {
-        (self.kind == Head::CausalLm).then_some(CausalLm { model: self })
+        (self.kind == Head::CausalLm && self.has_head()).then_some(CausalLm { model: self })
     }
 
     /// Tokens that it has embeddings for.

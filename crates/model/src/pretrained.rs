@@ -3,22 +3,24 @@
 
 mod ties;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use burn::module::ParamId;
 use burn::tensor::{DType, Device, TensorData};
 use kernels::Quantisation;
-use lora::{Kind, Plan, Update};
+use lora::{AdapterSet, Kind, Method, Plan, Update};
 
-use crate::architectures::{ARCHITECTURES, ActivationShape, Architecture, Exports, Variant};
+use crate::architectures::{ARCHITECTURES, ActivationShape, AnyBackbone, Architecture, Exports, Variant};
 use crate::checkpoint::{Checkpoint, Entry, ShardLayout, TensorHeader, TensorWriter, panels};
 use crate::config::{Config, ConfigError};
 use crate::export::ExportError;
-use crate::head::{Head, HeadLayers, Output, Sizes};
+use crate::head::{Head, HeadLayers, Output, Pooling, Sizes};
 use crate::loader::{Build, LoadError, Loaded, Loader};
 use crate::model::Model;
+use crate::routed::RoutedAdapter;
 use crate::{CheckpointError, Error, quantised};
 use ties::Ties;
 
@@ -236,7 +238,7 @@ impl Pretrained {
 
     /// How the checkpoint's matrices are quantised in its files.
     pub fn quantisation(&self) -> Option<Quantisation> {
-        self.checkpoint.as_ref().filter(|checkpoint| checkpoint.has_nf4()).map(|_| Quantisation::Nf4)
+        self.checkpoint.as_ref().and_then(Checkpoint::any_quantisation)
     }
 
     /// Values in all of the checkpoint's tensors.
@@ -261,7 +263,7 @@ impl Pretrained {
     /// The Frobenius norm of a module's weight; `None` if the checkpoint has none of that name.
     pub fn weight_norm(&self, module: &str) -> Result<Option<f64>, Error> {
         let Some((checkpoint, name, entry)) = self.find(&format!("{module}.weight")) else { return Ok(None) };
-        if entry.shape.len() != 2 || checkpoint.is_nf4(name) {
+        if entry.shape.len() != 2 || checkpoint.quantisation(name).is_some() {
             return Ok(None);
         }
         let weight = checkpoint.tensor::<2>(name, entry, &Device::flex())?.cast(DType::F32);
@@ -317,25 +319,91 @@ impl Pretrained {
         values: Values,
         device: &Device,
     ) -> Result<(Model, Loaded), Error> {
-        if let Frozen::Quantised { quantisation: Quantisation::Int8, .. } = frozen
-            && self.quantisation().is_some()
-        {
-            let asked = Quantisation::Int8.name();
-            return Err(LoadError::OtherQuantisation { directory: self.directory.clone(), asked }.into());
-        }
+        self.check_quantisation(frozen)?;
         let build = Build::new(self, plan, frozen, values, device);
         let model = self.build(&build.root(), labels)?;
         Ok((model, build.finish()?))
     }
 
+    /// The base that adapters share, with all of it frozen; without a head where the checkpoint has none. `labels` is how many values
+    /// a classifier's own head answers with.
+    pub fn load_base(&self, labels: usize, frozen: Frozen, device: &Device) -> Result<(Model, Loaded), Error> {
+        let plan = Plan::new(Method::frozen(), None, 0)?;
+        if self.has_head() {
+            return self.load(plan, labels, frozen, Values::Read, device);
+        }
+        self.check_quantisation(frozen)?;
+        let build = Build::new(self, plan, frozen, Values::Read, device);
+        build.without_head();
+        let backbone = self.build_backbone(&build.root())?;
+        let pooling = (self.variant.describe)(&self.config)?.pooling;
+        Ok((Model::new(backbone, None, pooling, self.variant.head), build.finish()?))
+    }
+
+    /// # Errors
+    /// Matrices that the checkpoint has quantised are asked for in another kind.
+    fn check_quantisation(&self, frozen: Frozen) -> Result<(), LoadError> {
+        match (frozen, self.quantisation()) {
+            (Frozen::Quantised { quantisation: asked, .. }, Some(stored)) if asked != stored => {
+                let (directory, stored, asked) = (self.directory.clone(), stored.name(), asked.name());
+                Err(LoadError::OtherQuantisation { directory, stored, asked })
+            }
+            (Frozen::Quantised { .. } | Frozen::AsStored | Frozen::As(_), _) => Ok(()),
+        }
+    }
+
+    /// Whether the checkpoint has all of the head that it was opened for.
+    pub fn has_head(&self) -> bool {
+        self.checkpoint.is_some() && self.new_parts().is_empty()
+    }
+
+    /// An adapter for a base that is loaded already and stays as it is. Of the checkpoint's values those alone are read that belong
+    /// to a classifier's head, which each adapter has of its own; a vocabulary's is the base's. `plan` has the adapter's tensors,
+    /// and `frozen` is how the base is kept.
+    ///
+    /// # Errors
+    /// An adapter that trains or replaces other tensors of the base, or changes them.
+    pub fn load_adapter(
+        &self,
+        plan: Plan,
+        labels: usize,
+        frozen: Frozen,
+        device: &Device,
+    ) -> Result<(RoutedAdapter, Loaded), Error> {
+        AdapterSet::check(&plan).map_err(lora::Error::from)?;
+        let build = Build::new(self, plan.collecting(), frozen, Values::ShapesOnly, device);
+        self.build_backbone(&build.root())?;
+        let below_head = build.trained();
+        let has_own_head = self.variant.vocabulary().is_none();
+        if has_own_head {
+            build.read(Values::Read);
+        }
+        let (head, pooling) = self.build_head(&build.root(), labels)?;
+        let mut loaded = build.finish()?;
+        let of_head: HashSet<ParamId> = match has_own_head {
+            true => loaded.plan.parameters().iter().skip(below_head).map(|parameter| parameter.id).collect(),
+            false => HashSet::new(),
+        };
+        let set = AdapterSet::of(&mut loaded.plan, |parameter| of_head.contains(&parameter.id));
+        let set = set.map_err(lora::Error::from)?;
+        Ok((RoutedAdapter::new(set, has_own_head.then_some((head, pooling)), self.variant.head), loaded))
+    }
+
     fn build(&self, root: &Loader<'_>, values: usize) -> Result<Model, Error> {
-        let (architecture, variant) = (self.architecture, self.variant);
-        let backbone = (architecture.load)(&root.at(architecture.prefix.trim_end_matches('.')), &self.config)?;
+        let backbone = self.build_backbone(root)?;
+        let (head, pooling) = self.build_head(root, values)?;
+        Ok(Model::new(backbone, Some(head), pooling, self.variant.head))
+    }
+
+    fn build_backbone(&self, root: &Loader<'_>) -> Result<AnyBackbone, Error> {
+        (self.architecture.load)(&root.at(self.architecture.prefix.trim_end_matches('.')), &self.config)
+    }
+
+    fn build_head(&self, root: &Loader<'_>, values: usize) -> Result<(HeadLayers, Pooling), Error> {
         let ActivationShape { width, vocabulary, .. } = self.activations()?;
-        let described = (variant.describe)(&self.config)?;
+        let described = (self.variant.describe)(&self.config)?;
         let sizes = Sizes { hidden: width, vocabulary, values };
-        let head = HeadLayers::load(root, &described, variant.output, sizes)?;
-        Ok(Model::new(backbone, head, described.pooling, variant.head))
+        Ok((HeadLayers::load(root, &described, self.variant.output, sizes)?, described.pooling))
     }
 
     /// The shape of the tensor that Transformers calls `name`; `None` where there is none.

@@ -1,4 +1,4 @@
-//! Checkpoints whose weights are stored quantised in another way than bitsandbytes' nf4, told from others before a tensor is asked for: every method has tensors of
+//! Checkpoints whose weights are stored quantised in another way than bitsandbytes' int8 and nf4, told from others before a tensor is asked for: every method has tensors of
 //! its own, and what they lack would be an error that leads astray.
 
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ const TENSORS: [&str; 19] = [
 ];
 
 pub(crate) fn check_config(directory: &Path, config: &Config) -> Result<(), QuantisedError> {
-    let refused_key = |key: &'static str| config.values().get(key).filter(|settings| !is_nf4(settings));
+    let refused_key = |key: &'static str| config.values().get(key).filter(|settings| !is_read(settings));
     let of_key = |key: &'static str| Some((key, method(refused_key(key)?)?));
     match KEYS.into_iter().find_map(of_key) {
         Some((key, method)) => {
@@ -80,7 +80,7 @@ pub(crate) fn check_tensors(directory: &Path, checkpoint: &Checkpoint, config: &
         let dtype = format!("{:?}", entry.dtype);
         let is_small = dtype.starts_with("F8") || dtype.starts_with("F6") || dtype.starts_with("F4");
         let is_packed = is_small || ["U8", "I8", "U32", "I32"].contains(&dtype.as_str());
-        if is_packed && name.ends_with(".weight") && !checkpoint.is_nf4(name) {
+        if is_packed && name.ends_with(".weight") && checkpoint.quantisation(name).is_none() {
             return Err(refused(directory, config, format!("its `{name}` is {dtype}"), ""));
         }
         if TENSORS.iter().any(|ending| name.ends_with(ending)) {
@@ -101,10 +101,12 @@ pub(crate) fn gguf(path: &Path) -> Option<PathBuf> {
     files.into_iter().find(is_gguf)
 }
 
-/// Whether the settings are bitsandbytes' for nf4, which is read.
-fn is_nf4(settings: &Value) -> bool {
+/// Whether the settings are bitsandbytes' for int8 or nf4, which are read.
+fn is_read(settings: &Value) -> bool {
     let is = |key: &str, value: Value| settings.get(key) == Some(&value);
-    is("load_in_4bit", Value::Bool(true)) && is("bnb_4bit_quant_type", "nf4".into())
+    let is_of_bitsandbytes = settings.get("quant_method").is_none_or(|method| method == "bitsandbytes");
+    let (in_4bit, in_8bit) = (is("load_in_4bit", true.into()), is("load_in_8bit", true.into()));
+    is_of_bitsandbytes && if in_4bit { is("bnb_4bit_quant_type", "nf4".into()) } else { in_8bit }
 }
 
 /// The method by its name and its bits; `None` where the settings are empty.
@@ -123,7 +125,13 @@ fn method(settings: &Value) -> Option<String> {
     };
     let name = keys.get("quant_method").or_else(|| keys.get("quant_algo")).and_then(Value::as_str);
     let of_bitsandbytes = || keys.keys().any(|key| key.starts_with("load_in_")).then_some("bitsandbytes");
-    Some(match (name.or_else(of_bitsandbytes), bits) {
+    let name = name.or_else(of_bitsandbytes);
+    if let (Some(name), Some(kind)) = (name, keys.get("bnb_4bit_quant_type").and_then(Value::as_str))
+        && bits == Some(4)
+    {
+        return Some(format!("{name}, {kind}"));
+    }
+    Some(match (name, bits) {
         (Some(name), Some(bits)) => format!("{name}, {bits} bits"),
         (Some(name), None) => name.to_string(),
         (None, Some(bits)) => format!("{bits} bits"),
@@ -182,6 +190,7 @@ mod tests {
     fn every_way_to_say_it_is_understood_and_empty_settings_say_nothing() {
         for (settings, expected) in [
             (json!({ "quant_method": "bitsandbytes", "load_in_4bit": true }), Some("bitsandbytes, 4 bits")),
+            (json!({ "load_in_4bit": true, "bnb_4bit_quant_type": "fp4" }), Some("bitsandbytes, fp4")),
             (json!({ "load_in_8bit": true, "llm_int8_threshold": 6.0 }), Some("bitsandbytes, 8 bits")),
             (json!({ "quant_method": "gptq", "bits": 4, "group_size": 128 }), Some("gptq, 4 bits")),
             (json!({ "quant_method": "mxfp4" }), Some("mxfp4")),

@@ -35,7 +35,7 @@ pub(crate) async fn unload(State(app): State<Arc<App>>, request: Request) -> Res
     // vLLM's number of an adapter, which has none here.
     fields.take("lora_int_id");
     fields.finish(&[])?;
-    app.engine.unload(&name).await?;
+    app.engine.unload(&name)?;
     app.log.say(&format!("unloaded the adapter {name}"));
     Ok(format!("Success: LoRA adapter '{name}' removed successfully."))
 }

@@ -28,7 +28,7 @@ mod stage;
 mod tokens;
 
 pub use access::{ApiKeys, KeyError};
-pub use engine::{Base, Engine, Error as EngineError, Model, Opened};
+pub use engine::{Base, Engine, Error as EngineError, Limits, Model};
 pub use log::Log;
 pub use server::{Error, Server};
 pub use settings::Settings;

@@ -11,6 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::{AnsweredBy, App};
+use crate::engine::{Cache, Kind, Passes};
 
 /// Bounds of the buckets of times, in seconds.
 const TOKEN_SECONDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
@@ -34,6 +35,8 @@ type Times = fn(&OfModel) -> &Histogram;
 #[derive(Debug)]
 struct OfModel {
     prompt_tokens: u64,
+    /// Of these, the ones that did not have to be read.
+    shared_tokens: u64,
     new_tokens: u64,
     classified: u64,
     /// From a request's arrival.
@@ -69,6 +72,7 @@ impl Default for OfModel {
     fn default() -> Self {
         Self {
             prompt_tokens: 0,
+            shared_tokens: 0,
             new_tokens: 0,
             classified: 0,
             first_token: Histogram::new(&ANSWER_SECONDS),
@@ -83,7 +87,8 @@ impl Default for OfModel {
 pub(crate) struct Progress {
     model: Arc<Mutex<OfModel>>,
     arrived: Instant,
-    last: Option<Instant>,
+    /// When each choice had its last token.
+    last: BTreeMap<usize, Instant>,
 }
 
 impl Progress {
@@ -91,15 +96,20 @@ impl Progress {
         locked(&self.model).prompt_tokens += tokens as u64;
     }
 
-    pub(crate) fn token(&mut self) {
+    pub(crate) fn shared(&self, tokens: usize) {
+        locked(&self.model).shared_tokens += tokens as u64;
+    }
+
+    pub(crate) fn token(&mut self, choice: usize) {
         let now = Instant::now();
         let mut model = locked(&self.model);
         model.new_tokens += 1;
-        match self.last {
+        match self.last.insert(choice, now) {
+            // The other choices are not what somebody waits for.
+            None if self.last.len() > 1 => {}
             None => model.first_token.add(now - self.arrived),
             Some(last) => model.next_token.add(now - last),
         }
-        self.last = Some(now);
     }
 }
 
@@ -111,7 +121,7 @@ impl Drop for Progress {
 
 impl Metrics {
     pub(crate) fn progress(&self, model: &str) -> Progress {
-        Progress { model: self.model(model), arrived: Instant::now(), last: None }
+        Progress { model: self.model(model), arrived: Instant::now(), last: BTreeMap::new() }
     }
 
     /// Texts that a model has classified, with the tokens that it read.
@@ -136,12 +146,18 @@ impl Metrics {
         }
         let statistics = app.engine.statistics();
         page.gauge("kindling_requests_waiting", "Requests in the queue.", statistics.waiting());
-        page.gauge("kindling_queue_capacity", "Requests that may wait.", app.engine.max_queue());
+        page.gauge("kindling_queue_capacity", "Requests that may wait.", app.engine.limits().max_queue);
         page.gauge("kindling_requests_running", "Requests that the models work on.", statistics.running());
         page.gauge("kindling_models", "Models that are loaded, the base among them.", app.engine.models().len());
         let models: Vec<_> = locked(&self.models).iter().map(|(name, model)| (name.clone(), model.clone())).collect();
-        let counters: [Metric<Count>; 3] = [
+        page.passes(&statistics.passes());
+        let counters: [Metric<Count>; 4] = [
             ("kindling_prompt_tokens_total", "Tokens of prompts and of classified texts.", |model| model.prompt_tokens),
+            (
+                "kindling_shared_prompt_tokens_total",
+                "Tokens of prompts whose keys and values were there already.",
+                |model| model.shared_tokens,
+            ),
             ("kindling_generation_tokens_total", "Tokens that were written.", |model| model.new_tokens),
             ("kindling_texts_classified_total", "Texts that were classified.", |model| model.classified),
         ];
@@ -183,6 +199,41 @@ impl Page {
         match labels.is_empty() {
             true => self.write(format_args!("{name} {value}\n")),
             false => self.write(format_args!("{name}{{{}}} {value}\n", labels.join(","))),
+        }
+    }
+
+    /// What the passes did, and what the cache holds.
+    fn passes(&mut self, passes: &Passes) {
+        type OfKind = fn(&Kind) -> u64;
+        let counters: [Metric<OfKind>; 3] = [
+            (
+                "kindling_passes_total",
+                "Passes over the base; of texts, a token of each with the pieces of prompts.",
+                |kind| kind.passes,
+            ),
+            (
+                "kindling_pass_sequences_total",
+                "Texts and sequences in the passes: by the passes, the size of a batch.",
+                |kind| kind.sequences,
+            ),
+            (
+                "kindling_pass_tokens_total",
+                "Tokens in the passes: of prompts, of texts to classify, and those written.",
+                |kind| kind.tokens,
+            ),
+        ];
+        for (name, help, count) in counters {
+            self.head(name, "counter", help);
+            for (kind, of) in [("generation", &passes.writing), ("classification", &passes.classifying)] {
+                self.line(name, &[("kind", kind)], count(of));
+            }
+        }
+        let Cache { rows, of_texts, of_prefixes, bytes_per_row } = passes.cache;
+        self.gauge("kindling_cache_bytes", "Bytes of keys and values that there is room for.", rows * bytes_per_row);
+        let name = "kindling_cache_used_bytes";
+        self.head(name, "gauge", "Bytes of keys and values of texts, and of prompts that others may begin with.");
+        for (of, rows) in [("texts", of_texts), ("prefixes", of_prefixes)] {
+            self.line(name, &[("of", of)], rows * bytes_per_row);
         }
     }
 

@@ -85,6 +85,7 @@ impl From<Error> for Problem {
         match error {
             Error::QueueFull { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, message).code("queue_full"),
             Error::TooLong { .. } => Self::request(message).code("context_length_exceeded"),
+            Error::Cache { .. } => Self::request(message).code("cache_too_small"),
             Error::Truncated { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("input_too_long"),
             Error::Input { .. } => Self::request(message),
             Error::NoModel { .. } => Self::new(StatusCode::NOT_FOUND, message).code("model_not_found"),

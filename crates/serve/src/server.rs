@@ -23,6 +23,8 @@ use crate::{Engine, Log, Settings, routes};
 
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Requests that are made ready at a time, beside the passes.
+const PREPARING: usize = 4;
 /// After the running answers were told that the server ends.
 const FINAL_GRACE: Duration = Duration::from_secs(2);
 /// After the system had no room for one more connection.
@@ -71,6 +73,7 @@ impl Server {
     pub fn run(self, engine: Engine, settings: Settings, log: Log) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .max_blocking_threads(PREPARING)
             .thread_name("http")
             .enable_all()
             .build()

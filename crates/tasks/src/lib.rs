@@ -55,6 +55,6 @@ pub use sections::{
 pub use sequence_classification::{ClassAnswer, SequenceClassification};
 pub use task::{Expected, Judged, Task};
 pub use token_classification::{EntityAnswer, TokenClassification};
-pub use trainable_model::{MicroBatch, TrainableModel};
+pub use trainable_model::{MicroBatch, TrainableModel, tokens};
 pub use vocabulary::{check_dataset, check_vocabulary};
 pub use words::part;

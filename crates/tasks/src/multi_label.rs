@@ -367,3 +367,31 @@ impl LabelsAnswer {
 fn cell_names(labels: &[String]) -> impl Iterator<Item = String> {
     std::iter::once("labels".to_string()).chain(labels.iter().map(|label| format!("p_{label}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_judged_by_the_micro_f1_of_the_lines_that_are_drawn() {
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let labels = Labels::new(names.clone()).expect("different names");
+        let task = MultiLabelClassification { labels, names: names.into(), thresholds: [THRESHOLD; 3].into() };
+        let line = |label: Value, predicted: Value| {
+            let keys = [("text", json!("")), ("label", label), ("predicted", predicted)];
+            keys.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>()
+        };
+        let judged = task.judged(&[
+            line(json!(["a", "b"]), json!(["b"])),
+            line(json!([]), json!(["c"])),
+            line(json!(["c", "a"]), json!(["a", "c"])),
+            line(json!([]), json!([])),
+        ]);
+        // Twice the labels that are right, over those of the data and those of the answers.
+        for (drawn, expected) in
+            [(&[0, 1, 2, 3][..], 6.0 / 8.0), (&[0], 2.0 / 3.0), (&[2, 2, 3], 1.0), (&[0, 0, 1], 4.0 / 7.0)]
+        {
+            assert_eq!(judged(drawn), expected, "{drawn:?}");
+        }
+    }
+}

@@ -32,11 +32,16 @@ impl Question {
 
     /// The rows of the head's outputs that answer it.
     pub fn outputs(&self) -> usize {
-        self.sequences.iter().map(|sequence| sequence.words.len().max(1)).sum()
+        self.sequences.iter().map(Sequence::outputs).sum()
     }
 }
 
 impl Sequence {
+    /// The rows of the head's outputs for it.
+    pub fn outputs(&self) -> usize {
+        self.words.len().max(1)
+    }
+
     /// Sequences as a batch.
     pub fn batch<'a>(sequences: impl Iterator<Item = &'a Self> + Clone) -> Batch {
         let encoded: Vec<Encoded> = sequences.clone().map(|sequence| sequence.encoded.clone()).collect();

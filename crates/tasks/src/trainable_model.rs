@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use data::{Batch, Targets};
 use kernels::{LOGITS_AT_ONCE, Layout, Noise, Offsets, Precision};
@@ -64,9 +64,7 @@ impl TrainableModel {
     }
 
     fn tokens(&self, input: &MicroBatch) -> Tokens {
-        let batch = &input.batch;
-        let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), batch.first_row));
-        Tokens::new(&batch.ids, &batch.type_ids, layout, &self.model.device())
+        tokens(&input.batch, &self.model.device())
     }
 
     /// The targets in equal parts, of which no more than so many logits are held at once.
@@ -190,6 +188,12 @@ impl TrainableModel {
     }
 }
 
+/// A batch as a model on this device reads it.
+pub fn tokens(batch: &Batch, device: &Device) -> Tokens {
+    let layout = Arc::new(Layout::new(Offsets::new(&batch.offsets), batch.first_row));
+    Tokens::new(&batch.ids, &batch.type_ids, layout, device)
+}
+
 impl TrainStep for TrainableModel {
     type Input = MicroBatch;
     type Output = StepOutput;
@@ -272,7 +276,6 @@ mod tests {
     use std::path::Path;
 
     use burn::module::{ModuleVisitor, Param};
-    use burn::tensor::Device;
     use lora::{Init, LoraConfig, Method, Names, Plan, TargetConfig, Targets};
     use model::{Frozen, Head, Pretrained, Values};
 

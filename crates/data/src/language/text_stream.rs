@@ -1,5 +1,7 @@
 //! Token ids become text one at a time, as generation makes them.
 
+use std::sync::Arc;
+
 use super::super::Tokenizer;
 
 /// Text out of token ids as soon as it is certain. Special tokens are left out.
@@ -8,8 +10,8 @@ use super::super::Tokenizer;
 /// part of a word only inside a text. So the text of a few tokens before goes with each new one, and what it adds is shown
 /// once it cannot change any more. Put together the pieces are [`Tokenizer::text`] of all ids.
 #[derive(Debug, Clone)]
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
+pub struct TextStream {
+    tokenizer: Arc<Tokenizer>,
     /// Ascending.
     special: Vec<u32>,
     /// The tokens of the last text that was shown, and those after it.
@@ -18,9 +20,9 @@ pub struct TextStream<'a> {
     shown: usize,
 }
 
-impl<'a> TextStream<'a> {
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, special: tokenizer.special_tokens(), ids: Vec::new(), shown: 0 }
+impl TextStream {
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
+        Self { special: tokenizer.special_tokens(), tokenizer, ids: Vec::new(), shown: 0 }
     }
 
     /// The text that is certain after this token; often none.
@@ -71,7 +73,7 @@ mod tests {
     use crate::tokenizer::tests::{bytes, sentence_pieces, small, trained};
 
     fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
-        let mut stream = TextStream::new(tokenizer);
+        let mut stream = TextStream::new(Arc::new(tokenizer.clone()));
         let mut pieces: Vec<String> = ids.iter().map(|id| stream.push(*id)).collect();
         pieces.push(stream.finish());
         pieces

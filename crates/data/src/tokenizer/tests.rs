@@ -299,3 +299,15 @@ fn spans_are_the_bytes_of_the_tokens_with_their_spaces() {
     assert_eq!(ids, sentence_pieces().ids("hello world</s>hello"));
     assert_eq!(spans, [0..5, 5..11, 11..15, 15..20]);
 }
+
+#[test]
+fn the_bytes_of_a_token_are_those_of_its_part_of_the_text() {
+    let joined = |tokenizer: &Tokenizer, text: &str| -> Vec<u8> {
+        tokenizer.ids(text).into_iter().flat_map(|id| tokenizer.token_bytes(id)).collect()
+    };
+    let text = "a😀 b\u{a0}ß\n";
+    assert_eq!(joined(&bytes(), text), text.as_bytes());
+    let tokenizer = sentence_pieces();
+    // SentencePiece begins a text with a space of its own.
+    assert_eq!(joined(&tokenizer, "hello world"), b" hello world");
+}

@@ -8,12 +8,13 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 
 use crate::disentangled_attention::Inputs;
 use crate::{
-    Activation, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
-    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
+    Activation, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
+    LogitsTransform, LowRank, Maybe, Phase, Precision, RowNorms, RowsUpdate,
 };
 use crate::{
     activation, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, quantised, residual, rms_norm, rotary, row_norms, widen,
+    linear, linear_cross_entropy, logits, lora_linear, low_rank_update, quantised, residual, rms_norm, rotary,
+    row_norms, widen,
 };
 
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
@@ -33,13 +34,18 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         x: FloatTensor<Self>,
         weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
-        precision: Precision,
+        compute: Compute,
     ) -> FloatTensor<Self> {
-        linear::tracked_frozen::<B, C>(x, weight, bias, precision)
+        linear::tracked_frozen::<B, C>(x, weight, bias, compute)
     }
 
-    fn trained_linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Maybe<Self>) -> FloatTensor<Self> {
-        linear::tracked_trained::<B, C>(x, weight, bias)
+    fn trained_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Maybe<Self>,
+        phase: Phase,
+    ) -> FloatTensor<Self> {
+        linear::tracked_trained::<B, C>(x, weight, bias, phase)
     }
 
     fn add_bias(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -55,6 +61,16 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         options: LowRank,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         lora_linear::tracked::<B, C>(x, weight, bias, a, b, options)
+    }
+
+    fn add_low_rank(
+        output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        update: RowsUpdate,
+    ) -> FloatTensor<Self> {
+        low_rank_update::untracked::<B, C>(output, x, a, b, update)
     }
 
     fn dora_linear(

@@ -9,8 +9,8 @@ use crate::disentangled_attention::Inputs;
 use crate::flex;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, KernelBackend, Layout,
-    LogitsTransform, LowRank, Maybe, Precision, RowNorms,
+    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate,
+    KernelBackend, Layout, LogitsTransform, LowRank, Maybe, Precision, RowNorms, RowsUpdate,
 };
 
 impl KernelBackend for Flex {
@@ -30,9 +30,9 @@ impl KernelBackend for Flex {
         x: FloatTensor<Self>,
         weight: FrozenPrimitive<Self>,
         bias: Maybe<Self>,
-        precision: Precision,
+        compute: Compute,
     ) -> FloatTensor<Self> {
-        flex::linear::forward(x, weight, bias.into_option(), precision)
+        flex::linear::forward(x, weight, bias.into_option(), compute)
     }
 
     fn lora_linear(
@@ -64,6 +64,16 @@ impl KernelBackend for Flex {
         options: LowRank,
     ) -> FloatTensor<Self> {
         flex::lora_linear::input_backward(d_output, weight, d_down, a, options)
+    }
+
+    fn add_low_rank(
+        output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        update: RowsUpdate,
+    ) -> FloatTensor<Self> {
+        flex::lora_linear::add(output, x, a, b, update)
     }
 
     fn dora_linear(

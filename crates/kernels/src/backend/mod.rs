@@ -16,12 +16,13 @@ use burn::tensor::Tensor;
 use crate::disentangled_attention::Inputs;
 use crate::linear_cross_entropy::Layer;
 use crate::{
-    Activation, AdamWStep, Attention, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
-    LogitsTransform, LowRank, Precision, RowNorms,
+    Activation, AdamWStep, Attention, Compute, DisentangledAttention, DropoutMask, FrozenPrimitive, Gate, Layout,
+    LogitsTransform, LowRank, Phase, Precision, RowNorms, RowsUpdate,
 };
 use crate::{
     activation, adamw, attention, bias, cross_entropy, disentangled_attention, dora_linear, dropout, gated, layer_norm,
-    linear, linear_cross_entropy, logits, lora_linear, quantised, residual, rms_norm, rotary, row_norms, widen,
+    linear, linear_cross_entropy, logits, lora_linear, low_rank_update, quantised, residual, rms_norm, rotary,
+    row_norms, widen,
 };
 
 /// A tensor that need not be there: what the macro takes in place of an `Option`.
@@ -87,7 +88,7 @@ pub trait KernelBackend: Backend {
         x: FloatTensor<Self>,
         #[extension_type] weight: FrozenPrimitive<Self>,
         #[extension_type] bias: Maybe<Self>,
-        _precision: Precision,
+        _compute: Compute,
     ) -> FloatTensor<Self> {
         linear::composed::<Self>(x, weight, bias.into_option())
     }
@@ -106,8 +107,10 @@ pub trait KernelBackend: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         #[extension_type] bias: Maybe<Self>,
+        phase: Phase,
     ) -> FloatTensor<Self> {
-        Self::frozen_linear(x, FrozenPrimitive::Float(weight), bias, Precision::F32)
+        let compute = Compute { phase, ..Compute::default() };
+        Self::frozen_linear(x, FrozenPrimitive::Float(weight), bias, compute)
     }
 
     /// `x + bias`, `[rows, d]` and `[d]`.
@@ -154,6 +157,17 @@ pub trait KernelBackend: Backend {
         options: LowRank,
     ) -> FloatTensor<Self> {
         lora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, options)
+    }
+
+    /// `output` with `scale * (x·Aᵀ)·Bᵀ` added to some rows, read from the same of `x`. No gradient.
+    fn add_low_rank(
+        output: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        update: RowsUpdate,
+    ) -> FloatTensor<Self> {
+        low_rank_update::composed::<Self>(output, x, a, b, update)
     }
 
     /// A linear layer with a frozen W and DoRA; A is `[r, d_input]`, B `[d_output, r]`, and the factors of the rows

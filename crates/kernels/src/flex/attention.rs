@@ -1,5 +1,6 @@
 //! Attention without padding, by tiles of queries: a tile's scores stay in the cache of the thread that works on it, and
-//! keys that none of its queries sees are never looked at. Scores are computed again in the backward pass.
+//! keys that none of its queries sees are never looked at. Scores are computed again in the backward pass. What a query gets depends on
+//! no other query: not on those of its tile, nor on where a prompt that is read in pieces was cut.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use burn::tensor::Shape;
 
 use super::filled::filled;
 use super::matrix::{Factor, Matrix};
-use super::product::{Start, serial};
+use super::product::{DEPTH, Start, serial};
 use super::vector::{LANES, exp_of_negative, fold, largest, soft_cap_slope, soft_capped};
 use super::{tensor, with_rows};
 use crate::attention::{composed, composed_backward, composed_joined_backward};
@@ -75,9 +76,14 @@ impl Heads<'_> {
 
     /// The scores of a tile, scaled and capped, `[queries, keys]`.
     fn scores(&self, tile: &Tile, head: usize, scores: &mut [f32]) {
-        let width = tile.keys.len();
         let q = self.q.part(self.query_rows(tile), self.columns(head));
-        let k = self.k.part(self.key_rows(tile), self.columns(head / self.shared()));
+        self.scores_of(q, tile, head / self.shared(), scores);
+    }
+
+    /// The same of any rows that have the width of a head.
+    fn scores_of(&self, q: Matrix<'_>, tile: &Tile, kv_head: usize, scores: &mut [f32]) {
+        let width = tile.keys.len();
+        let k = self.k.part(self.key_rows(tile), self.columns(kv_head));
         serial(Factor::Plain(q), Factor::Transposed(k), self.options.scale, scores, width, Start::Zero);
         if let Some(cap) = self.options.soft_cap {
             soft_cap(scores, cap);
@@ -90,6 +96,50 @@ impl Heads<'_> {
         for (query, row) in tile.queries.clone().zip(scores.chunks_exact_mut(width)) {
             let visible = self.layout.visible(tile.sequence, query, self.options.mask);
             softmax(row, visible.start - tile.keys.start, visible.end - tile.keys.start);
+        }
+    }
+
+    /// The output of a tile's only query for the heads that share a head of keys: these are as many rows as any, and the keys are laid
+    /// out once for all of them.
+    fn of_one_query(&self, tile: &Tile, kv_head: usize, output: &mut [f32]) {
+        let (d_head, shared, width) = (self.d_head(), self.shared(), tile.keys.len());
+        let columns = kv_head * shared * d_head..(kv_head + 1) * shared * d_head;
+        let q = &self.q.row(self.query_rows(tile).start)[columns];
+        let mut scores = vec![0.0; shared * width];
+        self.scores_of(Matrix::new(q, shared, d_head, d_head), tile, kv_head, &mut scores);
+        let visible = self.layout.visible(tile.sequence, tile.queries.start, self.options.mask);
+        for row in scores.chunks_exact_mut(width) {
+            softmax(row, visible.start - tile.keys.start, visible.end - tile.keys.start);
+        }
+        self.mix(tile, kv_head, Matrix::new(&scores, shared, width, width), output, d_head);
+    }
+
+    /// The output of a tile for all heads.
+    fn of_queries(&self, tile: &Tile, output: &mut [f32]) {
+        let (queries, keys, width) = (tile.queries.len(), tile.keys.len(), self.q.columns());
+        let (mut scores, mut factors) = (vec![0.0; queries * keys], Vec::new());
+        for head in 0..self.options.heads {
+            self.scores(tile, head, &mut scores);
+            self.softmax(tile, &mut scores);
+            self.drop(tile, head, &mut factors, &mut scores);
+            let output = &mut output[self.columns(head).start..];
+            self.mix(tile, head / self.shared(), Matrix::new(&scores, queries, keys, keys), output, width);
+        }
+    }
+
+    /// The sums of the values by these probabilities, in rows `stride` apart. Keys are added up in stretches that begin at the same
+    /// keys in every tile: those before the first of this tile have no share in the sums.
+    fn mix(&self, tile: &Tile, kv_head: usize, probabilities: Matrix<'_>, output: &mut [f32], stride: usize) {
+        let v = self.v.part(self.layout.keys()[tile.sequence].clone(), self.columns(kv_head));
+        let mut start = Start::Zero;
+        let mut first = tile.keys.start;
+        while first < tile.keys.end {
+            let keys = first..tile.keys.end.min((first / DEPTH + 1) * DEPTH);
+            let columns = keys.start - tile.keys.start..keys.end - tile.keys.start;
+            let p = probabilities.part(0..probabilities.rows(), columns);
+            let v = v.part(keys.clone(), 0..v.columns());
+            serial(Factor::Plain(p), Factor::Plain(v), 1.0, output, stride, start);
+            (start, first) = (Start::Output, keys.end);
         }
     }
 
@@ -113,19 +163,21 @@ pub(crate) fn forward(q: FlexTensor, k: FlexTensor, v: FlexTensor, layout: &Layo
     let heads = Heads { q: of_q, k: of_k, v: of_v, layout, options };
     let width = of_q.columns();
     let tiles: Vec<Tile> = (0..layout.queries().sequences()).flat_map(|sequence| heads.tiles(sequence)).collect();
-    let output = filled(tiles.iter().map(|tile| tile.queries.len() * width), |index, output| {
-        let tile = &tiles[index];
-        let mut scores = vec![0.0; tile.queries.len() * tile.keys.len()];
-        let mut factors = Vec::new();
-        for head in 0..options.heads {
-            heads.scores(tile, head, &mut scores);
-            heads.softmax(tile, &mut scores);
-            heads.drop(tile, head, &mut factors, &mut scores);
-            let p = Matrix::new(&scores, tile.queries.len(), tile.keys.len(), tile.keys.len());
-            let v = heads.v.part(heads.key_rows(tile), heads.columns(head / heads.shared()));
-            let output = &mut output[heads.columns(head).start..];
-            serial(Factor::Plain(p), Factor::Plain(v), 1.0, output, width, Start::Zero);
-        }
+    // A tile, and of its only query one head of keys: the heads of a single text are all the threads there are tasks for.
+    let tasks: Vec<(&Tile, Option<usize>)> = tiles
+        .iter()
+        .flat_map(|tile| match tile.queries.len() == 1 && options.dropout.is_none() {
+            true => (0..options.kv_heads).map(|kv_head| (tile, Some(kv_head))).collect(),
+            false => vec![(tile, None)],
+        })
+        .collect();
+    let length = |(tile, kv_head): &(&Tile, Option<usize>)| match kv_head {
+        Some(_) => width / options.kv_heads,
+        None => tile.queries.len() * width,
+    };
+    let output = filled(tasks.iter().map(length), |index, output| match tasks[index] {
+        (tile, Some(kv_head)) => heads.of_one_query(tile, kv_head, output),
+        (tile, None) => heads.of_queries(tile, output),
     });
     tensor(output, q.layout().shape().clone())
 }

@@ -12,7 +12,7 @@ use super::product::{Dropped, PANEL, Term, product};
 use super::{CHUNK, changed, dropout, linear, lora_linear, tensor, vector_of, with_rows};
 use crate::dora_linear::{Forward, Gradient, composed, composed_backward, composed_input_backward};
 use crate::wide::with_wide_vectors;
-use crate::{DropoutMask, FrozenPrimitive, LowRank, Maybe, Precision};
+use crate::{Compute, DropoutMask, FrozenPrimitive, LowRank, Maybe, Precision};
 
 /// Outputs whose sums over the rows one thread has at a time.
 const OUTPUTS: usize = 64;
@@ -46,13 +46,13 @@ pub(crate) fn forward(
     }
     // Of what is kept the base gives what it gives of all less what it gives of the dropped entries.
     let dropped = Dropped::new(&mask, [rows, of_x.columns()]).product(of_x, of_weight.transposed());
-    let base = linear::forward(x.clone(), weight.clone(), None, options.precision);
+    let base = linear::forward(x.clone(), weight.clone(), None, options.compute);
     let kept = dropout::dropout(x, &mask);
     let scale = options.scale;
-    let down = changed(linear::forward(kept, FrozenPrimitive::Float(a), None, Precision::F32), |down| {
+    let down = changed(linear::forward(kept, FrozenPrimitive::Float(a), None, Compute::default()), |down| {
         down.par_chunks_mut(CHUNK).for_each(|down| down.iter_mut().for_each(|value| *value *= scale));
     });
-    let direction = linear::forward(down.clone(), FrozenPrimitive::Float(b), None, Precision::F32);
+    let direction = linear::forward(down.clone(), FrozenPrimitive::Float(b), None, Compute::default());
     let zeros = vec![0.0; width];
     let bias = bias.as_ref().and_then(|bias| bias.as_slice::<f32>()).unwrap_or(&zeros);
     let mut output = None;
@@ -107,7 +107,8 @@ pub(crate) fn input_backward(
         factor: keep,
         precision: Precision::F32,
     };
-    let through_weight = Term { left: Factor::Plain(of_both), right, factor: 1.0, precision: options.precision };
+    let through_weight =
+        Term { left: Factor::Plain(of_both), right, factor: 1.0, precision: options.compute.precision };
     let mut output = product(&[through_weight, through_update], None);
     Dropped::new(&mask, [rows, d_input]).fill(upstream, right.transposed(), &mut output);
     tensor(output, Shape::new([rows, d_input]))

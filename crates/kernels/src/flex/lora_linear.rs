@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use super::matrix::{Factor, Matrix};
 use super::product::{Start, Term, add_product, product, serial};
-use super::{linear, tensor, vector_of, with_rows};
-use crate::{DropoutMask, FrozenPrimitive, LowRank, Precision, lora_linear};
+use super::{changed, decode, linear, tensor, vector_of, with_rows};
+use crate::{DropoutMask, FrozenPrimitive, LowRank, Precision, RowsUpdate, lora_linear, low_rank_update};
 
 /// Rows and columns of the input that are copied at once to be masked: 96 KiB.
 const ROWS: usize = 32;
@@ -31,41 +31,69 @@ pub(crate) fn forward(
     let (Some(of_x), Some(of_weight), Some(of_a), Some(of_b)) = matrices else {
         return lora_linear::composed::<Flex>(x, weight, bias, a, b, options);
     };
-    let LowRank { scale, mask, precision } = options;
+    let LowRank { scale, mask, compute } = options;
     let (rows, [d_output, _], r) = (of_x.rows(), of_weight.shape(), of_a.rows());
 
+    let down = down(of_x, of_a, scale, &mask);
+    let bias = bias.as_ref().and_then(|bias| bias.as_slice());
+    let update = update(&down, of_b);
+    let output = if linear::is_read_in_place(compute, of_weight) {
+        let mut output = decode::product(of_x, of_weight, bias);
+        add_product(&[update], &mut output);
+        output
+    } else {
+        let (right, precision) = (of_weight.transposed(), compute.precision);
+        product(&[Term { left: Factor::Plain(of_x), right, factor: 1.0, precision }, update], bias)
+    };
+    (tensor(output, Shape::new([rows, d_output])), tensor(down, Shape::new([rows, r])))
+}
+
+/// Adds `scale * (x·Aᵀ)·Bᵀ` to some rows of `output`, whose sums are those of [`forward`]: of both kinds of products the update
+/// is what comes last.
+pub(crate) fn add(output: FlexTensor, x: FlexTensor, a: FlexTensor, b: FlexTensor, update: RowsUpdate) -> FlexTensor {
+    let [x, a, b] = [x, a, b].map(with_rows);
+    let matrices = (Matrix::of(&x), Matrix::of(&a), Matrix::of(&b));
+    let (Some(of_x), Some(of_a), Some(of_b)) = matrices else {
+        return low_rank_update::composed::<Flex>(output, x, a, b, update);
+    };
+    let RowsUpdate { rows, scale } = update;
+    if rows.is_empty() {
+        return output;
+    }
+    let down = down(of_x.part(rows.clone(), 0..of_x.columns()), of_a, scale, &None);
+    let d_output = of_b.rows();
+    changed(output, |output| {
+        add_product(&[self::update(&down, of_b)], &mut output[rows.start * d_output..rows.end * d_output]);
+    })
+}
+
+/// `scale * mask(x)·Aᵀ`, `[rows, r]`
+fn down(x: Matrix<'_>, a: Matrix<'_>, scale: f32, mask: &Option<DropoutMask>) -> Vec<f32> {
+    let (rows, r) = (x.rows(), a.rows());
     let mut down = vec![0.0; rows * r];
     down.par_chunks_mut(ROWS * r).enumerate().for_each(|(block, down)| {
         let rows = block * ROWS..rows.min((block + 1) * ROWS);
         let mut kept = Vec::new();
         let mut start = Start::Zero;
-        for columns in stretches(of_x.columns(), COLUMNS) {
-            let x = masked(of_x, &mask, rows.clone(), columns.clone(), &mut kept);
-            let a = of_a.part(0..r, columns);
+        for columns in stretches(x.columns(), COLUMNS) {
+            let x = masked(x, mask, rows.clone(), columns.clone(), &mut kept);
+            let a = a.part(0..r, columns);
             serial(Factor::Plain(x), Factor::Transposed(a), scale, down, r, start);
             start = Start::Output;
         }
     });
+    down
+}
 
-    let of_down = Matrix::new(&down, rows, r, r);
-    let bias = bias.as_ref().and_then(|bias| bias.as_slice());
-    let update = Term {
-        left: Factor::Plain(of_down),
-        right: Factor::Transposed(of_b.into()),
+/// The update as a term of a product, given [`down`].
+fn update<'a>(down: &'a [f32], b: Matrix<'a>) -> Term<'a> {
+    let r = b.columns();
+    Term {
+        left: Factor::Plain(Matrix::new(down, down.len() / r, r, r)),
+        right: Factor::Transposed(b.into()),
         factor: 1.0,
         precision: Precision::F32,
-    };
-    let output = if linear::is_thin(rows, precision, of_weight) {
-        let mut output = linear::thin(of_x, of_weight, bias);
-        add_product(&[update], &mut output);
-        output
-    } else {
-        product(
-            &[Term { left: Factor::Plain(of_x), right: of_weight.transposed(), factor: 1.0, precision }, update],
-            bias,
-        )
-    };
-    (tensor(output, Shape::new([rows, d_output])), tensor(down, Shape::new([rows, r])))
+    }
 }
 
 /// The gradients of A and B, and that of `mask(x)·Aᵀ`.
@@ -162,7 +190,8 @@ pub(crate) fn input_backward(
     let (Some(upstream), Some(right), Some(of_d_down), Some(of_a)) = matrices else {
         return lora_linear::composed_input_backward::<Flex>(d_output, weight, d_down, a, options);
     };
-    let LowRank { mask, precision, .. } = options;
+    let LowRank { mask, compute, .. } = options;
+    let precision = compute.precision;
     let (rows, d_input) = (upstream.rows(), of_a.columns());
     let through_weight = Term { left: Factor::Plain(upstream), right, factor: 1.0, precision };
     let through_update = Term {

@@ -66,11 +66,12 @@ pub(super) fn extent(rows: usize, columns: usize, stride: usize) -> usize {
     if rows == 0 { 0 } else { (rows - 1) * stride + columns }
 }
 
-/// Rows, columns and the distance of rows, where rows are contiguous.
+/// Rows, columns and the distance of rows, where rows are contiguous. Of one row, or of one column, a stride says nothing.
 fn with_rows(tensor: &FlexTensor) -> Option<(usize, usize, usize)> {
     let (shape, strides) = (tensor.layout().shape(), tensor.layout().strides());
-    let stride = usize::try_from(strides[0]).ok().filter(|stride| *stride >= shape[1] && strides[1] == 1)?;
-    Some((shape[0], shape[1], stride))
+    let (rows, columns) = (shape[0], shape[1]);
+    let step = if rows == 1 { columns } else { usize::try_from(strides[0]).ok()? };
+    (step >= columns && (columns == 1 || strides[1] == 1)).then_some((rows, columns, step))
 }
 
 #[derive(Clone, Copy)]

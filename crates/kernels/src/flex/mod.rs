@@ -5,6 +5,7 @@ pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
+mod decode;
 pub(crate) mod disentangled_attention;
 pub(crate) mod dora_linear;
 pub(crate) mod dropout;
@@ -78,8 +79,8 @@ mod tests {
     use crate::FrozenPrimitive::Float;
     use crate::disentangled_attention::Inputs;
     use crate::{
-        Activation, Attention, AttentionMask, DisentangledAttention, ForwardContext, Gate, LogitsTransform, Noise,
-        Offsets, Precision, RelativePositions, bounds, uniform,
+        Activation, Attention, AttentionMask, Compute, DisentangledAttention, Gate, LogitsTransform, Noise, Offsets,
+        Precision, RelativePositions, bounds, uniform,
     };
 
     /// Values between -4 and 4.
@@ -187,8 +188,7 @@ mod tests {
             }
 
             for probability in [0.0, 0.4] {
-                let mask = ForwardContext::new(layout(&vec![1; rows]), Some(Noise { seed: 3, step: 4 }))
-                    .dropout_mask(probability, 5);
+                let mask = layout(&vec![1; rows]).dropout_mask(Some(Noise { seed: 3, step: 4 }), probability, 5);
                 let dropped = crate::residual::composed::<Flex>(x.clone(), upstream.clone(), mask.clone());
                 for branch in [upstream.clone(), values(&[rows, width], 2)] {
                     close(dropout::residual(x.clone(), branch, mask.clone()), dropped.clone());
@@ -249,13 +249,13 @@ mod tests {
                 // As it lies in `torch.nn.Linear`, and as in GPT-2's `Conv1D`.
                 for stored in [stored.clone(), stored.clone().transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     same_sums(
-                        linear::forward(x.clone(), Float(stored.clone()), Some(bias.clone()), Precision::F32),
+                        linear::forward(x.clone(), Float(stored.clone()), Some(bias.clone()), Compute::default()),
                         crate::linear::composed::<Flex>(x.clone(), Float(stored.clone()), Some(bias.clone())),
                         d_input + 1,
                         magnitudes.forward(),
                     );
                     same_sums(
-                        linear::forward(x.clone(), Float(stored.clone()), None, Precision::F32),
+                        linear::forward(x.clone(), Float(stored.clone()), None, Compute::default()),
                         crate::linear::composed::<Flex>(x.clone(), Float(stored), None),
                         d_input,
                         Magnitudes { bias: None, ..magnitudes }.forward(),
@@ -286,7 +286,12 @@ mod tests {
                 for weight in [weight.clone(), weight.transpose(0, 1).to_contiguous().transpose(0, 1)] {
                     let magnitudes = Magnitudes { x: &rounded, weight: &weight, bias: None };
                     same_sums(
-                        linear::forward(x.clone(), Float(weight.clone()), None, Precision::Bf16),
+                        linear::forward(
+                            x.clone(),
+                            Float(weight.clone()),
+                            None,
+                            Compute { precision: Precision::Bf16, ..Compute::default() },
+                        ),
                         crate::linear::composed::<Flex>(rounded.clone(), Float(weight.clone()), None),
                         d_input,
                         magnitudes.forward(),
@@ -379,8 +384,7 @@ mod tests {
                 // Over the keys of a query, the queries of a key in all heads that share it, and a head's coordinates.
                 let depth = tokens * heads / kv_heads + d_head;
                 let close = |left, right| close(left, right, depth);
-                let mask =
-                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let mask = layout.dropout_mask(Some(Noise { seed: 3, step: 4 }), dropout, 5);
                 let options = Attention { heads, kv_heads, scale: 0.3, soft_cap, mask: attention_mask, dropout: mask };
                 let (q, upstream) =
                     (within(1.0, &[tokens, heads * d_head], 1), within(1.0, &[tokens, heads * d_head], 2));
@@ -449,8 +453,7 @@ mod tests {
             for dropout in [0.0, 0.3] {
                 let layout = layout(&lengths);
                 let (tokens, width) = (layout.queries().tokens(), heads * d_head);
-                let dropout =
-                    ForwardContext::new(layout.clone(), Some(Noise { seed: 3, step: 4 })).dropout_mask(dropout, 5);
+                let dropout = layout.dropout_mask(Some(Noise { seed: 3, step: 4 }), dropout, 5);
                 let positions = RelativePositions { buckets, largest: 64 };
                 let options = DisentangledAttention { heads, scale: 0.3, positions, dropout };
                 let of_table = |key| within(1.0, &[2 * positions.span(), width], key);

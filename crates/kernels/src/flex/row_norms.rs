@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::matrix::{Factor, Matrix, Stored};
 use super::{linear, tensor, with_rows};
 use crate::row_norms::{Last, Remembered, composed};
-use crate::{FrozenPrimitive, Precision, RowNorms};
+use crate::{Compute, FrozenPrimitive, RowNorms};
 
 /// How much smaller than what its terms could come to a squared length may be: below, a row is summed up entry by entry. Measured
 /// with 96 to 3,072 inputs, rows that are left have errors below 1e-6; without this bound, a sum of a hundredth of its terms would
@@ -111,13 +111,13 @@ struct Terms {
 
 impl Terms {
     fn new(weight: &FrozenPrimitive<Flex>, a: &FlexTensor, b: Matrix<'_>) -> Self {
-        let gram = linear::forward(a.clone(), FrozenPrimitive::Float(a.clone()), None, Precision::F32);
+        let gram = linear::forward(a.clone(), FrozenPrimitive::Float(a.clone()), None, Compute::default());
         let diagonal = Matrix::of(&gram).expect("a product has contiguous rows");
         let lengths = (0..diagonal.rows()).map(|row| f64::from(diagonal.row(row)[row]).sqrt()).collect();
         let b = tensor(values(b), Shape::new([b.rows(), b.columns()]));
         // The matrix is symmetric.
-        let of_update = linear::forward(b, FrozenPrimitive::Float(gram), None, Precision::F32);
-        Self { of_weight: linear::forward(a.clone(), weight.clone(), None, Precision::F32), of_update, lengths }
+        let of_update = linear::forward(b, FrozenPrimitive::Float(gram), None, Compute::default());
+        Self { of_weight: linear::forward(a.clone(), weight.clone(), None, Compute::default()), of_update, lengths }
     }
 
     /// The squared length of a row, and what it would be if all its terms pointed the same way.
@@ -209,7 +209,7 @@ mod tests {
                 b.clone(),
                 FrozenPrimitive::Float(a.clone().transpose(0, 1)),
                 None,
-                Precision::F32,
+                Compute::default(),
             ));
             let weight: Vec<f32> =
                 product.iter().zip(numbers(rest.clone())).map(|(of_product, rest)| share * rest - of_product).collect();

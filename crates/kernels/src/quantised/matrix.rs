@@ -80,9 +80,7 @@ impl Quantised {
         match quantisation {
             Quantisation::Int8 => {
                 let (codes, scales) = int8::quantise(source, columns)?;
-                let codes = codes_on(device, Bytes::from_elems(codes), DType::I8);
-                let scales = Tensor::from_data(scales.as_slice(), (device, DType::F32));
-                Some(Self { codes, scales, scale_codes: None, quantisation, shape: [rows, columns], offset: 0.0 })
+                Some(Self::from_int8(Bytes::from_elems(codes), &scales, [rows, columns], device))
             }
             Quantisation::Nf4 => {
                 let nf4::Nf4 { codes, absmax, nested, offset } = nf4::quantise(source)?;
@@ -90,6 +88,26 @@ impl Quantised {
                 let parts = Nf4Parts { codes, scale_codes, scales: nested, offset };
                 Some(Self::from_nf4(parts, [rows, columns], device))
             }
+        }
+    }
+
+    /// A matrix that is in int8 already, of signed codes row by row and the largest magnitude of each row; on the CPU the bytes stay
+    /// where they are.
+    ///
+    /// # Panics
+    /// If the parts are not of this shape.
+    pub fn from_int8(codes: Bytes, scales: &[f32], shape: [usize; 2], device: &Device) -> Self {
+        assert!(
+            codes.len() == shape.iter().product::<usize>() && scales.len() == shape[0],
+            "the parts are of one matrix"
+        );
+        Self {
+            codes: codes_on(device, codes, DType::I8),
+            scales: Tensor::from_data(scales, (device, DType::F32)),
+            scale_codes: None,
+            quantisation: Quantisation::Int8,
+            shape,
+            offset: 0.0,
         }
     }
 

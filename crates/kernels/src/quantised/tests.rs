@@ -99,7 +99,7 @@ fn a_row_with_values_beyond_f16_is_quantised_by_its_own() {
 fn another_backend_computes_with_the_same_values() {
     use burn::tensor::{Device, Int, Tensor, Tolerance};
 
-    use crate::{LogitsTransform, LowRank, Precision, RowNorms};
+    use crate::{Compute, LogitsTransform, LowRank, Precision, RowNorms};
 
     let results = [Device::flex(), Device::ndarray()].map(|device| {
         let of = |shape: [usize; 2]| Tensor::<2>::from_data(values(shape, DType::F32), &device.clone().autodiff());
@@ -112,7 +112,7 @@ fn another_backend_computes_with_the_same_values() {
                 found.extend([matrix.widened(), matrix.rows(indices.clone())]);
                 let (x, a, b) = (of([4, shape[1]]).require_grad(), of([2, shape[1]]), of([shape[0], 2]));
                 let matrix = FrozenMatrix::Quantised(matrix);
-                let options = LowRank { scale: 0.5, mask: None, precision: Precision::F32 };
+                let options = LowRank { scale: 0.5, mask: None, compute: Compute::default() };
                 let lora = crate::lora_linear(x.clone(), matrix.clone(), None, a.clone(), b.clone(), options);
                 let transform = LogitsTransform::default();
                 let (losses, _) = crate::linear_cross_entropy(

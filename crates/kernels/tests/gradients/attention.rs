@@ -1,7 +1,7 @@
 //! Attention, with and without dropout, both ways and of the past alone, apart and joined.
 
 use burn::tensor::{Tensor, activation};
-use kernels::{Attention, AttentionMask, DropoutMask, ForwardContext, Noise, attention, joined_attention};
+use kernels::{Attention, AttentionMask, DropoutMask, Noise, attention, joined_attention};
 
 use super::{close, device, layout, random};
 
@@ -72,7 +72,7 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     let [q, k, v] = [(); 3].map(|()| random([9, heads * d_head], &device).require_grad());
     let run = |lengths: &[usize], first_row: usize, range: std::ops::Range<usize>| {
         let layout = layout(lengths, first_row);
-        let mask = ForwardContext::new(layout.clone(), noise).dropout_mask(0.5, 3);
+        let mask = layout.dropout_mask(noise, 0.5, 3);
         let part = |x: &Tensor<2>| x.clone().slice([range.clone()]);
         attention(part(&q), part(&k), part(&v), &layout, both_ways(heads, 0.5, mask))
     };
@@ -87,7 +87,7 @@ fn attention_dropout_acts_on_probabilities_and_not_on_how_sequences_are_batched(
     // v the identity the output row is the row of dropped probabilities.
     let layout = layout(&[5], 0);
     let single = |x: Tensor<2>| x.narrow(0, 4, 5);
-    let mask = ForwardContext::new(layout.clone(), noise).dropout_mask(0.5, 3);
+    let mask = layout.dropout_mask(noise, 0.5, 3);
     let identity = Tensor::<2>::eye(5, &device);
     let wide = Tensor::cat(vec![identity.clone(), identity], 1);
     let zeros = Tensor::<2>::zeros([5, 10], &device);
@@ -177,8 +177,7 @@ fn joined_attention_equals_that_of_its_parts_and_joins_their_gradients() {
         let upstream = random([74, heads * d_head], &device);
         for probability in [0.0, 0.3] {
             let layout = layout(&lengths, 0);
-            let mask =
-                ForwardContext::new(layout.clone(), Some(Noise { seed: 1, step: 2 })).dropout_mask(probability, 3);
+            let mask = layout.dropout_mask(Some(Noise { seed: 1, step: 2 }), probability, 3);
             let causal = AttentionMask::Causal { window: None };
             let options = Attention { heads, kv_heads, scale: 0.4, soft_cap: None, mask: causal, dropout: mask };
             let ours = joined_attention(joined.clone(), &layout, options.clone());

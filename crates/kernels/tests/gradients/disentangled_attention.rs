@@ -1,7 +1,7 @@
 //! Attention with disentangled positions, against the reference's formula: gathers by relative position.
 
 use burn::tensor::{Int, Tensor, activation};
-use kernels::{DisentangledAttention, ForwardContext, Noise, RelativePositions, disentangled_attention};
+use kernels::{DisentangledAttention, Noise, RelativePositions, disentangled_attention};
 
 use super::{close, device, layout, random};
 
@@ -83,7 +83,7 @@ fn without_positions_disentangled_attention_is_attention_and_drops_as_it_does() 
     let [q, k, v] = [(); 3].map(|()| random([79, heads * d_head], &device).require_grad());
     let upstream = random([79, heads * d_head], &device);
     let layout = layout(&lengths, 0);
-    let dropout = ForwardContext::new(layout.clone(), Some(Noise { seed: 1, step: 2 })).dropout_mask(0.4, 3);
+    let dropout = layout.dropout_mask(Some(Noise { seed: 1, step: 2 }), 0.4, 3);
     let zeros = Tensor::<2>::zeros([16, heads * d_head], &device);
     let options = DisentangledAttention { heads, scale: 0.5, positions, dropout: dropout.clone() };
     let ours = disentangled_attention(q.clone(), k.clone(), v.clone(), zeros.clone(), zeros, &layout, options);

@@ -1,7 +1,7 @@
 //! A linear layer with DoRA, and the lengths of the rows of its weight.
 
 use burn::tensor::{DType, Tensor, Tolerance};
-use kernels::{LowRank, Precision, RowNorms, dora_linear, row_norms};
+use kernels::{Compute, LowRank, RowNorms, dora_linear, row_norms};
 
 use super::{device, factors, mask, random, same_sums_and_gradients};
 
@@ -26,7 +26,7 @@ fn dora_linear_equals_the_composed_form_with_and_without_dropout_and_bias() {
                 let bias = random([1, d_output], &device.clone().inner());
                 let kept = factors(&mask, [rows, d_input], &device);
                 let minus = Tensor::from_inner(Tensor::<2>::ones([1, 1], &device.clone().inner()) * -1.0);
-                let options = LowRank { scale: 0.7, mask, precision: Precision::F32 };
+                let options = LowRank { scale: 0.7, mask, compute: Compute::default() };
                 let of_row = Some(bias.clone().squeeze_dim(0));
                 let factors = [a.clone(), b.clone()];
                 let ours = dora_linear(x.clone(), stored, of_row, factors, g.clone().squeeze_dim(0), options);
@@ -52,7 +52,7 @@ fn dora_linear_gives_no_gradient_to_what_needs_none() {
     let a = random([2, 6], &device).require_grad();
     let b = random([5, 2], &device);
     let g = random([1, 5], &device).squeeze_dim::<1>(0).detach().require_grad();
-    let options = LowRank { scale: 1.0, mask: None, precision: Precision::F32 };
+    let options = LowRank { scale: 1.0, mask: None, compute: Compute::default() };
     let output = dora_linear(x.clone(), weight.clone(), None, [a.clone(), b.clone()], g.clone(), options);
     let gradients = output.sum().backward();
     assert!(a.grad(&gradients).is_some() && g.grad(&gradients).is_some());

@@ -4,13 +4,13 @@ use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::LinearConfig;
 use burn::optim::{AdamWConfig, Optimizer};
 use burn::tensor::{Device, Distribution, Int, Tensor, activation};
-use kernels::{AdamWStep, DropoutMask, LogitsTransform, LowRank, Precision};
+use kernels::{AdamWStep, Compute, DropoutMask, LogitsTransform, LowRank, Phase, Precision};
 use kernels::{adamw, add_bias, linear, linear_cross_entropy, lora_linear, margins, trained_linear};
 
 use super::{close, device, factors, mask, random, same_sums_and_gradients};
 
 fn low_rank(scale: f32, mask: Option<DropoutMask>) -> LowRank {
-    LowRank { scale, mask, precision: Precision::F32 }
+    LowRank { scale, mask, compute: Compute::default() }
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_frozen_linear_gives_the_gradient_of_its_input_alone() {
         let x = random([rows, d_input], &device).require_grad();
         let weight = random([d_output, d_input], &device.clone().inner());
         let bias = random([1, d_output], &device.clone().inner());
-        let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)), Precision::F32);
+        let ours = linear(x.clone(), weight.clone(), Some(bias.clone().squeeze_dim(0)), Compute::default());
         let formula = |[x, weight, bias]: [Tensor<2>; 3]| x.matmul(weight.transpose()) + bias;
         same_sums_and_gradients(ours, formula, [&x, &weight, &bias], 1 + d_input + d_output);
     }
@@ -99,11 +99,11 @@ fn a_trained_linear_gives_all_three_gradients() {
             let bias = random([1, d_output], &device).require_grad();
 
             let of_row = Some(bias.clone().squeeze_dim(0));
-            let ours = trained_linear(x.clone(), weight(stored.clone()), of_row);
+            let ours = trained_linear(x.clone(), weight(stored.clone()), of_row, Phase::Prefill);
             let formula = |[x, stored, bias]: [Tensor<2>; 3]| x.matmul(weight(stored).transpose()) + bias;
             same_sums_and_gradients(ours, formula, [&x, &stored, &bias], depth);
 
-            let ours = trained_linear(x.clone(), weight(stored.clone()), None);
+            let ours = trained_linear(x.clone(), weight(stored.clone()), None, Phase::Prefill);
             let formula = |[x, stored]: [Tensor<2>; 2]| x.matmul(weight(stored).transpose());
             same_sums_and_gradients(ours, formula, [&x, &stored], depth);
         }
@@ -233,8 +233,8 @@ fn half_precision_weights_compute_like_their_values_in_f32() {
         let x = random([5, 40], &device).require_grad();
         let stored = random([30, 40], &device.clone().inner()).cast(dtype);
         let widened = stored.clone().cast(burn::tensor::DType::F32);
-        let ours = linear(x.clone(), stored, None, Precision::F32);
-        let reference = linear(x.clone(), widened, None, Precision::F32);
+        let ours = linear(x.clone(), stored, None, Compute::default());
+        let reference = linear(x.clone(), widened, None, Compute::default());
         assert_eq!(ours.clone().into_data(), reference.clone().into_data(), "the same values, hence the same bits");
         let (ours, reference) = (ours.sum().backward(), reference.sum().backward());
         assert_eq!(x.grad(&ours).unwrap().into_data(), x.grad(&reference).unwrap().into_data());

@@ -15,7 +15,7 @@ mod quantised;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Distribution, Tensor, activation};
-use kernels::{Activation, DropoutMask, ForwardContext, Gate, Layout, Noise, Offsets, Simd};
+use kernels::{Activation, DropoutMask, Gate, Layout, Noise, Offsets, Phase, Simd};
 use kernels::{cross_entropy, dropout, gated_activation, joined_gated_activation, layer_norm, residual};
 use kernels::{rms_norm, rotary, trained_linear, unit_offset_rms_norm};
 
@@ -92,8 +92,7 @@ fn layout(lengths: &[usize], first_row: usize) -> Arc<Layout> {
 }
 
 fn mask(rows: usize, probability: f64) -> Option<DropoutMask> {
-    let ctx = ForwardContext::new(layout(&vec![1; rows], 0), Some(Noise { seed: 5, step: 9 }));
-    ctx.dropout_mask(probability, 77)
+    layout(&vec![1; rows], 0).dropout_mask(Some(Noise { seed: 5, step: 9 }), probability, 77)
 }
 
 /// The factors that the mask stands for, `[rows, columns]`.
@@ -255,13 +254,20 @@ fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
         let of_norm = if is_trained { of_norm.require_grad() } else { of_norm };
         let [scale, bias] = [0, 1].map(|row| of_norm.clone().narrow(0, row, 1).squeeze_dim::<1>(0));
         // What is behind the first norm is an input of the second.
-        let hidden = trained_linear(layer_norm(x.clone() * 2.0, scale.clone(), bias, 1e-5), weight.clone(), None);
+        let hidden = trained_linear(
+            layer_norm(x.clone() * 2.0, scale.clone(), bias, 1e-5),
+            weight.clone(),
+            None,
+            Phase::Prefill,
+        );
         let scale = scale.narrow(0, 0, 5);
-        let output = trained_linear(rms_norm(hidden, scale.clone(), 1e-5), weight.clone().transpose(), None);
+        let output =
+            trained_linear(rms_norm(hidden, scale.clone(), 1e-5), weight.clone().transpose(), None, Phase::Prefill);
         let output = trained_linear(
             unit_offset_rms_norm(output, of_norm.clone().narrow(0, 1, 1).squeeze_dim(0), 1e-5),
             weight.clone(),
             None,
+            Phase::Prefill,
         );
         let gradients = (output.clone() * output).sum().backward();
         [&x, &weight, &of_norm].map(|tensor| tensor.grad(&gradients).map(Tensor::into_data))

@@ -1,8 +1,8 @@
 //! Operations with a quantised matrix against the same with the values that its codes stand for, gradients included.
 
 use burn::tensor::{Device, Distribution, Tensor};
+use kernels::{Compute, LogitsTransform, LowRank, Precision, Quantisation, Quantised, RowNorms};
 use kernels::{FrozenMatrix, dora_linear, linear, linear_cross_entropy, lora_linear, row_norms};
-use kernels::{LogitsTransform, LowRank, Precision, Quantisation, Quantised, RowNorms};
 
 use super::{close, device, mask, random, same_sums_and_gradients};
 
@@ -20,7 +20,7 @@ fn matrices(shape: [usize; 2]) -> impl Iterator<Item = (FrozenMatrix, Tensor<2>)
 }
 
 fn low_rank(rows: usize, probability: f64) -> LowRank {
-    LowRank { scale: 0.5, mask: mask(rows, probability), precision: Precision::F32 }
+    LowRank { scale: 0.5, mask: mask(rows, probability), compute: Compute::default() }
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_frozen_linear_gives_the_gradient_of_its_input() {
     for [rows, d_input, d_output] in SHAPES {
         let x = random([rows, d_input], &device()).require_grad();
         for (matrix, weight) in matrices([d_output, d_input]) {
-            let ours = linear(x.clone(), matrix, None, Precision::F32);
+            let ours = linear(x.clone(), matrix, None, Compute::default());
             let formula = |[x, weight]: [Tensor<2>; 2]| x.matmul(weight.transpose());
             same_sums_and_gradients(ours, formula, [&x, &weight], 4 + d_input + d_output);
         }

@@ -4,8 +4,8 @@ use burn::tensor::TensorData;
 use indexmap::IndexMap;
 
 use super::{Factors, Spectrum, Weighted};
-use crate::peft::{AdapterTensors, PREFIX};
-use crate::{Form, Method};
+use crate::peft::{AdapterTensors, PREFIX, is_joined};
+use crate::{Form, Method, TargetConfig};
 
 /// The factors of a module as the adapter's files have them.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub struct NewAdapter {
 impl FactoredAdapter {
     /// `method` and `tensors` are those of an adapter on its base as that is stored.
     pub fn new(method: &Method, tensors: &AdapterTensors) -> Result<Self, FactorsError> {
-        method.with_ranks(&[]).map_err(FactorsError::Method)?;
+        method.with_ranks(&[], None).map_err(FactorsError::Method)?;
         let data = |(name, shape): (&str, &[usize])| {
             let values = tensors.values(name).unwrap_or_default().to_vec();
             (name.to_owned(), TensorData::new(values, shape.to_vec()))
@@ -108,23 +108,57 @@ impl FactoredAdapter {
         &self.others
     }
 
-    /// The same with these A and B in place of those of its modules, in their order, to be added as they are, and with these
-    /// tensors beside them.
+    pub(super) fn targets(&self) -> Option<&TargetConfig> {
+        self.method.targets()
+    }
+
+    /// The same with these A and B in place of those of its modules, in their order, to be added as they are.
     ///
     /// # Panics
     /// If there are not as many as modules.
-    pub fn with(&self, factors: Vec<[TensorData; 2]>, others: IndexMap<String, TensorData>) -> NewAdapter {
-        assert_eq!(factors.len(), self.modules.len(), "factors for each module");
+    pub fn with(&self, factors: Vec<[TensorData; 2]>) -> NewAdapter {
+        let modules: Vec<&Module> = self.modules.iter().collect();
+        self.with_modules(&modules, None, factors, self.others.clone())
+    }
+
+    /// The same with these modules, which `targets` mean if they are not its own, their A and B, and these tensors beside them. Experts
+    /// and routers get the highest rank of theirs, with zeros.
+    ///
+    /// # Panics
+    /// If there are not as many factors as modules.
+    pub(super) fn with_modules(
+        &self,
+        modules: &[&Module],
+        targets: Option<TargetConfig>,
+        mut factors: Vec<[TensorData; 2]>,
+        others: IndexMap<String, TensorData>,
+    ) -> NewAdapter {
+        assert_eq!(factors.len(), modules.len(), "factors for each module");
+        let joined = |n: &usize| is_joined(&modules[*n].path);
+        let highest = (0..factors.len()).filter(joined).map(|n| factors[n][0].shape()[0]).max();
+        for n in (0..factors.len()).filter(joined) {
+            factors[n] = filled_up(&factors[n], highest.unwrap_or(0));
+        }
         let ranks: Vec<(String, usize)> =
-            self.modules.iter().zip(&factors).map(|(it, [a, _])| (it.path.clone(), a.shape()[0])).collect();
-        let method = self.method.with_ranks(&ranks).expect("it was asked before");
-        let own = self
-            .modules
-            .iter()
-            .zip(factors)
-            .flat_map(|(module, factors)| module.names.clone().into_iter().zip(factors));
+            modules.iter().zip(&factors).map(|(it, [a, _])| (it.path.clone(), a.shape()[0])).collect();
+        let method = self.method.with_ranks(&ranks, targets).expect("it was asked before");
+        let own =
+            modules.iter().zip(factors).flat_map(|(module, factors)| module.names.clone().into_iter().zip(factors));
         NewAdapter { method, tensors: own.chain(others).collect() }
     }
+}
+
+/// A and B of this rank or a higher one, filled up with zeros.
+fn filled_up([a, b]: &[TensorData; 2], rank: usize) -> [TensorData; 2] {
+    let ([before, d_input], d_output) = ([a.shape()[0], a.shape()[1]], b.shape()[0]);
+    let more = rank.saturating_sub(before);
+    if more == 0 {
+        return [a.clone(), b.clone()];
+    }
+    let rows = a.iter::<f32>().chain(std::iter::repeat_n(0.0, more * d_input)).collect::<Vec<f32>>();
+    let values: Vec<f32> = b.iter::<f32>().collect();
+    let columns = values.chunks(before).flat_map(|row| row.iter().copied().chain(std::iter::repeat_n(0.0, more)));
+    [TensorData::new(rows, [rank, d_input]), TensorData::new(columns.collect::<Vec<f32>>(), [d_output, rank])]
 }
 
 /// How far an adapter is cut.
@@ -154,10 +188,10 @@ impl FactoredAdapter {
         self.modules.iter().map(Module::rank).max().unwrap_or(0)
     }
 
-    /// Each update cut to its largest singular triplets, which is the nearest one of that rank; at least one stays. `None` for
-    /// values that are not finite.
+    /// Each update cut to its largest singular triplets, which is the nearest one of that rank; at least one stays. Experts and routers
+    /// keep one rank, the highest that one of them needs. `None` for values that are not finite.
     pub fn resized(&self, cut: Cut) -> Option<(NewAdapter, Vec<Resized>)> {
-        let (mut factors, mut resized) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for module in &self.modules {
             let svd = module.factors().svd()?;
             let spectrum = Spectrum { module: module.path.clone(), singular_values: svd.singular_values().to_vec() };
@@ -165,17 +199,24 @@ impl FactoredAdapter {
                 Cut::Rank(rank) => rank.min(module.rank()),
                 Cut::Energy(share) => spectrum.rank_of_energy(share),
             };
-            let cut = svd.factors(rank.max(1), 0.5);
+            parts.push((module, svd, spectrum, rank.max(1)));
+        }
+        let of_experts = parts.iter().filter(|(module, ..)| is_joined(&module.path)).map(|(.., rank)| *rank).max();
+        let (mut factors, mut resized) = (Vec::new(), Vec::new());
+        for (module, svd, spectrum, rank) in parts {
+            let shared = of_experts.filter(|_| is_joined(&module.path));
+            let rank = shared.unwrap_or(rank);
+            let cut = svd.factors(rank, 0.5);
             resized.push(Resized {
                 module: module.path.clone(),
                 rank_before: module.rank(),
-                rank: cut.rank(),
-                kept: spectrum.kept(rank.max(1)),
+                rank: shared.unwrap_or(cut.rank()),
+                kept: spectrum.kept(rank),
                 energy: spectrum.frobenius().powi(2),
             });
             factors.push(cut.tensors());
         }
-        Some((self.with(factors, self.others.clone()), resized))
+        Some((self.with(factors), resized))
     }
 }
 
@@ -256,7 +297,7 @@ mod tests {
 
         let factors = adapter.modules().iter().map(|module| module.factors().svd().unwrap());
         let factors: Vec<_> = factors.zip([1, 2]).map(|(svd, rank)| svd.factors(rank, 0.5).tensors()).collect();
-        let new = adapter.with(factors, IndexMap::new());
+        let new = adapter.with(factors);
         let (keys, pattern) = (new.method.to_peft(false), serde_json::json!({ r"^l\.0\.q": 1 }));
         assert_eq!((&keys["r"], &keys["lora_alpha"]), (&2.into(), &2.into()));
         assert_eq!((&keys["rank_pattern"], &keys["alpha_pattern"]), (&pattern, &pattern));
@@ -268,12 +309,58 @@ mod tests {
     }
 
     #[test]
+    fn experts_and_routers_keep_one_rank() {
+        let of_layers = [
+            ("l.0.q", [6, 5], 3, 1.0),
+            ("l.0.mlp.experts.0.down_proj", [6, 5], 3, 1.0),
+            ("l.0.mlp.experts.1.down_proj", [6, 5], 3, 0.0),
+            // A router of two experts.
+            ("l.0.mlp.gate", [2, 5], 3, 1.0),
+        ];
+        let tensors: Vec<(String, TensorData)> = of_layers
+            .iter()
+            .enumerate()
+            .flat_map(|(n, (path, [d_output, d_input], rank, size))| {
+                let data = |factor: &str, shape: [usize; 2], key: u64| {
+                    let values =
+                        (0..(shape[0] * shape[1]) as u64).map(|i| size * (kernels::uniform(key, i) as f32 - 0.5));
+                    (format!("{path}.lora_{factor}.weight"), TensorData::new(values.collect::<Vec<f32>>(), shape))
+                };
+                [data("A", [*rank, *d_input], n as u64), data("B", [*d_output, *rank], 10 + n as u64)]
+            })
+            .collect();
+        let adapter = read(&Method::Lora(Box::new(LoraConfig { r: 3, alpha: 3.0, ..LoraConfig::default() })), &tensors);
+        let alone: Vec<usize> = adapter
+            .modules()
+            .iter()
+            .map(|module| {
+                let singular_values = module.factors().svd().unwrap().singular_values().to_vec();
+                Spectrum { module: String::new(), singular_values }.rank_of_energy(0.999)
+            })
+            .collect();
+        let joined = |module: &&Module| is_joined(&module.path);
+        assert!(alone.contains(&0) && alone.iter().any(|rank| *rank > 1), "{alone:?}");
+        for (cut, expected) in [(Cut::Energy(0.999), 3), (Cut::Rank(3), 3), (Cut::Rank(1), 1)] {
+            let (new, _) = adapter.resized(cut).unwrap();
+            assert_eq!(new.method.to_peft(false)["r"], expected, "{cut:?}");
+            let again = written_and_read(&new);
+            let ranks: Vec<usize> = again.modules().iter().filter(joined).map(Module::rank).collect();
+            assert_eq!(ranks, [expected; 3], "{cut:?}");
+            for (before, after) in adapter.modules().iter().zip(again.modules()).filter(|_| cut != Cut::Rank(1)) {
+                assert_eq!(before.path, after.path);
+                let (before, after) = (before.factors(), after.factors());
+                assert!((before.norm() - after.norm()).abs() <= 1e-3 * before.norm());
+            }
+        }
+    }
+
+    #[test]
     fn methods_without_thin_factors_are_refused_by_name() {
         let dora = Method::Lora(Box::new(LoraConfig { use_dora: true, ..LoraConfig::default() }));
         let ia3 = Method::named("ia3").unwrap();
         let bitfit = Method::named("bitfit").unwrap();
         for (method, name) in [(dora, "DoRA"), (ia3, "(IA)3"), (bitfit, "BitFit"), (Method::frozen(), "a head alone")] {
-            let refused = method.with_ranks(&[("q".to_owned(), 2)]).unwrap_err();
+            let refused = method.with_ranks(&[("q".to_owned(), 2)], None).unwrap_err();
             assert!(refused.starts_with(name), "{refused}");
         }
     }

@@ -4,6 +4,7 @@ use burn::tensor::TensorData;
 use indexmap::IndexMap;
 
 use super::{Combination, FactoredAdapter, Module, NewAdapter, Weighted};
+use crate::TargetConfig;
 
 /// How far weights may be from 1 in all, where they have to come to that.
 const ROUNDING: f64 = 1e-6;
@@ -11,12 +12,11 @@ const ROUNDING: f64 = 1e-6;
 /// Why adapters cannot be combined. Numbers are those of adapters in their order, from 0.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum CombineError {
-    #[error("adapter {with} adapts `{module}` and adapter {without} does not")]
-    Targets { module: String, with: usize, without: usize },
-    #[error("`{module}` is {found:?} to adapter {n} and {first:?} to adapter 0")]
-    Size { module: String, n: usize, found: [usize; 2], first: [usize; 2] },
-    #[error("`{module}` has rank {found} in adapter {n} and {first} in adapter 0")]
-    Ranks { module: String, n: usize, found: usize, first: usize },
+    #[error("`{module}` is {found:?} to adapter {n} and {first:?} to adapter {of}")]
+    Size { module: String, n: usize, found: [usize; 2], of: usize, first: [usize; 2] },
+    /// Of a module, or the highest ranks of the two.
+    #[error("the rank is {found} in adapter {n} and {first} in adapter {of}")]
+    Ranks { module: Option<String>, n: usize, found: usize, of: usize, first: usize },
     #[error("no module has a rank above {highest} together")]
     Rank { highest: usize },
     #[error("adapter {with} has `{tensor}` and adapter {without} does not")]
@@ -29,9 +29,9 @@ pub enum CombineError {
     NotFinite { module: String },
 }
 
-/// The adapters with these weights. Heads, biases and other tensors that an adapter has in place of the base's are kept where they are the
-/// same in all, and otherwise become their weighted mean (a model soup, Wortsman et al. 2022, arXiv 2203.05482), which PEFT
-/// refuses to make.
+/// The adapters with these weights, of all modules that any of them adapts: one that does not adapt a module adds nothing to it. Heads,
+/// biases and other tensors that an adapter has in place of the base's are kept where they are the same in all, and otherwise become
+/// their weighted mean (a model soup, Wortsman et al. 2022, arXiv 2203.05482), which PEFT refuses to make.
 ///
 /// # Panics
 /// If there is no adapter, or another number of weights.
@@ -41,57 +41,67 @@ pub fn combined(
     method: Combination,
 ) -> Result<NewAdapter, CombineError> {
     assert_eq!(adapters.len(), weights.len(), "a weight for each adapter");
-    let first = &adapters[0];
-    check_targets(adapters)?;
-    check_rank(adapters, method)?;
+    let modules = modules(adapters)?;
+    check_rank(adapters, &modules, method)?;
     let others = others(adapters, weights)?;
-    let factors = first.modules().iter().map(|module| {
-        let of_module = adapters.iter().filter_map(|adapter| adapter.module(&module.path));
-        let parts: Vec<Weighted<'_>> = of_module.zip(weights).map(|(it, weight)| it.weighted(*weight)).collect();
-        method.of(&module.path, &parts).ok_or_else(|| CombineError::NotFinite { module: module.path.clone() })
+    let factors = modules.iter().map(|(path, of_module)| {
+        let parts: Vec<Weighted<'_>> = of_module.iter().map(|(n, module)| module.weighted(weights[*n])).collect();
+        method.of(path, &parts).ok_or_else(|| CombineError::NotFinite { module: (*path).to_owned() })
     });
-    Ok(first.with(factors.collect::<Result<_, _>>()?, others))
+    let factors = factors.collect::<Result<_, _>>()?;
+    let of_any: Vec<&Module> = modules.values().map(|of_module| of_module[0].1).collect();
+    Ok(adapters[0].with_modules(&of_any, targets(adapters, &modules), factors, others))
 }
 
-/// All adapt the same modules, of the same sizes.
-fn check_targets(adapters: &[FactoredAdapter]) -> Result<(), CombineError> {
-    let first = &adapters[0];
-    for (n, adapter) in adapters.iter().enumerate().skip(1) {
-        if let Some(module) = first.modules().iter().find(|module| adapter.module(&module.path).is_none()) {
-            return Err(CombineError::Targets { module: module.path.clone(), with: 0, without: n });
-        }
+/// By its path the module of each adapter that has it, with the adapter's number.
+type Modules<'a> = IndexMap<&'a str, Vec<(usize, &'a Module)>>;
+
+/// The modules of all adapters, each of one size.
+fn modules(adapters: &[FactoredAdapter]) -> Result<Modules<'_>, CombineError> {
+    let mut modules = Modules::new();
+    for (n, adapter) in adapters.iter().enumerate() {
         for module in adapter.modules() {
-            let Some(of_first) = first.module(&module.path) else {
-                return Err(CombineError::Targets { module: module.path.clone(), with: n, without: 0 });
-            };
-            let (found, first) = (module.shape(), of_first.shape());
-            if found != first {
-                return Err(CombineError::Size { module: module.path.clone(), n, found, first });
-            }
+            modules.entry(&module.path).or_default().push((n, module));
         }
     }
-    Ok(())
+    for (path, of_module) in &modules {
+        let (of, first) = of_module[0];
+        if let Some((n, other)) = of_module.iter().find(|(_, other)| other.shape() != first.shape()) {
+            let (module, found, first) = ((*path).to_owned(), other.shape(), first.shape());
+            return Err(CombineError::Size { module, n: *n, found, of, first });
+        }
+    }
+    Ok(modules)
 }
 
-fn check_rank(adapters: &[FactoredAdapter], method: Combination) -> Result<(), CombineError> {
-    let first = &adapters[0];
+/// What the combined adapter targets, where that is not what the first does.
+fn targets(adapters: &[FactoredAdapter], modules: &Modules<'_>) -> Option<TargetConfig> {
+    let of_each: Vec<&TargetConfig> = adapters.iter().map(FactoredAdapter::targets).collect::<Option<_>>()?;
+    let is_same = of_each.iter().all(|targets| targets == &of_each[0]) && modules.len() == adapters[0].modules().len();
+    (!is_same).then(|| TargetConfig::union(&of_each, modules.keys().copied()))
+}
+
+/// As PEFT has it: where entries of factors are taken together, the adapters have one rank.
+fn check_rank(adapters: &[FactoredAdapter], modules: &Modules<'_>, method: Combination) -> Result<(), CombineError> {
     if method.needs_one_rank() {
-        for (n, adapter) in adapters.iter().enumerate().skip(1) {
-            for module in adapter.modules() {
-                let (found, first) = (module.rank(), first.module(&module.path).map_or(0, Module::rank));
-                if found != first {
-                    return Err(CombineError::Ranks { module: module.path.clone(), n, found, first });
-                }
+        for (path, of_module) in modules {
+            let (of, first) = of_module[0];
+            if let Some((n, other)) = of_module.iter().find(|(_, other)| other.rank() != first.rank()) {
+                let (module, found, first) = (Some((*path).to_owned()), other.rank(), first.rank());
+                return Err(CombineError::Ranks { module, n: *n, found, of, first });
             }
+        }
+        let first = adapters[0].highest_rank();
+        if let Some((n, other)) = adapters.iter().enumerate().find(|(_, other)| other.highest_rank() != first) {
+            return Err(CombineError::Ranks { module: None, n, found: other.highest_rank(), of: 0, first });
         }
     }
     if let Combination::Svd { rank } = method {
-        let together = |module: &Module| {
-            let ranks = adapters.iter().filter_map(|adapter| adapter.module(&module.path)).map(Module::rank);
-            let [d_output, d_input] = module.shape();
-            ranks.sum::<usize>().min(d_output).min(d_input)
+        let together = |of_module: &Vec<(usize, &Module)>| {
+            let [d_output, d_input] = of_module[0].1.shape();
+            of_module.iter().map(|(_, module)| module.rank()).sum::<usize>().min(d_output).min(d_input)
         };
-        let highest = first.modules().iter().map(together).max().unwrap_or(0);
+        let highest = modules.values().map(together).max().unwrap_or(0);
         if rank > highest {
             return Err(CombineError::Rank { highest });
         }

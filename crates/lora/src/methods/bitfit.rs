@@ -82,7 +82,7 @@ impl AdapterMethod for BitFit {
         Method::BitFit(Box::new(settings))
     }
 
-    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _: &[(String, usize)], _: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("BitFit, which trains biases")
     }
 

@@ -11,7 +11,7 @@ use crate::method::{BackwardPass, Place};
 use crate::peft::{ConfigError, Keys};
 use crate::settings::{Setting, SettingKind};
 use crate::targets::layer_of;
-use crate::{AdapterMethod, Base, Kind, Parameter, Selector, TargetError};
+use crate::{AdapterMethod, Base, Kind, Parameter, Selector, TargetConfig, TargetError};
 
 pub(super) const NAME: &str = "full";
 pub(super) const PEFT_TYPE: Option<&str> = None;
@@ -161,7 +161,7 @@ impl AdapterMethod for Full {
         Method::Full(Box::new(self.clone()))
     }
 
-    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _: &[(String, usize)], _: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("a whole model")
     }
 

@@ -1,9 +1,10 @@
 //! (IA)3: learned vectors that rescale the outputs of linear layers, or of feed-forward layers the inputs (Liu et al. 2022,
 //! arXiv 2205.05638). Reference: `IA3Config` and `ia3.Linear` in PEFT.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use suggest::module_suggestion;
@@ -17,7 +18,8 @@ use crate::targets::{Entry, Match};
 use crate::trained::TrainedTensors;
 use crate::update::Form;
 use crate::{
-    AdapterMethod, Base, Error, Kind, Orientation, Projection, Selector, Settings, Side, Site, TargetError, Update,
+    AdapterMethod, Base, Error, ForwardContext, Kind, Orientation, Projection, Selector, Settings, Side, Site,
+    TargetError, Update,
 };
 
 pub(super) const NAME: &str = "ia3";
@@ -190,7 +192,7 @@ impl AdapterMethod for Ia3Config {
         Method::Ia3(Box::new(settings))
     }
 
-    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _: &[(String, usize)], _: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("(IA)3, which scales what is there")
     }
 
@@ -287,6 +289,23 @@ impl Ia3 {
             true => base.forward(x * values, ctx),
             false => base.forward(x, ctx) * values,
         }
+    }
+
+    pub(crate) fn forward_rows(
+        &self,
+        output: Tensor<2>,
+        x: &Tensor<2>,
+        rows: Range<usize>,
+        base: Projection<'_>,
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
+        if self.scales_input {
+            return Projection::replaced(output, x, rows, ctx, |x, ctx| self.forward(x, base, ctx));
+        }
+        let [_, d_output] = output.dims();
+        let place = [rows, 0..d_output];
+        let scaled = output.clone().slice(place.clone()) * self.values.val().reshape([1, d_output]);
+        output.slice_assign(place, scaled)
     }
 }
 

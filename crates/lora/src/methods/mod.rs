@@ -7,16 +7,16 @@ mod ia3;
 mod lora;
 mod none;
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
-use kernels::ForwardContext;
+use kernels::Phase;
 use serde::{Deserialize, Serialize};
 
 use crate::peft::{ConfigError, Keys};
 use crate::settings::Setting;
-use crate::{AdapterMethod, Projection};
+use crate::{AdapterMethod, ForwardContext, Projection};
 
 pub use bitfit::BitFit;
 pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};
@@ -27,7 +27,7 @@ pub use none::HeadAlone;
 
 /// One line a method: its module, its variant with the type of its settings, and the layers it builds, if any. A module
 /// has `NAME`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
-/// `forward`.
+/// `forward`, and of linear layers `forward_rows`.
 macro_rules! methods {
     ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))? $(residual($residual:ident))?;)+) => {
         /// How a model is trained, or was.
@@ -104,6 +104,21 @@ macro_rules! methods {
                     $($(Self::$variant(adapter) => $linear::forward(adapter, x, base, ctx),)?)+
                 }
             }
+
+            /// `output`, what `base` gives for `x`, with some rows as the adapter gives them, bit for bit as [`Self::forward`]
+            /// does for them alone. No gradient, and no dropout.
+            pub(crate) fn forward_rows(
+                &self,
+                output: Tensor<2>,
+                x: &Tensor<2>,
+                rows: Range<usize>,
+                base: Projection<'_>,
+                ctx: &ForwardContext,
+            ) -> Tensor<2> {
+                match self {
+                    $($(Self::$variant(adapter) => $linear::forward_rows(adapter, output, x, rows, base, ctx),)?)+
+                }
+            }
         }
 
         /// What a residual connection carries.
@@ -120,9 +135,10 @@ macro_rules! methods {
                 output: Tensor<2>,
                 residual: &Tensor<2>,
                 norm: &dyn Fn(Tensor<2>) -> Tensor<2>,
+                phase: Phase,
             ) -> Tensor<2> {
                 match self {
-                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm),)?)+
+                    $($(Self::$variant(adapter) => $residual::forward(adapter, output, residual, norm, phase),)?)+
                 }
             }
         }

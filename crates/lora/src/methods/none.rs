@@ -69,7 +69,7 @@ impl AdapterMethod for HeadAlone {
         Method::modules(self.modules.iter().filter(is_own).cloned().collect())
     }
 
-    fn with_ranks(&self, _: &[(String, usize)]) -> Result<Method, &'static str> {
+    fn with_ranks(&self, _: &[(String, usize)], _: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("a head alone, without an update of a weight")
     }
 

@@ -82,6 +82,12 @@ impl Joined {
     }
 }
 
+/// Whether this is an expert's layer or a router, by its name alone, as a finished adapter has it. PEFT gives the adapters of all of them
+/// the one rank and the one alpha of the configuration, whatever patterns say.
+pub(crate) fn is_joined(module: &str) -> bool {
+    module.contains(".experts.") || module.ends_with(".mlp.gate")
+}
+
 /// The experts that the module is of, without a number, and its name within one; `None` of a router, which is its own part.
 fn split<'a>(module: &'a str, expert: &'a str) -> Option<(&'a str, &'a str)> {
     let layer = module.strip_prefix(expert)?.strip_prefix('.')?;

@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kernels::{ForwardContext, Noise, Precision};
-use lora::Embedding;
+use kernels::{Noise, Phase, Precision};
+use lora::{Embedding, ForwardContext, Routes};
 
 use crate::cache::Cache;
 use crate::layers::{Angles, Rope};
@@ -27,6 +27,11 @@ pub(crate) trait Backbone {
     /// The rotary embeddings that its layers choose from: each layer says which is its own.
     fn ropes(&self) -> &[Rope] {
         &[]
+    }
+
+    /// What a cache holds of a token in each layer, once for its keys and once for its values; 0 for what writes no texts.
+    fn cached_width(&self) -> usize {
+        0
     }
 
     /// `[tokens, hidden]`
@@ -91,6 +96,16 @@ impl Around {
         Self { ctx, angles }
     }
 
+    /// With these sequences' rows going through adapters beside those of the model.
+    pub(crate) fn with_routes(self, routes: Routes) -> Self {
+        Self { ctx: self.ctx.with_routes(routes), ..self }
+    }
+
+    /// The same in another phase.
+    pub(crate) fn in_phase(self, phase: Phase) -> Self {
+        Self { ctx: self.ctx.with_phase(phase), ..self }
+    }
+
     /// The angles of a layer's own rotary embedding; `None` for a layer without one.
     pub(crate) fn angles(&self, rope: Option<usize>) -> Option<&Angles> {
         rope.map(|rope| &self.angles[rope])
@@ -109,9 +124,5 @@ pub(crate) fn through(
     for layer in 0..backbone.layers() - 1 {
         hidden = backbone.layer(layer, hidden, around, cache.as_deref_mut());
     }
-    let features = backbone.last_layer(hidden, rows, around, cache.as_deref_mut());
-    if let Some(cache) = cache {
-        cache.advance(around.ctx.layout());
-    }
-    features
+    backbone.last_layer(hidden, rows, around, cache)
 }

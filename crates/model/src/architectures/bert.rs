@@ -5,8 +5,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use gguf::Value;
-use kernels::{Activation, ForwardContext, attention};
-use lora::{Embedding, Linear};
+use kernels::{Activation, attention};
+use lora::{Embedding, ForwardContext, Linear};
 use serde::Deserialize;
 
 use super::post_norm::{AfterAttention, PostNormConfig};
@@ -335,9 +335,9 @@ impl Embeddings {
         let positions = tokens.positions.clone() + self.first_position as i32;
         // A model with one segment does not look at them, whatever the tokenizer says of pairs.
         let segments = if self.segments > 1 { tokens.segments.clone() } else { tokens.segments.zeros_like() };
-        let sum = self.word_embeddings.forward(tokens.ids.clone())
-            + self.token_type_embeddings.forward(segments)
-            + self.position_embeddings.forward(positions);
+        let sum = self.word_embeddings.forward(tokens.ids.clone(), ctx)
+            + self.token_type_embeddings.forward(segments, ctx)
+            + self.position_embeddings.forward(positions, ctx);
         self.dropout.forward(self.layer_norm.forward(sum), ctx)
     }
 }

@@ -5,8 +5,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{DisentangledAttention, ForwardContext, RelativePositions, disentangled_attention, widen};
-use lora::{Embedding, Linear};
+use kernels::{DisentangledAttention, RelativePositions, disentangled_attention, widen};
+use lora::{Embedding, ForwardContext, Linear};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -359,12 +359,12 @@ impl Embeddings {
     }
 
     fn forward(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        let mut sum = self.word_embeddings.forward(tokens.ids.clone());
+        let mut sum = self.word_embeddings.forward(tokens.ids.clone(), ctx);
         if let Some(positions) = &self.position_embeddings {
-            sum = sum + positions.forward(tokens.positions.clone());
+            sum = sum + positions.forward(tokens.positions.clone(), ctx);
         }
         if let Some(segments) = &self.token_type_embeddings {
-            sum = sum + segments.forward(tokens.segments.clone());
+            sum = sum + segments.forward(tokens.segments.clone(), ctx);
         }
         if let Some(project) = &self.embed_proj {
             sum = project.forward(sum, ctx);
@@ -459,6 +459,21 @@ impl SelfAttention {
 
     /// `x: [tokens, hidden]` and the table of positions `[2 * span, hidden]` to `[tokens, hidden]`
     fn forward(&self, x: Tensor<2>, positions: Tensor<2>, ctx: &ForwardContext) -> Tensor<2> {
+        if ctx.routes().is_empty() {
+            let tables = self.tables(positions, ctx);
+            return self.attend(self.project(x, ctx), tables, ctx);
+        }
+        // What an adapter makes of the positions is its own.
+        let projected = self.project(x, ctx);
+        let parts = ctx.by_adapter().into_iter().map(|(rows, ctx)| {
+            let part = projected.each_ref().map(|all| all.clone().narrow(0, rows.start, rows.len()));
+            self.attend(part, self.tables(positions.clone(), &ctx), &ctx)
+        });
+        Tensor::cat(parts.collect(), 0)
+    }
+
+    /// Keys and queries of the positions, for sequences that go through one adapter.
+    fn tables(&self, positions: Tensor<2>, ctx: &ForwardContext) -> [Tensor<2>; 2] {
         let of_table = ctx.of_table(positions.dims()[0]);
         let positions = self.pos_dropout.forward(positions, &of_table);
         // Without a term its table is zeros.
@@ -468,9 +483,22 @@ impl SelfAttention {
         };
         let pos_key = table(self.terms.to_position, self.pos_key_proj.as_ref().unwrap_or(&self.key_proj));
         let pos_query = table(self.terms.to_content, self.pos_query_proj.as_ref().unwrap_or(&self.query_proj));
+        [pos_key, pos_query]
+    }
+
+    /// Queries, keys and values.
+    fn project(&self, x: Tensor<2>, ctx: &ForwardContext) -> [Tensor<2>; 3] {
         let query = self.query_proj.forward(x.clone(), ctx);
         let key = self.key_proj.forward(x.clone(), ctx);
-        let value = self.value_proj.forward(x, ctx);
+        [query, key, self.value_proj.forward(x, ctx)]
+    }
+
+    fn attend(
+        &self,
+        [query, key, value]: [Tensor<2>; 3],
+        [pos_key, pos_query]: [Tensor<2>; 2],
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
         let options = DisentangledAttention {
             heads: self.heads,
             scale: self.scale,

@@ -3,8 +3,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext, attention};
-use lora::{Embedding, Linear, Sublayer};
+use kernels::{Activation, attention};
+use lora::{Embedding, ForwardContext, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
@@ -213,8 +213,8 @@ impl Embeddings {
     }
 
     fn forward(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        let sum = self.word_embeddings.forward(tokens.ids.clone())
-            + self.position_embeddings.forward(tokens.positions.clone());
+        let sum = self.word_embeddings.forward(tokens.ids.clone(), ctx)
+            + self.position_embeddings.forward(tokens.positions.clone(), ctx);
         self.dropout.forward(self.layer_norm.forward(sum), ctx)
     }
 }

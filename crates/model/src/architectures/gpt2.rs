@@ -4,8 +4,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use gguf::Value;
-use kernels::{Activation, Attention, AttentionMask, ForwardContext, attention, joined_attention};
-use lora::{Embedding, Linear, Sublayer};
+use kernels::{Activation, Attention, AttentionMask, attention, joined_attention};
+use lora::{Embedding, ForwardContext, Linear, Sublayer};
 use serde::Deserialize;
 
 use super::{
@@ -228,8 +228,12 @@ impl Backbone for Gpt2Model {
         self.h[layer].num_params() > 0
     }
 
+    fn cached_width(&self) -> usize {
+        self.wte.weight().dims()[1]
+    }
+
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        let embedded = self.wte.forward(tokens.ids.clone()) + self.wpe.forward(tokens.positions.clone());
+        let embedded = self.wte.forward(tokens.ids.clone(), ctx) + self.wpe.forward(tokens.positions.clone(), ctx);
         self.dropout.forward(embedded, ctx)
     }
 

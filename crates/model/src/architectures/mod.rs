@@ -28,7 +28,7 @@ mod roberta;
 mod smollm3;
 
 use burn::tensor::{Int, Tensor};
-use kernels::ForwardContext;
+use lora::ForwardContext;
 
 use crate::Error;
 use crate::config::{Config, ConfigError};

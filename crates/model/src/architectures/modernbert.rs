@@ -4,10 +4,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{
-    Activation, Attention, AttentionMask, ForwardContext, Gate, attention, joined_gated_activation, residual, rotary,
-};
-use lora::{Embedding, Linear};
+use kernels::{Activation, Attention, AttentionMask, Gate, attention, joined_gated_activation, residual, rotary};
+use lora::{Embedding, ForwardContext, Linear};
 use serde::Deserialize;
 
 use super::{
@@ -290,7 +288,7 @@ impl Backbone for ModernBertModel {
     }
 
     fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
-        self.drop.forward(self.norm.forward(self.tok_embeddings.forward(tokens.ids.clone())), ctx)
+        self.drop.forward(self.norm.forward(self.tok_embeddings.forward(tokens.ids.clone(), ctx)), ctx)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, _: Option<&mut Cache>) -> Tensor<2> {

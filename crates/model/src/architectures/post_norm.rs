@@ -3,8 +3,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext};
-use lora::{Linear, Sublayer};
+use kernels::Activation;
+use lora::{ForwardContext, Linear, Sublayer};
 
 use crate::Error;
 use crate::layers::{LayerNorm, Residual};

@@ -3,8 +3,10 @@
 
 mod experts;
 mod fingerprint;
+mod int8;
 mod nf4;
 mod open;
+mod quantised;
 mod values;
 mod write;
 
@@ -36,6 +38,7 @@ pub enum CheckpointError {
     #[error("cannot read {}: {source}", file.display())]
     Read { file: PathBuf, source: std::io::Error },
     #[error("cannot write {}: {source}", file.display())]
+    #[diagnostic(help("free space or make the place writable; nothing that existed was touched"))]
     Write { file: PathBuf, source: std::io::Error },
     #[error("{} is not a valid safetensors file: {reason}", file.display())]
     #[diagnostic(help("the file is damaged or was cut short: download or copy it again"))]
@@ -54,11 +57,11 @@ pub enum CheckpointError {
     #[error("{}: tensor `{tensor}` is {dtype}", file.display())]
     #[diagnostic(help("weights are read in F32, F16 and BF16"))]
     Dtype { file: PathBuf, tensor: String, dtype: String },
-    #[error("{}: `{tensor}` is in bitsandbytes' nf4, but {reason}", file.display())]
+    #[error("{}: `{tensor}` is in bitsandbytes' {dtype}, but {reason}", file.display())]
     #[diagnostic(help(
         "take a checkpoint that bitsandbytes wrote with its own block sizes, or the unquantised one that it was made from"
     ))]
-    Nf4 { file: PathBuf, tensor: String, reason: String },
+    Quantised { file: PathBuf, tensor: String, dtype: &'static str, reason: String },
     #[error("tensor `{tensor}` cannot be written: {source}")]
     Serialise { tensor: String, source: SafeTensorError },
 }
@@ -76,8 +79,8 @@ pub(crate) struct Entry {
 pub(crate) struct Checkpoint {
     shards: Vec<Shard>,
     entries: IndexMap<String, Entry>,
-    /// Of those that are in nf4, what their codes need.
-    nf4: IndexMap<String, nf4::Nf4>,
+    /// Of those that are quantised, what their codes need.
+    packed: IndexMap<String, quantised::Packed>,
     /// What the index lists and no shard holds, with the shard in which it should be.
     absent: IndexMap<String, String>,
     /// The index, if there is one, and its `metadata`.

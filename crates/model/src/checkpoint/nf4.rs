@@ -1,11 +1,10 @@
-//! Matrices that a checkpoint has in bitsandbytes' nf4: codes under the weight's own name, and beside them scales, maps and a JSON with
-//! the rest. Read as they are, and on the CPU left where they lie.
+//! Matrices in nf4: codes, and beside them scales, maps and a JSON with the rest. Reference: `Params4bit` in bitsandbytes.
 
-use burn::tensor::{AllocationProperty, Bytes};
 use kernels::Nf4Parts;
 use safetensors::Dtype;
 use serde::Deserialize;
 
+use super::quantised::{Packed, floats};
 use super::{Checkpoint, CheckpointError, Entry};
 
 /// What the JSON's name ends in; so that of fp4 does in `fp4`.
@@ -42,7 +41,12 @@ impl Checkpoint {
         for name in names {
             let Some(state) = self.entries.shift_remove(&format!("{name}{STATE}")) else { continue };
             let file = self.file(&state).to_path_buf();
-            let wrong = |reason: String| CheckpointError::Nf4 { file: file.clone(), tensor: name.clone(), reason };
+            let wrong = |reason: String| CheckpointError::Quantised {
+                file: file.clone(),
+                tensor: name.clone(),
+                dtype: "nf4",
+                reason,
+            };
             let state: State = serde_json::from_slice(&self.bytes(&state)).map_err(|error| wrong(error.to_string()))?;
             let mut take = |ending: &str| self.entries.shift_remove(&format!("{name}{ending}"));
             let [absmax, map, nested, nested_map] = [ABSMAX, MAP, NESTED_ABSMAX, NESTED_MAP].map(&mut take);
@@ -59,7 +63,7 @@ impl Checkpoint {
             if let Some(codes) = self.entries.get_mut(&name) {
                 codes.shape = state.shape;
             }
-            self.nf4.insert(name, nf4);
+            self.packed.insert(name, Packed::Nf4(nf4));
         }
         Ok(())
     }
@@ -102,31 +106,16 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Whether a tensor is in nf4.
-    pub(crate) fn is_nf4(&self, name: &str) -> bool {
-        self.nf4.contains_key(name)
-    }
-
-    /// Whether any tensor is.
-    pub(crate) fn has_nf4(&self) -> bool {
-        !self.nf4.is_empty()
-    }
-
-    /// The codes and scales of a tensor in nf4.
-    pub(crate) fn nf4_parts(&self, name: &str, codes: &Entry) -> Option<Nf4Parts> {
-        let Nf4 { absmax, nested } = self.nf4.get(name)?;
-        let shared = |entry: &Entry| Bytes::from_shared(self.bytes(entry), AllocationProperty::File);
-        let codes = shared(codes);
-        Some(match nested {
+    /// The codes and scales of a matrix.
+    pub(super) fn nf4_parts(&self, nf4: &Nf4, codes: &Entry) -> Nf4Parts {
+        let Nf4 { absmax, nested } = nf4;
+        let codes = self.shared(codes);
+        match nested {
             Some((nested, offset)) => {
                 let scales = floats(&self.bytes(nested));
-                Nf4Parts { codes, scale_codes: Some(shared(absmax)), scales, offset: *offset }
+                Nf4Parts { codes, scale_codes: Some(self.shared(absmax)), scales, offset: *offset }
             }
             None => Nf4Parts { codes, scale_codes: None, scales: floats(&self.bytes(absmax)), offset: 0.0 },
-        })
+        }
     }
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }

@@ -64,7 +64,7 @@ impl Checkpoint {
         let mut checkpoint = Self {
             shards: Vec::new(),
             entries: IndexMap::new(),
-            nf4: IndexMap::new(),
+            packed: IndexMap::new(),
             absent: IndexMap::new(),
             index: None,
         };
@@ -95,6 +95,7 @@ impl Checkpoint {
             checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map, pages });
         }
         checkpoint.collect_nf4()?;
+        checkpoint.collect_int8()?;
         Ok(checkpoint)
     }
 }

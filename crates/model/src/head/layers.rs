@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext, LogitsTransform};
-use lora::{Kind, Linear, OutputLayer, Projection, Weight};
+use kernels::{Activation, LogitsTransform};
+use lora::{ForwardContext, Kind, Linear, OutputLayer, Projection, Weight};
 
 use super::{Pooling, pooling};
 use crate::Error;

@@ -1,7 +1,8 @@
 //! Which hidden states a head reads.
 
 use burn::tensor::Tensor;
-use kernels::{ForwardContext, Offsets};
+use kernels::Offsets;
+use lora::ForwardContext;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pooling {

@@ -2,7 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{DropoutMask, ForwardContext, dropout, residual};
+use kernels::{DropoutMask, dropout, residual};
+use lora::ForwardContext;
 
 #[derive(Module, Debug)]
 pub(crate) struct Dropout {

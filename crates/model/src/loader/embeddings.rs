@@ -37,13 +37,13 @@ impl Loader<'_> {
             Some(owner) => Some(owner.output_bias(&at, vocabulary, of_bias)?),
             None => None,
         };
-        let base = (weight.as_mut(), Orientation::OutIn, at.build.values == Values::Read);
+        let base = (weight.as_mut(), Orientation::OutIn, at.build.values.get() == Values::Read);
         let adapters = at.build.plan.borrow_mut().adapters(&at.path, treatment, shape, base, device);
         let adapters = adapters.map_err(|error| at.in_file(error))?;
         if let (Some(weight), Some(quantisation)) = (&mut weight, quantisation) {
             at.quantise(weight, Orientation::OutIn, quantisation)?;
         }
-        Ok(OutputLayer::new(weight, bias, adapters))
+        Ok(OutputLayer::new(&at.path, weight, bias, adapters))
     }
 
     /// The weight of an output layer that is tied but for the copies that an adapter has, and for what an adapter leaves of it:
@@ -51,7 +51,7 @@ impl Loader<'_> {
     fn untied(&self, treatment: Treatment, shape: [usize; 2]) -> Result<Option<Weight<2>>, Error> {
         let (full, brings, is_changed, is_finished) = {
             let plan = self.build.plan.borrow();
-            let is_changed = treatment == Treatment::Adapted && plan.method().changes_base();
+            let is_changed = treatment == Treatment::Adapted && plan.method().changes_tied();
             (plan.method().saves_model(), plan.brings(&self.join("weight")), is_changed, !plan.starts_fresh())
         };
         match treatment {
@@ -114,7 +114,7 @@ impl Loader<'_> {
             false => at.weight("weight", [rows, width], treatment, Initial::Normal)?,
         };
         let adapters = at.build.plan.borrow_mut().embedding_adapters(&at.path, treatment, [rows, width], device)?;
-        Ok(Embedding::new(weight, adapters))
+        Ok(Embedding::new(&at.path, weight, adapters))
     }
 
     /// The weight of word embeddings or of an output layer, which an adapter may bring along under these names, and how it is to
@@ -164,7 +164,7 @@ impl Loader<'_> {
                 Frozen::As(dtype) => dtype,
                 Frozen::AsStored | Frozen::Quantised { .. } => stored,
             };
-            match build.values {
+            match build.values.get() {
                 Values::Read => {
                     let read = |device: &Device| Ok(Tensor::from_data(data.clone(), (device, DType::F32)));
                     Ok(self.on_device(tensor, (DType::F32, kept), read)?)

@@ -51,9 +51,9 @@ pub enum LoadError {
         "PEFT took that part out of the word embeddings as well: save it with PEFT's `path_initial_model_for_weight_conversion`, which makes a plain adapter of it"
     ))]
     PartOfTied { module: String },
-    #[error("{} is in nf4 already, and cannot be brought to {asked}", directory.display())]
+    #[error("{} is in {stored} already, and cannot be brought to {asked}", directory.display())]
     #[diagnostic(help("leave `model.dtype` out, or take the unquantised checkpoint that it was made from"))]
-    OtherQuantisation { directory: PathBuf, asked: &'static str },
+    OtherQuantisation { directory: PathBuf, stored: &'static str, asked: &'static str },
     #[error("`modules_to_save`: `{module}` is the output layer of this model as well, which is tied to it")]
     #[diagnostic(help(
         "adapt it with LoRA by naming it in `target_modules`, or train all tensors with `adapter.method = \"full\"`"

@@ -35,7 +35,7 @@ impl Loader<'_> {
         self.build.plan.borrow_mut().count_quantised(shape, quantisation);
         let is_replaced = treatment == Treatment::Adapted && self.build.plan.borrow().method().changes_base();
         let weight = match is_replaced {
-            true => self.weight_to_replace(shape, orientation, treatment)?,
+            true => self.weight_to_replace(shape, orientation, treatment, quantisation)?,
             false => self.quantised_weight(shape, orientation, quantisation)?,
         };
         Ok((weight, Some(quantisation)))
@@ -46,8 +46,8 @@ impl Loader<'_> {
         if treatment == Treatment::Trained {
             return None;
         }
-        if self.is_nf4() {
-            return Some(Quantisation::Nf4);
+        if let Some(quantisation) = self.of_file() {
+            return Some(quantisation);
         }
         let Frozen::Quantised { quantisation, output } = self.build.frozen else { return None };
         let is_meant = match owner {
@@ -58,10 +58,10 @@ impl Loader<'_> {
         is_meant.then_some(quantisation)
     }
 
-    /// Whether the checkpoint has the weight here in nf4.
-    fn is_nf4(&self) -> bool {
-        let found = self.build.pretrained.find(&self.join("weight"));
-        found.is_some_and(|(checkpoint, name, _)| checkpoint.is_nf4(name))
+    /// How the checkpoint has the weight here quantised.
+    fn of_file(&self) -> Option<Quantisation> {
+        let (checkpoint, name, _) = self.build.pretrained.find(&self.join("weight"))?;
+        checkpoint.quantisation(name)
     }
 
     /// The weight here, quantised.
@@ -74,7 +74,7 @@ impl Loader<'_> {
         let tensor = self.join("weight");
         // As bitsandbytes has it, the rows of what is quantised are outputs, however the weight lies.
         let rows_are_outputs = match orientation {
-            Orientation::InOut if self.is_nf4() => [shape[1], shape[0]],
+            Orientation::InOut if self.of_file().is_some() => [shape[1], shape[0]],
             Orientation::InOut | Orientation::OutIn => shape,
         };
         let found = self.entry(&tensor, rows_are_outputs)?;
@@ -84,28 +84,29 @@ impl Loader<'_> {
             plan.count_base(shape.iter().product());
             plan.keep(&tensor);
         }
-        if self.build.values == Values::ShapesOnly {
+        if self.build.values.get() == Values::ShapesOnly {
             return Ok(Weight::frozen(self.blank(shape)));
         }
-        if let Some(parts) = checkpoint.nf4_parts(name, entry) {
-            return Ok(Weight::quantised(Quantised::from_nf4(parts, rows_are_outputs, self.build.device)));
+        if let Some(quantised) = checkpoint.quantised(name, entry, self.build.device) {
+            return Ok(Weight::quantised(quantised));
         }
         let values = checkpoint.copied::<2>(name, entry, &Device::flex())?;
         let quantised = self.on_host(values, orientation, quantisation);
         quantised.ok_or_else(|| self.not_finite(&tensor))
     }
 
-    /// The weight that a method takes a part of, in floats: of a checkpoint in nf4 what that stands for.
+    /// The weight that a method takes a part of, in floats: of a quantised checkpoint what its codes stand for.
     fn weight_to_replace(
         &self,
         shape: [usize; 2],
         orientation: Orientation,
         treatment: Treatment,
+        quantisation: Quantisation,
     ) -> Result<Weight<2>, Error> {
-        if !self.is_nf4() {
+        if self.of_file().is_none() {
             return self.weight("weight", shape, treatment, Initial::Normal);
         }
-        let Weight::Frozen(quantised) = self.quantised_weight(shape, orientation, Quantisation::Nf4)? else {
+        let Weight::Frozen(quantised) = self.quantised_weight(shape, orientation, quantisation)? else {
             unreachable!("what is quantised is frozen")
         };
         Ok(Weight::frozen(match orientation {
@@ -122,7 +123,7 @@ impl Loader<'_> {
         quantisation: Quantisation,
     ) -> Result<(), Error> {
         let Weight::Frozen(FrozenWeight::Float(values)) = &*weight else { return Ok(()) };
-        if self.build.values == Values::Read {
+        if self.build.values.get() == Values::Read {
             let values = Tensor::from_data(values.clone().into_data(), (&Device::flex(), values.dtype()));
             let quantised = self.on_host(values, orientation, quantisation);
             *weight = quantised.ok_or_else(|| self.not_finite(&self.join("weight")))?;

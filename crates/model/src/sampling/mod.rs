@@ -1,12 +1,24 @@
 //! How a token is chosen from one row of logits. The steps, their order and their definitions are those of Transformers'
 //! `RepetitionPenaltyLogitsProcessor`, `TemperatureLogitsWarper`, `TopKLogitsWarper`, `TopPLogitsWarper` and
-//! `MinPLogitsWarper`; probabilities are computed in f64 where Transformers computes them in f32. No generator is kept:
-//! a random number is a hash of (seed, row, token), so a text does not depend on what else is generated beside it.
+//! `MinPLogitsWarper`; probabilities are computed in f64 where Transformers computes them in f32. What OpenAI's API has
+//! beside these is in `penalties`, and `log_probabilities` are the model's own, before any of it. No generator is kept: a
+//! random number is a hash of (seed, row, token), so a text does not depend on what else is generated beside it.
 
-use std::borrow::Cow;
+mod log_probabilities;
+mod penalties;
+
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 
 use kernels::{mix, uniform};
+
+pub use log_probabilities::LogProbabilities;
+
+/// Of the frequency and the presence penalty, as OpenAI's API bounds them.
+const PENALTIES: RangeInclusive<f64> = -2.0..=2.0;
+
+/// Of biases, likewise.
+const BIASES: RangeInclusive<f64> = -100.0..=100.0;
 
 #[derive(Debug, Clone, PartialEq, thiserror::Error, miette::Diagnostic)]
 pub enum SamplingError {
@@ -25,6 +37,12 @@ pub enum SamplingError {
     #[error("the repetition penalty is {value}, expected a number above 0")]
     #[diagnostic(help("1 is none, above 1 makes tokens that occurred less likely, below 1 more likely"))]
     RepetitionPenalty { value: f64 },
+    #[error("the {name} penalty is {value}, expected a number from -2 to 2")]
+    #[diagnostic(help("0 is none, above 0 makes tokens that were written before less likely, below 0 more likely"))]
+    Penalty { name: &'static str, value: f64 },
+    #[error("the bias of token {token} is {value}, expected a number from -100 to 100")]
+    #[diagnostic(help("-100 keeps a token out, 100 leaves hardly any other"))]
+    LogitBias { token: u32, value: f64 },
     #[error("new token {token} of text {row} cannot be chosen: the model's logits are not finite numbers")]
     #[diagnostic(help(
         "the weights of the model or of its adapter are damaged, or their values overflow the type they are computed in"
@@ -50,12 +68,29 @@ pub struct Sampling {
     pub min_p: Option<f64>,
     /// Of tokens that occurred before, positive logits are divided by it and negative ones multiplied; 1 is none.
     pub repetition_penalty: f64,
+    /// Taken from the logit of a token once for each time that it was written; tokens of the prompt do not count. OpenAI's
+    /// `frequency_penalty`.
+    pub frequency_penalty: f64,
+    /// Taken from the logit of each token that was written, however often. OpenAI's `presence_penalty`.
+    pub presence_penalty: f64,
+    /// Added to the logits of these tokens, before all else: OpenAI's `logit_bias`.
+    pub logit_bias: Vec<(u32, f64)>,
     pub seed: u64,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: None, top_p: None, min_p: None, repetition_penalty: 1.0, seed: 42 }
+        Self {
+            temperature: 0.0,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            logit_bias: Vec::new(),
+            seed: 42,
+        }
     }
 }
 
@@ -83,39 +118,32 @@ impl Sampling {
         if !self.repetition_penalty.is_finite() || self.repetition_penalty <= 0.0 {
             return Err(SamplingError::RepetitionPenalty { value: self.repetition_penalty });
         }
-        Ok(())
+        for (name, value) in [("frequency", self.frequency_penalty), ("presence", self.presence_penalty)] {
+            if !PENALTIES.contains(&value) {
+                return Err(SamplingError::Penalty { name, value });
+            }
+        }
+        match self.logit_bias.iter().find(|(_, bias)| !BIASES.contains(bias)) {
+            Some((token, value)) => Err(SamplingError::LogitBias { token: *token, value: *value }),
+            None => Ok(()),
+        }
     }
 
-    /// The id of the token that follows `context` (prompt and generated ids; those beyond the logits are skipped).
-    /// `row` is the text's number and `token` that of the new token in it. Of equally probable tokens the lowest ids come
-    /// first. A logit that is not finite stands for a token that cannot be chosen.
+    /// The id of the token that follows the ids of the prompt and those written after it; ids beyond the logits are skipped.
+    /// `row` is the text's number. Of equally probable tokens the lowest ids come first. A logit that is not finite stands for
+    /// a token that cannot be chosen.
     ///
     /// # Errors
     /// `NothingToChoose` if no logit is finite.
-    pub fn choose(&self, logits: &[f32], context: &[u32], row: u64, token: u64) -> Result<u32, SamplingError> {
-        let scores = self.penalised(logits, context);
+    pub fn choose(&self, logits: &[f32], prompt: &[u32], written: &[u32], row: u64) -> Result<u32, SamplingError> {
+        let token = written.len() as u64;
+        let scores = self.penalised(logits, prompt, written);
         let chosen = if self.temperature == 0.0 {
             most_probable(&scores)
         } else {
             draw(&self.kept(&scores), uniform(mix(mix(self.seed) ^ row), token))
         };
         chosen.ok_or(SamplingError::NothingToChoose { row, token })
-    }
-
-    fn penalised<'a>(&self, logits: &'a [f32], context: &[u32]) -> Cow<'a, [f32]> {
-        // f32 as in Transformers, so that two scores tie here when they tie there.
-        let penalty = self.repetition_penalty as f32;
-        if penalty == 1.0 {
-            return Cow::Borrowed(logits);
-        }
-        let mut scores = logits.to_vec();
-        for id in context {
-            // From `logits`, since a token that occurred several times is penalised once.
-            if let Some(logit) = logits.get(*id as usize) {
-                scores[*id as usize] = if *logit < 0.0 { logit * penalty } else { logit / penalty };
-            }
-        }
-        Cow::Owned(scores)
     }
 
     /// The tokens that may be drawn, in the order of their ids.

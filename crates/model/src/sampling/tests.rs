@@ -9,7 +9,7 @@ const LOGITS: [f32; 12] = [2.0, -1.5, 0.25, 3.1, 0.0, -0.75, 1.9, 2.6, -4.0, 1.2
 const CONTEXT: [u32; 5] = [3, 5, 3, 7, 40];
 
 fn sampling(temperature: f64, top_k: Option<usize>, top_p: Option<f64>, min_p: Option<f64>) -> Sampling {
-    Sampling { temperature, top_k, top_p, min_p, repetition_penalty: 1.0, seed: 7 }
+    Sampling { temperature, top_k, top_p, min_p, seed: 7, ..Sampling::default() }
 }
 
 fn penalised(sampling: Sampling, repetition_penalty: f64) -> Sampling {
@@ -17,7 +17,7 @@ fn penalised(sampling: Sampling, repetition_penalty: f64) -> Sampling {
 }
 
 fn probabilities(sampling: &Sampling, logits: &[f32], context: &[u32]) -> Vec<(u32, f64)> {
-    let kept = sampling.kept(&sampling.penalised(logits, context));
+    let kept = sampling.kept(&sampling.penalised(logits, context, &[]));
     let total: f64 = kept.iter().map(|candidate| candidate.weight).sum();
     kept.into_iter().map(|candidate| (candidate.id, candidate.weight / total)).collect()
 }
@@ -104,21 +104,21 @@ fn min_p_of_one_keeps_the_most_probable_and_its_equals() {
 #[test]
 fn greedy_takes_the_first_of_the_largest_after_the_penalty() {
     let greedy = Sampling::default();
-    assert_eq!(greedy.choose(&[0.0, 2.0, 2.0, 1.0], &[1], 0, 0), Ok(1));
-    assert_eq!(penalised(greedy.clone(), 1.2).choose(&[0.0, 2.0, 2.0, 1.0], &[1, 1], 0, 0), Ok(2));
+    assert_eq!(greedy.choose(&[0.0, 2.0, 2.0, 1.0], &[1], &[], 0), Ok(1));
+    assert_eq!(penalised(greedy.clone(), 1.2).choose(&[0.0, 2.0, 2.0, 1.0], &[1], &[1], 0), Ok(2));
     // Negative logits are multiplied: -1 becomes -2.
-    assert_eq!(penalised(greedy, 2.0).choose(&[-1.0, -1.5], &[0], 0, 0), Ok(1));
+    assert_eq!(penalised(greedy, 2.0).choose(&[-1.0, -1.5], &[], &[0], 0), Ok(1));
 }
 
 #[test]
 fn logits_that_are_not_finite_are_never_chosen() {
     let broken = [f32::NAN, f32::INFINITY, -3.0, f32::NEG_INFINITY, -2.0, f32::NAN];
-    assert_eq!(Sampling::default().choose(&broken, &[], 0, 0), Ok(4));
+    assert_eq!(Sampling::default().choose(&broken, &[], &[], 0), Ok(4));
     assert_eq!(ids(&sampling(1.0, Some(5), Some(0.99), Some(0.01)), &broken), [2, 4]);
     let error = Err(SamplingError::NothingToChoose { row: 3, token: 9 });
     for all in [&[f32::NAN; 4][..], &[f32::NEG_INFINITY; 4], &[]] {
-        assert_eq!(Sampling::default().choose(all, &[0], 3, 9), error);
-        assert_eq!(penalised(sampling(1.0, Some(2), Some(0.5), Some(0.5)), 1.1).choose(all, &[0], 3, 9), error);
+        assert_eq!(Sampling::default().choose(all, &[0], &[0; 9], 3), error);
+        assert_eq!(penalised(sampling(1.0, Some(2), Some(0.5), Some(0.5)), 1.1).choose(all, &[0], &[0; 9], 3), error);
     }
 }
 
@@ -133,7 +133,8 @@ fn twenty_thousand_draws_have_the_frequencies_of_the_probabilities() {
     let mut counts = [0_u32; LOGITS.len()];
     for draw in 0..20_000 {
         // As many texts as tokens in each, so that both numbers have to matter.
-        let id = sampling.choose(&LOGITS, &CONTEXT, draw / 141, draw % 141).unwrap();
+        let written = vec![CONTEXT[0]; (draw % 141) as usize];
+        let id = sampling.choose(&LOGITS, &CONTEXT, &written, draw / 141).unwrap();
         counts[id as usize] += 1;
     }
     for (id, probability) in probabilities(&sampling, &LOGITS, &CONTEXT) {
@@ -158,6 +159,18 @@ fn what_cannot_be_is_refused_and_says_what_can() {
         (Sampling { min_p: Some(-0.1), ..greedy() }, "min-p is -0.1, expected a number from 0 to 1"),
         (Sampling { min_p: Some(f64::NAN), ..greedy() }, "min-p is NaN, expected a number from 0 to 1"),
         (penalised(greedy(), 0.0), "the repetition penalty is 0, expected a number above 0"),
+        (
+            Sampling { frequency_penalty: 2.5, ..greedy() },
+            "the frequency penalty is 2.5, expected a number from -2 to 2",
+        ),
+        (
+            Sampling { presence_penalty: f64::NAN, ..greedy() },
+            "the presence penalty is NaN, expected a number from -2 to 2",
+        ),
+        (
+            Sampling { logit_bias: vec![(3, 0.5), (9, -101.0)], ..greedy() },
+            "the bias of token 9 is -101, expected a number from -100 to 100",
+        ),
     ];
     for (sampling, message) in wrong {
         let error = sampling.check().unwrap_err();
@@ -180,12 +193,12 @@ proptest! {
     #[test]
     fn the_chosen_id_is_a_kept_one_and_always_the_same(
         logits in rows(), temperature in 0.05..3.0, top_k in prop::option::of(1..40_usize),
-        top_p in prop::option::of(0.01..=1.0), min_p in prop::option::of(0.0..=1.0), row: u64, token: u64
+        top_p in prop::option::of(0.01..=1.0), min_p in prop::option::of(0.0..=1.0), row: u64, token in 0..40_usize
     ) {
         let sampling = sampling(temperature, top_k, top_p, min_p);
-        let chosen = sampling.choose(&logits, &[], row, token).unwrap();
+        let chosen = sampling.choose(&logits, &[], &vec![0; token], row).unwrap();
         prop_assert!(ids(&sampling, &logits).contains(&chosen));
-        prop_assert_eq!(sampling.choose(&logits, &[], row, token).unwrap(), chosen);
+        prop_assert_eq!(sampling.choose(&logits, &[], &vec![0; token], row).unwrap(), chosen);
     }
 
     #[test]
@@ -193,7 +206,7 @@ proptest! {
         let free = sampling(temperature, None, None, None);
         let bounded = sampling(temperature, Some(logits.len()), Some(1.0), Some(0.0));
         prop_assert_eq!(probabilities(&bounded, &logits, &[]), probabilities(&free, &logits, &[]));
-        prop_assert_eq!(bounded.choose(&logits, &[], row, 0), free.choose(&logits, &[], row, 0));
+        prop_assert_eq!(bounded.choose(&logits, &[], &[], row), free.choose(&logits, &[], &[], row));
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub enum Error {
     QueueFull { max_queue: usize },
     #[error("{0}", message)]
     TooLong { message: String },
+    /// A text that has no room in the cache.
+    #[error("{message}")]
+    Cache { message: String },
     /// Of a text that was to be answered whole.
     #[error("{message}")]
     Truncated { message: String },
@@ -28,9 +31,38 @@ pub enum Error {
     Panicked,
 }
 
+/// What goes wrong while a request is answered.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Inference(Box<inference::Error>),
+    Engine(Error),
+}
+
+impl<E: Into<inference::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Inference(Box::new(error.into()))
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl Fault {
+    /// As clients are told, without the directories in `places`, which have another name for them.
+    pub(super) fn error(self, places: &[(&Path, &str)]) -> Error {
+        match self {
+            Self::Inference(error) => Error::of(*error, places),
+            Self::Engine(error) => error,
+        }
+    }
+}
+
 impl Error {
     /// With what can be done about it, and without the directories in `places`, which have another name for clients.
-    pub(super) fn of(error: inference::Error, places: &[(&Path, &str)]) -> Self {
+    fn of(error: inference::Error, places: &[(&Path, &str)]) -> Self {
         use inference::Error;
         let help = error.help().map(|help| help.to_string());
         let message = match help {
@@ -42,6 +74,7 @@ impl Error {
             Error::Generation(GenerationError::Prompt { .. } | GenerationError::Room { .. }) => {
                 Self::TooLong { message }
             }
+            Error::Generation(GenerationError::Cache { .. }) => Self::Cache { message },
             Error::Generation(GenerationError::Sampling(model::SamplingError::NotFinite { .. }))
             | Error::Generation(GenerationError::Sampling(model::SamplingError::NothingToChoose { .. }))
             | Error::NotFinite { .. } => Self::Failed { message },

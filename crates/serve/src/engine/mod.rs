@@ -1,70 +1,104 @@
-//! What stands between HTTP and the models: a handle that is cheap to clone, and one thread that owns all models. Requests
-//! wait in a bounded queue; answers come as events over channels, and whoever drops the receiving end has ended the request.
-//! How requests share the model is this room's affair alone.
+//! What stands between HTTP and the models: a handle that is cheap to clone, and one thread that passes go through. Requests are
+//! made ready where they come from (templates, tokens), and wait in a bounded queue; answers come as events over channels, and
+//! whoever drops the receiving end has ended the request. How requests share the model is this room's affair alone.
 
+mod classification;
 mod error;
-mod generate;
+mod generation;
 mod load;
-mod predict;
+mod place;
+mod prepare;
 mod registry;
 mod statistics;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use inference::{Device, GenerationSettings, ModelFiles, Pipeline};
+use inference::ServedAdapter;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
+use classification::Classification;
 pub use error::Error;
-pub(crate) use generate::{Event, Generate, Prompts};
-pub(crate) use predict::{Answered, Inputs, Text};
+use error::Fault;
+use generation::Generation;
+pub(crate) use generation::{Event, Token};
+use place::Place;
+pub(crate) use prepare::{Answered, Generate, Inputs, Prompts, Text};
+use registry::Loaded;
 pub use registry::Model;
 use registry::Registry;
-pub(crate) use statistics::Statistics;
-use worker::{Job, Work, Worker};
+pub(crate) use statistics::{Cache, Kind, Passes, Statistics};
+use worker::{Job, Worker};
 
-/// A model as it was opened, and what clients call it.
+/// The model that adapters share, what clients call it, and where it lies.
 #[derive(Debug)]
-pub struct Opened {
-    pub name: String,
-    pub files: ModelFiles,
-    pub pipeline: Pipeline,
-}
-
-/// What adapters are loaded onto later.
-#[derive(Debug, Clone)]
 pub struct Base {
     pub name: String,
     pub directory: PathBuf,
-    pub device: Device,
+    pub model: inference::Base,
+}
+
+impl Base {
+    /// Directories of the machine, and what they are called in answers.
+    fn places(&self) -> Vec<(&Path, &str)> {
+        vec![(&self.directory, &self.name)]
+    }
+}
+
+/// What requests may take together.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests that wait; where more come they are refused.
+    pub max_queue: usize,
+    /// Tokens of a pass: prompts, and texts to classify, of more are read in several. At most so many texts are written at a time.
+    pub max_batch_tokens: usize,
+    /// Bytes of keys and values of all texts that are written.
+    pub cache_memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_queue: 256, max_batch_tokens: 512, cache_memory: 2 << 30 }
+    }
 }
 
 /// A handle to the models.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    jobs: mpsc::Sender<Job>,
+    base: Arc<Base>,
+    limits: Limits,
     registry: Arc<Registry>,
     statistics: Arc<Statistics>,
-    max_queue: usize,
+    jobs: mpsc::UnboundedSender<Job>,
 }
 
 impl Engine {
-    /// Starts the thread that owns the models. `max_queue` requests may wait; where more come they are refused.
+    /// Starts the thread that passes go through. The base answers itself if it has a head that writes or classifies.
     ///
     /// # Errors
-    /// The thread cannot be started, or the files of an adapter cannot be read again for its hash.
-    pub fn start(base: Base, models: Vec<Opened>, max_queue: usize) -> Result<Self, std::io::Error> {
-        let (registry, statistics) = (Arc::new(Registry::default()), Arc::new(Statistics::default()));
-        let (jobs, waiting) = mpsc::channel(max_queue.max(1));
-        let mut worker = Worker::new(base.clone(), statistics.clone());
-        for opened in models {
-            let model = Arc::new(Model::of(&opened, &base.name)?);
-            worker.add(&model, opened.pipeline);
-            registry.insert(model);
-        }
-        std::thread::Builder::new().name("models".to_string()).spawn(move || worker.run(waiting))?;
-        Ok(Self { jobs, registry, statistics, max_queue })
+    /// The thread cannot be started.
+    pub fn start(base: Base, adapters: Vec<(String, ServedAdapter)>, limits: Limits) -> Result<Self, std::io::Error> {
+        let (engine, worker) = Self::new(base, adapters, limits);
+        std::thread::Builder::new().name("models".to_string()).spawn(move || worker.run())?;
+        Ok(engine)
+    }
+
+    /// A handle, and what answers it once it runs.
+    fn new(base: Base, adapters: Vec<(String, ServedAdapter)>, limits: Limits) -> (Self, Worker) {
+        // Not bounded: the places are.
+        let (jobs, waiting) = mpsc::unbounded_channel();
+        let (base, registry) = (Arc::new(base), Arc::new(Registry::default()));
+        registry.extend(Model::of_base(&base));
+        registry.extend(
+            adapters
+                .into_iter()
+                .map(|(name, adapter)| Model::of_adapter(name, &base, Loaded::new(adapter, jobs.clone()))),
+        );
+        let worker = Worker::new(base.clone(), limits, waiting);
+        let statistics = worker.statistics().clone();
+        (Self { base, limits, registry, statistics, jobs }, worker)
     }
 
     /// In the order of their names.
@@ -80,84 +114,97 @@ impl Engine {
         &self.statistics
     }
 
-    pub(crate) fn max_queue(&self) -> usize {
-        self.max_queue
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
-    /// Texts that the model writes. The events end with [`Event::Failed`], or after each choice has ended.
-    pub(crate) fn generate(
+    /// Texts that the model writes, choice by choice: how many tokens their prompts have, and their events, which end with
+    /// [`Event::Failed`], or after each choice has ended.
+    pub(crate) async fn generate(
         &self,
         model: &Arc<Model>,
         request: Generate,
-    ) -> Result<mpsc::UnboundedReceiver<Event>, Error> {
+    ) -> Result<(usize, mpsc::UnboundedReceiver<Event>), Error> {
+        let room = self.statistics.cache().rows;
+        let (texts, place) = self.prepare(model, move |base, model| prepare::texts(base, model, request, room)).await?;
+        let prompt_tokens = texts.prompt_tokens;
         // Not bounded: a client that does not read must not stop the thread. There are no more events than tokens asked for.
         let (events, receiver) = mpsc::unbounded_channel();
-        self.send(model, Work::Generate(request, events))?;
-        Ok(receiver)
+        self.send(Job::Generate(Generation::new(model.clone(), texts, events, place)))?;
+        Ok((prompt_tokens, receiver))
     }
 
     /// The answers of a model that classifies, in the order of the texts.
     pub(crate) async fn predict(&self, model: &Arc<Model>, inputs: Inputs) -> Result<Vec<Answered>, Error> {
-        self.ask(model, |answer| Work::Predict(inputs, answer)).await
+        let (questions, place) =
+            self.prepare(model, move |base, model| prepare::questions(base, model, &inputs)).await?;
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Classify(Classification::new(model.clone(), questions, answer, place)))?;
+        answered.await.map_err(|_| Error::Stopped)?
     }
 
-    /// The tokens of a text, or of a conversation as the chat template writes it, by `settings` of no consequence.
+    /// The tokens of a text, or of a conversation as the chat template writes it.
     pub(crate) async fn tokenize(
         &self,
         model: &Arc<Model>,
         prompts: Prompts,
         special: bool,
     ) -> Result<Vec<u32>, Error> {
-        self.ask(model, |answer| Work::Tokenize(prompts, special, answer)).await
+        let tokens = self.prepare(model, move |base, model| prepare::tokens(base, model, &prompts, special));
+        Ok(tokens.await?.0)
     }
 
     pub(crate) async fn detokenize(&self, model: &Arc<Model>, tokens: Vec<u32>) -> Result<String, Error> {
-        self.ask(model, |answer| Work::Detokenize(tokens, answer)).await
+        Ok(self.prepare(model, move |base, model| prepare::text(base, model, &tokens)).await?.0)
+    }
+
+    /// The bytes of a token.
+    pub(crate) fn token_bytes(&self, model: &Model, token: u32) -> Vec<u8> {
+        model.processor(&self.base.model).map(|processor| processor.tokenizer.token_bytes(token)).unwrap_or_default()
     }
 
     /// Opens the adapter in this directory under a name.
     pub(crate) async fn load(&self, name: &str, directory: PathBuf) -> Result<(), Error> {
         let reserved = self.registry.reserve(name)?;
-        let (answer, loaded) = oneshot::channel();
-        self.queue(Job { model: None, work: Work::Load(reserved.name().to_string(), directory, answer) })?;
-        let model = loaded.await.map_err(|_| Error::Stopped)??;
-        reserved.fill(model);
+        let (base, jobs, name) = (self.base.clone(), self.jobs.clone(), name.to_string());
+        let place = self.place()?;
+        let loaded = spawn_blocking(move || {
+            let _place = place;
+            load::open(&base, &name, &directory)
+                .map(|adapter| Model::of_adapter(name, &base, Loaded::new(adapter, jobs)))
+        });
+        reserved.fill(loaded.await.map_err(|_| Error::Panicked)??);
         Ok(())
     }
 
     /// From here on nobody finds the model; it is given back after the requests that have found it.
-    pub(crate) async fn unload(&self, name: &str) -> Result<(), Error> {
-        let model = self.registry.remove(name)?;
-        self.jobs.send(Job { model: Some(model), work: Work::Unload }).await.map_err(|_| Error::Stopped)
+    pub(crate) fn unload(&self, name: &str) -> Result<(), Error> {
+        self.registry.remove(name).map(drop)
     }
 
-    async fn ask<T>(
+    /// What a request is to the model, made beside the thread of the passes, so that no long text or template holds up others.
+    async fn prepare<T: Send + 'static>(
         &self,
         model: &Arc<Model>,
-        work: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Work,
-    ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.send(model, work(answer))?;
-        answered.await.map_err(|_| Error::Stopped)?
+        work: impl FnOnce(&inference::Base, &Model) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<(T, Place), Error> {
+        let (base, model, place) = (self.base.clone(), model.clone(), self.place()?);
+        let prepared = spawn_blocking(move || {
+            let prepared = work(&base.model, &model);
+            prepared.map(|prepared| (prepared, place)).map_err(|fault| fault.error(&base.places()))
+        });
+        prepared.await.map_err(|_| Error::Panicked)?
     }
 
-    fn send(&self, model: &Arc<Model>, work: Work) -> Result<(), Error> {
-        self.queue(Job { model: Some(model.clone()), work })
+    fn place(&self) -> Result<Place, Error> {
+        let max_queue = self.limits.max_queue;
+        Place::take(&self.statistics, max_queue).ok_or(Error::QueueFull { max_queue })
     }
 
-    fn queue(&self, job: Job) -> Result<(), Error> {
-        self.statistics.queued();
-        self.jobs.try_send(job).map_err(|error| {
-            self.statistics.left_queue();
-            match error {
-                mpsc::error::TrySendError::Full(_) => Error::QueueFull { max_queue: self.max_queue },
-                mpsc::error::TrySendError::Closed(_) => Error::Stopped,
-            }
-        })
+    fn send(&self, job: Job) -> Result<(), Error> {
+        self.jobs.send(job).map_err(|_| Error::Stopped)
     }
 }
 
-/// How a model's tokens are written where only its encoder is asked.
-fn no_settings() -> GenerationSettings {
-    GenerationSettings::default()
-}
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,16 @@
 //! The models there are, by the names that clients know them by.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
+use inference::{Processor, ServedAdapter};
 use tasks::{TaskName, Use};
+use tokio::sync::mpsc::UnboundedSender;
 
-use super::{Error, Opened};
+use super::error::Fault;
+use super::worker::Job;
+use super::{Base, Error};
 
 /// What is known of a model without asking it.
 #[derive(Debug)]
@@ -26,66 +26,81 @@ pub struct Model {
     pub fingerprint: String,
     /// When it was loaded, in seconds of Unix time.
     pub created: u64,
-    /// Of this load: a name may be used again.
-    pub(super) id: u64,
+    adapter: Option<Loaded>,
+}
+
+/// An adapter in memory. When the last request that has found it is answered, what passes have kept for it is forgotten.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    adapter: ServedAdapter,
+    jobs: UnboundedSender<Job>,
+}
+
+impl Loaded {
+    pub(super) fn new(adapter: ServedAdapter, jobs: UnboundedSender<Job>) -> Self {
+        Self { adapter, jobs }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // With the thread of the passes all has been forgotten.
+        let _ = self.jobs.send(Job::Forget(self.adapter.routed.adapters().clone()));
+    }
 }
 
 impl Model {
-    pub(super) fn of(opened: &Opened, base: &str) -> io::Result<Self> {
-        static LOADED: AtomicU64 = AtomicU64::new(0);
-        let (pipeline, task) = (&opened.pipeline, opened.pipeline.task.definition());
-        let positions = pipeline.pretrained.max_positions();
-        let of_base: String =
-            pipeline.pretrained.fingerprint().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
-        let fingerprint = match &opened.files.adapter {
-            Some(adapter) => format!("fp_{of_base}_{}", &hash_of(adapter)?[..12]),
+    /// `None` where the base has no head that writes or classifies.
+    pub(super) fn of_base(base: &Base) -> Option<Arc<Self>> {
+        let processor = base.model.processor().ok()?;
+        let answers = processor.task.definition().usage != Use::Score;
+        answers.then(|| Arc::new(Self::new(base.name.clone(), base, processor, None)))
+    }
+
+    pub(super) fn of_adapter(name: String, base: &Base, loaded: Loaded) -> Arc<Self> {
+        let model = Self::new(name, base, &loaded.adapter.processor, Some(loaded.adapter.fingerprint()));
+        Arc::new(Self { adapter: Some(loaded), ..model })
+    }
+
+    fn new(name: String, base: &Base, processor: &Processor, of_adapter: Option<&str>) -> Self {
+        let task = processor.task.definition();
+        // Of its prefix, which names the form of the hash, nothing is shown.
+        let of_base: String = base.model.fingerprint().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
+        let fingerprint = match of_adapter {
+            Some(of_adapter) => format!("fp_{of_base}_{}", of_adapter.chars().take(12).collect::<String>()),
             None => format!("fp_{of_base}"),
         };
-        Ok(Self {
-            name: opened.name.clone(),
-            parent: opened.files.adapter.is_some().then(|| base.to_string()),
+        Self {
+            name,
+            parent: of_adapter.map(|_| base.name.clone()),
             task: task.id(),
-            labels: pipeline.task.label_names().to_vec(),
+            labels: processor.task.label_names().to_vec(),
             max_length: match task.usage {
-                Use::Generate => positions.unwrap_or(pipeline.max_length),
-                Use::Predict | Use::Score => pipeline.max_length,
+                Use::Generate => base.model.pretrained.max_positions().unwrap_or(processor.max_length),
+                Use::Predict | Use::Score => processor.max_length,
             },
             fingerprint,
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            id: LOADED.fetch_add(1, Ordering::Relaxed),
-        })
+            adapter: None,
+        }
     }
 
     pub(crate) fn writes(&self) -> bool {
         self.task.usage == Use::Generate
     }
-}
 
-/// Of the files that decide what an adapter answers: settings and tensors, by their names and contents.
-fn hash_of(directory: &Path) -> io::Result<String> {
-    let is_of_adapter = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        path.is_file() && matches!(ending, Some("json" | "safetensors" | "jinja" | "model" | "txt"))
-    };
-    let entries = std::fs::read_dir(directory)?.collect::<io::Result<Vec<_>>>()?;
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_of_adapter).collect();
-    files.sort();
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    for path in files {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        hash.update((name.len() as u64).to_le_bytes());
-        hash.update(name);
-        let mut file = std::fs::File::open(&path)?;
-        hash.update(file.metadata()?.len().to_le_bytes());
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                read => hash.update(&buffer[..read]),
-            }
+    /// What it is beside the base; `None` of the base.
+    pub(super) fn adapter(&self) -> Option<&ServedAdapter> {
+        self.adapter.as_ref().map(|loaded| &loaded.adapter)
+    }
+
+    /// Errors: the base has no head of its own.
+    pub(super) fn processor<'a>(&'a self, base: &'a inference::Base) -> Result<&'a Processor, Fault> {
+        match self.adapter() {
+            Some(adapter) => Ok(&adapter.processor),
+            None => Ok(base.processor()?),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[derive(Debug)]
@@ -105,7 +120,11 @@ pub(super) struct Reserved<'a> {
 }
 
 impl Registry {
-    pub(super) fn insert(&self, model: Arc<Model>) {
+    pub(super) fn extend(&self, models: impl IntoIterator<Item = Arc<Model>>) {
+        models.into_iter().for_each(|model| self.insert(model));
+    }
+
+    fn insert(&self, model: Arc<Model>) {
         self.slots().insert(model.name.clone(), Slot::Ready(model));
     }
 
@@ -169,10 +188,6 @@ fn no_model(slots: &BTreeMap<String, Slot>, name: &str) -> Error {
 }
 
 impl Reserved<'_> {
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(super) fn fill(self, model: Arc<Model>) {
         self.registry.insert(model);
     }

@@ -1,11 +1,46 @@
-//! What the thread of the models is doing, for the metrics.
+//! What the thread of the passes is doing, for the metrics.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 #[derive(Debug, Default)]
 pub(crate) struct Statistics {
     waiting: AtomicUsize,
     running: AtomicUsize,
+    passes: Mutex<Passes>,
+}
+
+/// Since the beginning, of each kind of passes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Passes {
+    pub(crate) writing: Kind,
+    pub(crate) classifying: Kind,
+    pub(crate) cache: Cache,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Kind {
+    pub(crate) passes: u64,
+    /// Texts and sequences in the passes, added up: by the number of passes the size of a batch.
+    pub(crate) sequences: u64,
+    pub(crate) tokens: u64,
+}
+
+/// Of the cache, in tokens.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cache {
+    pub(crate) rows: usize,
+    pub(crate) of_texts: usize,
+    pub(crate) of_prefixes: usize,
+    pub(crate) bytes_per_row: usize,
+}
+
+impl Kind {
+    pub(super) fn add(&mut self, sequences: usize, tokens: usize) {
+        self.passes += 1;
+        self.sequences += sequences as u64;
+        self.tokens += tokens as u64;
+    }
 }
 
 impl Statistics {
@@ -19,15 +54,31 @@ impl Statistics {
         self.running.load(Ordering::Relaxed)
     }
 
-    pub(super) fn queued(&self) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn passes(&self) -> Passes {
+        *self.passes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn left_queue(&self) {
+    pub(crate) fn cache(&self) -> Cache {
+        self.passes().cache
+    }
+
+    pub(super) fn passed(&self, update: impl FnOnce(&mut Passes)) {
+        update(&mut self.passes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether there was room in the queue.
+    pub(super) fn queue(&self, max: usize) -> bool {
+        let more = |waiting| (waiting < max).then_some(waiting + 1);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn begin(&self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.running.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn running_now(&self, running: usize) {
-        self.running.store(running, Ordering::Relaxed);
+    pub(super) fn leave(&self, has_begun: bool) {
+        let counted = if has_begun { &self.running } else { &self.waiting };
+        counted.fetch_sub(1, Ordering::Relaxed);
     }
 }

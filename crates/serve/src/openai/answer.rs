@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep_until};
 
+use super::log_probabilities::{self, Probable};
 use crate::app::App;
-use crate::engine::{Error, Event, Generate, Model};
+use crate::engine::{Error, Event, Generate, Model, Token};
 use crate::id;
 use crate::metrics::Progress;
 use crate::problem::Problem;
@@ -43,7 +44,10 @@ impl Form {
 #[derive(Debug)]
 pub(super) struct Answering {
     app: Arc<App>,
+    model: Arc<Model>,
     form: Form,
+    /// Whether log-probabilities were asked for.
+    has_probabilities: bool,
     events: UnboundedReceiver<Event>,
     deadline: Instant,
     /// What every object begins with.
@@ -59,11 +63,12 @@ pub(super) struct Answering {
 #[derive(Debug, Default)]
 struct Draft {
     text: String,
+    probabilities: Vec<Probable>,
     finish: Option<FinishReason>,
 }
 
 impl Answering {
-    /// Waits until the prompts were read: what is wrong with them is said with a status.
+    /// Waits until the prompts are ready: what is wrong with them is said with a status.
     pub(super) async fn begin(
         app: &Arc<App>,
         model: &Arc<Model>,
@@ -72,7 +77,9 @@ impl Answering {
         choices: usize,
     ) -> Result<Self, Problem> {
         let (deadline, progress) = (app.deadline(), app.metrics.progress(&model.name));
-        let events = app.engine.generate(model, request)?;
+        let has_probabilities = request.log_probabilities.is_some();
+        let (prompt_tokens, events) = app.in_time(app.engine.generate(model, request)).await?;
+        progress.prompt(prompt_tokens);
         let head = json!({
             "id": id::named(form.prefix()),
             "object": form.object(false),
@@ -81,17 +88,21 @@ impl Answering {
             "system_fingerprint": model.fingerprint,
         });
         let Value::Object(head) = head else { unreachable!("it is written as an object") };
-        let (app, ended, prompt_tokens, new_tokens) = (app.clone(), 0, 0, 0);
-        let mut answering =
-            Self { app, form, events, deadline, head, choices, ended, prompt_tokens, new_tokens, progress };
-        match answering.next().await? {
-            Some(Event::Started { prompt_tokens }) => {
-                answering.prompt_tokens = prompt_tokens;
-                answering.progress.prompt(prompt_tokens);
-                Ok(answering)
-            }
-            _ => Err(Error::Panicked.into()),
-        }
+        let (app, model) = (app.clone(), model.clone());
+        Ok(Self {
+            app,
+            model,
+            form,
+            has_probabilities,
+            events,
+            deadline,
+            head,
+            choices,
+            ended: 0,
+            prompt_tokens,
+            new_tokens: 0,
+            progress,
+        })
     }
 
     pub(super) fn form(&self) -> Form {
@@ -114,16 +125,34 @@ impl Answering {
             () = reached(&mut stage, Stage::Ended) => return Err(Problem::stopping()),
         };
         match &event {
-            Event::Token { .. } => {
+            Event::Token { choice, .. } => {
                 self.new_tokens += 1;
-                self.progress.token();
+                self.progress.token(*choice);
             }
-            Event::Ended { .. } => self.ended += 1,
-            Event::Started { .. } | Event::Failed(_) => {}
+            Event::Ended { usage, .. } => {
+                self.ended += 1;
+                self.progress.shared(usage.shared_tokens);
+            }
+            Event::Failed(_) => {}
         }
         match event {
             Event::Failed(error) => Err(error.into()),
             event => Ok(Some(event)),
+        }
+    }
+
+    /// What is to be said of a token; nothing of one that ended its text.
+    pub(super) fn probable(&self, token: &Token) -> Option<Probable> {
+        let of_token = token.probabilities.as_ref().filter(|_| !token.is_end)?;
+        Some(Probable::new(&self.app.engine, &self.model, token.id, of_token))
+    }
+
+    /// `logprobs` of tokens, before which a choice has `offset` characters.
+    pub(super) fn log_probabilities(&self, tokens: &[Probable], offset: &mut usize) -> Value {
+        match self.form {
+            _ if !self.has_probabilities => Value::Null,
+            Form::Chat => log_probabilities::of_chat(tokens),
+            Form::Text => log_probabilities::of_text(tokens, offset),
         }
     }
 
@@ -132,19 +161,26 @@ impl Answering {
         let mut drafts: BTreeMap<usize, Draft> = BTreeMap::new();
         while let Some(event) = self.next().await? {
             match event {
-                Event::Token { choice, text } => drafts.entry(choice).or_default().text.push_str(&text),
-                Event::Ended { choice, finish } => drafts.entry(choice).or_default().finish = Some(finish),
-                Event::Started { .. } | Event::Failed(_) => {}
+                Event::Token { choice, text, token } => {
+                    let draft = drafts.entry(choice).or_default();
+                    draft.text.push_str(&text);
+                    draft.probabilities.extend(self.probable(&token));
+                }
+                Event::Ended { choice, finish, .. } => drafts.entry(choice).or_default().finish = Some(finish),
+                Event::Failed(_) => {}
             }
         }
         let choice = |(index, draft): (usize, Draft)| {
             let finish = draft.finish.map(finish_reason);
+            let probabilities = self.log_probabilities(&draft.probabilities, &mut 0);
             match self.form {
                 Form::Chat => {
                     let message = json!({ "role": "assistant", "content": draft.text, "refusal": null });
-                    json!({ "index": index, "message": message, "logprobs": null, "finish_reason": finish })
+                    json!({ "index": index, "message": message, "logprobs": probabilities, "finish_reason": finish })
                 }
-                Form::Text => json!({ "index": index, "text": draft.text, "logprobs": null, "finish_reason": finish }),
+                Form::Text => {
+                    json!({ "index": index, "text": draft.text, "logprobs": probabilities, "finish_reason": finish })
+                }
             }
         };
         let choices: Vec<Value> = drafts.into_iter().map(choice).collect();

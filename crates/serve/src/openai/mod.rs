@@ -1,6 +1,7 @@
 //! OpenAI's endpoints: chat and completions, whole or as a stream of events.
 
 mod answer;
+mod log_probabilities;
 mod messages;
 pub(crate) mod models;
 mod settings;
@@ -63,6 +64,7 @@ async fn respond(
         samples: u64::from(asked.samples),
         settings: asked.settings,
         max_tokens: app.settings.max_tokens as usize,
+        log_probabilities: asked.log_probabilities,
     };
     let answering = Answering::begin(app, &model, form, request, choices).await?;
     let response = match asked.stream {

@@ -1,7 +1,7 @@
 //! An answer as server-sent events, `data: {...}` each, and `data: [DONE]` at the end. What goes wrong on the way is an event,
 //! too: the status was sent long before.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use futures_util::stream::unfold;
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answering, Form, finish_reason};
+use super::log_probabilities::Probable;
 use crate::engine::Event;
 use crate::fields::{Fields, wrong};
 use crate::problem::Problem;
@@ -57,11 +58,20 @@ struct Sending {
     options: StreamOptions,
     /// What is to be sent before the next event is waited for.
     ready: VecDeque<String>,
+    held: BTreeMap<usize, Held>,
     is_done: bool,
 }
 
+/// Of a choice what is said of tokens, until their text is certain.
+#[derive(Default)]
+struct Held {
+    tokens: Vec<Probable>,
+    /// Characters of the tokens before these.
+    offset: usize,
+}
+
 pub(super) fn response(answering: Answering, options: StreamOptions) -> Response {
-    let mut sending = Sending { answering, options, ready: VecDeque::new(), is_done: false };
+    let mut sending = Sending { answering, options, ready: VecDeque::new(), held: BTreeMap::new(), is_done: false };
     if sending.answering.form() == Form::Chat {
         for index in 0..sending.answering.choices() {
             let delta = json!({ "role": "assistant", "content": "", "refusal": null });
@@ -91,23 +101,37 @@ impl Sending {
     }
 
     fn event(&mut self, event: Event) {
-        match (event, self.answering.form()) {
-            // Text that is not certain yet comes with a later token.
-            (Event::Token { text, .. }, _) if text.is_empty() => {}
-            (Event::Token { choice, text }, Form::Chat) => {
-                let delta = json!({ "content": text });
-                self.push(json!({ "index": choice, "delta": delta, "logprobs": null, "finish_reason": null }));
+        match event {
+            Event::Token { choice, text, token } => {
+                let probable = self.answering.probable(&token);
+                self.held.entry(choice).or_default().tokens.extend(probable);
+                // Text that is not certain yet comes with a later token.
+                if !text.is_empty() {
+                    self.choice(choice, Some(text), None);
+                }
             }
-            (Event::Token { choice, text }, Form::Text) => {
-                self.push(json!({ "index": choice, "text": text, "logprobs": null, "finish_reason": null }));
-            }
-            (Event::Ended { choice, finish }, form) => {
-                let finish = finish_reason(finish);
-                let (key, nothing) = if form == Form::Chat { ("delta", json!({})) } else { ("text", json!("")) };
-                self.push(json!({ "index": choice, key: nothing, "logprobs": null, "finish_reason": finish }));
-            }
-            (Event::Started { .. } | Event::Failed(_), _) => {}
+            Event::Ended { choice, finish, .. } => self.choice(choice, None, Some(finish_reason(finish))),
+            Event::Failed(_) => {}
         }
+    }
+
+    fn choice(&mut self, index: usize, text: Option<String>, finish: Option<&str>) {
+        let held = self.held.entry(index).or_default();
+        let tokens = std::mem::take(&mut held.tokens);
+        let probabilities = match tokens.is_empty() {
+            true => Value::Null,
+            false => self.answering.log_probabilities(&tokens, &mut held.offset),
+        };
+        self.push(match (self.answering.form(), text) {
+            (Form::Chat, text) => {
+                let delta = text.map_or(json!({}), |text| json!({ "content": text }));
+                json!({ "index": index, "delta": delta, "logprobs": probabilities, "finish_reason": finish })
+            }
+            (Form::Text, text) => {
+                let text = text.unwrap_or_default();
+                json!({ "index": index, "text": text, "logprobs": probabilities, "finish_reason": finish })
+            }
+        });
     }
 
     fn push(&mut self, choice: Value) {

@@ -98,6 +98,18 @@ fn an_adapter_that_does_not_fit_is_refused_without_a_path_of_the_machine() {
 }
 
 #[test]
+fn an_adapter_that_changes_what_others_read_is_refused_by_the_name_of_the_tensor() {
+    let (_directory, root) = root();
+    copy(&fixture("bert-pair-bias-all/trained"), &root.join("biases"));
+    let settings = Settings { adapter_root: Some(root.clone()), ..Settings::default() };
+    let served = Models::of("bert-pair-bias-all").serve_with(settings);
+    let expected = "biases cannot be used beside others on one base: the adapter has `bert.embeddings.LayerNorm.bias` of its \
+                    own in place of its base's, which other adapters read too: merge it into its base (`kindling merge`) \
+                    and use the merged model by itself";
+    assert_eq!(load(&served, "biases", "biases").refused(), (400, expected.to_string()));
+}
+
+#[test]
 fn an_adapter_that_was_trained_on_other_weights_is_refused() {
     let (_directory, root) = root();
     let sidecar = json!({
@@ -129,12 +141,15 @@ fn requests_that_have_found_an_adapter_are_answered_after_it_is_unloaded() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().canonicalize().unwrap();
     copy(&fixture("llama-lm/adapter"), &root.join("tuned"));
-    let served = Models::of("llama-lm").serve_with(Settings { adapter_root: Some(root), ..Settings::default() });
+    let settings = Settings { adapter_root: Some(root), ..Settings::default() };
+    let served = Models::of("llama-lm").busy().serve_with(settings);
     assert_eq!(load(&served, "tuned", "tuned").status, 200);
     let body = |name: &str| json!({ "model": name, "prompt": "the cat", "max_tokens": 100, "n": 8, "seed": 1 });
     let expected = served.post("/v1/completions", &body("tuned")).done();
+    served.wait_for("kindling_requests_running", 0.0);
     let (running, waiting, unloaded) = std::thread::scope(|scope| {
         let running = scope.spawn(|| served.post("/v1/completions", &body("tuned")));
+        served.wait_for("kindling_requests_running", 1.0);
         let waiting = scope.spawn(|| served.post("/v1/completions", &body("tuned")));
         served.wait_for("kindling_requests_waiting", 1.0);
         let unloaded = served.post("/v1/unload_lora_adapter", &json!({ "lora_name": "tuned" }));

@@ -52,6 +52,14 @@ fn fields_have_their_types_and_ranges() {
         ("stop", json!([1]), "`stop` should be texts, found a number among them"),
         ("stream", json!("yes"), "`stream` should be true or false, found a string"),
         ("stream_options", json!({}), "`stream_options` is for streams: add `\"stream\": true`, or leave it out"),
+        ("logprobs", json!(3), "`logprobs` should be true or false, found a number"),
+        ("top_logprobs", json!(3), "`top_logprobs` needs `logprobs`: add `\"logprobs\": true`, or leave it out"),
+        ("top_logprobs", json!(21), "`top_logprobs` is 21: expected an integer from 0 to 20"),
+        ("presence_penalty", json!(3), "`presence_penalty` is 3: expected a number from -2 to 2"),
+        ("frequency_penalty", json!(-2.5), "`frequency_penalty` is -2.5: expected a number from -2 to 2"),
+        ("logit_bias", json!([1]), "`logit_bias` should be an object of token ids and numbers, found a list"),
+        ("logit_bias", json!({ "a": 1 }), "`logit_bias` has `a`: expected a token id"),
+        ("logit_bias", json!({ "1": 101 }), "`logit_bias` has 101 for token 1: expected a number from -100 to 100"),
         ("model", json!(3), "`model` should be a string, found a number"),
         ("temprature", json!(1), "unknown field `temprature`: did you mean `temperature`?"),
     ];
@@ -78,9 +86,8 @@ fn what_is_not_built_is_refused_by_its_name() {
     assert_eq!(with(CHAT, "tools", tools).refused(), bad(expected));
     let expected = "`tool_choice` is not supported: \"required\" asks for tools, which are not called";
     assert_eq!(with(CHAT, "tool_choice", json!("required")).refused(), bad(expected));
-    let expected = "`logprobs` is not supported: leave it out, or compare texts with `kindling eval --per-example`";
-    assert_eq!(with(CHAT, "logprobs", json!(true)).refused(), bad(expected));
-    assert_eq!(with(TEXT, "logprobs", json!(3)).refused(), bad(expected));
+    let expected = "`echo` is not supported: put the prompt before the text yourself";
+    assert_eq!(with(TEXT, "echo", json!(true)).refused(), bad(expected));
     let image = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "data:" } }] }]);
     let expected = "`messages[0].content of the type image_url` is not supported: the models read texts alone";
     assert_eq!(with(CHAT, "messages", image).refused(), bad(expected));
@@ -223,7 +230,7 @@ fn a_chat_template_that_goes_on_for_ever_is_ended() {
     }
     let template = "{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}";
     std::fs::write(directory.path().join("chat_template.jinja"), template).unwrap();
-    let served = Models::at(directory.path()).serve();
+    let served = Models::at("base", directory.path().to_path_buf()).serve();
     let expected = "`messages`: base/chat_template.jinja, line 1, column 41: engine ran out of fuel: the template does too much for \
                     one conversation: is there a loop in a loop?";
     assert_eq!(refused(&served, CHAT, json!({ "messages": user("hi") })), bad(expected));

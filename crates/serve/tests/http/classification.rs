@@ -67,8 +67,8 @@ fn predict_gives_the_scores_of_a_text_and_of_several_the_largest_first() {
 
 #[test]
 fn two_texts_in_a_list_are_a_pair() {
-    let (model, adapter) = (fixture("bert-pair-bias-all/model"), fixture("bert-pair-bias-all/trained"));
-    let served = Models::of("bert-pair-bias-all").adapter("pairs", adapter.clone()).serve();
+    let (model, adapter) = (fixture("bert-cls/model"), fixture("bert-cls/trained"));
+    let served = Models::of("bert-cls").adapter("pairs", adapter.clone()).serve();
     let pipeline = open(&model, Some(&adapter));
     let fields = [("text", "a cat sat"), ("text_pair", "an animal sat")];
     let fields = fields.into_iter().map(|(column, text)| (column.to_string(), Value::from(text))).collect();

@@ -65,7 +65,7 @@ fn a_client_that_sends_a_byte_now_and_then_is_left() {
 
 #[test]
 fn a_client_that_goes_away_is_not_written_for() {
-    let served = Models::decoder().serve();
+    let served = Models::decoder().busy().serve();
     let mut gone = served.begin("/v1/completions", &long());
     gone.read_until("\"text\"");
     drop(gone);
@@ -97,8 +97,8 @@ fn a_client_that_never_reads_holds_up_nobody() {
 
 #[test]
 fn where_the_queue_is_full_a_client_is_told_when_to_come_again() {
-    let mut models = Models::decoder();
-    models.max_queue = 1;
+    let mut models = Models::decoder().busy();
+    models.limits.max_queue = 1;
     let served = models.serve();
     let running = served.begin("/v1/completions", &long());
     served.wait_for("kindling_requests_running", 1.0);

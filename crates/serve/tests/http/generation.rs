@@ -39,6 +39,7 @@ fn what_is_drawn_depends_on_the_seed_and_on_nothing_beside() {
         min_p: Some(0.01),
         repetition_penalty: 1.1,
         seed: 7,
+        ..Sampling::default()
     };
     let settings = GenerationSettings { sampling, max_new_tokens: Some(6), ..GenerationSettings::default() };
     let expected = alone(settings, "a lamp is");
@@ -152,12 +153,46 @@ fn the_models_are_listed_with_what_they_are_for() {
 fn fields_of_openai_without_effect_are_said_once() {
     let served = Models::decoder().serve();
     let body = json!({
-        "messages": user("hi"), "max_tokens": 1, "user": "me", "presence_penalty": 0.5, "store": false,
+        "messages": user("hi"), "max_tokens": 1, "user": "me", "metadata": {}, "store": false,
         "response_format": { "type": "text" }, "tools": [], "tool_choice": "none", "logprobs": false,
     });
     for _ in 0..2 {
         served.post("/v1/chat/completions", &body).done();
     }
     let said = |name: &str| format!("requests to /v1/chat/completions have the field `{name}`: it has no effect here");
-    assert_eq!(served.log(), ["user", "presence_penalty", "store"].map(said));
+    assert_eq!(served.log(), ["user", "metadata", "store"].map(said));
+}
+
+#[test]
+fn choices_of_one_prompt_draw_apart_and_share_what_was_read() {
+    let served = Models::decoder().serve();
+    let prompt = "a lamp is a thing that gives light in the dark, and the sea is ".repeat(6);
+    let body = json!({ "prompt": prompt, "max_tokens": 6, "temperature": 1, "seed": 5, "n": 4 });
+    let answer = served.post("/v1/completions", &body).done();
+    let texts: Vec<&Value> = answer["choices"].as_array().unwrap().iter().map(|choice| &choice["text"]).collect();
+    assert!(texts.iter().any(|text| *text != texts[0]), "{texts:?}");
+    let prompt_tokens = answer["usage"]["prompt_tokens"].as_f64().unwrap();
+    let shared = served.metric("kindling_shared_prompt_tokens_total{model=\"tiny-decoder\"}");
+    // The last token of a prompt is read for each of them.
+    assert_eq!(shared, 3.0 * (prompt_tokens - 1.0), "three of four have it from the first");
+}
+
+#[test]
+fn a_text_that_the_cache_has_no_room_for_is_refused_with_what_it_needs() {
+    let mut models = Models::of("llama-lm");
+    // 2 layers, keys and values of 2 heads of 8, in f32: 256 bytes a token.
+    models.limits.cache_memory = 20 * 256;
+    let served = models.serve();
+    let body = |max_tokens: u32| json!({ "prompt": "the cat", "max_tokens": max_tokens, "temperature": 0 });
+    let tokens = served.post("/tokenize", &json!({ "prompt": "the cat" })).done()["count"].as_u64().unwrap();
+    let refused = served.post("/v1/completions", &body(20));
+    assert_eq!(refused.json()["error"]["code"], "cache_too_small");
+    let expected = format!(
+        "a text of {} tokens, with its prompt, does not fit into the cache, which has room for 20: ask for fewer new tokens, or \
+         give the cache more memory",
+        tokens + 20
+    );
+    assert_eq!(refused.refused(), (400, expected));
+    assert_eq!(served.post("/v1/completions", &body(8)).done()["usage"]["completion_tokens"], 8);
+    assert_eq!(served.metric("kindling_cache_bytes"), 20.0 * 256.0);
 }

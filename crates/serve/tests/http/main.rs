@@ -9,6 +9,7 @@ mod classification;
 mod clients;
 mod description;
 mod generation;
+mod log_probabilities;
 mod metrics;
 mod protocol;
 mod served;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use inference::{Device, ModelFiles, Pipeline};
+use inference::{Device, Frozen, ModelFiles, Pipeline};
 use serde_json::{Value, json};
-use serve::{Base, Engine, Error, Log, Opened, Server, Settings, Stop};
+use serve::{Base, Engine, Error, Limits, Log, Server, Settings, Stop};
 
 pub(crate) const DECODER: &str = "tiny-decoder";
 
@@ -26,26 +26,32 @@ pub(crate) fn open(model: &Path, adapter: Option<&Path>) -> Pipeline {
     Pipeline::open(&files, &Device::flex()).unwrap()
 }
 
-/// What is to be served: a base, whether it answers itself, and adapters by their names.
+/// What is to be served: a base, and adapters by their names.
 pub(crate) struct Models {
     base: (String, PathBuf),
     adapters: Vec<(String, PathBuf)>,
-    pub(crate) max_queue: usize,
+    pub(crate) limits: Limits,
 }
 
 impl Models {
     pub(crate) fn decoder() -> Self {
-        Self { base: (DECODER.to_string(), repository("models/tiny-decoder")), adapters: Vec::new(), max_queue: 64 }
+        Self::at(DECODER, repository("models/tiny-decoder"))
     }
 
     /// The base of a fixture, called `base`.
     pub(crate) fn of(case: &str) -> Self {
-        Self::at(&fixture(case).join("model"))
+        Self::at("base", fixture(case).join("model"))
     }
 
-    /// The model in a directory, called `base`.
-    pub(crate) fn at(directory: &Path) -> Self {
-        Self { base: ("base".to_string(), directory.to_path_buf()), adapters: Vec::new(), max_queue: 64 }
+    pub(crate) fn at(name: &str, directory: PathBuf) -> Self {
+        let limits = Limits { max_queue: 64, ..Limits::default() };
+        Self { base: (name.to_string(), directory), adapters: Vec::new(), limits }
+    }
+
+    /// So few texts are written at a time that others wait.
+    pub(crate) fn busy(mut self) -> Self {
+        self.limits.max_batch_tokens = 4;
+        self
     }
 
     pub(crate) fn adapter(mut self, name: &str, directory: PathBuf) -> Self {
@@ -58,18 +64,11 @@ impl Models {
     }
 
     pub(crate) fn serve_with(self, settings: Settings) -> Served {
-        let (name, model) = self.base;
-        let base = ModelFiles { model: model.clone(), adapter: None };
-        let of_adapter = |(name, directory): (String, PathBuf)| {
-            (name, ModelFiles { model: model.clone(), adapter: Some(directory) })
-        };
-        let files = [(name.clone(), base)].into_iter().chain(self.adapters.into_iter().map(of_adapter));
-        let opened = files.map(|(name, files)| {
-            let pipeline = Pipeline::open(&files, &Device::flex()).unwrap();
-            Opened { name, files, pipeline }
-        });
-        let base = Base { name, directory: model.clone(), device: Device::flex() };
-        let engine = Engine::start(base, opened.collect(), self.max_queue).unwrap();
+        let (name, directory) = self.base;
+        let model = inference::Base::open(&directory, Frozen::AsStored, &Device::flex()).unwrap();
+        let adapters = self.adapters.into_iter().map(|(name, adapter)| (name, model.adapter(&adapter).unwrap()));
+        let adapters = adapters.collect();
+        let engine = Engine::start(Base { name, directory, model }, adapters, self.limits).unwrap();
         Served::start(engine, settings)
     }
 }

@@ -29,7 +29,7 @@ fn a_stream_in_the_middle_ends_before_the_server_does() {
 #[test]
 fn a_stream_that_takes_longer_than_the_grace_is_told() {
     let settings = Settings { grace: Duration::from_millis(50), ..Settings::default() };
-    let mut served = Models::decoder().serve_with(settings);
+    let mut served = Models::decoder().busy().serve_with(settings);
     let mut stream = served.begin("/v1/completions", &long());
     stream.read_until("\"text\"");
     let mut waiting = served.begin("/v1/completions", &json!({ "prompt": "a" }));

@@ -83,6 +83,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let own = config::load_candidate(&arguments.config, &arguments.set, &here)?;
     let found = candidates(&arguments.methods, &varied, own.config.adapter.method.name()).map_err(Failure::input)?;
     check_rates(arguments, &varied, &own)?;
+    check_lengths(arguments, &varied, &own)?;
     let place = Place { root: root(arguments, &own) };
     check_place(&place.root, arguments.resume)?;
 
@@ -133,6 +134,26 @@ fn check_rates(arguments: &Arguments, varied: &[Varied], own: &Loaded) -> Result
         Some(key) => Err(Failure::usage(
             format!("`--find-lr`: {} says the rates already", key.place()),
             "leave out one of the two",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The length of runs is either one of the things compared or the same for all, and that of a run in legs is its last one's.
+fn check_lengths(arguments: &Arguments, varied: &[Varied], own: &Loaded) -> Result<(), Failure> {
+    if arguments.budget.is_none() {
+        return Ok(());
+    }
+    if let Some(key) = varied.iter().find(|key| ["train.epochs", "train.max_steps"].contains(&key.key().as_str())) {
+        return Err(Failure::usage(
+            format!("`--budget`: {} says how long each run is already", key.place()),
+            "leave out one of the two",
+        ));
+    }
+    match own.config.legs.first() {
+        Some(leg) => Err(Failure::usage(
+            format!("`--budget`: the run continued after step {} with a length of its own", leg.after_step),
+            "compare runs without `[[legs]]`: take them out of the configuration",
         )),
         None => Ok(()),
     }

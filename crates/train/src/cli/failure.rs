@@ -216,6 +216,9 @@ impl From<inference::Error> for Failure {
             | Error::NoAnswers { .. }
             | Error::NoTexts { .. }
             | Error::OtherUse { .. }
+            | Error::OtherBase { .. }
+            | Error::OtherHead { .. }
+            | Error::NoHead { .. }
             | Error::Length { .. } => Self::input(error),
         }
     }

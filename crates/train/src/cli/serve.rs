@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use burn::tensor::Device;
 use clap::Args;
-use inference::{DirectoryKind, ModelFiles};
+use inference::{DirectoryKind, Frozen, ModelFiles, Overrides, ServedAdapter};
 use model::hub::Source;
 use serde_json::json;
-use serve::{ApiKeys, Base, Engine, KeyError, Log, Opened, Server, Settings};
-use tasks::Use;
+use serve::{ApiKeys, Base, Engine, KeyError, Limits, Log, Server, Settings};
+use tasks::{TaskName, Use};
 
-use super::open::{load, other_base, read};
+use super::open::read;
+use super::size::size;
 use super::source::{adapter_of, model_of, neighbour, with_adapter};
 use super::{DeviceArgument, Failure, ModelArguments, signals};
 use crate::device::DeviceName;
-use crate::output::Output;
+use crate::output::{Output, counted};
+use crate::run::tell;
 
 /// Answer over HTTP: chat and completions as OpenAI has them, classification
 ///
@@ -63,6 +65,12 @@ pub(super) struct Arguments {
     /// Requests that wait; more are answered with 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_queue: u32,
+    /// Tokens of a pass over the model: longer prompts and more texts to classify are read in several, between the tokens of others
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    max_batch_tokens: u32,
+    /// Memory for the keys and values of all texts that are being written: 500MB, 2GB
+    #[arg(long, value_name = "SIZE", default_value = "2GB", value_parser = size)]
+    cache_memory: usize,
     /// Seconds from a request's arrival to the end of its answer
     #[arg(long, value_name = "S", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     request_timeout: u32,
@@ -89,11 +97,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     // Before minutes of loading: a port in use is seen at once.
     let server = Server::bind(&arguments.host, arguments.port).map_err(of_socket)?;
     let named = Named::of(arguments, output)?;
-    let models = named.open(&device, output)?;
-    let names: Vec<String> = models.iter().map(|model| model.name.clone()).collect();
-    let base = Base { name: named.base, directory: named.files, device };
-    let engine = Engine::start(base, models, arguments.max_queue as usize)
+    let (base, adapters) = named.open(&device, output)?;
+    let limits = Limits {
+        max_queue: arguments.max_queue as usize,
+        max_batch_tokens: arguments.max_batch_tokens as usize,
+        cache_memory: arguments.cache_memory,
+    };
+    let engine = Engine::start(base, adapters, limits)
         .map_err(|error| Failure::message(format!("cannot start the models' thread: {error}")))?;
+    let names: Vec<String> = engine.models().iter().map(|model| model.name.clone()).collect();
     let (address, stop) = (server.address(), server.stop());
     signals::instead(move || stop.stop());
     if !address.ip().is_loopback() && !has_keys {
@@ -206,34 +218,63 @@ impl Named {
     }
 
     /// Opens the base, which may have no head of its own, and every adapter on it.
-    fn open(&self, device: &Device, output: &Output) -> Result<Vec<Opened>, Failure> {
-        let mut models = Vec::new();
+    fn open(&self, device: &Device, output: &Output) -> Result<(Base, Vec<(String, ServedAdapter)>), Failure> {
         let base = ModelFiles { model: self.files.clone(), adapter: None };
-        match opened(&self.base, base, device, output) {
-            Ok(base) => models.push(base),
-            Err(failure) if self.adapters.is_empty() => return Err(failure),
-            Err(failure) => output.say(&format!("{} answers through its adapters alone: {failure}", self.base)),
+        let of_base = read(&base, None)?.task();
+        let mut frozen = None;
+        for directory in self.adapters.values() {
+            let files = ModelFiles { adapter: Some(directory.clone()), ..base.clone() };
+            let saved = read(&files, None)?;
+            check_task(saved.task(), directory)?;
+            // Where they differ, the first was trained on the base as it is kept.
+            frozen.get_or_insert(saved.frozen(&Overrides::default()));
         }
+        if self.adapters.is_empty() {
+            check_task(of_base, &self.files)?;
+        }
+        let model = inference::Base::open(&self.files, frozen.unwrap_or(Frozen::AsStored), device)?;
+        tell(&model.loaded, output);
+        let alone = match of_base.usage {
+            Use::Score => Some(format!("it is for {of_base}")),
+            Use::Generate | Use::Predict => model.processor().err().map(|_| "it has no trained head".to_string()),
+        };
+        match alone {
+            Some(_) if self.adapters.is_empty() => {
+                let message = format!("{} has no trained head", self.files.display());
+                return Err(Failure::usage(message, "serve an adapter for it with --adapter NAME=DIR"));
+            }
+            Some(why) => output.say(&format!("{} answers through its adapters alone: {why}", self.base)),
+            None => {}
+        }
+        let mut adapters = Vec::new();
         for (name, directory) in &self.adapters {
-            let files = ModelFiles { model: self.files.clone(), adapter: Some(directory.clone()) };
-            models.push(opened(name, files, device, output)?);
+            let adapter = model.adapter(directory)?;
+            say(name, &adapter, output);
+            adapters.push((name.clone(), adapter));
         }
-        Ok(models)
+        Ok((Base { name: self.base.clone(), directory: self.files.clone(), model }, adapters))
     }
 }
 
-fn opened(name: &str, files: ModelFiles, device: &Device, output: &Output) -> Result<Opened, Failure> {
-    let saved = read(&files, None)?;
-    let task = saved.task();
-    if task.usage == Use::Score {
-        let message = format!("{} is for {task}, whose models neither write nor classify", files.trained().display());
-        return Err(Failure::usage(message, "serve an adapter or a model that was trained for another task"));
+fn check_task(task: TaskName, directory: &Path) -> Result<(), Failure> {
+    match task.usage {
+        Use::Score => {
+            let message = format!("{} is for {task}, whose models neither write nor classify", directory.display());
+            Err(Failure::usage(message, "serve an adapter or a model that was trained for another task"))
+        }
+        Use::Generate | Use::Predict => Ok(()),
     }
-    if let Some(other) = other_base(&saved, &files) {
-        output.warn(&other);
+}
+
+/// What there is to know of an adapter.
+fn say(name: &str, adapter: &ServedAdapter, output: &Output) {
+    if let Some(kinds) = adapter.other_kind {
+        let [trained, opened] = kinds.map(|kind| kind.map_or("a float type".to_string(), |kind| kind.to_string()));
+        output.warn(&format!("the adapter {name} was trained on a base in {trained}, not in {opened}"));
     }
-    let pipeline = load(saved, &files, (&[], &[]), device, output)?;
-    Ok(Opened { name: name.to_string(), files, pipeline })
+    tell(&adapter.loaded, output);
+    let tensors = counted(adapter.loaded.plan.parameters().len(), "tensor", "tensors");
+    output.say(&format!("adapter {name}: {}, {tensors}", adapter.task.definition().id()));
 }
 
 /// A run's name, and its files.

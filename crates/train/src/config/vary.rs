@@ -1,6 +1,7 @@
 //! `--vary KEY=VALUE,VALUE`: a key with the values that it is to have, one after another.
 
 use lora::Method;
+use toml::Value;
 
 use super::error::{ConfigError, Place};
 use super::keys::{Key, dotted, has, split, unknown};
@@ -38,11 +39,13 @@ impl Varied {
             _ => {}
         }
         let values: Vec<String> = parts(typed).into_iter().map(|value| value.trim().to_owned()).collect();
-        for (n, value) in values.iter().enumerate() {
-            set::checked(name, value, place.clone())?;
-            if values[..n].contains(value) {
+        let mut meant: Vec<Value> = Vec::new();
+        for value in &values {
+            let entry = set::checked(name, value, place.clone())?;
+            if meant.iter().any(|earlier| is_same(earlier, &entry.value)) {
                 return Err(ConfigError::VaryTwice { place: place.of(name), value: value.clone() });
             }
+            meant.push(entry.value);
         }
         Ok(Self { argument: argument.to_owned(), table: key.table, name: key.name, values })
     }
@@ -64,6 +67,15 @@ impl Varied {
     /// Whether a method of this name has the key: a key outside of `[adapter]` all have.
     pub(crate) fn is_of(&self, method: &str) -> bool {
         self.table != "adapter" || Method::named(method).is_some_and(|method| has(&method, self.name))
+    }
+}
+
+/// Whether both come to the same: a whole number may be written with a point.
+fn is_same(left: &Value, right: &Value) -> bool {
+    let number = |value: &Value| value.as_float().or_else(|| value.as_integer().map(|number| number as f64));
+    match (number(left), number(right)) {
+        (Some(left), Some(right)) => left == right,
+        _ => left == right,
     }
 }
 

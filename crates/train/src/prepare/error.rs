@@ -60,11 +60,11 @@ pub(crate) enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Task(#[from] tasks::Error),
-    #[error("{place}: {} is in nf4, and `adapter.method = \"full\"` trains it", directory.display())]
+    #[error("{place}: {} is in {dtype}, and `adapter.method = \"full\"` trains it", directory.display())]
     #[diagnostic(help(
         "set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint"
     ))]
-    TrainedQuantised { place: String, directory: PathBuf },
+    TrainedQuantised { place: String, directory: PathBuf, dtype: &'static str },
     #[error("{place}: no class is called `{name}`")]
     NoSuchClass {
         place: String,

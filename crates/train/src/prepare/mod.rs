@@ -10,7 +10,7 @@ mod start;
 mod training_data;
 mod validation;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::hub::Located;
 use crate::output::Output;
 use crate::run::{Identity, Legs, Questions};
 use examples::fingerprint;
-use inference::{Adapter, Base, QuantisedBase, Sidecar};
+use inference::{Adapter, BaseRecord, QuantisedBase, Sidecar};
 use method::method;
 use schedule::Schedule;
 use splits::Again;
@@ -82,9 +82,11 @@ impl RunPlan {
         }
         let start = Start::open(loaded, &config, device, output)?;
         config.model.path = start.base.pinned();
-        if config.adapter.method.saves_model() && start.pretrained.quantisation().is_some() {
+        if config.adapter.method.saves_model()
+            && let Some(quantisation) = start.pretrained.quantisation()
+        {
             let (place, directory) = (loaded.place("model.path"), start.base.directory.clone());
-            return Err(Error::TrainedQuantised { place, directory });
+            return Err(Error::TrainedQuantised { place, directory, dtype: quantisation.name() });
         }
         let data = TrainingData::read(loaded, &config, &start, output)?;
         let trained = (&start.pretrained, data.task.outputs());
@@ -145,12 +147,15 @@ impl RunPlan {
     /// The plan of what is adapted, trained and frozen; reads the adapter to start from again, for each model takes its
     /// values.
     pub(crate) fn adapter_plan(&self) -> Result<lora::Plan, Error> {
-        let values = match &self.config.adapter.init_from {
-            Some(path) => Some(Adapter::read(path, Some(&self.pretrained))?.tensors),
-            None => None,
+        let (values, starts) = match &self.config.adapter.init_from {
+            Some(path) => {
+                let adapter = Adapter::read(path, Some(&self.pretrained))?.as_trained(&self.pretrained, self.frozen);
+                (Some(adapter.tensors), adapter.starts)
+            }
+            None => (None, HashMap::new()),
         };
         let plan = lora::Plan::new(self.method.clone(), values, self.config.seed);
-        Ok(plan.map_err(model::Error::from)?)
+        Ok(plan.map_err(model::Error::from)?.with_starts(starts))
     }
 
     /// Puts the model together from headers alone: an error here is found before anything is written.
@@ -199,7 +204,7 @@ impl RunPlan {
             &*self.task,
             self.config.data.columns.clone(),
             self.config.data.max_length.unwrap_or_default(),
-            Base {
+            BaseRecord {
                 path: self.base.name.clone(),
                 revision: self.base.commit.clone(),
                 fingerprint: identity.base.clone(),

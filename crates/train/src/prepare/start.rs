@@ -49,7 +49,10 @@ impl Start {
         let tokenizer = Tokenizer::from_dir(&base.directory)?;
         let max_length = max_length(loaded, &pretrained, &tokenizer)?;
         let adapter = match &config.adapter.init_from {
-            Some(path) => Some(Adapter::read(path, Some(&pretrained))?),
+            Some(path) => {
+                let frozen = config.model.dtype.frozen(config.model.quantize_output);
+                Some(Adapter::read(path, Some(&pretrained))?.as_trained(&pretrained, frozen))
+            }
             None => None,
         };
         if let Some(adapter) = &adapter {

@@ -8,6 +8,7 @@ use super::heat::shade;
 use super::number::{fixed, significant};
 use super::record::Update;
 use super::{Error, render, updates};
+use crate::output::counted;
 
 /// What an adapter does to a module.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +91,15 @@ struct Row<'a> {
 struct Pairs<'a> {
     names: &'a [String; 2],
     rows: Vec<PairRow<'a>>,
-    alone: Vec<(&'a str, String)>,
+    alone: Vec<Alone<'a>>,
+}
+
+/// What one of the adapters alone adapts.
+#[derive(Serialize)]
+struct Alone<'a> {
+    name: &'a str,
+    count: String,
+    modules: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -143,7 +152,7 @@ impl PairPage<'_> {
             pair: Some(Pairs {
                 names: self.names,
                 rows: self.modules.iter().map(PairRow::of).collect(),
-                alone: alone.map(|(name, alone)| (name.as_str(), alone.join(", "))).collect(),
+                alone: alone.map(Alone::of).collect(),
             }),
         })
     }
@@ -201,6 +210,12 @@ fn columns(values: &[f64]) -> String {
     (0..count).map(column).collect()
 }
 
+impl<'a> Alone<'a> {
+    fn of((name, modules): (&'a String, &'a Vec<String>)) -> Self {
+        Self { name, count: counted(modules.len(), "module", "modules"), modules }
+    }
+}
+
 impl<'a> PairRow<'a> {
     fn of(pair: &'a ModulePair) -> Self {
         let degrees = |angles: Option<&Vec<f64>>| {
@@ -253,6 +268,7 @@ mod tests {
             assert!(page.contains(shown), "{shown}");
         }
         assert!(!page.contains("<q>") && !page.contains("id=\"pair\""));
+        assert!(page.contains("layers.<wbr>0.<wbr>&lt;q&gt;"), "names break at their dots");
         let unknown = AdapterPage { title: "a", facts: Vec::new(), programs: &[], updates: &[], needs_base: true };
         let page = unknown.html().expect("plain data");
         assert!(!page.contains("id=\"spectra\"") && page.contains("--model"));
@@ -272,7 +288,7 @@ mod tests {
         let alone = [vec!["k".to_string()], Vec::new()];
         let page = PairPage { names: &names, modules: &modules, cosine: Some(0.25), alone: &alone };
         let page = page.html().expect("plain data");
-        assert!(page.contains("id=\"pair\"") && page.contains("0.2500") && page.contains("a alone"));
+        assert!(page.contains("id=\"pair\"") && page.contains("0.2500") && page.contains("1 module of a alone"));
     }
 
     #[test]

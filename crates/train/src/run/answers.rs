@@ -1,6 +1,8 @@
 //! What a causal language model answers to some validation prompts, and how near that comes to what was expected: the
 //! scores of `train.eval_generate`.
 
+use std::sync::Arc;
+
 use data::Tokenizer;
 use model::{Prompt, Sampling};
 
@@ -16,8 +18,8 @@ const BATCH: usize = 16;
 #[derive(Debug, Clone)]
 pub(crate) struct Questions {
     questions: Vec<Question>,
-    tokenizer: Tokenizer,
-    stop_tokens: Vec<u32>,
+    tokenizer: Arc<Tokenizer>,
+    stop_tokens: Arc<[u32]>,
     positions: usize,
     /// Twice the longest answer that is expected, and a few more: what is longer is wrong anyway.
     max_new_tokens: usize,
@@ -33,7 +35,13 @@ impl Questions {
     ) -> Self {
         questions.retain(|question| question.ids.len() < positions);
         let longest = questions.iter().map(|question| question.answer_tokens).max().unwrap_or(0);
-        Self { questions, tokenizer, stop_tokens, positions, max_new_tokens: 2 * longest + 8 }
+        Self {
+            questions,
+            tokenizer: Arc::new(tokenizer),
+            stop_tokens: stop_tokens.into(),
+            positions,
+            max_new_tokens: 2 * longest + 8,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -60,9 +68,10 @@ impl Questions {
         let Some(model) = trainable_model.model.causal_lm() else { return Ok(Vec::new()) };
         let writer = Writer {
             model,
-            tokenizer: &self.tokenizer,
+            adapters: None,
+            tokenizer: self.tokenizer.clone(),
             sampling: Sampling::default(),
-            stop_tokens: &self.stop_tokens,
+            stop_tokens: self.stop_tokens.clone(),
             stop_strings: Vec::new(),
             max_new_tokens: None,
             positions: self.positions,

@@ -255,7 +255,7 @@ impl Saver {
                 let mut pretrained = Pretrained::open(&self.base, self.task.definition().head)?;
                 let adapter = Adapter::read(&root.join("adapter"), Some(&pretrained))?;
                 pretrained.adopt_vocabulary(&adapter.tensors);
-                let plan = adapter.plan(self.frozen).map_err(model::Error::from)?;
+                let plan = adapter.plan(&pretrained, self.frozen).map_err(model::Error::from)?;
                 ("adapter", pretrained, plan, self.frozen)
             }
             true => {

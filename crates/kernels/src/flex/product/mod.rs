@@ -4,7 +4,8 @@
 //! factor is laid out in panels ([`pack`]), which stay in a core's second cache while the rows of the left factor pass by; the left
 //! factor is read where it lies. Frozen weights in half precision are widened on the way into a panel, or, where products are to be in
 //! bf16 and the vectors in use have them, both factors are rounded to pairs of bf16 ([`pairs`]). The order of every sum
-//! depends on shapes alone, so that any number of threads gives the same bits.
+//! depends on shapes alone, so that any number of threads gives the same bits; and on the number of rows only where the left factor
+//! lies transposed, so that otherwise a row comes out alike alone and among others.
 
 mod dropped;
 mod micro;
@@ -25,10 +26,11 @@ pub(super) use self::term::Term;
 use super::matrix::{Factor, Matrix, extent};
 use crate::Precision;
 
-/// Steps of the depth that a panel holds: 48 columns of them are 144 KiB.
-const DEPTH: usize = 768;
+/// Steps of the depth that a panel holds: 48 columns of them are 144 KiB. Sums run this far before they are added to the output.
+pub(super) const DEPTH: usize = 768;
 
-/// The same where the right factor is read where it lies: as many rows as there are entries for pages in a core's first table.
+/// The same for few rows of a left factor that lies transposed: as many rows of the right factor, which is read where it lies, as there
+/// are entries for pages in a core's first table.
 const SHORT_DEPTH: usize = 64;
 
 /// Panels that one thread fills before the rows pass by.
@@ -120,7 +122,7 @@ fn write(form: &'static Form, terms: &[Term<'_>], start: Start<'_>, room: Room, 
         return job.run(0..rows, 0..panels);
     }
     let wanted = TASKS * rayon::current_num_threads();
-    let most = if job.is_thin() { panels } else { PANELS };
+    let most = if job.step() == SHORT_DEPTH { panels } else { PANELS };
     let together = (panels / wanted).clamp(1, most);
     let across = panels.div_ceil(together);
     let down = (wanted / 4).div_ceil(across).min(rows.div_ceil(ROWS));
@@ -175,15 +177,21 @@ struct Panel {
 
 impl Job<'_> {
     /// With so few rows it does not pay to fill panels.
-    fn is_thin(&self) -> bool {
+    fn has_few_rows(&self) -> bool {
         self.rows <= 2 * self.form.rows
+    }
+
+    /// Steps of the depth that are added up before they are added to the output. A left factor that lies transposed makes sums over
+    /// rows, gradients of what all of them share; any other has rows that must not depend on their number.
+    fn step(&self) -> usize {
+        let is_sum_of_rows = self.terms.iter().all(|term| term.is_sum_of_rows);
+        if self.has_few_rows() && is_sum_of_rows { SHORT_DEPTH } else { DEPTH }
     }
 
     fn run(&self, rows: Range<usize>, panels: Range<usize>) {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut start = self.start;
+            let (mut start, step) = (self.start, self.step());
             for term in &self.terms {
-                let step = if self.is_thin() { SHORT_DEPTH } else { DEPTH };
                 for first in (0..term.depth).step_by(step) {
                     self.stretch(
                         term,
@@ -251,7 +259,7 @@ impl Job<'_> {
         let columns = first..self.columns.min(first + self.form.columns());
         let vectors = columns.len().div_ceil(self.form.lanes);
         let width = vectors * self.form.lanes;
-        if self.is_thin()
+        if self.has_few_rows()
             && columns.len() == width
             && !term.pairs
             && let Factor::Plain(stored) = term.right
@@ -305,26 +313,34 @@ impl Job<'_> {
             #[expect(unsafe_code, reason = "the innermost loop; see SAFETY")]
             return unsafe { run(&tile) };
         }
-        // A tile over the edge of the output is computed beside it.
-        let mut beside = [0.0; LARGEST];
+        // A tile over the edge of the output is computed beside it, from a copy of what it is added to: it is rounded as others are.
+        let (mut from, mut beside) = ([0.0; LARGEST], [0.0; LARGEST]);
+        match start {
+            Start::Zero => {}
+            Start::Row(row) => from[..panel.columns.len()].copy_from_slice(&row[panel.columns.clone()]),
+            Start::Output => {
+                tile.start_step = width;
+                for (row, from) in rows.clone().zip(from.chunks_exact_mut(width)) {
+                    // SAFETY: values of this task's tile, which lie within the output and which other tiles have written.
+                    #[expect(unsafe_code, reason = "values of the output; see SAFETY")]
+                    unsafe {
+                        std::ptr::copy_nonoverlapping(place(row), from.as_mut_ptr(), panel.columns.len());
+                    }
+                }
+            }
+        }
+        tile.start = from.as_ptr();
         (tile.output, tile.output_step) = (beside.as_mut_ptr(), width);
-        // SAFETY: as above, and `beside` has room for the largest tile.
+        // SAFETY: as above, and `from` and `beside` have room for the largest tile.
         #[expect(unsafe_code, reason = "the innermost loop; see SAFETY")]
         unsafe {
             run(&tile);
         }
         for (row, sums) in rows.zip(beside.chunks_exact(width)) {
-            for (index, (column, sum)) in panel.columns.clone().zip(sums).enumerate() {
-                // SAFETY: a value of this task's tile, which lies within the output.
-                #[expect(unsafe_code, reason = "a value of the output; see SAFETY")]
-                unsafe {
-                    let output = place(row).add(index);
-                    *output = match start {
-                        Start::Zero => *sum,
-                        Start::Row(row) => row[column] + sum,
-                        Start::Output => *output + sum,
-                    };
-                }
+            // SAFETY: values of this task's tile, which lie within the output.
+            #[expect(unsafe_code, reason = "values of the output; see SAFETY")]
+            unsafe {
+                std::ptr::copy_nonoverlapping(sums.as_ptr(), place(row), panel.columns.len());
             }
         }
     }

@@ -25,12 +25,15 @@ pub(super) struct Factors<'a> {
     pub run: &'static [Run],
     /// Whether a step is a pair of them.
     pub pairs: bool,
+    /// Whether the left factor lies transposed, as it does where rows are added up.
+    pub is_sum_of_rows: bool,
 }
 
 impl<'a> Factors<'a> {
     pub(super) fn new(form: &Form, term: &Term<'a>, laid: &'a Laid) -> Self {
         let Term { left, right, factor, .. } = *term;
         let [rows, depth] = left.shape();
+        let is_sum_of_rows = matches!(left, Factor::Transposed(_));
         let (left, depth, pairs) = match laid {
             Laid::AsItLies => (left, depth, None),
             Laid::Upright(values) => (Factor::Plain(Matrix::new(values, rows, depth, depth)), depth, None),
@@ -39,7 +42,7 @@ impl<'a> Factors<'a> {
                 (Factor::Plain(Matrix::new(values, rows, depth, depth)), depth, Some(*run))
             }
         };
-        Self { left, right, factor, depth, run: pairs.unwrap_or(form.run), pairs: pairs.is_some() }
+        Self { left, right, factor, depth, run: pairs.unwrap_or(form.run), pairs: pairs.is_some(), is_sum_of_rows }
     }
 }
 

@@ -3,7 +3,6 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-mod dots;
 mod nf4;
 
 use burn::backend::Flex;
@@ -11,7 +10,8 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Shape};
 use rayon::prelude::*;
 
-pub(super) use self::dots::Dots;
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::avx2::{look_up, tables};
 pub(super) use self::nf4::{Absmax, Nf4};
 use super::matrix::{Factor, Stored};
 use super::{CHUNK, tensor, widen};

@@ -1,5 +1,7 @@
 //! Values of nf4 from codes that lie two to a byte.
 
+use std::ops::Range;
+
 use crate::Simd;
 use crate::quantised::{BLOCK, DYNAMIC_MAP, NESTED_BLOCK, VALUES};
 
@@ -19,6 +21,24 @@ pub(in crate::flex) enum Absmax<'a> {
 }
 
 impl Absmax<'_> {
+    /// The scales of blocks that follow one another.
+    fn of_all(&self, blocks: Range<usize>, to: &mut Vec<f32>) {
+        match self {
+            Self::Plain(scales) => to.extend_from_slice(&scales[blocks]),
+            Self::Nested { codes, scales, offset } => {
+                let map = &*DYNAMIC_MAP;
+                let mut first = blocks.start;
+                while first < blocks.end {
+                    let group = first / NESTED_BLOCK;
+                    let end = blocks.end.min((group + 1) * NESTED_BLOCK);
+                    let scale = scales[group];
+                    to.extend(codes[first..end].iter().map(|code| map[usize::from(*code)] * scale + offset));
+                    first = end;
+                }
+            }
+        }
+    }
+
     #[inline]
     fn of(&self, block: usize) -> f32 {
         match self {
@@ -63,14 +83,13 @@ impl<'a> Nf4<'a> {
 
     /// The codes of so many values from `start` on, and the scales of their blocks in f32; `None` where no block begins there or ends
     /// with them.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "other processors unpack first"))]
-    pub(super) fn blocks(&self, start: usize, count: usize, scales: &mut Vec<f32>) -> Option<&'a [u8]> {
+    pub(in crate::flex) fn blocks(&self, start: usize, count: usize, scales: &mut Vec<f32>) -> Option<&'a [u8]> {
         let first = self.first + start;
         if !first.is_multiple_of(BLOCK) || !count.is_multiple_of(BLOCK) {
             return None;
         }
         scales.clear();
-        scales.extend((first / BLOCK..(first + count) / BLOCK).map(|block| self.absmax.of(block)));
+        self.absmax.of_all(first / BLOCK..(first + count) / BLOCK, scales);
         Some(&self.codes[first / 2..(first + count) / 2])
     }
 }

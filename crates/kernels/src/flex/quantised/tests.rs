@@ -6,7 +6,7 @@ use burn::tensor::TensorData;
 use super::*;
 use crate::flex::tests::{numbers, within};
 use crate::flex::{linear, lora_linear, row_norms};
-use crate::{LowRank, Precision, Quantisation, Quantised, RowNorms, bounds};
+use crate::{Compute, LowRank, Precision, Quantisation, Quantised, RowNorms, bounds};
 
 /// Among them rows of whole blocks, of odd length, and ones that begin in the middle of a byte.
 const SHAPES: [[usize; 2]; 6] = [[1, 1], [5, 64], [33, 129], [70, 200], [131, 192], [300, 97]];
@@ -109,7 +109,7 @@ fn linears_are_those_of_the_values_for_few_and_many_rows() {
                 };
                 let composed = crate::linear::composed::<Flex>;
                 same(
-                    linear::forward(x.clone(), matrix.clone(), Some(bias.clone()), Precision::F32),
+                    linear::forward(x.clone(), matrix.clone(), Some(bias.clone()), Compute::default()),
                     composed(x.clone(), wide.clone(), Some(bias.clone())),
                     composed(abs(&x), magnitude.clone(), Some(abs(&bias))),
                     // A scale is a factor of its own.
@@ -135,7 +135,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         for matrix in all([131, 192]) {
             let with = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let options = LowRank { scale: 0.5, mask: None, precision: Precision::F32 };
+                let options = LowRank { scale: 0.5, mask: None, compute: Compute::default() };
                 let [x, a, b] = [&x, &a, &b].map(FlexTensor::clone);
                 numbers(pool.install(|| lora_linear::forward(x, matrix.clone(), None, a, b, options)).0)
             };

@@ -7,31 +7,17 @@ use serde_json::Value;
 
 use super::*;
 use crate::peft::{AdapterTensors, CONFIG_FILE, PeftConfig};
-use crate::{Form, Update};
+use crate::{FactoredAdapter, combined};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/factors")
 }
 
-struct Adapter {
-    updates: Vec<Update>,
-    tensors: HashMap<String, TensorData>,
-}
-
-impl Adapter {
-    fn read(name: &str) -> Self {
-        let directory = fixtures().join(name);
-        let file = directory.join(CONFIG_FILE);
-        let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
-        let tensors = AdapterTensors::read(&directory, &config.method).unwrap();
-        Self { updates: tensors.updates(), tensors: tensors.data() }
-    }
-
-    fn weighted(&self, module: &str, weight: f64) -> Weighted<'_> {
-        let update = self.updates.iter().find(|update| update.module == module).unwrap();
-        let Form::LowRank { a, b, scale, .. } = &update.form else { panic!("{update:?}") };
-        Weighted { a: &self.tensors[a], b: &self.tensors[b], scale: *scale, weight }
-    }
+fn read(name: &str) -> FactoredAdapter {
+    let directory = fixtures().join(name);
+    let file = directory.join(CONFIG_FILE);
+    let config = PeftConfig::from_json(&file, &std::fs::read_to_string(&file).unwrap()).unwrap();
+    FactoredAdapter::new(&config.method, &AdapterTensors::read(&directory, &config.method).unwrap()).unwrap()
 }
 
 fn combinations() -> Vec<Value> {
@@ -77,11 +63,13 @@ fn combinations_are_those_of_peft() {
         seen.push(method);
         let names: Vec<String> = serde_json::from_value(case["of"].clone()).unwrap();
         let weights: Vec<f64> = serde_json::from_value(case["weights"].clone()).unwrap();
-        let adapters: Vec<Adapter> = names.iter().map(|name| Adapter::read(name)).collect();
-        for (module, expected) in case["modules"].as_object().unwrap() {
-            let parts: Vec<Weighted<'_>> =
-                adapters.iter().zip(&weights).map(|(adapter, weight)| adapter.weighted(module, *weight)).collect();
-            let found = method.of(module, &parts).unwrap();
+        let adapters: Vec<FactoredAdapter> = names.iter().map(|name| read(name)).collect();
+        let new: HashMap<String, TensorData> =
+            combined(&adapters, &weights, method).unwrap().tensors.into_iter().collect();
+        let modules = case["modules"].as_object().unwrap();
+        assert_eq!(new.len(), 2 * modules.len(), "what any of them adapts");
+        for (module, expected) in modules {
+            let found = ["A", "B"].map(|factor| new[&format!("{module}.lora_{factor}.weight")].clone());
             let expected = [matrix(&expected["a"]), matrix(&expected["b"])];
             match method {
                 // Singular vectors have either sign.
@@ -95,7 +83,7 @@ fn combinations_are_those_of_peft() {
             assert_close(&product(&found), &product(&expected), &case);
         }
     }
-    assert_eq!(seen.len(), 8);
+    assert_eq!(seen.len(), 12);
 }
 
 #[test]
@@ -109,11 +97,13 @@ fn random_pruning_with_pefts_masks_comes_to_what_peft_makes() {
             let masks: Vec<String> = serde_json::from_value(expected["masks"].clone()).unwrap();
             for (factor, key) in ["a", "b"].into_iter().enumerate() {
                 let (mut values, mut roots) = (Vec::new(), Vec::new());
-                for (n, name) in names.iter().enumerate() {
-                    let adapter = Adapter::read(name);
-                    let part = adapter.weighted(module, weights[n]);
+                let adapters: Vec<FactoredAdapter> = names.iter().map(|name| read(name)).collect();
+                let parts = adapters.iter().zip(&weights);
+                let parts: Vec<Weighted<'_>> =
+                    parts.filter_map(|(adapter, weight)| Some(adapter.module(module)?.weighted(*weight))).collect();
+                for (n, part) in parts.iter().enumerate() {
                     let mut tensor: Vec<f32> = if factor == 0 { part.a } else { part.b }.iter().collect();
-                    let mask = masks[factor * names.len() + n].as_bytes();
+                    let mask = masks[factor * parts.len() + n].as_bytes();
                     assert_eq!(mask.len(), tensor.len());
                     prune_others(&mut tensor, density, |at| mask[at] == b'1');
                     values.push(tensor);
@@ -129,14 +119,14 @@ fn random_pruning_with_pefts_masks_comes_to_what_peft_makes() {
             }
         }
     }
-    assert_eq!(seen, 8);
+    assert_eq!(seen, 8 + 12);
 }
 
 #[test]
 fn random_pruning_keeps_the_share_and_the_mean_and_follows_its_seed() {
-    let adapter = Adapter::read("first");
-    let module = adapter.updates[0].module.clone();
-    let part = [adapter.weighted(&module, 1.0)];
+    let adapter = read("first");
+    let module = adapter.modules()[0].path.clone();
+    let part = [adapter.modules()[0].weighted(1.0)];
     let of = |seed| Combination::DareLinear { density: 0.25, seed }.of(&module, &part).unwrap();
     let plain = Combination::Linear.of(&module, &part).unwrap();
     const SEEDS: u64 = 4000;

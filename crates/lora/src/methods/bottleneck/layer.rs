@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use kernels::{Activation, trained_linear};
+use kernels::{Activation, Phase, trained_linear};
 
 /// `y + up(f(down(x)))`, where y is what a sublayer gives.
 #[derive(Module, Debug)]
@@ -34,9 +34,10 @@ impl Bottleneck {
         output: Tensor<2>,
         residual: &Tensor<2>,
         norm: &dyn Fn(Tensor<2>) -> Tensor<2>,
+        phase: Phase,
     ) -> Tensor<2> {
         let x = if self.reads_sum { norm(output.clone() + residual.clone()) } else { output.clone() };
-        let inner = trained_linear(x, self.down.val(), Some(self.down_bias.val()));
-        output + trained_linear(self.activation.forward(inner), self.up.val(), Some(self.up_bias.val()))
+        let inner = trained_linear(x, self.down.val(), Some(self.down_bias.val()), phase);
+        output + trained_linear(self.activation.forward(inner), self.up.val(), Some(self.up_bias.val()), phase)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Distribution, Tolerance};
+use kernels::Phase;
 use miette::Diagnostic;
 
 use super::*;
@@ -231,7 +232,7 @@ fn a_new_adapter_changes_little_and_reads_what_its_placement_says() {
         let built = config.residual(site(Sublayer::FeedForward), &mut tensors).unwrap().unwrap();
         let ResidualAdapter::Adapter(layer) = &built.adapter;
         let (output, residual) = (random(), random());
-        let found = layer.forward(output.clone(), &residual, &norm);
+        let found = layer.forward(output.clone(), &residual, &norm, Phase::default());
         let read =
             if placement == Placement::Pfeiffer { (output.clone() + residual.clone()) * 3.0 } else { output.clone() };
         let inner = read.matmul(layer.down.val().transpose()).tanh();

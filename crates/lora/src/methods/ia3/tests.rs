@@ -120,7 +120,7 @@ fn outputs_and_inputs_are_scaled_and_merging_comes_to_the_same() {
             let values = random(shape);
             let adapter = Adapter::Ia3(Ia3 { values: Param::from_tensor(values.clone()), ..started });
             let layer = |weight, bias: Tensor<1>, adapters| {
-                Linear::new(Weight::frozen(weight), orientation, Some(Weight::frozen(bias)), adapters)
+                Linear::new("layer", Weight::frozen(weight), orientation, Some(Weight::frozen(bias)), adapters)
                     .forward(x.clone(), &ctx)
             };
             let adapted = layer(weight.clone(), bias.clone(), vec![adapter]);

@@ -1,13 +1,15 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685). Reference: `lora.Linear` in PEFT.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{ForwardContext, LowRank, uniform};
+use kernels::{LowRank, Phase, RowsUpdate, trained_linear, uniform};
 
 use super::Init;
 use super::magnitude::Magnitude;
-use crate::Projection;
 use crate::trained::normal;
+use crate::{ForwardContext, Projection};
 
 /// The low-rank update `scale * B·A` of a frozen linear layer, with DoRA beside a length for each row of the sum.
 #[derive(Module, Debug)]
@@ -38,18 +40,34 @@ impl Lora {
         let mask = ctx.dropout_mask(self.dropout, self.site);
         let factors = [self.a.val(), self.b.val()];
         if let Some(magnitude) = &self.magnitude {
-            let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
+            let options = LowRank { scale: self.scale, mask, compute: ctx.compute() };
             return base.changed(x, ctx, |x, weight, orientation, bias| {
                 magnitude.forward(x, (weight, orientation, bias), factors, options)
             });
         }
         if base.is_base() {
-            let options = LowRank { scale: self.scale, mask, precision: ctx.precision() };
+            let options = LowRank { scale: self.scale, mask, compute: ctx.compute() };
             return base.fused(|weight, orientation, bias| weight.lora_linear(x, orientation, bias, factors, options));
         }
-        let [a, b] = factors.map(Tensor::transpose);
-        let update = kernels::dropout(x.clone(), mask).matmul(a).matmul(b) * self.scale;
-        base.forward(x, ctx) + update
+        let [a, b] = factors;
+        let down = trained_linear(kernels::dropout(x.clone(), mask), a, None, ctx.phase());
+        base.forward(x, ctx) + trained_linear(down, b, None, ctx.phase()) * self.scale
+    }
+
+    pub(crate) fn forward_rows(
+        &self,
+        output: Tensor<2>,
+        x: &Tensor<2>,
+        rows: Range<usize>,
+        base: Projection<'_>,
+        ctx: &ForwardContext,
+    ) -> Tensor<2> {
+        if self.magnitude.is_some() || !base.is_base() {
+            // Of DoRA's sum the base's share is scaled before its bias is added.
+            return Projection::replaced(output, x, rows, ctx, |x, ctx| self.forward(x, base, ctx));
+        }
+        let update = RowsUpdate { rows, scale: self.scale };
+        kernels::add_low_rank(output, x.clone(), [self.a.val(), self.b.val()], update)
     }
 }
 
@@ -72,7 +90,7 @@ impl LoraEmbedding {
     /// `found` are the vectors at these indices, `[tokens, d]`.
     pub(crate) fn forward(&self, found: Tensor<2>, indices: Tensor<1, Int>) -> Tensor<2> {
         let down = self.a.val().select(1, indices).transpose();
-        found + down.matmul(self.b.val().transpose()) * self.scale
+        found + trained_linear(down, self.b.val(), None, Phase::default()) * self.scale
     }
 }
 

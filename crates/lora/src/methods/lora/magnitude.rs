@@ -22,7 +22,8 @@ pub(super) struct Magnitude {
 }
 
 impl Magnitude {
-    /// Those of the file that `tensors` come from, or at the start of training the lengths that the rows have.
+    /// Those of the file that `tensors` come from, or at the start of training the lengths that the rows have: of the whole
+    /// weight, also where the factors start as a part of it and the base is what is left.
     ///
     /// # Errors
     /// A layer without a weight of its own.
@@ -38,10 +39,11 @@ impl Magnitude {
             let takes = "DoRA is on linear layers with a weight of their own, which a tied output layer has not";
             return Err(TargetError::UnsupportedModule { module: site.path.to_owned(), takes }.into());
         };
-        let norms = RowNorms::default();
-        let initial = || weight.row_norms(site.orientation, factors, scale as f32, &norms).detach();
+        // Not what the layer remembers: the weight that a start has left may yet be quantised.
+        let of_now = RowNorms::default();
+        let initial = || weight.row_norms(site.orientation, factors, scale as f32, &of_now).detach();
         let values = tensors.parameter(name, [site.d_output], site.device, initial)?;
-        Ok(Self { values, norms })
+        Ok(Self { values, norms: RowNorms::default() })
     }
 
     /// `[rows, d_input]` to `[rows, d_output]`: `x·(m / ‖W + scale * B·A‖ * (W + scale * B·A))ᵀ + bias`. The lengths are constants
@@ -63,11 +65,11 @@ mod tests {
     use std::sync::Arc;
 
     use burn::tensor::{Device, Distribution, Tolerance};
-    use kernels::{ForwardContext, Layout, Offsets};
+    use kernels::{Layout, Offsets};
 
     use super::*;
     use crate::methods::Adapter;
-    use crate::{Linear, Lora};
+    use crate::{ForwardContext, Linear, Lora};
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
         Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex())
@@ -98,7 +100,13 @@ mod tests {
                 Orientation::InOut => w.clone().transpose(),
             };
             let layer = |adapters| {
-                Linear::new(Weight::frozen(stored.clone()), orientation, Some(Weight::frozen(bias.clone())), adapters)
+                Linear::new(
+                    "layer",
+                    Weight::frozen(stored.clone()),
+                    orientation,
+                    Some(Weight::frozen(bias.clone())),
+                    adapters,
+                )
             };
             let magnitude = || Magnitude { values: Param::from_tensor(lengths.clone()), norms: RowNorms::default() };
             let dora = || Adapter::Lora(lora(factors.clone()).with_magnitude(magnitude()));

@@ -24,8 +24,7 @@ use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
 use crate::{
-    AdapterMethod, Base, Error, Kind, NameSetting, Orientation, Parameter, Selector, Settings, Site, TargetError,
-    Treatment, Update,
+    AdapterMethod, Base, Error, Kind, Orientation, Parameter, Selector, Settings, Site, TargetError, Treatment, Update,
 };
 
 pub use init::Init;
@@ -119,7 +118,7 @@ impl AdapterMethod for LoraConfig {
         let name = if self.use_dora { "DoRA" } else { "LoRA" };
         let described = format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout);
         match self.init.is_part_of_base() {
-            true => format!("{described}, init {} (saved as plain LoRA, r {})", self.init.name(), 2 * self.r),
+            true => format!("{described}, init {} (saved as plain {name}, r {})", self.init.name(), 2 * self.r),
             false => described,
         }
     }
@@ -188,13 +187,6 @@ impl AdapterMethod for LoraConfig {
         if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
             return number(format!("alpha_pattern.\"{key}\""), *alpha, FINITE);
         }
-        if self.use_dora && self.init.is_part_of_base() {
-            let problem = format!("true with `init = \"{}\"`, which takes A and B out of the weight", self.init.name());
-            let help: fn(NameSetting<'_>) -> String = |name| {
-                format!("set {} to \"default\" or \"gaussian\", or leave {} out", name("init"), name("use_dora"))
-            };
-            return Err(TargetError::Setting { key: "use_dora", problem, help });
-        }
         self.ranks().and(self.alphas()).map(drop)
     }
 
@@ -241,11 +233,15 @@ impl AdapterMethod for LoraConfig {
         self.write_peft(fan_in_fan_out)
     }
 
-    fn with_ranks(&self, ranks: &[(String, usize)]) -> Result<Method, &'static str> {
-        match self.use_dora {
-            true => Err("DoRA, which sets the lengths of rows after its update is added"),
-            false => Ok(Method::Lora(Box::new(self.of_ranks(ranks)))),
+    fn with_ranks(&self, ranks: &[(String, usize)], targets: Option<TargetConfig>) -> Result<Method, &'static str> {
+        if self.use_dora {
+            return Err("DoRA, which sets the lengths of rows after its update is added");
         }
+        let mut with_ranks = self.of_ranks(ranks);
+        if let Some(targets) = targets {
+            with_ranks.targets = targets;
+        }
+        Ok(Method::Lora(Box::new(with_ranks)))
     }
 
     fn unread_keys(&self) -> UnreadKeys {
@@ -271,6 +267,11 @@ impl AdapterMethod for LoraConfig {
 
     fn changes_base(&self) -> bool {
         self.init.is_part_of_base()
+    }
+
+    /// The plain adapter of one with magnitudes would be refused there.
+    fn changes_tied(&self) -> bool {
+        self.changes_base() && !self.use_dora
     }
 
     fn tensors_written(

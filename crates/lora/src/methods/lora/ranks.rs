@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 
 use super::{Init, LoraConfig};
 use crate::Settings;
+use crate::peft::is_joined;
 
 /// The pattern of one module. A path is taken for an expression, in which a dot must be escaped to mean itself.
 fn key(path: &str) -> String {
@@ -14,11 +15,14 @@ fn key(path: &str) -> String {
 
 impl LoraConfig {
     /// The same for modules of these ranks, with `alpha` as large as the rank for each: then their scaling is 1, also for
-    /// programs that know no patterns, and numbers are whole. The most frequent rank is `r`.
+    /// programs that know no patterns, and numbers are whole. The most frequent rank is `r`, or that of experts, for which there are
+    /// no patterns.
     pub(super) fn of_ranks(&self, ranks: &[(String, usize)]) -> Self {
         let mut frequencies: BTreeMap<usize, usize> = BTreeMap::new();
         ranks.iter().for_each(|(_, rank)| *frequencies.entry(*rank).or_default() += 1);
-        let r = frequencies.into_iter().max_by_key(|(_, times)| *times).map_or(self.r, |(rank, _)| rank);
+        let most_frequent = frequencies.into_iter().max_by_key(|(_, times)| *times).map(|(rank, _)| rank);
+        let of_experts = ranks.iter().find(|(path, _)| is_joined(path)).map(|(_, rank)| *rank);
+        let r = of_experts.or(most_frequent).unwrap_or(self.r);
         let others = || ranks.iter().filter(|(_, rank)| *rank != r);
         Self {
             r,

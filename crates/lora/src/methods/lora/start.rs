@@ -1,7 +1,8 @@
 //! Starts that are a part of the weight: PiSSA and OLoRA. What is left of the weight becomes the frozen base in memory, in its
 //! own type, as PEFT's `pissa_init` and `olora_init` leave it; the file that it came from stays as it is. Once trained, the
 //! adapter is a plain one of twice the rank on the untouched base: `B·A - B₀·A₀ = [B, -B₀]·[A; A₀]`, PEFT's
-//! `subtract_mutated_init`.
+//! `subtract_mutated_init`. With DoRA too: `B·A` and the rest come to `B·A - B₀·A₀` and the untouched base, so that rows have the same
+//! lengths, and the magnitudes are saved as they are; PEFT's conversion leaves them out.
 
 use std::collections::HashMap;
 

@@ -15,7 +15,7 @@ use suggest::nearest_module;
 
 use super::mlx;
 use crate::peft::PREFIX;
-use crate::{Layout, Method, Update};
+use crate::{Layout, Method, TakenApart, Update};
 
 pub use error::{TensorError, damage};
 
@@ -116,6 +116,14 @@ impl AdapterTensors {
         self.tensors.contains_key(name)
     }
 
+    /// The files that they were read from.
+    pub fn files(&self) -> Vec<&Path> {
+        let mut files: Vec<&Path> = self.tensors.values().map(|stored| &*stored.file).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
     pub fn names(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice()))
     }
@@ -167,6 +175,15 @@ impl AdapterTensors {
             self.tensors.insert(name, stored);
         }
         self.method = method;
+    }
+
+    /// Of a finished adapter of this method that was trained on what its start had left of the base: its own tensors become those that
+    /// were trained. The method that they are of, and what was taken out of the base, by the names of the tensors that started with it;
+    /// `None` for a method that never leaves less than all of it.
+    pub fn take_apart(&mut self, method: &Method) -> Option<(Method, HashMap<String, TensorData>)> {
+        let TakenApart { method, tensors, starts } = method.taken_apart(self.data().into_iter().collect())?;
+        self.replace_own(method.clone(), |_| tensors);
+        Some((method, starts))
     }
 
     /// An adapter of a bare backbone lacks the model's own prefix (`bert.`, `model.`): adds it if every adapted module

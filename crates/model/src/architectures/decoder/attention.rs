@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Attention, AttentionMask, ForwardContext, attention, rotary};
-use lora::Linear;
+use kernels::{Attention, AttentionMask, attention, rotary};
+use lora::{ForwardContext, Linear};
 
 use super::bias;
 use super::config::{DecoderConfig, Projections, QueryKeyNorm};

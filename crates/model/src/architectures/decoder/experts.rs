@@ -2,8 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor, TensorData, activation::softmax};
-use kernels::ForwardContext;
-use lora::Linear;
+use lora::{ForwardContext, Linear};
 
 use super::config::{DecoderConfig, ExpertsConfig};
 use super::feed_forward::Mlp;

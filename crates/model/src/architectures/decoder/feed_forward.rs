@@ -2,8 +2,8 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::{Activation, ForwardContext, gated_activation};
-use lora::Linear;
+use kernels::{Activation, gated_activation};
+use lora::{ForwardContext, Linear};
 
 use super::bias;
 use super::config::{DecoderConfig, Projections};

@@ -2,8 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
-use lora::Sublayer;
+use lora::{ForwardContext, Sublayer};
 
 use super::attention::SelfAttention;
 use super::config::{DecoderConfig, Norms};

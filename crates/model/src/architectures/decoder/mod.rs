@@ -11,8 +11,7 @@ mod layer;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use kernels::ForwardContext;
-use lora::Embedding;
+use lora::{Embedding, ForwardContext};
 
 use super::{AnyBackbone, Around, Backbone};
 use crate::Error;
@@ -36,6 +35,7 @@ pub(crate) struct Decoder {
     layers: Vec<Layer>,
     norm: RmsNorm,
     embedding_multiplier: f64,
+    key_width: usize,
     #[module(skip)]
     ropes: Vec<Rope>,
 }
@@ -50,6 +50,7 @@ impl Decoder {
                 .collect::<Result<_, _>>()?,
             norm: loader.rms_norm("norm", config.hidden, config.norm)?,
             embedding_multiplier: config.embedding_multiplier,
+            key_width: config.key_width(),
             ropes: config.ropes.clone(),
         }))
     }
@@ -76,8 +77,12 @@ impl Backbone for Decoder {
         &self.ropes
     }
 
-    fn embed(&self, tokens: &Tokens, _: &ForwardContext) -> Tensor<2> {
-        scaled(self.embed_tokens.forward(tokens.ids.clone()), self.embedding_multiplier)
+    fn cached_width(&self) -> usize {
+        self.key_width
+    }
+
+    fn embed(&self, tokens: &Tokens, ctx: &ForwardContext) -> Tensor<2> {
+        scaled(self.embed_tokens.forward(tokens.ids.clone(), ctx), self.embedding_multiplier)
     }
 
     fn layer(&self, layer: usize, hidden: Tensor<2>, around: &Around, cache: Option<&mut Cache>) -> Tensor<2> {

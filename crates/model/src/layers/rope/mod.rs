@@ -99,6 +99,11 @@ impl Rope {
         self.scaling.turns_otherwise(read, length)
     }
 
+    /// The length of the shortest sequence in which positions turn as in one of `length` tokens.
+    pub(crate) fn turns_as(&self, length: usize) -> usize {
+        self.scaling.turns_as(length)
+    }
+
     /// The angles of every token of a batch.
     pub(crate) fn angles(&self, layout: &Layout, device: &Device) -> Angles {
         let pairs = self.dimensions / 2;

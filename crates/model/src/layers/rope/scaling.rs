@@ -164,6 +164,16 @@ impl Scaling {
         }
     }
 
+    /// The length of the shortest sequence with the frequencies of one of `length` tokens.
+    pub(super) fn turns_as(&self, length: usize) -> usize {
+        match self {
+            Self::LongRope { original, .. } if length > *original => original + 1,
+            Self::Dynamic { positions, .. } if length as f64 > *positions => length,
+            Self::LongRope { .. } | Self::Dynamic { .. } => 1,
+            Self::Default | Self::Linear { .. } | Self::Llama3 { .. } | Self::Yarn { .. } => 1,
+        }
+    }
+
     /// The base of the frequencies in a sequence of `length` tokens, for `d` coordinates.
     pub(super) fn base(&self, theta: f64, d: f64, length: usize) -> f64 {
         match self {

@@ -159,6 +159,18 @@ fn longrope_has_other_frequencies_in_sequences_longer_than_those_of_pretraining(
 }
 
 #[test]
+fn sequences_turn_as_the_shortest_that_has_their_frequencies() {
+    let dynamic = json!({ "rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0 });
+    for rope in [longrope(), dynamic, json!({ "rope_type": "default", "rope_theta": 1e4 })].map(|it| read(it).unwrap())
+    {
+        for length in [1, 2, 31, 32, 33, 34, 64, 2048, 2049, 5000] {
+            let shortest = (1..).find(|other| rope.frequencies(*other) == rope.frequencies(length)).unwrap();
+            assert_eq!(rope.turns_as(length), shortest, "{:?}: {length}", rope.scaling);
+        }
+    }
+}
+
+#[test]
 fn longrope_in_the_styles_of_older_configurations_is_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let of = |kind: &str| {

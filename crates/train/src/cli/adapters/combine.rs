@@ -8,8 +8,9 @@ use inference::{ModelFiles, recorded_base};
 use lora::{Combination, CombineError, FactoredAdapter, MajoritySign, combined};
 use serde_json::json;
 
-use super::{DataArguments, Measured, Named, create, write};
+use super::{DataArguments, Measured, Named, write};
 use crate::cli::Failure;
+use crate::cli::new_directory::NewDirectory;
 use crate::output::{Output, counted};
 
 /// Combine several LoRA adapters of one base into one
@@ -92,7 +93,7 @@ enum Sign {
 pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let weights = weights(arguments)?;
     check_options(arguments)?;
-    let directory = create(&arguments.output)?;
+    let directory = NewDirectory::create(&arguments.output)?;
     let mut measured = Measured::new(&arguments.data);
     let model = arguments.model.as_deref();
     let open = |named: &PathBuf| Named::open(named, model, measured.is_wanted(), "combine", output);
@@ -273,18 +274,21 @@ fn cannot_combine(error: CombineError, named: &[Named], arguments: &Arguments) -
     let of = |n: usize| named[n].directory.display();
     let method = arguments.method.name();
     match error {
-        CombineError::Targets { module, with, without } => Failure::usage(
-            format!("{} adapts `{module}`, {} does not", of(with), of(without)),
-            "combine adapters with the same target modules",
-        ),
-        CombineError::Size { module, n, found, first } => Failure::usage(
-            format!("`{module}` is {first:?} in {} and {found:?} in {}", of(0), of(n)),
+        CombineError::Size { module, n, found, of: other, first } => Failure::usage(
+            format!("`{module}` is {first:?} in {} and {found:?} in {}", of(other), of(n)),
             "they are adapters of different bases: combine those of one",
         ),
-        CombineError::Ranks { module, n, found, first } => Failure::usage(
-            format!("`--method {method}` needs one rank: `{module}` has {first} in {} and {found} in {}", of(0), of(n)),
-            "`--method svd` and `--method cat` take any ranks, and `kindling resize` changes one",
-        ),
+        CombineError::Ranks { module, n, found, of: other, first } => {
+            let (one, two) = (of(other), of(n));
+            let ranks = match module {
+                Some(module) => format!("`{module}` has {first} in {one} and {found} in {two}"),
+                None => format!("{one} has {first}, {two} has {found}"),
+            };
+            Failure::usage(
+                format!("`--method {method}` needs one rank: {ranks}"),
+                "`--method svd` and `--method cat` take any ranks, and `kindling resize` changes one",
+            )
+        }
         CombineError::Rank { highest } => Failure::usage(
             format!(
                 "`--rank {}` is above what the adapters have together, {highest}",

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 
 use burn::tensor::{Device, TensorData};
 use clap::Args;
-use inference::{Base, ModelFiles, Sidecar, resolved};
+use inference::{BaseRecord, ModelFiles, Sidecar, resolved};
 use lora::peft::PeftConfig;
 use lora::{Form, LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, Targets, Update, approximated};
 use model::{Frozen, Pretrained, Values};
 use serde_json::json;
 use tasks::TaskName;
 
-use super::{DataArguments, Measured, create, per_cent, write};
+use super::{DataArguments, Measured, per_cent, write};
 use crate::cli::Failure;
+use crate::cli::new_directory::NewDirectory;
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
 use model::hub::Wanted;
@@ -72,7 +73,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     if arguments.rank == 0 {
         return Err(Failure::usage("`--rank 0` would keep nothing of the difference", "give a rank of 1 or more"));
     }
-    let directory = create(&arguments.output)?;
+    let directory = NewDirectory::create(&arguments.output)?;
     let located = locate(&arguments.base, Wanted::Model, output)?;
     let tuned = crate::cli::source::model_of(&arguments.tuned, output)?;
     let two = Two::open(located, &tuned)?;
@@ -89,7 +90,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
         return Err(Failure::usage(message, "name a model that was trained further than the base with --tuned"));
     }
     let ranks: Vec<(String, usize)> = kept.iter().map(|module| (module.module.clone(), module.rank)).collect();
-    let method = plan.method_written().with_ranks(&ranks).expect("LoRA has thin factors");
+    let method = plan.method_written().with_ranks(&ranks, None).expect("LoRA has thin factors");
     let (base, sidecar) = two.recorded(&tuned)?;
     let config = PeftConfig {
         method: method.clone(),
@@ -308,13 +309,17 @@ impl Two {
     }
 
     /// The base as an adapter names it, and the tuned model's sidecar with that base.
-    fn recorded(&self, tuned: &Path) -> Result<(Base, Option<Sidecar>), Failure> {
+    fn recorded(&self, tuned: &Path) -> Result<(BaseRecord, Option<Sidecar>), Failure> {
         let path = match self.located.commit {
             Some(_) => self.located.name.clone(),
             None => self.located.directory.canonicalize()?.display().to_string(),
         };
-        let base =
-            Base { path, revision: self.located.commit.clone(), fingerprint: self.base.fingerprint(), quantised: None };
+        let base = BaseRecord {
+            path,
+            revision: self.located.commit.clone(),
+            fingerprint: self.base.fingerprint(),
+            quantised: None,
+        };
         let mut sidecar = Sidecar::read(tuned)?;
         sidecar.iter_mut().for_each(|sidecar| sidecar.base = base.clone());
         Ok((base, sidecar))

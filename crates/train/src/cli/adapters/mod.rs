@@ -11,10 +11,11 @@ use clap::Args;
 use inference::{Adapter, AdapterFiles, ModelFiles, Sidecar};
 use lora::peft::PeftConfig;
 use lora::{FactoredAdapter, FactorsError, NewAdapter};
-use model::{OutputDirectory, Pretrained};
+use model::Pretrained;
 use serde_json::{Map, Value, json};
 use tasks::metrics::Scores;
 
+use super::new_directory::NewDirectory;
 use super::open::{all_keys, open};
 use super::source::{adapter_of, with_adapter};
 use super::{DeviceArgument, Failure, eval};
@@ -109,23 +110,9 @@ pub(super) fn not_factored(directory: &Path, error: FactorsError, verb: &str) ->
     }
 }
 
-/// Before the work, so that a place that cannot be written costs no more than its message.
-fn create(output: &Path) -> Result<OutputDirectory, Failure> {
-    OutputDirectory::create(output).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Failure::usage(
-            format!("{} already exists", output.display()),
-            "name a directory that does not exist yet with --output",
-        ),
-        _ => Failure::usage(
-            format!("cannot write {}: {error}", output.display()),
-            "name a directory in a place that can be written with --output",
-        ),
-    })
-}
-
 /// Writes an adapter, reads it again and compares.
 fn write(
-    directory: &OutputDirectory,
+    directory: &NewDirectory,
     (config, new): (PeftConfig, NewAdapter),
     sidecar: Option<Sidecar>,
     made: &str,
@@ -133,8 +120,8 @@ fn write(
 ) -> Result<(), Failure> {
     let card = card(&config, made);
     let files = AdapterFiles { config, tensors: new.tensors, sidecar, card: &card, tokenizer };
-    files.write(directory.path())?;
-    Ok(files.verify(directory.path())?)
+    let written = files.write(directory.path()).and_then(|()| files.verify(directory.path()));
+    written.map_err(|error| directory.named(error.into()))
 }
 
 /// The model card. A directory is nobody else's and not named in it.

@@ -8,8 +8,9 @@ use inference::ModelFiles;
 use lora::{Cut, Resized};
 use serde_json::{Value, json};
 
-use super::{DataArguments, Measured, Named, create, per_cent, write};
+use super::{DataArguments, Measured, Named, per_cent, write};
 use crate::cli::Failure;
+use crate::cli::new_directory::NewDirectory;
 use crate::output::{Output, thousands};
 
 /// Cut a LoRA adapter to a lower rank
@@ -43,7 +44,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let cut = cut(arguments)?;
-    let directory = create(&arguments.output)?;
+    let directory = NewDirectory::create(&arguments.output)?;
     let mut measured = Measured::new(&arguments.data);
     let named = Named::open(&arguments.adapter, arguments.model.as_deref(), measured.is_wanted(), "resize", output)?;
     let shown = named.directory.display();

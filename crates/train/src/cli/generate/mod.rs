@@ -130,6 +130,7 @@ fn sampling(arguments: &Arguments) -> Sampling {
         min_p: arguments.min_p,
         repetition_penalty: arguments.repetition_penalty,
         seed: arguments.seed,
+        ..Sampling::default()
     }
 }
 

@@ -135,7 +135,10 @@ fn two(paths: [&Path; 2], model: Option<&Path>) -> Result<Found, Failure> {
 
 fn page(inspected: &Inspected) -> Result<String, Failure> {
     let adapter = &inspected.adapter;
-    let name = inspected.directory.file_name().unwrap_or(inspected.directory.as_os_str()).to_string_lossy();
+    // A run calls every adapter the same.
+    let of_run = inspected.directory.parent().filter(|_| inspected.directory.ends_with("adapter"));
+    let named = of_run.filter(|run| run.file_name().is_some()).unwrap_or(&inspected.directory);
+    let name = named.file_name().unwrap_or(inspected.directory.as_os_str()).to_string_lossy();
     let base = adapter.config.base_model.as_deref().map(|base| {
         let path = Path::new(base);
         // A local path is nobody else's.

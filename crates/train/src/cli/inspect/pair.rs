@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::adapter::Inspected;
 use crate::cli::Failure;
 use crate::cli::adapters::not_factored;
+use crate::output::counted;
 use crate::report::ModulePair;
 
 /// Two adapters that were compared.
@@ -47,6 +48,11 @@ impl Pair {
             paths.filter(|path| other.module(path).is_none()).collect()
         };
         let alone = [lacks(&left, &right), lacks(&right, &left)];
+        // To the other they are updates of nothing.
+        for (square, (adapter, alone)) in squares.iter_mut().zip([&left, &right].into_iter().zip(&alone)) {
+            let of_alone = alone.iter().filter_map(|path| adapter.module(path));
+            *square += of_alone.map(|module| module.factors().norm().powi(2)).sum::<f64>();
+        }
         if modules.is_empty() {
             return Err(Failure::usage(
                 format!(
@@ -99,7 +105,7 @@ impl Pair {
             lines.push(format!("  {:>8}   {outputs}   {inputs}   {}", number(of.cosine), of.module));
         }
         for (name, alone) in self.names.iter().zip(&self.alone).filter(|(_, alone)| !alone.is_empty()) {
-            lines.push(format!("{name} alone: {}", alone.join(", ")));
+            lines.push(format!("{} of {name} alone: {}", counted(alone.len(), "module", "modules"), first(alone)));
         }
         lines
     }
@@ -113,6 +119,16 @@ fn factored(path: &Path, model: Option<&Path>) -> Result<FactoredAdapter, Failur
     }
     let found = FactoredAdapter::new(&inspected.adapter.method, &inspected.adapter.tensors);
     found.map_err(|error| not_factored(&inspected.directory, error, "compare"))
+}
+
+/// A line of them.
+fn first(modules: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = modules.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match modules.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// The first of them.

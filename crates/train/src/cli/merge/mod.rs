@@ -3,17 +3,17 @@
 
 mod check;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use burn::tensor::{DType, Device};
-use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use model::{Merge, OutputDirectory, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_vocabulary, write_json};
+use model::{Merge, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_vocabulary, write_json};
 use serde_json::{Value, json};
 
+use super::new_directory::{NewDirectory, unwritten};
 use super::open::{check_unquantised, load, other_base, read};
+use super::size::size;
 use super::{Failure, ModelArguments};
 use crate::output::Output;
 use crate::run::with_dtype;
@@ -85,9 +85,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     let inputs = located(arguments, output)?;
     let first = read_all(&inputs, arguments, output)?;
-    let unfinished = create(&arguments.output)?;
+    let unfinished = NewDirectory::create(&arguments.output)?;
     let merged = merge_in_order(first, &inputs, arguments, unfinished.path(), output);
-    let check = merged.map_err(|error| in_its_place(error, unfinished.path(), &arguments.output))?;
+    let check = merged.map_err(|error| unfinished.named(error))?;
     if !check.is_within(arguments.tolerance) {
         return Err(beyond(&check, arguments));
     }
@@ -170,14 +170,6 @@ fn check_pair(
     Ok(())
 }
 
-/// Before the work, so that a place that cannot be written costs no more than its message.
-fn create(output: &Path) -> Result<OutputDirectory, Failure> {
-    OutputDirectory::create(output).map_err(|error| {
-        let message = format!("cannot write {}: {error}", output.display());
-        Failure::usage(message, "name a directory in a place that can be written with --output")
-    })
-}
-
 /// Merges one adapter after the other, the last into `directory`.
 fn merge_in_order(
     first: Saved,
@@ -209,11 +201,11 @@ fn merge_in_order(
             }
             false => (directory.join(format!("merged-{}", index + 1)), Types::Unrounded),
         };
-        std::fs::create_dir_all(&place).map_err(|error| unwritten(&place, error))?;
+        std::fs::create_dir_all(&place).map_err(|error| unwritten(&place, &error))?;
         let step = Step { files: &files, trained: &trained, sidecar: sidecar.as_ref(), directory: &place };
         check = step.merge(types, arguments, output)?.after(&check);
         if index > 0 {
-            std::fs::remove_dir_all(&base).map_err(|error| unwritten(&base, error))?;
+            std::fs::remove_dir_all(&base).map_err(|error| unwritten(&base, &error))?;
         }
         base = place;
     }
@@ -235,7 +227,7 @@ impl Step<'_> {
         merge.write(&merge.layout(arguments.max_shard_size)?, self.directory)?;
         let config = self.config(&merge, types);
         let path = self.directory.join("config.json");
-        write_json(&path, &config).map_err(|error| unwritten(&path, error))?;
+        write_json(&path, &config).map_err(|error| unwritten(&path, &error))?;
         let copied = self.copy_companions()?;
         if let Some(sidecar) = self.sidecar {
             sidecar.write(self.directory)?;
@@ -276,20 +268,6 @@ impl Step<'_> {
     }
 }
 
-fn unwritten(path: &Path, error: io::Error) -> Failure {
-    Failure::message(format!("cannot write {}: {error}", path.display()))
-}
-
-/// What could not be written, under the name that it was to have.
-fn in_its_place(failure: Failure, temporary: &Path, output: &Path) -> Failure {
-    let message = failure.to_string();
-    let (temporary, output) = (temporary.display().to_string(), output.display().to_string());
-    match message.contains(&temporary) {
-        true => failure.renamed(message.replace(&temporary, &output)),
-        false => failure,
-    }
-}
-
 fn beyond(check: &Check, arguments: &Arguments) -> Failure {
     let message = format!(
         "rounding the merged weights changes a logit by {:.2} of the adapter's effect, and {} are allowed (`--tolerance`): nothing \
@@ -326,14 +304,6 @@ fn report(check: &Check, arguments: &Arguments, output: &Output) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// `500MB`, `2GB`, or a number of bytes.
-fn size(text: &str) -> Result<usize, String> {
-    match text.parse::<ByteSize>() {
-        Ok(size) if size.as_u64() > 0 => Ok(size.as_u64() as usize),
-        _ => Err(format!("expected a size such as 500MB or 2GB, found `{text}`")),
-    }
-}
-
 /// `0.1`, `2`: of the adapter's effect.
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -345,12 +315,6 @@ fn share(text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_have_the_units_of_transformers() {
-        assert_eq!((size("120KB"), size("2gb"), size("77")), (Ok(120_000), Ok(2_000_000_000), Ok(77)));
-        assert!(size("2XB").is_err() && size("0GB").is_err() && size("-1MB").is_err() && size("MB").is_err());
-    }
 
     #[test]
     fn a_share_is_a_number_that_is_not_negative() {

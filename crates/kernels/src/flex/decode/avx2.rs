@@ -1,0 +1,122 @@
+//! x86 with vectors of 256 bits.
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_ps,
+    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_ps, _mm256_setzero_ps, _mm256_slli_epi32,
+    _mm256_srli_epi16, _mm256_storeu_ps,
+};
+
+use half::bf16;
+
+use super::form::{Form, Sums, sums};
+use super::nf4;
+use super::portable::widened;
+use crate::flex::quantised::{look_up, tables};
+use crate::quantised::BLOCK;
+
+pub(super) static FORM: Form = Form {
+    f32: Sums { four: f32::<4, 1>, two: f32::<2, 2>, one: f32::<1, 4> },
+    bf16: Sums { four: bf16::<4, 1>, two: bf16::<2, 2>, one: bf16::<1, 4> },
+    int8: Sums { four: int8::<4, 1>, two: int8::<2, 2>, one: int8::<1, 4> },
+    nf4: nf4::Dots { group: BLOCK, arrange, four: nf4::<4>, two: nf4::<2>, one: nf4::<1> },
+};
+
+#[inline]
+#[target_feature(enable = "avx2")]
+#[expect(unsafe_code, reason = "reads through a pointer into a slice, as far as the body of the loops goes")]
+unsafe fn load_bf16(from: *const bf16) -> __m256 {
+    // SAFETY: the caller has eight values there.
+    let values = unsafe { _mm_loadu_si128(from.cast::<__m128i>()) };
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(values)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+#[expect(unsafe_code, reason = "as above")]
+unsafe fn load_int8(from: *const i8) -> __m256 {
+    // SAFETY: as above.
+    let values = unsafe { _mm_loadl_epi64(from.cast::<__m128i>()) };
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(values))
+}
+
+macro_rules! run {
+    ($name:ident, $type:ty, $load:path, $value:path) => {
+        #[target_feature(enable = "avx2")]
+        #[expect(unsafe_code, reason = "pointers into slices of the same length, which the body asserts")]
+        unsafe fn $name<const ROWS: usize, const VECTORS: usize>(
+            left: [&[f32]; ROWS],
+            weight: [&[$type]; 2],
+        ) -> [[f32; 2]; ROWS] {
+            // SAFETY: the body reads and writes within the slices.
+            unsafe {
+                sums!(
+                    left,
+                    weight,
+                    ROWS,
+                    VECTORS,
+                    8,
+                    _mm256_setzero_ps(),
+                    _mm256_loadu_ps,
+                    $load,
+                    _mm256_mul_ps,
+                    _mm256_add_ps,
+                    _mm256_storeu_ps,
+                    $value
+                )
+            }
+        }
+    };
+}
+run!(f32, f32, _mm256_loadu_ps, std::convert::identity);
+run!(bf16, bf16, load_bf16, widened);
+run!(int8, i8, load_int8, f32::from);
+
+/// Block by block: first the values of even number, then the others, each 32 as [`look_up`] has them.
+fn arrange(row: &[f32], to: &mut [f32]) {
+    for (block, to) in row.chunks_exact(BLOCK).zip(to.chunks_exact_mut(BLOCK)) {
+        for (at, to) in to.iter_mut().enumerate() {
+            let (odd, vector, half, lane) = (at / 32, at % 32 / 8, at % 8 / 4, at % 4);
+            *to = block[2 * (16 * half + 4 * vector + lane) + odd];
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[expect(unsafe_code, reason = "pointers into slices, whose lengths are asserted")]
+unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS] {
+    let (codes, _) = codes.as_chunks::<{ BLOCK / 2 }>();
+    assert!(left.iter().all(|row| row.len() == codes.len() * BLOCK), "left rows are laid out for these codes");
+    let (tables, nibble) = (tables(), _mm256_set1_epi8(0xf));
+    let mut totals = [_mm256_setzero_ps(); ROWS];
+    for (block, (codes, scale)) in codes.iter().zip(scales).enumerate() {
+        // SAFETY: the chunk has 32 bytes.
+        let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast::<__m256i>()) };
+        let mut sums = [_mm256_setzero_ps(); ROWS];
+        for (half, codes) in [_mm256_srli_epi16::<4>(codes), codes].into_iter().enumerate() {
+            let values = look_up(&tables, _mm256_and_si256(codes, nibble));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let mut of_half = _mm256_setzero_ps();
+                for (vector, values) in values.into_iter().enumerate() {
+                    let at = block * BLOCK + half * 32 + vector * 8;
+                    // SAFETY: the block is one of the row's.
+                    let of_left = unsafe { _mm256_loadu_ps(left[row].as_ptr().add(at)) };
+                    of_half = _mm256_fmadd_ps(values, of_left, of_half);
+                }
+                *sums = _mm256_add_ps(*sums, of_half);
+            }
+        }
+        for (total, sums) in totals.iter_mut().zip(sums) {
+            *total = _mm256_fmadd_ps(sums, _mm256_set1_ps(*scale), *total);
+        }
+    }
+    totals.map(|total| {
+        let mut lanes = [0.0_f32; 8];
+        // SAFETY: eight values are written to as many.
+        unsafe {
+            _mm256_storeu_ps(lanes.as_mut_ptr(), total);
+        }
+        let [a, b, c, d, e, f, g, h] = lanes;
+        ((a + e) + (c + g)) + ((b + f) + (d + h))
+    })
+}

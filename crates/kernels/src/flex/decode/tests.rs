@@ -1,0 +1,181 @@
+//! Every kind of vectors against the definition, and against each other.
+
+use super::form::SUMS;
+use super::*;
+use crate::Simd;
+
+/// Whole numbers of eighths: with so few of them every sum is exact, in whatever order.
+fn eighths(count: usize, seed: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 7 + seed * 13) % 23) as f32 / 8.0 - 1.375).collect()
+}
+
+/// Values that a sum rounds.
+fn thirds(count: usize, seed: usize) -> Vec<f32> {
+    eighths(count, seed).into_iter().map(|value| value / 3.0).collect()
+}
+
+fn matrix(values: &[f32], rows: usize) -> Matrix<'_> {
+    let columns = values.len() / rows;
+    Matrix::new(values, rows, columns, columns)
+}
+
+#[test]
+fn sums_of_every_form_are_exact_where_numbers_are_and_the_same_bits_where_they_are_not() {
+    for [rows, d_output, d_input] in [[1, 1, 1], [2, 3, 31], [3, 5, 32], [7, 2, 95], [9, 33, 1700]] {
+        let product = |simd, values: fn(usize, usize) -> Vec<f32>| {
+            let (x, weight) = (values(rows * d_input, 1), values(d_output * d_input, 2));
+            along_rows(Form::of(simd), matrix(&x, rows), matrix(&weight, d_output).into(), None)
+        };
+        let (x, weight) = (eighths(rows * d_input, 1), eighths(d_output * d_input, 2));
+        let exact = |row: usize, output: usize| -> f32 {
+            (0..d_input).map(|at| x[row * d_input + at] * weight[output * d_input + at]).sum()
+        };
+        let exact: Vec<f32> = (0..rows * d_output).map(|at| exact(at / d_output, at % d_output)).collect();
+        let portable = product(Simd::Portable, thirds);
+        for simd in Simd::available() {
+            assert_eq!(product(simd, eighths), exact, "{simd}, {rows} x {d_output} x {d_input}");
+            assert_eq!(product(simd, thirds), portable, "{simd}, {rows} x {d_output} x {d_input}");
+        }
+    }
+}
+
+/// As [`SUMS`] says: place by place, then by halves.
+#[test]
+fn a_sum_runs_in_the_order_that_is_written_down() {
+    let (x, weight) = (thirds(1003, 1), thirds(1003, 2));
+    let mut sums = [0.0_f32; SUMS];
+    for (at, (x, weight)) in x.iter().zip(&weight).enumerate() {
+        sums[at % SUMS] += x * weight;
+    }
+    let mut width = SUMS / 2;
+    while width > 0 {
+        for at in 0..width {
+            sums[at] += sums[at + width];
+        }
+        width /= 2;
+    }
+    for simd in Simd::available() {
+        let found = along_rows(Form::of(simd), matrix(&x, 1), matrix(&weight, 1).into(), None);
+        assert_eq!(found, [sums[0]], "{simd}");
+    }
+}
+
+/// The loops for nf4 with vectors of 16 words, by arrays: what [`super::avx512`] computes, on any processor.
+mod words {
+    use super::super::nf4::dots;
+    use crate::quantised::VALUES;
+
+    type Sixteen = [f32; 16];
+
+    #[expect(unsafe_code, reason = "reads through a pointer into a slice, as far as the body of the loops goes")]
+    unsafe fn load(from: *const f32) -> Sixteen {
+        // SAFETY: the body reads within the slice.
+        unsafe { from.cast::<Sixteen>().read_unaligned() }
+    }
+
+    #[expect(unsafe_code, reason = "writes through a pointer to an array of as many")]
+    unsafe fn store(to: *mut f32, values: Sixteen) {
+        // SAFETY: the body gives an array of 16.
+        unsafe { to.cast::<Sixteen>().write_unaligned(values) }
+    }
+
+    /// Little-endian, as x86 loads words.
+    fn load_codes(bytes: &[u8]) -> [u32; 16] {
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|at| byte(4 * word + at))))
+    }
+
+    fn scale(scales: &[f32], group: usize) -> Sixteen {
+        std::array::from_fn(|word| scales.get(2 * group + word / 8).copied().unwrap_or(0.0))
+    }
+
+    fn multiply_add(left: Sixteen, right: Sixteen, sum: Sixteen) -> Sixteen {
+        std::array::from_fn(|word| left[word].mul_add(right[word], sum[word]))
+    }
+
+    fn add(left: Sixteen, right: Sixteen) -> Sixteen {
+        std::array::from_fn(|word| left[word] + right[word])
+    }
+
+    pub(super) fn dot<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS] {
+        let look_up = |codes: [u32; 16]| codes.map(|code| VALUES[(code & 0xf) as usize]);
+        let shift = |codes: [u32; 16]| codes.map(|code| code >> 4);
+        // SAFETY: the body reads and writes within the slices.
+        #[expect(unsafe_code, reason = "see SAFETY")]
+        unsafe {
+            dots!(
+                left,
+                codes,
+                scales,
+                ROWS,
+                16,
+                [0.0; 16],
+                load,
+                load_codes,
+                look_up,
+                shift,
+                multiply_add,
+                add,
+                scale,
+                store
+            )
+        }
+    }
+}
+
+#[test]
+fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
+    use crate::quantised::{BLOCK, VALUES};
+    for blocks in [1, 2, 3, 8, 13] {
+        let count = blocks * BLOCK;
+        let codes: Vec<u8> = (0..count / 2).map(|at| (at * 37 % 251) as u8).collect();
+        let scales: Vec<f32> = (0..blocks).map(|block| 0.1 + block as f32).collect();
+        let x = thirds(4 * count, 3);
+        let value = |at: usize| {
+            let code = if at.is_multiple_of(2) { codes[at / 2] >> 4 } else { codes[at / 2] & 0xf };
+            f64::from(VALUES[usize::from(code)]) * f64::from(scales[at / BLOCK])
+        };
+        let exact: [[f64; 2]; 4] = std::array::from_fn(|row| {
+            let products = (0..count).map(|at| f64::from(x[row * count + at]) * value(at));
+            [products.clone().sum(), products.map(f64::abs).sum()]
+        });
+        let laid = |group: usize, arrange: fn(&[f32], &mut [f32])| -> Vec<Vec<f32>> {
+            let of_row = |row: &[f32]| {
+                let padded = [row, &vec![0.0; count.next_multiple_of(group) - count][..]].concat();
+                let mut laid = vec![0.0; padded.len()];
+                arrange(&padded, &mut laid);
+                laid
+            };
+            x.chunks_exact(count).map(of_row).collect()
+        };
+        let assert_close = |found: [f32; 4], name: &str| {
+            for (found, [exact, magnitude]) in found.into_iter().zip(exact) {
+                let apart = (f64::from(found) - exact).abs();
+                assert!(
+                    apart <= crate::bounds::gamma(count + 4) * magnitude,
+                    "{name}, {blocks} blocks: {found} {exact}"
+                );
+            }
+        };
+        let rows = laid(128, nf4::arrange::<16>);
+        let found = words::dot([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales);
+        assert_close(found, "16 words");
+        assert_eq!(words::dot([&rows[2][..]], &codes, &scales), [found[2]]);
+        for simd in Simd::available() {
+            let dots = &Form::of(simd).nf4;
+            let rows = laid(dots.group, dots.arrange);
+            // SAFETY: the processor has the vectors.
+            #[expect(unsafe_code, reason = "functions for certain processors; see SAFETY")]
+            let (four, two, one) = unsafe {
+                (
+                    (dots.four)([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales),
+                    (dots.two)([1, 2].map(|row: usize| &rows[row][..]), &codes, &scales),
+                    (dots.one)([&rows[3][..]], &codes, &scales),
+                )
+            };
+            assert_close(four, simd.name());
+            assert_eq!([four[1], four[2]], two, "{simd}");
+            assert_eq!([four[3]], one, "{simd}");
+        }
+    }
+}

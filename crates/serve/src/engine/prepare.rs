@@ -1,0 +1,206 @@
+//! What a request is to the model: prompts as tokens, texts as questions.
+
+use std::path::Path;
+
+use data::language::Conversation;
+use data::{Encoded, Record};
+use indexmap::IndexMap;
+use inference::{Answer, Base, GenerationError, GenerationSettings, Processor, TextGeneration, TextRequest};
+use tasks::{Question, check_vocabulary};
+
+use super::error::Fault;
+use super::{Error, Model};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Generate {
+    pub(crate) prompts: Prompts,
+    /// Texts for each prompt.
+    pub(crate) samples: u64,
+    pub(crate) settings: GenerationSettings,
+    /// New tokens of a text for which the settings say no number.
+    pub(crate) max_tokens: usize,
+    /// With each new token its log-probability, and those of so many most probable tokens.
+    pub(crate) log_probabilities: Option<usize>,
+}
+
+/// What is to be continued.
+#[derive(Debug, Clone)]
+pub(crate) enum Prompts {
+    Texts(Vec<String>),
+    Tokens(Vec<Vec<u32>>),
+    Conversation(Conversation),
+}
+
+/// A text, or a pair of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) text: String,
+    pub(crate) pair: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Inputs {
+    pub(crate) texts: Vec<Text>,
+    /// Whether texts that are too long are answered by their beginning.
+    pub(crate) truncate: bool,
+}
+
+/// An answer, and the tokens that it was read from.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) answer: Answer,
+    pub(crate) tokens: usize,
+}
+
+/// Choices in their order.
+#[derive(Debug)]
+pub(super) struct Texts {
+    pub(super) prompt_tokens: usize,
+    pub(super) requests: Vec<TextRequest>,
+}
+
+/// The texts of a request. The cache has room for `room` tokens.
+pub(super) fn texts(base: &Base, model: &Model, request: Generate, room: usize) -> Result<Texts, Fault> {
+    let processor = model.processor(base)?;
+    let size = processor.tokenizer.vocabulary_size();
+    if let Some((token, _)) = request.settings.sampling.logit_bias.iter().find(|(token, _)| *token as usize >= size) {
+        return Err(Error::input(format!("`logit_bias` is for token {token}: the vocabulary has {size}")).into());
+    }
+    let has_number = request.settings.max_new_tokens.is_some();
+    let texts = base.text_generation(model.adapter(), request.settings)?;
+    let encoded = encoded(&texts, &request.prompts)?;
+    let positions = base.pretrained.max_positions()?;
+    let mut requests = Vec::new();
+    for (encoded, subject) in &encoded {
+        let tokens = encoded.ids.len();
+        // A prompt's texts depend on nothing else that is in the request, so that each draws as it does alone.
+        for mut prompt in texts.prompts(encoded, 0..request.samples, subject)? {
+            if !has_number {
+                prompt.max_new_tokens = positions.min(room).saturating_sub(tokens).clamp(1, request.max_tokens);
+            }
+            let mut text = texts.request(prompt);
+            text.request.log_probabilities = request.log_probabilities;
+            if text.request.rows() > room {
+                return Err(GenerationError::Cache { tokens: text.request.rows(), room }.into());
+            }
+            requests.push(text);
+        }
+    }
+    Ok(Texts { prompt_tokens: encoded.iter().map(|(encoded, _)| encoded.ids.len()).sum(), requests })
+}
+
+/// Prompts as tokens, each with what messages call it.
+fn encoded(texts: &TextGeneration<'_>, prompts: &Prompts) -> Result<Vec<(Encoded, String)>, Fault> {
+    let subject = |number: usize, of: usize| match of {
+        1 => "`prompt`".to_string(),
+        _ => format!("prompt {}", number + 1),
+    };
+    match prompts {
+        Prompts::Texts(prompts) => {
+            let encode = |(number, text): (usize, &String)| {
+                let subject = subject(number, prompts.len());
+                Ok((texts.encode_text(text, &subject)?, subject))
+            };
+            prompts.iter().enumerate().map(encode).collect()
+        }
+        Prompts::Tokens(prompts) => {
+            let encode = |(number, ids): (usize, &Vec<u32>)| match ids.is_empty() {
+                true => Err(Error::input("`prompt` has no tokens: give one or more").into()),
+                false => Ok((Encoded::from(ids.clone()), subject(number, prompts.len()))),
+            };
+            prompts.iter().enumerate().map(encode).collect()
+        }
+        Prompts::Conversation(conversation) => {
+            if !texts.has_chat_template() {
+                let message = "the model has no chat template: continue texts with /v1/completions";
+                return Err(Error::input(message).into());
+            }
+            let subject = "`messages`";
+            Ok(vec![(texts.encode_conversation(conversation, subject)?, subject.to_string())])
+        }
+    }
+}
+
+/// The tokens of a text or a conversation; a classifier's are those of a single text.
+pub(super) fn tokens(base: &Base, model: &Model, prompts: &Prompts, special: bool) -> Result<Vec<u32>, Fault> {
+    let processor = model.processor(base)?;
+    match prompts {
+        Prompts::Texts(texts) if !special => Ok(processor.tokenizer.bare(&texts.concat())?),
+        Prompts::Texts(texts) if processor.task.writes().is_none() => {
+            Ok(processor.tokenizer.encode(&texts.concat(), None, usize::MAX)?.ids)
+        }
+        _ => {
+            let texts = base.text_generation(model.adapter(), GenerationSettings::default())?;
+            Ok(encoded(&texts, prompts)?.into_iter().flat_map(|(encoded, _)| encoded.ids).collect())
+        }
+    }
+}
+
+/// The text of tokens.
+///
+/// Errors: an id that stands for none.
+pub(super) fn text(base: &Base, model: &Model, tokens: &[u32]) -> Result<String, Fault> {
+    let tokenizer = &model.processor(base)?.tokenizer;
+    let size = tokenizer.vocabulary_size();
+    match tokens.iter().find(|id| **id as usize >= size) {
+        Some(id) => Err(Error::input(format!("there is no token {id}: the vocabulary has {size}")).into()),
+        None => Ok(tokenizer.decode(tokens)),
+    }
+}
+
+/// What the model is asked about the texts of a request.
+pub(super) fn questions(base: &Base, model: &Model, inputs: &Inputs) -> Result<Vec<Question>, Fault> {
+    let processor = model.processor(base)?;
+    let ask = |(text, number)| question(processor, text, number);
+    let questions: Vec<Question> = inputs.texts.iter().zip(1..).map(ask).collect::<Result<_, _>>()?;
+    if !inputs.truncate {
+        check_lengths(processor, &questions)?;
+    }
+    let sequences = questions.iter().flat_map(|question| &question.sequences);
+    check_vocabulary(sequences.map(|sequence| &sequence.encoded), &base.pretrained)?;
+    Ok(questions)
+}
+
+/// What the model is asked about a text: a row of the columns that it was trained on.
+fn question(processor: &Processor, text: &Text, number: usize) -> Result<Question, Fault> {
+    let (columns, file) = (processor.columns.of_text()?, Path::new("the input"));
+    let fields = match (columns.as_slice(), &text.pair) {
+        ([first], None) => vec![(first.clone(), &text.text)],
+        ([first], Some(pair)) => vec![(first.clone(), &text.text), ("text_pair".to_string(), pair)],
+        ([first, second], Some(pair)) if processor.columns.text_template.is_none() => {
+            vec![(first.clone(), &text.text), (second.clone(), pair)]
+        }
+        _ if processor.columns.text_template.is_none() => {
+            return Err(Error::input("the model reads pairs of texts: give two for each answer").into());
+        }
+        _ => {
+            let columns = columns.join(", ");
+            let message = format!(
+                "the model reads a template of several columns ({columns}), not texts: `kindling predict` answers its rows"
+            );
+            return Err(Error::input(message).into());
+        }
+    };
+    let fields: IndexMap<_, _> = fields.into_iter().map(|(column, text)| (column, text.as_str().into())).collect();
+    let record = Record { line: number, fields };
+    let columns = processor.columns_of(file, &record)?;
+    Ok(processor.question(file, &processor.row(&columns, file, &record)?)?)
+}
+
+fn check_lengths(processor: &Processor, questions: &[Question]) -> Result<(), Fault> {
+    let Some((question, number)) = questions.iter().zip(1..).find(|(question, _)| question.is_truncated) else {
+        return Ok(());
+    };
+    let (limit, encoded) = (processor.max_length, question.sequences.iter().map(|sequence| &sequence.encoded).next());
+    let message = match encoded {
+        Some(encoded) => {
+            let (tokens, excess) = (encoded.full_length, encoded.full_length.saturating_sub(limit));
+            let least = if encoded.at_least { "at least " } else { "" };
+            format!(
+                "text {number} has {least}{tokens} tokens, {excess} too many: the model reads {limit}; shorten it, or let it be truncated"
+            )
+        }
+        None => format!("text {number} is too long: the model reads {limit} tokens"),
+    };
+    Err(Error::Truncated { message }.into())
+}
