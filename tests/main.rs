@@ -4,6 +4,8 @@
 #![allow(clippy::print_stdout, reason = "figures of the parity tests, shown by --nocapture")]
 
 mod cli;
+#[cfg(unix)]
+mod clients;
 mod device;
 mod hub;
 mod library;

@@ -1,92 +1,12 @@
 //! `kindling serve` as it is typed: the address it prints, what it refuses, how a signal ends it.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
 use crate::project::Project;
-
-/// A server that runs, until it is dropped.
-struct Running {
-    process: Child,
-    output: BufReader<ChildStdout>,
-    address: String,
-}
-
-impl Running {
-    fn start(project: &Project, arguments: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_kindling"))
-            .args([&["serve", "--port", "0"], arguments].concat())
-            .current_dir(project.path("."))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        output.read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").map(str::to_string);
-        let Some(address) = address else { panic!("{line}, {}", errors(&mut process)) };
-        Self { process, output, address }
-    }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(&self.address).unwrap()
-    }
-
-    fn begin(&self, path: &str, body: &Value) -> TcpStream {
-        let (body, mut stream) = (body.to_string(), self.connect());
-        let head =
-            format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
-        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
-        stream
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Value {
-        document(&mut self.begin(path, body))
-    }
-
-    fn get(&self, path: &str) -> Value {
-        let mut stream = self.connect();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        document(&mut stream)
-    }
-
-    /// Exit status, and standard error.
-    fn terminated(mut self) -> (Option<i32>, String) {
-        let killed = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        let status = self.process.wait().unwrap().code();
-        let mut rest = String::new();
-        self.output.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "", "standard output has the address alone");
-        (status, errors(&mut self.process))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn errors(process: &mut Child) -> String {
-    let mut text = String::new();
-    process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
-    text
-}
-
-fn document(stream: &mut TcpStream) -> Value {
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    serde_json::from_str(body).unwrap()
-}
+use crate::project::server::Running;
 
 fn names(models: &Value) -> Vec<&str> {
     models["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect()

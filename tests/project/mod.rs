@@ -4,6 +4,8 @@
 #[cfg(unix)]
 pub(crate) mod foreign;
 pub(crate) mod gguf;
+#[cfg(unix)]
+pub(crate) mod server;
 pub(crate) mod tensors;
 
 use std::io::Write;

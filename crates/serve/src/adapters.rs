@@ -82,10 +82,15 @@ fn below(root: &Path, path: &str) -> Result<PathBuf, Problem> {
         _ => return Err(missing()),
     };
     // A file may be a link, too, as in the cache of the Hub: within the root it may lead anywhere.
-    let entries = directory.read_dir().map_err(|_| missing())?.flatten();
+    let entries: Vec<PathBuf> = directory.read_dir().map_err(|_| missing())?.flatten().map(|it| it.path()).collect();
     let leads_out = |path: &Path| path.canonicalize().is_ok_and(|target| !target.starts_with(root));
-    match leads_out(&directory) || entries.into_iter().any(|entry| leads_out(&entry.path())) {
-        true => Err(outside()),
+    if leads_out(&directory) || entries.iter().any(|entry| leads_out(entry)) {
+        return Err(outside());
+    }
+    // Whoever opens a FIFO waits for its writer.
+    let is_special = |entry: &PathBuf| entry.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    match entries.iter().any(is_special) {
+        true => Err(Problem::field("lora_path", format!("`{path}` has a FIFO, a socket or a device: remove it"))),
         false => Ok(directory),
     }
 }
@@ -137,6 +142,9 @@ mod tests {
             std::fs::write(root.join("c/adapter_config.json"), "{}").unwrap();
             std::os::unix::fs::symlink("/etc/hostname", root.join("c/adapter_model.safetensors")).unwrap();
             assert_eq!(refused(&root, "c"), (403, "`c` is not below the adapter root".to_string()));
+            let fifo = root.join("a/adapter_model.safetensors");
+            assert!(std::process::Command::new("mkfifo").arg(fifo).status().unwrap().success());
+            assert_eq!(refused(&root, "a"), (400, "`a` has a FIFO, a socket or a device: remove it".to_string()));
         }
     }
 }

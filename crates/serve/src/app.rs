@@ -81,7 +81,7 @@ impl App {
         let name = fields.text("model")?;
         let Some(name) = name else {
             let models = self.engine.models();
-            let mut fit: Vec<&Arc<Model>> = models.iter().filter(|model| use_.is_of(model)).collect();
+            let fit: Vec<&Arc<Model>> = models.iter().filter(|model| use_.is_of(model)).collect();
             if let [only] = fit.as_slice() {
                 return Ok(Arc::clone(only));
             }
@@ -90,9 +90,14 @@ impl App {
             if let [only] = adapters.as_slice() {
                 return Ok(Arc::clone(only));
             }
-            fit.sort_by(|a, b| a.name.cmp(&b.name));
+            // In the order of their names, as the engine has them.
             let names = suggest::list(fit.iter().map(|model| model.name.as_str()));
-            return Err(Problem::field("model", format!("`model` is missing: {}", known(&names))));
+            let message = match (fit.is_empty(), use_) {
+                (true, Use::Classify) => "none of the models classifies: /v1/models says what each is for".to_string(),
+                (true, Use::Write) => "none of the models writes texts: /v1/models says what each is for".to_string(),
+                (true, Use::Tokens) | (false, _) => format!("`model` is missing: {}", known(&names)),
+            };
+            return Err(Problem::field("model", message));
         };
         let model = self.engine.model(&name)?;
         match use_.is_of(&model) {
@@ -176,12 +181,13 @@ impl Use {
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     let of_body = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = of_body.split(';').next().unwrap_or_default().trim();
-    match essence.eq_ignore_ascii_case("application/json") {
+    let refused = |message| Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return refused("the body should be JSON: send it with `Content-Type: application/json`");
+    }
+    match headers.get(header::CONTENT_ENCODING).is_none_or(|encoding| encoding == "identity") {
         true => Ok(()),
-        false => {
-            let message = "the body should be JSON: send it with `Content-Type: application/json`";
-            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message))
-        }
+        false => refused("the body is compressed: send it without `Content-Encoding`"),
     }
 }
 

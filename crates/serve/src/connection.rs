@@ -1,5 +1,5 @@
-//! A connection whose client must go on reading: a write that makes no progress for too long ends it. A closed one is read on
-//! for a moment, so that a client which was still sending finds the answer and not a reset.
+//! A connection that ends where its client does not read: a write without progress times out. After it is closed it is read for
+//! a moment (a lingering close), so that a client which was still sending finds the answer and not a reset.
 
 use std::future::Future;
 use std::io;
@@ -15,9 +15,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 << 20;
 
 #[derive(Debug)]
-pub(crate) struct Patient<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
-    patience: Duration,
+    limit: Duration,
     /// Until which the write that waits must have made progress.
     write: Pin<Box<Sleep>>,
     is_waiting: bool,
@@ -25,12 +25,12 @@ pub(crate) struct Patient<S> {
     linger: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, write: Box::pin(sleep(patience)), is_waiting: false, linger: None }
+impl<S> WriteTimeout<S> {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, write: Box::pin(sleep(limit)), is_waiting: false, linger: None }
     }
 
-    /// The result of a write, or the end of patience with it.
+    /// The result of a write, or an error where it has waited too long.
     fn timed<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.is_waiting = false;
@@ -38,7 +38,7 @@ impl<S> Patient<S> {
         }
         if !self.is_waiting {
             self.is_waiting = true;
-            self.write.as_mut().reset(Instant::now() + self.patience);
+            self.write.as_mut().reset(Instant::now() + self.limit);
         }
         match self.write.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -47,13 +47,13 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         pin!(&mut self.get_mut().stream).poll_read(context, buffer)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let polled = pin!(&mut this.stream).poll_write(context, bytes);

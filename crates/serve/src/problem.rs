@@ -1,6 +1,8 @@
 //! What an answer says where it is an error: OpenAI's form, `{"error": {"message", "type", "param", "code"}}`, with a status
 //! that fits.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -10,6 +12,9 @@ use crate::json::Json;
 
 /// After which a client is told to try again where there was no room for its request.
 const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Names that a client sends are shown to it; one of megabytes would hide what is said of it.
+const MAX_MESSAGE_CHARS: usize = 1000;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -58,8 +63,20 @@ impl Problem {
             500.. => "server_error",
             _ => "invalid_request_error",
         };
-        json!({ "error": { "message": self.message, "type": kind, "param": self.param, "code": self.code } })
+        let param = self.param.as_deref().map(cut);
+        json!({ "error": { "message": cut(&self.message), "type": kind, "param": param, "code": self.code } })
     }
+}
+
+/// Its beginning and its end, where it is too long.
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.chars().count() <= MAX_MESSAGE_CHARS {
+        return text.into();
+    }
+    let half = MAX_MESSAGE_CHARS / 2;
+    let beginning: String = text.chars().take(half).collect();
+    let end: Vec<char> = text.chars().rev().take(half).collect();
+    format!("{beginning} ... {}", end.iter().rev().collect::<String>()).into()
 }
 
 impl From<Error> for Problem {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{self, MethodRouter};
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -50,7 +51,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics::show))
         .route("/openapi.json", get(openapi::show))
-        .method_not_allowed_fallback(other_method)
         .fallback(nothing)
         .layer(from_fn_with_state(app.clone(), access::check))
         .layer(from_fn_with_state(app.clone(), metrics::count))
@@ -70,12 +70,16 @@ async fn nothing(uri: Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, message)
 }
 
-async fn other_method(method: Method, uri: Uri) -> Response {
-    let other = if method == Method::POST { "GET" } else { "POST" };
-    let message = format!("{} is asked with {other}, not with {method}", uri.path());
-    let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, message).into_response();
-    if let Ok(other) = other.parse() {
-        response.headers_mut().insert(header::ALLOW, other);
-    }
-    response
+/// HEAD is answered, too. The header `Allow` of a refusal is axum's.
+fn get<T: 'static>(handler: impl Handler<T, Arc<App>>) -> MethodRouter<Arc<App>> {
+    routing::get(handler).fallback(|method, uri| other_method("GET", method, uri))
+}
+
+fn post<T: 'static>(handler: impl Handler<T, Arc<App>>) -> MethodRouter<Arc<App>> {
+    routing::post(handler).fallback(|method, uri| other_method("POST", method, uri))
+}
+
+async fn other_method(allowed: &'static str, method: Method, uri: Uri) -> Problem {
+    let message = format!("{} is asked with {allowed}, not with {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }

@@ -16,19 +16,19 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::app::App;
-use crate::connection::Patient;
+use crate::connection::WriteTimeout;
 use crate::metrics::Metrics;
 use crate::stage::{Stage, Stop, reached};
 use crate::{Engine, Log, Settings, routes};
 
 /// Bytes of a request's head.
-const MAX_HEAD: usize = 64 << 10;
+const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Requests that are made ready at a time, beside the passes.
 const PREPARING: usize = 4;
 /// After the running answers were told that the server ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const FINAL_GRACE: Duration = Duration::from_secs(2);
 /// After the system had no room for one more connection.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum Error {
@@ -92,16 +92,16 @@ impl Server {
             settings,
         });
         let router = routes::router(app.clone());
-        let places = Arc::new(Semaphore::new(app.settings.max_connections));
+        let permits = Arc::new(Semaphore::new(app.settings.max_connections));
         let mut connections = JoinSet::new();
         let mut stopping = self.stages.subscribe();
         let mut stop = pin!(reached(&mut stopping, Stage::Stopping));
         loop {
             let accept = async {
-                let place = places.clone().acquire_owned().await;
-                (listener.accept().await, place)
+                let permit = permits.clone().acquire_owned().await;
+                (listener.accept().await, permit)
             };
-            let (accepted, place) = tokio::select! {
+            let (accepted, permit) = tokio::select! {
                 accepted = accept => accepted,
                 () = &mut stop => break,
             };
@@ -109,12 +109,12 @@ impl Server {
                 Ok((stream, _)) => {
                     let (router, app) = (router.clone(), app.clone());
                     connections.spawn(async move {
-                        speak(stream, router, &app).await;
-                        drop(place);
+                        serve_connection(stream, router, &app).await;
+                        drop(permit);
                     });
                 }
                 // Most likely there are no file descriptors left: those that end give some back.
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => sleep(ACCEPT_RETRY).await,
             }
             while connections.try_join_next().is_some() {}
         }
@@ -124,22 +124,22 @@ impl Server {
             self.stages.send_replace(Stage::Ended);
             let told = async { while connections.join_next().await.is_some() {} };
             // Whoever does not even read that is left.
-            let _ = timeout(LAST_WORDS, told).await;
+            let _ = timeout(FINAL_GRACE, told).await;
         }
         Ok(())
     }
 }
 
-/// A client that is gone or breaks the protocol is no affair of anybody else: its errors are not said.
-async fn speak(stream: TcpStream, router: Router, app: &App) {
-    let patience = app.settings.client_timeout;
+/// Errors of a connection are not logged: its client is gone, or has broken the protocol.
+async fn serve_connection(stream: TcpStream, router: Router, app: &App) {
+    let limit = app.settings.client_timeout;
     // A token is sent when it is there.
     let _ = stream.set_nodelay(true);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Patient::new(stream, patience)), TowerToHyperService::new(router));
+        .header_read_timeout(limit)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limit)), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     let mut stage = app.stage.clone();
     let mut stop = pin!(reached(&mut stage, Stage::Stopping));

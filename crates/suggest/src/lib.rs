@@ -13,6 +13,9 @@ pub use module::{module_suggestion, nearest_module};
 /// A list longer than this is cut: nobody reads a thousand class names, and the count says how many there are.
 const LISTED: usize = 20;
 
+/// More letters that differ are another word.
+const MOST_EDITS: usize = 3;
+
 /// A word of this many letters or more says what was meant when another name goes on after it.
 const SHORTEST_BEGINNING: usize = 4;
 
@@ -29,9 +32,12 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
             if begins_alike.is_none() && (goes_on(&typed, &lower) || goes_on(&lower, &typed)) {
                 begins_alike = Some(candidate);
             }
-            let length = typed.chars().count().max(lower.chars().count());
-            let edits = strsim::damerau_levenshtein(&typed, &lower);
-            (edits <= (length / 3).min(3)).then_some((edits, candidate))
+            let (of_typed, of_candidate) = (typed.chars().count(), lower.chars().count());
+            let most = (of_typed.max(of_candidate) / 3).min(MOST_EDITS);
+            // Each letter more is an edit. The distance's table has a row for each letter: for megabytes there should be none.
+            let is_near = of_typed.abs_diff(of_candidate) <= most;
+            let edits = is_near.then(|| strsim::damerau_levenshtein(&typed, &lower))?;
+            (edits <= most).then_some((edits, candidate))
         })
         // The first of several equally near ones, so that a message does not depend on anything but the order given.
         .min_by_key(|(edits, _)| *edits)
@@ -101,6 +107,7 @@ mod tests {
     fn a_different_word_finds_none() {
         assert_eq!(nearest("sentence", ["text", "label"]), None);
         assert_eq!(nearest("ab", ["ac"]), None, "one of two letters is half the name");
+        assert_eq!(nearest(&"a".repeat(1 << 22), ["temperature"]), None, "however long it is");
         assert_eq!(nearest("abcdefghijkl", ["abcdefghwxyz"]), None, "four edits are too many at any length");
     }
 

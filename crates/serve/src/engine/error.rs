@@ -96,7 +96,11 @@ fn without(mut message: String, places: &[(&Path, &str)]) -> String {
         .collect();
     places.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
     for (path, name) in places {
-        message = message.replace(&path, name);
+        message = message.replace(&format!("{path}/"), &format!("{name}/"));
+        // A single word, such as `.`, may stand for something else.
+        if path.contains('/') {
+            message = message.replace(&path, name);
+        }
     }
     message
 }
@@ -110,5 +114,8 @@ mod tests {
         let places = [(Path::new("/srv/adapters"), "[root]"), (Path::new("/srv/adapters/a"), "a")];
         let message = "cannot read /srv/adapters/a/adapter_config.json, as /srv/adapters/b can be".to_string();
         assert_eq!(without(message, &places), "cannot read a/adapter_config.json, as [root]/b can be");
+        let message = "cannot read ./config.json: it is no model. Is it a run?".to_string();
+        let expected = "cannot read base/config.json: it is no model. Is it a run?";
+        assert_eq!(without(message, &[(Path::new("."), "base")]), expected);
     }
 }

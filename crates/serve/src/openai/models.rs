@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -16,7 +17,11 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json {
     Json(json!({ "object": "list", "data": models }))
 }
 
-pub(crate) async fn one(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(name) = name.map_err(|_| Problem::request("the name of a model in a path should be UTF-8"))?;
     let model = app.engine.model(&name)?;
     Ok(answered(&model, Json(card(&model))))
 }

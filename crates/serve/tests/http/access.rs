@@ -74,6 +74,9 @@ fn what_a_browser_sends_unasked_is_not_read() {
     for kind in ["text/plain", "application/x-www-form-urlencoded"] {
         assert_eq!(served.post_with("/classify", &body, &[("content-type", kind)]).refused(), expected);
     }
+    let compressed = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let expected = (415, "the body is compressed: send it without `Content-Encoding`".to_string());
+    assert_eq!(served.post_with("/classify", &body, &compressed).refused(), expected);
     let with_charset = served.post_with("/classify", &body, &[("content-type", "Application/JSON; charset=utf-8")]);
     assert_eq!(with_charset.status, 200, "{with_charset:?}");
 }

@@ -166,6 +166,14 @@ fn a_classifier_does_not_chat_and_the_reverse() {
 }
 
 #[test]
+fn where_no_model_is_for_it_a_request_without_one_is_told_so() {
+    let expected = "none of the models writes texts: /v1/models says what each is for";
+    assert_eq!(refused(&Models::of("bert-cls").serve(), TEXT, json!({ "prompt": "hi" })), bad(expected));
+    let expected = "none of the models classifies: /v1/models says what each is for";
+    assert_eq!(refused(&Models::decoder().serve(), "/predict", json!({ "inputs": "hi" })), bad(expected));
+}
+
+#[test]
 fn a_model_without_a_chat_template_does_not_chat() {
     let served = Models::of("llama-lm").serve();
     let expected = "the model has no chat template: continue texts with /v1/completions";
@@ -188,4 +196,43 @@ fn texts_to_classify_that_are_none_are_refused() {
     let unknown = refused(&served, "/predict", json!({ "input": "a" }));
     let expected = "`inputs` is missing: expected a text, a pair of texts, or a list of lists of one text or two";
     assert_eq!(unknown, bad(expected));
+}
+
+#[test]
+fn a_name_of_megabytes_is_refused_in_few_words() {
+    let served = Models::decoder().serve();
+    let name = "x".repeat(3 << 20);
+    let (status, message) = refused(&served, TEXT, json!({ "prompt": "hi", "model": name }));
+    assert_eq!(status, 404);
+    let expected = format!("there is no model `{} ... {}`: there are tiny-decoder", "x".repeat(481), "x".repeat(475));
+    assert_eq!(message, expected);
+    let (status, message) = refused(&served, TEXT, json!({ "prompt": "hi", name: 1 }));
+    assert_eq!((status, message.len()), (400, 1005));
+    assert!(message.starts_with("unknown field `xxx"), "{message}");
+    assert!(message.contains("xxx`: known: "), "{message}");
+}
+
+#[test]
+fn stop_strings_are_few_and_short() {
+    let served = Models::decoder().serve();
+    let with = |stop: Value| refused(&served, TEXT, json!({ "prompt": "hi", "max_tokens": 1, "stop": stop }));
+    assert_eq!(with(json!(vec!["a"; 10_000])), bad("`stop` has 10000 texts: at most 16 are looked for"));
+    assert_eq!(with(json!("a".repeat(2000))), bad("a text of `stop` is longer than 1024 bytes: shorten it"));
+    assert_eq!(with(json!({})), bad("`stop` should be a text or a list of texts, found an object"));
+}
+
+#[test]
+fn a_chat_template_that_goes_on_for_ever_is_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("llama-lm/model")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let template = "{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}";
+    std::fs::write(directory.path().join("chat_template.jinja"), template).unwrap();
+    let served = Models::at("base", directory.path().to_path_buf()).serve();
+    let expected = "`messages`: base/chat_template.jinja, line 1, column 41: engine ran out of fuel: the template does too much for \
+                    one conversation: is there a loop in a loop?";
+    assert_eq!(refused(&served, CHAT, json!({ "messages": user("hi") })), bad(expected));
+    assert_eq!(served.post(TEXT, &json!({ "prompt": "hi", "max_tokens": 1 })).status, 200);
 }

@@ -21,12 +21,3 @@ fn every_path_that_is_described_is_answered() {
         assert!(other.header("allow").is_some(), "{path}");
     }
 }
-
-#[test]
-fn a_path_that_is_none_is_told_the_nearest() {
-    let served = Models::of("bert-cls").serve();
-    let expected = "there is nothing at /v1/chat/completion: did you mean `/v1/chat/completions`?";
-    assert_eq!(served.get("/v1/chat/completion").refused(), (404, expected.to_string()));
-    let expected = "/v1/completions is asked with POST, not with GET";
-    assert_eq!(served.get("/v1/completions").refused(), (405, expected.to_string()));
-}

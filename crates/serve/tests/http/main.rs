@@ -16,6 +16,7 @@ mod generation;
 mod log_probabilities;
 mod metrics;
 mod page;
+mod protocol;
 mod served;
 mod stopping;
 mod streams;

@@ -43,7 +43,7 @@ impl Models {
         Self::at("base", fixture(case).join("model"))
     }
 
-    fn at(name: &str, directory: PathBuf) -> Self {
+    pub(crate) fn at(name: &str, directory: PathBuf) -> Self {
         let limits = Limits { max_queue: 64, ..Limits::default() };
         Self { base: (name.to_string(), directory), adapters: Vec::new(), limits }
     }

@@ -308,7 +308,12 @@ fn name_of(named: &Path) -> String {
     if let Source::Hub(id) = Source::parse(&named.to_string_lossy()) {
         return id.repository;
     }
-    let whole = named.canonicalize().unwrap_or_else(|_| named.to_path_buf());
+    // A link has the name that it was given; `.` and `..` have none of their own.
+    let whole = match named.file_name() {
+        Some(_) => std::path::absolute(named),
+        None => named.canonicalize(),
+    };
+    let whole = whole.unwrap_or_else(|_| named.to_path_buf());
     let directory = match (DirectoryKind::of(&whole), whole.file_name(), whole.parent()) {
         // `runs/x/adapter` and `runs/x/model` are what the run x has.
         (DirectoryKind::Adapter, Some(name), Some(run)) if name == "adapter" => run,
