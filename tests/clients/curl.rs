@@ -15,7 +15,7 @@ fn commands(document: &str) -> Vec<String> {
         for line in block.lines() {
             open.push_str(line);
             open.push('\n');
-            if open.matches('\'').count() % 2 == 0 {
+            if open.matches('\'').count().is_multiple_of(2) {
                 commands.push(std::mem::take(&mut open));
             }
         }
