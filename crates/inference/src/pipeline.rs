@@ -38,7 +38,7 @@ pub struct Saved {
 /// What takes the place of what the files say.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// Columns and templates by their keys in `[data]`: see [`ColumnNames::set`].
+    /// Columns and templates by their keys in `[data]`: see [`data::ColumnNames::set`].
     pub columns: Vec<(String, String)>,
     /// Of the task's own settings.
     pub settings: Map<String, Value>,
