@@ -40,7 +40,7 @@ fn a_path_that_is_none_names_the_nearest() {
     assert_eq!(refused("/v1/chat/completion"), (404, expected.to_string()));
     let (status, message) = refused("/v1/embeddings");
     assert_eq!(status, 404);
-    assert!(message.starts_with("there is nothing at /v1/embeddings: known: /v1/models, "), "{message}");
+    assert!(message.starts_with("there is nothing at /v1/embeddings: known: /, /v1/models, "), "{message}");
     let expected = "the name of a model in a path should be UTF-8";
     assert_eq!(served.get("/v1/models/%FF").refused(), (400, expected.to_string()));
     assert_eq!(served.get("/v1/models/..%2F..%2Fetc").status, 404);
