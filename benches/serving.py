@@ -10,7 +10,7 @@
 Every stream gets a prompt of its own of some 32 tokens and asks for the same number of new ones; with adapters the streams take them in turn. MODEL is a
 directory that benches/against_peft.py made. Needs torch, transformers and peft for the peers.
 """
-import argparse, http.client, json, os, random, re, signal, statistics, subprocess, sys, tempfile, threading, time
+import argparse, http.client, json, random, re, signal, statistics, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 
 WORDS = "the a of river stone light house quiet green old new runs falls keeps under over near small letter night door".split()
@@ -42,7 +42,7 @@ class Server:
         for path in adapters:
             command += ["--adapter", f"{path.name}={path}"]
         self.process = subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for line in self.process.stderr if True else []:
+        for line in self.process.stdout:
             found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
             if found:
                 self.port = int(found[1])
