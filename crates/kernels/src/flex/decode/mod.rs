@@ -77,6 +77,9 @@ fn products(
         let mut write = |row: usize, of_pair: usize, sum: f32| write(row, pair[of_pair], sum);
         if let [Some((first, factor)), Some((second, of_second))] = pair.map(|index| weight.int8_row(index)) {
             let factors = [factor, of_second];
+            // Rows are so short that the processor hardly sees where they go on.
+            let following = [pair[1] + 1, pair[1] + 2].map(|index| index.min(outputs.end - 1));
+            following.into_iter().filter_map(|index| weight.int8_row(index)).for_each(|(row, _)| prefetch(row));
             with_rows(&form.int8, x, [first, second], |row, of_pair, sum| {
                 write(row, of_pair, factors[of_pair] * sum);
             });
@@ -87,6 +90,20 @@ fn products(
             of_second.resize(all.len(), 0.0);
             let rows = [weight.row(pair[0], all.clone(), of_first), weight.row(pair[1], all.clone(), of_second)];
             with_rows(&form.f32, x, rows, write);
+        }
+    }
+}
+
+/// Asks for memory that is read next.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "other processors find it themselves"))]
+fn prefetch(row: &[i8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which reads nothing.
+        #[expect(unsafe_code, reason = "a hint to the processor; see SAFETY")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr());
         }
     }
 }
