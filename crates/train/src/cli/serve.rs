@@ -59,7 +59,7 @@ pub(super) struct Arguments {
     /// File with the keys of which clients must show one, one a line
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// Origin of pages that browsers let use the server, as https://example.org; * is any (repeatable)
+    /// Origin, scheme and host, of pages that browsers let use the server; * is any (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
     /// Requests that wait; more are answered with 503
