@@ -15,8 +15,8 @@ use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend, LowRank, Maybe};
 /// What the layer gives; `scale * mask(x)·Aᵀ`; and `mask(x)·(W + scale * B·A)ᵀ`.
 pub(crate) type Forward<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
-/// The gradients of A, B and the factors, that of `mask(x)·Aᵀ`, and that of the output times the factors.
-pub(crate) type Gradient<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
+/// The gradients of A, B and the factors, and that of `mask(x)·Aᵀ`.
+pub(crate) type Gradient<B> = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, FloatTensor<B>);
 
 #[allow(clippy::too_many_arguments, reason = "as the operation has them")]
 pub(crate) fn composed<B: KernelBackend>(
@@ -61,19 +61,19 @@ pub(crate) fn composed_backward<B: KernelBackend>(
     let d_factors = B::float_sum_dim(B::float_mul(d_output.clone(), direction), 0);
     let d_factors = B::float_reshape(d_factors, Shape::new([width]));
     let scaled = B::float_mul(d_output, as_row::<B>(factors));
-    let (d_a, d_b, d_down) = B::lora_linear_backward(x, down, b, scaled.clone(), options);
-    (d_a, d_b, d_factors, d_down, scaled)
+    let (d_a, d_b, d_down) = B::lora_linear_backward(x, down, b, scaled, options);
+    (d_a, d_b, d_factors, d_down)
 }
 
-/// The gradient of the input; `scaled` is that of the output times the factors.
 pub(crate) fn composed_input_backward<B: KernelBackend>(
     d_output: FloatTensor<B>,
-    scaled: FloatTensor<B>,
     weight: FrozenPrimitive<B>,
     d_down: FloatTensor<B>,
     a: FloatTensor<B>,
+    factors: FloatTensor<B>,
     options: LowRank,
 ) -> FloatTensor<B> {
+    let scaled = B::float_mul(d_output.clone(), as_row::<B>(factors));
     let Some(mask) = options.mask.clone() else {
         return B::lora_linear_input_backward(scaled, weight, d_down, a, options);
     };
@@ -111,15 +111,15 @@ impl<B: KernelBackend> Backward<B, 4> for DoraLinearBackward {
         let Saved { x, weight, a, b, factors, down, direction, options } = ops.state;
         let d_output = gradients.consume::<B>(&ops.node);
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
-        let (d_a, d_b, d_factors, d_down, scaled) =
-            B::dora_linear_backward(x, down, direction, b, factors, d_output.clone(), options.clone());
+        let (d_a, d_b, d_factors, d_down) =
+            B::dora_linear_backward(x, down, direction, b, factors.clone(), d_output.clone(), options.clone());
         for (node, gradient) in [(a_node, d_a), (b_node, d_b), (factors_node, d_factors)] {
             if let Some(node) = node {
                 gradients.register::<B>(node.id, gradient);
             }
         }
         if let Some(node) = x_node {
-            let d_x = B::dora_linear_input_backward(d_output, scaled, weight, d_down, a, options);
+            let d_x = B::dora_linear_input_backward(d_output, weight, d_down, a, factors, options);
             gradients.register::<B>(node.id, d_x);
         }
     }

@@ -48,6 +48,11 @@ impl DropoutMask {
         self.fill_row(self.rows[index], first, columns);
     }
 
+    /// Which columns from `first` on are dropped of the row at `index`: a bit for each, the lowest of the first word first.
+    pub(crate) fn dropped(&self, index: usize, first: u32, words: &mut [u32]) {
+        dropped_bits(self.of_row(self.rows[index]), first, words);
+    }
+
     /// What is kept is multiplied by.
     pub(crate) fn keep(&self) -> f32 {
         1.0 / (1.0 - self.probability)
@@ -91,6 +96,20 @@ with_wide_vectors! {
         for (column, value) in values.iter_mut().enumerate() {
             let bits = scramble(low.wrapping_add((first + column as u32).wrapping_mul(0x9e37_79b9))) ^ high;
             *value *= if bits < row.threshold { 0.0 } else { row.keep };
+        }
+    }
+}
+
+with_wide_vectors! {
+    fn dropped_bits(row: RowMask, first: u32, words: &mut [u32]) {
+        let (low, high) = (row.key as u32, (row.key >> 32) as u32);
+        let mut first = first;
+        for word in words {
+            *word = (0..u32::BITS).fold(0, |word, column| {
+                let bits = scramble(low.wrapping_add(first.wrapping_add(column).wrapping_mul(0x9e37_79b9))) ^ high;
+                word | u32::from(bits < row.threshold) << column
+            });
+            first = first.wrapping_add(u32::BITS);
         }
     }
 }

@@ -96,19 +96,19 @@ impl KernelBackend for Flex {
         factors: FloatTensor<Self>,
         d_output: FloatTensor<Self>,
         options: LowRank,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         flex::dora_linear::backward(x, [down, direction], b, factors, d_output, options)
     }
 
     fn dora_linear_input_backward(
         d_output: FloatTensor<Self>,
-        scaled: FloatTensor<Self>,
         weight: FrozenPrimitive<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
         options: LowRank,
     ) -> FloatTensor<Self> {
-        flex::dora_linear::input_backward(d_output, scaled, weight, d_down, a, options)
+        flex::dora_linear::input_backward(d_output, weight, d_down, a, factors, options)
     }
 
     fn row_norms(

@@ -186,9 +186,8 @@ pub trait KernelBackend: Backend {
         dora_linear::composed::<Self>(x, weight, bias, a, b, factors, options)
     }
 
-    /// The gradients of A, B, the factors and `mask(x)·Aᵀ`, and that of the output times the factors, given that of the output
-    /// and the second and third values of the forward pass.
-    #[allow(clippy::type_complexity, reason = "as many gradients as there are")]
+    /// The gradients of A, B, the factors and `mask(x)·Aᵀ`, given that of the output and the second and third values of the forward
+    /// pass.
     fn dora_linear_backward(
         x: FloatTensor<Self>,
         down: FloatTensor<Self>,
@@ -197,20 +196,20 @@ pub trait KernelBackend: Backend {
         factors: FloatTensor<Self>,
         d_output: FloatTensor<Self>,
         options: LowRank,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         dora_linear::composed_backward::<Self>(x, [down, direction], b, factors, d_output, options)
     }
 
-    /// The gradient of the input, given that of the output, alone and times the factors, and that of `mask(x)·Aᵀ`.
+    /// The gradient of the input, given those of the output and of `mask(x)·Aᵀ`.
     fn dora_linear_input_backward(
         d_output: FloatTensor<Self>,
-        scaled: FloatTensor<Self>,
         #[extension_type] weight: FrozenPrimitive<Self>,
         d_down: FloatTensor<Self>,
         a: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
         options: LowRank,
     ) -> FloatTensor<Self> {
-        dora_linear::composed_input_backward::<Self>(d_output, scaled, weight, d_down, a, options)
+        dora_linear::composed_input_backward::<Self>(d_output, weight, d_down, a, factors, options)
     }
 
     /// The lengths of the rows of `W + scale * B·A`, `[d_output]`. No gradient.

@@ -1,18 +1,21 @@
 //! A frozen linear layer with DoRA: the products of LoRA, and one pass over what they give. With dropout the base sees all of its
-//! input and what is kept of it; of the latter it is computed what the few dropped entries come to.
+//! input and what is kept of it; of the latter it is computed what the few dropped entries come to. On the way back the factors
+//! multiply rows of the weight and of B, which are fewer than those of the gradient.
+
+use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
-use rayon::prelude::*;
 
+use super::columns::Columns;
 use super::filled::filled;
 use super::matrix::{Factor, Matrix};
 use super::product::{Dropped, PANEL, Term, product};
-use super::{CHUNK, changed, dropout, linear, lora_linear, tensor, vector_of, with_rows};
+use super::{CHUNK, changed, lora_linear, tensor, vector_of, with_rows};
 use crate::dora_linear::{Forward, Gradient, composed, composed_backward, composed_input_backward};
 use crate::wide::with_wide_vectors;
-use crate::{Compute, DropoutMask, FrozenPrimitive, LowRank, Maybe, Precision};
+use crate::{DropoutMask, FrozenPrimitive, LowRank, Maybe, Precision};
 
 /// Outputs whose sums over the rows one thread has at a time.
 const OUTPUTS: usize = 64;
@@ -36,40 +39,35 @@ pub(crate) fn forward(
         let output = rows_of(&direction, |_, direction, output| scale_row(direction, of_factors, bias, output));
         return (output, down, direction);
     };
-    let x = with_rows(x);
-    let (Some(of_x), Some(of_weight)) = (Matrix::of(&x), Factor::of_frozen(&weight)) else {
+    let [x, a, b] = [x, a, b].map(with_rows);
+    let matrices = (Matrix::of(&x), Factor::of_frozen(&weight), Matrix::of(&a), Matrix::of(&b));
+    let (Some(of_x), Some(of_weight), Some(of_a), Some(of_b)) = matrices else {
         return composed::<Flex>(x, weight, bias.map_or(Maybe::None, Maybe::Some), a, b, factors, options);
     };
-    let (rows, width) = (of_x.rows(), of_factors.len());
+    let (rows, width, r) = (of_x.rows(), of_factors.len(), of_a.rows());
     if !is_sparse(&mask, rows) {
         return composed::<Flex>(x, weight, bias.map_or(Maybe::None, Maybe::Some), a, b, factors, options);
     }
-    // Of what is kept the base gives what it gives of all less what it gives of the dropped entries.
-    let dropped = Dropped::new(&mask, [rows, of_x.columns()]).product(of_x, of_weight.transposed());
-    let base = linear::forward(x.clone(), weight.clone(), None, options.compute);
-    let kept = dropout::dropout(x, &mask);
-    let scale = options.scale;
-    let down = changed(linear::forward(kept, FrozenPrimitive::Float(a), None, Compute::default()), |down| {
-        down.par_chunks_mut(CHUNK).for_each(|down| down.iter_mut().for_each(|value| *value *= scale));
-    });
-    let direction = linear::forward(down.clone(), FrozenPrimitive::Float(b), None, Compute::default());
+    let (right, precision) = (of_weight.transposed(), options.compute.precision);
+    let mut output = product(&[Term { left: Factor::Plain(of_x), right, factor: 1.0, precision }], None);
+    let down = lora_linear::down(of_x, of_a, options.scale, &options.mask);
+    let mut direction = product(&[lora_linear::update(&down, of_b)], None);
     let zeros = vec![0.0; width];
     let bias = bias.as_ref().and_then(|bias| bias.as_slice::<f32>()).unwrap_or(&zeros);
-    let mut output = None;
-    let direction = changed(direction, |direction| {
-        output = Some(changed(base, |base| {
-            let rows = direction.par_chunks_mut(width).zip(base.par_chunks_mut(width)).enumerate();
-            rows.with_min_len(rows_at_once(width)).for_each(|(row, (direction, base))| {
-                for (block, dropped) in dropped.iter().enumerate() {
-                    let columns = block * PANEL..width.min((block + 1) * PANEL);
-                    let dropped = &dropped[row * PANEL..][..columns.len()];
-                    let of_outputs = [&of_factors[columns.clone()], &bias[columns.clone()]];
-                    join(dropped, mask.keep(), of_outputs, &mut direction[columns.clone()], &mut base[columns]);
-                }
-            });
-        }));
-    });
-    (output.expect("`changed` calls what changes"), down, direction)
+    let columns = |matrix| Columns::of(matrix, width, PANEL);
+    let of_outputs = of_factors.chunks(PANEL).zip(bias.chunks(PANEL));
+    let blocks = columns(&mut direction).into_iter().zip(columns(&mut output)).zip(of_outputs).collect();
+    // Of what is kept the base gives what it gives of all less what it gives of the dropped entries.
+    Dropped::new(&mask, [rows, of_x.columns()]).product(
+        of_x,
+        right,
+        blocks,
+        |((direction, output), (factors, bias)), rows, dropped| {
+            join(rows, dropped, mask.keep(), [factors, bias], direction, output);
+        },
+    );
+    let shape = Shape::new([rows, width]);
+    (tensor(output, shape.clone()), tensor(down, Shape::new([rows, r])), tensor(direction, shape))
 }
 
 /// Whether entries are so few, and rows so many, that it pays to compute with what is dropped.
@@ -77,40 +75,51 @@ fn is_sparse(mask: &DropoutMask, rows: usize) -> bool {
     rows >= 32 && mask.probability() <= 0.25
 }
 
-/// The gradient of the input; `scaled` is that of the output times the factors.
 pub(crate) fn input_backward(
     d_output: FlexTensor,
-    scaled: FlexTensor,
     weight: FrozenPrimitive<Flex>,
     d_down: FlexTensor,
     a: FlexTensor,
+    factors: FlexTensor,
     options: LowRank,
 ) -> FlexTensor {
-    let [d_output, scaled, d_down, a] = [d_output, scaled, d_down, a].map(with_rows);
-    let matrices =
-        (Matrix::of(&d_output), Matrix::of(&scaled), Factor::of_frozen(&weight), Matrix::of(&d_down), Matrix::of(&a));
-    let mask = options.mask.clone().filter(|mask| is_sparse(mask, d_output.layout().shape()[0]));
-    let (Some(mask), (Some(upstream), Some(of_scaled), Some(right), Some(of_d_down), Some(of_a))) = (mask, matrices)
-    else {
-        return composed_input_backward::<Flex>(d_output, scaled, weight, d_down, a, options);
+    let ([d_output, d_down, a], factors) = ([d_output, d_down, a].map(with_rows), vector_of(factors));
+    let matrices = (
+        Matrix::of(&d_output),
+        Factor::of_frozen(&weight),
+        Matrix::of(&d_down),
+        Matrix::of(&a),
+        factors.as_slice::<f32>(),
+    );
+    let (Some(upstream), Some(right), Some(of_d_down), Some(of_a), Some(of_factors)) = matrices else {
+        return composed_input_backward::<Flex>(d_output, weight, d_down, a, factors, options);
     };
-    let (rows, d_input, keep) = (upstream.rows(), of_a.columns(), mask.keep());
+    let (rows, d_input) = (upstream.rows(), of_a.columns());
+    if options.mask.as_ref().is_some_and(|mask| !is_sparse(mask, rows)) {
+        return composed_input_backward::<Flex>(d_output, weight, d_down, a, factors, options);
+    }
     // What reaches kept entries by way of the base and of the difference from it, at once.
-    let both = rows_of(&d_output, |index, d_output, both| {
-        both.copy_from_slice(of_scaled.row(index));
-        between(d_output, keep, both);
-    });
-    let of_both = Matrix::of(&both).expect("a new matrix");
+    let keep = options.mask.as_ref().map(DropoutMask::keep);
+    let of_outputs: Vec<f32> = match keep {
+        Some(keep) => of_factors.iter().map(|factor| 1.0 + keep * (factor - 1.0)).collect(),
+        None => of_factors.to_vec(),
+    };
+    let through_weight = Term {
+        left: Factor::Plain(upstream),
+        right: right.with_rows_times(&of_outputs),
+        factor: 1.0,
+        precision: options.compute.precision,
+    };
     let through_update = Term {
         left: Factor::Plain(of_d_down),
         right: Factor::Plain(of_a.into()),
-        factor: keep,
+        factor: keep.unwrap_or(1.0),
         precision: Precision::F32,
     };
-    let through_weight =
-        Term { left: Factor::Plain(of_both), right, factor: 1.0, precision: options.compute.precision };
     let mut output = product(&[through_weight, through_update], None);
-    Dropped::new(&mask, [rows, d_input]).fill(upstream, right.transposed(), &mut output);
+    if let Some(mask) = &options.mask {
+        Dropped::new(mask, [rows, d_input]).fill(upstream, right.transposed(), &mut output);
+    }
     tensor(output, Shape::new([rows, d_input]))
 }
 
@@ -136,10 +145,18 @@ pub(crate) fn backward(
             add_products(&of_direction.row(row)[outputs.clone()], &upstream.row(row)[outputs.clone()], sums);
         }
     });
-    let zeros = vec![0.0; width];
-    let scaled = rows_of(&d_output, |_, d_output, scaled| scale_row(d_output, of_factors, &zeros, scaled));
-    let (d_a, d_b, d_down) = lora_linear::backward(x, down, b, scaled.clone(), options);
-    (d_a, d_b, tensor(d_factors, Shape::new([width])), d_down, scaled)
+    let r = down.layout().shape()[1];
+    let (d_a, d_b, d_down) = lora_linear::backward(x, down, times(b, of_factors, r), d_output, options);
+    (d_a, times(d_b, of_factors, r), tensor(d_factors, Shape::new([width])), d_down)
+}
+
+/// Rows of `width` values, each times its factor.
+fn times(matrix: FlexTensor, factors: &[f32], width: usize) -> FlexTensor {
+    changed(matrix, |values| {
+        for (row, factor) in values.chunks_exact_mut(width).zip(factors) {
+            row.iter_mut().for_each(|value| *value *= factor);
+        }
+    })
 }
 
 fn rows_at_once(width: usize) -> usize {
@@ -170,22 +187,23 @@ with_wide_vectors! {
 
 with_wide_vectors! {
     /// Of a base's output for all entries, for the dropped ones, and an update: what the layer gives, and its direction.
-    fn join(dropped: &[f32], keep: f32, of_outputs: [&[f32]; 2], direction: &mut [f32], base: &mut [f32]) {
+    fn join(
+        rows: Range<usize>,
+        dropped: &[f32],
+        keep: f32,
+        of_outputs: [&[f32]; 2],
+        direction: &mut Columns<'_>,
+        output: &mut Columns<'_>,
+    ) {
         let [factors, bias] = of_outputs;
-        let of_outputs = factors.iter().zip(bias);
-        for (((base, direction), dropped), (factor, bias)) in base.iter_mut().zip(direction).zip(dropped).zip(of_outputs) {
-            let kept = keep * (*base - dropped);
-            *direction += kept;
-            *base += *direction * factor - kept + bias;
-        }
-    }
-}
-
-with_wide_vectors! {
-    /// `left + keep * (values - left)`
-    fn between(left: &[f32], keep: f32, values: &mut [f32]) {
-        for (value, left) in values.iter_mut().zip(left) {
-            *value = left + keep * (*value - left);
+        for (row, dropped) in rows.zip(dropped.chunks_exact(PANEL)) {
+            let of_outputs = factors.iter().zip(bias);
+            let of_row = output.row(row).iter_mut().zip(direction.row(row)).zip(dropped).zip(of_outputs);
+            for (((base, direction), dropped), (factor, bias)) in of_row {
+                let kept = keep * (*base - dropped);
+                *direction += kept;
+                *base += *direction * factor - kept + bias;
+            }
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) fn add(output: FlexTensor, x: FlexTensor, a: FlexTensor, b: FlexTenso
 }
 
 /// `scale * mask(x)·Aᵀ`, `[rows, r]`
-fn down(x: Matrix<'_>, a: Matrix<'_>, scale: f32, mask: &Option<DropoutMask>) -> Vec<f32> {
+pub(super) fn down(x: Matrix<'_>, a: Matrix<'_>, scale: f32, mask: &Option<DropoutMask>) -> Vec<f32> {
     let (rows, r) = (x.rows(), a.rows());
     let mut down = vec![0.0; rows * r];
     down.par_chunks_mut(ROWS * r).enumerate().for_each(|(block, down)| {
@@ -86,7 +86,7 @@ fn down(x: Matrix<'_>, a: Matrix<'_>, scale: f32, mask: &Option<DropoutMask>) ->
 }
 
 /// The update as a term of a product, given [`down`].
-fn update<'a>(down: &'a [f32], b: Matrix<'a>) -> Term<'a> {
+pub(super) fn update<'a>(down: &'a [f32], b: Matrix<'a>) -> Term<'a> {
     let r = b.columns();
     Term {
         left: Factor::Plain(Matrix::new(down, down.len() / r, r, r)),

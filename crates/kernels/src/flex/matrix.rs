@@ -97,19 +97,29 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A matrix in the type it is stored in; one that is quantised or in half precision is widened part by part, never as a whole.
+/// What values are multiplied by on the way.
+#[derive(Clone, Copy)]
+enum Factors<'a> {
+    One,
+    OfRows(&'a [f32]),
+    OfColumns(&'a [f32]),
+}
+
+/// A matrix in the type it is stored in; one that is quantised, in half precision or multiplied by factors is widened part by part,
+/// never as a whole.
 #[derive(Clone, Copy)]
 pub(super) struct Stored<'a> {
     values: Values<'a>,
     rows: usize,
     columns: usize,
     stride: usize,
+    factors: Factors<'a>,
 }
 
 impl<'a> Stored<'a> {
     fn of(tensor: &'a FlexTensor) -> Option<Self> {
         let (rows, columns, stride) = with_rows(tensor)?;
-        Some(Self { values: Values::of(tensor)?, rows, columns, stride })
+        Some(Self { values: Values::of(tensor)?, rows, columns, stride, factors: Factors::One })
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -130,12 +140,21 @@ impl<'a> Stored<'a> {
             Values::Int8(codes, scales) => Values::Int8(&codes[range], &scales[rows.clone()]),
             Values::Nf4(nf4) => Values::Nf4(nf4.skip(range.start)),
         };
-        Self { values, rows: rows.len(), ..*self }
+        let factors = match self.factors {
+            Factors::OfRows(factors) => Factors::OfRows(&factors[rows.clone()]),
+            Factors::One | Factors::OfColumns(_) => self.factors,
+        };
+        Self { values, rows: rows.len(), factors, ..*self }
+    }
+
+    /// The values themselves, unless they are multiplied on the way.
+    fn as_they_are(&self) -> Option<Values<'a>> {
+        matches!(self.factors, Factors::One).then_some(self.values)
     }
 
     /// The matrix itself, if nothing has to be widened.
     pub(super) fn as_matrix(&self) -> Option<Matrix<'a>> {
-        match self.values {
+        match self.as_they_are()? {
             Values::F32(values) => Some(Matrix { values, rows: self.rows, columns: self.columns, stride: self.stride }),
             Values::F16(_) | Values::Bf16(_) | Values::Int8(..) | Values::Nf4(_) => None,
         }
@@ -147,14 +166,14 @@ impl<'a> Stored<'a> {
 
     /// The codes of a row in int8, and what they are multiplied by.
     pub(super) fn int8_row(&self, row: usize) -> Option<(&'a [i8], f32)> {
-        match self.values {
+        match self.as_they_are()? {
             Values::Int8(codes, scales) => Some((&codes[row * self.stride..][..self.columns], scales[row] / 127.0)),
             Values::F32(_) | Values::F16(_) | Values::Bf16(_) | Values::Nf4(_) => None,
         }
     }
 
     pub(super) fn nf4(&self) -> Option<Nf4<'a>> {
-        match self.values {
+        match self.as_they_are()? {
             Values::Nf4(nf4) => Some(nf4),
             Values::F32(_) | Values::F16(_) | Values::Bf16(_) | Values::Int8(..) => None,
         }
@@ -162,7 +181,7 @@ impl<'a> Stored<'a> {
 
     /// A part of a row, if it is kept in bf16.
     pub(super) fn bf16_row(&self, row: usize, columns: Range<usize>) -> Option<&'a [bf16]> {
-        match self.values {
+        match self.as_they_are()? {
             Values::Bf16(values) => Some(&values[row * self.stride + columns.start..row * self.stride + columns.end]),
             Values::F32(_) | Values::F16(_) | Values::Int8(..) | Values::Nf4(_) => None,
         }
@@ -170,14 +189,28 @@ impl<'a> Stored<'a> {
 
     /// A row with its values rounded to bf16, in f32.
     pub(super) fn rounded_row<'b>(&self, row: usize, wide: &'b mut [f32]) -> &'b [f32] {
-        match self.values {
-            Values::F32(values) => wide.copy_from_slice(&values[row * self.stride..][..self.columns]),
-            Values::F16(_) | Values::Bf16(_) | Values::Int8(..) | Values::Nf4(_) => {
+        match self.as_they_are() {
+            Some(Values::F32(values)) => wide.copy_from_slice(&values[row * self.stride..][..self.columns]),
+            _ => {
                 self.row(row, 0..self.columns, wide);
             }
         }
         wide.iter_mut().for_each(|value| *value = bf16::from_f32(*value).to_f32());
         wide
+    }
+
+    /// Writes a part of a row, in f32.
+    pub(super) fn read(&self, row: usize, columns: Range<usize>, to: &mut [f32]) {
+        let (start, end) = (row * self.stride + columns.start, row * self.stride + columns.end);
+        match (self.values, self.factors) {
+            (Values::F32(values), Factors::One) => copy(&values[start..end], to, 1.0),
+            (Values::F32(values), Factors::OfRows(factors)) => {
+                copy(&values[start..end], to, factors[row]);
+            }
+            _ => {
+                self.row(row, columns, to);
+            }
+        }
     }
 
     /// A part of a row in f32, by way of `wide` where it has to be widened.
@@ -186,13 +219,23 @@ impl<'a> Stored<'a> {
         'a: 'b,
     {
         let range = row * self.stride + columns.start..row * self.stride + columns.end;
-        let wide = &mut wide[..if matches!(self.values, Values::F32(_)) { 0 } else { columns.len() }];
+        if let Some(Values::F32(values)) = self.as_they_are() {
+            return &values[range];
+        }
+        let wide = &mut wide[..columns.len()];
         match self.values {
-            Values::F32(values) => return &values[range],
+            Values::F32(values) => wide.copy_from_slice(&values[range]),
             Values::F16(values) => values[range].convert_to_f32_slice(wide),
             Values::Bf16(values) => widen_bf16(&values[range], wide),
             Values::Int8(codes, scales) => widen_int8(&codes[range], scales[row] / 127.0, wide),
             Values::Nf4(nf4) => nf4.unpack(range.start, wide),
+        }
+        match self.factors {
+            Factors::One => {}
+            Factors::OfRows(factors) => wide.iter_mut().for_each(|value| *value *= factors[row]),
+            Factors::OfColumns(factors) => {
+                wide.iter_mut().zip(&factors[columns]).for_each(|(value, factor)| *value *= factor);
+            }
         }
         wide
     }
@@ -201,8 +244,16 @@ impl<'a> Stored<'a> {
 impl<'a> From<Matrix<'a>> for Stored<'a> {
     fn from(matrix: Matrix<'a>) -> Self {
         let Matrix { values, rows, columns, stride } = matrix;
-        Self { values: Values::F32(values), rows, columns, stride }
+        Self { values: Values::F32(values), rows, columns, stride, factors: Factors::One }
     }
+}
+
+/// Values times a factor: so few at a time that a call takes longer than to copy them.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32], factor: f32) {
+    let ((from, rest), (to, of_rest)) = (from.as_chunks::<16>(), to.as_chunks_mut::<16>());
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = from.map(|value| value * factor));
+    of_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = from * factor);
 }
 
 with_wide_vectors! {
@@ -237,7 +288,8 @@ impl<'a> Factor<Stored<'a>> {
         }
         let (shape, strides) = (tensor.layout().shape(), tensor.layout().strides());
         let stride = usize::try_from(strides[1]).ok().filter(|stride| *stride >= shape[0] && strides[0] == 1)?;
-        Some(Self::Transposed(Stored { values: Values::of(tensor)?, rows: shape[1], columns: shape[0], stride }))
+        let (values, [columns, rows]) = (Values::of(tensor)?, [shape[0], shape[1]]);
+        Some(Self::Transposed(Stored { values, rows, columns, stride, factors: Factors::One }))
     }
 
     /// A frozen matrix; `None` where its values or codes lie otherwise than the products read them.
@@ -253,7 +305,16 @@ impl<'a> Factor<Stored<'a>> {
                 (Values::Nf4(Nf4::new(bytes(codes)?, absmax)), *shape)
             }
         };
-        Some(Self::Plain(Stored { values, rows, columns, stride: columns }))
+        Some(Self::Plain(Stored { values, rows, columns, stride: columns, factors: Factors::One }))
+    }
+
+    /// With each row of the factor multiplied on the way.
+    pub(super) fn with_rows_times(self, factors: &'a [f32]) -> Self {
+        assert_eq!(factors.len(), self.shape()[0], "each row has its factor");
+        match self {
+            Self::Plain(stored) => Self::Plain(Stored { factors: Factors::OfRows(factors), ..stored }),
+            Self::Transposed(stored) => Self::Transposed(Stored { factors: Factors::OfColumns(factors), ..stored }),
+        }
     }
 
     pub(super) fn is_quantised(&self) -> bool {

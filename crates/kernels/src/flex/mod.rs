@@ -4,6 +4,7 @@
 pub(crate) mod activation;
 pub(crate) mod adamw;
 pub(crate) mod attention;
+mod columns;
 pub(crate) mod cross_entropy;
 mod decode;
 pub(crate) mod disentangled_attention;

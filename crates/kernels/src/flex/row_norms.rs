@@ -42,12 +42,12 @@ pub(crate) fn row_norms(
     }
     let squares = squares.get_or_insert_with(|| squares_of(of_weight));
     let terms = Terms::new(&weight, &a, of_b);
-    let scale = f64::from(scale);
+    let (of, scale) = (terms.matrices(), f64::from(scale));
     let norms: Vec<f32> = (0..of_b.rows())
         .into_par_iter()
         .with_min_len(TOGETHER)
         .map(|row| {
-            let (square, bound) = terms.square(row, of_b.row(row), squares[row], scale);
+            let (square, bound) = terms.square(of, row, of_b.row(row), squares[row], scale);
             let square = match square * CANCELLATION < bound {
                 true => entry_by_entry(of_weight, row, of_a, of_b.row(row), scale),
                 false => square,
@@ -68,7 +68,9 @@ fn is(matrix: Matrix<'_>, values: &[f32]) -> bool {
 }
 
 fn values(matrix: Matrix<'_>) -> Vec<f32> {
-    (0..matrix.rows()).flat_map(|row| matrix.row(row).iter().copied()).collect()
+    let mut values = Vec::with_capacity(matrix.rows() * matrix.columns());
+    (0..matrix.rows()).for_each(|row| values.extend_from_slice(matrix.row(row)));
+    values
 }
 
 /// The squared lengths of the rows of a weight.
@@ -120,10 +122,14 @@ impl Terms {
         Self { of_weight: linear::forward(a.clone(), weight.clone(), None, Compute::default()), of_update, lengths }
     }
 
+    /// Those of the weight and of the update.
+    fn matrices(&self) -> [Matrix<'_>; 2] {
+        [&self.of_weight, &self.of_update].map(|product| Matrix::of(product).expect("a product has contiguous rows"))
+    }
+
     /// The squared length of a row, and what it would be if all its terms pointed the same way.
-    fn square(&self, row: usize, b: &[f32], square: f64, scale: f64) -> (f64, f64) {
-        let of = |tensor| Matrix::of(tensor).expect("a product has contiguous rows");
-        let (of_weight, of_update) = (of(&self.of_weight), of(&self.of_update).row(row));
+    fn square(&self, of: [Matrix<'_>; 2], row: usize, b: &[f32], square: f64, scale: f64) -> (f64, f64) {
+        let (of_weight, of_update) = (of[0], of[1].row(row));
         let (mut inner, mut update, mut reach) = (0.0, 0.0, 0.0);
         for (rank, value) in b.iter().enumerate() {
             let value = f64::from(*value);

@@ -27,7 +27,7 @@ pub(super) fn pack(
         Factor::Plain(stored) => {
             for (row, panel) in depth.zip(panel.chunks_exact_mut(width)) {
                 let (to, beyond) = panel.split_at_mut(columns.len());
-                to.copy_from_slice(stored.row(row, columns.clone(), wide));
+                stored.read(row, columns.clone(), to);
                 beyond.fill(0.0);
             }
         }
