@@ -131,7 +131,15 @@ pub(super) fn tokens(base: &Base, model: &Model, prompts: &Prompts, special: boo
         }
         _ => {
             let texts = base.text_generation(model.adapter(), GenerationSettings::default())?;
-            Ok(encoded(&texts, prompts)?.into_iter().flat_map(|(encoded, _)| encoded.ids).collect())
+            let encoder = texts.encoder();
+            let whole = usize::MAX;
+            Ok(match prompts {
+                Prompts::Texts(texts) => encoder.prompt_of_text(&texts.concat(), whole, "`prompt`")?.ids,
+                Prompts::Tokens(tokens) => tokens.concat(),
+                Prompts::Conversation(conversation) => {
+                    encoder.prompt_of_conversation(conversation, whole, "`messages`")?.ids
+                }
+            })
         }
     }
 }
