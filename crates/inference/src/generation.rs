@@ -100,7 +100,7 @@ impl Writer<'_> {
         let mut texts = IndexMap::new();
         for request in requests {
             let nothing = Written { text: String::new(), token_ids: Vec::new(), finish_reason: FinishReason::Length };
-            texts.insert(scheduler.submit(request)?, nothing);
+            texts.insert(scheduler.submit(0, request)?, nothing);
         }
         while !scheduler.is_idle() {
             for (id, event) in scheduler.tick(self.model) {
