@@ -8,11 +8,15 @@
 
 mod access;
 mod adapters;
+mod answered;
 mod app;
+mod body;
+mod choice;
 mod classify;
 mod connection;
 mod engine;
 mod fields;
+mod host;
 mod id;
 mod json;
 mod log;

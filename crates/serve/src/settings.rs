@@ -12,6 +12,8 @@ pub struct Settings {
     pub api_keys: Option<ApiKeys>,
     /// Pages from elsewhere that browsers let read the answers, as `https://example.org`; `*` is any.
     pub cors_origins: Vec<String>,
+    /// Names that the server answers to beside those of this machine, where it listens on that alone.
+    pub allowed_hosts: Vec<String>,
     /// Below which adapters may be loaded over HTTP; `None`: none may be. Without links in it.
     pub adapter_root: Option<PathBuf>,
     /// Bytes of a request.
@@ -37,6 +39,7 @@ impl Default for Settings {
         Self {
             api_keys: None,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             adapter_root: None,
             max_body: 4 << 20,
             max_samples: 16,

@@ -31,6 +31,27 @@ pub(crate) enum Prompts {
     Conversation(Conversation),
 }
 
+impl Prompts {
+    /// Of the texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.iter().map(String::len).sum(),
+            // They need no reading.
+            Self::Tokens(_) => 0,
+            Self::Conversation(conversation) => {
+                let texts = conversation.messages().iter().flat_map(|message| message.values());
+                texts.filter_map(|text| text.as_str()).map(str::len).sum()
+            }
+        }
+    }
+}
+
+impl Inputs {
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.iter().map(|text| text.text.len() + text.pair.as_ref().map_or(0, String::len)).sum()
+    }
+}
+
 /// A text, or a pair of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {

@@ -194,7 +194,9 @@ fn ready(slot: &Slot) -> Option<&Arc<Model>> {
 
 fn no_model(slots: &BTreeMap<String, Slot>, name: &str) -> Error {
     let names = slots.iter().filter(|(_, slot)| ready(slot).is_some()).map(|(name, _)| name.as_str());
-    Error::NoModel { name: name.to_string(), suggestion: format!("there are {}", suggest::list(names)) }
+    let names = suggest::list(names);
+    let suggestion = if names.is_empty() { "none is loaded".to_string() } else { format!("there are {names}") };
+    Error::NoModel { name: name.to_string(), suggestion }
 }
 
 impl Reserved<'_> {

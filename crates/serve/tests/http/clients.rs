@@ -23,7 +23,7 @@ fn long() -> serde_json::Value {
 fn a_body_that_is_larger_than_the_limit_is_not_read() {
     let served = Models::of("bert-cls").serve();
     let expected = (413, "the body is larger than 4194304 bytes: send less, or several requests".to_string());
-    let gigabyte = "POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let gigabyte = "POST /classify HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let mut announced = served.connect();
     announced.send(&format!("{gigabyte}content-length: 1073741824\r\n\r\n"));
     assert!(announced.rest().starts_with("HTTP/1.1 413 Payload Too Large\r\n"));
@@ -57,7 +57,7 @@ fn a_client_that_sends_a_byte_now_and_then_is_left() {
     assert!(start.elapsed() < 20 * PATIENCE, "{:?}", start.elapsed());
     let mut body = served.begin("/classify", &json!({ "input": "good" }));
     body.read_until("\"num_classes\"");
-    body.send("POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{");
+    body.send("POST /classify HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{");
     let answer = body.rest();
     assert!(answer.contains("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     assert!(answer.contains("the body was not complete after 0.3 s"), "{answer}");
@@ -132,7 +132,7 @@ fn a_thousand_connections_at_once_are_all_answered() {
     let answered = std::thread::scope(|scope| {
         let ask = || {
             let mut raw = served.connect();
-            raw.send("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            raw.send("GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             raw.rest().starts_with("HTTP/1.1 200 OK\r\n")
         };
         let start = |_| std::thread::Builder::new().stack_size(128 << 10).spawn_scoped(scope, ask).unwrap();
