@@ -213,3 +213,25 @@ impl Drop for Reserved<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_is_taken_while_its_adapter_is_read_and_free_when_that_is_given_up() {
+        let registry = Registry::default();
+        let reserved = registry.reserve("films").unwrap();
+        let expected = "`films` is being loaded already: wait for it, or choose another name";
+        assert_eq!(says(registry.reserve("films")), expected);
+        assert_eq!(says(registry.remove("films")), "`films` is being loaded: unload it when it is there");
+        assert_eq!(says(registry.model("films")), "there is no model `films`: none is loaded");
+        drop(reserved);
+        assert_eq!(says(registry.remove("films")), "there is no model `films`: none is loaded");
+        assert!(registry.reserve("films").is_ok());
+    }
+}

@@ -97,7 +97,9 @@ fn a_body_that_is_no_utf_8_is_refused_with_its_place() {
     let served = Models::decoder().serve();
     let mut raw = served.connect();
     let body = b"{\"prompt\": \"\xff\xfe\"}";
-    raw.send("POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
+    raw.send(
+        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n",
+    );
     raw.send(&format!("content-length: {}\r\n\r\n", body.len()));
     std::io::Write::write_all(&mut raw.0, body).unwrap();
     let answer = raw.rest();
