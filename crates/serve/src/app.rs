@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::engine::Engine;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::stage::{Stage, reached};
@@ -17,6 +18,7 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
     pub(crate) stage: watch::Receiver<Stage>,
     /// Whether it is reached from this machine alone.
     pub(crate) is_local: bool,

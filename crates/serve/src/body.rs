@@ -40,6 +40,7 @@ impl App {
                     bytes.extend_from_slice(&data);
                 }
             }
+            self.memory.read(bytes.len());
             Ok(bytes)
         };
         let allowed = self.settings.client_timeout;

@@ -20,6 +20,7 @@ mod host;
 mod id;
 mod json;
 mod log;
+mod memory;
 mod metrics;
 mod openai;
 mod openapi;

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use crate::app::App;
 use crate::connection::WriteTimeout;
 use crate::engine::THREADS;
+use crate::memory::{Memory, give_back};
 use crate::metrics::Metrics;
 use crate::stage::{Stage, Stop, reached};
 use crate::{Engine, Log, Settings, routes};
@@ -76,7 +77,8 @@ impl Server {
     pub fn run(self, engine: Engine, settings: Settings, log: Log) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .max_blocking_threads(THREADS)
+            // And one for the memory.
+            .max_blocking_threads(THREADS + 1)
             .thread_name("http")
             .enable_all()
             .build()
@@ -90,6 +92,7 @@ impl Server {
             engine,
             log,
             metrics: Metrics::default(),
+            memory: Memory::default(),
             stage: self.stages.subscribe(),
             is_local: self.address.ip().is_loopback(),
             settings,
@@ -99,6 +102,7 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut stopping = self.stages.subscribe();
         let mut stop = pin!(reached(&mut stopping, Stage::Stopping));
+        let mut given_back = pin!(give_back(&app));
         loop {
             let accept = async {
                 let permit = permits.clone().acquire_owned().await;
@@ -107,6 +111,7 @@ impl Server {
             let (accepted, permit) = tokio::select! {
                 accepted = accept => accepted,
                 () = &mut stop => break,
+                () = &mut given_back => continue,
             };
             match accepted {
                 Ok((stream, _)) => {

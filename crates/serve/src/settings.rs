@@ -32,6 +32,8 @@ pub struct Settings {
     pub client_timeout: Duration,
     /// For running answers when the server is to stop.
     pub grace: Duration,
+    /// Gives what was freed back to the system, where the program's allocator keeps it.
+    pub release_memory: fn(),
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(600),
             client_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(20),
+            release_memory: || {},
         }
     }
 }

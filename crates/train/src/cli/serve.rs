@@ -157,6 +157,7 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
         api_keys,
         cors_origins: arguments.cors_origin.clone(),
         allowed_hosts: allowed_hosts(arguments)?,
+        release_memory: || crate::ALLOCATOR.give_back(),
         adapter_root: arguments.adapter_root.as_deref().map(root).transpose()?,
         max_body: arguments.max_body as usize,
         max_samples: arguments.max_n,
