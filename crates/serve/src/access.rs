@@ -104,8 +104,7 @@ fn is_own(app: &App, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Some((_, host)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
     let same = headers.get(header::HOST).is_some_and(|named| named.as_bytes() == host.as_bytes());
-    let name = host::without_port(host);
-    same && (!app.is_local || host::is_of_this_machine(name))
+    same && host::is_answered(app, host::without_port(host))
 }
 
 /// Which headers a client sends is its own affair: none of them is obeyed that is not known.

@@ -9,24 +9,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use crate::app::App;
 use crate::problem::Problem;
 
-/// Why the server does not answer to this name; `None` where it does.
+/// Why the server does not answer to the name that it is called by; `None` where it does.
 pub(crate) fn refusal(app: &App, headers: &HeaderMap) -> Option<Problem> {
-    let settings = &app.settings;
-    // Whoever lets any page in, or listens to everybody, has decided.
-    if !app.is_local || settings.cors_origins.iter().any(|origin| origin == "*") {
-        return None;
-    }
     // Browsers send it always.
     let host = headers.get(header::HOST)?;
     let name = without_port(host.to_str().unwrap_or_default());
-    let is_named = |allowed: &String| allowed.eq_ignore_ascii_case(name);
-    let is_origin = |origin: &String| {
-        origin.split_once("://").is_some_and(|(_, host)| without_port(host).eq_ignore_ascii_case(name))
-    };
-    if is_of_this_machine(name)
-        || settings.allowed_hosts.iter().any(is_named)
-        || settings.cors_origins.iter().any(is_origin)
-    {
+    if is_answered(app, name) {
         return None;
     }
     let message = format!(
@@ -36,8 +24,22 @@ pub(crate) fn refusal(app: &App, headers: &HeaderMap) -> Option<Problem> {
     Some(Problem::new(StatusCode::FORBIDDEN, message).code("unknown_host"))
 }
 
+pub(crate) fn is_answered(app: &App, name: &str) -> bool {
+    let settings = &app.settings;
+    let is_named = |allowed: &String| allowed.eq_ignore_ascii_case(name);
+    let is_origin = |origin: &String| {
+        let host = origin.split_once("://").map(|(_, host)| without_port(host));
+        // Whoever lets any page in has decided.
+        origin == "*" || host.is_some_and(|host| host.eq_ignore_ascii_case(name))
+    };
+    !app.is_local
+        || is_of_this_machine(name)
+        || settings.allowed_hosts.iter().any(is_named)
+        || settings.cors_origins.iter().any(is_origin)
+}
+
 /// An address, which no name in the DNS stands behind, or a name that is always this machine's.
-pub(crate) fn is_of_this_machine(name: &str) -> bool {
+fn is_of_this_machine(name: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     address.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")

@@ -70,6 +70,9 @@ fn on_the_loopback_interface_only_names_of_this_machine_are_answered() {
     let named = Settings { allowed_hosts: vec!["models.example.org".to_string()], ..Settings::default() };
     let served = models().serve_with(named);
     assert_eq!((ask(&served, "models.example.org").status, ask(&served, "evil.example").status), (200, 403));
+    // So are its own pages, which a proxy has passed on.
+    let of_page = [("host", "models.example.org"), ("origin", "https://models.example.org")];
+    assert_eq!(served.get_with("/v1/models", &of_page).status, 200);
     let paged = Settings { cors_origins: vec!["https://models.example.org".to_string()], ..Settings::default() };
     let served = models().serve_with(paged);
     assert_eq!((ask(&served, "models.example.org").status, ask(&served, "evil.example").status), (200, 403));
