@@ -9,7 +9,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use super::containers::View;
 use super::rewrite::{ATTRIBUTE, COMPARED, CONTAINER, VARIABLE};
 
-/// Steps of a template for one text: half a second at most, and 48 MB of what is made.
+/// Steps of a template for one text: about half a second, and 48 MB of what is made.
 pub(super) const FUEL: u64 = 750_000;
 /// Bytes of a template.
 pub(super) const LONGEST_SOURCE: usize = 1 << 20;
