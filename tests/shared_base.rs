@@ -247,7 +247,7 @@ fn a_scheduler_writes_texts_of_several_adapters_together_as_each_writes_alone() 
         let pipeline = alone(&project, name, Frozen::AsStored);
         let alone = pipeline.text_generation(settings()).unwrap();
         alone_ids.push(alone.write(std::slice::from_ref(&prompt), &mut |_, _| {}).unwrap().remove(0).token_ids);
-        scheduler.submit(texts.request(prompt)).unwrap();
+        scheduler.submit(0, texts.request(prompt)).unwrap();
     }
     assert!(alone_ids[0] != alone_ids[1] && alone_ids[1] != alone_ids[2], "adapters that say nothing");
     let mut found = vec![Vec::new(); 9];

@@ -109,6 +109,10 @@ fn what_cannot_be_served_is_refused() {
         "error: `--cors-origin example.org` is no origin\n\
          help: an origin is a scheme and a host without a path: https://example.org, http://localhost:3000",
     );
+    serve(&["--model", "bert", "--allowed-host", "https://example.org"]).refused(
+        "error: `--allowed-host https://example.org` is no name of a host\n\
+         help: a host is its name alone, without scheme, port and path: models.example.org",
+    );
     serve(&["--model", "bert", "--host", "192.0.2.1"]).refused(
         "error: cannot listen on 192.0.2.1:0: Cannot assign requested address (os error 99)\n\
          help: --host names an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them",

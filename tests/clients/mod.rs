@@ -1,7 +1,8 @@
 //! `kindling serve` and clients that nobody here wrote: Python's packages, by the scripts beside this file, and curl, by the
 //! commands of `docs/serve.md`, whose unit systemd verifies. What a machine lacks is said on standard error, and its test is skipped.
 //!
-//! The Python is `KINDLING_PYTHON`, or `python3`; the packages are `openai`, `litellm`, `langchain-openai` and `requests`.
+//! The Python is `KINDLING_PYTHON`, or `python3`; the packages are `openai`, `litellm`, `langchain-openai`, `huggingface_hub` and
+//! `requests`.
 
 mod curl;
 mod python;

@@ -60,6 +60,15 @@ fn litellm_is_answered() {
 }
 
 #[test]
+fn the_inference_client_of_hugging_face_is_answered() {
+    // Of an old one the client is another.
+    if has("huggingface_hub.errors, httpx", "huggingface_hub") {
+        let (_project, served) = writing();
+        run("huggingface_hub_package.py", &served);
+    }
+}
+
+#[test]
 fn langchain_is_answered() {
     if has("langchain_openai", "langchain-openai") {
         let (_project, served) = writing();

@@ -29,7 +29,7 @@ fn continued(model: &Model, prompts: &[Vec<u32>], count: usize) -> Vec<Vec<u32>>
     let requests: Vec<Request> = prompts.iter().map(request).collect();
     let mut generation = Generation::new(decoder, requests.iter().map(Request::rows).sum());
     for (text, request) in requests.iter().enumerate() {
-        assert!(generation.admit(decoder, text as u64, request));
+        assert!(generation.admit(decoder, text as u64, 0, request));
     }
     let mut found = vec![Vec::new(); prompts.len()];
     while generation.texts() > 0 {

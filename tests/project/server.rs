@@ -46,7 +46,7 @@ impl Running {
     pub(crate) fn begin(&self, path: &str, body: &Value) -> TcpStream {
         let (body, mut stream) = (body.to_string(), self.connect());
         let head =
-            format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
         write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
         stream
     }
@@ -57,7 +57,7 @@ impl Running {
 
     pub(crate) fn get(&self, path: &str) -> Value {
         let mut stream = self.connect();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
         document(&mut stream)
     }
 

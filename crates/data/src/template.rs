@@ -15,10 +15,6 @@ use crate::{Error, Place};
 /// The whole record, for columns whose names are no words: `{{ row["my column"] }}`. A column of this name goes first.
 const ROW: &str = "row";
 
-/// Steps of a template for one row, each an instruction or 64 bytes of text. A million is a text of some dozen
-/// megabytes; only a loop in a loop over data of the same size comes near it.
-const FUEL: u64 = 1_000_000;
-
 /// A template that was read, with the configuration key it stands under.
 #[derive(Clone)]
 pub struct Template {
@@ -126,7 +122,7 @@ impl Template {
 
 /// As for chat templates, but for values that are undefined, which are empty there, and for null, which is nothing to say.
 fn environment() -> Environment<'static> {
-    let mut environment = jinja::environment(UndefinedBehavior::Strict, FUEL);
+    let mut environment = jinja::environment(UndefinedBehavior::Strict);
     jinja::write_nothing_for_none(&mut environment);
     environment
 }

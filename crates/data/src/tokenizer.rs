@@ -6,6 +6,7 @@ mod bounds;
 mod class;
 mod config;
 mod excerpt;
+mod least;
 mod rebuilt;
 mod sentencepiece;
 mod words;
@@ -41,6 +42,8 @@ pub struct Tokenizer {
     mask: Option<u32>,
     unknown: Option<u32>,
     bounds: Bounds,
+    /// The bytes that a token stands for at most, where no text has fewer tokens than by them; asked for long texts alone.
+    longest_token: OnceLock<Option<usize>>,
     /// Whether no token reaches from one word into the next; asked for long texts alone.
     words_are_apart: OnceLock<bool>,
 }
@@ -61,6 +64,13 @@ pub struct Encoded {
 impl From<Vec<u32>> for Encoded {
     fn from(ids: Vec<u32>) -> Self {
         Self { type_ids: vec![0; ids.len()], full_length: ids.len(), ids, at_least: false }
+    }
+}
+
+impl Encoded {
+    /// Of a text that was not tokenised, since it has so many tokens at least.
+    pub(crate) fn too_long(tokens: usize) -> Self {
+        Self { ids: Vec::new(), type_ids: Vec::new(), full_length: tokens, at_least: true }
     }
 }
 
@@ -96,6 +106,7 @@ impl Tokenizer {
             mask: mask(&inner, &config),
             unknown: unknown(inner.get_model()).and_then(|token| inner.token_to_id(&token)),
             bounds: Bounds::of(&inner, &config),
+            longest_token: OnceLock::new(),
             words_are_apart: OnceLock::new(),
             inner,
         })
@@ -279,6 +290,19 @@ impl Tokenizer {
     /// where only the whole of it gives the right ones.
     pub(crate) fn bare_beginning(&self, text: &str, tokens: usize) -> Result<Option<Vec<u32>>, Error> {
         Ok(beginning::tokens(self, text, tokens)?.map(|encoding| encoding.get_ids().to_vec()))
+    }
+
+    /// Of a text that surely has `tokens` tokens or more, special ones aside, a number that it has at least: by its bytes, or by
+    /// its beginning. `None` where only the whole text tells.
+    pub(crate) fn at_least(&self, text: &str, tokens: usize) -> Result<Option<usize>, Error> {
+        if !beginning::may_be_cut(text.len(), tokens) {
+            return Ok(None);
+        }
+        let longest = self.longest_token.get_or_init(|| least::longest_token(&self.inner));
+        if let Some(least) = longest.map(|longest| text.len() / longest).filter(|least| *least >= tokens) {
+            return Ok(Some(least));
+        }
+        Ok(beginning::tokens(self, text, tokens)?.map(|encoding| encoding.len() - beginning::MARGIN))
     }
 
     /// What of a long text is enough for its first special tokens and `tokens` tokens on each side of `answer`, a byte of it.

@@ -16,9 +16,13 @@ const DEFAULT_NEW_TOKENS: usize = 256;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GenerationError {
-    #[error("{subject} has {tokens} tokens, {excess} too many: the model has {positions} positions")]
+    #[error(
+        "{subject} has {}{tokens} tokens, {} too many: the model has {positions} positions",
+        if *at_least { "at least " } else { "" },
+        tokens + 1 - positions
+    )]
     #[diagnostic(help("shorten it: at least one position must be left for what is to be written"))]
-    Prompt { subject: String, tokens: usize, excess: usize, positions: usize },
+    Prompt { subject: String, tokens: usize, at_least: bool, positions: usize },
     #[error(
         "{subject} has {}; with {asked} new ones that is {excess} too many: the model has {positions} positions",
         counted(*tokens, "token", "tokens")
@@ -69,7 +73,7 @@ impl Writer<'_> {
     pub fn prompt(&self, ids: Vec<u32>, row: u64, subject: &str) -> Result<Prompt, GenerationError> {
         let (tokens, positions, subject) = (ids.len(), self.positions, subject.to_string());
         if tokens >= positions {
-            return Err(GenerationError::Prompt { subject, tokens, excess: tokens + 1 - positions, positions });
+            return Err(GenerationError::Prompt { subject, tokens, at_least: false, positions });
         }
         let room = positions - tokens;
         let max_new_tokens = match self.max_new_tokens {
@@ -96,7 +100,7 @@ impl Writer<'_> {
         let mut texts = IndexMap::new();
         for request in requests {
             let nothing = Written { text: String::new(), token_ids: Vec::new(), finish_reason: FinishReason::Length };
-            texts.insert(scheduler.submit(request)?, nothing);
+            texts.insert(scheduler.submit(0, request)?, nothing);
         }
         while !scheduler.is_idle() {
             for (id, event) in scheduler.tick(self.model) {

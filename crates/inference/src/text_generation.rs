@@ -92,32 +92,42 @@ impl<'a> TextGeneration<'a> {
     pub fn generate(&self, texts: &[&str]) -> Result<Vec<Written>, Error> {
         let prompts = texts.iter().enumerate().map(|(n, text)| {
             let (row, subject) = (n as u64, format!("text {}", n + 1));
-            let encoded = self.encoder.prompt_of_text(text, &subject)?;
+            let encoded = self.encode_text(text, &subject)?;
             self.prompts(&encoded, row..row + 1, &subject)
         });
         let prompts: Vec<Prompt> = prompts.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         self.write(&prompts, &mut |_, _| {})
     }
 
-    /// A text as tokens, which is continued as it is; `subject` is what messages call it.
+    /// How texts become tokens.
+    pub fn encoder(&self) -> &Encoder<'a> {
+        &self.encoder
+    }
+
+    /// A text as tokens, which is continued as it is; `subject` is what messages call it. Of one that is far too long for the
+    /// model no more is read than it takes to know that.
     pub fn encode_text(&self, text: &str, subject: &str) -> Result<Encoded, Error> {
-        Ok(self.encoder.prompt_of_text(text, subject)?)
+        Ok(self.encoder.prompt_of_text(text, self.positions, subject)?)
     }
 
     /// The prompt of a row of a file as tokens.
     pub fn encode_row(&self, file: &Path, row: &Row) -> Result<Encoded, Error> {
-        Ok(self.encoder.prompt(file, row)?)
+        Ok(self.encoder.prompt(file, row, self.positions)?)
     }
 
     /// A conversation as the chat template writes it, up to where the assistant's turn begins.
     pub fn encode_conversation(&self, conversation: &Conversation, subject: &str) -> Result<Encoded, Error> {
-        Ok(self.encoder.prompt_of_conversation(conversation, subject)?)
+        Ok(self.encoder.prompt_of_conversation(conversation, self.positions, subject)?)
     }
 
     /// Prompts of the same tokens: one for each of `rows`, the numbers that random choices depend on.
     ///
     /// Errors: tokens that the model has no embeddings for, or no positions.
     pub fn prompts(&self, encoded: &Encoded, rows: Range<u64>, subject: &str) -> Result<Vec<Prompt>, Error> {
+        if encoded.at_least {
+            let (tokens, positions, subject) = (encoded.full_length, self.positions, subject.to_string());
+            return Err(GenerationError::Prompt { subject, tokens, at_least: true, positions }.into());
+        }
         check_vocabulary([encoded].into_iter(), self.pretrained)?;
         let writer = self.writer();
         Ok(rows.map(|row| writer.prompt(encoded.ids.clone(), row, subject)).collect::<Result<_, _>>()?)

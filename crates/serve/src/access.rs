@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::app::App;
+use crate::host;
 use crate::problem::Problem;
 
 /// What is answered to anybody: whether the server runs, and the page, say nothing of the models. The page asks for a key.
@@ -80,7 +81,10 @@ fn is_allowed(app: &App, origin: &HeaderValue) -> bool {
 }
 
 fn refusal(app: &App, request: &Request, is_allowed: bool) -> Option<Problem> {
-    if !is_allowed && !is_of_this_machine(app, request.headers()) {
+    if let Some(problem) = host::refusal(app, request.headers()) {
+        return Some(problem);
+    }
+    if !is_allowed && !is_own(app, request.headers()) {
         let message = "pages of other sites may not use this server: name theirs with `--cors-origin` if they are to";
         return Some(Problem::new(StatusCode::FORBIDDEN, message));
     }
@@ -95,17 +99,12 @@ fn refusal(app: &App, request: &Request, is_allowed: bool) -> Option<Problem> {
     Some(Problem::new(StatusCode::UNAUTHORIZED, message).code("invalid_api_key"))
 }
 
-/// A page whose name in the DNS was turned to this machine is, for a browser, of the same origin as the server: on the loopback
-/// interface only pages of its own names are answered. Programs send no origin.
-fn is_of_this_machine(app: &App, headers: &HeaderMap) -> bool {
+/// Whether it is no page that asks, since programs send no origin, or the server's own.
+fn is_own(app: &App, headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Some((_, host)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
     let same = headers.get(header::HOST).is_some_and(|named| named.as_bytes() == host.as_bytes());
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
-        _ => host,
-    };
-    same && (!app.is_local || matches!(name, "localhost" | "127.0.0.1" | "[::1]"))
+    same && host::is_answered(app, host::without_port(host))
 }
 
 /// Which headers a client sends is its own affair: none of them is obeyed that is not known.

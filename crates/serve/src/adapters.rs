@@ -36,6 +36,7 @@ pub(crate) async fn unload(State(app): State<Arc<App>>, request: Request) -> Res
     fields.take("lora_int_id");
     fields.finish(&[])?;
     app.engine.unload(&name)?;
+    app.memory.freed();
     app.log.say(&format!("unloaded the adapter {name}"));
     Ok(format!("Success: LoRA adapter '{name}' removed successfully."))
 }

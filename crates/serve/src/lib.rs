@@ -8,14 +8,19 @@
 
 mod access;
 mod adapters;
+mod answered;
 mod app;
+mod body;
+mod choice;
 mod classify;
 mod connection;
 mod engine;
 mod fields;
+mod host;
 mod id;
 mod json;
 mod log;
+mod memory;
 mod metrics;
 mod openai;
 mod openapi;

@@ -10,7 +10,8 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::app::{AnsweredBy, App};
+use crate::answered::AnsweredBy;
+use crate::app::App;
 use crate::engine::{Cache, Kind, Passes};
 
 /// Bounds of the buckets of times, in seconds.

@@ -9,7 +9,9 @@ use inference::Answer;
 use serde_json::{Value, json};
 use tasks::number;
 
-use crate::app::{App, Use, answered};
+use crate::answered::answered;
+use crate::app::App;
+use crate::choice::Use;
 use crate::classify::{ask, check_count, text};
 use crate::engine::{Inputs, Model, Text};
 use crate::fields::{Fields, kind};

@@ -90,7 +90,6 @@ impl From<Error> for Problem {
             Error::Input { .. } => Self::request(message),
             Error::NoModel { .. } => Self::new(StatusCode::NOT_FOUND, message).code("model_not_found"),
             Error::NameTaken { .. } => Self::new(StatusCode::CONFLICT, message),
-            Error::Stopped => Self::stopping(),
             Error::Failed { .. } | Error::Panicked => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),
         }
     }

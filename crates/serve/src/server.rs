@@ -17,14 +17,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::app::App;
 use crate::connection::WriteTimeout;
+use crate::engine::THREADS;
+use crate::memory::{Memory, give_back};
 use crate::metrics::Metrics;
 use crate::stage::{Stage, Stop, reached};
 use crate::{Engine, Log, Settings, routes};
 
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-/// Requests that are made ready at a time, beside the passes.
-const PREPARING: usize = 4;
+/// Connections that the system keeps until they are accepted; most systems keep no more.
+const BACKLOG: i32 = 4096;
 /// After the running answers were told that the server ends.
 const FINAL_GRACE: Duration = Duration::from_secs(2);
 /// After the system had no room for one more connection.
@@ -52,6 +54,8 @@ impl Server {
         let listen = || {
             let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
             let listener = TcpListener::bind(addresses.as_slice())?;
+            // The standard library asks for 128.
+            socket2::SockRef::from(&listener).listen(BACKLOG)?;
             listener.set_nonblocking(true)?;
             let address = listener.local_addr()?;
             Ok((listener, address))
@@ -73,7 +77,8 @@ impl Server {
     pub fn run(self, engine: Engine, settings: Settings, log: Log) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .max_blocking_threads(PREPARING)
+            // And one for the memory.
+            .max_blocking_threads(THREADS + 1)
             .thread_name("http")
             .enable_all()
             .build()
@@ -87,6 +92,7 @@ impl Server {
             engine,
             log,
             metrics: Metrics::default(),
+            memory: Memory::default(),
             stage: self.stages.subscribe(),
             is_local: self.address.ip().is_loopback(),
             settings,
@@ -96,6 +102,7 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut stopping = self.stages.subscribe();
         let mut stop = pin!(reached(&mut stopping, Stage::Stopping));
+        let mut given_back = pin!(give_back(&app));
         loop {
             let accept = async {
                 let permit = permits.clone().acquire_owned().await;
@@ -104,6 +111,7 @@ impl Server {
             let (accepted, permit) = tokio::select! {
                 accepted = accept => accepted,
                 () = &mut stop => break,
+                () = &mut given_back => continue,
             };
             match accepted {
                 Ok((stream, _)) => {

@@ -12,6 +12,8 @@ pub struct Settings {
     pub api_keys: Option<ApiKeys>,
     /// Pages from elsewhere that browsers let read the answers, as `https://example.org`; `*` is any.
     pub cors_origins: Vec<String>,
+    /// Names that the server answers to beside those of this machine, where it listens on that alone.
+    pub allowed_hosts: Vec<String>,
     /// Below which adapters may be loaded over HTTP; `None`: none may be. Without links in it.
     pub adapter_root: Option<PathBuf>,
     /// Bytes of a request.
@@ -30,6 +32,8 @@ pub struct Settings {
     pub client_timeout: Duration,
     /// For running answers when the server is to stop.
     pub grace: Duration,
+    /// Gives what was freed back to the system, where the program's allocator keeps it.
+    pub release_memory: fn(),
 }
 
 impl Default for Settings {
@@ -37,6 +41,7 @@ impl Default for Settings {
         Self {
             api_keys: None,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             adapter_root: None,
             max_body: 4 << 20,
             max_samples: 16,
@@ -46,6 +51,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(600),
             client_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(20),
+            release_memory: || {},
         }
     }
 }

@@ -6,7 +6,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::app::{App, Use, answered};
+use crate::answered::answered;
+use crate::app::App;
+use crate::choice::Use;
 use crate::engine::Prompts;
 use crate::fields::{text, tokens, wrong};
 use crate::json::Json;

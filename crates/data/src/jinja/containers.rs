@@ -7,7 +7,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, State, Value};
 
 use super::arguments::{bind, integer, required, split};
-use super::{invalid, text};
+use super::{invalid, limits, text};
 
 const CHANGE_LISTS: [&str; 8] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
 const CHANGE_DICTS: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
@@ -16,11 +16,12 @@ fn refused(method: &str, of: &str) -> Error {
     invalid(format!("access to attribute `{method}` of `{of}` object is unsafe: a template changes no values"))
 }
 
-pub(super) fn call_list(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn call_list(state: &State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     if CHANGE_LISTS.contains(&method) && !value.is_tuple() {
         return Err(refused(method, "list"));
     }
-    let items: Vec<Value> = value.try_iter()?.collect();
+    limits::weigh(state, value)?;
+    let items = text::iterated(value)?;
     match method {
         "count" => {
             let [item] = bind(args, [""])?;
@@ -171,7 +172,8 @@ impl Object for Range {
 
 /// The entries of a map in their order.
 pub(super) fn pairs(map: &Value) -> Result<Vec<(Value, Value)>, Error> {
-    map.try_iter()?.map(|key| map.get_item(&key).map(|value| (key, value))).collect()
+    let pair = |key: Value| map.get_item(&key).map(|value| (key, value));
+    limits::collected(map.try_iter()?)?.into_iter().map(pair).collect()
 }
 
 /// The type `dict`, which makes dicts.
@@ -194,7 +196,7 @@ impl Object for DictType {
     }
 
     /// Of a map or of pairs, and of what is named.
-    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
         let (positional, named) = split(args)?;
         let mut entries = match positional {
             [] => Vec::new(),
@@ -203,17 +205,17 @@ impl Object for DictType {
             _ => return Err(Error::from(ErrorKind::TooManyArguments)),
         };
         entries.extend(named.into_iter().map(|(name, value)| (Value::from(name), value)));
-        Ok(Value::from_pairs(entries))
+        limits::weighed(state, Value::from_pairs(entries))
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(self: &Arc<Self>, state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
         if method != "fromkeys" {
             return Err(Error::from(ErrorKind::UnknownMethod));
         }
         let [keys, value] = bind(args, ["", ""])?;
         let value = value.unwrap_or_else(|| Value::from(()));
         let keys = text::iterated(&required(keys, "iterable")?)?;
-        Ok(Value::from_pairs(keys.into_iter().map(|key| (key, value.clone()))))
+        limits::weighed(state, Value::from_pairs(keys.into_iter().map(|key| (key, value.clone()))))
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,8 +3,9 @@
 mod spec;
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, State, Value};
+use minijinja::{Error, Value};
 
+use super::limits::Text;
 use super::{invalid, text};
 pub(super) use spec::formatted;
 
@@ -53,21 +54,21 @@ impl<'a> Values<'a> {
     }
 }
 
-pub(super) fn format(state: &State<'_, '_>, format: &str, values: &mut Values<'_>) -> Result<String, Error> {
-    filled(state, format, values, 0)
+pub(super) fn format(format: &str, values: &mut Values<'_>) -> Result<String, Error> {
+    filled(format, values, 0)
 }
 
-fn filled(state: &State<'_, '_>, format: &str, values: &mut Values<'_>, depth: usize) -> Result<String, Error> {
+fn filled(format: &str, values: &mut Values<'_>, depth: usize) -> Result<String, Error> {
     if depth > DEEPEST {
         return Err(invalid("max string recursion exceeded"));
     }
-    let mut text = String::new();
+    let mut text = Text::default();
     let mut rest = format;
     while let Some(at) = rest.find(['{', '}']) {
-        text.push_str(&rest[..at]);
+        text.push_str(&rest[..at])?;
         let (sign, behind) = rest[at..].split_at(1);
         if behind.starts_with(sign) {
-            text.push_str(sign);
+            text.push_str(sign)?;
             rest = &behind[1..];
             continue;
         }
@@ -75,10 +76,11 @@ fn filled(state: &State<'_, '_>, format: &str, values: &mut Values<'_>, depth: u
             return Err(invalid("single `}` encountered in format string"));
         }
         let end = field_end(behind).ok_or_else(|| invalid("expected `}` before end of string"))?;
-        text.push_str(&field(state, &behind[..end], values, depth)?);
+        text.push_str(&field(&behind[..end], values, depth)?)?;
         rest = &behind[end + 1..];
     }
-    Ok(text + rest)
+    text.push_str(rest)?;
+    Ok(text.into_string())
 }
 
 /// The bracket that closes a field, past those of fields in its format.
@@ -98,7 +100,7 @@ fn field_end(text: &str) -> Option<usize> {
     None
 }
 
-fn field(state: &State<'_, '_>, field: &str, values: &mut Values<'_>, depth: usize) -> Result<String, Error> {
+fn field(field: &str, values: &mut Values<'_>, depth: usize) -> Result<String, Error> {
     // The name may hold both signs between square brackets.
     let mut in_subscript = false;
     let name_end = field.find(|c: char| {
@@ -118,7 +120,7 @@ fn field(state: &State<'_, '_>, field: &str, values: &mut Values<'_>, depth: usi
         }
         None => (None, rest.strip_prefix(':').unwrap_or("")),
     };
-    let spec = filled(state, spec, values, depth + 1)?;
+    let spec = filled(spec, values, depth + 1)?;
     let value = match conversion {
         None => value,
         Some("r") => Value::from(text::repr(&value)?),
@@ -126,7 +128,7 @@ fn field(state: &State<'_, '_>, field: &str, values: &mut Values<'_>, depth: usi
         Some("a") => Value::from(text::ascii(&value)?),
         Some(other) => return Err(invalid(format!("unknown conversion specifier `{other}`"))),
     };
-    formatted(state, &value, &spec)
+    formatted(&value, &spec)
 }
 
 /// `a.b[0][key]`

@@ -1,13 +1,12 @@
 //! The filter `tojson` of Transformers' chat templates: Python's `json.dumps(x, ensure_ascii=False)`, with its separators
 //! and its way to write fractions. Jinja's own would escape `<`, `>`, `&` and `'` for HTML.
 
-use std::fmt::{self, Write};
-
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 use serde_json::Value as Json;
 
 use super::arguments::{Args, bind, count, flag, given, values};
+use super::limits::{self, Text};
 use super::numbers::{self, Number};
 use super::{containers, text};
 
@@ -30,9 +29,9 @@ pub(super) fn tojson(value: &Value, args: Args) -> Result<Value, Error> {
     if value.is_undefined() {
         return Err(Error::new(ErrorKind::UndefinedError, "an undefined value cannot be written as JSON"));
     }
-    let mut text = String::new();
+    let mut text = Text::default();
     style.write(value, 0, &mut text)?;
-    Ok(Value::from_safe_string(text))
+    Ok(Value::from_safe_string(text.into_string()))
 }
 
 struct Style {
@@ -44,29 +43,37 @@ struct Style {
 }
 
 impl Style {
-    fn write(&self, value: &Value, depth: usize, text: &mut String) -> Result<(), Error> {
+    fn write(&self, value: &Value, depth: usize, text: &mut Text) -> Result<(), Error> {
         match value.kind() {
-            ValueKind::String => self.string(value.as_str().unwrap_or_default(), text),
-            ValueKind::Seq | ValueKind::Map if depth > DEEPEST => return Err(unfit(value)),
+            ValueKind::String => self.string(value.as_str().unwrap_or_default(), text)?,
+            ValueKind::Seq | ValueKind::Map => {
+                limits::check_depth(depth)?;
+                self.container(value, depth, text)?;
+            }
+            _ => text.push_str(&plain(value)?)?,
+        }
+        Ok(())
+    }
+
+    fn container(&self, value: &Value, depth: usize, text: &mut Text) -> Result<(), Error> {
+        match value.kind() {
             ValueKind::Seq => {
                 let items = text::iterated(value)?;
-                self.list('[', ']', items.iter(), depth, text, |style, item, text| style.write(item, depth + 1, text))?;
+                self.list('[', ']', items.iter(), depth, text, |style, item, text| style.write(item, depth + 1, text))
             }
-            ValueKind::Map => {
+            _ => {
                 let fields = containers::pairs(value)?.into_iter().map(|(key, value)| Ok((self.name(&key)?, value)));
                 let mut fields: Vec<(String, Value)> = fields.collect::<Result<_, Error>>()?;
                 if self.sort_keys {
                     fields.sort_by(|(a, _), (b, _)| a.cmp(b));
                 }
                 self.list('{', '}', fields.iter(), depth, text, |style, (key, value), text| {
-                    style.string(key, text);
-                    text.push_str(&style.key);
+                    style.string(key, text)?;
+                    text.push_str(&style.key)?;
                     style.write(value, depth + 1, text)
-                })?;
+                })
             }
-            _ => text.push_str(&plain(value)?),
         }
-        Ok(())
     }
 
     /// The name of a field: a text, or what Python makes one.
@@ -83,53 +90,48 @@ impl Style {
         close: char,
         items: impl ExactSizeIterator<Item = T>,
         depth: usize,
-        text: &mut String,
-        write: impl Fn(&Self, T, &mut String) -> Result<(), Error>,
+        text: &mut Text,
+        write: impl Fn(&Self, T, &mut Text) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let is_empty = items.len() == 0;
-        text.push(open);
+        text.push(open)?;
         for (index, item) in items.enumerate() {
             if index > 0 {
-                text.push_str(&self.item);
+                text.push_str(&self.item)?;
             }
-            self.line(depth + 1, text);
+            self.line(depth + 1, text)?;
             write(self, item, text)?;
         }
         if !is_empty {
-            self.line(depth, text);
+            self.line(depth, text)?;
         }
-        text.push(close);
-        Ok(())
+        text.push(close)
     }
 
-    fn line(&self, depth: usize, text: &mut String) {
-        if let Some(indent) = &self.indent {
-            text.push('\n');
-            text.push_str(&indent.repeat(depth));
-        }
+    fn line(&self, depth: usize, text: &mut Text) -> Result<(), Error> {
+        let Some(indent) = &self.indent else { return Ok(()) };
+        text.push('\n')?;
+        (0..depth).try_for_each(|_| text.push_str(indent))
     }
 
-    fn string(&self, string: &str, text: &mut String) {
+    fn string(&self, string: &str, text: &mut Text) -> Result<(), Error> {
+        limits::check_length(string.len())?;
         let quoted = Json::String(string.to_owned()).to_string();
         if !self.ascii {
-            text.push_str(&quoted);
-            return;
+            return text.push_str(&quoted);
         }
         for character in quoted.chars() {
             if matches!(character, ' '..='~') || character.is_ascii_control() && character < ' ' {
-                text.push(character);
+                text.push(character)?;
                 continue;
             }
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _: fmt::Result = write!(text, "\\u{unit:04x}");
+                text.push_str(&format!("\\u{unit:04x}"))?;
             }
         }
+        Ok(())
     }
 }
-
-/// Lists in lists: more than any JSON has that was read.
-const DEEPEST: usize = 500;
 
 /// What is neither a text nor made of others.
 fn plain(value: &Value) -> Result<String, Error> {

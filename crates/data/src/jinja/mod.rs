@@ -12,6 +12,7 @@ mod containers;
 mod filters;
 mod format;
 mod json;
+mod limits;
 mod numbers;
 mod operators;
 mod printf;
@@ -33,7 +34,7 @@ pub(crate) use rewrite::Rewritten;
 
 /// `_compile_jinja_template` of Transformers: blocks take their line with them, and strings, lists and objects have
 /// Python's methods. Templates are added with [`add`].
-pub(crate) fn environment(undefined: UndefinedBehavior, fuel: u64) -> Environment<'static> {
+pub(crate) fn environment(undefined: UndefinedBehavior) -> Environment<'static> {
     let mut environment = Environment::new();
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("only delimiters can be wrong, and none was changed"));
@@ -41,10 +42,11 @@ pub(crate) fn environment(undefined: UndefinedBehavior, fuel: u64) -> Environmen
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_unknown_method_callback(method);
     environment.set_formatter(write);
-    environment.set_fuel(Some(fuel));
+    environment.set_fuel(Some(limits::FUEL));
     // Errors then say which value was undefined, and in which column of the template.
     environment.set_debug(true);
     operators::add_to(&mut environment);
+    limits::add_to(&mut environment);
     filters::add_to(&mut environment);
     tests::add_to(&mut environment);
     environment.add_global("dict", containers::dict_type());
@@ -72,7 +74,7 @@ fn write(output: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Resul
 
 /// Adds a template; returned is what tells the places of its errors.
 pub(crate) fn add(environment: &mut Environment<'static>, name: &str, source: &str) -> Result<Rewritten, Fault> {
-    let rewritten = Rewritten::of(source);
+    let rewritten = Rewritten::of(source).map_err(|error| Fault { position: (1, 1), reason: reason(&error) })?;
     let added = environment.add_template_owned(name.to_owned(), rewritten.text().to_owned());
     if added.is_ok() {
         return Ok(rewritten);
@@ -103,11 +105,11 @@ pub(crate) fn reason(error: &Error) -> String {
 
 fn method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     match value.kind() {
-        ValueKind::String => strings::call(state, value, method, args),
+        ValueKind::String => strings::call(value, method, args),
         ValueKind::Number | ValueKind::Bool => numbers::call(value, method, args),
         ValueKind::Bytes => strings::call_bytes(value, method, args),
         ValueKind::Map => containers::call_map(value, method, args),
-        ValueKind::Seq => containers::call_list(value, method, args),
+        ValueKind::Seq => containers::call_list(state, value, method, args),
         _ => Err(Error::from(ErrorKind::UnknownMethod)),
     }
 }

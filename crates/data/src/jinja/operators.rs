@@ -3,6 +3,7 @@
 use minijinja::value::{Rest, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
+use super::limits::Text;
 use super::numbers::{Number, integer_value};
 use super::rewrite::{CONCATENATE, MODULO};
 use super::{check_defined, invalid, printf, text};
@@ -13,12 +14,15 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
 }
 
 fn concatenate(state: &mut State<'_, '_>, first: &Value, others: Rest<Value>) -> Result<Value, Error> {
-    let mut joined = String::new();
+    let mut joined = Text::default();
     for value in std::iter::once(first).chain(others.iter()) {
         check_defined(state, value)?;
-        joined += &text::str(value)?;
+        match value.as_str() {
+            Some(text) => joined.push_str(text)?,
+            None => joined.push_str(&text::str(value)?)?,
+        }
     }
-    Ok(Value::from(joined))
+    Ok(Value::from(joined.into_string()))
 }
 
 /// The remainder has the sign of the divisor; of a string it is its format.
@@ -26,7 +30,7 @@ fn modulo(state: &mut State<'_, '_>, left: &Value, right: &Value) -> Result<Valu
     check_defined(state, left)?;
     check_defined(state, right)?;
     if let Some(format) = left.as_str() {
-        return printf::format(state, format, right).map(Value::from);
+        return printf::format(format, right).map(Value::from);
     }
     let unfit = || invalid(format!("`%` is not for {} and {}", text::type_name(left), text::type_name(right)));
     if left.kind() == ValueKind::Undefined || right.kind() == ValueKind::Undefined {

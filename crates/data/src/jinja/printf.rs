@@ -1,13 +1,14 @@
 //! Python's `format % values`.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, State, Value};
+use minijinja::{Error, Value};
 
+use super::limits::Text;
 use super::numbers::{self, Number};
 use super::{invalid, text};
 
 /// A width or precision beyond this is no layout of a text.
-const MOST: usize = 1_000_000;
+const MOST: usize = 100_000;
 
 /// What stands between `%` and the letter.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,26 +62,21 @@ impl<'a> Values<'a> {
     }
 }
 
-pub(super) fn format(state: &State<'_, '_>, format: &str, values: &Value) -> Result<String, Error> {
+pub(super) fn format(format: &str, values: &Value) -> Result<String, Error> {
     let mut values = Values::of(values)?;
-    let mut text = String::new();
+    let mut text = Text::default();
     let mut rest = format;
     while let Some(at) = rest.find('%') {
-        text.push_str(&rest[..at]);
-        rest = conversion(state, &rest[at + 1..], &mut values, &mut text)?;
+        text.push_str(&rest[..at])?;
+        rest = conversion(&rest[at + 1..], &mut values, &mut text)?;
     }
-    text.push_str(rest);
+    text.push_str(rest)?;
     values.finish()?;
-    Ok(text)
+    Ok(text.into_string())
 }
 
 /// Writes one conversion; returned is what stands behind it.
-fn conversion<'a>(
-    state: &State<'_, '_>,
-    mut rest: &'a str,
-    values: &mut Values<'_>,
-    text: &mut String,
-) -> Result<&'a str, Error> {
+fn conversion<'a>(mut rest: &'a str, values: &mut Values<'_>, text: &mut Text) -> Result<&'a str, Error> {
     let named = match rest.strip_prefix('(') {
         Some(name) => {
             let end = closing(name).ok_or_else(|| invalid("incomplete format key"))?;
@@ -122,13 +118,12 @@ fn conversion<'a>(
     if width.max(precision.unwrap_or(0)) > MOST {
         return Err(invalid("a width or precision of the format is too large"));
     }
-    state.consume_fuel((width.max(precision.unwrap_or(0)) / 64) as u64)?;
     if kind == '%' {
-        text.push('%');
+        text.push('%')?;
         return Ok(rest);
     }
     let value = named.map_or_else(|| values.next(), Ok)?;
-    text.push_str(&converted(&value, kind, flags, width, precision)?);
+    text.push_str(&converted(&value, kind, flags, width, precision)?)?;
     Ok(rest)
 }
 

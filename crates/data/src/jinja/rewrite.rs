@@ -1,5 +1,6 @@
 //! Templates with their operators `~` and `%` written as filters, since those of the engine write numbers in Rust's form and
-//! know no `'%s' % x`. `a ~ b` becomes `(a)|__concatenate(b)`.
+//! know no `'%s' % x`. `a ~ b` becomes `(a)|__concatenate(b)`. What is made into a list, kept or compared goes through filters
+//! that hold it to its limits.
 //!
 //! Only what has to change does, and a place in what was made is a place in the template again.
 
@@ -10,12 +11,20 @@ use std::ops::Range;
 
 use minijinja::Error;
 
+use super::limits;
 use expression::Expression;
 use tokens::tokens;
 
 /// The names of the filters.
 pub(super) const CONCATENATE: &str = "__concatenate";
 pub(super) const MODULO: &str = "__modulo";
+/// Of a list, tuple or dict that the template writes.
+pub(super) const CONTAINER: &str = "__container";
+/// Of what a variable is set to, and an attribute of a namespace.
+pub(super) const VARIABLE: &str = "__variable";
+pub(super) const ATTRIBUTE: &str = "__attribute";
+/// Of what something is compared with.
+pub(super) const COMPARED: &str = "__compared";
 
 /// What a rewritten template is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +43,15 @@ pub(crate) struct Rewritten {
 }
 
 impl Rewritten {
-    pub(crate) fn of(source: &str) -> Self {
+    /// Errors: a template that is too large for the engine.
+    pub(super) fn of(source: &str) -> Result<Self, Error> {
+        limits::check_source(source)?;
         let mut parts = Vec::new();
         let mut rest = 0;
         for block in blocks(source) {
             parts.push(Part::Source(rest..block.inner.start));
             let tokens = tokens(source, block.inner.clone());
+            limits::check_words(tokens.len())?;
             parts.extend(Expression::new(source, &tokens).rewritten(block.is_statement));
             rest = tokens.last().map_or(block.inner.start, |token| token.range.end);
         }
@@ -54,7 +66,7 @@ impl Rewritten {
                 Part::Made(text) => rewritten.text.push_str(text),
             }
         }
-        rewritten
+        Ok(rewritten)
     }
 
     /// The template as it stands.
@@ -170,7 +182,7 @@ mod tests {
     use super::*;
 
     fn text(source: &str) -> String {
-        Rewritten::of(source).text
+        Rewritten::of(source).unwrap().text
     }
 
     #[test]
@@ -181,13 +193,33 @@ mod tests {
             ("{{ a % b * c }}", "{{( a)|__modulo( b) * c }}"),
             ("{{ -a.b[0](1)|f is g ~ h }}", "{{( -a.b[0](1)|f is g)|__concatenate( h) }}"),
             ("{{ x is divisibleby 3 ~ y }}", "{{( x is divisibleby 3)|__concatenate( y) }}"),
-            ("{% if (a) ~ b == c %}", "{% if( (a))|__concatenate( b) == c %}"),
-            ("{% set a = 'b' 'c' ~ d %}", "{% set a =( 'b' 'c')|__concatenate( d) %}"),
+            ("{% if (a) ~ b == c %}", "{% if( (a))|__concatenate( b) ==(( c)|__compared()) %}"),
+            ("{% set a = 'b' 'c' ~ d %}", "{% set a =(( 'b' 'c')|__concatenate( d))|__variable() %}"),
             (
                 "{{ f(a ~ b, c=d % e)[g ~ h] }}",
                 "{{ f((a)|__concatenate( b), c=(d)|__modulo( e))[(g)|__concatenate( h)] }}",
             ),
             ("{{ a if b ~ c else d }}", "{{ a if( b)|__concatenate( c) else d }}"),
+        ] {
+            assert_eq!(text(source), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_made_into_lists_kept_or_compared_goes_through_its_limits() {
+        for (source, expected) in [
+            ("{{ [a, 1] }}", "{{(( [a, 1])|__container()) }}"),
+            ("{{ {'a': (b, c)} }}", "{{(( {'a':(( (b, c))|__container())})|__container()) }}"),
+            ("{% for (a, b) in c %}", "{% for (a, b) in c %}"),
+            ("{% for a in c if a in b %}", "{% for a in c if a in(( b)|__compared()) %}"),
+            ("{% set a, (b, c) = d, e -%}", "{% set a, (b, c) =( d, e)|__variable() -%}"),
+            ("{% set a.b = c %}", "{% set a.b =( c)|__attribute() %}"),
+            ("{% set a | f([b]) %}", "{% set a | f((([b])|__container())) %}"),
+            ("{% call(a, b) f(c=[d]) %}", "{% call(a, b) f(c=(([d])|__container())) %}"),
+            (
+                "{{ a not in [b] and c is in [d] }}",
+                "{{ a not in(((( [b])|__container()))|__compared()) and c is in(( [d])|__container()) }}",
+            ),
         ] {
             assert_eq!(text(source), expected, "{source}");
         }
@@ -209,7 +241,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_template() {
         let source = "é{{ a ~ bad }}{{ worse }}";
-        let rewritten = Rewritten::of(source);
+        let rewritten = Rewritten::of(source).unwrap();
         for word in ["bad", "worse", "a"] {
             let here = rewritten.text.find(word).unwrap();
             assert_eq!(rewritten.origin(here), source.find(word).unwrap(), "{word}");

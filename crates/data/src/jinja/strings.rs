@@ -7,19 +7,20 @@ mod lines;
 mod search;
 
 use minijinja::value::Tuple;
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, ErrorKind, Value};
 
 use super::arguments::{bind, count, given, integer, required, split, string};
 use super::characters::{
     is_alpha, is_alphanumeric, is_cased, is_decimal, is_digit, is_numeric, is_printable, is_space,
 };
+use super::limits::{self, Text};
 use super::{format, invalid, text};
 
 pub(super) use cases::{capitalized, titled};
 pub(super) use encodings::call_bytes;
 pub(super) use search::replaced;
 
-pub(super) fn call(state: &State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn call(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     let text = string(value)?;
     let all = |is_of_it: fn(char) -> bool| !text.is_empty() && text.chars().all(is_of_it);
     let answer = match method {
@@ -35,7 +36,7 @@ pub(super) fn call(state: &State<'_, '_>, value: &Value, method: &str, args: &[V
         "isupper" => text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase),
         "istitle" => cases::is_title(text),
         "isidentifier" => is_identifier(text),
-        _ => return made(state, text, method, args),
+        _ => return made(text, method, args),
     };
     let [] = bind(args, [])?;
     Ok(Value::from(answer))
@@ -46,7 +47,7 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// Methods that give another string, or several.
-fn made(state: &State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn made(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let made = match method {
         "upper" => text.to_uppercase(),
         "lower" => text.to_lowercase(),
@@ -54,13 +55,13 @@ fn made(state: &State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Resu
         "swapcase" => cases::swapped(text),
         "title" => titled(text, |c| c.is_alphabetic()),
         "capitalize" => capitalized(text),
-        _ => return with_arguments(state, text, method, args),
+        _ => return with_arguments(text, method, args),
     };
     let [] = bind(args, [])?;
     Ok(Value::from(made))
 }
 
-fn with_arguments(state: &State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn with_arguments(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     Ok(match method {
         "strip" | "lstrip" | "rstrip" => {
             let [characters] = bind(args, [""])?;
@@ -84,24 +85,24 @@ fn with_arguments(state: &State<'_, '_>, text: &str, method: &str, args: &[Value
             let (Some(fill), None) = (characters.next(), characters.next()) else {
                 return Err(invalid("the fill character must be exactly one character long"));
             };
-            state.consume_fuel((width / 64) as u64)?;
+            limits::check_length(width.saturating_mul(fill.len_utf8()))?;
             Value::from(justified(text, width, fill, method))
         }
         "zfill" => {
             let [width] = bind(args, [""])?;
             let width = usize::try_from(integer(&required(width, "width")?)?).unwrap_or(0);
-            state.consume_fuel((width / 64) as u64)?;
+            limits::check_length(width)?;
             let (sign, digits) = text.split_at(usize::from(text.starts_with(['+', '-'])));
             let missing = width.saturating_sub(text.chars().count());
             Value::from(format!("{sign}{}{digits}", "0".repeat(missing)))
         }
         "expandtabs" => {
             let [size] = bind(args, ["tabsize"])?;
-            Value::from(lines::expanded(text, count(size, 8)?))
+            Value::from(lines::expanded(text, count(size, 8)?)?)
         }
         "splitlines" => {
             let [keep] = bind(args, ["keepends"])?;
-            Value::from_iter(lines::lines(text, super::arguments::flag(keep, false)))
+            Value::from_iter(lines::lines(text, super::arguments::flag(keep, false))?)
         }
         "partition" | "rpartition" => {
             let [separator] = bind(args, [""])?;
@@ -126,24 +127,24 @@ fn with_arguments(state: &State<'_, '_>, text: &str, method: &str, args: &[Value
             let (old, new) = (required(old, "old")?, required(new, "new")?);
             let most = most.as_ref().map_or(Ok(-1), integer)?;
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            Value::from(replaced(state, text, string(&old)?, string(&new)?, most)?)
+            Value::from(replaced(text, string(&old)?, string(&new)?, most)?)
         }
         "find" | "rfind" | "index" | "rindex" | "count" | "startswith" | "endswith" => {
             return search::call(text, method, args);
         }
         "join" => {
             let [items] = bind(args, [""])?;
-            Value::from(joined(state, text, &required(items, "iterable")?)?)
+            Value::from(joined(text, &required(items, "iterable")?)?)
         }
         "format" => {
             let (positional, named) = split(args)?;
-            Value::from(format::format(state, text, &mut format::Values::new(positional, named))?)
+            Value::from(format::format(text, &mut format::Values::new(positional, named))?)
         }
         "format_map" => {
             let [map] = bind(args, [""])?;
             let named = super::containers::pairs(&required(map, "mapping")?)?;
             let named = named.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
-            Value::from(format::format(state, text, &mut format::Values::new(&[], named))?)
+            Value::from(format::format(text, &mut format::Values::new(&[], named))?)
         }
         "encode" => {
             let [encoding, errors] = bind(args, ["encoding", "errors"])?;
@@ -165,7 +166,7 @@ fn with_arguments(state: &State<'_, '_>, text: &str, method: &str, args: &[Value
 }
 
 /// `str.splitlines`
-pub(super) fn lines_of(text: &str) -> Vec<String> {
+pub(super) fn lines_of(text: &str) -> Result<Vec<String>, Error> {
     lines::lines(text, false)
 }
 
@@ -190,14 +191,13 @@ pub(super) fn justified(text: &str, width: usize, fill: char, method: &str) -> S
     format!("{}{text}{}", fill(before), fill(missing - before))
 }
 
-fn joined(state: &State<'_, '_>, separator: &str, items: &Value) -> Result<String, Error> {
-    let mut text = String::new();
+fn joined(separator: &str, items: &Value) -> Result<String, Error> {
+    let mut text = Text::default();
     for (index, item) in text::iterated(items)?.iter().enumerate() {
         if index > 0 {
-            state.consume_fuel((separator.len() / 64) as u64)?;
-            text += separator;
+            text.push_str(separator)?;
         }
-        text += string(item)?;
+        text.push_str(string(item)?)?;
     }
-    Ok(text)
+    Ok(text.into_string())
 }

@@ -12,7 +12,7 @@ fn table() -> Map<String, Json> {
 }
 
 fn render(source: &str, values: &Json) -> Result<String, String> {
-    let mut environment = environment(UndefinedBehavior::Lenient, 1_000_000);
+    let mut environment = environment(UndefinedBehavior::Lenient);
     add(&mut environment, "t", source).map_err(|fault| fault.reason)?;
     let template = environment.get_template("t").unwrap();
     template.render(Value::from(Serde(values))).map_err(|error| format!("{error:#}"))

@@ -6,7 +6,7 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use super::characters::is_cased;
 use super::containers::View;
 use super::numbers::Number;
-use super::{invalid, text};
+use super::{invalid, limits, text};
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_test("sequence", is_sequence);
@@ -25,7 +25,9 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_test("odd", |value: &Value| remainder(value, &Value::from(2)).map(|rest| rest == 1.0));
     environment.add_test("even", |value: &Value| remainder(value, &Value::from(2)).map(|rest| rest == 0.0));
     environment.add_test("divisibleby", |value: &Value, by: &Value| remainder(value, by).map(|rest| rest == 0.0));
-    environment.add_test("sameas", same_as);
+    environment.add_test("sameas", |state: &mut State<'_, '_>, value: &Value, other: &Value| {
+        limits::weigh(state, other).map(|()| same_as(value, other))
+    });
     environment.add_test("callable", is_callable);
     environment.add_test("filter", |state: &mut State<'_, '_>, name: String| {
         is_known(state.apply_filter(&name, &[]), ErrorKind::UnknownFilter)

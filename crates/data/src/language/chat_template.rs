@@ -22,10 +22,6 @@ use crate::tokenizer::{Config, read, special_texts};
 const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
 
-/// Steps of a template for one conversation, each an instruction or 64 bytes of text: some gigabytes of messages, or a
-/// loop that never ends.
-const FUEL: u64 = 50_000_000;
-
 /// The chat template of a checkpoint.
 #[derive(Clone)]
 pub struct ChatTemplate {
@@ -62,7 +58,7 @@ impl ChatTemplate {
         if !sources.iter().any(|source| source.name == DEFAULT) {
             return Ok(None);
         }
-        let mut environment = jinja::environment(UndefinedBehavior::Lenient, FUEL);
+        let mut environment = jinja::environment(UndefinedBehavior::Lenient);
         environment.add_function("strftime_now", move |format: String| strftime::strftime(now, &format));
         for source in &mut sources {
             // Transformers' `{% generation %}` marks text for training and writes nothing.

@@ -74,25 +74,37 @@ impl<'a> Encoder<'a> {
     }
 
     /// What the model is to go on from: a text or a prompt, or a conversation with the generation prompt, without the
-    /// answer where one is there already. Never truncated.
-    pub fn prompt(&self, file: &Path, row: &Row) -> Result<Encoded, Error> {
+    /// answer where one is there already. Never truncated; of what surely has `most` tokens or more at least how many, without
+    /// the ids.
+    pub fn prompt(&self, file: &Path, row: &Row, most: usize) -> Result<Encoded, Error> {
         let subject = Place::new(file, row.line).to_string();
         match &row.content {
-            Content::Text(prompt) | Content::Completion { prompt, .. } => self.prompt_of_text(prompt, &subject),
-            Content::Conversation(conversation) => self.prompt_of_conversation(conversation, &subject),
+            Content::Text(prompt) | Content::Completion { prompt, .. } => self.prompt_of_text(prompt, most, &subject),
+            Content::Conversation(conversation) => self.prompt_of_conversation(conversation, most, &subject),
         }
     }
 
     /// As `prompt`, of a text that stands in no file; `subject` is what messages call it.
-    pub fn prompt_of_text(&self, text: &str, subject: &str) -> Result<Encoded, Error> {
+    pub fn prompt_of_text(&self, text: &str, most: usize, subject: &str) -> Result<Encoded, Error> {
+        if let Some(tokens) = self.tokenizer.at_least(text, most)? {
+            return Ok(Encoded::too_long(tokens));
+        }
         Ok(self.begun(text, subject)?.0.into())
     }
 
     /// As `prompt`, of a conversation that stands in no file; `subject` is what messages call it.
-    pub fn prompt_of_conversation(&self, conversation: &Conversation, subject: &str) -> Result<Encoded, Error> {
+    pub fn prompt_of_conversation(
+        &self,
+        conversation: &Conversation,
+        most: usize,
+        subject: &str,
+    ) -> Result<Encoded, Error> {
         let chat = self.chat(subject)?;
         conversation.check_roles(|role| chat.names_role(role), subject)?;
         let text = chat.write(conversation.before_answer(), conversation, true, subject)?;
+        if let Some(tokens) = self.tokenizer.at_least(&text, most)? {
+            return Ok(Encoded::too_long(tokens));
+        }
         let ids = self.tokenizer.bare(&text)?;
         match ids.is_empty() {
             true => Err(Error::NoTokens { subject: subject.to_owned() }),

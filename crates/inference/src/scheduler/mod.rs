@@ -1,8 +1,9 @@
-//! Texts for many who ask, written together: requests wait in the order in which they came, join when there is room for
-//! them, and leave when they end. It knows no threads, no clocks and no protocols: whoever drives it calls
+//! Texts for many who ask, written together: they wait in groups that take turns, join when there is room for them, and leave
+//! when they end. It knows no threads, no clocks and no protocols: whoever drives it calls
 //! [`Scheduler::tick`] and hands on what came of it.
 
-use std::collections::VecDeque;
+mod waiting;
+
 use std::sync::Arc;
 
 use data::Tokenizer;
@@ -12,6 +13,7 @@ use model::{CausalLm, Chosen, Generation, LogProbabilities, Request, SamplingErr
 
 use crate::draft::Draft;
 use crate::{FinishReason, GenerationError};
+use waiting::Waiting;
 
 /// What the texts that are written together may take.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +95,7 @@ struct Joined {
 pub struct Scheduler {
     limits: Limits,
     generation: Generation,
-    waiting: VecDeque<(u64, TextRequest)>,
+    waiting: Waiting,
     joined: IndexMap<u64, Joined>,
     next: u64,
     prefilled: u64,
@@ -109,7 +111,7 @@ impl Scheduler {
         Self {
             limits,
             generation: Generation::new(model, rows),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             joined: IndexMap::new(),
             next: 0,
             prefilled: 0,
@@ -118,23 +120,23 @@ impl Scheduler {
         }
     }
 
-    /// Takes a request and gives it a number.
+    /// Takes a text and gives it a number. Groups take turns, so that one with many texts does not hold up the others.
     ///
     /// Errors: a text that has no room in the whole cache.
-    pub fn submit(&mut self, request: TextRequest) -> Result<u64, GenerationError> {
+    pub fn submit(&mut self, group: u64, request: TextRequest) -> Result<u64, GenerationError> {
         let (tokens, room) = (request.request.rows(), self.generation.rows());
         if tokens > room {
             return Err(GenerationError::Cache { tokens, room });
         }
         let id = self.next;
         self.next += 1;
-        self.waiting.push_back((id, request));
+        self.waiting.push(group, id, request);
         Ok(id)
     }
 
     /// Nobody wants this text any more: no event comes of it.
     pub fn cancel(&mut self, id: u64) {
-        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.waiting.remove(id);
         if self.joined.shift_remove(&id).is_some() {
             self.generation.end(id);
         }
@@ -142,8 +144,7 @@ impl Scheduler {
 
     /// Whether this text has not joined the others yet.
     pub fn is_waiting(&self, id: u64) -> bool {
-        // In the order of their numbers.
-        self.waiting.front().is_some_and(|(first, _)| *first <= id) && !self.joined.contains_key(&id)
+        self.waiting.has(id)
     }
 
     /// Whether there is nothing to do.
@@ -157,7 +158,7 @@ impl Scheduler {
     }
 
     /// Lets requests join that there is room for, and goes one step: a token of each text that is being written, and some of
-    /// the prompts, those that came first before others. Returns what became of which text.
+    /// the prompts, of each group in turn. Returns what became of which text.
     pub fn tick(&mut self, model: CausalLm<'_>) -> Vec<(u64, Event)> {
         self.join(model);
         let step = self.generation.step(model, self.limits.max_batch_tokens);
@@ -196,15 +197,15 @@ impl Scheduler {
         }
     }
 
-    /// In the order in which they came: none overtakes one that waits for room, so that each has its turn.
+    /// In their turn: none overtakes one that waits for room.
     fn join(&mut self, model: CausalLm<'_>) {
         // As many as have a token in a decode pass.
         while self.joined.len() < self.limits.max_batch_tokens.max(1) {
-            let Some((id, waiting)) = self.waiting.front() else { return };
-            if !self.generation.admit(model, *id, &waiting.request) {
+            let Some((group, id, waiting)) = self.waiting.first() else { return };
+            if !self.generation.admit(model, id, group, &waiting.request) {
                 return;
             }
-            let Some((id, TextRequest { request, tokenizer, stop_strings })) = self.waiting.pop_front() else { return };
+            let Some(TextRequest { request, tokenizer, stop_strings }) = self.waiting.take() else { return };
             let usage = Usage { prompt_tokens: request.prompt.ids.len(), shared_tokens: 0, new_tokens: 0 };
             self.joined.insert(id, Joined { draft: Draft::new(tokenizer, stop_strings), usage });
         }

@@ -71,7 +71,7 @@ fn none_overtakes_one_that_waits_for_room() {
     let mut scheduler = scheduler(&texts, 100, 60);
     let [first, large, small] =
         [(1, 20), (2, 40), (3, 5)].map(|(number, count)| texts.request(prompt(&texts, ids(number, count), 0)));
-    let order = [first, large, small].map(|request| scheduler.submit(request).unwrap());
+    let order = [first, large, small].map(|request| scheduler.submit(0, request).unwrap());
     scheduler.tick(texts.model());
     let now = scheduler.statistics();
     assert_eq!((now.waiting, now.reading, now.writing, now.cache_rows_of_texts), (2, 0, 1, 30));
@@ -85,9 +85,39 @@ fn none_overtakes_one_that_waits_for_room() {
     assert_eq!((now.cache_rows, now.cache_rows_of_texts), (60, 0));
     assert_eq!((now.prefilled, now.written), (65, 30));
     let whole = texts.request(prompt(&texts, ids(4, 51), 0));
-    let error = scheduler.submit(whole).unwrap_err();
+    let error = scheduler.submit(0, whole).unwrap_err();
     let expected = "a text of 61 tokens, with its prompt, does not fit into the cache, which has room for 60";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn groups_take_turns_when_they_join_and_when_their_prompts_are_read() {
+    let texts = texts(settings(2));
+    // Room for all of them, or for a few at a time.
+    for rows in [10_000, 100] {
+        let mut scheduler = scheduler(&texts, 20, rows);
+        let of_group = |scheduler: &mut Scheduler, group: u64, numbers: std::ops::Range<u32>| -> Vec<u64> {
+            let mut submit =
+                |number| scheduler.submit(group, texts.request(prompt(&texts, ids(number, 20), 0))).unwrap();
+            numbers.map(&mut submit).collect()
+        };
+        let many = of_group(&mut scheduler, 7, 0..30);
+        let mut ends = Vec::new();
+        let tick = |scheduler: &mut Scheduler, ends: &mut Vec<u64>| {
+            let events = scheduler.tick(texts.model());
+            ends.extend(events.iter().filter(|(_, event)| matches!(event, Event::Finished { .. })).map(|(id, _)| *id));
+        };
+        tick(&mut scheduler, &mut ends);
+        let [first, second] = [8, 9].map(|group| of_group(&mut scheduler, group, 40..42));
+        while !scheduler.is_idle() {
+            tick(&mut scheduler, &mut ends);
+        }
+        let place = |id: &u64| ends.iter().position(|end| end == id).unwrap();
+        let latest = [&first[0], &second[0]].map(place);
+        assert!(latest.iter().all(|place| *place < 10), "{rows} rows: {ends:?}");
+        assert!(place(&first[1]) < 15 && place(&second[1]) < 15, "{rows} rows: {ends:?}");
+        assert!(many.is_sorted_by_key(place), "{rows} rows: {ends:?}");
+    }
 }
 
 #[test]
@@ -95,7 +125,7 @@ fn a_request_that_is_given_up_makes_room_at_once_and_is_not_heard_of_again() {
     let texts = texts(settings(30));
     let mut scheduler = scheduler(&texts, 100, 60);
     let requests = [1, 2, 3].map(|number| texts.request(prompt(&texts, ids(number, 10), 0)));
-    let [writing, waiting, last] = requests.map(|request| scheduler.submit(request).unwrap());
+    let [writing, waiting, last] = requests.map(|request| scheduler.submit(0, request).unwrap());
     assert_eq!(scheduler.tick(texts.model()).len(), 1);
     scheduler.cancel(writing);
     scheduler.cancel(waiting);
@@ -114,7 +144,7 @@ fn answers_to_the_same_prompt_share_it_and_say_so() {
     for row in 0..3 {
         let mut request = texts.request(prompt(&texts, ids(1, 80), row));
         request.request.log_probabilities = Some(2);
-        scheduler.submit(request).unwrap();
+        scheduler.submit(0, request).unwrap();
     }
     let (mut heard, mut likelihoods) = (BTreeMap::new(), Vec::new());
     while !scheduler.is_idle() {
@@ -187,7 +217,7 @@ fn check_mixture(asked: &[Asked], max_batch_tokens: usize, spare_rows: usize) {
         while let Some(next) = asked.get(came.len())
             && tick >= came.last().unwrap_or(&0) + next.after
         {
-            let id = scheduler.submit(wanted[came.len()].0.clone()).unwrap();
+            let id = scheduler.submit(came.len() as u64 % 3, wanted[came.len()].0.clone()).unwrap();
             assert_eq!(id, came.len() as u64);
             came.push(tick);
         }

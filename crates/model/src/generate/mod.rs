@@ -7,8 +7,10 @@
 mod prefixes;
 mod text;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use kernels::Phase;
 use lora::{AdapterSet, Routes};
 
@@ -94,16 +96,19 @@ pub struct Generation {
     prefixes: Prefixes,
     /// In the order in which they were admitted.
     texts: Vec<Text>,
+    /// The groups whose prompts were read, those of the last passes last.
+    turns: Vec<u64>,
 }
 
 impl Generation {
     /// With room for `rows` tokens of all texts together, prompts and what is written.
     pub fn new(model: CausalLm<'_>, rows: usize) -> Self {
-        Self { cache: model.cache(rows), prefixes: Prefixes::default(), texts: Vec::new() }
+        Self { cache: model.cache(rows), prefixes: Prefixes::default(), texts: Vec::new(), turns: Vec::new() }
     }
 
-    /// Takes a text in, under a number that no other text has; `false` if there is no room for it at the moment.
-    pub fn admit(&mut self, model: CausalLm<'_>, text: u64, request: &Request) -> bool {
+    /// Takes a text in, under a number that no other text has; `false` if there is no room for it at the moment. Prompts of
+    /// different groups are read in turn.
+    pub fn admit(&mut self, model: CausalLm<'_>, text: u64, group: u64, request: &Request) -> bool {
         // What it begins with is not to give way to it.
         let (ids, adapters) = (&request.prompt.ids, request.adapters.as_ref());
         let (common, row) = self.longest(ids, adapters, model.turns_as(ids.len()));
@@ -112,7 +117,7 @@ impl Generation {
         }
         match self.prefixes.make_room(request.rows(), &mut self.cache) {
             Some(rows) => {
-                self.texts.push(Text::new(model, text, request, rows));
+                self.texts.push(Text::new(model, text, group, request, rows));
                 true
             }
             None => false,
@@ -177,10 +182,10 @@ impl Generation {
         self.pass(model, Phase::Prefill, parts, step);
     }
 
-    /// The texts of the next prefill pass, by their indices, and how many tokens of each. Those that came first go first.
+    /// The texts of the next prefill pass, by their indices, and how many tokens of each.
     fn next_parts(&mut self, model: CausalLm<'_>, budget: usize, step: &mut Step) -> Vec<(usize, usize)> {
         let (mut parts, mut left) = (Vec::new(), budget.max(1));
-        for index in 0..self.texts.len() {
+        for index in self.in_turn() {
             if left == 0 {
                 break;
             }
@@ -206,9 +211,31 @@ impl Generation {
             parts.push((index, tokens));
         }
         for (index, _) in &parts {
-            self.texts[*index].stage = Stage::Reading;
+            let text = &mut self.texts[*index];
+            text.stage = Stage::Reading;
+            self.turns.retain(|group| *group != text.group);
+            self.turns.push(text.group);
         }
+        let texts = &self.texts;
+        self.turns.retain(|group| texts.iter().any(|text| text.group == *group));
         parts
+    }
+
+    /// The texts whose prompts are not read to their end, by their indices: one of each group after the other, those groups first
+    /// that have waited longest; within a group those that came first.
+    fn in_turn(&self) -> Vec<usize> {
+        let mut groups: IndexMap<u64, VecDeque<usize>> = IndexMap::new();
+        for (index, text) in self.texts.iter().enumerate().filter(|(_, text)| text.stage != Stage::Writing) {
+            groups.entry(text.group).or_default().push_back(index);
+        }
+        // One that had no turn yet is before all others.
+        groups.sort_by_cached_key(|group, _| self.turns.iter().position(|other| other == group).map_or(0, |at| at + 1));
+        let mut order = Vec::new();
+        while !groups.is_empty() {
+            order.extend(groups.values_mut().filter_map(VecDeque::pop_front));
+            groups.retain(|_, texts| !texts.is_empty());
+        }
+        order
     }
 
     /// How many of the first of these tokens were read in prefill passes, at most, and where their rows of the cache begin.

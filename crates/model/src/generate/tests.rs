@@ -57,7 +57,7 @@ fn written(chosen: &Chosen) -> (u32, Vec<u64>) {
 
 fn alone(model: CausalLm<'_>, request: &Request) -> Written {
     let mut generation = Generation::new(model, request.rows());
-    assert!(generation.admit(model, 0, request));
+    assert!(generation.admit(model, 0, 0, request));
     let mut found = Vec::new();
     while generation.texts() > 0 {
         found.extend(generation.step(model, usize::MAX).chosen.iter().map(written));
@@ -98,7 +98,7 @@ fn prompts_that_begin_alike_are_read_once_under_the_same_adapter() {
     let other = Request { adapters: Some(adapters.clone()), ..second.clone() };
     let mut generation = Generation::new(model, 1000);
     for (id, request) in [&first, &second, &other].into_iter().enumerate() {
-        assert!(generation.admit(model, id as u64, request));
+        assert!(generation.admit(model, id as u64, 0, request));
     }
     let steps = [generation.step(model, usize::MAX), generation.step(model, usize::MAX)];
     assert_eq!(steps.each_ref().map(|step| step.prefilled), [80 + 79, 9], "the second waits for the first");
@@ -108,12 +108,12 @@ fn prompts_that_begin_alike_are_read_once_under_the_same_adapter() {
         generation.step(model, usize::MAX);
     }
     // Of texts that have ended; one token is read even of a prompt that is there as a whole.
-    assert!(generation.admit(model, 3, &first));
+    assert!(generation.admit(model, 3, 0, &first));
     let again = generation.step(model, usize::MAX);
     assert_eq!((again.prefilled, again.shared, again.chosen.len()), (1, vec![(3, 79)], 1));
     assert_same(&again.chosen.iter().map(written).collect(), &alone(model, &first), "shared");
     generation.forget(&adapters);
-    assert!(generation.admit(model, 4, &other));
+    assert!(generation.admit(model, 4, 0, &other));
     assert_eq!(generation.step(model, usize::MAX).shared, [], "what the adapter was before");
     assert_rows(&generation);
 }
@@ -124,12 +124,12 @@ fn what_decode_passes_made_is_not_shared() {
     let model = model.causal_lm().unwrap();
     let question = request(ids(1, 40), 20);
     let mut generation = Generation::new(model, 1000);
-    assert!(generation.admit(model, 0, &question));
+    assert!(generation.admit(model, 0, 0, &question));
     let mut turn = question.prompt.ids.clone();
     while generation.texts() > 0 {
         turn.extend(generation.step(model, usize::MAX).chosen.iter().map(|chosen| chosen.token));
     }
-    assert!(generation.admit(model, 1, &request([turn, ids(2, 5)].concat(), 1)));
+    assert!(generation.admit(model, 1, 0, &request([turn, ids(2, 5)].concat(), 1)));
     let step = generation.step(model, usize::MAX);
     assert_eq!((step.shared, step.prefilled), (vec![(1, 40)], 25));
 }
@@ -140,7 +140,7 @@ fn prompts_of_ended_texts_give_way_those_used_longest_ago_first() {
     let model = model.causal_lm().unwrap();
     let mut generation = Generation::new(model, 100);
     let mut run = |id: u64, request: &Request| {
-        assert!(generation.admit(model, id, request));
+        assert!(generation.admit(model, id, 0, request));
         let mut shared = 0;
         while generation.texts() > 0 {
             shared += generation.step(model, usize::MAX).shared.iter().map(|(_, tokens)| tokens).sum::<usize>();
@@ -155,11 +155,11 @@ fn prompts_of_ended_texts_give_way_those_used_longest_ago_first() {
     assert_eq!(run(4, &request(ids(4, 26), 2)), (0, 82), "the second had to go");
     assert_eq!(run(5, &request([ids(1, 20), ids(5, 10)].concat(), 2)), (20, 84), "not the one that it begins with");
     assert_eq!(run(6, &request(ids(1, 16), 1)), (0, 58), "15 tokens are too few to be shared");
-    assert!(generation.admit(model, 7, &request(ids(5, 90), 10)), "all of them");
-    assert!(!generation.admit(model, 8, &request(ids(6, 1), 1)));
+    assert!(generation.admit(model, 7, 0, &request(ids(5, 90), 10)), "all of them");
+    assert!(!generation.admit(model, 8, 0, &request(ids(6, 1), 1)));
     assert_eq!((generation.rows_of_texts(), generation.rows_of_prefixes()), (100, 0));
     generation.end(7);
-    assert!(generation.admit(model, 8, &request(ids(6, 1), 1)));
+    assert!(generation.admit(model, 8, 0, &request(ids(6, 1), 1)));
 }
 
 #[test]
@@ -168,9 +168,9 @@ fn a_long_prompt_is_read_in_parts_while_others_write() {
     let model = model.causal_lm().unwrap();
     let [short, long, last] = [(1, 5), (2, 38), (3, 4)].map(|(number, count)| request(ids(number, count), 20));
     let mut generation = Generation::new(model, 1000);
-    assert!(generation.admit(model, 0, &short));
+    assert!(generation.admit(model, 0, 0, &short));
     generation.step(model, 10);
-    assert!(generation.admit(model, 1, &long) && generation.admit(model, 2, &last));
+    assert!(generation.admit(model, 1, 0, &long) && generation.admit(model, 2, 0, &last));
     let chosen = |step: Step| step.chosen.iter().map(|chosen| chosen.text).collect::<Vec<_>>();
     let mut of_long = Vec::new();
     for (prefilled, texts) in [(10, &[0][..]), (10, &[0]), (10, &[0]), (10, &[0, 1]), (2, &[0, 1, 2]), (0, &[0, 1, 2])]
@@ -191,7 +191,7 @@ fn a_prompt_whose_keys_depend_on_its_length_is_read_whole_and_again_where_it_gro
     let model = model.causal_lm().unwrap();
     let (long, growing) = (request(ids(1, 70), 3), request(ids(1, 60), 10));
     let mut generation = Generation::new(model, 1000);
-    assert!(generation.admit(model, 0, &long) && generation.admit(model, 1, &growing));
+    assert!(generation.admit(model, 0, 0, &long) && generation.admit(model, 1, 0, &growing));
     let (mut prefilled, mut shared, mut found) = (Vec::new(), Vec::new(), Vec::new());
     while generation.texts() > 0 {
         let step = generation.step(model, 30);
@@ -210,7 +210,10 @@ fn logits_that_are_not_finite_end_their_text_alone() {
     let model = model("llama-lm");
     let model = model.causal_lm().unwrap();
     let mut generation = Generation::new(model, 200);
-    assert!(generation.admit(model, 0, &request(ids(1, 30), 3)) && generation.admit(model, 1, &request(ids(2, 30), 3)));
+    assert!(
+        generation.admit(model, 0, 0, &request(ids(1, 30), 3))
+            && generation.admit(model, 1, 0, &request(ids(2, 30), 3))
+    );
     let steps = [generation.step(model, 30), generation.step(model, 30)];
     assert_eq!(steps[0].chosen.len() + steps[1].chosen.len(), 3);
     // Keys that are no numbers, as weights that overflow make them.
@@ -275,7 +278,7 @@ fn check_mixture(model: CausalLm<'_>, asked: &[Asked], budgets: &[usize], spare_
         assert!(number <= most, "a text starves");
         while next < requests.len()
             && number >= came + asked[next].after
-            && generation.admit(model, next as u64, &requests[next])
+            && generation.admit(model, next as u64, 0, &requests[next])
         {
             found.insert(next as u64, Written::new());
             (next, came) = (next + 1, number);

@@ -13,6 +13,8 @@ use crate::sampling::{LogProbabilities, Sampling, SamplingError};
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) id: u64,
+    /// Of the prompts of which one is read after the other.
+    pub(super) group: u64,
     /// The prompt and what was written so far.
     pub(super) ids: Vec<u32>,
     prompt_tokens: usize,
@@ -44,9 +46,10 @@ pub(super) enum Stage {
 }
 
 impl Text {
-    pub(super) fn new(model: CausalLm<'_>, id: u64, request: &Request, rows: Range<usize>) -> Self {
+    pub(super) fn new(model: CausalLm<'_>, id: u64, group: u64, request: &Request, rows: Range<usize>) -> Self {
         Self {
             id,
+            group,
             ids: request.prompt.ids.clone(),
             prompt_tokens: request.prompt.ids.len(),
             row: request.prompt.row,

@@ -72,7 +72,7 @@ impl Classification {
     }
 }
 
-/// The requests that have no answer yet, in the order in which they came.
+/// The requests that have no answer yet; the first begins the next pass.
 #[derive(Debug)]
 pub(super) struct Classifying {
     requests: Vec<Classification>,
@@ -112,6 +112,10 @@ impl Classifying {
         }
         for request in self.requests.extract_if(.., |request| request.is_read()) {
             request.answer(base);
+        }
+        // Another one begins the next pass, so that each has its turn.
+        if !self.requests.is_empty() {
+            self.requests.rotate_left(1);
         }
     }
 

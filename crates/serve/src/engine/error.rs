@@ -7,7 +7,7 @@ use miette::Diagnostic;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    #[error("{max_queue} requests are waiting already: try again later")]
+    #[error("{} waiting already: try again later", if *max_queue == 1 { "a request is".to_string() } else { format!("{max_queue} requests are") })]
     QueueFull { max_queue: usize },
     #[error("{0}", message)]
     TooLong { message: String },
@@ -23,8 +23,6 @@ pub enum Error {
     NoModel { name: String, suggestion: String },
     #[error("{message}")]
     NameTaken { message: String },
-    #[error("the server is stopping")]
-    Stopped,
     #[error("{message}")]
     Failed { message: String },
     #[error("the model could not answer: this is a fault of kindling, please report it with the request")]

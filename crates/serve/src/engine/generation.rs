@@ -95,7 +95,7 @@ impl Writing {
         let number = self.next;
         self.next += 1;
         for (choice, text) in std::mem::take(&mut request.texts).into_iter().enumerate() {
-            match self.scheduler.submit(text) {
+            match self.scheduler.submit(number, text) {
                 Ok(id) => {
                     self.choices.insert(id, (number, choice));
                     request.ids.push(id);

@@ -8,6 +8,7 @@ mod generation;
 mod load;
 mod place;
 mod prepare;
+mod preparing;
 mod registry;
 mod statistics;
 mod worker;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 
 use inference::ServedAdapter;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 
 use classification::Classification;
 pub use error::Error;
@@ -26,6 +26,8 @@ use generation::Generation;
 pub(crate) use generation::{Event, Token};
 use place::Place;
 pub(crate) use prepare::{Answered, Generate, Inputs, Prompts, Text};
+pub(crate) use preparing::THREADS;
+use preparing::{Preparing, Work};
 use registry::Loaded;
 pub use registry::Model;
 use registry::Registry;
@@ -71,6 +73,7 @@ pub struct Engine {
     limits: Limits,
     registry: Arc<Registry>,
     statistics: Arc<Statistics>,
+    preparing: Preparing,
     jobs: mpsc::UnboundedSender<Job>,
 }
 
@@ -98,7 +101,7 @@ impl Engine {
         );
         let worker = Worker::new(base.clone(), limits, waiting);
         let statistics = worker.statistics().clone();
-        (Self { base, limits, registry, statistics, jobs }, worker)
+        (Self { base, limits, registry, statistics, preparing: Preparing::default(), jobs }, worker)
     }
 
     /// In the order of their names.
@@ -126,7 +129,9 @@ impl Engine {
         request: Generate,
     ) -> Result<(usize, mpsc::UnboundedReceiver<Event>), Error> {
         let room = self.statistics.cache().rows;
-        let (texts, place) = self.prepare(model, move |base, model| prepare::texts(base, model, request, room)).await?;
+        let work = Work::Texts(request.prompts.bytes());
+        let texts = self.prepare(model, work, move |base, model| prepare::texts(base, model, request, room));
+        let (texts, place) = texts.await?;
         let prompt_tokens = texts.prompt_tokens;
         // Not bounded: a client that does not read must not stop the thread. There are no more events than tokens asked for.
         let (events, receiver) = mpsc::unbounded_channel();
@@ -136,11 +141,12 @@ impl Engine {
 
     /// The answers of a model that classifies, in the order of the texts.
     pub(crate) async fn predict(&self, model: &Arc<Model>, inputs: Inputs) -> Result<Vec<Answered>, Error> {
-        let (questions, place) =
-            self.prepare(model, move |base, model| prepare::questions(base, model, &inputs)).await?;
+        let (questions, place) = self
+            .prepare(model, Work::Texts(inputs.bytes()), move |base, model| prepare::questions(base, model, &inputs))
+            .await?;
         let (answer, answered) = oneshot::channel();
         self.send(Job::Classify(Classification::new(model.clone(), questions, answer, place)))?;
-        answered.await.map_err(|_| Error::Stopped)?
+        answered.await.map_err(|_| Error::Panicked)?
     }
 
     /// The tokens of a text, or of a conversation as the chat template writes it.
@@ -150,12 +156,14 @@ impl Engine {
         prompts: Prompts,
         special: bool,
     ) -> Result<Vec<u32>, Error> {
-        let tokens = self.prepare(model, move |base, model| prepare::tokens(base, model, &prompts, special));
+        let work = Work::Texts(prompts.bytes());
+        let tokens = self.prepare(model, work, move |base, model| prepare::tokens(base, model, &prompts, special));
         Ok(tokens.await?.0)
     }
 
     pub(crate) async fn detokenize(&self, model: &Arc<Model>, tokens: Vec<u32>) -> Result<String, Error> {
-        Ok(self.prepare(model, move |base, model| prepare::text(base, model, &tokens)).await?.0)
+        let work = Work::Texts(size_of_val(tokens.as_slice()));
+        Ok(self.prepare(model, work, move |base, model| prepare::text(base, model, &tokens)).await?.0)
     }
 
     /// The bytes of a token.
@@ -163,17 +171,17 @@ impl Engine {
         model.processor(&self.base.model).map(|processor| processor.tokenizer.token_bytes(token)).unwrap_or_default()
     }
 
-    /// Opens the adapter in this directory under a name.
+    /// Opens the adapter in this directory under a name. Given up on the way, the name is free again.
     pub(crate) async fn load(&self, name: &str, directory: PathBuf) -> Result<(), Error> {
         let reserved = self.registry.reserve(name)?;
         let (base, jobs, name) = (self.base.clone(), self.jobs.clone(), name.to_string());
         let place = self.place()?;
-        let loaded = spawn_blocking(move || {
+        let loaded = self.preparing.run(Work::Adapter, move || {
             let _place = place;
             load::open(&base, &name, &directory)
                 .map(|adapter| Model::of_adapter(name, &base, Loaded::new(adapter, jobs)))
         });
-        reserved.fill(loaded.await.map_err(|_| Error::Panicked)??);
+        reserved.fill(loaded.await??);
         Ok(())
     }
 
@@ -186,14 +194,15 @@ impl Engine {
     async fn prepare<T: Send + 'static>(
         &self,
         model: &Arc<Model>,
-        work: impl FnOnce(&inference::Base, &Model) -> Result<T, Fault> + Send + 'static,
+        work: Work,
+        run: impl FnOnce(&inference::Base, &Model) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(T, Place), Error> {
         let (base, model, place) = (self.base.clone(), model.clone(), self.place()?);
-        let prepared = spawn_blocking(move || {
-            let prepared = work(&base.model, &model);
+        let prepared = self.preparing.run(work, move || {
+            let prepared = run(&base.model, &model);
             prepared.map(|prepared| (prepared, place)).map_err(|fault| fault.error(&base.places()))
         });
-        prepared.await.map_err(|_| Error::Panicked)?
+        prepared.await?
     }
 
     fn place(&self) -> Result<Place, Error> {
@@ -202,7 +211,7 @@ impl Engine {
     }
 
     fn send(&self, job: Job) -> Result<(), Error> {
-        self.jobs.send(job).map_err(|_| Error::Stopped)
+        self.jobs.send(job).map_err(|_| Error::Panicked)
     }
 }
 

@@ -31,6 +31,27 @@ pub(crate) enum Prompts {
     Conversation(Conversation),
 }
 
+impl Prompts {
+    /// Of the texts.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.iter().map(String::len).sum(),
+            // They need no reading.
+            Self::Tokens(_) => 0,
+            Self::Conversation(conversation) => {
+                let texts = conversation.messages().iter().flat_map(|message| message.values());
+                texts.filter_map(|text| text.as_str()).map(str::len).sum()
+            }
+        }
+    }
+}
+
+impl Inputs {
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.iter().map(|text| text.text.len() + text.pair.as_ref().map_or(0, String::len)).sum()
+    }
+}
+
 /// A text, or a pair of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
@@ -131,7 +152,15 @@ pub(super) fn tokens(base: &Base, model: &Model, prompts: &Prompts, special: boo
         }
         _ => {
             let texts = base.text_generation(model.adapter(), GenerationSettings::default())?;
-            Ok(encoded(&texts, prompts)?.into_iter().flat_map(|(encoded, _)| encoded.ids).collect())
+            let encoder = texts.encoder();
+            let whole = usize::MAX;
+            Ok(match prompts {
+                Prompts::Texts(texts) => encoder.prompt_of_text(&texts.concat(), whole, "`prompt`")?.ids,
+                Prompts::Tokens(tokens) => tokens.concat(),
+                Prompts::Conversation(conversation) => {
+                    encoder.prompt_of_conversation(conversation, whole, "`messages`")?.ids
+                }
+            })
         }
     }
 }

@@ -194,7 +194,9 @@ fn ready(slot: &Slot) -> Option<&Arc<Model>> {
 
 fn no_model(slots: &BTreeMap<String, Slot>, name: &str) -> Error {
     let names = slots.iter().filter(|(_, slot)| ready(slot).is_some()).map(|(name, _)| name.as_str());
-    Error::NoModel { name: name.to_string(), suggestion: format!("there are {}", suggest::list(names)) }
+    let names = suggest::list(names);
+    let suggestion = if names.is_empty() { "none is loaded".to_string() } else { format!("there are {names}") };
+    Error::NoModel { name: name.to_string(), suggestion }
 }
 
 impl Reserved<'_> {
@@ -209,5 +211,27 @@ impl Drop for Reserved<'_> {
         if matches!(slots.get(&self.name), Some(Slot::Loading)) {
             slots.remove(&self.name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_is_taken_while_its_adapter_is_read_and_free_when_that_is_given_up() {
+        let registry = Registry::default();
+        let reserved = registry.reserve("films").unwrap();
+        let expected = "`films` is being loaded already: wait for it, or choose another name";
+        assert_eq!(says(registry.reserve("films")), expected);
+        assert_eq!(says(registry.remove("films")), "`films` is being loaded: unload it when it is there");
+        assert_eq!(says(registry.model("films")), "there is no model `films`: none is loaded");
+        drop(reserved);
+        assert_eq!(says(registry.remove("films")), "there is no model `films`: none is loaded");
+        assert!(registry.reserve("films").is_ok());
     }
 }

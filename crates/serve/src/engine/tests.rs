@@ -187,7 +187,7 @@ fn write_alone(texts: &inference::TextGeneration<'_>, prompt: inference::Prompt)
     let cache_memory = request.request.rows() * texts.model().cache_bytes_per_token();
     let limits = inference::Limits { max_batch_tokens: usize::MAX, cache_memory };
     let mut scheduler = Scheduler::new(texts.model(), limits);
-    scheduler.submit(request).unwrap();
+    scheduler.submit(0, request).unwrap();
     let mut said = Said::default();
     while !scheduler.is_idle() {
         for (_, event) in scheduler.tick(texts.model()) {

@@ -44,15 +44,18 @@ impl Worker {
     /// Until there is no handle any more.
     pub(super) fn run(mut self) {
         loop {
-            if self.is_idle() {
-                let Some(job) = self.jobs.blocking_recv() else { return };
-                self.take(job);
-            }
-            while let Ok(job) = self.jobs.try_recv() {
-                self.take(job);
+            let first = match self.is_idle() {
+                true => match self.jobs.blocking_recv() {
+                    Some(job) => Some(job),
+                    None => return,
+                },
+                false => None,
+            };
+            for job in first.into_iter().chain(std::iter::from_fn(|| self.jobs.try_recv().ok())).collect::<Vec<_>>() {
+                // A panic is a fault of ours: those whose request or pass it was are told, and others are answered.
+                let _ = catch_unwind(AssertUnwindSafe(|| self.take(job)));
             }
             let (base, classifying) = (&self.base, &mut self.classifying);
-            // A panic is a fault of ours: those whose pass it was are told, and others are answered.
             if catch_unwind(AssertUnwindSafe(|| classifying.pass(base))).is_err() {
                 classifying.fail();
             }

@@ -120,7 +120,7 @@ impl Answering {
         }
         let mut stage = self.app.stage.clone();
         let event = tokio::select! {
-            event = self.events.recv() => event.unwrap_or(Event::Failed(Error::Stopped)),
+            event = self.events.recv() => event.unwrap_or(Event::Failed(Error::Panicked)),
             () = sleep_until(self.deadline) => return Err(self.app.too_late()),
             () = reached(&mut stage, Stage::Ended) => return Err(Problem::stopping()),
         };

@@ -13,7 +13,9 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use crate::app::{App, Use, answered};
+use crate::answered::answered;
+use crate::app::App;
+use crate::choice::Use;
 use crate::engine::{Generate, Prompts};
 use crate::fields::{Fields, kind, tokens};
 use crate::json::Json;

@@ -7,7 +7,8 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::app::{App, answered};
+use crate::answered::answered;
+use crate::app::App;
 use crate::engine::Model;
 use crate::json::Json;
 use crate::problem::Problem;

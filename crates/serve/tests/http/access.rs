@@ -55,6 +55,30 @@ fn pages_of_other_sites_are_refused_unless_they_were_named() {
 }
 
 #[test]
+fn on_the_loopback_interface_only_names_of_this_machine_are_answered() {
+    let models = || Models::of("bert-cls");
+    let ask = |served: &crate::served::Served, host: &str| served.get_with("/v1/models", &[("host", host)]);
+    let served = models().serve();
+    let expected = "the server listens on this machine alone and does not answer to the name `evil.example`: ask it by 127.0.0.1 \
+                    or localhost, or name it with `--allowed-host` if a proxy passes it on";
+    for host in ["evil.example", "evil.example:80"] {
+        assert_eq!(ask(&served, host).refused(), (403, expected.to_string()));
+    }
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "[::1]:8080"] {
+        assert_eq!(ask(&served, host).status, 200, "{host}");
+    }
+    let named = Settings { allowed_hosts: vec!["models.example.org".to_string()], ..Settings::default() };
+    let served = models().serve_with(named);
+    assert_eq!((ask(&served, "models.example.org").status, ask(&served, "evil.example").status), (200, 403));
+    // So are its own pages, which a proxy has passed on.
+    let of_page = [("host", "models.example.org"), ("origin", "https://models.example.org")];
+    assert_eq!(served.get_with("/v1/models", &of_page).status, 200);
+    let paged = Settings { cors_origins: vec!["https://models.example.org".to_string()], ..Settings::default() };
+    let served = models().serve_with(paged);
+    assert_eq!((ask(&served, "models.example.org").status, ask(&served, "evil.example").status), (200, 403));
+}
+
+#[test]
 fn pages_that_were_named_may_read_the_answers() {
     let settings = Settings { cors_origins: vec!["https://example.org".to_string()], ..Settings::default() };
     let served = Models::of("bert-cls").serve_with(settings);

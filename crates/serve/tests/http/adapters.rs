@@ -161,3 +161,52 @@ fn requests_that_have_found_an_adapter_are_answered_after_it_is_unloaded() {
     assert_eq!(choices(running.done()), choices(expected.clone()));
     assert_eq!(choices(waiting.done()), choices(expected));
 }
+
+#[test]
+fn texts_that_wait_to_be_classified_are_answered_after_their_adapter_is_unloaded() {
+    let (_directory, root) = root();
+    let settings = Settings { adapter_root: Some(root), ..Settings::default() };
+    let served = Models::of("bert-cls").busy().serve_with(settings);
+    assert_eq!(load(&served, "films", "films").status, 200);
+    let body = |count: usize| json!({ "model": "films", "input": vec!["a film that never ends"; count] });
+    let expected = served.post("/classify", &body(1)).done()["data"][0]["probs"].clone();
+    std::thread::scope(|scope| {
+        let mut found = vec![scope.spawn(|| served.post("/classify", &body(300)))];
+        served.wait_for("kindling_requests_running", 1.0);
+        found.extend((0..8).map(|_| scope.spawn(|| served.post("/classify", &body(20)))));
+        served.wait_for("kindling_requests_running", 9.0);
+        let unloaded = served.post("/v1/unload_lora_adapter", &json!({ "lora_name": "films" }));
+        assert_eq!(unloaded.status, 200);
+        let late = served.post("/classify", &body(1)).refused();
+        assert_eq!(late, (404, "there is no model `films`: there are base".to_string()));
+        assert!(!found[0].is_finished(), "all were answered before it was unloaded");
+        for found in found {
+            let answer = found.join().unwrap().done();
+            assert!(answer["data"].as_array().unwrap().iter().all(|entry| entry["probs"] == expected), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_load_that_nobody_waits_for_leaves_its_name_free_or_taken() {
+    let (_directory, root) = root();
+    let served = served(&root);
+    let unload = || served.post("/v1/unload_lora_adapter", &json!({ "lora_name": "films" }));
+    for milliseconds in [0, 1, 2, 5, 10, 20] {
+        let given_up = served.begin("/v1/load_lora_adapter", &json!({ "lora_name": "films", "lora_path": "films" }));
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+        drop(given_up);
+        let given_up = served.begin("/v1/unload_lora_adapter", &json!({ "lora_name": "films" }));
+        drop(given_up);
+        // It may be on its way yet.
+        let start = std::time::Instant::now();
+        while load(&served, "films", "films").status != 200 {
+            assert!(start.elapsed() < std::time::Duration::from_secs(30), "the name is taken for ever");
+            unload();
+        }
+        let start = std::time::Instant::now();
+        while unload().status != 404 {
+            assert!(start.elapsed() < std::time::Duration::from_secs(30), "the adapter is there for ever");
+        }
+    }
+}

@@ -125,6 +125,23 @@ fn a_prompt_beyond_the_context_is_told_by_how_many_tokens() {
 }
 
 #[test]
+fn a_prompt_of_megabytes_is_refused_without_being_read_to_its_end() {
+    let served = Models::decoder().serve();
+    let (words, letters) = ("lamp ".repeat(800_000), "x".repeat(4_000_000));
+    for body in [json!({ "prompt": words }), json!({ "prompt": letters })] {
+        let reply = served.post(TEXT, &body);
+        assert_eq!(reply.json()["error"]["code"], "context_length_exceeded");
+        let (status, message) = reply.refused();
+        assert_eq!(status, 400);
+        assert!(message.starts_with("`prompt` has at least "), "{message}");
+        assert!(message.contains(" too many: the model has 256 positions: shorten it: "), "{message}");
+    }
+    let reply = served.post(CHAT, &json!({ "messages": user(&words) }));
+    let (status, message) = reply.refused();
+    assert!(status == 400 && message.starts_with("`messages` has at least "), "{message}");
+}
+
+#[test]
 fn prompts_that_are_none_are_refused() {
     let served = Models::decoder().serve();
     let text = |prompt: Value| refused(&served, TEXT, json!({ "prompt": prompt, "max_tokens": 1 }));
@@ -228,10 +245,22 @@ fn a_chat_template_that_goes_on_for_ever_is_ended() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
     }
-    let template = "{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}";
-    std::fs::write(directory.path().join("chat_template.jinja"), template).unwrap();
-    let served = Models::at("base", directory.path().to_path_buf()).serve();
-    let expected = "`messages`: base/chat_template.jinja, line 1, column 41: engine ran out of fuel: the template does too much for \
+    let served = |template: &str| {
+        std::fs::write(directory.path().join("chat_template.jinja"), template).unwrap();
+        Models::at("base", directory.path().to_path_buf()).serve()
+    };
+    let doubling =
+        "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}";
+    let expected = "`messages`: base/chat_template.jinja, line 1, column 81: engine ran out of fuel: the template does too much for \
+                    one conversation: is there a loop in a loop?";
+    assert_eq!(refused(&served(doubling), CHAT, json!({ "messages": user("hi") })), bad(expected));
+    let nested =
+        "{% set ns = namespace(x=[1]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}";
+    let expected = "`messages`: base/chat_template.jinja, line 1, column 79: engine ran out of fuel: lists in lists, more than 200 \
+                    deep: the template does too much for one conversation: is there a loop in a loop?";
+    assert_eq!(refused(&served(nested), CHAT, json!({ "messages": user("hi") })), bad(expected));
+    let served = served("{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}");
+    let expected = "`messages`: base/chat_template.jinja, line 1, column 1: engine ran out of fuel: the template does too much for \
                     one conversation: is there a loop in a loop?";
     assert_eq!(refused(&served, CHAT, json!({ "messages": user("hi") })), bad(expected));
     assert_eq!(served.post(TEXT, &json!({ "prompt": "hi", "max_tokens": 1 })).status, 200);

@@ -1,6 +1,7 @@
 //! The page for people in a browser: what is typed, asked and shown. Skipped, with a line on standard error, where there is no
 //! Chromium.
 
+use inference::{Device, Frozen};
 use serde_json::{Value, json};
 use serve::{ApiKeys, Settings};
 
@@ -176,6 +177,56 @@ fn texts_are_classified_by_two_models_and_what_differs_is_marked() {
     assert_eq!(browser.texts(".legend .name"), [shown, "base"]);
     assert_eq!(browser.value("document.querySelector('#model option:checked').textContent"), shown);
     assert_eq!(browser.value("document.querySelectorAll('.name b, blockquote i').length"), 0);
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+#[test]
+fn pairs_of_texts_are_typed_in_two_fields_and_are_as_many() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("bert-cls/trained")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let base = inference::Base::open(&fixture("bert-cls/model"), Frozen::AsStored, &Device::flex()).unwrap();
+    let sidecar = json!({
+        "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["no", "maybe", "yes"],
+        "columns": { "text": "premise", "text_pair": "hypothesis" }, "max_length": 64,
+        "base": { "path": "base", "fingerprint": base.fingerprint() },
+    });
+    std::fs::write(directory.path().join("kindling.json"), sidecar.to_string()).unwrap();
+    let served = Models::of("bert-cls").adapter("pairs", directory.path().to_path_buf()).serve();
+    let Some(mut browser) = open(&served) else { return };
+    browser.wait_until("!document.getElementById('second-text').hidden");
+    let labels = ["text-label", "second-label"].map(|id| browser.text(&format!("#{id}")));
+    assert_eq!(labels, ["premise, one a line", "hypothesis, one a line"]);
+    browser.tab_to("text");
+    browser.write("a cat sat");
+    browser.press_with("Enter", true);
+    browser.write("a film that never ends");
+    browser.tab_to("second");
+    browser.write("an animal sat");
+    browser.press("Enter");
+    browser.wait_until("document.getElementById('problem').textContent !== ''");
+    let problem = "there are 2 first texts and 1 second: give as many of both";
+    assert_eq!(browser.text("#problem"), problem);
+    assert_eq!(served.metric("kindling_texts_classified_total{model=\"pairs\"}"), 0.0, "nothing was asked");
+    browser.press_with("Enter", true);
+    browser.write("it ends");
+    browser.press("Enter");
+    browser.wait_until("document.querySelectorAll('.results li').length === 2");
+    browser.wait_until(IDLE);
+    assert_eq!(browser.text("#problem"), "");
+    assert_eq!(browser.texts("blockquote"), ["a cat sat", "an animal sat", "a film that never ends", "it ends"]);
+    let pairs = json!([["a cat sat", "an animal sat"], ["a film that never ends", "it ends"]]);
+    let answer = served.post("/classify", &json!({ "model": "pairs", "input": pairs })).done();
+    let probability = 100.0
+        * answer["data"][1]["probs"].as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).fold(0.0, f64::max);
+    let shown = browser.value("document.querySelectorAll('.results li')[1].textContent");
+    assert!(
+        shown.as_str().unwrap().contains(&format!("{probability:.1}\u{a0}%"))
+            || shown.as_str().unwrap().contains(&format!("{probability:.1} %")),
+        "{shown}"
+    );
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
 

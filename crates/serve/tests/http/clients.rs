@@ -23,7 +23,7 @@ fn long() -> serde_json::Value {
 fn a_body_that_is_larger_than_the_limit_is_not_read() {
     let served = Models::of("bert-cls").serve();
     let expected = (413, "the body is larger than 4194304 bytes: send less, or several requests".to_string());
-    let gigabyte = "POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let gigabyte = "POST /classify HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let mut announced = served.connect();
     announced.send(&format!("{gigabyte}content-length: 1073741824\r\n\r\n"));
     assert!(announced.rest().starts_with("HTTP/1.1 413 Payload Too Large\r\n"));
@@ -57,7 +57,9 @@ fn a_client_that_sends_a_byte_now_and_then_is_left() {
     assert!(start.elapsed() < 20 * PATIENCE, "{:?}", start.elapsed());
     let mut body = served.begin("/classify", &json!({ "input": "good" }));
     body.read_until("\"num_classes\"");
-    body.send("POST /classify HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{");
+    body.send(
+        "POST /classify HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+    );
     let answer = body.rest();
     assert!(answer.contains("HTTP/1.1 408 Request Timeout\r\n"), "{answer}");
     assert!(answer.contains("the body was not complete after 0.3 s"), "{answer}");
@@ -96,6 +98,36 @@ fn a_client_that_never_reads_holds_up_nobody() {
 }
 
 #[test]
+fn a_connection_whose_client_never_reads_is_closed() {
+    let settings = Settings { client_timeout: PATIENCE, max_connections: 1, ..Settings::default() };
+    let served = Models::of("bert-cls").serve_with(settings);
+    let mut deaf = served.connect();
+    deaf.0.set_write_timeout(Some(PATIENCE)).unwrap();
+    // Far more answers than the system keeps for a client.
+    let request = "GET /openapi.json HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let sent = (0..20_000).take_while(|_| deaf.0.write_all(request.as_bytes()).is_ok()).count();
+    let start = Instant::now();
+    // Its place is another's.
+    assert_eq!(served.get("/health").status, 200);
+    assert!(start.elapsed() < 20 * PATIENCE, "{:?} after {sent} requests", start.elapsed());
+    let read = deaf.rest();
+    let answers = read.matches("HTTP/1.1 200 OK").count();
+    assert!(answers > 0 && answers < sent, "{answers} of {sent}");
+}
+
+#[test]
+fn a_request_with_many_texts_does_not_hold_up_one_with_a_text() {
+    let served = Models::of("bert-cls").busy().serve();
+    std::thread::scope(|scope| {
+        let many = scope.spawn(|| served.post("/classify", &json!({ "input": vec!["a film that never ends"; 1000] })));
+        served.wait_for("kindling_requests_running", 1.0);
+        assert_eq!(served.post("/classify", &json!({ "input": "good" })).status, 200);
+        assert!(!many.is_finished(), "the other was answered first");
+        assert_eq!(many.join().unwrap().status, 200);
+    });
+}
+
+#[test]
 fn where_the_queue_is_full_a_client_is_told_when_to_come_again() {
     let mut models = Models::decoder().busy();
     models.limits.max_queue = 1;
@@ -106,7 +138,7 @@ fn where_the_queue_is_full_a_client_is_told_when_to_come_again() {
     served.wait_for("kindling_requests_waiting", 1.0);
     let refused = served.post("/v1/completions", &json!({ "prompt": "a" }));
     assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(refused.refused(), (503, "1 requests are waiting already: try again later".to_string()));
+    assert_eq!(refused.refused(), (503, "a request is waiting already: try again later".to_string()));
     drop((running, waiting));
     served.wait_for("kindling_requests_waiting", 0.0);
     assert_eq!(served.post("/v1/completions", &json!({ "prompt": "a", "max_tokens": 1 })).status, 200);
@@ -132,7 +164,7 @@ fn a_thousand_connections_at_once_are_all_answered() {
     let answered = std::thread::scope(|scope| {
         let ask = || {
             let mut raw = served.connect();
-            raw.send("GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            raw.send("GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
             raw.rest().starts_with("HTTP/1.1 200 OK\r\n")
         };
         let start = |_| std::thread::Builder::new().stack_size(128 << 10).spawn_scoped(scope, ask).unwrap();

@@ -24,7 +24,7 @@ fn another_method_is_refused_with_the_one_that_is_meant() {
         ("OPTIONS", "/v1/chat/completions", "POST", "POST"),
         ("BREW", "/predict", "POST", "POST"),
     ] {
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         let (status, rest) = answer(&served, &request);
         assert_eq!(status, "HTTP/1.1 405 Method Not Allowed", "{method} {path}");
         assert!(rest.contains(&format!("\r\nallow: {allowed}\r\n")), "{rest}");
@@ -49,7 +49,7 @@ fn a_path_that_is_none_names_the_nearest() {
 #[test]
 fn a_head_is_answered_without_a_body() {
     let served = Models::of("bert-cls").serve();
-    let (status, rest) = answer(&served, "HEAD /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let (status, rest) = answer(&served, "HEAD /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     assert_eq!(status, "HTTP/1.1 200 OK");
     assert!(rest.contains("content-type: application/json\r\n") && rest.ends_with("\r\n\r\n"), "{rest}");
 }
@@ -68,7 +68,7 @@ fn a_client_of_http_1_0_is_answered_until_the_connection_ends() {
 #[test]
 fn a_body_in_chunks_is_read() {
     let served = Models::of("bert-cls").serve();
-    let head = "POST /classify HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n\
+    let head = "POST /classify HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
                 transfer-encoding: chunked\r\n\r\n";
     let (status, rest) = answer(&served, &format!("{head}9\r\n{{\"input\":\r\n7\r\n\"good\"}}\r\n0\r\n\r\n"));
     assert_eq!(status, "HTTP/1.1 200 OK", "{rest}");
@@ -97,7 +97,9 @@ fn a_body_that_is_no_utf_8_is_refused_with_its_place() {
     let served = Models::decoder().serve();
     let mut raw = served.connect();
     let body = b"{\"prompt\": \"\xff\xfe\"}";
-    raw.send("POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
+    raw.send(
+        "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n",
+    );
     raw.send(&format!("content-length: {}\r\n\r\n", body.len()));
     std::io::Write::write_all(&mut raw.0, body).unwrap();
     let answer = raw.rest();
@@ -113,7 +115,7 @@ fn two_requests_on_one_connection_are_answered_in_their_order() {
     let served = Models::decoder().serve();
     let body = |prompt: &str| json!({ "prompt": prompt, "max_tokens": 2, "temperature": 0 }).to_string();
     let request = |body: &str, connection: &str| {
-        let head = format!("POST /v1/completions HTTP/1.1\r\nhost: x\r\nconnection: {connection}\r\n");
+        let head = format!("POST /v1/completions HTTP/1.1\r\nhost: localhost\r\nconnection: {connection}\r\n");
         format!("{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
     };
     let (first, second) = (body("a lamp is"), body("the sea"));

@@ -62,6 +62,10 @@ pub(super) struct Arguments {
     /// Origin, scheme and host, of pages that browsers let use the server; * is any (repeatable)
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<String>,
+    /// Name that the server answers to beside those of this machine, where it listens on that alone: that of a proxy before it
+    /// (repeatable)
+    #[arg(long, value_name = "HOST")]
+    allowed_host: Vec<String>,
     /// Requests that wait; more are answered with 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_queue: u32,
@@ -152,6 +156,8 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     Ok(Settings {
         api_keys,
         cors_origins: arguments.cors_origin.clone(),
+        allowed_hosts: allowed_hosts(arguments)?,
+        release_memory: || crate::ALLOCATOR.give_back(),
         adapter_root: arguments.adapter_root.as_deref().map(root).transpose()?,
         max_body: arguments.max_body as usize,
         max_samples: arguments.max_n,
@@ -160,6 +166,17 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
         request_timeout: Duration::from_secs(u64::from(arguments.request_timeout)),
         ..Settings::default()
     })
+}
+
+/// The names as typed, and the one that it listens at.
+fn allowed_hosts(arguments: &Arguments) -> Result<Vec<String>, Failure> {
+    let is_none =
+        |host: &&String| host.is_empty() || host.contains(['/', ':', '*']) || host.contains(char::is_whitespace);
+    if let Some(host) = arguments.allowed_host.iter().find(is_none) {
+        let help = "a host is its name alone, without scheme, port and path: models.example.org";
+        return Err(Failure::usage(format!("`--allowed-host {host}` is no name of a host"), help));
+    }
+    Ok(arguments.allowed_host.iter().chain([&arguments.host]).cloned().collect())
 }
 
 fn of_socket(error: serve::Error) -> Failure {

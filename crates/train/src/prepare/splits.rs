@@ -230,7 +230,7 @@ impl Again {
             let (file, record) = row?;
             let row = columns.row(file, &record)?;
             if let Some(answer) = answer(&row) {
-                let encoded = encoder.prompt(file, &row)?;
+                let encoded = encoder.prompt(file, &row, usize::MAX)?;
                 check_vocabulary([&encoded].into_iter(), pretrained)?;
                 let ids = encoded.ids;
                 let prompt = tokenizer.text(&ids);

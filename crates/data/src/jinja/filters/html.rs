@@ -1,10 +1,11 @@
 //! Filters for HTML and addresses, which few chat templates have.
 
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, flag, values};
 use super::super::containers::pairs;
+use super::super::limits::{self, Text};
 use super::super::{invalid, text};
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
@@ -15,40 +16,50 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
         });
     }
     environment.add_filter("forceescape", escaped);
-    environment.add_filter("striptags", |value: &Value| text::str(value).map(|text| without_tags(&text)));
+    environment
+        .add_filter("striptags", |state: &mut State<'_, '_>, value: &Value| without_tags(state, &text::str(value)?));
     environment.add_filter("xmlattr", attributes);
     environment.add_filter("urlencode", url_encoded);
 }
 
 fn escaped(value: &Value) -> Result<Value, Error> {
-    Ok(Value::from_safe_string(escape(&text::str(value)?)))
+    Ok(Value::from_safe_string(escape(&text::str(value)?)?))
 }
 
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
+pub(super) fn escape(text: &str) -> Result<String, Error> {
+    let mut escaped = Text::default();
     for character in text.chars() {
         match character {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&#34;",
-            '\'' => escaped += "&#39;",
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&#34;"),
+            '\'' => escaped.push_str("&#39;"),
             _ => escaped.push(character),
-        }
+        }?;
     }
-    escaped
+    Ok(escaped.into_string())
 }
 
 /// Without tags and comments, with single spaces, and with entities resolved.
-fn without_tags(text: &str) -> String {
-    let mut plain = text.to_owned();
-    for (open, close) in [("<!--", "-->"), ("<", ">")] {
-        while let Some(start) = plain.find(open) {
-            let Some(length) = plain[start..].find(close) else { break };
-            plain.replace_range(start..start + length + close.len(), "");
-        }
+fn without_tags(state: &State<'_, '_>, text: &str) -> Result<String, Error> {
+    let mut uncommented = text.to_owned();
+    while let Some(start) = uncommented.find("<!--") {
+        let Some(length) = uncommented[start..].find("-->") else { break };
+        // What follows is moved, and may be a comment with what came before.
+        state.consume_fuel((uncommented.len() / 64) as u64)?;
+        uncommented.replace_range(start..start + length + "-->".len(), "");
     }
-    unescape(&plain.split_whitespace().collect::<Vec<_>>().join(" "))
+    let mut plain = String::with_capacity(uncommented.len());
+    let mut rest = uncommented.as_str();
+    while let Some((before, tag)) = rest.split_once('<') {
+        let Some((_, behind)) = tag.split_once('>') else { break };
+        plain += before;
+        rest = behind;
+    }
+    plain += rest;
+    let words: Vec<&str> = limits::collected(plain.split_whitespace())?;
+    Ok(unescape(&words.join(" ")))
 }
 
 /// The entities that texts have, and characters by their number.
@@ -60,7 +71,7 @@ fn unescape(text: &str) -> String {
     while let Some(at) = rest.find('&') {
         plain += &rest[..at];
         rest = &rest[at..];
-        let end = rest.find(';').filter(|end| *end < 12);
+        let end = rest.bytes().take(12).position(|byte| byte == b';');
         let character = end.and_then(|end| {
             let name = &rest[1..end];
             match name.strip_prefix('#') {
@@ -97,7 +108,7 @@ fn attributes(value: &Value, args: Args) -> Result<Value, Error> {
         if key.contains(|c: char| c.is_whitespace() || "/>=".contains(c)) {
             return Err(invalid(format!("invalid character in attribute name: `{key}`")));
         }
-        written.push(format!("{}=\"{}\"", escape(&key), escape(&text::str(&value)?)));
+        written.push(format!("{}=\"{}\"", escape(&key)?, escape(&text::str(&value)?)?));
     }
     let space = if flag(autospace, true) && !written.is_empty() { " " } else { "" };
     Ok(Value::from(format!("{space}{}", written.join(" "))))
@@ -114,23 +125,23 @@ fn url_encoded(value: &Value) -> Result<String, Error> {
             };
             value.try_iter()?.map(pair).collect::<Result<_, Error>>()?
         }
-        _ => return Ok(quoted(&text::str(value)?, true)),
+        _ => return quoted(&text::str(value)?, true),
     };
     let pair = |(key, value): (Value, Value)| -> Result<String, Error> {
-        let part = |value: &Value| text::str(value).map(|text| quoted(&text, false).replace("%20", "+"));
+        let part = |value: &Value| Ok::<String, Error>(quoted(&text::str(value)?, false)?.replace("%20", "+"));
         Ok(format!("{}={}", part(&key)?, part(&value)?))
     };
     Ok(pairs.into_iter().map(pair).collect::<Result<Vec<_>, Error>>()?.join("&"))
 }
 
-fn quoted(text: &str, keep_slashes: bool) -> String {
-    let mut quoted = String::with_capacity(text.len());
+fn quoted(text: &str, keep_slashes: bool) -> Result<String, Error> {
+    let mut quoted = Text::default();
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => quoted.push(byte.into()),
             b'/' if keep_slashes => quoted.push('/'),
-            _ => quoted += &format!("%{byte:02X}"),
-        }
+            _ => quoted.push_str(&format!("%{byte:02X}")),
+        }?;
     }
-    quoted
+    Ok(quoted.into_string())
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use fancy_regex::Regex;
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, count, flag, given, values};
 use super::super::text;
@@ -32,7 +32,7 @@ struct Style {
     schemes: Vec<String>,
 }
 
-fn urlize(value: &Value, args: Args) -> Result<String, Error> {
+fn urlize(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
     let names = ["trim_url_limit", "nofollow", "target", "rel", "extra_schemes"];
     let [shown, no_follow, target, rel, schemes] = bind(&values(args), names)?;
     let rel = given(rel).map_or(Ok(String::new()), |rel| text::str(&rel))?;
@@ -40,9 +40,9 @@ fn urlize(value: &Value, args: Args) -> Result<String, Error> {
     rels.extend(flag(no_follow, false).then_some("nofollow"));
     rels.sort_unstable();
     rels.dedup();
-    let mut attributes = format!(" rel=\"{}\"", escape(&rels.join(" ")));
+    let mut attributes = format!(" rel=\"{}\"", escape(&rels.join(" "))?);
     if let Some(target) = given(target) {
-        attributes += &format!(" target=\"{}\"", escape(&text::str(&target)?));
+        attributes += &format!(" target=\"{}\"", escape(&text::str(&target)?)?);
     }
     let schemes = given(schemes).map_or(Ok(Vec::new()), |schemes| text::iterated(&schemes))?;
     let style = Style {
@@ -50,7 +50,9 @@ fn urlize(value: &Value, args: Args) -> Result<String, Error> {
         shown: given(shown).map(|shown| count(Some(shown), 0)).transpose()?,
         schemes: schemes.iter().map(text::str).collect::<Result<_, _>>()?,
     };
-    let escaped = escape(&text::str(value)?);
+    let escaped = escape(&text::str(value)?)?;
+    // Each word is looked at by several expressions.
+    state.consume_fuel((escaped.len() / 8) as u64)?;
     let mut linked = String::with_capacity(escaped.len());
     let mut rest = escaped.as_str();
     while let Some(first) = rest.chars().next() {

@@ -1,11 +1,11 @@
 //! Filters over lists and dicts.
 
 use minijinja::value::{Tuple, ValueKind};
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, flag, given, values};
 use super::super::containers::pairs;
-use super::super::{invalid, text};
+use super::super::{invalid, limits, text};
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("items", items);
@@ -67,9 +67,10 @@ fn number_of(value: Option<Value>) -> Result<usize, Error> {
 }
 
 /// So many lists, of which the first have the items left over; the others are filled up to their length.
-fn slice(value: &Value, args: Args) -> Result<Value, Error> {
+fn slice(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [slices, fill] = bind(&values(args), ["slices", "fill_with"])?;
     let (slices, items) = (number_of(slices)?, text::iterated(value)?);
+    limits::check_items(slices)?;
     let (each, left) = (items.len() / slices, items.len() % slices);
     let mut rest = items.into_iter();
     let lists = (0..slices).map(|index| {
@@ -77,19 +78,21 @@ fn slice(value: &Value, args: Args) -> Result<Value, Error> {
         list.extend(given(fill.clone()).filter(|_| index >= left && left > 0));
         Value::from(list)
     });
-    Ok(lists.collect())
+    limits::weighed(state, lists.collect())
 }
 
 /// Lists of so many items; the last may be filled up.
-fn batch(value: &Value, args: Args) -> Result<Value, Error> {
+fn batch(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [count, fill] = bind(&values(args), ["linecount", "fill_with"])?;
     let (count, items) = (number_of(count)?, text::iterated(value)?);
+    // The last is filled up.
+    limits::check_items(if fill.is_some() { count } else { items.len() })?;
     let lists = items.chunks(count).map(|items| {
         let mut list = items.to_vec();
         if let Some(fill) = given(fill.clone()) {
-            list.resize(count.min(1_000_000), fill);
+            list.resize(count, fill);
         }
         Value::from(list)
     });
-    Ok(lists.collect())
+    limits::weighed(state, lists.collect())
 }

@@ -5,7 +5,7 @@ use minijinja::{Environment, Error, Value};
 
 use super::super::arguments::{Args, bind, flag, given, integer, string, values};
 use super::super::numbers::{Number, base, integer_value, parse_float, parse_integer, rounded};
-use super::super::{invalid, text};
+use super::super::{invalid, limits, text};
 use super::lists::attribute_of;
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
@@ -100,7 +100,10 @@ fn joined(start: &Value, lists: &Value, attribute: Option<Value>) -> Result<Valu
     for list in text::iterated(lists)? {
         let list = attribute.as_ref().map_or(Ok(list.clone()), |attribute| attribute_of(&list, attribute))?;
         match list.kind() {
-            ValueKind::Seq => items.extend(text::iterated(&list)?),
+            ValueKind::Seq => {
+                items.extend(text::iterated(&list)?);
+                limits::check_items(items.len())?;
+            }
             _ => return Err(invalid(format!("can only concatenate list (not {}) to list", text::type_name(&list)))),
         }
     }

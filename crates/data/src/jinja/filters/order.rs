@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, Tuple, ValueKind};
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, flag, given, required, string, values};
 use super::super::containers::pairs;
 use super::super::numbers::Number;
-use super::super::{invalid, text};
+use super::super::{invalid, limits, text};
 use super::lists::attribute_of;
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
@@ -67,7 +67,7 @@ fn sorted<T>(mut items: Vec<(Vec<Value>, T)>, reverse: bool) -> Result<Vec<(Vec<
     failed.map_or(Ok(items), Err)
 }
 
-fn sort(value: &Value, args: Args) -> Result<Value, Error> {
+fn sort(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [reverse, case_sensitive, attribute] = bind(&values(args), ["reverse", "case_sensitive", "attribute"])?;
     let (reverse, case_sensitive) = (flag(reverse, false), flag(case_sensitive, false));
     let attributes = match given(attribute) {
@@ -76,6 +76,7 @@ fn sort(value: &Value, args: Args) -> Result<Value, Error> {
         }
         other => other.into_iter().collect::<Vec<_>>(),
     };
+    limits::weigh(state, value)?;
     let keyed = text::iterated(value)?.into_iter().map(|item| {
         let keys = match attributes.as_slice() {
             [] => vec![key(item.clone(), case_sensitive)],
@@ -91,7 +92,7 @@ fn sort(value: &Value, args: Args) -> Result<Value, Error> {
 }
 
 /// The pairs of a dict by key or by value.
-fn sort_dict(value: &Value, args: Args) -> Result<Value, Error> {
+fn sort_dict(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [case_sensitive, by, reverse] = bind(&values(args), ["case_sensitive", "by", "reverse"])?;
     let (case_sensitive, reverse) = (flag(case_sensitive, false), flag(reverse, false));
     let by_value = match by.as_ref().map_or(Ok("key"), string)? {
@@ -99,6 +100,7 @@ fn sort_dict(value: &Value, args: Args) -> Result<Value, Error> {
         "value" => true,
         _ => return Err(invalid("you can only sort by either `key` or `value`")),
     };
+    limits::weigh(state, value)?;
     let keyed = pairs(value)?.into_iter().map(|(name, value)| {
         let by = if by_value { value.clone() } else { name.clone() };
         (vec![key(by, case_sensitive)], Value::from(Tuple::from([name, value])))
@@ -131,9 +133,10 @@ impl Object for Group {
     }
 }
 
-fn group(value: &Value, args: Args) -> Result<Value, Error> {
+fn group(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [attribute, default, case_sensitive] = bind(&values(args), ["attribute", "default", "case_sensitive"])?;
     let (attribute, case_sensitive) = (required(attribute, "attribute")?, flag(case_sensitive, false));
+    limits::weigh(state, value)?;
     let keyed = text::iterated(value)?.into_iter().map(|item| {
         let found = attribute_of(&item, &attribute)?;
         let of = if found.is_undefined() { given(default.clone()).unwrap_or(found) } else { found };
@@ -148,5 +151,5 @@ fn group(value: &Value, args: Args) -> Result<Value, Error> {
         }
     }
     let group = |(_, grouper, items)| Value::from_object(Group { grouper, list: Value::from(items) });
-    Ok(groups.into_iter().map(group).collect())
+    limits::weighed(state, groups.into_iter().map(group).collect())
 }

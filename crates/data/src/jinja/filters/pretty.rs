@@ -2,57 +2,62 @@
 //! is longer than a line stays whole.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, Value};
+use minijinja::{Error, State, Value};
 
 use super::super::containers::pairs;
+use super::super::limits::{self, Text};
 use super::super::text;
 
 const WIDTH: usize = 80;
 
-pub(super) fn pprint(value: &Value) -> Result<String, Error> {
-    let mut text = String::new();
-    write(&sorted(value)?, 0, 0, &mut text)?;
-    Ok(text)
+pub(super) fn pprint(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+    limits::weigh(state, value)?;
+    let mut text = Text::default();
+    write(state, &sorted(value)?, 0, 0, &mut text)?;
+    Ok(text.into_string())
 }
 
 /// With `indent` characters before it on its line, and `allowance` behind it.
-fn write(value: &Value, indent: usize, allowance: usize, text: &mut String) -> Result<(), Error> {
+fn write(state: &State<'_, '_>, value: &Value, indent: usize, allowance: usize, text: &mut Text) -> Result<(), Error> {
     let whole = text::repr(value)?;
+    // A list in lists is written once for each of them, to see whether it fits.
+    state.consume_fuel((whole.len() / 64) as u64)?;
     let fits = whole.chars().count() <= WIDTH.saturating_sub(indent + allowance);
     match value.kind() {
         ValueKind::Map if !fits => {
-            text.push('{');
+            text.push('{')?;
             let pairs = pairs(value)?;
             for (index, (key, value)) in pairs.iter().enumerate() {
                 let key = text::repr(key)?;
                 let is_last = index + 1 == pairs.len();
-                *text += &format!("{key}: ");
-                write(value, indent + key.chars().count() + 3, if is_last { allowance + 1 } else { 1 }, text)?;
-                separate(is_last, indent, text);
+                text.push_str(&format!("{key}: "))?;
+                write(state, value, indent + key.chars().count() + 3, if is_last { allowance + 1 } else { 1 }, text)?;
+                separate(is_last, indent, text)?;
             }
-            text.push('}');
+            text.push('}')?;
         }
         ValueKind::Seq if !fits => {
             let (open, close) = if value.is_tuple() { ('(', ')') } else { ('[', ']') };
             let items = text::iterated(value)?;
             let only = if value.is_tuple() && items.len() == 1 { "," } else { "" };
-            text.push(open);
+            text.push(open)?;
             for (index, item) in items.iter().enumerate() {
                 let is_last = index + 1 == items.len();
-                write(item, indent + 1, if is_last { allowance + 1 + only.len() } else { 1 }, text)?;
-                separate(is_last, indent, text);
+                write(state, item, indent + 1, if is_last { allowance + 1 + only.len() } else { 1 }, text)?;
+                separate(is_last, indent, text)?;
             }
-            *text += only;
-            text.push(close);
+            text.push_str(only)?;
+            text.push(close)?;
         }
-        _ => *text += &whole,
+        _ => text.push_str(&whole)?,
     }
     Ok(())
 }
 
-fn separate(is_last: bool, indent: usize, text: &mut String) {
-    if !is_last {
-        *text += &format!(",\n{}", " ".repeat(indent + 1));
+fn separate(is_last: bool, indent: usize, text: &mut Text) -> Result<(), Error> {
+    match is_last {
+        true => Ok(()),
+        false => text.push_str(&format!(",\n{}", " ".repeat(indent + 1))),
     }
 }
 

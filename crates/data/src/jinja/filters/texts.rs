@@ -1,9 +1,10 @@
 //! Filters that make a text of a value, or another text.
 
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Environment, Error, Value};
 
 use super::super::arguments::{Args, bind, count, flag, given, integer, required, split, string, values};
 use super::super::characters::is_space;
+use super::super::limits::{self, Text};
 use super::super::strings::{capitalized, replaced, stripped, titled};
 use super::super::{invalid, printf, strings, text};
 
@@ -51,18 +52,18 @@ fn trim(value: &Value, args: Args) -> Result<String, Error> {
     Ok(stripped(&text, characters.as_ref().map(string).transpose()?, "strip").to_owned())
 }
 
-fn center(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
+fn center(value: &Value, args: Args) -> Result<String, Error> {
     let [width] = bind(&values(args), ["width"])?;
     let width = count(width, 80)?;
-    state.consume_fuel((width / 64) as u64)?;
+    limits::check_length(width)?;
     Ok(strings::justified(&text::str(value)?, width, ' ', "center"))
 }
 
-fn replace(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
+fn replace(value: &Value, args: Args) -> Result<String, Error> {
     let [old, new, most] = bind(&values(args), ["old", "new", "count"])?;
     let (old, new) = (text::str(&required(old, "old")?)?, text::str(&required(new, "new")?)?);
     let most = given(most).map_or(Ok(-1), |most| integer(&most))?;
-    replaced(state, &text::str(value)?, &old, &new, usize::try_from(most).unwrap_or(usize::MAX))
+    replaced(&text::str(value)?, &old, &new, usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// By a number of spaces or a text, all lines but the first and empty ones.
@@ -74,7 +75,8 @@ fn indent(value: &Value, args: Args) -> Result<String, Error> {
     };
     let (first, blank) = (flag(first, false), flag(blank, false));
     let text = text::str(value)? + "\n";
-    let lines = strings::lines_of(&text);
+    let lines = strings::lines_of(&text)?;
+    limits::check_length(lines.len().saturating_mul(by.len()).saturating_add(text.len()))?;
     let indented = |(number, line): (usize, &String)| match number {
         0 if first => by.clone() + line,
         0 => line.clone(),
@@ -90,7 +92,7 @@ fn words(text: &str) -> usize {
 }
 
 /// `'%s' | format(x)`
-fn format(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
+fn format(value: &Value, args: Args) -> Result<String, Error> {
     let args = values(args);
     let (positional, named) = split(&args)?;
     let values = match (positional.is_empty(), named.is_empty()) {
@@ -98,22 +100,21 @@ fn format(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Er
         (true, false) => Value::from_pairs(named),
         _ => Value::from(minijinja::value::Tuple::from(positional.to_vec())),
     };
-    printf::format(state, &text::str(value)?, &values)
+    printf::format(&text::str(value)?, &values)
 }
 
-fn join(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
+fn join(value: &Value, args: Args) -> Result<String, Error> {
     let [separator, attribute] = bind(&values(args), ["d", "attribute"])?;
     let separator = separator.map_or(Ok(String::new()), |separator| text::str(&separator))?;
-    let mut joined = String::new();
+    let mut joined = Text::default();
     for (index, item) in text::iterated(value)?.iter().enumerate() {
         if index > 0 {
-            state.consume_fuel((separator.len() / 64) as u64)?;
-            joined += &separator;
+            joined.push_str(&separator)?;
         }
-        joined += &match given(attribute.clone()) {
+        joined.push_str(&match given(attribute.clone()) {
             Some(attribute) => text::str(&super::lists::attribute_of(item, &attribute)?)?,
             None => text::str(item)?,
-        };
+        })?;
     }
-    Ok(joined)
+    Ok(joined.into_string())
 }

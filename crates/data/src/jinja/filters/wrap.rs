@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use fancy_regex::Regex;
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, count, flag, given, values};
-use super::super::{invalid, strings, text};
+use super::super::{invalid, limits, strings, text};
 
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("truncate", truncate);
@@ -31,7 +31,7 @@ fn truncate(value: &Value, args: Args) -> Result<String, Error> {
 }
 
 /// Lines of at most `width` characters, as `textwrap` of Python makes them of each line.
-fn word_wrap(value: &Value, args: Args) -> Result<String, Error> {
+fn word_wrap(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
     let names = ["width", "break_long_words", "wrapstring", "break_on_hyphens"];
     let [width, break_long, separator, on_hyphens] = bind(&values(args), names)?;
     let width = count(width, 79)?;
@@ -41,7 +41,9 @@ fn word_wrap(value: &Value, args: Args) -> Result<String, Error> {
     let (break_long, on_hyphens) = (flag(break_long, true), flag(on_hyphens, true));
     let separator = given(separator).map_or(Ok("\n".to_owned()), |it| text::str(&it))?;
     let text = text::str(value)?;
-    let lines = strings::lines_of(&text);
+    // The expression looks at what is around each character.
+    state.consume_fuel((text.len() / 8) as u64)?;
+    let lines = strings::lines_of(&text)?;
     let wrapped = lines.iter().map(|line| Ok(wrapped(line, width, break_long, on_hyphens)?.join(&separator)));
     Ok(wrapped.collect::<Result<Vec<_>, Error>>()?.join(&separator))
 }
@@ -111,5 +113,6 @@ fn chunks(text: &str, on_hyphens: bool) -> Result<Vec<String>, Error> {
         Ok(found) => Ok(found.as_str().to_owned()),
         Err(error) => Err(invalid(error.to_string())),
     };
-    words.find_iter(text).map(chunk).collect()
+    let chunks: Vec<_> = limits::collected(words.find_iter(text))?;
+    chunks.into_iter().map(chunk).collect()
 }

@@ -1,13 +1,13 @@
 //! `[[fill]align][sign][z][#][0][width][grouping][.precision][type]`
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, State, Value};
+use minijinja::{Error, Value};
 
 use super::super::numbers::{self, Number};
 use super::super::{invalid, text};
 
 /// A width or precision beyond this is no layout of a text.
-const MOST: usize = 1_000_000;
+const MOST: usize = 100_000;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Spec {
@@ -71,13 +71,12 @@ impl Spec {
 }
 
 /// `format(value, spec)`
-pub(in super::super) fn formatted(state: &State<'_, '_>, value: &Value, spec: &str) -> Result<String, Error> {
+pub(in super::super) fn formatted(value: &Value, spec: &str) -> Result<String, Error> {
     if spec.is_empty() {
         return text::str(value);
     }
     let name = text::type_name(value);
     let spec = Spec::read(spec)?;
-    state.consume_fuel((spec.width.max(spec.precision.unwrap_or(0)) / 64) as u64)?;
     let unknown = |kind: char| invalid(format!("unknown format code `{kind}` for object of type `{name}`"));
     if let Some(string) = value.as_str() {
         return match spec.kind {
@@ -189,11 +188,12 @@ fn of_digits(prefix: &str, whole: &str, rest: &str, group: usize, spec: &Spec) -
         Some(separator) => {
             let zeros = spec.fill == '0' && spec.align == Some('=');
             let room = spec.width.saturating_sub(prefix.chars().count() + rest.chars().count());
-            let mut digits: Vec<char> = whole.chars().collect();
             let length = |digits: usize| digits + digits.saturating_sub(1) / group;
-            while zeros && length(digits.len()) < room {
-                digits.insert(0, '0');
+            let mut missing = 0;
+            while zeros && length(whole.len() + missing) < room {
+                missing += 1;
             }
+            let digits: Vec<char> = std::iter::repeat_n('0', missing).chain(whole.chars()).collect();
             let mut text = String::new();
             for (index, digit) in digits.iter().enumerate() {
                 if index > 0 && (digits.len() - index).is_multiple_of(group) {

@@ -2,11 +2,15 @@
 //! `%`, these less than `**`, a sign before a value, and all that stands behind one. Whatever it cannot make sense of it
 //! leaves as it is: the engine says what is wrong.
 
+use std::ops::Range;
+
 use super::tokens::{Kind, Token};
-use super::{CONCATENATE, MODULO, Part};
+use super::{ATTRIBUTE, COMPARED, CONCATENATE, CONTAINER, MODULO, Part, VARIABLE};
 
 /// Words that part expressions from each other.
 const WORDS: [&str; 6] = ["and", "or", "not", "in", "if", "else"];
+const CONSTANTS: [&str; 6] = ["true", "false", "none", "True", "False", "None"];
+const COMPARISONS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
 
 pub(super) struct Expression<'a> {
     source: &'a str,
@@ -23,8 +27,61 @@ impl<'a> Expression<'a> {
     pub(super) fn rewritten(mut self, is_statement: bool) -> Vec<Part> {
         let mut parts = Vec::new();
         if is_statement && self.is_a(Kind::Name) {
+            let name = self.word();
             parts.push(self.take());
+            match name {
+                "set" => return self.assignment(parts),
+                "for" => parts.extend(self.up_to(|it| it.is_word("in"))),
+                // The arguments of the block.
+                "call" if self.is_word("(") => parts.extend(self.up_to(|it| it.is_word(")"))),
+                _ => (),
+            }
         }
+        self.rest(parts)
+    }
+
+    /// Of a block that is set there is no value.
+    fn assignment(mut self, mut parts: Vec<Part>) -> Vec<Part> {
+        let start = self.next;
+        let targets = self.up_to(|it| it.is_one_of(&["="]));
+        if self.next == self.tokens.len() {
+            self.next = start;
+            return self.rest(parts);
+        }
+        let is_attribute =
+            self.tokens[start..self.next].iter().any(|token| &self.source[token.word..token.range.end] == ".");
+        parts.extend(targets);
+        // The sign at the end is the block's.
+        let signs = usize::from(
+            self.tokens.last().is_some_and(|last| matches!(&self.source[last.word..last.range.end], "-" | "+")),
+        );
+        let (tokens, end) = (self.tokens, self.tokens.len() - signs);
+        if self.is_constant(self.next..end) {
+            return self.rest(parts);
+        }
+        self.tokens = &tokens[..end];
+        let filter = if is_attribute { ATTRIBUTE } else { VARIABLE };
+        let value = self.rest(Vec::new());
+        parts.extend(filtered(value, filter, Vec::new()));
+        self.tokens = tokens;
+        self.next = end;
+        self.rest(parts)
+    }
+
+    /// What stands before a word, as it is, and the word.
+    fn up_to(&mut self, is_last: impl Fn(&Self) -> bool) -> Vec<Part> {
+        let mut parts = Vec::new();
+        while self.next < self.tokens.len() {
+            let ends = is_last(self);
+            parts.push(self.take());
+            if ends {
+                break;
+            }
+        }
+        parts
+    }
+
+    fn rest(&mut self, mut parts: Vec<Part>) -> Vec<Part> {
         while self.next < self.tokens.len() {
             parts.extend(self.sequence());
             // A bracket too many.
@@ -39,9 +96,19 @@ impl<'a> Expression<'a> {
     fn sequence(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
         while self.next < self.tokens.len() && !self.is_a(Kind::Close) {
-            match self.begins_value() {
-                true => parts.extend(self.sum()),
-                false => parts.push(self.take()),
+            if self.begins_value() {
+                parts.extend(self.sum());
+                continue;
+            }
+            let compares = self.is_one_of(&COMPARISONS) || self.is_word("in");
+            parts.push(self.take());
+            if compares && self.begins_value() {
+                let start = self.next;
+                let compared = self.sum();
+                match self.is_constant(start..self.next) {
+                    true => parts.extend(compared),
+                    false => parts.extend(bracketed(filtered(compared, COMPARED, Vec::new()))),
+                }
             }
         }
         parts
@@ -146,7 +213,13 @@ impl<'a> Expression<'a> {
 
     fn primary(&mut self) -> Vec<Part> {
         if self.is_a(Kind::Open) {
-            return self.bracketed();
+            let (start, is_group) = (self.next, self.is_word("("));
+            let parts = self.bracketed();
+            let is_container = !is_group || self.has_comma(start + 1..self.next);
+            return match is_container && !self.is_constant(start..self.next) {
+                true => bracketed(filtered(parts, CONTAINER, Vec::new())),
+                false => parts,
+            };
         }
         // Strings that stand side by side are one.
         let mut parts = vec![self.take()];
@@ -189,6 +262,26 @@ impl<'a> Expression<'a> {
         Self { next: self.next + 1, ..*self }.begins_value()
     }
 
+    /// Whether nothing in it has a name: texts and numbers, or a list of them.
+    fn is_constant(&self, range: Range<usize>) -> bool {
+        let is_name =
+            |token: &Token| token.kind == Kind::Name && !CONSTANTS.contains(&&self.source[token.word..token.range.end]);
+        !self.tokens[range].iter().any(is_name)
+    }
+
+    /// Whether there is one outside of brackets within.
+    fn has_comma(&self, range: Range<usize>) -> bool {
+        let mut depth = 0_usize;
+        self.tokens[range].iter().any(|token| {
+            match token.kind {
+                Kind::Open => depth += 1,
+                Kind::Close => depth = depth.saturating_sub(1),
+                _ => (),
+            }
+            depth == 0 && &self.source[token.word..token.range.end] == ","
+        })
+    }
+
     fn take(&mut self) -> Part {
         self.next += 1;
         Part::Source(self.tokens[self.next - 1].range.clone())
@@ -209,6 +302,10 @@ impl<'a> Expression<'a> {
     fn is_one_of(&self, signs: &[&str]) -> bool {
         self.is_a(Kind::Sign) && signs.contains(&self.word())
     }
+}
+
+fn bracketed(parts: Vec<Part>) -> Vec<Part> {
+    std::iter::once(Part::Made("(")).chain(parts).chain([Part::Made(")")]).collect()
 }
 
 fn filtered(value: Vec<Part>, filter: &'static str, arguments: Vec<Part>) -> Vec<Part> {

@@ -6,6 +6,7 @@ use minijinja::{Error, Value};
 use super::super::arguments::{given, integer, string};
 use super::super::characters::{is_cased, to_title};
 use super::super::invalid;
+use super::super::limits::Text;
 
 /// `str.title`: a letter behind one that has cases is lower, any other upper.
 pub(in super::super) fn titled(text: &str, is_of_word: impl Fn(char) -> bool) -> String {
@@ -57,20 +58,20 @@ pub(super) fn is_title(text: &str) -> bool {
 
 /// By a map from the numbers of characters to others, to texts, or to nothing.
 pub(super) fn translated(text: &str, table: &Value) -> Result<String, Error> {
-    let mut translated = String::with_capacity(text.len());
+    let mut translated = Text::default();
     for character in text.chars() {
         let other = table.get_item(&Value::from(u32::from(character)))?;
         match other.kind() {
-            ValueKind::Undefined => translated.push(character),
+            ValueKind::Undefined => translated.push(character)?,
             ValueKind::None => (),
-            ValueKind::String => translated += string(&other)?,
+            ValueKind::String => translated.push_str(string(&other)?)?,
             _ => {
                 let code = u32::try_from(integer(&other)?).ok().and_then(char::from_u32);
-                translated.push(code.ok_or_else(|| invalid("character mapping must be in range(0x110000)"))?);
+                translated.push(code.ok_or_else(|| invalid("character mapping must be in range(0x110000)"))?)?;
             }
         }
     }
-    Ok(translated)
+    Ok(translated.into_string())
 }
 
 /// `str.maketrans`

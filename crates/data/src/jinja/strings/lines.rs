@@ -1,8 +1,12 @@
 //! Lines, and tabs in them.
 
-use super::super::characters::is_line_end;
+use minijinja::Error;
 
-pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<String> {
+use super::super::characters::is_line_end;
+use super::super::limits;
+
+pub(super) fn lines(text: &str, keep_ends: bool) -> Result<Vec<String>, Error> {
+    limits::check_items(text.matches(is_line_end).count())?;
     let mut lines = Vec::new();
     let mut rest = text;
     while let Some(end) = rest.find(is_line_end) {
@@ -16,11 +20,12 @@ pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<String> {
     if !rest.is_empty() {
         lines.push(rest.to_owned());
     }
-    lines
+    Ok(lines)
 }
 
 /// Tabs become spaces up to the next multiple of `size`.
-pub(super) fn expanded(text: &str, size: usize) -> String {
+pub(super) fn expanded(text: &str, size: usize) -> Result<String, Error> {
+    limits::check_length(text.matches('\t').count().saturating_mul(size).saturating_add(text.len()))?;
     let mut expanded = String::with_capacity(text.len());
     let mut column = 0;
     for character in text.chars() {
@@ -40,5 +45,5 @@ pub(super) fn expanded(text: &str, size: usize) -> String {
             }
         }
     }
-    expanded
+    Ok(expanded)
 }

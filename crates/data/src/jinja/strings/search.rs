@@ -1,12 +1,12 @@
 //! Where a text holds another, and what stands between.
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, State, Value};
+use minijinja::{Error, Value};
 
 use super::super::arguments::{bind, required, string};
 use super::super::characters::is_space;
 use super::super::containers::bounds;
-use super::super::{invalid, text};
+use super::super::{invalid, limits, text};
 
 /// Methods that take a text and, after it, where to begin and to end.
 pub(super) fn call(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
@@ -72,6 +72,11 @@ pub(super) fn pieces(
     is_from_end: bool,
 ) -> Result<Vec<String>, Error> {
     let most = most.min(text.len());
+    let places = match separator {
+        Some(separator) if !separator.is_empty() => text.matches(separator).count(),
+        _ => text.matches(is_space).count(),
+    };
+    limits::check_items(places.min(most))?;
     let mut pieces: Vec<String> = match (separator, is_from_end) {
         (Some(""), _) => return Err(invalid("empty separator")),
         (Some(separator), false) => text.splitn(most + 1, separator).map(str::to_owned).collect(),
@@ -112,15 +117,10 @@ fn words_from_end(text: &str, most: usize) -> Vec<String> {
     words
 }
 
-pub(in super::super) fn replaced(
-    state: &State<'_, '_>,
-    text: &str,
-    old: &str,
-    new: &str,
-    most: usize,
-) -> Result<String, Error> {
+pub(in super::super) fn replaced(text: &str, old: &str, new: &str, most: usize) -> Result<String, Error> {
     // What is made may be a lot larger than what was given.
-    let places = (text.len() / old.len().max(1) + 1).min(most);
-    state.consume_fuel((places.saturating_mul(new.len().saturating_sub(old.len())) / 64) as u64)?;
+    let places = if old.is_empty() { text.chars().count() + 1 } else { text.matches(old).count() };
+    let more = places.min(most).saturating_mul(new.len().saturating_sub(old.len()));
+    limits::check_length(text.len().saturating_add(more))?;
     Ok(text.replacen(old, new, most))
 }

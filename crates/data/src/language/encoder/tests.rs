@@ -107,8 +107,8 @@ fn without_a_beginning_the_first_token_is_no_target_and_a_prompt_is_needed() {
     );
     let bounds = Bounds { first: Some(1), ends: vec![2] };
     let with_first = Encoder::new(&tokenizer, None, &bounds, LossOn::Completion);
-    assert_eq!(with_first.prompt_of_text("", "the prompt").unwrap().ids, [1], "as config.json names it");
-    assert_eq!(with_first.prompt_of_text("hello", "the prompt").unwrap().ids, tokenizer.ids("hello"));
+    assert_eq!(with_first.prompt_of_text("", usize::MAX, "the prompt").unwrap().ids, [1], "as config.json names it");
+    assert_eq!(with_first.prompt_of_text("hello", usize::MAX, "the prompt").unwrap().ids, tokenizer.ids("hello"));
     let first = &with_first.examples(Path::new("a.jsonl"), &completion("", "hello"), 9).unwrap()[0];
     assert_eq!(first.encoded.ids, [&[1], tokenizer.ids("hello").as_slice(), &[2]].concat());
     let without_end = Encoder::new(&tokenizer, None, &ends(&[]), LossOn::Completion);
@@ -236,7 +236,7 @@ fn prompt_and_completion_have_the_ids_of_the_joined_text() {
         let example = |prompt: &str, said: &str| {
             let example = encoder.examples(Path::new("a.jsonl"), &completion(prompt, said), 99).unwrap().remove(0);
             let tokens = |ids: &[u32]| -> Vec<String> { ids.iter().map(|id| tokenizer.token(*id).unwrap()).collect() };
-            assert!(example.encoded.ids.starts_with(&encoder.prompt_of_text(prompt, "p").unwrap().ids));
+            assert!(example.encoded.ids.starts_with(&encoder.prompt_of_text(prompt, usize::MAX, "p").unwrap().ids));
             (tokens(&example.encoded.ids[example.spans[0].clone()]), example.encoded.ids)
         };
         let (targets, ids) = example("A:", " nine open");
@@ -287,7 +287,7 @@ fn prompts_end_where_the_answer_begins() {
     let (tokenizer, template) = (bytes(), chat(TEMPLATE));
     let encoder = Encoder::new(&tokenizer, Some(&template), &ends(&[1]), LossOn::Completion);
     let prompt = |row: &Row| {
-        let encoded = encoder.prompt(Path::new("a.jsonl"), row).unwrap();
+        let encoded = encoder.prompt(Path::new("a.jsonl"), row, usize::MAX).unwrap();
         assert_eq!((encoded.full_length, encoded.type_ids.len()), (encoded.ids.len(), encoded.ids.len()));
         tokenizer.decode(&encoded.ids)
     };
@@ -297,7 +297,7 @@ fn prompts_end_where_the_answer_begins() {
     assert_eq!(prompt(&messages(asked)), "<s>u:x<|end|>\na:");
     let answered = json!([{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]);
     assert_eq!(prompt(&messages(answered)), "<s>u:x<|end|>\na:");
-    assert_eq!(tokenizer.decode(&encoder.prompt_of_text("", "the prompt").unwrap().ids), "<s>");
+    assert_eq!(tokenizer.decode(&encoder.prompt_of_text("", usize::MAX, "the prompt").unwrap().ids), "<s>");
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! What a template may take: every limit in one place. The engine counts steps and the bytes of what is made (64 bytes are a
+//! step), but only after a function has made it, and it compares, writes and frees lists in lists as deep as they are. So each
+//! function of ours asks here before it makes something large, and [`rewrite`](super::rewrite) has lists measured where a
+//! template makes them.
+
+use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
+
+use super::containers::View;
+use super::rewrite::{ATTRIBUTE, COMPARED, CONTAINER, VARIABLE};
+
+/// Steps of a template for one text: about half a second, and 48 MB of what is made.
+pub(super) const FUEL: u64 = 750_000;
+/// Bytes of a template.
+pub(super) const LONGEST_SOURCE: usize = 1 << 20;
+/// Words and signs of one `{{ }}` or `{% %}`: the engine goes through chains of operators recursively.
+pub(super) const MOST_WORDS: usize = 2_000;
+/// Branches of a condition, for the same reason.
+pub(super) const MOST_BRANCHES: usize = 500;
+/// Bytes of a text that a function makes.
+const LONGEST_TEXT: usize = 8 << 20;
+/// Items of a list that a function makes; with those of lists in it, as often as they are in it, of a list that is written
+/// down or compared.
+const MOST_ITEMS: usize = 200_000;
+/// Lists in lists.
+pub(super) const DEEPEST: usize = 200;
+
+fn exceeded(what: String) -> Error {
+    Error::new(ErrorKind::OutOfFuel, what)
+}
+
+/// Before a text of so many bytes is made.
+pub(super) fn check_length(bytes: usize) -> Result<(), Error> {
+    match bytes <= LONGEST_TEXT {
+        true => Ok(()),
+        false => Err(exceeded(format!("a text of more than {LONGEST_TEXT} bytes"))),
+    }
+}
+
+/// Before a list of so many items is made.
+pub(super) fn check_items(items: usize) -> Result<(), Error> {
+    match items <= MOST_ITEMS {
+        true => Ok(()),
+        false => Err(exceeded(format!("a list of more than {MOST_ITEMS} items"))),
+    }
+}
+
+pub(super) fn check_depth(depth: usize) -> Result<(), Error> {
+    match depth <= DEEPEST {
+        true => Ok(()),
+        false => Err(exceeded(format!("lists in lists, more than {DEEPEST} deep"))),
+    }
+}
+
+/// Before a template is read.
+pub(super) fn check_source(source: &str) -> Result<(), Error> {
+    let fault = |what: String| Err(Error::new(ErrorKind::SyntaxError, what));
+    if source.len() > LONGEST_SOURCE {
+        return fault(format!("the template has more than {LONGEST_SOURCE} bytes"));
+    }
+    match source.matches("elif").count() > MOST_BRANCHES {
+        true => fault(format!("the template has more than {MOST_BRANCHES} `elif`")),
+        false => Ok(()),
+    }
+}
+
+/// Before a block of it is read.
+pub(super) fn check_words(words: usize) -> Result<(), Error> {
+    match words <= MOST_WORDS {
+        true => Ok(()),
+        false => Err(Error::new(ErrorKind::SyntaxError, format!("a block of more than {MOST_WORDS} words and signs"))),
+    }
+}
+
+/// A list from what has too many items to be held, perhaps.
+pub(super) fn collected<T>(items: impl Iterator<Item = T>) -> Result<Vec<T>, Error> {
+    let items: Vec<T> = items.take(MOST_ITEMS + 1).collect();
+    check_items(items.len())?;
+    Ok(items)
+}
+
+/// A text that is written in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Text(String);
+
+impl Text {
+    pub(super) fn push_str(&mut self, text: &str) -> Result<(), Error> {
+        check_length(self.0.len() + text.len())?;
+        self.0.push_str(text);
+        Ok(())
+    }
+
+    pub(super) fn push(&mut self, character: char) -> Result<(), Error> {
+        check_length(self.0.len() + 4)?;
+        self.0.push(character);
+        Ok(())
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// The filters that [`rewrite`](super::rewrite) puts where lists are made, kept and compared, and the functions, tests and filters
+/// of the engine that do so.
+pub(super) fn add_to(environment: &mut Environment<'static>) {
+    environment.add_filter(CONTAINER, |state: &mut State<'_, '_>, value: Value| weighed(state, value));
+    environment.add_filter(COMPARED, |state: &mut State<'_, '_>, value: Value| weighed(state, value));
+    environment.add_filter(VARIABLE, kept);
+    environment.add_filter(ATTRIBUTE, |value: &Value| kept(not_namespace(value)?));
+    environment.add_function("namespace", namespace);
+    // No filters of Jinja2.
+    environment.remove_filter("zip");
+    environment.remove_filter("chain");
+    for (names, test) in TESTS {
+        for name in *names {
+            environment.add_test(*name, move |state: &mut State<'_, '_>, value: &Value, other: &Value| {
+                weigh(state, other)?;
+                Ok::<bool, Error>(test(value, other))
+            });
+        }
+    }
+    environment.add_test("in", |state: &mut State<'_, '_>, value: &Value, other: &Value| {
+        weigh(state, other)?;
+        minijinja::tests::is_in(state, value, other)
+    });
+    environment.add_filter("unique", |state: &mut State<'_, '_>, value: Value, named: Kwargs| {
+        weigh(state, &value)?;
+        minijinja::filters::unique(state, value, named)
+    });
+    environment.add_filter("min", |state: &mut State<'_, '_>, value: Value, named: Kwargs| {
+        weigh(state, &value)?;
+        minijinja::filters::min(state, value, named)
+    });
+    environment.add_filter("max", |state: &mut State<'_, '_>, value: Value, named: Kwargs| {
+        weigh(state, &value)?;
+        minijinja::filters::max(state, value, named)
+    });
+}
+
+/// A test, by its names.
+type Test = (&'static [&'static str], fn(&Value, &Value) -> bool);
+
+const TESTS: &[Test] = &[
+    (&["eq", "equalto", "=="], |a, b| a == b),
+    (&["ne", "!="], |a, b| a != b),
+    (&["lt", "lessthan", "<"], |a, b| a < b),
+    (&["le", "<="], |a, b| a <= b),
+    (&["gt", "greaterthan", ">"], |a, b| a > b),
+    (&["ge", ">="], |a, b| a >= b),
+];
+
+pub(super) fn weighed(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
+    weigh(state, &value)?;
+    Ok(value)
+}
+
+/// What the engine would go through later becomes a list: it must not become deeper with each turn of a loop.
+fn kept(value: &Value) -> Result<Value, Error> {
+    match value.kind() {
+        ValueKind::Iterable if value.downcast_object_ref::<View>().is_none() => {
+            collected(value.try_iter()?).map(Value::from)
+        }
+        _ => Ok(value.clone()),
+    }
+}
+
+/// A namespace is the only thing that can come to hold itself.
+fn not_namespace(value: &Value) -> Result<&Value, Error> {
+    let is_namespace = value.as_object().is_some_and(|object| object.type_name().ends_with("::Namespace"));
+    match is_namespace {
+        true => Err(Error::new(ErrorKind::InvalidOperation, "a namespace cannot be kept in something else")),
+        false => Ok(value),
+    }
+}
+
+fn namespace(state: &mut State<'_, '_>, defaults: Option<ValueOrKwargs>) -> Result<Value, Error> {
+    if let Some(defaults) = &defaults {
+        weigh(state, defaults)?;
+    }
+    minijinja::functions::namespace(defaults)
+}
+
+/// The items of a value with those of lists in it, each as often as it is in it: what it costs to compare or to write it. They
+/// are paid for.
+pub(super) fn weigh(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let mut items = 0;
+    add_weight(value, 0, &mut items)?;
+    // An item is half a step for the engine.
+    state.consume_fuel((items / 2) as u64)
+}
+
+fn add_weight(value: &Value, depth: usize, items: &mut usize) -> Result<(), Error> {
+    let kind = value.kind();
+    if !matches!(kind, ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
+        return Ok(());
+    }
+    not_namespace(value)?;
+    check_depth(depth)?;
+    for item in value.try_iter()? {
+        *items += 1;
+        check_items(*items)?;
+        if kind == ValueKind::Map {
+            add_weight(&value.get_item(&item)?, depth + 1, items)?;
+        }
+        add_weight(&item, depth + 1, items)?;
+    }
+    Ok(())
+}
