@@ -12,7 +12,7 @@ use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan, Update};
 use model::{
-    Frozen, Head, Pretrained, Quantisation, Values, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
+    Frozen, Head, Pretrained, Quantisation, Values, disk, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
     write_json,
 };
 use serde::{Deserialize, Serialize};
@@ -446,7 +446,7 @@ pub struct AdapterFiles<'a> {
 impl AdapterFiles<'_> {
     pub fn write(&self, directory: &Path) -> Result<(), AdapterError> {
         let write_error = |path: PathBuf| move |source| AdapterError::Write { path, source };
-        std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
+        disk::create_dir_all(directory).map_err(write_error(directory.into()))?;
         let labels = self.sidecar.as_ref().map_or(&[][..], |sidecar| &sidecar.labels);
         let files = lora::files(&self.config, labels, &self.tensors, self.config.fan_in_fan_out)
             .map_err(|source| AdapterError::Serialise { path: directory.into(), source: source.into() })?;
@@ -506,7 +506,7 @@ pub fn copy_beside(
         let (file, path) = (from.join(&name), directory.join(&name));
         let contents = std::fs::read(&file).map_err(read_error(&file))?;
         path.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
+            .map_or(Ok(()), disk::create_dir_all)
             .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
             .map_err(|source| AdapterError::Write { path: path.clone(), source })?;
         copied.push((file, path));

@@ -36,7 +36,7 @@ pub use config::ConfigError;
 pub use error::Error;
 pub use export::{ExportError, Exported, export_adapter_gguf, export_adapter_mlx, export_gguf};
 pub use files::{
-    OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
+    OutputDirectory, OutputFile, disk, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };
 pub use generate::{Chosen, Finish, Generation, Prompt, Request, Step};
 pub use head::{Head, VocabularyOutput};

@@ -9,7 +9,7 @@ use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
 use model::{
-    Frozen, Pretrained, ShardLayout, TensorHeader, Values, files_beside, goes_with_weights, is_of_tokenizer, write_json,
+    Frozen, Pretrained, ShardLayout, TensorHeader, Values, disk, files_beside, goes_with_weights, is_of_tokenizer, write_json,
 };
 use serde_json::{Value, json};
 
@@ -204,7 +204,7 @@ impl Saver {
         sidecar: &Sidecar,
     ) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
-        std::fs::create_dir_all(directory).map_err(write)?;
+        disk::create_dir_all(directory).map_err(write)?;
         let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
         // By the names that are written, what they are in the model; a tensor may be written twice.
         let mut sources: BTreeMap<String, &str> = BTreeMap::new();
