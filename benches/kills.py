@@ -81,7 +81,7 @@ def main():
     parser.add_argument("kindling")
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=150)
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     binary = str(Path(arguments.kindling).resolve())
@@ -91,13 +91,13 @@ def main():
         started = time.monotonic()
         train = lambda name: [binary, "train", "run.toml", "--quiet", "--set", f"output_dir=runs/{name}"]
         subprocess.run(train("whole"), cwd=place, check=True)
-        longest = 2 * (time.monotonic() - started) / 20
+        longest = (time.monotonic() - started) / 15
         expected = result(place, "whole")
         kills = runs = differ = 0
         while kills < arguments.kills:
             run = place / "runs/killed"
-            for _ in range(20):
-                kills += kill_once(train("killed") + ["--resume"], place, run, rng, longest)
+            while kill_once(train("killed") + ["--resume"], place, run, rng, longest):
+                kills += 1
             subprocess.run(train("killed") + ["--resume"], cwd=place, check=True)
             runs += 1
             if result(place, "killed") != expected:

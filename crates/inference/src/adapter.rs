@@ -12,8 +12,8 @@ use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan, Update};
 use model::{
-    Frozen, Head, Pretrained, Quantisation, Values, disk, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
-    write_json,
+    Frozen, Head, Pretrained, Quantisation, Values, disk, files_beside, is_of_tokenizer, is_output_weight,
+    write_atomically, write_json,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -61,7 +61,8 @@ impl Events {
     }
 
     fn append(&self, event: &[u8]) -> Result<(), Error> {
-        disk::write_all(&self.path, &self.file, &record(event)).map_err(|source| Error::Write { path: self.path.clone(), source })
+        disk::write_all(&self.path, &self.file, &record(event))
+            .map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }
 

@@ -8,6 +8,8 @@ mod checksum;
 mod directory;
 mod error;
 mod events;
+#[cfg(test)]
+mod faults;
 mod find_lr;
 mod legs;
 mod loader;

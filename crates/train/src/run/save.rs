@@ -9,7 +9,8 @@ use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
 use model::{
-    Frozen, Pretrained, ShardLayout, TensorHeader, Values, disk, files_beside, goes_with_weights, is_of_tokenizer, write_json,
+    Frozen, Pretrained, ShardLayout, TensorHeader, Values, disk, files_beside, goes_with_weights, is_of_tokenizer,
+    write_json,
 };
 use serde_json::{Value, json};
 
