@@ -138,7 +138,7 @@ fn a_best_adapter_that_is_gone_or_damaged_is_told_before_the_first_step() {
         (tensors, "is not as it was written", |run| flip(&run.join("adapter/adapter_model.safetensors"), 5_000)),
         (tensors, "is not as it was written", |run| truncate(&run.join("adapter/adapter_model.safetensors"), 5_000)),
         ("adapter/kindling.json", "is missing", |run| fs::remove_file(run.join("adapter/kindling.json")).unwrap()),
-        ("adapter", "cannot be read", |run| truncate(&run.join("adapter/adapter_config.json"), 20)),
+        ("adapter", "is not as it was written", |run| truncate(&run.join("adapter/adapter_config.json"), 20)),
     ];
     for (name, reason, damage) in damages {
         run.restore();

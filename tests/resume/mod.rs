@@ -1,6 +1,7 @@
 //! Runs that are interrupted end bit for bit where the undisturbed run ends: killed, stopped by a signal, resumed by
 //! another number of threads, with dropout and accumulation, in the middle of epochs.
 
+mod base_in_use;
 mod damage;
 mod experiment;
 mod legs;

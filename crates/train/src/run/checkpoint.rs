@@ -16,11 +16,11 @@ use burn::train::checkpoint::{
 };
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel};
-use model::disk;
+use inference::FileHash;
+use model::{disk, seal, sealed, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::checksum::{seal, sealed, sha256};
 use super::directory::Directory;
 use ::tasks::metrics::Scores;
 
@@ -47,6 +47,9 @@ pub(crate) struct RunState {
     #[serde(default)]
     pub(crate) seconds: f64,
     pub(crate) identity: Identity,
+    /// Of the base's files, for what its fingerprint does not see. Earlier versions had none.
+    #[serde(default)]
+    pub(crate) base_files: Vec<FileHash>,
     /// SHA-256 of the other files of the checkpoint. Earlier versions had none.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
@@ -63,6 +66,7 @@ impl RunState {
             stopped: false,
             seconds: 0.0,
             identity,
+            base_files: Vec::new(),
             files: BTreeMap::new(),
         }
     }

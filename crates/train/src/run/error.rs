@@ -77,6 +77,9 @@ pub(crate) enum Error {
     #[error("the saved {what} answers differently from the trained model: logits differ by {difference:e}")]
     #[diagnostic(help("this is a fault of kindling, not of your data: please report it with the run's directory"))]
     NotTheSame { what: &'static str, difference: f64 },
+    #[error("the base model's {} was {} while the run was using it", path.display(), change.in_words())]
+    #[diagnostic(help("put it back as it was, then continue with `--resume`: the last checkpoint is complete"))]
+    BaseChanged { path: PathBuf, change: model::ChangeInUse },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Answers(#[from] inference::GenerationError),
@@ -172,6 +175,7 @@ impl Error {
             | Self::NotANumber { .. }
             | Self::Untrained { .. }
             | Self::NotTheSame { .. }
+            | Self::BaseChanged { .. }
             | Self::Answers(_)
             | Self::Report(_)
             | Self::Page(_)

@@ -164,6 +164,7 @@ impl Place {
 
     /// What must be the same bit for bit.
     fn result(&self) -> (Vec<Vec<u8>>, Vec<Value>) {
+        // All runs name the same base.
         let files = ["adapter_model.safetensors", "adapter_config.json", "kindling.json", "tokenizer.json"];
         let files = files.map(|name| fs::read(self.run().join("adapter").join(name)).unwrap()).into();
         let metrics = fs::read_to_string(self.run().join("metrics.jsonl")).unwrap();

@@ -4,7 +4,6 @@ mod adamw;
 mod answers;
 mod before;
 mod checkpoint;
-mod checksum;
 mod directory;
 mod error;
 mod events;
@@ -15,6 +14,7 @@ mod legs;
 mod loader;
 mod measure;
 mod optimizer;
+mod origins;
 mod record;
 mod renderer;
 mod report;
@@ -138,6 +138,7 @@ pub(crate) fn run(
             directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
         }
     }
+    let save = save.with_origins(plan);
     directory.claim_names()?;
     output.log_to(directory.append("train.log")?);
     say_beginning(plan, resumed.as_ref(), &directory, output);
@@ -170,12 +171,16 @@ pub(crate) fn run(
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, record, &untrained.answers),
+        false => session.finish(plan, record, &untrained.answers).map_err(|error| blame(plan, error)),
     }
 }
 
-/// Where numbers are none the weights of the base are looked at, which is not done before: one of them may be none.
+/// Whoever has changed the base meanwhile is to blame for whatever comes of it. Where numbers are none the weights of the base are
+/// looked at, which is not done before: one of them may be none.
 fn blame(plan: &RunPlan, error: Error) -> Error {
+    if let Err(changed) = save::base_unchanged(&plan.pretrained.files_in_use()) {
+        return changed;
+    }
     match &error {
         Error::NotANumber { .. } | Error::Answers(_) => match plan.pretrained.not_finite() {
             Ok(Some(of_base)) => Error::Model(of_base),

@@ -244,7 +244,7 @@ fn newest_usable(directory: &Directory, steps: &[usize], output: &Output) -> Res
     Err(damage.expect("there is a checkpoint, and none is whole"))
 }
 
-fn is_free(key: &str) -> bool {
+pub(super) fn is_free(key: &str) -> bool {
     FREE.contains(&key) || key == "legs" || key.strip_prefix("train.").is_some_and(|key| Leg::KEYS.contains(&key))
 }
 
@@ -272,7 +272,7 @@ fn first_difference(
 }
 
 /// Keys with their table before them, `train.epochs`.
-fn flat(table: &Table) -> Vec<(String, Value)> {
+pub(super) fn flat(table: &Table) -> Vec<(String, Value)> {
     let mut entries = Vec::new();
     for (key, value) in table {
         match value {
