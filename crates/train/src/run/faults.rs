@@ -120,7 +120,7 @@ fn train(start: Start, output: &Output) -> Result<(), Box<dyn miette::Diagnostic
     let plan = RunPlan::new(&loaded, None, output)?;
     check_plan(&plan, start)?;
     let directory = Directory::open(&plan.output_dir)?;
-    let options = Options { dashboard: false, watch: None, interrupter: Interrupter::new() };
+    let options = Options { dashboard: false, watch: None, interrupter: Interrupter::new(), until: None };
     run(&plan, directory, start, options, output)?;
     Ok(())
 }

@@ -17,6 +17,7 @@ mod optimizer;
 mod origins;
 mod record;
 mod renderer;
+mod replay;
 mod report;
 mod resume;
 mod save;
@@ -38,12 +39,14 @@ use model::Values;
 
 pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
-pub(crate) use directory::{Directory, State, check};
+pub(crate) use directory::{Directory, State, check, recorded_config};
 pub(crate) use error::Error;
 pub(crate) use find_lr::{RangeTest, Tried, find_learning_rate};
 pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
+pub(crate) use origins::{binary, machine, settings_fingerprint};
+pub(crate) use replay::{Recorded, Stretch, replay};
 pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{difference, with_dtype};
 pub(crate) use watch::Watch;
@@ -97,6 +100,8 @@ pub(crate) struct Options {
     /// Where the page of the run in progress is served.
     pub(crate) watch: Option<Watch>,
     pub(crate) interrupter: Interrupter,
+    /// The last step to be done, where that is not the run's.
+    pub(crate) until: Option<usize>,
 }
 
 /// Refuses what a run would refuse before it begins, and leaves everything as it is.
@@ -295,7 +300,7 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
         dataset: session.train.clone(),
         sampler: session.sampler.clone(),
         seed: session.seed,
-        steps: session.state.step + 1..session.last_step() + 1,
+        steps: session.state.step + 1..options.until.unwrap_or(session.last_step()) + 1,
     };
     let validation = EvaluationBatches {
         task: task.clone(),

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use toml::Table;
 
 use super::legs::effective;
-use super::resume::{flat, is_free};
+use super::resume::{flat, is_free, parse};
 use crate::config::{Config, Files, Leg, Schedule};
 use crate::device;
 use crate::prepare::RunPlan;
@@ -100,7 +100,7 @@ pub(crate) fn machine(device: &str) -> Machine {
 
 /// SHA-256 over the settings that decide on the numbers up to `step`: without paths, whose contents are hashed themselves,
 /// without what a resumed run may change, and without legs that begin later.
-pub(crate) fn fingerprint(config: &Config, step: usize) -> String {
+pub(super) fn fingerprint(config: &Config, step: usize) -> String {
     let mut config = config.clone();
     config.legs.retain(|leg| leg.after_step < step);
     let last = effective(&config.train, &config.legs);
@@ -122,6 +122,11 @@ pub(crate) fn fingerprint(config: &Config, step: usize) -> String {
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The same of the text of a complete configuration.
+pub(crate) fn settings_fingerprint(text: &str, step: usize) -> Result<String, String> {
+    parse(text).map(|config| fingerprint(&config, step))
 }
 
 /// Keys whose values name files.

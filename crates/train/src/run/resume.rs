@@ -74,7 +74,7 @@ fn recorded(place: &Path) -> Result<Config, Error> {
     parse(&text).map_err(|reason| Error::Record { path: place.join("config.toml"), reason })
 }
 
-fn parse(text: &str) -> Result<Config, String> {
+pub(super) fn parse(text: &str) -> Result<Config, String> {
     toml::from_str(text).map_err(|error| error.message().to_string())
 }
 

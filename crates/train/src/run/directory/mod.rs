@@ -20,6 +20,7 @@ use super::{Error, checkpoint};
 pub(super) use metrics::Metrics;
 pub(crate) use place::check_writable;
 use record::{PRIVATE, Record, is_own, remove};
+pub(super) use state::recorded_checkpoints;
 pub(crate) use state::{State, check, recorded_config};
 
 /// Held by the process that trains.
