@@ -55,3 +55,4 @@ mod templates;
 mod terminal;
 mod token_classification;
 mod using;
+mod verify;

@@ -148,6 +148,11 @@ impl Project {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// A file of JSON.
+    pub(crate) fn json_of(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap()
+    }
+
     /// The names in a directory, sorted.
     pub(crate) fn names(&self, directory: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(directory)).unwrap();

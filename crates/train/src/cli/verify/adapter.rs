@@ -101,11 +101,12 @@ fn of_data(trained: &Provenance, given: &[PathBuf]) -> Result<Vec<Finding>, Fail
     let mut seen = Vec::new();
     for path in given {
         let hash = hash(path, "--data")?;
-        let same = known.iter().position(|known| known.sha256 == hash.sha256);
+        let same = known.iter().enumerate().filter(|(_, known)| known.sha256 == hash.sha256).map(|(index, _)| index);
+        let before = seen.len();
         seen.extend(same);
-        found.push(match same {
-            Some(_) => Finding::new("data", true, format!("{} is what it was trained or validated on", path.display())),
-            None => {
+        found.push(match seen.len() > before {
+            true => Finding::new("data", true, format!("{} is what it was trained or validated on", path.display())),
+            false => {
                 let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
                 let words = format!("{} is none of what it was trained on ({})", path.display(), names.join(", "));
                 Finding::new("data", false, words)
