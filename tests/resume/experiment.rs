@@ -196,6 +196,10 @@ impl Experiment {
         steps
     }
 
+    pub(super) fn file(&self, name: &str, contents: &str) {
+        std::fs::write(self.directory.path().join(name), contents).unwrap();
+    }
+
     pub(super) fn change_data(&self) {
         let path = self.directory.path().join("data.jsonl");
         let text = std::fs::read_to_string(&path).unwrap();

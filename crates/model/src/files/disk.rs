@@ -2,7 +2,7 @@
 //! to an observer before it is done. Without one, as outside of tests, they are nothing else. The tests' observer makes one of
 //! them fail, leave half of what was to be written, or end the process.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -22,6 +22,7 @@ pub enum Operation<'a> {
     Sync(&'a Path),
     Rename(&'a Path),
     Remove(&'a Path),
+    Lock(&'a Path),
     CreateDirectory(&'a Path),
 }
 
@@ -71,6 +72,11 @@ pub fn set_len(path: &Path, file: &File, length: u64) -> io::Result<()> {
 pub fn sync(path: &Path, file: &File) -> io::Result<()> {
     show(&Operation::Sync(path))?;
     file.sync_all()
+}
+
+pub fn try_lock(path: &Path, file: &File) -> Result<(), TryLockError> {
+    show(&Operation::Lock(path)).map_err(TryLockError::Error)?;
+    file.try_lock()
 }
 
 /// A rename is on the disk once its directory is.

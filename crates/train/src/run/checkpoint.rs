@@ -38,6 +38,9 @@ pub(crate) struct RunState {
     pub(crate) step: usize,
     /// Bytes of `metrics.jsonl` up to and with this step.
     pub(crate) metrics_length: u64,
+    /// Of these bytes. Earlier versions had none.
+    #[serde(default)]
+    pub(crate) metrics_sha256: Option<String>,
     pub(crate) best: Option<Best>,
     /// Evaluations since the best one.
     pub(crate) without_improvement: usize,
@@ -61,6 +64,7 @@ impl RunState {
         Self {
             step: 0,
             metrics_length: 0,
+            metrics_sha256: None,
             best: None,
             without_improvement: 0,
             stopped: false,

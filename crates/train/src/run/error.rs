@@ -33,6 +33,12 @@ pub(crate) enum Error {
     #[error("another process is training in {}", path.display())]
     #[diagnostic(help("wait for it, or choose another directory with `--set output_dir=DIR`"))]
     Locked { path: PathBuf },
+    #[error("cannot lock the directory {}: {source}", path.display())]
+    #[diagnostic(help(
+        "without locks two processes could train in it at the same time: choose a directory on a file system that has them with \
+         `--set output_dir=DIR` (over NFS the server's lock service has to run)"
+    ))]
+    Lock { path: PathBuf, source: io::Error },
     #[error("{} holds {what}", path.display())]
     #[diagnostic(help("`--resume` continues it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere"))]
     Exists { path: PathBuf, what: &'static str },
@@ -165,6 +171,7 @@ impl Error {
             | Self::SetInLeg { .. }
             | Self::OwnInput { .. }
             | Self::Locked { .. }
+            | Self::Lock { .. }
             | Self::Exists { .. }
             | Self::Changed { .. }
             | Self::Model(_) => true,

@@ -63,10 +63,11 @@ fn observer(operation: &Operation<'_>) -> io::Result<()> {
     let Some((_, kind)) = fault.filter(|(at, _)| *at == number) else { return Ok(()) };
     if kind != Kind::Error {
         match operation {
-            Operation::Write { file, bytes, .. } => { *file }.write_all(&bytes[..bytes.len() / 2])?,
+            // Nothing of it, a part, or all.
+            Operation::Write { file, bytes, .. } => { *file }.write_all(&bytes[..bytes.len() * (number % 5) / 4])?,
             Operation::Written(path) => {
                 let file = File::options().write(true).open(path)?;
-                file.set_len(file.metadata()?.len() / 2)?;
+                file.set_len(file.metadata()?.len() * (number as u64 % 5) / 4)?;
             }
             _ => {}
         }
@@ -86,6 +87,7 @@ fn in_words(operation: &Operation<'_>) -> String {
         Operation::Sync(path) => ("sync", path),
         Operation::Rename(path) => ("rename to", path),
         Operation::Remove(path) => ("remove", path),
+        Operation::Lock(path) => ("lock", path),
         Operation::CreateDirectory(path) => ("create directory", path),
     };
     format!("{verb} {}", path.display())

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::Error;
 use super::checkpoint::{Identity, RunState, read_state};
-use super::directory::{Directory, State, check, recorded_config};
+use super::directory::{Directory, State, check, recorded_config, sha256_of_beginning};
 use super::legs::effective;
 use crate::config::{Config, Leg, Loaded, TrainConfig};
 use crate::output::Output;
@@ -180,9 +180,13 @@ fn newest_whole(place: &Path) -> Result<Option<usize>, Error> {
 fn usable(directory: &Directory, step: usize) -> Result<RunState, String> {
     let state = read_state(&directory.checkpoint(step))?;
     let length = std::fs::metadata(directory.path("metrics.jsonl")).map_or(0, |found| found.len());
-    match length < state.metrics_length {
-        true => Err(format!("metrics.jsonl has {length} bytes, and had {} then", state.metrics_length)),
-        false => Ok(state),
+    if length < state.metrics_length {
+        return Err(format!("metrics.jsonl has {length} bytes, and had {} then", state.metrics_length));
+    }
+    let found = sha256_of_beginning(&directory.path("metrics.jsonl"), state.metrics_length);
+    match &state.metrics_sha256 {
+        Some(then) if found.as_ref().ok() != Some(then) => Err("metrics.jsonl is not as it was written".to_string()),
+        Some(_) | None => Ok(state),
     }
 }
 

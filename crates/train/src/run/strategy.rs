@@ -318,7 +318,8 @@ impl Fit<'_> {
     fn save(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
         let step = session.state.step;
         session.save.check_base(&mut session.state)?;
-        session.state.metrics_length = session.metrics.sync()?;
+        let (length, sha256) = session.metrics.sync()?;
+        (session.state.metrics_length, session.state.metrics_sha256) = (length, Some(sha256));
         session.state.seconds = session.seconds();
         checkpoint::begin(&session.directory, session.adapter_plan.starts())?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use model::{disk, sync_directory, write_atomically};
 
 use super::{Error, checkpoint};
-pub(super) use metrics::Metrics;
+pub(super) use metrics::{Metrics, sha256_of_beginning};
 pub(crate) use place::check_writable;
 use record::{PRIVATE, Record, is_own, remove};
 pub(super) use state::recorded_checkpoints;
@@ -55,12 +55,12 @@ impl Directory {
         check(place, super::Start::Resume)?;
         disk::create_dir_all(&place.join(PRIVATE)).map_err(io)?;
         let options = File::options().create(true).write(true).truncate(false).clone();
-        let lock = disk::open(&place.join(PRIVATE).join(LOCK), &options);
-        let lock = lock.map_err(io)?;
-        match lock.try_lock() {
+        let path = place.join(PRIVATE).join(LOCK);
+        let lock = disk::open(&path, &options).map_err(io)?;
+        match disk::try_lock(&path, &lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: place.into() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
+            Err(TryLockError::Error(source)) => return Err(Error::Lock { path: place.into(), source }),
         }
         let mut record = state::find(place)?.unwrap_or_else(Record::new);
         replace::repair(place, &mut record)?;
