@@ -58,11 +58,10 @@ extern "C" fn handle(_: libc::c_int, information: *mut libc::siginfo_t, _: *mut 
             let start = known.start.load(Ordering::SeqCst);
             address >= start && address - start < known.length.load(Ordering::SeqCst)
         };
-        if let Some(known) = KNOWN.iter().find(is_here) {
-            if let Some(message) = known.message.load(Ordering::SeqCst).as_ref() {
-                libc::write(2, message.as_ptr().cast(), message.len());
-                libc::_exit(1);
-            }
+        let known = KNOWN.iter().find(is_here);
+        if let Some(message) = known.and_then(|known| known.message.load(Ordering::SeqCst).as_ref()) {
+            libc::write(2, message.as_ptr().cast(), message.len());
+            libc::_exit(1);
         }
         libc::signal(libc::SIGBUS, libc::SIG_DFL);
     }

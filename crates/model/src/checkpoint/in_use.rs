@@ -49,6 +49,12 @@ impl FilesInUse {
         Self(checkpoint.shards.iter().map(in_use).collect())
     }
 
+    /// The first file that somebody has written into: the numbers of a model that is in use are others now. One that was replaced or
+    /// removed is still mapped as it was.
+    pub fn written_to(&self) -> Option<PathBuf> {
+        self.0.iter().find(|in_use| in_use.change() == Some(ChangeInUse::Written)).map(|in_use| in_use.path.clone())
+    }
+
     /// The first file that is not what it was. By length and time alone: reading all of it would take as long as to load it.
     pub fn changed(&self) -> Option<(PathBuf, ChangeInUse)> {
         self.0.iter().find_map(|in_use| Some((in_use.path.clone(), in_use.change()?)))
@@ -86,4 +92,38 @@ fn is_same(now: &Metadata, then: &Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_same(now: &Metadata, then: &Metadata) -> bool {
     now.len() == then.len() && now.modified().ok() == then.modified().ok()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_happens_to_a_file_that_is_in_use_is_told() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/bert-cls/model");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("model.safetensors");
+        let open = || {
+            std::fs::copy(fixture.join("model.safetensors"), &path).unwrap();
+            FilesInUse::of(&Checkpoint::open(directory.path()).unwrap())
+        };
+        let (bytes, other) =
+            (std::fs::read(fixture.join("model.safetensors")).unwrap(), directory.path().join("other"));
+        let same = open();
+        assert_eq!((same.changed(), same.written_to()), (None, None));
+        let replaced = open();
+        std::fs::write(&other, &bytes).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(replaced.changed(), Some((path.clone(), ChangeInUse::Replaced)));
+        assert_eq!(replaced.written_to(), None);
+        let removed = open();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(removed.changed(), Some((path.clone(), ChangeInUse::Removed)));
+        let written = open();
+        File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(written.changed(), Some((path.clone(), ChangeInUse::Written)));
+        assert_eq!(written.written_to(), Some(path));
+    }
 }

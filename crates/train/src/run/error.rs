@@ -198,6 +198,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_the_system_refuses_is_answered_with_what_can_be_done() {
+        use io::ErrorKind;
+
+        let help = |kind: ErrorKind| {
+            let error = Error::Write { path: "run/config.toml".into(), source: kind.into() };
+            miette::Diagnostic::help(&error).unwrap().to_string()
+        };
+        let then = "then continue with `--resume`: the last checkpoint is complete";
+        assert_eq!(help(ErrorKind::ReadOnlyFilesystem), format!("make the place writable, {then}"));
+        assert_eq!(help(ErrorKind::PermissionDenied), format!("make the place writable, {then}"));
+        assert_eq!(help(ErrorKind::StorageFull), format!("free space, {then}"));
+        assert_eq!(help(ErrorKind::QuotaExceeded), format!("free space, {then}"));
+        assert!(help(ErrorKind::NotFound).starts_with("the directory was removed or moved"));
+        // As a file system answers that has no locks.
+        let lock = Error::Lock { path: "run".into(), source: ErrorKind::Unsupported.into() };
+        assert_eq!(lock.to_string(), "cannot lock the directory run: unsupported");
+        assert!(miette::Diagnostic::help(&lock).unwrap().to_string().contains("over NFS"));
+        assert!(lock.is_of_input());
+    }
+
+    #[test]
     fn broken_examples_are_counted_as_their_file_is() {
         let says = |file: &str, lines: &[usize]| {
             let places = lines.iter().map(|line| Place::new(Path::new(file), *line)).collect();
