@@ -284,13 +284,15 @@ fn whatever_fails_while_a_run_is_replaced_one_of_the_two_is_there() {
 }
 
 #[test]
-#[ignore = "some minutes"]
+#[ignore = "half an hour"]
+#[expect(clippy::print_stdout, reason = "the figure is what the long run is for")]
 fn every_operation_may_fail_in_every_way() {
     println!("{} faults survived", survives(|_, _| true));
 }
 
 #[test]
-#[ignore = "some minutes"]
+#[ignore = "half an hour"]
+#[expect(clippy::print_stdout, reason = "the figure is what the long run is for")]
 fn every_operation_of_a_replacement_may_fail_in_every_way() {
     println!("{} faults survived", overwriting_survives(|_, _| true));
 }
