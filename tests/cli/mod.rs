@@ -19,6 +19,7 @@ mod commands;
 mod companions;
 mod compare;
 mod conversations;
+mod damaged_adapter;
 mod data_file;
 mod dora;
 mod dry_run;

@@ -136,6 +136,12 @@ impl Project {
         self.file(name, document.to_string())
     }
 
+    /// As if nothing were known of the files beside `kindling.json`, for tests that change them.
+    pub(crate) fn without_hashes(self, adapter: &str) -> Self {
+        let sidecar = format!("{adapter}/kindling.json");
+        self.json(&sidecar, "files", Value::Null).json(&sidecar, "sha256", Value::Null)
+    }
+
     /// Rewrites a safetensors file.
     pub(crate) fn tensors(self, name: &str, change: impl FnOnce(&mut Tensors)) -> Self {
         let mut tensors = Tensors::read(&self.path(name));

@@ -275,9 +275,10 @@ impl Experiment {
                 let directory = experiment.directory.path().canonicalize().unwrap();
                 let text = String::from_utf8(file(experiment, name)).unwrap().replace(directory.to_str().unwrap(), "");
                 let mut document: Value = serde_json::from_str(&text).unwrap();
-                // The hash of the file that names the directory, and that of the document with it.
+                // The hashes of files that name the directory, and that of the document with them.
                 if let Some(files) = document.get_mut("files").and_then(Value::as_object_mut) {
                     files.remove("adapter_config.json");
+                    files.remove("head_config.json");
                 }
                 document.as_object_mut().unwrap().remove("sha256");
                 document
