@@ -136,6 +136,12 @@ impl Project {
         self.file(name, document.to_string())
     }
 
+    /// As if nothing were known of the files beside `kindling.json`, for tests that change them.
+    pub(crate) fn without_hashes(self, adapter: &str) -> Self {
+        let sidecar = format!("{adapter}/kindling.json");
+        self.json(&sidecar, "files", Value::Null).json(&sidecar, "sha256", Value::Null)
+    }
+
     /// Rewrites a safetensors file.
     pub(crate) fn tensors(self, name: &str, change: impl FnOnce(&mut Tensors)) -> Self {
         let mut tensors = Tensors::read(&self.path(name));
@@ -146,6 +152,11 @@ impl Project {
 
     pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// A file of JSON.
+    pub(crate) fn json_of(&self, name: &str) -> Value {
+        serde_json::from_str(&self.read(name)).unwrap()
     }
 
     /// The names in a directory, sorted.

@@ -130,6 +130,20 @@ fn metrics_that_were_cut_are_not_filled_up() {
 }
 
 #[test]
+fn a_bit_that_flipped_in_the_metrics_is_found() {
+    let run = Interrupted::new();
+    let path = run.experiment.run().join("metrics.jsonl");
+    flip(&path, 100);
+    let output = run.experiment.output(&["--resume"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("is damaged (metrics.jsonl is not as it was written), and none before it is whole"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_best_adapter_that_is_gone_or_damaged_is_told_before_the_first_step() {
     let run = Interrupted::new();
     let tensors = "adapter/adapter_model.safetensors";
@@ -138,7 +152,7 @@ fn a_best_adapter_that_is_gone_or_damaged_is_told_before_the_first_step() {
         (tensors, "is not as it was written", |run| flip(&run.join("adapter/adapter_model.safetensors"), 5_000)),
         (tensors, "is not as it was written", |run| truncate(&run.join("adapter/adapter_model.safetensors"), 5_000)),
         ("adapter/kindling.json", "is missing", |run| fs::remove_file(run.join("adapter/kindling.json")).unwrap()),
-        ("adapter", "cannot be read", |run| truncate(&run.join("adapter/adapter_config.json"), 20)),
+        ("adapter", "is not as it was written", |run| truncate(&run.join("adapter/adapter_config.json"), 20)),
     ];
     for (name, reason, damage) in damages {
         run.restore();

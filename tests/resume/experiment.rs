@@ -146,6 +146,11 @@ impl Experiment {
         self.directory.path().join("runs/run")
     }
 
+    /// The directory of the base.
+    pub(super) fn base(&self) -> PathBuf {
+        self.directory.path().join("model")
+    }
+
     /// The configuration that the run has recorded.
     pub(super) fn config(&self) -> String {
         std::fs::read_to_string(self.run().join("config.toml")).unwrap()
@@ -189,6 +194,10 @@ impl Experiment {
             entries.filter_map(|entry| step(entry.ok()?.file_name().into_string().ok()?)).collect();
         steps.sort_unstable();
         steps
+    }
+
+    pub(super) fn file(&self, name: &str, contents: &str) {
+        std::fs::write(self.directory.path().join(name), contents).unwrap();
     }
 
     pub(super) fn change_data(&self) {
@@ -264,7 +273,15 @@ impl Experiment {
         for name in [config, "kindling.json"] {
             let text = |experiment: &Self| {
                 let directory = experiment.directory.path().canonicalize().unwrap();
-                String::from_utf8(file(experiment, name)).unwrap().replace(directory.to_str().unwrap(), "")
+                let text = String::from_utf8(file(experiment, name)).unwrap().replace(directory.to_str().unwrap(), "");
+                let mut document: Value = serde_json::from_str(&text).unwrap();
+                // The hashes of files that name the directory, and that of the document with them.
+                if let Some(files) = document.get_mut("files").and_then(Value::as_object_mut) {
+                    files.remove("adapter_config.json");
+                    files.remove("head_config.json");
+                }
+                document.as_object_mut().unwrap().remove("sha256");
+                document
             };
             assert_eq!(text(self), text(other), "{name}");
         }

@@ -1,10 +1,12 @@
 //! Runs that are interrupted end bit for bit where the undisturbed run ends: killed, stopped by a signal, resumed by
 //! another number of threads, with dropout and accumulation, in the middle of epochs.
 
+mod base_in_use;
 mod damage;
 mod experiment;
 mod legs;
 mod overwrite;
+mod system;
 
 use std::time::Duration;
 
@@ -19,8 +21,10 @@ fn a_run_killed_at_random_moments_ends_as_the_undisturbed_one() {
     let mut kills = 0;
     // Before the first step, and so soon after later ones of the 72 that the next is under way, or an evaluation or a
     // checkpoint.
-    for (step, milliseconds) in [(0, 15), (2, 1), (5, 0), (11, 3), (12, 0), (25, 2), (40, 5), (41, 1), (50, 0), (56, 4)]
-    {
+    let before = [0, 40, 90, 15].map(|milliseconds| (0, milliseconds));
+    let steps = [2, 3, 5, 8, 11, 12, 16, 19, 20, 25, 28, 33, 40, 41, 45, 50, 53, 56];
+    let after = steps.into_iter().enumerate().map(|(n, step)| (step, n as u64 * 2 % 7));
+    for (step, milliseconds) in before.into_iter().chain(after) {
         let mut process = killed.spawn(&["--resume"]);
         killed.wait_for_step(step);
         std::thread::sleep(Duration::from_millis(milliseconds));
@@ -28,7 +32,7 @@ fn a_run_killed_at_random_moments_ends_as_the_undisturbed_one() {
         process.kill().unwrap();
         process.wait().unwrap();
     }
-    assert!(kills >= 5, "only {kills} processes were still running when they were killed");
+    assert!(kills >= 20, "only {kills} processes were still running when they were killed");
     killed.train(&["--resume"]);
     killed.assert_same_as(&undisturbed);
 }
@@ -322,16 +326,4 @@ fn a_run_whose_directory_is_removed_says_so() {
     let help = "help: the directory was removed or moved while the run was writing to it: put it back and go on with \
                 `--resume`, or start over\n";
     assert!(said.ends_with(help), "{said}");
-}
-
-#[cfg(unix)]
-#[test]
-fn too_few_open_files_are_told_with_what_can_be_done() {
-    let experiment = Experiment::new(2);
-    // Standard streams, and a few: the base is mapped, and a checkpoint has three files that are open together.
-    let output = experiment.kindling_in_shell("ulimit -n 7", &["train", "run.toml", "--quiet"]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(matches!(output.status.code(), Some(1 | 2)), "{said}");
-    assert!(said.contains("Too many open files"), "{said}");
-    assert!(!said.contains("panicked") && !said.contains("free space"), "{said}");
 }

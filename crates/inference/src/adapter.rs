@@ -12,8 +12,8 @@ use data::ColumnNames;
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan, Update};
 use model::{
-    Frozen, Head, Pretrained, Quantisation, Values, files_beside, is_of_tokenizer, is_output_weight, write_atomically,
-    write_json,
+    Frozen, Head, Pretrained, Quantisation, Values, disk, files_beside, is_of_tokenizer, is_output_weight,
+    write_atomically,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,8 +22,13 @@ use suggest::counted;
 use tasks::{Fitted, Task, TaskName};
 
 use crate::Error;
+use crate::provenance::Provenance;
+use crate::written::WrittenFiles;
 
-const SIDECAR: &str = "kindling.json";
+/// The model card.
+const CARD: &str = "README.md";
+
+pub(crate) const SIDECAR: &str = "kindling.json";
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum AdapterError {
@@ -40,6 +45,12 @@ pub enum AdapterError {
     #[error("{}: {source}", path.display())]
     #[diagnostic(help("the file is not the one that kindling wrote: copy the adapter again"))]
     Sidecar { path: PathBuf, source: serde_json::Error },
+    #[error("{} is not as it was written: {SIDECAR} beside it has another SHA-256", path.display())]
+    #[diagnostic(help(
+        "it is damaged, or its run ended while saving it: copy the adapter again, or resume the run; if it was changed on purpose, \
+         take its line out of `files` in {SIDECAR}"
+    ))]
+    Damaged { path: PathBuf },
     #[error("{} was written by a newer kindling (format {found}, this version reads {known})", path.display())]
     #[diagnostic(help("update kindling"))]
     Newer { path: PathBuf, found: u32, known: u32 },
@@ -118,6 +129,9 @@ pub struct Sidecar {
     #[serde(default, skip_serializing_if = "Fitted::is_empty")]
     pub fitted: Fitted,
     pub base: BaseRecord,
+    /// What it came from, where training wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained: Option<Provenance>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -189,12 +203,17 @@ impl Sidecar {
     pub fn new(task: &dyn Task, columns: ColumnNames, max_length: usize, base: BaseRecord) -> Self {
         let kindling = env!("CARGO_PKG_VERSION").to_string();
         let (name, labels, settings) = (task.definition().id(), task.label_names().to_vec(), task.settings());
-        let (format_version, fitted) = (FORMAT_VERSION, Fitted::default());
-        Self { format_version, kindling, task: name, labels, columns, max_length, settings, fitted, base }
+        let (format_version, fitted, trained) = (FORMAT_VERSION, Fitted::default(), None);
+        Self { format_version, kindling, task: name, labels, columns, max_length, settings, fitted, base, trained }
     }
 
     /// `None` where the directory has none: PEFT wrote it, or Transformers.
     pub fn read(directory: &Path) -> Result<Option<Self>, AdapterError> {
+        Ok(WrittenFiles::read(directory)?.map(|written| written.sidecar))
+    }
+
+    /// With the text, and with the keys that are those of [`WrittenFiles`] among the settings.
+    pub(crate) fn read_text(directory: &Path) -> Result<Option<(Self, String)>, AdapterError> {
         let path = directory.join(SIDECAR);
         if !path.exists() {
             return Ok(None);
@@ -204,14 +223,24 @@ impl Sidecar {
         let sidecar: Self =
             serde_json::from_str(&text).map_err(|source| AdapterError::Sidecar { path: path.clone(), source })?;
         match sidecar.format_version {
-            FORMAT_VERSION => Ok(Some(sidecar)),
+            FORMAT_VERSION => Ok(Some((sidecar, text))),
             found => Err(AdapterError::Newer { path, found, known: FORMAT_VERSION }),
         }
     }
 
-    pub fn write(&self, directory: &Path) -> Result<(), AdapterError> {
-        let path = directory.join(SIDECAR);
-        write_json(&path, self).map_err(|source| AdapterError::Write { path, source })
+    /// For what is made of an adapter: it did not itself come from what that came from.
+    pub fn untrained(self) -> Self {
+        Self { trained: None, ..self }
+    }
+
+    /// The version that wrote it.
+    pub fn version(&self) -> &str {
+        &self.kindling
+    }
+
+    /// Writes `kindling.json`, the last of the files of a directory, with the hashes of those called `names`.
+    pub fn write(&self, directory: &Path, names: &[String]) -> Result<(), AdapterError> {
+        WrittenFiles::write(self, directory, names)
     }
 }
 
@@ -230,8 +259,11 @@ impl Adapter {
     /// Reads the directory. `pretrained` is the base it is for: its architecture fills in targets that PEFT left to it.
     pub fn read(directory: &Path, pretrained: Option<&Pretrained>) -> Result<Self, AdapterError> {
         let mut config = read_config(directory)?;
+        let written = WrittenFiles::read(directory)?;
+        let changes = written.as_ref().map(|written| written.check(directory)).transpose()?.unwrap_or_default();
         let mut tensors = AdapterTensors::read(directory, &config.method).map_err(lora::Error::from)?;
         config.method = tensors.method().clone();
+        changes.into_iter().for_each(|change| tensors.note(change));
         for note in std::mem::take(&mut config.notes) {
             tensors.note(format!("{}, {note}: it has no effect", peft::CONFIG_FILE));
         }
@@ -241,7 +273,8 @@ impl Adapter {
             config.method = resolved(&config.method, pretrained, config.method.modules_to_save());
         }
         let method = config.method.clone();
-        Ok(Self { config, method, tensors, sidecar: Sidecar::read(directory)?, starts: HashMap::new() })
+        let sidecar = written.map(|written| written.sidecar);
+        Ok(Self { config, method, tensors, sidecar, starts: HashMap::new() })
     }
 
     /// For a base that is kept so. If the adapter was trained on what its start had left of the base, quantised in the same way, the
@@ -446,17 +479,21 @@ pub struct AdapterFiles<'a> {
 impl AdapterFiles<'_> {
     pub fn write(&self, directory: &Path) -> Result<(), AdapterError> {
         let write_error = |path: PathBuf| move |source| AdapterError::Write { path, source };
-        std::fs::create_dir_all(directory).map_err(write_error(directory.into()))?;
+        disk::create_dir_all(directory).map_err(write_error(directory.into()))?;
         let labels = self.sidecar.as_ref().map_or(&[][..], |sidecar| &sidecar.labels);
         let files = lora::files(&self.config, labels, &self.tensors, self.config.fan_in_fan_out)
             .map_err(|source| AdapterError::Serialise { path: directory.into(), source: source.into() })?;
-        let card = ("README.md", self.card.as_bytes().to_vec());
+        let card = (CARD, self.card.as_bytes().to_vec());
+        let mut names = Vec::new();
         for (name, content) in files.into_iter().chain([card]) {
             let path = directory.join(name);
             write_atomically(&path, |file| file.write_all(&content)).map_err(write_error(path.clone()))?;
+            names.push(name.to_string());
         }
-        copy_beside(directory, self.tokenizer, is_of_tokenizer)?;
-        self.sidecar.as_ref().map_or(Ok(()), |sidecar| sidecar.write(directory))
+        names.retain(|name| name != CARD);
+        let copied = copy_beside(directory, self.tokenizer, is_of_tokenizer)?;
+        names.extend(copied.iter().map(|(_, path)| name_within(directory, path)));
+        self.sidecar.as_ref().map_or(Ok(()), |sidecar| sidecar.write(directory, &names))
     }
 
     /// Reads what was written, and compares it with what was to be.
@@ -490,6 +527,12 @@ impl AdapterFiles<'_> {
     }
 }
 
+/// The name of a file in a directory, with `/`.
+pub fn name_within(directory: &Path, path: &Path) -> String {
+    let name = path.strip_prefix(directory).unwrap_or(path);
+    name.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
 /// Copies files of a checkpoint beside an adapter or another checkpoint, those that `wanted` says yes to, byte for byte. Returns
 /// where each is from and where it is.
 pub fn copy_beside(
@@ -506,7 +549,7 @@ pub fn copy_beside(
         let (file, path) = (from.join(&name), directory.join(&name));
         let contents = std::fs::read(&file).map_err(read_error(&file))?;
         path.parent()
-            .map_or(Ok(()), std::fs::create_dir_all)
+            .map_or(Ok(()), disk::create_dir_all)
             .and_then(|()| write_atomically(&path, |output| output.write_all(&contents)))
             .map_err(|source| AdapterError::Write { path: path.clone(), source })?;
         copied.push((file, path));

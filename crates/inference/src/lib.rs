@@ -17,8 +17,10 @@ mod files;
 mod generation;
 mod pipeline;
 mod processor;
+mod provenance;
 mod scheduler;
 mod text_generation;
+mod written;
 
 /// What else callers need, so that this crate is enough.
 pub use burn::tensor::Device;
@@ -29,7 +31,7 @@ pub use tasks::Answer;
 
 pub use adapter::{
     Adapter, AdapterError, AdapterFiles, BaseRecord, QuantisedBase, Recorded, Sidecar, copy_beside, method_of,
-    recorded_base, resolved, write_adapter,
+    name_within, recorded_base, resolved, write_adapter,
 };
 pub use answers::not_finite;
 pub use base::{Base, ServedAdapter};
@@ -38,8 +40,10 @@ pub use files::{DirectoryKind, ModelFiles};
 pub use generation::{FinishReason, GenerationError, Writer, Written};
 pub use pipeline::{Overrides, Pipeline, Saved, default_max_length};
 pub use processor::Processor;
+pub use provenance::{FileHash, Machine, Origins, Provenance};
 pub use scheduler::{Event, Limits, Scheduler, Statistics, TextRequest, Usage};
 pub use text_generation::{GenerationSettings, TextGeneration};
+pub use written::{FileState, WrittenFiles};
 
 /// The examples of the document are compiled.
 #[cfg(doctest)]

@@ -8,6 +8,7 @@ mod architectures;
 mod cache;
 mod causal_lm;
 mod checkpoint;
+mod checksum;
 mod companions;
 mod config;
 mod error;
@@ -30,13 +31,14 @@ mod tokens;
 pub use architectures::{ActivationShape, is_output_weight};
 pub use cache::{Cache, Piece};
 pub use causal_lm::CausalLm;
-pub use checkpoint::{CheckpointError, ShardLayout, TensorHeader, TensorWriter};
+pub use checkpoint::{ChangeInUse, CheckpointError, FilesInUse, ShardLayout, TensorHeader, TensorWriter};
+pub use checksum::{seal, sealed, sha256};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
 pub use export::{ExportError, Exported, export_adapter_gguf, export_adapter_mlx, export_gguf};
 pub use files::{
-    OutputDirectory, OutputFile, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
+    OutputDirectory, OutputFile, disk, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };
 pub use generate::{Chosen, Finish, Generation, Prompt, Request, Step};
 pub use head::{Head, VocabularyOutput};

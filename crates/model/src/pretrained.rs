@@ -21,7 +21,7 @@ use crate::head::{Head, HeadLayers, Output, Pooling, Sizes};
 use crate::loader::{Build, LoadError, Loaded, Loader};
 use crate::model::Model;
 use crate::routed::RoutedAdapter;
-use crate::{CheckpointError, Error, quantised};
+use crate::{CheckpointError, Error, FilesInUse, quantised};
 use ties::Ties;
 
 /// How frozen weights are kept.
@@ -228,6 +228,17 @@ impl Pretrained {
     /// SHA-256 over the headers and samples of all tensors; `random` for a model that starts from nothing.
     pub fn fingerprint(&self) -> String {
         self.checkpoint.as_ref().map_or_else(|| "random".to_string(), Checkpoint::fingerprint)
+    }
+
+    /// The files that the weights are in, with `config.json`.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let weights = self.checkpoint.iter().flat_map(Checkpoint::files);
+        weights.map(Path::to_path_buf).chain([self.directory.join("config.json")]).collect()
+    }
+
+    /// What to watch the files of the weights by, which stay mapped while the model is in use.
+    pub fn files_in_use(&self) -> FilesInUse {
+        self.checkpoint.as_ref().map_or_else(FilesInUse::default, FilesInUse::of)
     }
 
     /// Bytes of the checkpoint's tensors.

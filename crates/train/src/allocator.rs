@@ -112,6 +112,22 @@ impl Allocator {
         }
     }
 
+    /// What `make` makes. Where the system has no more memory, what waits on the shelf goes back to it, and then the process ends with
+    /// an error: Rust's own way to end here is an abort.
+    fn made(&self, layout: Layout, make: impl Fn() -> *mut u8) -> *mut u8 {
+        let place = make();
+        if place.is_null() { self.made_at_last(layout, make) } else { place }
+    }
+
+    #[cold]
+    fn made_at_last(&self, layout: Layout, make: impl Fn() -> *mut u8) -> *mut u8 {
+        while let Some(block) = self.on_shelf(|shelf| shelf.remove(0)) {
+            release(block);
+        }
+        let place = make();
+        if place.is_null() { end_without_memory(layout.size()) } else { place }
+    }
+
     fn on_shelf<T>(&self, act: impl FnOnce(&mut Shelf) -> T) -> T {
         act(&mut self.shelf.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -136,6 +152,35 @@ unsafe extern "C" {
     fn mi_collect(force: bool);
 }
 
+/// Says what is lacking and what can be done, without a byte of new memory. Nothing else is run any more: whoever asked for memory may
+/// hold any lock.
+fn end_without_memory(size: usize) -> ! {
+    use std::io::Write;
+
+    let mut text = [0; 512];
+    let mut rest = &mut text[..];
+    let written = write!(
+        rest,
+        "error: out of memory: the system does not give {size} bytes more\n\
+         help: end other programs or raise the limit (`ulimit -v`); a run needs less with a lower `train.batch_size` or with \
+         `train.gradient_checkpointing = true`, and continues from its last checkpoint with `--resume`\n"
+    );
+    let left = if written.is_ok() { rest.len() } else { 0 };
+    let length = text.len() - left;
+    #[cfg(unix)]
+    #[expect(unsafe_code, reason = "the system's own functions; see SAFETY")]
+    // SAFETY: bytes of an array, and the end of the process.
+    unsafe {
+        libc::write(2, text.as_ptr().cast(), length);
+        libc::_exit(1)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = std::io::stderr().write_all(&text[..length]);
+        std::process::exit(1)
+    }
+}
+
 fn release(block: Block) {
     // SAFETY: blocks on the shelf were made by mimalloc with this size and alignment, and have left the shelf.
     #[expect(unsafe_code, reason = "gives memory back; see SAFETY")]
@@ -151,19 +196,19 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(large) = Self::large(layout) else {
             // SAFETY: the caller's contract.
-            return unsafe { MiMalloc.alloc(layout) };
+            return self.made(layout, || unsafe { MiMalloc.alloc(layout) });
         };
         match self.recycled(large) {
             Some(place) => place.as_ptr(),
             // SAFETY: a layout of more than no bytes.
-            None => unsafe { MiMalloc.alloc(large) },
+            None => self.made(large, || unsafe { MiMalloc.alloc(large) }),
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let Some(large) = Self::large(layout) else {
             // SAFETY: the caller's contract.
-            return unsafe { MiMalloc.alloc_zeroed(layout) };
+            return self.made(layout, || unsafe { MiMalloc.alloc_zeroed(layout) });
         };
         match self.recycled(large) {
             Some(place) => {
@@ -172,7 +217,7 @@ unsafe impl GlobalAlloc for Allocator {
                 place.as_ptr()
             }
             // SAFETY: a layout of more than no bytes.
-            None => unsafe { MiMalloc.alloc_zeroed(large) },
+            None => self.made(large, || unsafe { MiMalloc.alloc_zeroed(large) }),
         }
     }
 
@@ -194,15 +239,13 @@ unsafe impl GlobalAlloc for Allocator {
         let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (Self::large(layout), Self::large(new)) {
             // SAFETY: the caller's contract.
-            (None, None) => unsafe { MiMalloc.realloc(place, layout, size) },
+            (None, None) => self.made(new, || unsafe { MiMalloc.realloc(place, layout, size) }),
             (Some(before), Some(after)) if before == after => place,
             // SAFETY: both blocks have as many bytes as are copied, and the old one is the caller's.
             _ => unsafe {
                 let moved = self.alloc(new);
-                if !moved.is_null() {
-                    moved.copy_from_nonoverlapping(place, layout.size().min(size));
-                    self.dealloc(place, layout);
-                }
+                moved.copy_from_nonoverlapping(place, layout.size().min(size));
+                self.dealloc(place, layout);
                 moved
             },
         }

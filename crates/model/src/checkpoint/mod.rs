@@ -1,8 +1,11 @@
 //! A checkpoint on disk: safetensors, one file or shards with an index, mapped into memory. What stays frozen in the type of the
 //! file is not copied.
 
+#[cfg(unix)]
+mod bus_error;
 mod experts;
 mod fingerprint;
+mod in_use;
 mod int8;
 mod nf4;
 mod open;
@@ -11,7 +14,7 @@ mod values;
 mod write;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensorError};
 use serde_json::{Map, Value};
 
+pub use in_use::{ChangeInUse, FilesInUse};
 pub(crate) use values::{float, panels};
 use write::ShardHeader;
 pub use write::{ShardLayout, TensorHeader, TensorWriter};
@@ -94,13 +98,19 @@ struct Shard {
     name: String,
     /// `__metadata__` of the file.
     metadata: BTreeMap<String, String>,
-    opened: Mutex<File>,
+    opened: Arc<Mutex<File>>,
+    /// What the file was when it was opened.
+    found: Metadata,
     map: bytes::Bytes,
     /// What the map is of.
     pages: Arc<Mmap>,
 }
 
 impl Checkpoint {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.file.as_path())
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }

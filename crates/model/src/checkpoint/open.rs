@@ -1,6 +1,6 @@
 //! Finding, mapping and checking the files of a checkpoint. Only headers are read.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::quantised::gguf;
 
+#[cfg(unix)]
+use super::bus_error;
 use super::{Checkpoint, CheckpointError, Entry, Shard};
 
 pub(super) const SINGLE: &str = "model.safetensors";
@@ -70,7 +72,7 @@ impl Checkpoint {
         };
         for (shard, shard_name) in names.into_iter().enumerate() {
             let file = directory.join(&shard_name);
-            let (opened, pages) = map(&file)?;
+            let (opened, found, pages) = map(&file)?;
             let map = bytes::Bytes::from_owner(Held(pages.clone()));
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };
             let (header, metadata) =
@@ -92,7 +94,15 @@ impl Checkpoint {
                 }
             }
             let metadata = metadata.metadata().iter().flatten().map(|(key, it)| (key.clone(), it.clone())).collect();
-            checkpoint.shards.push(Shard { file, name: shard_name, metadata, opened: Mutex::new(opened), map, pages });
+            checkpoint.shards.push(Shard {
+                file,
+                name: shard_name,
+                metadata,
+                opened: Arc::new(Mutex::new(opened)),
+                found,
+                map,
+                pages,
+            });
         }
         checkpoint.collect_nf4()?;
         checkpoint.collect_int8()?;
@@ -140,7 +150,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-fn map(file: &Path) -> Result<(File, Arc<Mmap>), CheckpointError> {
+fn map(file: &Path) -> Result<(File, Metadata, Arc<Mmap>), CheckpointError> {
     let read = |source| CheckpointError::Read { file: file.into(), source };
     let opened = File::open(file).map_err(read)?;
     let found = opened.metadata().map_err(read)?;
@@ -155,18 +165,20 @@ fn map(file: &Path) -> Result<(File, Arc<Mmap>), CheckpointError> {
         Some(map) => map,
         None => {
             let map = Arc::new(map_file(&opened).map_err(read)?);
+            #[cfg(unix)]
+            bus_error::name(&map, file);
             maps.push((state, Arc::downgrade(&map)));
             map
         }
     };
-    Ok((opened, map))
+    Ok((opened, found, map))
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature; see SAFETY")]
 fn map_file(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the map is read only, and kindling replaces files by rename and never writes into one, so what this process
-    // maps stays as it is. A file that another program truncates meanwhile ends the process with a bus error, as it does
-    // every program that maps its weights.
+    // maps stays as it is. A file that another program truncates meanwhile ends the process with a bus error, which
+    // `bus_error.rs` puts into words; one that another program writes into is found by `in_use.rs`.
     unsafe { Mmap::map(file) }
 }
 

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::CheckpointError;
 use super::open::{INDEX, SINGLE};
-use crate::files::{OutputFile, write_json};
+use crate::files::{OutputFile, disk, write_json};
 
 /// What the header of a file says of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl ShardLayout {
         for shard in &self.shards {
             let path = directory.join(&shard.file);
             let failed = |source| CheckpointError::Write { file: path.clone(), source };
-            path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+            path.parent().map_or(Ok(()), disk::create_dir_all).map_err(failed)?;
             let mut output = OutputFile::create(&path).map_err(failed)?;
             output.write_all(&shard.header()?).map_err(failed)?;
             for tensor in &shard.tensors {

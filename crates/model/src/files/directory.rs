@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{TEMPORARY, Unfinished, parent, sync_directory};
+use super::{TEMPORARY, Unfinished, disk, parent, sync_directory};
 
 /// A directory that is being written under another name, and takes its own in [`finish`](Self::finish). Dropped before, it
 /// is removed.
@@ -26,7 +26,7 @@ impl OutputDirectory {
         if fs::symlink_metadata(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        fs::create_dir_all(parent(path))?;
+        disk::create_dir_all(parent(path))?;
         let temporary = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempdir_in(parent(path))?;
         let unfinished = Unfinished::new(temporary.path());
         Ok(Self { path: path.into(), temporary, _unfinished: unfinished })
@@ -38,7 +38,7 @@ impl OutputDirectory {
     }
 
     pub fn finish(self) -> io::Result<()> {
-        fs::rename(self.temporary.path(), &self.path)?;
+        disk::rename(self.temporary.path(), &self.path)?;
         // It has another name now: there is nothing left to remove.
         let _ = self.temporary.keep();
         sync_directory(parent(&self.path))

@@ -5,6 +5,7 @@
 
 mod destination;
 mod directory;
+pub mod disk;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -15,6 +16,7 @@ use tempfile::NamedTempFile;
 
 use destination::Destination;
 pub use directory::OutputDirectory;
+pub use disk::sync_directory;
 
 /// The beginning and the end of every temporary file's name; between them are random letters and digits.
 const TEMPORARY: (&str, &str) = (".kindling-", ".tmp");
@@ -78,8 +80,11 @@ impl OutputFile {
         match self.0 {
             Kind::Open(mut file) => file.flush(),
             Kind::Replacing { path, temporary, _unfinished } => {
-                temporary.as_file().sync_all()?;
-                temporary.persist(&path).map_err(|error| error.error)?;
+                disk::sync(&path, temporary.as_file())?;
+                // Not `persist`, which is a rename and nothing more: this one can be made to fail.
+                disk::rename(temporary.path(), &path)?;
+                // It has another name now: there is nothing left to remove.
+                let _ = temporary.into_temp_path().keep();
                 sync_directory(parent(&path))
             }
         }
@@ -89,7 +94,9 @@ impl OutputFile {
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Kind::Replacing { temporary, .. } => temporary.as_file_mut().write(bytes),
+            Kind::Replacing { path, temporary, .. } => {
+                disk::write_all(path, temporary.as_file(), bytes).map(|()| bytes.len())
+            }
             Kind::Open(file) => file.write(bytes),
         }
     }
@@ -114,11 +121,6 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> 
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     write_atomically(path, |file| file.write_all(text.as_bytes()))
-}
-
-/// A rename is on the disk once its directory is.
-pub fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 /// Whether a file of this name is one that a killed process left unfinished: no other program makes such names.
@@ -148,7 +150,7 @@ fn temporary(directory: &Path, existing: Option<&Metadata>) -> io::Result<NamedT
             // Until it has its own rights, nobody else's.
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         }
-        options.open(path)
+        disk::open(path, &options)
     })?;
     #[cfg(unix)]
     if let Some(existing) = existing {

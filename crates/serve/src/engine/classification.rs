@@ -140,6 +140,13 @@ impl Classifying {
     }
 
     /// Those of the last pass are told that it had no end.
+    /// All that wait or are in work have no answer.
+    pub(super) fn refuse(&mut self, error: &Error) {
+        for request in self.requests.drain(..) {
+            let _ = request.answer.send(Err(error.clone()));
+        }
+    }
+
     pub(super) fn fail(&mut self) {
         for request in self.requests.extract_if(.., |request| request.in_pass > 0) {
             let _ = request.answer.send(Err(Error::Panicked));

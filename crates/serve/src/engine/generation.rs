@@ -187,9 +187,9 @@ impl Writing {
     }
 
     /// All are told that a pass had no end; what it has left of the cache is of no use.
-    pub(super) fn fail(&mut self, model: CausalLm<'_>) {
+    pub(super) fn fail(&mut self, model: CausalLm<'_>, error: &Error) {
         for (_, request) in self.requests.drain() {
-            let _ = request.events.send(Event::Failed(Error::Panicked));
+            let _ = request.events.send(Event::Failed(error.clone()));
         }
         self.choices.clear();
         self.scheduler = Scheduler::new(model, self.limits);

@@ -381,3 +381,43 @@ fn an_adapter_is_given_back_after_its_last_request() {
         }
     });
 }
+
+#[test]
+fn a_base_that_was_written_to_answers_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().join("base");
+    std::fs::create_dir(&base).unwrap();
+    for entry in std::fs::read_dir(model_in(MODELS[0])).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), base.join(entry.file_name())).unwrap();
+    }
+    adapters(&base, directory.path());
+    let engine = start(&base, directory.path(), 1, Limits::default());
+    let request = || Generate {
+        prompts: Prompts::Texts(vec!["the cat sat".to_string()]),
+        samples: 1,
+        settings: GenerationSettings { max_new_tokens: Some(2), ..GenerationSettings::default() },
+        max_tokens: 1,
+        log_probabilities: None,
+    };
+    Runtime::new().unwrap().block_on(async {
+        let failure = async |name: &str| {
+            let (_, mut events) = engine.generate(&engine.model(name).unwrap(), request()).await.unwrap();
+            let mut failed = None;
+            while let Some(event) = events.recv().await {
+                if let Event::Failed(error) = event {
+                    failed = Some(error.to_string());
+                }
+            }
+            failed
+        };
+        assert_eq!(failure("lora").await, None);
+        let path = base.join("model.safetensors");
+        let bytes = std::fs::read(&path).unwrap();
+        // The same file, as `cp` writes it.
+        std::fs::write(&path, bytes).unwrap();
+        let expected = "the model's file was changed since it was loaded: the server has to be started again";
+        for name in ["base", "lora"] {
+            assert_eq!(failure(name).await.as_deref(), Some(expected));
+        }
+    });
+}

@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use lora::AdapterSet;
+use model::FilesInUse;
 use tokio::sync::mpsc;
 
 use super::classification::{Classification, Classifying};
 use super::generation::{Generation, Writing};
-use super::{Base, Limits, Statistics};
+use super::{Base, Error, Limits, Statistics};
 
 #[derive(Debug)]
 pub(super) enum Job {
@@ -22,6 +23,7 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Worker {
     base: Arc<Base>,
+    base_in_use: FilesInUse,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// `None`: the base is no causal language model.
     writing: Option<Writing>,
@@ -34,7 +36,8 @@ impl Worker {
         let statistics = Arc::<Statistics>::default();
         let writing = base.model.model.causal_lm().map(|model| Writing::new(model, limits, statistics.clone()));
         let classifying = Classifying::new(limits.max_batch_tokens, statistics.clone());
-        Self { base, jobs, writing, classifying, statistics }
+        let base_in_use = base.model.pretrained.files_in_use();
+        Self { base, base_in_use, jobs, writing, classifying, statistics }
     }
 
     pub(super) fn statistics(&self) -> &Arc<Statistics> {
@@ -55,6 +58,10 @@ impl Worker {
                 // A panic is a fault of ours: those whose request or pass it was are told, and others are answered.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.take(job)));
             }
+            if self.base_in_use.written_to().is_some() {
+                self.refuse();
+                continue;
+            }
             let (base, classifying) = (&self.base, &mut self.classifying);
             if catch_unwind(AssertUnwindSafe(|| classifying.pass(base))).is_err() {
                 classifying.fail();
@@ -62,8 +69,19 @@ impl Worker {
             if let (Some(model), Some(writing)) = (base.model.model.causal_lm(), &mut self.writing)
                 && catch_unwind(AssertUnwindSafe(|| writing.pass(base, model))).is_err()
             {
-                writing.fail(model);
+                writing.fail(model, &Error::Panicked);
             }
+        }
+    }
+
+    /// Somebody has written into the base's file: what it answers from here on is not what it was loaded to answer.
+    fn refuse(&mut self) {
+        let message =
+            "the model's file was changed since it was loaded: the server has to be started again".to_string();
+        let error = Error::Failed { message };
+        self.classifying.refuse(&error);
+        if let (Some(model), Some(writing)) = (self.base.model.model.causal_lm(), &mut self.writing) {
+            writing.fail(model, &error);
         }
     }
 

@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
-use super::open::{all_keys, open};
+use super::open::{all_keys, check_unwritten, open};
 use super::table::{Answers, Columns as Beside};
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config::{self, Config};
@@ -91,6 +91,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
             score_file(file, &pipeline, &mut scorer, output, Some(&mut listed))?
         }
     };
+    check_unwritten(&pipeline)?;
     if per_example.is_some() {
         listed.answers.finish()?;
     }

@@ -32,6 +32,7 @@ mod source;
 mod table;
 mod tokenizer;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -81,6 +82,7 @@ enum Command {
     Combine(combine::Arguments),
     Extract(extract::Arguments),
     Report(report::Arguments),
+    Verify(verify::Arguments),
     Init(init::Arguments),
     Tokenizer(tokenizer::Arguments),
     Devices(devices::Arguments),
@@ -150,6 +152,7 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
         Some(Command::Combine(arguments)) => combine::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Extract(arguments)) => extract::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Report(arguments)) => report::run(&arguments, output),
+        Some(Command::Verify(arguments)) => verify::run(&arguments, output),
         Some(Command::Init(arguments)) => init::run(&arguments, output),
         Some(Command::Tokenizer(arguments)) => tokenizer::run(&arguments, output),
         Some(Command::Devices(arguments)) => devices::run(&arguments, output),
@@ -163,6 +166,7 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     let device = match &cli.command {
         Some(Command::Train(arguments)) => arguments.device.as_deref(),
         Some(Command::Compare(arguments)) => arguments.device.as_deref(),
+        Some(Command::Verify(arguments)) => arguments.device.as_deref(),
         Some(Command::Eval(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Predict(arguments)) => Some(arguments.device.device.as_str()),
         Some(Command::Generate(arguments)) => Some(arguments.device.device.as_str()),
@@ -189,7 +193,11 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
     // Those of burn for checkpoints, metrics and the terminal, of the server, or a progress bar's.
-    let others = if matches!(cli.command, None | Some(Command::Train(_) | Command::Serve(_))) { 8 } else { 2 };
+    let others = if matches!(cli.command, None | Some(Command::Train(_) | Command::Serve(_) | Command::Verify(_))) {
+        8
+    } else {
+        2
+    };
     start_threads(cli.common.threads, others).map_err(|error| {
         let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
         Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)

@@ -57,6 +57,18 @@ pub(super) fn check_unquantised(directory: &Path) -> Result<(), Failure> {
     }
 }
 
+/// # Errors
+/// Somebody has written into the files that the weights are mapped from: what was answered may be wrong.
+pub(super) fn check_unwritten(pipeline: &Pipeline) -> Result<(), Failure> {
+    match pipeline.pretrained.files_in_use().written_to() {
+        None => Ok(()),
+        Some(path) => {
+            let message = format!("{} was written to while it was in use: the answers may be wrong", path.display());
+            Err(Failure::with_help(message, "put it back as it was, and run the command again"))
+        }
+    }
+}
+
 /// What there is to say where an adapter was trained on other weights than those of the model.
 pub(super) fn other_base(saved: &Saved, files: &ModelFiles) -> Option<String> {
     let (base, adapter) = (saved.other_base()?, files.adapter.as_ref()?.display());

@@ -8,7 +8,7 @@ use data::{Line, Record};
 use rayon::prelude::*;
 
 use super::input::{InputArguments, Unanswered};
-use super::open::{MAX_LENGTH, keys_of_input, open};
+use super::open::{MAX_LENGTH, check_unwritten, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
@@ -159,6 +159,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let Predictor { answers, unanswered, truncated, file, .. } = predictor;
     let answered = answers.count();
     let failure = unanswered.failure(answered, &file);
+    check_unwritten(&pipeline)?;
     // What was there before is worth more than no answers.
     if answered > 0 {
         answers.finish()?;

@@ -190,7 +190,7 @@ pub(super) fn execute(
     if let Some(watch) = &shown.watch {
         output.say(&format!("watch the run at {}", output.bold(&watch.url())));
     }
-    let options = Options { dashboard: shown.dashboard, watch: shown.watch, interrupter };
+    let options = Options { dashboard: shown.dashboard, watch: shown.watch, interrupter, until: None };
     match run::run(plan, directory, start, options, output)? {
         Outcome::Finished(summary) => {
             report(plan, &summary, output)?;

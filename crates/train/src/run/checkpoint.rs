@@ -3,6 +3,7 @@
 //! the other files and one of itself, so that a bit that has flipped is found before any of it is used.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,10 +16,11 @@ use burn::train::checkpoint::{
 };
 use burn::train::metric::store::EventStoreClient;
 use burn::train::{Learner, LearnerModel};
+use inference::FileHash;
+use model::{disk, seal, sealed, sha256};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use super::checksum::{seal, sealed, sha256};
 use super::directory::Directory;
 use ::tasks::metrics::Scores;
 
@@ -36,6 +38,9 @@ pub(crate) struct RunState {
     pub(crate) step: usize,
     /// Bytes of `metrics.jsonl` up to and with this step.
     pub(crate) metrics_length: u64,
+    /// Of these bytes. Earlier versions had none.
+    #[serde(default)]
+    pub(crate) metrics_sha256: Option<String>,
     pub(crate) best: Option<Best>,
     /// Evaluations since the best one.
     pub(crate) without_improvement: usize,
@@ -45,6 +50,9 @@ pub(crate) struct RunState {
     #[serde(default)]
     pub(crate) seconds: f64,
     pub(crate) identity: Identity,
+    /// Of the base's files, for what its fingerprint does not see. Earlier versions had none.
+    #[serde(default)]
+    pub(crate) base_files: Vec<FileHash>,
     /// SHA-256 of the other files of the checkpoint. Earlier versions had none.
     #[serde(default)]
     pub(crate) files: BTreeMap<String, String>,
@@ -56,11 +64,13 @@ impl RunState {
         Self {
             step: 0,
             metrics_length: 0,
+            metrics_sha256: None,
             best: None,
             without_improvement: 0,
             stopped: false,
             seconds: 0.0,
             identity,
+            base_files: Vec::new(),
             files: BTreeMap::new(),
         }
     }
@@ -107,7 +117,8 @@ pub(super) fn record_files(directory: &Directory, failure: &Failure) -> [RecordF
 
 impl<R: Checkpoint> Checkpointer<R> for RecordFile {
     fn save(&self, _: usize, record: R) -> Result<(), CheckpointerError> {
-        if let Err(error) = record.save(self.directory.join(self.name)) {
+        let path = self.directory.join(self.name);
+        if let Err(error) = disk::written(&path, || record.save(path.clone()).map_err(io::Error::other)) {
             self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error.to_string());
         }
         Ok(())
@@ -162,7 +173,7 @@ pub(super) fn complete(
 pub(super) fn begin(directory: &Directory, starts: &HashMap<String, TensorData>) -> Result<(), Error> {
     let path = directory.unfinished_checkpoint();
     // Not `create_dir_all`: a run whose directory was removed has nowhere to go on.
-    let cleared = directory.clear_unfinished_checkpoint().and_then(|()| std::fs::create_dir(&path));
+    let cleared = directory.clear_unfinished_checkpoint().and_then(|()| disk::create_dir(&path));
     cleared.map_err(|source| Error::Write { path: path.clone(), source })?;
     if starts.is_empty() {
         return Ok(());
@@ -171,7 +182,7 @@ pub(super) fn begin(directory: &Directory, starts: &HashMap<String, TensorData>)
     let path = path.join(START);
     let bytes = lora::peft::to_bytes(tensors.iter(), lora::Layout::Peft)
         .map_err(|error| Error::Checkpoint { path: path.clone(), reason: error.to_string() })?;
-    std::fs::write(&path, bytes).map_err(|source| Error::Write { path, source })
+    disk::write(&path, &bytes).map_err(|source| Error::Write { path, source })
 }
 
 /// What the run took out of the base when it began.

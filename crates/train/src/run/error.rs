@@ -33,6 +33,12 @@ pub(crate) enum Error {
     #[error("another process is training in {}", path.display())]
     #[diagnostic(help("wait for it, or choose another directory with `--set output_dir=DIR`"))]
     Locked { path: PathBuf },
+    #[error("cannot lock the directory {}: {source}", path.display())]
+    #[diagnostic(help(
+        "without locks two processes could train in it at the same time: choose a directory on a file system that has them with \
+         `--set output_dir=DIR` (over NFS the server's lock service has to run)"
+    ))]
+    Lock { path: PathBuf, source: io::Error },
     #[error("{} holds {what}", path.display())]
     #[diagnostic(help("`--resume` continues it, `--overwrite` replaces it, `--set output_dir=DIR` writes elsewhere"))]
     Exists { path: PathBuf, what: &'static str },
@@ -77,6 +83,9 @@ pub(crate) enum Error {
     #[error("the saved {what} answers differently from the trained model: logits differ by {difference:e}")]
     #[diagnostic(help("this is a fault of kindling, not of your data: please report it with the run's directory"))]
     NotTheSame { what: &'static str, difference: f64 },
+    #[error("the base model's {} was {} while the run was using it", path.display(), change.in_words())]
+    #[diagnostic(help("put it back as it was, then continue with `--resume`: the last checkpoint is complete"))]
+    BaseChanged { path: PathBuf, change: model::ChangeInUse },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Answers(#[from] inference::GenerationError),
@@ -162,6 +171,7 @@ impl Error {
             | Self::SetInLeg { .. }
             | Self::OwnInput { .. }
             | Self::Locked { .. }
+            | Self::Lock { .. }
             | Self::Exists { .. }
             | Self::Changed { .. }
             | Self::Model(_) => true,
@@ -172,6 +182,7 @@ impl Error {
             | Self::NotANumber { .. }
             | Self::Untrained { .. }
             | Self::NotTheSame { .. }
+            | Self::BaseChanged { .. }
             | Self::Answers(_)
             | Self::Report(_)
             | Self::Page(_)
@@ -185,6 +196,27 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn what_the_system_refuses_is_answered_with_what_can_be_done() {
+        use io::ErrorKind;
+
+        let help = |kind: ErrorKind| {
+            let error = Error::Write { path: "run/config.toml".into(), source: kind.into() };
+            miette::Diagnostic::help(&error).unwrap().to_string()
+        };
+        let then = "then continue with `--resume`: the last checkpoint is complete";
+        assert_eq!(help(ErrorKind::ReadOnlyFilesystem), format!("make the place writable, {then}"));
+        assert_eq!(help(ErrorKind::PermissionDenied), format!("make the place writable, {then}"));
+        assert_eq!(help(ErrorKind::StorageFull), format!("free space, {then}"));
+        assert_eq!(help(ErrorKind::QuotaExceeded), format!("free space, {then}"));
+        assert!(help(ErrorKind::NotFound).starts_with("the directory was removed or moved"));
+        // As a file system answers that has no locks.
+        let lock = Error::Lock { path: "run".into(), source: ErrorKind::Unsupported.into() };
+        assert_eq!(lock.to_string(), "cannot lock the directory run: unsupported");
+        assert!(miette::Diagnostic::help(&lock).unwrap().to_string().contains("over NFS"));
+        assert!(lock.is_of_input());
+    }
 
     #[test]
     fn broken_examples_are_counted_as_their_file_is() {

@@ -8,9 +8,11 @@
 //! begins with the mark of a new session, by which a TensorBoard that looks on forgets what was cut.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use model::disk;
 
 use super::Error;
 use super::directory::Directory;
@@ -38,11 +40,12 @@ impl Events {
         for (name, start) in names.iter().filter_map(|name| Some((name, start(name)?))) {
             let path = root.join(name);
             // A file that begins at this step or later has nothing that stays.
-            let changed = if start < step { cut(&path, step) } else { std::fs::remove_file(&path) };
+            let changed = if start < step { cut(&path, step) } else { disk::remove_file(&path) };
             changed.map_err(|source| Error::Write { path: path.clone(), source })?;
         }
         let path = root.join(name(step));
-        let file = File::create(&path).map_err(|source| Error::Write { path: path.clone(), source })?;
+        let file = disk::open(&path, File::options().write(true).create(true).truncate(true));
+        let file = file.map_err(|source| Error::Write { path: path.clone(), source })?;
         let events = Self { path, file };
         // The second version of the format is what every reader knows.
         events.append(&event(now(), 0, &bytes_field(3, b"brain.Event:2")))?;
@@ -58,7 +61,8 @@ impl Events {
     }
 
     fn append(&self, event: &[u8]) -> Result<(), Error> {
-        (&self.file).write_all(&record(event)).map_err(|source| Error::Write { path: self.path.clone(), source })
+        disk::write_all(&self.path, &self.file, &record(event))
+            .map_err(|source| Error::Write { path: self.path.clone(), source })
     }
 }
 
@@ -86,7 +90,10 @@ fn cut(path: &Path, step: usize) -> io::Result<()> {
         }
         kept += event.len() + FRAME;
     }
-    if kept < bytes.len() { File::options().write(true).open(path)?.set_len(kept as u64) } else { Ok(()) }
+    match kept < bytes.len() {
+        true => disk::set_len(path, &disk::open(path, File::options().write(true))?, kept as u64),
+        false => Ok(()),
+    }
 }
 
 /// Length, its checksum, and that of the data.

@@ -4,17 +4,20 @@ mod adamw;
 mod answers;
 mod before;
 mod checkpoint;
-mod checksum;
 mod directory;
 mod error;
 mod events;
+#[cfg(test)]
+mod faults;
 mod find_lr;
 mod legs;
 mod loader;
 mod measure;
 mod optimizer;
+mod origins;
 mod record;
 mod renderer;
+mod replay;
 mod report;
 mod resume;
 mod save;
@@ -36,12 +39,14 @@ use model::Values;
 
 pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
-pub(crate) use directory::{Directory, State, check};
+pub(crate) use directory::{Directory, State, check, recorded_config};
 pub(crate) use error::Error;
 pub(crate) use find_lr::{RangeTest, Tried, find_learning_rate};
 pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
 pub(crate) use measure::{Measured, measure};
+pub(crate) use origins::{binary, machine, settings_fingerprint};
+pub(crate) use replay::{Recorded, Stretch, replay};
 pub(crate) use resume::{Resumption, take_up};
 pub(crate) use save::{difference, with_dtype};
 pub(crate) use watch::Watch;
@@ -95,6 +100,8 @@ pub(crate) struct Options {
     /// Where the page of the run in progress is served.
     pub(crate) watch: Option<Watch>,
     pub(crate) interrupter: Interrupter,
+    /// The last step to be done, where that is not the run's.
+    pub(crate) until: Option<usize>,
 }
 
 /// Refuses what a run would refuse before it begins, and leaves everything as it is.
@@ -136,6 +143,7 @@ pub(crate) fn run(
             directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
         }
     }
+    let save = save.with_origins(plan);
     directory.claim_names()?;
     output.log_to(directory.append("train.log")?);
     say_beginning(plan, resumed.as_ref(), &directory, output);
@@ -168,12 +176,16 @@ pub(crate) fn run(
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
-        false => session.finish(plan, record, &untrained.answers),
+        false => session.finish(plan, record, &untrained.answers).map_err(|error| blame(plan, error)),
     }
 }
 
-/// Where numbers are none the weights of the base are looked at, which is not done before: one of them may be none.
+/// Whoever has changed the base meanwhile is to blame for whatever comes of it. Where numbers are none the weights of the base are
+/// looked at, which is not done before: one of them may be none.
 fn blame(plan: &RunPlan, error: Error) -> Error {
+    if let Err(changed) = save::base_unchanged(&plan.pretrained.files_in_use()) {
+        return changed;
+    }
     match &error {
         Error::NotANumber { .. } | Error::Answers(_) => match plan.pretrained.not_finite() {
             Ok(Some(of_base)) => Error::Model(of_base),
@@ -288,7 +300,7 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
         dataset: session.train.clone(),
         sampler: session.sampler.clone(),
         seed: session.seed,
-        steps: session.state.step + 1..session.last_step() + 1,
+        steps: session.state.step + 1..options.until.unwrap_or(session.last_step()) + 1,
     };
     let validation = EvaluationBatches {
         task: task.clone(),

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::Error;
 use super::checkpoint::{Identity, RunState, read_state};
-use super::directory::{Directory, State, check, recorded_config};
+use super::directory::{Directory, State, check, recorded_config, sha256_of_beginning};
 use super::legs::effective;
 use crate::config::{Config, Leg, Loaded, TrainConfig};
 use crate::output::Output;
@@ -74,7 +74,7 @@ fn recorded(place: &Path) -> Result<Config, Error> {
     parse(&text).map_err(|reason| Error::Record { path: place.join("config.toml"), reason })
 }
 
-fn parse(text: &str) -> Result<Config, String> {
+pub(super) fn parse(text: &str) -> Result<Config, String> {
     toml::from_str(text).map_err(|error| error.message().to_string())
 }
 
@@ -180,9 +180,13 @@ fn newest_whole(place: &Path) -> Result<Option<usize>, Error> {
 fn usable(directory: &Directory, step: usize) -> Result<RunState, String> {
     let state = read_state(&directory.checkpoint(step))?;
     let length = std::fs::metadata(directory.path("metrics.jsonl")).map_or(0, |found| found.len());
-    match length < state.metrics_length {
-        true => Err(format!("metrics.jsonl has {length} bytes, and had {} then", state.metrics_length)),
-        false => Ok(state),
+    if length < state.metrics_length {
+        return Err(format!("metrics.jsonl has {length} bytes, and had {} then", state.metrics_length));
+    }
+    let found = sha256_of_beginning(&directory.path("metrics.jsonl"), state.metrics_length);
+    match &state.metrics_sha256 {
+        Some(then) if found.as_ref().ok() != Some(then) => Err("metrics.jsonl is not as it was written".to_string()),
+        Some(_) | None => Ok(state),
     }
 }
 
@@ -244,7 +248,7 @@ fn newest_usable(directory: &Directory, steps: &[usize], output: &Output) -> Res
     Err(damage.expect("there is a checkpoint, and none is whole"))
 }
 
-fn is_free(key: &str) -> bool {
+pub(super) fn is_free(key: &str) -> bool {
     FREE.contains(&key) || key == "legs" || key.strip_prefix("train.").is_some_and(|key| Leg::KEYS.contains(&key))
 }
 
@@ -272,7 +276,7 @@ fn first_difference(
 }
 
 /// Keys with their table before them, `train.epochs`.
-fn flat(table: &Table) -> Vec<(String, Value)> {
+pub(super) fn flat(table: &Table) -> Vec<(String, Value)> {
     let mut entries = Vec::new();
     for (key, value) in table {
         match value {

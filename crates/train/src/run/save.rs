@@ -9,20 +9,21 @@ use data::Batch;
 use kernels::Precision;
 use lora::{Method, Plan};
 use model::{
-    Frozen, Pretrained, ShardLayout, TensorHeader, Values, files_beside, goes_with_weights, is_of_tokenizer, write_json,
+    FilesInUse, Frozen, Pretrained, ShardLayout, TensorHeader, Values, disk, files_beside, goes_with_weights,
+    is_of_tokenizer, sha256, write_json,
 };
 use serde_json::{Value, json};
 
 use super::Error;
-use super::checkpoint::Identity;
-use super::checksum::sha256;
+use super::checkpoint::{Identity, RunState};
 use super::directory::Directory;
+use super::origins::{self, OriginsRead};
 use crate::card::Card;
-use crate::config::SaveDtype;
+use crate::config::{Config, SaveDtype};
 use crate::prepare::RunPlan;
 use crate::terminal;
 use ::tasks::metrics::Scores;
-use inference::{Adapter, Sidecar, copy_beside, write_adapter};
+use inference::{Adapter, AdapterError, Provenance, Sidecar, copy_beside, name_within, write_adapter};
 use tasks::{Fitted, MicroBatch, Task, TrainableModel, host};
 
 /// Examples in the batch with which a saved model is compared.
@@ -58,7 +59,6 @@ pub(crate) fn difference(left: &[f32], right: &[f32]) -> f64 {
 
 /// The evaluation for which a model is saved.
 pub(super) struct Kept<'a> {
-    pub(super) step: usize,
     pub(super) scores: &'a Scores,
     pub(super) fitted: Fitted,
 }
@@ -82,6 +82,11 @@ pub(super) struct Saver {
     written_twice: Option<(String, String)>,
     save_dtype: DType,
     probe: Probe,
+    config: Config,
+    examples: String,
+    in_use: FilesInUse,
+    /// `None` where nothing is saved.
+    origins: Option<OriginsRead>,
 }
 
 impl Saver {
@@ -107,7 +112,41 @@ impl Saver {
                 SaveDtype::F16 => DType::F16,
             },
             probe: Probe::new(Batch::new(examples, &indices, 0)),
+            config: plan.config.clone(),
+            examples: identity.data.clone(),
+            in_use: plan.pretrained.files_in_use(),
+            origins: None,
         }
+    }
+
+    /// For a run that will save something: reads what it came from.
+    pub(super) fn with_origins(self, plan: &RunPlan) -> Self {
+        Self { origins: Some(OriginsRead::start(plan)), ..self }
+    }
+
+    /// Refuses to save what was computed with a base whose files are not what they were when this process opened them, or when the
+    /// run's other processes did.
+    pub(super) fn check_base(&self, state: &mut RunState) -> Result<(), Error> {
+        base_unchanged(&self.in_use)?;
+        let Some(origins) = &self.origins else { return Ok(()) };
+        let now = &origins.get().base;
+        if state.base_files.is_empty() {
+            state.base_files.clone_from(now);
+        }
+        match state.base_files.iter().zip(now).find(|(then, now)| then != now) {
+            Some((then, now)) => {
+                let [then_hash, now] = [then, now].map(|it| it.sha256.chars().take(12).collect());
+                Err(Error::Changed { what: format!("the base model's {}", then.name), then: then_hash, now })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Of the weights after this step.
+    fn provenance(&self, step: usize) -> Option<Provenance> {
+        let origins = self.origins.as_ref()?.get().clone();
+        let config = origins::fingerprint(&self.config, step);
+        Some(Provenance { step, config, examples: self.examples.clone(), origins })
     }
 
     /// Writes `adapter/`, or `model/` for a full checkpoint; returns the model's answer to the probe.
@@ -116,12 +155,14 @@ impl Saver {
         directory: &Directory,
         plan: &Plan,
         model: &TrainableModel,
-        kept: Option<Kept<'_>>,
+        (step, kept): (usize, Option<Kept<'_>>),
     ) -> Result<Vec<f32>, Error> {
+        base_unchanged(&self.in_use)?;
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
-        let scores = kept.as_ref().map(|kept| (kept.step, kept.scores));
+        let scores = kept.as_ref().map(|kept| (step, kept.scores));
         let mut sidecar = self.sidecar.clone();
+        sidecar.trained = self.provenance(step);
         sidecar.fitted = kept.map(|kept| kept.fitted).unwrap_or_default();
         let saved = match self.full {
             false => {
@@ -134,10 +175,10 @@ impl Saver {
         };
         saved.map_err(Error::of_run)?;
         let mut hashes = BTreeMap::new();
-        for tensors in self.names().into_iter().filter(|name| name.ends_with(".safetensors")) {
-            let path = directory.path(&tensors);
+        for name in self.names().into_iter().filter(|name| !name.ends_with("README.md")) {
+            let path = directory.path(&name);
             let hash = sha256(&path).map_err(|source| Error::Write { path, source })?;
-            hashes.insert(tensors, hash);
+            hashes.insert(name, hash);
         }
         directory.set_results(hashes)?;
         Ok(self.probe.logits(model))
@@ -165,7 +206,11 @@ impl Saver {
             }
         }
         let read = match self.full {
-            false => Adapter::read(&directory.path("adapter"), Some(base)).map(drop).map_err(|error| error.to_string()),
+            false => match Adapter::read(&directory.path("adapter"), Some(base)) {
+                // The process before ended while it was saving a later one: that is saved again.
+                Err(AdapterError::Damaged { .. }) if directory.results().is_empty() => Ok(()),
+                read => read.map(drop).map_err(|error| error.to_string()),
+            },
             true => Pretrained::open(&directory.path("model"), self.task.definition().head)
                 .map(drop)
                 .map_err(|error| error.to_string()),
@@ -204,7 +249,7 @@ impl Saver {
         sidecar: &Sidecar,
     ) -> Result<(), Error> {
         let write = |source| Error::Write { path: directory.into(), source };
-        std::fs::create_dir_all(directory).map_err(write)?;
+        disk::create_dir_all(directory).map_err(write)?;
         let trained: HashMap<String, TensorData> = plan.tensors(model).into_iter().collect();
         // By the names that are written, what they are in the model; a tensor may be written twice.
         let mut sources: BTreeMap<String, &str> = BTreeMap::new();
@@ -238,8 +283,10 @@ impl Saver {
         })?;
         let config = with_dtype(self.task.model_config(&self.base_config, &self.class), self.save_dtype);
         write_json(&directory.join("config.json"), &config).map_err(write)?;
-        copy_beside(directory, &self.base, |file| self.is_companion(file))?;
-        Ok(sidecar.write(directory)?)
+        let mut names = ["config.json", "model.safetensors"].map(String::from).to_vec();
+        let copied = copy_beside(directory, &self.base, |file| self.is_companion(file))?;
+        names.extend(copied.iter().map(|(_, path)| name_within(directory, path)));
+        Ok(sidecar.write(directory, &names)?)
     }
 
     /// Loads what was saved, as a user would, and compares its answer with that of the trained model, whose base
@@ -281,6 +328,12 @@ impl Saver {
             false => Err(Error::NotTheSame { what, difference }),
         }
     }
+}
+
+/// # Errors
+/// Somebody has changed the files that the base's weights are read from.
+pub(super) fn base_unchanged(files: &FilesInUse) -> Result<(), Error> {
+    files.changed().map_or(Ok(()), |(path, change)| Err(Error::BaseChanged { path, change }))
 }
 
 /// `config.json` for tensors of this type.

@@ -129,9 +129,9 @@ impl Fit<'_> {
         bar.finish_and_clear();
         self.end_epoch(epoch);
         if session.state.best.is_none() && !session.interrupted {
-            let model = learner.model().valid();
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, None)?;
-            session.state.best = Some(Best { step: session.state.step, scores: None, loss_error: None, probe });
+            let (model, step) = (learner.model().valid(), session.state.step);
+            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, (step, None))?;
+            session.state.best = Some(Best { step, scores: None, loss_error: None, probe });
         }
         Ok(())
     }
@@ -289,7 +289,7 @@ impl Fit<'_> {
         ));
         if better {
             let fitted = fitter.map(|fitter| fitter.fit()).unwrap_or_default();
-            let kept = Some(Kept { step, scores: &scores, fitted });
+            let kept = (step, Some(Kept { scores: &scores, fitted }));
             let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
             session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
@@ -317,7 +317,9 @@ impl Fit<'_> {
 
     fn save(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
         let step = session.state.step;
-        session.state.metrics_length = session.metrics.sync()?;
+        session.save.check_base(&mut session.state)?;
+        let (length, sha256) = session.metrics.sync()?;
+        (session.state.metrics_length, session.state.metrics_sha256) = (length, Some(sha256));
         session.state.seconds = session.seconds();
         checkpoint::begin(&session.directory, session.adapter_plan.starts())?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");

@@ -299,7 +299,8 @@ impl AdapterTensors {
         })
     }
 
-    pub(crate) fn notes(&self) -> &[String] {
+    /// What the user should know of the adapter.
+    pub fn notes(&self) -> &[String] {
         &self.notes
     }
 }

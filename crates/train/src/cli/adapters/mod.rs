@@ -119,6 +119,7 @@ fn write(
     tokenizer: &Path,
 ) -> Result<(), Failure> {
     let card = card(&config, made);
+    let sidecar = sidecar.map(Sidecar::untrained);
     let files = AdapterFiles { config, tensors: new.tensors, sidecar, card: &card, tokenizer };
     let written = files.write(directory.path()).and_then(|()| files.verify(directory.path()));
     written.map_err(|error| directory.named(error.into()))

@@ -14,7 +14,7 @@ use model::{Prompt, Sampling};
 use serde_json::{Map, Value, json};
 
 use super::input::{InputArguments, Unanswered};
-use super::open::{keys_of_input, open};
+use super::open::{check_unwritten, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
@@ -119,6 +119,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         Some(prompt) => generator.prompt(prompt, answers)?,
         None => generator.rows(answers)?,
     }
+    check_unwritten(&pipeline)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -194,7 +194,7 @@ fn merge_in_order(
         // Whatever kind of base it was trained on: the merged weights are those of the files with the updates.
         let as_stored = ["model.dtype=auto".to_string()];
         let trained = load(saved, &files, (&as_stored, &[]), &device, output)?;
-        sidecar = Sidecar::read(files.trained())?.or(sidecar);
+        sidecar = Sidecar::read(files.trained())?.map(Sidecar::untrained).or(sidecar);
         let (place, types) = match is_last {
             true => {
                 (directory.to_path_buf(), arguments.dtype.map_or(Types::Of(&original), |it| Types::All(it.dtype())))
@@ -230,7 +230,7 @@ impl Step<'_> {
         write_json(&path, &config).map_err(|error| unwritten(&path, &error))?;
         let copied = self.copy_companions()?;
         if let Some(sidecar) = self.sidecar {
-            sidecar.write(self.directory)?;
+            sidecar.write(self.directory, &[])?;
         }
         check_files(self.directory, &config, self.sidecar, &copied)?;
         verify(self.files, self.directory, self.trained)?;

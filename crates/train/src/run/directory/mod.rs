@@ -14,12 +14,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::{sync_directory, write_atomically};
+use model::{disk, sync_directory, write_atomically};
 
 use super::{Error, checkpoint};
-pub(super) use metrics::Metrics;
+pub(super) use metrics::{Metrics, sha256_of_beginning};
 pub(crate) use place::check_writable;
 use record::{PRIVATE, Record, is_own, remove};
+pub(super) use state::recorded_checkpoints;
 pub(crate) use state::{State, check, recorded_config};
 
 /// Held by the process that trains.
@@ -52,13 +53,14 @@ impl Directory {
     pub(crate) fn open(place: &Path) -> Result<Self, Error> {
         let io = |source| Error::Directory { path: place.into(), source };
         check(place, super::Start::Resume)?;
-        fs::create_dir_all(place.join(PRIVATE)).map_err(io)?;
-        let lock = File::options().create(true).write(true).truncate(false).open(place.join(PRIVATE).join(LOCK));
-        let lock = lock.map_err(io)?;
-        match lock.try_lock() {
+        disk::create_dir_all(&place.join(PRIVATE)).map_err(io)?;
+        let options = File::options().create(true).write(true).truncate(false).clone();
+        let path = place.join(PRIVATE).join(LOCK);
+        let lock = disk::open(&path, &options).map_err(io)?;
+        match disk::try_lock(&path, &lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path: place.into() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
+            Err(TryLockError::Error(source)) => return Err(Error::Lock { path: place.into(), source }),
         }
         let mut record = state::find(place)?.unwrap_or_else(Record::new);
         replace::repair(place, &mut record)?;
@@ -116,7 +118,7 @@ impl Directory {
                 self.write_record(&books)?;
             }
         }
-        fs::create_dir_all(self.base(&books).join("checkpoints")).map_err(io)
+        disk::create_dir_all(&self.base(&books).join("checkpoints")).map_err(io)
     }
 
     /// Refuses what would be in the way of files that the run writes, some of them at its end only.
@@ -180,7 +182,7 @@ impl Directory {
     pub(crate) fn append(&self, name: &str) -> Result<File, Error> {
         self.claim([name.to_string()])?;
         let path = self.path(name);
-        File::options().create(true).append(true).open(&path).map_err(|source| Error::Write { path, source })
+        disk::open(&path, File::options().create(true).append(true)).map_err(|source| Error::Write { path, source })
     }
 
     /// `metrics.jsonl`, cut to `length` bytes.
@@ -283,7 +285,7 @@ impl Directory {
             for entry in entries {
                 let entry = entry?;
                 if entry.file_type()?.is_file() && entry.file_name().to_str().is_some_and(model::is_temporary) {
-                    fs::remove_file(entry.path())?;
+                    disk::remove_file(&entry.path())?;
                 }
             }
         }
@@ -292,7 +294,7 @@ impl Directory {
 
     /// Makes room for the next one.
     pub(super) fn clear_unfinished_checkpoint(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.unfinished_checkpoint()) {
+        match disk::remove_dir_all(&self.unfinished_checkpoint()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -346,19 +348,20 @@ fn file_names(directory: &Path) -> io::Result<Vec<String>> {
 /// files; then the state goes last, since it makes the checkpoint a complete one.
 fn settle(from: &Path, to: &Path, names: &[String]) -> io::Result<()> {
     for name in names {
-        File::open(from.join(name))?.sync_all()?;
+        let path = from.join(name);
+        disk::sync(&path, &File::open(&path)?)?;
     }
     sync_directory(from)?;
     let parent = to.parent().unwrap_or(to);
-    fs::create_dir_all(parent)?;
+    disk::create_dir_all(parent)?;
     if to.exists() {
         let mut names: Vec<&String> = names.iter().collect();
         names.sort_by_key(|name| name.as_str() == checkpoint::STATE);
-        names.iter().try_for_each(|name| fs::rename(from.join(name), to.join(name)))?;
+        names.iter().try_for_each(|name| disk::rename(&from.join(name), &to.join(name)))?;
         sync_directory(to)?;
-        fs::remove_dir(from)?;
+        disk::remove_dir(from)?;
     } else {
-        fs::rename(from, to)?;
+        disk::rename(from, to)?;
     }
     sync_directory(parent)
 }

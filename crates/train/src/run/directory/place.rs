@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use model::disk;
+
 use crate::run::Error;
 
 /// Refuses a place where no directory can be made, or none that can be written to. What it tries is gone again.
@@ -10,7 +12,7 @@ pub(crate) fn check_writable(place: &Path) -> Result<(), Error> {
     let found = existing(place);
     let tried = found.join(format!(".kindling-{}.tmp", std::process::id()));
     // Of what is no directory the first says so.
-    let result = fs::read_dir(&found).and_then(|_| fs::create_dir(&tried)).and_then(|()| fs::remove_dir(&tried));
+    let result = fs::read_dir(&found).and_then(|_| disk::create_dir(&tried)).and_then(|()| disk::remove_dir(&tried));
     result.map_err(|source| Error::Directory { path: place.into(), source })
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use model::write_json;
+use model::{disk, write_json};
 use serde::{Deserialize, Serialize};
 
 use crate::run::Error;
@@ -133,14 +133,14 @@ pub(super) fn remove<'a>(place: &Path, names: impl IntoIterator<Item = &'a Strin
     let mut directories = BTreeSet::new();
     for name in names {
         if is_own(place, name) {
-            fs::remove_file(place.join(name))?;
+            disk::remove_file(&place.join(name))?;
             directories.extend(Path::new(name).ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()));
         }
     }
     // The deepest first: `checkpoints/step-4` comes after `checkpoints`.
     for directory in directories.into_iter().rev() {
         // One that holds something else stays.
-        let _ = fs::remove_dir(place.join(directory));
+        let _ = disk::remove_dir(&place.join(directory));
     }
     Ok(())
 }

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use model::disk;
+
 use super::record::{PRIVATE, Record, remove};
 use crate::run::Error;
 
@@ -59,14 +61,14 @@ fn take_place(from: &Path, to: &Path) -> io::Result<()> {
     if to.file_name() == Some("config.toml".as_ref()) && is_same()? {
         return Ok(());
     }
-    fs::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
-    fs::rename(from, to)
+    disk::create_dir_all(to.parent().unwrap_or(Path::new("")))?;
+    disk::rename(from, to)
 }
 
 /// What is left of `next` are directories, but for what somebody else has put there.
 fn forget_next(place: &Path) -> io::Result<()> {
     remove_empty(&next(place));
-    match fs::remove_file(next_record(place)) {
+    match disk::remove_file(&next_record(place)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -78,7 +80,7 @@ fn remove_empty(directory: &Path) {
         remove_empty(&entry.path());
     }
     // Not an empty one: somebody else's file is in it.
-    let _ = fs::remove_dir(directory);
+    let _ = disk::remove_dir(directory);
 }
 
 #[cfg(test)]

@@ -22,7 +22,10 @@ pub(crate) enum State {
 impl State {
     pub(super) fn of_run(place: &Path, record: &Record) -> Self {
         let exchanging = record.replacing.is_some();
-        let ended = |text: String| text.lines().last().is_some_and(|line| line.starts_with(r#"{"event":"end""#));
+        // A line that was cut off in the middle ends nothing.
+        let is_whole = |text: &String| text.ends_with('\n');
+        let is_end = |text: &String| text.lines().last().is_some_and(|line| line.starts_with(r#"{"event":"end""#));
+        let ended = |text: String| is_whole(&text) && is_end(&text);
         if !exchanging && fs::read_to_string(place.join("metrics.jsonl")).is_ok_and(ended) {
             return Self::Finished;
         }
@@ -66,6 +69,12 @@ pub(super) fn find(place: &Path) -> Result<Option<Record>, Error> {
 /// The configuration that the run there has recorded.
 pub(crate) fn recorded_config(place: &Path) -> Result<String, Error> {
     find(place)?.map(|record| record.config).ok_or_else(|| Error::NotARun { path: place.into() })
+}
+
+/// Steps with a complete checkpoint, ascending, of the run there.
+pub(in crate::run) fn recorded_checkpoints(place: &Path) -> Result<Vec<usize>, Error> {
+    let record = find(place)?.ok_or_else(|| Error::NotARun { path: place.into() })?;
+    Ok(record.checkpoints(|name| place.join(name)))
 }
 
 /// Whether nothing is there, or only what a run makes before its record.

@@ -1,4 +1,4 @@
-//! Hashes of what a run has written, by which damage is found.
+//! Hashes of files that were written, by which damage is found.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 const SEAL: &str = "sha256";
 
 /// SHA-256 of a file, in hexadecimal.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
+pub fn sha256(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -24,7 +24,7 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
 }
 
 /// The document with a hash of the rest of it as its last key.
-pub(super) fn seal(document: &impl Serialize) -> serde_json::Result<Value> {
+pub fn seal(document: &impl Serialize) -> serde_json::Result<Value> {
     let mut keys: Map<String, Value> = serde_json::from_value(serde_json::to_value(document)?)?;
     let hash = hash_of(&keys);
     keys.insert(SEAL.to_string(), Value::String(hash));
@@ -32,7 +32,7 @@ pub(super) fn seal(document: &impl Serialize) -> serde_json::Result<Value> {
 }
 
 /// What was sealed; `None` where it was changed since. A document without a seal is from a version that had none.
-pub(super) fn sealed(text: &str) -> Option<Value> {
+pub fn sealed(text: &str) -> Option<Value> {
     let mut keys: Map<String, Value> = serde_json::from_str(text).ok()?;
     match keys.shift_remove(SEAL) {
         Some(seal) if seal != hash_of(&keys).as_str() => None,

@@ -1,0 +1,190 @@
+//! What `kindling.json` says of the files beside it, by which damage and change are found: the SHA-256 of each as it was
+//! written, and one of the document itself. The model card has none: it is for people to complete, and names the run's
+//! directory. What PEFT wrote has none.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use model::{seal, sealed, sha256, write_json};
+use serde_json::{Map, Value};
+
+use crate::adapter::{AdapterError, SIDECAR, Sidecar};
+
+/// The keys of the hashes, which are no settings of a task.
+const FILES: &str = "files";
+const SEAL: &str = "sha256";
+
+/// `kindling.json` with the hashes of the files beside it.
+#[derive(Debug, Clone)]
+pub struct WrittenFiles {
+    pub sidecar: Sidecar,
+    /// By their names in the directory.
+    files: BTreeMap<String, String>,
+    is_intact: bool,
+}
+
+/// What has become of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileState {
+    AsWritten,
+    Changed,
+    Missing,
+}
+
+impl WrittenFiles {
+    /// `None` where the directory has no `kindling.json`.
+    pub fn read(directory: &Path) -> Result<Option<Self>, AdapterError> {
+        let Some((mut sidecar, text)) = Sidecar::read_text(directory)? else { return Ok(None) };
+        let files = sidecar.settings.shift_remove(FILES).and_then(|files| serde_json::from_value(files).ok());
+        sidecar.settings.shift_remove(SEAL);
+        Ok(Some(Self { sidecar, files: files.unwrap_or_default(), is_intact: sealed(&text).is_some() }))
+    }
+
+    /// Writes `kindling.json`, the last of the files of a directory; `names` are the others.
+    pub(crate) fn write(sidecar: &Sidecar, directory: &Path, names: &[String]) -> Result<(), AdapterError> {
+        let path = directory.join(SIDECAR);
+        let error = |path: &Path, source| AdapterError::Write { path: path.into(), source };
+        let mut files = Map::new();
+        for name in names {
+            let file = directory.join(name);
+            let hash = sha256(&file).map_err(|source| error(&file, source))?;
+            files.insert(name.clone(), Value::String(hash));
+        }
+        let document = || -> serde_json::Result<Value> {
+            let mut document = serde_json::to_value(sidecar)?;
+            if let Value::Object(keys) = &mut document
+                && !files.is_empty()
+            {
+                keys.insert(FILES.to_string(), Value::Object(files));
+            }
+            seal(&document)
+        };
+        let document = document().map_err(|source| error(&path, source.into()))?;
+        write_json(&path, &document).map_err(|source| error(&path, source))
+    }
+
+    /// Every file with its state, `kindling.json` first.
+    pub fn states(&self, directory: &Path) -> Result<Vec<(String, FileState)>, AdapterError> {
+        let own = if self.is_intact { FileState::AsWritten } else { FileState::Changed };
+        let mut states = vec![(SIDECAR.to_string(), own)];
+        for name in self.files.keys() {
+            states.push((name.clone(), self.state(directory, name)?));
+        }
+        Ok(states)
+    }
+
+    fn state(&self, directory: &Path, name: &str) -> Result<FileState, AdapterError> {
+        let path = directory.join(name);
+        match sha256(&path) {
+            Ok(found) if self.files.get(name) == Some(&found) => Ok(FileState::AsWritten),
+            Ok(_) => Ok(FileState::Changed),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FileState::Missing),
+            Err(source) => Err(AdapterError::Read { path, source }),
+        }
+    }
+
+    /// Compares what an adapter is read from with what was written. Returns what the user should know: what a person may change
+    /// on purpose is used as it is.
+    ///
+    /// # Errors
+    /// Weights that are not as they were written: nobody changes these by hand.
+    pub(crate) fn check(&self, directory: &Path) -> Result<Vec<String>, AdapterError> {
+        let mut notes = Vec::new();
+        for (name, state) in self.states(directory)? {
+            let path = directory.join(&name);
+            match state {
+                FileState::AsWritten => {}
+                FileState::Changed if name.ends_with(".safetensors") => return Err(AdapterError::Damaged { path }),
+                FileState::Changed => {
+                    let shown = path.display();
+                    notes.push(format!("{shown} is not as kindling wrote it: it was changed since, or damaged"));
+                }
+                // Weights that are missing have a message of their own.
+                FileState::Missing if name.ends_with(".safetensors") => {}
+                FileState::Missing => notes.push(format!("{} is missing: kindling wrote it", path.display())),
+            }
+        }
+        Ok(notes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use data::ColumnNames;
+    use serde_json::json;
+
+    use super::*;
+    use crate::adapter::Adapter;
+
+    const FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
+
+    /// An adapter that PEFT wrote, as kindling would have written it.
+    fn adapter(directory: &Path) -> Vec<(String, Vec<u8>)> {
+        let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/bert-cls/adapter");
+        for name in FILES {
+            std::fs::copy(fixture.join(name), directory.join(name)).unwrap();
+        }
+        let sidecar = json!({
+            "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["a", "b", "c"],
+            "columns": ColumnNames::default(), "max_length": 64, "fitted": { "temperature": 0.5 },
+            "base": { "path": "model", "fingerprint": "1234" },
+        });
+        let sidecar: Sidecar = serde_json::from_value(sidecar).unwrap();
+        sidecar.write(directory, &FILES.map(String::from)).unwrap();
+        FILES.into_iter().chain([SIDECAR]).map(|name| (name.to_string(), read(directory, name))).collect()
+    }
+
+    fn read(directory: &Path, name: &str) -> Vec<u8> {
+        std::fs::read(directory.join(name)).unwrap()
+    }
+
+    #[test]
+    fn any_bit_that_flips_in_an_adapter_is_an_error_or_a_note_that_names_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let files = adapter(directory);
+        assert!(Adapter::read(directory, None).unwrap().tensors.notes().is_empty());
+        for (name, bytes) in files {
+            // A prime number of places, so that all kinds of bytes and bits are met.
+            for at in (0..bytes.len()).step_by((bytes.len() / 211).max(1)) {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << (at % 8);
+                std::fs::write(directory.join(&name), &flipped).unwrap();
+                match Adapter::read(directory, None) {
+                    Err(error) => {
+                        // A flipped hash is that of a file which is right.
+                        let said = format!("{error} {:?}", miette::Diagnostic::help(&error).map(|it| it.to_string()));
+                        assert!(said.contains(&name), "{name}, byte {at}: {said}");
+                    }
+                    Ok(adapter) => {
+                        let names_it =
+                            |note: &String| note.contains(&name) && note.contains("not as kindling wrote it");
+                        let same = name == SIDECAR && sealed(&String::from_utf8_lossy(&flipped)).is_some();
+                        assert!(same || adapter.tensors.notes().iter().any(names_it), "{name}, byte {at}");
+                    }
+                }
+            }
+            std::fs::write(directory.join(&name), &bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_line_is_not_compared() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        adapter(directory);
+        let mut document: Value = serde_json::from_slice(&read(directory, SIDECAR)).unwrap();
+        document["files"].as_object_mut().unwrap().remove("adapter_config.json");
+        write_json(&directory.join(SIDECAR), &document).unwrap();
+        let config = String::from_utf8(read(directory, "adapter_config.json")).unwrap();
+        std::fs::write(directory.join("adapter_config.json"), format!("{config}\n")).unwrap();
+        let notes = Adapter::read(directory, None).unwrap().tensors.notes().to_vec();
+        let path = directory.join(SIDECAR);
+        assert_eq!(
+            notes,
+            [format!("{} is not as kindling wrote it: it was changed since, or damaged", path.display())]
+        );
+    }
+}

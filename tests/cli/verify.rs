@@ -1,0 +1,214 @@
+//! `kindling verify`: a run is done again bit for bit, and what an adapter came from is compared with what it records.
+
+use serde_json::json;
+
+use crate::project::{Project, Ran};
+
+/// A finished run of six steps, in `run`, with two evaluations and the checkpoints of steps 4 and 6.
+fn trained() -> Project {
+    let project = Project::new()
+        .copy("bert-cls/data.jsonl", "valid.jsonl")
+        .replace("run.toml", "train = \"train.jsonl\"", "train = \"train.jsonl\"\nvalid = \"valid.jsonl\"")
+        .replace("run.toml", "max_steps = 2", "max_steps = 6\neval_every = 3\ncheckpoint_every = 2");
+    project.train(&["--quiet"]).done();
+    project
+}
+
+fn verify(project: &Project, arguments: &[&str]) -> Ran {
+    project.run(&[&["verify"], arguments].concat())
+}
+
+/// What is said at the end, without warnings about the data.
+fn last_lines(ran: &Ran, count: usize) -> String {
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    lines[lines.len() - count..].join("\n")
+}
+
+#[test]
+fn a_run_is_done_again_from_its_beginning_or_from_a_checkpoint() {
+    let project = trained();
+    let all = verify(&project, &["run"]).done();
+    let best = project.json_of("run/adapter/kindling.json")["trained"]["step"].as_u64().unwrap();
+    assert_eq!(
+        last_lines(&all, 2),
+        format!(
+            "doing 6 steps of run again, from the beginning\n\
+             steps 1 to 6 repeat bit for bit, and so does the adapter of step {best}"
+        )
+    );
+    let some = verify(&project, &["run", "--steps", "1"]).done();
+    let said = last_lines(&some, 2);
+    assert!(said.starts_with("doing 1 step of run again, from the checkpoint of step "), "{said}");
+    let document = verify(&project, &["run", "--json", "--steps", "6"]).done().document();
+    let expected = json!({
+        "run": "run", "from_step": 0, "to_step": 6, "agrees": true, "first_difference": null, "result_step": best,
+        "result_compared": true, "reasons": [],
+    });
+    assert_eq!(document, expected);
+    verify(&project, &["run", "--steps", "7"]).refused(
+        "error: `--steps 7`: run has 6 steps\n\
+         help: name at most 6, or leave it out: then all steps are done again",
+    );
+}
+
+#[test]
+fn the_first_step_and_key_that_differ_are_named() {
+    let project = trained();
+    let metrics = project.read("run/metrics.jsonl");
+    let mut lines: Vec<serde_json::Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let place = lines.iter().position(|line| line["step"] == 5).unwrap();
+    let was = lines[place]["grad_norm"].clone();
+    lines[place]["grad_norm"] = json!(0.25);
+    lines[place]["step_seconds"] = json!(99.0);
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let project = project.file("run/metrics.jsonl", text);
+    let ran = verify(&project, &["run"]);
+    assert_eq!(ran.status, Some(1));
+    assert_eq!(
+        last_lines(&ran, 2),
+        format!(
+            "error: run does not repeat: at step 5 `grad_norm` was 0.25, and is {was}\n\
+             help: the same executable computed both on the same kind of processor: a file of the run has changed, or the memory \
+             or the disk of one of the machines is at fault"
+        )
+    );
+    let ran = verify(&project, &["run", "--json"]);
+    assert_eq!(ran.status, Some(1));
+    assert_eq!(ran.document()["first_difference"], json!({ "step": 5, "key": "grad_norm", "then": 0.25, "now": was }));
+    // The steps before it are what they were.
+    verify(&project, &["run", "--steps", "4"]).done();
+}
+
+#[test]
+fn a_value_of_the_adapter_that_differs_is_named() {
+    let project = trained();
+    let tensor = "bert.encoder.layer.0.attention.self.query.lora_A.weight";
+    let best = project.json_of("run/adapter/kindling.json")["trained"]["step"].clone();
+    let project = project.tensors("run/adapter/adapter_model.safetensors", |tensors| {
+        tensors.add_to_first(&format!("base_model.model.{tensor}"), 1.0);
+    });
+    let ran = verify(&project, &["run"]);
+    assert_eq!(ran.status, Some(1));
+    let said = last_lines(&ran, 2);
+    let expected =
+        format!("error: run does not repeat: at step {best} `{tensor}[0] in adapter_model.safetensors` was ");
+    assert!(said.starts_with(&expected), "{said}");
+}
+
+#[test]
+fn a_machine_that_computes_otherwise_is_told_in_words() {
+    let project = trained();
+    let mut document = project.json_of("run/adapter/kindling.json");
+    document["trained"]["machine"]["vectors"] = json!("abacus");
+    document["trained"]["binary"] = json!("0123");
+    let vectors = project.json_of("run/adapter/kindling.json")["trained"]["machine"]["vectors"].clone();
+    let project = project.file("run/adapter/kindling.json", document.to_string()).replace(
+        "run/metrics.jsonl",
+        "\"step\":1,\"epoch\":",
+        "\"step\":1,\"epoch\":1",
+    );
+    let ran = verify(&project, &["run"]);
+    assert_eq!(ran.status, Some(1));
+    let help = format!(
+        "help: it was trained by another build of kindling {}; it was computed with vectors of abacus, here they are of {}: any of \
+         this may change the last bits of a number",
+        env!("CARGO_PKG_VERSION"),
+        vectors.as_str().unwrap()
+    );
+    assert_eq!(last_lines(&ran, 1), help);
+}
+
+#[test]
+fn data_or_a_base_that_is_another_one_cannot_be_repeated() {
+    let project = trained();
+    let text = project.read("train.jsonl");
+    let project = project.file("train.jsonl", text.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>());
+    let ran = verify(&project, &["run"]);
+    assert_eq!(ran.status, Some(1));
+    let said = last_lines(&ran, 2);
+    assert!(said.starts_with("error: run cannot be repeated: the data is no longer what it was (\""), "{said}");
+    assert!(said.ends_with("help: put back what it was trained with"), "{said}");
+}
+
+#[test]
+fn an_adapter_is_compared_with_its_files_data_base_and_settings() {
+    let project = trained();
+    let ran = verify(&project, &["run/adapter", "--data", "train.jsonl", "--data", "valid.jsonl"]).done();
+    assert_eq!(
+        ran.stderr,
+        "files         5 files as written\n\
+         data          train.jsonl is what it was trained or validated on\n\
+         data          valid.jsonl is what it was trained or validated on\n\
+         base          [DIR]/bert is what it was trained on\n\
+         configuration [DIR]/run/config.toml has the settings that it was trained with\n\
+         executable    this one\n\
+         run/adapter is what it says, as far as it was compared\n"
+    );
+    let document = verify(&project, &["run/adapter", "--json"]).done().document();
+    assert_eq!((&document["agrees"], &document["findings"][1]["agrees"]), (&json!(true), &json!(null)));
+}
+
+#[test]
+fn what_an_adapter_did_not_come_from_is_named() {
+    let project = trained().copy("bert-cls/data.jsonl", "other.jsonl");
+    let text = project.read("other.jsonl");
+    let project = project.file("other.jsonl", format!("{text}\n"));
+    let ran = verify(&project, &["run/adapter", "--data", "other.jsonl"]);
+    assert_eq!(ran.status, Some(1));
+    assert_eq!(
+        last_lines(&ran, 2),
+        "error: run/adapter is not what it says: data: other.jsonl is none of what it was trained on (train.jsonl, valid.jsonl)\n\
+         help: what it was trained with has the hashes that its kindling.json has under `trained`"
+    );
+    // Other settings, another base and a changed file, all at once.
+    let project = project
+        .file("other.toml", project_config(&trained()))
+        .replace("other.toml", "learning_rate = ", "learning_rate = 1")
+        .tensors("bert/model.safetensors", |tensors| tensors.add_to_first("classifier.bias", 1.0))
+        .json("run/adapter/tokenizer_config.json", "added", json!(1));
+    let ran = verify(&project, &["run/adapter", "--config", "other.toml", "--json"]);
+    assert_eq!(ran.status, Some(1));
+    let words: Vec<String> = ran.document()["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["agrees"] == json!(false))
+        .map(|finding| finding["words"].as_str().unwrap().to_string())
+        .collect();
+    let expected = [
+        "tokenizer_config.json is not as it was written",
+        "[DIR]/bert has another model.safetensors",
+        "other.toml has other settings",
+    ];
+    assert_eq!(words, expected);
+}
+
+fn project_config(project: &Project) -> String {
+    project.read("run/config.toml")
+}
+
+#[test]
+fn what_cannot_be_verified_is_refused() {
+    let project = Project::with_adapter();
+    verify(&project, &["adapter"]).refused(
+        "error: adapter does not record what it came from\n\
+         help: kindling records it of what it trains, from this version on; PEFT does not",
+    );
+    verify(&project, &["adapter", "--steps", "2"]).refused(
+        "error: `--steps` is for a run, and adapter is none\n\
+         help: name the directory of its run, or leave out --steps",
+    );
+    verify(&project, &["nowhere"]).refused(
+        "error: there is no directory nowhere\n\
+         help: a run's directory is what `kindling train` wrote, `runs/NAME` unless `output_dir` says otherwise",
+    );
+    let project = trained();
+    verify(&project, &["run", "--data", "train.jsonl"]).refused(
+        "error: `--data` is for an adapter, and run is a run\n\
+         help: name the run's adapter, or leave out --data",
+    );
+    verify(&project, &["run/adapter", "--data", "nowhere.csv"]).refused(
+        "error: `--data nowhere.csv`: there is no such file\n\
+         help: name the file that it was trained on, as it was then: compressed, if it was compressed",
+    );
+}

@@ -1,0 +1,119 @@
+//! What the system refuses in the middle of a run, or does to it: a disk that is full, files, memory or threads that there are no
+//! more of, a clock that is set back, signals. Each is told as what it is, and the next process ends with the same bits.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use super::experiment::Experiment;
+
+const TRAIN: [&str; 4] = ["train", "run.toml", "--quiet", "--resume"];
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_at_any_size_of_a_file_ends_the_run_with_what_can_be_done() {
+    let undisturbed = Experiment::new(2);
+    undisturbed.train(&[]);
+    let experiment = Experiment::new(2);
+    let mut failed = 0;
+    // Blocks of 512 bytes; without the signal writing fails as on a full disk. Some files fit, others do not.
+    for blocks in [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144] {
+        let output = experiment.kindling_in_shell(&format!("trap '' XFSZ; ulimit -f {blocks}"), &TRAIN);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0..=2)), "{blocks}: {said}");
+        if !output.status.success() {
+            failed += 1;
+            assert!(said.contains("File too large"), "{blocks}: {said}");
+            assert!(said.contains("help: ") && !said.contains("panicked"), "{blocks}: {said}");
+        }
+    }
+    assert!(failed >= 4, "only {failed} limits were met");
+    experiment.train(&["--resume"]);
+    experiment.assert_same_as(&undisturbed);
+}
+
+#[cfg(unix)]
+#[test]
+fn too_few_open_files_are_told_with_what_can_be_done() {
+    let mut told = 0;
+    // Standard streams, and a few: the base is mapped, and a checkpoint has three files that are open together.
+    for limit in [4, 5, 6, 7, 8, 9, 10] {
+        let experiment = Experiment::new(2);
+        let output = experiment.kindling_in_shell(&format!("ulimit -n {limit}"), &TRAIN[..3]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(matches!(output.status.code(), Some(0..=2)), "{limit}: {said}");
+        assert!(!said.contains("panicked") && !said.contains("free space"), "{limit}: {said}");
+        if !output.status.success() {
+            told += usize::from(said.contains("Too many open files"));
+        }
+    }
+    assert!(told >= 3, "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_there_is_not_is_an_error_that_says_what_to_lower() {
+    let experiment = Experiment::new(1);
+    let rows = "{\"text\": \"TEXT\", \"label\": \"0\"}\n".replace("TEXT", &"the plot rises and falls ".repeat(12));
+    let rows = format!("{rows}{}", rows.replace("\"0\"", "\"1\"")).repeat(2_000);
+    experiment.file("large.jsonl", &rows);
+    let large = ["--set", "data.train=large.jsonl", "--set", "train.batch_size=4000", "--threads", "2"];
+    // Enough to begin with, not for a step of four thousand rows.
+    let output = experiment.kindling_in_shell("ulimit -v 900000", &[&TRAIN[..3], &large].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: out of memory: the system does not give "), "{said}");
+    let help = "help: end other programs or raise the limit (`ulimit -v`); a run needs less with a lower `train.batch_size` or with \
+                `train.gradient_checkpointing = true`, and continues from its last checkpoint with `--resume`\n";
+    assert!(said.ends_with(help), "{said}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_changes_nothing() {
+    let undisturbed = Experiment::new(12);
+    undisturbed.train(&[]);
+    let experiment = Experiment::new(12);
+    experiment.interrupt_after(9);
+    let later = SystemTime::now() + Duration::from_secs(400 * 86_400);
+    for (path, _) in experiment.files() {
+        File::options().write(true).open(path).unwrap().set_modified(later).unwrap();
+    }
+    experiment.train(&["--resume"]);
+    experiment.assert_same_as(&undisturbed);
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_at_any_moment_leave_a_run_that_ends_the_same() {
+    let undisturbed = Experiment::new(12);
+    undisturbed.train(&[]);
+    let experiment = Experiment::new(12);
+    let mut interrupted = 0;
+    // Before the first step, in steps, evaluations and checkpoints; some at once a second time, which ends the process as it is.
+    for (step, milliseconds, signals) in [
+        (0, 0, 1),
+        (0, 30, 2),
+        (0, 120, 1),
+        (3, 1, 1),
+        (9, 0, 2),
+        (14, 3, 1),
+        (25, 2, 2),
+        (31, 0, 1),
+        (44, 5, 1),
+        (56, 1, 2),
+    ] {
+        let mut process = experiment.spawn(&["--resume"]);
+        experiment.wait_for_step(step);
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        for signal in ["-TERM", "-INT"].iter().take(signals) {
+            // It may have ended by itself.
+            let _ = std::process::Command::new("kill").args([*signal, &process.id().to_string()]).status().unwrap();
+        }
+        let status = process.wait().unwrap();
+        // Before the process listens, the signal itself ends it.
+        assert!(matches!(status.code(), Some(0 | 130) | None), "{status}");
+        interrupted += usize::from(!status.success());
+    }
+    assert!(interrupted >= 7, "only {interrupted} processes were interrupted");
+    experiment.train(&["--resume"]);
+    experiment.assert_same_as(&undisturbed);
+}
