@@ -20,6 +20,7 @@ mod dataset;
 mod encode;
 mod error;
 mod formats;
+mod guard;
 mod guess;
 mod jinja;
 mod label_sets;

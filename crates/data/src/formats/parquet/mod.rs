@@ -1,9 +1,8 @@
 //! Parquet: columns in row groups, read page by page. This file opens one and walks its rows; `values.rs` turns what
 //! stands in them into JSON values, `classes.rs` knows the class names that Hugging Face data sets write beside them,
-//! `guard.rs` keeps the panics of the reader in. The pages of a column that nobody asks for are unpacked all the same.
+//! [`guard`] keeps the panics of the reader in. The pages of a column that nobody asks for are unpacked all the same.
 
 mod classes;
-mod guard;
 mod values;
 
 use std::io::{Read, Seek, SeekFrom};
@@ -20,6 +19,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Records, Source};
+use crate::guard;
 use crate::record::Record;
 use crate::{Error, Place};
 
