@@ -26,6 +26,7 @@ mod jinja;
 mod label_sets;
 mod labels;
 pub mod language;
+mod limits;
 mod lint;
 mod pack;
 mod packed;

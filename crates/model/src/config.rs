@@ -31,6 +31,10 @@ pub enum ConfigError {
     },
 }
 
+/// Of a dimension, a vocabulary, a window.
+const LARGEST_SIZE: u64 = 1 << 31;
+const MOST_LAYERS: u64 = 10_000;
+
 /// What serde wanted, in other words than Rust's.
 fn expected(complaint: &str) -> &str {
     match complaint.rsplit_once("expected ").map_or(complaint, |(_, expected)| expected) {
@@ -96,8 +100,13 @@ impl Config {
         ConfigError::Syntax { file: file.into(), line: error.line(), column: error.column(), reason }
     }
 
-    /// The keys that an architecture needs.
+    /// The keys that an architecture needs. Sizes are such that two of them can be multiplied, and that a list with an entry for
+    /// each layer can be made.
     pub(crate) fn parse<C: DeserializeOwned>(&self) -> Result<C, ConfigError> {
+        if let Some((key, value, most)) = self.too_large::<C>() {
+            let help = "the file is not the config.json that Transformers writes: download or copy it again";
+            return Err(self.wrong(format!("`{key}` is {value}, no model has more than {most}"), help));
+        }
         C::deserialize(&self.values).map_err(|error| {
             let text = error.to_string();
             let help = "the file is not the config.json that Transformers writes: download or copy it again";
@@ -108,10 +117,27 @@ impl Config {
         })
     }
 
+    /// A key that is read as a size, and what such a one can be at most.
+    fn too_large<C: DeserializeOwned>(&self) -> Option<(&str, &Value, u64)> {
+        let keys = self.values.as_object()?;
+        let most = |key: &str| if key.contains("layer") { MOST_LAYERS } else { LARGEST_SIZE };
+        let large = keys.iter().filter(|(key, value)| value.as_u64().is_some_and(|size| size > most(key)));
+        // Bases of rotary positions and the like may be as large as they please: they can be negative, too.
+        let is_size = |key: &String| {
+            let mut others = keys.clone();
+            others.insert(key.clone(), (-1).into());
+            C::deserialize(&self.values).is_ok() && C::deserialize(Value::Object(others)).is_err()
+        };
+        let mut found = large.filter(|(key, _)| is_size(key));
+        found.next().map(|(key, value)| (key.as_str(), value, most(key)))
+    }
+
     /// The key whose value is to blame for `complaint`, which serde makes without naming it: the one without which
     /// there is another complaint, or none.
     fn misfit<C: DeserializeOwned>(&self, complaint: &str) -> Option<(&str, &Value)> {
         let keys = self.values.as_object().filter(|_| !complaint.starts_with("missing field"))?;
+        // Each is tried: of a file with more keys than any has, the message does without.
+        let keys = Some(keys).filter(|keys| keys.len() < 1000)?;
         keys.iter().map(|(key, value)| (key.as_str(), value)).find(|(key, _)| {
             let mut others = keys.clone();
             others.shift_remove(*key);

@@ -108,9 +108,9 @@ fn array(values: &mut Vec<Value>, random: &mut Random) {
 fn number_changed(number: f64, random: &mut Random) -> Value {
     match random.below(8) {
         0 => json!(number + 1.0),
-        1 => json!(number as i64 + 1),
-        2 => json!(number as i64 - 1),
-        3 => json!(number as i64 * 2),
+        1 => json!((number as i64).wrapping_add(1)),
+        2 => json!((number as i64).wrapping_sub(1)),
+        3 => json!((number as i64).wrapping_mul(2)),
         4 => json!(-number),
         _ => any_number(random),
     }
