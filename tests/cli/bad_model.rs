@@ -76,6 +76,14 @@ fn more_layers_than_memory_are_refused() {
 }
 
 #[test]
+fn sizes_that_cannot_be_multiplied_are_refused() {
+    with_config("intermediate_size", json!(1_u64 << 40)).refused(
+        "error: [DIR]/bert/config.json: `intermediate_size` is 1099511627776, expected at most 2147483648\n\
+         help: the file is not the config.json of a model: download or copy it again",
+    );
+}
+
+#[test]
 fn heads_that_do_not_divide_the_width_are_refused() {
     with_config("num_attention_heads", json!(5)).refused(
         "error: [DIR]/bert/config.json: 5 attention heads do not divide a width of 48\n\

@@ -12,6 +12,7 @@ mod sentencepiece;
 mod words;
 
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -381,7 +382,13 @@ fn byte_of(character: char) -> Option<u8> {
 }
 
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(file).map_err(|source| Error::Read { file: file.to_owned(), source })
+    let is_regular = fs::metadata(file).is_ok_and(|found| found.is_file());
+    let read = if is_regular {
+        fs::read(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    };
+    read.map_err(|source| Error::Read { file: file.to_owned(), source })
 }
 
 fn broken(file: &Path, source: tokenizers::Error) -> Error {

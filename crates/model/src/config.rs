@@ -31,9 +31,8 @@ pub enum ConfigError {
     },
 }
 
-/// Of a dimension, a vocabulary, a window.
+/// Of a dimension, a vocabulary, a window: two can be multiplied. How many layers there may be, [`Config::check_layers`] says.
 const LARGEST_SIZE: u64 = 1 << 31;
-const MOST_LAYERS: u64 = 10_000;
 
 /// What serde wanted, in other words than Rust's.
 fn expected(complaint: &str) -> &str {
@@ -60,7 +59,7 @@ impl Config {
             }
             return Err(ConfigError::Missing { directory: directory.into() });
         }
-        let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        let text = lora::read_regular_text(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
         let values: Value = serde_json::from_str(&text).map_err(|error| Self::syntax(&file, &error))?;
         let config = Self { file, values };
         match config.values {
@@ -100,12 +99,11 @@ impl Config {
         ConfigError::Syntax { file: file.into(), line: error.line(), column: error.column(), reason }
     }
 
-    /// The keys that an architecture needs. Sizes are such that two of them can be multiplied, and that a list with an entry for
-    /// each layer can be made.
+    /// The keys that an architecture needs.
     pub(crate) fn parse<C: DeserializeOwned>(&self) -> Result<C, ConfigError> {
-        if let Some((key, value, most)) = self.too_large::<C>() {
-            let help = "the file is not the config.json that Transformers writes: download or copy it again";
-            return Err(self.wrong(format!("`{key}` is {value}, no model has more than {most}"), help));
+        if let Some((key, value)) = self.too_large::<C>() {
+            let help = "the file is not the config.json of a model: download or copy it again";
+            return Err(self.wrong(format!("`{key}` is {value}, expected at most {LARGEST_SIZE}"), help));
         }
         C::deserialize(&self.values).map_err(|error| {
             let text = error.to_string();
@@ -117,19 +115,18 @@ impl Config {
         })
     }
 
-    /// A key that is read as a size, and what such a one can be at most.
-    fn too_large<C: DeserializeOwned>(&self) -> Option<(&str, &Value, u64)> {
+    /// A key that is read as a size and is none, with its value.
+    fn too_large<C: DeserializeOwned>(&self) -> Option<(&str, &Value)> {
         let keys = self.values.as_object()?;
-        let most = |key: &str| if key.contains("layer") { MOST_LAYERS } else { LARGEST_SIZE };
-        let large = keys.iter().filter(|(key, value)| value.as_u64().is_some_and(|size| size > most(key)));
-        // Bases of rotary positions and the like may be as large as they please: they can be negative, too.
-        let is_size = |key: &String| {
+        let is_large = |value: &Value| value.as_u64().is_some_and(|size| size > LARGEST_SIZE);
+        // Numbers that are no sizes, as the base of rotary positions, may be as large as they please: they could be negative, too.
+        let is_size = |key: &str| {
             let mut others = keys.clone();
-            others.insert(key.clone(), (-1).into());
+            others.insert(key.to_owned(), (-1).into());
             C::deserialize(&self.values).is_ok() && C::deserialize(Value::Object(others)).is_err()
         };
-        let mut found = large.filter(|(key, _)| is_size(key));
-        found.next().map(|(key, value)| (key.as_str(), value, most(key)))
+        let large = keys.iter().filter(|(key, value)| is_large(value) && !key.ends_with("layers") && *key != "n_layer");
+        large.map(|(key, value)| (key.as_str(), value)).take(100).find(|(key, _)| is_size(key))
     }
 
     /// The key whose value is to blame for `complaint`, which serde makes without naming it: the one without which
