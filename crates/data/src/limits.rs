@@ -11,6 +11,8 @@ pub(crate) const LONGEST_ROW: usize = 64 << 20;
 pub(crate) const MOST_COLUMNS: usize = 100_000;
 /// Fields within fields of a schema.
 pub(crate) const DEEPEST_SCHEMA: usize = 64;
+/// The numbers of tokens: a list with a place for each is made, whether or not there is a token.
+pub(crate) const MOST_TOKENS: usize = 1 << 23;
 /// What a compressed file may unpack to, whatever its size, and for each of its bytes.
 const UNPACKED: u64 = 16 << 20;
 pub(crate) const UNPACKED_PER_BYTE: u64 = 100;

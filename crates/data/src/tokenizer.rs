@@ -24,6 +24,7 @@ use tokenizers::{
 };
 
 use crate::Error;
+use crate::limits::MOST_TOKENS;
 use bounds::Bounds;
 use class::Class;
 pub(crate) use config::{Config, special_texts};
@@ -90,9 +91,14 @@ impl Tokenizer {
             return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
         };
         let inner = Guarded::new(inner).map_err(|source| broken(&whole, source))?;
+        let vocabulary_size = inner.vocabulary_size();
+        if vocabulary_size > MOST_TOKENS {
+            let reason = format!("a token has the number {}", vocabulary_size - 1);
+            return Err(broken(&whole, reason.into()));
+        }
         Ok(Self {
             model_max_length: model_max_length(&config.tokenizer),
-            vocabulary_size: inner.vocabulary_size(),
+            vocabulary_size,
             mask: mask(&inner, &config),
             unknown: unknown(inner.model()).and_then(|token| inner.token_to_id(&token)),
             bounds: Bounds::of(&inner, &config),

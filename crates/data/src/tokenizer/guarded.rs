@@ -157,6 +157,15 @@ mod tests {
         assert!(!reason(Opened::from_dir(dir(&[("tokenizer.json", &json.to_string())]).path())).is_empty());
     }
 
+    /// To write the vocabulary, a list is made of the numbers that have no token.
+    #[test]
+    fn a_number_far_beyond_the_tokens_is_refused() {
+        let mut json = byte_level();
+        json["model"]["vocab"]["ab"] = 1_000_000_007.into();
+        let error = reason(Opened::from_dir(dir(&[("tokenizer.json", &json.to_string())]).path()));
+        assert_eq!(error, "a token has the number 1000000007");
+    }
+
     #[test]
     fn the_table_of_a_normalizer_is_checked_before_the_library_trusts_it() {
         // It announces 8 GB of numbers; it is no base64; its only node leads out of it.
