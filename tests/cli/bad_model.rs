@@ -76,6 +76,22 @@ fn more_layers_than_memory_are_refused() {
 }
 
 #[test]
+fn a_type_of_tokens_that_the_model_has_no_embedding_for_is_refused() {
+    let template = json!({
+        "type": "TemplateProcessing", "pair": [], "special_tokens": {},
+        "single": [{"Sequence": {"id": "A", "type_id": 7}}],
+    });
+    // The class that Python writes for any other tokenizer: it takes the file as it is.
+    let class = json!("PreTrainedTokenizerFast");
+    let project = Project::new().json("bert/tokenizer_config.json", "tokenizer_class", class);
+    let project = project.json("bert/tokenizer.json", "post_processor", template);
+    project.run(&["predict", "--model", "bert", "fine"]).refused(
+        "error: the tokenizer gives the type 7 to a token, the model has embeddings for 2\n\
+         help: tokenizer and checkpoint do not belong together: copy both from one place",
+    );
+}
+
+#[test]
 fn sizes_that_cannot_be_multiplied_are_refused() {
     with_config("intermediate_size", json!(1_u64 << 40)).refused(
         "error: [DIR]/bert/config.json: `intermediate_size` is 1099511627776, expected at most 2147483648\n\

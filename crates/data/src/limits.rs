@@ -13,6 +13,8 @@ pub(crate) const MOST_COLUMNS: usize = 100_000;
 pub(crate) const DEEPEST_SCHEMA: usize = 64;
 /// The numbers of tokens: a list with a place for each is made, whether or not there is a token.
 pub(crate) const MOST_TOKENS: usize = 1 << 23;
+/// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
+pub(crate) const LONGEST_TOKEN: usize = 2048;
 /// What a compressed file may unpack to, whatever its size, and for each of its bytes.
 const UNPACKED: u64 = 16 << 20;
 pub(crate) const UNPACKED_PER_BYTE: u64 = 100;

@@ -46,6 +46,7 @@ macro_rules! targets {
 targets! {
     a_tokenizer_json_is_read_or_refused: "tokenizer-json", 200;
     a_tokenizer_config_is_read_or_refused: "tokenizer-config", 200;
+    a_model_with_another_tokenizer_answers_or_is_refused: "pipeline", 200;
     a_sentencepiece_file_is_read_or_refused: "sentencepiece", 200;
     a_chat_template_is_read_or_refused: "chat-template", 500;
     a_text_template_is_read_or_refused: "text-template", 500;

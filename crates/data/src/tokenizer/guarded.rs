@@ -166,6 +166,18 @@ mod tests {
         assert_eq!(error, "a token has the number 1000000007");
     }
 
+    /// The tree that the library makes of the tokens is freed recursively.
+    #[test]
+    fn a_token_as_long_as_a_book_is_refused() {
+        let model = |token: &str| json!({"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], [token, -1.0]]});
+        let opened = |token: &str| {
+            let json = json!({"version": "1.0", "model": model(token)}).to_string();
+            Opened::from_dir(dir(&[("tokenizer.json", &json)]).path())
+        };
+        assert!(opened(&"a".repeat(2048)).is_ok());
+        assert_eq!(reason(opened(&"a".repeat(100_000))), "a token has 100000 bytes, more than 2048");
+    }
+
     #[test]
     fn the_table_of_a_normalizer_is_checked_before_the_library_trusts_it() {
         // It announces 8 GB of numbers; it is no base64; its only node leads out of it.

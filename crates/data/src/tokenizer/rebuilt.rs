@@ -11,6 +11,7 @@ use super::class::Class;
 use super::config::Config;
 use super::guarded::guarded;
 use super::sentencepiece::charsmap;
+use crate::limits::LONGEST_TOKEN;
 
 /// What Qwen2 splits texts by before it merges bytes.
 const QWEN2: &str =
@@ -27,6 +28,7 @@ pub(super) fn open(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenize
 fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
     let mut document: Value = serde_json::from_slice(saved)?;
     check_tables(&document["normalizer"])?;
+    check_pieces(&document["model"]["vocab"])?;
     let added = document["added_tokens"].as_array().cloned().unwrap_or_default();
     let class = match model(config, &document["model"]) {
         Some(model) => {
@@ -68,6 +70,17 @@ fn check_tables(normalizer: &Value) -> tokenizers::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Those of a Unigram vocabulary, each with its score.
+fn check_pieces(pieces: &Value) -> tokenizers::Result<()> {
+    let length = |piece: &Value| piece[0].as_str().map_or(0, str::len);
+    match pieces.as_array().into_iter().flatten().map(length).max() {
+        Some(longest) if longest > LONGEST_TOKEN => {
+            Err(format!("a token has {longest} bytes, more than {LONGEST_TOKEN}").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The model that the class makes of a vocabulary; `None` for a class that takes the file as it is, or a vocabulary of

@@ -39,7 +39,7 @@ pub(super) fn targets() -> [Target; 3] {
     ]
 }
 
-fn run(input: &[u8]) {
+pub(super) fn run(input: &[u8]) {
     in_directory(|directory| {
         let archive = Archive::of(input);
         archive.lay(directory);

@@ -4,6 +4,7 @@
 use data::Tokenizer;
 use data::language::{ChatTemplate, Conversation};
 
+use super::checkpoints;
 use super::files::in_directory;
 use super::{Form, Target};
 use crate::{Archive, corpus};
@@ -11,7 +12,7 @@ use crate::{Archive, corpus};
 const TEXTS: [&str; 5] =
     ["a fine film", "", "Ünïcode\u{0}\t\u{10ffff} 123 <s>[MASK]</s>", "  ##a\u{2581}b \u{200d}", "the \n\n the"];
 
-pub(super) fn targets() -> [Target; 3] {
+pub(super) fn targets() -> [Target; 4] {
     let of = |name, form, seeds| Target { name, form, seeds, run };
     [
         of("tokenizer-json", Form::Archive(&[("tokenizer.json", Form::Json)]), || small()),
@@ -25,6 +26,13 @@ pub(super) fn targets() -> [Target; 3] {
             ]),
             || small(),
         ),
+        // What the model is given is the tokenizer's.
+        Target {
+            name: "pipeline",
+            form: Form::Archive(&[("tokenizer.json", Form::Json), ("tokenizer_config.json", Form::Json)]),
+            seeds: || corpus::models(&["bert-dora", "llama-lm", "roberta-cls"], &FILES),
+            run: checkpoints::run,
+        },
         of(
             "sentencepiece",
             Form::Archive(&[("tokenizer.model", Form::Protobuf), ("tokenizer_config.json", Form::Json)]),
