@@ -16,7 +16,7 @@ pub(crate) const MOST_TOKENS: usize = 1 << 23;
 /// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
 pub(crate) const LONGEST_TOKEN: usize = 2048;
 /// What a compressed file may unpack to, whatever its size, and for each of its bytes.
-const UNPACKED: u64 = 16 << 20;
+const UNPACKED: u64 = 4 << 20;
 pub(crate) const UNPACKED_PER_BYTE: u64 = 100;
 /// What the rows of a Parquet file may come to, in which a text stands once for any number of them.
 const ROWS: u64 = 64 << 20;
