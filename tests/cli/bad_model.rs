@@ -76,6 +76,30 @@ fn more_layers_than_memory_are_refused() {
 }
 
 #[test]
+fn a_type_of_tokens_that_the_model_has_no_embedding_for_is_refused() {
+    let template = json!({
+        "type": "TemplateProcessing", "pair": [], "special_tokens": {},
+        "single": [{"Sequence": {"id": "A", "type_id": 7}}],
+    });
+    // The class that Python writes for any other tokenizer: it takes the file as it is.
+    let class = json!("PreTrainedTokenizerFast");
+    let project = Project::new().json("bert/tokenizer_config.json", "tokenizer_class", class);
+    let project = project.json("bert/tokenizer.json", "post_processor", template);
+    project.run(&["predict", "--model", "bert", "fine"]).refused(
+        "error: the tokenizer gives the type 7 to a token, the model has embeddings for 2\n\
+         help: tokenizer and checkpoint do not belong together: copy both from one place",
+    );
+}
+
+#[test]
+fn sizes_that_cannot_be_multiplied_are_refused() {
+    with_config("intermediate_size", json!(1_u64 << 40)).refused(
+        "error: [DIR]/bert/config.json: `intermediate_size` is 1099511627776, expected at most 2147483648\n\
+         help: the file is not the config.json of a model: download or copy it again",
+    );
+}
+
+#[test]
 fn heads_that_do_not_divide_the_width_are_refused() {
     with_config("num_attention_heads", json!(5)).refused(
         "error: [DIR]/bert/config.json: 5 attention heads do not divide a width of 48\n\
@@ -118,7 +142,7 @@ fn a_size_of_zero_is_refused() {
 
 #[test]
 fn a_size_that_no_memory_holds_is_compared_before_it_is_used() {
-    with_config("intermediate_size", json!(9_000_000_000_000_000_000_u64)).refused("error: [DIR]/bert/model.safetensors: `bert.encoder.layer.0.intermediate.dense.weight` has [96, 48], config.json asks for [9000000000000000000, 48]\n\
+    with_config("intermediate_size", json!(2_000_000_000)).refused("error: [DIR]/bert/model.safetensors: `bert.encoder.layer.0.intermediate.dense.weight` has [96, 48], config.json asks for [2000000000, 48]\n\
          help: config.json and the checkpoint do not belong together: copy both from one place");
 }
 

@@ -25,6 +25,17 @@ fn a_directory_without_weights_is_refused() {
          help: a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub");
 }
 
+/// It would be waited for until somebody writes into it.
+#[cfg(unix)]
+#[test]
+fn a_fifo_in_the_place_of_a_file_of_the_model_is_refused() {
+    for file in [WEIGHTS, CONFIG] {
+        let project = Project::new().without(file);
+        assert!(std::process::Command::new("mkfifo").arg(project.path(file)).status().unwrap().success());
+        project.train(&[]).refused(&format!("error: cannot read [DIR]/{file}: it is no regular file"));
+    }
+}
+
 #[test]
 fn an_empty_safetensors_file_is_refused() {
     with_weights(Vec::new()).refused(

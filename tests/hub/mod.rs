@@ -49,6 +49,40 @@ fn a_run_trains_on_a_model_of_the_hub_and_writes_down_its_commit() {
     assert_eq!(server.requests(), [], "a commit that is in the cache is not asked for again");
 }
 
+/// Everything that a run says and leaves, and what is said when the Hub refuses.
+#[test]
+fn the_token_stands_in_nothing_that_is_said_or_written() {
+    const TOKEN: &str = "hf_kindlingsecret";
+    let (server, project) = served();
+    let project = project.env("HF_TOKEN", TOKEN);
+    let mut said = vec![project.train(&[]).done()];
+    assert!(server.requests().iter().any(|request| request.authorization == Some(format!("Bearer {TOKEN}"))));
+    said.push(project.run(&["report", "run"]).done());
+    for status in [401, 403, 404, 429, 500] {
+        server.fault("/api/", usize::MAX, Kind::Status(status, &[("retry-after", "300")]));
+        let refused = project.run(&["predict", "--model", "kindling/another", "x"]);
+        assert_ne!(refused.status, Some(0));
+        said.push(refused);
+    }
+    assert!(said.iter().all(|ran| !ran.stderr.contains(TOKEN) && !ran.stdout.contains(TOKEN)));
+    let mut directories = vec![project.path("")];
+    let mut read = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => directories.push(entry.path()),
+                kind if kind.is_file() => {
+                    let bytes = std::fs::read(entry.path()).unwrap();
+                    assert!(!bytes.windows(TOKEN.len()).any(|it| it == TOKEN.as_bytes()), "{}", entry.path().display());
+                    read += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(read > 10, "{read} files");
+}
+
 #[test]
 fn where_no_model_is_named_the_one_that_is_recommended_for_the_language_is_fetched() {
     let (_server, project) = served_as("FacebookAI/xlm-roberta-base");

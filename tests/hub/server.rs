@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     Hang(usize),
     /// Other bytes than those of the file, as many.
     Damage,
+    /// So many more bytes after those of the file, which are all that was announced.
+    Longer(usize),
     /// A file from its start, whatever range was asked for.
     Whole,
     /// A redirection to the same path below another repository's name.
@@ -280,6 +282,9 @@ impl File {
         let mut content = self.content.clone();
         if matches!(fault, Some(Kind::Damage)) {
             content.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+        if let Some(Kind::Longer(more)) = fault {
+            content.resize(content.len() + more, 0);
         }
         let from =
             request.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Advice;
+use crate::limits::{LONGEST_ROW, MOST_COLUMNS, ROWS_PER_BYTE, UNPACKED_PER_BYTE};
 use crate::place::{Place, name};
 
 fn instead(extension: Option<&str>) -> &'static str {
@@ -43,6 +44,16 @@ pub enum Error {
     #[error("{}: broken gzip data", name(file))]
     #[diagnostic(help("the copy or download may be incomplete: `gzip -t {}` checks it", name(file)))]
     Gzip { file: PathBuf, source: io::Error },
+
+    #[error("{place}: the row is longer than {} MB", LONGEST_ROW >> 20)]
+    #[diagnostic(help("a row is a line, or ends where its quotes do: is a quote never closed, or is this no text?"))]
+    LongRow { place: Place },
+    #[error("{}: unpacked, it has more than {UNPACKED_PER_BYTE} times its size", name(file))]
+    #[diagnostic(help("no text is packed so well: if you know what it is, unpack it first (`gunzip {}`)", name(file)))]
+    Unpacked { file: PathBuf },
+    #[error("{}: more than {MOST_COLUMNS} columns", name(file))]
+    #[diagnostic(help("keep the columns that are needed"))]
+    TooManyColumns { file: PathBuf },
 
     // What stands in them.
     #[error("{place}: not valid UTF-8 (byte {byte} of the line)")]
@@ -118,6 +129,12 @@ pub enum Error {
         "the copy or download may be incomplete: fetch the file again, or write it again without encrypted columns"
     ))]
     BrokenParquet { subject: String, reason: String },
+    #[error("{}: {reason}", name(file))]
+    #[diagnostic(help("no data set is written so: fetch the file again, from where you trust it"))]
+    ParquetSizes { file: PathBuf, reason: String },
+    #[error("{place}: so far the rows hold more than {ROWS_PER_BYTE} times what the file does")]
+    #[diagnostic(help("they repeat a few values: write the file again without the rows that occur often"))]
+    ParquetRows { place: Place },
     #[error("{place}: column `{column}` holds a text of the type JSON that is not JSON: {reason}")]
     #[diagnostic(help("correct the text, or write the column as a plain string if it is not meant as JSON"))]
     ParquetJson { place: Place, column: String, reason: String },

@@ -1,7 +1,7 @@
 //! The classes: their names, and the number of each. Where the names come from is the caller's business, except that
 //! training data can give them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -13,23 +13,27 @@ use crate::{Error, Place};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Labels {
     names: Vec<String>,
+    numbers: HashMap<String, usize>,
+    has_integer_names: bool,
 }
 
 impl Labels {
     /// At least two names, none empty, none twice.
     pub fn new(names: Vec<String>) -> Result<Labels, Error> {
+        let mut numbers = HashMap::with_capacity(names.len());
         for (n, name) in names.iter().enumerate() {
             if name.trim().is_empty() {
                 return Err(Error::EmptyName { number: n + 1 });
             }
-            if names[..n].contains(name) {
+            if numbers.insert(name.clone(), n).is_some() {
                 return Err(Error::DuplicateName { label: name.clone() });
             }
         }
         if names.len() < 2 {
             return Err(Error::TooFewNames { count: names.len() });
         }
-        Ok(Labels { names })
+        let has_integer_names = names.iter().any(|name| parse(name).is_some());
+        Ok(Labels { names, numbers, has_integer_names })
     }
 
     /// The classes that training data shows: see [`Tally::labels`].
@@ -75,12 +79,12 @@ impl Labels {
     }
 
     fn named(&self, name: &str) -> Option<usize> {
-        self.names.iter().position(|known| known == name)
+        self.numbers.get(name).copied()
     }
 
     fn by_number(&self, label: &Label) -> Option<usize> {
         let number = integer(label)?;
-        if self.has_integer_names() {
+        if self.has_integer_names {
             // A 1.0 is the class `1`.
             return self.named(&number.to_string());
         }
@@ -102,14 +106,10 @@ impl Labels {
         }
     }
 
-    fn has_integer_names(&self) -> bool {
-        self.names.iter().any(|name| parse(name).is_some())
-    }
-
     fn suggestion(&self, label: &Label, name: &str) -> String {
         let names = self.names.iter().map(String::as_str);
         match integer(label) {
-            Some(_) if self.has_integer_names() => format!("known: {}", suggest::list(names)),
+            Some(_) if self.has_integer_names => format!("known: {}", suggest::list(names)),
             Some(_) => format!("known: {}, or 0 to {}", suggest::list(names), self.names.len() - 1),
             None => suggest::suggestion(name, names),
         }
@@ -183,7 +183,7 @@ impl Tally {
         match names.as_slice() {
             [] => Err(Error::Empty { file: file.to_owned() }),
             [label] => Err(Error::OneClass { file: file.to_owned(), label: label.clone() }),
-            _ => Ok(Labels { names }),
+            _ => Labels::new(names),
         }
     }
 

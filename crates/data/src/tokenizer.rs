@@ -6,12 +6,14 @@ mod bounds;
 mod class;
 mod config;
 mod excerpt;
+mod guarded;
 mod least;
 mod rebuilt;
 mod sentencepiece;
 mod words;
 
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -19,15 +21,16 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::{
-    Encoding, Model, ModelWrapper, OffsetType, PostProcessor, PreTokenizer, TruncationDirection, TruncationParams,
-    TruncationStrategy, truncate_encodings,
+    Encoding, ModelWrapper, TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
 };
 
 use crate::Error;
+use crate::limits::MOST_TOKENS;
 use bounds::Bounds;
 use class::Class;
 pub(crate) use config::{Config, special_texts};
 pub(crate) use excerpt::Excerpt;
+use guarded::Guarded;
 pub(crate) use words::Tokenized;
 
 /// Transformers writes 1e30 for "no limit"; no model has a billion positions.
@@ -36,7 +39,7 @@ const NO_LIMIT: f64 = 1e9;
 /// The tokenizer of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: Guarded,
     model_max_length: Option<usize>,
     vocabulary_size: usize,
     mask: Option<u32>,
@@ -86,7 +89,7 @@ impl Tokenizer {
     pub fn beside(dir: &Path, model: &Path) -> Result<Self, Error> {
         let mut config = Config::read(dir, model)?;
         let (whole, words) = (dir.join("tokenizer.json"), dir.join("vocab.txt"));
-        let mut inner = if whole.is_file() {
+        let inner = if whole.is_file() {
             rebuilt::open(&read(&whole)?, &config).map_err(|source| broken(&whole, source))?
         } else if words.is_file() {
             config.class = Class::Bert;
@@ -97,14 +100,17 @@ impl Tokenizer {
         } else {
             return Err(Error::NoTokenizer { dir: dir.to_owned(), help: what_to_do_without(dir) });
         };
-        // A tokenizer.json carries those of its last use; here the caller says how long, and batches have no padding.
-        inner.with_truncation(None).map_err(|source| broken(&whole, source))?;
-        inner.with_padding(None);
+        let inner = Guarded::new(inner).map_err(|source| broken(&whole, source))?;
+        let vocabulary_size = inner.vocabulary_size();
+        if vocabulary_size > MOST_TOKENS {
+            let reason = format!("a token has the number {}", vocabulary_size - 1);
+            return Err(broken(&whole, reason.into()));
+        }
         Ok(Self {
             model_max_length: model_max_length(&config.tokenizer),
-            vocabulary_size: inner.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1),
+            vocabulary_size,
             mask: mask(&inner, &config),
-            unknown: unknown(inner.get_model()).and_then(|token| inner.token_to_id(&token)),
+            unknown: unknown(inner.model()).and_then(|token| inner.token_to_id(&token)),
             bounds: Bounds::of(&inner, &config),
             longest_token: OnceLock::new(),
             words_are_apart: OnceLock::new(),
@@ -134,8 +140,7 @@ impl Tokenizer {
 
     /// As a `tokenizer.json` that says all of it: what the file says, and what Transformers' class for it makes of that.
     pub fn to_json(&self) -> Value {
-        // What the library cannot write it has not read either.
-        serde_json::to_value(&self.inner).unwrap_or_default()
+        self.inner.to_json()
     }
 
     /// The special tokens by their roles as Transformers names them (`bos_token`), of the tokenizer that was read [beside] these
@@ -149,7 +154,7 @@ impl Tokenizer {
 
     /// The ids of the tokens that stand for no text, ascending.
     pub fn special_tokens(&self) -> Vec<u32> {
-        let added = self.inner.get_added_tokens_decoder();
+        let added = self.inner.added_tokens();
         let mut special: Vec<u32> = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         special.sort_unstable();
         special
@@ -210,11 +215,7 @@ impl Tokenizer {
         if let Some(encoded) = self.encode_beginning(text, text_pair, max_length)? {
             return Ok(encoded);
         }
-        let whole = match text_pair {
-            Some(text_pair) => self.inner.encode_fast((text, text_pair), true),
-            None => self.inner.encode_fast(text, true),
-        };
-        let whole = whole.map_err(|source| Error::Tokenizing { source })?;
+        let whole = self.inner.encode_fast(text, text_pair, true).map_err(|source| Error::Tokenizing { source })?;
         let full_length = whole.len();
         if full_length == 0 {
             return Err(Error::NoTokens { subject: format!("`{}`", text.chars().take(40).collect::<String>()) });
@@ -259,17 +260,17 @@ impl Tokenizer {
     }
 
     fn alone(&self, text: &str) -> Result<Encoding, Error> {
-        self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })
+        self.inner.encode_fast(text, None, false).map_err(|source| Error::Tokenizing { source })
     }
 
     /// The number of special tokens around a text or a pair.
     fn special_around(&self, is_pair: bool) -> usize {
-        self.inner.get_post_processor().map_or(0, |it| it.added_tokens(is_pair))
+        self.inner.special_around(is_pair)
     }
 
     /// The ids of a text without the special tokens that are put around it.
     pub fn bare(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding = self.inner.encode_fast(text, false).map_err(|source| Error::Tokenizing { source })?;
+        let encoding = self.inner.encode_fast(text, None, false).map_err(|source| Error::Tokenizing { source })?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -315,16 +316,7 @@ impl Tokenizer {
     ///
     /// `encode` would leave spaces out of these where the tokenizer's post-processor is byte-level BPE's.
     pub(crate) fn bare_with_spans(&self, text: &str) -> Result<(Vec<u32>, Vec<Range<usize>>), Error> {
-        let encode = || {
-            let mut pieces = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
-            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
-                pre_tokenizer.pre_tokenize(&mut pieces)?;
-            }
-            let model = self.inner.get_model();
-            pieces.tokenize(|piece| model.tokenize(piece.get()))?;
-            pieces.into_encoding(None, 0, OffsetType::Byte)
-        };
-        let encoding = encode().map_err(|source| Error::Tokenizing { source })?;
+        let encoding = self.inner.encode_untrimmed(text).map_err(|source| Error::Tokenizing { source })?;
         let spans = encoding.get_offsets().iter().map(|(start, end)| *start..*end).collect();
         Ok((encoding.get_ids().to_vec(), spans))
     }
@@ -356,7 +348,7 @@ impl Tokenizer {
         // each of the one with each of the other.
         first.take_overflowing();
         second.as_mut().map(Encoding::take_overflowing);
-        self.inner.post_process(first, second, true)
+        self.inner.post_process(first, second)
     }
 }
 
@@ -387,7 +379,7 @@ fn encoded(encoding: &Encoding, full_length: usize, at_least: bool) -> Encoded {
 }
 
 /// As the files name it, or as BERT's and RoBERTa's tokenizers do.
-fn mask(inner: &tokenizers::Tokenizer, config: &Config) -> Option<u32> {
+fn mask(inner: &Guarded, config: &Config) -> Option<u32> {
     let written = config.text("mask_token");
     written.as_deref().into_iter().chain(["[MASK]", "<mask>"]).find_map(|token| inner.token_to_id(token))
 }
@@ -420,7 +412,13 @@ fn byte_of(character: char) -> Option<u8> {
 }
 
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(file).map_err(|source| Error::Read { file: file.to_owned(), source })
+    let is_regular = fs::metadata(file).is_ok_and(|found| found.is_file());
+    let read = if is_regular {
+        fs::read(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    };
+    read.map_err(|source| Error::Read { file: file.to_owned(), source })
 }
 
 fn broken(file: &Path, source: tokenizers::Error) -> Error {

@@ -219,7 +219,7 @@ impl Sidecar {
             return Ok(None);
         }
         let text =
-            std::fs::read_to_string(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
+            lora::read_regular_text(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
         let sidecar: Self =
             serde_json::from_str(&text).map_err(|source| AdapterError::Sidecar { path: path.clone(), source })?;
         match sidecar.format_version {
@@ -434,7 +434,7 @@ fn read_config(directory: &Path) -> Result<PeftConfig, AdapterError> {
     if !path.exists() {
         return Err(AdapterError::Missing { path: directory.into() });
     }
-    let text = std::fs::read_to_string(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
+    let text = lora::read_regular_text(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
     Ok(PeftConfig::from_json(&path, &text).map_err(lora::Error::from)?)
 }
 

@@ -18,6 +18,7 @@ mod method;
 pub mod methods;
 pub mod peft;
 mod plan;
+mod regular_file;
 mod routes;
 mod settings;
 mod targets;
@@ -44,6 +45,7 @@ pub use method::{
 };
 pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
 pub use plan::{Plan, QuantisedSize, Treatment};
+pub use regular_file::{check_regular, read_regular, read_regular_text};
 pub use routes::Routes;
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};

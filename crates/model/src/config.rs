@@ -31,6 +31,9 @@ pub enum ConfigError {
     },
 }
 
+/// Of a dimension, a vocabulary, a window: two can be multiplied. How many layers there may be, [`Config::check_layers`] says.
+const LARGEST_SIZE: u64 = 1 << 31;
+
 /// What serde wanted, in other words than Rust's.
 fn expected(complaint: &str) -> &str {
     match complaint.rsplit_once("expected ").map_or(complaint, |(_, expected)| expected) {
@@ -56,7 +59,7 @@ impl Config {
             }
             return Err(ConfigError::Missing { directory: directory.into() });
         }
-        let text = std::fs::read_to_string(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
+        let text = lora::read_regular_text(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
         let values: Value = serde_json::from_str(&text).map_err(|error| Self::syntax(&file, &error))?;
         let config = Self { file, values };
         match config.values {
@@ -98,6 +101,10 @@ impl Config {
 
     /// The keys that an architecture needs.
     pub(crate) fn parse<C: DeserializeOwned>(&self) -> Result<C, ConfigError> {
+        if let Some((key, value)) = self.too_large::<C>() {
+            let help = "the file is not the config.json of a model: download or copy it again";
+            return Err(self.wrong(format!("`{key}` is {value}, expected at most {LARGEST_SIZE}"), help));
+        }
         C::deserialize(&self.values).map_err(|error| {
             let text = error.to_string();
             let help = "the file is not the config.json that Transformers writes: download or copy it again";
@@ -108,10 +115,26 @@ impl Config {
         })
     }
 
+    /// A key that is read as a size and is none, with its value.
+    fn too_large<C: DeserializeOwned>(&self) -> Option<(&str, &Value)> {
+        let keys = self.values.as_object()?;
+        let is_large = |value: &Value| value.as_u64().is_some_and(|size| size > LARGEST_SIZE);
+        // Numbers that are no sizes, as the base of rotary positions, may be as large as they please: they could be negative, too.
+        let is_size = |key: &str| {
+            let mut others = keys.clone();
+            others.insert(key.to_owned(), (-1).into());
+            C::deserialize(&self.values).is_ok() && C::deserialize(Value::Object(others)).is_err()
+        };
+        let large = keys.iter().filter(|(key, value)| is_large(value) && !key.ends_with("layers") && *key != "n_layer");
+        large.map(|(key, value)| (key.as_str(), value)).take(100).find(|(key, _)| is_size(key))
+    }
+
     /// The key whose value is to blame for `complaint`, which serde makes without naming it: the one without which
     /// there is another complaint, or none.
     fn misfit<C: DeserializeOwned>(&self, complaint: &str) -> Option<(&str, &Value)> {
         let keys = self.values.as_object().filter(|_| !complaint.starts_with("missing field"))?;
+        // Each is tried: of a file with more keys than any has, the message does without.
+        let keys = Some(keys).filter(|keys| keys.len() < 1000)?;
         keys.iter().map(|(key, value)| (key.as_str(), value)).find(|(key, _)| {
             let mut others = keys.clone();
             others.shift_remove(*key);

@@ -181,6 +181,11 @@ impl Pretrained {
         self.config.values().get("vocab_size")?.as_u64().map(|size| size as usize)
     }
 
+    /// Segments that the model tells apart; `None` where it does not look at them.
+    pub fn segments(&self) -> Option<usize> {
+        self.config.values().get("type_vocab_size")?.as_u64().map(|size| size as usize).filter(|segments| *segments > 1)
+    }
+
     /// The type that the word embeddings are stored in: of a checkpoint that mixes types the one that is meant.
     pub fn dtype(&self) -> DType {
         let words = self.find(&self.word_embeddings());

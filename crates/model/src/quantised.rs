@@ -151,7 +151,7 @@ fn refused(directory: &Path, config: &Config, how: String, rest: &str) -> Quanti
 
 /// The repository that the checkpoint was made from, and the file that says so.
 fn original(directory: &Path, config: &Config) -> Option<(String, &'static str)> {
-    let of_card = std::fs::read_to_string(directory.join("README.md")).ok().and_then(|card| base_model(&card));
+    let of_card = lora::read_regular_text(&directory.join("README.md")).ok().and_then(|card| base_model(&card));
     let of_card = of_card.map(|name| (name, "README.md"));
     let of_config = config.text("_name_or_path").map(|name| (name.to_string(), "config.json"));
     [of_card, of_config].into_iter().flatten().find(|(name, _)| is_unquantised_repository(name))

@@ -13,6 +13,9 @@ pub enum Error {
     #[error("the tokenizer gives the id {id}, the model has embeddings for {rows}")]
     #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
     Vocabulary { id: u32, rows: usize },
+    #[error("the tokenizer gives the type {id} to a token, the model has embeddings for {segments}")]
+    #[diagnostic(help("tokenizer and checkpoint do not belong together: copy both from one place"))]
+    Segments { id: u32, segments: usize },
     #[error("no class is called `{name}`")]
     NoSuchClass {
         name: String,

@@ -8,6 +8,8 @@ mod config;
 mod device;
 mod estimate;
 mod hub;
+#[cfg(test)]
+mod mutated;
 mod output;
 mod prepare;
 mod report;

@@ -1,9 +1,10 @@
 //! The lines of a file with their numbers: what JSON lines, CoNLL and plain text have in common.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use super::{Reader, Source};
-use crate::Error;
+use crate::limits::LONGEST_ROW;
+use crate::{Error, Place};
 
 pub(super) struct Lines {
     pub(super) source: Source,
@@ -33,8 +34,11 @@ impl Lines {
     /// Goes to the next line, blank or not; false at the end of the file.
     pub(super) fn next_line(&mut self) -> Result<bool, Error> {
         self.bytes.clear();
-        match self.reader.read_until(b'\n', &mut self.bytes) {
+        match (&mut self.reader).take(LONGEST_ROW as u64 + 1).read_until(b'\n', &mut self.bytes) {
             Ok(0) => Ok(false),
+            Ok(read) if read > LONGEST_ROW => {
+                Err(Error::LongRow { place: Place::line(&self.source.file, self.number + 1) })
+            }
             Ok(_) => {
                 self.number += 1;
                 Ok(true)

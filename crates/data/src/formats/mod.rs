@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
+use crate::limits::{Exceeded, Packed, Unpacked};
 use crate::place::name;
 use crate::record::Record;
 use crate::{Error, Place};
@@ -140,9 +141,13 @@ impl Source {
         if self.file == Path::new("-") {
             return Ok(Box::new(BufReader::new(io::stdin())));
         }
-        let file = BufReader::new(self.open_packed()?);
+        let file = self.open_packed()?;
+        if !self.gzip {
+            return Ok(Box::new(BufReader::new(file)));
+        }
         // "Multi": a .gz file may be several streams in a row, as `cat a.gz b.gz` makes them.
-        Ok(if self.gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+        let unpacked = Unpacked::new(MultiGzDecoder::new(Packed::new(file)), MultiGzDecoder::get_ref);
+        Ok(Box::new(BufReader::new(unpacked)))
     }
 
     /// A source that can be opened several times: a pipe is read into memory.
@@ -172,6 +177,11 @@ impl Source {
         let file = self.file.clone();
         if let Some(broken) = source.get_ref().and_then(|source| source.downcast_ref::<encoding::BrokenUtf16>()) {
             return Error::Utf16 { place: Place::line(&self.file, broken.line) };
+        }
+        match Exceeded::of(&source) {
+            Some(Exceeded::Row { line }) => return Error::LongRow { place: Place::line(&self.file, line) },
+            Some(Exceeded::Unpacked) => return Error::Unpacked { file },
+            None => {}
         }
         if self.gzip && source.raw_os_error().is_none() {
             return Error::Gzip { file, source };

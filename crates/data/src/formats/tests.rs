@@ -312,3 +312,48 @@ proptest! {
         }
     }
 }
+
+/// Of a compressed file that its size does not tell: 32 MB of one character in 32 kB.
+#[test]
+fn what_unpacks_to_far_more_than_its_size_is_refused_before_it_is_held() {
+    let run = |start: &str| zip(&[start.as_bytes(), &vec![b'a'; 32 << 20]].concat());
+    let help =
+        |name: &str| format!("no text is packed so well: if you know what it is, unpack it first (`gunzip {name}`)");
+    let starts =
+        [("a.csv.gz", "text,label\n\""), ("a.jsonl.gz", "{\"text\": \""), ("a.txt.gz", ""), ("a.json.gz", "[\"")];
+    for (name, start) in starts {
+        let message = format!("{name}: unpacked, it has more than 100 times its size");
+        assert_eq!(fails(name, &run(start)), (message, help(name)), "{name}");
+    }
+    // Rows that are alike are no bomb.
+    assert_eq!(read("a.csv.gz", &zip(&b"text,label\nfine,1\n".repeat(1)[..])).unwrap().len(), 1);
+    let alike = [b"text\n".to_vec(), b"the same row again\n".repeat(50_000)].concat();
+    assert_eq!(read("a.csv.gz", &zip(&alike)).unwrap().len(), 50_000);
+}
+
+#[test]
+fn a_row_that_never_ends_is_refused_with_its_line() {
+    let rest = vec![b'a'; crate::limits::LONGEST_ROW + 1];
+    let help = "a row is a line, or ends where its quotes do: is a quote never closed, or is this no text?";
+    let starts: [(&str, &[u8], usize); 5] = [
+        ("a.csv", b"text,label\nfine,1\n\"two\nlines", 3),
+        ("a.tsv", b"text\tlabel\nfine\t1\n", 3),
+        ("a.jsonl", b"{\"text\": \"fine\"}\n{\"text\": \"", 2),
+        ("a.txt", b"fine\n", 2),
+        ("a.conll", b"fine O\n\n", 3),
+    ];
+    for (name, start, line) in starts {
+        let message = format!("{name}, line {line}: the row is longer than 64 MB");
+        assert_eq!(fails(name, &[start, &rest].concat()), (message, help.to_owned()), "{name}");
+    }
+}
+
+#[test]
+fn a_header_is_looked_through_once_however_wide_it_is() {
+    let header = |columns: usize| (0..columns).map(|number| format!("c{number}")).collect::<Vec<_>>().join(",");
+    let wide = |columns| [header(columns), "1,".repeat(columns - 1) + "1"].join("\n");
+    let rows = read("a.csv", wide(100_000).as_bytes()).unwrap();
+    assert_eq!(rows[0].1.as_object().unwrap().len(), 100_000);
+    let error = fails("a.csv", wide(100_001).as_bytes());
+    assert_eq!(error, ("a.csv: more than 100000 columns".to_owned(), "keep the columns that are needed".to_owned()));
+}

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use tokenizers::{Encoding, Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer};
+use tokenizers::{Encoding, Model, ModelWrapper, OffsetReferential, OffsetType};
 
 use crate::{Error, Tokenizer};
 
@@ -90,10 +90,7 @@ pub(super) fn apart(tokenizer: &Tokenizer, text: &str, cut: usize) -> Option<Apa
     let begin = text.ceil_char_boundary(cut.saturating_sub(WINDOW));
     let window = &text[begin..text.floor_char_boundary(cut + WINDOW)];
     let cut = cut - begin;
-    let mut pieces = inner.get_added_vocabulary().extract_and_normalize(inner.get_normalizer(), window);
-    if let Some(pre_tokenizer) = inner.get_pre_tokenizer() {
-        pre_tokenizer.pre_tokenize(&mut pieces).ok()?;
-    }
+    let pieces = inner.pieces(window).ok()?;
     let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
     let ends = splits.iter().any(|(_, (_, end), _)| *end == cut);
     let spans = splits.iter().any(|(_, (start, end), _)| *start < cut && cut < *end);
@@ -102,14 +99,14 @@ pub(super) fn apart(tokenizer: &Tokenizer, text: &str, cut: usize) -> Option<Apa
     }
     // One piece goes over the space: it is written as a mark then, with which tokens can only begin.
     let is_marked = splits.iter().any(|(piece, ..)| piece.contains(MARKS));
-    let are_apart = is_marked && *tokenizer.words_are_apart.get_or_init(|| words_are_apart(inner));
+    let are_apart = is_marked && *tokenizer.words_are_apart.get_or_init(|| words_are_apart(inner.model()));
     are_apart.then_some(Apart::Words)
 }
 
 /// Whether marks of spaces stand at the start of tokens alone, in a model whose tokens depend only on what they cover.
-fn words_are_apart(inner: &tokenizers::Tokenizer) -> bool {
+fn words_are_apart(model: &ModelWrapper) -> bool {
     let holds_mark = |token: &String| token.trim_start_matches(MARKS).contains(MARKS);
-    match inner.get_model() {
+    match model {
         model @ (ModelWrapper::BPE(_) | ModelWrapper::Unigram(_)) => !model.get_vocab().keys().any(holds_mark),
         ModelWrapper::WordPiece(_) | ModelWrapper::WordLevel(_) => false,
     }

@@ -3,6 +3,7 @@
 use tokenizers::{Encoding, Token};
 
 use super::config::Config;
+use super::guarded::Guarded;
 
 #[derive(Debug, Clone)]
 pub(super) struct Bounds {
@@ -15,16 +16,16 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn of(inner: &tokenizers::Tokenizer, config: &Config) -> Self {
+    pub(super) fn of(inner: &Guarded, config: &Config) -> Self {
         let id = |name: &str| config.text(name).and_then(|token| inner.token_to_id(&token));
         Self { beginning: beginning(inner), beginning_token: id("bos_token"), end: id("eos_token") }
     }
 }
 
 /// What the post-processor puts before a text, seen on one of a single token that no vocabulary has.
-fn beginning(inner: &tokenizers::Tokenizer) -> Vec<u32> {
+fn beginning(inner: &Guarded) -> Vec<u32> {
     let mark = u32::MAX;
     let text = Encoding::from_tokens(vec![Token::new(mark, String::new(), (0, 0))], 0);
-    let framed = inner.post_process(text, None, true);
+    let framed = inner.post_process(text, None);
     framed.map_or(Vec::new(), |framed| framed.get_ids().iter().copied().take_while(|id| *id != mark).collect())
 }

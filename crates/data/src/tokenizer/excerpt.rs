@@ -88,7 +88,7 @@ fn goes_on_alike(tokenizer: &Tokenizer, text: &str, space: usize) -> bool {
     match apart(tokenizer, text, space) {
         Some(Apart::Pieces) => true,
         // Scores of a piece are summed from its beginning: rounded otherwise, of two ways that are equally good the other wins.
-        Some(Apart::Words) => !matches!(tokenizer.inner.get_model(), ModelWrapper::Unigram(_)),
+        Some(Apart::Words) => !matches!(tokenizer.inner.model(), ModelWrapper::Unigram(_)),
         None => false,
     }
 }

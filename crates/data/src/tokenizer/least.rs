@@ -1,26 +1,28 @@
 //! How few tokens a text can have by its bytes alone.
 
-use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, Tokenizer};
+use tokenizers::{ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+
+use super::guarded::Guarded;
 
 /// By how much composing characters (NFC) may shorten a text: three letters of Hangul, of three bytes each, become one.
 const COMPOSED: usize = 3;
 
 /// The bytes of a text that one token stands for at most. `None` where a token may stand for any number of them: where something
 /// is left out of a text, or a whole word that the vocabulary lacks is one token.
-pub(super) fn longest_token(tokenizer: &Tokenizer) -> Option<usize> {
+pub(super) fn longest_token(tokenizer: &Guarded) -> Option<usize> {
     // Byte-level BPE has a token for each byte, and a character for each byte of a token.
-    let ModelWrapper::BPE(model) = tokenizer.get_model() else { return None };
+    let ModelWrapper::BPE(model) = tokenizer.model() else { return None };
     let vocabulary = model.get_vocab();
     let has_bytes = byte_characters().all(|character| vocabulary.contains_key(&character.to_string()));
-    if !has_bytes || !is_byte_level(tokenizer.get_pre_tokenizer()?) {
+    if !has_bytes || !is_byte_level(tokenizer.pre_tokenizer()?) {
         return None;
     }
-    let shortened = match tokenizer.get_normalizer() {
+    let shortened = match tokenizer.normalizer() {
         None => 1,
         Some(NormalizerWrapper::NFC(_)) => COMPOSED,
         Some(_) => return None,
     };
-    let added = tokenizer.get_added_tokens_decoder();
+    let added = tokenizer.added_tokens();
     // Such a token takes any number of spaces around it.
     if added.values().any(|token| token.lstrip || token.rstrip) {
         return None;

@@ -2,11 +2,16 @@
 //! the class and from `tokenizer_config.json`, and tokens are added that only the latter knows. Reference: the `__init__` of each
 //! class and of `TokenizersBackend`.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer};
 
 use super::class::Class;
 use super::config::Config;
+use super::guarded::guarded;
+use super::sentencepiece::charsmap;
+use crate::limits::LONGEST_TOKEN;
 
 /// What Qwen2 splits texts by before it merges bytes.
 const QWEN2: &str =
@@ -17,7 +22,13 @@ const SPACE: &str = "\u{2581}";
 
 /// The tokenizer that Transformers makes of a `tokenizer.json`.
 pub(super) fn open(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
+    guarded(|| built(saved, config))
+}
+
+fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
     let mut document: Value = serde_json::from_slice(saved)?;
+    check_tables(&document["normalizer"])?;
+    check_pieces(&document["model"]["vocab"])?;
     let added = document["added_tokens"].as_array().cloned().unwrap_or_default();
     let class = match model(config, &document["model"]) {
         Some(model) => {
@@ -42,6 +53,34 @@ pub(super) fn open(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenize
     // A special token that is written in a text is text then.
     tokenizer.set_encode_special_tokens(config.flag("split_special_tokens").unwrap_or(false));
     Ok(tokenizer)
+}
+
+/// The tables of a normalizer, whose offsets the library trusts.
+fn check_tables(normalizer: &Value) -> tokenizers::Result<()> {
+    let parts = normalizer["normalizers"].as_array().map_or(std::slice::from_ref(normalizer), Vec::as_slice);
+    for part in parts {
+        if part["type"] == "Precompiled" {
+            let table = part["precompiled_charsmap"].as_str().map(|table| STANDARD.decode(table));
+            match table.and_then(Result::ok).is_some_and(|table| charsmap::read(&table).is_some()) {
+                true => {}
+                false => return Err("the table of its normalizer is broken".into()),
+            }
+        } else if part["normalizers"].is_array() && !std::ptr::eq(part, normalizer) {
+            check_tables(part)?;
+        }
+    }
+    Ok(())
+}
+
+/// Those of a Unigram vocabulary, each with its score.
+fn check_pieces(pieces: &Value) -> tokenizers::Result<()> {
+    let length = |piece: &Value| piece[0].as_str().map_or(0, str::len);
+    match pieces.as_array().into_iter().flatten().map(length).max() {
+        Some(longest) if longest > LONGEST_TOKEN => {
+            Err(format!("a token has {longest} bytes, more than {LONGEST_TOKEN}").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The model that the class makes of a vocabulary; `None` for a class that takes the file as it is, or a vocabulary of

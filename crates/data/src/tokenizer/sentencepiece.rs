@@ -1,7 +1,7 @@
 //! SentencePiece's own files (`spm.model`, `tokenizer.model`, ...), for checkpoints without a `tokenizer.json`. Reference for the
 //! format: `sentencepiece_model.proto`, of which the fields that are used stand here; what becomes of them is in `document.rs`.
 
-mod charsmap;
+pub(super) mod charsmap;
 mod document;
 
 use std::collections::HashSet;

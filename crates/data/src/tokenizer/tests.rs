@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use serde_json::json;
 use tempfile::TempDir;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::processors::bert::BertProcessing;
 
 pub(crate) use super::beginning::tests::{every_kind, words};
 use super::*;
@@ -196,13 +195,15 @@ fn a_length_without_room_for_text_is_refused() {
 
 #[test]
 fn truncation_and_padding_of_a_tokenizer_json_are_switched_off() {
-    let mut tokenizer = small().inner;
-    let truncation = TruncationParams { max_length: 3, ..TruncationParams::default() };
-    tokenizer.with_truncation(Some(truncation)).unwrap();
-    let fixed = tokenizers::PaddingStrategy::Fixed(20);
-    tokenizer.with_padding(Some(tokenizers::PaddingParams { strategy: fixed, ..tokenizers::PaddingParams::default() }));
-    let json = tokenizer.to_string(false).unwrap();
-    assert!(json.contains("\"Fixed\":20") && json.contains("\"max_length\":3"), "{json}");
+    let mut json = small().to_json();
+    json["truncation"] = json!({"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0});
+    json["padding"] = json!({
+        "strategy": {"Fixed": 20}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0, "pad_type_id": 0,
+        "pad_token": "[PAD]",
+    });
+    let json = json.to_string();
+    let plain: tokenizers::Tokenizer = json.parse().unwrap();
+    assert_eq!(plain.encode("a b c", true).unwrap().len(), 20);
 
     let read = Tokenizer::from_dir(dir(&[("tokenizer.json", &json)]).path()).unwrap();
     assert_eq!(read.encode("a b c", None, 16).unwrap(), small().encode("a b c", None, 16).unwrap());
@@ -210,8 +211,9 @@ fn truncation_and_padding_of_a_tokenizer_json_are_switched_off() {
 
 #[test]
 fn without_a_template_the_second_of_a_truncated_pair_keeps_its_type() {
-    let mut tokenizer = small();
-    tokenizer.inner.with_post_processor(None::<BertProcessing>);
+    let mut json = small().to_json();
+    json["post_processor"] = Value::Null;
+    let tokenizer = Tokenizer::from_dir(dir(&[("tokenizer.json", &json.to_string())]).path()).unwrap();
     let truncated = tokenizer.encode("a b c", Some("c b a"), 4).unwrap();
     assert_eq!(
         truncated,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use tokenizers::{Encoding, InputSequence};
+use tokenizers::Encoding;
 use unicode_categories::UnicodeCategories;
 
 use super::{Encoded, Tokenizer, encoded};
@@ -44,8 +44,8 @@ impl Tokenized {
 impl Tokenizer {
     /// Words, each tokenised by itself: `is_split_into_words` of Transformers.
     pub(crate) fn words(&self, words: &[String]) -> Result<Tokenized, Error> {
-        let input = InputSequence::from(words.iter().map(String::as_str).collect::<Vec<_>>());
-        let encoding = self.inner.encode(input, false).map_err(|source| Error::Tokenizing { source })?;
+        let input: Vec<&str> = words.iter().map(String::as_str).collect();
+        let encoding = self.inner.encode(input).map_err(|source| Error::Tokenizing { source })?;
         let mut found: Vec<Word> = Vec::new();
         for (token, number) in encoding.get_word_ids().iter().enumerate() {
             let Some(number) = number.map(|number| number as usize) else { continue };
@@ -59,7 +59,7 @@ impl Tokenizer {
     /// A text and its words: what the pre-tokeniser divides, and further at white space and beside punctuation where tokens
     /// end there. (SentencePiece's pre-tokenisers leave a full stop at its word, and some tokenizers have none at all.)
     pub(crate) fn words_of(&self, text: &str) -> Result<Tokenized, Error> {
-        let encoding = self.inner.encode(text, false).map_err(|source| Error::Tokenizing { source })?;
+        let encoding = self.inner.encode(text).map_err(|source| Error::Tokenizing { source })?;
         let mut found: Vec<Word> = Vec::new();
         let mut piece = None;
         for (token, (id, (start, end))) in encoding.get_word_ids().iter().zip(encoding.get_offsets()).enumerate() {
@@ -109,7 +109,7 @@ impl Tokenizer {
     }
 
     fn sequence(&self, part: Encoding, start: usize, full_length: usize) -> Result<Sequence, Error> {
-        let whole = self.inner.post_process(part, None, true).map_err(|source| Error::Tokenizing { source })?;
+        let whole = self.inner.post_process(part, None).map_err(|source| Error::Tokenizing { source })?;
         let mask = whole.get_special_tokens_mask();
         let positions = (0..whole.len()).filter(|position| mask[*position] == 0).collect();
         Ok(Sequence { encoded: encoded(&whole, full_length, false), start, positions })

@@ -23,7 +23,7 @@ pub(super) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String,
     };
     let parameters = keys.get("lora_parameters")?;
     let (rank, scale) = (parameters["rank"].as_u64()?, parameters["scale"].as_f64()?);
-    let bytes = std::fs::read(file.with_file_name(TENSORS)).ok()?;
+    let bytes = crate::read_regular(&file.with_file_name(TENSORS)).ok()?;
     let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
     let mut targets: Vec<String> =
         header.tensors().keys().filter_map(|name| name.strip_suffix(ENDINGS[0].0).map(str::to_owned)).collect();

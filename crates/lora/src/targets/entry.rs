@@ -6,6 +6,9 @@ use super::TargetError;
 use super::path::ends_in;
 use crate::config::Names;
 
+/// Expressions under a key, each of which takes some ten kilobytes.
+const MOST_EXPRESSIONS: usize = 1000;
+
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// Where it is written: `target_modules`.
@@ -22,6 +25,44 @@ pub(super) enum Rule {
     /// The whole path or its last segments.
     Name,
     Pattern(Regex),
+    /// An expression of a path alone.
+    Path(PathPattern),
+}
+
+/// An expression that is a path: words and dots, perhaps with `^` before it. Keys of `rank_pattern` are mostly such, and there may be
+/// one for each of thousands of modules, which is more than an engine for each has memory for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PathPattern {
+    is_anchored: bool,
+    /// `None` stands for any character: a dot that is not escaped.
+    bytes: Vec<Option<u8>>,
+}
+
+impl PathPattern {
+    fn of(expression: &str) -> Option<Self> {
+        let (is_anchored, rest) =
+            expression.strip_prefix('^').map_or((false, expression), |expression| (true, expression));
+        let mut bytes = Vec::new();
+        let mut characters = rest.bytes();
+        while let Some(byte) = characters.next() {
+            bytes.push(match byte {
+                b'.' => None,
+                b'\\' => Some(characters.next().filter(|byte| *byte == b'.')?),
+                byte if byte.is_ascii_alphanumeric() || byte == b'_' => Some(byte),
+                _ => return None,
+            });
+        }
+        (!bytes.is_empty()).then_some(Self { is_anchored, bytes })
+    }
+
+    /// As Python's `(.*\.)?(EXPRESSION)$`, from the start.
+    fn matches(&self, path: &str) -> bool {
+        let path = path.as_bytes();
+        let Some(start) = path.len().checked_sub(self.bytes.len()) else { return false };
+        let begins_segment = start == 0 || !self.is_anchored && path[start - 1] == b'.';
+        begins_segment
+            && self.bytes.iter().zip(&path[start..]).all(|(expected, byte)| expected.is_none_or(|it| it == *byte))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,6 +83,26 @@ impl Entry {
 
     pub(super) fn list(key: &'static str, names: &[String]) -> Result<Vec<Self>, TargetError> {
         names.iter().map(|name| Self::new(key, name, Rule::Name)).collect()
+    }
+
+    /// The keys of `rank_pattern` and `alpha_pattern`: Python's `match`, from the start, and the group in front lets any leading
+    /// segments pass.
+    pub(super) fn of_patterns<'t>(
+        key: &'static str,
+        texts: impl ExactSizeIterator<Item = &'t str>,
+    ) -> Result<Vec<Self>, TargetError> {
+        let mut expressions = 0;
+        let entries = texts.map(|text| {
+            if let Some(path) = PathPattern::of(text) {
+                return Self::new(key, text, Rule::Path(path));
+            }
+            expressions += 1;
+            if expressions > MOST_EXPRESSIONS {
+                return Err(TargetError::TooManyPatterns { key, most: MOST_EXPRESSIONS });
+            }
+            Self::pattern(key, text, &format!(r"\A(?:(.*\.)?({text})$)"))
+        });
+        entries.collect()
     }
 
     /// `expression` is what `text` means under this key.
@@ -74,6 +135,8 @@ impl Entry {
             Rule::Name if self.text == path => Match::Whole,
             Rule::Name if ends_in(path, &self.text) => Match::Suffix,
             Rule::Name => Match::No,
+            Rule::Path(path_pattern) if path_pattern.matches(path) => Match::Whole,
+            Rule::Path(_) => Match::No,
             Rule::Pattern(regex) => match regex.is_match(path).map_err(|source| self.backtracking(path, source))? {
                 true => Match::Whole,
                 false => Match::No,
@@ -113,6 +176,7 @@ fn reason(error: fancy_regex::Error) -> String {
 mod tests {
     use indexmap::IndexMap;
 
+    use super::*;
     use crate::LoraConfig;
     use crate::targets::Kind;
     use crate::targets::fixtures::*;
@@ -162,6 +226,30 @@ mod tests {
             impossible(&config).0,
             "`rank_pattern`: `*` is not a regular expression: target of repeat operator is invalid"
         );
+    }
+
+    #[test]
+    fn a_path_matches_as_the_expression_does() {
+        let paths = ["a.b.query", "query", "a.bxquery", "aquery", "b.query", "a.b.queryx", "bcquery", "é.query"];
+        for text in ["query", "b.query", r"b\.query", "^query", "^a.b.query", r"^a\.b\.query", "^b.query"] {
+            let quick = PathPattern::of(text).unwrap();
+            let regex = Regex::new(&format!(r"\A(?:(.*\.)?({text})$)")).unwrap();
+            for path in paths {
+                assert_eq!(quick.matches(path), regex.is_match(path).unwrap(), "{text} {path}");
+            }
+        }
+        for text in ["a|b", "a*", "", "^", r"\d", "(a)", "a$", "é"] {
+            assert_eq!(PathPattern::of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_paths_may_be_thousands_and_expressions_not() {
+        let paths: Vec<String> = (0..50_000).map(|number| format!("layers.{number}.query")).collect();
+        assert_eq!(Entry::of_patterns("rank_pattern", paths.iter().map(String::as_str)).unwrap().len(), 50_000);
+        let expressions: Vec<String> = (0..=MOST_EXPRESSIONS).map(|number| format!("(a{number})")).collect();
+        let error = Entry::of_patterns("rank_pattern", expressions.iter().map(String::as_str)).unwrap_err();
+        assert_eq!(error.to_string(), "`rank_pattern`: more than 1000 regular expressions");
     }
 
     #[test]

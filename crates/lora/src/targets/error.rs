@@ -21,6 +21,8 @@ pub enum TargetError {
     NoTargets,
     #[error("`{pattern}` is not a regular expression: {reason}")]
     BadPattern { key: &'static str, pattern: String, reason: String },
+    #[error("more than {most} regular expressions")]
+    TooManyPatterns { key: &'static str, most: usize },
     #[error("`{pattern}` could not be matched against `{module}`")]
     Backtracking { key: &'static str, pattern: String, module: String, source: Box<fancy_regex::Error> },
     #[error("layers are chosen of targets in a list of names")]
@@ -73,6 +75,7 @@ impl TargetError {
             Self::Setting { key, .. }
             | Self::EmptyName { key }
             | Self::BadPattern { key, .. }
+            | Self::TooManyPatterns { key, .. }
             | Self::Backtracking { key, .. }
             | Self::LayersWithoutNames { key }
             | Self::UnknownModule { key, .. }
@@ -105,6 +108,7 @@ impl TargetError {
             Self::EmptyName { .. } => "remove it".to_owned(),
             Self::NoTargets => "name the modules to adapt, or write \"all-linear\"".to_owned(),
             Self::BadPattern { .. } => "the dialect is that of Python's `re`".to_owned(),
+            Self::TooManyPatterns { .. } => "name modules by their paths, of which there may be more".to_owned(),
             Self::Backtracking { .. } => "write it without nested repetitions".to_owned(),
             Self::LayersWithoutNames { .. } => format!(
                 "write {} as a list, such as [\"query\", \"value\"], or put the layers into the expression",

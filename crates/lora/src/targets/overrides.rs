@@ -15,10 +15,8 @@ pub(crate) struct Overrides<T> {
 
 impl<T: Copy + PartialEq> Overrides<T> {
     pub(crate) fn new(key: &'static str, patterns: &IndexMap<String, T>) -> Result<Self, TargetError> {
-        // `match` in Python: from the start, and the group in front lets any leading segments pass.
-        let entry = |text: &str| Entry::pattern(key, text, &format!(r"\A(?:(.*\.)?({text})$)"));
-        let entries = patterns.iter().map(|(text, value)| Ok((entry(text)?, *value)));
-        Ok(Self { entries: entries.collect::<Result<_, TargetError>>()? })
+        let entries = Entry::of_patterns(key, patterns.keys().map(String::as_str))?;
+        Ok(Self { entries: entries.into_iter().zip(patterns.values().copied()).collect() })
     }
 
     /// The value of the module at `path`, if any key is for it.

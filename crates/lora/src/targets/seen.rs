@@ -22,7 +22,7 @@ pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
     let (key, text) = (entry.key, entry.text.clone());
     match entry.rule {
         Rule::Name => TargetError::UnknownModule { key, suggestion: nearest(key, &text, seen), name: text },
-        Rule::Pattern(_) => {
+        Rule::Pattern(_) | Rule::Path(_) => {
             let suggestion = if seen.iter().any(|seen| ends_in(&seen.path, &text)) {
                 format!("a string is an expression for the whole path: write [\"{text}\"] or \".*\\.{text}\"")
             } else {

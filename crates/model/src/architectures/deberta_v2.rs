@@ -332,6 +332,7 @@ struct Embeddings {
     word_embeddings: Embedding,
     position_embeddings: Option<Embedding>,
     token_type_embeddings: Option<Embedding>,
+    segments: usize,
     embed_proj: Option<Linear>,
     layer_norm: LayerNorm,
     dropout: Dropout,
@@ -349,6 +350,7 @@ impl Embeddings {
             word_embeddings: loader.embedding("word_embeddings", config.vocab_size, width)?,
             position_embeddings: table(config.position_biased_input, "position_embeddings", positions)?,
             token_type_embeddings: table(segments > 0, "token_type_embeddings", segments)?,
+            segments,
             embed_proj: match width == hidden {
                 true => None,
                 false => Some(loader.linear("embed_proj", width, hidden, Bias::No)?),
@@ -363,8 +365,10 @@ impl Embeddings {
         if let Some(positions) = &self.position_embeddings {
             sum = sum + positions.forward(tokens.positions.clone(), ctx);
         }
-        if let Some(segments) = &self.token_type_embeddings {
-            sum = sum + segments.forward(tokens.segments.clone(), ctx);
+        if let Some(embeddings) = &self.token_type_embeddings {
+            // As in BERT.
+            let segments = if self.segments > 1 { tokens.segments.clone() } else { tokens.segments.zeros_like() };
+            sum = sum + embeddings.forward(segments, ctx);
         }
         if let Some(project) = &self.embed_proj {
             sum = project.forward(sum, ctx);

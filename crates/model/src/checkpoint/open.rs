@@ -41,7 +41,7 @@ impl Checkpoint {
     fn from_index(directory: &Path) -> Result<Self, CheckpointError> {
         let file = directory.join(INDEX);
         let text =
-            std::fs::read_to_string(&file).map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
+            lora::read_regular_text(&file).map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
         let index: Index = serde_json::from_str(&text)
             .map_err(|error| CheckpointError::Index { file: file.clone(), reason: error.to_string() })?;
         let mut names: Vec<String> = index.weight_map.values().cloned().collect();
@@ -72,6 +72,7 @@ impl Checkpoint {
         };
         for (shard, shard_name) in names.into_iter().enumerate() {
             let file = directory.join(&shard_name);
+            lora::check_regular(&file).map_err(|source| CheckpointError::Read { file: file.clone(), source })?;
             let (opened, found, pages) = map(&file)?;
             let map = bytes::Bytes::from_owner(Held(pages.clone()));
             let damaged = |reason: String| CheckpointError::Damaged { file: file.clone(), reason };

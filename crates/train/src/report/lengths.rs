@@ -46,13 +46,14 @@ struct Row {
 }
 
 pub(super) fn section(lengths: &Lengths) -> Result<Option<Section>, Error> {
-    let mut splits = vec![(Split::Training, each(&lengths.train)), (Split::Validation, each(&lengths.valid))];
+    let mut splits =
+        vec![(Split::Training, Counted::of(&lengths.train)), (Split::Validation, Counted::of(&lengths.valid))];
     splits.retain(|(_, lengths)| !lengths.is_empty());
     if splits.is_empty() {
         return Ok(None);
     }
     let bins = Bins::new(&splits, lengths.max_length);
-    let beyond: usize = splits.iter().flat_map(|(_, of)| of).filter(|length| **length > bins.end()).count();
+    let beyond: usize = splits.iter().map(|(_, of)| of.longer_than(bins.end())).sum();
     Ok(Some(Section {
         figure: figure(&splits, &bins, lengths.max_length)?,
         rows: splits.iter().map(|(split, of)| Row::new(*split, of, lengths.max_length)).collect(),
@@ -63,18 +64,51 @@ pub(super) fn section(lengths: &Lengths) -> Result<Option<Section>, Error> {
     }))
 }
 
-/// One for each example, ascending.
-fn each(lengths: &[(usize, usize)]) -> Vec<usize> {
-    let mut each: Vec<usize> =
-        lengths.iter().flat_map(|(length, examples)| std::iter::repeat_n(*length, *examples)).collect();
-    each.sort_unstable();
-    each
-}
+/// Lengths with the number of examples that have each, ascending. A record that was damaged may name any numbers.
+struct Counted(Vec<(usize, usize)>);
 
-/// The smallest length that `share` of the examples do not exceed.
-fn quantile(sorted: &[usize], share: f64) -> usize {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted[rank.clamp(1, sorted.len()) - 1]
+impl Counted {
+    fn of(lengths: &[(usize, usize)]) -> Self {
+        // So that they can be added up.
+        const MOST: usize = 1 << 40;
+        let there = lengths.iter().filter(|(_, examples)| *examples > 0);
+        let mut counted: Vec<(usize, usize)> =
+            there.map(|(length, examples)| (*length.min(&MOST), *examples.min(&MOST))).collect();
+        counted.sort_unstable();
+        Self(counted)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn examples(&self) -> usize {
+        self.0.iter().map(|(_, examples)| examples).sum()
+    }
+
+    fn longest(&self) -> usize {
+        self.0.last().map_or(0, |(length, _)| *length)
+    }
+
+    fn longer_than(&self, bound: usize) -> usize {
+        self.0.iter().filter(|(length, _)| *length > bound).map(|(_, examples)| examples).sum()
+    }
+
+    /// The smallest length that `share` of the examples do not exceed.
+    fn quantile(&self, share: f64) -> usize {
+        let rank = ((share * self.examples() as f64).ceil() as usize).max(1);
+        let mut seen = 0;
+        let found = self.0.iter().find(|(_, examples)| {
+            seen += examples;
+            seen >= rank
+        });
+        found.map_or(self.longest(), |(length, _)| *length)
+    }
+
+    /// Of all examples what `of` says of a length.
+    fn sum(&self, of: impl Fn(usize) -> usize) -> f64 {
+        self.0.iter().map(|(length, examples)| of(*length) as f64 * *examples as f64).sum()
+    }
 }
 
 /// Bins of equal width from 0 on; the last also holds what is longer.
@@ -85,9 +119,9 @@ struct Bins {
 
 impl Bins {
     /// Wide enough for `max_length` if it cuts anything, and for all but the longest hundredth.
-    fn new(splits: &[(Split, Vec<usize>)], max_length: usize) -> Self {
-        let most = splits.iter().map(|(_, of)| quantile(of, 0.99)).max().unwrap_or(1);
-        let longest = splits.iter().map(|(_, of)| of[of.len() - 1]).max().unwrap_or(1);
+    fn new(splits: &[(Split, Counted)], max_length: usize) -> Self {
+        let most = splits.iter().map(|(_, of)| of.quantile(0.99)).max().unwrap_or(1);
+        let longest = splits.iter().map(|(_, of)| of.longest()).max().unwrap_or(1);
         let shown = most.max(max_length.min(longest)).max(1);
         // A few tokens more do not deserve a crowded last bar.
         let shown = if longest <= shown + shown / 4 { longest } else { shown + shown / 10 };
@@ -100,14 +134,16 @@ impl Bins {
         self.width * self.number - 1
     }
 
-    fn shares(&self, lengths: &[usize]) -> Vec<f64> {
+    fn shares(&self, lengths: &Counted) -> Vec<f64> {
         let mut counts = vec![0_usize; self.number];
-        lengths.iter().for_each(|length| counts[(length / self.width).min(self.number - 1)] += 1);
-        counts.into_iter().map(|count| count as f64 / lengths.len() as f64).collect()
+        for (length, examples) in &lengths.0 {
+            counts[(length / self.width).min(self.number - 1)] += examples;
+        }
+        counts.into_iter().map(|count| count as f64 / lengths.examples() as f64).collect()
     }
 }
 
-fn figure(splits: &[(Split, Vec<usize>)], bins: &Bins, max_length: usize) -> Result<Figure, Error> {
+fn figure(splits: &[(Split, Counted)], bins: &Bins, max_length: usize) -> Result<Figure, Error> {
     let width = bins.width as f64;
     let shares: Vec<(Split, Vec<f64>)> = splits.iter().map(|(split, of)| (*split, bins.shares(of))).collect();
     let mut layers: Vec<Layer> = shares
@@ -121,12 +157,12 @@ fn figure(splits: &[(Split, Vec<usize>)], bins: &Bins, max_length: usize) -> Res
         layers.push(Layer::Verticals(Role::Mark, vec![max_length as f64 + 1.0]));
     }
     let y = from_zero(shares.iter().flat_map(|(_, shares)| shares.iter().copied()));
-    let described = |(split, of): &(Split, Vec<usize>)| {
+    let described = |(split, of): &(Split, Counted)| {
         let split = match split {
             Split::Training => "training",
             Split::Validation => "validation",
         };
-        let (half, longest) = (counted(quantile(of, 0.5), "token", "tokens"), count(of[of.len() - 1]));
+        let (half, longest) = (counted(of.quantile(0.5), "token", "tokens"), count(of.longest()));
         format!("Half of the {split} texts have no more than {half}, the longest has {longest}.")
     };
     let chart = Chart {
@@ -174,19 +210,18 @@ fn outline(shares: &[f64], width: f64) -> Vec<Point> {
 }
 
 impl Row {
-    fn new(split: Split, sorted: &[usize], max_length: usize) -> Self {
-        let cut = sorted.iter().filter(|length| **length > max_length).count();
-        let lost: usize = sorted.iter().map(|length| length.saturating_sub(max_length)).sum();
-        let tokens: usize = sorted.iter().sum();
+    fn new(split: Split, lengths: &Counted, max_length: usize) -> Self {
+        let (examples, cut) = (lengths.examples(), lengths.longer_than(max_length));
+        let (lost, tokens) = (lengths.sum(|length| length.saturating_sub(max_length)), lengths.sum(|length| length));
         Self {
             split,
-            examples: count(sorted.len()),
-            median: count(quantile(sorted, 0.5)),
-            most: count(quantile(sorted, 0.95)),
-            longest: count(sorted[sorted.len() - 1]),
+            examples: count(examples),
+            median: count(lengths.quantile(0.5)),
+            most: count(lengths.quantile(0.95)),
+            longest: count(lengths.longest()),
             cut: count(cut),
-            cut_share: percent(cut as f64 / sorted.len() as f64),
-            lost: percent(lost as f64 / tokens.max(1) as f64),
+            cut_share: percent(cut as f64 / examples as f64),
+            lost: percent(lost / tokens.max(1.0)),
         }
     }
 }
@@ -197,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_row_tells_what_is_cut_off() {
-        let lengths: Vec<usize> = (1..=100).collect();
+        let lengths = Counted::of(&(1..=100).map(|length| (length, 1)).collect::<Vec<_>>());
         let row = Row::new(Split::Training, &lengths, 90);
         assert_eq!([row.median.as_str(), &row.most, &row.longest, &row.cut], ["50", "95", "100", "10"]);
         // 1 + 2 + .. + 10 of 5050 tokens
@@ -206,13 +241,12 @@ mod tests {
 
     #[test]
     fn one_very_long_text_does_not_squeeze_the_others() {
-        let mut lengths: Vec<usize> = (0..1000).map(|i| 20 + i % 30).collect();
-        lengths.push(20_000);
-        lengths.sort_unstable();
-        let splits = [(Split::Training, lengths.clone())];
+        let mut lengths: Vec<(usize, usize)> = (0..1000).map(|i| (20 + i % 30, 1)).collect();
+        lengths.push((20_000, 1));
+        let splits = [(Split::Training, Counted::of(&lengths))];
         let bins = Bins::new(&splits, 64);
         assert!((64..100).contains(&bins.end()), "{}", bins.end());
-        let shares = bins.shares(&lengths);
+        let shares = bins.shares(&splits[0].1);
         assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12 && shares[bins.number - 1] > 0.0);
     }
 
@@ -222,5 +256,12 @@ mod tests {
         assert!(section(&none).expect("drawn in memory").is_none());
         let zero = Lengths { train: vec![(0, 2)], valid: Vec::new(), max_length: 128 };
         assert!(section(&zero).expect("drawn in memory").is_some());
+    }
+
+    #[test]
+    fn numbers_of_a_damaged_record_take_no_memory() {
+        let train = vec![(3, usize::MAX), (usize::MAX, 1_000_000_000_000), (usize::MAX, usize::MAX), (5, 0)];
+        let absurd = Lengths { train, valid: Vec::new(), max_length: usize::MAX };
+        assert!(section(&absurd).expect("drawn in memory").is_some());
     }
 }

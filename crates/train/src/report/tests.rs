@@ -260,6 +260,11 @@ fn text_stays_text() {
         let page = page(&report);
         assert!(!page.contains("<script") && !page.contains("<img"), "markup came through");
         assert!(page.contains("&lt;script&gt;") && page.contains("{{ 7 * 7 }}"));
+        let policy = "content=\"default-src 'none'; style-src 'unsafe-inline'\"";
+        assert!(
+            page.contains(&format!("<meta http-equiv=\"Content-Security-Policy\" {policy}>")),
+            "no script, no request"
+        );
         assert_eq!(misnested(&page), None);
         let other = Report { settings: "seed = \"</code><script>\"".to_string(), ..full(labels, 60, 30, BAD) };
         let page = compared(&[report, other]).expect("a page needs nothing but its reports");

@@ -1,12 +1,13 @@
 //! Parquet: columns in row groups, read page by page. This file opens one and walks its rows; `values.rs` turns what
 //! stands in them into JSON values, `classes.rs` knows the class names that Hugging Face data sets write beside them,
-//! `guard.rs` keeps the panics of the reader in. The pages of a column that nobody asks for are unpacked all the same.
+//! [`guard`] keeps the panics of the reader in. The pages of a column that nobody asks for are unpacked all the same.
 
 mod classes;
-mod guard;
+mod sizes;
 mod values;
 
-use std::io::{Read, Seek, SeekFrom};
+use std::collections::HashSet;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use ::parquet::basic::{Compression, ConvertedType};
@@ -20,6 +21,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Records, Source};
+use crate::guard;
+use crate::limits;
 use crate::record::Record;
 use crate::{Error, Place};
 
@@ -27,13 +30,13 @@ use classes::Classes;
 use values::Unreadable;
 
 pub(super) fn records(source: Source) -> Result<Records, Error> {
-    let reader = open(&source)?;
+    let Opened { reader, size } = open(&source)?;
     let metadata = reader.metadata();
     let columns = columns(&source.file, metadata)?;
     let file_metadata = metadata.file_metadata();
     let classes = classes::read(file_metadata.key_value_metadata().map_or(&[], Vec::as_slice), &columns);
     let rows = RowIter::from_file_into(reader);
-    Ok(Box::new(Rows { source, columns, classes, rows, row: 0 }))
+    Ok(Box::new(Rows { source, columns, classes, rows, row: 0, left: limits::rows_of(size) }))
 }
 
 /// A Parquet file begins with these bytes, and ends with them or, where its footer is encrypted, with [`ENCRYPTED`].
@@ -42,12 +45,13 @@ const ENCRYPTED: [u8; 4] = *b"PARE";
 
 /// The footer stands at the end and says where the rest is: a compressed file is unpacked into memory first, and
 /// so is standard input.
-fn open(source: &Source) -> Result<Box<dyn FileReader>, Error> {
+fn open(source: &Source) -> Result<Opened, Error> {
     let file = &source.file;
     if source.gzip || file == Path::new("-") {
         let bytes = source.read()?;
         check_magic(file, bytes.first_chunk(), bytes.last_chunk())?;
-        return whole(file, guard::quietly(|| SerializedFileReader::new(Bytes::from(bytes))));
+        let bytes = Bytes::from(bytes);
+        return whole(source, Cursor::new(bytes.clone()), || SerializedFileReader::new(bytes));
     }
     let mut packed = source.open_packed()?;
     let (mut first, mut last) = ([0; 4], [0; 4]);
@@ -62,7 +66,14 @@ fn open(source: &Source) -> Result<Box<dyn FileReader>, Error> {
     };
     let long_enough = ends().map_err(|error| source.read_error(error))?;
     check_magic(file, long_enough.then_some(&first), long_enough.then_some(&last))?;
-    whole(file, guard::quietly(|| SerializedFileReader::new(packed)))
+    let beside = packed.try_clone().map_err(|error| source.read_error(error))?;
+    whole(source, beside, || SerializedFileReader::new(packed))
+}
+
+struct Opened {
+    reader: Box<dyn FileReader>,
+    /// Of the file, in bytes.
+    size: u64,
 }
 
 /// The reader's own words for these files are about magic numbers.
@@ -85,15 +96,27 @@ fn check_magic(file: &Path, first: Option<&[u8; 4]>, last: Option<&[u8; 4]>) -> 
     Err(Error::NotParquet { file: file.to_owned(), help })
 }
 
+/// Opens the file once the sizes in it are known to be possible. `bytes` are those of the file.
 fn whole<R: FileReader + 'static>(
-    file: &Path,
-    opened: Result<Result<R, ParquetError>, String>,
-) -> Result<Box<dyn FileReader>, Error> {
-    match opened {
-        Ok(Ok(reader)) => Ok(Box::new(reader)),
-        Ok(Err(error)) => Err(read_error(file, None, error)),
-        Err(reason) => Err(broken(file, None, &reason)),
-    }
+    source: &Source,
+    mut bytes: impl Read + Seek,
+    open: impl FnOnce() -> Result<R, ParquetError>,
+) -> Result<Opened, Error> {
+    let file = &source.file;
+    let checked = |checked: io::Result<sizes::Checked>| match checked {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(reason)) => Err(Error::ParquetSizes { file: file.clone(), reason }),
+        Err(error) => Err(source.read_error(error)),
+    };
+    let size = bytes.seek(SeekFrom::End(0)).map_err(|error| source.read_error(error))?;
+    checked(sizes::check_schema(&mut bytes))?;
+    let reader = match guard::quietly(open) {
+        Ok(Ok(reader)) => reader,
+        Ok(Err(error)) => return Err(read_error(file, None, error)),
+        Err(reason) => return Err(broken(file, None, &reason)),
+    };
+    checked(sizes::check_pages(&mut bytes, size, reader.metadata()))?;
+    Ok(Opened { reader: Box::new(reader), size })
 }
 
 /// The top level of the schema, once everything in it is known to be readable.
@@ -103,10 +126,9 @@ fn columns(file: &Path, metadata: &ParquetMetaData) -> Result<Vec<TypePtr>, Erro
     if columns.is_empty() {
         return Err(Error::Empty { file: file.to_owned() });
     }
-    for (n, column) in columns.iter().enumerate() {
-        if columns[..n].iter().any(|it| it.name() == column.name()) {
-            return Err(Error::DuplicateColumn { file: file.to_owned(), column: column.name().to_owned() });
-        }
+    let mut seen = HashSet::new();
+    if let Some(column) = columns.iter().find(|column| !seen.insert(column.name())) {
+        return Err(Error::DuplicateColumn { file: file.to_owned(), column: column.name().to_owned() });
     }
     let unsupported = |column: String, what| Error::UnsupportedParquet { file: file.to_owned(), column, what };
     // An interval is months, days and milliseconds at once: the reader gives up on it.
@@ -128,6 +150,8 @@ struct Rows {
     rows: RowIter<'static>,
     /// The number of the last row read, from 1.
     row: usize,
+    /// Bytes that further rows may hold.
+    left: u64,
 }
 
 impl Iterator for Rows {
@@ -158,11 +182,16 @@ fn cell(((name, field), column): ((String, Field), &TypePtr)) -> Cell {
 }
 
 impl Rows {
-    fn record(&self, cells: Vec<Cell>) -> Result<Record, Error> {
+    fn record(&mut self, cells: Vec<Cell>) -> Result<Record, Error> {
         let fields = cells.into_iter().collect::<Result<_, _>>().map_err(|(column, Unreadable(reason))| {
             Error::ParquetJson { place: Place::new(&self.source.file, self.row), column, reason }
         })?;
-        self.named(Record { line: self.row, fields })
+        let record = Record { line: self.row, fields };
+        self.left = self
+            .left
+            .checked_sub(record.bytes() as u64)
+            .ok_or_else(|| Error::ParquetRows { place: Place::new(&self.source.file, self.row) })?;
+        self.named(record)
     }
 
     /// The record with names for the numbers of classes.

@@ -300,6 +300,53 @@ static SMALL: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     codecs.map(|codec| reviews(WriterProperties::builder().set_compression(codec).build())).into()
 });
 
+/// A page whose header announces two gigabytes, and one that holds many texts in a few bytes.
+#[test]
+fn pages_that_unpack_to_far_more_than_the_file_are_refused_before_they_are_read() {
+    let zstd = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let long = "a".repeat(32 << 20);
+    let columns: [Column<'_>; 2] = [column!(ByteArrayType, texts(&[&long])), column!(Int64Type, [1], [1])];
+    let content = written(REVIEWS, zstd, &[&columns]);
+    assert!(content.len() < 20_000, "{}", content.len());
+    let expected = (
+        "a.parquet: its pages unpack to more than 100 times the file".to_owned(),
+        "no data set is written so: fetch the file again, from where you trust it".to_owned(),
+    );
+    assert_eq!(fails("a.parquet", &content), expected);
+
+    // The first page begins after the magic number; its size follows on its type, as a zigzag varint.
+    let mut content = reviews(plain());
+    let size = 7;
+    let length = content[size..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    content.splice(size..size + length, [0xfe, 0xff, 0xff, 0xff, 0x0f]);
+    assert_eq!(fails("a.parquet", &content).0, expected.0);
+}
+
+#[test]
+fn texts_that_stand_once_for_very_many_rows_are_refused_when_they_are_too_much() {
+    const ROWS: usize = 300;
+    let long = "a".repeat(1 << 20);
+    let rows: [Column<'_>; 2] =
+        [column!(ByteArrayType, texts(&[long.as_str(); ROWS])), column!(Int64Type, [1; ROWS], [1; ROWS])];
+    let zstd = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_page_size_limit(4 << 20)
+        .build();
+    let content = written(REVIEWS, zstd, &[&rows]);
+    let (message, _) = fails("a.parquet", &content);
+    assert!(
+        message.starts_with("a.parquet, row ") && message.ends_with("more than 1000 times what the file does"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_deep_schema_is_refused_before_the_reader_goes_into_it() {
+    let schema = format!("message m {{ {} optional int32 a; {} }}", "optional group g { ".repeat(70), "}".repeat(70));
+    let content = written(&schema, plain(), &[&[column!(::parquet::data_type::Int32Type, [1], [71])]]);
+    assert_eq!(fails("a.parquet", &content).0, "a.parquet: its schema has fields in fields, more than 64 deep");
+}
+
 proptest! {
     #[test]
     fn a_flipped_byte_or_a_lost_end_never_panics(which in 0..3_usize, at: prop::sample::Index, bits in 1..=255_u8, cut: bool) {

@@ -8,11 +8,12 @@ mod plain;
 mod quoted;
 mod quotes;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde_json::Value;
 
 use super::{Records, Source};
+use crate::limits::MOST_COLUMNS;
 use crate::record::Record;
 use crate::{Error, Place};
 use dialect::{Dialect, Quoting};
@@ -72,12 +73,12 @@ struct Header(Vec<Option<String>>);
 impl Header {
     fn new(source: &Source, cells: Vec<String>) -> Result<Self, Error> {
         let columns: Vec<Option<String>> = cells.into_iter().map(|cell| (!is_blank(&cell)).then_some(cell)).collect();
-        for (n, column) in columns.iter().enumerate() {
-            if let Some(name) = column
-                && columns[..n].contains(column)
-            {
-                return Err(Error::DuplicateColumn { file: source.file.clone(), column: name.clone() });
-            }
+        if columns.len() > MOST_COLUMNS {
+            return Err(Error::TooManyColumns { file: source.file.clone() });
+        }
+        let mut seen = HashSet::new();
+        if let Some(name) = columns.iter().flatten().find(|name| !seen.insert(*name)) {
+            return Err(Error::DuplicateColumn { file: source.file.clone(), column: name.clone() });
         }
         Ok(Self(columns))
     }

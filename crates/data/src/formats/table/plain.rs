@@ -1,11 +1,12 @@
 //! A line is a row, and quotes are characters as any other: how GLUE's files and those of many corpora are written.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use super::Row;
 use super::dialect::{self, Dialect};
-use crate::Error;
 use crate::formats::{Reader, Source};
+use crate::limits::LONGEST_ROW;
+use crate::{Error, Place};
 
 pub(super) struct Rows {
     source: Source,
@@ -33,8 +34,11 @@ impl Rows {
     pub(super) fn next(&mut self) -> Option<Result<Row, Error>> {
         loop {
             self.bytes.clear();
-            match self.reader.read_until(self.line_end, &mut self.bytes) {
+            match (&mut self.reader).take(LONGEST_ROW as u64 + 1).read_until(self.line_end, &mut self.bytes) {
                 Ok(0) => return None,
+                Ok(read) if read > LONGEST_ROW => {
+                    return Some(Err(Error::LongRow { place: Place::line(&self.source.file, self.line + 1) }));
+                }
                 Ok(_) => self.line += 1,
                 Err(error) => return Some(Err(self.source.read_error(error))),
             }

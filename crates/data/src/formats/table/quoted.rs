@@ -8,6 +8,7 @@ use ::csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use super::Row;
 use super::dialect::{self, Dialect};
 use crate::formats::{Reader, Source};
+use crate::limits::{Exceeded, LONGEST_ROW};
 use crate::{Error, Place};
 
 pub(super) struct Rows {
@@ -78,6 +79,8 @@ struct Quotes {
     opened: usize,
     /// Where the rows begin that were handed on and not taken yet: at most a buffer's worth.
     rows: VecDeque<Begin>,
+    /// Bytes since the last of them began.
+    length: usize,
     ended: bool,
 }
 
@@ -110,18 +113,23 @@ impl Read for Quotes {
         for &byte in &buffer[..length] {
             self.follow(byte);
         }
-        Ok(length)
+        self.length += length;
+        match self.rows.back() {
+            Some(row) if self.length > LONGEST_ROW => Err(Exceeded::Row { line: row.line }.into()),
+            _ => Ok(length),
+        }
     }
 }
 
 impl Quotes {
     fn new(reader: Reader, delimiter: u8, line: usize) -> Self {
-        Self { reader, delimiter, at: At::Row, line, opened: 0, rows: VecDeque::new(), ended: false }
+        Self { reader, delimiter, at: At::Row, line, opened: 0, rows: VecDeque::new(), length: 0, ended: false }
     }
 
     fn follow(&mut self, byte: u8) {
         if self.at == At::Row && !matches!(byte, b'\n' | b'\r') {
             self.rows.push_back(Begin { line: self.line, is_quoted: false, torn: None });
+            self.length = 0;
         }
         let ends_cell = matches!(byte, b'\n' | b'\r' | b'"') || byte == self.delimiter;
         if self.at == At::QuoteSeen

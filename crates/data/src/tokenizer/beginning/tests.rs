@@ -145,7 +145,7 @@ fn tokens_that_reach_over_spaces_are_not_relied_on() {
     });
     let normalizer = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
     let tokenizer = tokenizer(model, normalizer, Value::Null);
-    assert!(!words_are_apart(&tokenizer.inner));
+    assert!(!words_are_apart(tokenizer.inner.model()));
     let text = "ab ab ".repeat(4_000);
     assert!(!ids(&tokenizer, &text, None, 20).1);
 }

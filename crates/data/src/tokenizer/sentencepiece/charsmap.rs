@@ -6,7 +6,7 @@ use tokenizers::normalizers::Precompiled;
 const IS_VALUE: usize = 1 << 31;
 
 /// `None` where a text could lead out of it. Layout: the bytes of the trie (u32), the trie (u32 each), and texts that end in zeros.
-pub(super) fn read(table: &[u8]) -> Option<Precompiled> {
+pub(in crate::tokenizer) fn read(table: &[u8]) -> Option<Precompiled> {
     let (size, rest) = table.split_first_chunk::<4>()?;
     let (trie, texts) = rest.split_at_checked(u32::from_le_bytes(*size) as usize)?;
     let (units, []) = trie.as_chunks::<4>() else { return None };

@@ -317,7 +317,7 @@ fn without_file(directory: &Path, layout: Layout) -> TensorError {
 }
 
 fn read_file(file: &Path) -> Result<Vec<(String, Stored)>, TensorError> {
-    let bytes = std::fs::read(file).map_err(|source| TensorError::Read { file: file.into(), source })?;
+    let bytes = crate::read_regular(file).map_err(|source| TensorError::Read { file: file.into(), source })?;
     let tensors = SafeTensors::deserialize(&bytes)
         .map_err(|error| TensorError::Damaged { file: file.into(), reason: damage(&error) })?;
     let shared: Arc<Path> = file.into();

@@ -254,8 +254,9 @@ impl DecoderConfig {
     fn inner_kept(&self) -> usize {
         let Some(experts) = &self.experts else { return self.inner };
         let sparse = experts.layers.iter().filter(|sparse| **sparse).count();
-        let of_experts = experts.per_token * (experts.inner + self.hidden);
-        (sparse * of_experts + (self.layers - sparse) * self.inner).div_ceil(self.layers)
+        let of_experts = experts.per_token.saturating_mul(experts.inner + self.hidden);
+        let dense = (self.layers - sparse) * self.inner;
+        sparse.saturating_mul(of_experts).saturating_add(dense).div_ceil(self.layers)
     }
 
     pub(super) fn mask(&self, layer: usize) -> AttentionMask {

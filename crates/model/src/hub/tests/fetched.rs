@@ -117,6 +117,17 @@ fn the_token_is_shown_to_the_hub_and_not_to_where_it_redirects() {
 }
 
 #[test]
+fn no_more_is_fetched_than_was_announced() {
+    let hub = Hub::model();
+    hub.server.fault("/lfs/", ALWAYS, Kind::Longer(64 << 20));
+    let snapshot = hub.fetch("org/tiny").unwrap();
+    assert_eq!(std::fs::read(snapshot.directory.join("model.safetensors")).unwrap(), weights());
+    let blobs = hub.repository().join("blobs");
+    let largest = names(&blobs).iter().map(|name| blobs.join(name).metadata().unwrap().len()).max();
+    assert_eq!(largest, Some(weights().len() as u64));
+}
+
+#[test]
 fn a_repository_is_found_under_its_old_name() {
     let hub = Hub::model();
     hub.server.fault("old/name", ALWAYS, Kind::Renamed("old/name"));

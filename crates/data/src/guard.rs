@@ -1,5 +1,5 @@
-//! The `parquet` crate asserts on schemas and pages that a broken file can hold. A broken file is not our bug, so such
-//! a panic becomes an error here, and nobody sees its message.
+//! The crates `parquet` and `tokenizers` assert on what a broken file can hold. A broken file is not our bug, so such a panic
+//! becomes an error here, and nobody sees its message.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,7 +14,7 @@ static HOOK: Once = Once::new();
 
 /// What `read` gives, or the message of its panic. After a panic the caller drops the reader: what it left half done
 /// is never looked at, which is why unwinding is safe.
-pub(super) fn quietly<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn quietly<T>(read: impl FnOnce() -> T) -> Result<T, String> {
     // The hook prints before anything is caught. Ours is silent on a thread that reads, and otherwise the one before.
     HOOK.call_once(|| {
         let before = panic::take_hook();

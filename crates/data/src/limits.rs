@@ -1,0 +1,109 @@
+//! What a file may ask for, whatever stands in it: the limits of those who read data and tokenizers, in one place. A file that
+//! comes to one of them is an error. Those of templates are in `jinja/limits.rs`; JSON is 127 deep at most, which serde_json sees
+//! to; and a regular expression that goes back a million times gives up, which fancy-regex does.
+
+use std::fmt;
+use std::io::{self, Read};
+
+/// Bytes of a line, or of a row of a table whose cells hold line breaks.
+pub(crate) const LONGEST_ROW: usize = 64 << 20;
+/// Columns of a table, and fields of a schema.
+pub(crate) const MOST_COLUMNS: usize = 100_000;
+/// Fields within fields of a schema.
+pub(crate) const DEEPEST_SCHEMA: usize = 64;
+/// The numbers of tokens: a list with a place for each is made, whether or not there is a token.
+pub(crate) const MOST_TOKENS: usize = 1 << 23;
+/// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
+pub(crate) const LONGEST_TOKEN: usize = 2048;
+/// What a compressed file may unpack to, whatever its size, and for each of its bytes.
+const UNPACKED: u64 = 4 << 20;
+pub(crate) const UNPACKED_PER_BYTE: u64 = 100;
+/// What the rows of a Parquet file may come to, in which a text stands once for any number of them.
+const ROWS: u64 = 64 << 20;
+pub(crate) const ROWS_PER_BYTE: u64 = 1000;
+
+pub(crate) fn unpacked_of(packed: u64) -> u64 {
+    packed.saturating_mul(UNPACKED_PER_BYTE).saturating_add(UNPACKED)
+}
+
+pub(crate) fn rows_of(file: u64) -> u64 {
+    file.saturating_mul(ROWS_PER_BYTE).saturating_add(ROWS)
+}
+
+/// Of errors that pass through what reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exceeded {
+    /// With the line in which the row begins.
+    Row {
+        line: usize,
+    },
+    Unpacked,
+}
+
+impl Exceeded {
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Row { line } => write!(f, "the row in line {line} is too long"),
+            Self::Unpacked => f.write_str("it unpacks to too much"),
+        }
+    }
+}
+
+impl std::error::Error for Exceeded {}
+
+impl From<Exceeded> for io::Error {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::new(io::ErrorKind::InvalidData, exceeded)
+    }
+}
+
+/// Counts the packed bytes that are read.
+pub(crate) struct Packed<R> {
+    reader: R,
+    read: u64,
+}
+
+impl<R> Packed<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, read: 0 }
+    }
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
+/// What a decoder unpacks, as long as that is not too much for what it has read.
+pub(crate) struct Unpacked<D, F> {
+    decoder: D,
+    packed: F,
+    read: u64,
+}
+
+impl<D, R, F: Fn(&D) -> &Packed<R>> Unpacked<D, F> {
+    /// `packed` finds what the decoder reads.
+    pub(crate) fn new(decoder: D, packed: F) -> Self {
+        Self { decoder, packed, read: 0 }
+    }
+}
+
+impl<D: Read, R, F: Fn(&D) -> &Packed<R>> Read for Unpacked<D, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.decoder.read(buffer)?;
+        self.read += read as u64;
+        match self.read <= unpacked_of((self.packed)(&self.decoder).read) {
+            true => Ok(read),
+            false => Err(Exceeded::Unpacked.into()),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Every target on a fixed number of inputs: `KINDLING_FUZZ_INPUTS` says how many of each, `KINDLING_FUZZ_FROM` with which
+//! number they begin.
+
+use std::sync::{Mutex, PoisonError};
+
+use fuzz_targets::{Campaign, CountingAllocator, all, named};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+/// Memory is counted of the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// `inputs`: as many as take a few seconds unoptimised.
+#[track_caller]
+fn check(name: &str, inputs: u64) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let target = named(name).expect("a target");
+    let from = number("KINDLING_FUZZ_FROM").unwrap_or(0);
+    let inputs = number("KINDLING_FUZZ_INPUTS").unwrap_or(inputs);
+    if let Err(faults) = Campaign::new(&target).run(from..from + inputs) {
+        panic!("{faults}");
+    }
+}
+
+macro_rules! targets {
+    ($($test:ident: $name:literal, $inputs:literal;)*) => {
+        $(#[test]
+        fn $test() {
+            check($name, $inputs);
+        })*
+
+        #[test]
+        fn every_target_has_a_test() {
+            let tested = [$($name),*];
+            let targets = all();
+            assert_eq!(targets.iter().map(|target| target.name).collect::<Vec<_>>(), tested);
+        }
+    };
+}
+
+targets! {
+    a_tokenizer_json_is_read_or_refused: "tokenizer-json", 200;
+    a_tokenizer_config_is_read_or_refused: "tokenizer-config", 200;
+    a_model_with_another_tokenizer_answers_or_is_refused: "pipeline", 200;
+    a_sentencepiece_file_is_read_or_refused: "sentencepiece", 200;
+    a_chat_template_is_read_or_refused: "chat-template", 500;
+    a_text_template_is_read_or_refused: "text-template", 500;
+    json_lines_are_read_or_refused: "json-lines", 1000;
+    values_of_json_lines_are_read_or_refused: "json-lines-values", 1000;
+    json_is_read_or_refused: "json", 1000;
+    csv_is_read_or_refused: "csv", 1000;
+    tsv_is_read_or_refused: "tsv", 1000;
+    conll_is_read_or_refused: "conll", 1000;
+    parquet_is_read_or_refused: "parquet", 1000;
+    compressed_csv_is_read_or_refused: "gzip-csv", 500;
+    compressed_json_lines_are_read_or_refused: "gzip-json-lines", 500;
+    a_config_json_is_read_or_refused: "config", 200;
+    safetensors_are_read_or_refused: "safetensors", 200;
+    an_index_is_read_or_refused: "index", 100;
+    an_adapter_is_read_or_refused: "adapter", 200;
+    a_kindling_json_is_read_or_refused: "kindling-json", 200;
+    target_modules_are_read_or_refused: "target-modules", 500;
+    gguf_is_read_or_refused: "gguf", 1000;
+    requests_are_answered_or_refused: "requests", 300;
+}
