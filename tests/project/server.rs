@@ -45,8 +45,9 @@ impl Running {
     /// A request whose answer is read as it comes.
     pub(crate) fn begin(&self, path: &str, body: &Value) -> TcpStream {
         let (body, mut stream) = (body.to_string(), self.connect());
-        let head =
-            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        );
         write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
         stream
     }
