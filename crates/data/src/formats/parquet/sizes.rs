@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use ::parquet::file::metadata::ParquetMetaData;
 
+use crate::guard::quietly;
 use crate::limits::{DEEPEST_SCHEMA, MOST_COLUMNS, UNPACKED_PER_BYTE, unpacked_of};
 
 /// Bytes of the header of a page, with the statistics in it.
@@ -79,8 +80,8 @@ pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &Parq
     let (most, mut sum) = (unpacked_of(size), 0_u64);
     let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     for chunk in chunks {
-        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset()).min(chunk.data_page_offset());
-        let (Ok(mut at), Ok(length)) = (u64::try_from(start), u64::try_from(chunk.compressed_size())) else {
+        // As the reader has it, which asserts that neither is negative.
+        let Ok((mut at, length)) = quietly(|| chunk.byte_range()) else {
             return Ok(Err("a column has a negative place".to_owned()));
         };
         let end = at.saturating_add(length);
