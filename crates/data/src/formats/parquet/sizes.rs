@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use ::parquet::file::metadata::ParquetMetaData;
 
+use crate::guard::quietly;
 use crate::limits::{DEEPEST_SCHEMA, MOST_COLUMNS, UNPACKED_PER_BYTE, unpacked_of};
 
 /// Bytes of the header of a page, with the statistics in it.
@@ -79,8 +80,8 @@ pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &Parq
     let (most, mut sum) = (unpacked_of(size), 0_u64);
     let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     for chunk in chunks {
-        let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset()).min(chunk.data_page_offset());
-        let (Ok(mut at), Ok(length)) = (u64::try_from(start), u64::try_from(chunk.compressed_size())) else {
+        // As the reader has it, which asserts that neither is negative.
+        let Ok((mut at, length)) = quietly(|| chunk.byte_range()) else {
             return Ok(Err("a column has a negative place".to_owned()));
         };
         let end = at.saturating_add(length);
@@ -102,6 +103,10 @@ pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &Parq
             let (Ok(unpacked), Ok(packed)) = (u64::try_from(header.unpacked), u64::try_from(header.packed)) else {
                 return Ok(Err("a page has a negative size".to_owned()));
             };
+            // A place is made for each value of a dictionary, which has a byte at least.
+            if header.dictionary_values > unpacked as i64 {
+                return Ok(Err("a dictionary has more values than bytes".to_owned()));
+            }
             sum = sum.saturating_add(unpacked);
             if sum > most {
                 return Ok(too_much());
@@ -117,21 +122,27 @@ struct Page {
     length: usize,
     unpacked: i64,
     packed: i64,
+    dictionary_values: i64,
 }
 
 fn page(bytes: &[u8]) -> Option<Page> {
-    let (mut unpacked, mut packed) = (None, None);
+    let (mut unpacked, mut packed, mut dictionary_values) = (None, None, 0);
     let mut rest = Compact(bytes);
     rest.structure(&mut |number, kind, rest| match (number, kind) {
         (2, I32) => rest.number().map(|number| unpacked = Some(number)),
         (3, I32) => rest.number().map(|number| packed = Some(number)),
+        (7, STRUCT) => rest.structure(&mut |number, kind, rest| match (number, kind) {
+            (1, I32) => rest.number().map(|number| dictionary_values = number),
+            (_, kind) => rest.skip(kind, 0),
+        }),
         (_, kind) => rest.skip(kind, 0),
     })?;
-    Some(Page { length: bytes.len() - rest.0.len(), unpacked: unpacked?, packed: packed? })
+    Some(Page { length: bytes.len() - rest.0.len(), unpacked: unpacked?, packed: packed?, dictionary_values })
 }
 
 const I32: u8 = 5;
 const LIST: u8 = 9;
+const STRUCT: u8 = 12;
 
 /// What is left of a struct.
 struct Compact<'a>(&'a [u8]);
@@ -173,7 +184,7 @@ impl Compact<'_> {
                 let kind = if matches!(kind, 1 | 2) { 3 } else { kind };
                 (0..count).try_for_each(|_| self.skip(kind, depth + 1))
             }
-            12 => self.structure(&mut |_, kind, rest| rest.skip(kind, depth + 1)),
+            STRUCT => self.structure(&mut |_, kind, rest| rest.skip(kind, depth + 1)),
             _ => None,
         }
     }
