@@ -8,6 +8,7 @@ mod checksum;
 mod directory;
 mod error;
 mod events;
+mod executor;
 mod find_lr;
 mod legs;
 mod loader;
@@ -50,6 +51,7 @@ use crate::config::Files;
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use checkpoint::{RunState, SaveAndWait, record_files};
+use executor::Local;
 use loader::TrainingBatches;
 use renderer::{Silent, Unrecorded};
 use session::Session;
@@ -307,7 +309,7 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
     let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
     let optimizer = optimizer::adamw(&session.config, &session.adapter_plan);
     let result = Arc::new(Mutex::new(None));
-    let strategy = ByStep::new(session, failure, result.clone());
+    let strategy = ByStep::new(session, Box::new(Local(batches.clone())), failure, result.clone());
 
     let mut training =
         SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation)).metrics((LossMetric::new(),));

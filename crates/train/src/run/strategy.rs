@@ -6,34 +6,39 @@ use std::time::Instant;
 
 use burn::data::dataloader::Progress;
 use burn::module::Module;
-use burn::optim::GradientsAccumulator;
 use burn::train::{
     EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 
 use super::checkpoint::{self, Best, Failure};
+use super::executor::{Caller, StepExecutor, StepGradients};
 use super::optimizer::average_and_clip;
 use super::record::Line;
 use super::save::Kept;
 use super::{Error, Session};
 use crate::output::{counted, duration};
 use crate::report;
-use tasks::{MicroBatch, StepOutput, TrainableModel, host};
+use tasks::{StepOutput, TrainableModel};
 
 /// After this many steps every part of the adapter must have moved.
 const TRAINED_BY: usize = 10;
 
 pub(super) struct ByStep {
     /// Taken by the one call of `fit`, and given back with its result.
-    session: Mutex<Option<Session>>,
+    session: Mutex<Option<(Session, Box<dyn StepExecutor>)>>,
     failure: Failure,
     result: Arc<Mutex<Option<Result<Session, Error>>>>,
 }
 
 impl ByStep {
-    pub(super) fn new(session: Session, failure: Failure, result: Arc<Mutex<Option<Result<Session, Error>>>>) -> Self {
-        Self { session: Mutex::new(Some(session)), failure, result }
+    pub(super) fn new(
+        session: Session,
+        executor: Box<dyn StepExecutor>,
+        failure: Failure,
+        result: Arc<Mutex<Option<Result<Session, Error>>>>,
+    ) -> Self {
+        Self { session: Mutex::new(Some((session, executor))), failure, result }
     }
 }
 
@@ -44,14 +49,15 @@ impl SupervisedLearningStrategy<TrainableModel> for ByStep {
         &self,
         components: TrainingComponents<TrainableModel>,
         mut learner: Learner<TrainableModel>,
-        train: TrainLoader<TrainableModel>,
+        // The executor makes its micro-batches itself.
+        _: TrainLoader<TrainableModel>,
         valid: ValidLoader<TrainableModel>,
         _first_epoch: usize,
     ) -> (TrainableModel, Processor) {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut session = session.expect("burn calls `fit` once");
+        let taken = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (mut session, mut executor) = taken.expect("burn calls `fit` once");
         let mut fit = Fit { components, valid, failure: &self.failure };
-        let result = fit.run(&mut session, &mut learner, &train).map(|()| session);
+        let result = fit.run(&mut session, &mut learner, &mut *executor).map(|()| session);
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         (learner.model(), fit.components.event_processor)
     }
@@ -63,29 +69,12 @@ struct Fit<'a> {
     failure: &'a Failure,
 }
 
-/// What is summed up over the micro-batches of a step.
-struct Window {
-    gradients: GradientsAccumulator<TrainableModel>,
-    loss: f64,
-    /// The number of targets, or the sum of their weights.
-    divisor: f64,
-    tokens: usize,
-    /// Their numbers in the training data.
-    examples: Vec<usize>,
-}
-
-impl Window {
-    fn new() -> Self {
-        Self { gradients: GradientsAccumulator::new(), loss: 0.0, divisor: 0.0, tokens: 0, examples: Vec::new() }
-    }
-}
-
 impl Fit<'_> {
     fn run(
         &mut self,
         session: &mut Session,
         learner: &mut Learner<TrainableModel>,
-        train: &TrainLoader<TrainableModel>,
+        executor: &mut dyn StepExecutor,
     ) -> Result<(), Error> {
         if session.state.step > 0 {
             checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
@@ -93,36 +82,30 @@ impl Fit<'_> {
         let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg}");
         bar.set_position(session.state.step as u64);
         let (begun, before) = (Instant::now(), session.state.step);
-        let mut window = Window::new();
         let mut since = Instant::now();
         let mut epoch = 0;
-        for batch in train.iter() {
-            let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
-            if batch.epoch != epoch {
-                self.begin_epoch(session, &mut epoch, batch.epoch);
+        for step in before + 1..session.last_step() + 1 {
+            let of_step = (step - 1) / session.sampler.steps_per_epoch() + 1;
+            if of_step != epoch {
+                self.begin_epoch(session, &mut epoch, of_step);
             }
-            let (step, ends_step) = (batch.step, batch.ends_step);
-            // The dashboard counts the optimiser steps of each epoch.
-            let per_epoch = session.sampler.steps_per_epoch();
-            let progress = Progress::new((step - 1) % per_epoch + 1, per_epoch, None);
-            self.micro_batch(session, learner, &mut window, batch, progress)?;
-            if ends_step {
-                let done = std::mem::replace(&mut window, Window::new());
-                let line = self.step(session, learner, step, done, since)?;
-                bar.set_position(step as u64);
-                // Of this process's steps, which an interrupted one's say nothing about.
-                let each = begun.elapsed().as_secs_f64() / (step - before) as f64;
-                bar.set_message(format!("{line} · {} left", duration(each * (session.steps - step) as f64)));
-                self.after_step(session, learner, step)?;
-                since = Instant::now();
-                if session.state.stopped {
-                    break;
-                }
+            let Some(done) = self.gradients(session, learner, executor, step)? else {
+                self.interrupt(session, learner)?;
+                break;
+            };
+            let stop = done.stop;
+            let line = self.step(session, learner, step, done, since)?;
+            bar.set_position(step as u64);
+            // Of this process's steps, which an interrupted one's say nothing about.
+            let each = begun.elapsed().as_secs_f64() / (step - before) as f64;
+            bar.set_message(format!("{line} · {} left", duration(each * (session.steps - step) as f64)));
+            self.after_step(session, learner, step)?;
+            since = Instant::now();
+            if session.state.stopped {
+                break;
             }
-            if self.interrupter().should_stop() {
-                // An incomplete window is dropped: the next process begins its step anew.
-                self.save_if_new(session, learner)?;
-                session.interrupted = session.state.step < session.last_step();
+            if stop || self.interrupter().should_stop() {
+                self.interrupt(session, learner)?;
                 break;
             }
         }
@@ -140,34 +123,31 @@ impl Fit<'_> {
         &self.components.interrupter
     }
 
-    /// Forward and backward of the SUM of the losses; gradients are added up.
-    fn micro_batch(
+    /// Saves what was done.
+    fn interrupt(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
+        self.save_if_new(session, learner)?;
+        session.interrupted = session.state.step < session.last_step();
+        Ok(())
+    }
+
+    /// Those of a step, while burn's event processor hears what comes of the micro-batches.
+    fn gradients(
         &mut self,
         session: &Session,
         learner: &Learner<TrainableModel>,
-        window: &mut Window,
-        batch: MicroBatch,
-        progress: Progress,
-    ) -> Result<(), Error> {
-        let (step, tokens, examples) = (batch.step, batch.batch.tokens(), batch.batch.examples.clone());
-        let of_targets = batch.batch.sequences_of_targets();
-        let output = learner.train_step(batch);
-        let losses = host(output.item.losses.clone().inner());
-        let mut broken: Vec<usize> =
-            losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| examples[i]).collect();
-        broken.dedup();
-        if !broken.is_empty() {
-            return Err(Error::NotANumber { step, what: "the loss", places: session.places(&broken) });
-        }
-        window.gradients.accumulate(&learner.model(), output.grads);
-        window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        window.divisor += session.task.divisor(&output.item.targets);
-        window.tokens += tokens;
-        window.examples.extend(examples);
-        let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
-        let told = self.components.event_processor.process_train(LearnerEvent::ProcessedItem(item));
-        self.components.interrupter.fail_on_error(told);
-        Ok(())
+        executor: &mut dyn StepExecutor,
+        step: usize,
+    ) -> Result<Option<StepGradients>, Error> {
+        // The dashboard counts the optimiser steps of each epoch.
+        let per_epoch = session.sampler.steps_per_epoch();
+        let progress = Progress::new((step - 1) % per_epoch + 1, per_epoch, None);
+        let TrainingComponents { event_processor, interrupter, .. } = &mut self.components;
+        let mut told = |output: StepOutput| {
+            let item = TrainingItem::new(output, progress.clone(), Some(step), Some(learner.lr_current()));
+            interrupter.fail_on_error(event_processor.process_train(LearnerEvent::ProcessedItem(item)));
+        };
+        let should_stop = || interrupter.should_stop();
+        executor.gradients(&learner.model(), step, &mut Caller { told: &mut told, should_stop: &should_stop })
     }
 
     /// The optimiser's step and its line in `metrics.jsonl`; returns what the progress line says of it.
@@ -176,22 +156,21 @@ impl Fit<'_> {
         session: &mut Session,
         learner: &mut Learner<TrainableModel>,
         step: usize,
-        mut window: Window,
+        StepGradients { mut gradients, sums, .. }: StepGradients,
         since: Instant,
     ) -> Result<String, Error> {
-        let mut gradients = window.gradients.grads();
         let max_norm = session.config.max_grad_norm;
-        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.divisor, max_norm);
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, sums.divisor, max_norm);
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber {
                 step,
                 what: "the gradient's norm",
-                places: session.places(&window.examples),
+                places: session.places(&sums.examples),
             });
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
-        let (loss, learning_rate) = (window.loss / window.divisor, learner.lr_current().base());
+        let (loss, learning_rate) = (sums.loss / sums.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
         session.metrics.append(&Line::Step {
             step,
@@ -200,8 +179,8 @@ impl Fit<'_> {
             learning_rate,
             grad_norm,
             step_seconds,
-            examples: window.examples.len(),
-            tokens: window.tokens,
+            examples: sums.examples.len(),
+            tokens: sums.tokens,
         })?;
         if let Some(events) = &session.events {
             events.scalars(
@@ -211,7 +190,7 @@ impl Fit<'_> {
                     ("train/learning_rate", learning_rate),
                     ("train/grad_norm", grad_norm),
                     ("train/step_seconds", step_seconds),
-                    ("train/tokens_per_second", window.tokens as f64 / step_seconds),
+                    ("train/tokens_per_second", sums.tokens as f64 / step_seconds),
                 ],
             )?;
         }
@@ -219,7 +198,7 @@ impl Fit<'_> {
         if step == TRAINED_BY {
             check_trained(session, &learner.model())?;
         }
-        let rate = window.tokens as f64 / step_seconds;
+        let rate = sums.tokens as f64 / step_seconds;
         Ok(format!("loss {loss:.3} · rate {learning_rate:.1e} · {rate:.0} tokens/s"))
     }
 
