@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod shell;
 mod terminal;
+mod workers;
 
 use std::process::ExitCode;
 

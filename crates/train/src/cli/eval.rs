@@ -14,12 +14,14 @@ use serde_json::{Map, Value, json};
 
 use super::open::{all_keys, open};
 use super::table::{Answers, Columns as Beside};
+use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config::{self, Config};
 use crate::device::DeviceName;
 use crate::output::Output;
 use crate::prepare::validation_data;
 use crate::run::evaluation_batches;
+use crate::workers::Workers;
 use inference::{Pipeline, not_finite};
 use tasks::metrics::Scores;
 use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, check_dataset, host, number};
@@ -54,9 +56,11 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
     let run = arguments.model.run.as_ref().or(arguments.model.adapter.as_ref());
     if arguments.data.is_none() && run.is_none() {

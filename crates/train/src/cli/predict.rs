@@ -10,10 +10,12 @@ use rayon::prelude::*;
 use super::input::{InputArguments, Unanswered};
 use super::open::{MAX_LENGTH, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
+use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::terminal;
+use crate::workers::Workers;
 use inference::Pipeline;
 use tasks::{Answer, Classes, Definition, Question, Rows, TaskName, Use};
 
@@ -59,6 +61,8 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
 fn probability(typed: &str) -> Result<f64, String> {
@@ -119,7 +123,7 @@ pub(super) fn describe(answer: &Answer, text: &str) -> String {
     format!("{}  {}", terminal::on_one_line(&answer.describe()), terminal::on_one_line(&shown))
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
     let device = DeviceName::parse(&arguments.device.device)?.open()?;
     let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
         // Words on the command line are no column of an input; a table without them would say nothing.

@@ -46,6 +46,11 @@ pub(super) trait StepExecutor: Send {
         step: usize,
         caller: &mut Caller<'_>,
     ) -> Result<Option<StepGradients>, Error>;
+
+    /// What there is to say of the steps so far.
+    fn account(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// All micro-batches here, one after the other.
@@ -97,12 +102,7 @@ impl Computed {
         broken.dedup();
         let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
         let divisor = task.divisor(&output.item.targets);
-        Self {
-            gradients: output.grads,
-            sums: Sums { loss, divisor, tokens, examples },
-            broken,
-            output: output.item,
-        }
+        Self { gradients: output.grads, sums: Sums { loss, divisor, tokens, examples }, broken, output: output.item }
     }
 
     fn check(&self, step: usize, dataset: &Dataset) -> Result<(), Error> {

@@ -7,16 +7,17 @@ use std::time::Instant;
 use burn::data::dataloader::Progress;
 use burn::module::Module;
 use burn::train::{
-    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 
 use super::checkpoint::{self, Best, Failure};
+use super::evaluate::{Evaluated, evaluate};
 use super::executor::{Caller, StepExecutor, StepGradients};
 use super::optimizer::average_and_clip;
 use super::record::Line;
 use super::save::Kept;
-use super::{Error, Session};
+use super::{Error, Session, weights};
 use crate::output::{counted, duration};
 use crate::report;
 use tasks::{StepOutput, TrainableModel};
@@ -76,9 +77,10 @@ impl Fit<'_> {
         learner: &mut Learner<TrainableModel>,
         executor: &mut dyn StepExecutor,
     ) -> Result<(), Error> {
-        if session.state.step > 0 {
-            checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
+        if let Some(checkpoint) = &session.checkpoint {
+            checkpoint::restore(learner, checkpoint)?;
         }
+        weights::compare(session, &learner.model())?;
         let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg}");
         bar.set_position(session.state.step as u64);
         let (begun, before) = (Instant::now(), session.state.step);
@@ -110,10 +112,13 @@ impl Fit<'_> {
             }
         }
         bar.finish_and_clear();
+        for line in executor.account() {
+            session.output.say(&line);
+        }
         self.end_epoch(epoch);
         if session.state.best.is_none() && !session.interrupted {
             let model = learner.model().valid();
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, None)?;
+            let probe = session.keep(&model, None)?;
             session.state.best = Some(Best { step: session.state.step, scores: None, loss_error: None, probe });
         }
         Ok(())
@@ -172,18 +177,12 @@ impl Fit<'_> {
         learner.optimizer_step(gradients);
         let (loss, learning_rate) = (sums.loss / sums.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
-        session.metrics.append(&Line::Step {
-            step,
-            epoch: step as f64 / session.sampler.steps_per_epoch() as f64,
-            loss,
-            learning_rate,
-            grad_norm,
-            step_seconds,
-            examples: sums.examples.len(),
-            tokens: sums.tokens,
-        })?;
-        if let Some(events) = &session.events {
-            events.scalars(
+        let epoch = step as f64 / session.sampler.steps_per_epoch() as f64;
+        let (examples, tokens) = (sums.examples.len(), sums.tokens);
+        if let Some(journal) = &mut session.journal {
+            let line = Line::Step { step, epoch, loss, learning_rate, grad_norm, step_seconds, examples, tokens };
+            journal.append(&line)?;
+            journal.scalars(
                 step,
                 &[
                     ("train/loss", loss),
@@ -226,38 +225,46 @@ impl Fit<'_> {
     fn evaluate(&mut self, session: &mut Session, learner: &Learner<TrainableModel>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
+        let workers = session.workers.clone();
         let (mut evaluation, mut fitter) = (session.task.evaluator(), session.task.fitter());
         let epoch = step.div_ceil(session.sampler.steps_per_epoch());
         let total_items = self.valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
         let valid = self.valid.clone();
         let mut batches = valid.iter();
-        while let Some(batch) = batches.next() {
-            let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
-            let output = InferenceStep::step(&model, batch);
-            let answers = output.host();
-            evaluation.add(&answers);
-            if let Some(fitter) = &mut fitter {
-                fitter.add(&answers);
+        loop {
+            let some = batches.by_ref().take(workers.size()).collect::<Result<Vec<_>, _>>();
+            let some = some.map_err(|error| Error::Learner(error.to_string()))?;
+            if some.is_empty() {
+                break;
             }
-            let item = TrainingItem::new(output, batches.progress(), Some(step), None);
-            self.tell_valid(LearnerEvent::ProcessedItem(item));
+            let Evaluated { outputs, own } = evaluate(&workers, &model, some)?;
+            for output in &outputs {
+                evaluation.add(output);
+                if let Some(fitter) = &mut fitter {
+                    fitter.add(output);
+                }
+            }
+            if let Some(own) = own {
+                let item = TrainingItem::new(own, batches.progress(), Some(step), None);
+                self.tell_valid(LearnerEvent::ProcessedItem(item));
+            }
         }
         self.tell_valid(LearnerEvent::EndSplit(epoch));
         let mut scores = evaluation.scores();
         if let Some(questions) = &session.questions {
-            scores = scores.with_generated(questions.scores(&questions.answers(&model)?));
+            scores = scores.with_generated(questions.scores(&questions.answers(&model, &workers)?));
         }
         if !scores.loss().is_finite() {
             return Err(Error::NotANumber { step, what: "the validation loss", places: Vec::new() });
         }
-        session.metrics.append(&Line::Eval { step, split: "valid", scores: &scores })?;
-        if let Some(events) = &session.events {
+        if let Some(journal) = &mut session.journal {
+            journal.append(&Line::Eval { step, split: "valid", scores: &scores })?;
             let named = scores.named();
             let tags: Vec<String> = named.iter().map(|(name, _)| format!("valid/{}", report::key(name))).collect();
             let scalars: Vec<(&str, f64)> =
                 tags.iter().zip(&named).map(|(tag, (_, value))| (tag.as_str(), *value)).collect();
-            events.scalars(step, &scalars)?;
+            journal.scalars(step, &scalars)?;
         }
         let best = session.state.best.as_ref().and_then(|best| best.scores.as_ref());
         let better = scores.is_better(best, session.config.best);
@@ -269,7 +276,7 @@ impl Fit<'_> {
         if better {
             let fitted = fitter.map(|fitter| fitter.fit()).unwrap_or_default();
             let kept = Some(Kept { step, scores: &scores, fitted });
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
+            let probe = session.keep(&model, kept)?;
             session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
         } else {
@@ -288,20 +295,25 @@ impl Fit<'_> {
     /// A checkpoint of the last whole step, unless there is one.
     fn save_if_new(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
         let step = session.state.step;
-        if step == 0 || session.directory.checkpoints().contains(&step) {
-            return Ok(());
+        let journal = session.journal.as_ref();
+        let is_there =
+            || Ok::<_, Error>(journal.is_some_and(|journal| journal.directory.checkpoints().contains(&step)));
+        match step == 0 || session.workers.of_first("whether a checkpoint is there", is_there)? {
+            true => Ok(()),
+            false => self.save(session, learner),
         }
-        self.save(session, learner)
     }
 
     fn save(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
-        let step = session.state.step;
-        session.state.metrics_length = session.metrics.sync()?;
+        weights::compare(session, &learner.model())?;
         session.state.seconds = session.seconds();
-        checkpoint::begin(&session.directory, session.adapter_plan.starts())?;
+        let step = session.state.step;
+        let Some(journal) = &mut session.journal else { return Ok(()) };
+        session.state.metrics_length = journal.sync()?;
+        checkpoint::begin(&journal.directory, session.adapter_plan.starts())?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
         checkpointer.checkpoint(learner, step, &self.components.event_store);
-        checkpoint::complete(&session.directory, &mut session.state, session.config.keep_checkpoints, self.failure)
+        checkpoint::complete(&journal.directory, &mut session.state, session.config.keep_checkpoints, self.failure)
     }
 
     fn begin_epoch(&mut self, session: &Session, epoch: &mut usize, next: usize) {

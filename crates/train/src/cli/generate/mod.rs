@@ -16,9 +16,11 @@ use serde_json::{Map, Value, json};
 use super::input::{InputArguments, Unanswered};
 use super::open::{keys_of_input, open};
 use super::table::{Answers, Columns, Format};
+use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
+use crate::workers::Workers;
 use inference::{GenerationSettings, Pipeline, TextGeneration, Written};
 use tasks::Use;
 
@@ -87,9 +89,11 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
     let sampling = sampling(arguments);
     sampling.check().map_err(Failure::input)?;
     check_samples(arguments)?;

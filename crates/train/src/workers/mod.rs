@@ -1,0 +1,404 @@
+//! Several processes that work on one run. Each holds the whole model; the first alone writes and speaks. What they compute
+//! does not depend on how many they are: MPI moves bytes, and everything is added in the order in which one worker would.
+//!
+//! Wherever workers meet, each says whether it can go on. So a failure of one is the failure of all, with one message and one
+//! exit status.
+
+mod exchange;
+mod launcher;
+#[cfg(feature = "mpi")]
+mod mpi;
+mod schedule;
+#[cfg(test)]
+pub(crate) mod threads;
+mod transport;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use exchange::{Exchange, Gradients, Group};
+pub(crate) use launcher::Launched;
+pub(crate) use schedule::shared;
+pub(crate) use transport::{Missing, Transport};
+
+/// How long workers wait for each other, unless `--worker-timeout` says otherwise: as torch.distributed does.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Bytes of a file that are sent at once.
+const PIECE: usize = 16 << 20;
+
+/// This worker and the others.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Workers {
+    /// `None`: there is one.
+    joined: Option<Arc<Joined>>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    transport: Box<dyn Transport>,
+    /// By their numbers.
+    hosts: Vec<String>,
+    patience: Duration,
+    /// What ended the work of all.
+    failure: OnceLock<Elsewhere>,
+    traffic: Mutex<Traffic>,
+}
+
+/// What went between the workers, as this one sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Traffic {
+    /// Sent by this worker.
+    pub(crate) bytes: u64,
+    /// Spent on sending and receiving, without waiting for others.
+    pub(crate) seconds: f64,
+    /// Spent on waiting.
+    pub(crate) waited: f64,
+}
+
+/// A failure that all have agreed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+pub(crate) struct Elsewhere {
+    pub(crate) message: String,
+    #[help]
+    pub(crate) help: Option<String>,
+    /// What was asked for was wrong, rather than something that happened on the way.
+    pub(crate) of_input: bool,
+    /// There is nothing to say: whoever read the output has enough of it.
+    pub(crate) is_silent: bool,
+}
+
+/// The first byte of a message.
+const GOES_ON: u8 = 0;
+const FAILED: u8 = 1;
+
+impl Workers {
+    /// This process alone.
+    pub(crate) fn one() -> Self {
+        Self::default()
+    }
+
+    /// Meets the others, who wait so long for each other at most.
+    pub(crate) fn joined(transport: Box<dyn Transport>, patience: Duration) -> Result<Self, Missing> {
+        let hosts = transport.gather(transport.host().as_bytes(), Some(patience))?;
+        let hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
+        let (failure, traffic) = (OnceLock::new(), Mutex::default());
+        Ok(Self { joined: Some(Arc::new(Joined { transport, hosts, patience, failure, traffic })) })
+    }
+
+    /// Joins those that a launcher has started.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn of_mpi(launched: Launched, patience: Duration) -> Result<Self, mpi::JoinError> {
+        mpi::join(launched, patience)
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.joined.as_ref().map_or(1, |joined| joined.transport.size())
+    }
+
+    pub(crate) fn rank(&self) -> usize {
+        self.joined.as_ref().map_or(0, |joined| joined.transport.rank())
+    }
+
+    /// The number of this worker on its host; `None` where there is one worker.
+    pub(crate) fn local_rank(&self) -> Option<usize> {
+        self.joined.as_ref().map(|joined| joined.transport.local_rank())
+    }
+
+    pub(crate) fn are_several(&self) -> bool {
+        self.size() > 1
+    }
+
+    pub(crate) fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// How messages call a worker.
+    pub(crate) fn name(&self, rank: usize) -> String {
+        let host = self.joined.as_ref().and_then(|joined| joined.hosts.get(rank));
+        host.map_or_else(|| format!("worker {rank}"), |host| format!("worker {rank} on {host}"))
+    }
+
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.joined.as_ref().map_or_else(Traffic::default, |joined| *joined.traffic())
+    }
+
+    /// What every worker says, by their numbers. `what` is what it is about, the same for all.
+    pub(crate) fn gather<T: Serialize + DeserializeOwned>(&self, what: &str, own: &T) -> Result<Vec<T>, Elsewhere> {
+        let own = serde_json::to_vec(own).expect("what workers tell each other is JSON");
+        let all = self.gather_bytes(what, &own)?;
+        let read = |bytes: &Vec<u8>| serde_json::from_slice(bytes).expect("it was written by the same program");
+        Ok(all.iter().map(read).collect())
+    }
+
+    pub(crate) fn gather_bytes(&self, what: &str, own: &[u8]) -> Result<Vec<Vec<u8>>, Elsewhere> {
+        match &self.joined {
+            Some(joined) => joined.meet(what, GOES_ON, own, Some(joined.patience), self),
+            None => Ok(vec![own.to_vec()]),
+        }
+    }
+
+    /// What the first worker makes, for all.
+    pub(crate) fn of_first<T, E>(&self, what: &str, make: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<Elsewhere>,
+    {
+        if !self.are_several() {
+            return make();
+        }
+        // A tuple, for nothing and `None` are one in JSON.
+        let own = if self.is_first() { Some((make()?,)) } else { None };
+        let made = self.gather(what, &own)?.into_iter().next().flatten();
+        Ok(made.expect("the first worker sends what it has made").0)
+    }
+
+    /// What comes of each item, in their order, of which every worker computes some; all learn all.
+    pub(crate) fn in_turn<I, T, E>(
+        &self,
+        what: &str,
+        items: &[I],
+        mut compute: impl FnMut(&I) -> Result<T, E>,
+    ) -> Result<Vec<T>, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<Elsewhere>,
+    {
+        if !self.are_several() {
+            return items.iter().map(compute).collect();
+        }
+        let mut all = Vec::with_capacity(items.len());
+        for some in items.chunks(self.size()) {
+            let own = some.get(self.rank()).map(&mut compute).transpose()?;
+            all.extend(self.gather(what, &own)?.into_iter().flatten());
+        }
+        Ok(all)
+    }
+
+    /// What each worker does for itself, so that all go on or none.
+    pub(crate) fn together(&self, what: &str) -> Result<(), Elsewhere> {
+        self.gather_bytes(what, &[]).map(drop)
+    }
+
+    /// The files that lie in a directory of the first worker, in one of every other's.
+    pub(crate) fn copies(&self, from: &Path, names: &[String], to: &Path) -> Result<(), FilesError> {
+        let Some(joined) = &self.joined else { return Ok(()) };
+        for name in names {
+            let path = if self.is_first() { from.join(name) } else { to.join(name) };
+            let io = |source| FilesError::Io { path: path.clone(), source };
+            let own = self.is_first().then(|| std::fs::File::open(&path)).transpose().map_err(io)?;
+            let length = own.as_ref().map(|file| file.metadata().map(|found| found.len())).transpose().map_err(io)?;
+            let length = self.gather("the length of a file", &length)?[0].unwrap_or_default();
+            joined.copy(own, length, &path).map_err(io)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the work of all: with the failure of the worker whose number is lowest, if any has failed. `own` is this one's. Nobody
+    /// is waited for in vain here: the first may write for long.
+    pub(crate) fn conclude(&self, own: Option<&Elsewhere>) -> Option<Elsewhere> {
+        let Some(joined) = &self.joined else { return own.cloned() };
+        if let Some(agreed) = joined.failure.get() {
+            return Some(agreed.clone());
+        }
+        let sent = own.map(|own| serde_json::to_vec(own).expect("a message is JSON"));
+        let kind = if own.is_some() { FAILED } else { GOES_ON };
+        joined.meet("the end", kind, &sent.unwrap_or_default(), None, self).err()
+    }
+
+    /// Ends all at once, without a word to each other: for a panic.
+    pub(crate) fn abort(&self, status: i32) {
+        if let Some(joined) = &self.joined {
+            joined.transport.abort(status);
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        if let Some(joined) = &self.joined {
+            joined.transport.leave();
+        }
+    }
+}
+
+impl Joined {
+    fn traffic(&self) -> std::sync::MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn meet(
+        &self,
+        what: &str,
+        kind: u8,
+        own: &[u8],
+        patience: Option<Duration>,
+        workers: &Workers,
+    ) -> Result<Vec<Vec<u8>>, Elsewhere> {
+        let mut sent = vec![kind, what.len() as u8];
+        sent.extend_from_slice(what.as_bytes());
+        sent.extend_from_slice(own);
+        let started = Instant::now();
+        let received = match self.transport.gather(&sent, patience) {
+            Ok(received) => received,
+            Err(missing) => self.give_up(&missing, what, workers),
+        };
+        self.traffic().waited += started.elapsed().as_secs_f64();
+        let mut said = Vec::with_capacity(received.len());
+        let mut failure = None;
+        for (rank, message) in received.into_iter().enumerate() {
+            let end = 2 + usize::from(message[1]);
+            if message[0] == FAILED {
+                let failed: Elsewhere = serde_json::from_slice(&message[end..]).expect("a failure is sent as JSON");
+                failure.get_or_insert_with(|| failed.of(rank, workers));
+            } else if message[2..end] != *what.as_bytes() && kind == GOES_ON && failure.is_none() {
+                let other = String::from_utf8_lossy(&message[2..end]).into_owned();
+                panic!("{} is at {other}, this one at {what}", workers.name(rank));
+            }
+            said.push(message[end..].to_vec());
+        }
+        match failure {
+            Some(failure) => Err(self.failure.get_or_init(|| failure).clone()),
+            None => Ok(said),
+        }
+    }
+
+    /// Somebody does not answer, so that nothing can be agreed on.
+    fn give_up(&self, Missing(ranks): &Missing, what: &str, workers: &Workers) -> ! {
+        let names: Vec<String> = ranks.iter().map(|rank| workers.name(*rank)).collect();
+        let seconds = self.patience.as_secs();
+        let message = format!("{} did not answer for {seconds} s ({what})", names.join(", "));
+        crate::output::complain(&message, "look at that host; `--worker-timeout SECONDS` sets how long workers wait");
+        self.transport.abort(1)
+    }
+
+    /// One file: read here by the first worker, written by the others.
+    fn copy(&self, mut from: Option<std::fs::File>, length: u64, path: &Path) -> std::io::Result<()> {
+        use std::io::{Read, Write};
+
+        let mut to = if from.is_none() { Some(std::fs::File::create(path)) } else { None };
+        let mut failed = None;
+        let mut left = length;
+        let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
+        while left > 0 {
+            let count = piece.len().min(usize::try_from(left).unwrap_or(PIECE));
+            if let Some(file) = &mut from
+                && let Err(error) = file.read_exact(&mut piece[..count])
+            {
+                failed.get_or_insert(error);
+            }
+            // Whoever fails goes on until all have the file's bytes: the others wait for them.
+            self.transport.broadcast(&mut piece[..count]);
+            if let Some(Ok(file)) = &mut to
+                && let Err(error) = file.write_all(&piece[..count])
+            {
+                failed.get_or_insert(error);
+            }
+            left -= count as u64;
+        }
+        match (failed, to) {
+            (Some(error), _) | (None, Some(Err(error))) => Err(error),
+            (None, Some(Ok(_)) | None) => Ok(()),
+        }
+    }
+}
+
+impl Elsewhere {
+    /// The same, saying where it was unless that is the worker that speaks.
+    fn of(self, rank: usize, workers: &Workers) -> Self {
+        match rank == 0 || self.is_silent {
+            true => self,
+            false => Self { message: format!("{}: {}", workers.name(rank), self.message), ..self },
+        }
+    }
+}
+
+/// A file that could not be read or written, or a failure of another worker meanwhile.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilesError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Elsewhere(#[from] Elsewhere),
+}
+
+impl Traffic {
+    /// On average, of so many steps.
+    pub(crate) fn of_each(self, steps: usize) -> Self {
+        let steps = steps.max(1);
+        let (seconds, waited) = (self.seconds / steps as f64, self.waited / steps as f64);
+        Self { bytes: self.bytes / steps as u64, seconds, waited }
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = crate::output::bytes(usize::try_from(self.bytes).unwrap_or(usize::MAX));
+        write!(f, "{bytes} in {:.1} ms, {:.1} ms of waiting", 1000.0 * self.seconds, 1000.0 * self.waited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threads::with_workers;
+    use super::*;
+
+    fn failure(message: &str) -> Elsewhere {
+        Elsewhere { message: message.into(), help: None, of_input: true, is_silent: false }
+    }
+
+    #[test]
+    fn every_worker_learns_what_all_say_and_what_the_first_makes() {
+        let said = with_workers(3, |workers| {
+            let all = workers.gather("numbers", &(10 + workers.rank())).unwrap();
+            let of_first =
+                workers.of_first("a word", || Ok::<_, Elsewhere>(format!("from {}", workers.rank()))).unwrap();
+            (all, of_first)
+        });
+        assert!(said.iter().all(|said| *said == (vec![10, 11, 12], "from 0".to_string())));
+    }
+
+    #[test]
+    fn a_failure_of_one_is_the_failure_of_all_with_one_message() {
+        let ended = with_workers(3, |workers| {
+            let own = (workers.rank() == 1).then(|| failure("no such file"));
+            match own {
+                Some(own) => workers.conclude(Some(&own)),
+                None => {
+                    let error = workers.together("the next thing").unwrap_err();
+                    workers.conclude(Some(&error))
+                }
+            }
+        });
+        let expected = failure("worker 1 on thread: no such file");
+        assert!(ended.iter().all(|ended| *ended == Some(expected.clone())), "{ended:?}");
+    }
+
+    #[test]
+    fn the_first_of_several_failures_is_told_and_the_first_worker_s_without_its_place() {
+        let ended =
+            with_workers(3, |workers| workers.conclude(Some(&failure(&format!("wrong in {}", workers.rank())))));
+        assert!(ended.iter().all(|ended| *ended == Some(failure("wrong in 0"))), "{ended:?}");
+    }
+
+    #[test]
+    fn files_of_the_first_worker_come_to_the_others() {
+        let from = tempfile::tempdir().unwrap();
+        let contents: Vec<u8> = (0..PIECE + 5).map(|n| (n % 251) as u8).collect();
+        std::fs::write(from.path().join("a"), &contents).unwrap();
+        std::fs::write(from.path().join("b"), []).unwrap();
+        let copied = with_workers(3, |workers| {
+            let to = tempfile::tempdir().unwrap();
+            let names = ["a".to_string(), "b".to_string()];
+            workers.copies(from.path(), &names, to.path()).unwrap();
+            let read = |name: &str| std::fs::read(to.path().join(name)).ok();
+            (read("a"), read("b"))
+        });
+        assert_eq!(copied[0], (None, None));
+        assert!(copied[1..].iter().all(|copied| *copied == (Some(contents.clone()), Some(Vec::new()))));
+    }
+}
