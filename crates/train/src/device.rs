@@ -96,10 +96,12 @@ impl DeviceName {
     }
 
     /// The device of a worker by its number on its host: its own, unless an index was written or the CPU is shared by all.
-    pub(crate) fn of_worker(self, local_rank: usize) -> Self {
-        match self.is_indexed || ["flex", "ndarray", "cubecl-cpu"].contains(&self.backend) {
-            true => self,
-            false => Self { index: local_rank, ..self },
+    pub(crate) fn of_worker(self, local_rank: Option<usize>) -> Self {
+        match local_rank {
+            Some(index) if !self.is_indexed && !["flex", "ndarray", "cubecl-cpu"].contains(&self.backend) => {
+                Self { index, ..self }
+            }
+            Some(_) | None => self,
         }
     }
 
@@ -237,6 +239,17 @@ pub(crate) fn list() -> Vec<(&'static str, Option<Result<Found, DeviceError>>)> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_of_a_host_have_a_device_each_unless_one_was_written() {
+        let named = |backend, is_indexed| DeviceName { backend, index: 0, is_indexed };
+        let of = |name: DeviceName| name.of_worker(Some(2)).to_string();
+        assert_eq!(
+            [of(named("cuda", false)), of(named("cuda", true)), of(named("flex", false))],
+            ["cuda:2", "cuda", "flex"]
+        );
+        assert_eq!(named("cuda", false).of_worker(None).to_string(), "cuda");
+    }
 
     #[test]
     fn cpu_is_flex_and_unknown_names_get_a_suggestion() {

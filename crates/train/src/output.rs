@@ -20,6 +20,8 @@ pub(crate) struct Output {
     terminal: bool,
     /// Of a worker for which another one speaks: nothing is shown at all.
     mute: bool,
+    /// Of one of several workers, whose terminal is the launcher's.
+    shared: bool,
     /// On standard error, and on standard output.
     colour: [bool; 2],
     log: Arc<Mutex<Log>>,
@@ -32,7 +34,7 @@ impl Output {
         let terminal = io::stderr().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour = [terminal, io::stdout().is_terminal()].map(|is_terminal| is_terminal && wanted);
-        Self { quiet, json, terminal, mute: false, colour, log: Arc::default(), bar: Arc::default() }
+        Self { quiet, json, terminal, mute: false, shared: false, colour, log: Arc::default(), bar: Arc::default() }
     }
 
     pub(crate) fn json(&self) -> bool {
@@ -47,6 +49,20 @@ impl Output {
     /// The same for a worker for which another one speaks.
     pub(crate) fn mute(self) -> Self {
         Self { quiet: true, terminal: false, mute: true, ..self }
+    }
+
+    /// The same for the worker that speaks for several.
+    pub(crate) fn of_several(self) -> Self {
+        Self { terminal: false, shared: true, ..self }
+    }
+
+    pub(crate) fn is_mute(&self) -> bool {
+        self.mute
+    }
+
+    /// Whether a launcher hands on what is shown.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// What was said so far and what is said from here on is also written to `file`.

@@ -14,6 +14,7 @@ use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::run::sha256;
 use crate::workers::Workers;
+use inference::{ModelFiles, Pipeline};
 
 /// Keys that say where something lies, which may be elsewhere on another host, and what each worker decides for itself.
 const PLACES: [&str; 6] = ["output_dir", "model.path", "data.train", "data.valid", "adapter.init_from", "train.device"];
@@ -140,6 +141,30 @@ fn named(plan: &RunPlan, theirs: &Inputs, first: &Inputs, other: usize, workers:
         None => format!("{worker} lacks the file {} of {of_first}", file.path.display()),
     };
     Ok(Failure::usage(message, format!("copy the {what} of one host to the others, or read it from a shared disk")))
+}
+
+/// Refuses workers with another model, adapter or input than the first one has.
+pub(super) fn on_files(
+    pipeline: &Pipeline,
+    model: &ModelFiles,
+    input: Option<&Path>,
+    workers: &Workers,
+) -> Result<(), Failure> {
+    if !workers.are_several() {
+        return Ok(());
+    }
+    let of_adapter = model.adapter.as_deref().map(files_of).unwrap_or_default();
+    let mut files = vec![("model".to_string(), pipeline.pretrained.fingerprint())];
+    for path in of_adapter.iter().map(PathBuf::as_path).chain(input) {
+        files.push((path.display().to_string(), sha256(path).unwrap_or_default()));
+    }
+    let all = workers.gather("hashes of the files that are read", &files)?;
+    let Some(other) = other(&all) else { return Ok(()) };
+    let differs = |(file, theirs): &(&(String, String), &(String, String))| file != theirs;
+    let differing = all[0].iter().zip(&all[other]).find(differs).map(|(file, _)| file.0.as_str());
+    let (name, first) = (workers.name(other), workers.name(0));
+    let message = format!("{} on {name} is not the one that {first} has", differing.unwrap_or("the adapter"));
+    Err(Failure::usage(message, "copy what one host has to the others, or read it from a shared disk"))
 }
 
 fn files_of(directory: &Path) -> Vec<PathBuf> {

@@ -117,7 +117,7 @@ struct DeviceArgument {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(cli.common.quiet, cli.common.json);
-    let output = if workers::is_mute() { output.mute() } else { output };
+    let output = workers::of_launcher(output);
     let (workers, outcome) = match join(&cli) {
         Ok(workers) => {
             let outcome = prepare_process(&cli, &workers).and_then(|()| dispatch(cli, &workers, &output));

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::failure::INTERRUPTED;
 use super::{Failure, signals};
-use crate::output::complain;
+use crate::output::{Output, complain};
 use crate::workers::{Elsewhere, Launched, PATIENCE, Workers};
 
 /// Of commands that several workers can share.
@@ -66,9 +66,13 @@ fn joined(Launched { size, by, .. }: Launched, _: Duration) -> Result<Workers, F
     Err(Failure::usage(message, format!("build it with `cargo build -p train --features mpi`, or run it without {by}")))
 }
 
-/// Whether this process is to show nothing: a launcher has started several, and the first of them speaks.
-pub(super) fn is_mute() -> bool {
-    Launched::found().is_some_and(|launched| launched.rank > 0)
+/// Of several processes that a launcher has started the first speaks.
+pub(super) fn of_launcher(output: Output) -> Output {
+    match Launched::found() {
+        None => output,
+        Some(Launched { rank: 0, .. }) => output.of_several(),
+        Some(_) => output.of_several().mute(),
+    }
 }
 
 /// The others would wait for one that has panicked.

@@ -82,8 +82,7 @@ fn open_device(
         help: error.help().map(|help| help.to_string()),
         error,
     };
-    let name = DeviceName::parse(&config.train.device).map_err(failed)?;
-    let name = local_rank.map_or(name.clone(), |rank| name.of_worker(rank));
+    let name = DeviceName::parse(&config.train.device).map_err(failed)?.of_worker(local_rank);
     let device = name.open().map_err(failed)?;
     Ok((name, device))
 }

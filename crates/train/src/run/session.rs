@@ -159,11 +159,18 @@ impl Session {
         // The model that was trained is gone, and with it what was left of its base.
         crate::ALLOCATOR.give_back();
         let best = self.state.best.clone().expect("a run that ends has saved what came of it");
-        let checked = self.check(plan, &best)?;
+        // A model that was trained as a whole is not sent about: the worker that has it does the rest.
+        let who = if plan.method.saves_model() { Workers::one() } else { self.workers.clone() };
+        let checked = match self.workers.is_first() || who.are_several() {
+            true => Some(self.check(plan, &best, &who)?),
+            false => None,
+        };
         let after = match (&plan.questions, &checked) {
-            (Some(questions), Some((model, _))) => questions.answers(model, &Workers::one())?,
+            (Some(questions), Some((model, _))) => questions.answers(model, &who)?,
             (Some(_), None) | (None, _) => Vec::new(),
         };
+        let model = checked.as_ref().map(|(model, _)| model);
+        let sections = model.map(|model| report::sections(plan, model, &who)).transpose()?;
         self.say_answers(before, &after);
         let summary = Summary {
             steps: self.state.step,
@@ -176,7 +183,8 @@ impl Session {
         let (Some(journal), Some(record), Some((model, adapter))) = (&mut self.journal, record, checked) else {
             return Ok(Outcome::Finished(summary));
         };
-        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &journal.directory)?;
+        let shown = (record, sections.unwrap_or_default());
+        report::finish(plan, shown, (&model, &adapter), [before, &after], &summary, &journal.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         let base_dtype = plan.quantisation().map(|quantisation| quantisation.name());
         journal.append(&record::Line::End { seconds, peak_memory_bytes, base_dtype })?;
@@ -184,10 +192,18 @@ impl Session {
         Ok(Outcome::Finished(summary))
     }
 
-    /// What was saved, read back and compared: by the worker that saved it.
-    fn check(&self, plan: &RunPlan, best: &Best) -> Result<Option<(TrainableModel, Plan)>, Error> {
+    /// What was saved, read back and compared, by the worker that saved it and by those that are sent it.
+    fn check(&self, plan: &RunPlan, best: &Best, who: &Workers) -> Result<(TrainableModel, Plan), Error> {
         let rounds = self.adapter_plan.rounds_base();
-        self.journal.as_ref().map(|_| self.save.verify(&plan.output_dir, &best.probe, rounds)).transpose()
+        if !who.are_several() {
+            return self.save.verify(&plan.output_dir, &best.probe, rounds);
+        }
+        let temporary =
+            tempfile::tempdir().map_err(|source| Error::Directory { path: std::env::temp_dir(), source })?;
+        let copy = temporary.path();
+        let names = who.of_first("the names of the result", || Ok::<_, Error>(self.save.names()))?;
+        who.copies(&plan.output_dir, &names, copy).map_err(Error::of_files)?;
+        self.save.verify(if who.is_first() { &plan.output_dir } else { copy }, &best.probe, rounds)
     }
 
     /// A few answers before and after training, beside the references.

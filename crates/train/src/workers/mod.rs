@@ -181,17 +181,15 @@ impl Workers {
         Ok(all)
     }
 
-    /// What each worker does for itself, so that all go on or none.
-    pub(crate) fn together(&self, what: &str) -> Result<(), Elsewhere> {
-        self.gather_bytes(what, &[]).map(drop)
-    }
-
     /// The files that lie in a directory of the first worker, in one of every other's.
     pub(crate) fn copies(&self, from: &Path, names: &[String], to: &Path) -> Result<(), FilesError> {
         let Some(joined) = &self.joined else { return Ok(()) };
         for name in names {
             let path = if self.is_first() { from.join(name) } else { to.join(name) };
             let io = |source| FilesError::Io { path: path.clone(), source };
+            if let Some(parent) = path.parent().filter(|_| !self.is_first()) {
+                std::fs::create_dir_all(parent).map_err(io)?;
+            }
             let own = self.is_first().then(|| std::fs::File::open(&path)).transpose().map_err(io)?;
             let length = own.as_ref().map(|file| file.metadata().map(|found| found.len())).transpose().map_err(io)?;
             let length = self.gather("the length of a file", &length)?[0].unwrap_or_default();
@@ -369,7 +367,7 @@ mod tests {
             match own {
                 Some(own) => workers.conclude(Some(&own)),
                 None => {
-                    let error = workers.together("the next thing").unwrap_err();
+                    let error = workers.gather("the next thing", &()).unwrap_err();
                     workers.conclude(Some(&error))
                 }
             }
