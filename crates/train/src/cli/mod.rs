@@ -124,7 +124,10 @@ pub(crate) fn main() -> ExitCode {
             let outcome = workers::conclude(&workers, outcome);
             (workers, outcome)
         }
-        Err(failure) => (Workers::one(), Err(failure)),
+        Err(failure) => {
+            workers::wait_for_the_first();
+            (Workers::one(), Err(failure))
+        }
     };
     let status = outcome.unwrap_or_else(|failure| {
         if let Some(error) = &failure.error {

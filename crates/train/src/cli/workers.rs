@@ -75,6 +75,14 @@ pub(super) fn of_launcher(output: Output) -> Output {
     }
 }
 
+/// Where nothing was joined the launcher ends all at the end of one: the first is to have said why.
+pub(super) fn wait_for_the_first() {
+    const LONG_ENOUGH: Duration = Duration::from_secs(2);
+    if Launched::found().is_some_and(|launched| launched.rank > 0) {
+        thread::sleep(LONG_ENOUGH);
+    }
+}
+
 /// The others would wait for one that has panicked.
 fn end_all_at_a_panic(workers: &Workers) {
     let (hook, workers) = (std::panic::take_hook(), workers.clone());
@@ -189,7 +197,7 @@ impl Launcher {
         match self {
             // Without it each of two processes is bound to one core, and so are its threads.
             Self::OpenMpi => {
-                command.args(["--bind-to", "none", "--oversubscribe"]);
+                command.args(["-q", "--bind-to", "none", "--oversubscribe"]);
                 // Where containers forbid it, it warns.
                 command.env("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
                 command.env("OMPI_MCA_mpi_yield_when_idle", "1");

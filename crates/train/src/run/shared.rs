@@ -12,7 +12,7 @@ use tasks::TrainableModel;
 use super::Error;
 use super::executor::{Caller, Computed, StepExecutor, StepGradients, Sums, not_a_number};
 use super::loader::TrainingBatches;
-use crate::workers::{Exchange, Gradients, Group, Workers, shared};
+use crate::workers::{Exchange, Gradients, Group, Traffic, Workers, shared};
 
 /// Bytes of gradients that a worker holds at most before they are exchanged, if it is more than those of one micro-batch: the
 /// more micro-batches, the more evenly they are shared, and the fewer exchanges a step has.
@@ -24,13 +24,14 @@ pub(super) struct Shared {
     /// Where gradients are, without autodiff.
     device: Device,
     pace: Pace,
+    steps: usize,
+    exchanged: Traffic,
 }
 
-/// Seconds that each worker has computed, over the steps so far.
+/// Seconds that each worker has computed, and tokens, over the steps so far.
 #[derive(Debug, Default)]
 struct Pace {
-    seconds: Vec<f64>,
-    steps: usize,
+    workers: Vec<(f64, usize)>,
 }
 
 /// What a worker tells of its micro-batches.
@@ -68,6 +69,7 @@ impl StepExecutor for Shared {
         let mut exchange = Exchange::new(&self.workers, lengths.clone(), most);
         let mut sums = Sums::default();
         let mut first = 0;
+        let before = self.workers.traffic();
         loop {
             let numbers = first..(first + size * most).min(count);
             let tokens = |number: usize| {
@@ -110,6 +112,8 @@ impl StepExecutor for Shared {
                     gradients: GradientsParams::new(),
                 };
                 model.visit(&mut sum);
+                self.exchanged += self.workers.traffic() - before;
+                self.steps += 1;
                 return Ok(Some(StepGradients { gradients: sum.gradients, sums, stop }));
             }
             // An incomplete step is dropped: the next process begins it anew.
@@ -121,13 +125,31 @@ impl StepExecutor for Shared {
     }
 
     fn account(&self) -> Vec<String> {
-        self.pace.account(&self.workers)
+        if self.steps == 0 {
+            return Vec::new();
+        }
+        let (workers, sums) = (self.workers.size(), self.exchanged.of_each(self.steps));
+        let mut lines = vec![format!("{workers} workers; to exchange the gradients of a step: {sums}")];
+        if let Some((worker, times)) = self.pace.slow() {
+            let (name, shares) = (self.workers.name(worker), self.pace.shares());
+            lines.push(format!(
+                "{name} is slow: it takes {times:.1} times as long for a token as the others (of all tokens: {shares})"
+            ));
+        }
+        lines
     }
 }
 
 impl Shared {
     pub(super) fn new(workers: &Workers, batches: TrainingBatches, device: Device) -> Self {
-        Self { workers: workers.clone(), batches, device, pace: Pace::default() }
+        Self {
+            workers: workers.clone(),
+            batches,
+            device,
+            pace: Pace::default(),
+            steps: 0,
+            exchanged: Traffic::default(),
+        }
     }
 
     /// Micro-batches of a worker whose gradients it holds at one time.
@@ -152,33 +174,31 @@ impl OfOne {
 
 impl Pace {
     fn add(&mut self, accounts: &[Account]) {
-        self.seconds.resize(accounts.len(), 0.0);
-        self.seconds.iter_mut().zip(accounts).for_each(|(sum, account)| *sum += account.seconds);
-        self.steps += 1;
+        self.workers.resize(accounts.len(), (0.0, 0));
+        for ((seconds, tokens), account) in self.workers.iter_mut().zip(accounts) {
+            *seconds += account.seconds;
+            *tokens += account.micro_batches.iter().map(|(_, one)| one.tokens).sum::<usize>();
+        }
     }
 
-    /// What a step came to, and who is slow.
-    fn account(&self, workers: &Workers) -> Vec<String> {
-        /// Times what the others take.
+    /// The worker that takes longest for a token, with how many times as long as the others, if that is worth a word.
+    fn slow(&self) -> Option<(usize, f64)> {
+        /// Times what the others take, over so many seconds.
         const SLOW: f64 = 1.5;
-        if self.steps == 0 {
-            return Vec::new();
-        }
-        let traffic = workers.traffic().of_each(self.steps);
-        let mut lines = vec![format!("{} workers; an exchange of gradients: {traffic}", workers.size())];
-        let slowest = (0..self.seconds.len()).max_by(|a, b| self.seconds[*a].total_cmp(&self.seconds[*b])).unwrap_or(0);
-        let all: f64 = self.seconds.iter().sum();
-        let others = (all - self.seconds[slowest]) / (self.seconds.len() - 1).max(1) as f64;
-        if others > 0.0 && self.seconds[slowest] > SLOW * others {
-            let share = |seconds: &f64| format!("{:.0} %", 100.0 * seconds / all);
-            let shares: Vec<String> = self.seconds.iter().map(share).collect();
-            let (name, times) = (workers.name(slowest), self.seconds[slowest] / others);
-            lines.push(format!(
-                "{name} is slow: it computes for {times:.1} times as long as the others (of the time of all: {})",
-                shares.join(", ")
-            ));
-        }
-        lines
+        const LONG: f64 = 10.0;
+        let rate = |(seconds, tokens): &(f64, usize)| seconds / (*tokens).max(1) as f64;
+        let (slowest, of_slowest) = self.workers.iter().enumerate().max_by(|a, b| rate(a.1).total_cmp(&rate(b.1)))?;
+        let others = || self.workers.iter().enumerate().filter(|(worker, _)| *worker != slowest).map(|(_, of)| of);
+        let of_others = (others().map(|(seconds, _)| seconds).sum(), others().map(|(_, tokens)| tokens).sum());
+        let times = rate(of_slowest) / rate(&of_others);
+        (of_slowest.0 > LONG && times.is_finite() && times > SLOW).then_some((slowest, times))
+    }
+
+    /// What each worker has computed of all tokens.
+    fn shares(&self) -> String {
+        let all: usize = self.workers.iter().map(|(_, tokens)| tokens).sum();
+        let share = |(_, tokens): &(f64, usize)| format!("{:.0} %", 100.0 * *tokens as f64 / all.max(1) as f64);
+        self.workers.iter().map(share).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -231,5 +251,22 @@ impl ModuleVisitor for Registered<'_> {
             let data = TensorData::new(values, param.dims());
             self.gradients.register::<D>(param.id, Tensor::from_data(data, self.device));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_slow_is_told_by_the_time_of_a_token() {
+        let slow = |workers: &[(f64, usize)]| Pace { workers: workers.to_vec() }.slow().map(|(worker, _)| worker);
+        assert_eq!(slow(&[(20.0, 100), (60.0, 300)]), None);
+        assert_eq!(slow(&[(20.0, 100), (60.0, 100), (20.0, 100)]), Some(1));
+        // Of what has just begun nothing can be said.
+        assert_eq!(slow(&[(0.2, 100), (0.6, 100)]), None);
+        assert_eq!(slow(&[(20.0, 100), (0.0, 0)]), None);
+        let shares = Pace { workers: vec![(1.0, 100), (1.0, 300)] }.shares();
+        assert_eq!(shares, "25 %, 75 %");
     }
 }

@@ -61,6 +61,23 @@ pub(crate) struct Traffic {
     pub(crate) waited: f64,
 }
 
+impl std::ops::Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        let (seconds, waited) = (self.seconds - before.seconds, self.waited - before.waited);
+        Self { bytes: self.bytes - before.bytes, seconds, waited }
+    }
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, more: Self) {
+        self.bytes += more.bytes;
+        self.seconds += more.seconds;
+        self.waited += more.waited;
+    }
+}
+
 /// A failure that all have agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, miette::Diagnostic)]
 #[error("{message}")]
