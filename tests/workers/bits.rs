@@ -51,7 +51,7 @@ fn an_adapter_that_starts_as_a_part_of_its_base_has_the_same_bits() {
 #[test]
 fn experts_without_a_token_have_no_gradient_on_any_worker() {
     if is_here() {
-        let adapter = "r = 2\ntarget_modules = [\"gate_proj\", \"up_proj\", \"down_proj\"]\n";
+        let adapter = "r = 2\ndropout = 0.0\ntarget_modules = [\"gate_proj\", \"up_proj\", \"down_proj\"]\n";
         let project = packed_decoder("qwen3-moe-experts-lm", adapter);
         compare(&project, &Mpi::new(&project), &[2, 3]);
     }

@@ -101,7 +101,7 @@ fn what_one_host_lacks_is_said_with_its_name() {
 #[test]
 fn a_loss_that_is_no_number_is_the_same_error_as_with_one_worker() {
     if is_here() {
-        let project = encoder("r = 4\n").replace("run.toml", "learning_rate = 1e-2", "learning_rate = 1e30");
+        let project = encoder("r = 4\n").replace("run.toml", "learning_rate = 1e-2", "learning_rate = 1000");
         let alone = project.train(&["--set", "output_dir=one"]);
         let error: Vec<&str> =
             alone.stderr.lines().filter(|line| line.starts_with("error:") || line.starts_with("help:")).collect();

@@ -39,7 +39,10 @@ impl Namespaces {
 
 impl Drop for Namespaces {
     fn drop(&mut self) {
-        self.names.iter().for_each(|name| drop(ip(&format!("netns del {name}"))));
+        for name in &self.names {
+            // What is still used goes with its last process.
+            let _ = ip(&format!("netns del {name}"));
+        }
     }
 }
 

@@ -44,7 +44,7 @@ fn packed_decoder(fixture: &str, adapter: &str) -> Project {
 
 #[cfg(feature = "mpi")]
 fn with_training(project: Project, adapter: &str) -> Project {
-    let data = format!("valid_fraction = 0.3\n\n[adapter]\n{adapter}\n[train]\nmax_steps = 8\n{TRAIN}");
+    let data = format!("valid_fraction = 0.3\n\n[adapter]\n{adapter}\n[train]\nepochs = 1000\nmax_steps = 8\n{TRAIN}");
     project.replace("run.toml", "\n[train]\nmax_steps = 2\nbatch_size = 4\n", &data)
 }
 

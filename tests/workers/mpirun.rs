@@ -16,7 +16,6 @@ pub(super) struct Mpi<'a> {
     project: &'a Project,
     /// Of `mpirun`, before the program.
     options: Vec<String>,
-    environment: Vec<(String, String)>,
 }
 
 /// What came of a job, without what `mpirun` says itself.
@@ -47,16 +46,11 @@ pub(super) fn is_here() -> bool {
 
 impl<'a> Mpi<'a> {
     pub(super) fn new(project: &'a Project) -> Self {
-        Self { project, options: Vec::new(), environment: Vec::new() }
+        Self { project, options: Vec::new() }
     }
 
     pub(super) fn option(mut self, options: &[&str]) -> Self {
         self.options.extend(options.iter().map(|option| option.to_string()));
-        self
-    }
-
-    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_string(), value.to_string()));
         self
     }
 
@@ -110,7 +104,6 @@ impl<'a> Mpi<'a> {
         let child = Command::new(program)
             .args(words)
             .current_dir(self.project.path(""))
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs([("OMPI_ALLOW_RUN_AS_ROOT", "1"), ("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"), ("RUST_BACKTRACE", "0")])
             .env("OMPI_MCA_mpi_yield_when_idle", "1")
             .env("OMPI_MCA_btl_vader_single_copy_mechanism", "none")
@@ -131,17 +124,20 @@ fn with_one_thread<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 impl Job<'_> {
     pub(super) fn wait(mut self) -> Ended {
         let status = self.child.wait().unwrap().code();
-        let said = std::fs::read_to_string(&self.said).unwrap();
+        Ended { status, said: self.said(), seconds: self.begun.elapsed().as_secs_f64() }
+    }
+
+    fn said(&self) -> String {
         let root = self.project.path("").display().to_string();
-        let said = said.replace(root.trim_end_matches('/'), "[DIR]");
-        Ended { status, said, seconds: self.begun.elapsed().as_secs_f64() }
+        let said = std::fs::read_to_string(&self.said).unwrap();
+        said.replace(root.trim_end_matches('/'), "[DIR]")
     }
 
     /// Waits until a run has a checkpoint at this step or later.
     pub(super) fn wait_for_checkpoint(&self, run: &str, step: usize) {
         let newest = || checkpoints(self.project, run).last().copied().unwrap_or(0);
         while newest() < step {
-            assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there");
+            assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there: {}", self.said());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -153,7 +149,7 @@ impl Job<'_> {
             std::fs::read_to_string(self.project.path(run).join("metrics.jsonl")).is_ok_and(|text| text.contains(&line))
         };
         while !has_step() {
-            assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there");
+            assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there: {}", self.said());
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -232,7 +228,8 @@ pub(super) fn assert_same_runs(project: &Project, left: &str, right: &str) {
             Vec::new()
         };
         // Of burn's records that of the optimiser names parameters by numbers that every process draws anew.
-        let is_compared = |name: &String| name != "optimizer.bpk" && name != "state.json";
+        // A state has its hash and times, and the card names the run's directory.
+        let is_compared = |name: &String| !["optimizer.bpk", "state.json", "README.md"].contains(&name.as_str());
         let read = |name: String| (name.clone(), std::fs::read(project.path(run).join(directory).join(&name)).unwrap());
         names.into_iter().filter(is_compared).map(read).collect::<Vec<_>>()
     };

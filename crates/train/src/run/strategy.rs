@@ -106,7 +106,8 @@ impl Fit<'_> {
             if session.state.stopped {
                 break;
             }
-            if stop || self.interrupter().should_stop() {
+            // Several workers stop where all have agreed to.
+            if stop || !session.workers.are_several() && self.interrupter().should_stop() {
                 self.interrupt(session, learner)?;
                 break;
             }

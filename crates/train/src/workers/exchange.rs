@@ -96,6 +96,7 @@ impl Exchange {
         let slots = group.slots(size);
         let deep = slots.iter().map(|(_, slot)| slot + 1).max().unwrap_or(1);
         let started = Instant::now();
+        joined.set_busy(Some("the gradients of a step"));
         let (mut sent, mut received, mut gathered) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
         for (bucket, sums) in self.buckets.iter().zip(&mut self.sums) {
@@ -120,6 +121,7 @@ impl Exchange {
             }
             bucket.give_up(own, &self.lengths);
         }
+        joined.set_busy(None);
         let mut traffic = joined.traffic();
         traffic.seconds += started.elapsed().as_secs_f64();
         traffic.bytes += (bytes * size_of::<f32>()) as u64;

@@ -48,7 +48,18 @@ struct Joined {
     /// What ended the work of all.
     failure: OnceLock<Elsewhere>,
     traffic: Mutex<Traffic>,
+    /// Since when the library has been at something that all take part in, and what that is.
+    busy: Mutex<Option<(Instant, String)>>,
 }
+
+/// The first worker, which knows best who is missing, has so much less time than the others to say so.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// Whoever waits in vain within the library, which knows no time, is ended so much later than who waits before it.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// How often is looked for that.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// What went between the workers, as this one sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -105,8 +116,17 @@ impl Workers {
     pub(crate) fn joined(transport: Box<dyn Transport>, patience: Duration) -> Result<Self, Missing> {
         let hosts = transport.gather(transport.host().as_bytes(), Some(patience))?;
         let hosts = hosts.iter().map(|host| String::from_utf8_lossy(host).into_owned()).collect();
-        let (failure, traffic) = (OnceLock::new(), Mutex::default());
-        Ok(Self { joined: Some(Arc::new(Joined { transport, hosts, patience, failure, traffic })) })
+        let (failure, traffic, busy) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        let joined = Arc::new(Joined { transport, hosts, patience, failure, traffic, busy });
+        let watched = Arc::downgrade(&joined);
+        std::thread::spawn(move || {
+            while let Some(joined) = watched.upgrade() {
+                joined.look();
+                drop(joined);
+                std::thread::sleep(LOOK);
+            }
+        });
+        Ok(Self { joined: Some(joined) })
     }
 
     /// Joins those that a launcher has started.
@@ -138,8 +158,7 @@ impl Workers {
 
     /// How messages call a worker.
     pub(crate) fn name(&self, rank: usize) -> String {
-        let host = self.joined.as_ref().and_then(|joined| joined.hosts.get(rank));
-        host.map_or_else(|| format!("worker {rank}"), |host| format!("worker {rank} on {host}"))
+        self.joined.as_ref().map_or_else(|| format!("worker {rank}"), |joined| joined.name(rank))
     }
 
     pub(crate) fn traffic(&self) -> Traffic {
@@ -156,7 +175,7 @@ impl Workers {
 
     pub(crate) fn gather_bytes(&self, what: &str, own: &[u8]) -> Result<Vec<Vec<u8>>, Elsewhere> {
         match &self.joined {
-            Some(joined) => joined.meet(what, GOES_ON, own, Some(joined.patience), self),
+            Some(joined) => joined.meet(what, GOES_ON, own, Some(joined.patience)),
             None => Ok(vec![own.to_vec()]),
         }
     }
@@ -224,7 +243,7 @@ impl Workers {
         }
         let sent = own.map(|own| serde_json::to_vec(own).expect("a message is JSON"));
         let kind = if own.is_some() { FAILED } else { GOES_ON };
-        joined.meet("the end", kind, &sent.unwrap_or_default(), None, self).err()
+        joined.meet("the end", kind, &sent.unwrap_or_default(), None).err()
     }
 
     /// Ends all at once, without a word to each other: for a panic.
@@ -246,22 +265,54 @@ impl Joined {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn meet(
-        &self,
-        what: &str,
-        kind: u8,
-        own: &[u8],
-        patience: Option<Duration>,
-        workers: &Workers,
-    ) -> Result<Vec<Vec<u8>>, Elsewhere> {
+    fn name(&self, rank: usize) -> String {
+        format!("worker {rank} on {}", self.hosts[rank])
+    }
+
+    /// Something that all take part in begins, or ends.
+    fn set_busy(&self, what: Option<&str>) {
+        let busy = what.map(|what| (Instant::now(), what.to_string()));
+        *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = busy;
+    }
+
+    /// Ends all where it takes too long.
+    fn look(&self) {
+        let grace = if self.transport.rank() == 0 { WITHIN } else { GRACE + WITHIN };
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((_, what)) = busy.filter(|(since, _)| since.elapsed() > self.patience + grace) else { return };
+        let (size, rank) = (self.transport.size(), self.transport.rank());
+        let others = match (self.transport.partner(), size) {
+            (Some(partner), _) => vec![partner],
+            (None, 2) => vec![1 - rank],
+            (None, _) => Vec::new(),
+        };
+        self.complain(&others, &what);
+        // The library is in use by the main thread: its launcher ends the others.
+        std::process::exit(1)
+    }
+
+    fn complain(&self, ranks: &[usize], what: &str) {
+        let names: Vec<String> = ranks.iter().map(|rank| self.name(*rank)).collect();
+        let names = if names.is_empty() { "one of the workers".to_string() } else { names.join(", ") };
+        let message = format!("{names} did not answer for {} s ({what})", self.patience.as_secs());
+        let help = "look at that host; `--worker-timeout SECONDS` sets how long workers wait";
+        crate::output::complain(&message, help);
+    }
+
+    fn meet(&self, what: &str, kind: u8, own: &[u8], patience: Option<Duration>) -> Result<Vec<Vec<u8>>, Elsewhere> {
         let mut sent = vec![kind, what.len() as u8];
         sent.extend_from_slice(what.as_bytes());
         sent.extend_from_slice(own);
         let started = Instant::now();
+        self.set_busy(patience.map(|_| what));
         let received = match self.transport.gather(&sent, patience) {
             Ok(received) => received,
-            Err(missing) => self.give_up(&missing, what, workers),
+            Err(Missing(ranks)) => {
+                self.complain(&ranks, what);
+                self.transport.abort(1)
+            }
         };
+        self.set_busy(None);
         self.traffic().waited += started.elapsed().as_secs_f64();
         let mut said = Vec::with_capacity(received.len());
         let mut failure = None;
@@ -269,10 +320,10 @@ impl Joined {
             let end = 2 + usize::from(message[1]);
             if message[0] == FAILED {
                 let failed: Elsewhere = serde_json::from_slice(&message[end..]).expect("a failure is sent as JSON");
-                failure.get_or_insert_with(|| failed.of(rank, workers));
+                failure.get_or_insert_with(|| failed.of(rank, self));
             } else if message[2..end] != *what.as_bytes() && kind == GOES_ON && failure.is_none() {
                 let other = String::from_utf8_lossy(&message[2..end]).into_owned();
-                panic!("{} is at {other}, this one at {what}", workers.name(rank));
+                panic!("{} is at {other}, this one at {what}", self.name(rank));
             }
             said.push(message[end..].to_vec());
         }
@@ -280,15 +331,6 @@ impl Joined {
             Some(failure) => Err(self.failure.get_or_init(|| failure).clone()),
             None => Ok(said),
         }
-    }
-
-    /// Somebody does not answer, so that nothing can be agreed on.
-    fn give_up(&self, Missing(ranks): &Missing, what: &str, workers: &Workers) -> ! {
-        let names: Vec<String> = ranks.iter().map(|rank| workers.name(*rank)).collect();
-        let seconds = self.patience.as_secs();
-        let message = format!("{} did not answer for {seconds} s ({what})", names.join(", "));
-        crate::output::complain(&message, "look at that host; `--worker-timeout SECONDS` sets how long workers wait");
-        self.transport.abort(1)
     }
 
     /// One file: read here by the first worker, written by the others.
@@ -307,7 +349,9 @@ impl Joined {
                 failed.get_or_insert(error);
             }
             // Whoever fails goes on until all have the file's bytes: the others wait for them.
+            self.set_busy(Some("a file"));
             self.transport.broadcast(&mut piece[..count]);
+            self.set_busy(None);
             if let Some(Ok(file)) = &mut to
                 && let Err(error) = file.write_all(&piece[..count])
             {
@@ -324,7 +368,7 @@ impl Joined {
 
 impl Elsewhere {
     /// The same, saying where it was unless that is the worker that speaks.
-    fn of(self, rank: usize, workers: &Workers) -> Self {
+    fn of(self, rank: usize, workers: &Joined) -> Self {
         match rank == 0 || self.is_silent {
             true => self,
             false => Self { message: format!("{}: {}", workers.name(rank), self.message), ..self },

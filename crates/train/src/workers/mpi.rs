@@ -2,6 +2,7 @@
 //! (`MPI_THREAD_FUNNELED`), but for the one that ends all after a panic.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,14 +13,12 @@ use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 
 use super::transport::{Missing, Transport};
-use super::{Launched, Workers};
+use super::{GRACE, Launched, Workers};
 
 /// Messages of a meeting.
 const TAG: i32 = 19;
 /// A message's counts are `i32`; longer ones go in pieces.
 const PIECE: usize = 1 << 30;
-/// The other side has so much longer to name who is missing before this one names it.
-const GRACE: Duration = Duration::from_secs(10);
 /// Whoever waits looks so often without a pause, and then with one: others may need the core.
 const LOOKS: u32 = 2000;
 const PAUSE: Duration = Duration::from_micros(50);
@@ -56,7 +55,14 @@ pub(super) fn join(launched: Launched, patience: Duration) -> Result<Workers, Jo
     }
     let local_rank = world.split_shared(rank).rank() as usize;
     let host = mpi::environment::processor_name().unwrap_or_default().trim_matches('\0').to_string();
-    let of_mpi = Mpi { universe: Mutex::new(Some(universe)), size: found, rank: rank as usize, local_rank, host };
+    let of_mpi = Mpi {
+        universe: Mutex::new(Some(universe)),
+        size: found,
+        rank: rank as usize,
+        local_rank,
+        host,
+        partner: AtomicUsize::new(NOBODY),
+    };
     Workers::joined(Box::new(of_mpi), patience)
         .map_err(|Missing(ranks)| JoinError::Missing { missing: ranks.len(), started: found })
 }
@@ -68,7 +74,11 @@ struct Mpi {
     rank: usize,
     local_rank: usize,
     host: String,
+    /// `NOBODY`: none is sent to.
+    partner: AtomicUsize,
 }
+
+const NOBODY: usize = usize::MAX;
 
 impl fmt::Debug for Mpi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,14 +88,6 @@ impl fmt::Debug for Mpi {
 
 fn world() -> SimpleCommunicator {
     SimpleCommunicator::world()
-}
-
-/// A message: its length, and what fits of it beside that; then the rest.
-fn send(bytes: &[u8], to: usize) {
-    let world = world();
-    let process = world.process_at_rank(to as i32);
-    process.send_with_tag(&(bytes.len() as u64).to_le_bytes()[..], TAG);
-    bytes.chunks(PIECE).for_each(|piece| process.send_with_tag(piece, TAG));
 }
 
 /// `None`: nothing came until then.
@@ -132,6 +134,18 @@ fn parted(mut joined: &[u8]) -> Vec<Vec<u8>> {
     messages
 }
 
+impl Mpi {
+    /// A message: its length, then the rest in pieces.
+    fn send(&self, bytes: &[u8], to: usize) {
+        let world = world();
+        let process = world.process_at_rank(to as i32);
+        self.partner.store(to, Ordering::Relaxed);
+        process.send_with_tag(&(bytes.len() as u64).to_le_bytes()[..], TAG);
+        bytes.chunks(PIECE).for_each(|piece| process.send_with_tag(piece, TAG));
+        self.partner.store(NOBODY, Ordering::Relaxed);
+    }
+}
+
 impl Transport for Mpi {
     fn rank(&self) -> usize {
         self.rank
@@ -152,7 +166,7 @@ impl Transport for Mpi {
     /// By messages to the first worker and back, not by `MPI_Allgather`: so somebody knows who is missing.
     fn gather(&self, sent: &[u8], patience: Option<Duration>) -> Result<Vec<Vec<u8>>, Missing> {
         if self.rank > 0 {
-            send(sent, 0);
+            self.send(sent, 0);
             let until = patience.map(|patience| Instant::now() + patience + GRACE);
             return receive(0, until).map(|all| parted(&all)).ok_or(Missing(vec![0]));
         }
@@ -165,8 +179,12 @@ impl Transport for Mpi {
         }
         let all: Vec<Vec<u8>> = all.into_iter().flatten().collect();
         let joined = joined(&all);
-        (1..self.size).for_each(|rank| send(&joined, rank));
+        (1..self.size).for_each(|rank| self.send(&joined, rank));
         Ok(all)
+    }
+
+    fn partner(&self) -> Option<usize> {
+        Some(self.partner.load(Ordering::Relaxed)).filter(|partner| *partner != NOBODY)
     }
 
     fn all_to_all(&self, sent: &[f32], received: &mut [f32]) {

@@ -70,6 +70,10 @@ impl Transport for Threads {
         Ok(self.swap(sent))
     }
 
+    fn partner(&self) -> Option<usize> {
+        None
+    }
+
     fn all_to_all(&self, sent: &[f32], received: &mut [f32]) {
         let part = sent.len() / self.size();
         let own = self.rank * part..(self.rank + 1) * part;

@@ -18,6 +18,9 @@ pub(crate) trait Transport: Debug + Send + Sync {
     /// What every worker sent, by their numbers. Waits for `patience` alone, if there is one, and then says who is missing.
     fn gather(&self, sent: &[u8], patience: Option<Duration>) -> Result<Vec<Vec<u8>>, Missing>;
 
+    /// The worker to whom a message is on its way that is not taken.
+    fn partner(&self) -> Option<usize>;
+
     /// Equal parts, to each worker its own, of which `received` has one of each worker's.
     fn all_to_all(&self, sent: &[f32], received: &mut [f32]);
 
