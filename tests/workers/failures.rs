@@ -1,5 +1,7 @@
 //! Whatever fails on one worker is said once, with one exit status, and soon.
 
+use serde_json::Value;
+
 use super::mpirun::{Mpi, is_here};
 use super::{encoder, with_training};
 use crate::project::Project;
@@ -100,14 +102,32 @@ fn what_one_host_lacks_is_said_with_its_name() {
 
 #[test]
 fn a_loss_that_is_no_number_is_the_same_error_as_with_one_worker() {
-    if is_here() {
-        let project = encoder("r = 4\n").replace("run.toml", "learning_rate = 1e-2", "learning_rate = 1000");
-        let alone = project.train(&["--set", "output_dir=one"]);
-        let error: Vec<&str> =
-            alone.stderr.lines().filter(|line| line.starts_with("error:") || line.starts_with("help:")).collect();
-        let ended = Mpi::new(&project).run(3, &["train", "run.toml"]);
-        assert_eq!((ended.error(), ended.status), (error.join("\n"), Some(1)));
-        assert!(ended.error().contains("is not a number"), "{}", ended.said);
+    if !is_here() {
+        return;
+    }
+    // Micro-batches of two rows in file order: a word whose embedding overflows stands in two of them, which two workers compute.
+    let train = "shuffle = false\ngrad_accumulation = 3\nbatch_size = 2";
+    let project = Project::new().replace("run.toml", "max_steps = 2\nbatch_size = 4", train);
+    let lines: Vec<String> = project.read("train.jsonl").lines().map(|line| line.replace("rises", "falls")).collect();
+    let with_word = |(i, line): (usize, &String)| match i {
+        3 | 5 => "{\"text\": \"the night rises\", \"label\": 1}\n".to_string(),
+        _ => format!("{line}\n"),
+    };
+    let rows: String = lines.iter().enumerate().map(with_word).collect();
+    let tokenizer: Value = serde_json::from_str(&project.read("bert/tokenizer.json")).unwrap();
+    let rises = tokenizer["model"]["vocab"]["rises"].as_u64().unwrap() as usize;
+    let project = project.file("train.jsonl", rows).tensors("bert/model.safetensors", |tensors| {
+        tensors.fill_row("bert.embeddings.word_embeddings.weight", rises, f32::MAX);
+    });
+    for workers in [2, 3] {
+        let ended = Mpi::new(&project).run(workers, &["train", "run.toml", "--overwrite"]);
+        assert_eq!(
+            ended.error(),
+            "error: step 1: the loss is not a number (the example in line 4 of the training data)\n\
+             help: a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this; the checkpoint \
+             before it is kept"
+        );
+        assert_eq!((ended.status, ended.count("error:")), (Some(1), 1), "{}", ended.said);
     }
 }
 
@@ -191,6 +211,15 @@ fn fewer_micro_batches_than_workers_are_told_with_the_same_step_for_all() {
         let set = ["--set", "output_dir=three"];
         assert_eq!(mpi.run(3, &[&["train", "run.toml"], &set[..]].concat()).done().count("nothing to do"), 0);
     }
+}
+
+#[test]
+fn workers_cannot_be_started_where_there_is_no_launcher() {
+    encoder("r = 4\n").env("PATH", "/nowhere").train(&["--workers", "2"]).refused(
+        "error: `--workers 2` starts them with `mpirun`, which is not here\n\
+         help: install Open MPI (Debian, Ubuntu: `apt install openmpi-bin`; Fedora: `dnf install openmpi`; macOS: \
+         `brew install open-mpi`), or leave `--workers` out: one process uses all cores",
+    );
 }
 
 #[test]

@@ -163,7 +163,7 @@ impl Job<'_> {
             let environment = std::fs::read(path("environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
                 && std::fs::read_link(path("cwd")).is_ok_and(|cwd| cwd.starts_with(&root))
-                && std::fs::read_link(path("exe")).is_ok_and(|exe| exe == PathBuf::from(env!("CARGO_BIN_EXE_kindling")))
+                && std::fs::read_link(path("exe")).is_ok_and(|exe| exe.as_os_str() == env!("CARGO_BIN_EXE_kindling"))
         };
         let processes = std::fs::read_dir("/proc").unwrap();
         let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

@@ -22,9 +22,13 @@ pub struct Validation<'a> {
     /// The rows in their order, read again for whoever asks; texts of their tokens where the file has changed since.
     pub rows: &'a dyn Fn() -> Rows,
     pub tokenizer: &'a Tokenizer,
-    /// Answers so many batches together, in their order. `None`: it was stopped, and whatever sections are made by then are dropped.
-    pub outputs: (usize, &'a dyn Fn(&TrainableModel, Vec<MicroBatch>) -> Option<Vec<HostOutput>>),
+    /// Batches that are answered together.
+    pub together: usize,
+    pub outputs: &'a Outputs<'a>,
 }
+
+/// What a model answers to batches, in their order. `None`: it was stopped, and whatever sections are made by then are dropped.
+pub type Outputs<'a> = dyn Fn(&TrainableModel, Vec<MicroBatch>) -> Option<Vec<HostOutput>> + 'a;
 
 /// Examples that are answered together.
 const BATCH: usize = 32;
@@ -32,13 +36,13 @@ const BATCH: usize = 32;
 impl Validation<'_> {
     /// What the model answers to all examples, batch by batch, each with the number of its examples.
     pub(crate) fn answers(&self, model: &TrainableModel) -> impl Iterator<Item = (usize, HostOutput)> {
-        let (together, outputs) = self.outputs;
+        let (together, outputs) = (self.together.max(1), self.outputs);
         let batch = move |first: usize| {
             let indices: Vec<usize> = (first..self.dataset.len().min(first + BATCH)).collect();
             (indices.len(), model.task.evaluation(Batch::new(self.dataset, &indices, first)))
         };
-        let some = (0..self.dataset.len()).step_by(BATCH * together.max(1)).map_while(move |first| {
-            let firsts = (first..self.dataset.len().min(first + BATCH * together.max(1))).step_by(BATCH);
+        let some = (0..self.dataset.len()).step_by(BATCH * together).map_while(move |first| {
+            let firsts = (first..self.dataset.len().min(first + BATCH * together)).step_by(BATCH);
             let (counts, batches): (Vec<usize>, Vec<MicroBatch>) = firsts.map(batch).unzip();
             outputs(model, batches).map(|outputs| counts.into_iter().zip(outputs))
         });

@@ -16,7 +16,7 @@ use crate::prepare::{Question, RunPlan};
 use crate::report::{self, End, Finding, Lengths, Record, Report, Split, Update};
 use tasks::metrics::Score;
 use tasks::metrics::interval::Interval;
-use tasks::{Rows, Sample, Section, Sections, TrainableModel, Validation};
+use tasks::{Sample, Section, Sections, TrainableModel, Validation};
 
 use crate::workers::Workers;
 
@@ -61,8 +61,14 @@ pub(super) fn sections(plan: &RunPlan, model: &TrainableModel, workers: &Workers
         let evaluated = evaluate(workers, model, batches).map_err(|error| failure.replace(Some(error)));
         evaluated.ok().map(|evaluated| evaluated.outputs)
     };
-    let (rows, outputs): (&dyn Fn() -> Rows, _) = (&|| plan.valid_rows(), (workers.size(), &outputs as _));
-    let sections = plan.task.sections(model, &Validation { dataset, rows, tokenizer: &plan.tokenizer, outputs });
+    let validation = Validation {
+        dataset,
+        rows: &|| plan.valid_rows(),
+        tokenizer: &plan.tokenizer,
+        together: workers.size(),
+        outputs: &outputs,
+    };
+    let sections = plan.task.sections(model, &validation);
     failure.into_inner().map_or(Ok(sections), |failure| Err(failure.into()))
 }
 
