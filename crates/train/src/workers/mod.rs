@@ -4,6 +4,8 @@
 //! Wherever workers meet, each says whether it can go on. So a failure of one is the failure of all, with one message and one
 //! exit status.
 
+#![cfg_attr(not(any(feature = "mpi", test)), expect(dead_code, reason = "without MPI there is nobody to join"))]
+
 mod exchange;
 mod launcher;
 #[cfg(feature = "mpi")]
