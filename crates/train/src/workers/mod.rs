@@ -7,16 +7,16 @@
 #![cfg_attr(not(any(feature = "mpi", test)), expect(dead_code, reason = "without MPI there is nobody to join"))]
 
 mod exchange;
+mod files;
 mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod schedule;
 #[cfg(test)]
 pub(crate) mod threads;
+mod traffic;
 mod transport;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,15 +24,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use exchange::{Exchange, Gradients, Group};
+pub(crate) use files::FilesError;
 pub(crate) use launcher::Launched;
 pub(crate) use schedule::shared;
+pub(crate) use traffic::Traffic;
 pub(crate) use transport::{Missing, Transport};
 
 /// How long workers wait for each other, unless `--worker-timeout` says otherwise: as torch.distributed does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1800);
-
-/// Bytes of a file that are sent at once.
-const PIECE: usize = 16 << 20;
 
 /// This worker and the others.
 #[derive(Debug, Clone, Default)]
@@ -62,34 +61,6 @@ const WITHIN: Duration = Duration::from_secs(2);
 
 /// How often is looked for that.
 const LOOK: Duration = Duration::from_millis(250);
-
-/// What went between the workers, as this one sees it.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(crate) struct Traffic {
-    /// Sent by this worker.
-    pub(crate) bytes: u64,
-    /// Spent on sending and receiving, without waiting for others.
-    pub(crate) seconds: f64,
-    /// Spent on waiting.
-    pub(crate) waited: f64,
-}
-
-impl std::ops::Sub for Traffic {
-    type Output = Self;
-
-    fn sub(self, before: Self) -> Self {
-        let (seconds, waited) = (self.seconds - before.seconds, self.waited - before.waited);
-        Self { bytes: self.bytes - before.bytes, seconds, waited }
-    }
-}
-
-impl std::ops::AddAssign for Traffic {
-    fn add_assign(&mut self, more: Self) {
-        self.bytes += more.bytes;
-        self.seconds += more.seconds;
-        self.waited += more.waited;
-    }
-}
 
 /// A failure that all have agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, miette::Diagnostic)]
@@ -219,23 +190,6 @@ impl Workers {
         Ok(all)
     }
 
-    /// The files that lie in a directory of the first worker, in one of every other's.
-    pub(crate) fn copies(&self, from: &Path, names: &[String], to: &Path) -> Result<(), FilesError> {
-        let Some(joined) = &self.joined else { return Ok(()) };
-        for name in names {
-            let path = if self.is_first() { from.join(name) } else { to.join(name) };
-            let io = |source| FilesError::Io { path: path.clone(), source };
-            if let Some(parent) = path.parent().filter(|_| !self.is_first()) {
-                std::fs::create_dir_all(parent).map_err(io)?;
-            }
-            let own = self.is_first().then(|| std::fs::File::open(&path)).transpose().map_err(io)?;
-            let length = own.as_ref().map(|file| file.metadata().map(|found| found.len())).transpose().map_err(io)?;
-            let length = self.gather("the length of a file", &length)?[0].unwrap_or_default();
-            joined.copy(own, length, &path).map_err(io)?;
-        }
-        Ok(())
-    }
-
     /// Ends the work of all: with the failure of the worker whose number is lowest, if any has failed. `own` is this one's. Nobody
     /// is waited for in vain here: the first may write for long.
     pub(crate) fn conclude(&self, own: Option<&Elsewhere>) -> Option<Elsewhere> {
@@ -334,38 +288,6 @@ impl Joined {
             None => Ok(said),
         }
     }
-
-    /// One file: read here by the first worker, written by the others.
-    fn copy(&self, mut from: Option<std::fs::File>, length: u64, path: &Path) -> std::io::Result<()> {
-        use std::io::{Read, Write};
-
-        let mut to = if from.is_none() { Some(std::fs::File::create(path)) } else { None };
-        let mut failed = None;
-        let mut left = length;
-        let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
-        while left > 0 {
-            let count = piece.len().min(usize::try_from(left).unwrap_or(PIECE));
-            if let Some(file) = &mut from
-                && let Err(error) = file.read_exact(&mut piece[..count])
-            {
-                failed.get_or_insert(error);
-            }
-            // Whoever fails goes on until all have the file's bytes: the others wait for them.
-            self.set_busy(Some("a file"));
-            self.transport.broadcast(&mut piece[..count]);
-            self.set_busy(None);
-            if let Some(Ok(file)) = &mut to
-                && let Err(error) = file.write_all(&piece[..count])
-            {
-                failed.get_or_insert(error);
-            }
-            left -= count as u64;
-        }
-        match (failed, to) {
-            (Some(error), _) | (None, Some(Err(error))) => Err(error),
-            (None, Some(Ok(_)) | None) => Ok(()),
-        }
-    }
 }
 
 impl Elsewhere {
@@ -375,31 +297,6 @@ impl Elsewhere {
             true => self,
             false => Self { message: format!("{}: {}", workers.name(rank), self.message), ..self },
         }
-    }
-}
-
-/// A file that could not be read or written, or a failure of another worker meanwhile.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FilesError {
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error(transparent)]
-    Elsewhere(#[from] Elsewhere),
-}
-
-impl Traffic {
-    /// On average, of so many steps.
-    pub(crate) fn of_each(self, steps: usize) -> Self {
-        let steps = steps.max(1);
-        let (seconds, waited) = (self.seconds / steps as f64, self.waited / steps as f64);
-        Self { bytes: self.bytes / steps as u64, seconds, waited }
-    }
-}
-
-impl fmt::Display for Traffic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = crate::output::bytes(usize::try_from(self.bytes).unwrap_or(usize::MAX));
-        write!(f, "{bytes} in {:.1} ms, {:.1} ms of waiting", 1000.0 * self.seconds, 1000.0 * self.waited)
     }
 }
 
@@ -444,22 +341,5 @@ mod tests {
         let ended =
             with_workers(3, |workers| workers.conclude(Some(&failure(&format!("wrong in {}", workers.rank())))));
         assert!(ended.iter().all(|ended| *ended == Some(failure("wrong in 0"))), "{ended:?}");
-    }
-
-    #[test]
-    fn files_of_the_first_worker_come_to_the_others() {
-        let from = tempfile::tempdir().unwrap();
-        let contents: Vec<u8> = (0..PIECE + 5).map(|n| (n % 251) as u8).collect();
-        std::fs::write(from.path().join("a"), &contents).unwrap();
-        std::fs::write(from.path().join("b"), []).unwrap();
-        let copied = with_workers(3, |workers| {
-            let to = tempfile::tempdir().unwrap();
-            let names = ["a".to_string(), "b".to_string()];
-            workers.copies(from.path(), &names, to.path()).unwrap();
-            let read = |name: &str| std::fs::read(to.path().join(name)).ok();
-            (read("a"), read("b"))
-        });
-        assert_eq!(copied[0], (None, None));
-        assert!(copied[1..].iter().all(|copied| *copied == (Some(contents.clone()), Some(Vec::new()))));
     }
 }
