@@ -210,10 +210,12 @@ impl Ended {
     }
 }
 
+/// Steps with a whole checkpoint: of one that is being removed a kill may leave the directory.
 pub(super) fn checkpoints(project: &Project, run: &str) -> Vec<usize> {
     let Ok(entries) = std::fs::read_dir(project.path(run).join("checkpoints")) else { return Vec::new() };
+    let whole = entries.flatten().filter(|entry| entry.path().join("state.json").is_file());
     let step = |name: String| name.strip_prefix("step-")?.parse().ok();
-    let mut steps: Vec<usize> = entries.filter_map(|entry| step(entry.ok()?.file_name().into_string().ok()?)).collect();
+    let mut steps: Vec<usize> = whole.filter_map(|entry| step(entry.file_name().into_string().ok()?)).collect();
     steps.sort_unstable();
     steps
 }
