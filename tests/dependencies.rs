@@ -8,7 +8,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The names under `[dependencies]` and `[dev-dependencies]` of the workspace's crates, without those crates.
+/// The names under `[dependencies]` and `[dev-dependencies]` of the workspace's crates, on any system, without those crates.
 fn direct() -> BTreeSet<String> {
     let manifests = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path().join("Cargo.toml"));
     let mut names = BTreeSet::new();
@@ -16,10 +16,13 @@ fn direct() -> BTreeSet<String> {
     for manifest in manifests {
         let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
         own.insert(manifest["package"]["name"].as_str().unwrap().to_owned());
-        for section in ["dependencies", "dev-dependencies"] {
-            names.extend(
-                manifest.get(section).and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::keys).cloned(),
-            );
+        let of_systems =
+            manifest.get("target").and_then(toml::Value::as_table).into_iter().flat_map(toml::Table::values);
+        for manifest in of_systems.filter_map(toml::Value::as_table).chain([&manifest]) {
+            for section in ["dependencies", "dev-dependencies"] {
+                let dependencies = manifest.get(section).and_then(toml::Value::as_table);
+                names.extend(dependencies.into_iter().flat_map(toml::Table::keys).cloned());
+            }
         }
     }
     names.difference(&own).cloned().collect()

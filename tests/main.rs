@@ -14,3 +14,4 @@ mod project;
 mod resume;
 mod shared_base;
 mod training;
+mod workers;

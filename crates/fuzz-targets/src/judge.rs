@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::{Target, allocator};
 
 /// For a megabyte, and for less.
-const SECONDS: f64 = 1.0;
+const ALLOWED: Duration = Duration::from_secs(1);
 /// Whatever the size of the file, and for each of its bytes.
 const MEMORY: usize = 64 << 20;
 const MEMORY_PER_BYTE: usize = 16;
@@ -40,16 +40,24 @@ impl fmt::Display for Fault {
 
 /// Runs a target on inputs.
 #[derive(Debug, Clone, Copy)]
-pub struct Judge<'a>(pub &'a Target);
+pub struct Judge<'a> {
+    target: &'a Target,
+    /// For a megabyte, and for less.
+    allowed: Duration,
+}
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    pub fn new(target: &'a Target) -> Self {
+        Self { target, allowed: ALLOWED }
+    }
+
     pub fn check(self, input: &[u8]) -> Result<(), Fault> {
-        let allowed = Duration::from_secs_f64(SECONDS * (input.len() as f64 / 1e6).max(1.0));
+        let allowed = self.allowed.mul_f64((input.len() as f64 / 1e6).max(1.0));
         let mut fastest = Duration::MAX;
         for _ in 0..TRIES {
             let (live, start) = (allocator::live(), Instant::now());
             allocator::reset_peak();
-            catch_unwind(AssertUnwindSafe(|| (self.0.run)(input)))
+            catch_unwind(AssertUnwindSafe(|| (self.target.run)(input)))
                 .map_err(|payload| Fault::Panicked(message(payload.as_ref())))?;
             let taken = allocator::peak().saturating_sub(live);
             if taken > MEMORY + MEMORY_PER_BYTE * input.len() {
@@ -72,30 +80,35 @@ fn message(payload: &(dyn Any + Send)) -> String {
 /// Many inputs of a target, of which it keeps what each kind of fault was first seen on.
 #[derive(Debug)]
 pub struct Campaign<'a> {
-    target: &'a Target,
+    judge: Judge<'a>,
     seeds: Vec<Vec<u8>>,
     faults: BTreeMap<String, (u64, Fault)>,
 }
 
 impl<'a> Campaign<'a> {
     pub fn new(target: &'a Target) -> Self {
-        Self { target, seeds: (target.seeds)(), faults: BTreeMap::new() }
+        Self { judge: Judge::new(target), seeds: (target.seeds)(), faults: BTreeMap::new() }
+    }
+
+    /// With another time for each input: where code is not optimised, or a machine has other work, only a hang is told.
+    pub fn allowing(self, allowed: Duration) -> Self {
+        Self { judge: Judge { allowed, ..self.judge }, ..self }
     }
 
     /// The seeds themselves, then the inputs of these numbers.
     pub fn run(mut self, numbers: std::ops::Range<u64>) -> Result<(), String> {
         for number in 0..self.seeds.len() {
             let seed = self.seeds[number].clone();
-            if let Err(fault) = Judge(self.target).check(&seed) {
-                return Err(format!("{}: seed {number} {fault}", self.target.name));
+            if let Err(fault) = self.judge.check(&seed) {
+                return Err(format!("{}: seed {number} {fault}", self.judge.target.name));
             }
         }
         let place = self.place();
         for number in numbers {
             // Costs a microsecond, and is all that is left of an abort.
             let _ = fs::write(&place, number.to_string());
-            let input = self.target.input(&self.seeds, number);
-            if let Err(fault) = Judge(self.target).check(&input) {
+            let input = self.judge.target.input(&self.seeds, number);
+            if let Err(fault) = self.judge.check(&input) {
                 self.note(number, &input, fault);
             }
         }
@@ -105,7 +118,7 @@ impl<'a> Campaign<'a> {
 
     /// What holds the number of the input that is being read.
     pub fn place(&self) -> PathBuf {
-        std::env::temp_dir().join(format!("kindling-fuzz-{}", self.target.name))
+        std::env::temp_dir().join(format!("kindling-fuzz-{}", self.judge.target.name))
     }
 
     fn note(&mut self, number: u64, input: &[u8], fault: Fault) {
@@ -114,7 +127,7 @@ impl<'a> Campaign<'a> {
         let kind = if matches!(fault, Fault::Panicked(_)) { kind } else { kind.chars().take(10).collect() };
         if !self.faults.contains_key(&kind) {
             let _ = fs::write(self.place().with_extension(number.to_string()), input);
-            eprint_line(&format!("{}: input {number} {fault}", self.target.name));
+            eprint_line(&format!("{}: input {number} {fault}", self.judge.target.name));
             self.faults.insert(kind, (number, fault));
         }
     }
@@ -122,7 +135,12 @@ impl<'a> Campaign<'a> {
     fn report(&self) -> String {
         let lines = self.faults.values().map(|(number, fault)| format!("\n  input {number} {fault}"));
         let place = self.place();
-        format!("{}:{}\nthe inputs are in {}.NUMBER", self.target.name, lines.collect::<String>(), place.display())
+        format!(
+            "{}:{}\nthe inputs are in {}.NUMBER",
+            self.judge.target.name,
+            lines.collect::<String>(),
+            place.display()
+        )
     }
 }
 

@@ -2,6 +2,7 @@
 //! number they begin.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use fuzz_targets::{Campaign, CountingAllocator, all, named};
 
@@ -10,6 +11,9 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// Memory is counted of the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
+
+/// Of a few inputs beside other tests.
+const HANG: Duration = Duration::from_secs(20);
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
@@ -21,8 +25,12 @@ fn check(name: &str, inputs: u64) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let target = named(name).expect("a target");
     let from = number("KINDLING_FUZZ_FROM").unwrap_or(0);
-    let inputs = number("KINDLING_FUZZ_INPUTS").unwrap_or(inputs);
-    if let Err(faults) = Campaign::new(&target).run(from..from + inputs) {
+    let campaign = Campaign::new(&target);
+    let (inputs, campaign) = match number("KINDLING_FUZZ_INPUTS") {
+        Some(inputs) => (inputs, campaign),
+        None => (inputs, campaign.allowing(HANG)),
+    };
+    if let Err(faults) = campaign.run(from..from + inputs) {
         panic!("{faults}");
     }
 }

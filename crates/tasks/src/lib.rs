@@ -49,8 +49,8 @@ pub use output::{HostOutput, StepOutput, host};
 pub use question::{Question, Sequence};
 pub use rows::{Columns, Encoding, Rows};
 pub use sections::{
-    Cell, Classification, Guide, Histogram, KEPT, Line, Mark, Marked, Part, Parts, Prediction, Sample, Scatter,
-    Section, Sections, ShownRow, Table, Validation, beginning,
+    Cell, Classification, Guide, Histogram, KEPT, Line, Mark, Marked, Outputs, Part, Parts, Prediction, Sample,
+    Scatter, Section, Sections, ShownRow, Table, Validation, beginning,
 };
 pub use sequence_classification::{ClassAnswer, SequenceClassification};
 pub use task::{Expected, Judged, Task};

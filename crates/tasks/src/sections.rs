@@ -1,13 +1,12 @@
 //! What the page of a run shows of its validation data, as data: the page itself is made elsewhere, and knows these kinds
 //! instead of tasks.
 
-use burn::train::InferenceStep;
 use data::{Batch, Dataset, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Score;
 use crate::metrics::interval::Interval;
-use crate::{HostOutput, Rows, TrainableModel};
+use crate::{HostOutput, MicroBatch, Rows, TrainableModel};
 
 /// What a task has to show, in the order of the page.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +22,13 @@ pub struct Validation<'a> {
     /// The rows in their order, read again for whoever asks; texts of their tokens where the file has changed since.
     pub rows: &'a dyn Fn() -> Rows,
     pub tokenizer: &'a Tokenizer,
+    /// Batches that are answered together.
+    pub together: usize,
+    pub outputs: &'a Outputs<'a>,
 }
+
+/// What a model answers to batches, in their order. `None`: it was stopped, and whatever sections are made by then are dropped.
+pub type Outputs<'a> = dyn Fn(&TrainableModel, Vec<MicroBatch>) -> Option<Vec<HostOutput>> + 'a;
 
 /// Examples that are answered together.
 const BATCH: usize = 32;
@@ -31,11 +36,17 @@ const BATCH: usize = 32;
 impl Validation<'_> {
     /// What the model answers to all examples, batch by batch, each with the number of its examples.
     pub(crate) fn answers(&self, model: &TrainableModel) -> impl Iterator<Item = (usize, HostOutput)> {
-        (0..self.dataset.len()).step_by(BATCH).map(move |first| {
+        let (together, outputs) = (self.together.max(1), self.outputs);
+        let batch = move |first: usize| {
             let indices: Vec<usize> = (first..self.dataset.len().min(first + BATCH)).collect();
-            let input = model.task.evaluation(Batch::new(self.dataset, &indices, first));
-            (indices.len(), InferenceStep::step(model, input).host())
-        })
+            (indices.len(), model.task.evaluation(Batch::new(self.dataset, &indices, first)))
+        };
+        let some = (0..self.dataset.len()).step_by(BATCH * together).map_while(move |first| {
+            let firsts = (first..self.dataset.len().min(first + BATCH * together)).step_by(BATCH);
+            let (counts, batches): (Vec<usize>, Vec<MicroBatch>) = firsts.map(batch).unzip();
+            outputs(model, batches).map(|outputs| counts.into_iter().zip(outputs))
+        });
+        some.flatten()
     }
 }
 

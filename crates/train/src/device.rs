@@ -49,6 +49,8 @@ pub(crate) enum DeviceError {
 pub(crate) struct DeviceName {
     backend: &'static str,
     index: usize,
+    /// The index was written.
+    is_indexed: bool,
 }
 
 impl std::fmt::Display for DeviceName {
@@ -81,7 +83,7 @@ impl DeviceName {
             return Err(DeviceError::Absent { name: text.to_string(), reason });
         }
         match BACKENDS.iter().find(|(backend, _)| *backend == name) {
-            Some((backend, true)) => Ok(Self { backend, index }),
+            Some((backend, true)) => Ok(Self { backend, index, is_indexed: text.contains(':') }),
             Some((backend, false)) => Err(DeviceError::NotBuilt {
                 name: name.to_string(),
                 help: format!(
@@ -93,18 +95,32 @@ impl DeviceName {
         }
     }
 
+    /// The device of a worker by its number on its host: its own, unless an index was written or the CPU is shared by all.
+    pub(crate) fn of_worker(self, local_rank: Option<usize>) -> Self {
+        match local_rank {
+            Some(index) if !self.is_indexed && !["flex", "ndarray", "cubecl-cpu"].contains(&self.backend) => {
+                Self { index, ..self }
+            }
+            Some(_) | None => self,
+        }
+    }
+
     /// Whether it is the CPU backend that is always there.
     pub(crate) fn is_flex(&self) -> bool {
         self.backend == "flex"
     }
 
     fn first_present() -> Self {
-        let mut built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| Self { backend, index: 0 });
+        let mut built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| Self {
+            backend,
+            index: 0,
+            is_indexed: false,
+        });
         let chosen = |name: &Self| {
             let backend = name.backend;
             backend == "flex" || name.open().is_ok_and(|device| !Found::at(backend, &device).software)
         };
-        built.find(chosen).unwrap_or(Self { backend: "flex", index: 0 })
+        built.find(chosen).unwrap_or(Self { backend: "flex", index: 0, is_indexed: false })
     }
 
     /// The device, after one operation on it: a missing driver shows at the first use, as a panic in burn.
@@ -213,7 +229,8 @@ pub(crate) fn simd() -> Result<Simd, DeviceError> {
 /// Each backend with what became of opening its first device; `None` for those not built in.
 pub(crate) fn list() -> Vec<(&'static str, Option<Result<Found, DeviceError>>)> {
     let state = |(backend, built): (&'static str, bool)| {
-        let found = || DeviceName { backend, index: 0 }.open().map(|device| Found::at(backend, &device));
+        let found =
+            || DeviceName { backend, index: 0, is_indexed: false }.open().map(|device| Found::at(backend, &device));
         (backend, built.then(found))
     };
     BACKENDS.into_iter().map(state).collect()
@@ -224,8 +241,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn workers_of_a_host_have_a_device_each_unless_one_was_written() {
+        let named = |backend, is_indexed| DeviceName { backend, index: 0, is_indexed };
+        let of = |name: DeviceName| name.of_worker(Some(2)).to_string();
+        assert_eq!(
+            [of(named("cuda", false)), of(named("cuda", true)), of(named("flex", false))],
+            ["cuda:2", "cuda", "flex"]
+        );
+        assert_eq!(named("cuda", false).of_worker(None).to_string(), "cuda");
+    }
+
+    #[test]
     fn cpu_is_flex_and_unknown_names_get_a_suggestion() {
-        assert_eq!(DeviceName::parse("cpu").unwrap(), DeviceName { backend: "flex", index: 0 });
+        assert_eq!(DeviceName::parse("cpu").unwrap().to_string(), "flex");
         let error = DeviceName::parse("cuad").unwrap_err();
         assert_eq!(error.to_string(), "unknown device `cuad`");
         assert_eq!(miette::Diagnostic::help(&error).unwrap().to_string(), "did you mean `cuda`?");

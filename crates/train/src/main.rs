@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod shell;
 mod terminal;
+mod workers;
 
 use std::process::ExitCode;
 

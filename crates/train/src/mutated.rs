@@ -3,11 +3,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use fuzz_targets::{Archive, Campaign, Form, Target};
 
 use crate::report::{self, Report};
 use crate::{config, run};
+
+/// Of a few inputs beside other tests.
+const HANG: Duration = Duration::from_secs(20);
 
 /// The same variables as in `crates/fuzz-targets/tests/mutated.rs`.
 fn number(variable: &str) -> Option<u64> {
@@ -16,8 +20,12 @@ fn number(variable: &str) -> Option<u64> {
 
 fn check(target: &Target, inputs: u64) {
     let from = number("KINDLING_FUZZ_FROM").unwrap_or(0);
-    let inputs = number("KINDLING_FUZZ_INPUTS").unwrap_or(inputs);
-    if let Err(faults) = Campaign::new(target).run(from..from + inputs) {
+    let campaign = Campaign::new(target);
+    let (inputs, campaign) = match number("KINDLING_FUZZ_INPUTS") {
+        Some(inputs) => (inputs, campaign),
+        None => (inputs, campaign.allowing(HANG)),
+    };
+    if let Err(faults) = campaign.run(from..from + inputs) {
         panic!("{faults}");
     }
 }

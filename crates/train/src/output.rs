@@ -18,6 +18,10 @@ pub(crate) struct Output {
     quiet: bool,
     json: bool,
     terminal: bool,
+    /// Of a worker for which another one speaks: nothing is shown at all.
+    mute: bool,
+    /// Of one of several workers, whose terminal is the launcher's.
+    shared: bool,
     /// On standard error, and on standard output.
     colour: [bool; 2],
     log: Arc<Mutex<Log>>,
@@ -30,7 +34,7 @@ impl Output {
         let terminal = io::stderr().is_terminal();
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let colour = [terminal, io::stdout().is_terminal()].map(|is_terminal| is_terminal && wanted);
-        Self { quiet, json, terminal, colour, log: Arc::default(), bar: Arc::default() }
+        Self { quiet, json, terminal, mute: false, shared: false, colour, log: Arc::default(), bar: Arc::default() }
     }
 
     pub(crate) fn json(&self) -> bool {
@@ -40,6 +44,25 @@ impl Output {
     /// The same with a terminal that belongs to somebody else, burn's dashboard: what is said goes to the log alone.
     pub(crate) fn silenced(&self) -> Self {
         Self { quiet: true, terminal: false, ..self.clone() }
+    }
+
+    /// The same for a worker for which another one speaks.
+    pub(crate) fn mute(self) -> Self {
+        Self { quiet: true, terminal: false, mute: true, ..self }
+    }
+
+    /// The same for the worker that speaks for several.
+    pub(crate) fn of_several(self) -> Self {
+        Self { terminal: false, shared: true, ..self }
+    }
+
+    pub(crate) fn is_mute(&self) -> bool {
+        self.mute
+    }
+
+    /// Whether a launcher hands on what is shown.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// What was said so far and what is said from here on is also written to `file`.
@@ -90,6 +113,9 @@ impl Output {
     /// A result: standard output is for these. With `--json` the line is a document, which keeps its bytes unless a
     /// terminal takes it.
     pub(crate) fn result(&self, line: &str) -> io::Result<()> {
+        if self.mute {
+            return Ok(());
+        }
         let shown = match self.json {
             true if io::stdout().is_terminal() => terminal::escaped(line),
             true => line.into(),
@@ -102,6 +128,9 @@ impl Output {
 
     /// A piece of a text, as it is made: to a terminal without what it would obey, elsewhere as it is.
     pub(crate) fn piece(&self, text: &str) -> io::Result<()> {
+        if self.mute {
+            return Ok(());
+        }
         let mut output = io::stdout().lock();
         match output.is_terminal() {
             true => output.write_all(terminal::rendered(text, self.colour[1]).as_bytes())?,
@@ -149,6 +178,9 @@ impl Output {
     }
 
     fn print(&self, line: &str) {
+        if self.mute {
+            return;
+        }
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let shown = terminal::rendered(line, self.colour[0]);
         let write = || {
@@ -190,6 +222,15 @@ impl Default for Log {
 
 /// Lines held at most, for commands that never have a log.
 const HELD: usize = 1000;
+
+/// An error of a worker that cannot ask the one that speaks for it.
+pub(crate) fn complain(message: &str, help: &str) {
+    let colour = io::stderr().is_terminal();
+    for line in [format!("{} {message}", Style::Error.of("error:")), format!("{} {help}", Style::Help.of("help:"))] {
+        // Nobody is left to tell that standard error cannot be written.
+        let _ = writeln!(io::stderr(), "{}", terminal::rendered(&line, colour));
+    }
+}
 
 /// What an error says, with its causes.
 pub(crate) fn message(error: &dyn Diagnostic) -> String {

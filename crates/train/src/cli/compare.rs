@@ -20,6 +20,7 @@ use crate::compare::{Budget, Candidate, FEWEST, Outcome, Place, Results, candida
 use crate::config::{self, Loaded, Varied};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
+use crate::workers::Workers;
 use runs::Runner;
 
 /// Train the same data with several methods or settings, and compare scores, memory, time and size
@@ -188,7 +189,7 @@ fn plan(
     let mut planned = Vec::new();
     for (candidate, loaded) in loaded {
         let heard = if planned.is_empty() { output.clone() } else { output.silenced() };
-        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), &heard)?;
+        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), &Workers::one(), &heard)?;
         let shapes = plan.shapes().map_err(|error| error.placed(&loaded))?;
         if planned.is_empty() {
             super::plan::say(&plan, output);

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn::train::InferenceStep;
 use clap::Args;
 use data::language::Purpose;
 use data::{Batch, Dataset};
@@ -12,17 +11,22 @@ use indicatif::ProgressBar;
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
+use super::agree;
 use super::open::{all_keys, check_unwritten, open};
 use super::table::{Answers, Columns as Beside};
+use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config::{self, Config};
 use crate::device::DeviceName;
 use crate::output::Output;
 use crate::prepare::validation_data;
-use crate::run::evaluation_batches;
+use crate::run::{evaluate, evaluation_batches};
+use crate::workers::Workers;
 use inference::{Pipeline, not_finite};
 use tasks::metrics::Scores;
-use tasks::{Columns, Encoding, Evaluator, MicroBatch, Rows, Task, TrainableModel, check_dataset, host, number};
+use tasks::{
+    Columns, Encoding, Evaluator, HostOutput, MicroBatch, Rows, Task, TrainableModel, check_dataset, host, number,
+};
 
 /// Rows read and encoded together.
 const CHUNK: usize = 512;
@@ -54,14 +58,19 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let device = DeviceName::parse(&arguments.device.device)?.open()?;
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
+    let device = DeviceName::parse(&arguments.device.device)?.of_worker(workers.local_rank()).open()?;
     let run = arguments.model.run.as_ref().or(arguments.model.adapter.as_ref());
     if arguments.data.is_none() && run.is_none() {
         let help = "give a file of labelled data with --data; a run, named with --run, has validation data of its own";
         return Err(Failure::usage("there is nothing to score the model on", help));
+    }
+    if arguments.data.as_deref() == Some(Path::new("-")) {
+        super::workers::refuse_piped_input(workers)?;
     }
     let model = arguments.model.located(output)?;
     let own = match (&arguments.data, run) {
@@ -74,8 +83,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let per_example = arguments.per_example.as_deref();
     let answers = Answers::open(per_example, input, Beside::None, output)?;
     let pipeline = open(&model, None, (&arguments.set, &all_keys()), &device, output)?;
+    agree::on_files(&pipeline, &model, input, workers)?;
     let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
     scorer.with_logits = arguments.logits;
+    scorer.workers = workers.clone();
     let mut listed = Listed { answers, task: &*pipeline.task, texts: Vec::new(), is_wanted: per_example.is_some() };
     let (examples, truncated) = match (own, &arguments.data) {
         (Some(own), _) => {
@@ -197,11 +208,13 @@ pub(super) struct Scorer<'a> {
     pretrained: &'a Pretrained,
     pub(super) evaluation: Box<dyn Evaluator>,
     with_logits: bool,
+    /// Each computes some of the batches.
+    workers: Workers,
 }
 
 impl<'a> Scorer<'a> {
     pub(super) fn new(model: &'a TrainableModel, task: &'a dyn Task, pretrained: &'a Pretrained) -> Self {
-        Self { model, task, pretrained, evaluation: task.evaluator(), with_logits: false }
+        Self { model, task, pretrained, evaluation: task.evaluator(), with_logits: false, workers: Workers::one() }
     }
 
     /// `first` is the number of the data set's first example in its file.
@@ -213,44 +226,65 @@ impl<'a> Scorer<'a> {
         each: &mut Each<'_>,
     ) -> Result<(), Failure> {
         let rows = dataset.rows();
-        for chunk in evaluation_batches(dataset, 0..dataset.len()) {
-            let input = self.task.evaluation(Batch::new(dataset, &chunk, first + chunk[0]));
-            let output = InferenceStep::step(self.model, input.clone()).host();
-            self.evaluation.add(&output);
-            if !output.losses.iter().chain(&output.outputs).all(|number| number.is_finite()) {
-                return Err(not_finite(self.pretrained, "the losses").into());
-            }
-            let vocabulary = self.task.definition().vocabulary;
-            let last: Vec<f32> = match self.with_logits && vocabulary {
-                true => {
-                    let rows = input.batch.last_tokens();
-                    let last = MicroBatch { batch: Batch { rows, ..input.batch.clone() }, ..input.clone() };
-                    host(self.model.logits(&last))
-                }
-                false => Vec::new(),
+        let vocabulary = self.task.definition().vocabulary;
+        for some in evaluation_batches(dataset, 0..dataset.len()).chunks(self.workers.size()) {
+            let input = |chunk: &Vec<usize>| self.task.evaluation(Batch::new(dataset, chunk, first + chunk[0]));
+            let inputs: Vec<MicroBatch> = some.iter().map(input).collect();
+            let outputs = evaluate(&self.workers, self.model, inputs.clone())?.outputs;
+            let last = match self.with_logits && vocabulary {
+                true => self.workers.in_turn("logits", &inputs, |input| Ok::<_, Failure>(self.last(input)))?,
+                false => vec![Vec::new(); some.len()],
             };
-            for (sequence, index) in chunk.iter().enumerate() {
-                let own = output.of_sequence(sequence);
-                let losses = &output.losses[own.clone()];
-                let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64;
-                let logits = match vocabulary {
-                    true => &last[sequence * last.len() / chunk.len()..(sequence + 1) * last.len() / chunk.len()],
-                    false => &output.outputs[own.start * output.width..own.end * output.width],
-                };
-                let logits = self.with_logits.then(|| match vocabulary || input.batch.rows.is_empty() {
-                    true => Logits::OfExample(logits.to_vec()),
-                    false => Logits::OfTokens(logits.to_vec(), output.width),
-                });
-                each(Scored {
-                    row: rows[*index],
-                    line: dataset.get(*index).line(),
-                    compared: self.task.compared(&output, sequence),
-                    loss,
-                    targets: losses.len(),
-                    logits,
-                })?;
+            for (((chunk, input), output), last) in some.iter().zip(inputs).zip(outputs).zip(last) {
+                self.answered((dataset, &rows), (chunk, &input), (&output, &last), each)?;
+                bar.inc(chunk.len() as u64);
             }
-            bar.inc(chunk.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Bits of a language model's logits at the last position of each sequence: JSON, in which workers tell them, has no number
+    /// that is none.
+    fn last(&self, input: &MicroBatch) -> Vec<u32> {
+        let rows = input.batch.last_tokens();
+        let last = MicroBatch { batch: Batch { rows, ..input.batch.clone() }, ..input.clone() };
+        host(self.model.logits(&last)).into_iter().map(f32::to_bits).collect()
+    }
+
+    /// What came of a batch.
+    fn answered(
+        &mut self,
+        (dataset, rows): (&Dataset, &[usize]),
+        (chunk, input): (&[usize], &MicroBatch),
+        (output, last): (&HostOutput, &[u32]),
+        each: &mut Each<'_>,
+    ) -> Result<(), Failure> {
+        self.evaluation.add(output);
+        if !output.losses.iter().chain(&output.outputs).all(|number| number.is_finite()) {
+            return Err(not_finite(self.pretrained, "the losses").into());
+        }
+        let vocabulary = self.task.definition().vocabulary;
+        let last: Vec<f32> = last.iter().copied().map(f32::from_bits).collect();
+        for (sequence, index) in chunk.iter().enumerate() {
+            let own = output.of_sequence(sequence);
+            let losses = &output.losses[own.clone()];
+            let loss = losses.iter().map(|loss| f64::from(*loss)).sum::<f64>() / losses.len().max(1) as f64;
+            let logits = match vocabulary {
+                true => &last[sequence * last.len() / chunk.len()..(sequence + 1) * last.len() / chunk.len()],
+                false => &output.outputs[own.start * output.width..own.end * output.width],
+            };
+            let logits = self.with_logits.then(|| match vocabulary || input.batch.rows.is_empty() {
+                true => Logits::OfExample(logits.to_vec()),
+                false => Logits::OfTokens(logits.to_vec(), output.width),
+            });
+            each(Scored {
+                row: rows[*index],
+                line: dataset.get(*index).line(),
+                compared: self.task.compared(output, sequence),
+                loss,
+                targets: losses.len(),
+                logits,
+            })?;
         }
         Ok(())
     }

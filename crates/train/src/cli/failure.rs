@@ -9,6 +9,7 @@ use miette::Diagnostic;
 use model::hub::HubError;
 
 use crate::shell;
+use crate::workers::Elsewhere;
 use crate::{config, device, output, prepare, run};
 
 #[derive(Debug)]
@@ -88,6 +89,16 @@ impl Failure {
         }
     }
 
+    /// As the other workers are told of it.
+    pub(super) fn told(&self) -> Elsewhere {
+        Elsewhere {
+            message: self.to_string(),
+            help: self.error.as_ref().and_then(|error| error.help().map(|help| help.to_string())),
+            of_input: self.of_input,
+            is_silent: self.error.is_none(),
+        }
+    }
+
     /// Whether a wrong command line or input is at fault.
     pub(super) fn is_of_input(&self) -> bool {
         self.error.is_some() && self.of_input
@@ -120,6 +131,16 @@ fn with_set(part: &AdvicePart) -> String {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.as_ref().map_or(Ok(()), |error| f.write_str(&output::message(error.as_ref())))
+    }
+}
+
+impl From<Elsewhere> for Failure {
+    fn from(failure: Elsewhere) -> Self {
+        let of_input = failure.of_input;
+        match failure.is_silent {
+            true => Self { error: None, of_input: false, advice: None },
+            false => Self { error: Some(Box::new(failure)), of_input, advice: None },
+        }
     }
 }
 

@@ -50,6 +50,11 @@ impl InputArguments {
         self.input.clone().unwrap_or_else(|| PathBuf::from("-"))
     }
 
+    /// Whether the rows come through standard input.
+    pub(super) fn is_piped(&self) -> bool {
+        self.file() == Path::new("-")
+    }
+
     /// Whether a person types the lines, and waits for an answer to each.
     pub(super) fn is_typed(&self) -> bool {
         self.file() == Path::new("-") && io::stdin().is_terminal()

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and one room for each command.
 
 mod adapters;
+mod agree;
 mod compare;
 mod completions;
 mod devices;
@@ -33,6 +34,7 @@ mod table;
 mod tokenizer;
 mod train;
 mod verify;
+mod workers;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -42,9 +44,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::device::DeviceName;
 use crate::output::Output;
 use crate::terminal;
+use crate::workers::Workers;
 use adapters::{combine, extract, resize};
 use failure::Failure;
 use source::ModelArguments;
+use workers::WorkerArguments;
 
 /// Fine-tunes pretrained transformers with LoRA and its relatives.
 ///
@@ -115,15 +119,26 @@ struct DeviceArgument {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
     let output = Output::new(cli.common.quiet, cli.common.json);
-    match prepare_process(&cli).and_then(|()| dispatch(cli.command, cli.overwrite, &output)) {
-        Ok(status) => status,
-        Err(failure) => {
-            if let Some(error) = &failure.error {
-                output.error(error.as_ref());
-            }
-            failure.status()
+    let output = workers::of_launcher(output);
+    let (workers, outcome) = match join(&cli) {
+        Ok(workers) => {
+            let outcome = prepare_process(&cli, &workers).and_then(|()| dispatch(cli, &workers, &output));
+            let outcome = workers::conclude(&workers, outcome);
+            (workers, outcome)
         }
-    }
+        Err(failure) => {
+            workers::wait_for_the_first();
+            (Workers::one(), Err(failure))
+        }
+    };
+    let status = outcome.unwrap_or_else(|failure| {
+        if let Some(error) = &failure.error {
+            output.error(error.as_ref());
+        }
+        failure.status()
+    });
+    workers.leave();
+    status
 }
 
 /// The same complaint about arguments that a terminal can be sent: clap repeats them as they were typed.
@@ -132,18 +147,27 @@ fn harmless(error: clap::Error) -> clap::Error {
     Cli::try_parse_from(shown).err().unwrap_or(error)
 }
 
-fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Result<ExitCode, Failure> {
+fn dispatch(Cli { command, overwrite, common }: Cli, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
+    if let Some((name, arguments)) = worker_arguments(command.as_ref())
+        && let Some(status) = workers::started(name, arguments, common.threads)?
+    {
+        return Ok(status);
+    }
     if overwrite && command.is_some() {
         let help = "write it after the command: `kindling train CONFIG --overwrite`";
         return Err(Failure::usage("`--overwrite` before a command is the quickstart's", help));
     }
     match command {
         None => quickstart::run(overwrite, output),
-        Some(Command::Train(arguments)) => train::run(&arguments, output),
+        Some(Command::Train(arguments)) => train::run(&arguments, workers, output),
         Some(Command::Compare(arguments)) => compare::run(&arguments, output),
-        Some(Command::Eval(arguments)) => eval::run(&arguments, output).map_err(Failure::on_command_line),
-        Some(Command::Predict(arguments)) => predict::run(&arguments, output).map_err(Failure::on_command_line),
-        Some(Command::Generate(arguments)) => generate::run(&arguments, output).map_err(Failure::on_command_line),
+        Some(Command::Eval(arguments)) => eval::run(&arguments, workers, output).map_err(Failure::on_command_line),
+        Some(Command::Predict(arguments)) => {
+            predict::run(&arguments, workers, output).map_err(Failure::on_command_line)
+        }
+        Some(Command::Generate(arguments)) => {
+            generate::run(&arguments, workers, output).map_err(Failure::on_command_line)
+        }
         Some(Command::Serve(arguments)) => serve::run(&arguments, output).map_err(Failure::on_command_line),
         Some(Command::Merge(arguments)) => merge::run(&arguments, output),
         Some(Command::Export(arguments)) => export::run(&arguments, output),
@@ -161,8 +185,19 @@ fn dispatch(command: Option<Command>, overwrite: bool, output: &Output) -> Resul
     }
 }
 
-/// What must be set before the first thread starts.
-fn prepare_process(cli: &Cli) -> Result<(), Failure> {
+/// The name of a command that several workers share, and their options.
+fn worker_arguments(command: Option<&Command>) -> Option<(&'static str, &WorkerArguments)> {
+    match command {
+        Some(Command::Train(arguments)) => Some(("train", &arguments.workers)),
+        Some(Command::Eval(arguments)) => Some(("eval", &arguments.workers)),
+        Some(Command::Predict(arguments)) => Some(("predict", &arguments.workers)),
+        Some(Command::Generate(arguments)) => Some(("generate", &arguments.workers)),
+        None | Some(_) => None,
+    }
+}
+
+/// What must be set before the first thread starts, those of MPI too.
+fn join(cli: &Cli) -> Result<Workers, Failure> {
     let device = match &cli.command {
         Some(Command::Train(arguments)) => arguments.device.as_deref(),
         Some(Command::Compare(arguments)) => arguments.device.as_deref(),
@@ -190,8 +225,17 @@ fn prepare_process(cli: &Cli) -> Result<(), Failure> {
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     set_burn_device(&name);
+    workers::join(worker_arguments(cli.command.as_ref()).map(|(_, arguments)| arguments))
+}
+
+/// Signals and threads.
+fn prepare_process(cli: &Cli, workers: &Workers) -> Result<(), Failure> {
     crate::device::simd().map_err(Failure::input)?;
     signals::listen()?;
+    // Standard input is the first worker's.
+    if workers.is_first() && worker_arguments(cli.command.as_ref()).is_some_and(|(_, it)| it.until_input_ends) {
+        signals::until_input_ends();
+    }
     // Those of burn for checkpoints, metrics and the terminal, of the server, or a progress bar's.
     let others = if matches!(cli.command, None | Some(Command::Train(_) | Command::Serve(_) | Command::Verify(_))) {
         8

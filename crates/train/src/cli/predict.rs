@@ -6,14 +6,18 @@ use std::process::ExitCode;
 use clap::Args;
 use data::{Line, Record};
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 
+use super::agree;
 use super::input::{InputArguments, Unanswered};
 use super::open::{MAX_LENGTH, check_unwritten, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
+use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::terminal;
+use crate::workers::Workers;
 use inference::Pipeline;
 use tasks::{Answer, Classes, Definition, Question, Rows, TaskName, Use};
 
@@ -59,6 +63,8 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
 fn probability(typed: &str) -> Result<f64, String> {
@@ -119,8 +125,8 @@ pub(super) fn describe(answer: &Answer, text: &str) -> String {
     format!("{}  {}", terminal::on_one_line(&answer.describe()), terminal::on_one_line(&shown))
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let device = DeviceName::parse(&arguments.device.device)?.open()?;
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
+    let device = DeviceName::parse(&arguments.device.device)?.of_worker(workers.local_rank()).open()?;
     let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
         // Words on the command line are no column of an input; a table without them would say nothing.
         Columns::All if !arguments.text.is_empty() && !Format::of(arguments.output.as_deref())?.is_table() => {
@@ -129,10 +135,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         columns => columns,
     };
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
+    if arguments.text.is_empty() && arguments.input.is_piped() {
+        super::workers::refuse_piped_input(workers)?;
+    }
     let model = arguments.model.located(output)?;
     let mut keys = keys_of_input(Use::Predict);
     keys.push(MAX_LENGTH);
     let pipeline = open(&model, Some(Use::Predict), (&arguments.set, &keys), &device, output)?;
+    agree::on_files(&pipeline, &model, arguments.input.input.as_deref(), workers)?;
     let is_typed = arguments.text.is_empty() && arguments.input.is_typed();
     let mut predictor = Predictor {
         for_people: answers.is_terminal() && !output.json() && arguments.columns.is_empty() && !arguments.named,
@@ -148,12 +158,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         columns: None,
         unanswered: Unanswered::new(&arguments.input, is_typed, output),
         truncated: 0,
+        workers,
     };
+    let together = CHUNK * workers.size();
     match arguments.text.is_empty() {
-        true => predictor.lines(arguments.input.lines("text", output)?, if is_typed { 1 } else { CHUNK })?,
+        true => predictor.lines(arguments.input.lines("text", output)?, if is_typed { 1 } else { together })?,
         false => {
             let texts = arguments.text.iter().enumerate();
-            predictor.lines(texts.map(|(n, text)| Ok(Line::Text { line: n + 1, text: text.clone() })), CHUNK)?;
+            predictor.lines(texts.map(|(n, text)| Ok(Line::Text { line: n + 1, text: text.clone() })), together)?;
         }
     }
     let Predictor { answers, unanswered, truncated, file, .. } = predictor;
@@ -184,6 +196,8 @@ struct Predictor<'a> {
     columns: Option<tasks::Columns>,
     unanswered: Unanswered<'a>,
     truncated: usize,
+    /// Each answers some of the texts.
+    workers: &'a Workers,
 }
 
 impl Predictor<'_> {
@@ -242,15 +256,26 @@ impl Predictor<'_> {
                 questions.push(question);
             }
         }
-        let answers = self.pipeline.answer(&questions)?;
-        for ((record, question), answer) in records.iter().zip(&questions).zip(answers) {
-            let answer = self.confidence.applied(answer);
-            match self.for_people {
-                true => self.answers.shown(&describe(&answer, &question.text))?,
-                false if self.answers.format().is_table() => self.answers.push(&record.fields, answer.cells())?,
-                false => self.answers.push(&record.fields, answer.object(self.named))?,
+        if self.for_people {
+            for (question, answer) in questions.iter().zip(self.pipeline.answer(&questions)?) {
+                self.answers.shown(&describe(&self.confidence.applied(answer), &question.text))?;
             }
+            return Ok(());
+        }
+        let parts: Vec<&[Question]> = questions.chunks(CHUNK).collect();
+        let rows = self.workers.in_turn("answers", &parts, |part| {
+            let answers = self.pipeline.answer(part)?.into_iter();
+            Ok::<_, Failure>(answers.map(|answer| self.row_of(answer)).collect::<Vec<_>>())
+        })?;
+        for (record, row) in records.iter().zip(rows.into_iter().flatten()) {
+            self.answers.push(&record.fields, row)?;
         }
         Ok(())
+    }
+
+    /// An answer as it is written.
+    fn row_of(&self, answer: Answer) -> Map<String, Value> {
+        let answer = self.confidence.applied(answer);
+        if self.answers.format().is_table() { answer.cells() } else { answer.object(self.named) }
     }
 }

@@ -18,6 +18,7 @@ use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::run::{self, Start, State};
 use crate::shell::program;
+use crate::workers::Workers;
 use inference::Adapter;
 use tasks::metrics::{ACCURACY, Scores};
 use tasks::{MicroBatch, TrainableModel, host};
@@ -60,12 +61,12 @@ pub(super) fn run(overwrite: bool, output: &Output) -> Result<ExitCode, Failure>
         }
         (State::New, false) => Start::New,
     };
-    let plan = RunPlan::new(&loaded, None, output)?;
+    let plan = RunPlan::new(&loaded, None, &Workers::one(), output)?;
     let valid =
         plan.valid.clone().ok_or_else(|| Failure::message("the quickstart has no validation data".to_string()))?;
 
     let before = scores(&untrained(&plan)?, &valid, &plan, output)?;
-    let status = execute(&plan, start, Shown::default(), &program(), output)
+    let status = execute(&plan, start, (Shown::default(), &program()), &Workers::one(), output)
         .map_err(|failure| without_options(failure, &root))?;
     if status != ExitCode::SUCCESS || output.json() {
         return Ok(status);

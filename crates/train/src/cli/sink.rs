@@ -12,6 +12,8 @@ use crate::terminal;
 
 pub(super) enum Sink {
     Standard,
+    /// Another worker writes them.
+    Nowhere,
     File(BufWriter<OutputFile>),
 }
 
@@ -54,6 +56,7 @@ impl Sink {
         match self {
             Self::Standard if self.is_terminal() => writeln!(io::stdout().lock(), "{}", terminal::escaped(line)),
             Self::Standard => writeln!(io::stdout().lock(), "{line}"),
+            Self::Nowhere => Ok(()),
             Self::File(writer) => writeln!(writer, "{line}"),
         }
     }
@@ -61,6 +64,7 @@ impl Sink {
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Standard => io::stdout().flush(),
+            Self::Nowhere => Ok(()),
             Self::File(writer) => writer.into_inner().map_err(io::IntoInnerError::into_error)?.finish(),
         }
     }
@@ -71,6 +75,7 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Standard => io::stdout().write(bytes),
+            Self::Nowhere => Ok(bytes.len()),
             Self::File(writer) => writer.write(bytes),
         }
     }
@@ -78,6 +83,7 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Standard => io::stdout().flush(),
+            Self::Nowhere => Ok(()),
             Self::File(writer) => writer.flush(),
         }
     }

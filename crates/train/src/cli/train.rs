@@ -11,11 +11,13 @@ use tasks::TaskName;
 use super::failure::{Failure, INTERRUPTED};
 use super::from_data::Made;
 use super::plan::Asked;
-use super::{find_lr, finished, init, plan, signals};
+use super::workers::WorkerArguments;
+use super::{agree, find_lr, finished, init, plan, signals};
 use crate::config;
 use crate::output::{Output, bytes, counted, duration};
 use crate::prepare::RunPlan;
 use crate::run::{self, Directory, Options, Outcome, Resumption, Start, Summary, Watch};
+use crate::workers::Workers;
 
 /// Fine-tune a model as a configuration says
 #[derive(Debug, Args)]
@@ -61,18 +63,18 @@ pub(super) struct Arguments {
     /// Serve the report of the run in progress on 127.0.0.1, at a free port or at this one, until the run ends
     #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "dry_run")]
     watch: Option<u16>,
-    /// Stop, as at Ctrl-C, when standard input ends: for whoever starts a run and may end before it
-    #[arg(long, hide = true)]
-    until_input_ends: bool,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    if arguments.until_input_ends {
-        signals::until_input_ends();
-    }
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
     if arguments.dashboard && !cfg!(feature = "dashboard") {
         let help = "build it in with `cargo run -p train --features dashboard`, or leave out `--dashboard`";
         return Err(Failure::usage("this binary was built without the dashboard", help));
+    }
+    if arguments.dashboard && workers.are_several() {
+        let help = "leave it out: the first worker shows the progress of all";
+        return Err(Failure::usage("`--dashboard` shows one process, and there are several workers", help));
     }
     let made = match data::is_data(&arguments.config) {
         true => {
@@ -86,9 +88,14 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         None => configuration(arguments)?,
     };
     let root = loaded.config.output_dir.clone().unwrap_or_else(|| PathBuf::from("runs").join(&loaded.name));
+    agree::on_configuration(&loaded, workers)?;
+    // What one worker does as well as several.
+    if (arguments.find_lr || arguments.dry_run) && !workers.is_first() {
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.find_lr {
         find_lr::check(&loaded.config)?;
-        let (plan, _) = prepare(&loaded, arguments, output)?;
+        let (plan, _) = prepare(&loaded, arguments, &Workers::one(), output)?;
         plan::say(&plan, output);
         find_lr::run(&plan, output)?;
         return Ok(ExitCode::SUCCESS);
@@ -98,15 +105,17 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         (_, true) => Start::Overwrite,
         _ => Start::New,
     };
-    run::check(&root, start)?;
-    if start != Start::Resume {
-        run::check_sets(&loaded)?;
-    } else if run::take_up(&root, &mut loaded)? == Resumption::Finished {
+    // A dry run is the first worker's alone.
+    let alone = Workers::one();
+    let workers = if arguments.dry_run { &alone } else { workers };
+    if take_up(&root, start, &mut loaded, workers)? == Resumption::Finished {
         return nothing_to_do(&root, output);
     }
-    let watch = arguments.watch.filter(|_| !arguments.dry_run).map(watch).transpose()?;
-    let (plan, shapes) = prepare(&loaded, arguments, output)?;
-    run::check_plan(&plan, start)?;
+    let watch = arguments.watch.filter(|_| !arguments.dry_run && workers.is_first()).map(watch).transpose()?;
+    let (plan, shapes) = prepare(&loaded, arguments, workers, output)?;
+    agree::on_inputs(&plan, workers, output)?;
+    agree::on_accumulation(&plan, workers, output)?;
+    workers.of_first("the output directory", || run::check_plan(&plan, start))?;
     if arguments.dry_run {
         check_values(&plan)?;
         let Some(done) = (if start == Start::Resume { run::check_resume(&plan, output)? } else { Some(0) }) else {
@@ -118,14 +127,32 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         plan::print(&plan, &shapes, Asked { done, time: arguments.time }, output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(made) = &made {
+    if let Some(made) = made.as_ref().filter(|_| workers.is_first()) {
         made.write(output)?;
     }
-    let status = execute(&plan, start, Shown { dashboard: arguments.dashboard, watch }, "--resume", output)?;
-    if arguments.open && status == ExitCode::SUCCESS {
+    let shown = Shown { dashboard: arguments.dashboard, watch };
+    let status = execute(&plan, start, (shown, "--resume"), workers, output)?;
+    if arguments.open && workers.is_first() && status == ExitCode::SUCCESS {
         finished::open_report(&plan.output_dir, output);
     }
     Ok(status)
+}
+
+/// What the first worker finds where the run is to be, and what `--resume` makes of the configuration there.
+fn take_up(root: &Path, start: Start, loaded: &mut config::Loaded, workers: &Workers) -> Result<Resumption, Failure> {
+    let (resumption, train, legs) = workers.of_first("the run to resume", || {
+        run::check(root, start)?;
+        let resumption = match start {
+            Start::Resume => run::take_up(root, loaded)?,
+            Start::New | Start::Overwrite => {
+                run::check_sets(loaded)?;
+                Resumption::Run
+            }
+        };
+        Ok::<_, Failure>((resumption, loaded.config.train.clone(), loaded.config.legs.clone()))
+    })?;
+    (loaded.config.train, loaded.config.legs) = (train, legs);
+    Ok(resumption)
 }
 
 fn configuration(arguments: &Arguments) -> Result<config::Loaded, Failure> {
@@ -158,9 +185,10 @@ pub(super) struct Shown {
 fn prepare(
     loaded: &config::Loaded,
     arguments: &Arguments,
+    workers: &Workers,
     output: &Output,
 ) -> Result<(RunPlan, model::Loaded), Failure> {
-    let plan = RunPlan::new(loaded, arguments.device.as_deref(), output)?;
+    let plan = RunPlan::new(loaded, arguments.device.as_deref(), workers, output)?;
     let shapes = plan.shapes().map_err(|error| error.placed(loaded))?;
     Ok((plan, shapes))
 }
@@ -179,11 +207,15 @@ fn check_values(plan: &RunPlan) -> Result<(), Failure> {
 pub(super) fn execute(
     plan: &RunPlan,
     start: Start,
-    shown: Shown,
-    again: &str,
+    (shown, again): (Shown, &str),
+    workers: &Workers,
     output: &Output,
 ) -> Result<ExitCode, Failure> {
-    let directory = Directory::open(&plan.output_dir)?;
+    let mut directory = None;
+    workers.of_first("the output directory", || {
+        directory = Some(Directory::open(&plan.output_dir)?);
+        Ok::<_, run::Error>(())
+    })?;
     plan::say(plan, output);
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
@@ -191,7 +223,7 @@ pub(super) fn execute(
         output.say(&format!("watch the run at {}", output.bold(&watch.url())));
     }
     let options = Options { dashboard: shown.dashboard, watch: shown.watch, interrupter, until: None };
-    match run::run(plan, directory, start, options, output)? {
+    match run::run(plan, directory, start, options, workers, output)? {
         Outcome::Finished(summary) => {
             report(plan, &summary, output)?;
             Ok(ExitCode::SUCCESS)

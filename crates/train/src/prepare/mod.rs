@@ -25,6 +25,7 @@ use crate::device::DeviceName;
 use crate::hub::Located;
 use crate::output::Output;
 use crate::run::{Identity, Legs, Questions};
+use crate::workers::Workers;
 use examples::fingerprint;
 use inference::{Adapter, BaseRecord, QuantisedBase, Sidecar};
 use method::method;
@@ -75,12 +76,17 @@ pub(crate) struct RunPlan {
 
 impl RunPlan {
     /// The four steps: what the run starts from, its data, what of the model it trains, and in which order.
-    pub(crate) fn new(loaded: &Loaded, device: Option<&str>, output: &Output) -> Result<Self, Error> {
+    pub(crate) fn new(
+        loaded: &Loaded,
+        device: Option<&str>,
+        workers: &Workers,
+        output: &Output,
+    ) -> Result<Self, Error> {
         let mut config = loaded.config.clone();
         if let Some(device) = device {
             config.train.device = device.to_string();
         }
-        let start = Start::open(loaded, &config, device, output)?;
+        let start = Start::open(loaded, &config, device, (workers.local_rank(), output))?;
         config.model.path = start.base.pinned();
         if config.adapter.method.saves_model()
             && let Some(quantisation) = start.pretrained.quantisation()

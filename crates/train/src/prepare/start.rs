@@ -30,8 +30,14 @@ pub(super) struct Start {
 
 impl Start {
     /// `device` is that of the command line. Reads headers, no weights; may download the checkpoint.
-    pub(super) fn open(loaded: &Loaded, config: &Config, device: Option<&str>, output: &Output) -> Result<Self, Error> {
-        let (device_name, device) = open_device(loaded, config, device)?;
+    /// Of several workers on a host each has a number there, and its own device.
+    pub(super) fn open(
+        loaded: &Loaded,
+        config: &Config,
+        device: Option<&str>,
+        (local_rank, output): (Option<usize>, &Output),
+    ) -> Result<Self, Error> {
+        let (device_name, device) = open_device(loaded, config, device, local_rank)?;
         let precision = precision(loaded, &device_name)?;
         let base = locate(&config.model.path, Wanted::Model, output).map_err(|error| Error::Hub {
             place: loaded.place("model.path"),
@@ -65,13 +71,18 @@ impl Start {
     }
 }
 
-fn open_device(loaded: &Loaded, config: &Config, typed: Option<&str>) -> Result<(DeviceName, Device), Error> {
+fn open_device(
+    loaded: &Loaded,
+    config: &Config,
+    typed: Option<&str>,
+    local_rank: Option<usize>,
+) -> Result<(DeviceName, Device), Error> {
     let failed = |error: DeviceError| Error::Device {
         place: typed.map_or_else(|| loaded.place("train.device"), |typed| format!("`--device {typed}`")),
         help: error.help().map(|help| help.to_string()),
         error,
     };
-    let name = DeviceName::parse(&config.train.device).map_err(failed)?;
+    let name = DeviceName::parse(&config.train.device).map_err(failed)?.of_worker(local_rank);
     let device = name.open().map_err(failed)?;
     Ok((name, device))
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use data::Tokenizer;
 use model::{Prompt, Sampling};
 
+use super::Error;
 use crate::prepare::Question;
+use crate::workers::Workers;
 use ::tasks::metrics::{Generated, GenerationScores};
 use inference::{GenerationError, Writer};
 use tasks::TrainableModel;
@@ -63,8 +65,8 @@ impl Questions {
         self.questions.iter()
     }
 
-    /// Greedy answers, in the order of the questions.
-    pub(crate) fn answers(&self, trainable_model: &TrainableModel) -> Result<Vec<String>, GenerationError> {
+    /// Greedy answers, in the order of the questions, of which each worker writes some.
+    pub(crate) fn answers(&self, trainable_model: &TrainableModel, workers: &Workers) -> Result<Vec<String>, Error> {
         let Some(model) = trainable_model.model.causal_lm() else { return Ok(Vec::new()) };
         let writer = Writer {
             model,
@@ -76,18 +78,21 @@ impl Questions {
             max_new_tokens: None,
             positions: self.positions,
         };
-        let mut answers = Vec::with_capacity(self.questions.len());
-        for (number, questions) in self.questions.chunks(BATCH).enumerate() {
+        // What is written to a prompt does not depend on those that are continued with it.
+        let together = BATCH.min(self.len().div_ceil(workers.size())).max(1);
+        let chunks: Vec<(usize, &[Question])> = self.questions.chunks(together).enumerate().collect();
+        let answers = workers.in_turn("answers to prompts", &chunks, |(number, questions)| {
             let prompt = |(index, question): (usize, &Question)| {
-                let row = (number * BATCH + index) as u64;
+                let row = (number * together + index) as u64;
                 let prompt = writer.prompt(question.ids.clone(), row, &format!("prompt {}", row + 1))?;
                 let max_new_tokens = prompt.max_new_tokens.min(self.max_new_tokens);
                 Ok(Prompt { max_new_tokens, ..prompt })
             };
             let prompts = questions.iter().enumerate().map(prompt).collect::<Result<Vec<_>, GenerationError>>()?;
-            answers.extend(writer.write(&prompts, &mut |_, _| {})?.into_iter().map(|written| written.text));
-        }
-        Ok(answers)
+            let written = writer.write(&prompts, &mut |_, _| {})?;
+            Ok::<_, Error>(written.into_iter().map(|written| written.text).collect::<Vec<String>>())
+        })?;
+        Ok(answers.concat())
     }
 
     pub(crate) fn scores(&self, answers: &[String]) -> GenerationScores {

@@ -2,13 +2,13 @@
 //! did can be seen. Nothing of it enters the run: no step, no line of `metrics.jsonl`, no bit of the result.
 
 use burn::module::Module;
-use burn::train::InferenceStep;
 use data::Batch;
 
-use super::Error;
+use super::{Error, evaluate};
 use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
 use crate::report;
+use crate::workers::Workers;
 use tasks::TrainableModel;
 
 /// Examples that are enough to tell how an untrained model does: of larger validation data these many are taken, evenly
@@ -24,21 +24,28 @@ pub(super) struct Untrained {
     pub(super) answers: Vec<String>,
 }
 
-pub(super) fn untrained(plan: &RunPlan, model: &TrainableModel, output: &Output) -> Result<Untrained, Error> {
+pub(super) fn untrained(
+    plan: &RunPlan,
+    model: &TrainableModel,
+    workers: &Workers,
+    output: &Output,
+) -> Result<Untrained, Error> {
     let Some(valid) = plan.valid.as_deref().filter(|valid| !valid.is_empty()) else {
         return Ok(Untrained::default());
     };
     let model = model.valid();
     let examples = spaced(valid.len(), EXAMPLES);
     let mut evaluation = plan.task.evaluator();
-    for chunk in examples.chunks(BATCH) {
-        let input = plan.task.evaluation(Batch::new(valid, chunk, chunk[0]));
-        evaluation.add(&InferenceStep::step(&model, input).host());
+    let chunks: Vec<&[usize]> = examples.chunks(BATCH).collect();
+    for some in chunks.chunks(workers.size()) {
+        let input = |chunk: &&[usize]| plan.task.evaluation(Batch::new(valid, chunk, chunk[0]));
+        let evaluated = evaluate(workers, &model, some.iter().map(input).collect())?;
+        evaluated.outputs.iter().for_each(|output| evaluation.add(output));
     }
     let mut scores = evaluation.scores();
     let mut answers = Vec::new();
     if let Some(questions) = &plan.questions {
-        answers = questions.answers(&model)?;
+        answers = questions.answers(&model, workers)?;
         scores = scores.with_generated(questions.scores(&answers));
     }
     let part = match examples.len() < valid.len() {

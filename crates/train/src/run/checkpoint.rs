@@ -196,6 +196,12 @@ pub(super) fn starts(checkpoint: &Path, state: &RunState) -> Result<HashMap<Stri
     tensors.map_err(|reason| Error::Restore { path, reason })
 }
 
+/// The names of what is read of a checkpoint, beside its state.
+pub(super) fn files(state: &RunState) -> Vec<String> {
+    let start = Some(START).filter(|name| state.files.contains_key(*name));
+    FILES.into_iter().chain(start).map(String::from).collect()
+}
+
 /// The state of a complete checkpoint whose files are as they were written; what is wrong otherwise.
 pub(super) fn read_state(checkpoint: &Path) -> Result<RunState, String> {
     let text = std::fs::read_to_string(checkpoint.join(STATE)).map_err(|error| format!("{STATE}: {error}"))?;

@@ -97,6 +97,18 @@ pub(crate) enum Error {
     Page(#[from] crate::report::OpenError),
     #[error("training stopped: {0}")]
     Learner(String),
+    #[error("after step {step} {worker} has other weights than worker 0")]
+    #[diagnostic(help(
+        "the processors of the workers differ in their last bits: set KINDLING_SIMD to vectors that all have (`kindling devices` \
+         lists them); the checkpoint before it is kept"
+    ))]
+    Diverged { step: usize, worker: String },
+    #[error("the checkpoint could not be sent to the other workers: {0}")]
+    #[diagnostic(help("free space in the directory for temporary files (TMPDIR) of that host"))]
+    Sent(crate::workers::FilesError),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Worker(#[from] crate::workers::Elsewhere),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Model(#[from] model::Error),
@@ -157,6 +169,14 @@ impl Error {
         }
     }
 
+    /// Of a checkpoint on its way to the other workers.
+    pub(super) fn of_files(error: crate::workers::FilesError) -> Self {
+        match error {
+            crate::workers::FilesError::Elsewhere(failure) => Self::Worker(failure),
+            io => Self::Sent(io),
+        }
+    }
+
     /// Whether what was asked for was wrong, rather than something that happened on the way.
     pub(crate) fn is_of_input(&self) -> bool {
         match self {
@@ -186,7 +206,10 @@ impl Error {
             | Self::Answers(_)
             | Self::Report(_)
             | Self::Page(_)
-            | Self::Learner(_) => false,
+            | Self::Learner(_)
+            | Self::Diverged { .. }
+            | Self::Sent(_) => false,
+            Self::Worker(failure) => failure.of_input,
         }
     }
 }

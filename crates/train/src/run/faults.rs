@@ -17,6 +17,7 @@ use super::{Directory, Options, Start, check, check_plan, run, take_up};
 use crate::config;
 use crate::output::Output;
 use crate::prepare::RunPlan;
+use crate::workers::Workers;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/parity/bert-cls");
 
@@ -119,11 +120,11 @@ fn train(start: Start, output: &Output) -> Result<(), Box<dyn miette::Diagnostic
     if start == Start::Resume {
         take_up(Path::new("run"), &mut loaded)?;
     }
-    let plan = RunPlan::new(&loaded, None, output)?;
+    let plan = RunPlan::new(&loaded, None, &Workers::one(), output)?;
     check_plan(&plan, start)?;
     let directory = Directory::open(&plan.output_dir)?;
     let options = Options { dashboard: false, watch: None, interrupter: Interrupter::new(), until: None };
-    run(&plan, directory, start, options, output)?;
+    run(&plan, Some(directory), start, options, &Workers::one(), output)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::tensor::Device;
-use data::{Batch, Dataset, Sampler};
+use data::{Batch, Dataset, Sampler, Step};
 use kernels::Noise;
 
 use tasks::{MicroBatch, Task};
@@ -24,17 +24,23 @@ pub(crate) struct TrainingBatches {
 
 impl TrainingBatches {
     /// The micro-batches of one step.
-    pub(crate) fn of_step(&self, step: usize) -> Vec<MicroBatch> {
+    pub(crate) fn of_step(&self, step: usize) -> impl Iterator<Item = MicroBatch> + '_ {
         let parts = self.sampler.step(step);
-        let last = parts.micro_batches.len().saturating_sub(1);
-        let mut first_row = 0;
-        let micro_batch = |(i, indices): (usize, Vec<usize>)| {
-            let noise = Noise { seed: self.seed, step: step as u64 };
-            let batch = self.task.present(Batch::new(&self.dataset, &indices, first_row), noise);
-            first_row += indices.len();
-            MicroBatch { batch, noise: Some(noise), step, epoch: parts.epoch + 1, ends_step: i == last }
-        };
-        parts.micro_batches.into_iter().enumerate().map(micro_batch).collect()
+        (0..parts.micro_batches.len()).map(move |number| self.micro_batch(step, &parts, number))
+    }
+
+    /// One of them, counted from 0; `parts` are what the sampler says of the step.
+    pub(crate) fn micro_batch(&self, step: usize, parts: &Step, number: usize) -> MicroBatch {
+        let noise = Noise { seed: self.seed, step: step as u64 };
+        let first_row = parts.micro_batches[..number].iter().map(Vec::len).sum();
+        let batch = Batch::new(&self.dataset, &parts.micro_batches[number], first_row);
+        MicroBatch {
+            batch: self.task.present(batch, noise),
+            noise: Some(noise),
+            step,
+            epoch: parts.epoch + 1,
+            ends_step: number + 1 == parts.micro_batches.len(),
+        }
     }
 }
 

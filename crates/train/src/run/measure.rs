@@ -11,6 +11,7 @@ use super::loader::{EvaluationBatches, TrainingBatches};
 use super::optimizer::{adamw, average_and_clip};
 use super::{Error, load};
 use crate::prepare::RunPlan;
+use crate::workers::Workers;
 use tasks::{TrainableModel, host};
 
 /// Steps that are measured, and those before them, in which memory is taken and files are read for the first time.
@@ -105,6 +106,6 @@ fn evaluation(plan: &RunPlan, model: &TrainableModel) -> f64 {
 fn answers(plan: &RunPlan, model: &TrainableModel) -> Result<f64, Error> {
     let Some(questions) = &plan.questions else { return Ok(0.0) };
     let started = Instant::now();
-    questions.first().answers(model)?;
+    questions.first().answers(model, &Workers::one())?;
     Ok(started.elapsed().as_secs_f64() * questions.len() as f64)
 }

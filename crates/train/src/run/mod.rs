@@ -3,10 +3,13 @@
 mod adamw;
 mod answers;
 mod before;
+mod beginning;
 mod checkpoint;
 mod directory;
 mod error;
+mod evaluate;
 mod events;
+mod executor;
 #[cfg(test)]
 mod faults;
 mod find_lr;
@@ -23,8 +26,10 @@ mod resume;
 mod save;
 mod schedule;
 mod session;
+mod shared;
 mod strategy;
 mod watch;
+mod weights;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,6 +46,7 @@ pub(crate) use answers::Questions;
 pub(crate) use checkpoint::Identity;
 pub(crate) use directory::{Directory, State, check, recorded_config};
 pub(crate) use error::Error;
+pub(crate) use evaluate::evaluate;
 pub(crate) use find_lr::{RangeTest, Tried, find_learning_rate};
 pub(crate) use legs::{Legs, NoSteps, check_sets};
 pub(crate) use loader::{EvaluationBatches, evaluation_batches};
@@ -54,13 +60,18 @@ pub(crate) use watch::Watch;
 use crate::config::Files;
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
+use beginning::{Beginning, Checkpoint, begin};
 use checkpoint::{RunState, SaveAndWait, record_files};
+use executor::{Local, StepExecutor};
 use loader::TrainingBatches;
 use renderer::{Silent, Unrecorded};
-use session::Session;
+use session::{Journal, Session};
+use shared::Shared;
 use strategy::ByStep;
 use tasks::TrainableModel;
 use tasks::metrics::{ConfusionMetric, ScoreMetric, Scores};
+
+use crate::workers::Workers;
 
 /// How to begin, where something lies already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,47 +123,36 @@ pub(crate) fn check_plan(plan: &RunPlan, start: Start) -> Result<(), Error> {
     directory::check_writable(&plan.output_dir)
 }
 
+/// Trains by a plan, in the directory of the first worker; the others have none.
 pub(crate) fn run(
     plan: &RunPlan,
-    directory: Directory,
+    directory: Option<Directory>,
     start: Start,
     mut options: Options,
+    workers: &Workers,
     output: &Output,
 ) -> Result<Outcome, Error> {
-    if start != Start::Resume {
-        refuse_own_inputs(plan)?;
-    }
-    // Another process may have trained here while this one looked at its data.
-    if start == Start::New && directory.own_state() != State::New {
-        return Err(Error::Exists { path: directory.root().into(), what: "another run by now" });
-    }
     let identity = plan.identity();
-    let resumed = match start {
-        Start::Resume => resume::newest_state(plan, &identity, &directory, output)?,
-        Start::New | Start::Overwrite => None,
-    };
     let save = save::Saver::new(plan, &identity);
-    directory.check_names(save.names())?;
-    match &resumed {
-        Some(state) if directory.own_state() == State::Finished && !plan.legs.go_on_after(state.step) => {
-            return Ok(Outcome::NothingToDo);
-        }
-        Some(state) => check_resumed(plan, &save, &directory, state)?,
-        None => {
-            directory.begin()?;
-            directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
-        }
-    }
-    let save = save.with_origins(plan);
-    directory.claim_names()?;
-    output.log_to(directory.append("train.log")?);
-    say_beginning(plan, resumed.as_ref(), &directory, output);
+    let beginning = workers.of_first("how the run begins", || {
+        let directory = directory.as_ref().expect("the first worker has it");
+        begin(plan, (start, &identity, &save), directory, output)
+    })?;
+    let resumed = match beginning {
+        Beginning::NothingToDo => return Ok(Outcome::NothingToDo),
+        Beginning::Anew => None,
+        Beginning::After(state) => Some(state),
+    };
+    let checkpoint = resumed.as_ref().map(|state| Checkpoint::of(state, directory.as_ref(), workers)).transpose()?;
+    let save = if workers.is_first() { save.with_origins(plan) } else { save };
 
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
     // layers again is `TrainableModel`'s, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let starts = match &resumed {
-        Some(state) => checkpoint::starts(&directory.checkpoint(state.step), state)?,
+        Some(state) => {
+            checkpoint::starts(checkpoint.as_ref().map_or(plan.output_dir.as_path(), Checkpoint::path), state)?
+        }
         None => HashMap::new(),
     };
     if plan.method.changes_base() && starts.is_empty() {
@@ -160,19 +160,17 @@ pub(crate) fn run(
     }
     let (model, loaded) = load(plan, starts, &device)?;
     tell(&loaded, output);
-    if resumed.is_some() {
-        // Before the line goes away that says that the run has ended: killed in between, it has a leg that is still to come.
-        directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
-    }
-    let metrics = directory.metrics(resumed.as_ref().map_or(0, |state| state.metrics_length))?;
+    let journal = directory.map(|directory| Journal::open(plan, directory, resumed.as_ref())).transpose()?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
     // Until this function ends.
-    let _watching = options.watch.take().map(|watch| watch.serve(directory.root()));
-    let untrained = before::untrained(plan, &model, &heard).map_err(|error| blame(plan, error))?;
-    let record = report::begin(plan, &loaded.plan, &untrained, &directory)?;
+    let _watching = options.watch.take().map(|watch| watch.serve(&plan.output_dir));
+    let untrained = before::untrained(plan, &model, workers, &heard).map_err(|error| blame(plan, error))?;
+    let first = journal.as_ref().map(|journal| report::begin(plan, &loaded.plan, &untrained, &journal.directory));
+    let record = first.transpose()?;
     let state = resumed.unwrap_or_else(|| RunState::new(identity));
-    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), heard)?;
-    let mut session = train(session, model, options).map_err(|error| blame(plan, error))?;
+    let from = checkpoint.as_ref().map(|checkpoint| checkpoint.path().to_path_buf());
+    let session = Session::new(plan, (state, from), save, loaded.plan, journal, (workers, heard));
+    let mut session = train(session, model, (plan, options)).map_err(|error| blame(plan, error))?;
 
     match session.interrupted {
         true => Ok(Outcome::Interrupted { step: session.state.step }),
@@ -293,7 +291,7 @@ pub(crate) fn tell(loaded: &model::Loaded, output: &Output) {
 }
 
 /// Runs burn's learner with our strategy over the steps that are left.
-fn train(session: Session, model: TrainableModel, options: Options) -> Result<Session, Error> {
+fn train(session: Session, model: TrainableModel, (plan, options): (&RunPlan, Options)) -> Result<Session, Error> {
     let task = session.task.clone();
     let batches = TrainingBatches {
         task: task.clone(),
@@ -308,7 +306,7 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
         dataset: session.valid.clone().unwrap_or_else(|| session.train.clone()),
     };
     let failure = checkpoint::Failure::default();
-    let [model_file, optimizer_file, schedule_file] = record_files(&session.directory, &failure);
+    let files = session.journal.as_ref().map(|journal| record_files(&journal.directory, &failure));
     let renderer: Box<dyn MetricsRenderer> = Box::new(Silent);
     // Without the feature the command line has refused already.
     #[cfg(feature = "dashboard")]
@@ -316,10 +314,14 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
         true => Box::new(TuiMetricsRendererWrapper::new(options.interrupter.clone(), None)),
         false => renderer,
     };
-    let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), session.directory.root().to_path_buf());
+    let (epochs, schedule, root) = (session.epochs(), session.legs.schedule(), plan.output_dir.clone());
     let optimizer = optimizer::adamw(&session.config, &session.adapter_plan);
     let result = Arc::new(Mutex::new(None));
-    let strategy = ByStep::new(session, failure, result.clone());
+    let executor: Box<dyn StepExecutor> = match session.workers.are_several() {
+        true => Box::new(Shared::new(&session.workers, batches.clone(), plan.device.clone())),
+        false => Box::new(Local(batches.clone())),
+    };
+    let strategy = ByStep::new(session, executor, failure, result.clone());
 
     let mut training =
         SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation)).metrics((LossMetric::new(),));
@@ -330,9 +332,12 @@ fn train(session: Session, model: TrainableModel, options: Options) -> Result<Se
     if let Some(metric) = ConfusionMetric::new(&task) {
         training = training.metrics_text((metric,));
     }
+    if let Some([model_file, optimizer_file, schedule_file]) = files {
+        training = training
+            .with_custom_checkpointers(model_file, optimizer_file, schedule_file)
+            .with_checkpointing_strategy(SaveAndWait);
+    }
     let outcome = training
-        .with_custom_checkpointers(model_file, optimizer_file, schedule_file)
-        .with_checkpointing_strategy(SaveAndWait)
         .with_training_strategy(TrainingStrategy::Custom(Arc::new(strategy)))
         .with_metric_logger(Unrecorded)
         .with_application_logger(None)

@@ -8,9 +8,10 @@ use inference::Sidecar;
 
 use super::checkpoint::{RunState, read_state, starts};
 use super::directory::{Directory, recorded_checkpoints};
-use super::{Error, Identity, Options, Session, load, save, train};
+use super::{Error, Identity, Journal, Options, Session, load, save, train};
 use crate::output::Output;
 use crate::prepare::RunPlan;
+use crate::workers::Workers;
 
 /// A run that can be verified, as it lies there.
 #[derive(Debug)]
@@ -102,11 +103,13 @@ pub(crate) fn replay(
     };
     let device = plan.device.clone().autodiff().gradient_checkpointing();
     let (model, loaded) = load(plan, starts, &device)?;
-    let metrics = directory.metrics(0)?;
+    let from = (stretch.from > 0).then(|| directory.checkpoint(stretch.from));
+    let journal = Journal::open(plan, directory, None)?;
     let save = save::Saver::new(plan, &identity).with_origins(plan);
-    let session = Session::new(plan, state, save, loaded.plan, (directory, metrics), output.silenced())?;
+    let workers = (&Workers::one(), output.silenced());
+    let session = Session::new(plan, (state, from), save, loaded.plan, Some(journal), workers);
     let options = Options { dashboard: false, watch: None, interrupter, until: Some(stretch.until) };
-    let session = train(session, model, options).map_err(|error| super::blame(plan, error))?;
+    let session = train(session, model, (plan, options)).map_err(|error| super::blame(plan, error))?;
     Ok(!session.interrupted)
 }
 

@@ -1,6 +1,7 @@
 //! What a run leaves for its page: `report.json` when it begins and when it ends, and `report.html`, which is made of the
 //! run's directory as `kindling report` would make it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,13 +10,15 @@ use lora::{Plan, UpdateSize};
 
 use super::before::Untrained;
 use super::directory::Directory;
-use super::{Error, Summary};
+use super::{Error, Summary, evaluate};
 use crate::output::{counted, thousands};
 use crate::prepare::{Question, RunPlan};
 use crate::report::{self, End, Finding, Lengths, Record, Report, Split, Update};
 use tasks::metrics::Score;
 use tasks::metrics::interval::Interval;
-use tasks::{Sample, Section, TrainableModel, Validation};
+use tasks::{Sample, Section, Sections, TrainableModel, Validation};
+
+use crate::workers::Workers;
 
 /// Texts among which one is sought that is short enough for a command line.
 const LOOKED_AT: usize = 100;
@@ -50,24 +53,38 @@ pub(super) fn begin(
     Ok(record)
 }
 
+/// What the task shows of the result of a run on the validation data, whose batches are shared among workers.
+pub(super) fn sections(plan: &RunPlan, model: &TrainableModel, workers: &Workers) -> Result<Sections, Error> {
+    let Some(dataset) = plan.valid.as_deref() else { return Ok(Sections::default()) };
+    let failure = RefCell::new(None);
+    let outputs = |model: &TrainableModel, batches| {
+        let evaluated = evaluate(workers, model, batches).map_err(|error| failure.replace(Some(error)));
+        evaluated.ok().map(|evaluated| evaluated.outputs)
+    };
+    let validation = Validation {
+        dataset,
+        rows: &|| plan.valid_rows(),
+        tokenizer: &plan.tokenizer,
+        together: workers.size(),
+        outputs: &outputs,
+    };
+    let sections = plan.task.sections(model, &validation);
+    failure.into_inner().map_or(Ok(sections), |failure| Err(failure.into()))
+}
+
 /// Completes the record and writes the page. `model` is the result of the run, read back, `adapter` what it was built by
-/// then, and `written` what it answers to the plan's questions.
+/// then, `sections` what the task shows of it, and `written` what it answers to the plan's questions.
 pub(super) fn finish(
     plan: &RunPlan,
-    mut record: Record,
+    (mut record, sections): (Record, Sections),
     (model, adapter): (&TrainableModel, &Plan),
     [before, written]: [&[String]; 2],
     summary: &Summary,
     directory: &Directory,
 ) -> Result<(), Error> {
-    let valid = plan.valid.as_deref();
-    if let Some(dataset) = valid {
-        let validation = Validation { dataset, rows: &|| plan.valid_rows(), tokenizer: &plan.tokenizer };
-        let sections = plan.task.sections(model, &validation);
-        let key = |(score, interval): (&'static Score, Interval)| (score.key.to_string(), interval);
-        record.intervals = sections.intervals.into_iter().map(key).collect();
-        record.sections = sections.sections;
-    }
+    let key = |(score, interval): (&'static Score, Interval)| (score.key.to_string(), interval);
+    record.intervals = sections.intervals.into_iter().map(key).collect();
+    record.sections = sections.sections;
     if let Some(questions) = &plan.questions {
         let sample = |(n, (question, written)): (usize, (&Question, &String))| Sample {
             prompt: question.prompt.clone(),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::Error;
@@ -23,7 +24,7 @@ const FREE: [&str; 6] = [
 ];
 
 /// What a `--resume` is about.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Resumption {
     /// A finished run, asked for as it was.
     Finished,

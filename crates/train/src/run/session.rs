@@ -1,28 +1,31 @@
 //! What a run carries from step to step, and how it ends.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use lora::Plan;
-use tasks::Task;
+use tasks::{Task, TrainableModel};
 
-use super::checkpoint::RunState;
+use super::checkpoint::{Best, RunState};
 use super::directory::{Directory, Metrics};
 use super::{Error, Legs, Outcome, Questions, Summary, events, record, report, save};
 use crate::output::Output;
 use crate::prepare::RunPlan;
 use crate::report::Record;
+use crate::workers::Workers;
 
 /// What a run carries from step to step.
 pub(super) struct Session {
     pub(super) config: crate::config::TrainConfig,
     pub(super) save: save::Saver,
     pub(super) adapter_plan: Plan,
-    pub(super) directory: Directory,
-    pub(super) metrics: Metrics,
-    /// For TensorBoard.
-    pub(super) events: Option<events::Events>,
+    /// The first worker's alone.
+    pub(super) journal: Option<Journal>,
+    pub(super) workers: Workers,
     pub(super) state: RunState,
+    /// Where it is read from.
+    pub(super) checkpoint: Option<PathBuf>,
     pub(super) train: Arc<data::Dataset>,
     pub(super) valid: Option<Arc<data::Dataset>>,
     pub(super) sampler: Arc<data::Sampler>,
@@ -38,26 +41,59 @@ pub(super) struct Session {
     pub(super) output: Output,
 }
 
+/// Where a run is written down.
+pub(super) struct Journal {
+    pub(super) directory: Directory,
+    metrics: Metrics,
+    /// For TensorBoard.
+    events: Option<events::Events>,
+}
+
+impl Journal {
+    pub(super) fn open(plan: &RunPlan, directory: Directory, resumed: Option<&RunState>) -> Result<Self, Error> {
+        if resumed.is_some() {
+            // Before the line goes away that says that the run has ended: killed in between, it has a leg that is still to come.
+            directory.write_config(&plan.config.to_toml(), plan.config_file.as_deref())?;
+        }
+        let metrics = directory.metrics(resumed.map_or(0, |state| state.metrics_length))?;
+        let events = match plan.config.train.tensorboard {
+            true => Some(events::Events::open(&directory, resumed.map_or(0, |state| state.step))?),
+            false => None,
+        };
+        Ok(Self { directory, metrics, events })
+    }
+
+    /// A line of `metrics.jsonl`.
+    pub(super) fn append(&mut self, line: &record::Line<'_>) -> Result<(), Error> {
+        self.metrics.append(line)
+    }
+
+    pub(super) fn scalars(&self, step: usize, scalars: &[(&str, f64)]) -> Result<(), Error> {
+        self.events.as_ref().map_or(Ok(()), |events| events.scalars(step, scalars))
+    }
+
+    /// The length of `metrics.jsonl` in bytes, all of them on the disk, and their hash.
+    pub(super) fn sync(&mut self) -> Result<(u64, String), Error> {
+        self.metrics.sync()
+    }
+}
+
 impl Session {
     pub(super) fn new(
         plan: &RunPlan,
-        state: RunState,
+        (state, checkpoint): (RunState, Option<PathBuf>),
         save: save::Saver,
         adapter_plan: Plan,
-        (directory, metrics): (Directory, Metrics),
-        output: Output,
-    ) -> Result<Self, Error> {
-        let events = match plan.config.train.tensorboard {
-            true => Some(events::Events::open(&directory, state.step)?),
-            false => None,
-        };
+        journal: Option<Journal>,
+        (workers, output): (&Workers, Output),
+    ) -> Self {
         let mut session = Self {
             config: plan.config.train.clone(),
             save,
             adapter_plan,
-            directory,
-            metrics,
-            events,
+            journal,
+            workers: workers.clone(),
+            checkpoint,
             started: Instant::now(),
             seconds_before: state.seconds,
             state,
@@ -73,7 +109,22 @@ impl Session {
             output,
         };
         session.enter_leg();
-        Ok(session)
+        session
+    }
+
+    /// Writes what came of the run so far; the model's answer to the probe.
+    pub(super) fn keep(
+        &self,
+        model: &TrainableModel,
+        kept: (usize, Option<save::Kept<'_>>),
+    ) -> Result<Vec<f32>, Error> {
+        let probe = self.workers.of_first("the best result", || {
+            let journal = self.journal.as_ref().expect("the first worker has it");
+            let probe = self.save.save(&journal.directory, &self.adapter_plan, model, kept)?;
+            // JSON has no number that is none.
+            Ok::<_, Error>(probe.into_iter().map(f32::to_bits).collect::<Vec<u32>>())
+        })?;
+        Ok(probe.into_iter().map(f32::from_bits).collect())
     }
 
     /// Whether early stopping has ended the leg before is nothing to the one that begins.
@@ -103,15 +154,27 @@ impl Session {
     }
 
     /// Reads what was saved and compares it with what was trained; then the run is finished.
-    pub(super) fn finish(&mut self, plan: &RunPlan, record: Record, before: &[String]) -> Result<Outcome, Error> {
+    pub(super) fn finish(
+        &mut self,
+        plan: &RunPlan,
+        record: Option<Record>,
+        before: &[String],
+    ) -> Result<Outcome, Error> {
         // The model that was trained is gone, and with it what was left of its base.
         crate::ALLOCATOR.give_back();
-        let best = self.state.best.as_ref().expect("a run that ends has saved what came of it");
-        let (model, adapter) = self.save.verify(self.directory.root(), &best.probe, self.adapter_plan.rounds_base())?;
-        let after = match &plan.questions {
-            Some(questions) => questions.answers(&model)?,
-            None => Vec::new(),
+        let best = self.state.best.clone().expect("a run that ends has saved what came of it");
+        // A model that was trained as a whole is not sent about: the worker that has it does the rest.
+        let who = if plan.method.saves_model() { Workers::one() } else { self.workers.clone() };
+        let checked = match self.workers.is_first() || who.are_several() {
+            true => Some(self.check(plan, &best, &who)?),
+            false => None,
         };
+        let after = match (&plan.questions, &checked) {
+            (Some(questions), Some((model, _))) => questions.answers(model, &who)?,
+            (Some(_), None) | (None, _) => Vec::new(),
+        };
+        let model = checked.as_ref().map(|(model, _)| model);
+        let sections = model.map(|model| report::sections(plan, model, &who)).transpose()?;
         self.say_answers(before, &after);
         let summary = Summary {
             steps: self.state.step,
@@ -121,12 +184,30 @@ impl Session {
             stopped_early: self.state.stopped,
             loss_error: best.loss_error,
         };
-        report::finish(plan, record, (&model, &adapter), [before, &after], &summary, &self.directory)?;
+        let (Some(journal), Some(record), Some((model, adapter))) = (&mut self.journal, record, checked) else {
+            return Ok(Outcome::Finished(summary));
+        };
+        let shown = (record, sections.unwrap_or_default());
+        report::finish(plan, shown, (&model, &adapter), [before, &after], &summary, &journal.directory)?;
         let (seconds, peak_memory_bytes) = (summary.seconds, summary.peak_memory_bytes);
         let base_dtype = plan.quantisation().map(|quantisation| quantisation.name());
-        self.metrics.append(&record::Line::End { seconds, peak_memory_bytes, base_dtype })?;
-        self.metrics.sync()?;
+        journal.append(&record::Line::End { seconds, peak_memory_bytes, base_dtype })?;
+        journal.sync()?;
         Ok(Outcome::Finished(summary))
+    }
+
+    /// What was saved, read back and compared, by the worker that saved it and by those that are sent it.
+    fn check(&self, plan: &RunPlan, best: &Best, who: &Workers) -> Result<(TrainableModel, Plan), Error> {
+        let rounds = self.adapter_plan.rounds_base();
+        if !who.are_several() {
+            return self.save.verify(&plan.output_dir, &best.probe, rounds);
+        }
+        let temporary =
+            tempfile::tempdir().map_err(|source| Error::Directory { path: std::env::temp_dir(), source })?;
+        let copy = temporary.path();
+        let names = who.of_first("the names of the result", || Ok::<_, Error>(self.save.names()))?;
+        who.copies(&plan.output_dir, &names, copy).map_err(Error::of_files)?;
+        self.save.verify(if who.is_first() { &plan.output_dir } else { copy }, &best.probe, rounds)
     }
 
     /// A few answers before and after training, beside the references.

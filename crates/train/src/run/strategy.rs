@@ -6,34 +6,40 @@ use std::time::Instant;
 
 use burn::data::dataloader::Progress;
 use burn::module::Module;
-use burn::optim::GradientsAccumulator;
 use burn::train::{
-    EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
+    EventProcessorTraining, Interrupter, Learner, LearnerEvent, SupervisedLearningStrategy,
     SupervisedTrainingEventProcessor, TrainLoader, TrainingComponents, TrainingItem, ValidLoader,
 };
 
 use super::checkpoint::{self, Best, Failure};
+use super::evaluate::{Evaluated, evaluate};
+use super::executor::{Caller, StepExecutor, StepGradients};
 use super::optimizer::average_and_clip;
 use super::record::Line;
 use super::save::Kept;
-use super::{Error, Session};
+use super::{Error, Session, weights};
 use crate::output::{counted, duration};
 use crate::report;
-use tasks::{MicroBatch, StepOutput, TrainableModel, host};
+use tasks::{StepOutput, TrainableModel};
 
 /// After this many steps every part of the adapter must have moved.
 const TRAINED_BY: usize = 10;
 
 pub(super) struct ByStep {
     /// Taken by the one call of `fit`, and given back with its result.
-    session: Mutex<Option<Session>>,
+    session: Mutex<Option<(Session, Box<dyn StepExecutor>)>>,
     failure: Failure,
     result: Arc<Mutex<Option<Result<Session, Error>>>>,
 }
 
 impl ByStep {
-    pub(super) fn new(session: Session, failure: Failure, result: Arc<Mutex<Option<Result<Session, Error>>>>) -> Self {
-        Self { session: Mutex::new(Some(session)), failure, result }
+    pub(super) fn new(
+        session: Session,
+        executor: Box<dyn StepExecutor>,
+        failure: Failure,
+        result: Arc<Mutex<Option<Result<Session, Error>>>>,
+    ) -> Self {
+        Self { session: Mutex::new(Some((session, executor))), failure, result }
     }
 }
 
@@ -44,14 +50,15 @@ impl SupervisedLearningStrategy<TrainableModel> for ByStep {
         &self,
         components: TrainingComponents<TrainableModel>,
         mut learner: Learner<TrainableModel>,
-        train: TrainLoader<TrainableModel>,
+        // The executor makes its micro-batches itself.
+        _: TrainLoader<TrainableModel>,
         valid: ValidLoader<TrainableModel>,
         _first_epoch: usize,
     ) -> (TrainableModel, Processor) {
-        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut session = session.expect("burn calls `fit` once");
+        let taken = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (mut session, mut executor) = taken.expect("burn calls `fit` once");
         let mut fit = Fit { components, valid, failure: &self.failure };
-        let result = fit.run(&mut session, &mut learner, &train).map(|()| session);
+        let result = fit.run(&mut session, &mut learner, &mut *executor).map(|()| session);
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         (learner.model(), fit.components.event_processor)
     }
@@ -63,74 +70,56 @@ struct Fit<'a> {
     failure: &'a Failure,
 }
 
-/// What is summed up over the micro-batches of a step.
-struct Window {
-    gradients: GradientsAccumulator<TrainableModel>,
-    loss: f64,
-    /// The number of targets, or the sum of their weights.
-    divisor: f64,
-    tokens: usize,
-    /// Their numbers in the training data.
-    examples: Vec<usize>,
-}
-
-impl Window {
-    fn new() -> Self {
-        Self { gradients: GradientsAccumulator::new(), loss: 0.0, divisor: 0.0, tokens: 0, examples: Vec::new() }
-    }
-}
-
 impl Fit<'_> {
     fn run(
         &mut self,
         session: &mut Session,
         learner: &mut Learner<TrainableModel>,
-        train: &TrainLoader<TrainableModel>,
+        executor: &mut dyn StepExecutor,
     ) -> Result<(), Error> {
-        if session.state.step > 0 {
-            checkpoint::restore(learner, &session.directory.checkpoint(session.state.step))?;
+        if let Some(checkpoint) = &session.checkpoint {
+            checkpoint::restore(learner, checkpoint)?;
         }
+        weights::compare(session, &learner.model())?;
         let bar = session.output.bar(session.steps as u64, "step {pos}/{len} {bar:24} {msg}");
         bar.set_position(session.state.step as u64);
         let (begun, before) = (Instant::now(), session.state.step);
-        let mut window = Window::new();
         let mut since = Instant::now();
         let mut epoch = 0;
-        for batch in train.iter() {
-            let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
-            if batch.epoch != epoch {
-                self.begin_epoch(session, &mut epoch, batch.epoch);
+        for step in before + 1..session.last_step() + 1 {
+            let of_step = (step - 1) / session.sampler.steps_per_epoch() + 1;
+            if of_step != epoch {
+                self.begin_epoch(session, &mut epoch, of_step);
             }
-            let (step, ends_step) = (batch.step, batch.ends_step);
-            // The dashboard counts the optimiser steps of each epoch.
-            let per_epoch = session.sampler.steps_per_epoch();
-            let progress = Progress::new((step - 1) % per_epoch + 1, per_epoch, None);
-            self.micro_batch(session, learner, &mut window, batch, progress)?;
-            if ends_step {
-                let done = std::mem::replace(&mut window, Window::new());
-                let line = self.step(session, learner, step, done, since)?;
-                bar.set_position(step as u64);
-                // Of this process's steps, which an interrupted one's say nothing about.
-                let each = begun.elapsed().as_secs_f64() / (step - before) as f64;
-                bar.set_message(format!("{line} · {} left", duration(each * (session.steps - step) as f64)));
-                self.after_step(session, learner, step)?;
-                since = Instant::now();
-                if session.state.stopped {
-                    break;
-                }
+            let Some(done) = self.gradients(session, learner, executor, step)? else {
+                self.interrupt(session, learner)?;
+                break;
+            };
+            let stop = done.stop;
+            let line = self.step(session, learner, step, done, since)?;
+            bar.set_position(step as u64);
+            // Of this process's steps, which an interrupted one's say nothing about.
+            let each = begun.elapsed().as_secs_f64() / (step - before) as f64;
+            bar.set_message(format!("{line} · {} left", duration(each * (session.steps - step) as f64)));
+            self.after_step(session, learner, step)?;
+            since = Instant::now();
+            if session.state.stopped {
+                break;
             }
-            if self.interrupter().should_stop() {
-                // An incomplete window is dropped: the next process begins its step anew.
-                self.save_if_new(session, learner)?;
-                session.interrupted = session.state.step < session.last_step();
+            // Several workers stop where all have agreed to.
+            if stop || !session.workers.are_several() && self.interrupter().should_stop() {
+                self.interrupt(session, learner)?;
                 break;
             }
         }
         bar.finish_and_clear();
+        for line in executor.account() {
+            session.output.say(&line);
+        }
         self.end_epoch(epoch);
         if session.state.best.is_none() && !session.interrupted {
             let (model, step) = (learner.model().valid(), session.state.step);
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, (step, None))?;
+            let probe = session.keep(&model, (step, None))?;
             session.state.best = Some(Best { step, scores: None, loss_error: None, probe });
         }
         Ok(())
@@ -140,34 +129,31 @@ impl Fit<'_> {
         &self.components.interrupter
     }
 
-    /// Forward and backward of the SUM of the losses; gradients are added up.
-    fn micro_batch(
+    /// Saves what was done.
+    fn interrupt(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
+        self.save_if_new(session, learner)?;
+        session.interrupted = session.state.step < session.last_step();
+        Ok(())
+    }
+
+    /// Those of a step, while burn's event processor hears what comes of the micro-batches.
+    fn gradients(
         &mut self,
         session: &Session,
         learner: &Learner<TrainableModel>,
-        window: &mut Window,
-        batch: MicroBatch,
-        progress: Progress,
-    ) -> Result<(), Error> {
-        let (step, tokens, examples) = (batch.step, batch.batch.tokens(), batch.batch.examples.clone());
-        let of_targets = batch.batch.sequences_of_targets();
-        let output = learner.train_step(batch);
-        let losses = host(output.item.losses.clone().inner());
-        let mut broken: Vec<usize> =
-            losses.iter().zip(of_targets).filter(|(loss, _)| !loss.is_finite()).map(|(_, i)| examples[i]).collect();
-        broken.dedup();
-        if !broken.is_empty() {
-            return Err(Error::NotANumber { step, what: "the loss", places: session.places(&broken) });
-        }
-        window.gradients.accumulate(&learner.model(), output.grads);
-        window.loss += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        window.divisor += session.task.divisor(&output.item.targets);
-        window.tokens += tokens;
-        window.examples.extend(examples);
-        let item = TrainingItem::new(output.item, progress, Some(step), Some(learner.lr_current()));
-        let told = self.components.event_processor.process_train(LearnerEvent::ProcessedItem(item));
-        self.components.interrupter.fail_on_error(told);
-        Ok(())
+        executor: &mut dyn StepExecutor,
+        step: usize,
+    ) -> Result<Option<StepGradients>, Error> {
+        // The dashboard counts the optimiser steps of each epoch.
+        let per_epoch = session.sampler.steps_per_epoch();
+        let progress = Progress::new((step - 1) % per_epoch + 1, per_epoch, None);
+        let TrainingComponents { event_processor, interrupter, .. } = &mut self.components;
+        let mut told = |output: StepOutput| {
+            let item = TrainingItem::new(output, progress.clone(), Some(step), Some(learner.lr_current()));
+            interrupter.fail_on_error(event_processor.process_train(LearnerEvent::ProcessedItem(item)));
+        };
+        let should_stop = || interrupter.should_stop();
+        executor.gradients(&learner.model(), step, &mut Caller { told: &mut told, should_stop: &should_stop })
     }
 
     /// The optimiser's step and its line in `metrics.jsonl`; returns what the progress line says of it.
@@ -176,42 +162,35 @@ impl Fit<'_> {
         session: &mut Session,
         learner: &mut Learner<TrainableModel>,
         step: usize,
-        mut window: Window,
+        StepGradients { mut gradients, sums, .. }: StepGradients,
         since: Instant,
     ) -> Result<String, Error> {
-        let mut gradients = window.gradients.grads();
         let max_norm = session.config.max_grad_norm;
-        let grad_norm = average_and_clip(&learner.model(), &mut gradients, window.divisor, max_norm);
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, sums.divisor, max_norm);
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber {
                 step,
                 what: "the gradient's norm",
-                places: session.places(&window.examples),
+                places: session.places(&sums.examples),
             });
         }
         learner.lr_step();
         learner.optimizer_step(gradients);
-        let (loss, learning_rate) = (window.loss / window.divisor, learner.lr_current().base());
+        let (loss, learning_rate) = (sums.loss / sums.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
-        session.metrics.append(&Line::Step {
-            step,
-            epoch: step as f64 / session.sampler.steps_per_epoch() as f64,
-            loss,
-            learning_rate,
-            grad_norm,
-            step_seconds,
-            examples: window.examples.len(),
-            tokens: window.tokens,
-        })?;
-        if let Some(events) = &session.events {
-            events.scalars(
+        let epoch = step as f64 / session.sampler.steps_per_epoch() as f64;
+        let (examples, tokens) = (sums.examples.len(), sums.tokens);
+        if let Some(journal) = &mut session.journal {
+            let line = Line::Step { step, epoch, loss, learning_rate, grad_norm, step_seconds, examples, tokens };
+            journal.append(&line)?;
+            journal.scalars(
                 step,
                 &[
                     ("train/loss", loss),
                     ("train/learning_rate", learning_rate),
                     ("train/grad_norm", grad_norm),
                     ("train/step_seconds", step_seconds),
-                    ("train/tokens_per_second", window.tokens as f64 / step_seconds),
+                    ("train/tokens_per_second", sums.tokens as f64 / step_seconds),
                 ],
             )?;
         }
@@ -219,7 +198,7 @@ impl Fit<'_> {
         if step == TRAINED_BY {
             check_trained(session, &learner.model())?;
         }
-        let rate = window.tokens as f64 / step_seconds;
+        let rate = sums.tokens as f64 / step_seconds;
         Ok(format!("loss {loss:.3} · rate {learning_rate:.1e} · {rate:.0} tokens/s"))
     }
 
@@ -247,38 +226,46 @@ impl Fit<'_> {
     fn evaluate(&mut self, session: &mut Session, learner: &Learner<TrainableModel>, step: usize) -> Result<(), Error> {
         let started = Instant::now();
         let model = learner.model().valid();
+        let workers = session.workers.clone();
         let (mut evaluation, mut fitter) = (session.task.evaluator(), session.task.fitter());
         let epoch = step.div_ceil(session.sampler.steps_per_epoch());
         let total_items = self.valid.num_items();
         self.tell_valid(LearnerEvent::StartSplit { epoch_number: epoch, total_items });
         let valid = self.valid.clone();
         let mut batches = valid.iter();
-        while let Some(batch) = batches.next() {
-            let batch = batch.map_err(|error| Error::Learner(error.to_string()))?;
-            let output = InferenceStep::step(&model, batch);
-            let answers = output.host();
-            evaluation.add(&answers);
-            if let Some(fitter) = &mut fitter {
-                fitter.add(&answers);
+        loop {
+            let some = batches.by_ref().take(workers.size()).collect::<Result<Vec<_>, _>>();
+            let some = some.map_err(|error| Error::Learner(error.to_string()))?;
+            if some.is_empty() {
+                break;
             }
-            let item = TrainingItem::new(output, batches.progress(), Some(step), None);
-            self.tell_valid(LearnerEvent::ProcessedItem(item));
+            let Evaluated { outputs, own } = evaluate(&workers, &model, some)?;
+            for output in &outputs {
+                evaluation.add(output);
+                if let Some(fitter) = &mut fitter {
+                    fitter.add(output);
+                }
+            }
+            if let Some(own) = own {
+                let item = TrainingItem::new(own, batches.progress(), Some(step), None);
+                self.tell_valid(LearnerEvent::ProcessedItem(item));
+            }
         }
         self.tell_valid(LearnerEvent::EndSplit(epoch));
         let mut scores = evaluation.scores();
         if let Some(questions) = &session.questions {
-            scores = scores.with_generated(questions.scores(&questions.answers(&model)?));
+            scores = scores.with_generated(questions.scores(&questions.answers(&model, &workers)?));
         }
         if !scores.loss().is_finite() {
             return Err(Error::NotANumber { step, what: "the validation loss", places: Vec::new() });
         }
-        session.metrics.append(&Line::Eval { step, split: "valid", scores: &scores })?;
-        if let Some(events) = &session.events {
+        if let Some(journal) = &mut session.journal {
+            journal.append(&Line::Eval { step, split: "valid", scores: &scores })?;
             let named = scores.named();
             let tags: Vec<String> = named.iter().map(|(name, _)| format!("valid/{}", report::key(name))).collect();
             let scalars: Vec<(&str, f64)> =
                 tags.iter().zip(&named).map(|(tag, (_, value))| (tag.as_str(), *value)).collect();
-            events.scalars(step, &scalars)?;
+            journal.scalars(step, &scalars)?;
         }
         let best = session.state.best.as_ref().and_then(|best| best.scores.as_ref());
         let better = scores.is_better(best, session.config.best);
@@ -289,8 +276,7 @@ impl Fit<'_> {
         ));
         if better {
             let fitted = fitter.map(|fitter| fitter.fit()).unwrap_or_default();
-            let kept = (step, Some(Kept { scores: &scores, fitted }));
-            let probe = session.save.save(&session.directory, &session.adapter_plan, &model, kept)?;
+            let probe = session.keep(&model, (step, Some(Kept { scores: &scores, fitted })))?;
             session.state.best = Some(Best { step, scores: Some(scores), loss_error: evaluation.loss_error(), probe });
             session.state.without_improvement = 0;
         } else {
@@ -309,22 +295,27 @@ impl Fit<'_> {
     /// A checkpoint of the last whole step, unless there is one.
     fn save_if_new(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
         let step = session.state.step;
-        if step == 0 || session.directory.checkpoints().contains(&step) {
-            return Ok(());
+        let journal = session.journal.as_ref();
+        let is_there =
+            || Ok::<_, Error>(journal.is_some_and(|journal| journal.directory.checkpoints().contains(&step)));
+        match step == 0 || session.workers.of_first("whether a checkpoint is there", is_there)? {
+            true => Ok(()),
+            false => self.save(session, learner),
         }
-        self.save(session, learner)
     }
 
     fn save(&mut self, session: &mut Session, learner: &Learner<TrainableModel>) -> Result<(), Error> {
-        let step = session.state.step;
         session.save.check_base(&mut session.state)?;
-        let (length, sha256) = session.metrics.sync()?;
-        (session.state.metrics_length, session.state.metrics_sha256) = (length, Some(sha256));
+        weights::compare(session, &learner.model())?;
         session.state.seconds = session.seconds();
-        checkpoint::begin(&session.directory, session.adapter_plan.starts())?;
+        let step = session.state.step;
+        let Some(journal) = &mut session.journal else { return Ok(()) };
+        let (length, sha256) = journal.sync()?;
+        (session.state.metrics_length, session.state.metrics_sha256) = (length, Some(sha256));
+        checkpoint::begin(&journal.directory, session.adapter_plan.starts())?;
         let checkpointer = self.components.checkpointer.as_mut().expect("the learner was given checkpointers");
         checkpointer.checkpoint(learner, step, &self.components.event_store);
-        checkpoint::complete(&session.directory, &mut session.state, session.config.keep_checkpoints, self.failure)
+        checkpoint::complete(&journal.directory, &mut session.state, session.config.keep_checkpoints, self.failure)
     }
 
     fn begin_epoch(&mut self, session: &Session, epoch: &mut usize, next: usize) {

@@ -13,12 +13,15 @@ use indexmap::IndexMap;
 use model::{Prompt, Sampling};
 use serde_json::{Map, Value, json};
 
+use super::agree;
 use super::input::{InputArguments, Unanswered};
 use super::open::{check_unwritten, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
+use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
+use crate::workers::Workers;
 use inference::{GenerationSettings, Pipeline, TextGeneration, Written};
 use tasks::Use;
 
@@ -87,16 +90,18 @@ pub(super) struct Arguments {
     set: Vec<String>,
     #[command(flatten)]
     pub(super) device: DeviceArgument,
+    #[command(flatten)]
+    pub(super) workers: WorkerArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
     let sampling = sampling(arguments);
     sampling.check().map_err(Failure::input)?;
     check_samples(arguments)?;
     if arguments.stop.iter().any(String::is_empty) {
         return Err(Failure::usage("`--stop` is empty", "name the text before which to stop, or leave the option out"));
     }
-    let device = DeviceName::parse(&arguments.device.device)?.open()?;
+    let device = DeviceName::parse(&arguments.device.device)?.of_worker(workers.local_rank()).open()?;
     let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
         // A prompt on the command line is no column of an input; a table without it would say little.
         Columns::All if arguments.prompt.is_some() && !Format::of(arguments.output.as_deref())?.is_table() => {
@@ -105,15 +110,26 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         columns => columns,
     };
     let answers = Answers::open(arguments.output.as_deref(), arguments.input.input.as_deref(), columns, output)?;
+    if arguments.chat && workers.are_several() {
+        return Err(Failure::usage(
+            "`--chat` is for one process, and there are several workers",
+            "start it without them",
+        ));
+    }
+    if arguments.prompt.is_none() && !arguments.chat && arguments.input.is_piped() {
+        super::workers::refuse_piped_input(workers)?;
+    }
     let model = arguments.model.located(output)?;
     let keys = keys_of_input(Use::Generate);
     let pipeline = open(&model, Some(Use::Generate), (&arguments.set, &keys), &device, output)?;
+    agree::on_files(&pipeline, &model, arguments.input.input.as_deref(), workers)?;
     let settings = GenerationSettings {
         sampling,
         stop_strings: arguments.stop.clone(),
         max_new_tokens: arguments.max_new_tokens.map(|count| count as usize),
     };
-    let generator = Generator { pipeline: &pipeline, texts: &pipeline.text_generation(settings)?, arguments, output };
+    let texts = &pipeline.text_generation(settings)?;
+    let generator = Generator { pipeline: &pipeline, texts, arguments, workers, output };
     match &arguments.prompt {
         _ if arguments.chat => chat::run(&generator)?,
         Some(prompt) => generator.prompt(prompt, answers)?,
@@ -156,6 +172,8 @@ struct Generator<'a> {
     pipeline: &'a Pipeline,
     texts: &'a TextGeneration<'a>,
     arguments: &'a Arguments,
+    /// Each writes some of the texts.
+    workers: &'a Workers,
     output: &'a Output,
 }
 
@@ -201,7 +219,7 @@ impl Generator<'_> {
             }
             held += prompts.len();
             waiting.push((fields, prompts));
-            if held >= BATCH || is_typed {
+            if held >= BATCH * self.workers.size() || is_typed {
                 self.write(std::mem::take(&mut waiting), &mut answers)?;
                 held = 0;
                 bar.iter().for_each(|bar| bar.set_position(answers.count() as u64));
@@ -275,14 +293,17 @@ impl Generator<'_> {
     }
 
     fn write(&self, rows: Vec<Prompts>, answers: &mut Answers<'_>) -> Result<(), Failure> {
-        let prompts: Vec<Prompt> = rows.iter().flat_map(|(_, prompts)| prompts.iter().cloned()).collect();
-        if prompts.is_empty() {
-            return Ok(());
-        }
-        let mut written = self.texts.write(&prompts, &mut |_, _| {})?.into_iter();
+        let is_table = answers.format().is_table();
+        let parts: Vec<&[Prompts]> = rows.chunks(rows.len().div_ceil(self.workers.size()).max(1)).collect();
+        let texts = self.workers.in_turn("texts", &parts, |rows| {
+            let prompts: Vec<Prompt> = rows.iter().flat_map(|(_, prompts)| prompts.iter().cloned()).collect();
+            let written = if prompts.is_empty() { Vec::new() } else { self.texts.write(&prompts, &mut |_, _| {})? };
+            Ok::<_, Failure>(written.into_iter().map(|written| answer(written, is_table)).collect::<Vec<_>>())
+        })?;
+        let mut texts = texts.into_iter().flatten();
         for (fields, prompts) in &rows {
-            for written in written.by_ref().take(prompts.len()) {
-                answers.push(fields, answer(written, answers.format().is_table()))?;
+            for text in texts.by_ref().take(prompts.len()) {
+                answers.push(fields, text)?;
             }
         }
         Ok(())

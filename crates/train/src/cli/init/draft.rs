@@ -12,6 +12,7 @@ use crate::cli::{Failure, plan};
 use crate::config::{self, Config, Loaded};
 use crate::output::Output;
 use crate::prepare::RunPlan;
+use crate::workers::Workers;
 
 /// Of the training data, where there is no file of its own.
 const VALID_FRACTION: f64 = 0.1;
@@ -99,7 +100,7 @@ impl Draft {
 
 fn checked(config: Config, output: &Output) -> Result<RunPlan, Failure> {
     let loaded = Loaded::draft(config);
-    let plan = RunPlan::new(&loaded, None, output)?;
+    let plan = RunPlan::new(&loaded, None, &Workers::one(), output)?;
     plan.shapes().map_err(|error| error.placed(&loaded))?;
     Ok(plan)
 }

@@ -72,6 +72,8 @@ pub(super) struct Answers<'a> {
     /// The rows of a table, until all are there.
     waiting: Option<Waiting>,
     written: usize,
+    /// Unless a launcher stands between.
+    for_people: bool,
 }
 
 impl<'a> Answers<'a> {
@@ -83,14 +85,15 @@ impl<'a> Answers<'a> {
         output: &'a Output,
     ) -> Result<Self, Failure> {
         let format = Format::of(path)?;
-        let sink = Sink::open(path, input)?;
-        let waiting = if format.is_table() { Some(Waiting::new()?) } else { None };
-        Ok(Self { sink, format, beside: Beside::new(columns, output), waiting, written: 0 })
+        let sink = if output.is_mute() { Sink::Nowhere } else { Sink::open(path, input)? };
+        let waiting = if format.is_table() && !output.is_mute() { Some(Waiting::new()?) } else { None };
+        let beside = Beside::new(columns, output);
+        Ok(Self { sink, format, beside, waiting, written: 0, for_people: !output.is_shared() })
     }
 
     /// Whether a person reads the answers, and no program.
     pub(super) fn is_terminal(&self) -> bool {
-        self.sink.is_terminal()
+        self.for_people && self.sink.is_terminal()
     }
 
     pub(super) fn format(&self) -> Format {

@@ -15,6 +15,7 @@ use crate::config::{self, Loaded};
 use crate::output::{Output, counted};
 use crate::prepare::RunPlan;
 use crate::run::{self, Recorded, Stretch};
+use crate::workers::Workers;
 
 pub(super) fn verify(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let place = &arguments.path;
@@ -40,7 +41,8 @@ pub(super) fn verify(arguments: &Arguments, output: &Output) -> Result<ExitCode,
         let help = "free space there, or name another place with the variable `TMPDIR`";
         Failure::with_help(format!("cannot make a temporary directory: {error}"), help)
     })?;
-    let plan = RunPlan::new(&configuration(place, directory.path())?, arguments.device.as_deref(), output)?;
+    let plan =
+        RunPlan::new(&configuration(place, directory.path())?, arguments.device.as_deref(), &Workers::one(), output)?;
     let verified = Verified { place, result: result.as_deref(), sidecar: sidecar.as_ref(), best, stretch, plan: &plan };
     if let Some(difference) = recorded.identity().and_then(|then| of_inputs(then, &plan)) {
         return verified.differs(&difference, output);

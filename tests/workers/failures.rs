@@ -1,0 +1,241 @@
+//! Whatever fails on one worker is said once, with one exit status, and soon.
+
+use serde_json::Value;
+
+use super::mpirun::{Mpi, is_here};
+use super::{encoder, with_training};
+use crate::project::Project;
+
+/// Files that a worker of another host has: the project again in a directory of its own.
+fn two_hosts() -> Project {
+    let mut project = encoder("r = 4\n");
+    for host in ["a", "b"] {
+        project = project
+            .copy("bert-cls/model", &format!("{host}/bert"))
+            .copy("bert-cls/data.jsonl", &format!("{host}/train.jsonl"));
+        let config = project.read("run.toml");
+        project = project.file(&format!("{host}/run.toml"), config);
+    }
+    project
+}
+
+#[test]
+fn a_wrong_configuration_is_one_error() {
+    if is_here() {
+        let project = encoder("r = 4\n").config("learning_rat = 1.0");
+        let alone = project.train(&[]);
+        let ended = Mpi::new(&project).run(3, &["train", "run.toml"]);
+        assert_eq!(ended.status, Some(2));
+        assert_eq!((ended.error(), ended.count("error:")), (alone.stderr.trim().to_string(), 1));
+        assert!(!project.path("run").exists());
+    }
+}
+
+#[test]
+fn hosts_with_other_data_are_refused_by_the_name_of_the_file() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts().replace("b/train.jsonl", "rises", "falls");
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["train", "run.toml"]);
+    let host = host();
+    assert_eq!(
+        ended.error(),
+        format!(
+            "error: [DIR]/b/train.jsonl on worker 1 on {host} is not the file that worker 0 on {host} has\n\
+             help: copy the data of one host to the others, or read it from a shared disk"
+        )
+    );
+    assert_eq!((ended.status, ended.count("error:")), (Some(2), 1), "{}", ended.said);
+    assert!(!project.path("a/run").exists() && !project.path("b/run").exists());
+}
+
+#[test]
+fn hosts_with_another_base_are_refused_by_the_name_of_the_file() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts().tensors("b/bert/model.safetensors", |tensors| {
+        tensors.add_to_first("bert.embeddings.word_embeddings.weight", 1.0);
+    });
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["train", "run.toml"]);
+    let host = host();
+    assert_eq!(
+        ended.error(),
+        format!(
+            "error: [DIR]/b/bert/model.safetensors on worker 1 on {host} is not the file that worker 0 on {host} has\n\
+             help: copy the base of one host to the others, or read it from a shared disk"
+        )
+    );
+    assert_eq!(ended.status, Some(2), "{}", ended.said);
+}
+
+#[test]
+fn hosts_with_another_configuration_are_refused_by_the_key() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts().replace("b/run.toml", "batch_size = 2", "batch_size = 3");
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["train", "run.toml"]);
+    let host = host();
+    assert_eq!(
+        ended.error(),
+        format!(
+            "error: `train.batch_size` is 2 on worker 0 on {host}, and 3 on worker 1 on {host}\n\
+             help: give all workers the same configuration"
+        )
+    );
+    assert_eq!(ended.status, Some(2), "{}", ended.said);
+}
+
+#[test]
+fn what_one_host_lacks_is_said_with_its_name() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts().without("b/train.jsonl");
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["train", "run.toml"]);
+    assert!(ended.error().starts_with(&format!("error: worker 1 on {}: ", host())), "{}", ended.said);
+    assert!(ended.error().contains("[DIR]/b/train.jsonl"), "{}", ended.said);
+    assert_eq!((ended.status, ended.count("error:")), (Some(2), 1), "{}", ended.said);
+}
+
+#[test]
+fn a_loss_that_is_no_number_is_the_same_error_as_with_one_worker() {
+    if !is_here() {
+        return;
+    }
+    // Micro-batches of two rows in file order: a word whose embedding overflows stands in two of them, which two workers compute.
+    let train = "shuffle = false\ngrad_accumulation = 3\nbatch_size = 2";
+    let project = Project::new().replace("run.toml", "max_steps = 2\nbatch_size = 4", train);
+    let lines: Vec<String> = project.read("train.jsonl").lines().map(|line| line.replace("rises", "falls")).collect();
+    let with_word = |(i, line): (usize, &String)| match i {
+        3 | 5 => "{\"text\": \"the night rises\", \"label\": 1}\n".to_string(),
+        _ => format!("{line}\n"),
+    };
+    let rows: String = lines.iter().enumerate().map(with_word).collect();
+    let tokenizer: Value = serde_json::from_str(&project.read("bert/tokenizer.json")).unwrap();
+    let rises = tokenizer["model"]["vocab"]["rises"].as_u64().unwrap() as usize;
+    let project = project.file("train.jsonl", rows).tensors("bert/model.safetensors", |tensors| {
+        tensors.fill_row("bert.embeddings.word_embeddings.weight", rises, f32::MAX);
+    });
+    for workers in [2, 3] {
+        let ended = Mpi::new(&project).run(workers, &["train", "run.toml", "--overwrite"]);
+        assert_eq!(
+            ended.error(),
+            "error: step 1: the loss is not a number (the example in line 4 of the training data)\n\
+             help: a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this; the checkpoint \
+             before it is kept"
+        );
+        assert_eq!((ended.status, ended.count("error:")), (Some(1), 1), "{}", ended.said);
+    }
+}
+
+#[test]
+fn a_run_that_only_the_first_host_has_is_resumed_by_all() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts();
+    let mpi = Mpi::new(&project);
+    let job = mpi.start_in(&["a", "b"], &["train", "run.toml", "--set", "train.max_steps=2000"]);
+    job.wait_for_checkpoint("a/run", 4);
+    job.signal(1, "TERM");
+    let ended = job.wait();
+    assert_eq!(ended.status, Some(130), "{}", ended.said);
+    assert!(!project.path("b/run").exists());
+    let step = super::mpirun::checkpoints(&project, "a/run").last().copied().unwrap();
+    let job = mpi.start_in(&["a", "b"], &["train", "run.toml", "--set", "train.max_steps=2000", "--resume"]);
+    job.wait_for_checkpoint("a/run", step + 2);
+    job.signal(0, "TERM");
+    let ended = job.wait();
+    assert_eq!((ended.status, ended.count(&format!("resuming after step {step}"))), (Some(130), 1), "{}", ended.said);
+    assert!(!project.path("b/run").exists());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_the_first_worker_s_to_say() {
+    if is_here() {
+        let project = with_training(Project::new(), "").file("run", "a file");
+        let alone = project.train(&[]);
+        let ended = Mpi::new(&project).run(2, &["train", "run.toml"]);
+        assert_eq!((ended.error(), ended.status), (alone.stderr.trim().to_string(), Some(2)));
+    }
+}
+
+#[test]
+fn a_panic_of_one_ends_all() {
+    if !is_here() {
+        return;
+    }
+    // Workers that are at different commands find themselves at different places, which is nothing that can be gone on from.
+    let project = encoder("r = 4\n");
+    project.train(&[]).done();
+    let kindling = env!("CARGO_BIN_EXE_kindling");
+    let words = ["-n", "1", kindling, "train", "run.toml", "--set", "output_dir=other", ":", "-n", "1", kindling];
+    let ended = Mpi::new(&project).start_words(&[&words[..], &["eval", "--run", "run"]].concat()).wait();
+    assert_eq!(ended.status, Some(101), "{}", ended.said);
+    assert!(ended.count("has panicked") > 0 && ended.seconds < 30.0, "{}", ended.said);
+}
+
+#[test]
+fn a_worker_that_hangs_is_named_after_its_time() {
+    if !is_here() {
+        return;
+    }
+    for hanging in [1, 0] {
+        let run = format!("run-{hanging}");
+        let project = encoder("r = 4\n");
+        let set = format!("output_dir={run}");
+        let arguments = ["train", "run.toml", "--worker-timeout", "2", "--set", "train.max_steps=4000", "--set", &set];
+        let job = Mpi::new(&project).start(2, &arguments);
+        job.wait_for_checkpoint(&run, 4);
+        job.signal(hanging, "STOP");
+        let ended = job.wait();
+        let expected = format!("error: worker {hanging} on {} did not answer for 2 s", host());
+        assert!(ended.error().starts_with(&expected), "{}", ended.said);
+        assert_ne!(ended.status, Some(0));
+        assert!(super::mpirun::checkpoints(&project, &run).last().is_some_and(|step| *step >= 4));
+    }
+}
+
+#[test]
+fn fewer_micro_batches_than_workers_are_told_with_the_same_step_for_all() {
+    if is_here() {
+        let project = encoder("r = 4\n");
+        let mpi = Mpi::new(&project);
+        let ended = mpi.run(5, &["train", "run.toml"]).done();
+        let expected = "warning: a step has 3 micro-batches, so that 2 workers have nothing to do: `train.batch_size = 1` with \
+                        `train.grad_accumulation = 6` is the same step for 5 workers";
+        assert_eq!(ended.count(expected), 1, "{}", ended.said);
+        let set = ["--set", "output_dir=three"];
+        assert_eq!(mpi.run(3, &[&["train", "run.toml"], &set[..]].concat()).done().count("nothing to do"), 0);
+    }
+}
+
+#[test]
+fn workers_cannot_be_started_where_there_is_no_launcher() {
+    encoder("r = 4\n").env("PATH", "/nowhere").train(&["--workers", "2"]).refused(
+        "error: `--workers 2` starts them with `mpirun`, which is not here\n\
+         help: install Open MPI (Debian, Ubuntu: `apt install openmpi-bin`; Fedora: `dnf install openmpi`; macOS: \
+         `brew install open-mpi`), or leave `--workers` out: one process uses all cores",
+    );
+}
+
+#[test]
+fn processors_of_several_kinds_are_warned_of() {
+    if is_here() {
+        let project = encoder("r = 4\n");
+        let kindling = env!("CARGO_BIN_EXE_kindling");
+        let command = [kindling, "train", "run.toml", "--threads", "1"];
+        let portable = ["-n", "1", "-x", "KINDLING_SIMD=portable"];
+        let words = [&["-n", "1"], &command[..], &[":"], &portable, &command].concat();
+        let ended = Mpi::new(&project).start_words(&words).wait();
+        assert!(ended.count("KINDLING_SIMD=portable on all hosts") == 1, "{}", ended.said);
+    }
+}
+
+/// As MPI calls this machine.
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_string()
+}

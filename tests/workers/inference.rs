@@ -1,0 +1,98 @@
+//! Rows of a file are shared, and come out in their order.
+
+use super::mpirun::{Mpi, is_here};
+use super::{encoder, packed_decoder};
+use crate::project::Project;
+
+/// More rows than a worker takes at a time.
+fn with_rows(project: Project, count: usize) -> Project {
+    let text = project.read("train.jsonl");
+    let rows: String = text.lines().cycle().take(count).map(|line| format!("{line}\n")).collect();
+    project.file("rows.jsonl", rows)
+}
+
+fn same(project: &Project, mpi: &Mpi<'_>, arguments: &[&str], file: Option<&str>) {
+    let option = if arguments[0] == "eval" { "--per-example" } else { "--output" };
+    let with_file = |name: &str| match file {
+        Some(ending) => {
+            let path = format!("{name}.{ending}");
+            [arguments, &[option, &path]].concat().iter().map(|it| it.to_string()).collect::<Vec<_>>()
+        }
+        None => arguments.iter().map(|it| it.to_string()).collect(),
+    };
+    let words = |all: &[String]| all.to_vec();
+    let alone = words(&with_file("alone"));
+    let alone = project.run(&alone.iter().map(String::as_str).collect::<Vec<_>>()).done();
+    for workers in [2, 3] {
+        let shared = words(&with_file("shared"));
+        let ended = mpi.run(workers, &shared.iter().map(String::as_str).collect::<Vec<_>>()).done();
+        match file {
+            Some(ending) => {
+                let read = |name: &str| std::fs::read(project.path(&format!("{name}.{ending}"))).unwrap();
+                assert!(read("alone") == read("shared"), "{arguments:?} on {workers}");
+                assert!(!read("alone").is_empty());
+            }
+            // Both streams are in one file.
+            None => alone.stdout.lines().for_each(|line| assert!(ended.said.contains(line), "{line}")),
+        }
+    }
+}
+
+#[test]
+fn rows_are_classified_and_scored_in_their_order() {
+    if !is_here() {
+        return;
+    }
+    let project = with_rows(encoder("r = 4\n"), 300);
+    project.train(&[]).done();
+    let mpi = Mpi::new(&project);
+    same(&project, &mpi, &["predict", "--run", "run", "--input", "rows.jsonl"], Some("csv"));
+    same(&project, &mpi, &["predict", "--run", "run", "--input", "rows.jsonl"], None);
+    same(&project, &mpi, &["eval", "--run", "run", "--data", "rows.jsonl", "--logits"], Some("jsonl"));
+    same(&project, &mpi, &["eval", "--run", "run"], None);
+}
+
+#[test]
+fn texts_are_written_in_the_order_of_their_rows() {
+    if !is_here() {
+        return;
+    }
+    let project = with_rows(packed_decoder("gpt2-lm", "r = 4\n"), 30);
+    project.train(&[]).done();
+    let mpi = Mpi::new(&project);
+    let sampled = ["--temperature", "1", "--num-samples", "2", "--max-new-tokens", "5"];
+    let generate = [&["generate", "--run", "run", "--input", "rows.jsonl"], &sampled[..]].concat();
+    same(&project, &mpi, &generate, Some("jsonl"));
+    same(&project, &mpi, &["eval", "--run", "run", "--data", "rows.jsonl", "--logits"], Some("jsonl"));
+}
+
+#[test]
+fn standard_input_and_conversations_are_for_one_process() {
+    if !is_here() {
+        return;
+    }
+    let project = encoder("r = 4\n");
+    project.train(&[]).done();
+    let ended = Mpi::new(&project).run(2, &["predict", "--run", "run"]);
+    assert_eq!(
+        ended.error(),
+        "error: several workers cannot read standard input: it comes to the first of them alone\n\
+         help: name a file with `--input`"
+    );
+    assert_eq!(ended.status, Some(2), "{}", ended.said);
+}
+
+#[test]
+fn another_input_on_a_host_is_refused() {
+    if !is_here() {
+        return;
+    }
+    let project = with_rows(encoder("r = 4\n"), 5);
+    project.train(&[]).done();
+    let rows = project.read("rows.jsonl");
+    let run = project.path("run").display().to_string();
+    let project = project.file("a/rows.jsonl", &rows).file("b/rows.jsonl", rows.to_uppercase());
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["predict", "--run", &run, "--input", "rows.jsonl"]);
+    assert!(ended.error().starts_with("error: rows.jsonl on worker 1 on "), "{}", ended.said);
+    assert_eq!(ended.status, Some(2), "{}", ended.said);
+}
