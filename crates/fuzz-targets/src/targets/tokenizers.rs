@@ -15,7 +15,7 @@ const TEXTS: [&str; 5] =
 pub(super) fn targets() -> [Target; 4] {
     let of = |name, form, seeds| Target { name, form, seeds, run };
     [
-        of("tokenizer-json", Form::Archive(&[("tokenizer.json", Form::Json)]), || small()),
+        of("tokenizer-json", Form::Archive(&[("tokenizer.json", Form::Json)]), small),
         of(
             "tokenizer-config",
             Form::Archive(&[
@@ -24,7 +24,7 @@ pub(super) fn targets() -> [Target; 4] {
                 ("added_tokens.json", Form::Json),
                 ("config.json", Form::Json),
             ]),
-            || small(),
+            small,
         ),
         // What the model is given is the tokenizer's.
         Target {
