@@ -123,7 +123,7 @@ fn an_interrupted_run_is_verified_up_to_its_last_checkpoint() {
     let experiment = Experiment::new(4);
     experiment.interrupt_after(2);
     let last = experiment.checkpoints().last().copied().unwrap();
-    let output = experiment.kindling(&["verify", "run", "--json"]);
+    let output = experiment.kindling(&["verify", experiment.run().to_str().unwrap(), "--json"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
