@@ -91,7 +91,7 @@ fn end_all_at_a_panic(workers: &Workers) {
         let message = format!("{} has panicked", workers.name(workers.rank()));
         complain(
             &message,
-            "this is a fault of kindling: please report it; `--resume` goes on from the last checkpoint",
+            Some("this is a fault of kindling: please report it; `--resume` goes on from the last checkpoint"),
         );
         workers.abort(PANICKED);
     }));
