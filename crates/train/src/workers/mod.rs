@@ -313,6 +313,61 @@ mod tests {
     use super::threads::with_workers;
     use super::*;
 
+    /// The first of two workers, of whom the other has been frozen since they met.
+    #[derive(Debug, Default)]
+    struct Deserted {
+        met: std::sync::atomic::AtomicBool,
+    }
+
+    impl Transport for Deserted {
+        fn rank(&self) -> usize {
+            0
+        }
+
+        fn size(&self) -> usize {
+            2
+        }
+
+        fn local_rank(&self) -> usize {
+            0
+        }
+
+        fn host(&self) -> String {
+            "thread".to_string()
+        }
+
+        fn gather(&self, sent: &[u8], patience: Option<Duration>) -> Result<Vec<Vec<u8>>, Missing> {
+            match (self.met.swap(true, std::sync::atomic::Ordering::Relaxed), patience) {
+                (false, _) => Ok(vec![sent.to_vec(); 2]),
+                (true, Some(_)) => Err(Missing(vec![1])),
+                (true, None) => panic!("it waits for ever"),
+            }
+        }
+
+        fn partner(&self) -> Option<usize> {
+            None
+        }
+
+        fn all_to_all(&self, _: &[f32], _: &mut [f32]) {}
+
+        fn all_gather(&self, _: &[f32], _: &mut [f32]) {}
+
+        fn broadcast(&self, _: &mut [u8]) {}
+
+        fn abort(&self, status: i32) -> ! {
+            panic!("aborted with {status}")
+        }
+
+        fn leave(&self) {}
+    }
+
+    #[test]
+    #[should_panic(expected = "aborted with 1")]
+    fn a_worker_that_has_failed_waits_no_longer_than_the_others_would() {
+        let workers = Workers::joined(Box::new(Deserted::default()), PATIENCE).unwrap();
+        workers.conclude(Some(&failure("no space left")));
+    }
+
     fn failure(message: &str) -> Elsewhere {
         Elsewhere { message: message.into(), help: None, of_input: true, is_silent: false }
     }
