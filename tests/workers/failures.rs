@@ -216,7 +216,7 @@ fn fewer_micro_batches_than_workers_are_told_with_the_same_step_for_all() {
 #[test]
 fn workers_cannot_be_started_where_there_is_no_launcher() {
     encoder("r = 4\n").env("PATH", "/nowhere").train(&["--workers", "2"]).refused(
-        "error: `--workers 2` starts them with `mpirun`, which is not here\n\
+        "error: `--workers 2` starts them with `mpirun`, which was not found\n\
          help: install Open MPI (Debian, Ubuntu: `apt install openmpi-bin`; Fedora: `dnf install openmpi`; macOS: \
          `brew install open-mpi`), or leave `--workers` out: one process uses all cores",
     );
