@@ -205,7 +205,12 @@ impl Session {
         let temporary =
             tempfile::tempdir().map_err(|source| Error::Directory { path: std::env::temp_dir(), source })?;
         let copy = temporary.path();
-        let names = who.of_first("the names of the result", || Ok::<_, Error>(self.save.names()))?;
+        // Those that were written: the base may have other files beside it by now.
+        let written = || {
+            let journal = self.journal.as_ref().expect("the first worker has it");
+            Ok::<_, Error>(journal.directory.results().into_keys().collect::<Vec<_>>())
+        };
+        let names = who.of_first("the names of the result", written)?;
         who.copies(&plan.output_dir, &names, copy).map_err(Error::of_files)?;
         self.save.verify(if who.is_first() { &plan.output_dir } else { copy }, &best.probe, rounds)
     }
