@@ -326,7 +326,7 @@ fn what_unpacks_to_far_more_than_its_size_is_refused_before_it_is_held() {
         assert_eq!(fails(name, &run(start)), (message, help(name)), "{name}");
     }
     // Rows that are alike are no bomb.
-    assert_eq!(read("a.csv.gz", &zip(&b"text,label\nfine,1\n".repeat(1)[..])).unwrap().len(), 1);
+    assert_eq!(read("a.csv.gz", &zip(&b"text,label\nfine,1\n"[..])).unwrap().len(), 1);
     let alike = [b"text\n".to_vec(), b"the same row again\n".repeat(50_000)].concat();
     assert_eq!(read("a.csv.gz", &zip(&alike)).unwrap().len(), 50_000);
 }

@@ -151,7 +151,9 @@ fn take_up(root: &Path, start: Start, loaded: &mut config::Loaded, workers: &Wor
         };
         Ok::<_, Failure>((resumption, loaded.config.train.clone(), loaded.config.legs.clone()))
     })?;
-    (loaded.config.train, loaded.config.legs) = (train, legs);
+    // Each worker computes on a device of its own host.
+    let device = std::mem::take(&mut loaded.config.train.device);
+    (loaded.config.train, loaded.config.legs) = (config::TrainConfig { device, ..train }, legs);
     Ok(resumption)
 }
 

@@ -17,7 +17,7 @@ use crate::workers::Workers;
 pub(super) enum Beginning {
     NothingToDo,
     Anew,
-    After(RunState),
+    After(Box<RunState>),
 }
 
 /// Decides that, and writes the first files of a run.
@@ -52,7 +52,12 @@ pub(super) fn begin(
     directory.claim_names()?;
     output.log_to(directory.append("train.log")?);
     say_beginning(plan, resumed.as_ref(), directory, output);
-    Ok(resumed.map_or(Beginning::Anew, Beginning::After))
+    Ok(resumed.map_or(Beginning::Anew, |state| Beginning::After(Box::new(state))))
+}
+
+/// For what the first worker sends.
+pub(super) fn temporary() -> Result<tempfile::TempDir, Error> {
+    tempfile::tempdir().map_err(|source| Error::Temporary { path: std::env::temp_dir(), source })
 }
 
 /// A checkpoint where this worker can read it: the run's own, or a copy of it that goes when this value goes.
@@ -63,15 +68,16 @@ pub(super) enum Checkpoint {
 
 impl Checkpoint {
     pub(super) fn of(state: &RunState, directory: Option<&Directory>, workers: &Workers) -> Result<Self, Error> {
-        let own = directory.map(|directory| directory.checkpoint(state.step));
-        let temporary =
-            tempfile::tempdir().map_err(|source| Error::Directory { path: std::env::temp_dir(), source })?;
-        let copy = temporary.path().to_path_buf();
-        workers.copies(own.as_ref().unwrap_or(&copy), &checkpoint::files(state), &copy).map_err(Error::of_files)?;
-        Ok(match own {
-            Some(own) => Self::Own(own),
-            None => Self::Copy(copy, temporary),
-        })
+        let checkpoint = match directory {
+            Some(directory) => Self::Own(directory.checkpoint(state.step)),
+            None => {
+                let temporary = temporary()?;
+                Self::Copy(temporary.path().to_path_buf(), temporary)
+            }
+        };
+        let path = checkpoint.path();
+        workers.copies(path, &checkpoint::files(state), path).map_err(Error::of_files)?;
+        Ok(checkpoint)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -12,6 +12,11 @@ pub(crate) enum Error {
     #[error("cannot use the directory {}: {source}", path.display())]
     #[diagnostic(help("{}", if is_out_of_files(source) { RAISE } else { CHOOSE }))]
     Directory { path: PathBuf, source: io::Error },
+    #[error("cannot use the directory {}: {source}", path.display())]
+    #[diagnostic(help(
+        "what the first worker sends is kept there: name another directory in the environment variable `TMPDIR`"
+    ))]
+    Temporary { path: PathBuf, source: io::Error },
     #[error("{} is not a directory", path.display())]
     #[diagnostic(help("choose another place for the run with `--set output_dir=DIR`"))]
     NotADirectory { path: PathBuf },
@@ -197,6 +202,7 @@ impl Error {
     pub(crate) fn is_of_input(&self) -> bool {
         match self {
             Self::Directory { .. }
+            | Self::Temporary { .. }
             | Self::NotADirectory { .. }
             | Self::NotARun { .. }
             | Self::InTheWay { .. }

@@ -141,7 +141,7 @@ pub(crate) fn run(
     let resumed = match beginning {
         Beginning::NothingToDo => return Ok(Outcome::NothingToDo),
         Beginning::Anew => None,
-        Beginning::After(state) => Some(state),
+        Beginning::After(state) => Some(*state),
     };
     let checkpoint = resumed.as_ref().map(|state| Checkpoint::of(state, directory.as_ref(), workers)).transpose()?;
     let save = if workers.is_first() { save.with_origins(plan) } else { save };
@@ -149,10 +149,8 @@ pub(crate) fn run(
     // burn's balanced strategy, within a layer: what norms make for layers that keep their inputs is made again. Taking whole
     // layers again is `TrainableModel`'s, with `train.gradient_checkpointing`.
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let starts = match &resumed {
-        Some(state) => {
-            checkpoint::starts(checkpoint.as_ref().map_or(plan.output_dir.as_path(), Checkpoint::path), state)?
-        }
+    let starts = match resumed.as_ref().zip(checkpoint.as_ref()) {
+        Some((state, checkpoint)) => checkpoint::starts(checkpoint.path(), state)?,
         None => HashMap::new(),
     };
     if plan.method.changes_base() && starts.is_empty() {
@@ -321,7 +319,7 @@ fn train(session: Session, model: TrainableModel, (plan, options): (&RunPlan, Op
         true => Box::new(Shared::new(&session.workers, batches.clone(), plan.device.clone())),
         false => Box::new(Local(batches.clone())),
     };
-    let strategy = ByStep::new(session, executor, failure, result.clone());
+    let strategy = ByStep::new(session, executor, batches.steps.clone(), failure, result.clone());
 
     let mut training =
         SupervisedTraining::new(root, Arc::new(batches), Arc::new(validation)).metrics((LossMetric::new(),));

@@ -124,10 +124,15 @@ impl Saver {
         Self { origins: Some(OriginsRead::start(plan)), ..self }
     }
 
+    /// Whether the files of the base are what they were when this process opened them.
+    pub(super) fn check_in_use(&self) -> Result<(), Error> {
+        base_unchanged(&self.in_use)
+    }
+
     /// Refuses to save what was computed with a base whose files are not what they were when this process opened them, or when the
     /// run's other processes did.
     pub(super) fn check_base(&self, state: &mut RunState) -> Result<(), Error> {
-        base_unchanged(&self.in_use)?;
+        self.check_in_use()?;
         let Some(origins) = &self.origins else { return Ok(()) };
         let now = &origins.get().base;
         if state.base_files.is_empty() {
@@ -157,7 +162,6 @@ impl Saver {
         model: &TrainableModel,
         (step, kept): (usize, Option<Kept<'_>>),
     ) -> Result<Vec<f32>, Error> {
-        base_unchanged(&self.in_use)?;
         directory.claim(self.names())?;
         directory.set_results(BTreeMap::new())?;
         let scores = kept.as_ref().map(|kept| (step, kept.scores));

@@ -7,6 +7,7 @@ use std::time::Instant;
 use lora::Plan;
 use tasks::{Task, TrainableModel};
 
+use super::beginning::temporary;
 use super::checkpoint::{Best, RunState};
 use super::directory::{Directory, Metrics};
 use super::{Error, Legs, Outcome, Questions, Summary, events, record, report, save};
@@ -118,6 +119,9 @@ impl Session {
         model: &TrainableModel,
         kept: (usize, Option<save::Kept<'_>>),
     ) -> Result<Vec<f32>, Error> {
+        // Nothing is written before all have found their base as it was.
+        self.save.check_in_use()?;
+        self.workers.gather("the files of the base", &())?;
         let probe = self.workers.of_first("the best result", || {
             let journal = self.journal.as_ref().expect("the first worker has it");
             let probe = self.save.save(&journal.directory, &self.adapter_plan, model, kept)?;
@@ -202,17 +206,16 @@ impl Session {
         if !who.are_several() {
             return self.save.verify(&plan.output_dir, &best.probe, rounds);
         }
-        let temporary =
-            tempfile::tempdir().map_err(|source| Error::Directory { path: std::env::temp_dir(), source })?;
-        let copy = temporary.path();
+        let temporary = if who.is_first() { None } else { Some(temporary()?) };
+        let place = temporary.as_ref().map_or(plan.output_dir.as_path(), |temporary| temporary.path());
         // Those that were written: the base may have other files beside it by now.
         let written = || {
             let journal = self.journal.as_ref().expect("the first worker has it");
             Ok::<_, Error>(journal.directory.results().into_keys().collect::<Vec<_>>())
         };
         let names = who.of_first("the names of the result", written)?;
-        who.copies(&plan.output_dir, &names, copy).map_err(Error::of_files)?;
-        self.save.verify(if who.is_first() { &plan.output_dir } else { copy }, &best.probe, rounds)
+        who.copies(place, &names, place).map_err(Error::of_files)?;
+        self.save.verify(place, &best.probe, rounds)
     }
 
     /// A few answers before and after training, beside the references.

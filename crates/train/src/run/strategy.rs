@@ -1,6 +1,7 @@
 //! burn's learner, driven by optimiser step instead of by epoch: accumulation to the target, evaluation, checkpoints and
 //! stopping all happen between two steps, in the order metrics line, evaluation, best adapter, checkpoint.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -28,6 +29,8 @@ const TRAINED_BY: usize = 10;
 pub(super) struct ByStep {
     /// Taken by the one call of `fit`, and given back with its result.
     session: Mutex<Option<(Session, Box<dyn StepExecutor>)>>,
+    /// The steps to be done.
+    steps: Range<usize>,
     failure: Failure,
     result: Arc<Mutex<Option<Result<Session, Error>>>>,
 }
@@ -36,10 +39,11 @@ impl ByStep {
     pub(super) fn new(
         session: Session,
         executor: Box<dyn StepExecutor>,
+        steps: Range<usize>,
         failure: Failure,
         result: Arc<Mutex<Option<Result<Session, Error>>>>,
     ) -> Self {
-        Self { session: Mutex::new(Some((session, executor))), failure, result }
+        Self { session: Mutex::new(Some((session, executor))), steps, failure, result }
     }
 }
 
@@ -58,7 +62,7 @@ impl SupervisedLearningStrategy<TrainableModel> for ByStep {
         let taken = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (mut session, mut executor) = taken.expect("burn calls `fit` once");
         let mut fit = Fit { components, valid, failure: &self.failure };
-        let result = fit.run(&mut session, &mut learner, &mut *executor).map(|()| session);
+        let result = fit.run(&mut session, &mut learner, &mut *executor, self.steps.clone()).map(|()| session);
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         (learner.model(), fit.components.event_processor)
     }
@@ -76,6 +80,7 @@ impl Fit<'_> {
         session: &mut Session,
         learner: &mut Learner<TrainableModel>,
         executor: &mut dyn StepExecutor,
+        steps: Range<usize>,
     ) -> Result<(), Error> {
         if let Some(checkpoint) = &session.checkpoint {
             checkpoint::restore(learner, checkpoint)?;
@@ -86,7 +91,7 @@ impl Fit<'_> {
         let (begun, before) = (Instant::now(), session.state.step);
         let mut since = Instant::now();
         let mut epoch = 0;
-        for step in before + 1..session.last_step() + 1 {
+        for step in steps {
             let of_step = (step - 1) / session.sampler.steps_per_epoch() + 1;
             if of_step != epoch {
                 self.begin_epoch(session, &mut epoch, of_step);
