@@ -110,7 +110,7 @@ fn a_machine_that_computes_otherwise_is_told_in_words() {
     let ran = verify(&project, &["run"]);
     assert_eq!(ran.status, Some(1));
     let help = format!(
-        "help: it was trained by another build of kindling {}; it was computed with vectors of abacus, here they are of {}: any of \
+        "help: it was trained by another build of kindling {}; it was computed with the SIMD instruction set abacus, here it is {}: any of \
          this may change the last bits of a number",
         env!("CARGO_PKG_VERSION"),
         vectors.as_str().unwrap()
@@ -142,7 +142,7 @@ fn an_adapter_is_compared_with_its_files_data_base_and_settings() {
          base          [DIR]/bert is what it was trained on\n\
          configuration [DIR]/run/config.toml has the settings that it was trained with\n\
          executable    this one\n\
-         run/adapter is what it says, as far as it was compared\n"
+         run/adapter matches its record in everything that was compared\n"
     );
     let document = verify(&project, &["run/adapter", "--json"]).done().document();
     assert_eq!((&document["agrees"], &document["findings"][1]["agrees"]), (&json!(true), &json!(null)));
@@ -157,7 +157,7 @@ fn what_an_adapter_did_not_come_from_is_named() {
     assert_eq!(ran.status, Some(1));
     assert_eq!(
         last_lines(&ran, 2),
-        "error: run/adapter is not what it says: data: other.jsonl is none of what it was trained on (train.jsonl, valid.jsonl)\n\
+        "error: run/adapter does not match its record: data: other.jsonl is not one of the files it was trained on (train.jsonl, valid.jsonl)\n\
          help: what it was trained with has the hashes that its kindling.json has under `trained`"
     );
     // Other settings, another base and a changed file, all at once.

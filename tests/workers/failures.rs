@@ -154,6 +154,21 @@ fn a_run_that_only_the_first_host_has_is_resumed_by_all() {
 }
 
 #[test]
+fn a_card_that_was_removed_and_a_file_that_the_base_has_got_do_not_fail_the_end_of_a_run() {
+    if !is_here() {
+        return;
+    }
+    let project = encoder("r = 4\n");
+    Mpi::new(&project).run(2, &["train", "run.toml"]).done();
+    let project = project.without("run/adapter/README.md").file("bert/vocab.txt", "[UNK]\n");
+    // One more step that is no better: the result stays the one that was saved before.
+    let more = ["--resume", "--set", "train.max_steps=9", "--set", "train.learning_rate=1e-9"];
+    let ended = Mpi::new(&project).run(2, &[&["train", "run.toml"], &more[..]].concat()).done();
+    assert_eq!(ended.count("saved and verified"), 1, "{}", ended.said);
+    assert!(!project.path("run/adapter/README.md").exists(), "{}", ended.said);
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_the_first_worker_s_to_say() {
     if is_here() {
         let project = with_training(Project::new(), "").file("run", "a file");
@@ -216,7 +231,7 @@ fn fewer_micro_batches_than_workers_are_told_with_the_same_step_for_all() {
 #[test]
 fn workers_cannot_be_started_where_there_is_no_launcher() {
     encoder("r = 4\n").env("PATH", "/nowhere").train(&["--workers", "2"]).refused(
-        "error: `--workers 2` starts them with `mpirun`, which is not here\n\
+        "error: `--workers 2` starts them with `mpirun`, which was not found\n\
          help: install Open MPI (Debian, Ubuntu: `apt install openmpi-bin`; Fedora: `dnf install openmpi`; macOS: \
          `brew install open-mpi`), or leave `--workers` out: one process uses all cores",
     );

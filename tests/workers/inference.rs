@@ -1,6 +1,8 @@
 //! Rows of a file are shared, and come out in their order.
 
-use super::mpirun::{Mpi, is_here};
+use std::process::Command;
+
+use super::mpirun::{Ended, Mpi, is_here};
 use super::{encoder, packed_decoder};
 use crate::project::Project;
 
@@ -95,4 +97,58 @@ fn another_input_on_a_host_is_refused() {
     let ended = Mpi::new(&project).run_in(&["a", "b"], &["predict", "--run", &run, "--input", "rows.jsonl"]);
     assert!(ended.error().starts_with("error: rows.jsonl on worker 1 on "), "{}", ended.said);
     assert_eq!(ended.status, Some(2), "{}", ended.said);
+}
+
+/// The same files in two directories.
+fn copied(project: &Project, from: &str, to: &str) {
+    let (from, to) = (project.path(from), project.path(to));
+    assert!(Command::new("cp").arg("-r").args([from, to]).status().unwrap().success());
+}
+
+/// A worker for each run, in the directory of the project.
+fn on_runs(project: &Project, runs: [&str; 2], arguments: &[&str]) -> Ended {
+    let command = [&[env!("CARGO_BIN_EXE_kindling")], arguments, &["--threads", "1", "--run"]].concat();
+    let words = [&["-n", "1"], &command[..], &[runs[0], ":", "-n", "1"], &command, &[runs[1]]].concat();
+    Mpi::new(project).start_words(&words).wait()
+}
+
+#[test]
+fn the_same_adapter_may_be_elsewhere_on_another_host_and_another_one_may_not() {
+    if !is_here() {
+        return;
+    }
+    let project = with_rows(encoder("r = 4\n"), 5);
+    project.train(&[]).done();
+    copied(&project, "run", "same");
+    copied(&project, "run", "other");
+    let predict = ["predict", "--input", "rows.jsonl"];
+    on_runs(&project, ["run", "same"], &predict).done();
+    let project =
+        project.without_hashes("other/adapter").tensors("other/adapter/adapter_model.safetensors", |tensors| {
+            let name = tensors.names().next().unwrap().to_string();
+            tensors.add_to_first(&name, 1.0);
+        });
+    let ended = on_runs(&project, ["run", "other"], &predict);
+    let error = ended.error();
+    assert!(error.starts_with("error: other/adapter/") && error.contains(" on worker 1 on "), "{}", ended.said);
+    assert_eq!((ended.status, ended.count("error:")), (Some(2), 1), "{}", ended.said);
+}
+
+#[test]
+fn another_validation_file_on_a_host_is_refused_though_it_is_not_the_first_one() {
+    if !is_here() {
+        return;
+    }
+    let project =
+        encoder("r = 4\n").replace("run.toml", "valid_fraction = 0.3", "valid = [\"v1.jsonl\", \"v2.jsonl\"]");
+    let rows = project.read("train.jsonl");
+    let half = rows.len() / 2 + rows[rows.len() / 2..].find('\n').unwrap() + 1;
+    let project = project.file("v1.jsonl", &rows[..half]).file("v2.jsonl", &rows[half..]).file("v3.jsonl", &rows);
+    project.train(&[]).done();
+    copied(&project, "run", "other");
+    let project = project.replace("other/config.toml", "v2.jsonl", "v3.jsonl");
+    on_runs(&project, ["run", "run"], &["eval"]).done();
+    let ended = on_runs(&project, ["run", "other"], &["eval"]);
+    assert!(ended.error().contains("v3.jsonl on worker 1 on "), "{}", ended.said);
+    assert_eq!((ended.status, ended.count("error:")), (Some(2), 1), "{}", ended.said);
 }

@@ -14,7 +14,7 @@ mod mpirun;
 
 use crate::project::Project;
 
-/// Six micro-batches of two in a step, dropout, evaluations and checkpoints in the middle of epochs.
+/// Three micro-batches of two in a step, dropout, evaluations and checkpoints in the middle of epochs.
 #[cfg(feature = "mpi")]
 const TRAIN: &str = "\
 batch_size = 2
@@ -80,6 +80,18 @@ fn a_command_for_one_process_is_refused_where_several_were_started() {
         "error: mpirun has started 2 processes, and this command is for one\n\
          help: run it without mpirun; `train`, `eval`, `predict` and `generate` share their work",
     );
+}
+
+#[test]
+fn what_is_wrong_with_the_arguments_is_said_once_and_so_is_help() {
+    let launched =
+        |rank: &str, arguments: &[&str]| Project::new().env("PMI_SIZE", "2").env("PMI_RANK", rank).run(arguments);
+    let (first, other) = (launched("0", &["train", "--bogus"]), launched("1", &["train", "--bogus"]));
+    assert!(first.status == Some(2) && first.stderr.contains("--bogus"), "{}", first.stderr);
+    assert_eq!((other.status, other.stdout.as_str(), other.stderr.as_str()), (Some(2), "", ""));
+    let (first, other) = (launched("0", &["--help"]), launched("1", &["--help"]));
+    assert!(first.status == Some(0) && first.stdout.contains("Usage"), "{}", first.stdout);
+    assert_eq!((other.status, other.stdout.as_str(), other.stderr.as_str()), (Some(0), "", ""));
 }
 
 #[test]

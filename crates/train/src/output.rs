@@ -224,9 +224,10 @@ impl Default for Log {
 const HELD: usize = 1000;
 
 /// An error of a worker that cannot ask the one that speaks for it.
-pub(crate) fn complain(message: &str, help: &str) {
+pub(crate) fn complain(message: &str, help: Option<&str>) {
     let colour = io::stderr().is_terminal();
-    for line in [format!("{} {message}", Style::Error.of("error:")), format!("{} {help}", Style::Help.of("help:"))] {
+    let help = help.map(|help| format!("{} {help}", Style::Help.of("help:")));
+    for line in [format!("{} {message}", Style::Error.of("error:"))].into_iter().chain(help) {
         // Nobody is left to tell that standard error cannot be written.
         let _ = writeln!(io::stderr(), "{}", terminal::rendered(&line, colour));
     }

@@ -21,6 +21,8 @@ const NONE: Known =
 static KNOWN: [Known; PLACES] = [NONE; PLACES];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static INSTALLED: Once = Once::new();
+/// What was done about bus errors before, never freed either.
+static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
 /// From here on a bus error in this map names the file.
 pub(super) fn name(map: &[u8], file: &Path) {
@@ -39,11 +41,15 @@ pub(super) fn name(map: &[u8], file: &Path) {
 #[expect(unsafe_code, reason = "a signal handler; see SAFETY")]
 fn install() {
     // SAFETY: the handler does only what a handler may: it reads atomics and memory that is never freed, writes to standard error and
-    // ends the process, or takes itself away, so that the instruction meets the system's own handling when it is done again.
+    // ends the process, or puts back the action that was there before, which the instruction meets when it is done again. That one is
+    // known before the handler is.
     unsafe {
+        let mut before: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut before);
+        BEFORE.store(Box::into_raw(Box::new(before)), Ordering::SeqCst);
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handle as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
         libc::sigemptyset(&raw mut action.sa_mask);
         libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
     }
@@ -63,6 +69,6 @@ extern "C" fn handle(_: libc::c_int, information: *mut libc::siginfo_t, _: *mut 
             libc::write(2, message.as_ptr().cast(), message.len());
             libc::_exit(1);
         }
-        libc::signal(libc::SIGBUS, libc::SIG_DFL);
+        libc::sigaction(libc::SIGBUS, BEFORE.load(Ordering::SeqCst), std::ptr::null_mut());
     }
 }

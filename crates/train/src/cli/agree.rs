@@ -69,11 +69,47 @@ struct Inputs {
     adapter: Option<String>,
 }
 
-/// A file that a run reads: what it is of, its name, and its SHA-256.
+/// A file that a worker reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct InputFile {
-    path: PathBuf,
+    /// What it is to the command, by which workers compare it: its path may be another one on every host.
+    role: String,
+    /// For messages.
+    path: String,
+    /// SHA-256; `None` where it cannot be read.
     hash: Option<String>,
+}
+
+impl InputFile {
+    fn read(role: String, path: &Path) -> Self {
+        Self { role, path: path.display().to_string(), hash: sha256(path).ok() }
+    }
+
+    /// The files of a directory, which are known by their names.
+    fn of_directory(what: &str, files: &[PathBuf]) -> Vec<Self> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        files.iter().map(|path| Self::read(format!("{what}/{}", name(path)), path)).collect()
+    }
+
+    /// Files that were named one by one, which are known by their place among them.
+    fn of_list<'a>(what: &str, files: impl IntoIterator<Item = &'a Path>) -> Vec<Self> {
+        files.into_iter().enumerate().map(|(n, path)| Self::read(format!("{what} {n}"), path)).collect()
+    }
+}
+
+/// What is said of the first file that another worker has not as the first one has it; `None` where all are the same.
+fn difference(all: &[Vec<InputFile>], other: usize, workers: &Workers) -> Option<String> {
+    let (first, theirs) = (&all[0], &all[other]);
+    let (worker, of_first) = (workers.name(other), workers.name(0));
+    let same = |files: &[InputFile], file: &InputFile| files.iter().find(|it| it.role == file.role).cloned();
+    let of_one = |file: &InputFile| match same(theirs, file) {
+        Some(other) if other.hash == file.hash => None,
+        Some(other) => Some(format!("{} on {worker} is not the file that {of_first} has", other.path)),
+        None => Some(format!("{worker} lacks the file {} of {of_first}", file.path)),
+    };
+    let more = || theirs.iter().find(|file| same(first, file).is_none());
+    let of_more = |file: &InputFile| format!("{} on {worker} is a file that {of_first} lacks", file.path);
+    first.iter().find_map(of_one).or_else(|| more().map(of_more))
 }
 
 /// Refuses workers with another base or other data, by the file that differs, and warns of processors that may compute other bits.
@@ -94,7 +130,7 @@ pub(super) fn on_inputs(plan: &RunPlan, workers: &Workers, output: &Output) -> R
         let (first, name) = (workers.name(0), workers.name(other));
         output.warn(&format!(
             "{first} computes with {}, and {name} with {}: the last bits of the result depend on who computes what; set {}={} on \
-             all hosts to vectors that every one has",
+             all hosts to a SIMD instruction set that every one has",
             all[0],
             all[other],
             Simd::VARIABLE,
@@ -114,57 +150,60 @@ fn slower(names: &[String]) -> &str {
 fn named(plan: &RunPlan, theirs: &Inputs, first: &Inputs, other: usize, workers: &Workers) -> Result<Failure, Failure> {
     let config = &plan.config;
     let (what, files) = match (theirs.base == first.base, theirs.data == first.data) {
-        (false, _) => ("base", files_of(&plan.base.directory)),
+        (false, _) => ("base", InputFile::of_directory("base", &files_of(&plan.base.directory))),
         // Token ids come from the tokenizer too, which lies with the base.
         (true, false) => {
-            let of_data = config.data.train.iter().chain(config.data.valid.iter().flat_map(Files::iter));
-            let of_tokenizer = files_of(&plan.base.directory).into_iter().filter(|path| is_small(path));
-            ("data", of_data.map(Path::to_path_buf).chain(of_tokenizer).collect())
+            let mut of_tokenizer = files_of(&plan.base.directory);
+            of_tokenizer.retain(|path| is_small(path));
+            let mut files = InputFile::of_list("data.train", config.data.train.iter());
+            files.extend(InputFile::of_list("data.valid", config.data.valid.iter().flat_map(Files::iter)));
+            files.extend(InputFile::of_directory("tokenizer", &of_tokenizer));
+            ("data", files)
         }
-        (true, true) => ("adapter", config.adapter.init_from.as_deref().map(files_of).unwrap_or_default()),
+        (true, true) => {
+            let of_adapter = config.adapter.init_from.as_deref().map(files_of).unwrap_or_default();
+            ("adapter", InputFile::of_directory("adapter", &of_adapter))
+        }
     };
-    let hashed: Vec<InputFile> = files.into_iter().map(|path| InputFile { hash: sha256(&path).ok(), path }).collect();
-    let all = workers.gather("hashes of files", &hashed)?;
-    let name = |file: &InputFile| file.path.file_name().unwrap_or_default().to_os_string();
-    let differs = |file: &&InputFile| {
-        let same = all[other].iter().find(|theirs| name(theirs) == name(file));
-        same.is_none_or(|theirs| theirs.hash != file.hash)
-    };
-    let (worker, of_first) = (workers.name(other), workers.name(0));
-    let Some(file) = all[0].iter().find(differs) else {
-        let message = format!("{worker} reads the {what} otherwise than {of_first}, and the files are the same");
-        return Ok(Failure::usage(message, "start the same build of kindling on all hosts"));
-    };
-    let path = all[other].iter().find(|theirs| name(theirs) == name(file)).map(|theirs| theirs.path.clone());
-    let message = match path {
-        Some(path) => format!("{} on {worker} is not the file that {of_first} has", path.display()),
-        None => format!("{worker} lacks the file {} of {of_first}", file.path.display()),
-    };
-    Ok(Failure::usage(message, format!("copy the {what} of one host to the others, or read it from a shared disk")))
+    let all = workers.gather("hashes of files", &files)?;
+    Ok(match difference(&all, other, workers) {
+        Some(message) => {
+            let help = format!("copy the {what} of one host to the others, or read it from a shared disk");
+            Failure::usage(message, help)
+        }
+        None => {
+            let (worker, of_first) = (workers.name(other), workers.name(0));
+            let message = format!("{worker} reads the {what} differently from {of_first}, and the files are the same");
+            Failure::usage(message, "start the same build of kindling on all hosts")
+        }
+    })
 }
 
 /// Refuses workers with another model, adapter or input than the first one has.
-pub(super) fn on_files(
+pub(super) fn on_files<'a>(
     pipeline: &Pipeline,
     model: &ModelFiles,
-    input: Option<&Path>,
+    inputs: impl IntoIterator<Item = &'a Path>,
     workers: &Workers,
 ) -> Result<(), Failure> {
     if !workers.are_several() {
         return Ok(());
     }
     let of_adapter = model.adapter.as_deref().map(files_of).unwrap_or_default();
-    let mut files = vec![("model".to_string(), pipeline.pretrained.fingerprint())];
-    for path in of_adapter.iter().map(PathBuf::as_path).chain(input) {
-        files.push((path.display().to_string(), sha256(path).unwrap_or_default()));
-    }
+    let mut files = vec![InputFile {
+        role: "model".to_string(),
+        path: model.model.display().to_string(),
+        hash: Some(pipeline.pretrained.fingerprint()),
+    }];
+    files.extend(InputFile::of_directory("adapter", &of_adapter));
+    files.extend(InputFile::of_list("input", inputs));
     let all = workers.gather("hashes of the files that are read", &files)?;
-    let Some(other) = other(&all) else { return Ok(()) };
-    let differs = |(file, theirs): &(&(String, String), &(String, String))| file != theirs;
-    let differing = all[0].iter().zip(&all[other]).find(differs).map(|(file, _)| file.0.as_str());
-    let (name, first) = (workers.name(other), workers.name(0));
-    let message = format!("{} on {name} is not the one that {first} has", differing.unwrap_or("the adapter"));
-    Err(Failure::usage(message, "copy what one host has to the others, or read it from a shared disk"))
+    match (1..all.len()).find_map(|other| difference(&all, other, workers)) {
+        Some(message) => {
+            Err(Failure::usage(message, "copy what one host has to the others, or read it from a shared disk"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn files_of(directory: &Path) -> Vec<PathBuf> {
@@ -214,6 +253,7 @@ pub(super) fn on_accumulation(plan: &RunPlan, workers: &Workers, output: &Output
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::threads::with_workers;
 
     #[test]
     fn places_are_no_settings() {
@@ -224,6 +264,41 @@ mod tests {
         config.seed += 1;
         assert_ne!(settings(&config), before);
         assert!(before.contains_key("train.batch_size") && !before.contains_key("model.path"));
+    }
+
+    #[test]
+    fn files_are_compared_by_their_place_and_contents_and_not_by_their_paths() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        // The first two workers have the same in other directories, and the third one other validation data, of one name.
+        let paths = [("a", "valid"), ("b", "valid"), ("c", "other")].map(|(host, valid)| {
+            [write(&format!("{host}/train/data"), "train"), write(&format!("{host}/valid/data"), valid)]
+        });
+        let found = with_workers(3, |workers| {
+            let own = &paths[workers.rank()];
+            let all = workers.gather("files", &InputFile::of_list("data", own.iter().map(PathBuf::as_path))).unwrap();
+            (difference(&all, 1, workers), difference(&all, 2, workers))
+        });
+        let path = paths[2][1].display();
+        let expected = format!("{path} on worker 2 on thread is not the file that worker 0 on thread has");
+        assert!(found.iter().all(|found| *found == (None, Some(expected.clone()))), "{found:?}");
+    }
+
+    #[test]
+    fn a_file_more_or_less_is_named() {
+        let file = |role: &str| InputFile { role: role.into(), path: format!("dir/{role}"), hash: None };
+        let found = with_workers(2, |workers| {
+            let (one, two) = (vec![file("a")], vec![file("a"), file("b")]);
+            (difference(&[two.clone(), one.clone()], 1, workers), difference(&[one, two], 1, workers))
+        });
+        let less = "worker 1 on thread lacks the file dir/b of worker 0 on thread".to_string();
+        let more = "dir/b on worker 1 on thread is a file that worker 0 on thread lacks".to_string();
+        assert_eq!(found[0], (Some(less), Some(more)));
     }
 
     #[test]

@@ -77,13 +77,12 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
         (None, Some(run)) => Some(RunConfig::load(run, &model.model, &arguments.set)?),
         _ => None,
     };
-    let own_file =
-        own.as_ref().and_then(|own| own.config.data.valid.as_ref().unwrap_or(&own.config.data.train).iter().next());
-    let input = arguments.data.as_deref().or(own_file);
+    let own_files = own.iter().flat_map(|own| own.config.data.valid.as_ref().unwrap_or(&own.config.data.train).iter());
+    let inputs: Vec<&Path> = arguments.data.as_deref().into_iter().chain(own_files).collect();
     let per_example = arguments.per_example.as_deref();
-    let answers = Answers::open(per_example, input, Beside::None, output)?;
+    let answers = Answers::open(per_example, inputs.first().copied(), Beside::None, output)?;
     let pipeline = open(&model, None, (&arguments.set, &all_keys()), &device, output)?;
-    agree::on_files(&pipeline, &model, input, workers)?;
+    agree::on_files(&pipeline, &model, inputs, workers)?;
     let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
     scorer.with_logits = arguments.logits;
     scorer.workers = workers.clone();
@@ -103,6 +102,8 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
         }
     };
     check_unwritten(&pipeline)?;
+    // Nothing is written or said of what another one finds wrong.
+    workers.gather("the end of the data", &())?;
     if per_example.is_some() {
         listed.answers.finish()?;
     }

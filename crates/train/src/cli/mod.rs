@@ -117,7 +117,7 @@ struct DeviceArgument {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| harmless(error).exit());
+    let cli = Cli::try_parse().unwrap_or_else(|error| workers::exit_once(&harmless(error)));
     let output = Output::new(cli.common.quiet, cli.common.json);
     let output = workers::of_launcher(output);
     let (workers, outcome) = match join(&cli) {

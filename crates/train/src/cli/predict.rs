@@ -172,6 +172,8 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
     let answered = answers.count();
     let failure = unanswered.failure(answered, &file);
     check_unwritten(&pipeline)?;
+    // No file is finished whose answers another one finds wrong.
+    workers.gather("the end of the input", &())?;
     // What was there before is worth more than no answers.
     if answered > 0 {
         answers.finish()?;

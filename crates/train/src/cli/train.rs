@@ -73,7 +73,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
         return Err(Failure::usage("this binary was built without the dashboard", help));
     }
     if arguments.dashboard && workers.are_several() {
-        let help = "leave it out: the first worker shows the progress of all";
+        let help = "leave it out; `--watch` shows the report of the run in progress";
         return Err(Failure::usage("`--dashboard` shows one process, and there are several workers", help));
     }
     let made = match data::is_data(&arguments.config) {

@@ -75,6 +75,15 @@ pub(super) fn of_launcher(output: Output) -> Output {
     }
 }
 
+/// Of several processes the first says what clap has to say: help, the version, or what is wrong with the arguments.
+pub(super) fn exit_once(error: &clap::Error) -> ! {
+    if Launched::found().is_none_or(|launched| launched.rank == 0) {
+        error.exit()
+    }
+    wait_for_the_first();
+    std::process::exit(error.exit_code())
+}
+
 /// Where nothing was joined the launcher ends all at the end of one: the first is to have said why.
 pub(super) fn wait_for_the_first() {
     const LONG_ENOUGH: Duration = Duration::from_secs(2);
@@ -91,7 +100,7 @@ fn end_all_at_a_panic(workers: &Workers) {
         let message = format!("{} has panicked", workers.name(workers.rank()));
         complain(
             &message,
-            "this is a fault of kindling: please report it; `--resume` goes on from the last checkpoint",
+            Some("this is a fault of kindling: please report it; `--resume` goes on from the last checkpoint"),
         );
         workers.abort(PANICKED);
     }));
@@ -139,7 +148,7 @@ pub(super) fn started(
     let launcher = Launcher::found().ok_or_else(|| {
         let help = "install Open MPI (Debian, Ubuntu: `apt install openmpi-bin`; Fedora: `dnf install openmpi`; macOS: \
                     `brew install open-mpi`), or leave `--workers` out: one process uses all cores";
-        Failure::usage(format!("`--workers {size}` starts them with `mpirun`, which is not here"), help)
+        Failure::usage(format!("`--workers {size}` starts them with `mpirun`, which was not found"), help)
     })?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let mut command = launcher.command(size);
@@ -151,7 +160,10 @@ pub(super) fn started(
         command.arg("--threads").arg((cores / usize::from(size)).max(1).to_string());
     }
     command.args(behind);
-    let failed = |error: io::Error| Failure::message(format!("cannot start `mpirun`: {error}"));
+    let failed = |error: io::Error| {
+        let help = "`mpirun --version` tells whether it works; without `--workers` one process uses all cores";
+        Failure::with_help(format!("cannot start `mpirun`: {error}"), help)
+    };
     wait(command, Interrupter::new()).map(Some).map_err(failed)
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use data::Place;
 
+use crate::workers::FilesError;
+
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
     #[error("cannot use the directory {}: {source}", path.display())]
@@ -104,13 +106,13 @@ pub(crate) enum Error {
     Learner(String),
     #[error("after step {step} {worker} has other weights than worker 0")]
     #[diagnostic(help(
-        "the processors of the workers differ in their last bits: set KINDLING_SIMD to vectors that all have (`kindling devices` \
-         lists them); the checkpoint before it is kept"
+        "processors of several kinds compute other last bits: set KINDLING_SIMD to a SIMD instruction set that all have (`kindling \
+         devices` lists them); so do GPUs of several kinds: take hosts with one kind; the checkpoint before it is kept"
     ))]
     Diverged { step: usize, worker: String },
-    #[error("the checkpoint could not be sent to the other workers: {0}")]
-    #[diagnostic(help("free space in the directory for temporary files (TMPDIR) of that host"))]
-    Sent(crate::workers::FilesError),
+    #[error(transparent)]
+    #[diagnostic(help("{}", remedy_of_copy(_0)))]
+    Sent(FilesError),
     #[error(transparent)]
     #[diagnostic(transparent)]
     Worker(#[from] crate::workers::Elsewhere),
@@ -136,6 +138,20 @@ fn remedy(error: &io::Error) -> String {
         _ => "free space or make the place writable",
     };
     format!("{first}, then continue with `--resume`: the last checkpoint is complete")
+}
+
+/// What can be done about a file that did not come from the first worker to another one.
+fn remedy_of_copy(error: &FilesError) -> &'static str {
+    match error {
+        FilesError::Write { source, .. } if is_out_of_files(source) => RAISE,
+        FilesError::Write { .. } => {
+            "free space in the directory for temporary files (TMPDIR) of that host, or name another one"
+        }
+        FilesError::Read { source, .. } if is_out_of_files(source) => RAISE,
+        FilesError::Read { .. } | FilesError::Elsewhere(_) => {
+            "put the file back, then continue with `--resume`: the last checkpoint is complete"
+        }
+    }
 }
 
 const CHOOSE: &str = "choose another with `--set output_dir=DIR`, or make this one writable";
@@ -174,10 +190,10 @@ impl Error {
         }
     }
 
-    /// Of a checkpoint on its way to the other workers.
-    pub(super) fn of_files(error: crate::workers::FilesError) -> Self {
+    /// Of a checkpoint or a result on its way to the other workers.
+    pub(super) fn of_files(error: FilesError) -> Self {
         match error {
-            crate::workers::FilesError::Elsewhere(failure) => Self::Worker(failure),
+            FilesError::Elsewhere(failure) => Self::Worker(failure),
             io => Self::Sent(io),
         }
     }

@@ -208,7 +208,12 @@ impl Session {
         }
         let temporary = if who.is_first() { None } else { Some(temporary()?) };
         let place = temporary.as_ref().map_or(plan.output_dir.as_path(), |temporary| temporary.path());
-        let names = who.of_first("the names of the result", || Ok::<_, Error>(self.save.names()))?;
+        // Those that were written: the base may have other files beside it by now.
+        let written = || {
+            let journal = self.journal.as_ref().expect("the first worker has it");
+            Ok::<_, Error>(journal.directory.results().into_keys().collect::<Vec<_>>())
+        };
+        let names = who.of_first("the names of the result", written)?;
         who.copies(place, &names, place).map_err(Error::of_files)?;
         self.save.verify(place, &best.probe, rounds)
     }

@@ -96,11 +96,12 @@ impl Exchange {
         let slots = group.slots(size);
         let deep = slots.iter().map(|(_, slot)| slot + 1).max().unwrap_or(1);
         let started = Instant::now();
-        joined.set_busy(Some("the gradients of a step"));
         let (mut sent, mut received, mut gathered) = (Vec::new(), Vec::new(), Vec::new());
         let mut bytes = 0;
         for (bucket, sums) in self.buckets.iter().zip(&mut self.sums) {
             let part = bucket.len.div_ceil(size);
+            // Of each bucket anew: all of them may take long, and nothing hangs.
+            joined.set_busy(Some("the gradients of a step"));
             if bucket.has_any(|parameter| group.present.iter().any(|present| present[parameter])) {
                 refill(&mut sent, size * deep * part);
                 refill(&mut received, size * deep * part);

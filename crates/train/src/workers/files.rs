@@ -12,8 +12,10 @@ const PIECE: usize = 16 << 20;
 /// A file that could not be read or written, or a failure of another worker meanwhile.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilesError {
-    #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {} to send it to the other workers: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("cannot write {}, a copy of the first worker's file: {source}", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Elsewhere(#[from] Elsewhere),
 }
@@ -24,7 +26,10 @@ impl Workers {
         let Some(joined) = &self.joined else { return Ok(()) };
         for name in names {
             let path = if self.is_first() { from.join(name) } else { to.join(name) };
-            let io = |source| FilesError::Io { path: path.clone(), source };
+            let io = |source| match self.is_first() {
+                true => FilesError::Read { path: path.clone(), source },
+                false => FilesError::Write { path: path.clone(), source },
+            };
             if let Some(parent) = path.parent().filter(|_| !self.is_first()) {
                 fs::create_dir_all(parent).map_err(io)?;
             }
@@ -89,5 +94,20 @@ mod tests {
         });
         assert_eq!(copied[0], (None, None));
         assert!(copied[1..].iter().all(|copied| *copied == (Some(contents.clone()), Some(Vec::new()))));
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_written_is_not_taken_for_a_file_that_cannot_be_read() {
+        let from = tempfile::tempdir().unwrap();
+        std::fs::write(from.path().join("a"), [1, 2, 3]).unwrap();
+        let failed = with_workers(2, |workers| {
+            let to = tempfile::tempdir().unwrap();
+            // A directory is in its place.
+            std::fs::create_dir(to.path().join("a")).unwrap();
+            let copied = workers.copies(from.path(), &["a".to_string()], to.path());
+            copied.map_err(|error| error.to_string())
+        });
+        assert_eq!(failed[0], Ok(()));
+        assert!(failed[1].as_ref().unwrap_err().starts_with("cannot write "), "{failed:?}");
     }
 }

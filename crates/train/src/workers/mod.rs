@@ -141,16 +141,12 @@ impl Workers {
     /// What every worker says, by their numbers. `what` is what it is about, the same for all.
     pub(crate) fn gather<T: Serialize + DeserializeOwned>(&self, what: &str, own: &T) -> Result<Vec<T>, Elsewhere> {
         let own = serde_json::to_vec(own).expect("what workers tell each other is JSON");
-        let all = self.gather_bytes(what, &own)?;
+        let all = match &self.joined {
+            Some(joined) => joined.meet(what, GOES_ON, &own, Some(joined.patience))?,
+            None => vec![own],
+        };
         let read = |bytes: &Vec<u8>| serde_json::from_slice(bytes).expect("it was written by the same program");
         Ok(all.iter().map(read).collect())
-    }
-
-    pub(crate) fn gather_bytes(&self, what: &str, own: &[u8]) -> Result<Vec<Vec<u8>>, Elsewhere> {
-        match &self.joined {
-            Some(joined) => joined.meet(what, GOES_ON, own, Some(joined.patience)),
-            None => Ok(vec![own.to_vec()]),
-        }
     }
 
     /// What the first worker makes, for all.
@@ -190,16 +186,16 @@ impl Workers {
         Ok(all)
     }
 
-    /// Ends the work of all: with the failure of the worker whose number is lowest, if any has failed. `own` is this one's. Nobody
-    /// is waited for in vain here: the first may write for long.
+    /// Ends the work of all: with the failure of the worker whose number is lowest, if any has failed. `own` is this one's. One
+    /// that has not failed waits without end: the first may write for long.
     pub(crate) fn conclude(&self, own: Option<&Elsewhere>) -> Option<Elsewhere> {
         let Some(joined) = &self.joined else { return own.cloned() };
         if let Some(agreed) = joined.failure.get() {
             return Some(agreed.clone());
         }
         let sent = own.map(|own| serde_json::to_vec(own).expect("a message is JSON"));
-        let kind = if own.is_some() { FAILED } else { GOES_ON };
-        joined.meet("the end", kind, &sent.unwrap_or_default(), None).err()
+        let (kind, patience) = if own.is_some() { (FAILED, Some(joined.patience)) } else { (GOES_ON, None) };
+        joined.meet("the end", kind, &sent.unwrap_or_default(), patience).err()
     }
 
     /// Ends all at once, without a word to each other: for a panic.
@@ -252,7 +248,16 @@ impl Joined {
         let names = if names.is_empty() { "one of the workers".to_string() } else { names.join(", ") };
         let message = format!("{names} did not answer for {} s ({what})", self.patience.as_secs());
         let help = "look at that host; `--worker-timeout SECONDS` sets how long workers wait";
-        crate::output::complain(&message, help);
+        crate::output::complain(&message, Some(help));
+    }
+
+    /// This worker's failure, which nobody else can tell.
+    fn tell(&self, failure: &[u8]) {
+        let failure: Elsewhere = serde_json::from_slice(failure).expect("a failure is sent as JSON");
+        if !failure.is_silent {
+            let failure = failure.of(self.transport.rank(), self);
+            crate::output::complain(&failure.message, failure.help.as_deref());
+        }
     }
 
     fn meet(&self, what: &str, kind: u8, own: &[u8], patience: Option<Duration>) -> Result<Vec<Vec<u8>>, Elsewhere> {
@@ -264,6 +269,9 @@ impl Joined {
         let received = match self.transport.gather(&sent, patience) {
             Ok(received) => received,
             Err(Missing(ranks)) => {
+                if kind == FAILED {
+                    self.tell(own);
+                }
                 self.complain(&ranks, what);
                 self.transport.abort(1)
             }
@@ -304,6 +312,61 @@ impl Elsewhere {
 mod tests {
     use super::threads::with_workers;
     use super::*;
+
+    /// The first of two workers, of whom the other has been frozen since they met.
+    #[derive(Debug, Default)]
+    struct Deserted {
+        met: std::sync::atomic::AtomicBool,
+    }
+
+    impl Transport for Deserted {
+        fn rank(&self) -> usize {
+            0
+        }
+
+        fn size(&self) -> usize {
+            2
+        }
+
+        fn local_rank(&self) -> usize {
+            0
+        }
+
+        fn host(&self) -> String {
+            "thread".to_string()
+        }
+
+        fn gather(&self, sent: &[u8], patience: Option<Duration>) -> Result<Vec<Vec<u8>>, Missing> {
+            match (self.met.swap(true, std::sync::atomic::Ordering::Relaxed), patience) {
+                (false, _) => Ok(vec![sent.to_vec(); 2]),
+                (true, Some(_)) => Err(Missing(vec![1])),
+                (true, None) => panic!("it waits for ever"),
+            }
+        }
+
+        fn partner(&self) -> Option<usize> {
+            None
+        }
+
+        fn all_to_all(&self, _: &[f32], _: &mut [f32]) {}
+
+        fn all_gather(&self, _: &[f32], _: &mut [f32]) {}
+
+        fn broadcast(&self, _: &mut [u8]) {}
+
+        fn abort(&self, status: i32) -> ! {
+            panic!("aborted with {status}")
+        }
+
+        fn leave(&self) {}
+    }
+
+    #[test]
+    #[should_panic(expected = "aborted with 1")]
+    fn a_worker_that_has_failed_waits_no_longer_than_the_others_would() {
+        let workers = Workers::joined(Box::new(Deserted::default()), PATIENCE).unwrap();
+        workers.conclude(Some(&failure("no space left")));
+    }
 
     fn failure(message: &str) -> Elsewhere {
         Elsewhere { message: message.into(), help: None, of_input: true, is_silent: false }

@@ -2,6 +2,7 @@
 //! (`MPI_THREAD_FUNNELED`), but for the one that ends all after a panic.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -56,7 +57,7 @@ pub(super) fn join(launched: Launched, patience: Duration) -> Result<Workers, Jo
     let local_rank = world.split_shared(rank).rank() as usize;
     let host = mpi::environment::processor_name().unwrap_or_default().trim_matches('\0').to_string();
     let of_mpi = Mpi {
-        universe: Mutex::new(Some(universe)),
+        universe: Mutex::new(Some(ManuallyDrop::new(universe))),
         size: found,
         rank: rank as usize,
         local_rank,
@@ -68,8 +69,8 @@ pub(super) fn join(launched: Launched, patience: Duration) -> Result<Workers, Jo
 }
 
 struct Mpi {
-    /// MPI ends when it is dropped.
-    universe: Mutex<Option<Universe>>,
+    /// Dropped by `leave` alone: that is `MPI_Finalize`, which waits for all, and after a failed meeting somebody is missing.
+    universe: Mutex<Option<ManuallyDrop<Universe>>>,
     size: usize,
     rank: usize,
     local_rank: usize,
@@ -204,7 +205,8 @@ impl Transport for Mpi {
     }
 
     fn leave(&self) {
-        drop(self.universe.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let universe = self.universe.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(universe.map(ManuallyDrop::into_inner));
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
     if arguments.chat && workers.are_several() {
         return Err(Failure::usage(
             "`--chat` is for one process, and there are several workers",
-            "start it without them",
+            "run one process, without mpirun or `--workers`",
         ));
     }
     if arguments.prompt.is_none() && !arguments.chat && arguments.input.is_piped() {

@@ -71,12 +71,12 @@ pub(super) fn verify(arguments: &Arguments, output: &Output) -> Result<ExitCode,
         .collect();
     match wrong.is_empty() {
         true => {
-            output.say(&format!("{shown} is what it says, as far as it was compared"));
+            output.say(&format!("{shown} matches its record in everything that was compared"));
             Ok(ExitCode::SUCCESS)
         }
         false => {
             let help = "what it was trained with has the hashes that its kindling.json has under `trained`";
-            Err(Failure::with_help(format!("{shown} is not what it says: {}", wrong.join("; ")), help))
+            Err(Failure::with_help(format!("{shown} does not match its record: {}", wrong.join("; ")), help))
         }
     }
 }
@@ -108,7 +108,8 @@ fn of_data(trained: &Provenance, given: &[PathBuf]) -> Result<Vec<Finding>, Fail
             true => Finding::new("data", true, format!("{} is what it was trained or validated on", path.display())),
             false => {
                 let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
-                let words = format!("{} is none of what it was trained on ({})", path.display(), names.join(", "));
+                let words =
+                    format!("{} is not one of the files it was trained on ({})", path.display(), names.join(", "));
                 Finding::new("data", false, words)
             }
         });

@@ -143,7 +143,10 @@ pub(super) fn of_machines(sidecar: Option<&Sidecar>, device: &str) -> Vec<String
         words.push(format!("it was trained on {}, this processor is {}", then.processor, now.processor));
     }
     if then.vectors != now.vectors {
-        words.push(format!("it was computed with vectors of {}, here they are of {}", then.vectors, now.vectors));
+        words.push(format!(
+            "it was computed with the SIMD instruction set {}, here it is {}",
+            then.vectors, now.vectors
+        ));
     }
     if then.device != now.device {
         words.push(format!("it was computed on the device {}, here on {}", then.device, now.device));
