@@ -213,6 +213,7 @@ fn hostile() -> Vec<(&'static str, String)> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "with `--nocapture` it is a table of what each takes")]
 fn hostile_templates_end_soon_and_in_little_memory() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("tokenizer_config.json"), "{}").unwrap();

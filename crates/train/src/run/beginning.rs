@@ -17,7 +17,7 @@ use crate::workers::Workers;
 pub(super) enum Beginning {
     NothingToDo,
     Anew,
-    After(RunState),
+    After(Box<RunState>),
 }
 
 /// Decides that, and writes the first files of a run.
@@ -52,7 +52,7 @@ pub(super) fn begin(
     directory.claim_names()?;
     output.log_to(directory.append("train.log")?);
     say_beginning(plan, resumed.as_ref(), directory, output);
-    Ok(resumed.map_or(Beginning::Anew, Beginning::After))
+    Ok(resumed.map_or(Beginning::Anew, |state| Beginning::After(Box::new(state))))
 }
 
 /// For what the first worker sends.

@@ -141,7 +141,7 @@ pub(crate) fn run(
     let resumed = match beginning {
         Beginning::NothingToDo => return Ok(Outcome::NothingToDo),
         Beginning::Anew => None,
-        Beginning::After(state) => Some(state),
+        Beginning::After(state) => Some(*state),
     };
     let checkpoint = resumed.as_ref().map(|state| Checkpoint::of(state, directory.as_ref(), workers)).transpose()?;
     let save = if workers.is_first() { save.with_origins(plan) } else { save };
