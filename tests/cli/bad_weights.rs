@@ -32,7 +32,7 @@ fn a_fifo_in_the_place_of_a_file_of_the_model_is_refused() {
     for file in [WEIGHTS, CONFIG] {
         let project = Project::new().without(file);
         assert!(std::process::Command::new("mkfifo").arg(project.path(file)).status().unwrap().success());
-        project.train(&[]).refused(&format!("error: cannot read [DIR]/{file}: it is no regular file"));
+        project.train(&[]).refused(&format!("error: cannot read [DIR]/{file}: it is not a regular file"));
     }
 }
 

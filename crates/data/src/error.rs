@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Advice;
-use crate::limits::{LONGEST_ROW, MOST_COLUMNS, ROWS_PER_BYTE, UNPACKED_PER_BYTE};
+use crate::limits::{LONGEST_ROW, MOST_COLUMNS, UNPACKED_PER_BYTE};
 use crate::place::{Place, name};
 
 fn instead(extension: Option<&str>) -> &'static str {
@@ -46,10 +46,15 @@ pub enum Error {
     Gzip { file: PathBuf, source: io::Error },
 
     #[error("{place}: the row is longer than {} MB", LONGEST_ROW >> 20)]
-    #[diagnostic(help("a row is a line, or ends where its quotes do: is a quote never closed, or is this no text?"))]
+    #[diagnostic(help(
+        "a row is a line, or ends where its quotes do: is a quote never closed? Split a long plain text into lines"
+    ))]
     LongRow { place: Place },
-    #[error("{}: unpacked, it has more than {UNPACKED_PER_BYTE} times its size", name(file))]
-    #[diagnostic(help("no text is packed so well: if you know what it is, unpack it first (`gunzip {}`)", name(file)))]
+    #[error("{}: it unpacks to more than {UNPACKED_PER_BYTE} times its size", name(file))]
+    #[diagnostic(help(
+        "text does not compress this well: if you know what it is, unpack it first (`gunzip {}`)",
+        name(file)
+    ))]
     Unpacked { file: PathBuf },
     #[error("{}: more than {MOST_COLUMNS} columns", name(file))]
     #[diagnostic(help("keep the columns that are needed"))]
@@ -130,9 +135,11 @@ pub enum Error {
     ))]
     BrokenParquet { subject: String, reason: String },
     #[error("{}: {reason}", name(file))]
-    #[diagnostic(help("no data set is written so: fetch the file again, from where you trust it"))]
+    #[diagnostic(help(
+        "if the file is not damaged, write it again without compression, or in smaller files; or fetch it again"
+    ))]
     ParquetSizes { file: PathBuf, reason: String },
-    #[error("{place}: so far the rows hold more than {ROWS_PER_BYTE} times what the file does")]
+    #[error("{place}: so far the rows hold more than {UNPACKED_PER_BYTE} times what the file does")]
     #[diagnostic(help("they repeat a few values: write the file again without the rows that occur often"))]
     ParquetRows { place: Place },
     #[error("{place}: column `{column}` holds a text of the type JSON that is not JSON: {reason}")]

@@ -1,6 +1,6 @@
 //! What a file may ask for, whatever stands in it: the limits of those who read data and tokenizers, in one place. A file that
 //! comes to one of them is an error. Those of templates are in `jinja/limits.rs`; JSON is 127 deep at most, which serde_json sees
-//! to; and a regular expression that goes back a million times gives up, which fancy-regex does.
+//! to; and a regular expression that backtracks a million times gives up, which fancy-regex does.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -15,19 +15,13 @@ pub(crate) const DEEPEST_SCHEMA: usize = 64;
 pub(crate) const MOST_TOKENS: usize = 1 << 23;
 /// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
 pub(crate) const LONGEST_TOKEN: usize = 2048;
-/// What a compressed file may unpack to, whatever its size, and for each of its bytes.
-const UNPACKED: u64 = 4 << 20;
-pub(crate) const UNPACKED_PER_BYTE: u64 = 100;
-/// What the rows of a Parquet file may come to, in which a text stands once for any number of them.
-const ROWS: u64 = 64 << 20;
-pub(crate) const ROWS_PER_BYTE: u64 = 1000;
+/// What a compressed file, the pages of a Parquet file and the texts of its rows may come to, whatever the size of the file, and for
+/// each of its bytes. Rows that begin with one long prompt compress a hundred times and more; deflate at most 1,032 times.
+const UNPACKED: u64 = 256 << 20;
+pub(crate) const UNPACKED_PER_BYTE: u64 = 1000;
 
 pub(crate) fn unpacked_of(packed: u64) -> u64 {
     packed.saturating_mul(UNPACKED_PER_BYTE).saturating_add(UNPACKED)
-}
-
-pub(crate) fn rows_of(file: u64) -> u64 {
-    file.saturating_mul(ROWS_PER_BYTE).saturating_add(ROWS)
 }
 
 /// Of errors that pass through what reads.
@@ -105,5 +99,30 @@ impl<D: Read, R, F: Fn(&D) -> &Packed<R>> Read for Unpacked<D, F> {
             true => Ok(read),
             false => Err(Exceeded::Unpacked.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A decoder that has read 1,000 bytes.
+    struct Endless(io::Repeat, Packed<io::Empty>);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    #[test]
+    fn what_unpacks_to_far_more_than_was_read_is_refused() {
+        let endless = Endless(io::repeat(b'a'), Packed { reader: io::empty(), read: 1000 });
+        let mut unpacked = Unpacked::new(endless, |decoder: &Endless| &decoder.1);
+        let most = unpacked_of(1000);
+        let mut within = (&mut unpacked).take(most);
+        assert_eq!(io::copy(&mut within, &mut io::sink()).unwrap(), most);
+        let error = unpacked.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(Exceeded::of(&error), Some(Exceeded::Unpacked));
     }
 }

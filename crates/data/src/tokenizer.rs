@@ -411,14 +411,13 @@ fn byte_of(character: char) -> Option<u8> {
     }
 }
 
+/// The contents of a regular file: what waits for somebody to write into it, or never ends, is none.
 pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    let is_regular = fs::metadata(file).is_ok_and(|found| found.is_file());
-    let read = if is_regular {
-        fs::read(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    let read = || match fs::metadata(file)?.is_file() {
+        true => fs::read(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     };
-    read.map_err(|source| Error::Read { file: file.to_owned(), source })
+    read().map_err(|source| Error::Read { file: file.to_owned(), source })
 }
 
 fn broken(file: &Path, source: tokenizers::Error) -> Error {

@@ -51,6 +51,9 @@ pub enum AdapterError {
          take its line out of `files` in {SIDECAR}"
     ))]
     Damaged { path: PathBuf },
+    #[error("{}: the file `{name}` is outside of the adapter's directory", path.display())]
+    #[diagnostic(help("`files` names files beside it: copy the adapter again, from where you trust it"))]
+    Outside { path: PathBuf, name: String },
     #[error("{} was written by a newer kindling (format {found}, this version reads {known})", path.display())]
     #[diagnostic(help("update kindling"))]
     Newer { path: PathBuf, found: u32, known: u32 },

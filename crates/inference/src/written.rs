@@ -3,7 +3,7 @@
 //! directory. What PEFT wrote has none.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use model::{seal, sealed, sha256, write_json};
 use serde_json::{Map, Value};
@@ -37,7 +37,11 @@ impl WrittenFiles {
         let Some((mut sidecar, text)) = Sidecar::read_text(directory)? else { return Ok(None) };
         let files = sidecar.settings.shift_remove(FILES).and_then(|files| serde_json::from_value(files).ok());
         sidecar.settings.shift_remove(SEAL);
-        Ok(Some(Self { sidecar, files: files.unwrap_or_default(), is_intact: sealed(&text).is_some() }))
+        let files: BTreeMap<String, String> = files.unwrap_or_default();
+        if let Some(name) = files.keys().find(|name| !stays_within(name)) {
+            return Err(AdapterError::Outside { path: directory.join(SIDECAR), name: name.clone() });
+        }
+        Ok(Some(Self { sidecar, files, is_intact: sealed(&text).is_some() }))
     }
 
     /// Writes `kindling.json`, the last of the files of a directory; `names` are the others.
@@ -75,7 +79,7 @@ impl WrittenFiles {
 
     fn state(&self, directory: &Path, name: &str) -> Result<FileState, AdapterError> {
         let path = directory.join(name);
-        match sha256(&path) {
+        match lora::check_regular(&path).and_then(|()| sha256(&path)) {
             Ok(found) if self.files.get(name) == Some(&found) => Ok(FileState::AsWritten),
             Ok(_) => Ok(FileState::Changed),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(FileState::Missing),
@@ -106,6 +110,12 @@ impl WrittenFiles {
         }
         Ok(notes)
     }
+}
+
+/// Whether a name leads to a place below the directory that it stands in.
+fn stays_within(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    !name.is_empty() && !name.contains('\\') && components.all(|part| matches!(part, Component::Normal(_)))
 }
 
 #[cfg(test)]
@@ -186,5 +196,37 @@ mod tests {
             notes,
             [format!("{} is not as kindling wrote it: it was changed since, or damaged", path.display())]
         );
+    }
+
+    fn with_file(directory: &Path, name: &str) -> Result<Adapter, AdapterError> {
+        let mut document: Value = serde_json::from_slice(&read(directory, SIDECAR)).unwrap();
+        document["files"] = json!({ name: "00" });
+        write_json(&directory.join(SIDECAR), &document).unwrap();
+        Adapter::read(directory, None)
+    }
+
+    #[test]
+    fn a_name_that_leads_out_of_the_directory_is_refused_and_nothing_is_read_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        adapter(directory);
+        let path = directory.join(SIDECAR);
+        for name in ["/dev/zero", "../other", "sub/../../other", "..", "", "."] {
+            let error = with_file(directory, name).unwrap_err();
+            let expected = format!("{}: the file `{name}` is outside of the adapter's directory", path.display());
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn only_regular_files_are_compared() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        adapter(directory);
+        std::os::unix::fs::symlink("/dev/zero", directory.join("endless")).unwrap();
+        let error = with_file(directory, "endless").unwrap_err();
+        let expected = format!("cannot read {}: it is not a regular file", directory.join("endless").display());
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -5,11 +5,11 @@ use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 /// # Errors
-/// What is there, perhaps at the end of a link, is no regular file.
+/// What is there, perhaps at the end of a link, is not a regular file.
 pub fn check_regular(file: &Path) -> std::io::Result<()> {
     match std::fs::metadata(file)?.is_file() {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::InvalidInput, "it is no regular file")),
+        false => Err(Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
     }
 }
 
@@ -36,7 +36,7 @@ mod tests {
         std::fs::write(&file, "text").unwrap();
         assert_eq!(read_regular_text(&file).unwrap(), "text");
         for other in [directory.path(), Path::new("/dev/zero")] {
-            assert_eq!(read_regular(other).unwrap_err().to_string(), "it is no regular file");
+            assert_eq!(read_regular(other).unwrap_err().to_string(), "it is not a regular file");
         }
         let link = directory.path().join("link");
         std::os::unix::fs::symlink(&file, &link).unwrap();

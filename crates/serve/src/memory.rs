@@ -31,19 +31,46 @@ impl Memory {
     }
 }
 
+/// What is to be done at a tick.
+#[derive(Debug, Default)]
+struct Due {
+    /// What was being answered the last time is freed once nothing is.
+    again: bool,
+}
+
+impl Due {
+    /// Whether memory goes back now: once after what asked for it, and once more when nothing is being answered.
+    fn now(&mut self, is_due: bool, is_idle: bool) -> bool {
+        let now = is_due || (self.again && is_idle);
+        self.again = (self.again || is_due) && !is_idle;
+        now
+    }
+}
+
 /// For as long as it is polled.
 pub(crate) async fn give_back(app: &App) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_due = false;
+    let mut due = Due::default();
     loop {
         ticks.tick().await;
-        is_due |= app.memory.is_due.swap(false, Ordering::Relaxed);
-        if is_due {
-            let statistics = app.engine.statistics();
-            // What is being answered is freed later.
-            is_due = statistics.waiting() + statistics.running() > 0;
+        let statistics = app.engine.statistics();
+        let is_idle = statistics.waiting() + statistics.running() == 0;
+        if due.now(app.memory.is_due.swap(false, Ordering::Relaxed), is_idle) {
             let _ = spawn_blocking(app.settings.release_memory).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Due;
+
+    #[test]
+    fn memory_goes_back_once_while_there_is_work_and_once_more_after_it() {
+        let mut due = Due::default();
+        let ticks = [(false, true), (true, false), (false, false), (false, false), (false, true), (false, true)];
+        assert_eq!(ticks.map(|(is_due, is_idle)| due.now(is_due, is_idle)), [false, true, false, false, true, false]);
+        assert_eq!([(true, true), (false, true)].map(|(is_due, is_idle)| due.now(is_due, is_idle)), [true, false]);
     }
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::engine::Error;
+use crate::engine::{CHANGED_BASE, Error};
 use crate::json::Json;
 
 /// After which a client is told to try again where there was no room for its request.
@@ -48,6 +48,11 @@ impl Problem {
         let message =
             format!("the answer was not complete after {seconds} s: ask for fewer tokens, or try again later");
         Self::new(StatusCode::GATEWAY_TIMEOUT, message).code("timeout")
+    }
+
+    /// Of the server, not of a request.
+    pub(crate) fn changed_base() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, CHANGED_BASE).code("changed_base")
     }
 
     pub(crate) fn stopping() -> Self {

@@ -57,10 +57,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// The models are loaded before anybody is answered, so it is ready until it stops.
+/// The models are loaded before anybody is answered, so it is ready until it stops, or until the base is another.
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    match *app.stage.borrow() {
-        Stage::Open => StatusCode::OK.into_response(),
+    let stage = *app.stage.borrow();
+    match stage {
+        Stage::Open if app.engine.is_intact().await => StatusCode::OK.into_response(),
+        Stage::Open => Problem::changed_base().into_response(),
         Stage::Stopping | Stage::Ended => Problem::stopping().into_response(),
     }
 }

@@ -162,8 +162,8 @@ fn end_without_memory(size: usize) -> ! {
     let written = write!(
         rest,
         "error: out of memory: the system does not give {size} bytes more\n\
-         help: end other programs or raise the limit (`ulimit -v`); a run needs less with a lower `train.batch_size` or with \
-         `train.gradient_checkpointing = true`, and continues from its last checkpoint with `--resume`\n"
+         help: end other programs or raise the limit (`ulimit -v`); smaller batches and shorter texts need less, and an \
+         interrupted training can be resumed from its last checkpoint\n"
     );
     let left = if written.is_ok() { rest.len() } else { 0 };
     let length = text.len() - left;

@@ -13,8 +13,11 @@ use super::rewrite::{ATTRIBUTE, COMPARED, CONTAINER, VARIABLE};
 pub(super) const FUEL: u64 = 750_000;
 /// Bytes of a template.
 pub(super) const LONGEST_SOURCE: usize = 1 << 20;
-/// Words and signs of one `{{ }}` or `{% %}`: the engine goes through chains of operators recursively.
-pub(super) const MOST_WORDS: usize = 2_000;
+/// Tokens of one `{{ }}` or `{% %}`.
+const MOST_TOKENS: usize = 50_000;
+/// Tokens of an expression and of what is in its brackets; of items with commas between them those of the longest one alone. The
+/// engine goes through operators and brackets recursively, and through items one after the other.
+const LONGEST_EXPRESSION: usize = 2_000;
 /// Branches of a condition, for the same reason.
 pub(super) const MOST_BRANCHES: usize = 500;
 /// Bytes of a text that a function makes.
@@ -48,7 +51,7 @@ pub(super) fn check_items(items: usize) -> Result<(), Error> {
 pub(super) fn check_depth(depth: usize) -> Result<(), Error> {
     match depth <= DEEPEST {
         true => Ok(()),
-        false => Err(exceeded(format!("lists in lists, more than {DEEPEST} deep"))),
+        false => Err(exceeded(format!("lists nested more than {DEEPEST} deep"))),
     }
 }
 
@@ -64,11 +67,15 @@ pub(super) fn check_source(source: &str) -> Result<(), Error> {
     }
 }
 
-/// Before a block of it is read.
-pub(super) fn check_words(words: usize) -> Result<(), Error> {
-    match words <= MOST_WORDS {
+/// Before a block of it is read: of its tokens, and of those of its longest expression.
+pub(super) fn check_tokens(tokens: usize, longest: usize) -> Result<(), Error> {
+    let fault = |what: String| Err(Error::new(ErrorKind::SyntaxError, what));
+    if tokens > MOST_TOKENS {
+        return fault(format!("a block of more than {MOST_TOKENS} tokens"));
+    }
+    match longest <= LONGEST_EXPRESSION {
         true => Ok(()),
-        false => Err(Error::new(ErrorKind::SyntaxError, format!("a block of more than {MOST_WORDS} words and signs"))),
+        false => fault(format!("an expression of more than {LONGEST_EXPRESSION} tokens")),
     }
 }
 

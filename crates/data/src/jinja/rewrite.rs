@@ -13,7 +13,7 @@ use minijinja::Error;
 
 use super::limits;
 use expression::Expression;
-use tokens::tokens;
+use tokens::{longest_expression, tokens};
 
 /// The names of the filters.
 pub(super) const CONCATENATE: &str = "__concatenate";
@@ -51,7 +51,7 @@ impl Rewritten {
         for block in blocks(source) {
             parts.push(Part::Source(rest..block.inner.start));
             let tokens = tokens(source, block.inner.clone());
-            limits::check_words(tokens.len())?;
+            limits::check_tokens(tokens.len(), longest_expression(source, &tokens))?;
             parts.extend(Expression::new(source, &tokens).rewritten(block.is_statement));
             rest = tokens.last().map_or(block.inner.start, |token| token.range.end);
         }
@@ -214,6 +214,8 @@ mod tests {
             ("{% for a in c if a in b %}", "{% for a in c if a in(( b)|__compared()) %}"),
             ("{% set a, (b, c) = d, e -%}", "{% set a, (b, c) =( d, e)|__variable() -%}"),
             ("{% set a.b = c %}", "{% set a.b =( c)|__attribute() %}"),
+            ("{% set a | f(x=b, y=[c]) %}", "{% set a | f(x=b, y=(([c])|__container())) %}"),
+            ("{% set a[b == c] = d %}", "{% set a[b == c] =( d)|__variable() %}"),
             ("{% set a | f([b]) %}", "{% set a | f((([b])|__container())) %}"),
             ("{% call(a, b) f(c=[d]) %}", "{% call(a, b) f(c=(([d])|__container())) %}"),
             (
@@ -236,6 +238,28 @@ mod tests {
         ] {
             assert_eq!(text(source).replace(['(', ')'], ""), source.replace(['(', ')'], ""), "{source}");
         }
+    }
+
+    #[test]
+    fn many_items_are_no_long_expression() {
+        let entries: String = (0..600).map(|number| format!("'l{number}': ['Language', {number} + 1], ")).collect();
+        for source in [
+            format!("{{%- set languages = {{ {entries} }} %}}"),
+            format!("{{{{ f([{entries}]) }}}}").replace(": ", ", "),
+            format!("{{% set a = {} %}}", "1, ".repeat(3000)),
+        ] {
+            assert!(Rewritten::of(&source).is_ok(), "{source}");
+        }
+        let refused = |source: &str| Rewritten::of(source).unwrap_err().to_string();
+        let long = "syntax error: an expression of more than 2000 tokens";
+        let nested = format!("{}1{}", "[1, ".repeat(1000), "]".repeat(1000));
+        for value in ["1".to_owned() + &"+1".repeat(1000), format!("[2, {}]", "not ".repeat(2000)), nested] {
+            assert_eq!(refused(&format!("{{{{ {value} }}}}")), long);
+        }
+        assert_eq!(
+            refused(&format!("{{{{ [{}] }}}}", "1,".repeat(25_000))),
+            "syntax error: a block of more than 50000 tokens"
+        );
     }
 
     #[test]

@@ -195,7 +195,10 @@ mod tests {
             let nested =
                 json!({"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [normalizer]}]});
             for normalizer in [normalizer, nested] {
-                assert_eq!(reason(with("normalizer", normalizer)), "the table of its normalizer is broken");
+                assert_eq!(
+                    reason(with("normalizer", normalizer)),
+                    "the `precompiled_charsmap` of its normalizer is broken"
+                );
             }
         }
     }

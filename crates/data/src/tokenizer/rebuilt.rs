@@ -63,7 +63,7 @@ fn check_tables(normalizer: &Value) -> tokenizers::Result<()> {
             let table = part["precompiled_charsmap"].as_str().map(|table| STANDARD.decode(table));
             match table.and_then(Result::ok).is_some_and(|table| charsmap::read(&table).is_some()) {
                 true => {}
-                false => return Err("the table of its normalizer is broken".into()),
+                false => return Err("the `precompiled_charsmap` of its normalizer is broken".into()),
             }
         } else if part["normalizers"].is_array() && !std::ptr::eq(part, normalizer) {
             check_tables(part)?;

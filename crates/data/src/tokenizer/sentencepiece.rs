@@ -129,7 +129,7 @@ impl Model {
         }
         match self.normalizer().precompiled_charsmap() {
             [] => Ok(None),
-            table => charsmap::read(table).map(Some).ok_or("the table of its normalizer is broken"),
+            table => charsmap::read(table).map(Some).ok_or("the `precompiled_charsmap` of its normalizer is broken"),
         }
     }
 

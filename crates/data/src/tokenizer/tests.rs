@@ -313,3 +313,14 @@ fn the_bytes_of_a_token_are_those_of_its_part_of_the_text() {
     // SentencePiece begins a text with a space of its own.
     assert_eq!(joined(&tokenizer, "hello world"), b" hello world");
 }
+
+#[test]
+fn only_regular_files_are_read_and_others_say_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let reason = |path: &Path| match super::read(path) {
+        Err(Error::Read { source, .. }) => source,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason(&directory.path().join("none")).kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(reason(directory.path()).to_string(), "it is not a regular file");
+}

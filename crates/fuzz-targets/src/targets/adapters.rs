@@ -41,14 +41,21 @@ fn adapters() -> Vec<Vec<u8>> {
 }
 
 fn sidecars() -> Vec<Vec<u8>> {
-    let sidecar = br#"{"format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["a", "b", "c"],
-        "columns": {"text": "text", "label": "label", "text_template": "{{ text }}"}, "max_length": 24,
-        "fitted": {"temperature": 1.5}, "base": {"path": "model", "fingerprint": "0", "quantised": {"dtype": "int8"}}}"#;
-    let with = |mut archive: Archive| {
-        archive.0.push(("kindling.json".to_owned(), sidecar.to_vec()));
+    let with = |bytes: &Vec<u8>, files: &str| {
+        let sidecar = format!(
+            r#"{{"format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["a", "b", "c"],
+            "columns": {{"text": "text", "label": "label", "text_template": "{{{{ text }}}}"}}, "max_length": 24,
+            "fitted": {{"temperature": 1.5}}, "files": {files},
+            "base": {{"path": "model", "fingerprint": "0", "quantised": {{"dtype": "int8"}}}}}}"#
+        );
+        let mut archive = Archive::of(bytes);
+        archive.0.push(("kindling.json".to_owned(), sidecar.into_bytes()));
         archive.bytes()
     };
-    corpus::adapters(&["bert-cls", "bert-dora"]).iter().map(|bytes| with(Archive::of(bytes))).collect()
+    let adapters = corpus::adapters(&["bert-cls", "bert-dora"]);
+    let within = adapters.iter().map(|bytes| with(bytes, r#"{"adapter_config.json": "0"}"#));
+    let outside = [r#"{"/dev/zero": "0"}"#, r#"{"../model/config.json": "0"}"#];
+    within.chain(adapters.iter().zip(outside).map(|(bytes, files)| with(bytes, files))).collect()
 }
 
 fn run(input: &[u8]) {

@@ -30,11 +30,19 @@ pub(super) fn name(map: &[u8], file: &Path) {
     let shown: String = file.display().to_string().chars().filter(|char| !char.is_control()).collect();
     let text =
         format!("error: {shown} was cut short while it was in use\nhelp: put it back as it was, and start again\n");
+    // A map that was there before is gone: the system gives its addresses again.
+    let (start, end) = (map.as_ptr() as usize, map.as_ptr() as usize + map.len());
+    for known in &KNOWN {
+        let before = known.start.load(Ordering::SeqCst);
+        if before < end && start < before.saturating_add(known.length.load(Ordering::SeqCst)) {
+            known.length.store(0, Ordering::SeqCst);
+        }
+    }
     // The oldest place is taken again.
     let known = &KNOWN[NEXT.fetch_add(1, Ordering::Relaxed) % PLACES];
     known.length.store(0, Ordering::SeqCst);
     known.message.store(Box::into_raw(Box::new(text)), Ordering::SeqCst);
-    known.start.store(map.as_ptr() as usize, Ordering::SeqCst);
+    known.start.store(start, Ordering::SeqCst);
     known.length.store(map.len(), Ordering::SeqCst);
 }
 
@@ -42,7 +50,8 @@ pub(super) fn name(map: &[u8], file: &Path) {
 fn install() {
     // SAFETY: the handler does only what a handler may: it reads atomics and memory that is never freed, writes to standard error and
     // ends the process, or puts back the action that was there before, which the instruction meets when it is done again. That one is
-    // known before the handler is.
+    // known before the handler is. A signal that another process sends has no instruction: the first one only takes the handler away,
+    // unless its sender's number looks like an address in a map.
     unsafe {
         let mut before: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut before);
@@ -70,5 +79,29 @@ extern "C" fn handle(_: libc::c_int, information: *mut libc::siginfo_t, _: *mut 
             libc::_exit(1);
         }
         libc::sigaction(libc::SIGBUS, BEFORE.load(Ordering::SeqCst), std::ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(unsafe_code, reason = "messages are never freed")]
+    fn a_map_at_an_address_that_another_had_has_its_own_name() {
+        let map = vec![0; 4096];
+        for (part, file) in [(&map[..], "first"), (&map[1000..2000], "second"), (&map[..1500], "third")] {
+            name(part, Path::new(file));
+            let address = part.as_ptr() as usize + 400;
+            let is_here = |known: &&Known| {
+                let start = known.start.load(Ordering::SeqCst);
+                address >= start && address - start < known.length.load(Ordering::SeqCst)
+            };
+            let found: Vec<&Known> = KNOWN.iter().filter(is_here).collect();
+            assert_eq!(found.len(), 1, "{file}");
+            // SAFETY: a message that was made by `name`.
+            let message = unsafe { found[0].message.load(Ordering::SeqCst).as_ref() };
+            assert!(message.is_some_and(|message| message.starts_with(&format!("error: {file} was cut short"))));
+        }
     }
 }

@@ -93,7 +93,7 @@ impl Classifying {
         self.requests.is_empty()
     }
 
-    /// Reads the next sequences of all requests in one pass, and answers those that were read to their end.
+    /// Reads the next sequences of all requests in one pass.
     pub(super) fn pass(&mut self, base: &Base) {
         self.requests.retain(|request| !request.answer.is_closed());
         self.choose();
@@ -110,6 +110,10 @@ impl Classifying {
                 request.outputs.extend(outputs.by_ref().take(std::mem::take(&mut request.in_pass)));
             }
         }
+    }
+
+    /// Answers those that were read to their end.
+    pub(super) fn answer(&mut self, base: &Base) {
         for request in self.requests.extract_if(.., |request| request.is_read()) {
             request.answer(base);
         }
@@ -139,7 +143,6 @@ impl Classifying {
         }
     }
 
-    /// Those of the last pass are told that it had no end.
     /// All that wait or are in work have no answer.
     pub(super) fn refuse(&mut self, error: &Error) {
         for request in self.requests.drain(..) {
@@ -147,6 +150,7 @@ impl Classifying {
         }
     }
 
+    /// Those of the last pass are told that it had no end.
     pub(super) fn fail(&mut self) {
         for request in self.requests.extract_if(.., |request| request.in_pass > 0) {
             let _ = request.answer.send(Err(Error::Panicked));

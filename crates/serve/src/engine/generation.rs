@@ -113,15 +113,16 @@ impl Writing {
         self.scheduler.forget(adapters);
     }
 
-    /// A token of each text, and some of the prompts.
-    pub(super) fn pass(&mut self, base: &Base, model: CausalLm<'_>) {
+    /// A token of each text, and some of the prompts. Returns what becomes of the texts, for [`hand_on`](Self::hand_on).
+    pub(super) fn pass(&mut self, model: CausalLm<'_>) -> Vec<(u64, inference::Event)> {
         let closed = |(number, request): (&u64, &Generation)| request.events.is_closed().then_some(*number);
         for number in self.requests.iter().filter_map(closed).collect::<Vec<_>>() {
             self.end(number, None);
         }
         if self.scheduler.is_idle() {
             // What is left has no texts.
-            return self.requests.clear();
+            self.requests.clear();
+            return Vec::new();
         }
         let before = self.scheduler.statistics();
         let events = self.scheduler.tick(model);
@@ -139,12 +140,17 @@ impl Writing {
                 request.place.begin();
             }
         }
+        events
+    }
+
+    /// Tells the requests of it.
+    pub(super) fn hand_on(&mut self, events: Vec<(u64, inference::Event)>, base: &Base) {
         for (text, event) in events {
-            self.hand_on(text, event, base);
+            self.hand_on_one(text, event, base);
         }
     }
 
-    fn hand_on(&mut self, text: u64, event: inference::Event, base: &Base) {
+    fn hand_on_one(&mut self, text: u64, event: inference::Event, base: &Base) {
         // Others of the request may have failed in this pass.
         let Some((number, choice)) = self.choices.get(&text).copied() else { return };
         let Some(request) = self.requests.get_mut(&number) else { return };

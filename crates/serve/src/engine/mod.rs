@@ -2,6 +2,7 @@
 //! made ready where they come from (templates, tokens), and wait in a bounded queue; answers come as events over channels, and
 //! whoever drops the receiving end has ended the request. How requests share the model is this room's affair alone.
 
+mod base_files;
 mod classification;
 mod error;
 mod generation;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 use inference::ServedAdapter;
 use tokio::sync::{mpsc, oneshot};
 
+use base_files::BaseFiles;
+pub(crate) use base_files::CHANGED_BASE;
 use classification::Classification;
 pub use error::Error;
 use error::Fault;
@@ -70,6 +73,7 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub struct Engine {
     base: Arc<Base>,
+    files: Arc<BaseFiles>,
     limits: Limits,
     registry: Arc<Registry>,
     statistics: Arc<Statistics>,
@@ -99,9 +103,10 @@ impl Engine {
                 .into_iter()
                 .map(|(name, adapter)| Model::of_adapter(name, &base, Loaded::new(adapter, jobs.clone()))),
         );
-        let worker = Worker::new(base.clone(), limits, waiting);
+        let files = Arc::new(BaseFiles::new(base.model.pretrained.files_in_use()));
+        let worker = Worker::new(base.clone(), files.clone(), limits, waiting);
         let statistics = worker.statistics().clone();
-        (Self { base, limits, registry, statistics, preparing: Preparing::default(), jobs }, worker)
+        (Self { base, files, limits, registry, statistics, preparing: Preparing::default(), jobs }, worker)
     }
 
     /// In the order of their names.
@@ -115,6 +120,13 @@ impl Engine {
 
     pub(crate) fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Whether nobody has written into the base's files since they were loaded; no request is answered any more where somebody has.
+    pub(crate) async fn is_intact(&self) -> bool {
+        let files = self.files.clone();
+        // A file system over a network may take its time.
+        tokio::task::spawn_blocking(move || !files.were_changed()).await.unwrap_or(false)
     }
 
     pub(crate) fn limits(&self) -> Limits {

@@ -411,6 +411,7 @@ fn a_base_that_was_written_to_answers_nothing_more() {
             failed
         };
         assert_eq!(failure("lora").await, None);
+        assert!(engine.is_intact().await);
         let path = base.join("model.safetensors");
         let bytes = std::fs::read(&path).unwrap();
         // The same file, as `cp` writes it.
@@ -419,5 +420,6 @@ fn a_base_that_was_written_to_answers_nothing_more() {
         for name in ["base", "lora"] {
             assert_eq!(failure(name).await.as_deref(), Some(expected));
         }
+        assert!(!engine.is_intact().await);
     });
 }

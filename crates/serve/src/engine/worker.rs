@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use lora::AdapterSet;
-use model::FilesInUse;
 use tokio::sync::mpsc;
 
+use super::base_files::{BaseFiles, CHANGED_BASE};
 use super::classification::{Classification, Classifying};
 use super::generation::{Generation, Writing};
 use super::{Base, Error, Limits, Statistics};
@@ -23,7 +23,7 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Worker {
     base: Arc<Base>,
-    base_in_use: FilesInUse,
+    files: Arc<BaseFiles>,
     jobs: mpsc::UnboundedReceiver<Job>,
     /// `None`: the base is no causal language model.
     writing: Option<Writing>,
@@ -32,12 +32,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(base: Arc<Base>, limits: Limits, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
+    pub(super) fn new(
+        base: Arc<Base>,
+        files: Arc<BaseFiles>,
+        limits: Limits,
+        jobs: mpsc::UnboundedReceiver<Job>,
+    ) -> Self {
         let statistics = Arc::<Statistics>::default();
         let writing = base.model.model.causal_lm().map(|model| Writing::new(model, limits, statistics.clone()));
         let classifying = Classifying::new(limits.max_batch_tokens, statistics.clone());
-        let base_in_use = base.model.pretrained.files_in_use();
-        Self { base, base_in_use, jobs, writing, classifying, statistics }
+        Self { base, files, jobs, writing, classifying, statistics }
     }
 
     pub(super) fn statistics(&self) -> &Arc<Statistics> {
@@ -58,27 +62,47 @@ impl Worker {
                 // A panic is a fault of ours: those whose request or pass it was are told, and others are answered.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.take(job)));
             }
-            if self.base_in_use.written_to().is_some() {
+            // Before a pass, since it would be in vain, and before its answers leave.
+            if self.files.were_changed() || !self.classify() || !self.write() {
                 self.refuse();
-                continue;
-            }
-            let (base, classifying) = (&self.base, &mut self.classifying);
-            if catch_unwind(AssertUnwindSafe(|| classifying.pass(base))).is_err() {
-                classifying.fail();
-            }
-            if let (Some(model), Some(writing)) = (base.model.model.causal_lm(), &mut self.writing)
-                && catch_unwind(AssertUnwindSafe(|| writing.pass(base, model))).is_err()
-            {
-                writing.fail(model, &Error::Panicked);
             }
         }
     }
 
+    /// A pass over what is classified. Returns whether its answers are the base's.
+    fn classify(&mut self) -> bool {
+        let (base, classifying) = (&self.base, &mut self.classifying);
+        if catch_unwind(AssertUnwindSafe(|| classifying.pass(base))).is_err() {
+            classifying.fail();
+        }
+        if self.files.were_changed() {
+            return false;
+        }
+        // Whoever's answer panics is told, for its channel closes.
+        let _ = catch_unwind(AssertUnwindSafe(|| classifying.answer(base)));
+        true
+    }
+
+    /// As [`classify`](Self::classify), of texts that are written.
+    fn write(&mut self) -> bool {
+        let base = &self.base;
+        let (Some(model), Some(writing)) = (base.model.model.causal_lm(), &mut self.writing) else { return true };
+        let Ok(events) = catch_unwind(AssertUnwindSafe(|| writing.pass(model))) else {
+            writing.fail(model, &Error::Panicked);
+            return true;
+        };
+        if self.files.were_changed() {
+            return false;
+        }
+        if catch_unwind(AssertUnwindSafe(|| writing.hand_on(events, base))).is_err() {
+            writing.fail(model, &Error::Panicked);
+        }
+        true
+    }
+
     /// Somebody has written into the base's file: what it answers from here on is not what it was loaded to answer.
     fn refuse(&mut self) {
-        let message =
-            "the model's file was changed since it was loaded: the server has to be started again".to_string();
-        let error = Error::Failed { message };
+        let error = Error::Failed { message: CHANGED_BASE.to_string() };
         self.classifying.refuse(&error);
         if let (Some(model), Some(writing)) = (self.base.model.model.causal_lm(), &mut self.writing) {
             writing.fail(model, &error);

@@ -256,8 +256,8 @@ fn a_chat_template_that_goes_on_for_ever_is_ended() {
     assert_eq!(refused(&served(doubling), CHAT, json!({ "messages": user("hi") })), bad(expected));
     let nested =
         "{% set ns = namespace(x=[1]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}";
-    let expected = "`messages`: base/chat_template.jinja, line 1, column 79: engine ran out of fuel: lists in lists, more than 200 \
-                    deep: the template does too much for one conversation: is there a loop in a loop?";
+    let expected = "`messages`: base/chat_template.jinja, line 1, column 79: engine ran out of fuel: lists nested more than 200 deep: \
+                    the template does too much for one conversation: is there a loop in a loop?";
     assert_eq!(refused(&served(nested), CHAT, json!({ "messages": user("hi") })), bad(expected));
     let served = served("{% for i in range(100000) %}{% for j in range(100000) %}{{ j }}{% endfor %}{% endfor %}");
     let expected = "`messages`: base/chat_template.jinja, line 1, column 1: engine ran out of fuel: the template does too much for \

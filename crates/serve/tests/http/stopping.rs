@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use serve::Settings;
 
-use crate::served::Models;
+use crate::served::{Models, fixture};
 
 fn long() -> Value {
     json!({ "prompt": vec!["a lamp is"; 16], "max_tokens": 200, "n": 16, "seed": 1, "stream": true })
@@ -59,4 +59,19 @@ fn a_server_without_requests_ends_at_once() {
     served.stop.stop();
     served.ended().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_server_whose_base_was_written_to_is_not_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("llama-lm/model")).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let served = Models::at("base", directory.path().to_path_buf()).serve();
+    assert_eq!(served.get("/ready").status, 200);
+    let file = std::fs::File::options().write(true).open(directory.path().join("model.safetensors")).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let answer = served.get("/ready");
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("changed_base")));
+    assert_eq!(served.get("/health").status, 200);
 }

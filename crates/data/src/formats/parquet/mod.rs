@@ -36,7 +36,7 @@ pub(super) fn records(source: Source) -> Result<Records, Error> {
     let file_metadata = metadata.file_metadata();
     let classes = classes::read(file_metadata.key_value_metadata().map_or(&[], Vec::as_slice), &columns);
     let rows = RowIter::from_file_into(reader);
-    Ok(Box::new(Rows { source, columns, classes, rows, row: 0, left: limits::rows_of(size) }))
+    Ok(Box::new(Rows { source, columns, classes, rows, row: 0, left: limits::unpacked_of(size) }))
 }
 
 /// A Parquet file begins with these bytes, and ends with them or, where its footer is encrypted, with [`ENCRYPTED`].

@@ -14,6 +14,10 @@ use crate::limits::{DEEPEST_SCHEMA, MOST_COLUMNS, UNPACKED_PER_BYTE, unpacked_of
 
 /// Bytes of the header of a page, with the statistics in it.
 const LONGEST_HEADER: usize = 1 << 20;
+/// Of most of them.
+const SHORT_HEADER: usize = 256;
+/// Bytes where headers should be.
+const MOST_OTHERS: usize = 16 << 20;
 /// Structs in structs.
 const DEEPEST: usize = 32;
 
@@ -65,7 +69,7 @@ fn check_fields(children: &[i64]) -> Checked {
             open.push(*count);
         }
         if open.len() > DEEPEST_SCHEMA {
-            return Err(format!("its schema has fields in fields, more than {DEEPEST_SCHEMA} deep"));
+            return Err(format!("its schema is nested more than {DEEPEST_SCHEMA} deep"));
         }
         while open.last() == Some(&0) {
             open.pop();
@@ -78,6 +82,8 @@ fn check_fields(children: &[i64]) -> Checked {
 pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &ParquetMetaData) -> io::Result<Checked> {
     let too_much = || Err(format!("its pages unpack to more than {UNPACKED_PER_BYTE} times the file"));
     let (most, mut sum) = (unpacked_of(size), 0_u64);
+    // Bytes of headers, since columns may name the same ones and pages may be empty; and of what is none.
+    let (mut headers, mut others) = (0_u64, 0);
     let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
     for chunk in chunks {
         // As the reader has it, which asserts that neither is negative.
@@ -87,19 +93,19 @@ pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &Parq
         let end = at.saturating_add(length);
         while at < end && at < size {
             file.seek(SeekFrom::Start(at))?;
-            let mut bytes = Vec::new();
-            // Most headers are short; one with long statistics is read again.
-            (&mut file).take(256).read_to_end(&mut bytes)?;
-            let header = match page(&bytes) {
-                Some(header) => header,
-                None => {
-                    (&mut file).take(LONGEST_HEADER as u64).read_to_end(&mut bytes)?;
-                    match page(&bytes) {
-                        Some(header) => header,
-                        None => break,
-                    }
+            let (header, length) = page_header(&mut file)?;
+            let Some(header) = header else {
+                // The reader says what is wrong with it.
+                others += length;
+                match others > MOST_OTHERS {
+                    true => return Ok(Err("its columns have no pages".to_owned())),
+                    false => break,
                 }
             };
+            headers = headers.saturating_add(length as u64);
+            if headers > size {
+                return Ok(Err("its columns have the same pages".to_owned()));
+            }
             let (Ok(unpacked), Ok(packed)) = (u64::try_from(header.unpacked), u64::try_from(header.packed)) else {
                 return Ok(Err("a page has a negative size".to_owned()));
             };
@@ -111,21 +117,36 @@ pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &Parq
             if sum > most {
                 return Ok(too_much());
             }
-            at = at.saturating_add(header.length as u64).saturating_add(packed);
+            at = at.saturating_add(length as u64).saturating_add(packed);
         }
     }
     Ok(Ok(()))
 }
 
+/// The header that begins here with its length, or how much was read of what is none.
+fn page_header(file: &mut impl Read) -> io::Result<(Option<Page>, usize)> {
+    let mut bytes = Vec::new();
+    let mut most = SHORT_HEADER;
+    loop {
+        file.by_ref().take((most - bytes.len()) as u64).read_to_end(&mut bytes)?;
+        if let Some((page, length)) = page(&bytes) {
+            return Ok((Some(page), length));
+        }
+        if bytes.len() < most || most >= LONGEST_HEADER {
+            return Ok((None, bytes.len()));
+        }
+        most *= 2;
+    }
+}
+
 struct Page {
-    /// Of the header itself.
-    length: usize,
     unpacked: i64,
     packed: i64,
     dictionary_values: i64,
 }
 
-fn page(bytes: &[u8]) -> Option<Page> {
+/// With the length of its header.
+fn page(bytes: &[u8]) -> Option<(Page, usize)> {
     let (mut unpacked, mut packed, mut dictionary_values) = (None, None, 0);
     let mut rest = Compact(bytes);
     rest.structure(&mut |number, kind, rest| match (number, kind) {
@@ -137,7 +158,7 @@ fn page(bytes: &[u8]) -> Option<Page> {
         }),
         (_, kind) => rest.skip(kind, 0),
     })?;
-    Some(Page { length: bytes.len() - rest.0.len(), unpacked: unpacked?, packed: packed?, dictionary_values })
+    Some((Page { unpacked: unpacked?, packed: packed?, dictionary_values }, bytes.len() - rest.0.len()))
 }
 
 const I32: u8 = 5;
@@ -239,7 +260,7 @@ mod tests {
         let chain = [vec![1; DEEPEST_SCHEMA], vec![0]].concat();
         assert_eq!(check_fields(&chain), Ok(()));
         let deeper = [vec![1; DEEPEST_SCHEMA + 1], vec![0]].concat();
-        assert_eq!(check_fields(&deeper), Err("its schema has fields in fields, more than 64 deep".to_owned()));
+        assert_eq!(check_fields(&deeper), Err("its schema is nested more than 64 deep".to_owned()));
         // Lists beside each other, each three deep.
         let lists = [vec![1000], [1, 1, 0].repeat(1000)].concat();
         assert_eq!(check_fields(&lists), Ok(()));
@@ -249,8 +270,21 @@ mod tests {
     fn the_header_of_a_page_is_read_with_what_stands_beside_its_sizes() {
         // 1: i32 0; 2: i32 4000; 3: i32 -1; 5: a struct with a list of booleans; end.
         let header = [0x15, 0x00, 0x15, 0xc0, 0x3e, 0x15, 0x01, 0x2c, 0x19, 0x21, 0x01, 0x02, 0x00, 0x00, 0x77];
-        let page = page(&header).unwrap();
-        assert_eq!((page.length, page.unpacked, page.packed), (14, 4000, -1));
+        let (page, length) = page(&header).unwrap();
+        assert_eq!((length, page.unpacked, page.packed), (14, 4000, -1));
         assert!(super::page(&header[..10]).is_none());
+    }
+
+    #[test]
+    fn a_long_header_is_read_and_what_is_none_counts() {
+        // 1: i32 0; 2: i32 4000; 3: i32 5; 4: 100,000 bytes; end.
+        let long =
+            [&[0x15, 0x00, 0x15, 0xc0, 0x3e, 0x15, 0x0a, 0x18, 0xa0, 0x8d, 0x06][..], &[1; 100_000], &[0; 60_000]];
+        let (page, length) = page_header(&mut long.concat().as_slice()).unwrap();
+        assert_eq!((page.map(|page| page.packed), length), (Some(5), 100_012));
+        for (size, read) in [(100, 100), (300_000, 300_000), (2 << 20, LONGEST_HEADER)] {
+            let (page, length) = page_header(&mut vec![0x15; size].as_slice()).unwrap();
+            assert!(page.is_none() && length == read, "{size}: {length}");
+        }
     }
 }

@@ -300,26 +300,50 @@ static SMALL: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     codecs.map(|codec| reviews(WriterProperties::builder().set_compression(codec).build())).into()
 });
 
-/// A page whose header announces two gigabytes, and one that holds many texts in a few bytes.
+/// A page whose header announces two gigabytes.
 #[test]
 fn pages_that_unpack_to_far_more_than_the_file_are_refused_before_they_are_read() {
-    let zstd = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    let long = "a".repeat(32 << 20);
-    let columns: [Column<'_>; 2] = [column!(ByteArrayType, texts(&[&long])), column!(Int64Type, [1], [1])];
-    let content = written(REVIEWS, zstd, &[&columns]);
-    assert!(content.len() < 20_000, "{}", content.len());
     let expected = (
-        "a.parquet: its pages unpack to more than 100 times the file".to_owned(),
-        "no data set is written so: fetch the file again, from where you trust it".to_owned(),
+        "a.parquet: its pages unpack to more than 1000 times the file".to_owned(),
+        "if the file is not damaged, write it again without compression, or in smaller files; or fetch it again"
+            .to_owned(),
     );
-    assert_eq!(fails("a.parquet", &content), expected);
-
     // The first page begins after the magic number; its size follows on its type, as a zigzag varint.
     let mut content = reviews(plain());
     let size = 7;
     let length = content[size..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
     content.splice(size..size + length, [0xfe, 0xff, 0xff, 0xff, 0x0f]);
-    assert_eq!(fails("a.parquet", &content).0, expected.0);
+    assert_eq!(fails("a.parquet", &content), expected);
+}
+
+#[test]
+fn columns_that_have_the_same_pages_are_refused() {
+    let content = Bytes::from(SMALL[0].clone());
+    let metadata = SerializedFileReader::new(content.clone()).unwrap().metadata().clone();
+    let groups = metadata.row_groups().to_vec();
+    let checked = |times: usize| {
+        let repeated = groups.iter().cycle().take(groups.len() * times).cloned().collect();
+        let metadata = metadata.clone().into_builder().set_row_groups(repeated).build();
+        sizes::check_pages(Cursor::new(content.clone()), content.len() as u64, &metadata).unwrap()
+    };
+    assert_eq!(checked(1), Ok(()));
+    assert_eq!(checked(1000), Err("its columns have the same pages".to_owned()));
+}
+
+/// 3,000 rows that begin with one prompt of 15 kB.
+#[test]
+fn pages_with_texts_that_begin_alike_are_read() {
+    let prompt = "You answer questions about lamps. ".repeat(450);
+    let rows: Vec<String> = (0..3000).map(|number| format!("{prompt}{number}")).collect();
+    let zstd = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .build();
+    let texts = texts(&rows.iter().map(String::as_str).collect::<Vec<_>>());
+    let columns: [Column<'_>; 2] = [column!(ByteArrayType, texts), column!(Int64Type, vec![1; 3000], vec![1; 3000])];
+    let content = written(REVIEWS, zstd, &[&columns]);
+    assert!(content.len() < 400_000, "{}", content.len());
+    assert_eq!(read("a.parquet", &content).unwrap().len(), 3000);
 }
 
 #[test]
@@ -344,7 +368,7 @@ fn texts_that_stand_once_for_very_many_rows_are_refused_when_they_are_too_much()
 fn a_deep_schema_is_refused_before_the_reader_goes_into_it() {
     let schema = format!("message m {{ {} optional int32 a; {} }}", "optional group g { ".repeat(70), "}".repeat(70));
     let content = written(&schema, plain(), &[&[column!(::parquet::data_type::Int32Type, [1], [71])]]);
-    assert_eq!(fails("a.parquet", &content).0, "a.parquet: its schema has fields in fields, more than 64 deep");
+    assert_eq!(fails("a.parquet", &content).0, "a.parquet: its schema is nested more than 64 deep");
 }
 
 proptest! {

@@ -43,11 +43,11 @@ impl<'a> Expression<'a> {
     /// Of a block that is set there is no value.
     fn assignment(mut self, mut parts: Vec<Part>) -> Vec<Part> {
         let start = self.next;
-        let targets = self.up_to(|it| it.is_one_of(&["="]));
-        if self.next == self.tokens.len() {
-            self.next = start;
+        // A filter of a block has its arguments in brackets.
+        let Some(equals) = self.first_outside_brackets(start..self.tokens.len(), "=") else {
             return self.rest(parts);
-        }
+        };
+        let targets: Vec<Part> = (start..=equals).map(|_| self.take()).collect();
         let is_attribute =
             self.tokens[start..self.next].iter().any(|token| &self.source[token.word..token.range.end] == ".");
         parts.extend(targets);
@@ -215,7 +215,7 @@ impl<'a> Expression<'a> {
         if self.is_a(Kind::Open) {
             let (start, is_group) = (self.next, self.is_word("("));
             let parts = self.bracketed();
-            let is_container = !is_group || self.has_comma(start + 1..self.next);
+            let is_container = !is_group || self.first_outside_brackets(start + 1..self.next, ",").is_some();
             return match is_container && !self.is_constant(start..self.next) {
                 true => bracketed(filtered(parts, CONTAINER, Vec::new())),
                 false => parts,
@@ -269,16 +269,17 @@ impl<'a> Expression<'a> {
         !self.tokens[range].iter().any(is_name)
     }
 
-    /// Whether there is one outside of brackets within.
-    fn has_comma(&self, range: Range<usize>) -> bool {
+    /// Where the first of these words stands that is in no brackets.
+    fn first_outside_brackets(&self, mut range: Range<usize>, word: &str) -> Option<usize> {
         let mut depth = 0_usize;
-        self.tokens[range].iter().any(|token| {
+        range.find(|at| {
+            let token = &self.tokens[*at];
             match token.kind {
                 Kind::Open => depth += 1,
                 Kind::Close => depth = depth.saturating_sub(1),
-                _ => (),
+                Kind::Name | Kind::Sign | Kind::Number | Kind::String => (),
             }
-            depth == 0 && &self.source[token.word..token.range.end] == ","
+            depth == 0 && &self.source[token.word..token.range.end] == word
         })
     }
 

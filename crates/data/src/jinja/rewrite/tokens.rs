@@ -51,6 +51,32 @@ pub(super) fn tokens(source: &str, block: Range<usize>) -> Vec<Token> {
     }
 }
 
+/// The tokens of an expression and of what is in its brackets; of items with commas between them only the longest one counts.
+pub(super) fn longest_expression(source: &str, tokens: &[Token]) -> usize {
+    // Of each bracket that is open the longest item, and the one that has begun.
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    let (mut longest, mut item) = (0_usize, 0_usize);
+    for token in tokens {
+        match token.kind {
+            Kind::Open => {
+                open.push((longest, item + 1));
+                (longest, item) = (0, 0);
+            }
+            Kind::Close => {
+                let within = longest.max(item) + 1;
+                let (before, begun) = open.pop().unwrap_or_default();
+                (longest, item) = (before, begun + within);
+            }
+            Kind::Sign if &source[token.word..token.range.end] == "," => {
+                longest = longest.max(item);
+                item = 0;
+            }
+            Kind::Name | Kind::Sign | Kind::Number | Kind::String => item += 1,
+        }
+    }
+    open.into_iter().rev().fold(longest.max(item), |within, (before, begun)| before.max(begun + within))
+}
+
 fn is_of_name(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }

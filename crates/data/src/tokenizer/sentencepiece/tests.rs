@@ -81,8 +81,8 @@ fn broken_files_are_refused_by_name() {
         };
         changed(&of)
     };
-    refused(&table(|table| table.truncate(300)), "the table of its normalizer is broken");
-    refused(&table(|table| table[4..8].fill(0x7f)), "the table of its normalizer is broken");
+    refused(&table(|table| table.truncate(300)), "the `precompiled_charsmap` of its normalizer is broken");
+    refused(&table(|table| table[4..8].fill(0x7f)), "the `precompiled_charsmap` of its normalizer is broken");
 }
 
 #[test]
