@@ -102,7 +102,7 @@ def main():
             runs += 1
             if result(place, "killed") != expected:
                 differ += 1
-                shutil.copytree(run, f"/tmp/kills-differ-{arguments.seed}-{runs}", dirs_exist_ok=True)
+                shutil.copytree(run, Path(tempfile.gettempdir()) / f"kills-differ-{arguments.seed}-{runs}", dirs_exist_ok=True)
             shutil.rmtree(run)
             print(f"{kills} kills, {runs} runs, {differ} that ended otherwise, {time.monotonic() - started:.0f} s", flush=True)
         sys.exit(differ > 0)

@@ -204,7 +204,7 @@ impl Ended {
         lines.join("\n")
     }
 
-    /// How often something stands in what was said.
+    /// How often a text occurs in the output.
     pub(super) fn count(&self, text: &str) -> usize {
         self.said.matches(text).count()
     }

@@ -22,7 +22,7 @@ pub(crate) struct Allocator {
     shelf: Mutex<Shelf>,
 }
 
-/// Free blocks in the order in which they were freed. Before a block is made anew, others leave the shelf as far as it takes
+/// Free blocks in the order in which they were freed. Before a new block is made, others leave the shelf as far as it takes
 /// to keep all large blocks together, free or in use, within what was in use at one time.
 struct Shelf {
     blocks: [Option<Block>; PLACES],
