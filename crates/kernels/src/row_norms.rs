@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Dispatch, TensorMetadata};
-use burn::tensor::{IntDType, Shape, Slice, Tensor};
+use burn::tensor::{Shape, Slice, Tensor, TensorData};
 
 use crate::{FrozenMatrix, FrozenPrimitive, KernelBackend};
 
@@ -46,8 +46,10 @@ pub(crate) fn composed<B: KernelBackend>(
         let weight = match &weight {
             FrozenPrimitive::Float(weight) => B::widen(B::float_slice(weight.clone(), &slice)),
             quantised => {
-                let rows = first as i64..rows.min(first + height) as i64;
-                B::frozen_rows(quantised.clone(), B::int_arange(rows, &device, IntDType::I32))
+                // From the host: LibTorch counts in I64 alone, which WebGPU has not.
+                let indices: Vec<i32> = (first as i32..rows.min(first + height) as i32).collect();
+                let indices = TensorData::from(indices.as_slice());
+                B::frozen_rows(quantised.clone(), B::int_from_data(indices, &device))
             }
         };
         let update = B::float_matmul(B::float_slice(b.clone(), &slice), a.clone());

@@ -3,6 +3,11 @@
 //! To add a backend: a selector in the list, and an `impl` line. A backend missing from the list panics at run time, in
 //! the code that burn's macro generates for the dispatching backend.
 
+#![cfg_attr(
+    any(feature = "ndarray", feature = "tch"),
+    expect(deprecated, reason = "burn 0.23 drops ndarray and tch; until then they are served")
+)]
+
 mod autodiff;
 mod flex;
 

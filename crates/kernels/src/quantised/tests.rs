@@ -92,23 +92,44 @@ fn a_row_with_values_beyond_f16_is_quantised_by_its_own() {
     assert_eq!((codes, scales), (vec![127, -32, 0, 127, -64, 32], vec![1e6, 2.0]));
 }
 
-/// Codes in words of 32 bits, and composed operations.
-#[cfg(feature = "ndarray")]
-#[test]
-#[expect(deprecated, reason = "burn 0.23 drops ndarray; until then it is served")]
-fn another_backend_computes_with_the_same_values() {
-    use burn::tensor::{Device, Int, Tensor, Tolerance};
+/// Codes in words of 32 bits, and composed operations, as on GPUs.
+#[cfg(any(feature = "ndarray", feature = "tch"))]
+mod other_backends {
+    use burn::tensor::{Bytes, Device, Int, Tensor, Tolerance};
 
+    use super::*;
     use crate::{Compute, LogitsTransform, LowRank, Precision, RowNorms};
 
-    let results = [Device::flex(), Device::ndarray()].map(|device| {
-        let of = |shape: [usize; 2]| Tensor::<2>::from_data(values(shape, DType::F32), &device.clone().autodiff());
-        let indices = Tensor::<1, Int>::from_data([3, 0, 3, 1], &device.clone().autodiff());
+    #[cfg(feature = "ndarray")]
+    #[test]
+    #[expect(deprecated, reason = "burn 0.23 drops ndarray; until then it is served")]
+    fn ndarray_computes_with_the_same_values() {
+        same_as_on_flex(&Device::ndarray());
+    }
+
+    #[cfg(feature = "tch")]
+    #[test]
+    #[expect(deprecated, reason = "burn 0.23 drops tch; until then it is served")]
+    fn tch_computes_with_the_same_values() {
+        same_as_on_flex(&Device::libtorch());
+    }
+
+    #[track_caller]
+    fn same_as_on_flex(device: &Device) {
+        let [ours, others] = [&Device::flex(), device].map(|device| results(&device.clone().autodiff()));
+        for (ours, others) in ours.into_iter().zip(others) {
+            others.into_data().assert_approx_eq::<f32>(&ours.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
+        }
+    }
+
+    /// Values, outputs and gradients of the operations that take a quantised matrix.
+    fn results(device: &Device) -> Vec<Tensor<2>> {
+        let of = |shape: [usize; 2]| Tensor::<2>::from_data(values(shape, DType::F32), device);
+        let indices = Tensor::<1, Int>::from_data([3, 0, 3, 1], device);
         let mut found = Vec::new();
-        for shape in [[5, 13], [7, 64], [6, 96], [9, 320]] {
-            for quantisation in [Quantisation::Int8, Quantisation::Nf4] {
-                let matrix =
-                    Quantised::of(&values(shape, DType::F32), quantisation, &device.clone().autodiff()).unwrap();
+        // Rows that begin in the middle of a word or a block, whole blocks, and more of them than one scale of scales is for.
+        for shape in [[5, 13], [7, 64], [6, 96], [9, 320], [131, 192]] {
+            for matrix in matrices(shape, device) {
                 found.extend([matrix.widened(), matrix.rows(indices.clone())]);
                 let (x, a, b) = (of([4, shape[1]]).require_grad(), of([2, shape[1]]), of([shape[0], 2]));
                 let matrix = FrozenMatrix::Quantised(matrix);
@@ -129,9 +150,20 @@ fn another_backend_computes_with_the_same_values() {
             }
         }
         found
-    });
-    let [ours, others] = results;
-    for (ours, others) in ours.into_iter().zip(others) {
-        others.into_data().assert_approx_eq::<f32>(&ours.into_data(), Tolerance::rel_abs(1e-4, 1e-5));
+    }
+
+    /// In int8, in nf4, and in nf4 with the scales of blocks in f32.
+    fn matrices(shape: [usize; 2], device: &Device) -> [Quantised; 3] {
+        let weight = values(shape, DType::F32);
+        let [int8, nested] =
+            [Quantisation::Int8, Quantisation::Nf4].map(|how| Quantised::of(&weight, how, device).unwrap());
+        let found = nf4::quantise(Source::of(&weight)).unwrap();
+        let scale = |(block, code): (usize, &u8)| {
+            DYNAMIC_MAP[usize::from(*code)] * found.nested[block / NESTED_BLOCK] + found.offset
+        };
+        let scales = found.absmax.iter().enumerate().map(scale).collect();
+        let codes = Bytes::from_elems(found.codes);
+        let parts = Nf4Parts { codes, scale_codes: None, scales, offset: 0.0 };
+        [int8, nested, Quantised::from_nf4(parts, shape, device)]
     }
 }

@@ -76,7 +76,23 @@ fn every_test_holds_with_every_kind_of_vectors_that_the_processor_has() {
 }
 
 fn device() -> Device {
-    Device::flex().autodiff()
+    plain_device().autodiff()
+}
+
+/// What `KINDLING_TEST_DEVICE` names, which must be built in; the CPU backend if it is not set.
+#[cfg_attr(
+    any(feature = "ndarray", feature = "tch"),
+    expect(deprecated, reason = "burn 0.23 drops ndarray and tch; until then they are served")
+)]
+fn plain_device() -> Device {
+    match std::env::var("KINDLING_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("" | "flex") => Device::flex(),
+        #[cfg(feature = "ndarray")]
+        Ok("ndarray") => Device::ndarray(),
+        #[cfg(feature = "tch")]
+        Ok("tch") => Device::libtorch(),
+        Ok(name) => panic!("KINDLING_TEST_DEVICE: `{name}` is not built into these tests"),
+    }
 }
 
 fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
@@ -242,7 +258,7 @@ fn rotary_turns_pairs_of_coordinates_and_its_gradient_back() {
 
 #[test]
 fn a_norm_that_is_made_again_for_the_layer_behind_it_changes_no_bit() {
-    let plain = Device::flex();
+    let plain = plain_device();
     let (x, of_norm, weight) = (random([9, 33], &plain), random([2, 33], &plain), random([5, 33], &plain));
     // A tensor of these values on a device.
     let on = |tensor: &Tensor<2>, device: &Device| Tensor::<2>::from_data(tensor.to_data(), device);

@@ -1,17 +1,17 @@
 //! Operations with a quantised matrix against the same with the values that its codes stand for, gradients included.
 
-use burn::tensor::{Device, Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor};
 use kernels::{Compute, LogitsTransform, LowRank, Precision, Quantisation, Quantised, RowNorms};
 use kernels::{FrozenMatrix, dora_linear, linear, linear_cross_entropy, lora_linear, row_norms};
 
-use super::{close, device, mask, random, same_sums_and_gradients};
+use super::{close, device, mask, plain_device, random, same_sums_and_gradients};
 
 /// Whole blocks of nf4 in each row, and rows that begin in the middle of one, or of a byte.
 const SHAPES: [[usize; 3]; 4] = [[1, 1, 1], [7, 5, 3], [64, 33, 17], [3, 128, 70]];
 
 /// A matrix in int8 and in nf4, each with what it stands for.
 fn matrices(shape: [usize; 2]) -> impl Iterator<Item = (FrozenMatrix, Tensor<2>)> {
-    let weight = random(shape, &Device::flex()).into_data();
+    let weight = random(shape, &plain_device()).into_data();
     [Quantisation::Int8, Quantisation::Nf4].into_iter().map(move |quantisation| {
         let matrix = Quantised::of(&weight, quantisation, &device()).unwrap();
         let stands_for = matrix.widened().inner();
