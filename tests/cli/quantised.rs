@@ -88,50 +88,9 @@ fn every_method_trains_on_a_quantised_base_and_what_is_saved_answers_as_it_did()
 
 /// Losses of all evaluations of the run.
 fn evaluations(project: &Project) -> Vec<f64> {
-    losses(project, "eval")
-}
-
-fn losses(project: &Project, event: &str) -> Vec<f64> {
     let metrics = project.read("run/metrics.jsonl");
     let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.filter(|line| line["event"] == event).map(|line| line["loss"].as_f64().unwrap()).collect()
-}
-
-/// Whose codes lie in words that composed operations unpack, as on GPUs.
-#[cfg(any(feature = "ndarray", feature = "tch"))]
-#[test]
-fn other_backends_train_evaluate_and_generate_as_the_cpu_backend_does() {
-    let others = [("ndarray", cfg!(feature = "ndarray")), ("tch", cfg!(feature = "tch"))];
-    for (other, _) in others.into_iter().filter(|(_, is_built)| *is_built) {
-        for dtype in ["int8", "nf4"] {
-            for (project, generates) in [(bert(dtype), false), (gpt2(dtype), true)] {
-                for method in ["adapter.r=4", "adapter.use_dora=true", "adapter.init=pissa"] {
-                    agree_on(&project, other, &["--set", method], generates);
-                }
-            }
-            // Rows of the output layer are those of the word embeddings as well.
-            agree_on(&gpt2(dtype), other, &["--set", "model.quantize_output=true"], true);
-        }
-        agree_on(&saved_in_nf4(), other, &[], true);
-        agree_on(&saved_in_int8(), other, &[], false);
-    }
-}
-
-/// Losses of steps and of an evaluation afterwards, and a greedy text.
-#[cfg(any(feature = "ndarray", feature = "tch"))]
-#[track_caller]
-fn agree_on(project: &Project, other: &str, set: &[&str], generates: bool) {
-    let [(ours, text), (others, other_text)] = ["flex", other].map(|device| {
-        project.train(&[&["--quiet", "--overwrite", "--device", device], set].concat()).done();
-        let mut found = losses(project, "step");
-        found.push(loss(project, &["--run", "run", "--device", device]));
-        let generate = ["generate", "--run", "run", "--prompt", "a fine", "--max-new-tokens", "8", "--device", device];
-        (found, generates.then(|| project.run(&generate).done().stdout))
-    });
-    let apart = ours.iter().zip(&others).map(|(ours, others)| (ours - others).abs()).fold(0.0, f64::max);
-    println!("{other} {set:?}: {} losses differ by up to {apart:.1e}", ours.len());
-    assert!(ours.len() == others.len() && apart < 1e-5, "{other} {set:?}: {ours:?} {others:?}");
-    assert_eq!(text, other_text, "{other} {set:?}");
+    lines.filter(|line| line["event"] == "eval").map(|line| line["loss"].as_f64().unwrap()).collect()
 }
 
 #[test]
