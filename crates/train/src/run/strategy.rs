@@ -171,7 +171,8 @@ impl Fit<'_> {
         since: Instant,
     ) -> Result<String, Error> {
         let max_norm = session.config.max_grad_norm;
-        let grad_norm = average_and_clip(&learner.model(), &mut gradients, sums.divisor, max_norm);
+        // On the threads that compute, as forward and backward are.
+        let grad_norm = rayon::scope(|_| average_and_clip(&learner.model(), &mut gradients, sums.divisor, max_norm));
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber {
                 step,
@@ -180,7 +181,7 @@ impl Fit<'_> {
             });
         }
         learner.lr_step();
-        learner.optimizer_step(gradients);
+        rayon::scope(|_| learner.optimizer_step(gradients));
         let (loss, learning_rate) = (sums.loss / sums.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
         let epoch = step as f64 / session.sampler.steps_per_epoch() as f64;
