@@ -171,8 +171,7 @@ impl Fit<'_> {
         since: Instant,
     ) -> Result<String, Error> {
         let max_norm = session.config.max_grad_norm;
-        // On the threads that compute, as forward and backward are.
-        let grad_norm = rayon::scope(|_| average_and_clip(&learner.model(), &mut gradients, sums.divisor, max_norm));
+        let grad_norm = average_and_clip(&learner.model(), &mut gradients, sums.divisor, max_norm);
         if !grad_norm.is_finite() {
             return Err(Error::NotANumber {
                 step,
