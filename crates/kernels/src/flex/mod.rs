@@ -18,6 +18,7 @@ pub(crate) mod linear_cross_entropy;
 pub(crate) mod logits;
 pub(crate) mod lora_linear;
 mod matrix;
+mod prefetch;
 mod product;
 pub(crate) mod quantised;
 pub(crate) mod rms_norm;

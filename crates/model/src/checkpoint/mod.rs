@@ -184,6 +184,13 @@ impl Checkpoint {
         entry: &Entry,
         device: &Device,
     ) -> Result<Tensor<D>, CheckpointError> {
+        let data = self.view(name, entry)?;
+        let dtype = data.dtype();
+        Ok(Tensor::from_data(data, (device, dtype)))
+    }
+
+    /// The values of a tensor in its stored type, where they lie in the file.
+    pub(crate) fn view(&self, name: &str, entry: &Entry) -> Result<TensorData, CheckpointError> {
         let dtype = self.dtype(name, entry)?;
         let bytes = self.bytes(entry);
         // safetensors aligns its data, but a file need not come from there, and a misaligned view would be read wrongly.
@@ -192,10 +199,10 @@ impl Checkpoint {
             _ => bytes::Bytes::copy_from_slice(&bytes),
         };
         let bytes = Bytes::from_shared(bytes, AllocationProperty::File);
-        Ok(Tensor::from_data(TensorData::from_bytes(bytes, entry.shape.clone(), dtype), (device, dtype)))
+        Ok(TensorData::from_bytes(bytes, entry.shape.clone(), dtype))
     }
 
-    /// The same in memory of its own, for a tensor that is to be trained or converted: nothing would be left to read in the
+    /// A tensor in memory of its own, for a tensor that is to be trained or converted: nothing would be left to read in the
     /// file's pages, and still they would count as memory of the process.
     ///
     /// # Panics

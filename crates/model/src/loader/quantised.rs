@@ -90,8 +90,14 @@ impl Loader<'_> {
         if let Some(quantised) = checkpoint.quantised(name, entry, self.build.device) {
             return Ok(Weight::quantised(quantised));
         }
-        let values = checkpoint.copied::<2>(name, entry, &Device::flex())?;
-        let quantised = self.on_host(values, orientation, quantisation);
+        let quantised = match orientation {
+            Orientation::OutIn => self.of_data(&checkpoint.view(name, entry)?, quantisation),
+            Orientation::InOut => {
+                self.on_host(checkpoint.tensor(name, entry, &Device::flex())?, orientation, quantisation)
+            }
+        };
+        // Nothing is left to read there.
+        checkpoint.release_pages();
         quantised.ok_or_else(|| self.not_finite(&tensor))
     }
 
@@ -136,7 +142,11 @@ impl Loader<'_> {
             Orientation::OutIn => values.into_data(),
             Orientation::InOut => values.transpose().into_data(),
         };
-        Quantised::of(&values, quantisation, self.build.device).map(Weight::quantised)
+        self.of_data(&values, quantisation)
+    }
+
+    fn of_data(&self, values: &TensorData, quantisation: Quantisation) -> Option<Weight<2>> {
+        Quantised::of(values, quantisation, self.build.device).map(Weight::quantised)
     }
 
     fn not_finite(&self, tensor: &str) -> Error {

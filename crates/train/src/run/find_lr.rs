@@ -77,7 +77,7 @@ pub(crate) fn find_learning_rate(plan: &RunPlan, mut progress: impl FnMut(usize,
         }
         let mut gradients = gradients.grads();
         average_and_clip(&model, &mut gradients, divisor, plan.config.train.max_grad_norm);
-        model = optimizer.step(rate, model, gradients);
+        model = rayon::scope(|_| optimizer.step(rate, model, gradients));
         progress(step, STEPS);
     }
     Ok(curve.test())

@@ -75,7 +75,7 @@ fn steps(plan: &RunPlan, model: &mut TrainableModel, adapter_plan: &lora::Plan) 
         }
         let mut gradients = gradients.grads();
         average_and_clip(&*model, &mut gradients, targets as f64, plan.config.train.max_grad_norm);
-        *model = optimizer.step(plan.config.train.learning_rate, model.clone(), gradients);
+        *model = rayon::scope(|_| optimizer.step(plan.config.train.learning_rate, model.clone(), gradients));
         if step > WARM_UP {
             seconds += started.elapsed().as_secs_f64();
             tokens += of_step;

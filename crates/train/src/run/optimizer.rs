@@ -36,20 +36,23 @@ pub(crate) fn adamw(config: &TrainConfig, plan: &Plan) -> ModuleOptimizer {
 }
 
 /// Divides by the divisor of the summed losses and clips to `max_norm` (0: not). Returns the norm before clipping.
-pub(crate) fn average_and_clip<M: Module>(
+pub(crate) fn average_and_clip<M: Module + Sync>(
     model: &M,
     gradients: &mut GradientsParams,
     divisor: f64,
     max_norm: f64,
 ) -> f64 {
-    let mut squares = SquaredNorm { gradients, sum: None };
-    model.visit(&mut squares);
-    let of_sums = squares.sum.map_or(0.0, |sum| f64::from(sum.sqrt().into_scalar::<f32>()));
-    let norm = of_sums / divisor;
-    // torch adds 1e-6 to the norm and never scales up.
-    let clip = if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-    model.visit(&mut Scale { gradients, factor: clip / divisor });
-    norm
+    // On one of the threads that compute, as forward and backward are.
+    rayon::scope(|_| {
+        let mut squares = SquaredNorm { gradients, sum: None };
+        model.visit(&mut squares);
+        let of_sums = squares.sum.map_or(0.0, |sum| f64::from(sum.sqrt().into_scalar::<f32>()));
+        let norm = of_sums / divisor;
+        // torch adds 1e-6 to the norm and never scales up.
+        let clip = if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        model.visit(&mut Scale { gradients, factor: clip / divisor });
+        norm
+    })
 }
 
 struct SquaredNorm<'a> {

@@ -180,7 +180,7 @@ impl Fit<'_> {
             });
         }
         learner.lr_step();
-        learner.optimizer_step(gradients);
+        rayon::scope(|_| learner.optimizer_step(gradients));
         let (loss, learning_rate) = (sums.loss / sums.divisor, learner.lr_current().base());
         let step_seconds = since.elapsed().as_secs_f64();
         let epoch = step as f64 / session.sampler.steps_per_epoch() as f64;

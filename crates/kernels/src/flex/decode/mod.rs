@@ -20,6 +20,7 @@ use self::form::{Form, Sums};
 use self::nf4::Arranged;
 use super::filled::filled;
 use super::matrix::{Factor, Matrix, Stored};
+use super::prefetch::{Cache, prefetch};
 
 /// Outputs that one thread works on at a time.
 const OUTPUTS: usize = 32;
@@ -79,7 +80,10 @@ fn products(
             let factors = [factor, of_second];
             // Rows are so short that the processor hardly sees where they go on.
             let following = [pair[1] + 1, pair[1] + 2].map(|index| index.min(outputs.end - 1));
-            following.into_iter().filter_map(|index| weight.int8_row(index)).for_each(|(row, _)| prefetch(row));
+            following
+                .into_iter()
+                .filter_map(|index| weight.int8_row(index))
+                .for_each(|(row, _)| prefetch(row, Cache::First));
             with_rows(&form.int8, x, [first, second], |row, of_pair, sum| {
                 write(row, of_pair, factors[of_pair] * sum);
             });
@@ -90,20 +94,6 @@ fn products(
             of_second.resize(all.len(), 0.0);
             let rows = [weight.row(pair[0], all.clone(), of_first), weight.row(pair[1], all.clone(), of_second)];
             with_rows(&form.f32, x, rows, write);
-        }
-    }
-}
-
-/// Asks for memory that is read next.
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "other processors find it themselves"))]
-fn prefetch(row: &[i8]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in row.chunks(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which reads nothing.
-        #[expect(unsafe_code, reason = "a hint to the processor; see SAFETY")]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr());
         }
     }
 }

@@ -12,6 +12,7 @@ use super::pack;
 use crate::DropoutMask;
 use crate::flex::columns::Columns;
 use crate::flex::matrix::{Factor, Matrix, Stored};
+use crate::flex::prefetch::{Cache, prefetch};
 use crate::wide::with_wide_vectors;
 
 /// Columns of the left factor in a stretch, and of the right factor in a panel: 24 KiB.
@@ -72,7 +73,9 @@ impl Dropped {
         let firsts: Vec<usize> = (0..columns).step_by(STRETCH).collect();
         let stretch = |first: &usize| {
             let columns = *first..columns.min(first + STRETCH);
-            let (mut starts, mut places) = (Vec::with_capacity(rows + 1), Vec::new());
+            // As many as are to be expected, and some.
+            let places = (rows * columns.len()) as f32 * (mask.probability() * 1.1);
+            let (mut starts, mut places) = (Vec::with_capacity(rows + 1), Vec::with_capacity(places as usize));
             for row in 0..rows {
                 starts.push(places.len());
                 let mut words = [0; STRETCH / u32::BITS as usize];
@@ -105,9 +108,12 @@ impl Dropped {
             for first in (0..self.rows).step_by(ROWS) {
                 let rows = first..self.rows.min(first + ROWS);
                 Scratch::with(rows.len() * PANEL, STRETCH * PANEL, |sums, panel, wide| {
-                    for (stretch, values) in self.stretches.iter().zip(&values) {
+                    for (index, (stretch, values)) in self.stretches.iter().zip(&values).enumerate() {
                         let panel = &mut panel[..stretch.columns.len() * PANEL];
                         pack::pack(form, right, stretch.columns.clone(), columns.clone(), PANEL, wide, panel);
+                        if let Some(next) = self.stretches.get(index + 1) {
+                            ask_for(right, next.columns.clone(), columns.clone());
+                        }
                         add_rows(stretch, rows.clone(), values, panel, sums);
                     }
                     take(&mut output, rows, sums);
@@ -137,6 +143,7 @@ impl Dropped {
                 for first in (0..width).step_by(PANEL) {
                     let of_panel = first..width.min(first + PANEL);
                     pack::pack(form, right, stretch.columns.clone(), of_panel.clone(), PANEL, wide, panel);
+                    ask_for(right, stretch.columns.clone(), of_panel.end..width.min(of_panel.end + PANEL));
                     add_dots(stretch, upstream.part(0..self.rows, of_panel), panel, first == 0, sums);
                 }
                 let (sums, _) = sums.as_chunks::<LANES>();
@@ -152,16 +159,28 @@ impl Dropped {
     }
 }
 
+/// What a panel is made of next: a few values each of rows that lie far apart.
+fn ask_for(right: Factor<Stored<'_>>, depth: Range<usize>, columns: Range<usize>) {
+    if let Factor::Transposed(stored) = right
+        && let Some(matrix) = stored.as_matrix()
+    {
+        columns.for_each(|column| prefetch(&matrix.row(column)[depth.clone()], Cache::Second));
+    }
+}
+
 /// Adds the places of a word's bits, of which the lowest is at `first`.
 fn extend(places: &mut Vec<u8>, word: u32, first: usize, columns: usize) {
     let mut rest = match columns.saturating_sub(first) {
         within @ 0..32 => word & ((1 << within) - 1),
         _ => word,
     };
+    let (mut of_word, mut count) = ([0; u32::BITS as usize], 0);
     while rest != 0 {
-        places.push((first + rest.trailing_zeros() as usize) as u8);
+        of_word[count] = (first + rest.trailing_zeros() as usize) as u8;
         rest &= rest - 1;
+        count += 1;
     }
+    places.extend_from_slice(&of_word[..count]);
 }
 
 with_wide_vectors! {
