@@ -147,6 +147,26 @@ fn a_masked_language_model_is_nothing_to_serve() {
 }
 
 #[test]
+fn a_cache_without_room_for_a_text_is_refused() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/tiny-decoder");
+    let project = Project::new();
+    project.run(&["serve", "--port", "0", "--model", model, "--cache-memory", "1KB"]).refused(
+        "error: --cache-memory has room for 0 tokens: no text could be written\n\
+         help: a token's keys and values take 2560 bytes: give it --cache-memory 40960, or more",
+    );
+}
+
+#[test]
+fn any_page_without_a_key_is_worth_a_warning() {
+    let served = Running::start(&Project::new(), &["--model", "bert", "--cors-origin", "*"]);
+    let (status, said) = served.terminated();
+    assert_eq!(status, Some(0));
+    let expected = "warning: any page that a browser on this machine or its network opens can use the models: name the pages' \
+                    origins with --cors-origin, or give clients a key with --api-key-file";
+    assert!(said.lines().any(|line| line == expected), "{said}");
+}
+
+#[test]
 fn without_a_key_on_an_address_that_others_reach_there_is_a_warning() {
     let served = Running::start(&Project::new(), &["--model", "bert", "--host", "0.0.0.0"]);
     let (status, said) = served.terminated();

@@ -11,12 +11,16 @@ use crate::app::App;
 use crate::fields::{Fields, text};
 use crate::problem::Problem;
 
+/// vLLM's number of an adapter, which has none here.
+const NUMBER: &str = "lora_int_id";
+
 pub(crate) async fn load(State(app): State<Arc<App>>, request: Request) -> Result<String, Problem> {
     let root = root(&app)?.to_path_buf();
     let mut fields = app.fields(request).await?;
     let name = name(&mut fields)?;
     let path = text("lora_path", fields.required("lora_path", "a directory below the adapter root")?)?;
     fields.refuse("load_inplace", "unload the adapter, then load the other one under its name")?;
+    fields.take(NUMBER);
     fields.finish(&[])?;
     let directory = below(&root, &path)?;
     app.engine.load(&name, directory).await.map_err(|error| {
@@ -32,8 +36,7 @@ pub(crate) async fn unload(State(app): State<Arc<App>>, request: Request) -> Res
     root(&app)?;
     let mut fields = app.fields(request).await?;
     let name = name(&mut fields)?;
-    // vLLM's number of an adapter, which has none here.
-    fields.take("lora_int_id");
+    fields.take(NUMBER);
     fields.finish(&[])?;
     app.engine.unload(&name)?;
     app.memory.freed();

@@ -1,6 +1,6 @@
-//! An answer, and which model gave it.
+//! Which model a request is for, and which gave an answer.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::http::HeaderValue;
@@ -8,9 +8,21 @@ use axum::response::{IntoResponse, Response};
 
 use crate::engine::Model;
 
-/// Which model has answered, beside a response: for the metrics.
-#[derive(Debug, Clone)]
-pub(crate) struct AnsweredBy(pub(crate) Arc<str>);
+/// Which model a request was for, beside it: for the metrics. Only models that are served come here, whatever clients write.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asked(Arc<OnceLock<Arc<str>>>);
+
+impl Asked {
+    pub(crate) fn found(&self, model: &Model) {
+        // One request asks one model.
+        self.0.get_or_init(|| model.name.as_str().into());
+    }
+
+    /// The model's name; empty where none was found.
+    pub(crate) fn model(&self) -> Arc<str> {
+        self.0.get().cloned().unwrap_or_else(|| "".into())
+    }
+}
 
 /// What an answer was made of, as a header: not every form of an answer has room for it.
 const FINGERPRINT: &str = "x-system-fingerprint";
@@ -21,6 +33,5 @@ pub(crate) fn answered(model: &Model, answer: impl IntoResponse) -> Response<Bod
     if let Ok(fingerprint) = HeaderValue::from_str(&model.fingerprint) {
         response.headers_mut().insert(FINGERPRINT, fingerprint);
     }
-    response.extensions_mut().insert(AnsweredBy(model.name.as_str().into()));
     response
 }

@@ -52,7 +52,7 @@ impl App {
     }
 
     /// Fields of OpenAI's that have no effect here are said once.
-    pub(crate) fn ignored(&self, path: &str, names: &[&str]) {
+    pub(crate) fn ignored(&self, path: &str, names: impl IntoIterator<Item = impl std::fmt::Display>) {
         for name in names {
             self.log.say_once(format!("requests to {path} have the field `{name}`: it has no effect here"));
         }

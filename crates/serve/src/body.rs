@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+use crate::answered::Asked;
 use crate::app::App;
 use crate::fields::Fields;
 use crate::problem::Problem;
@@ -13,7 +14,8 @@ impl App {
     /// The JSON object that the request is.
     pub(crate) async fn fields(&self, request: Request) -> Result<Fields, Problem> {
         check_content_type(request.headers())?;
-        Fields::parse(&self.body(request).await?)
+        let asked = request.extensions().get::<Asked>().cloned().unwrap_or_default();
+        Fields::parse(&self.body(request).await?, asked)
     }
 
     /// The body within its limits of bytes and time.

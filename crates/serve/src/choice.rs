@@ -32,6 +32,16 @@ impl Use {
 impl App {
     /// The model that a request names; where it names none, the only one that can answer.
     pub(crate) fn model(&self, fields: &mut Fields, use_: Use) -> Result<Arc<Model>, Problem> {
+        let model = self.choose(fields, use_)?;
+        // Before it is known whether it can answer: refusals are counted as its own.
+        fields.asked.found(&model);
+        match use_.is_of(&model) {
+            true => Ok(model),
+            false => Err(self.other_use(&model, use_)),
+        }
+    }
+
+    fn choose(&self, fields: &mut Fields, use_: Use) -> Result<Arc<Model>, Problem> {
         let is_there = |name: &str| self.engine.model(name).is_ok();
         let name = fields.text("model")?.filter(|name| name != UNNAMED || is_there(name));
         let Some(name) = name else {
@@ -54,11 +64,7 @@ impl App {
             };
             return Err(Problem::field("model", message));
         };
-        let model = self.engine.model(&name)?;
-        match use_.is_of(&model) {
-            true => Ok(model),
-            false => Err(self.other_use(&model, use_)),
-        }
+        Ok(self.engine.model(&name)?)
     }
 
     fn other_use(&self, model: &Model, wanted: Use) -> Problem {

@@ -19,6 +19,7 @@ use crate::json::Json;
 use crate::problem::Problem;
 
 const INPUT: &str = "input";
+const TO_TRUNCATE: &str = "\"truncate_prompt_tokens\": -1";
 
 pub(crate) async fn classify(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     let mut fields = app.fields(request).await?;
@@ -26,8 +27,11 @@ pub(crate) async fn classify(State(app): State<Arc<App>>, request: Request) -> R
     let texts = texts(&mut fields, app.settings.max_inputs)?;
     // vLLM's -1 is the length that the model reads.
     let truncate = fields.integer("truncate_prompt_tokens", -1..=-1)?.is_some();
-    app.ignored("/classify", &fields.finish(&["user"])?);
-    let answers = ask(&app, &model, Inputs { texts, truncate }).await?;
+    let is_true = |value: &Value| *value == Value::Bool(true);
+    fields.expect("add_special_tokens", is_true, "texts are read as in training")?;
+    fields.expect("use_activation", is_true, "ask /predict with `\"raw_scores\": true`")?;
+    app.ignored("/classify", fields.finish(&["user"])?);
+    let answers = ask(&app, &model, Inputs { texts, truncate, to_truncate: TO_TRUNCATE }).await?;
     let tokens: usize = answers.iter().map(|answered| answered.tokens).sum();
     let data: Vec<Value> = answers.iter().enumerate().map(|(index, it)| entry(index, &it.answer, &model)).collect();
     let answer = json!({
@@ -56,13 +60,14 @@ fn texts(fields: &mut Fields, max: usize) -> Result<Vec<Text>, Problem> {
     const EXPECTED: &str = "a text, or a list of texts or pairs of them";
     let values = match fields.required(INPUT, EXPECTED)? {
         Value::Array(values) => values,
-        text @ Value::String(_) => vec![text],
+        value @ Value::String(_) => return Ok(vec![text(INPUT, INPUT.to_string(), value)?]),
         other => {
             return Err(Problem::field(INPUT, format!("`input` should be {EXPECTED}, found {}", kind(&other))));
         }
     };
     check_count(INPUT, values.len(), max)?;
-    values.into_iter().map(|value| text(INPUT, value)).collect()
+    let text = |(number, value)| text(INPUT, format!("{INPUT}[{number}]"), value);
+    values.into_iter().enumerate().map(text).collect()
 }
 
 pub(crate) fn check_count(name: &str, count: usize, max: usize) -> Result<(), Problem> {
@@ -75,8 +80,8 @@ pub(crate) fn check_count(name: &str, count: usize, max: usize) -> Result<(), Pr
     }
 }
 
-/// A text, a list of one, or a pair.
-pub(crate) fn text(name: &str, value: Value) -> Result<Text, Problem> {
+/// A text, a list of one, or a pair, which is at this place of the request.
+pub(crate) fn text(name: &str, place: String, value: Value) -> Result<Text, Problem> {
     let text = |value: &Value| {
         let found = kind(value);
         value.as_str().map(str::to_string).ok_or_else(|| {
@@ -85,14 +90,14 @@ pub(crate) fn text(name: &str, value: Value) -> Result<Text, Problem> {
     };
     match &value {
         Value::Array(values) => match values.as_slice() {
-            [only] => Ok(Text { text: text(only)?, pair: None }),
-            [first, second] => Ok(Text { text: text(first)?, pair: Some(text(second)?) }),
+            [only] => Ok(Text { text: text(only)?, pair: None, place: format!("{place}[0]") }),
+            [first, second] => Ok(Text { text: text(first)?, pair: Some(text(second)?), place }),
             _ => {
                 let message = format!("`{name}` should be texts or pairs of texts, found a list of {}", values.len());
                 Err(Problem::field(name, message))
             }
         },
-        value => Ok(Text { text: text(value)?, pair: None }),
+        value => Ok(Text { text: text(value)?, pair: None, place }),
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
+use crate::answered::Asked;
 use crate::problem::Problem;
 
 /// An object whose fields are taken one after another. A null is no field, as for OpenAI.
@@ -14,19 +15,28 @@ pub(crate) struct Fields {
     values: Map<String, Value>,
     /// The names that were asked for, for suggestions.
     known: BTreeSet<&'static str>,
+    /// Where in the request the object is, with a dot at its end.
+    place: String,
+    /// Where the request's model is noted.
+    pub(crate) asked: Asked,
 }
 
 impl Fields {
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, Problem> {
+    pub(crate) fn parse(body: &[u8], asked: Asked) -> Result<Self, Problem> {
         match serde_json::from_slice(body) {
-            Ok(Value::Object(values)) => Ok(Self::of(values)),
+            Ok(Value::Object(values)) => Ok(Self { asked, ..Self::of(values) }),
             Ok(other) => Err(Problem::request(format!("the body should be a JSON object, found {}", kind(&other)))),
             Err(error) => Err(Problem::request(format!("the body is no JSON: {error}"))),
         }
     }
 
     pub(crate) fn of(values: Map<String, Value>) -> Self {
-        Self { values, known: BTreeSet::new() }
+        Self { values, known: BTreeSet::new(), place: String::new(), asked: Asked::default() }
+    }
+
+    /// An object in the request, whose fields are refused by this place and their name.
+    pub(crate) fn within(place: &str, values: Map<String, Value>) -> Self {
+        Self { place: format!("{place}."), ..Self::of(values) }
     }
 
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
@@ -81,21 +91,38 @@ impl Fields {
 
     /// Refuses what is asked for and is not there. A value that asks for nothing is none.
     pub(crate) fn refuse(&mut self, name: &'static str, instead: &str) -> Result<(), Problem> {
+        let is_nothing =
+            |value: &Value| *value == Value::Bool(false) || value.as_array().is_some_and(|list| list.is_empty());
+        self.expect(name, is_nothing, instead)
+    }
+
+    /// Refuses any other value than those that ask for what is done anyway.
+    pub(crate) fn expect(
+        &mut self,
+        name: &'static str,
+        is_usual: impl Fn(&Value) -> bool,
+        instead: &str,
+    ) -> Result<(), Problem> {
         match self.take(name) {
-            None | Some(Value::Bool(false)) => Ok(()),
-            Some(Value::Array(list)) if list.is_empty() => Ok(()),
-            Some(_) => Err(Problem::field(name, format!("`{name}` is not supported: {instead}")).code("unsupported")),
+            None => Ok(()),
+            Some(value) if is_usual(&value) => Ok(()),
+            Some(_) => {
+                let name = format!("{}{name}", self.place);
+                Err(Problem::field(&name, format!("`{name}` is not supported: {instead}")).code("unsupported"))
+            }
         }
     }
 
-    /// The names of the fields that are left and that `ignored` has; any other is an error.
+    /// The names of the fields that are left, have a value and are in `ignored`; any other is an error.
     pub(crate) fn finish(self, ignored: &[&'static str]) -> Result<Vec<&'static str>, Problem> {
         let find = |name: &String| ignored.iter().copied().find(|known| known == name);
         let Some(unknown) = self.values.keys().find(|name| find(name).is_none()) else {
-            return Ok(self.values.keys().filter_map(find).collect());
+            let has_value = self.values.iter().filter(|(_, value)| !value.is_null());
+            return Ok(has_value.filter_map(|(name, _)| find(name)).collect());
         };
         let suggestion = suggest::suggestion(unknown, self.known.iter().copied());
-        Err(Problem::field(unknown, format!("unknown field `{unknown}`: {suggestion}")).code("unknown_field"))
+        let unknown = format!("{}{unknown}", self.place);
+        Err(Problem::field(&unknown, format!("unknown field `{unknown}`: {suggestion}")).code("unknown_field"))
     }
 }
 
@@ -141,8 +168,12 @@ pub(crate) fn tokens(name: &str, values: &[Value]) -> Result<Vec<u32>, Problem> 
 mod tests {
     use super::*;
 
+    fn parse(body: &[u8]) -> Result<Fields, Problem> {
+        Fields::parse(body, Asked::default())
+    }
+
     fn fields(body: &str) -> Fields {
-        Fields::parse(body.as_bytes()).unwrap()
+        parse(body.as_bytes()).unwrap()
     }
 
     fn message<T: std::fmt::Debug>(result: Result<T, Problem>) -> String {
@@ -151,13 +182,13 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused_with_its_place() {
-        assert_eq!(message(Fields::parse(b"[1]")), "the body should be a JSON object, found a list");
-        assert_eq!(message(Fields::parse(b"")), "the body is no JSON: EOF while parsing a value at line 1 column 0");
+        assert_eq!(message(parse(b"[1]")), "the body should be a JSON object, found a list");
+        assert_eq!(message(parse(b"")), "the body is no JSON: EOF while parsing a value at line 1 column 0");
         let broken = "{\n \"model\": \"a\",\n \"n\" 1}";
-        assert_eq!(message(Fields::parse(broken.as_bytes())), "the body is no JSON: expected `:` at line 3 column 6");
+        assert_eq!(message(parse(broken.as_bytes())), "the body is no JSON: expected `:` at line 3 column 6");
         let deep = "[".repeat(10_000);
         assert_eq!(
-            message(Fields::parse(deep.as_bytes())),
+            message(parse(deep.as_bytes())),
             "the body is no JSON: recursion limit exceeded at line 1 column 128"
         );
     }

@@ -16,6 +16,7 @@ mod classify;
 mod connection;
 mod engine;
 mod fields;
+mod head;
 mod host;
 mod id;
 mod json;

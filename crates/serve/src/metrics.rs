@@ -10,7 +10,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::answered::AnsweredBy;
+use crate::answered::Asked;
 use crate::app::App;
 use crate::engine::{Cache, Kind, Passes};
 
@@ -263,11 +263,12 @@ pub(crate) async fn show(State(app): State<Arc<App>>) -> impl IntoResponse {
 }
 
 /// Counts each answer. Paths that are none are one, so that nobody makes the page longer by asking.
-pub(crate) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn count(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_string();
+    let asked = Asked::default();
+    request.extensions_mut().insert(asked.clone());
     let response = next.run(request).await;
-    let model = response.extensions().get::<AnsweredBy>().map_or_else(|| "".into(), |model| model.0.clone());
-    *locked(&app.metrics.requests).entry((path, model, response.status().as_u16())).or_default() += 1;
+    *locked(&app.metrics.requests).entry((path, asked.model(), response.status().as_u16())).or_default() += 1;
     response
 }
 

@@ -19,6 +19,7 @@ use crate::json::Json;
 use crate::problem::Problem;
 
 const INPUTS: &str = "inputs";
+const TO_TRUNCATE: &str = "\"truncate\": true";
 
 pub(crate) async fn predict(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     let mut fields = app.fields(request).await?;
@@ -28,7 +29,7 @@ pub(crate) async fn predict(State(app): State<Arc<App>>, request: Request) -> Re
     let truncate = fields.flag("truncate")?.unwrap_or(false);
     check_direction(&mut fields)?;
     fields.finish(&[])?;
-    let answers = ask(&app, &model, Inputs { texts, truncate }).await?;
+    let answers = ask(&app, &model, Inputs { texts, truncate, to_truncate: TO_TRUNCATE }).await?;
     let mut answers: Vec<Value> = answers.iter().map(|it| scores(&it.answer, &model, raw_scores)).collect();
     let answer = if is_batch { Value::Array(answers) } else { answers.remove(0) };
     Ok(answered(&model, Json(answer)))
@@ -41,8 +42,8 @@ fn inputs(fields: &mut Fields, max: usize) -> Result<(Vec<Text>, bool), Problem>
     match fields.required(INPUTS, EXPECTED)? {
         Value::Array(values) if values.iter().any(Value::is_array) => {
             check_count(INPUTS, values.len(), max)?;
-            let texts = values.into_iter().map(|value| match value {
-                value @ Value::Array(_) => text(INPUTS, value),
+            let texts = values.into_iter().enumerate().map(|(number, value)| match value {
+                value @ Value::Array(_) => text(INPUTS, format!("{INPUTS}[{number}]"), value),
                 other => Err(Problem::field(
                     INPUTS,
                     format!("`inputs` should be {EXPECTED}, found {} beside lists", kind(&other)),
@@ -59,9 +60,9 @@ fn inputs(fields: &mut Fields, max: usize) -> Result<(Vec<Text>, bool), Problem>
         }
         Value::Array(values) => {
             check_count(INPUTS, values.len(), max)?;
-            Ok((vec![text(INPUTS, Value::Array(values))?], false))
+            Ok((vec![text(INPUTS, INPUTS.to_string(), Value::Array(values))?], false))
         }
-        value @ Value::String(_) => Ok((vec![text(INPUTS, value)?], false)),
+        value @ Value::String(_) => Ok((vec![text(INPUTS, INPUTS.to_string(), value)?], false)),
         other => Err(Problem::field(INPUTS, format!("`inputs` should be {EXPECTED}, found {}", kind(&other)))),
     }
 }

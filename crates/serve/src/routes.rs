@@ -6,14 +6,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::handler::Handler;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 
 use crate::app::App;
 use crate::problem::Problem;
 use crate::stage::Stage;
-use crate::{access, adapters, classify, metrics, openai, openapi, page, predict, tokens};
+use crate::{access, adapters, classify, head, metrics, openai, openapi, page, predict, tokens};
 
 /// All paths, for suggestions.
 pub(crate) const PATHS: [&str; 15] = [
@@ -53,6 +53,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/openapi.json", get(openapi::show))
         .fallback(nothing)
         .layer(from_fn_with_state(app.clone(), access::check))
+        .layer(from_fn(head::check))
         .layer(from_fn_with_state(app.clone(), metrics::count))
         .with_state(app)
 }

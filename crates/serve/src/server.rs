@@ -18,13 +18,12 @@ use tokio::time::{sleep, timeout};
 use crate::app::App;
 use crate::connection::WriteTimeout;
 use crate::engine::THREADS;
+use crate::head::MAX_HEAD_BYTES;
 use crate::memory::{Memory, give_back};
 use crate::metrics::Metrics;
 use crate::stage::{Stage, Stop, reached};
 use crate::{Engine, Log, Settings, routes};
 
-/// Bytes of a request's head.
-const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Connections that the system keeps until they are accepted; most systems keep no more.
 const BACKLOG: i32 = 4096;
 /// After the running answers were told that the server ends.
@@ -83,7 +82,10 @@ impl Server {
             .enable_all()
             .build()
             .map_err(|source| Error::Start { source })?;
-        runtime.block_on(self.serve(engine, settings, log)).map_err(|source| Error::Start { source })
+        let ended = runtime.block_on(self.serve(engine, settings, log));
+        // A thread that reads a text or renders a template is not waited for: whoever asked was told.
+        runtime.shutdown_background();
+        ended.map_err(|source| Error::Start { source })
     }
 
     async fn serve(self, engine: Engine, settings: Settings, log: Log) -> io::Result<()> {

@@ -12,7 +12,7 @@ use crate::choice::Use;
 use crate::engine::Prompts;
 use crate::fields::{text, tokens, wrong};
 use crate::json::Json;
-use crate::openai::conversation;
+use crate::openai::messages;
 use crate::problem::Problem;
 
 pub(crate) async fn tokenize(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
@@ -21,7 +21,11 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, request: Request) -> R
     let special = fields.flag("add_special_tokens")?;
     let prompts = match (fields.take("prompt"), fields.take("messages")) {
         (Some(prompt), None) => Prompts::Texts(vec![text("prompt", prompt)?]),
-        (None, Some(messages)) if model.writes() => Prompts::Conversation(conversation(&messages)?),
+        (None, Some(value)) if model.writes() => {
+            let read = messages(value)?;
+            app.ignored("/tokenize", read.ignored);
+            Prompts::Conversation(read.conversation)
+        }
         (None, Some(_)) => {
             return Err(Problem::field("messages", "the model reads texts, not conversations: give `prompt`"));
         }
@@ -30,6 +34,13 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, request: Request) -> R
         }
         (None, None) => return Err(Problem::field("prompt", "`prompt` is missing: expected a text, or `messages`")),
     };
+    fields.expect(
+        "add_generation_prompt",
+        |value| *value == Value::Bool(true),
+        "the model answers the last message",
+    )?;
+    fields.refuse("continue_final_message", "end with the message that it is to answer")?;
+    fields.refuse("return_token_strs", "ask /detokenize for the texts of tokens")?;
     fields.finish(&[])?;
     let tokens = app.in_time(app.engine.tokenize(&model, prompts, special.unwrap_or(true))).await?;
     let answer =

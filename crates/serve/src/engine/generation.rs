@@ -111,6 +111,7 @@ impl Writing {
 
     pub(super) fn forget(&mut self, adapters: &Arc<AdapterSet>) {
         self.scheduler.forget(adapters);
+        self.publish_cache();
     }
 
     /// A token of each text, and some of the prompts. Returns what becomes of the texts, for [`hand_on`](Self::hand_on).
@@ -132,9 +133,8 @@ impl Writing {
         self.statistics.passed(|passes| {
             let tokens = (after.prefilled - before.prefilled) + (after.written - before.written);
             passes.writing.add(after.reading + after.writing + ended, tokens as usize);
-            passes.cache.of_texts = after.cache_rows_of_texts;
-            passes.cache.of_prefixes = after.cache_rows_of_prefixes;
         });
+        self.publish_cache();
         for request in self.requests.values_mut().filter(|request| !request.place.has_begun()) {
             if request.ids.first().is_some_and(|first| !self.scheduler.is_waiting(*first)) {
                 request.place.begin();
@@ -190,6 +190,7 @@ impl Writing {
         if let Some(error) = error {
             let _ = request.events.send(Event::Failed(error));
         }
+        self.publish_cache();
     }
 
     /// All are told that a pass had no end; what it has left of the cache is of no use.
@@ -199,5 +200,15 @@ impl Writing {
         }
         self.choices.clear();
         self.scheduler = Scheduler::new(model, self.limits);
+        self.publish_cache();
+    }
+
+    /// What the cache holds, for the metrics: after each pass, and after texts have left without one.
+    fn publish_cache(&self) {
+        let now = self.scheduler.statistics();
+        self.statistics.passed(|passes| {
+            passes.cache.of_texts = now.cache_rows_of_texts;
+            passes.cache.of_prefixes = now.cache_rows_of_prefixes;
+        });
     }
 }

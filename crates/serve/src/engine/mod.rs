@@ -97,12 +97,10 @@ impl Engine {
         // Not bounded: the places are.
         let (jobs, waiting) = mpsc::unbounded_channel();
         let (base, registry) = (Arc::new(base), Arc::new(Registry::default()));
-        registry.extend(Model::of_base(&base));
-        registry.extend(
-            adapters
-                .into_iter()
-                .map(|(name, adapter)| Model::of_adapter(name, &base, Loaded::new(adapter, jobs.clone()))),
-        );
+        registry.extend(Model::of_base(&base, limits.max_queue));
+        registry.extend(adapters.into_iter().map(|(name, adapter)| {
+            Model::of_adapter(name, &base, Loaded::new(adapter, jobs.clone()), limits.max_queue)
+        }));
         let files = Arc::new(BaseFiles::new(base.model.pretrained.files_in_use()));
         let worker = Worker::new(base.clone(), files.clone(), limits, waiting);
         let statistics = worker.statistics().clone();
@@ -141,7 +139,7 @@ impl Engine {
         request: Generate,
     ) -> Result<(usize, mpsc::UnboundedReceiver<Event>), Error> {
         let room = self.statistics.cache().rows;
-        let work = Work::Texts(request.prompts.bytes());
+        let work = Work::Texts(request.prompts.bytes(), &model.preparing);
         let texts = self.prepare(model, work, move |base, model| prepare::texts(base, model, request, room));
         let (texts, place) = texts.await?;
         let prompt_tokens = texts.prompt_tokens;
@@ -153,9 +151,9 @@ impl Engine {
 
     /// The answers of a model that classifies, in the order of the texts.
     pub(crate) async fn predict(&self, model: &Arc<Model>, inputs: Inputs) -> Result<Vec<Answered>, Error> {
-        let (questions, place) = self
-            .prepare(model, Work::Texts(inputs.bytes()), move |base, model| prepare::questions(base, model, &inputs))
-            .await?;
+        let work = Work::Texts(inputs.bytes(), &model.preparing);
+        let questions = self.prepare(model, work, move |base, model| prepare::questions(base, model, &inputs));
+        let (questions, place) = questions.await?;
         let (answer, answered) = oneshot::channel();
         self.send(Job::Classify(Classification::new(model.clone(), questions, answer, place)))?;
         answered.await.map_err(|_| Error::Panicked)?
@@ -168,13 +166,13 @@ impl Engine {
         prompts: Prompts,
         special: bool,
     ) -> Result<Vec<u32>, Error> {
-        let work = Work::Texts(prompts.bytes());
+        let work = Work::Texts(prompts.bytes(), &model.preparing);
         let tokens = self.prepare(model, work, move |base, model| prepare::tokens(base, model, &prompts, special));
         Ok(tokens.await?.0)
     }
 
     pub(crate) async fn detokenize(&self, model: &Arc<Model>, tokens: Vec<u32>) -> Result<String, Error> {
-        let work = Work::Texts(size_of_val(tokens.as_slice()));
+        let work = Work::Texts(size_of_val(tokens.as_slice()), &model.preparing);
         Ok(self.prepare(model, work, move |base, model| prepare::text(base, model, &tokens)).await?.0)
     }
 
@@ -187,11 +185,11 @@ impl Engine {
     pub(crate) async fn load(&self, name: &str, directory: PathBuf) -> Result<(), Error> {
         let reserved = self.registry.reserve(name)?;
         let (base, jobs, name) = (self.base.clone(), self.jobs.clone(), name.to_string());
-        let place = self.place()?;
+        let (place, max_queue) = (self.place()?, self.limits.max_queue);
         let loaded = self.preparing.run(Work::Adapter, move || {
             let _place = place;
             load::open(&base, &name, &directory)
-                .map(|adapter| Model::of_adapter(name, &base, Loaded::new(adapter, jobs)))
+                .map(|adapter| Model::of_adapter(name, &base, Loaded::new(adapter, jobs), max_queue))
         });
         reserved.fill(loaded.await??);
         Ok(())
@@ -206,9 +204,10 @@ impl Engine {
     async fn prepare<T: Send + 'static>(
         &self,
         model: &Arc<Model>,
-        work: Work,
+        work: Work<'_>,
         run: impl FnOnce(&inference::Base, &Model) -> Result<T, Fault> + Send + 'static,
     ) -> Result<(T, Place), Error> {
+        let _waiting = model.preparing.wait()?;
         let (base, model, place) = (self.base.clone(), model.clone(), self.place()?);
         let prepared = self.preparing.run(work, move || {
             let prepared = run(&base.model, &model);

@@ -57,6 +57,8 @@ impl Inputs {
 pub(crate) struct Text {
     pub(crate) text: String,
     pub(crate) pair: Option<String>,
+    /// Where it is in the request.
+    pub(crate) place: String,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +66,8 @@ pub(crate) struct Inputs {
     pub(crate) texts: Vec<Text>,
     /// Whether texts that are too long are answered by their beginning.
     pub(crate) truncate: bool,
+    /// How the request would ask for that.
+    pub(crate) to_truncate: &'static str,
 }
 
 /// An answer, and the tokens that it was read from.
@@ -87,6 +91,7 @@ pub(super) fn texts(base: &Base, model: &Model, request: Generate, room: usize) 
     if let Some((token, _)) = request.settings.sampling.logit_bias.iter().find(|(token, _)| *token as usize >= size) {
         return Err(Error::input(format!("`logit_bias` is for token {token}: the vocabulary has {size}")).into());
     }
+    check_tokens(base, size, &request.prompts)?;
     let has_number = request.settings.max_new_tokens.is_some();
     let texts = base.text_generation(model.adapter(), request.settings)?;
     let encoded = encoded(&texts, &request.prompts)?;
@@ -108,6 +113,16 @@ pub(super) fn texts(base: &Base, model: &Model, request: Generate, room: usize) 
         }
     }
     Ok(Texts { prompt_tokens: encoded.iter().map(|(encoded, _)| encoded.ids.len()).sum(), requests })
+}
+
+/// A client's own token ids; those of a tokenizer are checked with the checkpoint that it belongs to.
+fn check_tokens(base: &Base, vocabulary: usize, prompts: &Prompts) -> Result<(), Fault> {
+    let Prompts::Tokens(prompts) = prompts else { return Ok(()) };
+    let size = base.pretrained.vocabulary_size().unwrap_or(vocabulary);
+    match prompts.iter().flatten().find(|id| **id as usize >= size) {
+        Some(id) => Err(Error::input(format!("`prompt` has the token id {id}: the vocabulary has {size}")).into()),
+        None => Ok(()),
+    }
 }
 
 /// Prompts as tokens, each with what messages call it.
@@ -180,10 +195,10 @@ pub(super) fn text(base: &Base, model: &Model, tokens: &[u32]) -> Result<String,
 /// What the model is asked about the texts of a request.
 pub(super) fn questions(base: &Base, model: &Model, inputs: &Inputs) -> Result<Vec<Question>, Fault> {
     let processor = model.processor(base)?;
-    let ask = |(text, number)| question(processor, text, number);
-    let questions: Vec<Question> = inputs.texts.iter().zip(1..).map(ask).collect::<Result<_, _>>()?;
+    let ask = |text| question(processor, text);
+    let questions: Vec<Question> = inputs.texts.iter().map(ask).collect::<Result<_, _>>()?;
     if !inputs.truncate {
-        check_lengths(processor, &questions)?;
+        check_lengths(processor, inputs, &questions)?;
     }
     let sequences = questions.iter().flat_map(|question| &question.sequences);
     check_vocabulary(sequences.map(|sequence| &sequence.encoded), &base.pretrained)?;
@@ -191,8 +206,8 @@ pub(super) fn questions(base: &Base, model: &Model, inputs: &Inputs) -> Result<V
 }
 
 /// What the model is asked about a text: a row of the columns that it was trained on.
-fn question(processor: &Processor, text: &Text, number: usize) -> Result<Question, Fault> {
-    let (columns, file) = (processor.columns.of_text()?, Path::new("the input"));
+fn question(processor: &Processor, text: &Text) -> Result<Question, Fault> {
+    let columns = processor.columns.of_text()?;
     let fields = match (columns.as_slice(), &text.pair) {
         ([first], None) => vec![(first.clone(), &text.text)],
         ([first], Some(pair)) => vec![(first.clone(), &text.text), ("text_pair".to_string(), pair)],
@@ -211,25 +226,43 @@ fn question(processor: &Processor, text: &Text, number: usize) -> Result<Questio
         }
     };
     let fields: IndexMap<_, _> = fields.into_iter().map(|(column, text)| (column, text.as_str().into())).collect();
-    let record = Record { line: number, fields };
-    let columns = processor.columns_of(file, &record)?;
-    Ok(processor.question(file, &processor.row(&columns, file, &record)?)?)
+    let (file, record) = (Path::new(&text.place), Record { line: 1, fields });
+    let ask = || {
+        let columns = processor.columns_of(file, &record)?;
+        processor.question(file, &processor.row(&columns, file, &record)?)
+    };
+    ask().map_err(|error| of_text(error, text, &record).into())
 }
 
-fn check_lengths(processor: &Processor, questions: &[Question]) -> Result<(), Fault> {
-    let Some((question, number)) = questions.iter().zip(1..).find(|(question, _)| question.is_truncated) else {
+/// What is wrong with a text, in the words of a request, which knows of no rows.
+fn of_text(error: data::Error, text: &Text, record: &Record) -> Error {
+    let place = &text.place;
+    let message = match &error {
+        data::Error::EmptyText { column, .. } => match (record.fields.get_index_of(column), &text.pair) {
+            (Some(number), Some(_)) => format!("`{place}[{number}]` is empty: give a text"),
+            _ => format!("`{place}` is empty: give a text"),
+        },
+        error => error.to_string().replace(&format!("{place}, line 1"), &format!("`{place}`")),
+    };
+    Error::input(message)
+}
+
+fn check_lengths(processor: &Processor, inputs: &Inputs, questions: &[Question]) -> Result<(), Fault> {
+    let Some((question, text)) = questions.iter().zip(&inputs.texts).find(|(question, _)| question.is_truncated) else {
         return Ok(());
     };
+    let (place, to_truncate) = (&text.place, inputs.to_truncate);
     let (limit, encoded) = (processor.max_length, question.sequences.iter().map(|sequence| &sequence.encoded).next());
     let message = match encoded {
         Some(encoded) => {
             let (tokens, excess) = (encoded.full_length, encoded.full_length.saturating_sub(limit));
             let least = if encoded.at_least { "at least " } else { "" };
             format!(
-                "text {number} has {least}{tokens} tokens, {excess} too many: the model reads {limit}; shorten it, or let it be truncated"
+                "`{place}` has {least}{tokens} tokens, {excess} too many: the model reads {limit}; shorten it, or add `{to_truncate}` \
+                 to have its beginning answered"
             )
         }
-        None => format!("text {number} is too long: the model reads {limit} tokens"),
+        None => format!("`{place}` is too long: the model reads {limit} tokens"),
     };
     Err(Error::Truncated { message }.into())
 }

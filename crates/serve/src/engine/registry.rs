@@ -9,6 +9,7 @@ use tasks::{TaskName, Use};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::error::Fault;
+use super::preparing::OfModel;
 use super::worker::Job;
 use super::{Base, Error};
 
@@ -30,6 +31,8 @@ pub struct Model {
     pub fingerprint: String,
     /// When it was loaded, in seconds of Unix time.
     pub created: u64,
+    /// Its share of what makes requests ready.
+    pub(super) preparing: OfModel,
     adapter: Option<Loaded>,
 }
 
@@ -55,18 +58,19 @@ impl Drop for Loaded {
 
 impl Model {
     /// `None` where the base has no head that writes or classifies.
-    pub(super) fn of_base(base: &Base) -> Option<Arc<Self>> {
+    pub(super) fn of_base(base: &Base, max_queue: usize) -> Option<Arc<Self>> {
         let processor = base.model.processor().ok()?;
         let answers = processor.task.definition().usage != Use::Score;
-        answers.then(|| Arc::new(Self::new(base.name.clone(), base, processor, None)))
+        answers.then(|| Arc::new(Self::new(base.name.clone(), base, processor, None, max_queue)))
     }
 
-    pub(super) fn of_adapter(name: String, base: &Base, loaded: Loaded) -> Arc<Self> {
-        let model = Self::new(name, base, &loaded.adapter.processor, Some(loaded.adapter.fingerprint()));
+    pub(super) fn of_adapter(name: String, base: &Base, loaded: Loaded, max_queue: usize) -> Arc<Self> {
+        let of_adapter = Some(loaded.adapter.fingerprint());
+        let model = Self::new(name, base, &loaded.adapter.processor, of_adapter, max_queue);
         Arc::new(Self { adapter: Some(loaded), ..model })
     }
 
-    fn new(name: String, base: &Base, processor: &Processor, of_adapter: Option<&str>) -> Self {
+    fn new(name: String, base: &Base, processor: &Processor, of_adapter: Option<&str>, max_queue: usize) -> Self {
         let task = processor.task.definition();
         // Of its prefix, which names the form of the hash, nothing is shown.
         let of_base: String = base.model.fingerprint().chars().filter(char::is_ascii_alphanumeric).take(12).collect();
@@ -91,6 +95,7 @@ impl Model {
             },
             fingerprint,
             created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            preparing: OfModel::new(max_queue),
             adapter: None,
         }
     }

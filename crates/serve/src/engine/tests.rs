@@ -234,8 +234,8 @@ async fn together(engine: Engine, asked: Asked) -> Answers {
         }
         Asked::Classify { model, texts } => {
             let model = engine.model(model).unwrap();
-            let texts = texts.into_iter().map(|text| Text { text, pair: None }).collect();
-            let answers = engine.predict(&model, Inputs { texts, truncate: true }).await.unwrap();
+            let texts = texts.into_iter().map(|text| Text { text, pair: None, place: String::new() }).collect();
+            let answers = engine.predict(&model, Inputs { texts, truncate: true, to_truncate: "" }).await.unwrap();
             Answers::Classes(answers.into_iter().map(|answered| format!("{:?}", [answered.answer])).collect())
         }
     }

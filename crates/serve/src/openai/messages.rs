@@ -1,75 +1,126 @@
 //! The messages of a chat become a conversation. The chat template of the model decides which roles there are.
 
+use std::collections::BTreeSet;
+
 use data::language::Conversation;
 use serde_json::{Map, Value};
 
 use crate::fields::{Fields, kind};
 use crate::problem::Problem;
 
-pub(crate) fn read(messages: &Value) -> Result<Conversation, Problem> {
+/// Fields of OpenAI's messages, and of their parts, that change nothing here.
+const IGNORED: [&str; 4] = ["annotations", "name", "refusal", "tool_call_id"];
+const IGNORED_IN_PARTS: [&str; 1] = ["prompt_cache_breakpoint"];
+
+/// What a message says beside its text.
+const REFUSED: [(&str, &str); 3] = [
+    ("tool_calls", "send messages of texts"),
+    ("function_call", "send messages of texts"),
+    ("audio", "the models read texts alone"),
+];
+
+/// What `messages` are.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    pub(crate) conversation: Conversation,
+    /// Fields that have no effect, as the log calls them.
+    pub(crate) ignored: BTreeSet<String>,
+}
+
+pub(crate) fn read(messages: Value) -> Result<Messages, Problem> {
     const EXPECTED: &str = "a list of {\"role\", \"content\"}";
     let Value::Array(messages) = messages else {
-        return Err(Problem::field("messages", format!("`messages` should be {EXPECTED}, found {}", kind(messages))));
+        return Err(Problem::field("messages", format!("`messages` should be {EXPECTED}, found {}", kind(&messages))));
     };
-    let mut conversation = Conversation::default();
-    for (number, message) in messages.iter().enumerate() {
+    let last = messages.last().and_then(|message| message["role"].as_str()).map(str::to_string);
+    let mut read = Messages::default();
+    for (number, message) in messages.into_iter().enumerate() {
         let Value::Object(message) = message else {
-            let found = kind(message);
+            let found = kind(&message);
             return Err(Problem::field("messages", format!("`messages[{number}]` should be an object, found {found}")));
         };
-        let (role, content) = (role(message, number)?, content(message, number)?);
-        if let Some(key) = message.keys().find(|key| ["tool_calls", "function_call", "audio"].contains(&key.as_str()))
-            && !message[key].is_null()
-        {
-            return Err(unsupported(format!("messages[{number}].{key}"), "send messages of texts"));
-        }
-        conversation.push(role, &content);
+        read.push(&format!("messages[{number}]"), message)?;
     }
-    match messages.last().and_then(|message| message["role"].as_str()) {
+    match last.as_deref() {
         None => Err(Problem::field("messages", "`messages` is empty: give the model a message to answer")),
         Some("assistant") => {
             let message = "the last of `messages` is the assistant's: end with the one that it is to answer";
             Err(Problem::field("messages", message))
         }
-        Some(_) => Ok(conversation),
+        Some(_) => Ok(read),
     }
 }
 
-fn role(message: &Map<String, Value>, number: usize) -> Result<&str, Problem> {
-    let param = format!("messages[{number}].role");
-    match message.get("role") {
+impl Messages {
+    /// Takes the message at this place.
+    fn push(&mut self, place: &str, message: Map<String, Value>) -> Result<(), Problem> {
+        let is_silent = message.get("content").is_some_and(Value::is_null);
+        let mut fields = Fields::within(place, message);
+        let role = role(place, fields.take("role"))?;
+        // Before the content, which is null where an assistant has called tools.
+        for (name, instead) in REFUSED {
+            fields.refuse(name, instead)?;
+        }
+        let param = format!("{place}.content");
+        if is_silent {
+            return Err(Problem::field(&param, format!("`{param}` is null: expected a text")));
+        }
+        let content = self.content(&param, fields.take("content"))?;
+        let ignored = fields.finish(&IGNORED)?;
+        self.ignored.extend(ignored.into_iter().map(|name| format!("messages[].{name}")));
+        self.conversation.push(&role, &content);
+        Ok(())
+    }
+
+    /// A text, or a list of parts that are texts, which are joined without anything between them, as in training.
+    fn content(&mut self, param: &str, content: Option<Value>) -> Result<String, Problem> {
+        match content {
+            Some(Value::String(text)) => Ok(text),
+            Some(Value::Array(parts)) => {
+                parts.into_iter().enumerate().map(|(number, part)| self.part(param, number, part)).collect()
+            }
+            None => Err(Problem::field(param, format!("`{param}` is missing: expected a text"))),
+            Some(other) => Err(no_content(param, &other)),
+        }
+    }
+
+    fn part(&mut self, param: &str, number: usize, part: Value) -> Result<String, Problem> {
+        let is_text = part["type"] == "text" && part["text"].is_string();
+        let part = match part {
+            Value::Object(part) if is_text => part,
+            part => {
+                return Err(match part["type"].as_str() {
+                    Some(other) if other != "text" => {
+                        unsupported(format!("{param} of the type {other}"), "the models read texts alone")
+                    }
+                    _ => no_content(param, &part),
+                });
+            }
+        };
+        let mut fields = Fields::within(&format!("{param}[{number}]"), part);
+        fields.take("type");
+        let text = fields.text("text")?.unwrap_or_default();
+        let ignored = fields.finish(&IGNORED_IN_PARTS)?;
+        self.ignored.extend(ignored.into_iter().map(|name| format!("messages[].content[].{name}")));
+        Ok(text)
+    }
+}
+
+fn role(place: &str, role: Option<Value>) -> Result<String, Problem> {
+    let param = format!("{place}.role");
+    match role {
         Some(Value::String(role)) => Ok(role),
         Some(other) => {
-            let found = kind(other);
+            let found = kind(&other);
             Err(Problem::field(&param, format!("`{param}` should be a string, found {found}")))
         }
         None => Err(Problem::field(&param, format!("`{param}` is missing: expected system, user or assistant"))),
     }
 }
 
-/// A text, or a list of parts that are texts, which are joined without anything between them, as in training.
-fn content(message: &Map<String, Value>, number: usize) -> Result<String, Problem> {
-    let param = format!("messages[{number}].content");
-    let wrong = |value: &Value| {
-        let found = kind(value);
-        Problem::field(&param, format!("`{param}` should be a text or a list of parts, found {found}"))
-    };
-    let parts = match message.get("content") {
-        Some(Value::String(text)) => return Ok(text.clone()),
-        Some(Value::Array(parts)) => parts,
-        None | Some(Value::Null) => {
-            return Err(Problem::field(&param, format!("`{param}` is missing: expected a text")));
-        }
-        Some(other) => return Err(wrong(other)),
-    };
-    let text = |part: &Value| match (part["type"].as_str(), part["text"].as_str()) {
-        (Some("text"), Some(text)) => Ok(text.to_string()),
-        (Some(other), _) if other != "text" => {
-            Err(unsupported(format!("{param} of the type {other}"), "the models read texts alone"))
-        }
-        _ => Err(wrong(part)),
-    };
-    parts.iter().map(text).collect()
+fn no_content(param: &str, value: &Value) -> Problem {
+    let found = kind(value);
+    Problem::field(param, format!("`{param}` should be a text or a list of parts, found {found}"))
 }
 
 fn unsupported(what: String, instead: &str) -> Problem {
@@ -103,14 +154,14 @@ mod tests {
     use super::*;
 
     fn message(messages: Value) -> String {
-        read(&messages).unwrap_err().message
+        read(messages).unwrap_err().message
     }
 
     #[test]
     fn parts_of_a_message_are_joined() {
         let parts = json!([{ "type": "text", "text": "a " }, { "type": "text", "text": "b" }]);
-        let conversation = read(&json!([{ "role": "user", "content": parts }])).unwrap();
-        assert_eq!(json!(conversation.messages()), json!([{ "role": "user", "content": "a b" }]));
+        let read = read(json!([{ "role": "user", "content": parts }])).unwrap();
+        assert_eq!(json!(read.conversation.messages()), json!([{ "role": "user", "content": "a b" }]));
     }
 
     #[test]
@@ -136,5 +187,46 @@ mod tests {
             message(json!([user, { "role": "assistant", "content": "hello" }])),
             "the last of `messages` is the assistant's: end with the one that it is to answer"
         );
+    }
+
+    #[test]
+    fn a_field_that_is_none_is_refused_and_those_of_openai_are_ignored() {
+        let with = |key: &str, value: Value| {
+            let mut message = json!({ "role": "assistant", "content": "hi" });
+            message[key] = value;
+            read(json!([message, { "role": "user", "content": "hi" }]))
+        };
+        let refused = |key: &str, value: Value| {
+            let problem = with(key, value).unwrap_err();
+            (problem.message, problem.param.unwrap())
+        };
+        let foo = |place: &str| format!("unknown field `{place}.foo`: known: ");
+        let (said, param) = refused("foo", json!(1));
+        assert_eq!(param, "messages[0].foo");
+        assert!(said.starts_with(&foo("messages[0]")), "{said}");
+        assert!(said.contains("`content`") || said.contains("content"), "{said}");
+        let (said, param) = refused("content", json!([{ "type": "text", "text": "a", "foo": 1 }]));
+        assert_eq!(param, "messages[0].content[0].foo");
+        assert!(said.starts_with(&foo("messages[0].content[0]")), "{said}");
+        let expected = "unknown field `messages[0].contents`: did you mean `content`?";
+        assert_eq!(refused("contents", json!("a")).0, expected);
+
+        let ignored = |key: &str, value: Value| Vec::from_iter(with(key, value).unwrap().ignored);
+        assert_eq!(ignored("name", json!("Ann")), ["messages[].name"]);
+        assert_eq!(ignored("annotations", json!([])), ["messages[].annotations"]);
+        let part = json!([{ "type": "text", "text": "a", "prompt_cache_breakpoint": { "mode": "explicit" } }]);
+        assert_eq!(ignored("content", part), ["messages[].content[].prompt_cache_breakpoint"]);
+        for key in ["refusal", "audio", "tool_calls", "function_call"] {
+            assert!(ignored(key, Value::Null).is_empty(), "an answer of OpenAI's has `{key}` as null");
+        }
+    }
+
+    #[test]
+    fn calls_of_tools_are_refused_by_their_name_where_the_content_is_null() {
+        let calls = json!([{ "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" } }]);
+        let assistant = json!({ "role": "assistant", "content": null, "tool_calls": calls });
+        assert_eq!(message(json!([assistant])), "`messages[0].tool_calls` is not supported: send messages of texts");
+        let silent = json!({ "role": "assistant", "content": null });
+        assert_eq!(message(json!([silent])), "`messages[0].content` is null: expected a text");
     }
 }

@@ -6,6 +6,7 @@ mod messages;
 pub(crate) mod models;
 mod settings;
 mod stream;
+mod vllm;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::fields::{Fields, kind, tokens};
 use crate::json::Json;
 use crate::problem::Problem;
 use answer::{Answering, Form};
-pub(crate) use messages::read as conversation;
+pub(crate) use messages::read as messages;
 use settings::Asked;
 
 pub(crate) async fn chat(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
@@ -29,11 +30,13 @@ pub(crate) async fn chat(State(app): State<Arc<App>>, request: Request) -> Resul
     let mut fields = app.fields(request).await?;
     let model = app.model(&mut fields, Use::Write)?;
     let messages = fields.required("messages", "a list of messages")?;
-    let conversation = messages::read(&messages)?;
+    let messages = messages::read(messages)?;
     messages::refuse_what_is_not_built(&mut fields)?;
+    vllm::of_chat(&mut fields)?;
     let asked = Asked::of_chat(&mut fields, &app.settings)?;
-    app.ignored(PATH, &fields.finish(&settings::IGNORED_IN_CHAT)?);
-    respond(&app, model, Form::Chat, Prompts::Conversation(conversation), asked).await
+    app.ignored(PATH, fields.finish(&settings::IGNORED_IN_CHAT)?);
+    app.ignored(PATH, messages.ignored);
+    respond(&app, model, Form::Chat, Prompts::Conversation(messages.conversation), asked).await
 }
 
 pub(crate) async fn completions(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
@@ -43,8 +46,9 @@ pub(crate) async fn completions(State(app): State<Arc<App>>, request: Request) -
     let prompts = prompts(&mut fields, app.settings.max_inputs)?;
     fields.refuse("echo", "put the prompt before the text yourself")?;
     fields.refuse("suffix", "a causal language model goes on from a prompt alone")?;
+    vllm::of_completion(&mut fields)?;
     let asked = Asked::of_completion(&mut fields, &app.settings)?;
-    app.ignored(PATH, &fields.finish(&settings::IGNORED_IN_COMPLETIONS)?);
+    app.ignored(PATH, fields.finish(&settings::IGNORED_IN_COMPLETIONS)?);
     respond(&app, model, Form::Text, prompts, asked).await
 }
 

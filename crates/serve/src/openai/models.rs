@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::answered::answered;
+use crate::answered::{Asked, answered};
 use crate::app::App;
 use crate::engine::Model;
 use crate::json::Json;
@@ -20,10 +21,12 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Json {
 
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
+    Extension(asked): Extension<Asked>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|_| Problem::request("the name of a model in a path should be UTF-8"))?;
     let model = app.engine.model(&name)?;
+    asked.found(&model);
     Ok(answered(&model, Json(card(&model))))
 }
 

@@ -88,6 +88,22 @@ fn what_is_not_built_is_refused_by_its_name() {
     assert_eq!(with(CHAT, "tool_choice", json!("required")).refused(), bad(expected));
     let expected = "`echo` is not supported: put the prompt before the text yourself";
     assert_eq!(with(TEXT, "echo", json!(true)).refused(), bad(expected));
+    let expected =
+        "`min_tokens` is not supported: a text may end at any token; forbid the one that ends it with `logit_bias`";
+    assert_eq!(with(CHAT, "min_tokens", json!(5)).refused(), bad(expected));
+    let expected = "`stop_token_ids` is not supported: give the texts of these tokens as `stop`";
+    assert_eq!(with(TEXT, "stop_token_ids", json!([1])).refused(), bad(expected));
+    let expected = "`ignore_eos` is not supported: a text ends where the model ends it";
+    assert_eq!(with(TEXT, "ignore_eos", json!(true)).refused(), bad(expected));
+    let foo = json!([{ "role": "user", "content": "hi", "foo": 1 }]);
+    let reply = with(CHAT, "messages", foo);
+    assert_eq!(
+        (&reply.json()["error"]["code"], &reply.json()["error"]["param"]),
+        (&json!("unknown_field"), &json!("messages[0].foo"))
+    );
+    let calls = json!([{ "role": "assistant", "content": null, "tool_calls": [{ "id": "1" }] }]);
+    let expected = "`messages[0].tool_calls` is not supported: send messages of texts";
+    assert_eq!(with(CHAT, "messages", calls).refused(), bad(expected));
     let image = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "data:" } }] }]);
     let expected = "`messages[0].content of the type image_url` is not supported: the models read texts alone";
     assert_eq!(with(CHAT, "messages", image).refused(), bad(expected));
@@ -151,8 +167,8 @@ fn prompts_that_are_none_are_refused() {
     assert_eq!(text(json!(["a", 1])), bad("`prompt` should be all texts or all token ids, found a number among them"));
     assert_eq!(text(json!([1, -1])), bad("`prompt` should be token ids, found -1 among them"));
     assert_eq!(text(json!([[]])), bad("`prompt` has no tokens: give one or more"));
-    let (status, message) = text(json!([4_000_000]));
-    assert_eq!(status, 400, "{message}");
+    assert_eq!(text(json!([4_000_000])), bad("`prompt` has the token id 4000000: the vocabulary has 4096"));
+    assert_eq!(text(json!([[1], [2, 4096]])), bad("`prompt` has the token id 4096: the vocabulary has 4096"));
     assert_eq!(text(json!(vec!["a"; 1025])), bad("`prompt` has 1025 prompts: at most 1024 are answered at once"));
     let tokens = refused(&served, "/detokenize", json!({ "tokens": [1, 4_000_000] }));
     assert_eq!(tokens, bad("there is no token 4000000: the vocabulary has 4096"));
@@ -206,7 +222,12 @@ fn texts_to_classify_that_are_none_are_refused() {
     let expected = "`input` should be a text, or a list of texts or pairs of them, found a number";
     assert_eq!(classify(json!(1)), bad(expected));
     assert_eq!(classify(json!(["a", "b", "c", "d"])), bad("`input` has 4 texts: at most 3 are answered at once"));
+    assert_eq!(classify(json!("")), bad("`input` is empty: give a text"));
+    assert_eq!(classify(json!(["a", " "])), bad("`input[1]` is empty: give a text"));
+    assert_eq!(classify(json!([["a", ""]])), bad("`input[0][1]` is empty: give a text"));
     let predict = |inputs: Value| refused(&served, "/predict", json!({ "inputs": inputs }));
+    assert_eq!(predict(json!([["a"], ["b"], [""]])), bad("`inputs[2][0]` is empty: give a text"));
+    assert_eq!(predict(json!(["", "b"])), bad("`inputs[0]` is empty: give a text"));
     let expected = "`inputs` has 3 texts: several are a list of lists, [[\"a\"], [\"b\"]]; two in one list are a pair";
     assert_eq!(predict(json!(["a", "b", "c"])), bad(expected));
     assert_eq!(predict(json!([["a", "b", "c"]])), bad("`inputs` should be texts or pairs of texts, found a list of 3"));

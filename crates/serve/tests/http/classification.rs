@@ -124,11 +124,16 @@ fn a_text_that_is_too_long_is_truncated_only_where_that_is_asked_for() {
         |truncate: bool| served.post("/predict", &json!({ "model": "films", "inputs": long, "truncate": truncate }));
     let (status, message) = ask(false).refused();
     assert_eq!(status, 413);
-    assert_eq!(message, "text 1 has 202 tokens, 138 too many: the model reads 64; shorten it, or let it be truncated");
+    let expected = "`inputs` has 202 tokens, 138 too many: the model reads 64; shorten it, or add `\"truncate\": true` to have \
+                    its beginning answered";
+    assert_eq!(message, expected);
     let pipeline = open(&fixture("bert-cls/model"), Some(&fixture("bert-cls/trained")));
     let Answer::Class(expected) = pipeline.answer_texts(&[&long]).unwrap().remove(0) else { panic!("no class") };
     assert_eq!(ask(true).done()[0]["score"], tasks::number(expected.probability()));
-    assert_eq!(served.post("/classify", &json!({ "model": "films", "input": long })).status, 413);
+    let several = json!({ "model": "films", "input": ["good", long] });
+    let too_long = "`input[1]` has 202 tokens, 138 too many: the model reads 64; shorten it, or add `\"truncate_prompt_tokens\": \
+                    -1` to have its beginning answered";
+    assert_eq!(served.post("/classify", &several).refused(), (413, too_long.to_string()));
     let truncated = json!({ "model": "films", "input": long, "truncate_prompt_tokens": -1 });
     assert_eq!(served.post("/classify", &truncated).done()["data"][0]["label"], expected.label());
 }

@@ -152,15 +152,33 @@ fn the_models_are_listed_with_what_they_are_for() {
 #[test]
 fn fields_of_openai_without_effect_are_said_once() {
     let served = Models::decoder().serve();
+    let messages = json!([{ "role": "user", "content": "hi", "name": "Ann", "refusal": null }]);
     let body = json!({
-        "messages": user("hi"), "max_tokens": 1, "user": "me", "metadata": {}, "store": false,
+        "messages": messages, "max_tokens": 1, "user": "me", "metadata": {}, "store": false,
         "response_format": { "type": "text" }, "tools": [], "tool_choice": "none", "logprobs": false,
     });
     for _ in 0..2 {
         served.post("/v1/chat/completions", &body).done();
     }
     let said = |name: &str| format!("requests to /v1/chat/completions have the field `{name}`: it has no effect here");
-    assert_eq!(served.log(), ["user", "metadata", "store"].map(said));
+    assert_eq!(served.log(), ["user", "metadata", "store", "messages[].name"].map(said));
+}
+
+#[test]
+fn fields_of_vllm_that_ask_for_what_is_done_anyway_are_taken() {
+    let served = Models::decoder().serve();
+    let usual = json!({
+        "max_tokens": 1, "ignore_eos": false, "min_tokens": 0, "stop_token_ids": [], "bad_words": [],
+        "skip_special_tokens": true, "spaces_between_special_tokens": true, "include_stop_str_in_output": false,
+        "detokenize": true, "use_beam_search": false, "length_penalty": 1.0, "priority": 0,
+    });
+    let (mut text, mut chat) = (usual.clone(), usual);
+    (text["prompt"], text["add_special_tokens"]) = (json!("hi"), json!(true));
+    (chat["messages"], chat["add_special_tokens"]) = (user("hi"), json!(false));
+    (chat["add_generation_prompt"], chat["continue_final_message"]) = (json!(true), json!(false));
+    served.post("/v1/completions", &text).done();
+    served.post("/v1/chat/completions", &chat).done();
+    assert!(served.log().is_empty(), "nothing that was asked for is left out");
 }
 
 #[test]

@@ -37,3 +37,35 @@ fn requests_and_tokens_are_counted_by_model() {
         assert!(value.parse::<f64>().is_ok(), "{line}");
     }
 }
+
+#[test]
+fn a_refused_request_is_counted_as_its_models_where_that_is_served() {
+    let served = Models::of("llama-lm").adapter("tuned", fixture("llama-lm/adapter")).serve();
+    let completion = |model: &str, extra: &str| {
+        let mut body = json!({ "model": model, "prompt": "the cat", "max_tokens": 1 });
+        body[extra] = json!(1);
+        assert_eq!(served.post("/v1/completions", &body).status / 100, 4);
+    };
+    completion("tuned", "foo");
+    completion("nobody", "foo");
+    assert_eq!(served.post("/classify", &json!({ "model": "base", "input": "a" })).status, 400);
+    let requests = |path: &str, model: &str, status: u16| {
+        served.metric(&format!("kindling_requests_total{{path=\"{path}\",model=\"{model}\",status=\"{status}\"}}"))
+    };
+    assert_eq!(requests("/v1/completions", "tuned", 400), 1.0);
+    assert_eq!(requests("/v1/completions", "", 404), 1.0);
+    assert_eq!(requests("/classify", "base", 400), 1.0, "one that cannot answer is known all the same");
+}
+
+#[test]
+fn the_cache_is_empty_after_a_client_has_gone() {
+    let served = Models::decoder().busy().serve();
+    let used = "kindling_cache_used_bytes{of=\"texts\"}";
+    let body = json!({ "prompt": vec!["a lamp is"; 16], "max_tokens": 200, "n": 16, "seed": 1, "stream": true });
+    let mut stream = served.begin("/v1/completions", &body);
+    stream.read_until("\"text\"");
+    assert!(served.metric(used) > 0.0);
+    drop(stream);
+    served.wait_for("kindling_requests_running", 0.0);
+    served.wait_for(used, 0.0);
+}

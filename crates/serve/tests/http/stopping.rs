@@ -1,5 +1,6 @@
 //! The end of a server: running answers end, or are told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -59,6 +60,26 @@ fn a_server_without_requests_ends_at_once() {
     served.stop.stop();
     served.ended().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_thread_that_works_on_holds_up_no_end() {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    let release_memory = || {
+        BEGUN.store(true, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs(120));
+    };
+    let mut served = Models::decoder().serve_with(Settings { release_memory, ..Settings::default() });
+    // What was freed goes back on one of the threads that templates are rendered on.
+    let large = json!({ "prompt": "a".repeat(2 << 20), "max_tokens": 1 });
+    assert_eq!(served.post("/v1/completions", &large).status, 400);
+    while !BEGUN.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let start = Instant::now();
+    served.stop.stop();
+    served.ended().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[test]

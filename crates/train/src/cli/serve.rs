@@ -107,6 +107,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         max_batch_tokens: arguments.max_batch_tokens as usize,
         cache_memory: arguments.cache_memory,
     };
+    check_cache(&base, limits.cache_memory)?;
     let engine = Engine::start(base, adapters, limits)
         .map_err(|error| Failure::message(format!("cannot start the models' thread: {error}")))?;
     let names: Vec<String> = engine.models().iter().map(|model| model.name.clone()).collect();
@@ -116,6 +117,12 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         output.warn(&format!(
             "whoever reaches {address} can use the models: give clients a key with --api-key-file, or listen on 127.0.0.1"
         ));
+    }
+    if arguments.cors_origin.iter().any(|origin| origin == "*") && !has_keys {
+        output.warn(
+            "any page that a browser on this machine or its network opens can use the models: name the pages' origins with \
+             --cors-origin, or give clients a key with --api-key-file",
+        );
     }
     output.say(&format!("models: {}; Ctrl-C stops the server", names.join(", ")));
     let url = format!("http://{address}");
@@ -130,6 +137,18 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     server.run(engine, settings, log).map_err(of_socket)?;
     output.say("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Errors: it has no room for a text of a few tokens, so that no request would be answered.
+fn check_cache(base: &Base, cache_memory: usize) -> Result<(), Failure> {
+    const TOKENS: usize = 16;
+    let Some(of_token) = base.model.model.causal_lm().map(|model| model.cache_bytes_per_token()) else { return Ok(()) };
+    if cache_memory >= TOKENS * of_token {
+        return Ok(());
+    }
+    let (room, least) = (counted(cache_memory / of_token, "token", "tokens"), TOKENS * of_token);
+    let help = format!("a token's keys and values take {of_token} bytes: give it --cache-memory {least}, or more");
+    Err(Failure::usage(format!("--cache-memory has room for {room}: no text could be written"), help))
 }
 
 fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
