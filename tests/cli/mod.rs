@@ -20,6 +20,7 @@ mod companions;
 mod compare;
 mod conversations;
 mod damaged_adapter;
+mod damaged_model;
 mod data_file;
 mod dora;
 mod dry_run;
