@@ -9,6 +9,8 @@ mod bad_config;
 mod bad_data;
 mod bad_model;
 mod bad_weights;
+#[cfg(unix)]
+mod base_in_use;
 mod bitfit;
 mod bottleneck;
 mod calibration;

@@ -16,6 +16,7 @@ use tasks::TaskName;
 use super::{DataArguments, Measured, per_cent, write};
 use crate::cli::Failure;
 use crate::cli::new_directory::NewDirectory;
+use crate::cli::open::check_unwritten;
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
 use model::hub::Wanted;
@@ -107,6 +108,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     write(&directory, (config, NewAdapter { method, tensors }), sidecar, "extracted from two models", tokenizer)?;
     let files = ModelFiles { model: two.located.directory.clone(), adapter: Some(directory.path().to_path_buf()) };
     measured.add("extracted", &files, output)?;
+    [&two.base, &two.tuned].into_iter().try_for_each(check_unwritten)?;
     directory.finish()?;
     say(arguments, &kept, (&left_out, all), &measured, output)?;
     Ok(ExitCode::SUCCESS)
