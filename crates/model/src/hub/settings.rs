@@ -175,7 +175,6 @@ mod tests {
             "http://[::]",
             "http://[2001:db8::1]",
             "hub.example",
-            "",
         ] {
             assert!(!is_sent(endpoint), "{endpoint}");
         }
