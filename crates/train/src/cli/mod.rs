@@ -234,7 +234,7 @@ fn prepare_process(cli: &Cli, workers: &Workers) -> Result<(), Failure> {
     signals::listen()?;
     // Standard input is the first worker's.
     if workers.is_first() && worker_arguments(cli.command.as_ref()).is_some_and(|(_, it)| it.until_input_ends) {
-        signals::until_input_ends();
+        signals::until_input_ends()?;
     }
     // Those of burn for checkpoints, metrics and the terminal, of the server, or a progress bar's.
     let others = if matches!(cli.command, None | Some(Command::Train(_) | Command::Serve(_) | Command::Verify(_))) {
@@ -242,10 +242,7 @@ fn prepare_process(cli: &Cli, workers: &Workers) -> Result<(), Failure> {
     } else {
         2
     };
-    start_threads(cli.common.threads, others).map_err(|error| {
-        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
-        Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
-    })
+    start_threads(cli.common.threads, others).map_err(|error| signals::no_thread(&error))
 }
 
 /// Starts the threads that compute: at their first use one that cannot be started would be a panic. So it would with those that

@@ -161,7 +161,11 @@ pub(crate) fn run(
     let journal = directory.map(|directory| Journal::open(plan, directory, resumed.as_ref())).transpose()?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
     // Until this function ends.
-    let _watching = options.watch.take().map(|watch| watch.serve(&plan.output_dir));
+    let watching = options.watch.take().map(|watch| watch.serve(&plan.output_dir)).transpose();
+    let _watching = watching.unwrap_or_else(|error| {
+        output.warn(&format!("the page of the run is not served: {error}"));
+        None
+    });
     let untrained = before::untrained(plan, &model, workers, &heard).map_err(|error| blame(plan, error))?;
     let first = journal.as_ref().map(|journal| report::begin(plan, &loaded.plan, &untrained, &journal.directory));
     let record = first.transpose()?;

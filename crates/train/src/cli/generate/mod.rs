@@ -135,7 +135,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
         Some(prompt) => generator.prompt(prompt, answers)?,
         None => generator.rows(answers)?,
     }
-    check_unwritten(&pipeline)?;
+    check_unwritten(&pipeline.pretrained)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -192,6 +192,7 @@ impl Generator<'_> {
             return self.show(prompt, &prompts);
         }
         self.write(vec![(fields, prompts)], &mut answers)?;
+        check_unwritten(&self.pipeline.pretrained)?;
         Ok(answers.finish()?)
     }
 
@@ -228,6 +229,7 @@ impl Generator<'_> {
         self.write(waiting, &mut answers)?;
         bar.iter().for_each(|bar| bar.finish_and_clear());
         let written = answers.count();
+        check_unwritten(&self.pipeline.pretrained)?;
         // What was there before is worth more than no texts.
         if answered > 0 {
             answers.finish()?;
