@@ -71,6 +71,24 @@ fn hosts_with_another_base_are_refused_by_the_name_of_the_file() {
 }
 
 #[test]
+fn hosts_with_another_tokenizer_are_refused_by_the_name_of_the_file() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts().replace("b/bert/tokenizer.json", "\"rises\"", "\"risen\"");
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["train", "run.toml"]);
+    let host = host();
+    assert_eq!(
+        ended.error(),
+        format!(
+            "error: [DIR]/b/bert/tokenizer.json on worker 1 on {host} is not the file that worker 0 on {host} has\n\
+             help: copy the base of one host to the others, or read it from a shared disk"
+        )
+    );
+    assert_eq!((ended.status, ended.count("error:")), (Some(2), 1), "{}", ended.said);
+}
+
+#[test]
 fn hosts_with_another_configuration_are_refused_by_the_key() {
     if !is_here() {
         return;
