@@ -135,11 +135,7 @@ impl Job<'_> {
 
     /// Waits until a run has a checkpoint at this step or later.
     pub(super) fn wait_for_checkpoint(&self, run: &str, step: usize) {
-        let newest = || checkpoints(self.project, run).last().copied().unwrap_or(0);
-        while newest() < step {
-            assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there: {}", self.said());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.wait_until(|| checkpoints(self.project, run).last().copied().unwrap_or(0) >= step);
     }
 
     /// Waits until a run has written the line of this step.
@@ -148,7 +144,11 @@ impl Job<'_> {
         let has_step = || {
             std::fs::read_to_string(self.project.path(run).join("metrics.jsonl")).is_ok_and(|text| text.contains(&line))
         };
-        while !has_step() {
+        self.wait_until(has_step);
+    }
+
+    pub(super) fn wait_until(&self, is_there: impl Fn() -> bool) {
+        while !is_there() {
             assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there: {}", self.said());
             std::thread::sleep(Duration::from_millis(2));
         }
