@@ -268,6 +268,24 @@ fn processors_of_several_kinds_are_warned_of() {
     }
 }
 
+#[test]
+fn the_first_worker_shows_progress_on_a_terminal_and_the_others_nothing() {
+    if !is_here() || !std::process::Command::new("script").arg("--version").output().is_ok_and(|it| it.status.success())
+    {
+        return;
+    }
+    let project = encoder("r = 4\n");
+    let train = format!("{} train run.toml --threads 1 --set train.max_steps=100", env!("CARGO_BIN_EXE_kindling"));
+    let in_terminal = |file: &str| ["-n", "1", "script", "-qefc", &train, file].map(str::to_string).to_vec();
+    let words = [in_terminal("first"), vec![":".to_string()], in_terminal("other")].concat();
+    Mpi::new(&project).start_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).wait().done();
+    let (first, other) = (project.read("first"), project.read("other"));
+    assert!(first.contains(" tokens/s") && first.contains("step 1"), "{first}");
+    // What `script` says itself.
+    let lines: Vec<&str> = other.lines().filter(|line| !line.starts_with("Script ") && !line.is_empty()).collect();
+    assert!(lines.is_empty(), "{other}");
+}
+
 /// As MPI calls this machine.
 fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_string()
