@@ -148,4 +148,17 @@ fn a_command_starts_its_workers_itself_and_ends_them_when_it_is_told_to() {
     job.signal_itself("TERM");
     let ended = job.wait();
     assert_eq!((ended.status, ended.count("interrupted after step")), (Some(130), 1), "{}", ended.said);
+
+    let again = [&longer[..5], &["output_dir=stopped", "--resume"]].concat();
+    let job = mpi.start_command(kindling, &again);
+    job.wait_until(|| job.workers() == 2);
+    job.signal_launcher("KILL");
+    let (ended, left) = job.wait_and_look();
+    assert_eq!(
+        ended.error(),
+        "error: `mpirun`, which ran the workers, was killed (signal: 9 (SIGKILL))\n\
+         help: add `--resume` to go on from the last checkpoint; a system that is short of memory kills like this, and fewer \
+         workers need less: each holds the whole model"
+    );
+    assert_eq!((ended.status, left), (Some(1), 0), "{}", ended.said);
 }

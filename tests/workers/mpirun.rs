@@ -156,28 +156,59 @@ impl Job<'_> {
 
     /// The process of a worker of this job.
     pub(super) fn worker(&self, rank: usize) -> u32 {
-        let variable = format!("OMPI_COMM_WORLD_RANK={rank}");
+        self.processes(&format!("OMPI_COMM_WORLD_RANK={rank}")).next().expect("the worker runs")
+    }
+
+    /// How many of two workers run.
+    pub(super) fn workers(&self) -> usize {
+        self.processes("OMPI_COMM_WORLD_SIZE=2").count()
+    }
+
+    /// Those of kindling in this project whose environment has this entry.
+    fn processes(&self, variable: &str) -> impl Iterator<Item = u32> {
         let root = self.project.path("").canonicalize().unwrap();
-        let is_worker = |process: &u32| {
+        let is_meant = move |process: &u32| {
             let path = |name: &str| PathBuf::from(format!("/proc/{process}/{name}"));
             let environment = std::fs::read(path("environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
                 && std::fs::read_link(path("cwd")).is_ok_and(|cwd| cwd.starts_with(&root))
                 && std::fs::read_link(path("exe")).is_ok_and(|exe| exe.as_os_str() == env!("CARGO_BIN_EXE_kindling"))
         };
-        let processes = std::fs::read_dir("/proc").unwrap();
-        let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        numbers.into_iter().find(is_worker).expect("the worker runs")
+        all_processes().filter(is_meant)
     }
 
     pub(super) fn signal(&self, rank: usize, signal: &str) {
         send(signal, self.worker(rank));
     }
 
+    /// To the `mpirun` that the command has started.
+    pub(super) fn signal_launcher(&self, signal: &str) {
+        let parent = format!("PPid:\t{}\n", self.child.id());
+        let is_child = |process: &u32| {
+            std::fs::read_to_string(format!("/proc/{process}/status")).is_ok_and(|status| status.contains(&parent))
+        };
+        send(signal, all_processes().find(is_child).expect("the launcher runs"));
+    }
+
+    /// Waits for the command, and then for its workers: how many of them are left after some seconds.
+    pub(super) fn wait_and_look(mut self) -> (Ended, usize) {
+        let status = self.child.wait().unwrap().code();
+        let ended = Instant::now();
+        while self.workers() > 0 && ended.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        (Ended { status, said: self.said(), seconds: self.begun.elapsed().as_secs_f64() }, self.workers())
+    }
+
     /// To the command that was started.
     pub(super) fn signal_itself(&self, signal: &str) {
         send(signal, self.child.id());
     }
+}
+
+fn all_processes() -> impl Iterator<Item = u32> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 fn send(signal: &str, process: u32) {
