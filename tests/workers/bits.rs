@@ -41,6 +41,24 @@ fn a_model_that_is_trained_as_a_whole_has_the_same_bits() {
 }
 
 #[test]
+fn answers_of_a_model_that_was_trained_as_a_whole_are_shared_at_the_end_too() {
+    if !is_here() {
+        return;
+    }
+    let project = packed_decoder("gpt2-lm", "method = \"full\"\n").config("eval_generate = 5");
+    let mpi = Mpi::new(&project);
+    compare(&project, &mpi, &[2, 3]);
+    // The result is sent to the other worker, whose directory for it is not there.
+    let kindling = env!("CARGO_BIN_EXE_kindling");
+    let train = [kindling, "train", "run.toml", "--overwrite", "--threads", "1"];
+    let elsewhere = ["-n", "1", "-x", "TMPDIR=/nowhere"];
+    let ended = mpi.start_words(&[&["-n", "1"], &train[..], &[":"], &elsewhere, &train].concat()).wait();
+    assert!(ended.error().starts_with("error: worker 1 on "), "{}", ended.said);
+    assert!(ended.error().contains("/nowhere") && ended.count("error:") == 1, "{}", ended.said);
+    assert!(project.path("run/model/model.safetensors").is_file());
+}
+
+#[test]
 fn an_adapter_that_starts_as_a_part_of_its_base_has_the_same_bits() {
     if is_here() {
         let project = packed_decoder("gpt2-lm", "r = 4\ninit_lora_weights = \"pissa\"\n");
