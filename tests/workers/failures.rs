@@ -1,8 +1,10 @@
 //! Whatever fails on one worker is said once, with one exit status, and soon.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::mpirun::{Mpi, is_here};
+use super::mpirun::{Mpi, is_here, send};
 use super::{encoder, with_training};
 use crate::project::Project;
 
@@ -230,6 +232,34 @@ fn a_worker_that_hangs_is_named_after_its_time() {
         assert_ne!(ended.status, Some(0));
         assert!(super::mpirun::checkpoints(&project, &run).last().is_some_and(|step| *step >= 4));
     }
+}
+
+#[test]
+fn a_worker_that_is_slow_is_named_once_while_the_run_goes_on() {
+    if !is_here() {
+        return;
+    }
+    let project = encoder("r = 4\n").replace(
+        "run.toml",
+        "eval_every = 3\ncheckpoint_every = 2",
+        "eval_every = 100000\ncheckpoint_every = 100000",
+    );
+    let job = Mpi::new(&project).start(2, &["train", "run.toml", "--set", "train.max_steps=90000"]);
+    job.wait_for_step("run", 2);
+    let slow = job.worker(1);
+    let expected = format!("worker 1 on {} is slow: it takes ", host());
+    job.wait_until(|| {
+        // It computes a fifth of the time.
+        send("STOP", slow);
+        std::thread::sleep(Duration::from_millis(80));
+        send("CONT", slow);
+        std::thread::sleep(Duration::from_millis(20));
+        job.has_said(&expected)
+    });
+    job.signal(0, "TERM");
+    let ended = job.wait();
+    assert_eq!((ended.status, ended.count(&expected)), (Some(130), 1), "{}", ended.said);
+    assert_eq!(ended.count("times as long for a token as the others (of all tokens: "), 1, "{}", ended.said);
 }
 
 #[test]

@@ -133,6 +133,10 @@ impl Job<'_> {
         said.replace(root.trim_end_matches('/'), "[DIR]")
     }
 
+    pub(super) fn has_said(&self, text: &str) -> bool {
+        self.said().contains(text)
+    }
+
     /// Waits until a run has a checkpoint at this step or later.
     pub(super) fn wait_for_checkpoint(&self, run: &str, step: usize) {
         self.wait_until(|| checkpoints(self.project, run).last().copied().unwrap_or(0) >= step);
@@ -211,7 +215,7 @@ fn all_processes() -> impl Iterator<Item = u32> {
     processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-fn send(signal: &str, process: u32) {
+pub(super) fn send(signal: &str, process: u32) {
     let line = ["-c", "kill -s \"$0\" \"$1\"", signal, &process.to_string()].map(str::to_string);
     assert!(Command::new("sh").args(line).status().unwrap().success());
 }
