@@ -106,6 +106,9 @@ impl Tokenizer {
             let reason = format!("a token has the number {}", vocabulary_size - 1);
             return Err(broken(&whole, reason.into()));
         }
+        if inner.repeats_texts() {
+            return Err(broken(&whole, "its post-processor takes a text more than once".into()));
+        }
         Ok(Self {
             model_max_length: model_max_length(&config.tokenizer),
             vocabulary_size,
@@ -255,8 +258,7 @@ impl Tokenizer {
         };
         let Some(first) = first else { return Ok(None) };
         let full_length = special + first.len() + second.as_ref().map_or(0, Encoding::len);
-        let encoding = self.cut(first, second, &room(max_length - special));
-        Ok(Some(encoded(&encoding.map_err(|source| Error::Tokenizing { source })?, full_length, true)))
+        Ok(Some(encoded(&self.cut(first, second, max_length)?, full_length, true)))
     }
 
     fn alone(&self, text: &str) -> Result<Encoding, Error> {
@@ -330,25 +332,23 @@ impl Tokenizer {
             return Err(Error::MaxLength { max_length, special });
         }
         let (first, second) = (self.alone(text)?, text_pair.map(|text_pair| self.alone(text_pair)).transpose()?);
-        self.cut(first, second, &room(max_length - special)).map_err(|source| Error::Tokenizing { source })
+        self.cut(first, second, max_length)
     }
 
-    fn cut(
-        &self,
-        first: Encoding,
-        mut second: Option<Encoding>,
-        room: &TruncationParams,
-    ) -> tokenizers::Result<Encoding> {
+    /// At most `max_length` tokens of both and the special ones, which must be fewer.
+    fn cut(&self, first: Encoding, mut second: Option<Encoding>, max_length: usize) -> Result<Encoding, Error> {
+        let room = room(max_length - self.special_around(second.is_some()));
         if let Some(second) = &mut second {
             // Encoded alone it counts as a first text; a template that sets no type ids relies on the second's being 1.
             second.set_type_ids(vec![1; second.len()]);
         }
-        let (mut first, mut second) = truncate_encodings(first, second, room)?;
+        let failed = |source| Error::Tokenizing { source };
+        let (mut first, mut second) = truncate_encodings(first, second, &room).map_err(failed)?;
         // What was cut off comes along as so many further sequences, which would get special tokens as well: of a pair
         // each of the one with each of the other.
         first.take_overflowing();
         second.as_mut().map(Encoding::take_overflowing);
-        self.inner.post_process(first, second)
+        self.inner.post_process(first, second).map_err(failed)
     }
 }
 

@@ -85,7 +85,8 @@ impl Model {
             parts.iter().flat_map(|part| (0..part.sequences).map(|_| part.adapter.map(RoutedAdapter::adapters)));
         let routes = Routes::of_sequences(sequences, adapters);
         let around = Around::new(&*self.backbone, tokens, None, Precision::F32).with_routes(routes);
-        let (hidden, ctx) = through(&*self.backbone, tokens, &rows, &around, None);
+        // On one of the threads that compute, as in training.
+        let (hidden, ctx) = rayon::scope(|_| through(&*self.backbone, tokens, &rows, &around, None));
         let words = self.backbone.word_embeddings().weight();
         let logits = placed.into_iter().zip(parts).map(|(placed, part)| {
             let Placed { head, pooling, sequences, read } = placed;

@@ -221,13 +221,16 @@ impl InferenceStep for TrainableModel {
     type Output = StepOutput;
 
     fn step(&self, input: MicroBatch) -> StepOutput {
-        let (features, asked) = (self.features(&input), Asked::to_evaluate(&input));
-        let part = |part: Range<usize>| {
-            let rows = rows(&features, &part, asked.targets.len());
-            let hidden = features.hidden().clone().narrow(0, rows.start, rows.len());
-            self.output(features.part(hidden, rows), &asked, part)
-        };
-        join(&asked, self.parts(asked.targets.len(), LOGITS_AT_ONCE).map(part).collect())
+        // As in training.
+        rayon::scope(|_| {
+            let (features, asked) = (self.features(&input), Asked::to_evaluate(&input));
+            let part = |part: Range<usize>| {
+                let rows = rows(&features, &part, asked.targets.len());
+                let hidden = features.hidden().clone().narrow(0, rows.start, rows.len());
+                self.output(features.part(hidden, rows), &asked, part)
+            };
+            join(&asked, self.parts(asked.targets.len(), LOGITS_AT_ONCE).map(part).collect())
+        })
     }
 }
 

@@ -48,13 +48,20 @@ impl Rewritten {
         limits::check_source(source)?;
         let mut parts = Vec::new();
         let mut rest = 0;
-        for block in blocks(source) {
-            parts.push(Part::Source(rest..block.inner.start));
-            let tokens = tokens(source, block.inner.clone());
+        let (blocks, unclosed) = blocks(source);
+        let checked = |block: Range<usize>| {
+            let tokens = tokens(source, block);
             limits::check_tokens(tokens.len(), longest_expression(source, &tokens))?;
+            Ok::<_, Error>(tokens)
+        };
+        for block in blocks {
+            parts.push(Part::Source(rest..block.inner.start));
+            let tokens = checked(block.inner.clone())?;
             parts.extend(Expression::new(source, &tokens).rewritten(block.is_statement));
             rest = tokens.last().map_or(block.inner.start, |token| token.range.end);
         }
+        // The engine reads on, recursively, until it finds that there is no end.
+        unclosed.map(checked).transpose()?;
         parts.push(Part::Source(rest..source.len()));
         let mut rewritten = Self { text: String::with_capacity(source.len()), origins: Vec::new() };
         for part in parts {
@@ -105,7 +112,8 @@ struct Block {
     is_statement: bool,
 }
 
-fn blocks(source: &str) -> Vec<Block> {
+/// All blocks, and what stands after the beginning of one without an end.
+fn blocks(source: &str) -> (Vec<Block>, Option<Range<usize>>) {
     let mut blocks = Vec::new();
     let mut at = 0;
     while let Some(found) = source[at..].find('{') {
@@ -132,10 +140,13 @@ fn blocks(source: &str) -> Vec<Block> {
         match end {
             Some(end) => at = end,
             // The engine says what is wrong with it.
-            None => break,
+            None => {
+                let is_comment = source[begin..].starts_with("{#");
+                return (blocks, (!is_comment).then_some(inner..source.len()));
+            }
         }
     }
-    blocks
+    (blocks, None)
 }
 
 /// Where a block ends: not in a string, nor inside brackets.

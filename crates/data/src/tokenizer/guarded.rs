@@ -78,6 +78,24 @@ impl Guarded {
         guarded(count).unwrap_or(0)
     }
 
+    /// Whether a template has a text twice: a text that is cut to a length would then be longer.
+    pub(super) fn repeats_texts(&self) -> bool {
+        fn repeats(processor: &Value) -> bool {
+            let twice = |template: &Value| {
+                let pieces = template.as_array().into_iter().flatten();
+                let mut texts: Vec<_> = pieces.filter_map(|piece| piece["Sequence"]["id"].as_str()).collect();
+                let all = texts.len();
+                texts.sort_unstable();
+                texts.dedup();
+                texts.len() < all
+            };
+            twice(&processor["single"])
+                || twice(&processor["pair"])
+                || processor["processors"].as_array().is_some_and(|all| all.iter().any(repeats))
+        }
+        self.0.get_post_processor().and_then(|it| serde_json::to_value(it).ok()).is_some_and(|it| repeats(&it))
+    }
+
     pub(super) fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         guarded(|| self.0.decode(ids, skip_special_tokens))
     }
@@ -154,6 +172,23 @@ mod tests {
         });
         // Whether it is refused already when it is read is the library's affair.
         assert_ne!(reason(with("post_processor", template).and_then(|it| it.encode("a b", None, 8))), "");
+    }
+
+    #[test]
+    fn a_template_that_repeats_a_text_is_refused() {
+        let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+        let template = |single: &[&str], pair: &[&str]| {
+            let pieces = |ids: &[&str]| ids.iter().map(|id| text(id)).collect::<Vec<_>>();
+            let template = json!({
+                "type": "TemplateProcessing", "single": pieces(single), "pair": pieces(pair), "special_tokens": {},
+            });
+            with("post_processor", json!({"type": "Sequence", "processors": [template]}))
+        };
+        let read = template(&["A"], &["A", "B"]).unwrap();
+        assert_eq!(read.encode("a b c", Some("c"), 3).unwrap().ids.len(), 3);
+        for refused in [template(&["A", "A"], &["A", "B"]), template(&["A"], &["A", "B", "A"])] {
+            assert_eq!(reason(refused), "its post-processor takes a text more than once");
+        }
     }
 
     #[test]

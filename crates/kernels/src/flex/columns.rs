@@ -1,6 +1,7 @@
 //! Columns of a matrix that several threads write.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// Some columns of a matrix whose rows are contiguous: nobody else has them as long as they are borrowed.
 pub(super) struct Columns<'a> {
@@ -19,8 +20,10 @@ unsafe impl Send for Columns<'_> {}
 impl<'a> Columns<'a> {
     /// All columns of a matrix with rows of `stride` values, `width` at a time, but for the last.
     pub(super) fn of(matrix: &'a mut [f32], stride: usize, width: usize) -> Vec<Self> {
-        let rows = matrix.len() / stride.max(1);
-        let place = matrix.as_mut_ptr();
+        Self::from(matrix.as_mut_ptr(), matrix.len() / stride.max(1), stride, width)
+    }
+
+    fn from(place: *mut f32, rows: usize, stride: usize, width: usize) -> Vec<Self> {
         (0..stride)
             .step_by(width)
             .map(|first| Self {
@@ -46,6 +49,28 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Some columns of a matrix that is being made.
+pub(super) struct NewColumns<'a>(Columns<'a>);
+
+impl<'a> NewColumns<'a> {
+    /// As [`Columns::of`].
+    pub(super) fn of(matrix: &'a mut [MaybeUninit<f32>], stride: usize, width: usize) -> Vec<Self> {
+        let rows = matrix.len() / stride.max(1);
+        Columns::from(matrix.as_mut_ptr().cast::<f32>(), rows, stride, width).into_iter().map(Self).collect()
+    }
+
+    /// As many values as there are columns.
+    pub(super) fn write(&mut self, row: usize, values: &[f32]) {
+        let Columns { place, rows, width, stride, .. } = self.0;
+        assert!(row < rows && values.len() == width, "a matrix has its rows alone, and columns a value each");
+        // SAFETY: the row lies within the matrix, which is borrowed for `'a`; its columns are of this value alone.
+        #[expect(unsafe_code, reason = "values of these columns; see SAFETY")]
+        unsafe {
+            std::ptr::copy_nonoverlapping(values.as_ptr(), place.add(row * stride), width);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rayon::prelude::*;
@@ -65,6 +90,17 @@ mod tests {
             });
             let expected: Vec<f32> = (1..=rows * stride).map(|value| value as f32).collect();
             assert_eq!(matrix, expected, "{rows} {stride} {width}");
+            let mut made = vec![MaybeUninit::new(0.0); rows * stride];
+            NewColumns::of(&mut made, stride, width).par_iter_mut().enumerate().for_each(|(block, columns)| {
+                for row in 0..rows {
+                    let from = row * stride + block * width;
+                    columns.write(row, &expected[from..(from + width).min((row + 1) * stride)]);
+                }
+            });
+            // SAFETY: they were zeros at first.
+            #[expect(unsafe_code, reason = "values that have been written; see SAFETY")]
+            let made: Vec<f32> = made.into_iter().map(|value| unsafe { value.assume_init() }).collect();
+            assert_eq!(made, expected, "{rows} {stride} {width}");
         }
     }
 }

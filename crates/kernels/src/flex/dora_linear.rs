@@ -8,14 +8,17 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Shape;
 
-use super::columns::Columns;
+use super::columns::{Columns, NewColumns};
 use super::filled::filled;
 use super::matrix::{Factor, Matrix};
-use super::product::{Dropped, PANEL, Term, product};
+use super::product::{Dropped, PANEL, Start, Term, product, serial};
 use super::{CHUNK, changed, lora_linear, tensor, vector_of, with_rows};
 use crate::dora_linear::{Forward, Gradient, composed, composed_backward, composed_input_backward};
 use crate::wide::with_wide_vectors;
 use crate::{DropoutMask, FrozenPrimitive, LowRank, Maybe, Precision};
+
+/// Rows whose updates are computed before they are added: 32 KiB.
+const TOGETHER: usize = 128;
 
 /// Outputs whose sums over the rows one thread has at a time.
 const OUTPUTS: usize = 64;
@@ -51,21 +54,38 @@ pub(crate) fn forward(
     let (right, precision) = (of_weight.transposed(), options.compute.precision);
     let mut output = product(&[Term { left: Factor::Plain(of_x), right, factor: 1.0, precision }], None);
     let down = lora_linear::down(of_x, of_a, options.scale, &options.mask);
-    let mut direction = product(&[lora_linear::update(&down, of_b)], None);
+    let of_down = Matrix::new(&down, rows, r, r);
+    let mut direction = Vec::with_capacity(rows * width);
     let zeros = vec![0.0; width];
     let bias = bias.as_ref().and_then(|bias| bias.as_slice::<f32>()).unwrap_or(&zeros);
-    let columns = |matrix| Columns::of(matrix, width, PANEL);
-    let of_outputs = of_factors.chunks(PANEL).zip(bias.chunks(PANEL));
-    let blocks = columns(&mut direction).into_iter().zip(columns(&mut output)).zip(of_outputs).collect();
+    let of_direction = NewColumns::of(&mut direction.spare_capacity_mut()[..rows * width], width, PANEL);
+    let blocks = of_direction.into_iter().zip(Columns::of(&mut output, width, PANEL)).enumerate();
     // Of what is kept the base gives what it gives of all less what it gives of the dropped entries.
     Dropped::new(&mask, [rows, of_x.columns()]).product(
         of_x,
         right,
-        blocks,
-        |((direction, output), (factors, bias)), rows, dropped| {
-            join(rows, dropped, mask.keep(), [factors, bias], direction, output);
+        blocks.collect(),
+        |(block, (direction, output)), rows, dropped| {
+            let outputs = *block * PANEL..width.min((*block + 1) * PANEL);
+            let (of_b, of_outputs) =
+                (of_b.part(outputs.clone(), 0..r), [of_factors, bias].map(|it| &it[outputs.clone()]));
+            let mut update = [0.0; TOGETHER * PANEL];
+            for (first, dropped) in rows.clone().step_by(TOGETHER).zip(dropped.chunks(TOGETHER * PANEL)) {
+                let rows = first..rows.end.min(first + TOGETHER);
+                let of_down = of_down.part(rows.clone(), 0..r);
+                serial(Factor::Plain(of_down), Factor::Transposed(of_b), 1.0, &mut update, PANEL, Start::Zero);
+                join(rows, dropped, mask.keep(), of_outputs, &mut update, output);
+                for (row, update) in (first..).zip(update.chunks_exact(PANEL)).take(dropped.len() / PANEL) {
+                    direction.write(row, &update[..outputs.len()]);
+                }
+            }
         },
     );
+    // SAFETY: the blocks are all of its columns, and every row of each has been written.
+    #[expect(unsafe_code, reason = "memory that has been filled; see SAFETY")]
+    unsafe {
+        direction.set_len(rows * width);
+    }
     let shape = Shape::new([rows, width]);
     (tensor(output, shape.clone()), tensor(down, Shape::new([rows, r])), tensor(direction, shape))
 }
@@ -186,19 +206,20 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    /// Of a base's output for all entries, for the dropped ones, and an update: what the layer gives, and its direction.
+    /// Of a base's output for all entries, for the dropped ones, and an update: what the layer gives, and, in place of the update, its
+    /// direction.
     fn join(
         rows: Range<usize>,
         dropped: &[f32],
         keep: f32,
         of_outputs: [&[f32]; 2],
-        direction: &mut Columns<'_>,
+        update: &mut [f32],
         output: &mut Columns<'_>,
     ) {
         let [factors, bias] = of_outputs;
-        for (row, dropped) in rows.zip(dropped.chunks_exact(PANEL)) {
+        for ((row, dropped), update) in rows.zip(dropped.chunks_exact(PANEL)).zip(update.chunks_exact_mut(PANEL)) {
             let of_outputs = factors.iter().zip(bias);
-            let of_row = output.row(row).iter_mut().zip(direction.row(row)).zip(dropped).zip(of_outputs);
+            let of_row = output.row(row).iter_mut().zip(update).zip(dropped).zip(of_outputs);
             for (((base, direction), dropped), (factor, bias)) in of_row {
                 let kept = keep * (*base - dropped);
                 *direction += kept;

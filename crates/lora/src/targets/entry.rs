@@ -8,6 +8,8 @@ use crate::config::Names;
 
 /// Expressions under a key, each of which takes some ten kilobytes.
 const MOST_EXPRESSIONS: usize = 1000;
+/// Bytes of one, each of which may take some hundred.
+const LONGEST_EXPRESSION: usize = 100_000;
 
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -107,6 +109,9 @@ impl Entry {
 
     /// `expression` is what `text` means under this key.
     pub(super) fn pattern(key: &'static str, text: &str, expression: &str) -> Result<Self, TargetError> {
+        if text.len() > LONGEST_EXPRESSION {
+            return Err(TargetError::LongPattern { key, bytes: text.len(), most: LONGEST_EXPRESSION });
+        }
         let regex = Regex::new(expression).map_err(|error| TargetError::BadPattern {
             key,
             pattern: text.to_owned(),
@@ -250,6 +255,19 @@ mod tests {
         let expressions: Vec<String> = (0..=MOST_EXPRESSIONS).map(|number| format!("(a{number})")).collect();
         let error = Entry::of_patterns("rank_pattern", expressions.iter().map(String::as_str)).unwrap_err();
         assert_eq!(error.to_string(), "more than 1000 regular expressions");
+    }
+
+    #[test]
+    fn an_expression_is_only_so_long() {
+        let named = |bytes: usize| format!("({})", "query|".repeat(bytes / 6));
+        assert!(Entry::pattern("target_modules", &named(90_000), &named(90_000)).is_ok());
+        assert_eq!(
+            impossible(&pattern(&named(600_000))),
+            (
+                "`target_modules`: a regular expression of 600002 bytes, where 100000 are the most".to_owned(),
+                "write a list of names".to_owned()
+            )
+        );
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum TargetError {
     BadPattern { key: &'static str, pattern: String, reason: String },
     #[error("more than {most} regular expressions")]
     TooManyPatterns { key: &'static str, most: usize },
+    #[error("a regular expression of {bytes} bytes, where {most} are the most")]
+    LongPattern { key: &'static str, bytes: usize, most: usize },
     #[error("`{pattern}` could not be matched against `{module}`")]
     Backtracking { key: &'static str, pattern: String, module: String, source: Box<fancy_regex::Error> },
     #[error("layers are chosen of targets in a list of names")]
@@ -76,6 +78,7 @@ impl TargetError {
             | Self::EmptyName { key }
             | Self::BadPattern { key, .. }
             | Self::TooManyPatterns { key, .. }
+            | Self::LongPattern { key, .. }
             | Self::Backtracking { key, .. }
             | Self::LayersWithoutNames { key }
             | Self::UnknownModule { key, .. }
@@ -109,6 +112,7 @@ impl TargetError {
             Self::NoTargets => "name the modules to adapt, or write \"all-linear\"".to_owned(),
             Self::BadPattern { .. } => "the dialect is that of Python's `re`".to_owned(),
             Self::TooManyPatterns { .. } => "name modules by their paths, of which there may be more".to_owned(),
+            Self::LongPattern { .. } => "write a list of names".to_owned(),
             Self::Backtracking { .. } => "write it without nested repetitions".to_owned(),
             Self::LayersWithoutNames { .. } => format!(
                 "write {} as a list, such as [\"query\", \"value\"], or put the layers into the expression",

@@ -127,11 +127,14 @@ impl Generation {
     /// The next token of each text whose prompt was read, in one pass, and at most `budget` further tokens of prompts (of one
     /// that cannot be read in parts all), in another. A text whose prompt has been read to its end has its first token then.
     pub fn step(&mut self, model: CausalLm<'_>, budget: usize) -> Step {
-        let mut step = Step::default();
-        self.texts.iter_mut().for_each(|text| text.grow(model));
-        self.decode(model, &mut step);
-        self.prefill(model, budget, &mut step);
-        step
+        // On one of the threads that compute: handing each of hundreds of operations over to them takes longer.
+        rayon::scope(|_| {
+            let mut step = Step::default();
+            self.texts.iter_mut().for_each(|text| text.grow(model));
+            self.decode(model, &mut step);
+            self.prefill(model, budget, &mut step);
+            step
+        })
     }
 
     /// Ends a text: the caller has seen enough of it.

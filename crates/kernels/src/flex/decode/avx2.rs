@@ -84,39 +84,47 @@ fn arrange(row: &[f32], to: &mut [f32]) {
 
 #[target_feature(enable = "avx2,fma")]
 #[expect(unsafe_code, reason = "pointers into slices, whose lengths are asserted")]
-unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS] {
-    let (codes, _) = codes.as_chunks::<{ BLOCK / 2 }>();
-    assert!(left.iter().all(|row| row.len() == codes.len() * BLOCK), "left rows are laid out for these codes");
+unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
+    let bytes = codes.len() / sums.len();
+    assert!(
+        bytes.is_multiple_of(BLOCK / 2) && left.iter().all(|row| row.len() == 2 * bytes),
+        "left rows are laid out for these codes"
+    );
     let (tables, nibble) = (tables(), _mm256_set1_epi8(0xf));
-    let mut totals = [_mm256_setzero_ps(); ROWS];
-    for (block, (codes, scale)) in codes.iter().zip(scales).enumerate() {
-        // SAFETY: the chunk has 32 bytes.
-        let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast::<__m256i>()) };
-        let mut sums = [_mm256_setzero_ps(); ROWS];
-        for (half, codes) in [_mm256_srli_epi16::<4>(codes), codes].into_iter().enumerate() {
-            let values = look_up(&tables, _mm256_and_si256(codes, nibble));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let mut of_half = _mm256_setzero_ps();
-                for (vector, values) in values.into_iter().enumerate() {
-                    let at = block * BLOCK + half * 32 + vector * 8;
-                    // SAFETY: the block is one of the row's.
-                    let of_left = unsafe { _mm256_loadu_ps(left[row].as_ptr().add(at)) };
-                    of_half = _mm256_fmadd_ps(values, of_left, of_half);
+    let of_weight = codes.chunks_exact(bytes).zip(scales.chunks_exact(2 * bytes / BLOCK));
+    for ((codes, scales), of_output) in of_weight.zip(sums) {
+        let (codes, _) = codes.as_chunks::<{ BLOCK / 2 }>();
+        let mut totals = [_mm256_setzero_ps(); ROWS];
+        for (block, (codes, scale)) in codes.iter().zip(scales).enumerate() {
+            // SAFETY: the chunk has 32 bytes.
+            let codes = unsafe { _mm256_loadu_si256(codes.as_ptr().cast::<__m256i>()) };
+            let mut halves = [[_mm256_setzero_ps(); ROWS]; 2];
+            for (half, codes) in [_mm256_srli_epi16::<4>(codes), codes].into_iter().enumerate() {
+                let [a, b, c, d] = look_up(&tables, _mm256_and_si256(codes, nibble));
+                for row in 0..ROWS {
+                    let of_left = |vector: usize| {
+                        let at = block * BLOCK + half * 32 + vector * 8;
+                        // SAFETY: the block is one of the row's.
+                        unsafe { _mm256_loadu_ps(left[row].as_ptr().add(at)) }
+                    };
+                    let first = _mm256_fmadd_ps(b, of_left(1), _mm256_mul_ps(a, of_left(0)));
+                    let second = _mm256_fmadd_ps(d, of_left(3), _mm256_mul_ps(c, of_left(2)));
+                    halves[half][row] = _mm256_add_ps(first, second);
                 }
-                *sums = _mm256_add_ps(*sums, of_half);
+            }
+            for (row, total) in totals.iter_mut().enumerate() {
+                let sum = _mm256_add_ps(halves[0][row], halves[1][row]);
+                *total = _mm256_fmadd_ps(sum, _mm256_set1_ps(*scale), *total);
             }
         }
-        for (total, sums) in totals.iter_mut().zip(sums) {
-            *total = _mm256_fmadd_ps(sums, _mm256_set1_ps(*scale), *total);
-        }
+        *of_output = totals.map(|total| {
+            let mut lanes = [0.0_f32; 8];
+            // SAFETY: eight values are written to as many.
+            unsafe {
+                _mm256_storeu_ps(lanes.as_mut_ptr(), total);
+            }
+            let [a, b, c, d, e, f, g, h] = lanes;
+            ((a + e) + (c + g)) + ((b + f) + (d + h))
+        });
     }
-    totals.map(|total| {
-        let mut lanes = [0.0_f32; 8];
-        // SAFETY: eight values are written to as many.
-        unsafe {
-            _mm256_storeu_ps(lanes.as_mut_ptr(), total);
-        }
-        let [a, b, c, d, e, f, g, h] = lanes;
-        ((a + e) + (c + g)) + ((b + f) + (d + h))
-    })
 }

@@ -101,7 +101,7 @@ fn scale(scales: &[f32], group: usize) -> __m512 {
 
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "pointers into slices, whose lengths the body asserts")]
-unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS] {
+unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
     // SAFETY: the body reads and writes within the slices.
     unsafe {
         let values = _mm512_loadu_ps(VALUES.as_ptr());
@@ -109,6 +109,7 @@ unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f
             left,
             codes,
             scales,
+            sums,
             ROWS,
             16,
             _mm512_setzero_ps(),

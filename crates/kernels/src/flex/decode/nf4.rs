@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
+use super::OUTPUTS;
 use super::form::Form;
 use crate::flex::matrix::{Matrix, Stored};
-use crate::quantised::BLOCK;
 
 /// The loops of a kind of vectors, by left rows.
 pub(super) struct Dots {
@@ -18,11 +18,13 @@ pub(super) struct Dots {
     pub one: Run<1>,
 }
 
-/// The sums of the products of left rows, [arranged](Dots::arrange), with the values of these codes times the scales of their blocks.
+/// The sums of the products of left rows, [arranged](Dots::arrange), with as many rows of a weight as there are `sums`: the codes of these
+/// rows and the scales of their blocks lie one after the other.
 ///
 /// # Safety
 /// The processor has the vectors of the form.
-pub(super) type Run<const ROWS: usize> = unsafe fn(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS];
+pub(super) type Run<const ROWS: usize> =
+    unsafe fn(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]);
 
 /// Left rows as the loops for nf4 take them.
 pub(super) struct Arranged {
@@ -49,7 +51,7 @@ impl Arranged {
         Some(Self { values, rows: x.rows(), columns, width })
     }
 
-    /// The products of all left rows with some rows of the weight, as [`super::products`] has them.
+    /// The products of all left rows with at most [`OUTPUTS`] rows of the weight, as [`super::products`] has them.
     pub(super) fn products(
         &self,
         dots: &Dots,
@@ -61,29 +63,38 @@ impl Arranged {
         let (start, count) = (outputs.start * self.columns, outputs.len() * self.columns);
         let codes = weight.nf4().and_then(|nf4| nf4.blocks(start, count, scales));
         let codes = codes.expect("a weight in nf4 whose rows are whole blocks");
-        let of_outputs = codes.chunks_exact(self.columns / 2).zip(scales.chunks_exact(self.columns / BLOCK));
-        for (output, (codes, scales)) in outputs.zip(of_outputs) {
-            let mut row = 0;
-            let mut next = |sums: &[f32]| {
-                for sum in sums {
-                    write(row, output, *sum);
-                    row += 1;
-                }
-                row
+        let mut first = 0;
+        while first < self.rows {
+            let outputs = outputs.clone();
+            first += match self.rows - first {
+                4.. => self.products_of(dots.four, first, codes, scales, outputs, &mut write),
+                2.. => self.products_of(dots.two, first, codes, scales, outputs, &mut write),
+                _ => self.products_of(dots.one, first, codes, scales, outputs, &mut write),
             };
-            let mut first = 0;
-            while first < self.rows {
-                // SAFETY: no form is handed out but of vectors that the processor has.
-                #[expect(unsafe_code, reason = "functions for certain processors; see SAFETY")]
-                unsafe {
-                    first = match self.rows - first {
-                        4.. => next(&(dots.four)(self.rows_from(first), codes, scales)),
-                        2.. => next(&(dots.two)(self.rows_from(first), codes, scales)),
-                        _ => next(&(dots.one)(self.rows_from(first), codes, scales)),
-                    };
-                }
-            }
         }
+    }
+
+    /// Those of as many left rows as the loop takes; says how many.
+    fn products_of<const ROWS: usize>(
+        &self,
+        run: Run<ROWS>,
+        first: usize,
+        codes: &[u8],
+        scales: &[f32],
+        outputs: Range<usize>,
+        write: &mut impl FnMut(usize, usize, f32),
+    ) -> usize {
+        let mut sums = [[0.0; ROWS]; OUTPUTS];
+        let sums = &mut sums[..outputs.len()];
+        // SAFETY: no form is handed out but of vectors that the processor has.
+        #[expect(unsafe_code, reason = "a function for certain processors; see SAFETY")]
+        unsafe {
+            run(self.rows_from(first), codes, scales, sums);
+        }
+        for (output, sums) in outputs.zip(sums) {
+            sums.iter().enumerate().for_each(|(row, sum)| write(first + row, output, *sum));
+        }
+        ROWS
     }
 
     fn rows_from<const ROWS: usize>(&self, first: usize) -> [&[f32]; ROWS] {
@@ -104,40 +115,44 @@ pub(super) fn arrange<const LANES: usize>(row: &[f32], to: &mut [f32]) {
 /// each word, and `scale` a vector of the scales of a group.
 macro_rules! dots {
     (
-        $left:ident, $codes:ident, $scales:ident, $rows:ident, $lanes:literal, $zero:expr, $load:path, $load_codes:path,
-        $look_up:expr, $shift:path, $multiply_add:path, $add:path, $scale:path, $store:path
+        $left:ident, $codes:ident, $scales:ident, $sums:ident, $rows:ident, $lanes:literal, $zero:expr, $load:path,
+        $load_codes:path, $look_up:expr, $shift:path, $multiply_add:path, $add:path, $scale:path, $store:path
     ) => {{
-        let groups = $codes.len().div_ceil(4 * $lanes);
+        let bytes = $codes.len() / $sums.len();
+        let groups = bytes.div_ceil(4 * $lanes);
         assert!($left.iter().all(|row| row.len() == groups * 8 * $lanes), "left rows are laid out for these codes");
-        let mut totals = [$zero; $rows];
-        for (group, codes) in $codes.chunks(4 * $lanes).enumerate() {
-            let mut codes = $load_codes(codes);
-            let mut sums = [[$zero; 2]; $rows];
-            for step in 0..8 {
-                let values = $look_up(codes);
+        let of_weight = $codes.chunks_exact(bytes).zip($scales.chunks_exact(2 * bytes / $crate::quantised::BLOCK));
+        for ((codes, scales), of_output) in of_weight.zip($sums) {
+            let mut totals = [$zero; $rows];
+            for (group, codes) in codes.chunks(4 * $lanes).enumerate() {
+                let mut codes = $load_codes(codes);
+                let mut sums = [[$zero; 2]; $rows];
+                for step in 0..8 {
+                    let values = $look_up(codes);
+                    for row in 0..$rows {
+                        let of_left = $load($left[row].as_ptr().add((group * 8 + step) * $lanes));
+                        sums[row][step % 2] = $multiply_add(values, of_left, sums[row][step % 2]);
+                    }
+                    codes = $shift(codes);
+                }
+                let scale = $scale(scales, group);
                 for row in 0..$rows {
-                    let of_left = $load($left[row].as_ptr().add((group * 8 + step) * $lanes));
-                    sums[row][step % 2] = $multiply_add(values, of_left, sums[row][step % 2]);
+                    totals[row] = $multiply_add($add(sums[row][0], sums[row][1]), scale, totals[row]);
                 }
-                codes = $shift(codes);
             }
-            let scale = $scale($scales, group);
-            for row in 0..$rows {
-                totals[row] = $multiply_add($add(sums[row][0], sums[row][1]), scale, totals[row]);
-            }
+            *of_output = totals.map(|total| {
+                let mut lanes = [0.0_f32; $lanes];
+                $store(lanes.as_mut_ptr(), total);
+                let mut width = $lanes / 2;
+                while width > 0 {
+                    for at in 0..width {
+                        lanes[at] += lanes[at + width];
+                    }
+                    width /= 2;
+                }
+                lanes[0]
+            });
         }
-        totals.map(|total| {
-            let mut lanes = [0.0_f32; $lanes];
-            $store(lanes.as_mut_ptr(), total);
-            let mut width = $lanes / 2;
-            while width > 0 {
-                for at in 0..width {
-                    lanes[at] += lanes[at + width];
-                }
-                width /= 2;
-            }
-            lanes[0]
-        })
     }};
 }
 pub(super) use dots;

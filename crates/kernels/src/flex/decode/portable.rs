@@ -103,9 +103,25 @@ fn scale(scales: &[f32], group: usize) -> Four {
 }
 
 #[expect(unsafe_code, reason = "pointers into slices, whose lengths the body asserts")]
-unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS] {
+unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
     // SAFETY: the body reads and writes within the slices.
     unsafe {
-        dots!(left, codes, scales, ROWS, 4, [0.0; 4], load, load_codes, look_up, shift, multiply_add, add, scale, store)
+        dots!(
+            left,
+            codes,
+            scales,
+            sums,
+            ROWS,
+            4,
+            [0.0; 4],
+            load,
+            load_codes,
+            look_up,
+            shift,
+            multiply_add,
+            add,
+            scale,
+            store
+        )
     }
 }

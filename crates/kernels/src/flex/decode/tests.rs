@@ -97,7 +97,7 @@ mod words {
         std::array::from_fn(|word| left[word] + right[word])
     }
 
-    pub(super) fn dot<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32]) -> [f32; ROWS] {
+    pub(super) fn dot<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
         let look_up = |codes: [u32; 16]| codes.map(|code| VALUES[(code & 0xf) as usize]);
         let shift = |codes: [u32; 16]| codes.map(|code| code >> 4);
         // SAFETY: the body reads and writes within the slices.
@@ -107,6 +107,7 @@ mod words {
                 left,
                 codes,
                 scales,
+                sums,
                 ROWS,
                 16,
                 [0.0; 16],
@@ -126,19 +127,21 @@ mod words {
 #[test]
 fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
     use crate::quantised::{BLOCK, VALUES};
+    /// Rows of the weight.
+    const OUTPUTS: usize = 3;
     for blocks in [1, 2, 3, 8, 13] {
         let count = blocks * BLOCK;
-        let codes: Vec<u8> = (0..count / 2).map(|at| (at * 37 % 251) as u8).collect();
-        let scales: Vec<f32> = (0..blocks).map(|block| 0.1 + block as f32).collect();
+        let codes: Vec<u8> = (0..OUTPUTS * count / 2).map(|at| (at * 37 % 251) as u8).collect();
+        let scales: Vec<f32> = (0..OUTPUTS * blocks).map(|block| 0.1 + block as f32).collect();
         let x = thirds(4 * count, 3);
         let value = |at: usize| {
             let code = if at.is_multiple_of(2) { codes[at / 2] >> 4 } else { codes[at / 2] & 0xf };
             f64::from(VALUES[usize::from(code)]) * f64::from(scales[at / BLOCK])
         };
-        let exact: [[f64; 2]; 4] = std::array::from_fn(|row| {
-            let products = (0..count).map(|at| f64::from(x[row * count + at]) * value(at));
-            [products.clone().sum(), products.map(f64::abs).sum()]
-        });
+        let exact = |output: usize, row: usize| {
+            let products = (0..count).map(|at| f64::from(x[row * count + at]) * value(output * count + at));
+            [products.clone().sum::<f64>(), products.map(f64::abs).sum()]
+        };
         let laid = |group: usize, arrange: fn(&[f32], &mut [f32])| -> Vec<Vec<f32>> {
             let of_row = |row: &[f32]| {
                 let padded = [row, &vec![0.0; count.next_multiple_of(group) - count][..]].concat();
@@ -148,34 +151,38 @@ fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
             };
             x.chunks_exact(count).map(of_row).collect()
         };
-        let assert_close = |found: [f32; 4], name: &str| {
-            for (found, [exact, magnitude]) in found.into_iter().zip(exact) {
-                let apart = (f64::from(found) - exact).abs();
-                assert!(
-                    apart <= crate::bounds::gamma(count + 4) * magnitude,
-                    "{name}, {blocks} blocks: {found} {exact}"
-                );
+        let assert_close = |found: [[f32; 4]; OUTPUTS], name: &str| {
+            for (output, found) in found.into_iter().enumerate() {
+                for (row, found) in found.into_iter().enumerate() {
+                    let [exact, magnitude] = exact(output, row);
+                    let apart = (f64::from(found) - exact).abs();
+                    assert!(
+                        apart <= crate::bounds::gamma(count + 4) * magnitude,
+                        "{name}, {blocks} blocks: {found} {exact}"
+                    );
+                }
             }
         };
         let rows = laid(128, nf4::arrange::<16>);
-        let found = words::dot([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales);
-        assert_close(found, "16 words");
-        assert_eq!(words::dot([&rows[2][..]], &codes, &scales), [found[2]]);
+        let (mut four, mut one) = ([[0.0; 4]; OUTPUTS], [[0.0; 1]; OUTPUTS]);
+        words::dot([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales, &mut four);
+        assert_close(four, "16 words");
+        words::dot([&rows[2][..]], &codes, &scales, &mut one);
+        assert_eq!(one, four.map(|of_output| [of_output[2]]));
         for simd in Simd::available() {
             let dots = &Form::of(simd).nf4;
             let rows = laid(dots.group, dots.arrange);
+            let mut two = [[0.0; 2]; OUTPUTS];
             // SAFETY: the processor has the vectors.
             #[expect(unsafe_code, reason = "functions for certain processors; see SAFETY")]
-            let (four, two, one) = unsafe {
-                (
-                    (dots.four)([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales),
-                    (dots.two)([1, 2].map(|row: usize| &rows[row][..]), &codes, &scales),
-                    (dots.one)([&rows[3][..]], &codes, &scales),
-                )
-            };
+            unsafe {
+                (dots.four)([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales, &mut four);
+                (dots.two)([1, 2].map(|row: usize| &rows[row][..]), &codes, &scales, &mut two);
+                (dots.one)([&rows[3][..]], &codes, &scales, &mut one);
+            }
             assert_close(four, simd.name());
-            assert_eq!([four[1], four[2]], two, "{simd}");
-            assert_eq!([four[3]], one, "{simd}");
+            assert_eq!(four.map(|of_output| [of_output[1], of_output[2]]), two, "{simd}");
+            assert_eq!(four.map(|of_output| [of_output[3]]), one, "{simd}");
         }
     }
 }
