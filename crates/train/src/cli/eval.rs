@@ -303,7 +303,7 @@ fn score_file(
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
-        let encoding = Encoding { tokenizer: &pipeline.tokenizer, max_length: pipeline.max_length, progress: &|_| {} };
+        let encoding = Encoding::new(&pipeline.tokenizer, pipeline.max_length);
         let mut dataset = Dataset::default();
         pipeline.task.encode(file, rows, &encoding, &mut dataset)?;
         check_dataset(&dataset, &pipeline.pretrained)?;

@@ -44,7 +44,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::device::DeviceName;
 use crate::output::Output;
 use crate::terminal;
-use crate::workers::Workers;
+use crate::workers::{Launched, Workers};
 use adapters::{combine, extract, resize};
 use failure::Failure;
 use source::ModelArguments;
@@ -224,7 +224,8 @@ fn join(cli: &Cli) -> Result<Workers, Failure> {
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
-    set_burn_device(&name);
+    let local_rank = Launched::found().and_then(|launched| launched.local_rank);
+    set_burn_device(&name.of_worker(local_rank));
     workers::join(worker_arguments(cli.command.as_ref()).map(|(_, arguments)| arguments))
 }
 

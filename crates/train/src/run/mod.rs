@@ -320,7 +320,7 @@ fn train(session: Session, model: TrainableModel, (plan, options): (&RunPlan, Op
     let optimizer = optimizer::adamw(&session.config, &session.adapter_plan);
     let result = Arc::new(Mutex::new(None));
     let executor: Box<dyn StepExecutor> = match session.workers.are_several() {
-        true => Box::new(Shared::new(&session.workers, batches.clone(), plan.device.clone())),
+        true => Box::new(Shared::new(&session.workers, batches.clone(), plan.device.clone(), session.output.clone())),
         false => Box::new(Local(batches.clone())),
     };
     let strategy = ByStep::new(session, executor, batches.steps.clone(), failure, result.clone());
