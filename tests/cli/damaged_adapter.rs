@@ -27,7 +27,7 @@ fn weights_that_changed_are_an_error_in_every_command() {
     for command in commands {
         project.run(command).refused(
             "error: run/adapter/adapter_model.safetensors is not as it was written: kindling.json beside it has another SHA-256\n\
-             help: it is damaged, or its run ended while saving it: copy the adapter again, or resume the run; if it was changed on \
+             help: it is damaged, or its run ended while saving it: copy the directory again, or resume the run; if it was changed on \
              purpose, take its line out of `files` in kindling.json",
         );
     }

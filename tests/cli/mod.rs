@@ -9,6 +9,8 @@ mod bad_config;
 mod bad_data;
 mod bad_model;
 mod bad_weights;
+#[cfg(unix)]
+mod base_in_use;
 mod bitfit;
 mod bottleneck;
 mod calibration;
@@ -20,6 +22,7 @@ mod companions;
 mod compare;
 mod conversations;
 mod damaged_adapter;
+mod damaged_model;
 mod data_file;
 mod dora;
 mod dry_run;

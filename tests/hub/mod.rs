@@ -2,6 +2,7 @@
 //! the way is tested beside `model::hub`; here is what a user sees of it.
 
 mod server;
+mod tls;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -67,6 +67,38 @@ fn memory_that_there_is_not_is_an_error_that_says_what_to_lower() {
     assert!(said.ends_with(help), "{said}");
 }
 
+/// Stacks of a gigabyte, so that a limit on addresses is one on threads: each gigabyte more is one thread more.
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_that_cannot_be_started_are_an_error_however_many_there_are() {
+    let experiment = Experiment::new(1);
+    experiment.train(&[]);
+    let train = ["train", "run.toml", "--quiet", "--overwrite"];
+    let vary = ["--vary", "train.learning_rate=1e-3,1e-4", "--budget", "2", "-o", "compared"];
+    let compare = [&["compare", "run.toml", "--quiet", "--set", "data.valid=data.jsonl"], &vary[..]].concat();
+    for (command, most) in [(&train[..], 14), (&["eval", "--run", "runs/run"], 8), (&compare, 14)] {
+        let (mut failed, mut done) = (0, 0);
+        for gigabytes in 1..=most {
+            let limit = gigabytes * 1_000_000 + 400_000;
+            let before = format!("rm -rf compared; export RUST_MIN_STACK=1000000000; ulimit -v {limit}");
+            let output = experiment.kindling_in_shell(&before, &[command, &["--threads", "2"]].concat());
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            if output.status.success() {
+                done += 1;
+                continue;
+            }
+            failed += 1;
+            assert_eq!(output.status.code(), Some(1), "{command:?}, {gigabytes}: {said}");
+            let error = said.find("error: ").map(|at| &said[at..]).unwrap_or_default();
+            let no_thread = "cannot start the threads that are needed: Resource temporarily unavailable (os error 11)\n\
+                             help: the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)\n";
+            let no_process = "help: the system may allow no more processes or threads: raise its limit (`ulimit -u`)\n";
+            assert!(error.ends_with(no_thread) || error.ends_with(no_process), "{command:?}, {gigabytes}: {said}");
+        }
+        assert!(failed >= 3 && done > 0, "{command:?}: {failed} failed, {done} were done");
+    }
+}
+
 #[test]
 fn a_clock_that_was_set_back_changes_nothing() {
     let undisturbed = Experiment::new(12);
@@ -120,13 +152,16 @@ fn signals_at_any_moment_leave_a_run_that_ends_the_same() {
 
 #[test]
 fn an_interrupted_run_is_verified_up_to_its_last_checkpoint() {
-    let experiment = Experiment::of_completions(4);
-    // Whose loss falls all the time: steps after the checkpoint would have another result.
+    // Of 72 steps, killed early: a replay that goes on after the checkpoint does steps that are not asked for.
+    let experiment = Experiment::new(12);
     experiment.interrupt_after(2);
     let last = experiment.checkpoints().last().copied().unwrap();
+    assert!(last < 72, "the run was not interrupted: {last}");
     let output = experiment.kindling(&["verify", experiment.run().to_str().unwrap(), "--json"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&document["to_step"], &document["agrees"]), (&last.into(), &true.into()), "{document}");
+    let expected = serde_json::json!([0, last, true, null]);
+    let keys = ["from_step", "to_step", "agrees", "first_difference"];
+    assert_eq!(serde_json::Value::from(keys.map(|key| document[key].clone()).to_vec()), expected, "{document}");
 }

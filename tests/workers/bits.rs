@@ -41,6 +41,24 @@ fn a_model_that_is_trained_as_a_whole_has_the_same_bits() {
 }
 
 #[test]
+fn answers_of_a_model_that_was_trained_as_a_whole_are_shared_at_the_end_too() {
+    if !is_here() {
+        return;
+    }
+    let project = packed_decoder("gpt2-lm", "method = \"full\"\n").config("eval_generate = 5");
+    let mpi = Mpi::new(&project);
+    compare(&project, &mpi, &[2, 3]);
+    // The result is sent to the other worker, whose directory for it is not there.
+    let kindling = env!("CARGO_BIN_EXE_kindling");
+    let train = [kindling, "train", "run.toml", "--overwrite", "--threads", "1"];
+    let elsewhere = ["-n", "1", "-x", "TMPDIR=/nowhere"];
+    let ended = mpi.start_words(&[&["-n", "1"], &train[..], &[":"], &elsewhere, &train].concat()).wait();
+    assert!(ended.error().starts_with("error: worker 1 on "), "{}", ended.said);
+    assert!(ended.error().contains("/nowhere") && ended.count("error:") == 1, "{}", ended.said);
+    assert!(project.path("run/model/model.safetensors").is_file());
+}
+
+#[test]
 fn an_adapter_that_starts_as_a_part_of_its_base_has_the_same_bits() {
     if is_here() {
         let project = packed_decoder("gpt2-lm", "r = 4\ninit_lora_weights = \"pissa\"\n");
@@ -148,4 +166,17 @@ fn a_command_starts_its_workers_itself_and_ends_them_when_it_is_told_to() {
     job.signal_itself("TERM");
     let ended = job.wait();
     assert_eq!((ended.status, ended.count("interrupted after step")), (Some(130), 1), "{}", ended.said);
+
+    let again = [&longer[..5], &["output_dir=stopped", "--resume"]].concat();
+    let job = mpi.start_command(kindling, &again);
+    job.wait_until(|| job.workers() == 2);
+    job.signal_launcher("KILL");
+    let (ended, left) = job.wait_and_look();
+    assert_eq!(
+        ended.error(),
+        "error: `mpirun`, which ran the workers, was killed (signal: 9 (SIGKILL))\n\
+         help: add `--resume` to go on from the last checkpoint; a system that is short of memory kills like this, and fewer \
+         workers need less: each holds the whole model"
+    );
+    assert_eq!((ended.status, left), (Some(1), 0), "{}", ended.said);
 }

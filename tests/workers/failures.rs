@@ -1,8 +1,10 @@
 //! Whatever fails on one worker is said once, with one exit status, and soon.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::mpirun::{Mpi, is_here};
+use super::mpirun::{Mpi, is_here, send};
 use super::{encoder, with_training};
 use crate::project::Project;
 
@@ -68,6 +70,24 @@ fn hosts_with_another_base_are_refused_by_the_name_of_the_file() {
         )
     );
     assert_eq!(ended.status, Some(2), "{}", ended.said);
+}
+
+#[test]
+fn hosts_with_another_tokenizer_are_refused_by_the_name_of_the_file() {
+    if !is_here() {
+        return;
+    }
+    let project = two_hosts().replace("b/bert/tokenizer.json", "\"rises\"", "\"risen\"");
+    let ended = Mpi::new(&project).run_in(&["a", "b"], &["train", "run.toml"]);
+    let host = host();
+    assert_eq!(
+        ended.error(),
+        format!(
+            "error: [DIR]/b/bert/tokenizer.json on worker 1 on {host} is not the file that worker 0 on {host} has\n\
+             help: copy the base of one host to the others, or read it from a shared disk"
+        )
+    );
+    assert_eq!((ended.status, ended.count("error:")), (Some(2), 1), "{}", ended.said);
 }
 
 #[test]
@@ -215,6 +235,34 @@ fn a_worker_that_hangs_is_named_after_its_time() {
 }
 
 #[test]
+fn a_worker_that_is_slow_is_named_once_while_the_run_goes_on() {
+    if !is_here() {
+        return;
+    }
+    let project = encoder("r = 4\n").replace(
+        "run.toml",
+        "eval_every = 3\ncheckpoint_every = 2",
+        "eval_every = 100000\ncheckpoint_every = 100000",
+    );
+    let job = Mpi::new(&project).start(2, &["train", "run.toml", "--set", "train.max_steps=90000"]);
+    job.wait_for_step("run", 2);
+    let slow = job.worker(1);
+    let expected = format!("worker 1 on {} is slow: it takes ", host());
+    job.wait_until(|| {
+        // It computes a fifth of the time.
+        send("STOP", slow);
+        std::thread::sleep(Duration::from_millis(80));
+        send("CONT", slow);
+        std::thread::sleep(Duration::from_millis(20));
+        job.has_said(&expected)
+    });
+    job.signal(0, "TERM");
+    let ended = job.wait();
+    assert_eq!((ended.status, ended.count(&expected)), (Some(130), 1), "{}", ended.said);
+    assert_eq!(ended.count("times as long for a token as the others (of all tokens: "), 1, "{}", ended.said);
+}
+
+#[test]
 fn fewer_micro_batches_than_workers_are_told_with_the_same_step_for_all() {
     if is_here() {
         let project = encoder("r = 4\n");
@@ -248,6 +296,24 @@ fn processors_of_several_kinds_are_warned_of() {
         let ended = Mpi::new(&project).start_words(&words).wait();
         assert!(ended.count("KINDLING_SIMD=portable on all hosts") == 1, "{}", ended.said);
     }
+}
+
+#[test]
+fn the_first_worker_shows_progress_on_a_terminal_and_the_others_nothing() {
+    if !is_here() || !std::process::Command::new("script").arg("--version").output().is_ok_and(|it| it.status.success())
+    {
+        return;
+    }
+    let project = encoder("r = 4\n");
+    let train = format!("{} train run.toml --threads 1 --set train.max_steps=100", env!("CARGO_BIN_EXE_kindling"));
+    let in_terminal = |file: &str| ["-n", "1", "script", "-qefc", &train, file].map(str::to_string).to_vec();
+    let words = [in_terminal("first"), vec![":".to_string()], in_terminal("other")].concat();
+    Mpi::new(&project).start_words(&words.iter().map(String::as_str).collect::<Vec<_>>()).wait().done();
+    let (first, other) = (project.read("first"), project.read("other"));
+    assert!(first.contains(" tokens/s") && first.contains("step 1"), "{first}");
+    // What `script` says itself.
+    let lines: Vec<&str> = other.lines().filter(|line| !line.starts_with("Script ") && !line.is_empty()).collect();
+    assert!(lines.is_empty(), "{other}");
 }
 
 /// As MPI calls this machine.

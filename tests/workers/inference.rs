@@ -1,5 +1,6 @@
 //! Rows of a file are shared, and come out in their order.
 
+use std::io::Write;
 use std::process::Command;
 
 use super::mpirun::{Ended, Mpi, is_here};
@@ -66,6 +67,39 @@ fn texts_are_written_in_the_order_of_their_rows() {
     let generate = [&["generate", "--run", "run", "--input", "rows.jsonl"], &sampled[..]].concat();
     same(&project, &mpi, &generate, Some("jsonl"));
     same(&project, &mpi, &["eval", "--run", "run", "--data", "rows.jsonl", "--logits"], Some("jsonl"));
+}
+
+#[test]
+fn a_file_of_texts_is_not_finished_when_another_worker_finds_its_base_changed() {
+    if !is_here() {
+        return;
+    }
+    let mut project = with_rows(Project::decoder("gpt2-lm"), 3000);
+    for host in ["a", "b"] {
+        let rows = project.read("rows.jsonl");
+        project = project.copy("gpt2-lm/model", &format!("{host}/base")).file(&format!("{host}/rows.jsonl"), rows);
+    }
+    let project = project.file("a/texts.jsonl", "from before\n");
+    let generate = ["generate", "--model", "base", "--input", "rows.jsonl", "--output", "texts.jsonl"];
+    let job = Mpi::new(&project).start_in(&["a", "b"], &[&generate[..], &["--max-new-tokens", "8"]].concat());
+    // Texts are being written: the models have been read.
+    let is_begun = || {
+        let mut entries = std::fs::read_dir(project.path("a")).unwrap().flatten();
+        let is_known = |name: &str| ["base", "rows.jsonl", "texts.jsonl"].contains(&name);
+        entries.any(|entry| {
+            !is_known(&entry.file_name().to_string_lossy()) && entry.metadata().is_ok_and(|found| found.len() > 0)
+        })
+    };
+    job.wait_until(is_begun);
+    let base = project.path("b/base/model.safetensors");
+    let mut base = std::fs::File::options().append(true).open(base).unwrap();
+    base.write_all(b" ").unwrap();
+    drop(base);
+    let ended = job.wait();
+    let expected = "base/model.safetensors was written to while it was in use: the answers may be wrong";
+    assert!(ended.error().starts_with("error: worker 1 on ") && ended.error().contains(expected), "{}", ended.said);
+    assert_eq!((ended.status, ended.count("error:")), (Some(1), 1), "{}", ended.said);
+    assert_eq!(project.read("a/texts.jsonl"), "from before\n");
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod hosts;
 mod inference;
 #[cfg(feature = "mpi")]
 mod mpirun;
+#[cfg(feature = "mpi")]
+mod tokenising;
 
 use crate::project::Project;
 

@@ -133,13 +133,13 @@ impl Job<'_> {
         said.replace(root.trim_end_matches('/'), "[DIR]")
     }
 
+    pub(super) fn has_said(&self, text: &str) -> bool {
+        self.said().contains(text)
+    }
+
     /// Waits until a run has a checkpoint at this step or later.
     pub(super) fn wait_for_checkpoint(&self, run: &str, step: usize) {
-        let newest = || checkpoints(self.project, run).last().copied().unwrap_or(0);
-        while newest() < step {
-            assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there: {}", self.said());
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        self.wait_until(|| checkpoints(self.project, run).last().copied().unwrap_or(0) >= step);
     }
 
     /// Waits until a run has written the line of this step.
@@ -148,7 +148,11 @@ impl Job<'_> {
         let has_step = || {
             std::fs::read_to_string(self.project.path(run).join("metrics.jsonl")).is_ok_and(|text| text.contains(&line))
         };
-        while !has_step() {
+        self.wait_until(has_step);
+    }
+
+    pub(super) fn wait_until(&self, is_there: impl Fn() -> bool) {
+        while !is_there() {
             assert!(self.begun.elapsed() < Duration::from_secs(90), "the run does not get there: {}", self.said());
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -156,22 +160,48 @@ impl Job<'_> {
 
     /// The process of a worker of this job.
     pub(super) fn worker(&self, rank: usize) -> u32 {
-        let variable = format!("OMPI_COMM_WORLD_RANK={rank}");
+        self.processes(&format!("OMPI_COMM_WORLD_RANK={rank}")).next().expect("the worker runs")
+    }
+
+    /// How many of two workers run.
+    pub(super) fn workers(&self) -> usize {
+        self.processes("OMPI_COMM_WORLD_SIZE=2").count()
+    }
+
+    /// Those of kindling in this project whose environment has this entry.
+    fn processes(&self, variable: &str) -> impl Iterator<Item = u32> {
         let root = self.project.path("").canonicalize().unwrap();
-        let is_worker = |process: &u32| {
+        let is_meant = move |process: &u32| {
             let path = |name: &str| PathBuf::from(format!("/proc/{process}/{name}"));
             let environment = std::fs::read(path("environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
                 && std::fs::read_link(path("cwd")).is_ok_and(|cwd| cwd.starts_with(&root))
                 && std::fs::read_link(path("exe")).is_ok_and(|exe| exe.as_os_str() == env!("CARGO_BIN_EXE_kindling"))
         };
-        let processes = std::fs::read_dir("/proc").unwrap();
-        let numbers = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        numbers.into_iter().find(is_worker).expect("the worker runs")
+        all_processes().filter(is_meant)
     }
 
     pub(super) fn signal(&self, rank: usize, signal: &str) {
         send(signal, self.worker(rank));
+    }
+
+    /// To the `mpirun` that the command has started.
+    pub(super) fn signal_launcher(&self, signal: &str) {
+        let parent = format!("PPid:\t{}\n", self.child.id());
+        let is_child = |process: &u32| {
+            std::fs::read_to_string(format!("/proc/{process}/status")).is_ok_and(|status| status.contains(&parent))
+        };
+        send(signal, all_processes().find(is_child).expect("the launcher runs"));
+    }
+
+    /// Waits for the command, and then for its workers: how many of them are left after some seconds.
+    pub(super) fn wait_and_look(mut self) -> (Ended, usize) {
+        let status = self.child.wait().unwrap().code();
+        let ended = Instant::now();
+        while self.workers() > 0 && ended.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        (Ended { status, said: self.said(), seconds: self.begun.elapsed().as_secs_f64() }, self.workers())
     }
 
     /// To the command that was started.
@@ -180,7 +210,12 @@ impl Job<'_> {
     }
 }
 
-fn send(signal: &str, process: u32) {
+fn all_processes() -> impl Iterator<Item = u32> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+pub(super) fn send(signal: &str, process: u32) {
     let line = ["-c", "kill -s \"$0\" \"$1\"", signal, &process.to_string()].map(str::to_string);
     assert!(Command::new("sh").args(line).status().unwrap().success());
 }

@@ -13,8 +13,44 @@ use crate::targets::ExampleTarget;
 use crate::tokenizer::{Encoded, Tokenizer};
 use crate::{Error, Labels};
 
-/// Examples encoded between two reports of progress: some milliseconds of work.
+/// Examples encoded between two reports of progress: some milliseconds of work. Less where there are threads for it.
 const CHUNK: usize = 64;
+
+/// What rows are encoded with.
+pub struct Encoding<'a> {
+    pub tokenizer: &'a Tokenizer,
+    /// In tokens.
+    pub max_length: usize,
+    /// Told how many rows are done since it was last called.
+    pub progress: &'a (dyn Fn(usize) + Sync),
+    pub share: Share,
+}
+
+impl<'a> Encoding<'a> {
+    /// Of all rows, without a report of progress.
+    pub fn new(tokenizer: &'a Tokenizer, max_length: usize) -> Self {
+        Self { tokenizer, max_length, progress: &|_| {}, share: Share::ALL }
+    }
+}
+
+/// Which of the rows that are added together are encoded: one of several shares of about as many rows, one after
+/// the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub number: usize,
+    pub of: usize,
+}
+
+impl Share {
+    pub const ALL: Self = Self { number: 0, of: 1 };
+
+    /// Its rows, of so many.
+    pub fn range(self, rows: usize) -> Range<usize> {
+        let begin = |number: usize| rows * number / self.of;
+        begin(self.number)..begin(self.number + 1)
+    }
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedExample {
@@ -47,20 +83,8 @@ impl Dataset {
         };
         let targets: Vec<ExampleTarget> = examples.iter().map(target).collect::<Result<_, _>>()?;
         let mut dataset = Dataset::default();
-        dataset.add_texts(file, examples, &targets, (tokenizer, max_length), progress)?;
-        Ok(dataset)
-    }
-
-    /// As `encode`, of rows for a language model. A row may become several examples, which then have its line.
-    pub fn encode_rows(
-        file: &Path,
-        rows: &[Row],
-        encoder: &Encoder<'_>,
-        max_length: usize,
-        progress: &(dyn Fn(usize) + Sync),
-    ) -> Result<Dataset, Error> {
-        let mut dataset = Dataset::default();
-        dataset.add_rows(file, rows, encoder, max_length, progress)?;
+        let encoding = Encoding { progress, ..Encoding::new(tokenizer, max_length) };
+        dataset.add_texts(file, examples, &targets, &encoding)?;
         Ok(dataset)
     }
 
@@ -70,30 +94,29 @@ impl Dataset {
         file: &Path,
         examples: &[Example],
         targets: &[ExampleTarget],
-        (tokenizer, max_length): (&Tokenizer, usize),
-        progress: &(dyn Fn(usize) + Sync),
+        encoding: &Encoding<'_>,
     ) -> Result<(), Error> {
         let encode = |(example, target): &(&Example, &ExampleTarget)| {
-            let encoded = tokenizer
-                .encode(&example.text, example.text_pair.as_deref(), max_length)
+            let encoded = encoding
+                .tokenizer
+                .encode(&example.text, example.text_pair.as_deref(), encoding.max_length)
                 .map_err(|error| error.at(file, example.line))?;
             let target = (*target).clone();
             Ok([EncodedExample { line: example.line, encoded, target, spans: Vec::new(), lost_targets: 0 }])
         };
         let rows: Vec<(&Example, &ExampleTarget)> = examples.iter().zip(targets).collect();
-        self.in_parallel(file, &rows, encode, progress)
+        self.in_parallel(file, &rows, encode, encoding)
     }
 
-    /// As `encode_rows`, behind the examples that are there.
+    /// The same of rows for a language model. A row may become several examples, which then have its line.
     pub fn add_rows(
         &mut self,
         file: &Path,
         rows: &[Row],
         encoder: &Encoder<'_>,
-        max_length: usize,
-        progress: &(dyn Fn(usize) + Sync),
+        encoding: &Encoding<'_>,
     ) -> Result<(), Error> {
-        self.in_parallel(file, rows, |row| encoder.examples(file, row, max_length), progress)
+        self.in_parallel(file, rows, |row| encoder.examples(file, row, encoding.max_length), encoding)
     }
 
     /// Adds what `encode` makes of rows of a file, each some examples: on all threads, in the order of the rows.
@@ -102,10 +125,12 @@ impl Dataset {
         file: &Path,
         rows: &[T],
         encode: impl Fn(&T) -> Result<I, Error> + Sync,
-        progress: &(dyn Fn(usize) + Sync),
+        Encoding { progress, share, .. }: &Encoding<'_>,
     ) -> Result<(), Error> {
+        let rows = &rows[share.range(rows.len())];
+        let together = rows.len().div_ceil(rayon::current_num_threads()).clamp(1, CHUNK);
         let chunks: Vec<Result<Vec<EncodedExample>, Error>> = rows
-            .par_chunks(CHUNK)
+            .par_chunks(together)
             .map(|chunk| {
                 let mut examples = Vec::with_capacity(chunk.len());
                 for row in chunk {

@@ -18,6 +18,7 @@ mod column_names;
 mod columns;
 mod dataset;
 mod encode;
+mod encoded_bytes;
 mod error;
 mod formats;
 mod guard;
@@ -48,7 +49,7 @@ pub use batch::Batch;
 pub use column_names::{ColumnKey, ColumnNames, ColumnRole};
 pub use columns::{Columns, Example, Label, Labelled, TextSource};
 pub use dataset::{Dataset, ExampleRef, Lengths};
-pub use encode::EncodedExample;
+pub use encode::{EncodedExample, Encoding, Share};
 pub use error::Error;
 pub use formats::{Format, Line, is_data, lines, records, records_as};
 pub use guess::{

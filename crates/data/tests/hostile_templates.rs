@@ -58,6 +58,9 @@ fn hostile() -> Vec<(&'static str, String)> {
             "{{% set ns = namespace(x=[1]) %}}{{% for i in range(100000) %}}{{% set ns.x = {value} %}}{{% endfor %}}{after}"
         )
     };
+    let often = |x: &str, what: &str| {
+        format!("{{% set x = {x} %}}{{% for i in range(100000) %}}{{% set z = {what} %}}{{% endfor %}}")
+    };
     vec![
         ("doubling by ~", sets("ns.x ~ ns.x")),
         ("doubling by +", sets("ns.x + ns.x")),
@@ -212,6 +215,21 @@ fn hostile() -> Vec<(&'static str, String)> {
             "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}".to_owned(),
         ),
         ("a large power", "{{ 9 ** 9 ** 9 }}".to_owned()),
+        ("a long text by its characters", often("'ä' * 2000000", "x[1999999]")),
+        ("a long text by its last character", often("'a' * 8000000", "x[-1]")),
+        ("the end of a long text", often("'a' * 8000000", "x[7999990:]")),
+        ("a long key", often("'a' * 4000000", "{x: 1}[x]")),
+        ("a long key that is not there", often("'a' * 4000000", "messages[0][x]")),
+        ("a long key that is looked for", often("'a' * 4000000", "x in messages[0]")),
+        ("a long text that is looked for", often("'a' * 4000000", "'b' in x")),
+        ("long texts compared", often("'a' * 4000000", "x == x ~ ''")),
+        ("long texts in lists compared", often("['a' * 4000000]", "x == [x[0] ~ '']")),
+        ("a long text's case", often("'a' * 4000000", "x is lower")),
+        ("a long text's length", often("'a' * 4000000", "x | length")),
+        ("a long text's characters' kinds", often("'1' * 4000000", "x.isdigit()")),
+        ("a long text as a title", often("'a ' * 2000000", "x | title")),
+        ("a long text by a method", often("'a' * 4000000", "x.find('b')")),
+        ("a long text as an argument", often("'a' * 4000000", "'b'.find(x)")),
         ("a message that is raised", "{{ raise_exception('ab' * 4000000) }}".to_owned()),
     ]
 }

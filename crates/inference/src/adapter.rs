@@ -47,7 +47,7 @@ pub enum AdapterError {
     Sidecar { path: PathBuf, source: serde_json::Error },
     #[error("{} is not as it was written: {SIDECAR} beside it has another SHA-256", path.display())]
     #[diagnostic(help(
-        "it is damaged, or its run ended while saving it: copy the adapter again, or resume the run; if it was changed on purpose, \
+        "it is damaged, or its run ended while saving it: copy the directory again, or resume the run; if it was changed on purpose, \
          take its line out of `files` in {SIDECAR}"
     ))]
     Damaged { path: PathBuf },

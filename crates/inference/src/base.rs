@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use model::{Frozen, Loaded, Model, Pretrained, RoutedAdapter};
 
 use crate::pipeline::of_adapter;
-use crate::{Error, ModelFiles, Overrides, Processor, QuantisedBase, Saved};
+use crate::{Error, ModelFiles, Overrides, Processor, QuantisedBase, Saved, WrittenFiles};
 
 /// A base that adapters share. None of them changes it.
 #[derive(Debug)]
@@ -42,13 +42,15 @@ impl Base {
     pub fn open(directory: &Path, frozen: Frozen, device: &Device) -> Result<Self, Error> {
         let files = ModelFiles { model: directory.to_path_buf(), adapter: None };
         let saved = Saved::read(&files, None)?;
+        let changes = WrittenFiles::check_model(directory)?;
         let overrides = Overrides { frozen: Some(frozen), ..Overrides::default() };
         let own = match saved.pretrained.has_head() {
             true => Some(saved.processor(&overrides)?),
             false => None,
         };
         let labels = own.as_ref().map_or(0, |own| own.task.outputs());
-        let (model, loaded) = saved.pretrained.load_base(labels, frozen, device)?;
+        let (model, mut loaded) = saved.pretrained.load_base(labels, frozen, device)?;
+        loaded.notes.extend(changes);
         let (pretrained, device) = (saved.pretrained, device.clone());
         let fingerprint = pretrained.fingerprint();
         Ok(Self { pretrained, model, loaded, files, frozen, device, own, fingerprint })

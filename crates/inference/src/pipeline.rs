@@ -13,7 +13,7 @@ use model::{Frozen, Loaded, Pretrained, Values};
 use serde_json::{Map, Value};
 use tasks::{Opening, TaskName, TrainableModel, Use};
 
-use crate::{Adapter, AdapterError, Error, ModelFiles, Processor, QuantisedBase, Sidecar};
+use crate::{Adapter, AdapterError, Error, ModelFiles, Processor, QuantisedBase, Sidecar, WrittenFiles};
 
 /// A model with its tokenizer and its task, as Transformers' `pipeline` puts them together.
 #[derive(Debug)]
@@ -125,8 +125,9 @@ impl Saved {
         overrides.frozen.or_else(in_training).unwrap_or(Frozen::AsStored)
     }
 
-    /// Puts the model together on a device.
+    /// Puts the model together on a device, once its files are known to be as they were written.
     pub fn load(self, overrides: &Overrides, device: &Device) -> Result<Pipeline, Error> {
+        let changes = WrittenFiles::check_model(&self.files.model)?;
         let processor = self.processor(overrides)?;
         let frozen = self.frozen(overrides);
         let Self { files, pretrained, adapter, .. } = self;
@@ -134,10 +135,11 @@ impl Saved {
             Some(adapter) => adapter.plan(&pretrained, frozen),
             None => Plan::new(Method::frozen(), None, 0),
         };
-        let (model, loaded) = plan
+        let (model, mut loaded) = plan
             .map_err(model::Error::from)
             .and_then(|plan| pretrained.load(plan, processor.task.outputs(), frozen, Values::Read, device))
             .map_err(|error| of_adapter(error, files.adapter.as_deref()))?;
+        loaded.notes.extend(changes);
         let model = TrainableModel::new(model, processor.task.clone());
         Ok(Pipeline { pretrained, model, processor, loaded })
     }

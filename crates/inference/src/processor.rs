@@ -67,8 +67,7 @@ impl Processor {
 
     /// What the model is asked about a row, which stands alone in `row`.
     pub fn question(&self, file: &Path, row: &Rows) -> Result<Question, data::Error> {
-        let (tokenizer, max_length) = (&self.tokenizer, self.max_length);
-        self.task.question(file, row, &Encoding { tokenizer, max_length, progress: &|_| {} })
+        self.task.question(file, row, &Encoding::new(&self.tokenizer, self.max_length))
     }
 
     /// What the head's outputs for a question say, `[Question::outputs, outputs]`.

@@ -87,7 +87,17 @@ impl WrittenFiles {
         }
     }
 
-    /// Compares what an adapter is read from with what was written. Returns what the user should know: what a person may change
+    /// Compares a whole model that training wrote with what was written, for which all of its files are read once: 0.3 to 1.2 GB in a
+    /// second, by the processor. Nothing is compared where there is no `kindling.json`, or no hash in it. Returns what the user
+    /// should know.
+    ///
+    /// # Errors
+    /// Weights that are not as they were written.
+    pub fn check_model(directory: &Path) -> Result<Vec<String>, AdapterError> {
+        Self::read(directory)?.map_or(Ok(Vec::new()), |written| written.check(directory))
+    }
+
+    /// Compares what is read from a directory with what was written. Returns what the user should know: what a person may change
     /// on purpose is used as it is.
     ///
     /// # Errors
@@ -123,12 +133,22 @@ mod tests {
     use std::path::PathBuf;
 
     use data::ColumnNames;
+    use miette::Diagnostic;
     use serde_json::json;
 
     use super::*;
-    use crate::adapter::Adapter;
+    use crate::{Adapter, Base, Device, Frozen, ModelFiles, Pipeline};
 
     const FILES: [&str; 2] = ["adapter_model.safetensors", "adapter_config.json"];
+
+    fn sidecar() -> Sidecar {
+        let sidecar = json!({
+            "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["a", "b", "c"],
+            "columns": ColumnNames::default(), "max_length": 64, "fitted": { "temperature": 0.5 },
+            "base": { "path": "model", "fingerprint": "1234" },
+        });
+        serde_json::from_value(sidecar).unwrap()
+    }
 
     /// An adapter that PEFT wrote, as kindling would have written it.
     fn adapter(directory: &Path) -> Vec<(String, Vec<u8>)> {
@@ -136,13 +156,7 @@ mod tests {
         for name in FILES {
             std::fs::copy(fixture.join(name), directory.join(name)).unwrap();
         }
-        let sidecar = json!({
-            "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["a", "b", "c"],
-            "columns": ColumnNames::default(), "max_length": 64, "fitted": { "temperature": 0.5 },
-            "base": { "path": "model", "fingerprint": "1234" },
-        });
-        let sidecar: Sidecar = serde_json::from_value(sidecar).unwrap();
-        sidecar.write(directory, &FILES.map(String::from)).unwrap();
+        sidecar().write(directory, &FILES.map(String::from)).unwrap();
         FILES.into_iter().chain([SIDECAR]).map(|name| (name.to_string(), read(directory, name))).collect()
     }
 
@@ -165,7 +179,7 @@ mod tests {
                 match Adapter::read(directory, None) {
                     Err(error) => {
                         // A flipped hash is that of a file which is right.
-                        let said = format!("{error} {:?}", miette::Diagnostic::help(&error).map(|it| it.to_string()));
+                        let said = format!("{error} {:?}", error.help().map(|it| it.to_string()));
                         assert!(said.contains(&name), "{name}, byte {at}: {said}");
                     }
                     Ok(adapter) => {
@@ -177,6 +191,44 @@ mod tests {
                 }
             }
             std::fs::write(directory.join(&name), &bytes).unwrap();
+        }
+    }
+
+    /// What opening a whole model says: an error, or notes.
+    fn opened(directory: &Path) -> Vec<String> {
+        let files = ModelFiles { model: directory.to_path_buf(), adapter: None };
+        let alone = Pipeline::open(&files, &Device::flex()).map(|pipeline| pipeline.loaded.notes);
+        let shared = Base::open(directory, Frozen::AsStored, &Device::flex()).map(|base| base.loaded.notes);
+        let said = |error: crate::Error| format!("{error} {:?}", error.help().map(|help| help.to_string()));
+        let (alone, shared) = (alone.map_err(said), shared.map_err(said));
+        assert_eq!(alone, shared, "alone, and with others on it");
+        alone.unwrap_or_else(|error| vec![error])
+    }
+
+    #[test]
+    fn any_bit_that_flips_in_a_whole_model_is_an_error_or_a_note_that_names_the_file() {
+        let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/parity/bert-cls/model");
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(fixture).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            std::fs::copy(&path, directory.join(&name)).unwrap();
+            names.push(name);
+        }
+        sidecar().write(directory, &names).unwrap();
+        assert_eq!(opened(directory), [""; 0]);
+        for name in names.iter().map(String::as_str).chain([SIDECAR]) {
+            let bytes = read(directory, name);
+            for at in (0..bytes.len()).step_by((bytes.len() / 13).max(1)) {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << (at % 8);
+                std::fs::write(directory.join(name), &flipped).unwrap();
+                let said = opened(directory);
+                assert!(said.iter().any(|said| said.contains(name)), "{name}, byte {at}: {said:?}");
+            }
+            std::fs::write(directory.join(name), &bytes).unwrap();
         }
     }
 

@@ -122,7 +122,7 @@ impl Task for CausalLm {
     ) -> Result<(), data::Error> {
         let Rows::Language(rows) = rows else { unreachable!("rows are read by the columns of their task") };
         let encoder = self.encoder(encoding.tokenizer);
-        dataset.add_rows(file, rows, &encoder, encoding.max_length, encoding.progress)
+        dataset.add_rows(file, rows, &encoder, encoding)
     }
 
     fn evaluator(&self) -> Box<dyn Evaluator> {

@@ -37,6 +37,7 @@ mod words;
 
 pub use answer::{Answer, number};
 pub use causal_lm::CausalLm;
+pub use data::Encoding;
 pub use definition::{Classes, Definition, Opening, Setting, Use};
 pub use error::Error;
 pub use evaluator::{Evaluator, largest};
@@ -47,7 +48,7 @@ pub use multi_label::LabelsAnswer;
 pub use name::TaskName;
 pub use output::{HostOutput, StepOutput, host};
 pub use question::{Question, Sequence};
-pub use rows::{Columns, Encoding, Rows};
+pub use rows::{Columns, Rows};
 pub use sections::{
     Cell, Classification, Guide, Histogram, KEPT, Line, Mark, Marked, Outputs, Part, Parts, Prediction, Sample,
     Scatter, Section, Sections, ShownRow, Table, Validation, beginning,

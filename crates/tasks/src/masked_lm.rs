@@ -97,7 +97,7 @@ impl Task for MaskedLm {
     ) -> Result<(), data::Error> {
         let texts = rows.texts();
         let targets = vec![ExampleTarget::None; texts.len()];
-        dataset.add_texts(file, &texts, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
+        dataset.add_texts(file, &texts, &targets, encoding)
     }
 
     /// Every text has a token that can be guessed.

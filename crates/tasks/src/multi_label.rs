@@ -125,7 +125,7 @@ fn add(
 ) -> Result<(), data::Error> {
     let mut targets: Vec<ExampleTarget> = sets.map(ExampleTarget::Set).collect();
     targets.resize(texts.len(), ExampleTarget::None);
-    dataset.add_texts(file, texts, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
+    dataset.add_texts(file, texts, &targets, encoding)
 }
 
 static SHOWN: [Shown; 3] = [

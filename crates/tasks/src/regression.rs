@@ -77,7 +77,7 @@ impl Task for Regression {
         let Rows::Values(texts, values) = rows else { unreachable!("rows are read by the columns of their task") };
         let target = |value: &Option<f32>| value.map_or(ExampleTarget::None, ExampleTarget::Value);
         let targets: Vec<ExampleTarget> = values.iter().map(target).collect();
-        dataset.add_texts(file, texts, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
+        dataset.add_texts(file, texts, &targets, encoding)
     }
 
     /// The squared error of each target.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use data::language::{self, Content, Row};
-use data::{ColumnNames, Example, LabelCell, Record, Tokenizer, tagging};
+use data::{ColumnNames, Example, LabelCell, Record, tagging};
 
 /// The columns of a file that are read.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,15 +54,6 @@ impl Columns {
             Self::Tagged(_) => Rows::Tagged(Vec::new()),
         }
     }
-}
-
-/// What rows are encoded with.
-pub struct Encoding<'a> {
-    pub tokenizer: &'a Tokenizer,
-    /// In tokens.
-    pub max_length: usize,
-    /// Told how many rows are done since it was last called.
-    pub progress: &'a (dyn Fn(usize) + Sync),
 }
 
 /// What was read.

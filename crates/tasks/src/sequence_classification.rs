@@ -145,7 +145,7 @@ fn add(
     let examples = rows.texts();
     let target = |example: &Example| class(example).map(ExampleTarget::Class);
     let targets: Vec<ExampleTarget> = examples.iter().map(target).collect::<Result<_, _>>()?;
-    dataset.add_texts(file, &examples, &targets, (encoding.tokenizer, encoding.max_length), encoding.progress)
+    dataset.add_texts(file, &examples, &targets, encoding)
 }
 
 static SHOWN: [Shown; 3] = [

@@ -146,7 +146,7 @@ fn add(
             lost_targets: encoded.lost_targets,
         }])
     };
-    dataset.in_parallel(file, tagged(rows), encode, encoding.progress)
+    dataset.in_parallel(file, tagged(rows), encode, encoding)
 }
 
 static SHOWN: [Shown; 2] = [

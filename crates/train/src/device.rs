@@ -174,9 +174,14 @@ impl DeviceName {
         }
     }
 
-    /// What burn reads from `BURN_DEVICE` to choose its default device.
+    /// What burn reads from `BURN_DEVICE` to choose its default device, which there is always the first of a backend: whoever computes
+    /// on another one leaves that alone, and has the CPU's.
     pub(crate) fn burn_name(&self) -> &'static str {
-        if self.backend == "cubecl-cpu" { "cpu" } else { self.backend }
+        match (self.backend, self.index) {
+            ("cubecl-cpu", _) => "cpu",
+            (backend, 0) => backend,
+            (_, _) => "flex",
+        }
     }
 }
 
@@ -249,6 +254,16 @@ mod tests {
             ["cuda:2", "cuda", "flex"]
         );
         assert_eq!(named("cuda", false).of_worker(None).to_string(), "cuda");
+    }
+
+    #[test]
+    fn the_first_device_is_opened_by_the_worker_that_computes_on_it_alone() {
+        let default = |backend, is_indexed, local_rank| {
+            DeviceName { backend, index: 0, is_indexed }.of_worker(local_rank).burn_name()
+        };
+        assert_eq!([None, Some(0), Some(1)].map(|rank| default("cuda", false, rank)), ["cuda", "cuda", "flex"]);
+        assert_eq!(default("cuda", true, Some(1)), "cuda");
+        assert_eq!([Some(0), Some(1)].map(|rank| default("cubecl-cpu", false, rank)), ["cpu", "cpu"]);
     }
 
     #[test]

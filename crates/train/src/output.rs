@@ -20,7 +20,7 @@ pub(crate) struct Output {
     terminal: bool,
     /// Of a worker for which another one speaks: nothing is shown at all.
     mute: bool,
-    /// Of one of several workers, whose terminal is the launcher's.
+    /// Of one of several workers: a launcher may hand on what is shown, and nobody can answer it.
     shared: bool,
     /// On standard error, and on standard output.
     colour: [bool; 2],
@@ -53,7 +53,7 @@ impl Output {
 
     /// The same for the worker that speaks for several.
     pub(crate) fn of_several(self) -> Self {
-        Self { terminal: false, shared: true, ..self }
+        Self { shared: true, ..self }
     }
 
     pub(crate) fn is_mute(&self) -> bool {
@@ -93,7 +93,11 @@ impl Output {
 
     /// Whether somebody is there who reads a question and can answer it.
     pub(crate) fn can_ask(&self) -> bool {
-        self.terminal && !self.quiet && !self.json && io::stdin().is_terminal()
+        self.terminal && !self.shared && !self.quiet && !self.json && io::stdin().is_terminal()
+    }
+
+    fn shows_progress(&self) -> bool {
+        self.terminal && !self.quiet
     }
 
     /// The line that is typed in answer, without spaces around it; `None` at the end of the input.
@@ -152,7 +156,7 @@ impl Output {
 
     /// A bar of `length` units, drawn on terminals alone and never faster than the eye.
     pub(crate) fn bar(&self, length: u64, template: &str) -> ProgressBar {
-        let target = match self.terminal && !self.quiet {
+        let target = match self.shows_progress() {
             true => ProgressDrawTarget::stderr_with_hz(8),
             false => ProgressDrawTarget::hidden(),
         };
@@ -278,6 +282,15 @@ mod tests {
         output.log_to(File::create(&path).unwrap());
         output.say(&format!("a {}", output.bold("step")));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "a plan with bold words\na step\n");
+    }
+
+    #[test]
+    fn of_several_workers_one_shows_progress_on_its_terminal_and_none_asks() {
+        let in_terminal = || Output { terminal: true, ..Output::new(false, false) };
+        let (first, other) = (in_terminal().of_several(), in_terminal().of_several().mute());
+        assert!(in_terminal().shows_progress() && first.shows_progress() && !other.shows_progress());
+        assert!(!first.can_ask() && !other.can_ask());
+        assert!(!Output { terminal: false, ..Output::new(false, false) }.of_several().shows_progress());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::containers::View;
-use super::rewrite::{ATTRIBUTE, COMPARED, CONTAINER, VARIABLE};
+use super::rewrite::{ATTRIBUTE, COMPARED, CONTAINER, READ, VARIABLE};
 
 /// Steps of a template for one text: about half a second, and 48 MB of what is made.
 pub(super) const FUEL: u64 = 750_000;
@@ -18,6 +18,8 @@ const MOST_TOKENS: usize = 50_000;
 /// Tokens of an expression and of what is in its brackets; of items with commas between them those of the longest one alone. The
 /// engine goes through operators and brackets recursively, and through items one after the other.
 const LONGEST_EXPRESSION: usize = 2_000;
+/// Brackets in brackets. The engine itself takes some 150, those that [`rewrite`](super::rewrite) puts around values among them.
+const DEEPEST_BRACKETS: usize = 150;
 /// Branches of a condition, for the same reason.
 pub(super) const MOST_BRANCHES: usize = 500;
 /// Bytes of a text that a function makes.
@@ -25,6 +27,8 @@ const LONGEST_TEXT: usize = 8 << 20;
 /// Items of a list that a function makes; with those of lists in it, as often as they are in it, of a list that is written
 /// down or compared.
 const MOST_ITEMS: usize = 200_000;
+/// Bytes of a text that go through a function, a subscript or a comparison in one step; each takes some nanoseconds at most.
+const BYTES_OF_STEP: usize = 32;
 /// Lists in lists.
 pub(super) const DEEPEST: usize = 200;
 
@@ -67,11 +71,14 @@ pub(super) fn check_source(source: &str) -> Result<(), Error> {
     }
 }
 
-/// Before a block of it is read: of its tokens, and of those of its longest expression.
-pub(super) fn check_tokens(tokens: usize, longest: usize) -> Result<(), Error> {
+/// Before a block of it is read: of its tokens, those of its longest expression, and its brackets in brackets.
+pub(super) fn check_tokens(tokens: usize, longest: usize, depth: usize) -> Result<(), Error> {
     let fault = |what: String| Err(Error::new(ErrorKind::SyntaxError, what));
     if tokens > MOST_TOKENS {
         return fault(format!("a block of more than {MOST_TOKENS} tokens"));
+    }
+    if depth > DEEPEST_BRACKETS {
+        return fault(format!("brackets nested more than {DEEPEST_BRACKETS} deep"));
     }
     match longest <= LONGEST_EXPRESSION {
         true => Ok(()),
@@ -112,6 +119,10 @@ impl Text {
 /// of the engine that do so.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter(CONTAINER, |state: &mut State<'_, '_>, value: Value| weighed(state, value));
+    environment.add_filter(READ, |state: &mut State<'_, '_>, value: Value| {
+        pay_for_text(state, &value)?;
+        Ok::<Value, Error>(value)
+    });
     environment.add_filter(COMPARED, |state: &mut State<'_, '_>, value: Value| weighed(state, value));
     environment.add_filter(VARIABLE, kept);
     environment.add_filter(ATTRIBUTE, |value: &Value| kept(not_namespace(value)?));
@@ -188,29 +199,54 @@ fn namespace(state: &mut State<'_, '_>, defaults: Option<ValueOrKwargs>) -> Resu
     minijinja::functions::namespace(defaults)
 }
 
-/// The items of a value with those of lists in it, each as often as it is in it: what it costs to compare or to write it. They
-/// are paid for.
-pub(super) fn weigh(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
-    let mut items = 0;
-    add_weight(value, 0, &mut items)?;
-    // An item is half a step for the engine.
-    state.consume_fuel((items / 2) as u64)
+/// Before a text is gone through.
+pub(super) fn pay_for_text(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    match value.as_str().map_or(0, |text| text.len() / BYTES_OF_STEP) {
+        0 => Ok(()),
+        steps => state.consume_fuel(steps as u64),
+    }
 }
 
-fn add_weight(value: &Value, depth: usize, items: &mut usize) -> Result<(), Error> {
-    let kind = value.kind();
-    if !matches!(kind, ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
-        return Ok(());
-    }
-    not_namespace(value)?;
-    check_depth(depth)?;
-    for item in value.try_iter()? {
-        *items += 1;
-        check_items(*items)?;
-        if kind == ValueKind::Map {
-            add_weight(&value.get_item(&item)?, depth + 1, items)?;
+/// Before a text is gone through by what takes far longer for each of its characters.
+pub(super) fn pay_for_characters(state: &State<'_, '_>, text: &str) -> Result<(), Error> {
+    state.consume_fuel(text.len() as u64)
+}
+
+/// The items of a value with those of lists in it, each as often as it is in it, and the texts among them: what it costs to compare or
+/// to write it. They are paid for.
+pub(super) fn weigh(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let mut weight = Weight::default();
+    weight.add(value, 0)?;
+    // An item is half a step for the engine.
+    state.consume_fuel((weight.items / 2 + weight.bytes / BYTES_OF_STEP) as u64)
+}
+
+#[derive(Default)]
+struct Weight {
+    items: usize,
+    /// Of texts.
+    bytes: usize,
+}
+
+impl Weight {
+    fn add(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        let kind = value.kind();
+        if let Some(text) = value.as_str() {
+            self.bytes += text.len();
         }
-        add_weight(&item, depth + 1, items)?;
+        if !matches!(kind, ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) {
+            return Ok(());
+        }
+        not_namespace(value)?;
+        check_depth(depth)?;
+        for item in value.try_iter()? {
+            self.items += 1;
+            check_items(self.items)?;
+            if kind == ValueKind::Map {
+                self.add(&value.get_item(&item)?, depth + 1)?;
+            }
+            self.add(&item, depth + 1)?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -76,15 +76,21 @@ fn write(output: &mut Output<'_>, _: &mut State<'_, '_>, value: &Value) -> Resul
 pub(crate) fn add(environment: &mut Environment<'static>, name: &str, source: &str) -> Result<Rewritten, Fault> {
     let rewritten = Rewritten::of(source).map_err(|error| Fault { position: (1, 1), reason: reason(&error) })?;
     let added = environment.add_template_owned(name.to_owned(), rewritten.text().to_owned());
-    if added.is_ok() {
-        return Ok(rewritten);
-    }
-    // What is wrong is said of the template as it was written.
+    let Err(error) = added else { return Ok(rewritten) };
+    // What is wrong is said of the template as it was written. One that is wrong in the engine's form alone would go without limits.
     let written = Rewritten::unchanged(source);
-    match environment.add_template_owned(name.to_owned(), source.to_owned()) {
-        Ok(()) => Ok(written),
-        Err(error) => Err(Fault { position: written.position(source, &error), reason: reason(&error) }),
-    }
+    let (error, position) = match environment.add_template_owned(name.to_owned(), source.to_owned()) {
+        Ok(()) => {
+            environment.remove_template(name);
+            let position = rewritten.position(source, &error);
+            (error, position)
+        }
+        Err(error) => {
+            let position = written.position(source, &error);
+            (error, position)
+        }
+    };
+    Err(Fault { position, reason: reason(&error) })
 }
 
 /// What is wrong with a template.
@@ -104,8 +110,11 @@ pub(crate) fn reason(error: &Error) -> String {
 }
 
 fn method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+    for text in std::iter::once(value).chain(args) {
+        limits::pay_for_text(state, text)?;
+    }
     match value.kind() {
-        ValueKind::String => strings::call(value, method, args),
+        ValueKind::String => strings::call(state, value, method, args),
         ValueKind::Number | ValueKind::Bool => numbers::call(value, method, args),
         ValueKind::Bytes => strings::call_bytes(value, method, args),
         ValueKind::Map => containers::call_map(value, method, args),

@@ -13,7 +13,7 @@ use minijinja::Error;
 
 use super::limits;
 use expression::Expression;
-use tokens::{longest_expression, tokens};
+use tokens::{depth, longest_expression, tokens};
 
 /// The names of the filters.
 pub(super) const CONCATENATE: &str = "__concatenate";
@@ -25,6 +25,8 @@ pub(super) const VARIABLE: &str = "__variable";
 pub(super) const ATTRIBUTE: &str = "__attribute";
 /// Of what something is compared with.
 pub(super) const COMPARED: &str = "__compared";
+/// Of what is gone through once more: by a subscript, a filter or a test, as a key, or as what is looked for.
+pub(super) const READ: &str = "__read";
 
 /// What a rewritten template is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,7 @@ impl Rewritten {
         let (blocks, unclosed) = blocks(source);
         let checked = |block: Range<usize>| {
             let tokens = tokens(source, block);
-            limits::check_tokens(tokens.len(), longest_expression(source, &tokens))?;
+            limits::check_tokens(tokens.len(), longest_expression(source, &tokens), depth(&tokens))?;
             Ok::<_, Error>(tokens)
         };
         for block in blocks {
@@ -202,13 +204,13 @@ mod tests {
             ("{{ a ~ b }}", "{{( a)|__concatenate( b) }}"),
             ("{{ a + b ~ c * d ~ e }}", "{{ a +( b)|__concatenate( c * d, e) }}"),
             ("{{ a % b * c }}", "{{( a)|__modulo( b) * c }}"),
-            ("{{ -a.b[0](1)|f is g ~ h }}", "{{( -a.b[0](1)|f is g)|__concatenate( h) }}"),
-            ("{{ x is divisibleby 3 ~ y }}", "{{( x is divisibleby 3)|__concatenate( y) }}"),
+            ("{{ -a.b[0](1)|f is g ~ h }}", "{{( -((a.b)|__read())[0](1)|__read|f|__read is g)|__concatenate( h) }}"),
+            ("{{ x is divisibleby 3 ~ y }}", "{{( x|__read is divisibleby 3)|__concatenate( y) }}"),
             ("{% if (a) ~ b == c %}", "{% if( (a))|__concatenate( b) ==(( c)|__compared()) %}"),
             ("{% set a = 'b' 'c' ~ d %}", "{% set a =(( 'b' 'c')|__concatenate( d))|__variable() %}"),
             (
                 "{{ f(a ~ b, c=d % e)[g ~ h] }}",
-                "{{ f((a)|__concatenate( b), c=(d)|__modulo( e))[(g)|__concatenate( h)] }}",
+                "{{(( f((a)|__concatenate( b), c=(d)|__modulo( e)))|__read())[((g)|__concatenate( h))|__read()] }}",
             ),
             ("{{ a if b ~ c else d }}", "{{ a if( b)|__concatenate( c) else d }}"),
         ] {
@@ -222,16 +224,24 @@ mod tests {
             ("{{ [a, 1] }}", "{{(( [a, 1])|__container()) }}"),
             ("{{ {'a': (b, c)} }}", "{{(( {'a':(( (b, c))|__container())})|__container()) }}"),
             ("{% for (a, b) in c %}", "{% for (a, b) in c %}"),
-            ("{% for a in c if a in b %}", "{% for a in c if a in(( b)|__compared()) %}"),
+            ("{% for a in c if a in b %}", "{% for a in c if(( a)|__read()) in(( b)|__compared()) %}"),
+            ("{{ a['b'][\"c\"].d }}", "{{ a['b'][\"c\"].d }}"),
+            ("{{ a[b][1:c] }}", "{{(((( a)|__read())[(b)|__read()])|__read())[1:c] }}"),
+            ("{{ a|f|g(b) }}", "{{ a|__read|f|__read|g(b) }}"),
             ("{% set a, (b, c) = d, e -%}", "{% set a, (b, c) =( d, e)|__variable() -%}"),
             ("{% set a.b = c %}", "{% set a.b =( c)|__attribute() %}"),
-            ("{% set a | f(x=b, y=[c]) %}", "{% set a | f(x=b, y=(([c])|__container())) %}"),
+            ("{% set a | f(x=b, y=[c]) %}", "{% set a|__read | f(x=b, y=(([c])|__container())) %}"),
+            (
+                "{%- if (a) != (b % 2 == c) -%}",
+                "{%- if (a) !=(( ((b)|__modulo( 2) ==(( c)|__compared())))|__compared()) -%}",
+            ),
+            ("{{ a in b -}}", "{{(( a)|__read()) in(( b)|__compared()) -}}"),
             ("{% set a[b == c] = d %}", "{% set a[b == c] =( d)|__variable() %}"),
-            ("{% set a | f([b]) %}", "{% set a | f((([b])|__container())) %}"),
+            ("{% set a | f([b]) %}", "{% set a|__read | f((([b])|__container())) %}"),
             ("{% call(a, b) f(c=[d]) %}", "{% call(a, b) f(c=(([d])|__container())) %}"),
             (
                 "{{ a not in [b] and c is in [d] }}",
-                "{{ a not in(((( [b])|__container()))|__compared()) and c is in(( [d])|__container()) }}",
+                "{{(( a)|__read()) not in(((( [b])|__container()))|__compared()) and c|__read is in(( [d])|__container()) }}",
             ),
         ] {
             assert_eq!(text(source), expected, "{source}");
@@ -245,7 +255,7 @@ mod tests {
             "{{ 'a ~ b' }}{{ \"c\\\" % d\" }}{%- if a -%}{%+ endif +%}{{- a + b / c ** d -}}",
             "{{ {'a': {'b': 1}} }}{{ a",
             "{{ a ~ }}",
-            "{% for a, b in c if d is not e %}{% endfor %}",
+            "{% for a, b in c if d and not e %}{% endfor %}",
         ] {
             assert_eq!(text(source).replace(['(', ')'], ""), source.replace(['(', ')'], ""), "{source}");
         }
@@ -263,8 +273,9 @@ mod tests {
         }
         let refused = |source: &str| Rewritten::of(source).unwrap_err().to_string();
         let long = "syntax error: an expression of more than 2000 tokens";
-        let nested = format!("{}1{}", "[1, ".repeat(1000), "]".repeat(1000));
-        for value in ["1".to_owned() + &"+1".repeat(1000), format!("[2, {}]", "not ".repeat(2000)), nested] {
+        let nested = format!("{}1{}", "[1, ".repeat(151), "]".repeat(151));
+        assert_eq!(refused(&format!("{{{{ {nested} }}}}")), "syntax error: brackets nested more than 150 deep");
+        for value in ["1".to_owned() + &"+1".repeat(1000), format!("[2, {}]", "not ".repeat(2000))] {
             assert_eq!(refused(&format!("{{{{ {value} }}}}")), long);
         }
         assert_eq!(

@@ -7,7 +7,7 @@ mod lines;
 mod search;
 
 use minijinja::value::Tuple;
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, ErrorKind, State, Value};
 
 use super::arguments::{bind, count, given, integer, required, split, string};
 use super::characters::{
@@ -20,8 +20,12 @@ pub(super) use cases::{capitalized, titled};
 pub(super) use encodings::call_bytes;
 pub(super) use search::replaced;
 
-pub(super) fn call(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn call(state: &State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     let text = string(value)?;
+    // Those that ask of every character what kind it is.
+    if method.starts_with("is") || matches!(method, "title" | "swapcase" | "casefold") {
+        limits::pay_for_characters(state, text)?;
+    }
     let all = |is_of_it: fn(char) -> bool| !text.is_empty() && text.chars().all(is_of_it);
     let answer = match method {
         "isalpha" => all(is_alpha),

@@ -68,6 +68,12 @@ pub enum HubError {
         #[help]
         help: String,
     },
+    #[error("the certificate of {endpoint} is not trusted: {reason}")]
+    #[diagnostic(help(
+        "another server may answer in its place, as where a network inspects its traffic. The roots of trust are Mozilla's, which are \
+         part of kindling; others cannot be added. Fetch the model with another program, and name its directory"
+    ))]
+    Certificate { endpoint: String, reason: String },
     #[error("{endpoint} limits how often it may be asked, and that was too often")]
     Busy {
         endpoint: String,
@@ -120,6 +126,7 @@ impl HubError {
             | Self::Quantised { .. }
             | Self::Index { .. } => true,
             Self::NoConnection { .. }
+            | Self::Certificate { .. }
             | Self::Busy { .. }
             | Self::Server { .. }
             | Self::Answer { .. }

@@ -71,10 +71,12 @@ pub fn fetch(
             let download = Download { id, settings, cache: &cache, remote: &remote, commit: &listing.commit, progress };
             complete(&download, wanted, &listing)
         }
-        Err(error) if error.is_passing() => match cached(id, wanted, &cache) {
-            Ok(snapshot) => Ok(Snapshot { unconfirmed: Some(error), ..snapshot }),
-            Err(missing) => Err(unreachable(id, &missing, error)),
-        },
+        Err(error) if error.is_passing() || matches!(error, HubError::Certificate { .. }) => {
+            match cached(id, wanted, &cache) {
+                Ok(snapshot) => Ok(Snapshot { unconfirmed: Some(error), ..snapshot }),
+                Err(missing) => Err(unreachable(id, &missing, error)),
+            }
+        }
         Err(error) => Err(error),
     }
 }

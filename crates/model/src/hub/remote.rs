@@ -21,6 +21,15 @@ pub(super) struct Remote<'a> {
     settings: &'a Settings,
 }
 
+/// What becomes of a user's token.
+enum TokenUse {
+    /// There is none.
+    None,
+    /// It would go through a network as it stands.
+    Withheld,
+    Sent,
+}
+
 /// The files of a revision.
 pub(super) struct Listing {
     pub(super) commit: String,
@@ -44,10 +53,11 @@ impl<'a> Remote<'a> {
             return Err(HubError::Endpoint { value: settings.endpoint.clone() });
         }
         // A server on this machine is never behind a proxy, whatever NO_PROXY leaves out.
-        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
-        let proxy = local.iter().all(|host| !settings.endpoint.starts_with(host)).then(Proxy::try_from_env).flatten();
+        let proxy = (!settings.is_local()).then(Proxy::try_from_env).flatten();
+        // Certificates are checked against Mozilla's roots, which `ureq` has built in (`webpki-roots`); nothing turns that off.
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            .https_only(settings.is_encrypted())
             .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
             .user_agent(concat!("kindling/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
@@ -141,7 +151,7 @@ impl<'a> Remote<'a> {
         // The Hub tells the hash of a file in LFS while it sends on, so a HEAD is not sent on.
         let redirects = if method == Method::HEAD { 0 } else { 10 };
         let mut request = Request::builder().method(method).uri(url);
-        if let Some(token) = &self.settings.token {
+        if let Some(token) = self.settings.sent_token() {
             request = request.header("authorization", token.authorization());
         }
         if let Some(range) = range {
@@ -179,12 +189,13 @@ impl<'a> Remote<'a> {
 
     fn how_to_find(&self) -> String {
         let endpoint = &self.settings.endpoint;
-        match self.settings.token {
-            None => {
+        match self.token() {
+            TokenUse::None => {
                 "check the spelling; if it is private, set HF_TOKEN to a token that may read it, or run `hf auth login`"
                     .into()
             }
-            Some(_) => format!(
+            TokenUse::Withheld => format!("check the spelling; {}", self.withheld()),
+            TokenUse::Sent => format!(
                 "check the spelling, and at {endpoint}/settings/tokens whether the token from HF_TOKEN or `hf auth login` is \
                  still valid and may read it"
             ),
@@ -193,24 +204,41 @@ impl<'a> Remote<'a> {
 
     fn how_to_enter(&self) -> String {
         let place = format!("{}/{}", self.settings.endpoint, self.id.repository);
-        match self.settings.token {
-            None => {
+        match self.token() {
+            TokenUse::None => {
                 format!("accept them at {place}, then set HF_TOKEN to a token of that account, or run `hf auth login`")
             }
-            Some(_) => format!(
+            TokenUse::Withheld => self.withheld(),
+            TokenUse::Sent => format!(
                 "accept them at {place} with the account of the token in use (from HF_TOKEN or `hf auth login`); a \
                  fine-grained token must also be allowed to read gated repositories"
             ),
         }
     }
 
+    fn token(&self) -> TokenUse {
+        match (&self.settings.token, self.settings.sent_token()) {
+            (None, _) => TokenUse::None,
+            (Some(_), None) => TokenUse::Withheld,
+            (Some(_), Some(_)) => TokenUse::Sent,
+        }
+    }
+
+    fn withheld(&self) -> String {
+        let endpoint = &self.settings.endpoint;
+        format!(
+            "the token is not sent to {endpoint}, where it could be read on the way: set HF_ENDPOINT to an https address"
+        )
+    }
+
     fn busy(&self, headers: &HeaderMap) -> HubError {
         let retry_after = header(headers, "retry-after").and_then(|seconds| seconds.parse().ok());
         let when =
             retry_after.map_or("try again later".into(), |seconds: u64| format!("try again in {seconds} seconds"));
-        let help = match self.settings.token {
-            None => format!("{when}; with a token (HF_TOKEN or `hf auth login`) the limit is higher"),
-            Some(_) => when,
+        let help = match self.token() {
+            TokenUse::None => format!("{when}; with a token (HF_TOKEN or `hf auth login`) the limit is higher"),
+            TokenUse::Withheld => format!("{when}; {}", self.withheld()),
+            TokenUse::Sent => when,
         };
         HubError::Busy { endpoint: self.settings.endpoint.clone(), retry_after, help }
     }
@@ -221,17 +249,34 @@ impl<'a> Remote<'a> {
     }
 
     fn unreachable(&self, error: &ureq::Error) -> HubError {
+        let endpoint = self.settings.endpoint.clone();
+        if let Some(reason) = of_certificate(error) {
+            return HubError::Certificate { endpoint, reason };
+        }
         let reason = match error {
             ureq::Error::HostNotFound => "its name is not known to this network".into(),
             ureq::Error::Timeout(_) => format!("no sign of life for {} seconds", self.settings.patience.as_secs_f32()),
             ureq::Error::Io(error) if error.kind() == ErrorKind::UnexpectedEof => "the connection was closed".into(),
             ureq::Error::Io(error) => error.to_string(),
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) => return answer(&self.settings.endpoint, error.to_string()),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => return answer(&endpoint, error.to_string()),
+            ureq::Error::RequireHttpsOnly(place) => {
+                return answer(&endpoint, format!("it redirects to {place}, without TLS"));
+            }
             other => other.to_string(),
         };
         let help = "check the network; behind a proxy set HTTPS_PROXY, for a mirror HF_ENDPOINT".into();
-        HubError::NoConnection { endpoint: self.settings.endpoint.clone(), reason, help }
+        HubError::NoConnection { endpoint, reason, help }
     }
+}
+
+/// What is wrong with the certificate of a server. The type of the error is that of rustls, whose words these are.
+fn of_certificate(error: &ureq::Error) -> Option<String> {
+    let words = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Rustls(error) => error.to_string(),
+        _ => return None,
+    };
+    words.strip_prefix("invalid peer certificate: ").map(str::to_owned)
 }
 
 /// The first question is not repeated without a connection: who works without a network has the cache, and should not
@@ -280,4 +325,24 @@ fn encoded(part: &str) -> String {
         }
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ureq::tls::RootCerts;
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_checked_and_what_is_asked_over_tls_is_answered_over_tls() {
+        let id = HubId::parse("org/tiny").unwrap();
+        for (endpoint, https_only) in [("https://hub.example", true), ("http://hub.example", false)] {
+            let settings = Settings { endpoint: endpoint.into(), ..Settings::from_environment() };
+            let remote = Remote::new(&id, &settings).unwrap();
+            let config = remote.agent.config();
+            assert_eq!(config.https_only(), https_only, "{endpoint}");
+            assert!(!config.tls_config().disable_verification());
+            assert!(matches!(config.tls_config().root_certs(), RootCerts::WebPki));
+        }
+    }
 }

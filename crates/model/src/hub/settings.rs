@@ -3,8 +3,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ureq::http::Uri;
 
 /// How the Hub is used.
 #[derive(Debug, Clone)]
@@ -59,6 +62,26 @@ impl Settings {
             pause: Duration::from_millis(500),
             patience: Duration::from_secs(30),
         }
+    }
+}
+
+impl Settings {
+    /// The token, where nobody but the Hub can read it: over TLS, or on this machine.
+    pub(super) fn sent_token(&self) -> Option<&Token> {
+        self.token.as_ref().filter(|_| self.is_encrypted() || self.is_local())
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.endpoint.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"))
+    }
+
+    /// Whether the endpoint is on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        let is_loopback = |host: &str| {
+            let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+            host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+        };
+        self.endpoint.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_loopback))
     }
 }
 
@@ -124,6 +147,37 @@ mod tests {
         assert!(!read(&[("HF_HUB_OFFLINE", "0")]).offline);
         assert!(read(&[("HF_HUB_OFFLINE", "1")]).offline);
         assert!(read(&[("TRANSFORMERS_OFFLINE", "yes")]).offline);
+    }
+
+    #[test]
+    fn a_token_is_sent_over_tls_and_within_this_machine_alone() {
+        let is_sent = |endpoint| read(&[("HF_TOKEN", "hf_x"), ("HF_ENDPOINT", endpoint)]).sent_token().is_some();
+        for endpoint in [
+            "https://huggingface.co",
+            "HTTPS://hub.example/",
+            "https://127.0.0.1:8443",
+            "http://127.0.0.1:8080",
+            "http://127.1.2.3",
+            "http://localhost:8080/hub",
+            "http://LOCALHOST",
+            "http://[::1]:8080",
+        ] {
+            assert!(is_sent(endpoint), "{endpoint}");
+        }
+        for endpoint in [
+            "http://huggingface.co",
+            "HTTP://hub.example/",
+            "http://localhost.example",
+            "http://127.0.0.1.example",
+            "http://127.0.0.1@hub.example",
+            "http://10.0.0.1",
+            "http://0.0.0.0",
+            "http://[::]",
+            "http://[2001:db8::1]",
+            "hub.example",
+        ] {
+            assert!(!is_sent(endpoint), "{endpoint}");
+        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
             score_file(file, &pipeline, &mut scorer, output, Some(&mut listed))?
         }
     };
-    check_unwritten(&pipeline)?;
+    check_unwritten(&pipeline.pretrained)?;
     // Nothing is written or said of what another one finds wrong.
     workers.gather("the end of the data", &())?;
     if per_example.is_some() {
@@ -115,6 +115,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
 pub(super) fn scores_on(file: &Path, pipeline: &Pipeline, output: &Output) -> Result<(Scores, usize), Failure> {
     let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
     let (examples, _) = score_file(file, pipeline, &mut scorer, output, None)?;
+    check_unwritten(&pipeline.pretrained)?;
     Ok((scorer.evaluation.scores(), examples))
 }
 
@@ -302,7 +303,7 @@ fn score_file(
     let bar = output.bar(0, "evaluating {spinner} {pos}");
     let (mut done, mut truncated) = (0, 0);
     let mut score = |rows: &Rows| -> Result<(), Failure> {
-        let encoding = Encoding { tokenizer: &pipeline.tokenizer, max_length: pipeline.max_length, progress: &|_| {} };
+        let encoding = Encoding::new(&pipeline.tokenizer, pipeline.max_length);
         let mut dataset = Dataset::default();
         pipeline.task.encode(file, rows, &encoding, &mut dataset)?;
         check_dataset(&dataset, &pipeline.pretrained)?;

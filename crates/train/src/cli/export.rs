@@ -13,7 +13,7 @@ use inference::{ModelFiles, Pipeline};
 use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
 use serde_json::json;
 
-use super::open::{check_unquantised, open};
+use super::open::{check_unquantised, check_unwritten, open};
 use super::{Failure, ModelArguments};
 use crate::output::{Output, counted};
 
@@ -121,7 +121,9 @@ fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &
     let template = ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH)?;
     let vocabulary = (&opened.tokenizer.to_json(), special.as_slice(), template.as_ref().map(ChatTemplate::text));
     let labels = opened.task.label_names();
-    Ok(export_gguf(&merge, vocabulary, (kind, &name(inputs.trained()), labels), path)?)
+    let exported = export_gguf(&merge, vocabulary, (kind, &name(inputs.trained()), labels), path)?;
+    check_unwritten(&opened.pretrained).inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    Ok(exported)
 }
 
 fn default_type(opened: &Pipeline, is_adapter: bool) -> TensorType {

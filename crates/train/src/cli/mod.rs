@@ -44,7 +44,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::device::DeviceName;
 use crate::output::Output;
 use crate::terminal;
-use crate::workers::Workers;
+use crate::workers::{Launched, Workers};
 use adapters::{combine, extract, resize};
 use failure::Failure;
 use source::ModelArguments;
@@ -224,7 +224,8 @@ fn join(cli: &Cli) -> Result<Workers, Failure> {
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
     let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
-    set_burn_device(&name);
+    let local_rank = Launched::found().and_then(|launched| launched.local_rank);
+    set_burn_device(&name.of_worker(local_rank));
     workers::join(worker_arguments(cli.command.as_ref()).map(|(_, arguments)| arguments))
 }
 
@@ -234,7 +235,7 @@ fn prepare_process(cli: &Cli, workers: &Workers) -> Result<(), Failure> {
     signals::listen()?;
     // Standard input is the first worker's.
     if workers.is_first() && worker_arguments(cli.command.as_ref()).is_some_and(|(_, it)| it.until_input_ends) {
-        signals::until_input_ends();
+        signals::until_input_ends()?;
     }
     // Those of burn for checkpoints, metrics and the terminal, of the server, or a progress bar's.
     let others = if matches!(cli.command, None | Some(Command::Train(_) | Command::Serve(_) | Command::Verify(_))) {
@@ -242,10 +243,7 @@ fn prepare_process(cli: &Cli, workers: &Workers) -> Result<(), Failure> {
     } else {
         2
     };
-    start_threads(cli.common.threads, others).map_err(|error| {
-        let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
-        Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
-    })
+    start_threads(cli.common.threads, others).map_err(|error| signals::no_thread(&error))
 }
 
 /// Starts the threads that compute: at their first use one that cannot be started would be a panic. So it would with those that

@@ -58,12 +58,12 @@ pub(super) fn check_unquantised(directory: &Path) -> Result<(), Failure> {
 }
 
 /// # Errors
-/// Somebody has written into the files that the weights are mapped from: what was answered may be wrong.
-pub(super) fn check_unwritten(pipeline: &Pipeline) -> Result<(), Failure> {
-    match pipeline.pretrained.files_in_use().written_to() {
+/// Somebody has written into the files that the weights are mapped from: what was computed with them may be wrong.
+pub(super) fn check_unwritten(pretrained: &Pretrained) -> Result<(), Failure> {
+    match pretrained.files_in_use().written_to() {
         None => Ok(()),
         Some(path) => {
-            let message = format!("{} was written to while it was in use: the answers may be wrong", path.display());
+            let message = format!("{} was written to while it was in use: the results may be wrong", path.display());
             Err(Failure::with_help(message, "put it back as it was, and run the command again"))
         }
     }

@@ -171,7 +171,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
     let Predictor { answers, unanswered, truncated, file, .. } = predictor;
     let answered = answers.count();
     let failure = unanswered.failure(answered, &file);
-    check_unwritten(&pipeline)?;
+    check_unwritten(&pipeline.pretrained)?;
     // No file is finished whose answers another one finds wrong.
     workers.gather("the end of the input", &())?;
     // What was there before is worth more than no answers.

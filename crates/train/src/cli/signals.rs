@@ -13,9 +13,18 @@ use super::failure::{Failure, INTERRUPTED};
 type Stop = Box<dyn Fn() -> bool + Send + Sync>;
 static INSTEAD: OnceLock<Stop> = OnceLock::new();
 
-/// Begins to listen.
+/// Begins to listen, in a thread of its own.
 pub(super) fn listen() -> Result<(), Failure> {
-    ctrlc::set_handler(stop).map_err(|error| Failure::message(format!("cannot listen to signals: {error}")))
+    ctrlc::set_handler(stop).map_err(|error| match error {
+        ctrlc::Error::System(error) => no_thread(&error),
+        other => Failure::message(format!("cannot listen to signals: {other}")),
+    })
+}
+
+/// The complaint about threads that cannot be started.
+pub(super) fn no_thread(error: &impl std::fmt::Display) -> Failure {
+    let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
+    Failure::with_help(format!("cannot start the threads that are needed: {error}"), help)
 }
 
 /// What a signal does.
@@ -27,12 +36,13 @@ fn stop() {
 }
 
 /// The end of standard input is a signal, too.
-pub(super) fn until_input_ends() {
-    std::thread::spawn(|| {
+pub(super) fn until_input_ends() -> Result<(), Failure> {
+    let listen = || {
         // An input that cannot be read has ended.
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         stop();
-    });
+    };
+    std::thread::Builder::new().spawn(listen).map(drop).map_err(|error| no_thread(&error))
 }
 
 /// From here on the first signal stops this run.

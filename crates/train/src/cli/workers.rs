@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -164,29 +164,45 @@ pub(super) fn started(
         let help = "`mpirun --version` tells whether it works; without `--workers` one process uses all cores";
         Failure::with_help(format!("cannot start `mpirun`: {error}"), help)
     };
-    wait(command, Interrupter::new()).map(Some).map_err(failed)
+    let interrupter = Interrupter::new();
+    let status = wait(command, &interrupter).map_err(failed)?;
+    match status.code() {
+        Some(code) => Ok(Some(ExitCode::from(u8::try_from(code).unwrap_or(1)))),
+        None if interrupter.should_stop() => Ok(Some(ExitCode::from(INTERRUPTED))),
+        None => Err(killed(name, status)),
+    }
+}
+
+/// A launcher that was killed has no word of its own.
+fn killed(name: &str, status: ExitStatus) -> Failure {
+    let again = match name {
+        "train" => "add `--resume` to go on from the last checkpoint",
+        _ => "run the command again",
+    };
+    let help = format!(
+        "{again}; a system that is short of memory kills like this, and fewer workers need less: each holds the whole model"
+    );
+    Failure::with_help(format!("`mpirun`, which ran the workers, was killed ({status})"), help)
 }
 
 /// The workers end as a run does when standard input ends, at a signal to this process: `mpirun` would kill them.
-fn wait(mut command: Command, interrupter: Interrupter) -> io::Result<ExitCode> {
-    signals::stop_instead(&interrupter);
+fn wait(mut command: Command, interrupter: &Interrupter) -> io::Result<ExitStatus> {
+    signals::stop_instead(interrupter);
     command.stdin(Stdio::piped());
     // Ctrl-C in a terminal would reach `mpirun` as well.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let mut child: Child = command.spawn()?;
     let mut input = child.stdin.take();
-    let status = loop {
+    loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            return Ok(status);
         }
         if interrupter.should_stop() {
             drop(input.take());
         }
         thread::sleep(PAUSE);
-    };
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(ExitCode::from(code.unwrap_or(if interrupter.should_stop() { INTERRUPTED } else { 1 })))
+    }
 }
 
 /// Whose `mpirun` it is: their options differ.

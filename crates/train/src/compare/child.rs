@@ -40,7 +40,11 @@ impl Child {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn()?;
         let mut input = child.stdin.take();
-        let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
+        let reading = read(child.stdout.take()).and_then(|stdout| Ok((stdout, read(child.stderr.take())?)));
+        let (stdout, stderr) = reading.inspect_err(|_| {
+            // What nobody reads would stop it anyway.
+            let _ = child.kill().and_then(|()| child.wait());
+        })?;
         let status: ExitStatus = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
@@ -55,8 +59,8 @@ impl Child {
     }
 }
 
-fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
-    thread::spawn(move || {
+fn read(pipe: Option<impl Read + Send + 'static>) -> io::Result<JoinHandle<String>> {
+    thread::Builder::new().spawn(move || {
         let mut bytes = Vec::new();
         // What was read until then is shown.
         let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));

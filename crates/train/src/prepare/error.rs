@@ -9,6 +9,7 @@ use tasks::TaskName;
 use crate::config::{self, Loaded};
 use crate::device::DeviceError;
 use crate::output::counted;
+use crate::workers::Elsewhere;
 
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum Error {
@@ -100,6 +101,12 @@ pub(crate) enum Error {
     #[error("{}: its head has {}, the run has {expected}", path.display(), counted(*found, "class", "classes"))]
     #[diagnostic(help("start from an adapter that was trained for the same labels, or without `adapter.init_from`"))]
     Classes { path: PathBuf, found: usize, expected: usize },
+    #[error("{message}")]
+    #[diagnostic(help("copy the {what} of one host to the others, or read it from a shared disk"))]
+    OtherFile { message: String, what: &'static str },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Worker(#[from] Elsewhere),
 }
 
 impl Error {
@@ -107,6 +114,7 @@ impl Error {
     pub(crate) fn is_of_input(&self) -> bool {
         match self {
             Self::Hub { error, .. } => error.is_of_input(),
+            Self::Worker(failure) => failure.of_input,
             _ => true,
         }
     }

@@ -4,6 +4,7 @@
 mod error;
 mod examples;
 mod method;
+mod same_files;
 mod schedule;
 mod splits;
 mod start;
@@ -36,6 +37,7 @@ use tasks::{Rows, Task};
 use training_data::TrainingData;
 
 pub(crate) use error::Error;
+pub(crate) use same_files::{data_files, tokenizer_files};
 pub(crate) use splits::Question;
 pub(crate) use validation::validation_data;
 
@@ -94,7 +96,7 @@ impl RunPlan {
             let (place, directory) = (loaded.place("model.path"), start.base.directory.clone());
             return Err(Error::TrainedQuantised { place, directory, dtype: quantisation.name() });
         }
-        let data = TrainingData::read(loaded, &config, &start, output)?;
+        let data = TrainingData::read(loaded, &config, &start, (workers, output))?;
         let trained = (&start.pretrained, data.task.outputs());
         let method = method(loaded, start.adapter.as_ref(), trained, &mut config)?;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use data::language::{Content, Purpose, Row, UnreadFields};
 use data::{
-    Dataset, Digest, Example, Finding, Labels, Reading, Record, Rows as Looked, Tokenizer, Truncation, lint, records,
-    stratified,
+    Dataset, Digest, EncodedExample, Example, Finding, Labels, Reading, Record, Rows as Looked, Share, Tokenizer,
+    Truncation, lint, records, stratified,
 };
 use indicatif::ProgressBar;
 use model::Pretrained;
@@ -14,19 +14,22 @@ use model::Pretrained;
 use super::Error;
 use crate::config::{Config, Files};
 use crate::output::Output;
+use crate::workers::Workers;
 use tasks::{CausalLm, Classes, Columns, Encoding, LabelFinder, Rows, Task, check_vocabulary};
 
 /// Rows that are read before they are encoded together, on all threads, and bytes of them.
 const CHUNK: usize = 2048;
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// What rows are encoded by.
+/// What rows are encoded by, and who encodes them.
 pub(super) struct Reader<'a> {
     pub(super) config: &'a Config,
     pub(super) tokenizer: &'a Tokenizer,
     /// `None`: its classes are to be found first.
     pub(super) task: Option<&'a dyn Task>,
     pub(super) max_length: usize,
+    /// Each encodes a share; all read the same files.
+    pub(super) workers: &'a Workers,
 }
 
 /// What was read of the files of a split; where there is a finder targets are provisional.
@@ -108,7 +111,7 @@ impl Reader<'_> {
         &self,
         file: &Path,
         rows: &Rows,
-        (dataset, finder, look): (&mut Dataset, Option<&mut (dyn LabelFinder + 'static)>, &mut Look<'_>),
+        (dataset, mut finder, look): (&mut Dataset, Option<&mut (dyn LabelFinder + 'static)>, &mut Look<'_>),
         bar: &ProgressBar,
     ) -> Result<(), Error> {
         let texts = rows.texts();
@@ -117,17 +120,61 @@ impl Reader<'_> {
         if let (Rows::Language(rows), Some(unread)) = (rows, &mut look.unread) {
             unread.add(file, rows);
         }
+        let position = bar.position();
         let progress = |done: usize| bar.inc(done as u64);
-        let (tokenizer, max_length) = (self.tokenizer, self.max_length);
-        let encoding = Encoding { tokenizer, max_length, progress: &progress };
-        match (finder, self.task) {
-            (Some(finder), _) => finder.encode(file, rows, &encoding, dataset)?,
-            (None, Some(task)) => task.encode(file, rows, &encoding, dataset)?,
-            (None, None) => unreachable!("a task without classes is opened before its data is read"),
+        let (task, all) = (self.task, Encoding::new(self.tokenizer, self.max_length));
+        let mut encode = |share, dataset: &mut Dataset| {
+            let encoding = Encoding { progress: &progress, share, ..all };
+            match (finder.as_deref_mut(), task) {
+                (Some(finder), _) => finder.encode(file, rows, &encoding, dataset),
+                (None, Some(task)) => task.encode(file, rows, &encoding, dataset),
+                (None, None) => unreachable!("a task without classes is opened before its data is read"),
+            }
+        };
+        match self.workers.are_several() {
+            true => {
+                dataset.add(file, &encoded_by_all(self.workers, &mut encode)?);
+                // Those of the others.
+                bar.set_position(position + rows.len() as u64);
+            }
+            false => encode(Share::ALL, dataset)?,
         }
         Ok(())
     }
 }
+
+/// What comes of rows of which each worker encodes a share. A share that cannot be encoded is tried by all, so that all end with
+/// the error of one worker: that of the first row.
+fn encoded_by_all(
+    workers: &Workers,
+    encode: &mut dyn FnMut(Share, &mut Dataset) -> Result<(), data::Error>,
+) -> Result<Vec<EncodedExample>, Error> {
+    let share = |number| Share { number, of: workers.size() };
+    let mut encoded = |number| {
+        let mut dataset = Dataset::default();
+        encode(share(number), &mut dataset).map(|()| dataset.to_bytes())
+    };
+    let sent = match encoded(workers.rank()) {
+        Ok(bytes) => [&[DONE], &bytes[..]].concat(),
+        Err(_) => Vec::new(),
+    };
+    let mut examples = Vec::new();
+    for (number, received) in workers.gather_bytes("encoded rows", sent)?.iter().enumerate() {
+        let tried;
+        let bytes = match received.split_first() {
+            Some((_, bytes)) => bytes,
+            None => {
+                tried = encoded(number)?;
+                &tried[..]
+            }
+        };
+        examples.extend(EncodedExample::all_of(bytes).expect("it was written by the same program"));
+    }
+    Ok(examples)
+}
+
+/// Comes before the bytes of a share, which may be none.
+const DONE: u8 = 1;
 
 /// Which rows of a file are of each split, where both are taken from it.
 pub(super) struct Parts {
@@ -257,4 +304,55 @@ pub(crate) struct Question {
     pub(crate) ids: Vec<u32>,
     pub(crate) answer: String,
     pub(crate) answer_tokens: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use data::{Encoded, ExampleTarget};
+
+    use super::*;
+    use crate::workers::threads::with_workers;
+
+    /// Seven rows, of which these cannot be encoded; what each worker has of them, and how many it encoded.
+    fn shared(size: usize, broken: &[usize]) -> Vec<(Result<Vec<usize>, String>, usize)> {
+        with_workers(size, |workers| {
+            let mut encoded = 0;
+            let mut encode = |share: Share, dataset: &mut Dataset| {
+                let rows = share.range(7);
+                if let Some(row) = rows.clone().find(|row| broken.contains(row)) {
+                    return Err(data::Error::Empty { file: format!("row {row}").into() });
+                }
+                encoded += rows.len();
+                let example = |line: usize| EncodedExample {
+                    line,
+                    encoded: Encoded::from(vec![line as u32]),
+                    target: ExampleTarget::None,
+                    spans: Vec::new(),
+                    lost_targets: 0,
+                };
+                dataset.add(Path::new("a.csv"), &rows.map(example).collect::<Vec<_>>());
+                Ok(())
+            };
+            let examples = encoded_by_all(workers, &mut encode).map_err(|error| error.to_string());
+            (examples.map(|examples| examples.iter().map(|example| example.line).collect()), encoded)
+        })
+    }
+
+    #[test]
+    fn workers_encode_a_share_each_and_have_all_rows_in_their_order() {
+        for size in [2, 3, 9] {
+            let found = shared(size, &[]);
+            assert!(found.iter().all(|(lines, _)| *lines == Ok((0..7).collect())), "{found:?}");
+            assert_eq!(found.iter().map(|(_, encoded)| encoded).sum::<usize>(), 7);
+            assert!(found.iter().all(|(_, encoded)| *encoded <= 7_usize.div_ceil(size)));
+        }
+    }
+
+    #[test]
+    fn the_first_row_that_cannot_be_encoded_is_the_error_of_all() {
+        for size in [2, 3, 9] {
+            let found = shared(size, &[6, 4, 5]);
+            assert!(found.iter().all(|(lines, _)| *lines == Err("row 4 holds no rows".to_string())), "{found:?}");
+        }
+    }
 }

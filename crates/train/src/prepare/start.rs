@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use data::Tokenizer;
-use inference::{Adapter, default_max_length};
+use inference::{Adapter, WrittenFiles, default_max_length};
 use kernels::{Precision, Simd};
 use miette::Diagnostic;
 use model::Pretrained;
@@ -29,8 +29,8 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// `device` is that of the command line. Reads headers, no weights; may download the checkpoint.
-    /// Of several workers on a host each has a number there, and its own device.
+    /// `device` is that of the command line. Reads headers, and weights only to compare a model that kindling trained with its
+    /// hashes; may download the checkpoint. Of several workers on a host each has a number there, and its own device.
     pub(super) fn open(
         loaded: &Loaded,
         config: &Config,
@@ -46,7 +46,12 @@ impl Start {
         })?;
         let task = config.model.task;
         let mut pretrained = match config.model.weights {
-            Weights::Pretrained => Pretrained::open(&base.directory, task.head)?,
+            Weights::Pretrained => {
+                let pretrained = Pretrained::open(&base.directory, task.head)?;
+                // A base that an earlier run trained.
+                WrittenFiles::check_model(&base.directory)?.iter().for_each(|note| output.warn(note));
+                pretrained
+            }
             Weights::Random => Pretrained::untrained(&base.directory, task.head)?,
         };
         if let Some(problem) = task.problem {

@@ -8,11 +8,13 @@ use tasks::{Classes, Columns, Fitted, Opening, Task, TaskName, check_dataset};
 
 use super::Error;
 use super::examples::{check_classes, labels};
+use super::same_files::have_same_files;
 use super::splits::{Again, Parts, Reader, Split, findings, split_off};
 use super::start::Start;
 use crate::config::{Config, Loaded};
 use crate::output::Output;
 use crate::run::Questions;
+use crate::workers::Workers;
 
 /// What is trained on, and what it is evaluated on.
 pub(super) struct TrainingData {
@@ -67,7 +69,12 @@ impl<'a> Opener<'a> {
 }
 
 impl TrainingData {
-    pub(super) fn read(loaded: &Loaded, config: &Config, start: &Start, output: &Output) -> Result<Self, Error> {
+    pub(super) fn read(
+        loaded: &Loaded,
+        config: &Config,
+        start: &Start,
+        (workers, output): (&Workers, &Output),
+    ) -> Result<Self, Error> {
         let mut opener = Opener::new(loaded, config, start);
         // What of the task does not depend on the data; classes do.
         let task = match config.model.task.finder {
@@ -75,7 +82,9 @@ impl TrainingData {
             Some(_) => None,
         };
         let (tokenizer, max_length) = (&start.tokenizer, start.max_length);
-        let reader = Reader { config, tokenizer, task: task.as_deref(), max_length };
+        let alone = Workers::one();
+        let workers = if have_same_files(config, &start.base.directory, workers)? { workers } else { &alone };
+        let reader = Reader { config, tokenizer, task: task.as_deref(), max_length, workers };
         let mut train = reader.read(&config.data.train, None, output)?;
         let mut read_valid = match &config.data.valid {
             Some(files) => Some(reader.read(files, Some(&train.columns), output)?),

@@ -8,6 +8,7 @@ use super::Error;
 use super::splits::{Again, Reader, split_off};
 use crate::config::Config;
 use crate::output::Output;
+use crate::workers::Workers;
 
 /// The data that the best model was chosen by, as the run's configuration says, which has some, and where its texts are.
 pub(crate) fn validation_data(
@@ -16,7 +17,9 @@ pub(crate) fn validation_data(
     output: &Output,
 ) -> Result<(Dataset, Again), Error> {
     let (tokenizer, task) = (&pipeline.tokenizer, &*pipeline.task);
-    let reader = Reader { config, tokenizer, task: Some(task), max_length: pipeline.max_length };
+    // Each of several workers for itself: whether their files are the same is not known yet.
+    let workers = &Workers::one();
+    let reader = Reader { config, tokenizer, task: Some(task), max_length: pipeline.max_length, workers };
     let (dataset, again) = match &config.data.valid {
         Some(files) => {
             let split = reader.read(files, None, output)?;

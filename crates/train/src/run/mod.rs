@@ -161,7 +161,11 @@ pub(crate) fn run(
     let journal = directory.map(|directory| Journal::open(plan, directory, resumed.as_ref())).transpose()?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
     // Until this function ends.
-    let _watching = options.watch.take().map(|watch| watch.serve(&plan.output_dir));
+    let watching = options.watch.take().map(|watch| watch.serve(&plan.output_dir)).transpose();
+    let _watching = watching.unwrap_or_else(|error| {
+        output.warn(&format!("the page of the run is not served: {error}"));
+        None
+    });
     let untrained = before::untrained(plan, &model, workers, &heard).map_err(|error| blame(plan, error))?;
     let first = journal.as_ref().map(|journal| report::begin(plan, &loaded.plan, &untrained, &journal.directory));
     let record = first.transpose()?;
@@ -316,7 +320,7 @@ fn train(session: Session, model: TrainableModel, (plan, options): (&RunPlan, Op
     let optimizer = optimizer::adamw(&session.config, &session.adapter_plan);
     let result = Arc::new(Mutex::new(None));
     let executor: Box<dyn StepExecutor> = match session.workers.are_several() {
-        true => Box::new(Shared::new(&session.workers, batches.clone(), plan.device.clone())),
+        true => Box::new(Shared::new(&session.workers, batches.clone(), plan.device.clone(), session.output.clone())),
         false => Box::new(Local(batches.clone())),
     };
     let strategy = ByStep::new(session, executor, batches.steps.clone(), failure, result.clone());

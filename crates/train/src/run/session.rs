@@ -16,6 +16,9 @@ use crate::prepare::RunPlan;
 use crate::report::Record;
 use crate::workers::Workers;
 
+/// Bytes of a result that is sent to the other workers, who write it to a temporary directory.
+const MOST_SENT: u64 = 4 << 30;
+
 /// What a run carries from step to step.
 pub(super) struct Session {
     pub(super) config: crate::config::TrainConfig,
@@ -167,8 +170,7 @@ impl Session {
         // The model that was trained is gone, and with it what was left of its base.
         crate::ALLOCATOR.give_back();
         let best = self.state.best.clone().expect("a run that ends has saved what came of it");
-        // A model that was trained as a whole is not sent about: the worker that has it does the rest.
-        let who = if plan.method.saves_model() { Workers::one() } else { self.workers.clone() };
+        let who = self.who_checks(plan)?;
         let checked = match self.workers.is_first() || who.are_several() {
             true => Some(self.check(plan, &best, &who)?),
             false => None,
@@ -200,6 +202,21 @@ impl Session {
         Ok(Outcome::Finished(summary))
     }
 
+    /// All workers, unless it is a large model that would have to be sent to them: then the one that has saved it.
+    fn who_checks(&self, plan: &RunPlan) -> Result<Workers, Error> {
+        let is_sent = self.workers.of_first("the size of the result", || {
+            let files = self.result_files().into_iter();
+            let sizes = files.map(|name| plan.output_dir.join(name).metadata().map_or(0, |found| found.len()));
+            Ok::<_, Error>(sizes.sum::<u64>() <= MOST_SENT)
+        })?;
+        Ok(if is_sent { self.workers.clone() } else { Workers::one() })
+    }
+
+    /// The files that were written of the result: the base may have others beside it by now.
+    fn result_files(&self) -> Vec<String> {
+        self.journal.as_ref().expect("the first worker has it").directory.results().into_keys().collect()
+    }
+
     /// What was saved, read back and compared, by the worker that saved it and by those that are sent it.
     fn check(&self, plan: &RunPlan, best: &Best, who: &Workers) -> Result<(TrainableModel, Plan), Error> {
         let rounds = self.adapter_plan.rounds_base();
@@ -208,11 +225,7 @@ impl Session {
         }
         let temporary = if who.is_first() { None } else { Some(temporary()?) };
         let place = temporary.as_ref().map_or(plan.output_dir.as_path(), |temporary| temporary.path());
-        // Those that were written: the base may have other files beside it by now.
-        let written = || {
-            let journal = self.journal.as_ref().expect("the first worker has it");
-            Ok::<_, Error>(journal.directory.results().into_keys().collect::<Vec<_>>())
-        };
+        let written = || Ok::<_, Error>(self.result_files());
         let names = who.of_first("the names of the result", written)?;
         who.copies(place, &names, place).map_err(Error::of_files)?;
         self.save.verify(place, &best.probe, rounds)

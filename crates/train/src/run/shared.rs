@@ -12,6 +12,7 @@ use tasks::TrainableModel;
 use super::Error;
 use super::executor::{Caller, Computed, StepExecutor, StepGradients, Sums, not_a_number};
 use super::loader::TrainingBatches;
+use crate::output::Output;
 use crate::workers::{Exchange, Gradients, Group, Traffic, Workers, shared};
 
 /// Bytes of gradients that a worker holds at most before they are exchanged, if it is more than those of one micro-batch: the
@@ -24,8 +25,11 @@ pub(super) struct Shared {
     /// Where gradients are, without autodiff.
     device: Device,
     pace: Pace,
+    /// Who is slow has been said.
+    is_said: bool,
     steps: usize,
     exchanged: Traffic,
+    output: Output,
 }
 
 /// Seconds that each worker has computed, and tokens, over the steps so far.
@@ -92,6 +96,7 @@ impl StepExecutor for Shared {
             let account = Account { stop: (caller.should_stop)(), seconds, micro_batches };
             let accounts = self.workers.gather("the losses of a step", &account)?;
             self.pace.add(&accounts);
+            self.say_who_is_slow();
             let stop = accounts.iter().any(|account| account.stop);
             let mut in_order: Vec<(usize, OfOne)> = accounts.into_iter().flat_map(|it| it.micro_batches).collect();
             in_order.sort_by_key(|(number, _)| *number);
@@ -129,26 +134,32 @@ impl StepExecutor for Shared {
             return Vec::new();
         }
         let (workers, sums) = (self.workers.size(), self.exchanged.of_each(self.steps));
-        let mut lines = vec![format!("{workers} workers; to exchange the gradients of a step: {sums}")];
-        if let Some((worker, times)) = self.pace.slow() {
-            let (name, shares) = (self.workers.name(worker), self.pace.shares());
-            lines.push(format!(
-                "{name} is slow: it takes {times:.1} times as long for a token as the others (of all tokens: {shares})"
-            ));
-        }
-        lines
+        vec![format!("{workers} workers; to exchange the gradients of a step: {sums}")]
     }
 }
 
 impl Shared {
-    pub(super) fn new(workers: &Workers, batches: TrainingBatches, device: Device) -> Self {
+    pub(super) fn new(workers: &Workers, batches: TrainingBatches, device: Device, output: Output) -> Self {
         Self {
             workers: workers.clone(),
             batches,
             device,
             pace: Pace::default(),
+            is_said: false,
             steps: 0,
             exchanged: Traffic::default(),
+            output,
+        }
+    }
+
+    /// Once, as soon as it shows.
+    fn say_who_is_slow(&mut self) {
+        if self.is_said {
+            return;
+        }
+        if let Some(line) = self.pace.who_is_slow(&self.workers) {
+            self.output.say(&line);
+            self.is_said = true;
         }
     }
 
@@ -192,6 +203,15 @@ impl Pace {
         let of_others = (others().map(|(seconds, _)| seconds).sum(), others().map(|(_, tokens)| tokens).sum());
         let times = rate(of_slowest) / rate(&of_others);
         (of_slowest.0 > LONG && times.is_finite() && times > SLOW).then_some((slowest, times))
+    }
+
+    /// What is to be said of it.
+    fn who_is_slow(&self, workers: &Workers) -> Option<String> {
+        let (worker, times) = self.slow()?;
+        let (name, shares) = (workers.name(worker), self.shares());
+        Some(format!(
+            "{name} is slow: it takes {times:.1} times as long for a token as the others (of all tokens: {shares})"
+        ))
     }
 
     /// What each worker has computed of all tokens.
@@ -257,6 +277,7 @@ impl ModuleVisitor for Registered<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::threads::with_workers;
 
     #[test]
     fn who_is_slow_is_told_by_the_time_of_a_token() {
@@ -268,5 +289,12 @@ mod tests {
         assert_eq!(slow(&[(20.0, 100), (0.0, 0)]), None);
         let shares = Pace { workers: vec![(1.0, 100), (1.0, 300)] }.shares();
         assert_eq!(shares, "25 %, 75 %");
+    }
+
+    #[test]
+    fn a_slow_worker_is_named_with_its_host_and_the_share_of_each() {
+        let found = with_workers(2, |workers| Pace { workers: vec![(20.0, 100), (60.0, 100)] }.who_is_slow(workers));
+        let expected = "worker 1 on thread is slow: it takes 3.0 times as long for a token as the others (of all tokens: 50 %, 50 %)";
+        assert_eq!(found, [Some(expected.to_string()), Some(expected.to_string())]);
     }
 }

@@ -44,7 +44,10 @@ impl Watch {
     }
 
     /// Serves the page of the run at `root` until the answer is dropped.
-    pub(super) fn serve(self, root: &Path) -> Watching {
+    ///
+    /// # Errors
+    /// The system starts no more threads.
+    pub(super) fn serve(self, root: &Path) -> io::Result<Watching> {
         let shared = Arc::new(Shared {
             root: root.into(),
             address: self.address,
@@ -55,13 +58,13 @@ impl Watch {
         let server = shared.clone();
         let listener = self.listener;
         // The thread ends with the process; nothing waits for it.
-        std::thread::spawn(move || {
+        std::thread::Builder::new().spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { continue };
                 server.clone().take(stream);
             }
-        });
-        Watching(shared)
+        })?;
+        Ok(Watching(shared))
     }
 }
 
@@ -115,11 +118,16 @@ impl Shared {
             self.connections.fetch_sub(1, Ordering::SeqCst);
             return;
         }
-        std::thread::spawn(move || {
+        let shared = self.clone();
+        let answer = move || {
             // A browser that goes away is no failure of the run.
-            let _ = self.answer(&stream);
+            let _ = shared.answer(&stream);
+            shared.connections.fetch_sub(1, Ordering::SeqCst);
+        };
+        // Without a thread for it the connection is closed.
+        if std::thread::Builder::new().spawn(answer).is_err() {
             self.connections.fetch_sub(1, Ordering::SeqCst);
-        });
+        }
     }
 
     fn answer(&self, stream: &TcpStream) -> io::Result<()> {
@@ -232,7 +240,7 @@ mod tests {
         let watch = Watch::bind(0).unwrap();
         let address = watch.address;
         assert!(address.ip().is_loopback());
-        let watching = watch.serve(directory.path());
+        let watching = watch.serve(directory.path()).unwrap();
         let get = |host: &str| asked(address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
 
         let page = get(&address.to_string());

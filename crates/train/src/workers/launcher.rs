@@ -7,6 +7,8 @@ use std::ffi::OsString;
 pub(crate) struct Launched {
     pub(crate) size: usize,
     pub(crate) rank: usize,
+    /// Its number among those of its host, where the launcher says one.
+    pub(crate) local_rank: Option<usize>,
     /// The command that people know it by.
     pub(crate) by: &'static str,
 }
@@ -19,8 +21,12 @@ impl Launched {
 
     fn read(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<Self> {
         let number = |name: &str| variable(name)?.to_str()?.parse::<usize>().ok();
-        let launched =
-            |size: &str, rank: &str, by| Some(Self { size: number(size)?, rank: number(rank).unwrap_or(0), by });
+        // Of Open MPI, Slurm, MPICH, and Intel MPI.
+        let local = ["OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "PMI_LOCAL_RANK", "MPI_LOCALRANKID"];
+        let local_rank = local.into_iter().find_map(number);
+        let launched = |size: &str, rank: &str, by| {
+            Some(Self { size: number(size)?, rank: number(rank).unwrap_or(0), local_rank, by })
+        };
         // What a batch job of Slurm runs without srun has the first of its variables as well, and no number from PMIx.
         let of_slurm = || {
             number("PMIX_RANK")?;
@@ -52,6 +58,21 @@ mod tests {
         assert_eq!(found(&[("PMI_SIZE", "3"), ("PMI_RANK", "1")]), Some((3, 1, "mpirun")));
         let of_slurm = [("SLURM_NTASKS", "8"), ("SLURM_PROCID", "7"), ("PMIX_RANK", "7")];
         assert_eq!(found(&of_slurm), Some((8, 7, "srun")));
+    }
+
+    #[test]
+    fn the_number_on_a_host_is_known_before_mpi_is() {
+        let local_rank = |name: &str| {
+            let variables = [("PMI_SIZE", "8"), ("PMI_RANK", "5"), (name, "1")];
+            Launched::read(&|known| {
+                let found = variables.iter().find(|(name, _)| *name == known);
+                found.map(|(_, value)| OsString::from(value))
+            })
+            .and_then(|launched| launched.local_rank)
+        };
+        let names = ["OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "PMI_LOCAL_RANK", "MPI_LOCALRANKID"];
+        assert_eq!(names.map(local_rank), [Some(1); 4]);
+        assert_eq!(local_rank("OTHER"), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod exchange;
 mod files;
+mod input_files;
 mod launcher;
 #[cfg(feature = "mpi")]
 mod mpi;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use exchange::{Exchange, Gradients, Group};
 pub(crate) use files::FilesError;
+pub(crate) use input_files::{InputFile, difference};
 pub(crate) use launcher::Launched;
 pub(crate) use schedule::shared;
 pub(crate) use traffic::Traffic;
@@ -138,13 +140,18 @@ impl Workers {
         self.joined.as_ref().map_or_else(Traffic::default, |joined| *joined.traffic())
     }
 
-    /// What every worker says, by their numbers. `what` is what it is about, the same for all.
+    /// What every worker sends, by their numbers. `what` is what it is about, the same for all.
+    pub(crate) fn gather_bytes(&self, what: &str, own: Vec<u8>) -> Result<Vec<Vec<u8>>, Elsewhere> {
+        match &self.joined {
+            Some(joined) => joined.meet(what, GOES_ON, &own, Some(joined.patience)),
+            None => Ok(vec![own]),
+        }
+    }
+
+    /// What every worker says, by their numbers.
     pub(crate) fn gather<T: Serialize + DeserializeOwned>(&self, what: &str, own: &T) -> Result<Vec<T>, Elsewhere> {
         let own = serde_json::to_vec(own).expect("what workers tell each other is JSON");
-        let all = match &self.joined {
-            Some(joined) => joined.meet(what, GOES_ON, &own, Some(joined.patience))?,
-            None => vec![own],
-        };
+        let all = self.gather_bytes(what, own)?;
         let read = |bytes: &Vec<u8>| serde_json::from_slice(bytes).expect("it was written by the same program");
         Ok(all.iter().map(read).collect())
     }

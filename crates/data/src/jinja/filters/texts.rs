@@ -1,6 +1,6 @@
 //! Filters that make a text of a value, or another text.
 
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, count, flag, given, integer, required, split, string, values};
 use super::super::characters::is_space;
@@ -28,9 +28,10 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
 }
 
 /// The words between white space, hyphens and opening brackets begin with an upper letter.
-fn title(value: &Value) -> Result<String, Error> {
+fn title(state: &mut State<'_, '_>, value: &Value) -> Result<String, Error> {
     let is_between = |c: char| is_space(c) || "-([{<".contains(c);
     let text = text::str(value)?;
+    limits::pay_for_characters(state, &text)?;
     let mut title = String::with_capacity(text.len());
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {

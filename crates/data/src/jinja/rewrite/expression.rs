@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::tokens::{Kind, Token};
-use super::{ATTRIBUTE, COMPARED, CONCATENATE, CONTAINER, MODULO, Part, VARIABLE};
+use super::{ATTRIBUTE, COMPARED, CONCATENATE, CONTAINER, MODULO, Part, READ, VARIABLE};
 
 /// Words that part expressions from each other.
 const WORDS: [&str; 6] = ["and", "or", "not", "in", "if", "else"];
@@ -25,6 +25,20 @@ impl<'a> Expression<'a> {
 
     /// Of a statement the first word is its name.
     pub(super) fn rewritten(mut self, is_statement: bool) -> Vec<Part> {
+        // A sign at the end is the block's.
+        let is_sign = |last: &Token| matches!(&self.source[last.word..last.range.end], "-" | "+");
+        match self.tokens.split_last() {
+            Some((last, tokens)) if is_sign(last) => {
+                self.tokens = tokens;
+                let mut parts = self.without_sign(is_statement);
+                parts.push(Part::Source(last.range.clone()));
+                parts
+            }
+            _ => self.without_sign(is_statement),
+        }
+    }
+
+    fn without_sign(mut self, is_statement: bool) -> Vec<Part> {
         let mut parts = Vec::new();
         if is_statement && self.is_a(Kind::Name) {
             let name = self.word();
@@ -51,21 +65,13 @@ impl<'a> Expression<'a> {
         let is_attribute =
             self.tokens[start..self.next].iter().any(|token| &self.source[token.word..token.range.end] == ".");
         parts.extend(targets);
-        // The sign at the end is the block's.
-        let signs = usize::from(
-            self.tokens.last().is_some_and(|last| matches!(&self.source[last.word..last.range.end], "-" | "+")),
-        );
-        let (tokens, end) = (self.tokens, self.tokens.len() - signs);
-        if self.is_constant(self.next..end) {
+        if self.is_constant(self.next..self.tokens.len()) {
             return self.rest(parts);
         }
-        self.tokens = &tokens[..end];
         let filter = if is_attribute { ATTRIBUTE } else { VARIABLE };
         let value = self.rest(Vec::new());
         parts.extend(filtered(value, filter, Vec::new()));
-        self.tokens = tokens;
-        self.next = end;
-        self.rest(parts)
+        parts
     }
 
     /// What stands before a word, as it is, and the word.
@@ -97,7 +103,14 @@ impl<'a> Expression<'a> {
         let mut parts = Vec::new();
         while self.next < self.tokens.len() && !self.is_a(Kind::Close) {
             if self.begins_value() {
-                parts.extend(self.sum());
+                let start = self.next;
+                let value = self.sum();
+                let is_looked_for =
+                    self.is_word("in") || self.is_word("not") && Self { next: self.next + 1, ..*self }.is_word("in");
+                match is_looked_for && !self.is_constant(start..self.next) {
+                    true => parts.extend(bracketed(filtered(value, READ, Vec::new()))),
+                    false => parts.extend(value),
+                }
                 continue;
             }
             let compares = self.is_one_of(&COMPARISONS) || self.is_word("in");
@@ -165,7 +178,7 @@ impl<'a> Expression<'a> {
     fn signed(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
         while self.is_one_of(&["+", "-"]) {
-            // The engine has no `+` before a value; behind all of them it is the block's.
+            // The engine has no `+` before a value.
             match self.is_one_of(&["+"]) && self.value_follows() {
                 true => self.next += 1,
                 false => parts.push(self.take()),
@@ -181,16 +194,21 @@ impl<'a> Expression<'a> {
     fn value(&mut self) -> Vec<Part> {
         let mut parts = self.primary();
         loop {
-            if self.is_word("(") || self.is_word("[") {
+            if self.is_word("(") {
                 parts.extend(self.bracketed());
+            } else if self.is_word("[") {
+                if !self.is_literal_key() {
+                    parts = bracketed(filtered(parts, READ, Vec::new()));
+                }
+                parts.extend(self.subscript());
             } else if self.is_one_of(&["."]) {
                 parts.push(self.take());
                 parts.extend((self.is_a(Kind::Name) || self.is_a(Kind::Number)).then(|| self.take()));
             } else if self.is_one_of(&["|"]) {
-                parts.push(self.take());
+                parts.extend([Part::Made("|"), Part::Made(READ), self.take()]);
                 parts.extend(self.dotted());
             } else if self.is_word("is") {
-                parts.push(self.take());
+                parts.extend([Part::Made("|"), Part::Made(READ), self.take()]);
                 parts.extend(self.is_word("not").then(|| self.take()));
                 parts.extend(self.dotted());
                 // A test's argument may stand without brackets.
@@ -234,6 +252,26 @@ impl<'a> Expression<'a> {
     fn bracketed(&mut self) -> Vec<Part> {
         let mut parts = vec![self.take()];
         parts.extend(self.sequence());
+        parts.extend((self.next < self.tokens.len()).then(|| self.take()));
+        parts
+    }
+
+    /// Whether the subscript is a text that the template writes: to look that up costs nothing.
+    fn is_literal_key(&self) -> bool {
+        let kinds = [0, 1, 2].map(|ahead| self.tokens.get(self.next + ahead).map(|token| token.kind));
+        kinds == [Kind::Open, Kind::String, Kind::Close].map(Some)
+    }
+
+    /// A key in its brackets, or a slice.
+    fn subscript(&mut self) -> Vec<Part> {
+        let mut parts = vec![self.take()];
+        let start = self.next;
+        let key = self.sequence();
+        let is_slice = self.first_outside_brackets(start..self.next, ":").is_some();
+        match key.is_empty() || is_slice || self.is_constant(start..self.next) {
+            true => parts.extend(key),
+            false => parts.extend(filtered(key, READ, Vec::new())),
+        }
         parts.extend((self.next < self.tokens.len()).then(|| self.take()));
         parts
     }

@@ -77,6 +77,20 @@ pub(super) fn longest_expression(source: &str, tokens: &[Token]) -> usize {
     open.into_iter().rev().fold(longest.max(item), |within, (before, begun)| before.max(begun + within))
 }
 
+/// The most brackets that are open at once.
+pub(super) fn depth(tokens: &[Token]) -> usize {
+    let (mut open, mut most) = (0_usize, 0);
+    for token in tokens {
+        match token.kind {
+            Kind::Open => open += 1,
+            Kind::Close => open = open.saturating_sub(1),
+            Kind::Name | Kind::Sign | Kind::Number | Kind::String => (),
+        }
+        most = most.max(open);
+    }
+    most
+}
+
 fn is_of_name(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }

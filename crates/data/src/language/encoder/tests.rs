@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::tokenizer::tests::{bytes, bytes_dir, sentence_pieces};
-use crate::{Batch, Dataset};
+use crate::{Batch, Dataset, Encoding};
 
 /// `<|end|>` is what ends a turn here, and no end token of the checkpoint.
 const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}:{{ m.content }}<|end|>\n{% endfor %}\
@@ -305,7 +305,8 @@ fn a_batch_asks_for_each_target_at_the_token_before_it() {
     let tokenizer = bytes();
     let encoder = Encoder::new(&tokenizer, None, &ends(&[1]), LossOn::Completion);
     let rows = [completion("abc", "de"), text("f"), completion("ghijkl", "m")];
-    let dataset = Dataset::encode_rows(Path::new("a.jsonl"), &rows, &encoder, 6, &|_| ()).unwrap();
+    let mut dataset = Dataset::default();
+    dataset.add_rows(Path::new("a.jsonl"), &rows, &encoder, &Encoding::new(&tokenizer, 6)).unwrap();
     assert_eq!((dataset.targets(), dataset.truncated(), dataset.lost_targets()), (7, 2, 0));
     let batch = Batch::new(&dataset, &[1, 0], 4);
     assert_eq!(tokenizer.decode(&batch.ids), "<s>f</s><s>bcde</s>");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use burn::tensor::{Device, TensorData};
 use clap::Args;
-use inference::{BaseRecord, ModelFiles, Sidecar, resolved};
+use inference::{BaseRecord, ModelFiles, Sidecar, WrittenFiles, resolved};
 use lora::peft::PeftConfig;
 use lora::{Form, LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, Targets, Update, approximated};
 use model::{Frozen, Pretrained, Values};
@@ -16,6 +16,7 @@ use tasks::TaskName;
 use super::{DataArguments, Measured, per_cent, write};
 use crate::cli::Failure;
 use crate::cli::new_directory::NewDirectory;
+use crate::cli::open::check_unwritten;
 use crate::hub::{Located, locate};
 use crate::output::{Output, counted};
 use model::hub::Wanted;
@@ -76,7 +77,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     let directory = NewDirectory::create(&arguments.output)?;
     let located = locate(&arguments.base, Wanted::Model, output)?;
     let tuned = crate::cli::source::model_of(&arguments.tuned, output)?;
-    let two = Two::open(located, &tuned)?;
+    let two = Two::open(located, &tuned, output)?;
     let mut measured = Measured::new(&arguments.data);
     measured.add("tuned", &ModelFiles { model: tuned.clone(), adapter: None }, output)?;
 
@@ -107,6 +108,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     write(&directory, (config, NewAdapter { method, tensors }), sidecar, "extracted from two models", tokenizer)?;
     let files = ModelFiles { model: two.located.directory.clone(), adapter: Some(directory.path().to_path_buf()) };
     measured.add("extracted", &files, output)?;
+    [&two.base, &two.tuned].into_iter().try_for_each(check_unwritten)?;
     directory.finish()?;
     say(arguments, &kept, (&left_out, all), &measured, output)?;
     Ok(ExitCode::SUCCESS)
@@ -161,7 +163,7 @@ fn say(
 }
 
 impl Two {
-    fn open(located: Located, tuned: &Path) -> Result<Self, Failure> {
+    fn open(located: Located, tuned: &Path, output: &Output) -> Result<Self, Failure> {
         let head = Pretrained::head_of(tuned)?;
         let task = match Sidecar::read(tuned)? {
             Some(sidecar) => sidecar.task,
@@ -172,6 +174,9 @@ impl Two {
         };
         let [base, of_tuned] = [&located.directory, tuned].map(|directory| Pretrained::open(directory, task.head));
         let (base, of_tuned) = (base?, of_tuned?);
+        for directory in [located.directory.as_path(), tuned] {
+            WrittenFiles::check_model(directory)?.iter().for_each(|note| output.warn(note));
+        }
         for (model, directory) in [(&base, located.directory.as_path()), (&of_tuned, tuned)] {
             if let Some(quantisation) = model.quantisation() {
                 let message = format!("{} is in {}", directory.display(), quantisation.name());

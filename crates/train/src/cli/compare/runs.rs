@@ -208,7 +208,10 @@ impl Runner<'_> {
     /// `None`: it was interrupted.
     fn child(&self, mut arguments: Vec<OsString>, name: &str, tick: impl FnMut()) -> Result<Option<Ended>, Failure> {
         arguments.extend(["--threads".into(), rayon::current_num_threads().to_string().into()]);
-        let ended = Child::new(arguments).run(self.interrupter, tick)?;
+        let ended = Child::new(arguments).run(self.interrupter, tick).map_err(|error| {
+            let help = "the system may allow no more processes or threads: raise its limit (`ulimit -u`)";
+            Failure::with_help(format!("cannot start a process for {name}: {error}"), help)
+        })?;
         match ended.status {
             Some(0) => Ok(Some(ended)),
             Some(130) => Ok(None),

@@ -131,11 +131,13 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
     let texts = &pipeline.text_generation(settings)?;
     let generator = Generator { pipeline: &pipeline, texts, arguments, workers, output };
     match &arguments.prompt {
-        _ if arguments.chat => chat::run(&generator)?,
+        _ if arguments.chat => {
+            chat::run(&generator)?;
+            generator.agree_on_the_end()?;
+        }
         Some(prompt) => generator.prompt(prompt, answers)?,
         None => generator.rows(answers)?,
     }
-    check_unwritten(&pipeline)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -189,10 +191,19 @@ impl Generator<'_> {
         let fields = IndexMap::from([("prompt".to_string(), Value::from(prompt))]);
         self.begin(&fields, &mut answers)?;
         if answers.is_terminal() && !self.output.json() {
-            return self.show(prompt, &prompts);
+            self.show(prompt, &prompts)?;
+            return self.agree_on_the_end();
         }
         self.write(vec![(fields, prompts)], &mut answers)?;
+        self.agree_on_the_end()?;
         Ok(answers.finish()?)
+    }
+
+    /// No file is finished whose texts a worker finds wrong.
+    fn agree_on_the_end(&self) -> Result<(), Failure> {
+        check_unwritten(&self.pipeline.pretrained)?;
+        self.workers.gather("the end of the texts", &())?;
+        Ok(())
     }
 
     /// The rows of the input, some at a time, a text for each sample in their order.
@@ -228,6 +239,7 @@ impl Generator<'_> {
         self.write(waiting, &mut answers)?;
         bar.iter().for_each(|bar| bar.finish_and_clear());
         let written = answers.count();
+        self.agree_on_the_end()?;
         // What was there before is worth more than no texts.
         if answered > 0 {
             answers.finish()?;

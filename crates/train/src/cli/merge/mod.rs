@@ -12,7 +12,7 @@ use model::{Merge, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_voc
 use serde_json::{Value, json};
 
 use super::new_directory::{NewDirectory, unwritten};
-use super::open::{check_unquantised, load, other_base, read};
+use super::open::{check_unquantised, check_unwritten, load, other_base, read};
 use super::size::size;
 use super::{Failure, ModelArguments};
 use crate::output::Output;
@@ -238,6 +238,7 @@ impl Step<'_> {
         if !check.is_finite() {
             return Err(not_finite(pretrained, "the merged model's logits").into());
         }
+        check_unwritten(pretrained)?;
         if merge.unties() {
             let line = "the output layer is no longer tied to the word embeddings: the adapter changes one of them";
             output.say(line);

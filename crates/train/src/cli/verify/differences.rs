@@ -24,16 +24,16 @@ pub(super) struct Difference {
     pub(super) now: Value,
 }
 
-/// Of two `metrics.jsonl`, in the lines of these steps.
+/// Of two `metrics.jsonl`, in the lines of these steps. The run may have gone on after them; what was done again may not.
 pub(super) fn of_metrics(then: &str, now: &str, stretch: run::Stretch) -> Option<Difference> {
-    let lines = |text: &str| -> Vec<Value> {
+    let lines = |text: &str, until: usize| -> Vec<Value> {
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let is_of_it = |line: &Value| {
-            line["step"].as_u64().is_some_and(|step| (stretch.from as u64) < step && step <= stretch.until as u64)
+            line["step"].as_u64().is_some_and(|step| (stretch.from as u64) < step && step <= until as u64)
         };
         lines.filter(is_of_it).collect()
     };
-    let (then, now) = (lines(then), lines(now));
+    let (then, now) = (lines(then, stretch.until), lines(now, usize::MAX));
     let absent = Value::Null;
     (0..then.len().max(now.len())).find_map(|index| {
         let [then, now] = [&then, &now].map(|lines| lines.get(index).unwrap_or(&absent));
@@ -152,4 +152,38 @@ pub(super) fn of_machines(sidecar: Option<&Sidecar>, device: &str) -> Vec<String
         words.push(format!("it was computed on the device {}, here on {}", then.device, now.device));
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: [&str; 4] = [
+        r#"{"event":"step","step":3,"loss":0.5,"step_seconds":1.0}"#,
+        r#"{"event":"step","step":4,"loss":0.4,"step_seconds":1.0}"#,
+        r#"{"event":"evaluation","step":4,"loss":0.6,"seconds":1.0}"#,
+        r#"{"event":"step","step":5,"loss":0.3,"step_seconds":1.0}"#,
+    ];
+
+    fn parts(then: &[&str], now: &[&str]) -> Option<(usize, String, Value, Value)> {
+        let found = of_metrics(&then.join("\n"), &now.join("\n"), run::Stretch { from: 3, until: 4 });
+        found.map(|Difference { step, key, then, now }| (step, key, then, now))
+    }
+
+    #[test]
+    fn lines_of_the_stretch_are_compared_without_what_a_clock_says() {
+        let slower = LINES.map(|line| line.replace("1.0", "2.0"));
+        let slower: Vec<&str> = slower.iter().map(String::as_str).collect();
+        assert_eq!(parts(&LINES, &slower[1..3]), None);
+        let other = LINES[1].replace("0.4", "0.41");
+        assert_eq!(parts(&LINES, &[&other, LINES[2]]), Some((4, "loss".to_string(), 0.4.into(), 0.41.into())));
+    }
+
+    #[test]
+    fn a_line_that_only_one_of_them_has_is_a_difference() {
+        let event = |name: &str| Value::from(name);
+        assert_eq!(parts(&LINES, &LINES[1..2]), Some((4, "event".to_string(), event("evaluation"), Value::Null)));
+        // Steps after the stretch were not asked for.
+        assert_eq!(parts(&LINES, &LINES[1..]), Some((5, "event".to_string(), Value::Null, event("step"))));
+    }
 }
