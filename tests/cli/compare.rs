@@ -226,6 +226,28 @@ fn what_cannot_be_compared_is_refused_before_anything_is_read() {
         &["--vary", "adapter.alpha=8,1e1,8.0"],
         "error: `--vary adapter.alpha=8,1e1,8.0`: `8.0` is given twice\nhelp: name each value once",
     );
+    for (key, values, reason) in [
+        ("data.valid", "few.jsonl,train.jsonl", "scores on different validation data cannot be compared"),
+        ("data.valid_fraction", "0.05,0.2", "scores on different validation data cannot be compared"),
+        ("model.task", "sequence-classification,masked-lm", "scores of different tasks cannot be compared"),
+        ("model.labels", "[\"a\",\"b\"],[\"b\",\"a\"]", "scores on different classes cannot be compared"),
+        ("data.label", "label,other", "it changes what is read from the validation data"),
+        ("data.text_template", "{{ text }},{{ text }}!", "it changes what is read from the validation data"),
+        ("data.loss_on", "completion,all", "it changes which tokens of the validation data are predicted"),
+        ("data.mask_probability", "0.15,0.3", "it changes which tokens of the validation data are predicted"),
+    ] {
+        refused(
+            &["--vary", &format!("{key}={values}")],
+            &format!(
+                "error: `--vary {key}={values}`: {reason}\n\
+                 help: train each by itself: `kindling train CONFIG --set {key}=VALUE --set output_dir=DIR`"
+            ),
+        );
+    }
+    refused(
+        &["--vary", "output_dir=a,b"],
+        "error: `--vary output_dir=a,b`: each run has a directory of its own\nhelp: leave it out",
+    );
     refused(
         &["--vary", "seed=1,2"],
         "error: `--vary seed=1,2`: seeds are no candidates\nhelp: write `--seeds N` for runs with N seeds each",
@@ -234,6 +256,96 @@ fn what_cannot_be_compared_is_refused_before_anything_is_read() {
         &["--methods", "full,none", "--vary", "adapter.r=4,8"],
         "error: `--vary adapter.r=4,8`: no method that is compared has this key\n\
          help: compare a method that has it, for example `--methods lora`",
+    );
+}
+
+#[test]
+fn what_people_know_as_methods_leads_to_the_key() {
+    for (name, help) in [
+        (
+            "dora",
+            "DoRA is `lora` with `adapter.use_dora = true`: write `lora` and add `--vary adapter.use_dora=true`; each of several values is a candidate",
+        ),
+        (
+            "pissa",
+            "PiSSA is `lora` with `adapter.init = \"pissa\"`: write `lora` and add `--vary adapter.init=pissa`; each of several values is a candidate",
+        ),
+        ("bottleneck", "a bottleneck adapter is `adapter`"),
+        ("prompt-tuning", "kindling has no prompt tuning: the nearest is `ia3`"),
+    ] {
+        let methods = format!("lora,{name}");
+        refused(
+            &["--methods", &methods],
+            &format!("error: `--methods {methods}`: unknown method `{name}`\nhelp: {help}"),
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_candidate_is_said_at_the_option_that_asks_for_it() {
+    refused(
+        &["--quiet", "--set", "adapter.init=pissa", "--vary", "adapter.r=4,49"],
+        "warning: 32 rows of the validation part of [DIR]/train.jsonl stand in the training part of [DIR]/train.jsonl too \
+         (first: lines 1, 2, 3, 4, 5); validation scores will flatter: remove these rows from one of the two\n\
+         error: `49` of `--vary adapter.r=4,49`: 49 is above the smaller side of `bert.encoder.layer.0.attention.self.query`, \
+         which is [48, 48], and `init = \"pissa\"` takes its parts from it\n\
+         help: lower it to 48 or less, or give this module a rank of its own in `adapter.rank_pattern`; \
+         or leave `49` out of `--vary adapter.r`",
+    );
+    refused(
+        &["--quiet", "--set", "model.dtype=int8", "--methods", "lora,full"],
+        "error: candidate `full`: `--set model.dtype=int8`: what is kept in int8 is frozen, and `adapter.method = \"full\"` trains it\n\
+         help: set `adapter.method = \"lora\"` to train an adapter on it, or `model.dtype` to a float type, or leave `model.dtype` out",
+    );
+    let decoder = Project::decoder("mistral-lm").replace("run.toml", "[data]\n", "[data]\nvalid = \"train.jsonl\"\n");
+    decoder.run(&["compare", "run.toml", "--quiet", "--methods", "lora,bitfit"]).refused(
+        "warning: 32 rows of the validation part of [DIR]/train.jsonl stand in the training part of [DIR]/train.jsonl too \
+         (first: lines 1, 2, 3, 4, 5); validation scores will flatter: remove these rows from one of the two\n\
+         error: `bitfit` of `--methods lora,bitfit`: BitFit trains biases, and this model (`mistral`) has none\n\
+         help: leave `bitfit` out of `--methods`",
+    );
+    let project = project();
+    let ran = project.run(&["compare", "run.toml", "--quiet", "--vary", "model.path=bert,./nope"]);
+    let (message, help) = ran.stderr.trim_end().split_once("\nhelp: ").unwrap();
+    assert_eq!(ran.status, Some(2), "{}", ran.stderr);
+    // After a warning of the validation data.
+    let message = message.lines().last().unwrap();
+    assert!(
+        message.starts_with("error: `./nope` of `--vary model.path=bert,./nope`: no directory `./nope` (looked in "),
+        "{message}"
+    );
+    assert_eq!(help, "relative paths start at the working directory; or leave `./nope` out of `--vary model.path`");
+}
+
+#[test]
+fn training_data_is_varied_where_all_have_the_same_validation_data_and_classes() {
+    let vary = ["compare", "run.toml", "--quiet", "--vary", "data.train=train.jsonl,half.jsonl"];
+    let project = project();
+    let lines = project.read("train.jsonl");
+    let half: String = lines.lines().take(lines.lines().count() / 2).map(|line| format!("{line}\n")).collect();
+    let project = project.file("half.jsonl", half).replace("run.toml", "max_steps = 12", "epochs = 2");
+    project.run(&vary).done();
+    let steps = |name: &str| {
+        json_lines(&project, &format!("run-comparison/{name}/seed-42/metrics.jsonl"))
+            .iter()
+            .filter(|line| line["event"] == "step")
+            .count()
+    };
+    assert!(steps("train-train.jsonl") > steps("train-half.jsonl"));
+    let table = project.read("run-comparison/table.md");
+    assert!(table.starts_with("| candidate | accuracy | 95 % interval | steps | parameters |"), "{table}");
+    for name in ["train.jsonl", "half.jsonl"] {
+        let steps = steps(&format!("train-{name}"));
+        let row = table.lines().find(|line| line.starts_with(&format!("| train {name} |"))).unwrap();
+        assert_eq!(row.split(" | ").nth(3), Some(steps.to_string().as_str()), "{row}");
+    }
+    assert!(project.read("run-comparison/report.html").contains("<b>Steps</b>"));
+
+    let project =
+        self::project().file("half.jsonl", "").replace("run.toml", "valid = \"train.jsonl\"", "valid_fraction = 0.5");
+    project.run(&vary).refused(
+        "error: `--vary data.train=train.jsonl,half.jsonl`: without `data.valid` each would have validation data of its own\n\
+         help: set `data.valid`: the same examples for every candidate",
     );
 }
 

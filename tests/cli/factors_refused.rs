@@ -205,6 +205,17 @@ fn methods_without_thin_factors_by_name() {
 }
 
 #[test]
+fn what_is_no_update_of_a_weight_cannot_be_merged_either() {
+    let project = Project::new();
+    project.train(&["--quiet", "--set", "adapter.method=adapter"]).done();
+    let what = "it is a bottleneck adapter, a network with an activation function and no update of a weight\n\
+                help: `kindling inspect run/adapter` shows what it changes; it is used as it is, beside its base, by `kindling predict` and `eval`";
+    resize(&project, &["run", "--rank", "2"]).refused(&format!("error: cannot resize run/adapter: {what}"));
+    combine(&project, &["run", "run"]).refused(&format!("error: cannot combine run/adapter: {what}"));
+    project.run(&["inspect", "run", "run"]).refused(&format!("error: cannot compare run/adapter: {what}"));
+}
+
+#[test]
 fn tensors_that_are_no_numbers_or_alone() {
     let name = "base_model.model.bert.encoder.layer.0.attention.self.query.lora_B.weight";
     let file = "first/adapter_model.safetensors";

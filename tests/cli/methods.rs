@@ -183,6 +183,23 @@ fn what_ia3_cannot_mean_is_refused() {
         "adapter.method=ia",
         "error: `--set adapter.method=ia`: unknown method `ia`\nhelp: did you mean `ia3`? (lora, ia3, bitfit, adapter, full, none)",
     );
+    for (name, help) in [
+        ("dora", "DoRA is `method = \"lora\"` with `use_dora = true`"),
+        ("pissa", "PiSSA is `method = \"lora\"` with `init = \"pissa\"`"),
+        ("olora", "OLoRA is `method = \"lora\"` with `init = \"olora\"`"),
+        ("lora+", "LoRA+ is `method = \"lora\"` with `lora_plus_ratio = 16`"),
+        ("rslora", "rsLoRA is `method = \"lora\"` with `use_rslora = true`"),
+        ("qlora", "QLoRA is `method = \"lora\"` with `model.dtype = \"nf4\"`"),
+        ("houlsby", "the Houlsby adapter is `method = \"adapter\"` with `placement = \"houlsby\"`"),
+        ("pfeiffer", "the Pfeiffer adapter is `method = \"adapter\"` with `placement = \"pfeiffer\"`"),
+        ("IA3", "(IA)3 is `method = \"ia3\"`"),
+        ("prefix-tuning", "kindling has no prefix tuning: the nearest is `method = \"ia3\"`"),
+    ] {
+        refused(
+            &format!("adapter.method={name}"),
+            &format!("error: `--set adapter.method={name}`: unknown method `{name}`\nhelp: {help}"),
+        );
+    }
     Project::new().config("[adapter]\nfeedforward_modules = [\"output.dense\"]").train(&[]).refused(
         "error: `adapter.feedforward_modules` in run.toml, line 13: method `lora` has no key `feedforward_modules`\n\
          help: remove it, or set `adapter.method = \"ia3\"`",

@@ -43,7 +43,7 @@ pub use method::{
     AdapterMethod, BackwardPass, Base, Built, Keeps, ParameterGroup, Place, Rate, ResidualSite, Site, Sublayer,
     TakenApart, UnreadKeys,
 };
-pub use methods::{Adapter, EmbeddingAdapter, Init, Lora, LoraConfig, Method, ResidualAdapter};
+pub use methods::{Adapter, EmbeddingAdapter, Init, Known, Lora, LoraConfig, Method, ResidualAdapter};
 pub use plan::{Plan, QuantisedSize, Treatment};
 pub use regular_file::{check_regular, read_regular, read_regular_text};
 pub use routes::Routes;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::lora::LoraConfig;
 use super::none::NO_TARGETS;
-use super::{Method, lora};
+use super::{Method, OtherName, lora};
 use crate::config::{BiasMode, Names, TargetConfig, Targets};
 use crate::method::UnreadKeys;
 use crate::peft::{ConfigError, Keys, STANDARD_HEADS};
@@ -15,6 +15,7 @@ use crate::{AdapterMethod, Base, Kind, Parameter, Part, Selector, TargetError, T
 
 pub(super) const NAME: &str = "bitfit";
 pub(super) const PEFT_TYPE: Option<&str> = lora::PEFT_TYPE;
+pub(super) const OTHER_NAMES: &[OtherName] = &[OtherName::of(&["bitfit", "biases"], "BitFit")];
 pub(super) const SUMMARY: &str = "every bias, and the classification head";
 pub(super) const SETTINGS: &[Setting] = &[MODULES_TO_SAVE];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{HeadAlone, Method};
+use super::{HeadAlone, Method, OtherName};
 use crate::config::one_or_several;
 use crate::method::{BackwardPass, Place};
 use crate::peft::{ConfigError, Keys};
@@ -15,6 +15,8 @@ use crate::{AdapterMethod, Base, Kind, Parameter, Selector, TargetConfig, Target
 
 pub(super) const NAME: &str = "full";
 pub(super) const PEFT_TYPE: Option<&str> = None;
+pub(super) const OTHER_NAMES: &[OtherName] =
+    &[OtherName::of(&["full", "fullfinetuning", "finetuning", "finetune", "fft"], "full fine-tuning")];
 pub(super) const SUMMARY: &str = "every weight is trained, or those of some layers and what follows them";
 
 const LAYERS: &str = "layers";

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use suggest::module_suggestion;
 
-use super::{Adapter, Method};
+use super::{Adapter, Method, OtherName};
 use crate::config::{Names, TargetConfig, Targets};
 use crate::method::{Built, Keeps, UnreadKeys};
 use crate::peft::{ConfigError, Keys, STANDARD_HEADS, some_list, some_names, sorted, written_targets};
@@ -23,6 +23,7 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "ia3";
+pub(super) const OTHER_NAMES: &[OtherName] = &[OtherName::of(&["ia3"], "(IA)3")];
 pub(super) const SUMMARY: &str = "(IA)3, vectors that rescale outputs, and the inputs of feed-forward layers";
 pub(super) const PEFT_TYPE: Option<&str> = Some("IA3");
 

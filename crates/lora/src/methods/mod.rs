@@ -26,7 +26,7 @@ pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
 pub use none::HeadAlone;
 
 /// One line a method: its module, its variant with the type of its settings, and the layers it builds, if any. A module
-/// has `NAME`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
+/// has `NAME`, `OTHER_NAMES`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
 /// `forward`, and of linear layers `forward_rows`.
 macro_rules! methods {
     ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))? $(residual($residual:ident))?;)+) => {
@@ -87,6 +87,9 @@ macro_rules! methods {
         }
 
         pub(crate) const SETTINGS: &[(&str, &[Setting])] = &[$(($module::NAME, $module::SETTINGS)),+];
+
+        /// By method.
+        const OTHER_NAMES: &[(&str, &[OtherName])] = &[$(($module::NAME, $module::OTHER_NAMES)),+];
 
         /// The `peft_type`s of adapters that can be read.
         pub(crate) const PEFT_TYPES: &[Option<&str>] = &[$($module::PEFT_TYPE),+];
@@ -169,6 +172,47 @@ methods! {
     none: None(HeadAlone);
 }
 
+/// What people call a method, or a variant of one that is a setting here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OtherName {
+    /// In small letters, without hyphens; `+` is "plus".
+    names: &'static [&'static str],
+    /// As its paper calls it.
+    title: &'static str,
+    /// The key, with its table, and the value as TOML writes it; `None`: the method itself is called so.
+    setting: Option<(&'static str, &'static str)>,
+}
+
+impl OtherName {
+    pub(crate) const fn of(names: &'static [&'static str], title: &'static str) -> Self {
+        Self { names, title, setting: None }
+    }
+
+    pub(crate) const fn setting(self, key: &'static str, value: &'static str) -> Self {
+        Self { setting: Some((key, value)), ..self }
+    }
+}
+
+/// What a word means that people know as a method and that is none of [`Method::NAMES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// A method, with a setting or without: the key with its table, and the value as TOML writes it.
+    As { title: &'static str, method: &'static str, setting: Option<(&'static str, &'static str)> },
+    /// There is none such; `near` is the nearest that there is.
+    Not { title: &'static str, near: &'static str },
+}
+
+/// What there is not, and what comes nearest.
+const NOT_SUPPORTED: &[(&[&str], &str, &str)] = &[
+    (&["prefixtuning", "prefix"], "prefix tuning", "ia3"),
+    (&["prompttuning", "softprompt", "softprompts"], "prompt tuning", "ia3"),
+    (&["ptuning", "ptuningv2"], "p-tuning", "ia3"),
+    (&["adalora"], "AdaLoRA", "lora"),
+    (&["vera"], "VeRA", "lora"),
+    (&["loha"], "LoHa", "lora"),
+    (&["lokr"], "LoKr", "lora"),
+];
+
 impl Default for Method {
     fn default() -> Self {
         Self::Lora(Box::default())
@@ -184,6 +228,18 @@ impl Method {
     /// Of an adapter in AdapterHub's files, from the keys under `config`; `is_old` is a file of the package's forerunner.
     pub(crate) fn from_adapterhub(keys: &mut Keys<'_>, is_old: bool) -> Result<Self, ConfigError> {
         Ok(Self::Adapter(Box::new(BottleneckConfig::from_adapterhub(keys, is_old)?)))
+    }
+
+    /// What is meant by a word that is no method's name.
+    pub fn known_as(word: &str) -> Option<Known> {
+        let word = word.to_lowercase().replace('+', "plus").replace(['-', '_', ' ', '(', ')'], "");
+        let not = NOT_SUPPORTED.iter().find(|(names, ..)| names.contains(&word.as_str()));
+        let of_method = |(method, names): &(&'static str, &'static [OtherName])| {
+            let found = names.iter().find(|other| other.names.contains(&word.as_str()))?;
+            Some(Known::As { title: found.title, method, setting: found.setting })
+        };
+        let not = not.map(|(_, title, near)| Known::Not { title, near });
+        OTHER_NAMES.iter().find_map(of_method).or(not)
     }
 
     /// Nothing is trained: the model as its checkpoint has it.
@@ -208,6 +264,26 @@ mod tests {
             assert_eq!(written["method"], method.name());
             assert_eq!(serde_json::from_value::<Method>(written).unwrap(), method);
         }
+    }
+
+    #[test]
+    fn what_people_call_a_method_leads_to_a_method_and_a_setting_that_it_has() {
+        for (name, others) in OTHER_NAMES {
+            for other in *others {
+                let own =
+                    |key: &str| SETTINGS.iter().any(|(of, all)| of == name && all.iter().any(|it| it.name == key));
+                let is_own = |(key, _): (&str, _)| key.strip_prefix("adapter.").is_none_or(own);
+                assert!(other.setting.is_none_or(is_own), "{}", other.title);
+            }
+        }
+        let lora_plus = Known::As { title: "LoRA+", method: "lora", setting: Some(("adapter.lora_plus_ratio", "16")) };
+        for word in ["lora+", "LoRA-plus", "loraplus"] {
+            assert_eq!(Method::known_as(word), Some(lora_plus), "{word}");
+        }
+        let ia3 = Known::As { title: "(IA)3", method: "ia3", setting: None };
+        assert_eq!(Method::known_as("(IA)3"), Some(ia3));
+        let not = Known::Not { title: "prefix tuning", near: "ia3" };
+        assert_eq!((Method::known_as("prefix_tuning"), Method::known_as("lorra")), (Some(not), None));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::lora::LoraConfig;
-use super::{Method, lora};
+use super::{Method, OtherName, lora};
 use crate::config::{Names, TargetConfig, Targets};
 use crate::method::{BackwardPass, UnreadKeys};
 use crate::peft::{ConfigError, Keys, STANDARD_HEADS};
@@ -14,6 +14,8 @@ use crate::{AdapterMethod, Base, Selector};
 
 pub(super) const NAME: &str = "none";
 pub(super) const PEFT_TYPE: Option<&str> = lora::PEFT_TYPE;
+pub(super) const OTHER_NAMES: &[OtherName] =
+    &[OtherName::of(&["head", "headalone", "linearprobe", "linearprobing"], "a trained head alone")];
 pub(super) const SUMMARY: &str = "the classification head alone";
 pub(super) const SETTINGS: &[Setting] = &[];
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use burn::train::Interrupter;
 use clap::Args;
+use data::Labels;
 use model::write_atomically;
 use serde_json::json;
 use tasks::{Judged, Task};
@@ -18,7 +19,7 @@ use super::failure::{Failure, INTERRUPTED};
 use super::signals;
 use crate::compare::{Budget, Candidate, FEWEST, Outcome, Place, Results, candidates, lines, markdown, text};
 use crate::config::{self, Loaded, Varied};
-use crate::output::{Output, counted};
+use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
 use crate::workers::Workers;
 use runs::Runner;
@@ -76,22 +77,71 @@ struct Planned {
 struct Common {
     task: Arc<dyn Task>,
     examples: usize,
+    evaluated: Evaluated,
+}
+
+/// What a candidate is asked in an evaluation.
+#[derive(Debug, PartialEq, Eq)]
+struct Evaluated {
+    labels: Option<Labels>,
+    /// The tokens of a language model that are predicted.
+    targets: usize,
+}
+
+impl Evaluated {
+    fn of(plan: &RunPlan) -> Self {
+        Self { labels: plan.task.labels().cloned(), targets: plan.valid.as_ref().map_or(0, |valid| valid.targets()) }
+    }
+
+    /// An error unless both are asked the same: keys that may be varied, such as those of the model and of lengths, can change
+    /// the classes and the tokens.
+    fn check(&self, first: &Self, candidate: &Candidate, other: &Candidate) -> Result<(), Failure> {
+        let (name, other) = (&candidate.name, &other.name);
+        if self.labels != first.labels {
+            let names = |it: &Self| {
+                it.labels
+                    .as_ref()
+                    .map_or(String::new(), |labels| suggest::list(labels.names().iter().map(String::as_str)))
+            };
+            return Err(Failure::usage(
+                format!(
+                    "candidate `{name}` has other classes than `{other}` ({}; {}), and their scores cannot be compared",
+                    names(self),
+                    names(first)
+                ),
+                "set `model.labels`: the same classes for every candidate",
+            ));
+        }
+        if self.targets != first.targets {
+            return Err(Failure::usage(
+                format!(
+                    "candidate `{name}` predicts {} of the validation data and `{other}` {}, and their scores cannot be compared",
+                    counted(self.targets, "token", "tokens"),
+                    thousands(first.targets)
+                ),
+                "vary keys that leave the tokens of the validation data as they are: other tokenizers and shorter lengths do not",
+            ));
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let varied: Vec<Varied> = arguments.vary.iter().map(|vary| Varied::parse(vary)).collect::<Result<_, _>>()?;
     let here = std::env::current_dir()?;
-    let own = config::load_candidate(&arguments.config, &arguments.set, &here)?;
+    let own = config::load_candidate(&arguments.config, &arguments.set, &[], &here)?;
     let found = candidates(&arguments.methods, &varied, own.config.adapter.method.name()).map_err(Failure::input)?;
     check_rates(arguments, &varied, &own)?;
     check_lengths(arguments, &varied, &own)?;
+    check_data(&varied, &own)?;
     let place = Place { root: root(arguments, &own) };
     check_place(&place.root, arguments.resume)?;
 
     let load = |candidate: Candidate| -> Result<(Candidate, Loaded), Failure> {
-        let sets: Vec<String> = arguments.set.iter().chain(&candidate.sets).cloned().collect();
-        let loaded = config::load_candidate(&arguments.config, &sets, &here)?;
-        Ok((candidate, loaded))
+        match config::load_candidate(&arguments.config, &arguments.set, &candidate.choices, &here) {
+            Ok(loaded) => Ok((candidate, loaded)),
+            Err(error) => Err(of_candidate(Failure::from(error), &candidate, false)),
+        }
     };
     let loaded: Vec<_> = found.into_iter().map(load).collect::<Result<_, _>>()?;
     let (planned, common) = plan(loaded, arguments, output)?;
@@ -160,6 +210,17 @@ fn check_lengths(arguments: &Arguments, varied: &[Varied], own: &Loaded) -> Resu
     }
 }
 
+/// What is split off from training data changes with it.
+fn check_data(varied: &[Varied], own: &Loaded) -> Result<(), Failure> {
+    match varied.iter().find(|key| key.key() == "data.train") {
+        Some(key) if own.config.data.valid.is_none() => Err(Failure::usage(
+            format!("{}: without `data.valid` each would have validation data of its own", key.place()),
+            "set `data.valid`: the same examples for every candidate",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A comparison is neither replaced nor mixed with another.
 fn check_place(root: &Path, resume: bool) -> Result<(), Failure> {
     let shown = root.display();
@@ -189,17 +250,46 @@ fn plan(
     let mut planned = Vec::new();
     for (candidate, loaded) in loaded {
         let heard = if planned.is_empty() { output.clone() } else { output.silenced() };
-        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), &Workers::one(), &heard)?;
-        let shapes = plan.shapes().map_err(|error| error.placed(&loaded))?;
-        if planned.is_empty() {
-            super::plan::say(&plan, output);
-            let examples = examples(&plan)?;
-            common = Some(Common { task: plan.task.clone(), examples });
+        let plan = RunPlan::new(&loaded, arguments.device.as_deref(), &Workers::one(), &heard)
+            .and_then(|plan| plan.shapes().map(|shapes| (plan, shapes)).map_err(|error| error.placed(&loaded)));
+        let (plan, shapes) =
+            plan.map_err(|error| of_candidate(Failure::from(error), &candidate, planned.is_empty()))?;
+        let examples = examples(&plan)?;
+        let evaluated = Evaluated::of(&plan);
+        match (&common, planned.first()) {
+            (Some(Common { evaluated: first, .. }), Some(Planned { candidate: other, .. })) => {
+                evaluated.check(first, &candidate, other)?;
+            }
+            _ => {
+                super::plan::say(&plan, output);
+                common = Some(Common { task: plan.task.clone(), examples, evaluated });
+            }
         }
         let trainable_parameters = shapes.plan.trainable_elements();
         planned.push(Planned { candidate, loaded, trainable_parameters });
     }
     Ok((planned, common.expect("there are two candidates at least")))
+}
+
+/// What is wrong with a candidate names the option that asks for it, which can do without; `is_first`: it may be wrong with all of
+/// them.
+fn of_candidate(failure: Failure, candidate: &Candidate, is_first: bool) -> Failure {
+    let message = failure.to_string();
+    let choice = candidate.choices.iter().find(|choice| message.contains(&choice.place()));
+    let named = match choice {
+        Some(_) if candidate.choices.len() == 1 => message,
+        None if is_first => return failure,
+        Some(_) | None => format!("candidate `{}`: {message}", candidate.name),
+    };
+    let leave = choice.map(|choice| format!("leave `{}` out of `{}`", choice.value(), choice.option()));
+    let own = failure.help();
+    // Another method is no remedy where methods are compared.
+    let own = own.filter(|_| choice.is_none_or(|choice| !choice.is_of_method()));
+    match (leave, own) {
+        (Some(leave), Some(own)) => Failure::usage(named, format!("{own}; or {leave}")),
+        (Some(leave), None) => Failure::usage(named, leave),
+        (None, _) => failure.renamed(named),
+    }
 }
 
 /// The validation examples, of which a bootstrap needs some.

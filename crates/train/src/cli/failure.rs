@@ -70,12 +70,16 @@ impl Failure {
 
     /// The same in other words, with the same advice.
     pub(super) fn renamed(self, message: String) -> Self {
-        let help = self.error.as_ref().and_then(|error| error.help().map(|help| help.to_string()));
-        let error: Box<dyn Diagnostic + Send + Sync> = match help {
+        let error: Box<dyn Diagnostic + Send + Sync> = match self.help() {
             Some(help) => Box::new(Simple::WithHelp { message, help }),
             None => Box::new(Simple::Message(message)),
         };
         Self { error: Some(error), ..self }
+    }
+
+    /// What can be done about it.
+    pub(super) fn help(&self) -> Option<String> {
+        self.error.as_ref().and_then(|error| error.help().map(|help| help.to_string()))
     }
 
     /// For a command without a configuration: its keys are set with `--set`.
@@ -93,7 +97,7 @@ impl Failure {
     pub(super) fn told(&self) -> Elsewhere {
         Elsewhere {
             message: self.to_string(),
-            help: self.error.as_ref().and_then(|error| error.help().map(|help| help.to_string())),
+            help: self.help(),
             of_input: self.of_input,
             is_silent: self.error.is_none(),
         }

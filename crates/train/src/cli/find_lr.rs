@@ -35,7 +35,17 @@ pub(super) fn run(plan: &RunPlan, output: &Output) -> Result<(), Failure> {
         output.result(&line)?;
     }
     output.result(&said(&test, plan.config.train.learning_rate))?;
+    unclear(&test).inspect(|warning| output.warn(warning));
     Ok(())
+}
+
+/// What there is to say of a suggestion that a flat curve has.
+pub(super) fn unclear(test: &RangeTest) -> Option<String> {
+    let rate = test.suggestion.filter(|_| !test.clear)?;
+    Some(format!(
+        "the curve has no clear fall: it falls by little more than the loss varies from step to step, and {rate:e} may be chance; \
+         larger batches vary less"
+    ))
 }
 
 /// What the test says, beside the rate that is `set`.
@@ -91,13 +101,22 @@ mod tests {
     #[test]
     fn the_curve_falls_from_left_to_right_and_the_suggestion_is_marked() {
         let tried = |n: i32| Tried { learning_rate: 10f64.powi(n - 6), loss: 1.0, smoothed: 1.0 - 0.1 * f64::from(n) };
-        let test = RangeTest { suggestion: Some(1e-3), diverged: true, curve: (0..=6).map(tried).collect() };
+        let test =
+            RangeTest { suggestion: Some(1e-3), clear: false, diverged: true, curve: (0..=6).map(tried).collect() };
         let lines = drawn(&test);
         assert_eq!(lines[0], "loss (smoothed) by learning rate, 7 steps");
         assert_eq!(lines[1], format!("   1.000 *{}|", " ".repeat(31)));
         assert_eq!(lines[HEIGHT], format!("   0.400 {}|{}*", " ".repeat(32), " ".repeat(30)));
         assert_eq!(lines[HEIGHT + 1], format!("         1e-6{:>60}", "1.0e0"));
         assert_eq!(lines[HEIGHT + 2], "stopped at 1.0e0: the loss was rising");
+        assert_eq!(
+            unclear(&test).as_deref(),
+            Some(
+                "the curve has no clear fall: it falls by little more than the loss varies from step to step, and 1e-3 may be \
+                 chance; larger batches vary less"
+            )
+        );
+        assert_eq!(unclear(&RangeTest { clear: true, ..test.clone() }), None);
         assert_eq!(
             said(&RangeTest { suggestion: None, ..test }, 3e-4),
             "the loss fell at no rate: there is none to suggest (the configuration has 3e-4)"

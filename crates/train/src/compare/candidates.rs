@@ -1,8 +1,8 @@
 //! What is compared with what: methods, values of keys, or every method with every value.
 
-use lora::Method;
+use lora::{Known, Method};
 
-use crate::config::Varied;
+use crate::config::{Choice, Varied};
 
 /// A way to train.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,8 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     /// Of its directory.
     pub(crate) directory: String,
-    /// As `--set` takes them.
-    pub(crate) sets: Vec<String>,
+    /// What makes it one.
+    pub(crate) choices: Vec<Choice>,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
@@ -62,15 +62,15 @@ pub(crate) fn candidates(methods: &[String], varied: &[Varied], own: &str) -> Re
     }
     let mut found: Vec<Candidate> = Vec::new();
     for method in compared {
-        let mut parts: Vec<Vec<(String, String)>> = vec![Vec::new()];
+        let mut parts: Vec<Vec<(String, Choice)>> = vec![Vec::new()];
         if !methods.is_empty() {
-            parts[0].push((method.to_owned(), format!("adapter.method={method}")));
+            parts[0].push((method.to_owned(), Choice::method(method, methods)));
         }
         for key in varied.iter().filter(|key| key.is_of(method)) {
-            let with = |value: &String| (format!("{} {value}", key.name()), format!("{}={value}", key.key()));
+            let with = |value: &str| (format!("{} {value}", key.name()), key.choice(value));
             parts = parts
                 .into_iter()
-                .flat_map(|sets| key.values.iter().map(move |value| [sets.clone(), vec![with(value)]].concat()))
+                .flat_map(|choices| key.values.iter().map(move |value| [choices.clone(), vec![with(value)]].concat()))
                 .collect();
         }
         found.extend(parts.into_iter().map(|parts| candidate(&parts)));
@@ -87,7 +87,10 @@ fn check_methods(methods: &[String]) -> Result<(), CandidatesError> {
     for (n, name) in methods.iter().enumerate() {
         if !Method::NAMES.contains(&name.as_str()) {
             let (methods, name) = (all(), name.clone());
-            let help = suggest::suggestion(&name, Method::NAMES.iter().copied());
+            let help = match Method::known_as(&name) {
+                Some(known) => as_options(known),
+                None => suggest::suggestion(&name, Method::NAMES.iter().copied()),
+            };
             return Err(CandidatesError::UnknownMethod { methods, name, help });
         }
         if methods[..n].contains(name) {
@@ -97,9 +100,23 @@ fn check_methods(methods: &[String]) -> Result<(), CandidatesError> {
     Ok(())
 }
 
-fn candidate(parts: &[(String, String)]) -> Candidate {
-    let (names, sets): (Vec<String>, Vec<String>) = parts.iter().cloned().unzip();
-    Candidate { name: names.join(", "), directory: String::new(), sets }
+/// What to write for what people know as a method.
+fn as_options(known: Known) -> String {
+    match known {
+        Known::As { title, method, setting: None } => format!("{title} is `{method}`"),
+        Known::As { title, method, setting: Some((key, value)) } => {
+            let vary = format!("--vary {key}={}", value.trim_matches('"'));
+            format!(
+                "{title} is `{method}` with `{key} = {value}`: write `{method}` and add `{vary}`; each of several values is a candidate"
+            )
+        }
+        Known::Not { title, near } => format!("kindling has no {title}: the nearest is `{near}`"),
+    }
+}
+
+fn candidate(parts: &[(String, Choice)]) -> Candidate {
+    let (names, choices): (Vec<String>, Vec<Choice>) = parts.iter().cloned().unzip();
+    Candidate { name: names.join(", "), directory: String::new(), choices }
 }
 
 /// Letters, digits and dots of the names; where that makes two alike, numbered.
@@ -144,14 +161,15 @@ mod tests {
                 "full, learning_rate 1e-3",
             ]
         );
-        assert_eq!(found[4].sets, ["adapter.method=full", "train.learning_rate=1e-4"]);
+        let places: Vec<String> = found[4].choices.iter().map(Choice::place).collect();
+        assert_eq!(places, ["`full` of `--methods lora,full`", "`1e-4` of `--vary train.learning_rate=1e-4,1e-3`"]);
         assert_eq!(found[0].directory, "lora-r-4-learning_rate-1e-4");
     }
 
     #[test]
     fn values_alone_are_of_the_configuration_s_method() {
         let found = made(&[], &["adapter.target_modules=[\"query\"],[\"query\",\"value\"]"]).unwrap();
-        assert_eq!(found[1].sets, ["adapter.target_modules=[\"query\",\"value\"]"]);
+        assert_eq!(found[1].choices[0].value(), "[\"query\",\"value\"]");
         assert_eq!(found[1].directory, "target_modules-query-value");
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Summary {
     pub(crate) trainable_parameters: usize,
     /// The most of its runs.
     pub(crate) peak_memory_bytes: u64,
+    /// The median of its runs, which may have ended early.
+    pub(crate) steps: usize,
     /// The median of its runs.
     pub(crate) step_seconds: f64,
     pub(crate) seconds: f64,
@@ -43,6 +45,13 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    /// Whether some candidate was trained for longer than another, as with a budget of time.
+    pub(crate) fn steps_differ(&self) -> bool {
+        let mut steps = self.outcomes.iter().flatten().map(|run| run.steps);
+        let first = steps.next();
+        steps.any(|other| Some(other) != first)
+    }
+
     /// `judged` has for each run what [`tasks::Task::judged`] made of its answers.
     pub(crate) fn new(
         outcomes: Vec<Vec<Outcome>>,
@@ -71,6 +80,7 @@ fn summary(runs: &[Outcome], judged: &[Judged], examples: usize, score: &Score) 
         learning_rate: first.learning_rate,
         trainable_parameters: first.trainable_parameters,
         peak_memory_bytes: runs.iter().map(|run| run.peak_memory_bytes).max().unwrap_or(0),
+        steps: median(runs.iter().map(|run| run.steps as f64).collect()).round() as usize,
         step_seconds: median(runs.iter().map(|run| run.step_seconds).collect()),
         seconds: median(runs.iter().map(|run| run.seconds).collect()),
         size_bytes: first.size_bytes,

@@ -43,17 +43,31 @@ pub(crate) fn markdown(results: &Results) -> String {
 pub(crate) fn note(results: &Results) -> String {
     let runs = results.candidates.iter().map(|candidate| candidate.runs).max().unwrap_or(0);
     let spread = if runs > 1 { format!("mean and standard deviation over {runs} seeds, then ") } else { String::new() };
+    let steps =
+        if results.steps_differ() { " The candidates were trained for different numbers of steps." } else { "" };
     format!(
         "{} on {} examples: {spread}the 95 % interval over the examples. Peak memory is that of the whole process; time is \
-         the median of a step.",
+         the median of a step.{steps}",
         results.score.name,
         thousands(results.examples)
     )
 }
 
+/// The column of the steps, where candidates differ in them.
+const STEPS: usize = 3;
+
 fn rows(results: &Results) -> Vec<Vec<String>> {
     let head = ["candidate", results.score.name, "95 % interval", "parameters", "peak memory", "step", "size", "rate"];
-    std::iter::once(head.map(str::to_string).to_vec()).chain(results.candidates.iter().map(row)).collect()
+    let rows = std::iter::once(head.map(str::to_string).to_vec()).chain(results.candidates.iter().map(row));
+    if !results.steps_differ() {
+        return rows.collect();
+    }
+    let steps = results.candidates.iter().map(|candidate| thousands(candidate.steps));
+    let with_steps = |(mut row, steps): (Vec<String>, String)| {
+        row.insert(STEPS, steps);
+        row
+    };
+    rows.zip(std::iter::once("steps".to_string()).chain(steps)).map(with_steps).collect()
 }
 
 fn row(candidate: &Summary) -> Vec<String> {

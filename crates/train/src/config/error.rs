@@ -16,6 +16,8 @@ pub(super) enum Place {
     Set(String),
     /// The argument of `--vary` as typed.
     Vary(String),
+    /// One of the values of an option of `compare`, both as typed: `4` of `--vary adapter.r=4,8`.
+    Choice { value: String, option: String },
 }
 
 impl Place {
@@ -27,6 +29,7 @@ impl Place {
             }
             Self::Set(argument) => format!("`--set {argument}`"),
             Self::Vary(argument) => format!("`--vary {argument}`"),
+            Self::Choice { value, option } => format!("`{value}` of `{option}`"),
         }
     }
 }
@@ -97,7 +100,7 @@ pub(crate) enum ConfigError {
         place: String,
         reason: &'static str,
         #[help]
-        help: &'static str,
+        help: String,
     },
 
     #[error("{place}: unknown key")]

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::sync::LazyLock;
 
-use lora::{Method, Setting};
+use lora::{Known, Method, Setting};
 use toml::{Table, Value};
 
 use super::error::ConfigError;
@@ -186,7 +186,10 @@ impl Key {
         let is_numbered = |known: &&&str| known.strip_suffix('N').is_some_and(|stem| word.starts_with(stem));
         let suggestion = match words.iter().find(is_numbered) {
             Some(known) => format!("the N of `{known}` is an integer from 1 to {}", u32::MAX),
-            None => suggestion(&word, words),
+            None => match Method::known_as(&word).filter(|_| self.table == "adapter" && self.name == "method") {
+                Some(known) => as_settings(known),
+                None => suggestion(&word, words),
+            },
         };
         ConfigError::UnknownWord { place, key, word, suggestion }
     }
@@ -266,6 +269,18 @@ pub(super) fn dotted(table: &str, name: &str) -> String {
 /// Table and name of a key.
 pub(super) fn split(dotted: &str) -> (&str, &str) {
     dotted.rsplit_once('.').unwrap_or(("", dotted))
+}
+
+/// What to write in a configuration for what people know as a method.
+fn as_settings(known: Known) -> String {
+    match known {
+        Known::As { title, method, setting: None } => format!("{title} is `method = \"{method}\"`"),
+        Known::As { title, method, setting: Some((key, value)) } => match key.strip_prefix("adapter.") {
+            Some(name) => format!("{title} is `method = \"{method}\"` with `{name} = {value}`"),
+            None => format!("{title} is `method = \"{method}\"` with `{key} = {value}`"),
+        },
+        Known::Not { title, near } => format!("kindling has no {title}: the nearest is `method = \"{near}\"`"),
+    }
 }
 
 /// What to write instead of `word`: the nearest of `words`, and all of them.

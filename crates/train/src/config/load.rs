@@ -18,6 +18,7 @@ use super::paths::{self, Bases};
 use super::set;
 use super::syntax::Slip;
 use super::validate;
+use super::vary::Choice;
 use super::written::Config;
 
 /// A configuration and where its values are from.
@@ -73,14 +74,22 @@ pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Re
     load_text(&read(file, working_directory)?, file, sets, working_directory)
 }
 
-/// As `load`, of a candidate of a comparison: keys of the file that the method of `sets` does not have are passed over, for
-/// they are there for another candidate.
-pub(crate) fn load_candidate(file: &Path, sets: &[String], working_directory: &Path) -> Result<Loaded, ConfigError> {
+/// As `load`, of the candidate of a comparison that has these choices: keys of the file that its method does not have are passed
+/// over, for they are there for another candidate.
+pub(crate) fn load_candidate(
+    file: &Path,
+    sets: &[String],
+    choices: &[Choice],
+    working_directory: &Path,
+) -> Result<Loaded, ConfigError> {
     let text = read(file, working_directory)?;
     let mut entries = entries(&text, file, sets)?;
+    for choice in choices {
+        put(&mut entries, choice.entry()?);
+    }
     let method = method(entries.iter().find(|entry| entry.key.dotted() == "adapter.method").map(|entry| &entry.value));
     entries.retain(|Entry { key, place, .. }| {
-        key.table != "adapter" || has(&method, key.name) || matches!(place, Place::Set(_))
+        key.table != "adapter" || has(&method, key.name) || !matches!(place, Place::File { .. })
     });
     complete(entries, file, working_directory)
 }
@@ -100,11 +109,15 @@ fn entries(text: &str, file: &Path, sets: &[String]) -> Result<Vec<Entry>, Confi
     let mut entries = Document { file, text }.entries()?;
     check_aliases(&entries)?;
     for argument in sets {
-        let entry = set::entry(argument)?;
-        entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
-        entries.push(entry);
+        put(&mut entries, set::entry(argument)?);
     }
     Ok(entries)
+}
+
+/// In place of what the key had.
+fn put(entries: &mut Vec<Entry>, entry: Entry) {
+    entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
+    entries.push(entry);
 }
 
 /// The method that is written so; `keys.rs` lets no other names through.

@@ -26,6 +26,6 @@ pub(crate) use files::Files;
 pub(crate) use legs::Leg;
 pub(crate) use load::{Loaded, load, load_candidate, load_text};
 pub(crate) use paths::absolute;
-pub(crate) use vary::Varied;
+pub(crate) use vary::{Choice, Varied};
 pub(crate) use words::{Compute, Dtype, SaveDtype, Schedule, Weights};
 pub(crate) use written::{Config, DataConfig, TrainConfig};

@@ -61,7 +61,7 @@ impl<'a> Bases<'a> {
     fn input(&self, key: &str, path: &Path) -> Input<'a> {
         let place = self.places.get(key);
         let (base, origin) = match place {
-            Some(Place::Set(_) | Place::Vary(_)) => (self.working, "the working directory"),
+            Some(Place::Set(_) | Place::Vary(_) | Place::Choice { .. }) => (self.working, "the working directory"),
             Some(Place::File { .. }) | None => (self.file, "the directory of the configuration"),
         };
         Input {

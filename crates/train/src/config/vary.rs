@@ -1,11 +1,15 @@
 //! `--vary KEY=VALUE,VALUE`: a key with the values that it is to have, one after another.
 
+use data::ColumnNames;
 use lora::Method;
 use toml::Value;
 
 use super::error::{ConfigError, Place};
 use super::keys::{Key, dotted, has, split, unknown};
+use super::load::Entry;
 use super::set;
+
+const METHOD: &str = "adapter.method";
 
 /// A key with its values, each of which it takes.
 #[derive(Debug, Clone)]
@@ -29,14 +33,8 @@ impl Varied {
             let (table, name) = split(name);
             return Err(unknown(table, name, place.of(name)));
         };
-        let fixed = |reason, help| ConfigError::VaryFixed { place: place.of(name), reason, help };
-        match key.dotted().as_str() {
-            "output_dir" => return Err(fixed("each run has a directory of its own", "leave it out")),
-            "seed" => return Err(fixed("seeds are no candidates", "write `--seeds N` for runs with N seeds each")),
-            "adapter.method" => {
-                return Err(fixed("methods have an option of their own", "write `--methods lora,full`"));
-            }
-            _ => {}
+        if let Some((reason, help)) = fixed(key) {
+            return Err(ConfigError::VaryFixed { place: place.of(name), reason, help });
         }
         let values: Vec<String> = parts(typed).into_iter().map(|value| value.trim().to_owned()).collect();
         let mut meant: Vec<Value> = Vec::new();
@@ -59,6 +57,11 @@ impl Varied {
         dotted(self.table, self.name)
     }
 
+    /// One of the values.
+    pub(crate) fn choice(&self, value: &str) -> Choice {
+        Choice { key: self.key(), value: value.to_owned(), name: "--vary", argument: self.argument.clone() }
+    }
+
     /// The key without its table.
     pub(crate) fn name(&self) -> &'static str {
         self.name
@@ -68,6 +71,77 @@ impl Varied {
     pub(crate) fn is_of(&self, method: &str) -> bool {
         self.table != "adapter" || Method::named(method).is_some_and(|method| has(&method, self.name))
     }
+}
+
+/// What makes a candidate of a comparison: a key with one of the values that were typed for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice {
+    key: String,
+    value: String,
+    /// The option, and what was typed after it.
+    name: &'static str,
+    argument: String,
+}
+
+impl Choice {
+    /// One of these methods.
+    pub(crate) fn method(name: &str, methods: &[String]) -> Self {
+        let (key, argument) = (METHOD.to_owned(), methods.join(","));
+        Self { key, value: name.to_owned(), name: "--methods", argument }
+    }
+
+    pub(crate) fn is_of_method(&self) -> bool {
+        self.key == METHOD
+    }
+
+    pub(crate) fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// `--vary adapter.r`, `--methods`: where its value can be left out.
+    pub(crate) fn option(&self) -> String {
+        match self.is_of_method() {
+            true => self.name.to_owned(),
+            false => format!("{} {}", self.name, self.key),
+        }
+    }
+
+    /// As messages begin with it.
+    pub(crate) fn place(&self) -> String {
+        self.typed().of(&self.key)
+    }
+
+    fn typed(&self) -> Place {
+        Place::Choice { value: self.value.clone(), option: format!("{} {}", self.name, self.argument) }
+    }
+
+    pub(super) fn entry(&self) -> Result<Entry, ConfigError> {
+        set::checked(&self.key, &self.value, self.typed())
+    }
+}
+
+/// Why a key cannot be one of the things compared, and what to do in place of it. Candidates have the data, the seeds and the
+/// evaluation in common, so that their scores differ by how they were trained alone.
+fn fixed(key: &Key) -> Option<(&'static str, String)> {
+    let is_column = key.table == "data" && ColumnNames::keys().iter().any(|column| column.name == key.name);
+    let reason = match key.dotted().as_str() {
+        "output_dir" => return Some(("each run has a directory of its own", "leave it out".to_owned())),
+        "seed" => {
+            let help = "write `--seeds N` for runs with N seeds each".to_owned();
+            return Some(("seeds are no candidates", help));
+        }
+        METHOD => {
+            return Some(("methods have an option of their own", "write `--methods lora,full`".to_owned()));
+        }
+        "model.task" => "scores of different tasks cannot be compared",
+        "model.labels" => "scores on different classes cannot be compared",
+        "data.valid" | "data.valid_fraction" => "scores on different validation data cannot be compared",
+        "data.loss_on" | "data.mask_probability" => "it changes which tokens of the validation data are predicted",
+        _ if is_column => "it changes what is read from the validation data",
+        _ => return None,
+    };
+    let key = key.dotted();
+    Some((reason, format!("train each by itself: `kindling train CONFIG --set {key}=VALUE --set output_dir=DIR`")))
 }
 
 /// Whether both come to the same: a whole number may be written with a point.
@@ -134,5 +208,19 @@ mod tests {
         );
         assert_eq!(refused("adapter.r=4,4"), "`--vary adapter.r=4,4`: `4` is given twice");
         assert_eq!(refused("seed=1,2"), "`--vary seed=1,2`: seeds are no candidates");
+    }
+
+    #[test]
+    fn what_changes_the_evaluation_is_not_varied() {
+        for key in ["model.task", "model.labels", "data.valid", "data.valid_fraction", "data.loss_on", "output_dir"] {
+            assert!(fixed(Key::find(key).unwrap()).is_some(), "{key}");
+        }
+        for column in ColumnNames::keys() {
+            let key = Key::find(&dotted("data", column.name)).unwrap();
+            assert_eq!(fixed(key).unwrap().0, "it changes what is read from the validation data", "{}", column.name);
+        }
+        for key in ["data.train", "data.max_length", "model.path", "model.dtype", "adapter.r", "train.batch_size"] {
+            assert!(fixed(Key::find(key).unwrap()).is_none(), "{key}");
+        }
     }
 }

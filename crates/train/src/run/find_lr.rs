@@ -23,6 +23,9 @@ const SMOOTHING: f64 = 0.9;
 const REACH: usize = 6;
 /// The first means are over a few batches alone.
 const FIRST: usize = 10;
+/// So many standard deviations of single losses the smoothed loss has to fall, which it does in one of a hundred tests if the losses
+/// are independent and normal about one mean (simulated).
+const CLEAR: f64 = 1.5;
 
 /// A step of the test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -38,6 +41,8 @@ pub(crate) struct Tried {
 pub(crate) struct RangeTest {
     /// With two significant digits; `None` where the loss fell at no rate.
     pub(crate) suggestion: Option<f64>,
+    /// Whether the loss falls by more than it varies from step to step: otherwise the suggestion is chance.
+    pub(crate) clear: bool,
     /// The loss rose so far that the test was ended before its last rate.
     pub(crate) diverged: bool,
     pub(crate) curve: Vec<Tried>,
@@ -118,13 +123,31 @@ impl Curve {
 
     fn test(self) -> RangeTest {
         let suggestion = self.steepest().map(|step| two_digits(self.tried[step].learning_rate));
-        RangeTest { suggestion, diverged: self.diverged, curve: self.tried }
+        RangeTest { suggestion, clear: self.falls_clearly(), diverged: self.diverged, curve: self.tried }
+    }
+
+    fn lowest(&self) -> Option<usize> {
+        let smoothed = |step: &usize| self.tried[*step].smoothed;
+        (0..self.tried.len()).min_by(|a, b| smoothed(a).total_cmp(&smoothed(b)))
+    }
+
+    /// By the standard deviation that the differences of neighbouring losses come to (von Neumann 1941), which a trend does not
+    /// raise.
+    fn falls_clearly(&self) -> bool {
+        let Some(before) = self.lowest().map(|lowest| &self.tried[..=lowest]).filter(|before| before.len() > FIRST)
+        else {
+            return false;
+        };
+        let squares = before.windows(2).map(|pair| (pair[1].loss - pair[0].loss).powi(2)).sum::<f64>();
+        let deviation = (squares / (before.len() - 1) as f64 / 2.0).sqrt();
+        let highest = before[FIRST - 1..].iter().map(|tried| tried.smoothed).fold(f64::MIN, f64::max);
+        highest - before[before.len() - 1].smoothed > CLEAR * deviation
     }
 
     /// Where the smoothed loss falls fastest by the logarithm of the rate, before it is lowest; `None`: nowhere.
     fn steepest(&self) -> Option<usize> {
         let losses: Vec<f64> = self.tried.iter().map(|tried| tried.smoothed).collect();
-        let lowest = (0..losses.len()).min_by(|a, b| losses[*a].total_cmp(&losses[*b]))?;
+        let lowest = self.lowest()?;
         let steps = FIRST..(lowest + 1).min(losses.len());
         let slope = |step: usize| slope(&losses[step.saturating_sub(REACH)..(step + REACH + 1).min(losses.len())]);
         let falls = steps.map(|step| (step, slope(step))).filter(|(_, slope)| *slope < 0.0);
@@ -173,12 +196,23 @@ mod tests {
         // The mean comes some steps late.
         assert!((1e-3..6e-3).contains(&suggestion), "{suggestion}");
         assert!(found.diverged && found.curve.len() < STEPS, "{}", found.curve.len());
+        assert!(found.clear);
+    }
+
+    #[test]
+    fn a_fall_that_is_smaller_than_what_the_losses_vary_by_is_not_clear() {
+        // The golden ratio's multiples: between 0 and 1, in no order.
+        let noise = |rate: f64| ((rate / LOWEST).ln() / (HIGHEST / LOWEST).ln() * 119.0 * 0.618_034).fract();
+        let flat = curve(|rate| 1.8 + 0.3 * noise(rate));
+        assert!(!flat.clear && flat.suggestion.is_some());
+        let falling = |rate: f64| 1.8 + 0.3 * noise(rate) - 0.8 / (1.0 + (-2.0 * (rate.log10() + 3.0)).exp());
+        assert!(curve(falling).clear);
     }
 
     #[test]
     fn a_loss_that_only_rises_has_no_suggestion() {
         let found = curve(|rate| 1.0 + rate);
-        assert_eq!((found.suggestion, found.diverged), (None, false));
+        assert_eq!((found.suggestion, found.clear, found.diverged), (None, false, false));
         assert_eq!(found.curve.len(), STEPS);
     }
 

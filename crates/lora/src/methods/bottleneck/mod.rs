@@ -13,18 +13,23 @@ use kernels::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Method, ResidualAdapter};
+use super::{Method, OtherName, ResidualAdapter};
 use crate::method::{Built, Keeps, ResidualSite, Sublayer, UnreadKeys};
 use crate::peft::{ConfigError, Keys, STANDARD_HEADS, number};
 use crate::settings::{MODULES_TO_SAVE, Setting, SettingKind};
 use crate::targets::saves;
 use crate::trained::{TrainedTensors, normal};
 use crate::update::Form;
-use crate::{AdapterMethod, Base, Error, Layout, Selector, Settings, TargetError, Update};
+use crate::{AdapterMethod, Base, Error, Layout, Selector, Settings, TargetConfig, TargetError, Update};
 
 pub use layer::Bottleneck;
 
 pub(super) const NAME: &str = "adapter";
+pub(super) const OTHER_NAMES: &[OtherName] = &[
+    OtherName::of(&["houlsby", "doubleseqbn"], "the Houlsby adapter").setting("adapter.placement", "\"houlsby\""),
+    OtherName::of(&["pfeiffer", "seqbn"], "the Pfeiffer adapter").setting("adapter.placement", "\"pfeiffer\""),
+    OtherName::of(&["bottleneck", "adapters", "bottleneckadapter", "bottleneckadapters"], "a bottleneck adapter"),
+];
 pub(super) const SUMMARY: &str = "bottleneck adapters after the sublayers (Houlsby, Pfeiffer)";
 /// PEFT does not have it.
 pub(super) const PEFT_TYPE: Option<&str> = None;
@@ -218,6 +223,10 @@ impl AdapterMethod for BottleneckConfig {
 
     fn unread_keys(&self) -> UnreadKeys {
         adapterhub::UNREAD
+    }
+
+    fn with_ranks(&self, _: &[(String, usize)], _: Option<TargetConfig>) -> Result<Method, &'static str> {
+        Err("a bottleneck adapter, a network with an activation function and no update of a weight")
     }
 
     fn why_not_merged(&self) -> Option<&'static str> {

@@ -16,7 +16,7 @@ use kernels::hash_text;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Adapter, EmbeddingAdapter, Method};
+use super::{Adapter, EmbeddingAdapter, Method, OtherName};
 use crate::config::{BiasMode, TargetConfig, Targets};
 use crate::method::{Built, Keeps, ParameterGroup, Rate, TakenApart, UnreadKeys};
 use crate::peft::STANDARD_HEADS;
@@ -35,6 +35,16 @@ pub(super) use settings::SETTINGS;
 
 pub(super) const NAME: &str = "lora";
 pub(super) const PEFT_TYPE: Option<&str> = Some("LORA");
+
+pub(super) const OTHER_NAMES: &[OtherName] = &[
+    OtherName::of(&["lora"], "LoRA"),
+    OtherName::of(&["dora"], "DoRA").setting("adapter.use_dora", "true"),
+    OtherName::of(&["pissa"], "PiSSA").setting("adapter.init", "\"pissa\""),
+    OtherName::of(&["olora"], "OLoRA").setting("adapter.init", "\"olora\""),
+    OtherName::of(&["loraplus"], "LoRA+").setting("adapter.lora_plus_ratio", "16"),
+    OtherName::of(&["rslora"], "rsLoRA").setting("adapter.use_rslora", "true"),
+    OtherName::of(&["qlora"], "QLoRA").setting("model.dtype", "\"nf4\""),
+];
 
 pub(super) const SUMMARY: &str = "";
 
@@ -116,7 +126,10 @@ impl LoraConfig {
 impl AdapterMethod for LoraConfig {
     fn describe(&self) -> String {
         let name = if self.use_dora { "DoRA" } else { "LoRA" };
-        let described = format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout);
+        let mut described = format!("{name}, r {}, alpha {}, dropout {}", self.r, self.alpha, self.dropout);
+        if self.lora_plus_ratio != 0.0 {
+            described += &format!(", LoRA+ with ratio {}", self.lora_plus_ratio);
+        }
         match self.init.is_part_of_base() {
             true => format!("{described}, init {} (saved as plain {name}, r {})", self.init.name(), 2 * self.r),
             false => described,

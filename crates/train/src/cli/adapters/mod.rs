@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use inference::{Adapter, AdapterFiles, ModelFiles, Sidecar};
 use lora::peft::PeftConfig;
-use lora::{FactoredAdapter, FactorsError, NewAdapter};
+use lora::{FactoredAdapter, FactorsError, Method, NewAdapter};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 use tasks::metrics::Scores;
@@ -63,7 +63,7 @@ impl Named {
             adapter = Adapter::read_plain(&directory, &base_of(&adapter, files)?)?;
         }
         let factored = FactoredAdapter::new(&adapter.method, &adapter.tensors);
-        let factored = factored.map_err(|error| not_factored(&directory, error, verb))?;
+        let factored = factored.map_err(|error| not_factored(&directory, &adapter.method, error, verb))?;
         Ok(Self { directory, files, adapter, factored })
     }
 
@@ -92,12 +92,19 @@ pub(super) fn base_of(adapter: &Adapter, files: &ModelFiles) -> Result<Pretraine
     Ok(pretrained)
 }
 
-pub(super) fn not_factored(directory: &Path, error: FactorsError, verb: &str) -> Failure {
+pub(super) fn not_factored(directory: &Path, method: &Method, error: FactorsError, verb: &str) -> Failure {
     let shown = directory.display();
     match error {
         FactorsError::Method(what) => Failure::usage(
             format!("cannot {verb} {shown}: it is {what}"),
-            format!("`kindling inspect {shown}` shows what it changes, and `kindling merge` folds it into its base"),
+            match method.why_not_merged() {
+                None => format!(
+                    "`kindling inspect {shown}` shows what it changes, and `kindling merge` folds it into its base"
+                ),
+                Some(_) => format!(
+                    "`kindling inspect {shown}` shows what it changes; it is used as it is, beside its base, by `kindling predict` and `eval`"
+                ),
+            },
         ),
         FactorsError::Alone { .. } => Failure::usage(
             format!("{}: {error}", shown),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Failure, Planned};
 use crate::compare::{Outcome, Place, Results, Summary, note, seconds};
-use crate::output::{bytes, duration};
+use crate::output::{bytes, duration, thousands};
 use crate::report::{Candidate, Comparison, Report};
 use crate::run::RangeTest;
 
@@ -37,6 +37,7 @@ fn candidate<'a>(
         let below = Path::new(&outcome.run).strip_prefix(&place.root).unwrap_or(Path::new(&outcome.run));
         (format!("seed {}", outcome.seed), below.join("report.html").display().to_string())
     };
+    let steps = ("Steps", summary.steps as f64, thousands(summary.steps));
     Ok(Candidate {
         name: &summary.name,
         score: summary.score,
@@ -45,12 +46,15 @@ fn candidate<'a>(
         scores: outcomes.iter().map(|outcome| outcome.score(results.score)).collect(),
         learning_rate: summary.learning_rate,
         trainable_parameters: summary.trainable_parameters,
-        costs: vec![
+        costs: [
             ("Time of a step", summary.step_seconds, seconds(summary.step_seconds)),
             ("Time of a run", summary.seconds, duration(summary.seconds)),
             ("Peak memory", summary.peak_memory_bytes as f64, bytes(summary.peak_memory_bytes as usize)),
             ("Size on disk", summary.size_bytes as f64, bytes(summary.size_bytes as usize)),
-        ],
+        ]
+        .into_iter()
+        .chain(results.steps_differ().then_some(steps))
+        .collect(),
         run: Report::open(Path::new(&outcomes[0].run)).map_err(Failure::input)?,
         pages: outcomes.iter().map(page).collect(),
         range_test: test

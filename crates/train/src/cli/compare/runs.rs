@@ -75,8 +75,9 @@ impl Runner<'_> {
     }
 
     fn load(&self, planned: &Planned, sets: &[String]) -> Result<Loaded, Failure> {
-        let all: Vec<String> = self.arguments.set.iter().chain(&planned.candidate.sets).chain(sets).cloned().collect();
-        Ok(config::load_candidate(&self.arguments.config, &all, &std::env::current_dir()?)?)
+        let sets: Vec<String> = self.arguments.set.iter().chain(sets).cloned().collect();
+        let choices = &planned.candidate.choices;
+        Ok(config::load_candidate(&self.arguments.config, &sets, choices, &std::env::current_dir()?)?)
     }
 
     /// Of the first seed: made once, and kept.
@@ -98,6 +99,9 @@ impl Runner<'_> {
                 let rate = planned.loaded.config.train.learning_rate;
                 self.output.warn(&format!("{name}: the loss fell at no rate; trained at the configuration's {rate:e}"));
             }
+        }
+        if let Some(warning) = crate::cli::find_lr::unclear(&test) {
+            self.output.warn(&format!("{name}: {warning}"));
         }
         write(&file, &serde_json::to_vec(&test)?)?;
         Ok(Some(test))

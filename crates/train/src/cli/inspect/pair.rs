@@ -118,7 +118,7 @@ fn factored(path: &Path, model: Option<&Path>) -> Result<FactoredAdapter, Failur
         return Err(Failure::usage(message, "name its base with --model"));
     }
     let found = FactoredAdapter::new(&inspected.adapter.method, &inspected.adapter.tensors);
-    found.map_err(|error| not_factored(&inspected.directory, error, "compare"))
+    found.map_err(|error| not_factored(&inspected.directory, &inspected.adapter.method, error, "compare"))
 }
 
 /// A line of them.
