@@ -88,6 +88,10 @@ impl Rope {
         if theta <= 1.0 {
             return Err(config.wrong(format!("`{theta_key}` is {theta}"), "a number above 1 belongs there"));
         }
+        if !(0.0..=1.0).contains(&share) {
+            let found = format!("`partial_rotary_factor` is {share}");
+            return Err(config.wrong(found, "a share between 0 and 1 belongs there"));
+        }
         let dimensions = (d_head as f64 * share) as usize / 2 * 2;
         let scaling = Scaling::read(config, (key, parameters), dimensions)?;
         Ok(Self { dimensions, theta, scaling })

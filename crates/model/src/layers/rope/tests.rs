@@ -213,4 +213,8 @@ fn the_older_key_means_the_same_and_what_is_unknown_is_refused() {
     assert_eq!(rope.scaling, Scaling::Linear { factor: 4.0 });
     assert!(read(json!({ "rope_type": "ntk" })).is_err());
     assert!(read(json!({ "rope_type": "linear" })).is_err(), "it needs a factor");
+    for share in [1.75, -0.5] {
+        let error = read(json!({ "rope_type": "default", "partial_rotary_factor": share })).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("`partial_rotary_factor` is {share}")), "{error}");
+    }
 }
