@@ -96,7 +96,7 @@ fn a_file_of_texts_is_not_finished_when_another_worker_finds_its_base_changed() 
     base.write_all(b" ").unwrap();
     drop(base);
     let ended = job.wait();
-    let expected = "base/model.safetensors was written to while it was in use: the answers may be wrong";
+    let expected = "base/model.safetensors was written to while it was in use: the results may be wrong";
     assert!(ended.error().starts_with("error: worker 1 on ") && ended.error().contains(expected), "{}", ended.said);
     assert_eq!((ended.status, ended.count("error:")), (Some(1), 1), "{}", ended.said);
     assert_eq!(project.read("a/texts.jsonl"), "from before\n");
