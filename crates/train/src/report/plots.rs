@@ -145,7 +145,7 @@ impl Chart<'_> {
         let chosen = chosen(&self.readings, (width / 11).max(8) as usize);
         let (columns, rows) = area.get_pixel_range();
         let at = |x: f64, y: f64| area.map_coordinate(&(x, y));
-        let middle = |left: &Reading, right: &Reading| (at(left.x, 0.0).0 + at(right.x, 0.0).0) / 2;
+        let middle = |left: &Reading, right: &Reading| at(left.x, 0.0).0.midpoint(at(right.x, 0.0).0);
         let mut drawn = String::new();
         for (n, reading) in chosen.iter().enumerate() {
             let from = if n == 0 { columns.start } else { middle(chosen[n - 1], reading) };
