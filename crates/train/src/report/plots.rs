@@ -144,8 +144,12 @@ impl Chart<'_> {
     fn readings<B: DrawingBackend>(&self, area: &Area<B>, width: u32) -> String {
         let chosen = chosen(&self.readings, (width / 11).max(8) as usize);
         let (columns, rows) = area.get_pixel_range();
-        let at = |x: f64, y: f64| area.map_coordinate(&(x, y));
-        let middle = |left: &Reading, right: &Reading| at(left.x, 0.0).0.midpoint(at(right.x, 0.0).0);
+        // What lies beyond the axes is shown at their ends.
+        let at = |x: f64, y: f64| {
+            let (x, y) = area.map_coordinate(&(x, y));
+            (x.clamp(columns.start, columns.end), y.clamp(rows.start, rows.end))
+        };
+        let middle = |left: &Reading, right: &Reading| (at(left.x, 0.0).0 + at(right.x, 0.0).0) / 2;
         let mut drawn = String::new();
         for (n, reading) in chosen.iter().enumerate() {
             let from = if n == 0 { columns.start } else { middle(chosen[n - 1], reading) };
@@ -407,6 +411,17 @@ mod tests {
         let found = chosen(&readings, 50);
         assert!(found.len() <= 51, "{}", found.len());
         assert_eq!(found.iter().filter(|reading| reading.x % 100.0 == 0.0).count(), 10);
+    }
+
+    /// Steps of a `metrics.jsonl` that somebody changed may be any numbers.
+    #[test]
+    fn readings_far_beyond_the_axis_are_drawn() {
+        let reading = |x: f64| Reading { x, text: String::new(), short: Vec::new(), points: vec![(Role::Train, 0.5)] };
+        let readings = vec![reading(1.0), reading(1e300), reading(2e300)];
+        let (x, y) = (Axis { range: 0.0..2.0, unit: Unit::Count }, Axis { range: 0.0..1.0, unit: Unit::Number });
+        let chart = Chart { id: "c", title: "t", description: String::new(), x, y, layers: Vec::new(), readings };
+        let body = chart.plot(300, 200).expect("drawn in memory").body;
+        assert_eq!(body.matches("<g class=\"reading\">").count(), 3, "{body}");
     }
 
     #[test]
