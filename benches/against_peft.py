@@ -19,6 +19,12 @@ TRAINING = {
     "bert-qv-dora": ("bert-base", "dora", ["query", "value"], 8, 128, "float32"),
     "bert-all-dora": ("bert-base", "dora", "all-linear", 8, 128, "float32"),
     "bert-ia3": ("bert-base", "ia3", ["key", "value", "output.dense"], 8, 128, "float32"),
+    "bert-all-pissa": ("bert-base", "pissa", "all-linear", 8, 128, "float32"),
+    "bert-all-olora": ("bert-base", "olora", "all-linear", 8, 128, "float32"),
+    "bert-bitfit": ("bert-base", "bitfit", None, 8, 128, "float32"),
+    "bert-houlsby": ("bert-base", "houlsby", None, 8, 128, "float32"),
+    "bert-pfeiffer": ("bert-base", "pfeiffer", None, 8, 128, "float32"),
+    "bert-last-2": ("bert-base", "last", None, 8, 128, "float32"),
     "bert-full": ("bert-base", "full", None, 8, 128, "float32"),
     "gpt2": ("gpt2", "lora", ["c_attn"], 4, 128, "float32"),
     "qwen": ("qwen2-0.5b", "lora", ["q_proj", "v_proj"], 2, 256, "float32"),
@@ -28,6 +34,8 @@ TRAINING = {
 GENERATION = {"generate-gpt2": "gpt2", "generate-qwen": "qwen2-0.5b", "generate-qwen-int8": "qwen2-0.5b", "generate-qwen-nf4": "qwen2-0.5b"}
 # Cases in which kindling quantises the base, in generation with its output layer; the peer has it in f32.
 QUANTISED = {case: dtype for case in [*TRAINING, *GENERATION] for dtype in ("int8", "nf4") if case.endswith(dtype)}
+# Cases that PEFT has no method for.
+ALONE = ["bert-houlsby", "bert-pfeiffer"]
 PREDICTION = {"predict-1000": 1000, "predict-1": 1}
 CASES = [*TRAINING, *GENERATION, *PREDICTION]
 
@@ -86,12 +94,20 @@ def child(command):
 
 # ---- kindling
 
+def adapter(method, targets):
+    """The configuration's lines of `[adapter]`."""
+    bottleneck = 'method = "adapter"\nreduction_factor = 16\nplacement = '
+    lines = {"full": 'method = "full"', "last": 'method = "full"\nlast_layers = 2\ntrain_embeddings = false', "bitfit": 'method = "bitfit"',
+             "houlsby": bottleneck + '"houlsby"', "pfeiffer": bottleneck + '"pfeiffer"', "ia3": 'method = "ia3"'}
+    starts = {"pissa": 'init = "pissa_niter_4"\ndropout = 0.0', "olora": 'init = "olora"\ndropout = 0.0', "dora": "use_dora = true\ndropout = 0.1"}
+    text = lines.get(method) or "r = 8\nalpha = 16.0\n" + starts.get(method, "dropout = 0.1")
+    return text + (f"\ntarget_modules = {json.dumps(targets)}" if targets else "")
+
+
 def kindling_training(binary, root, case, steps, threads):
     size, method, targets, batch, length, dtype = TRAINING[case]
     with tempfile.TemporaryDirectory() as scratch:
         config = Path(scratch) / "run.toml"
-        adapter = f'method = "{method}"' if method == "full" else f'method = "{method}"\ntarget_modules = {json.dumps(targets)}' if method == "ia3" else (
-            f'r = 8\nalpha = 16.0\ndropout = 0.1\ntarget_modules = {json.dumps(targets)}\nuse_dora = {json.dumps(method == "dora")}')
         task = 'task = "sequence-classification"\nlabels = ["0", "1"]' if size.startswith("bert") else 'task = "causal-lm"'
         config.write_text(f'''output_dir = "{scratch}/run"
 [model]
@@ -99,7 +115,7 @@ path = "{root / size}/model"
 dtype = "{QUANTISED.get(case, "auto")}"
 {task}
 [adapter]
-{adapter}
+{adapter(method, targets)}
 [data]
 train = "{root / size}/data.jsonl"
 text = "text"
@@ -150,10 +166,15 @@ def peer_training(root, case, steps, threads):
     auto = T.AutoModelForSequenceClassification if classifies else T.AutoModelForCausalLM
     tokenizer = T.AutoTokenizer.from_pretrained(root / size / "model")
     model = auto.from_pretrained(root / size / "model", dtype=getattr(torch, dtype))
-    if method in ("lora", "dora"):
+    if method in ("lora", "dora", "pissa", "olora"):
+        start = {"pissa": "pissa_niter_4", "olora": "olora"}.get(method)
         model = peft.get_peft_model(model, peft.LoraConfig(
-            task_type="SEQ_CLS" if classifies else "CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.1, target_modules=targets,
-            fan_in_fan_out=size == "gpt2", use_dora=method == "dora"))
+            task_type="SEQ_CLS" if classifies else "CAUSAL_LM", r=8, lora_alpha=16, lora_dropout=0.0 if start else 0.1,
+            target_modules=targets, fan_in_fan_out=size == "gpt2", use_dora=method == "dora", init_lora_weights=start or True))
+    if method in ("bitfit", "last"):
+        last = ("bert.encoder.layer.10.", "bert.encoder.layer.11.", "bert.pooler.", "classifier.")
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = name.startswith(last if method == "last" else "classifier.") or method == "bitfit" and name.endswith(".bias")
     if method == "ia3":
         model = peft.get_peft_model(model, peft.IA3Config(
             task_type="SEQ_CLS", target_modules=targets, feedforward_modules=["output.dense"]))
@@ -227,6 +248,8 @@ def run(arguments):
                     ours.append(kindling_generation(arguments.kindling, root, case, arguments.threads))
                 else:
                     ours.append(kindling_prediction(arguments.kindling, root, case, arguments.threads, file.name))
+                if case in ALONE:
+                    continue
                 seconds, peak, output = child(peer)
                 theirs.append((seconds if case in PREDICTION else float(output.splitlines()[-1]), peak))
         unit = "s" if case in PREDICTION else "tokens/s"
@@ -234,11 +257,14 @@ def run(arguments):
             digits = 2 if unit == "s" else 1 if values[0] < 100 else 0
             low, middle, high = min(values), statistics.median(values), max(values)
             return f"{middle:.{digits}f} {unit} ({low:.{digits}f}-{high:.{digits}f})"
-        speeds, memory = [[[v[i] for v in side] for side in (ours, theirs)] for i in (0, 1)]
-        quotient = statistics.median(speeds[0]) / statistics.median(speeds[1])
-        of_memory = [statistics.median(side) for side in memory]
-        print(f"| {case} | {cell(speeds[0])} | {cell(speeds[1])} | {quotient if unit != 's' else 1 / quotient:.2f} | "
-              f"{of_memory[0] / 1e6:.0f} MB | {of_memory[1] / 1e6:.0f} MB | {of_memory[0] / of_memory[1]:.2f} |", flush=True)
+        (our_speed, our_memory), (their_speed, their_memory) = zip(*ours), zip(*theirs) if theirs else ((), ())
+        def ratio(ours, theirs):
+            return f"{statistics.median(ours) / statistics.median(theirs):.2f}" if theirs else ""
+        def megabytes(values):
+            return f"{statistics.median(values) / 1e6:.0f} MB" if values else ""
+        speeds = [their_speed, our_speed] if unit == "s" else [our_speed, their_speed]
+        print(f"| {case} | {cell(our_speed)} | {cell(their_speed) if theirs else 'none'} | {ratio(*speeds) if theirs else ''} | "
+              f"{megabytes(our_memory)} | {megabytes(their_memory)} | {ratio(our_memory, their_memory)} |", flush=True)
 
 
 def main():
