@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::in_rows;
 use crate::flex::matrix::{Matrix, Stored};
+use crate::flex::prefetch::{Cache, prefetch};
 use crate::wide::with_wide_vectors;
 
 /// Rows of a weight whose sums are added up before those of others.
@@ -25,9 +26,12 @@ const STRIP: usize = 128;
 /// Rows whose sums are in registers.
 const ROWS: usize = 4;
 
-const LANES: usize = 8;
+/// Columns whose sums are in registers: two vectors of 256 bits for each row.
+const LANES: usize = 16;
 
 pub(super) fn product(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32> {
+    let mut padded = Vec::new();
+    let x = padded_columns(x, &mut padded);
     if x.rows() <= FEW { by_blocks(x, weight, bias) } else { by_strips(x, weight, bias) }
 }
 
@@ -42,7 +46,7 @@ fn by_blocks(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32
             for first in (*block..d_input.min(block + BLOCK)).step_by(TOGETHER) {
                 let of_weight = rows_from(&weight, first, 0..d_output, &mut wide);
                 for (row, sums) in sums.chunks_exact_mut(d_output).enumerate() {
-                    add_rows(factors(x, row, first), of_weight, sums);
+                    add_rows(*factors(x, row, first), of_weight, sums);
                 }
             }
             sums
@@ -68,18 +72,26 @@ fn by_strips(x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32]>) -> Vec<f32
             output.chunks_exact_mut(width).for_each(|output| output.copy_from_slice(&bias[columns.clone()]));
         }
         let mut sums = vec![0.0; rows * width];
-        let mut wide = [(); TOGETHER].map(|()| Vec::new());
+        // Rows of a weight are often a multiple of a page apart, where they would displace each other from a core's first cache.
+        let mut panel = vec![0.0; TOGETHER * width];
         for block in (0..d_input).step_by(BLOCK) {
             sums.fill(0.0);
             for first in (block..d_input.min(block + BLOCK)).step_by(TOGETHER) {
-                let of_weight = rows_from(&weight, first, columns.clone(), &mut wide);
+                for (at, row) in panel.chunks_exact_mut(width).enumerate() {
+                    weight.read((first + at).min(d_input - 1), columns.clone(), row);
+                }
+                let following = first + TOGETHER..d_input.min(first + 2 * TOGETHER);
+                if let Some(weight) = weight.as_matrix() {
+                    following.for_each(|row| prefetch(&weight.row(row)[columns.clone()], Cache::Second));
+                }
                 let (tiles, rest) = sums.split_at_mut(rows / ROWS * ROWS * width);
                 for (tile, sums) in tiles.chunks_exact_mut(ROWS * width).enumerate() {
-                    let factors = std::array::from_fn(|at| factors(x, tile * ROWS + at, first));
-                    add_rows_of_tile(&factors, &of_weight, sums);
+                    let factors = std::array::from_fn(|at| *factors(x, tile * ROWS + at, first));
+                    add_rows_of_tile(&factors, &panel, sums);
                 }
                 for (row, sums) in rest.chunks_exact_mut(width).enumerate() {
-                    add_rows(factors(x, rows / ROWS * ROWS + row, first), of_weight, sums);
+                    let rows_of_panel = std::array::from_fn(|at| &panel[at * width..][..width]);
+                    add_rows(*factors(x, rows / ROWS * ROWS + row, first), rows_of_panel, sums);
                 }
             }
             output.iter_mut().zip(&sums).for_each(|(output, sum)| *output += sum);
@@ -104,8 +116,22 @@ fn rows_from<'b>(
     })
 }
 
-fn factors(x: Matrix<'_>, row: usize, first: usize) -> [f32; TOGETHER] {
-    std::array::from_fn(|at| x.row(row).get(first + at).copied().unwrap_or(0.0))
+/// Zeros follow where the columns are not a multiple of [`TOGETHER`].
+fn padded_columns<'p>(x: Matrix<'p>, padded: &'p mut Vec<f32>) -> Matrix<'p> {
+    let width = x.columns().next_multiple_of(TOGETHER);
+    if width == x.columns() {
+        return x;
+    }
+    padded.resize(x.rows() * width, 0.0);
+    for (row, padded) in padded.chunks_exact_mut(width).enumerate() {
+        padded[..x.columns()].copy_from_slice(x.row(row));
+    }
+    Matrix::new(padded, x.rows(), width, width)
+}
+
+/// What some rows of the weight are multiplied by for a left row.
+fn factors<'a>(x: Matrix<'a>, row: usize, first: usize) -> &'a [f32; TOGETHER] {
+    x.row(row)[first..].first_chunk().expect("left rows are padded")
 }
 
 with_wide_vectors! {
@@ -122,15 +148,14 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    /// The same for several rows, which lie one after the other.
-    fn add_rows_of_tile(factors: &[[f32; TOGETHER]; ROWS], rows: &[&[f32]; TOGETHER], sums: &mut [f32]) {
+    /// The same for several rows, which lie one after the other, as those of the weight do.
+    fn add_rows_of_tile(factors: &[[f32; TOGETHER]; ROWS], panel: &[f32], sums: &mut [f32]) {
         let width = sums.len() / ROWS;
-        let rows = rows.map(|row| &row[..width]);
         let whole = width / LANES * LANES;
         for first in (0..whole).step_by(LANES) {
             let mut added = [[0.0_f32; LANES]; ROWS];
-            for (at, row) in rows.iter().enumerate() {
-                let of_weight = &row[first..first + LANES];
+            for (at, row) in panel.chunks_exact(width).take(TOGETHER).enumerate() {
+                let of_weight: &[f32; LANES] = row[first..].first_chunk().expect("columns up to a whole number of lanes");
                 for (added, factors) in added.iter_mut().zip(factors) {
                     for lane in 0..LANES {
                         added[lane] += factors[at] * of_weight[lane];
@@ -145,7 +170,7 @@ with_wide_vectors! {
         for (row, factors) in factors.iter().enumerate() {
             for column in whole..width {
                 let mut added = 0.0;
-                for (factor, of_weight) in factors.iter().zip(&rows) {
+                for (factor, of_weight) in factors.iter().zip(panel.chunks_exact(width)) {
                     added += factor * of_weight[column];
                 }
                 sums[row * width + column] += added;
