@@ -7,7 +7,9 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use ::parquet::basic::Compression;
 use ::parquet::file::metadata::ParquetMetaData;
+use brotli::Decompressor;
 
 use crate::guard::quietly;
 use crate::limits::{DEEPEST_SCHEMA, MOST_COLUMNS, UNPACKED_PER_BYTE, unpacked_of};
@@ -117,10 +119,25 @@ pub(super) fn check_pages(mut file: impl Read + Seek, size: u64, metadata: &Parq
             if sum > most {
                 return Ok(too_much());
             }
-            at = at.saturating_add(length as u64).saturating_add(packed);
+            at = at.saturating_add(length as u64);
+            if matches!(chunk.compression(), Compression::BROTLI(_)) && header.is_compressed {
+                let levels = header.levels.min(packed);
+                file.seek(SeekFrom::Start(at.saturating_add(levels)))?;
+                let most = unpacked.saturating_sub(levels);
+                if unpacks_to_more(file.by_ref().take(packed - levels), most) {
+                    return Ok(Err("a page unpacks to more than its header says".to_owned()));
+                }
+            }
+            at = at.saturating_add(packed);
         }
     }
     Ok(Ok(()))
+}
+
+/// Whether a page in Brotli does, piece by piece: the reader unpacks it as a whole before it looks. What is no Brotli it refuses.
+fn unpacks_to_more(page: impl Read, most: u64) -> bool {
+    let unpacked = io::copy(&mut Decompressor::new(page, 4096).take(most.saturating_add(1)), &mut io::sink());
+    unpacked.is_ok_and(|unpacked| unpacked > most)
 }
 
 /// The header that begins here with its length, or how much was read of what is none.
@@ -143,11 +160,15 @@ struct Page {
     unpacked: i64,
     packed: i64,
     dictionary_values: i64,
+    /// Bytes of levels that are not compressed with the values, in pages of the second version, which says whether these are.
+    levels: u64,
+    is_compressed: bool,
 }
 
 /// With the length of its header.
 fn page(bytes: &[u8]) -> Option<(Page, usize)> {
     let (mut unpacked, mut packed, mut dictionary_values) = (None, None, 0);
+    let (mut levels, mut is_compressed) = (0_u64, true);
     let mut rest = Compact(bytes);
     rest.structure(&mut |number, kind, rest| match (number, kind) {
         (2, I32) => rest.number().map(|number| unpacked = Some(number)),
@@ -156,11 +177,23 @@ fn page(bytes: &[u8]) -> Option<(Page, usize)> {
             (1, I32) => rest.number().map(|number| dictionary_values = number),
             (_, kind) => rest.skip(kind, 0),
         }),
+        // DataPageHeaderV2
+        (8, STRUCT) => rest.structure(&mut |number, kind, rest| match (number, kind) {
+            (5 | 6, I32) => rest.number().map(|number| levels += u64::try_from(number).unwrap_or(0)),
+            (7, FALSE) => {
+                is_compressed = false;
+                Some(())
+            }
+            (_, kind) => rest.skip(kind, 0),
+        }),
         (_, kind) => rest.skip(kind, 0),
     })?;
-    Some((Page { unpacked: unpacked?, packed: packed?, dictionary_values }, bytes.len() - rest.0.len()))
+    let page = Page { unpacked: unpacked?, packed: packed?, dictionary_values, levels, is_compressed };
+    Some((page, bytes.len() - rest.0.len()))
 }
 
+/// Of a boolean in a struct the type is the value.
+const FALSE: u8 = 2;
 const I32: u8 = 5;
 const LIST: u8 = 9;
 const STRUCT: u8 = 12;

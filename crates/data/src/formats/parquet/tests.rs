@@ -11,7 +11,7 @@ use ::parquet::data_type::{
     ByteArray, ByteArrayType, DoubleType, FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int64Type,
 };
 use ::parquet::file::metadata::KeyValue;
-use ::parquet::file::properties::WriterProperties;
+use ::parquet::file::properties::{WriterProperties, WriterVersion};
 use ::parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 use ::parquet::schema::parser::parse_message_type;
 use miette::Diagnostic;
@@ -299,6 +299,31 @@ static SMALL: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     let codecs = [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())];
     codecs.map(|codec| reviews(WriterProperties::builder().set_compression(codec).build())).into()
 });
+
+/// Of both versions of pages: three million bytes behind a header that says one.
+#[test]
+fn a_page_in_brotli_that_unpacks_to_more_than_it_says_is_not_unpacked() {
+    let value: Column<'_> = column!(ByteArrayType, texts(&["a".repeat(3_000_000).as_str()]));
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        let properties = WriterProperties::builder()
+            .set_writer_version(version)
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::PLAIN);
+        let properties = properties.set_compression(Compression::BROTLI(Default::default())).build();
+        let mut content = written("message m { required binary text (UTF8); }", properties, &[&[value]]);
+        assert_eq!(read("a.parquet", &content).unwrap().len(), 1, "{version:?}");
+        // The length of the text and its bytes, in zigzag and in seven bits a byte.
+        let seven = |number: u32, shift| (number >> shift) as u8 & 0x7f;
+        let said = |bytes: u32| [0, 7, 14, 21].map(|shift| seven(2 * bytes, shift) | (u8::from(shift < 21) << 7));
+        let found = content.windows(4).position(|window| window == said(3_000_004)).unwrap();
+        content[found..found + 4].copy_from_slice(&said(1_100_000));
+        assert_eq!(
+            fails("a.parquet", &content).0,
+            "a.parquet: a page unpacks to more than its header says",
+            "{version:?}"
+        );
+    }
+}
 
 /// A page whose header announces two gigabytes.
 #[test]
