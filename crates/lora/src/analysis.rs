@@ -30,15 +30,14 @@ pub struct UpdateSize {
 /// The sizes of all updates, without forming one.
 pub fn update_sizes(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<UpdateSize> {
     let size = |update: &Update| {
-        let (norm, is_relative) = match &update.form {
-            Form::LowRank { .. } | Form::Bottleneck { .. } => (Factors::of(update, tensors)?.norm(), false),
-            Form::Scaling { vector, .. } => {
-                let values = tensors.get(vector)?;
-                let squares: f64 = values.iter::<f64>().map(|value| (value - 1.0).powi(2)).sum();
-                ((squares / values.num_elements().max(1) as f64).sqrt(), true)
-            }
+        let module = update.module.clone();
+        let Form::Scaling { vector, .. } = &update.form else {
+            return Some(UpdateSize { module, norm: Factors::of(update, tensors)?.norm(), is_relative: false });
         };
-        Some(UpdateSize { module: update.module.clone(), norm, is_relative })
+        let values = tensors.get(vector)?;
+        let squares: f64 = values.iter::<f64>().map(|value| (value - 1.0).powi(2)).sum();
+        let norm = (squares / values.num_elements().max(1) as f64).sqrt();
+        Some(UpdateSize { module, norm, is_relative: true })
     };
     updates.iter().filter_map(size).collect()
 }

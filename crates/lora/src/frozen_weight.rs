@@ -1,9 +1,9 @@
-//! How a frozen matrix or vector is kept, and the operations that compute with it. This is the one place that takes it
+//! How a frozen matrix or vector is kept, and the base's own operations with it. This is the one place that takes it
 //! out of what it is kept in: another way to keep one is a variant here and a kernel.
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};
-use kernels::{Compute, FrozenMatrix, LogitsTransform, LowRank, Precision, Quantisation, Quantised, RowNorms};
+use kernels::{Compute, FrozenMatrix, LogitsTransform, Precision, Quantisation, Quantised};
 
 use crate::Orientation;
 
@@ -56,7 +56,8 @@ impl<const D: usize> FrozenWeight<D> {
 }
 
 impl FrozenWeight<2> {
-    fn matrix(&self, orientation: Orientation) -> FrozenMatrix {
+    /// As the kernels take it, `[d_output, d_input]`.
+    pub(crate) fn matrix(&self, orientation: Orientation) -> FrozenMatrix {
         match self {
             Self::Float(tensor) => FrozenMatrix::Float(orientation.out_in(tensor.clone())),
             Self::Quantised(matrix) => FrozenMatrix::Quantised(matrix.clone()),
@@ -72,42 +73,6 @@ impl FrozenWeight<2> {
         compute: Compute,
     ) -> Tensor<2> {
         kernels::linear(x, self.matrix(orientation), bias, compute)
-    }
-
-    /// As `linear`, with the low-rank update `b·a` (`[d_output, r]`, `[r, d_input]`) added.
-    pub(crate) fn lora_linear(
-        &self,
-        x: Tensor<2>,
-        orientation: Orientation,
-        bias: Option<Tensor<1>>,
-        [a, b]: [Tensor<2>; 2],
-        options: LowRank,
-    ) -> Tensor<2> {
-        kernels::lora_linear(x, self.matrix(orientation), bias, a, b, options)
-    }
-
-    /// As [`kernels::dora_linear`], with the update `b·a` and a factor for each row.
-    pub(crate) fn dora_linear(
-        &self,
-        x: Tensor<2>,
-        orientation: Orientation,
-        bias: Option<Tensor<1>>,
-        update: [Tensor<2>; 2],
-        factors: Tensor<1>,
-        options: LowRank,
-    ) -> Tensor<2> {
-        kernels::dora_linear(x, self.matrix(orientation), bias, update, factors, options)
-    }
-
-    /// As [`kernels::row_norms`].
-    pub(crate) fn row_norms(
-        &self,
-        orientation: Orientation,
-        update: [Tensor<2>; 2],
-        scale: f32,
-        remembered: &RowNorms,
-    ) -> Tensor<1> {
-        kernels::row_norms(self.matrix(orientation), update, scale, remembered)
     }
 
     /// As [`kernels::linear_cross_entropy`].

@@ -354,7 +354,7 @@ pub trait AdapterMethod: Debug {
     /// that `targets` mean.
     ///
     /// # Errors
-    /// What this one is instead, where its updates are no such products: `DoRA, which ..`.
+    /// What this one is instead, where its updates are no such products, with its name first.
     fn with_ranks(&self, _ranks: &[(String, usize)], _targets: Option<TargetConfig>) -> Result<Method, &'static str> {
         Err("a method whose updates are no products of two thin factors")
     }

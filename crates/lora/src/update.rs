@@ -23,7 +23,7 @@ pub enum Form {
     Scaling { vector: String, of: Side, transposed: bool },
     /// The output of a sublayer gets what a network makes of it: `down: [inner, d]`, an activation function, `up: [d, inner]`.
     /// It is no weight's.
-    Bottleneck { down: String, up: String },
+    Network { down: String, up: String },
 }
 
 impl Form {
@@ -32,16 +32,16 @@ impl Form {
         match self {
             Self::LowRank { a, .. } => a,
             Self::Scaling { vector, .. } => vector,
-            Self::Bottleneck { down, .. } => down,
+            Self::Network { down, .. } => down,
         }
     }
 
-    /// The factors of a low rank, the one that reads first, with their scale; of a bottleneck as if its activation function were
+    /// The factors of a low rank, the one that reads first, with their scale; of a network as if its activation function were
     /// the identity.
     pub(crate) fn factors(&self) -> Option<([&String; 2], f64)> {
         match self {
             Self::LowRank { a, b, scale, .. } => Some(([a, b], *scale)),
-            Self::Bottleneck { down, up } => Some(([down, up], 1.0)),
+            Self::Network { down, up } => Some(([down, up], 1.0)),
             Self::Scaling { .. } => None,
         }
     }
@@ -62,7 +62,7 @@ impl Update {
                 [Some(a), Some(b), magnitude.as_ref()].into_iter().flatten().map(String::as_str).collect()
             }
             Form::Scaling { vector, .. } => vec![vector],
-            Form::Bottleneck { down, up } => vec![down, up],
+            Form::Network { down, up } => vec![down, up],
         }
     }
 
@@ -113,7 +113,7 @@ impl Update {
                 let factors = adapter.get(vector)?.iter::<f32>().collect();
                 Fold(Change::Product { factors, by_rows: (*of == Side::Outputs) != *transposed })
             }
-            Form::Bottleneck { .. } => return None,
+            Form::Network { .. } => return None,
         })
     }
 

@@ -45,7 +45,7 @@ impl Factors {
         Some(Self { rank, ..Self::of_products(a, b) })
     }
 
-    /// Of a low-rank update, before its lengths are set where a magnitude sets them, or of a bottleneck as if its activation
+    /// Of a low-rank update, before its lengths are set where a magnitude sets them, or of a network as if its activation
     /// function were the identity; `None` for one of another form, or without its tensors.
     pub fn of(update: &Update, tensors: &HashMap<String, TensorData>) -> Option<Self> {
         let ([a, b], scale) = update.form.factors()?;

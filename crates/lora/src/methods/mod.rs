@@ -22,6 +22,7 @@ pub use bitfit::BitFit;
 pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};
 pub use full::Full;
 pub use ia3::{Ia3, Ia3Config};
+pub(crate) use lora::mlx;
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
 pub use none::HeadAlone;
 

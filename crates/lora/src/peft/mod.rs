@@ -5,7 +5,6 @@
 
 mod config;
 mod joined;
-mod mlx;
 mod programs;
 mod tensors;
 

@@ -40,14 +40,13 @@ impl<'a> Facts<'a> {
     fn new(config: &'a PeftConfig, tensors: &AdapterTensors) -> Self {
         let (mut low_rank, mut has_other_updates, mut has_magnitudes) = (Vec::new(), false, false);
         for update in tensors.updates() {
-            match &update.form {
-                Form::LowRank { a, scale, magnitude, .. } => {
-                    let rank = tensors.names().find(|(name, _)| name == a).map_or(0, |(_, shape)| shape[0]);
-                    low_rank.push((rank, *scale));
-                    has_magnitudes |= magnitude.is_some();
-                }
-                Form::Scaling { .. } | Form::Bottleneck { .. } => has_other_updates = true,
-            }
+            let Form::LowRank { a, scale, magnitude, .. } = &update.form else {
+                has_other_updates = true;
+                continue;
+            };
+            let rank = tensors.names().find(|(name, _)| name == a).map_or(0, |(_, shape)| shape[0]);
+            low_rank.push((rank, *scale));
+            has_magnitudes |= magnitude.is_some();
         }
         let is_other = |name: &&str| config.method.module_of(name).is_none();
         let mut others = tensors.names().map(|(name, _)| name).filter(is_other);

@@ -174,7 +174,7 @@ impl<'a> Files<'a> {
                 let by_rows = shape.len() > 1 && (*of == Side::Outputs) != *transposed;
                 Ok(self.adapter.values(vector).map(|factors| Expected::Product { factors, columns, by_rows }))
             }
-            Form::Bottleneck { .. } => Ok(None),
+            Form::Network { .. } => Ok(None),
         }
     }
 

@@ -261,7 +261,7 @@ impl AdapterMethod for BottleneckConfig {
         let (down, of_down) = matrix(DOWN, [inner, width])?;
         let (up, of_up) = matrix(UP, [width, inner])?;
         let layer = Bottleneck::new(of_down, of_up, self.activation()?, self.placement == Placement::Pfeiffer);
-        let update = Update { module: path.to_string(), form: Form::Bottleneck { down, up } };
+        let update = Update { module: path.to_string(), form: Form::Network { down, up } };
         // What goes down, and what the activation function reads and gives.
         let keeps = Keeps { own: width + 2 * inner, ..Keeps::default() };
         Ok(Some(Built { adapter: ResidualAdapter::Adapter(layer), update, keeps }))
@@ -276,7 +276,7 @@ impl AdapterMethod for BottleneckConfig {
     fn update(&self, tensor: &str, _: &[usize]) -> Option<Update> {
         let module = self.module_of(tensor)?;
         let down = format!("{module}{ADAPTER}{DOWN}.weight");
-        let form = Form::Bottleneck { up: format!("{module}{ADAPTER}{UP}.weight"), down };
+        let form = Form::Network { up: format!("{module}{ADAPTER}{UP}.weight"), down };
         (tensor == form.first()).then(|| Update { module: module.to_string(), form })
     }
 

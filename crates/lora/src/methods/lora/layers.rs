@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use kernels::{LowRank, Phase, RowsUpdate, trained_linear, uniform};
+use kernels::{LowRank, Phase, RowsUpdate, lora_linear, trained_linear, uniform};
 
 use super::Init;
 use super::magnitude::Magnitude;
@@ -45,11 +45,12 @@ impl Lora {
                 magnitude.forward(x, (weight, orientation, bias), factors, options)
             });
         }
+        let [a, b] = factors;
         if base.is_base() {
             let options = LowRank { scale: self.scale, mask, compute: ctx.compute() };
-            return base.fused(|weight, orientation, bias| weight.lora_linear(x, orientation, bias, factors, options));
+            return base
+                .fused(|weight, orientation, bias| lora_linear(x, weight.matrix(orientation), bias, a, b, options));
         }
-        let [a, b] = factors;
         let down = trained_linear(kernels::dropout(x.clone(), mask), a, None, ctx.phase());
         base.forward(x, ctx) + trained_linear(down, b, None, ctx.phase()) * self.scale
     }

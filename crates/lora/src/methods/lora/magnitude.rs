@@ -3,7 +3,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use kernels::{LowRank, RowNorms};
+use kernels::{LowRank, RowNorms, dora_linear, row_norms};
 
 use crate::trained::TrainedTensors;
 use crate::{Error, FrozenWeight, Orientation, Site, TargetError, Weight};
@@ -41,7 +41,7 @@ impl Magnitude {
         };
         // Not what the layer remembers: the weight that a start has left may yet be quantised.
         let of_now = RowNorms::default();
-        let initial = || weight.row_norms(site.orientation, factors, scale as f32, &of_now).detach();
+        let initial = || row_norms(weight.matrix(site.orientation), factors, scale as f32, &of_now).detach();
         let values = tensors.parameter(name, [site.d_output], site.device, initial)?;
         Ok(Self { values, norms: RowNorms::default() })
     }
@@ -55,8 +55,9 @@ impl Magnitude {
         [a, b]: [Tensor<2>; 2],
         options: LowRank,
     ) -> Tensor<2> {
-        let norms = weight.row_norms(orientation, [a.clone(), b.clone()], options.scale, &self.norms);
-        weight.dora_linear(x, orientation, bias, [a, b], self.values.val() / norms, options)
+        let matrix = weight.matrix(orientation);
+        let norms = row_norms(matrix.clone(), [a.clone(), b.clone()], options.scale, &self.norms);
+        dora_linear(x, matrix, bias, [a, b], self.values.val() / norms, options)
     }
 }
 

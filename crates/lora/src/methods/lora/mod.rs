@@ -3,6 +3,7 @@
 mod init;
 mod layers;
 mod magnitude;
+pub(crate) mod mlx;
 mod peft;
 mod ranks;
 mod settings;

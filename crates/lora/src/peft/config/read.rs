@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
-use crate::methods::{Method, PEFT_TYPES};
-use crate::peft::mlx;
+use crate::methods::{Method, PEFT_TYPES, mlx};
 
 impl PeftConfig {
     /// # Errors

@@ -13,7 +13,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use suggest::nearest_module;
 
-use super::mlx;
+use crate::methods::mlx;
 use crate::peft::PREFIX;
 use crate::{Layout, Method, TakenApart, Update};
 

@@ -6,16 +6,19 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
 
+use super::{LINEAR, MAGNITUDE};
+use crate::peft::PREFIX;
+use crate::read_regular;
+
 /// The tensors in an adapter's directory.
-pub(super) const TENSORS: &str = "adapters.safetensors";
+pub(crate) const TENSORS: &str = "adapters.safetensors";
 
 /// What the names of A, B and DoRA's lengths end in, there and here.
-const ENDINGS: [(&str, &str); 3] =
-    [(".lora_a", ".lora_A.weight"), (".lora_b", ".lora_B.weight"), (".m", ".lora_magnitude_vector")];
+const ENDINGS: [(&str, &str); 3] = [(".lora_a", LINEAR[0]), (".lora_b", LINEAR[1]), (".m", MAGNITUDE)];
 
 /// The keys that PEFT would have written for these of mlx-lm, whose file lies beside its tensors; `None` where they are no such
 /// adapter's.
-pub(super) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String, Value>> {
+pub(crate) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String, Value>> {
     let is_dora = match keys.get("fine_tune_type").and_then(Value::as_str) {
         Some("lora") => false,
         Some("dora") => true,
@@ -23,7 +26,7 @@ pub(super) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String,
     };
     let parameters = keys.get("lora_parameters")?;
     let (rank, scale) = (parameters["rank"].as_u64()?, parameters["scale"].as_f64()?);
-    let bytes = crate::read_regular(&file.with_file_name(TENSORS)).ok()?;
+    let bytes = read_regular(&file.with_file_name(TENSORS)).ok()?;
     let (_, header) = SafeTensors::read_metadata(&bytes).ok()?;
     let mut targets: Vec<String> =
         header.tensors().keys().filter_map(|name| name.strip_suffix(ENDINGS[0].0).map(str::to_owned)).collect();
@@ -37,10 +40,10 @@ pub(super) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String,
 }
 
 /// The name that PEFT gives to a tensor, and whether it lies the other way round there.
-pub(super) fn renamed(name: &str) -> (String, bool) {
+pub(crate) fn renamed(name: &str) -> (String, bool) {
     let found = |(there, here): &(&str, &str)| name.strip_suffix(there).map(|module| format!("{module}{here}"));
     match ENDINGS.iter().find_map(found) {
-        Some(renamed) => (format!("{}{renamed}", super::PREFIX), !name.ends_with(ENDINGS[2].0)),
+        Some(renamed) => (format!("{}{renamed}", PREFIX), !name.ends_with(ENDINGS[2].0)),
         None => (name.to_owned(), false),
     }
 }
