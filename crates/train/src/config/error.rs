@@ -156,6 +156,14 @@ pub(crate) enum ConfigError {
     #[diagnostic(help("remove it, or set `adapter.method = \"{other}\"`"))]
     ForeignKey { place: String, method: &'static str, name: &'static str, other: &'static str },
 
+    #[error("method `{method}` has no such keys:{}", places.iter().map(|place| format!("\n  {place}")).collect::<String>())]
+    ForeignKeys {
+        method: &'static str,
+        places: Vec<String>,
+        #[help]
+        help: String,
+    },
+
     #[error("{place}: task `{task}` has no key `{name}`")]
     #[diagnostic(help("remove it, or set a `model.task` that has it: {others}"))]
     ForeignToTask { place: String, task: Task, name: &'static str, others: String },

@@ -1,10 +1,11 @@
 //! What values of a configuration exclude each other.
 
-use lora::{BackwardPass, Names, Targets};
+use indexmap::IndexMap;
+use lora::{BackwardPass, Method, Names, Targets};
 use tasks::TaskName;
 
 use super::error::ConfigError;
-use super::keys::{KEYS, has, with_key};
+use super::keys::{KEYS, Key, has, with_key};
 use super::load::Loaded;
 use super::words::Weights;
 
@@ -23,19 +24,40 @@ pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
 /// Only a written key is one too many: its default is nobody's wish.
 fn foreign_keys(loaded: &Loaded) -> Result<(), ConfigError> {
     let method = &loaded.config.adapter.method;
-    let foreign = KEYS
+    let foreign: Vec<&Key> = KEYS
         .iter()
         .filter(|key| key.table == "adapter" && !has(method, key.name))
-        .find(|key| loaded.written.contains(&key.dotted()));
-    match foreign {
-        None => Ok(()),
-        Some(key) => Err(ConfigError::ForeignKey {
-            place: loaded.place(&key.dotted()),
-            method: method.name(),
-            name: key.name,
-            other: with_key(key.name),
-        }),
+        .filter(|key| loaded.written.contains(&key.dotted()))
+        .collect();
+    let (method, place) = (method.name(), |key: &&Key| loaded.place(&key.dotted()));
+    match foreign.as_slice() {
+        [] => Ok(()),
+        [key] => {
+            let (place, name, other) = (place(key), key.name, with_key(key.name));
+            Err(ConfigError::ForeignKey { place, method, name, other })
+        }
+        several => {
+            let names: Vec<&str> = several.iter().map(|key| key.name).collect();
+            let places = several.iter().map(place).collect();
+            Err(ConfigError::ForeignKeys { method, places, help: remedies(&names) })
+        }
     }
+}
+
+/// By the methods that have the keys, of which one that has all of them is enough.
+fn remedies(names: &[&str]) -> String {
+    let has_all = |method: Method| names.iter().all(|name| has(&method, name));
+    if let Some(other) = Method::NAMES.iter().find(|name| Method::named(name).is_some_and(has_all)) {
+        return format!("remove them, or set `adapter.method = \"{other}\"`");
+    }
+    let mut by_method: IndexMap<&str, Vec<String>> = IndexMap::new();
+    for name in names {
+        by_method.entry(with_key(name)).or_default().push(format!("`{name}`"));
+    }
+    let remedy = |(other, names): (&str, Vec<String>)| {
+        format!("remove {}, or set `adapter.method = \"{other}\"`", names.join(", "))
+    };
+    by_method.into_iter().map(remedy).collect::<Vec<_>>().join("; ")
 }
 
 /// What means nothing to the task, or to a model without weights.

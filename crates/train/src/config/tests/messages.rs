@@ -284,6 +284,18 @@ fn combinations_that_mean_nothing_are_refused() {
          help: remove it, or set `adapter.method = \"lora\"`"
     );
     assert_eq!(
+        message(&lora("method = \"none\"\nr = 8\nalpha = 8.0\n"), &["adapter.use_dora=true"]),
+        "method `none` has no such keys:\n  `adapter.r` in configs/sst2.toml, line 7\n  \
+         `adapter.alpha` in configs/sst2.toml, line 8\n  `--set adapter.use_dora=true`\n\
+         help: remove them, or set `adapter.method = \"lora\"`"
+    );
+    assert_eq!(
+        message(&lora("method = \"none\"\nr = 8\nlora_alpha = 8.0\nfeedforward_modules = []\n"), &[]),
+        "method `none` has no such keys:\n  `adapter.r` in configs/sst2.toml, line 7\n  \
+         `adapter.lora_alpha` in configs/sst2.toml, line 8\n  `adapter.feedforward_modules` in configs/sst2.toml, line 9\n\
+         help: remove `r`, `alpha`, or set `adapter.method = \"lora\"`; remove `feedforward_modules`, or set `adapter.method = \"ia3\"`"
+    );
+    assert_eq!(
         message(&lora("layers_pattern = [\"h\"]\n"), &[]),
         "`adapter.layers_pattern` in configs/sst2.toml, line 6: `adapter.layers` is not set\n\
          help: `layers_pattern` names the list whose indices `layers` are: set `layers`, for example `layers = [0, 1]`, or remove it"
