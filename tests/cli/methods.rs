@@ -205,3 +205,29 @@ fn what_ia3_cannot_mean_is_refused() {
          help: remove it, or set `adapter.method = \"ia3\"`",
     );
 }
+
+#[test]
+fn the_examples_of_loras_variants_and_of_the_head_alone_train_what_they_say() {
+    let project = Project::new();
+    let trained = |example: &str| {
+        let config = format!("{}/../../configs/{example}.toml", env!("CARGO_MANIFEST_DIR"));
+        let output = format!("output_dir={example}");
+        let short = ["--quiet", "--set", "train.epochs=0", "--set", "train.max_steps=3", "--set", &output];
+        project.run(&[&["train", &config], &short[..]].concat()).done();
+        let keys: Value =
+            serde_json::from_str(&project.read(&format!("{example}/adapter/adapter_config.json"))).unwrap();
+        keys
+    };
+    let keys = trained("lora-plus");
+    assert_eq!((&keys["r"], &keys["lora_alpha"], &keys["use_rslora"]), (&json!(8), &json!(32), &json!(false)));
+    assert!(project.read("lora-plus/config.toml").contains("lora_plus_ratio = 16.0\n"));
+    let keys = trained("rslora");
+    assert_eq!((&keys["r"], &keys["lora_alpha"], &keys["use_rslora"]), (&json!(32), &json!(16), &json!(true)));
+    let keys = trained("head");
+    assert_eq!(keys["target_modules"], "dummy-target-modules");
+    let tensors = project.run(&["inspect", "head/adapter", "--json"]).done().document()["tensors"].clone();
+    let names: Vec<&String> = tensors.as_object().unwrap().keys().collect();
+    // The base, a masked language model, has no pooler either.
+    let head = ["bert.pooler.dense.bias", "bert.pooler.dense.weight", "classifier.bias", "classifier.weight"];
+    assert_eq!(names, head);
+}

@@ -200,3 +200,30 @@ fn the_commented_example_shows_the_defaults() {
         }
     }
 }
+
+/// Keys of examples that may name what is not in the repository, and what stands in its place.
+const INSTEAD: [(&str, &str, &str); 3] = [
+    ("model", "path", "models/quickstart"),
+    ("data", "train", "datasets/quickstart/train.jsonl"),
+    ("data", "valid", "datasets/quickstart/valid.jsonl"),
+];
+
+#[test]
+fn every_example_is_a_configuration() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let configs = repository.join("configs");
+    let files: Vec<_> = fs::read_dir(&configs).expect("the examples").map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 20, "{files:?}");
+    for file in files {
+        let written: toml::Table = fs::read_to_string(&file).unwrap().parse().unwrap();
+        let is_missing = |(table, key, _): &(&str, &str, &str)| {
+            let value = written.get(*table).and_then(|table| table.get(*key)).and_then(toml::Value::as_str);
+            value.is_some_and(|path| !configs.join(path).exists())
+        };
+        let set = |(table, key, instead): (&str, &str, &str)| format!("{table}.{key}={instead}");
+        let sets: Vec<String> = INSTEAD.into_iter().filter(is_missing).map(set).collect();
+        if let Err(error) = load(&file, &sets, &repository) {
+            panic!("{}: {error}", file.display());
+        }
+    }
+}
