@@ -269,3 +269,45 @@ fn the_answers_to_single_examples_come_to_the_score_that_the_task_is_judged_by()
         assert!((difference - (scores[1] - scores[0])).abs() < 1e-6, "{task}: {difference}, {scores:?}");
     }
 }
+
+#[test]
+fn scores_of_written_answers_stand_beside_the_loss() {
+    let project = project().copy("qwen3-lm/model", "model").copy("qwen3-lm/data.jsonl", "train.jsonl").replace(
+        "run.toml",
+        "path = \"bert\"",
+        "path = \"model\"\ntask = \"causal-lm\"",
+    );
+    let arguments = ["compare", "run.toml", "--methods", "lora,full", "--seeds", "2", "--set", "train.eval_generate=4"];
+    let document = project.run(&[&arguments[..], &["--json", "--quiet"]].concat()).done().document();
+    assert_eq!(document["prompts"], 4);
+    let table = project.read("run-comparison/table.md");
+    let head = "| candidate | loss | 95 % interval | exact match | BLEU | ROUGE-L | parameters | peak memory | step | size | rate |\n";
+    assert!(table.starts_with(head), "{table}");
+    let note = "the 95 % interval over the examples. exact match, BLEU and ROUGE-L are of the answers to 4 validation prompts, mean \
+                and standard deviation over the seeds. Peak memory";
+    assert!(table.contains(note), "{table}");
+    let page = project.read("run-comparison/report.html");
+    assert!(
+        page.contains("<th scope=\"col\">exact match</th><th scope=\"col\">BLEU</th><th scope=\"col\">ROUGE-L</th>")
+    );
+    let runs = json_lines(&project, "run-comparison/results.jsonl");
+    for (n, name) in ["lora", "full"].into_iter().enumerate() {
+        let row = table.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
+        for (m, key) in ["exact_match", "bleu", "rouge_l"].into_iter().enumerate() {
+            let of = |seed: usize| runs[2 * n + seed]["scores"][key].as_f64().unwrap();
+            let [one, other] = [of(0), of(1)];
+            let (mean, spread) = ((one + other) / 2.0, (one - other).abs() / 2f64.sqrt());
+            let found = &document["candidates"][n]["generated"][key];
+            assert!((found["score"].as_f64().unwrap() - mean).abs() < 1e-12, "{name}, {key}: {found}");
+            assert!((found["spread"].as_f64().unwrap() - spread).abs() < 1e-12, "{name}, {key}: {found}");
+            let shown = format!("{mean:.4} ± {spread:.4}");
+            assert_eq!(row.split(" | ").nth(3 + m), Some(shown.as_str()), "{row}");
+            assert!(page.contains(&format!("<td>{shown}</td>")), "{name}, {key}");
+        }
+    }
+    // Where no prompts are answered there is nothing to show of them.
+    let without = ["compare", "run.toml", "--vary", "adapter.r=2,4", "-o", "without", "--json", "--quiet"];
+    let document = project.run(&without).done().document();
+    assert!(document["candidates"][0].get("generated").is_none(), "{document}");
+    assert!(project.read("without/table.md").starts_with("| candidate | loss | 95 % interval | parameters |"));
+}

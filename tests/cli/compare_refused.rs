@@ -65,6 +65,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_read() {
         ("data.text_template", "{{ text }},{{ text }}!", "it changes what is read from the validation data"),
         ("data.loss_on", "completion,all", "it changes which tokens of the validation data are predicted"),
         ("data.mask_probability", "0.15,0.3", "it changes which tokens of the validation data are predicted"),
+        ("train.eval_generate", "4,8", "it changes which prompts of the validation data are answered"),
     ] {
         refused(
             &["--vary", &format!("{key}={values}")],

@@ -77,6 +77,8 @@ struct Planned {
 struct Common {
     task: Arc<dyn Task>,
     examples: usize,
+    /// Prompts that are answered at each evaluation.
+    prompts: usize,
     evaluated: Evaluated,
 }
 
@@ -262,7 +264,8 @@ fn plan(
             }
             _ => {
                 super::plan::say(&plan, output);
-                common = Some(Common { task: plan.task.clone(), examples, evaluated });
+                let prompts = plan.questions.as_ref().map_or(0, |questions| questions.len());
+                common = Some(Common { task: plan.task.clone(), examples, prompts, evaluated });
             }
         }
         let trainable_parameters = shapes.plan.trainable_elements();
@@ -331,7 +334,7 @@ fn results(
         }
         judged.push(of_seeds);
     }
-    Ok(Results::new(outcomes, &judged, examples, common.task.definition().best[0]))
+    Ok(Results::new(outcomes, &judged, (examples, common.prompts), common.task.definition().best[0]))
 }
 
 fn damaged(file: &Path) -> Failure {
@@ -343,6 +346,7 @@ fn say(results: &Results, place: &Place, output: &Output) -> Result<(), Failure>
     if output.json() {
         let document = json!({
             "output_dir": place.root, "score": results.score.key, "examples": results.examples,
+            "prompts": results.prompts,
             "candidates": results.candidates, "differences": results.differences,
             "runs": results.outcomes.iter().flatten().collect::<Vec<_>>(),
         });

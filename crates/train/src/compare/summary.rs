@@ -1,9 +1,12 @@
 //! What the runs of each candidate come to together.
 
+use std::fmt;
+
+use indexmap::IndexMap;
 use serde::Serialize;
 use tasks::Judged;
-use tasks::metrics::Score;
 use tasks::metrics::interval::Interval;
+use tasks::metrics::{GenerationScores, Score};
 
 use super::Outcome;
 use super::outcome::median;
@@ -14,12 +17,14 @@ use super::paired::{self, Difference, differences};
 pub(crate) struct Summary {
     pub(crate) name: String,
     pub(crate) runs: usize,
-    /// The mean over its runs.
-    pub(crate) score: f64,
-    /// The standard deviation over its runs, where there are two or more.
-    pub(crate) spread: Option<f64>,
+    /// Over its runs.
+    #[serde(flatten)]
+    pub(crate) score: OfRuns,
     /// 95 %, of the mean over its runs, by drawing examples.
     pub(crate) interval: Option<Interval>,
+    /// What its answers to prompts were scored (`train.eval_generate`), over its runs.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub(crate) generated: IndexMap<&'static str, OfRuns>,
     pub(crate) learning_rate: f64,
     pub(crate) trainable_parameters: usize,
     /// The most of its runs.
@@ -32,12 +37,49 @@ pub(crate) struct Summary {
     pub(crate) size_bytes: u64,
 }
 
+/// A score over the runs of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct OfRuns {
+    /// The mean.
+    pub(crate) score: f64,
+    /// The standard deviation, where there are two or more.
+    pub(crate) spread: Option<f64>,
+}
+
+impl OfRuns {
+    fn new(scores: &[f64]) -> Self {
+        let n = scores.len() as f64;
+        let mean = scores.iter().sum::<f64>() / n;
+        let variance = || scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        Self { score: mean, spread: (scores.len() > 1).then(|| variance().sqrt()) }
+    }
+}
+
+/// `0.7500 ± 0.0125`
+impl fmt::Display for OfRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.spread {
+            Some(spread) => write!(f, "{:.4} ± {spread:.4}", self.score),
+            None => write!(f, "{:.4}", self.score),
+        }
+    }
+}
+
+impl Summary {
+    /// What its answers to prompts were scored by this, for people.
+    pub(crate) fn of_generated(&self, score: &Score) -> String {
+        self.generated.get(score.key).map_or("–".to_string(), OfRuns::to_string)
+    }
+}
+
 /// All that a comparison has found out.
 #[derive(Debug)]
 pub(crate) struct Results {
     /// By which the candidates are compared.
     pub(crate) score: &'static Score,
     pub(crate) examples: usize,
+    /// The prompts that were answered at each evaluation, 0 where none were.
+    pub(crate) prompts: usize,
     pub(crate) candidates: Vec<Summary>,
     pub(crate) differences: Vec<Difference>,
     /// Of each candidate, in the order of the seeds.
@@ -52,31 +94,41 @@ impl Results {
         steps.any(|other| Some(other) != first)
     }
 
+    /// The scores of answers to prompts that some candidate has.
+    pub(crate) fn generated(&self) -> Vec<&'static Score> {
+        let has = |score: &&Score| self.candidates.iter().any(|candidate| candidate.generated.contains_key(score.key));
+        GenerationScores::ALL.into_iter().filter(has).collect()
+    }
+
     /// `judged` has for each run what [`tasks::Task::judged`] made of its answers.
     pub(crate) fn new(
         outcomes: Vec<Vec<Outcome>>,
         judged: &[Vec<Judged>],
-        examples: usize,
+        (examples, prompts): (usize, usize),
         score: &'static Score,
     ) -> Self {
         let candidates: Vec<Summary> =
             outcomes.iter().zip(judged).map(|(runs, judged)| summary(runs, judged, examples, score)).collect();
         let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
-        Self { score, examples, differences: differences(&names, judged, examples, score), candidates, outcomes }
+        let differences = differences(&names, judged, examples, score);
+        Self { score, examples, prompts, differences, candidates, outcomes }
     }
 }
 
 fn summary(runs: &[Outcome], judged: &[Judged], examples: usize, score: &Score) -> Summary {
     let first = &runs[0];
     let scores: Vec<f64> = runs.iter().map(|run| run.score(score)).collect();
-    let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-    let variance = |n: f64| scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    // All runs have it, or none.
+    let generated = |score: &&'static Score| {
+        let scores: Option<Vec<f64>> = runs.iter().map(|run| run.scores.get(score)).collect();
+        Some((score.key, OfRuns::new(&scores?)))
+    };
     Summary {
         name: first.candidate.clone(),
         runs: runs.len(),
-        score: mean,
-        spread: (scores.len() > 1).then(|| variance(scores.len() as f64).sqrt()),
+        score: OfRuns::new(&scores),
         interval: paired::interval(judged, examples),
+        generated: GenerationScores::ALL.iter().filter_map(generated).collect(),
         learning_rate: first.learning_rate,
         trainable_parameters: first.trainable_parameters,
         peak_memory_bytes: runs.iter().map(|run| run.peak_memory_bytes).max().unwrap_or(0),

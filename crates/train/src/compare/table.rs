@@ -1,7 +1,9 @@
 //! The table of a comparison, for a terminal and as Markdown.
 
+use tasks::metrics::Score;
+
 use super::{Results, Summary};
-use crate::output::{bytes, thousands};
+use crate::output::{bytes, counted, thousands};
 
 /// One row for each candidate, in columns, and below it the differences in words.
 pub(crate) fn text(results: &Results) -> Vec<String> {
@@ -46,44 +48,50 @@ pub(crate) fn note(results: &Results) -> String {
     let steps =
         if results.steps_differ() { " The candidates were trained for different numbers of steps." } else { "" };
     format!(
-        "{} on {} examples: {spread}the 95 % interval over the examples. Peak memory is that of the whole process; time is \
+        "{} on {} examples: {spread}the 95 % interval over the examples.{} Peak memory is that of the whole process; time is \
          the median of a step.{steps}",
         results.score.name,
-        thousands(results.examples)
+        thousands(results.examples),
+        of_generated(results, runs)
     )
 }
 
-/// The column of the steps, where candidates differ in them.
-const STEPS: usize = 3;
-
-fn rows(results: &Results) -> Vec<Vec<String>> {
-    let head = ["candidate", results.score.name, "95 % interval", "parameters", "peak memory", "step", "size", "rate"];
-    let rows = std::iter::once(head.map(str::to_string).to_vec()).chain(results.candidates.iter().map(row));
-    if !results.steps_differ() {
-        return rows.collect();
-    }
-    let steps = results.candidates.iter().map(|candidate| thousands(candidate.steps));
-    let with_steps = |(mut row, steps): (Vec<String>, String)| {
-        row.insert(STEPS, steps);
-        row
-    };
-    rows.zip(std::iter::once("steps".to_string()).chain(steps)).map(with_steps).collect()
+/// What the scores of written answers are, where there are any.
+fn of_generated(results: &Results, runs: usize) -> String {
+    let names: Vec<&str> = results.generated().iter().map(|score| score.name).collect();
+    let Some((last, others)) = names.split_last() else { return String::new() };
+    let spread = if runs > 1 { ", mean and standard deviation over the seeds" } else { "" };
+    let answers = counted(results.prompts, "validation prompt", "validation prompts");
+    format!(" {} and {last} are of the answers to {answers}{spread}.", others.join(", "))
 }
 
-fn row(candidate: &Summary) -> Vec<String> {
-    vec![
+fn rows(results: &Results) -> Vec<Vec<String>> {
+    let generated = results.generated();
+    let mut head = vec!["candidate", results.score.name, "95 % interval"];
+    head.extend(generated.iter().map(|score| score.name));
+    head.extend(results.steps_differ().then_some("steps"));
+    head.extend(["parameters", "peak memory", "step", "size", "rate"]);
+    let head = head.into_iter().map(str::to_string).collect();
+    let row = |candidate| row(candidate, &generated, results.steps_differ());
+    std::iter::once(head).chain(results.candidates.iter().map(row)).collect()
+}
+
+fn row(candidate: &Summary, generated: &[&Score], with_steps: bool) -> Vec<String> {
+    let mut row = vec![
         candidate.name.clone(),
-        match candidate.spread {
-            Some(spread) => format!("{:.4} ± {spread:.4}", candidate.score),
-            None => format!("{:.4}", candidate.score),
-        },
+        candidate.score.to_string(),
         candidate.interval.map_or("–".to_string(), |(low, high)| format!("{low:.3} to {high:.3}")),
+    ];
+    row.extend(generated.iter().map(|score| candidate.of_generated(score)));
+    row.extend(with_steps.then(|| thousands(candidate.steps)));
+    row.extend([
         thousands(candidate.trainable_parameters),
         bytes(candidate.peak_memory_bytes as usize),
         seconds(candidate.step_seconds),
         bytes(candidate.size_bytes as usize),
         format!("{:e}", candidate.learning_rate),
-    ]
+    ]);
+    row
 }
 
 /// Of a step, which may take less than a millisecond or more than a minute.

@@ -137,6 +137,7 @@ fn fixed(key: &Key) -> Option<(&'static str, String)> {
         "model.labels" => "scores on different classes cannot be compared",
         "data.valid" | "data.valid_fraction" => "scores on different validation data cannot be compared",
         "data.loss_on" | "data.mask_probability" => "it changes which tokens of the validation data are predicted",
+        "train.eval_generate" => "it changes which prompts of the validation data are answered",
         _ if is_column => "it changes what is read from the validation data",
         _ => return None,
     };

@@ -19,6 +19,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) title: String,
     /// The name of the score by which candidates are compared.
     pub(crate) score: &'a str,
+    /// The names of the scores of written answers.
+    pub(crate) generated: Vec<&'a str>,
     /// What the figures are.
     pub(crate) note: String,
     /// The differences in words.
@@ -31,6 +33,8 @@ pub(crate) struct Candidate<'a> {
     pub(crate) name: &'a str,
     pub(crate) score: f64,
     pub(crate) spread: Option<f64>,
+    /// Of written answers, in the order of their names.
+    pub(crate) generated: Vec<String>,
     pub(crate) interval: Option<Interval>,
     /// Of each run.
     pub(crate) scores: Vec<f64>,
@@ -51,6 +55,7 @@ struct Page<'a> {
     style: &'static str,
     title: &'a str,
     score: &'a str,
+    generated: &'a [&'a str],
     note: &'a str,
     found: &'a [&'a str],
     rows: Vec<Row<'a>>,
@@ -69,6 +74,7 @@ struct Row<'a> {
     colour: &'static str,
     score: String,
     spread: Option<String>,
+    generated: &'a [String],
     interval: Option<String>,
     scale: Scale,
     parameters: String,
@@ -109,6 +115,7 @@ impl Comparison<'_> {
             style: concat!(include_str!("style.css"), include_str!("comparison.css")),
             title: &self.title,
             score: self.score,
+            generated: &self.generated,
             note: &self.note,
             found: &self.found,
             rows: self.candidates.iter().enumerate().map(|(n, candidate)| candidate.row(n, &range)).collect(),
@@ -236,6 +243,7 @@ impl<'a> Candidate<'a> {
             colour: Role::of_run(n).class(),
             score: fixed(self.score, 4),
             spread: self.spread.map(|spread| fixed(spread, 4)),
+            generated: &self.generated,
             interval: self.interval.map(|ends| interval(ends, |end| fixed(end, 3))),
             scale: self.scale(range),
             parameters: count(self.trainable_parameters),
@@ -262,6 +270,7 @@ mod tests {
             name,
             score,
             spread: Some(0.05),
+            generated: vec!["12.5 ± 0.5".to_string(), "–".to_string()],
             interval: Some((score - 0.1, score + 0.1)),
             scores: vec![score - 0.05, score + 0.05],
             learning_rate: 1e-3,
@@ -277,6 +286,7 @@ mod tests {
         let comparison = Comparison {
             title: "a & b".to_string(),
             score: "accuracy",
+            generated: vec!["BLEU", "ROUGE-L"],
             note: "accuracy on 40 examples".to_string(),
             found: vec!["b against a: +1 points"],
             candidates,
@@ -294,6 +304,7 @@ mod tests {
         }
         assert!(page.contains("&lt;a&gt;") && !page.contains("<a>") && page.contains("b against a: +1 points"));
         assert!(page.contains("href=\"b/seed-1/report.html\"") && page.contains("0.7500"));
+        assert!(page.contains("<th scope=\"col\">BLEU</th>") && page.contains("<td>12.5 ± 0.5</td><td>–</td>"));
     }
 
     #[test]

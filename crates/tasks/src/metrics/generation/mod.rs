@@ -41,6 +41,9 @@ pub struct GenerationScores {
 }
 
 impl GenerationScores {
+    /// In the order of [`Self::scores`].
+    pub const ALL: [&'static Score; 3] = [&EXACT_MATCH, &BLEU, &ROUGE_L];
+
     /// All of them are 0 if there are no texts.
     pub fn of(generated: &[Generated<'_>]) -> Self {
         let mean =
@@ -64,7 +67,8 @@ impl GenerationScores {
     }
 
     pub fn scores(&self) -> [(&'static Score, f64); 3] {
-        [(&EXACT_MATCH, self.exact_match), (&BLEU, self.bleu), (&ROUGE_L, self.rouge_l)]
+        let values = [self.exact_match, self.bleu, self.rouge_l];
+        std::array::from_fn(|n| (Self::ALL[n], values[n]))
     }
 }
 

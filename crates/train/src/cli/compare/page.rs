@@ -18,6 +18,7 @@ pub(super) fn html(results: &Results, planned: &[Planned], place: &Place) -> Res
         title: name.into_owned(),
         score: results.score.name,
         note: note(results),
+        generated: results.generated().iter().map(|score| score.name).collect(),
         found: results.differences.iter().map(|difference| difference.words.as_str()).collect(),
         candidates,
     };
@@ -40,8 +41,9 @@ fn candidate<'a>(
     let steps = ("Steps", summary.steps as f64, thousands(summary.steps));
     Ok(Candidate {
         name: &summary.name,
-        score: summary.score,
-        spread: summary.spread,
+        score: summary.score.score,
+        spread: summary.score.spread,
+        generated: results.generated().iter().map(|score| summary.of_generated(score)).collect(),
         interval: summary.interval,
         scores: outcomes.iter().map(|outcome| outcome.score(results.score)).collect(),
         learning_rate: summary.learning_rate,
