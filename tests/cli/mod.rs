@@ -36,6 +36,7 @@ mod find_lr;
 mod generate;
 mod init;
 mod init_refused;
+mod inspect;
 mod last_layers;
 mod masked_lm;
 mod merging;

@@ -1,17 +1,36 @@
 //! What the singular values of an update say of it.
 
+use faer::{Mat, Side};
+
 /// What is left is noise of the factors' f32.
 const ROUNDING: f64 = 1e-12;
 
-/// The singular values of `scale * B·A` of a module.
+/// The singular values of what is added to the weight of a module.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spectrum {
     pub module: String,
-    /// The largest first; as many as the rank.
+    /// The largest first; as many as the rank, or as the smaller side of a matrix of any rank.
     pub singular_values: Vec<f64>,
 }
 
 impl Spectrum {
+    /// Of a `[height, width]` matrix of any rank: the roots of the eigenvalues of its smaller Gram matrix, in f64. Those below a
+    /// hundred-millionth of the largest are noise. `None` for values that are not finite.
+    ///
+    /// # Panics
+    /// If the matrix is of another size.
+    pub fn of_matrix(module: &str, values: &[f32], [height, width]: [usize; 2]) -> Option<Self> {
+        assert_eq!(values.len(), height * width, "a matrix of that size");
+        if values.iter().any(|value| !value.is_finite()) {
+            return None;
+        }
+        let matrix = Mat::from_fn(height, width, |i, j| f64::from(values[i * width + j]));
+        let gram = if height <= width { &matrix * matrix.transpose() } else { matrix.transpose() * &matrix };
+        let eigenvalues = gram.self_adjoint_eigenvalues(Side::Lower).ok()?;
+        let singular_values = eigenvalues.into_iter().rev().map(|value| value.max(0.0).sqrt()).collect();
+        Some(Self { module: module.to_string(), singular_values })
+    }
+
     /// The square root of the sum of squares.
     pub fn frobenius(&self) -> f64 {
         self.energy(usize::MAX).sqrt()
@@ -66,6 +85,20 @@ mod tests {
         assert_eq!(of(&[0.0, 0.0]).effective_rank(), 0.0);
         assert!((of(&[3.0, 0.0, 0.0]).effective_rank() - 1.0).abs() < 1e-12);
         assert!((of(&[2.0, 2.0, 2.0]).effective_rank() - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_matrix_has_the_singular_values_of_numpy_whichever_way_it_lies() {
+        // `numpy.linalg.svd([[1, 4.5, 3], [1, -0.5, -3]])`
+        let (rows, columns) = ([1.0, 4.5, 3.0, 1.0, -0.5, -3.0], [1.0, 1.0, 4.5, -0.5, 3.0, -3.0]);
+        for (values, shape) in [(rows, [2, 3]), (columns, [3, 2])] {
+            let found = Spectrum::of_matrix("q", &values, shape).unwrap().singular_values;
+            assert_eq!(found.len(), 2);
+            for (found, expected) in found.iter().zip([5.879_626, 2.435_158]) {
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
+        }
+        assert!(Spectrum::of_matrix("q", &[f32::NAN], [1, 1]).is_none());
     }
 
     #[test]

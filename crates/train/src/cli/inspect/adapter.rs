@@ -85,12 +85,18 @@ fn update(update: &ModuleUpdate) -> Value {
     };
     let mut document = json!({
         "module": update.module, "frobenius": update.norm, "relative": update.relative,
-        "singular_values": spectrum.singular_values, "effective_rank": spectrum.effective_rank(),
+        "singular_values": spectrum.singular_values,
     });
+    ranks(spectrum, &mut document);
+    document
+}
+
+/// What the singular values say, in a document.
+pub(super) fn ranks(spectrum: &Spectrum, document: &mut Value) {
+    document["effective_rank"] = json!(spectrum.effective_rank());
     for (key, share) in SHARES {
         document[key] = json!(spectrum.rank_of_energy(share));
     }
-    document
 }
 
 /// The base, where it is at hand: what updates are compared with. One that was named has to be there.

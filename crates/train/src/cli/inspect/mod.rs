@@ -2,12 +2,14 @@
 
 mod adapter;
 mod bars;
+mod moved;
 mod pair;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use lora::peft::Program;
 use model::{ConfigError, Pretrained};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +20,7 @@ use crate::report::{AdapterPage, Evaluation, ModuleUpdate, PairPage, Report};
 use crate::run::{Directory, State};
 
 use adapter::Inspected;
+use moved::Moved;
 use pair::Pair;
 
 /// Beside the weights.
@@ -26,13 +29,15 @@ const MARKS: [&str; 5] = ["adapter_config.json", "kindling.json", "config.json",
 /// Show what an adapter, a checkpoint or a run is
 ///
 /// Of an adapter: who can load it, and of each module's update its norm, singular values and effective rank, e to the entropy of the
-/// singular values' shares (Roy and Vetterli 2007). Two adapters are compared.
+/// singular values' shares (Roy and Vetterli 2007). Of a model that was trained whole, or its last layers: how far each layer is from the
+/// base. Two adapters are compared.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kindling inspect runs/sst2
   kindling inspect runs/sst2/adapter --html adapter.html
   kindling inspect runs/a runs/b
+  kindling inspect runs/full --model models/bert
   kindling inspect models/bert --json")]
 pub(super) struct Arguments {
     /// Directory of an adapter, a model or a run, or its weights or configuration
@@ -44,7 +49,7 @@ pub(super) struct Arguments {
     /// The same as PATH, as other commands name a run
     #[arg(long, value_name = "DIR")]
     run: Option<PathBuf>,
-    /// Directory of the base, where it is no longer where the adapter says: updates are shown relative to its weights
+    /// Directory of the base, where it is no longer where the adapter or the model says: changes are shown relative to its weights
     #[arg(long, value_name = "M")]
     model: Option<PathBuf>,
     /// Write a page with what there is to see of an adapter, or of two
@@ -66,7 +71,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let model = arguments.model.as_deref();
     let found = match &arguments.other {
         Some(other) => two([path, directory_of(other)?], model)?,
-        None => one(path, model)?,
+        None => one(path, model, output)?,
     };
     if let Some(file) = &arguments.html {
         let Some(page) = &found.page else {
@@ -85,24 +90,25 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     Ok(ExitCode::SUCCESS)
 }
 
-fn one(path: &Path, model: Option<&Path>) -> Result<Found, Failure> {
+fn one(path: &Path, model: Option<&Path>, output: &Output) -> Result<Found, Failure> {
     let has = |name: &str| path.join(name).exists();
     let is_run = has("config.toml") && has("metrics.jsonl");
     if has("adapter_config.json") {
         let inspected = Inspected::read(path, model)?;
         let document = inspected.document();
         return Ok(Found {
-            lines: text(&document, Vec::new(), Some(&inspected)),
+            lines: text(&document, obstacles(&inspected), Vec::new(), of_adapter(&inspected)),
             page: Some(page(&inspected)?),
             document,
         });
     }
     if is_run {
-        return of_run(path, model);
+        return of_run(path, model, output);
     }
     if has("config.json") {
-        let document = checkpoint(path)?;
-        return Ok(Found { lines: text(&document, Vec::new(), None), page: None, document });
+        let (document, moved) = of_model(path, model, output)?;
+        let lines = text(&document, Vec::new(), Vec::new(), moved);
+        return Ok(Found { lines, page: None, document });
     }
     if !path.exists() {
         return Err(Failure::usage(format!("there is no directory {}", path.display()), source::neighbour(path)));
@@ -186,7 +192,7 @@ fn directory_of(given: &Path) -> Result<&Path, Failure> {
 }
 
 /// What has become of a run, and what it made.
-fn of_run(directory: &Path, model: Option<&Path>) -> Result<Found, Failure> {
+fn of_run(directory: &Path, model: Option<&Path>, output: &Output) -> Result<Found, Failure> {
     let run = Report::read(directory).map_err(Failure::input)?;
     let state = match Directory::state(directory) {
         State::Finished => "finished",
@@ -201,22 +207,35 @@ fn of_run(directory: &Path, model: Option<&Path>) -> Result<Found, Failure> {
         keys
     };
     let best = run.evaluations.iter().find(|evaluation| Some(evaluation.step) == run.best_step);
+    let method = run.record.facts.iter().find(|(name, _)| name == "method").map(|(_, method)| method);
     let mut document = json!({
-        "state": state, "steps": run.steps.len(), "best_step": run.best_step,
+        "state": state, "trained_as": method, "steps": run.steps.len(), "best_step": run.best_step,
         "best_evaluation": best.map(scores), "last_evaluation": run.evaluations.last().map(scores),
     });
     let adapter = directory.join("adapter");
     let adapter = adapter.is_dir().then(|| Inspected::read(&adapter, model)).transpose()?;
-    let made = match &adapter {
-        Some(adapter) => adapter.document(),
-        None if directory.join("model").is_dir() => checkpoint(&directory.join("model"))?,
-        None => json!({}),
+    let (made, details) = match &adapter {
+        Some(adapter) => (adapter.document(), of_adapter(adapter)),
+        None if directory.join("model").is_dir() => of_model(&directory.join("model"), model, output)?,
+        None => (json!({}), Vec::new()),
     };
     if let (Value::Object(run), Value::Object(made)) = (&mut document, made) {
         run.extend(made);
     }
-    let lines = text(&document, evaluations::table(&run), adapter.as_ref());
+    let obstacles = adapter.as_ref().map(obstacles).unwrap_or_default();
+    let lines = text(&document, obstacles, evaluations::table(&run), details);
     Ok(Found { lines, page: adapter.as_ref().map(page).transpose()?, document })
+}
+
+/// A whole model, and what there is to tell of its way from the base that it was trained from.
+fn of_model(directory: &Path, base: Option<&Path>, output: &Output) -> Result<(Value, Vec<String>), Failure> {
+    let mut document = checkpoint(directory)?;
+    let Some(moved) = Moved::read(directory, base, output)? else { return Ok((document, Vec::new())) };
+    if let (Value::Object(document), Value::Object(moved)) = (&mut document, moved.document()) {
+        document.extend(moved);
+    }
+    let lines = moved.lines().into_iter().chain(updates(moved.updates()));
+    Ok((document, lines.collect()))
 }
 
 fn checkpoint(directory: &Path) -> Result<Value, Failure> {
@@ -234,14 +253,15 @@ fn checkpoint(directory: &Path) -> Result<Value, Failure> {
     }))
 }
 
-/// The document for people, with a table in front of its longest part: long lists are counted, not printed.
-fn text(document: &Value, table: Vec<String>, adapter: Option<&Inspected>) -> Vec<String> {
+/// The document for people: long lists are counted, not printed. What stands against an adapter in other programs follows its keys,
+/// then a table, and at last its longest part.
+fn text(document: &Value, obstacles: Vec<String>, table: Vec<String>, details: Vec<String>) -> Vec<String> {
     let Value::Object(keys) = document else { return Vec::new() };
     let mut lines = Vec::new();
     for (key, value) in keys {
         let shown = match (key.as_str(), value) {
             // Evaluations are a table below.
-            ("updates" | "best_evaluation" | "last_evaluation", _) | (_, Value::Null) => continue,
+            ("updates" | "moved" | "best_evaluation" | "last_evaluation", _) | (_, Value::Null) => continue,
             ("tensors", Value::Object(tensors)) => thousands(tensors.len()),
             ("loaded_by", Value::Object(programs)) => {
                 let is_loaded = |(_, program): &(&String, &Value)| program["loads"] == true;
@@ -257,28 +277,32 @@ fn text(document: &Value, table: Vec<String>, adapter: Option<&Inspected>) -> Ve
             lines.push(format!("{:22}{shown}", key.replace('_', " ")));
         }
     }
-    let Some(adapter) = adapter else {
-        lines.extend(table);
-        return lines;
-    };
-    for program in adapter.programs.iter().filter(|program| !program.obstacles.is_empty()) {
-        lines.push(format!("{:22}{}", format!("not by {}", program.name), program.obstacles.join("; ")));
-    }
-    let has_table = !table.is_empty();
+    lines.extend(obstacles);
+    let is_apart = !table.is_empty() && !details.is_empty();
     lines.extend(table);
-    if has_table {
+    if is_apart {
         lines.push(String::new());
     }
-    lines.extend(updates(adapter));
+    lines.extend(details);
     lines
 }
 
-/// A line for each module, with its size as a bar and its singular values as columns.
-fn updates(adapter: &Inspected) -> Vec<String> {
-    if adapter.needs_base() {
-        return vec!["what it changes is known on its base alone: name that with --model".to_string()];
+/// A line for each program that cannot load it.
+fn obstacles(adapter: &Inspected) -> Vec<String> {
+    let refusing = adapter.programs.iter().filter(|program| !program.obstacles.is_empty());
+    let line = |program: &Program| format!("{:22}{}", format!("not by {}", program.name), program.obstacles.join("; "));
+    refusing.map(line).collect()
+}
+
+fn of_adapter(adapter: &Inspected) -> Vec<String> {
+    match adapter.needs_base() {
+        true => vec!["what it changes is known on its base alone: name that with --model".to_string()],
+        false => updates(&adapter.updates),
     }
-    let updates = &adapter.updates;
+}
+
+/// A line for each module, with its size as a bar and its singular values as columns.
+fn updates(updates: &[ModuleUpdate]) -> Vec<String> {
     if updates.is_empty() {
         return Vec::new();
     }
