@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use data::language::{self, Bounds, ChatTemplate, Encoder, LossOn, Purpose, UnreadFields};
+use data::language::{self, Bounds, ChatTemplate, Conversation, Encoder, LossOn, OfTools, Purpose, UnreadFields};
 use data::{Batch, ColumnNames, Dataset, Record, Tokenizer};
 use model::Head;
 use serde_json::{Map, Value};
@@ -88,6 +88,11 @@ pub struct CausalLm {
 impl CausalLm {
     pub fn has_chat_template(&self) -> bool {
         self.chat.is_some()
+    }
+
+    /// The first of what a conversation says of tools that the chat template does not read.
+    pub fn unread_of_tools(&self, conversation: &Conversation) -> Option<OfTools> {
+        self.chat.as_ref().and_then(|chat| chat.unread_of_tools(conversation))
     }
 
     pub fn encoder<'a>(&'a self, tokenizer: &'a Tokenizer) -> Encoder<'a> {

@@ -4,6 +4,7 @@
 mod strftime;
 #[cfg(test)]
 mod tests;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::Error;
 use crate::jinja::{self, Rewritten};
 use crate::place::name;
 use crate::tokenizer::{Config, read, special_texts};
+pub use tools::OfTools;
 
 /// The name of the template in [`Environment`], and of the one for conversations with tools.
 const DEFAULT: &str = "default";
@@ -44,6 +46,13 @@ struct Source {
 impl Source {
     fn new(name: &str, file: PathBuf, text: String) -> Self {
         Self { name: name.to_owned(), file, text, rewritten: Rewritten::default() }
+    }
+
+    fn names(&self, field: &str) -> bool {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let text = &self.text;
+        text.match_indices(field)
+            .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + field.len()..].starts_with(is_word))
     }
 }
 
@@ -110,11 +119,7 @@ impl ChatTemplate {
 
     /// Whether the template holds this name, as a word of its own.
     pub(super) fn names(&self, field: &str) -> bool {
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        self.sources.iter().any(|Source { text, .. }| {
-            text.match_indices(field)
-                .any(|(at, _)| !text[..at].ends_with(is_word) && !text[at + field.len()..].starts_with(is_word))
-        })
+        self.sources.iter().any(|source| source.names(field))
     }
 
     fn source(&self, tools: bool) -> &Source {

@@ -41,13 +41,28 @@ impl Conversation {
     /// Adds a message, as a conversation in a terminal does.
     pub fn push(&mut self, role: &str, content: &str) {
         let text = |text: &str| Value::String(text.to_owned());
-        self.messages
-            .push([("role".to_owned(), text(role)), ("content".to_owned(), text(content))].into_iter().collect());
+        self.push_message(
+            [("role".to_owned(), text(role)), ("content".to_owned(), text(content))].into_iter().collect(),
+        );
+    }
+
+    /// Adds a message with all its fields, as the chat template is to see it.
+    pub fn push_message(&mut self, message: Map<String, Value>) {
+        self.messages.push(message);
+    }
+
+    /// The tools that may be called, as Transformers' `apply_chat_template` takes them.
+    pub fn set_tools(&mut self, tools: Vec<Value>) {
+        self.tools = Some(Value::Array(tools));
     }
 
     /// The messages as the rows of a file have them.
     pub fn messages(&self) -> &[Map<String, Value>] {
         &self.messages
+    }
+
+    pub fn tools(&self) -> Option<&Value> {
+        self.tools.as_ref()
     }
 
     /// The text of what the assistant says at the end, or after the prompt: what an answer is compared with.

@@ -17,7 +17,7 @@ mod turns;
 mod unread;
 
 pub use bounds::Bounds;
-pub use chat_template::ChatTemplate;
+pub use chat_template::{ChatTemplate, OfTools};
 pub use columns::{Columns, Content, Purpose, Row};
 pub use conversation::Conversation;
 pub use encoder::{Encoder, LossOn};

@@ -12,13 +12,13 @@ use super::*;
 use crate::Place;
 use crate::tokenizer::tests::bytes_dir;
 
-fn dir(source: &str) -> TempDir {
+pub(super) fn dir(source: &str) -> TempDir {
     let dir = bytes_dir();
     fs::write(dir.path().join("chat_template.jinja"), source).unwrap();
     dir
 }
 
-fn read_from(dir: &TempDir) -> Result<Option<ChatTemplate>, Error> {
+pub(super) fn read_from(dir: &TempDir) -> Result<Option<ChatTemplate>, Error> {
     // 12 March 2025.
     ChatTemplate::from_dir(dir.path(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_741_780_800))
 }
