@@ -13,6 +13,7 @@ use crate::problem::Problem;
 
 /// vLLM's number of an adapter, which has none here.
 const NUMBER: &str = "lora_int_id";
+const NAME: &str = "lora_name";
 
 pub(crate) async fn load(State(app): State<Arc<App>>, request: Request) -> Result<String, Problem> {
     let root = root(&app)?.to_path_buf();
@@ -24,7 +25,7 @@ pub(crate) async fn load(State(app): State<Arc<App>>, request: Request) -> Resul
     fields.finish(&[])?;
     let directory = below(&root, &path)?;
     app.engine.load(&name, directory).await.map_err(|error| {
-        let problem = Problem::from(error);
+        let problem = Problem::from(error).at(NAME);
         // What is said of a file names it from the root on.
         Problem { message: problem.message.replace(&root.display().to_string(), "[adapter root]"), ..problem }
     })?;
@@ -38,7 +39,7 @@ pub(crate) async fn unload(State(app): State<Arc<App>>, request: Request) -> Res
     let name = name(&mut fields)?;
     fields.take(NUMBER);
     fields.finish(&[])?;
-    app.engine.unload(&name)?;
+    app.engine.unload(&name).map_err(|error| Problem::from(error).at(NAME))?;
     app.memory.freed();
     app.log.say(&format!("unloaded the adapter {name}"));
     Ok(format!("Success: LoRA adapter '{name}' removed successfully."))
@@ -52,11 +53,11 @@ fn root(app: &App) -> Result<&Path, Problem> {
 }
 
 fn name(fields: &mut Fields) -> Result<String, Problem> {
-    let name = text("lora_name", fields.required("lora_name", "a name for the adapter")?)?;
+    let name = text(NAME, fields.required(NAME, "a name for the adapter")?)?;
     let is_name = !name.is_empty() && name.len() <= 200 && !name.chars().any(char::is_control);
     match is_name {
         true => Ok(name),
-        false => Err(Problem::field("lora_name", "`lora_name` should be 1 to 200 bytes without control characters")),
+        false => Err(Problem::field(NAME, "`lora_name` should be 1 to 200 bytes without control characters")),
     }
 }
 

@@ -64,7 +64,7 @@ impl App {
             };
             return Err(Problem::field("model", message));
         };
-        Ok(self.engine.model(&name)?)
+        self.engine.model(&name).map_err(|error| Problem::from(error).at("model"))
     }
 
     fn other_use(&self, model: &Model, wanted: Use) -> Problem {

@@ -39,24 +39,40 @@ impl Fields {
         Self { place: format!("{place}."), ..Self::of(values) }
     }
 
+    /// A value in the request that should be an object.
+    pub(crate) fn object(place: &str, value: Value) -> Result<Self, Problem> {
+        match value {
+            Value::Object(values) => Ok(Self::within(place, values)),
+            other => Err(wrong(place, "an object", &other)),
+        }
+    }
+
+    /// Where in the request the field of this name is.
+    pub(crate) fn place(&self, name: &str) -> String {
+        format!("{}{name}", self.place)
+    }
+
     pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.insert(name);
         self.values.shift_remove(name).filter(|value| !value.is_null())
     }
 
     pub(crate) fn required(&mut self, name: &'static str, expected: &str) -> Result<Value, Problem> {
-        self.take(name).ok_or_else(|| Problem::field(name, format!("`{name}` is missing: expected {expected}")))
+        self.take(name).ok_or_else(|| {
+            let place = self.place(name);
+            Problem::field(&place, format!("`{place}` is missing: expected {expected}"))
+        })
     }
 
     pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
-        self.take(name).map(|value| text(name, value)).transpose()
+        self.take(name).map(|value| text(&self.place(name), value)).transpose()
     }
 
     pub(crate) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, Problem> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
-            Some(other) => Err(wrong(name, "true or false", &other)),
+            Some(other) => Err(wrong(&self.place(name), "true or false", &other)),
         }
     }
 
@@ -69,8 +85,8 @@ impl Fields {
         };
         match value.as_i64() {
             Some(number) if range.contains(&number) => Ok(Some(number)),
-            _ if value.is_number() => Err(out_of_range(name, &value, &expected)),
-            _ => Err(wrong(name, &expected, &value)),
+            _ if value.is_number() => Err(out_of_range(&self.place(name), &value, &expected)),
+            _ => Err(wrong(&self.place(name), &expected, &value)),
         }
     }
 
@@ -84,8 +100,8 @@ impl Fields {
         let Some(value) = self.take(name) else { return Ok(None) };
         match value.as_f64() {
             Some(number) if is_fit(number) => Ok(Some(number)),
-            Some(_) => Err(out_of_range(name, &value, expected)),
-            None => Err(wrong(name, expected, &value)),
+            Some(_) => Err(out_of_range(&self.place(name), &value, expected)),
+            None => Err(wrong(&self.place(name), expected, &value)),
         }
     }
 
@@ -107,7 +123,7 @@ impl Fields {
             None => Ok(()),
             Some(value) if is_usual(&value) => Ok(()),
             Some(_) => {
-                let name = format!("{}{name}", self.place);
+                let name = self.place(name);
                 Err(Problem::field(&name, format!("`{name}` is not supported: {instead}")).code("unsupported"))
             }
         }
@@ -121,7 +137,7 @@ impl Fields {
             return Ok(has_value.filter_map(|(name, _)| find(name)).collect());
         };
         let suggestion = suggest::suggestion(unknown, self.known.iter().copied());
-        let unknown = format!("{}{unknown}", self.place);
+        let unknown = self.place(unknown);
         Err(Problem::field(&unknown, format!("unknown field `{unknown}`: {suggestion}")).code("unknown_field"))
     }
 }

@@ -40,6 +40,14 @@ impl Problem {
         Self { param: Some(name.to_string()), ..Self::request(message) }
     }
 
+    /// Blames a field, unless another one is blamed already, or the server.
+    pub(crate) fn at(self, name: &str) -> Self {
+        match self.status.is_client_error() {
+            true => Self { param: self.param.or_else(|| Some(name.to_string())), ..self },
+            false => self,
+        }
+    }
+
     pub(crate) fn code(self, code: &'static str) -> Self {
         Self { code: Some(code), ..self }
     }
@@ -87,12 +95,15 @@ fn cut(text: &str) -> Cow<'_, str> {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let message = error.to_string();
+        let bad = |param: Option<String>| Self { param, ..Self::request(&message) };
         match error {
             Error::QueueFull { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, message).code("queue_full"),
-            Error::TooLong { .. } => Self::request(message).code("context_length_exceeded"),
-            Error::Cache { .. } => Self::request(message).code("cache_too_small"),
-            Error::Truncated { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, message).code("input_too_long"),
-            Error::Input { .. } => Self::request(message),
+            Error::TooLong { field, .. } => bad(field).code("context_length_exceeded"),
+            Error::Cache { field, .. } => bad(field).code("cache_too_small"),
+            Error::Truncated { field, .. } => {
+                Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..bad(field) }.code("input_too_long")
+            }
+            Error::Input { field, .. } => bad(field),
             Error::NoModel { .. } => Self::new(StatusCode::NOT_FOUND, message).code("model_not_found"),
             Error::NameTaken { .. } => Self::new(StatusCode::CONFLICT, message),
             Error::Failed { .. } | Error::Panicked => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),

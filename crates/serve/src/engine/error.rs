@@ -9,16 +9,16 @@ use miette::Diagnostic;
 pub enum Error {
     #[error("{} waiting already: try again later", if *max_queue == 1 { "a request is".to_string() } else { format!("{max_queue} requests are") })]
     QueueFull { max_queue: usize },
-    #[error("{0}", message)]
-    TooLong { message: String },
+    #[error("{message}")]
+    TooLong { message: String, field: Option<String> },
     /// A text that has no room in the cache.
     #[error("{message}")]
-    Cache { message: String },
+    Cache { message: String, field: Option<String> },
     /// Of a text that was to be answered whole.
     #[error("{message}")]
-    Truncated { message: String },
+    Truncated { message: String, field: Option<String> },
     #[error("{message}")]
-    Input { message: String },
+    Input { message: String, field: Option<String> },
     #[error("there is no model `{name}`: {suggestion}")]
     NoModel { name: String, suggestion: String },
     #[error("{message}")]
@@ -31,29 +31,45 @@ pub enum Error {
 
 /// What goes wrong while a request is answered.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) struct Fault {
+    cause: Cause,
+    /// The field of the request that is to blame.
+    field: Option<String>,
+}
+
+#[derive(Debug)]
+enum Cause {
     Inference(Box<inference::Error>),
     Engine(Error),
 }
 
 impl<E: Into<inference::Error>> From<E> for Fault {
     fn from(error: E) -> Self {
-        Self::Inference(Box::new(error.into()))
+        Self { cause: Cause::Inference(Box::new(error.into())), field: None }
     }
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self::Engine(error)
+        Self { cause: Cause::Engine(error), field: None }
     }
 }
 
 impl Fault {
+    /// Blames a field of the request.
+    pub(super) fn at(self, field: &str) -> Self {
+        Self { field: Some(field.to_string()), ..self }
+    }
+
     /// As clients are told, without the directories in `places`, which have another name for them.
     pub(super) fn error(self, places: &[(&Path, &str)]) -> Error {
-        match self {
-            Self::Inference(error) => Error::of(*error, places),
-            Self::Engine(error) => error,
+        let error = match self.cause {
+            Cause::Inference(error) => Error::of(*error, places),
+            Cause::Engine(error) => error,
+        };
+        match self.field {
+            Some(field) => error.at(&field),
+            None => error,
         }
     }
 }
@@ -70,18 +86,34 @@ impl Error {
         let message = without(message, places);
         match error {
             Error::Generation(GenerationError::Prompt { .. } | GenerationError::Room { .. }) => {
-                Self::TooLong { message }
+                Self::TooLong { message, field: None }
             }
-            Error::Generation(GenerationError::Cache { .. }) => Self::Cache { message },
+            Error::Generation(GenerationError::Cache { .. }) => Self::Cache { message, field: None },
             Error::Generation(GenerationError::Sampling(model::SamplingError::NotFinite { .. }))
             | Error::Generation(GenerationError::Sampling(model::SamplingError::NothingToChoose { .. }))
             | Error::NotFinite { .. } => Self::Failed { message },
-            _ => Self::Input { message },
+            _ => Self::Input { message, field: None },
         }
     }
 
     pub(super) fn input(message: impl Into<String>) -> Self {
-        Self::Input { message: message.into() }
+        Self::Input { message: message.into(), field: None }
+    }
+
+    /// Blames a field of the request, unless another one is blamed already, or none can be.
+    pub(super) fn at(mut self, name: &str) -> Self {
+        match &mut self {
+            Self::TooLong { field, .. }
+            | Self::Cache { field, .. }
+            | Self::Truncated { field, .. }
+            | Self::Input { field, .. } => _ = field.get_or_insert_with(|| name.to_string()),
+            Self::QueueFull { .. }
+            | Self::NoModel { .. }
+            | Self::NameTaken { .. }
+            | Self::Failed { .. }
+            | Self::Panicked => {}
+        }
+        self
     }
 }
 

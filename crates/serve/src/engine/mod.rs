@@ -190,6 +190,7 @@ impl Engine {
             let _place = place;
             load::open(&base, &name, &directory)
                 .map(|adapter| Model::of_adapter(name, &base, Loaded::new(adapter, jobs), max_queue))
+                .map_err(|error| error.at("lora_path"))
         });
         reserved.fill(loaded.await??);
         Ok(())

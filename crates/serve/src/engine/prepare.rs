@@ -44,6 +44,14 @@ impl Prompts {
             }
         }
     }
+
+    /// The field of a request that they come from.
+    fn field(&self) -> &'static str {
+        match self {
+            Self::Texts(_) | Self::Tokens(_) => "prompt",
+            Self::Conversation(_) => "messages",
+        }
+    }
 }
 
 impl Inputs {
@@ -89,25 +97,30 @@ pub(super) fn texts(base: &Base, model: &Model, request: Generate, room: usize) 
     let processor = model.processor(base)?;
     let size = processor.tokenizer.vocabulary_size();
     if let Some((token, _)) = request.settings.sampling.logit_bias.iter().find(|(token, _)| *token as usize >= size) {
-        return Err(Error::input(format!("`logit_bias` is for token {token}: the vocabulary has {size}")).into());
+        let message = format!("`logit_bias` is for token {token}: the vocabulary has {size}");
+        return Err(Error::input(message).at("logit_bias").into());
     }
-    check_tokens(base, size, &request.prompts)?;
+    let field = request.prompts.field();
+    check_tokens(base, size, &request.prompts).map_err(|fault| fault.at(field))?;
     let has_number = request.settings.max_new_tokens.is_some();
     let texts = base.text_generation(model.adapter(), request.settings)?;
-    let encoded = encoded(&texts, &request.prompts)?;
+    let encoded = encoded(&texts, &request.prompts).map_err(|fault| fault.at(field))?;
     let positions = base.pretrained.max_positions()?;
     let mut requests = Vec::new();
     for (encoded, subject) in &encoded {
         let tokens = encoded.ids.len();
         // A prompt's texts depend on nothing else that is in the request, so that each draws as it does alone.
-        for mut prompt in texts.prompts(encoded, 0..request.samples, subject)? {
+        let prompts =
+            texts.prompts(encoded, 0..request.samples, subject).map_err(|error| Fault::from(error).at(field))?;
+        for mut prompt in prompts {
             if !has_number {
                 prompt.max_new_tokens = positions.min(room).saturating_sub(tokens).clamp(1, request.max_tokens);
             }
             let mut text = texts.request(prompt);
             text.request.log_probabilities = request.log_probabilities;
             if text.request.rows() > room {
-                return Err(GenerationError::Cache { tokens: text.request.rows(), room }.into());
+                let tokens = text.request.rows();
+                return Err(Fault::from(GenerationError::Cache { tokens, room }).at(field));
             }
             requests.push(text);
         }
@@ -160,6 +173,10 @@ fn encoded(texts: &TextGeneration<'_>, prompts: &Prompts) -> Result<Vec<(Encoded
 /// The tokens of a text or a conversation; a classifier's are those of a single text.
 pub(super) fn tokens(base: &Base, model: &Model, prompts: &Prompts, special: bool) -> Result<Vec<u32>, Fault> {
     let processor = model.processor(base)?;
+    ids(base, model, processor, prompts, special).map_err(|fault| fault.at(prompts.field()))
+}
+
+fn ids(base: &Base, model: &Model, processor: &Processor, prompts: &Prompts, special: bool) -> Result<Vec<u32>, Fault> {
     match prompts {
         Prompts::Texts(texts) if !special => Ok(processor.tokenizer.bare(&texts.concat())?),
         Prompts::Texts(texts) if processor.task.writes().is_none() => {
@@ -187,7 +204,7 @@ pub(super) fn text(base: &Base, model: &Model, tokens: &[u32]) -> Result<String,
     let tokenizer = &model.processor(base)?.tokenizer;
     let size = tokenizer.vocabulary_size();
     match tokens.iter().find(|id| **id as usize >= size) {
-        Some(id) => Err(Error::input(format!("there is no token {id}: the vocabulary has {size}")).into()),
+        Some(id) => Err(Error::input(format!("there is no token {id}: the vocabulary has {size}")).at("tokens").into()),
         None => Ok(tokenizer.decode(tokens)),
     }
 }
@@ -195,7 +212,7 @@ pub(super) fn text(base: &Base, model: &Model, tokens: &[u32]) -> Result<String,
 /// What the model is asked about the texts of a request.
 pub(super) fn questions(base: &Base, model: &Model, inputs: &Inputs) -> Result<Vec<Question>, Fault> {
     let processor = model.processor(base)?;
-    let ask = |text| question(processor, text);
+    let ask = |text: &Text| question(processor, text).map_err(|fault| fault.at(&text.place));
     let questions: Vec<Question> = inputs.texts.iter().map(ask).collect::<Result<_, _>>()?;
     if !inputs.truncate {
         check_lengths(processor, inputs, &questions)?;
@@ -238,10 +255,13 @@ fn question(processor: &Processor, text: &Text) -> Result<Question, Fault> {
 fn of_text(error: data::Error, text: &Text, record: &Record) -> Error {
     let place = &text.place;
     let message = match &error {
-        data::Error::EmptyText { column, .. } => match (record.fields.get_index_of(column), &text.pair) {
-            (Some(number), Some(_)) => format!("`{place}[{number}]` is empty: give a text"),
-            _ => format!("`{place}` is empty: give a text"),
-        },
+        data::Error::EmptyText { column, .. } => {
+            let place = match (record.fields.get_index_of(column), &text.pair) {
+                (Some(number), Some(_)) => format!("{place}[{number}]"),
+                _ => place.clone(),
+            };
+            return Error::input(format!("`{place}` is empty: give a text")).at(&place);
+        }
         error => error.to_string().replace(&format!("{place}, line 1"), &format!("`{place}`")),
     };
     Error::input(message)
@@ -264,5 +284,5 @@ fn check_lengths(processor: &Processor, inputs: &Inputs, questions: &[Question])
         }
         None => format!("`{place}` is too long: the model reads {limit} tokens"),
     };
-    Err(Error::Truncated { message }.into())
+    Err(Error::Truncated { message, field: Some(place.clone()) }.into())
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::answer::{Answering, Form, finish_reason};
 use super::log_probabilities::Probable;
 use crate::engine::Event;
-use crate::fields::{Fields, wrong};
+use crate::fields::Fields;
 use crate::problem::Problem;
 
 /// After which a comment is sent, so that no proxy between takes the stream for dead.
@@ -38,15 +38,13 @@ impl StreamOptions {
                     "`stream_options` is for streams: add `\"stream\": true`, or leave it out",
                 ));
             }
-            (Some(Value::Object(options)), true) => of_options(options)?,
-            (Some(other), true) => return Err(wrong(NAME, "an object", &other)),
+            (Some(options), true) => of_options(Fields::object(NAME, options)?)?,
         };
         Ok(stream.then_some(Self { include_usage }))
     }
 }
 
-fn of_options(options: Map<String, Value>) -> Result<bool, Problem> {
-    let mut fields = Fields::of(options);
+fn of_options(mut fields: Fields) -> Result<bool, Problem> {
     let include_usage = fields.flag("include_usage")?.unwrap_or(false);
     fields.finish(&["include_obfuscation"])?;
     Ok(include_usage)

@@ -54,7 +54,9 @@ fn an_adapter_that_is_loaded_answers_until_it_is_unloaded() {
     let unloaded = unload();
     assert_eq!((unloaded.status, unloaded.body.as_str()), (200, "Success: LoRA adapter 'films' removed successfully."));
     assert_eq!(ask().status, 404);
-    assert_eq!(unload().refused(), (404, "there is no model `films`: there are base".to_string()));
+    let unknown = unload();
+    assert_eq!(unknown.json()["error"]["param"], "lora_name");
+    assert_eq!(unknown.refused(), (404, "there is no model `films`: there are base".to_string()));
     assert_eq!(load(&served, "films", root.join("films").to_str().unwrap()).status, 200, "the name is free again");
     let of_base = served.post("/v1/unload_lora_adapter", &json!({ "lora_name": "base" }));
     assert_eq!(of_base.refused(), (400, "`base` is the base model: only adapters can be unloaded".to_string()));

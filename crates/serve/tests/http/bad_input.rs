@@ -175,6 +175,54 @@ fn prompts_that_are_none_are_refused() {
 }
 
 #[test]
+fn an_error_says_which_field_is_to_blame() {
+    let param = |served: &Served, path: &str, body: Value| served.post(path, &body).json()["error"]["param"].clone();
+    let served = Models::decoder().serve();
+    let long = "lamp ".repeat(300);
+    for (body, field) in [
+        (json!({ "prompt": long }), "prompt"),
+        (json!({ "prompt": "a", "max_tokens": 300 }), "prompt"),
+        (json!({ "prompt": [[]] }), "prompt"),
+        (json!({ "prompt": [5000] }), "prompt"),
+        (json!({ "prompt": "a", "logit_bias": { "5000": 1 } }), "logit_bias"),
+        (json!({ "prompt": "a", "model": "none" }), "model"),
+        (
+            json!({ "prompt": "a", "stream": true, "stream_options": { "include_usage": 1 } }),
+            "stream_options.include_usage",
+        ),
+        (json!({ "prompt": "a", "stream": true, "stream_options": { "usage": true } }), "stream_options.usage"),
+    ] {
+        assert_eq!(param(&served, TEXT, body.clone()), field, "{body}");
+    }
+    for (body, field) in [
+        (json!({ "messages": user(&long) }), "messages"),
+        (json!({ "messages": [{ "role": "usr", "content": "hi" }] }), "messages"),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "text", "text": "a", "b": 1 }] }] }),
+            "messages[0].content[0].b",
+        ),
+    ] {
+        assert_eq!(param(&served, CHAT, body.clone()), field, "{body}");
+    }
+    assert_eq!(param(&served, "/detokenize", json!({ "tokens": [5000] })), "tokens");
+    let mut models = Models::decoder();
+    models.limits.cache_memory = 20 * 2560;
+    assert_eq!(param(&models.serve(), TEXT, json!({ "prompt": "a lamp", "max_tokens": 100 })), "prompt");
+    let served = Models::of("bert-cls").serve();
+    for (body, field) in [
+        (json!({ "input": ["a", " "] }), "input[1]"),
+        (json!({ "input": ["a", ["a", ""]] }), "input[1][1]"),
+        (json!({ "input": ["a", "good ".repeat(600)] }), "input[1]"),
+    ] {
+        assert_eq!(param(&served, "/classify", body.clone()), field, "{body}");
+    }
+    // Nothing that a field could be blamed for.
+    assert!(
+        served.post_with("/classify", "{", &[("content-type", "application/json")]).json()["error"]["param"].is_null()
+    );
+}
+
+#[test]
 fn a_model_that_is_not_there_names_those_that_are() {
     let served = Models::of("llama-lm").adapter("tuned", fixture("llama-lm/adapter")).serve();
     let reply = served.post(TEXT, &json!({ "model": "gpt-4o", "prompt": "a" }));
