@@ -115,6 +115,10 @@ def test_errors():
     assert (error.param, error.code) == ("topk", "unknown_field"), error
     error = refused(openai.BadRequestError, lambda: client.completions.create(**TEXT | {"prompt": "lamp " * 300}))
     assert error.code == "context_length_exceeded", error
+    # The chat template of the small model reads no tools.
+    tools = [{"type": "function", "function": {"name": "lock", "parameters": {"type": "object", "properties": {}}}}]
+    error = refused(openai.BadRequestError, lambda: client.chat.completions.create(**CHAT, tools=tools))
+    assert (error.param, error.code) == ("tools", "unsupported"), error
     stranger = client.with_options(api_key="wrong")
     error = refused(openai.AuthenticationError, lambda: stranger.models.list())
     assert error.body["message"] == "the API key is not one of this server's"

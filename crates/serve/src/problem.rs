@@ -104,6 +104,7 @@ impl From<Error> for Problem {
                 Self { status: StatusCode::PAYLOAD_TOO_LARGE, ..bad(field) }.code("input_too_long")
             }
             Error::Input { field, .. } => bad(field),
+            Error::Unsupported { field, .. } => bad(Some(field)).code("unsupported"),
             Error::NoModel { .. } => Self::new(StatusCode::NOT_FOUND, message).code("model_not_found"),
             Error::NameTaken { .. } => Self::new(StatusCode::CONFLICT, message),
             Error::Failed { .. } | Error::Panicked => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),

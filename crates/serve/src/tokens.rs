@@ -12,7 +12,7 @@ use crate::choice::Use;
 use crate::engine::Prompts;
 use crate::fields::{text, tokens, wrong};
 use crate::json::Json;
-use crate::openai::messages;
+use crate::openai::{messages, tools};
 use crate::problem::Problem;
 
 pub(crate) async fn tokenize(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
@@ -22,7 +22,10 @@ pub(crate) async fn tokenize(State(app): State<Arc<App>>, request: Request) -> R
     let prompts = match (fields.take("prompt"), fields.take("messages")) {
         (Some(prompt), None) => Prompts::Texts(vec![text("prompt", prompt)?]),
         (None, Some(value)) if model.writes() => {
-            let read = messages(value)?;
+            let mut read = messages(value)?;
+            if let Some(tools) = tools(&mut fields)? {
+                read.conversation.set_tools(tools);
+            }
             app.ignored("/tokenize", read.ignored);
             Prompts::Conversation(read.conversation)
         }

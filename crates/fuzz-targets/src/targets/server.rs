@@ -19,6 +19,8 @@ fn requests() -> Vec<Vec<u8>> {
     let requests = [
         r#"/v1/chat/completions
 {"model":"m","messages":[{"role":"system","content":"a"},{"role":"user","content":"b"}],"max_tokens":2,"temperature":0.7,"top_p":0.9,"seed":1,"stop":["x"],"logprobs":true,"top_logprobs":2,"n":1,"stream":false}"#,
+        r#"/v1/chat/completions
+{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]},{"role":"tool","tool_call_id":"c","content":"b"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}],"tool_choice":"auto","max_tokens":1}"#,
         r#"/v1/completions
 {"prompt":["a","b"],"max_tokens":2,"temperature":0,"stream":true,"echo":true,"logprobs":1,"frequency_penalty":0.5,"presence_penalty":0.1,"logit_bias":{"5":1.5}}"#,
         "/tokenize\n{\"prompt\":\"a fine film\",\"add_special_tokens\":true}",

@@ -19,6 +19,9 @@ pub enum Error {
     Truncated { message: String, field: Option<String> },
     #[error("{message}")]
     Input { message: String, field: Option<String> },
+    /// What a request may have, and this model does not read.
+    #[error("{message}")]
+    Unsupported { message: String, field: String },
     #[error("there is no model `{name}`: {suggestion}")]
     NoModel { name: String, suggestion: String },
     #[error("{message}")]
@@ -108,6 +111,7 @@ impl Error {
             | Self::Truncated { field, .. }
             | Self::Input { field, .. } => _ = field.get_or_insert_with(|| name.to_string()),
             Self::QueueFull { .. }
+            | Self::Unsupported { .. }
             | Self::NoModel { .. }
             | Self::NameTaken { .. }
             | Self::Failed { .. }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use data::language::Conversation;
+use data::language::{Conversation, OfTools};
 use data::{Encoded, Record};
 use indexmap::IndexMap;
 use inference::{Answer, Base, GenerationError, GenerationSettings, Processor, TextGeneration, TextRequest};
+use serde_json::Value;
 use tasks::{Question, check_vocabulary};
 
 use super::error::Fault;
@@ -39,8 +40,8 @@ impl Prompts {
             // They need no reading.
             Self::Tokens(_) => 0,
             Self::Conversation(conversation) => {
-                let texts = conversation.messages().iter().flat_map(|message| message.values());
-                texts.filter_map(|text| text.as_str()).map(str::len).sum()
+                let values = conversation.messages().iter().flat_map(|message| message.values());
+                values.chain(conversation.tools()).map(bytes).sum()
             }
         }
     }
@@ -51,6 +52,16 @@ impl Prompts {
             Self::Texts(_) | Self::Tokens(_) => "prompt",
             Self::Conversation(_) => "messages",
         }
+    }
+}
+
+/// Of the texts in a value, names included.
+fn bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(bytes).sum(),
+        Value::Object(values) => values.iter().map(|(name, value)| name.len() + bytes(value)).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 
@@ -104,7 +115,7 @@ pub(super) fn texts(base: &Base, model: &Model, request: Generate, room: usize) 
     check_tokens(base, size, &request.prompts).map_err(|fault| fault.at(field))?;
     let has_number = request.settings.max_new_tokens.is_some();
     let texts = base.text_generation(model.adapter(), request.settings)?;
-    let encoded = encoded(&texts, &request.prompts).map_err(|fault| fault.at(field))?;
+    let encoded = encoded(processor, &texts, &request.prompts).map_err(|fault| fault.at(field))?;
     let positions = base.pretrained.max_positions()?;
     let mut requests = Vec::new();
     for (encoded, subject) in &encoded {
@@ -139,7 +150,11 @@ fn check_tokens(base: &Base, vocabulary: usize, prompts: &Prompts) -> Result<(),
 }
 
 /// Prompts as tokens, each with what messages call it.
-fn encoded(texts: &TextGeneration<'_>, prompts: &Prompts) -> Result<Vec<(Encoded, String)>, Fault> {
+fn encoded(
+    processor: &Processor,
+    texts: &TextGeneration<'_>,
+    prompts: &Prompts,
+) -> Result<Vec<(Encoded, String)>, Fault> {
     let subject = |number: usize, of: usize| match of {
         1 => "`prompt`".to_string(),
         _ => format!("prompt {}", number + 1),
@@ -164,15 +179,50 @@ fn encoded(texts: &TextGeneration<'_>, prompts: &Prompts) -> Result<Vec<(Encoded
                 let message = "the model has no chat template: continue texts with /v1/completions";
                 return Err(Error::input(message).into());
             }
+            check_tools(processor, conversation)?;
             let subject = "`messages`";
             Ok(vec![(texts.encode_conversation(conversation, subject)?, subject.to_string())])
         }
     }
 }
 
+/// What the template would leave out without a word.
+fn check_tools(processor: &Processor, conversation: &Conversation) -> Result<(), Error> {
+    let unread = processor.task.writes().and_then(|task| task.unread_of_tools(conversation));
+    let (field, message) = match unread {
+        None => return Ok(()),
+        Some(OfTools::Descriptions) => (
+            "tools".to_string(),
+            "`tools` is not supported by this model, whose chat template does not read tools: describe them in a message, and read \
+             the answer yourself"
+                .to_string(),
+        ),
+        Some(OfTools::Calls(index)) => {
+            let field = format!("messages[{index}].tool_calls");
+            let message = format!(
+                "`{field}` is not supported by this model, whose chat template does not read calls of tools: say them in the \
+                 message's `content`"
+            );
+            (field, message)
+        }
+        Some(OfTools::Result(index)) => {
+            let field = format!("messages[{index}].role");
+            let message = format!(
+                "`{field}` is `tool`, which is not supported by this model, whose chat template leaves such messages out: say what \
+                 came back in a message of the user"
+            );
+            (field, message)
+        }
+    };
+    Err(Error::Unsupported { field, message })
+}
+
 /// The tokens of a text or a conversation; a classifier's are those of a single text.
 pub(super) fn tokens(base: &Base, model: &Model, prompts: &Prompts, special: bool) -> Result<Vec<u32>, Fault> {
     let processor = model.processor(base)?;
+    if let Prompts::Conversation(conversation) = prompts {
+        check_tools(processor, conversation)?;
+    }
     ids(base, model, processor, prompts, special).map_err(|fault| fault.at(prompts.field()))
 }
 

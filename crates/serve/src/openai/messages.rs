@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use data::language::Conversation;
 use serde_json::{Map, Value};
 
+use super::tools;
 use crate::fields::{Fields, kind};
 use crate::problem::Problem;
 
@@ -12,12 +13,13 @@ use crate::problem::Problem;
 const IGNORED: [&str; 4] = ["annotations", "name", "refusal", "tool_call_id"];
 const IGNORED_IN_PARTS: [&str; 1] = ["prompt_cache_breakpoint"];
 
+const TOOL_CALLS: &str = "tool_calls";
+/// What a message of the role `tool` says of the call that it is the result of.
+const OF_RESULTS: [&str; 2] = ["tool_call_id", "name"];
+
 /// What a message says beside its text.
-const REFUSED: [(&str, &str); 3] = [
-    ("tool_calls", "send messages of texts"),
-    ("function_call", "send messages of texts"),
-    ("audio", "the models read texts alone"),
-];
+const REFUSED: [(&str, &str); 2] =
+    [("function_call", "send it as `tool_calls`"), ("audio", "the models read texts alone")];
 
 /// What `messages` are.
 #[derive(Debug, Default)]
@@ -35,10 +37,6 @@ pub(crate) fn read(messages: Value) -> Result<Messages, Problem> {
     let last = messages.last().and_then(|message| message["role"].as_str()).map(str::to_string);
     let mut read = Messages::default();
     for (number, message) in messages.into_iter().enumerate() {
-        let Value::Object(message) = message else {
-            let found = kind(&message);
-            return Err(Problem::field("messages", format!("`messages[{number}]` should be an object, found {found}")));
-        };
         read.push(&format!("messages[{number}]"), message)?;
     }
     match last.as_deref() {
@@ -53,22 +51,33 @@ pub(crate) fn read(messages: Value) -> Result<Messages, Problem> {
 
 impl Messages {
     /// Takes the message at this place.
-    fn push(&mut self, place: &str, message: Map<String, Value>) -> Result<(), Problem> {
+    fn push(&mut self, place: &str, message: Value) -> Result<(), Problem> {
         let is_silent = message.get("content").is_some_and(Value::is_null);
-        let mut fields = Fields::within(place, message);
+        let mut fields = Fields::object(place, message)?;
         let role = role(place, fields.take("role"))?;
         // Before the content, which is null where an assistant has called tools.
         for (name, instead) in REFUSED {
             fields.refuse(name, instead)?;
         }
+        let calls = calls(&mut fields, &role)?;
         let param = format!("{place}.content");
-        if is_silent {
-            return Err(Problem::field(&param, format!("`{param}` is null: expected a text")));
+        let mut message = Map::from_iter([("role".to_string(), Value::from(role.as_str()))]);
+        match fields.take("content") {
+            // As Transformers has it: a template may ask whether there is a content.
+            None if calls.is_some() && is_silent => _ = message.insert("content".to_string(), Value::Null),
+            None if calls.is_some() => {}
+            None if is_silent => return Err(Problem::field(&param, format!("`{param}` is null: expected a text"))),
+            content => _ = message.insert("content".to_string(), self.content(&param, content)?.into()),
         }
-        let content = self.content(&param, fields.take("content"))?;
+        message.extend(calls.map(|calls| (TOOL_CALLS.to_string(), calls.into())));
+        if role == "tool" {
+            for name in OF_RESULTS {
+                message.extend(fields.text(name)?.map(|text| (name.to_string(), text.into())));
+            }
+        }
         let ignored = fields.finish(&IGNORED)?;
         self.ignored.extend(ignored.into_iter().map(|name| format!("messages[].{name}")));
-        self.conversation.push(&role, &content);
+        self.conversation.push_message(message);
         Ok(())
     }
 
@@ -106,6 +115,21 @@ impl Messages {
     }
 }
 
+/// What an assistant has called; an empty list is nothing.
+fn calls(fields: &mut Fields, role: &str) -> Result<Option<Vec<Value>>, Problem> {
+    let Some(calls) = fields.take(TOOL_CALLS) else { return Ok(None) };
+    let place = fields.place(TOOL_CALLS);
+    let calls = tools::called(&place, calls)?;
+    match calls.is_empty() {
+        true => Ok(None),
+        false if role != "assistant" => {
+            let message = format!("`{place}` is for messages of the assistant: this one is of the role `{role}`");
+            Err(Problem::field(&place, message))
+        }
+        false => Ok(Some(calls)),
+    }
+}
+
 fn role(place: &str, role: Option<Value>) -> Result<String, Problem> {
     let param = format!("{place}.role");
     match role {
@@ -129,15 +153,7 @@ fn unsupported(what: String, instead: &str) -> Problem {
 
 /// What would make another answer of it: a client that asks for it must know that it is not there.
 pub(super) fn refuse_what_is_not_built(fields: &mut Fields) -> Result<(), Problem> {
-    const TOOLS: &str = "describe them in a message, and read the answer yourself";
-    for name in ["tools", "functions"] {
-        fields.refuse(name, TOOLS)?;
-    }
-    for name in ["tool_choice", "function_call"] {
-        if let Some(choice) = fields.take(name).filter(|choice| !matches!(choice.as_str(), Some("none" | "auto"))) {
-            return Err(unsupported(name.to_string(), &format!("{choice} asks for tools, which are not called")));
-        }
-    }
+    tools::check_choice(fields)?;
     fields.refuse("audio", "the models write texts alone")?;
     if let Some(modalities) = fields.take("modalities")
         && modalities.as_array().is_none_or(|list| list.iter().any(|kind| kind != "text"))
@@ -222,11 +238,36 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_tools_are_refused_by_their_name_where_the_content_is_null() {
-        let calls = json!([{ "id": "1", "type": "function", "function": { "name": "f", "arguments": "{}" } }]);
-        let assistant = json!({ "role": "assistant", "content": null, "tool_calls": calls });
-        assert_eq!(message(json!([assistant])), "`messages[0].tool_calls` is not supported: send messages of texts");
-        let silent = json!({ "role": "assistant", "content": null });
-        assert_eq!(message(json!([silent])), "`messages[0].content` is null: expected a text");
+    fn a_history_with_calls_of_tools_is_taken() {
+        let call = |arguments: Value| json!([{ "id": "1", "type": "function", "function": { "name": "f", "arguments": arguments } }]);
+        let assistant = json!({ "role": "assistant", "content": null, "tool_calls": call(json!("{\"a\": 1}")) });
+        let result = json!({ "role": "tool", "tool_call_id": "1", "content": [{ "type": "text", "text": "2" }] });
+        let without = json!({ "role": "assistant", "tool_calls": call(json!({})) });
+        let named = json!({ "role": "tool", "name": "f", "content": "" });
+        let read = read(json!([assistant, result, without, named])).unwrap();
+        let expected = json!([
+            { "role": "assistant", "content": null, "tool_calls": call(json!({ "a": 1 })) },
+            { "role": "tool", "content": "2", "tool_call_id": "1" },
+            { "role": "assistant", "tool_calls": call(json!({})) },
+            { "role": "tool", "content": "", "name": "f" },
+        ]);
+        assert_eq!(json!(read.conversation.messages()), expected);
+        assert!(read.ignored.is_empty());
+    }
+
+    #[test]
+    fn calls_of_tools_are_the_assistants() {
+        let calls = json!([{ "id": "1", "function": { "name": "f" } }]);
+        let user = json!({ "role": "user", "content": "a", "tool_calls": calls });
+        let expected = "`messages[0].tool_calls` is for messages of the assistant: this one is of the role `user`";
+        assert_eq!(message(json!([user])), expected);
+        for nothing in [json!([]), Value::Null] {
+            let silent = json!({ "role": "assistant", "content": null, "tool_calls": nothing });
+            assert_eq!(message(json!([silent])), "`messages[0].content` is null: expected a text");
+        }
+        let result = json!({ "role": "tool", "tool_call_id": 1, "content": "a" });
+        assert_eq!(message(json!([result])), "`messages[0].tool_call_id` should be a string, found a number");
+        let old = json!({ "role": "assistant", "content": null, "function_call": { "name": "f", "arguments": "{}" } });
+        assert_eq!(message(json!([old])), "`messages[0].function_call` is not supported: send it as `tool_calls`");
     }
 }

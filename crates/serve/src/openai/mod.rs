@@ -6,6 +6,7 @@ mod messages;
 pub(crate) mod models;
 mod settings;
 mod stream;
+mod tools;
 mod vllm;
 
 use std::sync::Arc;
@@ -24,13 +25,17 @@ use crate::problem::Problem;
 use answer::{Answering, Form};
 pub(crate) use messages::read as messages;
 use settings::Asked;
+pub(crate) use tools::described as tools;
 
 pub(crate) async fn chat(State(app): State<Arc<App>>, request: Request) -> Result<Response, Problem> {
     const PATH: &str = "/v1/chat/completions";
     let mut fields = app.fields(request).await?;
     let model = app.model(&mut fields, Use::Write)?;
     let messages = fields.required("messages", "a list of messages")?;
-    let messages = messages::read(messages)?;
+    let mut messages = messages::read(messages)?;
+    if let Some(tools) = tools::described(&mut fields)? {
+        messages.conversation.set_tools(tools);
+    }
     messages::refuse_what_is_not_built(&mut fields)?;
     vllm::of_chat(&mut fields)?;
     let asked = Asked::of_chat(&mut fields, &app.settings)?;

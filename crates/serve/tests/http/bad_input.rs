@@ -82,10 +82,20 @@ fn what_is_not_built_is_refused_by_its_name() {
                     check what is answered";
     assert_eq!(format.refused(), bad(expected));
     let tools = json!([{ "type": "function", "function": { "name": "f" } }]);
-    let expected = "`tools` is not supported: describe them in a message, and read the answer yourself";
-    assert_eq!(with(CHAT, "tools", tools).refused(), bad(expected));
-    let expected = "`tool_choice` is not supported: \"required\" asks for tools, which are not called";
-    assert_eq!(with(CHAT, "tool_choice", json!("required")).refused(), bad(expected));
+    let expected = "`functions` is not supported: send them as `tools`";
+    assert_eq!(with(CHAT, "functions", tools).refused(), bad(expected));
+    let named = json!({ "type": "function", "function": { "name": "f" } });
+    for (key, choice) in [("tool_choice", json!("required")), ("tool_choice", named), ("function_call", json!({}))] {
+        let reply = with(CHAT, key, choice);
+        assert_eq!(
+            (&reply.json()["error"]["param"], &reply.json()["error"]["code"]),
+            (&json!(key), &json!("unsupported"))
+        );
+        let expected = format!(
+            "`{key}` is not supported but for \"auto\" and \"none\": no model is made to call a tool; ask for it in a message"
+        );
+        assert_eq!(reply.refused(), bad(&expected));
+    }
     let expected = "`echo` is not supported: put the prompt before the text yourself";
     assert_eq!(with(TEXT, "echo", json!(true)).refused(), bad(expected));
     let expected =
@@ -101,9 +111,9 @@ fn what_is_not_built_is_refused_by_its_name() {
         (&reply.json()["error"]["code"], &reply.json()["error"]["param"]),
         (&json!("unknown_field"), &json!("messages[0].foo"))
     );
-    let calls = json!([{ "role": "assistant", "content": null, "tool_calls": [{ "id": "1" }] }]);
-    let expected = "`messages[0].tool_calls` is not supported: send messages of texts";
-    assert_eq!(with(CHAT, "messages", calls).refused(), bad(expected));
+    let call = json!([{ "role": "assistant", "content": null, "function_call": { "name": "f", "arguments": "{}" } }]);
+    let expected = "`messages[0].function_call` is not supported: send it as `tool_calls`";
+    assert_eq!(with(CHAT, "messages", call).refused(), bad(expected));
     let image = json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "data:" } }] }]);
     let expected = "`messages[0].content of the type image_url` is not supported: the models read texts alone";
     assert_eq!(with(CHAT, "messages", image).refused(), bad(expected));
@@ -197,6 +207,7 @@ fn an_error_says_which_field_is_to_blame() {
     for (body, field) in [
         (json!({ "messages": user(&long) }), "messages"),
         (json!({ "messages": [{ "role": "usr", "content": "hi" }] }), "messages"),
+        (json!({ "messages": ["hi"] }), "messages[0]"),
         (
             json!({ "messages": [{ "role": "user", "content": [{ "type": "text", "text": "a", "b": 1 }] }] }),
             "messages[0].content[0].b",

@@ -20,3 +20,4 @@ mod protocol;
 mod served;
 mod stopping;
 mod streams;
+mod tools;
