@@ -1,14 +1,18 @@
 //! A connection that ends where its client does not read: a write without progress times out. After it is closed it is read for
-//! a moment (a lingering close), so that a client which was still sending finds the answer and not a reset.
+//! a moment (a lingering close), so that a client which was still sending finds the answer and not a reset. Its place is told what
+//! comes and when all is sent.
 
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use crate::places::Place;
 
 /// How long, and for how many bytes, a closed connection is read on.
 const LINGER: Duration = Duration::from_secs(1);
@@ -17,6 +21,7 @@ const LINGER_BYTES: usize = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct WriteTimeout<S> {
     stream: S,
+    place: Arc<Place>,
     limit: Duration,
     /// Until which the write that waits must have made progress.
     write: Pin<Box<Sleep>>,
@@ -26,8 +31,8 @@ pub(crate) struct WriteTimeout<S> {
 }
 
 impl<S> WriteTimeout<S> {
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, write: Box::pin(sleep(limit)), is_waiting: false, linger: None }
+    pub(crate) fn new(stream: S, limit: Duration, place: Arc<Place>) -> Self {
+        Self { stream, place, limit, write: Box::pin(sleep(limit)), is_waiting: false, linger: None }
     }
 
     /// The result of a write, or an error where it has waited too long.
@@ -49,7 +54,13 @@ impl<S> WriteTimeout<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        pin!(&mut self.get_mut().stream).poll_read(context, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = pin!(&mut this.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            this.place.received();
+        }
+        polled
     }
 }
 
@@ -77,6 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let polled = pin!(&mut this.stream).poll_flush(context);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            this.place.sent();
+        }
         this.timed(context, polled)
     }
 
@@ -84,6 +98,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         let this = self.get_mut();
         if this.linger.is_none() {
             ready!(pin!(&mut this.stream).poll_shutdown(context))?;
+        }
+        if this.place.is_leaving() {
+            return Poll::Ready(Ok(()));
         }
         let (until, left) = this.linger.get_or_insert_with(|| (Box::pin(sleep(LINGER)), LINGER_BYTES));
         let mut space = [0; 1 << 14];

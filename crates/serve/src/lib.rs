@@ -26,6 +26,7 @@ mod metrics;
 mod openai;
 mod openapi;
 mod page;
+mod places;
 mod predict;
 mod problem;
 mod routes;

@@ -1,4 +1,5 @@
-//! Listens, accepts so many connections at a time, and speaks HTTP/1.1 on each until its client or the server stops.
+//! Listens, accepts so many connections at a time, and speaks HTTP/1.1 on each until its client or the server stops, or until it is
+//! idle and another one needs its place.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -7,11 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -21,6 +25,7 @@ use crate::engine::THREADS;
 use crate::head::MAX_HEAD_BYTES;
 use crate::memory::{Memory, give_back};
 use crate::metrics::Metrics;
+use crate::places::{AnswerBody, Answering, Place, Places};
 use crate::stage::{Stage, Stop, reached};
 use crate::{Engine, Log, Settings, routes};
 
@@ -100,28 +105,26 @@ impl Server {
             settings,
         });
         let router = routes::router(app.clone());
-        let permits = Arc::new(Semaphore::new(app.settings.max_connections));
+        let places = Places::new(app.settings.max_connections);
         let mut connections = JoinSet::new();
         let mut stopping = self.stages.subscribe();
         let mut stop = pin!(reached(&mut stopping, Stage::Stopping));
         let mut given_back = pin!(give_back(&app));
         loop {
+            // Whoever is there first, so that none leaves its place to nobody.
             let accept = async {
-                let permit = permits.clone().acquire_owned().await;
-                (listener.accept().await, permit)
+                let (stream, _) = listener.accept().await?;
+                Ok::<_, io::Error>((stream, places.take().await))
             };
-            let (accepted, permit) = tokio::select! {
+            let accepted = tokio::select! {
                 accepted = accept => accepted,
                 () = &mut stop => break,
                 () = &mut given_back => continue,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, place)) => {
                     let (router, app) = (router.clone(), app.clone());
-                    connections.spawn(async move {
-                        serve_connection(stream, router, &app).await;
-                        drop(permit);
-                    });
+                    connections.spawn(async move { serve_connection(stream, router, &app, place).await });
                 }
                 // Most likely there are no file descriptors left: those that end give some back.
                 Err(_) => sleep(ACCEPT_RETRY).await,
@@ -141,21 +144,34 @@ impl Server {
 }
 
 /// Errors of a connection are not logged: its client is gone, or has broken the protocol.
-async fn serve_connection(stream: TcpStream, router: Router, app: &App) {
+async fn serve_connection(stream: TcpStream, router: Router, app: &App, place: Arc<Place>) {
     let limit = app.settings.client_timeout;
     // A token is sent when it is there.
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let held = place.clone();
+    let answer = move |request: Request<Incoming>| {
+        let answering = Answering::begin(held.clone());
+        let answer = router.call(request);
+        async move { answer.await.map(|response| response.map(|body| AnswerBody::new(body, answering))) }
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limit)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limit)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, limit, place.clone())), service_fn(answer));
     let mut connection = pin!(connection);
     let mut stage = app.stage.clone();
     let mut stop = pin!(reached(&mut stage, Stage::Stopping));
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = &mut stop => connection.as_mut().graceful_shutdown(),
+    loop {
+        tokio::select! {
+            // First what has come: with a request it is not idle.
+            biased;
+            _ = connection.as_mut() => return,
+            () = &mut stop => break,
+            () = place.is_needed() => if place.leaves() { break },
+        }
     }
+    connection.as_mut().graceful_shutdown();
     let _ = connection.await;
 }

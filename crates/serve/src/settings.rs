@@ -24,7 +24,7 @@ pub struct Settings {
     pub max_tokens: u32,
     /// Prompts, or texts to classify, of one request.
     pub max_inputs: usize,
-    /// At the same time; more wait until they are accepted.
+    /// At the same time; for another one that which has been idle longest is closed.
     pub max_connections: usize,
     /// From the request's first byte read to the end of its answer.
     pub request_timeout: Duration,

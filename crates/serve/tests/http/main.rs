@@ -11,6 +11,7 @@ mod browser;
 mod chromium;
 mod classification;
 mod clients;
+mod connections;
 mod description;
 mod generation;
 mod log_probabilities;

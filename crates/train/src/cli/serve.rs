@@ -87,7 +87,7 @@ pub(super) struct Arguments {
     /// Bytes of a request
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1024..))]
     max_body: u32,
-    /// Connections at a time; more wait
+    /// Connections at a time; for another one that which has been idle longest is closed, and where none is idle it waits
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     max_connections: u32,
     #[command(flatten)]
