@@ -98,6 +98,16 @@ fn a_base_with_other_weights_is_warned_of() {
 }
 
 #[test]
+fn a_column_of_second_texts_that_training_did_not_have_is_warned_of() {
+    let pair = "{\"text\": \"a cat sat\", \"text_pair\": \"an animal sat\"}\n";
+    let project = trained().file("pairs.jsonl", pair).file("texts.jsonl", "{\"text\": \"a cat sat\"}\n");
+    let predict = |input: &str| project.run(&["predict", "--run", "run", "--input", input]).done().stderr;
+    let expected = "warning: the model was trained on single texts, and pairs.jsonl has a column `text_pair`, which is read as the \
+                    second text of pairs\n";
+    assert_eq!([predict("texts.jsonl").as_str(), predict("pairs.jsonl").as_str()], ["", expected]);
+}
+
+#[test]
 fn an_adapter_of_peft_finds_its_base_from_the_working_directory_or_from_itself() {
     let config = "adapter/adapter_config.json";
     let project = Project::with_adapter();

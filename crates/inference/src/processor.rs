@@ -48,6 +48,13 @@ impl Processor {
         (self.task.definition().columns)(file, first, &self.columns, Purpose::Prompts)
     }
 
+    /// Whether it was trained on texts, and not on pairs of them. A model without a `kindling.json` says of no columns what they were.
+    pub fn reads_single_texts(&self) -> bool {
+        let is_recorded = self.columns.text.is_some() || self.columns.text_template.is_some();
+        let is_of_pairs = self.task.definition().keys.contains(&"data.text_pair");
+        self.columns.text_pair.is_none() && (is_recorded || !is_of_pairs)
+    }
+
     /// A text as the row of a file that has the only column the model reads.
     pub fn record_of_text(&self, line: usize, text: String) -> Result<Record, Error> {
         let mut columns = self.columns.of_text()?;

@@ -277,6 +277,11 @@ fn question(processor: &Processor, text: &Text) -> Result<Question, Fault> {
     let columns = processor.columns.of_text()?;
     let fields = match (columns.as_slice(), &text.pair) {
         ([first], None) => vec![(first.clone(), &text.text)],
+        ([_], Some(_)) if processor.reads_single_texts() => {
+            let message =
+                format!("`{}` is a pair, and the model was trained on single texts: give each by itself", text.place);
+            return Err(Error::input(message).into());
+        }
         ([first], Some(pair)) => vec![(first.clone(), &text.text), ("text_pair".to_string(), pair)],
         ([first, second], Some(pair)) if processor.columns.text_template.is_none() => {
             vec![(first.clone(), &text.text), (second.clone(), pair)]

@@ -1,6 +1,6 @@
 //! Classes, entities and values, in vLLM's and text-embeddings-inference's forms.
 
-use inference::Answer;
+use inference::{Answer, Device, Frozen};
 use serde_json::{Value, json};
 
 use crate::served::{Models, fixture, open};
@@ -84,6 +84,41 @@ fn two_texts_in_a_list_are_a_pair() {
     let classified =
         served.post("/classify", &json!({ "model": "pairs", "input": [["a cat sat", "an animal sat"]] })).done();
     assert_eq!(classified["data"][0]["label"], expected.label());
+}
+
+#[test]
+fn a_model_that_was_trained_on_single_texts_takes_no_pair() {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("bert-cls/trained")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let base = inference::Base::open(&fixture("bert-cls/model"), Frozen::AsStored, &Device::flex()).unwrap();
+    let sidecar = json!({
+        "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["no", "maybe", "yes"],
+        "columns": { "text": "review" }, "max_length": 64, "base": { "path": "base", "fingerprint": base.fingerprint() },
+    });
+    std::fs::write(directory.path().join("kindling.json"), sidecar.to_string()).unwrap();
+    let served = Models::of("bert-cls").adapter("single", directory.path().to_path_buf()).serve();
+    let refused = |path: &str, key: &str, value: Value| {
+        let reply = served.post(path, &json!({ "model": "single", key: value }));
+        let param = reply.json()["error"]["param"].as_str().unwrap().to_string();
+        let (status, message) = reply.refused();
+        assert_eq!(status, 400);
+        (param, message)
+    };
+    let expected = |place: &str| {
+        let message = format!("`{place}` is a pair, and the model was trained on single texts: give each by itself");
+        (place.to_string(), message)
+    };
+    assert_eq!(refused("/predict", "inputs", json!(["good", "bad"])), expected("inputs"));
+    assert_eq!(refused("/classify", "input", json!(["good", ["good", "bad"]])), expected("input[1]"));
+    let texts = json!({ "model": "single", "input": ["good", "bad"] });
+    assert_eq!(served.post("/classify", &texts).done()["data"].as_array().unwrap().len(), 2);
+    // No model for entities reads pairs.
+    let served = Models::of("bert-tokcls").adapter("tags", fixture("bert-tokcls/adapter")).serve();
+    let reply = served.post("/predict", &json!({ "model": "tags", "inputs": ["the cat", "the dog"] }));
+    assert_eq!(reply.refused(), (400, expected("inputs").1));
 }
 
 #[test]

@@ -159,6 +159,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
         unanswered: Unanswered::new(&arguments.input, is_typed, output),
         truncated: 0,
         workers,
+        output,
     };
     let together = CHUNK * workers.size();
     match arguments.text.is_empty() {
@@ -200,6 +201,7 @@ struct Predictor<'a> {
     truncated: usize,
     /// Each answers some of the texts.
     workers: &'a Workers,
+    output: &'a Output,
 }
 
 impl Predictor<'_> {
@@ -235,6 +237,12 @@ impl Predictor<'_> {
         if self.columns.is_none() {
             let found = self.pipeline.columns_of(&self.file, record);
             let Some(found) = self.unanswered.or_note(record.line, found)? else { return Ok(None) };
+            if let Some(pair) = found.names().text_pair.filter(|_| self.pipeline.reads_single_texts()) {
+                let file = self.file.display();
+                self.output.warn(&format!(
+                    "the model was trained on single texts, and {file} has a column `{pair}`, which is read as the second text of pairs"
+                ));
+            }
             self.columns = Some(found);
             self.begin(record)?;
         }
