@@ -166,6 +166,27 @@ fn any_page_without_a_key_is_worth_a_warning() {
     assert!(said.lines().any(|line| line == expected), "{said}");
 }
 
+#[cfg(unix)]
+#[test]
+fn keys_that_every_user_can_read_are_worth_a_warning() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let project = Project::new().file("my keys", "a-key-for-tests\n");
+    let said = |mode: u32| {
+        let keys = project.path("my keys");
+        std::fs::set_permissions(keys, std::fs::Permissions::from_mode(mode)).unwrap();
+        let served = Running::start(&project, &["--model", "bert", "--api-key-file", "my keys"]);
+        let (status, said) = served.terminated();
+        assert_eq!(status, Some(0));
+        said
+    };
+    let expected = "warning: every user of this machine can read the API keys in my keys: `chmod 600 'my keys'`";
+    let exposed = said(0o644);
+    assert!(exposed.lines().any(|line| line == expected), "{exposed}");
+    let kept = said(0o640);
+    assert!(!kept.contains("warning"), "{kept}");
+}
+
 #[test]
 fn without_a_key_on_an_address_that_others_reach_there_is_a_warning() {
     let served = Running::start(&Project::new(), &["--model", "bert", "--host", "0.0.0.0"]);

@@ -53,6 +53,21 @@ impl ApiKeys {
     }
 }
 
+/// Whether every user of this machine may read the file, where files have such permissions.
+pub fn is_readable_by_all(file: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        const OF_OTHERS: u32 = 0o004;
+        std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & OF_OTHERS != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        false
+    }
+}
+
 fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }

@@ -35,7 +35,7 @@ mod settings;
 mod stage;
 mod tokens;
 
-pub use access::{ApiKeys, KeyError};
+pub use access::{ApiKeys, KeyError, is_readable_by_all};
 pub use engine::{Base, Engine, Error as EngineError, Limits, Model};
 pub use log::Log;
 pub use server::{Error, Server};

@@ -38,6 +38,22 @@ fn a_file_without_keys_is_refused() {
     assert_eq!(error.to_string(), format!("{} has no API key", file.display()));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_may_read_is_told_from_one_that_they_may_not() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("keys");
+    std::fs::write(&file, "secret").unwrap();
+    let with = |mode: u32| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        serve::is_readable_by_all(&file)
+    };
+    assert_eq!([0o600, 0o640, 0o644, 0o604, 0o602].map(with), [false, false, true, true, false]);
+    assert!(!serve::is_readable_by_all(&directory.path().join("none")));
+}
+
 #[test]
 fn pages_of_other_sites_are_refused_unless_they_were_named() {
     let served = Models::of("bert-cls").serve();

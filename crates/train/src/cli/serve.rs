@@ -11,7 +11,7 @@ use clap::Args;
 use inference::{DirectoryKind, Frozen, ModelFiles, Overrides, ServedAdapter};
 use model::hub::Source;
 use serde_json::json;
-use serve::{ApiKeys, Base, Engine, KeyError, Limits, Log, Server, Settings};
+use serve::{ApiKeys, Base, Engine, KeyError, Limits, Log, Server, Settings, is_readable_by_all};
 use tasks::{TaskName, Use};
 
 use super::open::read;
@@ -21,6 +21,7 @@ use super::{DeviceArgument, Failure, ModelArguments, signals};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::run::tell;
+use crate::shell::quoted;
 
 /// Answer over HTTP: chat and completions as OpenAI has them, classification
 ///
@@ -117,6 +118,11 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         output.warn(&format!(
             "whoever reaches {address} can use the models: give clients a key with --api-key-file, or listen on 127.0.0.1"
         ));
+    }
+    if let Some(file) = arguments.api_key_file.as_deref().filter(|file| is_readable_by_all(file)) {
+        let file = file.display().to_string();
+        let command = format!("chmod 600 {}", quoted(&file));
+        output.warn(&format!("every user of this machine can read the API keys in {file}: `{command}`"));
     }
     if arguments.cors_origin.iter().any(|origin| origin == "*") && !has_keys {
         output.warn(
