@@ -28,7 +28,7 @@ class Answers {
   }
 }
 
-/** Asks all models for the answers to some texts, or pairs of texts, and shows them. */
+/** Asks all models for the answers to some texts, or pairs of texts, and shows them. Whether any has answered. */
 async function classify(way, models, texts, truncate, signal) {
   const body = { input: texts };
   if (truncate) body.truncate_prompt_tokens = -1;
@@ -38,6 +38,7 @@ async function classify(way, models, texts, truncate, signal) {
   byId("answers").replaceChildren(...sides.map((side) => side.place), results);
   await Promise.all(sides.map((side) => side.run(signal)));
   say(spoken(texts, sides));
+  return sides.some((side) => side.data.length > 0);
 }
 
 function showAll(results, texts, sides) {
@@ -146,7 +147,7 @@ function table(entries, rows) {
     return head;
   });
   const body = rows.map(([label, cells]) => {
-    const name = element("th", "", label);
+    const name = element("th", "", ...breakable(label));
     name.scope = "row";
     const bars = cells.map((cell, n) => {
       const bar = element("i", entries.length > 1 ? `fill${entries[n].side}` : "");

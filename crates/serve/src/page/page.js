@@ -169,6 +169,7 @@ async function send() {
   const [current, asked, text] = [currentWay(), chosen(), byId("text").value];
   byId("problem").replaceChildren();
   if (text.trim() === "") return byId("text").focus();
+  let work;
   if (current === WAYS.classes) {
     let texts;
     try {
@@ -176,19 +177,25 @@ async function send() {
     } catch (error) {
       return show(byId("problem"), error.message);
     }
-    await busy((signal) => classify(current, asked, texts, byId("truncate").checked, signal));
+    work = (signal) => classify(current, asked, texts, byId("truncate").checked, signal);
   } else {
-    if (current.isChat) {
-      byId("text").value = "";
-      grow(byId("text"));
-    }
-    const isAnswered = await busy((signal) => write(current, asked, text, settings(current.isChat), signal));
-    // To be sent again, perhaps with other settings.
-    if (!isAnswered && byId("text").value === "") {
-      byId("text").value = text;
-      grow(byId("text"));
-    }
+    work = (signal) => write(current, asked, text, settings(current.isChat), signal);
   }
+  // What is continued stays, to be changed. The rest stands with its answers, or is sent again, perhaps with other settings.
+  const restore = current === WAYS.completion ? () => {} : emptied(["text", "second"]);
+  if (!(await busy(work))) restore();
+}
+
+/** Empties fields; what it returns fills them again, unless something was typed meanwhile. */
+function emptied(ids) {
+  const fill = (values) =>
+    ids.forEach((id, n) => {
+      byId(id).value = values[n];
+      grow(byId(id));
+    });
+  const values = ids.map((id) => byId(id).value);
+  fill(ids.map(() => ""));
+  return () => ids.every((id) => byId(id).value === "") && fill(values);
 }
 
 /** While a request runs it can be stopped, and there is no other. */

@@ -40,7 +40,12 @@ function sign(character) {
 
 /** A text with the colour of a side before it, where there are several. */
 function named(side, text, isOneOfSeveral) {
-  return element("span", "name", isOneOfSeveral ? element("i", `key run${side}`) : null, text);
+  return element("span", "name", isOneOfSeveral ? element("i", `key run${side}`) : null, ...breakable(text));
+}
+
+/** A name, which a line may end in after any underscore. */
+function breakable(name) {
+  return name.split(/(?<=_)/).flatMap((part, n) => (n ? [element("wbr", ""), part] : [part]));
 }
 
 function duration(milliseconds) {

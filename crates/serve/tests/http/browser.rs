@@ -164,6 +164,7 @@ fn texts_are_classified_by_two_models_and_what_differs_is_marked() {
     browser.wait_until(IDLE);
     browser.wait_until("document.querySelectorAll('.results li').length === 4");
     assert_eq!(browser.texts("blockquote"), texts);
+    assert_eq!(browser.value("document.getElementById('text').value"), "", "the texts stand with their answers");
     let answers =
         |model: &str| served.post("/classify", &json!({ "model": model, "input": texts })).done()["data"].clone();
     let (of_adapter, of_base) = (answers(name), answers("base"));
@@ -228,6 +229,8 @@ fn pairs_of_texts_are_typed_in_two_fields_and_are_as_many() {
     browser.wait_until("document.querySelectorAll('.results li').length === 2");
     browser.wait_until(IDLE);
     assert_eq!(browser.text("#problem"), "");
+    let typed = "['text', 'second'].map((id) => document.getElementById(id).value)";
+    assert_eq!(browser.value(typed), json!(["", ""]));
     assert_eq!(browser.texts("blockquote"), ["a cat sat", "an animal sat", "a film that never ends", "it ends"]);
     let pairs = json!([["a cat sat", "an animal sat"], ["a film that never ends", "it ends"]]);
     let answer = served.post("/classify", &json!({ "model": "pairs", "input": pairs })).done();
