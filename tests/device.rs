@@ -27,7 +27,7 @@ pub(crate) fn device() -> Device {
 }
 
 fn opened(name: &str) -> Result<Device, String> {
-    let device = names::DeviceName::parse(name).and_then(|name| name.open());
+    let device = names::DeviceName::parse(name, None).and_then(|name| name.open());
     device.map_err(|error| match miette::Diagnostic::help(&error) {
         Some(help) => format!("{error}; {help}"),
         None => error.to_string(),

@@ -16,6 +16,12 @@ const BACKENDS: [(&str, bool); 9] = [
     ("cubecl-cpu", cfg!(feature = "cpu")),
 ];
 
+/// Backends whose only device is the CPU.
+const ONE: [&str; 3] = ["flex", "ndarray", "cubecl-cpu"];
+
+/// Backends whose first device is the CPU, which workers of a host share. GPUs follow it in `tch`.
+const SHARED: [&str; 4] = ["flex", "ndarray", "cubecl-cpu", "tch"];
+
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum DeviceError {
     #[error("unknown device `{name}`")]
@@ -49,8 +55,6 @@ pub(crate) enum DeviceError {
 pub(crate) struct DeviceName {
     backend: &'static str,
     index: usize,
-    /// The index was written.
-    is_indexed: bool,
 }
 
 impl std::fmt::Display for DeviceName {
@@ -63,8 +67,9 @@ impl std::fmt::Display for DeviceName {
 }
 
 impl DeviceName {
-    /// Reads `auto`, `cpu`, or the name of a backend, with an index behind a colon.
-    pub(crate) fn parse(text: &str) -> Result<Self, DeviceError> {
+    /// Reads `auto`, `cpu`, or the name of a backend, with an index behind a colon. Of several workers on a host each has a number there,
+    /// and its own device, unless an index is written or the CPU is shared by all; only that one is tried by `auto`.
+    pub(crate) fn parse(text: &str, local_rank: Option<usize>) -> Result<Self, DeviceError> {
         let (name, index) = match text.split_once(':') {
             None => (text, 0),
             Some((name, index)) => {
@@ -75,15 +80,18 @@ impl DeviceName {
         };
         let name = if name == "cpu" { "flex" } else { name };
         if name == "auto" {
-            return Ok(Self::first_present());
+            return Ok(Self::first_present(local_rank));
         }
         let known = || BACKENDS.iter().map(|(name, _)| *name).chain(["auto", "cpu"]);
-        if index > 0 && ["flex", "ndarray", "cubecl-cpu"].contains(&name) {
+        if index > 0 && ONE.contains(&name) {
             let reason = "the CPU is one device".to_string();
             return Err(DeviceError::Absent { name: text.to_string(), reason });
         }
         match BACKENDS.iter().find(|(backend, _)| *backend == name) {
-            Some((backend, true)) => Ok(Self { backend, index, is_indexed: text.contains(':') }),
+            Some((backend, true)) => Ok(match text.contains(':') {
+                true => Self { backend, index },
+                false => Self::of_worker(backend, local_rank),
+            }),
             Some((backend, false)) => Err(DeviceError::NotBuilt {
                 name: name.to_string(),
                 help: format!(
@@ -95,14 +103,14 @@ impl DeviceName {
         }
     }
 
-    /// The device of a worker by its number on its host: its own, unless an index was written or the CPU is shared by all.
-    pub(crate) fn of_worker(self, local_rank: Option<usize>) -> Self {
-        match local_rank {
-            Some(index) if !self.is_indexed && !["flex", "ndarray", "cubecl-cpu"].contains(&self.backend) => {
-                Self { index, ..self }
-            }
-            Some(_) | None => self,
-        }
+    /// The device of a backend that a worker computes on.
+    fn of_worker(backend: &'static str, local_rank: Option<usize>) -> Self {
+        let index = if SHARED.contains(&backend) { 0 } else { local_rank.unwrap_or(0) };
+        Self { backend, index }
+    }
+
+    pub(crate) fn backend(&self) -> &'static str {
+        self.backend
     }
 
     /// Whether it is the CPU backend that is always there.
@@ -110,17 +118,23 @@ impl DeviceName {
         self.backend == "flex"
     }
 
-    fn first_present() -> Self {
-        let mut built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| Self {
-            backend,
-            index: 0,
-            is_indexed: false,
+    fn first_present(local_rank: Option<usize>) -> Self {
+        let built = BACKENDS.iter().filter(|(_, built)| *built).map(|(backend, _)| *backend);
+        Self::first(built, local_rank, |name| {
+            name.open().is_ok_and(|device| !Found::at(name.backend, &device).software)
+        })
+    }
+
+    /// Of these backends, of which the CPU's is always there.
+    fn first(
+        mut backends: impl Iterator<Item = &'static str>,
+        local_rank: Option<usize>,
+        is_there: impl Fn(&Self) -> bool,
+    ) -> Self {
+        let found = backends.find_map(|backend| {
+            Some(Self::of_worker(backend, local_rank)).filter(|name| name.is_flex() || is_there(name))
         });
-        let chosen = |name: &Self| {
-            let backend = name.backend;
-            backend == "flex" || name.open().is_ok_and(|device| !Found::at(backend, &device).software)
-        };
-        built.find(chosen).unwrap_or(Self { backend: "flex", index: 0, is_indexed: false })
+        found.unwrap_or(Self { backend: "flex", index: 0 })
     }
 
     /// The device, after one operation on it: a missing driver shows at the first use, as a panic in burn.
@@ -234,8 +248,7 @@ pub(crate) fn simd() -> Result<Simd, DeviceError> {
 /// Each backend with what became of opening its first device; `None` for those not built in.
 pub(crate) fn list() -> Vec<(&'static str, Option<Result<Found, DeviceError>>)> {
     let state = |(backend, built): (&'static str, bool)| {
-        let found =
-            || DeviceName { backend, index: 0, is_indexed: false }.open().map(|device| Found::at(backend, &device));
+        let found = || DeviceName { backend, index: 0 }.open().map(|device| Found::at(backend, &device));
         (backend, built.then(found))
     };
     BACKENDS.into_iter().map(state).collect()
@@ -246,34 +259,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn workers_of_a_host_have_a_device_each_unless_one_was_written() {
-        let named = |backend, is_indexed| DeviceName { backend, index: 0, is_indexed };
-        let of = |name: DeviceName| name.of_worker(Some(2)).to_string();
-        assert_eq!(
-            [of(named("cuda", false)), of(named("cuda", true)), of(named("flex", false))],
-            ["cuda:2", "cuda", "flex"]
-        );
-        assert_eq!(named("cuda", false).of_worker(None).to_string(), "cuda");
+    fn workers_of_a_host_have_a_device_each_unless_they_share_the_cpu() {
+        let of_third = |backend| DeviceName::of_worker(backend, Some(2)).to_string();
+        assert_eq!(["cuda", "wgpu", "flex", "tch"].map(of_third), ["cuda:2", "wgpu:2", "flex", "tch"]);
+        assert_eq!(DeviceName::of_worker("cuda", None).to_string(), "cuda");
+        assert_eq!(DeviceName::parse("flex:0", Some(2)).unwrap().to_string(), "flex");
+    }
+
+    #[test]
+    fn auto_tries_the_device_that_a_worker_computes_on_and_no_other() {
+        let tried = |local_rank, present: &str| {
+            let tried = std::cell::RefCell::new(Vec::new());
+            let is_there = |name: &DeviceName| {
+                tried.borrow_mut().push(name.to_string());
+                name.to_string() == present
+            };
+            let found = DeviceName::first(["cuda", "wgpu", "flex"].into_iter(), local_rank, is_there).to_string();
+            (found, tried.into_inner().join(" "))
+        };
+        let expected = |found: &str, tried: &str| (found.to_string(), tried.to_string());
+        assert_eq!(tried(None, "cuda"), expected("cuda", "cuda"));
+        assert_eq!(tried(Some(2), "cuda:2"), expected("cuda:2", "cuda:2"));
+        assert_eq!(tried(Some(2), "wgpu:2"), expected("wgpu:2", "cuda:2 wgpu:2"));
+        assert_eq!(tried(Some(2), "cuda"), expected("flex", "cuda:2 wgpu:2"));
     }
 
     #[test]
     fn the_first_device_is_opened_by_the_worker_that_computes_on_it_alone() {
-        let default = |backend, is_indexed, local_rank| {
-            DeviceName { backend, index: 0, is_indexed }.of_worker(local_rank).burn_name()
-        };
-        assert_eq!([None, Some(0), Some(1)].map(|rank| default("cuda", false, rank)), ["cuda", "cuda", "flex"]);
-        assert_eq!(default("cuda", true, Some(1)), "cuda");
-        assert_eq!([Some(0), Some(1)].map(|rank| default("cubecl-cpu", false, rank)), ["cpu", "cpu"]);
+        let default = |backend, local_rank| DeviceName::of_worker(backend, local_rank).burn_name();
+        assert_eq!([None, Some(0), Some(1)].map(|rank| default("cuda", rank)), ["cuda", "cuda", "flex"]);
+        assert_eq!([Some(0), Some(1)].map(|rank| default("cubecl-cpu", rank)), ["cpu", "cpu"]);
     }
 
     #[test]
     fn cpu_is_flex_and_unknown_names_get_a_suggestion() {
-        assert_eq!(DeviceName::parse("cpu").unwrap().to_string(), "flex");
-        let error = DeviceName::parse("cuad").unwrap_err();
+        assert_eq!(DeviceName::parse("cpu", None).unwrap().to_string(), "flex");
+        let error = DeviceName::parse("cuad", None).unwrap_err();
         assert_eq!(error.to_string(), "unknown device `cuad`");
         assert_eq!(miette::Diagnostic::help(&error).unwrap().to_string(), "did you mean `cuda`?");
         assert_eq!(
-            DeviceName::parse("flex:one").unwrap_err().to_string(),
+            DeviceName::parse("flex:one", None).unwrap_err().to_string(),
             "`flex:one`: the index of a device is a number, `one` is none"
         );
     }

@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use super::Failure;
 use crate::config::{Config, Loaded};
+use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::prepare::{RunPlan, data_files, tokenizer_files};
 use crate::workers::{InputFile, Workers, difference};
@@ -37,6 +38,27 @@ pub(super) fn on_configuration(loaded: &Loaded, workers: &Workers) -> Result<(),
     let (first, name) = (workers.name(0), workers.name(other));
     let message = format!("`{key}` is {} on {first}, and {} on {name}", value(0), value(other));
     Err(Failure::usage(message, "give all workers the same configuration"))
+}
+
+/// The device that is asked for, of this worker.
+pub(super) fn device(asked: &str, workers: &Workers) -> Result<DeviceName, Failure> {
+    let name = DeviceName::parse(asked, workers.local_rank())?;
+    on_backend(asked, name.backend(), workers)?;
+    Ok(name)
+}
+
+/// Refuses workers for which `auto` has found other backends: where there are more of them on a host than GPUs, the rest would
+/// compute on its CPU, and all wait for them.
+pub(super) fn on_backend(asked: &str, backend: &str, workers: &Workers) -> Result<(), Failure> {
+    if !workers.are_several() {
+        return Ok(());
+    }
+    let all = workers.gather("the device", &(asked == "auto", backend.to_string()))?;
+    let differs = |(is_auto, backend): &(bool, String)| (*is_auto || all[0].0) && *backend != all[0].1;
+    let Some(other) = all.iter().position(differs) else { return Ok(()) };
+    let (first, name) = (workers.name(0), workers.name(other));
+    let message = format!("the device `auto` is {} on {first}, and {} on {name}", all[0].1, all[other].1);
+    Err(Failure::usage(message, "start no more workers on a host than it has GPUs, or name a device with `--device`"))
 }
 
 /// The first worker whose answer is another one than the first worker's.
@@ -74,6 +96,7 @@ pub(super) fn on_inputs(plan: &RunPlan, workers: &Workers, output: &Output) -> R
     if !workers.are_several() {
         return Ok(());
     }
+    on_backend(&plan.config.train.device, plan.device_name.backend(), workers)?;
     let identity = plan.identity();
     let adapter = of_adapter(plan).iter().map(InputFile::identity).collect();
     let inputs = Inputs { base: identity.base, data: identity.data, adapter };
@@ -182,6 +205,7 @@ pub(super) fn on_accumulation(plan: &RunPlan, workers: &Workers, output: &Output
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workers::threads::with_workers;
 
     #[test]
     fn places_are_no_settings() {
@@ -192,6 +216,23 @@ mod tests {
         config.seed += 1;
         assert_ne!(settings(&config), before);
         assert!(before.contains_key("train.batch_size") && !before.contains_key("model.path"));
+    }
+
+    #[test]
+    fn workers_for_which_auto_is_another_device_are_refused_and_written_ones_are_not() {
+        let refused = |asked: [&str; 2], found: [&str; 2]| {
+            let ended = with_workers(2, |workers| {
+                let rank = workers.rank();
+                on_backend(asked[rank], found[rank], workers).map_err(|failure| failure.told().message)
+            });
+            assert_eq!(ended[0], ended[1]);
+            ended[0].clone().err()
+        };
+        let expected = "the device `auto` is cuda on worker 0 on thread, and flex on worker 1 on thread";
+        assert_eq!(refused(["auto", "auto"], ["cuda", "flex"]).as_deref(), Some(expected));
+        assert_eq!(refused(["cuda", "auto"], ["cuda", "flex"]).as_deref(), Some(expected));
+        assert_eq!(refused(["auto", "auto"], ["cuda", "cuda"]), None);
+        assert_eq!(refused(["cuda", "flex"], ["cuda", "flex"]), None);
     }
 
     #[test]

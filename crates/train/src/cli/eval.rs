@@ -17,7 +17,6 @@ use super::table::{Answers, Columns as Beside};
 use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments, scores};
 use crate::config::{self, Config};
-use crate::device::DeviceName;
 use crate::output::Output;
 use crate::prepare::validation_data;
 use crate::run::{evaluate, evaluation_batches};
@@ -63,7 +62,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
-    let device = DeviceName::parse(&arguments.device.device)?.of_worker(workers.local_rank()).open()?;
+    let device = agree::device(&arguments.device.device, workers)?.open()?;
     let run = arguments.model.run.as_ref().or(arguments.model.adapter.as_ref());
     if arguments.data.is_none() && run.is_none() {
         let help = "give a file of labelled data with --data; a run, named with --run, has validation data of its own";

@@ -223,9 +223,9 @@ fn join(cli: &Cli) -> Result<Workers, Failure> {
         ) => None,
     };
     // burn opens its own default device in places, the first backend compiled in, whether it is there or not.
-    let name = DeviceName::parse(device.filter(|name| *name != "auto").unwrap_or("cpu")).map_err(Failure::input)?;
     let local_rank = Launched::found().and_then(|launched| launched.local_rank);
-    set_burn_device(&name.of_worker(local_rank));
+    let device = device.filter(|name| *name != "auto").unwrap_or("cpu");
+    set_burn_device(&DeviceName::parse(device, local_rank).map_err(Failure::input)?);
     workers::join(worker_arguments(cli.command.as_ref()).map(|(_, arguments)| arguments))
 }
 

@@ -14,7 +14,6 @@ use super::open::{MAX_LENGTH, check_unwritten, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
 use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments};
-use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::terminal;
 use crate::workers::Workers;
@@ -126,7 +125,7 @@ pub(super) fn describe(answer: &Answer, text: &str) -> String {
 }
 
 pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> Result<ExitCode, Failure> {
-    let device = DeviceName::parse(&arguments.device.device)?.of_worker(workers.local_rank()).open()?;
+    let device = agree::device(&arguments.device.device, workers)?.open()?;
     let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
         // Words on the command line are no column of an input; a table without them would say nothing.
         Columns::All if !arguments.text.is_empty() && !Format::of(arguments.output.as_deref())?.is_table() => {

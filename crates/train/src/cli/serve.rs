@@ -96,7 +96,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
-    let device = DeviceName::parse(&arguments.device.device)?.open()?;
+    let device = DeviceName::parse(&arguments.device.device, None)?.open()?;
     let settings = settings(arguments)?;
     let has_keys = settings.api_keys.is_some();
     // Before minutes of loading: a port in use is seen at once.

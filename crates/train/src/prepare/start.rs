@@ -87,7 +87,7 @@ fn open_device(
         help: error.help().map(|help| help.to_string()),
         error,
     };
-    let name = DeviceName::parse(&config.train.device).map_err(failed)?.of_worker(local_rank);
+    let name = DeviceName::parse(&config.train.device, local_rank).map_err(failed)?;
     let device = name.open().map_err(failed)?;
     Ok((name, device))
 }

@@ -170,7 +170,7 @@ impl<'a> Measured<'a> {
     /// Does nothing without a file.
     fn add(&mut self, name: &str, files: &ModelFiles, output: &Output) -> Result<(), Failure> {
         let Some(file) = &self.arguments.data else { return Ok(()) };
-        let device = DeviceName::parse(&self.arguments.device.device)?.open()?;
+        let device = DeviceName::parse(&self.arguments.device.device, None)?.open()?;
         // What there is to say of the files was said, and one of them is not in its place yet.
         let pipeline = open(files, None, (&self.arguments.set, &all_keys()), &device, &output.silenced())?;
         let (scores, examples) = eval::scores_on(file, &pipeline, output)?;

@@ -19,7 +19,6 @@ use super::open::{check_unwritten, keys_of_input, open};
 use super::table::{Answers, Columns, Format};
 use super::workers::WorkerArguments;
 use super::{DeviceArgument, Failure, ModelArguments};
-use crate::device::DeviceName;
 use crate::output::{Output, counted};
 use crate::workers::Workers;
 use inference::{GenerationSettings, Pipeline, TextGeneration, Written};
@@ -101,7 +100,7 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
     if arguments.stop.iter().any(String::is_empty) {
         return Err(Failure::usage("`--stop` is empty", "name the text before which to stop, or leave the option out"));
     }
-    let device = DeviceName::parse(&arguments.device.device)?.of_worker(workers.local_rank()).open()?;
+    let device = agree::device(&arguments.device.device, workers)?.open()?;
     let columns = match Columns::of(&arguments.columns, arguments.output.as_deref()) {
         // A prompt on the command line is no column of an input; a table without it would say little.
         Columns::All if arguments.prompt.is_some() && !Format::of(arguments.output.as_deref())?.is_table() => {
