@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Elsewhere, Joined, Workers};
+use super::joined::Joined;
+use super::{Elsewhere, Workers};
 
 /// Bytes of a file that are sent at once.
 const PIECE: usize = 16 << 20;

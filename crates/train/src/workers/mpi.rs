@@ -13,8 +13,9 @@ use mpi::environment::Universe;
 use mpi::topology::SimpleCommunicator;
 use mpi::traits::*;
 
+use super::joined::GRACE;
 use super::transport::{Missing, Transport};
-use super::{GRACE, Launched, Workers};
+use super::{Launched, Workers};
 
 /// Messages of a meeting.
 const TAG: i32 = 19;
