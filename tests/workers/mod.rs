@@ -64,6 +64,9 @@ fn without_mpi_several_processes_are_refused_by_the_first_of_them() {
     launched("0").refused(expected);
     let other = launched("1");
     assert_eq!((other.status, other.stderr.as_str()), (Some(2), ""));
+    let of_slurm = [("SLURM_STEP_NUM_TASKS", "4"), ("SLURM_PROCID", "0"), ("PMIX_RANK", "0")];
+    let project = of_slurm.into_iter().fold(Project::new(), |project, (name, value)| project.env(name, value));
+    project.train(&[]).refused(&expected.replace("mpirun", "srun"));
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -82,6 +85,15 @@ fn a_command_for_one_process_is_refused_where_several_were_started() {
         "error: mpirun has started 2 processes, and this command is for one\n\
          help: run it without mpirun; `train`, `eval`, `predict` and `generate` share their work",
     );
+}
+
+#[test]
+fn processes_that_srun_has_started_without_pmix_are_told_that_each_does_all_the_work() {
+    let project = Project::new().env("SLURM_STEP_NUM_TASKS", "2").env("SLURM_PROCID", "1");
+    let expected = "warning: srun has started 2 processes that know nothing of each other, so that each does all the work: \
+                    `srun --mpi=pmix` lets them share it, `srun -n 1` starts one\n";
+    assert!(project.train(&[]).done().stderr.starts_with(expected));
+    assert!(!project.run(&["inspect", "bert"]).done().stderr.contains("srun"));
 }
 
 #[test]

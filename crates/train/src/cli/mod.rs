@@ -122,6 +122,9 @@ pub(crate) fn main() -> ExitCode {
     let output = workers::of_launcher(output);
     let (workers, outcome) = match join(&cli) {
         Ok(workers) => {
+            if worker_arguments(cli.command.as_ref()).is_some() {
+                workers::warn_of_strangers(&output);
+            }
             let outcome = prepare_process(&cli, &workers).and_then(|()| dispatch(cli, &workers, &output));
             let outcome = workers::conclude(&workers, outcome);
             (workers, outcome)

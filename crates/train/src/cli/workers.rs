@@ -75,6 +75,16 @@ pub(super) fn of_launcher(output: Output) -> Output {
     }
 }
 
+/// What Slurm's default comes to: processes that each do all the work.
+pub(super) fn warn_of_strangers(output: &Output) {
+    if let Some(size) = Launched::strangers() {
+        output.warn(&format!(
+            "srun has started {size} processes that know nothing of each other, so that each does all the work: \
+             `srun --mpi=pmix` lets them share it, `srun -n 1` starts one"
+        ));
+    }
+}
+
 /// Of several processes the first says what clap has to say: help, the version, or what is wrong with the arguments.
 pub(super) fn exit_once(error: &clap::Error) -> ! {
     if Launched::found().is_none_or(|launched| launched.rank == 0) {

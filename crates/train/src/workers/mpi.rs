@@ -28,7 +28,10 @@ const PAUSE: Duration = Duration::from_micros(50);
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub(crate) enum JoinError {
     #[error("{by} has started {started} processes, and {library} knows of {found}: they are of different MPIs")]
-    #[diagnostic(help("start it with the launcher of that library, or build it with the launcher's headers"))]
+    #[diagnostic(help(
+        "start it with the launcher of that library (in Slurm that of Open MPI is `srun --mpi=pmix`), or build it with the \
+         launcher's headers"
+    ))]
     OtherLibrary { by: &'static str, started: usize, found: usize, library: String },
     #[error("{library} serves no thread beside that of `MPI_Init` (`MPI_THREAD_FUNNELED`)")]
     #[diagnostic(help("an MPI that was built with threads does"))]
@@ -39,10 +42,7 @@ pub(crate) enum JoinError {
 }
 
 pub(super) fn join(launched: Launched, patience: Duration) -> Result<Workers, JoinError> {
-    let library = || {
-        let text = mpi::environment::library_version().unwrap_or_default();
-        text.split(['\n', ',']).next().unwrap_or_default().trim_matches(['\0', ' ']).to_string()
-    };
+    let library = || name(&mpi::environment::library_version().unwrap_or_default());
     let Some((universe, threading)) = mpi::initialize_with_threading(Threading::Funneled) else {
         return Err(JoinError::Threads { library: library() });
     };
@@ -67,6 +67,12 @@ pub(super) fn join(launched: Launched, patience: Duration) -> Result<Workers, Jo
     };
     Workers::joined(Box::new(of_mpi), patience)
         .map_err(|Missing(ranks)| JoinError::Missing { missing: ranks.len(), started: found })
+}
+
+/// Of a library, with its version, of all that it says of itself.
+fn name(said: &str) -> String {
+    let line = said.split(['\n', ',', '\0']).next().unwrap_or_default();
+    line.split_whitespace().filter(|word| *word != "Version:").collect::<Vec<_>>().join(" ")
 }
 
 struct Mpi {
@@ -214,6 +220,13 @@ impl Transport for Mpi {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_are_named_as_people_know_them() {
+        let of_mpich = "MPICH Version:\t4.0.2\nMPICH Release date:\tThu Apr  7 12:34:45 CDT 2022\n";
+        let of_open_mpi = "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, repo rev: v4.1.4, May 26, 2022\0";
+        assert_eq!([of_mpich, of_open_mpi].map(name), ["MPICH 4.0.2", "Open MPI v4.1.4"]);
+    }
 
     #[test]
     fn messages_that_were_joined_are_parted_again() {
