@@ -76,6 +76,28 @@ fn experts_without_a_token_have_no_gradient_on_any_worker() {
 }
 
 #[test]
+fn weights_and_products_in_bf16_have_the_same_bits_or_are_refused_as_by_one_worker() {
+    if !is_here() {
+        return;
+    }
+    let decoder = || packed_decoder("llama3-rope-tied-bf16", "r = 4\ndropout = 0.2\n").config("eval_generate = 2");
+    let encoder = || encoder("r = 4\ndropout = 0.2\n").replace("run.toml", "[model]\n", "[model]\ndtype = \"bf16\"\n");
+    for project in [decoder(), encoder()] {
+        compare(&project, &Mpi::new(&project), &[2, 3]);
+    }
+    for project in [decoder(), encoder()].map(|project| project.config("compute = \"bf16\"")) {
+        let (mpi, alone) = (Mpi::new(&project), project.train(&["--dry-run"]));
+        if alone.status == Some(0) {
+            compare(&project, &mpi, &[2, 3]);
+        } else {
+            let ended = mpi.run(3, &["train", "run.toml"]);
+            assert!(alone.stderr.contains("products in bf16"), "{}", alone.stderr);
+            assert_eq!((ended.error(), ended.status), (alone.stderr.trim().to_string(), Some(2)), "{}", ended.said);
+        }
+    }
+}
+
+#[test]
 fn bits_do_not_depend_on_the_network() {
     if is_here() {
         let project = encoder("r = 4\ndropout = 0.2\n");
