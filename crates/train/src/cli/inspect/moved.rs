@@ -177,7 +177,7 @@ impl Distance {
         let bar = output.bar(tensors.len() as u64, "comparing {bar:30} {pos}/{len}");
         for (name, shape, dtype) in &tensors {
             bar.inc(1);
-            let Some((earlier, later)) = both(before, tuned, (name.as_str(), dtype.as_str()))? else {
+            let Some([earlier, later]) = both(before, tuned, (name.as_str(), dtype.as_str()))? else {
                 new.push(name.clone());
                 continue;
             };
@@ -192,7 +192,7 @@ impl Distance {
             let name = format!("{module}.weight");
             let is_cheap = shape[0] * shape[1] * shape[0].min(shape[1]) <= CHEAP;
             let pair = if is_cheap { both(before, tuned, (name.as_str(), dtype.as_str()))? } else { None };
-            let spectrum = pair.and_then(|(earlier, later)| {
+            let spectrum = pair.and_then(|[earlier, later]| {
                 let change: Vec<f32> = later.iter().zip(&earlier).map(|(later, earlier)| later - earlier).collect();
                 Spectrum::of_matrix(module, &change, [shape[0], shape[1]])
             });
@@ -214,7 +214,7 @@ fn both(
     before: &Pretrained,
     tuned: &Pretrained,
     (name, dtype): (&str, &str),
-) -> Result<Option<(Vec<f32>, Vec<f32>)>, Failure> {
+) -> Result<Option<[Vec<f32>; 2]>, Failure> {
     let (Some(earlier), Some(later)) = (before.values(name)?, tuned.values(name)?) else { return Ok(None) };
     if earlier.shape() != later.shape() {
         return Ok(None);
@@ -225,7 +225,7 @@ fn both(
         _ => earlier,
     };
     let values = |data: TensorData| data.iter::<f32>().collect::<Vec<f32>>();
-    Ok(Some((values(earlier), values(later))))
+    Ok(Some([values(earlier), values(later)]))
 }
 
 fn part(earlier: &[f32], later: &[f32]) -> Part {
