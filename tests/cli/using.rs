@@ -101,10 +101,14 @@ fn a_base_with_other_weights_is_warned_of() {
 fn a_column_of_second_texts_that_training_did_not_have_is_warned_of() {
     let pair = "{\"text\": \"a cat sat\", \"text_pair\": \"an animal sat\"}\n";
     let project = trained().file("pairs.jsonl", pair).file("texts.jsonl", "{\"text\": \"a cat sat\"}\n");
-    let predict = |input: &str| project.run(&["predict", "--run", "run", "--input", input]).done().stderr;
+    let warnings = |input: &str| -> Vec<String> {
+        let said = project.run(&["predict", "--run", "run", "--input", input]).done().stderr;
+        said.lines().filter(|line| line.starts_with("warning")).map(str::to_owned).collect()
+    };
+    assert!(warnings("texts.jsonl").is_empty());
     let expected = "warning: the model was trained on single texts, and pairs.jsonl has a column `text_pair`, which is read as the \
-                    second text of pairs\n";
-    assert_eq!([predict("texts.jsonl").as_str(), predict("pairs.jsonl").as_str()], ["", expected]);
+                    second text of pairs";
+    assert_eq!(warnings("pairs.jsonl"), [expected]);
 }
 
 #[test]
