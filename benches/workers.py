@@ -6,9 +6,10 @@
 KINDLING is an optimised binary with the feature `mpi`; DIR gets a BERT-base with random weights, texts and the runs. Two network
 namespaces are the hosts, with `benches/link.py` between them: MS one way, megabits a second. Needs root on Linux, Open MPI and
 iproute2, and two cores without other work. Prints a table in Markdown. Of a prediction, what is measured is a micro-batch's time,
-by one worker; rate and delay are what the link was told.
+by one worker beside another that it has nothing to do with; rate and delay are what the link was told.
 """
 import argparse, array, hashlib, json, math, random, re, shlex, shutil, statistics, struct, subprocess, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -113,6 +114,8 @@ class Link:
         remove_namespaces()
         for name in NAMESPACES:
             subprocess.run(["ip", "netns", "add", name], check=True)
+            # Between two steps a connection rests; by default it begins anew with ten segments.
+            subprocess.run(["ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv4.tcp_slow_start_after_idle=0"], check=True)
         self.process = subprocess.Popen([sys.executable, HERE / "link.py", *self.arguments])
         deadline = time.time() + 10
         while subprocess.run(["ip", "netns", "exec", NAMESPACES[0], "ping", "-qc1", "-W1", "10.78.0.2"],
@@ -158,6 +161,14 @@ def train(directory, case, output, command):
     return seconds, exchange.group(1) if exchange else "", hashlib.sha256(adapter).hexdigest()
 
 
+def beside_each_other(kindling, directory, case):
+    """As `train`, of two runs of one worker at a time: they share this machine's memory and clock, as the two hosts do."""
+    with ThreadPoolExecutor(2) as both:
+        runs = [both.submit(train, directory, case, output, lambda words: [kindling, *words]) for output in ("one", "other")]
+        (one, _, adapter), (other, _, _) = [run.result() for run in runs]
+    return (one + other) / 2, adapter
+
+
 def parameters(directory, output):
     data = (directory / output / "adapter" / "adapter_model.safetensors").read_bytes()
     header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])
@@ -201,9 +212,9 @@ def main():
     print("| a micro-batch | delay, one way (round trip by ping) | a step | predicted | differs by | exchange |")
     print("|---|---|---|---|---|---|", flush=True)
     for case in arguments.cases.split(","):
-        alone, _, adapter = train(directory, case, "one", lambda words: [kindling, *words])
+        alone, adapter = beside_each_other(kindling, directory, case)
         count = parameters(directory, "one")
-        print(f"| {case}, one worker, {count / 1e6:.2f} M parameters | | {alone:.3f} s | | | |", flush=True)
+        print(f"| {case}, one worker beside another, {count / 1e6:.2f} M parameters | | {alone:.3f} s | | | |", flush=True)
         for delay in map(float, arguments.delays.split(",")):
             with Link(delay, arguments.rate) as link:
                 round_trip = link.round_trip()
