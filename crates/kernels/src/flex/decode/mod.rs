@@ -25,6 +25,9 @@ use super::prefetch::{Cache, prefetch};
 /// Outputs that one thread works on at a time.
 const OUTPUTS: usize = 32;
 
+/// From so many left rows on rows of a weight in bf16 are widened once for all of them, and not by each four again. The sums are the same.
+const WIDENED_ONCE: usize = 8;
+
 /// `x·Wᵀ + b`
 pub(super) fn product(x: Matrix<'_>, weight: Factor<Stored<'_>>, bias: Option<&[f32]>) -> Vec<f32> {
     match weight {
@@ -87,7 +90,9 @@ fn products(
             with_rows(&form.int8, x, [first, second], |row, of_pair, sum| {
                 write(row, of_pair, factors[of_pair] * sum);
             });
-        } else if let [Some(first), Some(second)] = pair.map(|index| weight.bf16_row(index, all.clone())) {
+        } else if x.rows() < WIDENED_ONCE
+            && let [Some(first), Some(second)] = pair.map(|index| weight.bf16_row(index, all.clone()))
+        {
             with_rows(&form.bf16, x, [first, second], write);
         } else {
             of_first.resize(all.len(), 0.0);
