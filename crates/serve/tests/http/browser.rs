@@ -1,12 +1,11 @@
 //! The page for people in a browser: what is typed, asked and shown. Skipped, with a line on standard error, where there is no
 //! Chromium.
 
-use inference::{Device, Frozen};
 use serde_json::{Value, json};
 use serve::{ApiKeys, Settings};
 
 use crate::chromium::Browser;
-use crate::served::{DECODER, Models, Served, fixture, user};
+use crate::served::{DECODER, Models, Served, fixture, trained_on, user};
 
 const READY: &str = "!document.getElementById('composer').hidden";
 const IDLE: &str = "document.getElementById('stop').hidden";
@@ -195,18 +194,7 @@ fn texts_are_classified_by_two_models_and_what_differs_is_marked() {
 
 #[test]
 fn pairs_of_texts_are_typed_in_two_fields_and_are_as_many() {
-    let directory = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(fixture("bert-cls/trained")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
-    }
-    let base = inference::Base::open(&fixture("bert-cls/model"), Frozen::AsStored, &Device::flex()).unwrap();
-    let sidecar = json!({
-        "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["no", "maybe", "yes"],
-        "columns": { "text": "premise", "text_pair": "hypothesis" }, "max_length": 64,
-        "base": { "path": "base", "fingerprint": base.fingerprint() },
-    });
-    std::fs::write(directory.path().join("kindling.json"), sidecar.to_string()).unwrap();
+    let directory = trained_on(&json!({ "text": "premise", "text_pair": "hypothesis" }));
     let served = Models::of("bert-cls").adapter("pairs", directory.path().to_path_buf()).serve();
     let Some(mut browser) = open(&served) else { return };
     browser.wait_until("!document.getElementById('second-text').hidden");

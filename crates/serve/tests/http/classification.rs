@@ -1,9 +1,9 @@
 //! Classes, entities and values, in vLLM's and text-embeddings-inference's forms.
 
-use inference::{Answer, Device, Frozen};
+use inference::Answer;
 use serde_json::{Value, json};
 
-use crate::served::{Models, fixture, open};
+use crate::served::{Models, fixture, open, trained_on};
 
 const TEXTS: [&str; 2] = ["good", "a film that never ends"];
 
@@ -88,17 +88,7 @@ fn two_texts_in_a_list_are_a_pair() {
 
 #[test]
 fn a_model_that_was_trained_on_single_texts_takes_no_pair() {
-    let directory = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(fixture("bert-cls/trained")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
-    }
-    let base = inference::Base::open(&fixture("bert-cls/model"), Frozen::AsStored, &Device::flex()).unwrap();
-    let sidecar = json!({
-        "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["no", "maybe", "yes"],
-        "columns": { "text": "review" }, "max_length": 64, "base": { "path": "base", "fingerprint": base.fingerprint() },
-    });
-    std::fs::write(directory.path().join("kindling.json"), sidecar.to_string()).unwrap();
+    let directory = trained_on(&json!({ "text": "review" }));
     let served = Models::of("bert-cls").adapter("single", directory.path().to_path_buf()).serve();
     let refused = |path: &str, key: &str, value: Value| {
         let reply = served.post(path, &json!({ "model": "single", key: value }));

@@ -21,6 +21,22 @@ pub(crate) fn fixture(path: &str) -> PathBuf {
     repository("tests/fixtures/parity").join(path)
 }
 
+/// A trained BERT whose `kindling.json` records these columns of its data.
+pub(crate) fn trained_on(columns: &Value) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("bert-cls/trained")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let base = inference::Base::open(&fixture("bert-cls/model"), Frozen::AsStored, &Device::flex()).unwrap();
+    let sidecar = json!({
+        "format_version": 1, "kindling": "0.1.0", "task": "sequence-classification", "labels": ["no", "maybe", "yes"],
+        "columns": columns, "max_length": 64, "base": { "path": "base", "fingerprint": base.fingerprint() },
+    });
+    std::fs::write(directory.path().join("kindling.json"), sidecar.to_string()).unwrap();
+    directory
+}
+
 pub(crate) fn open(model: &Path, adapter: Option<&Path>) -> Pipeline {
     let files = ModelFiles { model: model.to_path_buf(), adapter: adapter.map(Path::to_path_buf) };
     Pipeline::open(&files, &Device::flex()).unwrap()
