@@ -35,8 +35,8 @@ def set_up(namespace, address, mtu, rate):
              f"ip -n {namespace} link set delayed mtu {mtu} up"]
     if rate:
         lines.append(f"tc -n {namespace} qdisc add dev delayed root tbf rate {rate}mbit burst 64kb limit 16mb")
-    # A pause as long as a step would have TCP begin anew.
-    lines.append(f"ip netns exec {namespace} sysctl -qw net.ipv4.tcp_slow_start_after_idle=0")
+    # A pause as long as a step would have TCP begin anew, and some hosts pace what they send by a rate that they measure (bbr).
+    lines.append(f"ip netns exec {namespace} sysctl -qw net.ipv4.tcp_slow_start_after_idle=0 net.ipv4.tcp_congestion_control=reno")
     for line in lines:
         subprocess.run(line.split(), check=True)
 
