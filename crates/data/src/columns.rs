@@ -205,7 +205,11 @@ fn replacement(first: &Record, key: &'static str, column: &str, taken: &[Option<
         .filter(|(name, value)| !taken.contains(&Some(name.as_str())) && fits(value))
         .map(|(name, _)| name.as_str())
         .collect();
-    match (suggest::nearest(column, candidates.iter().copied()), candidates.as_slice()) {
+    let near = suggest::nearest(column, candidates.iter().copied());
+    if let (None, "text", Some(advice)) = (near, key, answers(first)) {
+        return advice.into();
+    }
+    match (near, candidates.as_slice()) {
         (Some(name), _) | (None, &[name]) => Advice::set(key, name),
         (None, []) if key == "prompt" => {
             Advice::column("no other column can be `data.prompt`; texts without a prompt are named with ", "text")
@@ -213,6 +217,22 @@ fn replacement(first: &Record, key: &'static str, column: &str, taken: &[Option<
         (None, []) => format!("no other column can be `data.{key}`").into(),
         (None, several) => Advice::set_one_of(key, suggest::list(several.iter().copied())),
     }
+}
+
+/// What to say of rows that a language model learns to answer, where texts to classify were asked for.
+fn answers(first: &Record) -> Option<String> {
+    let is_conversation = |value: &Value| {
+        value.as_array().is_some_and(|turns| turns.first().is_some_and(|turn| turn.get("role").is_some()))
+    };
+    let conversations = first.fields.iter().find(|(_, value)| is_conversation(value)).map(|(name, _)| name);
+    let found = match conversations {
+        Some(name) => format!("`{name}` holds conversations"),
+        None if ["prompt", "completion"].iter().all(|name| first.fields.contains_key(*name)) => {
+            "`prompt` and `completion` are there".to_owned()
+        }
+        None => return None,
+    };
+    Some(format!("{found}, which a language model learns to answer with `model.task = \"causal-lm\"`"))
 }
 
 pub(crate) fn text(
@@ -289,6 +309,17 @@ mod tests {
 
     fn says(error: &Error) -> (String, String) {
         (error.to_string(), error.help().expect("every error of a column says what to do").to_string())
+    }
+
+    #[test]
+    fn rows_that_are_answered_lead_to_the_task_that_does_so() {
+        let turns = json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]);
+        let help = |row: Value| says(&find(row, None, None, None).unwrap_err()).1;
+        let task = "which a language model learns to answer with `model.task = \"causal-lm\"`";
+        assert_eq!(help(json!({"messages": turns})), format!("`messages` holds conversations, {task}"));
+        let pair = json!({"prompt": "a", "completion": "b"});
+        assert_eq!(help(pair), format!("`prompt` and `completion` are there, {task}"));
+        assert_eq!(help(json!({"texts": "a", "messages": turns})), "set `data.text = \"texts\"`");
     }
 
     #[test]
