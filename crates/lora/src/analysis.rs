@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use burn::tensor::TensorData;
 
-use crate::{Factors, Form, Spectrum, Update};
+use crate::{Factors, Spectrum, Update};
 
 /// The spectra of all low-rank updates, without forming one.
 pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<Spectrum> {
@@ -30,14 +30,8 @@ pub struct UpdateSize {
 /// The sizes of all updates, without forming one.
 pub fn update_sizes(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec<UpdateSize> {
     let size = |update: &Update| {
-        let module = update.module.clone();
-        let Form::Scaling { vector, .. } = &update.form else {
-            return Some(UpdateSize { module, norm: Factors::of(update, tensors)?.norm(), is_relative: false });
-        };
-        let values = tensors.get(vector)?;
-        let squares: f64 = values.iter::<f64>().map(|value| (value - 1.0).powi(2)).sum();
-        let norm = (squares / values.num_elements().max(1) as f64).sqrt();
-        Some(UpdateSize { module, norm, is_relative: true })
+        let (module, is_relative) = (update.module.clone(), update.form.is_relative());
+        Some(UpdateSize { module, norm: update.form.norm(tensors)?, is_relative })
     };
     updates.iter().filter_map(size).collect()
 }
@@ -47,21 +41,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Side;
+    use crate::{AdapterMethod, LoraConfig};
 
     fn tensors(a: Vec<f32>, b: Vec<f32>, rank: usize) -> HashMap<String, TensorData> {
         let (d_input, d_output) = (a.len() / rank, b.len() / rank);
         HashMap::from([
-            ("a".to_string(), TensorData::new(a, [rank, d_input])),
-            ("b".to_string(), TensorData::new(b, [d_output, rank])),
+            (A.to_string(), TensorData::new(a, [rank, d_input])),
+            (B.to_string(), TensorData::new(b, [d_output, rank])),
         ])
     }
 
-    fn updates(scale: f64) -> [Update; 1] {
-        [Update {
-            module: "q".to_string(),
-            form: Form::LowRank { a: "a".to_string(), b: "b".to_string(), scale, transposed: false, magnitude: None },
-        }]
+    const A: &str = "q.lora_A.weight";
+    const B: &str = "q.lora_B.weight";
+
+    /// Of LoRA with this scale.
+    fn updates(scale: f64) -> Vec<Update> {
+        LoraConfig { alpha: scale, ..LoraConfig::default() }.update(A, &[1]).into_iter().collect()
     }
 
     #[test]
@@ -70,16 +65,6 @@ mod tests {
         let tensors = tensors(vec![1.0, 2.0, 0.0, -1.0, 0.5, 3.0], vec![2.0, 1.0, 0.0, -1.0], 2);
         let norms = update_sizes(&tensors, &updates(2.0));
         assert!((norms[0].norm - 2.0 * 40.5_f64.sqrt()).abs() < 1e-12, "{norms:?}");
-    }
-
-    #[test]
-    fn the_size_of_a_scaling_is_its_distance_from_one() {
-        let tensors = HashMap::from([("l".to_string(), TensorData::new(vec![1.0_f32, 1.5, 0.5, 1.0], [4, 1]))]);
-        let form = Form::Scaling { vector: "l".to_string(), of: Side::Outputs, transposed: false };
-        let updates = [Update { module: "k".to_string(), form }];
-        let size = UpdateSize { module: "k".to_string(), norm: 0.125_f64.sqrt(), is_relative: true };
-        assert_eq!(update_sizes(&tensors, &updates), [size]);
-        assert!(spectra(&tensors, &updates).is_empty());
     }
 
     #[test]
@@ -108,9 +93,9 @@ mod tests {
     #[test]
     fn factors_that_do_not_belong_together_have_no_spectrum() {
         let mut tensors = tensors(vec![1.0; 6], vec![1.0; 4], 2);
-        tensors.insert("b".to_string(), TensorData::new(vec![1.0_f32; 3], [3, 1]));
+        tensors.insert(B.to_string(), TensorData::new(vec![1.0_f32; 3], [3, 1]));
         assert!(spectra(&tensors, &updates(1.0)).is_empty());
-        tensors.insert("a".to_string(), TensorData::new(vec![1.0_f32; 6], [6]));
+        tensors.insert(A.to_string(), TensorData::new(vec![1.0_f32; 6], [6]));
         assert!(update_sizes(&tensors, &updates(1.0)).is_empty());
     }
 

@@ -50,5 +50,5 @@ pub use routes::Routes;
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};
-pub use update::{Fold, Form, Side, Update};
+pub use update::{Beyond, Expected, Fold, Form, InMlx, Precision, ThinFactors, Update};
 pub use weight::Weight;

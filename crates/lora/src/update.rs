@@ -1,69 +1,135 @@
-//! What an adapter does to the weight of its module, as one of few forms: which tensors it is made of, and how they are
-//! folded into a weight. Methods are many, forms are these.
+//! What an adapter does to its module. A form of that is its method's own, and stands in the method's room: which tensors it is
+//! made of, how it is folded into a weight, how large it is, and what a weight must be that it was folded into.
+
+mod check;
+#[cfg(test)]
+pub(crate) mod fixtures;
 
 use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::Arc;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::TensorData;
+
+use crate::Factors;
+use crate::peft::AdapterTensors;
+
+pub use check::{Expected, Precision};
 
 /// The update of a module.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Update {
     pub module: String,
-    pub form: Form,
+    pub form: Arc<dyn Form>,
 }
 
 /// Tensors are named as in the adapter's file without PEFT's prefix.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Form {
-    /// `scale * B·A` is added, or that transposed, as the weight lies: `a: [r, d_input]`, `b: [d_output, r]`. With a
-    /// `magnitude: [d_output]` what belongs to each output is then brought to that length (DoRA).
-    LowRank { a: String, b: String, scale: f64, transposed: bool, magnitude: Option<String> },
-    /// What belongs to each input or output is multiplied by a value of the vector, with outputs their bias; `transposed` is
-    /// as the weight lies.
-    Scaling { vector: String, of: Side, transposed: bool },
-    /// The output of a sublayer gets what a network makes of it: `down: [inner, d]`, an activation function, `up: [d, inner]`.
-    /// It is no weight's.
-    Network { down: String, up: String },
-}
+pub trait Form: Debug + Send + Sync {
+    /// The names of its tensors, first the one that it is found by.
+    fn tensors(&self) -> Vec<&str>;
 
-impl Form {
-    /// The name of its first tensor.
-    pub(crate) fn first(&self) -> &str {
-        match self {
-            Self::LowRank { a, .. } => a,
-            Self::Scaling { vector, .. } => vector,
-            Self::Network { down, .. } => down,
-        }
+    /// Whether the bias of the module changes with the weight.
+    fn changes_bias(&self) -> bool {
+        false
     }
 
-    /// The factors of a low rank, the one that reads first, with their scale; of a network as if its activation function were
-    /// the identity.
-    pub(crate) fn factors(&self) -> Option<([&String; 2], f64)> {
-        match self {
-            Self::LowRank { a, b, scale, .. } => Some(([a, b], *scale)),
-            Self::Network { down, up } => Some(([down, up], 1.0)),
-            Self::Scaling { .. } => None,
-        }
+    /// Whether its size cannot be told without the weight.
+    fn depends_on_weight(&self) -> bool {
+        false
+    }
+
+    /// The thin factors whose product is added to the weight; `None` for a form that is no such sum, nor begins with one.
+    fn thin_factors(&self) -> Option<ThinFactors<'_>> {
+        None
+    }
+
+    /// The thin factors whose product tells how large it is, the one that reads first, with the scale of the product.
+    fn measured_by(&self) -> Option<([&str; 2], f64)> {
+        self.thin_factors().map(|factors| ([factors.a, factors.b], factors.scale))
+    }
+
+    /// How large it is, without its weight; `None` where a tensor of it is not among those of the adapter.
+    fn norm(&self, adapter: &HashMap<String, TensorData>) -> Option<f64> {
+        Some(Factors::named(self.measured_by()?, adapter)?.norm())
+    }
+
+    /// Whether that is a share of the weight.
+    fn is_relative(&self) -> bool {
+        false
+    }
+
+    /// The update to be folded into its weight; `None` where a tensor of it is not among those of the adapter, and where it is no
+    /// weight's.
+    fn fold(&self, _adapter: &HashMap<String, TensorData>) -> Option<Box<dyn Fold>> {
+        None
+    }
+
+    /// The update to be folded into the bias of its module, a column of one value for each output, where
+    /// [it changes](Self::changes_bias).
+    fn fold_bias(&self, _adapter: &HashMap<String, TensorData>) -> Option<Box<dyn Fold>> {
+        None
+    }
+
+    /// What it makes of its weight, or of the bias where that has one side alone, a tensor of this shape: of the adapter's file, and
+    /// by other code than [`Self::fold`], for whoever looks for mistakes in that. `None` as there.
+    fn expected(&self, _file: &AdapterTensors, _shape: &[usize]) -> Option<Box<dyn Expected>> {
+        None
     }
 }
 
-/// Of a linear layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    Inputs,
-    Outputs,
+/// `scale * B·A` is added, or that transposed, as the weight lies.
+#[derive(Debug, Clone, Copy)]
+pub struct ThinFactors<'a> {
+    /// The name of A, `[r, d_input]`.
+    pub a: &'a str,
+    /// The name of B, `[d_output, r]`.
+    pub b: &'a str,
+    pub scale: f64,
+    pub transposed: bool,
+    /// What the form does beyond this sum.
+    pub beyond: Option<Beyond<'a>>,
+}
+
+/// What a form does once its factors are added, as other programs know it or do not.
+#[derive(Debug, Clone, Copy)]
+pub struct Beyond<'a> {
+    /// The name of the tensor that it is done with.
+    pub tensor: &'a str,
+    /// What that holds, with the name of the method.
+    pub holds: &'static str,
+    /// The method.
+    pub method: &'static str,
+    /// As mlx-lm has it; `None` where that has not.
+    pub mlx: Option<InMlx>,
+}
+
+/// A variant of LoRA in mlx-lm.
+#[derive(Debug, Clone, Copy)]
+pub struct InMlx {
+    /// `fine_tune_type` in `adapter_config.json`.
+    pub fine_tune_type: &'static str,
+    /// What the name of its tensor ends in.
+    pub ending: &'static str,
+}
+
+/// An update on its way into a weight, of which some rows are at hand at a time: the one place where an update is dense, and
+/// only so many rows of it.
+pub trait Fold: Debug {
+    /// Whether every row has to be [looked at](Self::look) before the first is changed.
+    fn looks_first(&self) -> bool {
+        false
+    }
+
+    /// Takes note of some whole rows of the weight, the first of them row `first`.
+    fn look(&mut self, _first: usize, _columns: usize, _rows: &[f32]) {}
+
+    /// Changes some whole rows of the weight, the first of them row `first`.
+    fn apply(&self, first: usize, columns: usize, rows: &mut [f32]);
 }
 
 impl Update {
-    /// The names of its tensors.
-    pub fn tensors(&self) -> Vec<&str> {
-        match &self.form {
-            Form::LowRank { a, b, magnitude, .. } => {
-                [Some(a), Some(b), magnitude.as_ref()].into_iter().flatten().map(String::as_str).collect()
-            }
-            Form::Scaling { vector, .. } => vec![vector],
-            Form::Network { down, up } => vec![down, up],
-        }
+    pub(crate) fn new(module: impl Into<String>, form: impl Form + 'static) -> Self {
+        Self { module: module.into(), form: Arc::new(form) }
     }
 
     /// The name of the weight in the base.
@@ -71,169 +137,16 @@ impl Update {
         format!("{}.weight", self.module)
     }
 
-    /// Whether the bias of the module changes with the weight.
-    pub fn changes_bias(&self) -> bool {
-        matches!(self.form, Form::Scaling { of: Side::Outputs, .. })
-    }
-
-    /// Whether its size cannot be told without the weight.
-    pub fn depends_on_weight(&self) -> bool {
-        matches!(self.form, Form::LowRank { magnitude: Some(_), .. })
-    }
-
-    /// The base's weight with the update in it, in f32; `None` where a tensor of it is not among those of the adapter, and where
-    /// it is no weight's.
+    /// The base's weight with the update in it, in f32; `None` as [`Form::fold`].
     pub fn merged(&self, weight: TensorData, adapter: &HashMap<String, TensorData>) -> Option<TensorData> {
         let shape = weight.shape().clone();
         let columns = shape.last().copied().unwrap_or(1);
         let mut values: Vec<f32> = weight.iter::<f32>().collect();
-        let mut fold = self.fold(adapter)?;
+        let mut fold = self.form.fold(adapter)?;
         if fold.looks_first() {
             fold.look(0, columns, &values);
         }
         fold.apply(0, columns, &mut values);
         Some(TensorData::new(values, shape))
     }
-
-    /// The update to be folded into its weight; `None` where a tensor of it is not among those of the adapter.
-    pub fn fold(&self, adapter: &HashMap<String, TensorData>) -> Option<Fold> {
-        let device = Device::flex();
-        let tensor = |name: &str| Some(Tensor::<2>::from_data(adapter.get(name)?.clone(), &device));
-        Some(match &self.form {
-            Form::LowRank { a, b, scale, transposed, magnitude } => {
-                let (a, b) = (tensor(a)?, tensor(b)?);
-                let (left, right) = if *transposed { (a.transpose(), b.transpose()) } else { (b, a) };
-                let lengths = match magnitude {
-                    None => None,
-                    Some(magnitude) => Some(Lengths::new(adapter.get(magnitude)?, *transposed)),
-                };
-                Fold(Change::Sum(Box::new(Sum { left, right, scale: *scale, lengths })))
-            }
-            Form::Scaling { vector, of, transposed } => {
-                let factors = adapter.get(vector)?.iter::<f32>().collect();
-                Fold(Change::Product { factors, by_rows: (*of == Side::Outputs) != *transposed })
-            }
-            Form::Network { .. } => return None,
-        })
-    }
-
-    /// The update to be folded into the bias of its module, a column of one value for each output, where
-    /// [it changes](Self::changes_bias).
-    pub fn fold_bias(&self, adapter: &HashMap<String, TensorData>) -> Option<Fold> {
-        let Form::Scaling { vector, of: Side::Outputs, .. } = &self.form else { return None };
-        Some(Fold(Change::Product { factors: adapter.get(vector)?.iter::<f32>().collect(), by_rows: true }))
-    }
 }
-
-/// An update on its way into a weight, of which some rows are at hand at a time: the one place where an update is dense, and
-/// only so many rows of it. Computed in f32, lengths in f64.
-#[derive(Debug)]
-pub struct Fold(Change);
-
-#[derive(Debug)]
-enum Change {
-    Sum(Box<Sum>),
-    /// A factor for each row or each column.
-    Product {
-        factors: Vec<f32>,
-        by_rows: bool,
-    },
-}
-
-/// `scale * left · right` is added, as the weight lies: `[rows, r]` and `[r, columns]`.
-#[derive(Debug)]
-struct Sum {
-    left: Tensor<2>,
-    right: Tensor<2>,
-    scale: f64,
-    lengths: Option<Lengths>,
-}
-
-/// The lengths that rows or columns are brought to; what has no length stays without.
-#[derive(Debug)]
-struct Lengths {
-    wanted: Vec<f64>,
-    by_columns: bool,
-    /// Of the columns that were looked at, the squares of their lengths.
-    squares: Vec<f64>,
-}
-
-impl Fold {
-    /// Whether every row has to be [looked at](Self::look) before the first is changed: columns have no length until then.
-    pub fn looks_first(&self) -> bool {
-        matches!(&self.0, Change::Sum(sum) if sum.lengths.as_ref().is_some_and(|lengths| lengths.by_columns))
-    }
-
-    /// Takes note of some whole rows of the weight, the first of them row `first`.
-    pub fn look(&mut self, first: usize, columns: usize, rows: &[f32]) {
-        let Change::Sum(sum) = &mut self.0 else { return };
-        let mut rows = rows.to_vec();
-        sum.add(first, columns, &mut rows);
-        if let Some(lengths) = &mut sum.lengths {
-            lengths.look(columns, &rows);
-        }
-    }
-
-    /// Changes some whole rows of the weight, the first of them row `first`.
-    pub fn apply(&self, first: usize, columns: usize, rows: &mut [f32]) {
-        match &self.0 {
-            Change::Sum(sum) => {
-                sum.add(first, columns, rows);
-                if let Some(lengths) = &sum.lengths {
-                    lengths.apply(first, columns, rows);
-                }
-            }
-            Change::Product { factors, by_rows } => {
-                for (row, values) in rows.chunks_mut(columns.max(1)).enumerate() {
-                    match by_rows {
-                        true => values.iter_mut().for_each(|value| *value *= factors[first + row]),
-                        false => values.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor),
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Sum {
-    fn add(&self, first: usize, columns: usize, rows: &mut [f32]) {
-        let count = rows.len() / columns.max(1);
-        if count == 0 {
-            return;
-        }
-        let product = self.left.clone().narrow(0, first, count).matmul(self.right.clone()) * self.scale;
-        let product = product.into_data();
-        rows.iter_mut().zip(product.iter::<f32>()).for_each(|(value, product)| *value += product);
-    }
-}
-
-impl Lengths {
-    fn new(wanted: &TensorData, by_columns: bool) -> Self {
-        let wanted: Vec<f64> = wanted.iter::<f64>().collect();
-        Self { squares: vec![0.0; if by_columns { wanted.len() } else { 0 }], wanted, by_columns }
-    }
-
-    fn look(&mut self, columns: usize, rows: &[f32]) {
-        for row in rows.chunks(columns.max(1)) {
-            self.squares.iter_mut().zip(row).for_each(|(square, value)| *square += f64::from(*value).powi(2));
-        }
-    }
-
-    fn apply(&self, first: usize, columns: usize, rows: &mut [f32]) {
-        let factor = |wanted: f64, square: f64| wanted / square.sqrt().max(f64::from(f32::MIN_POSITIVE));
-        let of_columns: Vec<f64> =
-            self.wanted.iter().zip(&self.squares).map(|(wanted, square)| factor(*wanted, *square)).collect();
-        for (row, values) in rows.chunks_mut(columns.max(1)).enumerate() {
-            if self.by_columns {
-                values.iter_mut().zip(&of_columns).for_each(|(it, factor)| *it = (f64::from(*it) * factor) as f32);
-            } else {
-                let square = values.iter().map(|value| f64::from(*value).powi(2)).sum();
-                let factor = factor(self.wanted[first + row], square);
-                values.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

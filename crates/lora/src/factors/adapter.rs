@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 
 use super::{Factors, Spectrum, Weighted};
 use crate::peft::{AdapterTensors, PREFIX, is_joined};
-use crate::{Form, Method, TargetConfig};
+use crate::{Method, TargetConfig, ThinFactors};
 
 /// The factors of a module as the adapter's files have them.
 #[derive(Debug, Clone)]
@@ -79,7 +79,8 @@ impl FactoredAdapter {
         let mut others: IndexMap<String, TensorData> = tensors.names().map(data).collect();
         let mut modules = Vec::new();
         for update in tensors.updates() {
-            let Form::LowRank { a, b, scale, .. } = update.form else { continue };
+            let Some(ThinFactors { a, b, scale, .. }) = update.form.thin_factors() else { continue };
+            let (a, b) = (a.to_owned(), b.to_owned());
             let Some(of_b) = others.get(&b).cloned() else { return Err(FactorsError::Alone { tensor: a }) };
             // The shapes were compared when they were read.
             let of_a = others.shift_remove(&a).expect("it is the tensor that the update was found by");

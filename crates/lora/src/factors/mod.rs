@@ -45,10 +45,13 @@ impl Factors {
         Some(Self { rank, ..Self::of_products(a, b) })
     }
 
-    /// Of a low-rank update, before its lengths are set where a magnitude sets them, or of a network as if its activation
-    /// function were the identity; `None` for one of another form, or without its tensors.
+    /// Those that an update [is measured by](crate::Form::measured_by); `None` for one that is not, or without its tensors.
     pub fn of(update: &Update, tensors: &HashMap<String, TensorData>) -> Option<Self> {
-        let ([a, b], scale) = update.form.factors()?;
+        Self::named(update.form.measured_by()?, tensors)
+    }
+
+    /// Those of these names, with the scale of their product.
+    pub(crate) fn named(([a, b], scale): ([&str; 2], f64), tensors: &HashMap<String, TensorData>) -> Option<Self> {
         Self::new(tensors.get(a)?, tensors.get(b)?, scale)
     }
 

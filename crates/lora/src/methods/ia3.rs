@@ -1,6 +1,9 @@
 //! (IA)3: learned vectors that rescale the outputs of linear layers, or of feed-forward layers the inputs (Liu et al. 2022,
 //! arXiv 2205.05638). Reference: `IA3Config` and `ia3.Linear` in PEFT.
 
+mod check;
+mod scaling;
+
 use std::ops::Range;
 
 use burn::module::{Module, Param};
@@ -16,11 +19,12 @@ use crate::peft::{ConfigError, Keys, STANDARD_HEADS, some_list, some_names, sort
 use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TARGET_MODULES};
 use crate::targets::{Entry, Match};
 use crate::trained::TrainedTensors;
-use crate::update::Form;
 use crate::{
-    AdapterMethod, Base, Error, ForwardContext, Kind, Orientation, Projection, Selector, Settings, Side, Site,
-    TargetError, Update,
+    AdapterMethod, Base, Error, ForwardContext, Kind, Orientation, Projection, Selector, Settings, Site, TargetError,
+    Update,
 };
+
+use scaling::{Scaling, Side};
 
 pub(super) const NAME: &str = "ia3";
 pub(super) const OTHER_NAMES: &[OtherName] = &[OtherName::of(&["ia3"], "(IA)3")];
@@ -227,7 +231,7 @@ impl AdapterMethod for Ia3Config {
         let values = tensors.parameter(&vector, shape, site.device, || Tensor::ones(shape, site.device))?;
         let adapter = Adapter::Ia3(Ia3 { values, scales_input: of == Side::Inputs });
         let transposed = site.orientation == Orientation::InOut;
-        let update = Update { module: site.path.to_string(), form: Form::Scaling { vector, of, transposed } };
+        let update = Update::new(site.path, Scaling { vector, of, transposed });
         Ok(Some(Built { adapter, update, keeps }))
     }
 
@@ -238,8 +242,7 @@ impl AdapterMethod for Ia3Config {
     fn update(&self, tensor: &str, shape: &[usize]) -> Option<Update> {
         let module = tensor.strip_suffix(ENDING)?;
         let of = if shape.first() == Some(&1) { Side::Inputs } else { Side::Outputs };
-        let form = Form::Scaling { vector: tensor.to_string(), of, transposed: false };
-        Some(Update { module: module.to_string(), form })
+        Some(Update::new(module, Scaling { vector: tensor.to_string(), of, transposed: false }))
     }
 
     /// They start at one and stay there only if no gradient ever reaches them.

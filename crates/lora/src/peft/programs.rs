@@ -4,7 +4,6 @@
 use serde_json::Value;
 
 use super::{AdapterTensors, PeftConfig};
-use crate::Form;
 
 /// A program that loads adapters, and what stands against this one in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,22 +30,22 @@ struct Facts<'a> {
     /// Each low-rank update's rank and scale.
     low_rank: Vec<(usize, f64)>,
     has_other_updates: bool,
-    has_magnitudes: bool,
+    /// What updates of a low rank do beyond the sum of their factors.
+    beyond: Option<&'static str>,
     /// The first tensor that is no part of an update, such as a head's.
     other_tensor: Option<String>,
 }
 
 impl<'a> Facts<'a> {
     fn new(config: &'a PeftConfig, tensors: &AdapterTensors) -> Self {
-        let (mut low_rank, mut has_other_updates, mut has_magnitudes) = (Vec::new(), false, false);
+        let (mut low_rank, mut has_other_updates, mut beyond) = (Vec::new(), false, None);
         for update in tensors.updates() {
-            let Form::LowRank { a, scale, magnitude, .. } = &update.form else {
+            let Some(factors) = update.form.thin_factors() else {
                 has_other_updates = true;
                 continue;
             };
-            let rank = tensors.names().find(|(name, _)| name == a).map_or(0, |(_, shape)| shape[0]);
-            low_rank.push((rank, *scale));
-            has_magnitudes |= magnitude.is_some();
+            low_rank.push((tensors.shape(factors.a).map_or(0, |shape| shape[0]), factors.scale));
+            beyond = beyond.or(factors.beyond.map(|beyond| beyond.method));
         }
         let is_other = |name: &&str| config.method.module_of(name).is_none();
         let mut others = tensors.names().map(|(name, _)| name).filter(is_other);
@@ -55,7 +54,7 @@ impl<'a> Facts<'a> {
             keys: config.method.to_peft(false),
             low_rank,
             has_other_updates,
-            has_magnitudes,
+            beyond,
             other_tensor: others.next().map(str::to_owned),
         }
     }
@@ -103,8 +102,8 @@ impl<'a> Facts<'a> {
     /// What both servers of LoRA ask for.
     fn of_lora(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.has_magnitudes {
-            found.push("it knows no DoRA".to_string());
+        if let Some(method) = self.beyond {
+            found.push(format!("it knows no {method}"));
         }
         if self.has_other_updates || self.low_rank.is_empty() {
             found.push("it knows no other method than LoRA".to_string());

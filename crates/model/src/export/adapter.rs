@@ -7,7 +7,7 @@ use std::path::Path;
 
 use burn::tensor::TensorData;
 use gguf::{TensorInfo, TensorType, Value};
-use lora::{Form, Plan, Update};
+use lora::{Beyond, Plan, ThinFactors, Update};
 
 use super::file::{self, Planned};
 use super::{ExportError, Exported};
@@ -55,7 +55,8 @@ pub(super) struct Factors<'a> {
     pub(super) b: Vec<f32>,
     pub(super) rank: usize,
     pub(super) scale: f64,
-    pub(super) magnitude: Option<Vec<f32>>,
+    /// What is done with them beyond their sum, with the values of its tensor.
+    pub(super) beyond: Option<(Beyond<'a>, Vec<f32>)>,
 }
 
 impl Factors<'_> {
@@ -77,25 +78,25 @@ impl Factors<'_> {
     }
 }
 
-/// The factors of all modules, of an adapter that has nothing else but lengths of DoRA.
+/// The factors of all modules, of an adapter that has nothing else but what belongs to them.
 pub(super) fn all_factors<'a>(
     plan: &'a Plan,
     adapter: &HashMap<String, TensorData>,
     unfit: impl Fn(String) -> ExportError,
 ) -> Result<Vec<Factors<'a>>, Error> {
-    let of_updates: Vec<&str> = plan.updates().iter().flat_map(Update::tensors).collect();
+    let of_updates: Vec<&str> = plan.updates().iter().flat_map(|update| update.form.tensors()).collect();
     let mut others: Vec<&String> = adapter.keys().filter(|name| !of_updates.contains(&name.as_str())).collect();
     others.sort_unstable();
     let values =
-        |name: &String| -> Vec<f32> { adapter.get(name).map(|data| data.iter::<f32>().collect()).unwrap_or_default() };
+        |name: &str| -> Vec<f32> { adapter.get(name).map(|data| data.iter::<f32>().collect()).unwrap_or_default() };
     let mut all = Vec::new();
     for update in plan.updates() {
-        let Form::LowRank { a, b, scale, magnitude, .. } = &update.form else {
+        let Some(ThinFactors { a, b, scale, beyond, .. }) = update.form.thin_factors() else {
             return Err(unfit(format!("{} on `{}`", plan.method().describe(), update.module)).into());
         };
         let rank = adapter.get(a).map_or(1, |data| data.shape()[0]);
-        let magnitude = magnitude.as_ref().map(values);
-        all.push(Factors { update, a: values(a), b: values(b), rank, scale: *scale, magnitude });
+        let beyond = beyond.map(|beyond| (beyond, values(beyond.tensor)));
+        all.push(Factors { update, a: values(a), b: values(b), rank, scale, beyond });
     }
     match others.first() {
         Some(name) => Err(unfit(format!("`{name}` beside its factors")).into()),
@@ -107,8 +108,9 @@ pub(super) fn all_factors<'a>(
 fn factors<'a>(plan: &'a Plan, adapter: &HashMap<String, TensorData>) -> Result<Vec<Factors<'a>>, Error> {
     let unfit = |what| ExportError::AdapterForm { what, format: FORMAT };
     let all = all_factors(plan, adapter, unfit)?;
-    match all.iter().find(|factors| factors.magnitude.is_some()) {
-        Some(factors) => Err(unfit(format!("DoRA's lengths on `{}`", factors.update.module)).into()),
+    let beyond = |factors: &Factors<'_>| Some((factors.beyond.as_ref()?.0.holds, factors.update.module.clone()));
+    match all.iter().find_map(beyond) {
+        Some((holds, module)) => Err(unfit(format!("{holds} on `{module}`")).into()),
         None => Ok(all),
     }
 }

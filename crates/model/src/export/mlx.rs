@@ -1,4 +1,4 @@
-//! A LoRA or DoRA adapter as mlx-lm has it: `adapters.safetensors` with both factors transposed, and `adapter_config.json`. Reference:
+//! An adapter of thin factors as mlx-lm has it, LoRA or a variant that it knows: `adapters.safetensors` with both factors transposed, and `adapter_config.json`. Reference:
 //! `mlx_lm/tuner` (`lora.py`, `dora.py`, and `load_adapters` of `utils.py`) in mlx-lm. Rank and scale are the same for all modules there:
 //! factors of a smaller rank are filled up with zeros, and what another scale makes of a module is folded into its B.
 
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use lora::Plan;
+use lora::{Beyond, InMlx, Plan};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
@@ -43,14 +43,14 @@ pub fn export_adapter_mlx(
         let module = &tied.update.module;
         return Err(unfit(format!("factors on `{module}`, which is the output layer and the word embeddings")));
     }
-    let is_dora = all.iter().any(|factors| factors.magnitude.is_some());
+    let fine_tune_type = fine_tune_type(&all)?;
     let scale = all.first().map_or(1.0, |factors| factors.scale);
     let scale = if scale == 0.0 { 1.0 } else { scale };
     let rank = all.iter().map(|factors| factors.rank).max().unwrap_or(1);
     let tensors = tensors(&all, rank, scale);
     let layers = pretrained.activations()?.layers;
     let config = json!({
-        "fine_tune_type": if is_dora { "dora" } else { "lora" },
+        "fine_tune_type": fine_tune_type,
         "model": base,
         "num_layers": layers - all.iter().filter_map(|it| layer(&it.update.module)).map(|(layer, _)| layer).min().unwrap_or(0),
         "lora_parameters": { "rank": rank, "scale": scale, "dropout": 0.0, "keys": keys(&all) },
@@ -67,6 +67,16 @@ pub fn export_adapter_mlx(
     Ok(Exported { tensors: tensors.len(), bytes: bytes.len() as u64, notes: Vec::new() })
 }
 
+/// What mlx-lm calls the variant that the adapter is of.
+fn fine_tune_type(all: &[Factors<'_>]) -> Result<&'static str, ExportError> {
+    let mut found = "lora";
+    for (factors, beyond) in all.iter().filter_map(|it| Some((it, it.beyond.as_ref()?.0))) {
+        let unknown = || format!("{} on `{}`", beyond.holds, factors.update.module);
+        found = beyond.mlx.ok_or_else(|| ExportError::MlxForm { what: unknown() })?.fine_tune_type;
+    }
+    Ok(found)
+}
+
 /// A tensor of the file, by its name.
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -80,8 +90,8 @@ fn tensors(all: &[Factors<'_>], rank: usize, scale: f64) -> Tensors {
         let mut b = transposed(&factors.scaled_b(scale), d_output, factors.rank);
         b.resize(rank * d_output, 0.0);
         tensors.insert(format!("{module}.lora_b"), (vec![rank, d_output], b));
-        if let Some(lengths) = &factors.magnitude {
-            tensors.insert(format!("{module}.m"), (vec![d_output], lengths.clone()));
+        if let Some((Beyond { mlx: Some(InMlx { ending, .. }), .. }, values)) = &factors.beyond {
+            tensors.insert(format!("{module}{ending}"), (vec![values.len()], values.clone()));
         }
     }
     tensors

@@ -268,12 +268,12 @@ impl<'a> Merge<'a> {
         mut each: impl FnMut(&[f32]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let columns = if source.folded.iter().any(|(_, side)| matches!(side, Side::Bias)) { 1 } else { width(shape) };
-        let mut folds: Vec<Fold> = Vec::with_capacity(source.folded.len());
+        let mut folds: Vec<Box<dyn Fold>> = Vec::with_capacity(source.folded.len());
         for (index, side) in &source.folded {
             let update = &self.plan.updates()[*index];
             let fold = match side {
-                Side::Weight => update.fold(&self.adapter),
-                Side::Bias => update.fold_bias(&self.adapter),
+                Side::Weight => update.form.fold(&self.adapter),
+                Side::Bias => update.form.fold_bias(&self.adapter),
             };
             let mut fold = fold.ok_or_else(|| wrong(format!("has an update of `{name}` without its tensors")))?;
             if fold.looks_first() {
@@ -353,7 +353,7 @@ impl Source {
 fn bias_of(pretrained: &Pretrained, update: &Update) -> Option<String> {
     let output = pretrained.output().filter(|output| output.module == update.module);
     let owner = output.and_then(|output| output.bias_of).unwrap_or(&update.module);
-    Some(format!("{owner}.bias")).filter(|bias| update.changes_bias() && pretrained.find(bias).is_some())
+    Some(format!("{owner}.bias")).filter(|bias| update.form.changes_bias() && pretrained.find(bias).is_some())
 }
 
 /// The name in the base of a tensor that an adapter has beside its factors.

@@ -244,7 +244,7 @@ fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
     let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let modules = counted(sizes.len(), "module", "modules");
     output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
-    let is_all = !plan.updates().iter().any(lora::Update::depends_on_weight);
+    let is_all = !plan.updates().iter().any(|update| update.form.depends_on_weight());
     if total == 0.0 && is_all {
         output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));
     }

@@ -172,7 +172,8 @@ fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec
     let tensors = adapter.tensors(model).into_iter().collect();
     let sizes = lora::update_sizes(&tensors, adapter.updates());
     let update = |UpdateSize { module, norm, is_relative }: UpdateSize| {
-        let of_weight = adapter.updates().iter().find(|update| update.module == module && update.depends_on_weight());
+        let of_weight =
+            adapter.updates().iter().find(|update| update.module == module && update.form.depends_on_weight());
         let moved = of_weight.map(|update| plan.pretrained.moved(update, &tensors)).transpose()?.flatten();
         let norm = moved.unwrap_or(norm);
         let relative = match is_relative {

@@ -5,6 +5,7 @@
 
 mod adapterhub;
 mod layer;
+mod network;
 
 use std::ops::Bound;
 
@@ -19,10 +20,10 @@ use crate::peft::{ConfigError, Keys, STANDARD_HEADS, number};
 use crate::settings::{MODULES_TO_SAVE, Setting, SettingKind};
 use crate::targets::saves;
 use crate::trained::{TrainedTensors, normal};
-use crate::update::Form;
 use crate::{AdapterMethod, Base, Error, Layout, Selector, Settings, TargetConfig, TargetError, Update};
 
 pub use layer::Bottleneck;
+use network::Network;
 
 pub(super) const NAME: &str = "adapter";
 pub(super) const OTHER_NAMES: &[OtherName] = &[
@@ -261,7 +262,7 @@ impl AdapterMethod for BottleneckConfig {
         let (down, of_down) = matrix(DOWN, [inner, width])?;
         let (up, of_up) = matrix(UP, [width, inner])?;
         let layer = Bottleneck::new(of_down, of_up, self.activation()?, self.placement == Placement::Pfeiffer);
-        let update = Update { module: path.to_string(), form: Form::Network { down, up } };
+        let update = Update::new(path, Network { down, up });
         // What goes down, and what the activation function reads and gives.
         let keeps = Keeps { own: width + 2 * inner, ..Keeps::default() };
         Ok(Some(Built { adapter: ResidualAdapter::Adapter(layer), update, keeps }))
@@ -276,8 +277,8 @@ impl AdapterMethod for BottleneckConfig {
     fn update(&self, tensor: &str, _: &[usize]) -> Option<Update> {
         let module = self.module_of(tensor)?;
         let down = format!("{module}{ADAPTER}{DOWN}.weight");
-        let form = Form::Network { up: format!("{module}{ADAPTER}{UP}.weight"), down };
-        (tensor == form.first()).then(|| Update { module: module.to_string(), form })
+        let up = format!("{module}{ADAPTER}{UP}.weight");
+        (tensor == down).then(|| Update::new(module, Network { down, up }))
     }
 
     /// What goes up, which starts near zero and its bias at zero.

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use burn::tensor::{Device, Distribution, Tolerance};
+use burn::tensor::{Device, Distribution, TensorData, Tolerance};
 use kernels::{Layout, Offsets};
 use miette::Diagnostic;
+use proptest::prelude::*;
 
 use super::*;
 use crate::targets::fixtures::*;
-use crate::{Linear, Weight};
+use crate::update::fixtures::*;
+use crate::{Linear, UpdateSize, Weight, spectra, update_sizes};
 
 fn ia3(targets: &[&str], feedforward: &[&str]) -> Ia3Config {
     let feedforward_modules = Some(Names::List(names(feedforward)));
@@ -127,8 +129,8 @@ fn outputs_and_inputs_are_scaled_and_merging_comes_to_the_same() {
             let file = HashMap::from([("a.dense.ia3_l".to_string(), values.into_data())]);
             let merged =
                 Tensor::from_data(built.update.merged(weight.into_data(), &file).expect("its vector"), &device);
-            let fold = built.update.fold_bias(&file);
-            assert_eq!((fold.is_some(), built.update.changes_bias()), (!feedforward, !feedforward));
+            let fold = built.update.form.fold_bias(&file);
+            assert_eq!((fold.is_some(), built.update.form.changes_bias()), (!feedforward, !feedforward));
             let mut of_bias: Vec<f32> = bias.clone().into_data().iter::<f32>().collect();
             if let Some(fold) = fold {
                 fold.apply(0, 1, &mut of_bias);
@@ -148,4 +150,42 @@ fn embeddings_are_refused_by_name() {
         with_key(&error),
         "`target_modules`: (IA)3 is on linear layers: not on `bert.embeddings.word_embeddings`"
     );
+}
+
+fn scaling(of: Side, transposed: bool) -> Update {
+    Update::new("m", Scaling { vector: "v".to_string(), of, transposed })
+}
+
+proptest! {
+    #[test]
+    fn scaling_multiplies_what_belongs_to_each_input_or_output(it in drawn()) {
+        let (d_output, d_input) = (it.weight.shape()[0], it.weight.shape()[1]);
+        for (of, count) in [(Side::Inputs, d_input), (Side::Outputs, d_output)] {
+            let factors: Vec<f32> = (0..count).map(|at| 0.5 + at as f32).collect();
+            let file = adapter(&[("v", &TensorData::new(factors.clone(), [count, 1]))]);
+            let found = folded(&scaling(of, false), &it.weight, &file, it.rows);
+            for (at, (found, base)) in found.iter::<f32>().zip(it.weight.iter::<f32>()).enumerate() {
+                let factor = factors[if of == Side::Outputs { at / d_input } else { at % d_input }];
+                prop_assert_eq!(found, base * factor);
+            }
+            assert_expected(&scaling(of, false), (&it.weight, &found), &file, it.rows)?;
+            let lying = folded(&scaling(of, true), &transposed(&it.weight), &file, it.rows);
+            assert_near(&transposed(&lying), &found)?;
+            assert_expected(&scaling(of, true), (&transposed(&it.weight), &lying), &file, it.rows)?;
+        }
+    }
+}
+
+#[test]
+fn a_scaling_without_its_vector_is_none() {
+    assert!(scaling(Side::Outputs, false).form.fold(&HashMap::new()).is_none());
+}
+
+#[test]
+fn the_size_of_a_scaling_is_its_distance_from_one() {
+    let tensors = HashMap::from([("v".to_string(), TensorData::new(vec![1.0_f32, 1.5, 0.5, 1.0], [4, 1]))]);
+    let updates = [scaling(Side::Outputs, false)];
+    let size = UpdateSize { module: "m".to_string(), norm: 0.125_f64.sqrt(), is_relative: true };
+    assert_eq!(update_sizes(&tensors, &updates), [size]);
+    assert!(spectra(&tensors, &updates).is_empty());
 }

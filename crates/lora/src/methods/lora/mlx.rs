@@ -6,6 +6,7 @@ use std::path::Path;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
 
+use super::lengths::IN_MLX;
 use super::{LINEAR, MAGNITUDE};
 use crate::peft::PREFIX;
 use crate::read_regular;
@@ -14,14 +15,14 @@ use crate::read_regular;
 pub(crate) const TENSORS: &str = "adapters.safetensors";
 
 /// What the names of A, B and DoRA's lengths end in, there and here.
-const ENDINGS: [(&str, &str); 3] = [(".lora_a", LINEAR[0]), (".lora_b", LINEAR[1]), (".m", MAGNITUDE)];
+const ENDINGS: [(&str, &str); 3] = [(".lora_a", LINEAR[0]), (".lora_b", LINEAR[1]), (IN_MLX.ending, MAGNITUDE)];
 
 /// The keys that PEFT would have written for these of mlx-lm, whose file lies beside its tensors; `None` where they are no such
 /// adapter's.
 pub(crate) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String, Value>> {
     let is_dora = match keys.get("fine_tune_type").and_then(Value::as_str) {
         Some("lora") => false,
-        Some("dora") => true,
+        Some(word) if word == IN_MLX.fine_tune_type => true,
         _ => return None,
     };
     let parameters = keys.get("lora_parameters")?;

@@ -1,13 +1,16 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685), and DoRA with it. Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
+mod check;
 mod init;
 mod layers;
+mod lengths;
 mod magnitude;
 pub(crate) mod mlx;
 mod peft;
 mod ranks;
 mod settings;
 mod start;
+mod sum;
 
 use std::collections::HashMap;
 
@@ -23,16 +26,17 @@ use crate::method::{Built, Keeps, ParameterGroup, Rate, TakenApart, UnreadKeys};
 use crate::peft::STANDARD_HEADS;
 use crate::targets::Overrides;
 use crate::trained::{TrainedTensors, normal};
-use crate::update::Form;
 use crate::{
     AdapterMethod, Base, Error, Kind, Orientation, Parameter, Selector, Settings, Site, TargetError, Treatment, Update,
 };
 
 pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
+use lengths::Lengths;
 use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use peft::UNREAD;
 pub(super) use settings::SETTINGS;
+use sum::Sum;
 
 pub(super) const NAME: &str = "lora";
 pub(super) const PEFT_TYPE: Option<&str> = Some("LORA");
@@ -121,6 +125,14 @@ impl LoraConfig {
     fn rank_and_alpha(&self, module: &str, settings: Settings) -> Result<(usize, f64), TargetError> {
         let rank = self.ranks()?.decide(module, settings)?.unwrap_or(self.r);
         Ok((rank, self.alphas()?.decide(module, settings)?.unwrap_or(self.alpha)))
+    }
+
+    /// The update of a module that this is added to.
+    fn update_of(&self, module: &str, sum: Sum) -> Update {
+        match self.use_dora {
+            true => Update::new(module, Lengths { sum, lengths: format!("{module}{MAGNITUDE}") }),
+            false => Update::new(module, sum),
+        }
     }
 }
 
@@ -320,14 +332,12 @@ impl AdapterMethod for LoraConfig {
         let of_b = tensors.parameter(&b, [d_output, rank], device, initial_b)?;
         let factors = [of_a.val(), of_b.val()];
         let mut lora = Lora::new(of_a, of_b, scale, self.dropout, hash_text(site.path));
-        let mut magnitude = None;
-        let (module, transposed) = (site.path.to_string(), site.orientation == Orientation::InOut);
+        let (module, sum) = (site.path, Sum { a, b, scale, transposed: site.orientation == Orientation::InOut });
+        let update = self.update_of(module, sum);
         if self.use_dora {
             let name = format!("{module}{MAGNITUDE}");
             lora = lora.with_magnitude(Magnitude::of(site, &name, factors, scale, tensors)?);
-            magnitude = Some(name);
         }
-        let update = Update { module, form: Form::LowRank { a, b, scale, transposed, magnitude } };
         let keeps = Keeps { input: true, outputs: self.use_dora, own: 0 };
         Ok(Some(Built { adapter: Adapter::Lora(lora), update, keeps }))
     }
@@ -349,10 +359,7 @@ impl AdapterMethod for LoraConfig {
         let of_b = tensors.parameter(&b, [width, rank], device, initial)?;
         let scale = self.scaling(rank, alpha);
         let adapter = EmbeddingAdapter::Lora(LoraEmbedding::new(of_a, of_b, scale));
-        let update = Update {
-            module: site.path.to_string(),
-            form: Form::LowRank { a, b, scale, transposed: true, magnitude: None },
-        };
+        let update = Update::new(site.path, Sum { a, b, scale, transposed: true });
         Ok(Some(Built { adapter, update, keeps: Keeps::default() }))
     }
 
@@ -370,9 +377,8 @@ impl AdapterMethod for LoraConfig {
         // Patterns give some modules an alpha of their own.
         let alpha = self.rank_and_alpha(module, Settings::Finished).map_or(self.alpha, |(_, alpha)| alpha);
         let [a, b] = endings.map(|ending| format!("{module}{ending}"));
-        let magnitude = self.use_dora.then(|| format!("{module}{MAGNITUDE}"));
-        let form = Form::LowRank { a, b, scale: self.scaling(*shape.first()?, alpha), transposed, magnitude };
-        Some(Update { module: module.to_string(), form })
+        let scale = self.scaling(*shape.first()?, alpha);
+        Some(self.update_of(module, Sum { a, b, scale, transposed }))
     }
 
     fn check_joined(&self, module: &str, paired: bool) -> Result<(), TargetError> {

@@ -1,5 +1,7 @@
 //! LoRA: its scaling, the patterns of ranks and alphas, and the ranges of its settings.
 
+mod folding;
+
 use indexmap::IndexMap;
 
 use super::*;

@@ -128,6 +128,10 @@ impl AdapterTensors {
         self.tensors.iter().map(|(name, stored)| (name.as_str(), stored.shape.as_slice()))
     }
 
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|stored| stored.shape.as_slice())
+    }
+
     /// The values of a tensor, for looking at them.
     pub fn values(&self, name: &str) -> Option<&[f32]> {
         self.tensors.get(name).map(|stored| stored.values.as_slice())

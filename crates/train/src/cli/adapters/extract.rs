@@ -8,7 +8,9 @@ use burn::tensor::{Device, TensorData};
 use clap::Args;
 use inference::{BaseRecord, ModelFiles, Sidecar, WrittenFiles, resolved};
 use lora::peft::PeftConfig;
-use lora::{Form, LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, Targets, Update, approximated};
+use lora::{
+    LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, Targets, ThinFactors, Update, approximated,
+};
 use model::{Frozen, Pretrained, Values};
 use serde_json::json;
 use tasks::TaskName;
@@ -237,16 +239,16 @@ impl Two {
         let mut own = HashSet::new();
         let bar = output.bar(plan.updates().len() as u64, "decomposing {bar:30} {pos}/{len}");
         for update in plan.updates() {
-            let Form::LowRank { a, b, transposed, .. } = &update.form else { continue };
-            let (found, rank) = self.low_rank(update, *transposed, rank)?;
+            let Some(ThinFactors { a, b, transposed, .. }) = update.form.thin_factors() else { continue };
+            let (found, rank) = self.low_rank(update, transposed, rank)?;
             let energy = found.norm.powi(2);
             kept.push(Kept { module: update.module.clone(), rank, share: found.kept, energy });
             own.extend([a, b]);
-            tensors.extend([a, b].map(String::clone).into_iter().zip(found.factors));
+            tensors.extend([a, b].map(str::to_owned).into_iter().zip(found.factors));
             bar.inc(1);
         }
         bar.finish_and_clear();
-        for parameter in plan.parameters().iter().filter(|parameter| !own.contains(&parameter.name)) {
+        for parameter in plan.parameters().iter().filter(|parameter| !own.contains(parameter.name.as_str())) {
             let values = self.of_tuned(&parameter.name)?;
             if values.shape().to_vec() != parameter.shape {
                 let (found, expected) = (values.shape().to_vec(), &parameter.shape);

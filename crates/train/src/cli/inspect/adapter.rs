@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use inference::{Adapter, ModelFiles, recorded_base};
 use lora::peft::{Program, programs};
-use lora::{Factors, Spectrum, Update};
+use lora::{Factors, Spectrum};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
@@ -128,7 +128,7 @@ fn check_base(adapter: &Adapter, model: &Path, base: &Pretrained) -> Result<(), 
 
 fn updates(adapter: &Adapter, directory: &Path, base: Option<&Pretrained>) -> Result<Vec<ModuleUpdate>, Failure> {
     let (updates, data) = (adapter.tensors.updates(), adapter.tensors.data());
-    let on_base = match base.filter(|_| updates.iter().any(Update::depends_on_weight)) {
+    let on_base = match base.filter(|_| updates.iter().any(|update| update.form.depends_on_weight())) {
         // A base that the adapter is not for tells nothing of it.
         Some(base) => Adapter::updates_on(directory, base).unwrap_or_default(),
         None => Vec::new(),
@@ -136,7 +136,8 @@ fn updates(adapter: &Adapter, directory: &Path, base: Option<&Pretrained>) -> Re
     let low_rank = lora::spectra(&data, &updates).into_iter().map(|spectrum: Spectrum| {
         let weight = base.map(|base| base.weight_norm(&spectrum.module)).transpose()?.flatten();
         // How far it changes its weight, where that is not the low-rank product alone.
-        let of_weight = on_base.iter().find(|update| update.module == spectrum.module && update.depends_on_weight());
+        let of_weight =
+            on_base.iter().find(|update| update.module == spectrum.module && update.form.depends_on_weight());
         let moved = match (of_weight, base) {
             (Some(update), Some(base)) => base.moved(update, &data)?,
             _ => None,
