@@ -1,83 +1,86 @@
-//! The files of an adapter's directory: PEFT's, or for methods that PEFT does not have those of the `adapters` package of
-//! AdapterHub (1.3), which keeps what is trained in full in files of its own, as a prediction head.
+//! How the files of an adapter lie in its directory: as PEFT writes them (`peft/layout.rs`), or for methods that PEFT does not have
+//! as another package does, which those methods describe in their rooms.
 
 use burn::tensor::TensorData;
 use safetensors::SafeTensorError;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::Method;
-use crate::peft::{CONFIG_FILE, PREFIX, PeftConfig, TENSOR_FILE, to_bytes};
+use crate::methods::LAYOUTS;
+use crate::peft::{self, CONFIG_FILE, ConfigError, Keys, PeftConfig, to_bytes};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    Peft,
-    AdapterHub,
+#[derive(Debug)]
+pub struct Layout {
+    /// The file of the adapter's tensors.
+    pub tensor_file: &'static str,
+    /// The files of what is trained in full beside the adapter, where those are others.
+    pub beside: Option<Beside>,
+    /// What stands before the name of a tensor in the model.
+    pub(crate) prefix: &'static str,
+    /// What an adapter is, for whoever has none.
+    pub(crate) described: &'static str,
+    pub pickle: Pickle,
+    /// Whether these keys of a configuration are of this layout.
+    pub(crate) is_own: fn(&Keys<'_>) -> bool,
+    /// What they say.
+    pub(crate) read: fn(Keys<'_>) -> Result<PeftConfig, ConfigError>,
+    /// The keys that a configuration has beside those of its method.
+    pub(crate) keys: fn(&PeftConfig) -> Map<String, Value>,
+    pub package: Package,
 }
 
-const ADAPTERHUB_TENSORS: &str = "adapter.safetensors";
-const ADAPTERHUB_HEAD: &str = "model_head.safetensors";
-const ADAPTERHUB_HEAD_CONFIG: &str = "head_config.json";
+/// The files of the modules that are trained in full.
+#[derive(Debug)]
+pub struct Beside {
+    pub tensor_file: &'static str,
+    pub config_file: &'static str,
+    /// What stands in the latter, for a head of these labels.
+    pub(crate) config: fn(&PeftConfig, &[String]) -> String,
+}
+
+/// The file of the tensors that is not read.
+#[derive(Debug)]
+pub struct Pickle {
+    pub file: &'static str,
+    /// How to make one of it that is.
+    pub(crate) again: &'static str,
+}
+
+/// The Python package that the files are of, for a model card.
+#[derive(Debug)]
+pub struct Package {
+    /// `library_name`, as the Hub calls it.
+    pub library: &'static str,
+    pub name: &'static str,
+    /// Name and version of the one whose format is written.
+    pub version: &'static str,
+    /// The statement that imports it.
+    pub import: &'static str,
+    /// The statements that load the adapter at a path, a Python expression, beside the model `base`.
+    pub load: fn(&str) -> String,
+}
 
 impl Layout {
-    /// The file of the adapter's tensors.
-    pub fn tensor_file(self) -> &'static str {
-        match self {
-            Self::Peft => TENSOR_FILE,
-            Self::AdapterHub => ADAPTERHUB_TENSORS,
-        }
+    /// All that can be read, PEFT's first.
+    pub fn all() -> &'static [&'static Self] {
+        LAYOUTS
     }
 
-    /// The file of the modules that are trained in full, where that is another.
-    pub(crate) fn module_file(self) -> Option<&'static str> {
-        match self {
-            Self::Peft => None,
-            Self::AdapterHub => Some(ADAPTERHUB_HEAD),
-        }
-    }
-
-    /// What stands before the name of a tensor in the model.
-    pub(crate) fn prefix(self) -> &'static str {
-        match self {
-            Self::Peft => PREFIX,
-            Self::AdapterHub => "",
-        }
-    }
-
-    /// What an adapter is, for whoever has none.
-    pub(crate) fn described(self) -> &'static str {
-        match self {
-            Self::Peft => {
-                "an adapter is a directory with adapter_config.json and adapter_model.safetensors, as PEFT and kindling write it"
-            }
-            Self::AdapterHub => {
-                "such an adapter is a directory with adapter_config.json and adapter.safetensors, as kindling writes it, and AdapterHub's `adapters` with use_safetensors=True"
-            }
-        }
-    }
-
-    /// The file of the tensors that is not read, and how to make one of it that is.
-    pub(crate) fn pickle(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Peft => (
-                "adapter_model.bin",
-                "load it in Python with PeftModel.from_pretrained(base, DIR) and save it again with model.save_pretrained(DIR)",
-            ),
-            Self::AdapterHub => (
-                "pytorch_adapter.bin",
-                "load it in Python with model.load_adapter(DIR) and save it again with model.save_adapter(DIR, NAME, use_safetensors=True)",
-            ),
-        }
+    /// That of these keys of a configuration; whatever is no other's is PEFT's.
+    pub(crate) fn of(keys: &Keys<'_>) -> &'static Self {
+        LAYOUTS.iter().copied().find(|layout| (layout.is_own)(keys)).unwrap_or(&peft::LAYOUT)
     }
 }
 
 impl Method {
     /// The names of an adapter's own files.
     pub fn files(&self) -> Vec<&'static str> {
-        let mut files = vec![self.layout().tensor_file(), CONFIG_FILE];
-        if self.layout() == Layout::AdapterHub && self.saves_others() {
-            files.extend([ADAPTERHUB_HEAD, ADAPTERHUB_HEAD_CONFIG]);
-        }
-        files
+        let beside = self.files_beside().map(|beside| [beside.tensor_file, beside.config_file]);
+        [self.layout().tensor_file, CONFIG_FILE].into_iter().chain(beside.into_iter().flatten()).collect()
+    }
+
+    fn files_beside(&self) -> Option<&'static Beside> {
+        self.layout().beside.as_ref().filter(|_| self.saves_others())
     }
 }
 
@@ -90,32 +93,14 @@ pub fn files(
     fan_in_fan_out: bool,
 ) -> Result<Vec<(&'static str, Vec<u8>)>, SafeTensorError> {
     let layout = config.method.layout();
-    let is_own = |(name, _): &&(String, TensorData)| match layout {
-        Layout::Peft => true,
-        Layout::AdapterHub => config.method.module_of(name).is_some(),
-    };
+    let is_own = |(name, _): &&(String, TensorData)| layout.beside.is_none() || config.method.module_of(name).is_some();
     let of_config = (CONFIG_FILE, config.to_json(fan_in_fan_out).into_bytes());
-    let mut files = vec![(layout.tensor_file(), to_bytes(tensors.iter().filter(is_own), layout)?)];
-    if config.method.files().contains(&ADAPTERHUB_HEAD) {
+    let mut files = vec![(layout.tensor_file, to_bytes(tensors.iter().filter(is_own), layout)?)];
+    if let Some(beside) = config.method.files_beside() {
         let of_modules = tensors.iter().filter(|tensor| !is_own(tensor));
-        files.push((ADAPTERHUB_HEAD, to_bytes(of_modules, layout)?));
-        files.push((ADAPTERHUB_HEAD_CONFIG, head_json(config, labels).into_bytes()));
+        files.push((beside.tensor_file, to_bytes(of_modules, layout)?));
+        files.push((beside.config_file, (beside.config)(config, labels).into_bytes()));
     }
     files.push(of_config);
     Ok(files)
-}
-
-/// `head_config.json` of a model with one head, which has no name and no settings.
-fn head_json(config: &PeftConfig, labels: &[String]) -> String {
-    let mut keys = config.keys(false);
-    let of_number = ["LABEL_0".to_string()];
-    let labels = if labels.is_empty() { &of_number } else { labels };
-    let ids = labels.iter().enumerate().map(|(id, label)| (label.clone(), json!(id)));
-    keys.insert("config".to_string(), Value::Null);
-    keys.insert("name".to_string(), Value::Null);
-    keys.insert("label2id".to_string(), Value::Object(ids.collect::<Map<_, _>>()));
-    keys.insert("num_labels".to_string(), json!(labels.len()));
-    let mut file = Value::Object(keys);
-    file.sort_all_objects();
-    format!("{file:#}")
 }

@@ -35,7 +35,7 @@ pub use factors::{
     Angles, Combination, CombineError, Cut, FactoredAdapter, Factors, FactorsError, LowRank, MajoritySign, Module,
     NewAdapter, Resized, Spectrum, ThinSvd, Weighted, approximated, combined, principal_angles,
 };
-pub use files::{Layout, files};
+pub use files::{Layout, Package, files};
 pub use forward_context::ForwardContext;
 pub use frozen_weight::FrozenWeight;
 pub use linear::{Linear, Orientation, OutputLayer, Projection};
@@ -50,5 +50,5 @@ pub use routes::Routes;
 pub use settings::{Setting, SettingKind, settings, settings_of};
 pub use targets::{Kind, LayersOfTargets, NameSetting, Selection, Selections, Selector, Settings, TargetError};
 pub use trained::{Parameter, Part, Replacement, TrainedTensors};
-pub use update::{Beyond, Expected, Fold, Form, InMlx, Precision, ThinFactors, Update};
+pub use update::{Beyond, Expected, Fold, Form, Precision, ThinFactors, Update};
 pub use weight::Weight;

@@ -11,7 +11,7 @@ use crate::methods::{Adapter, EmbeddingAdapter, Method, ResidualAdapter};
 use crate::trained::TrainedTensors;
 use crate::{
     Error, Kind, Layout, Orientation, Parameter, Selector, Settings, TargetConfig, TargetError, Treatment, Update,
-    Weight,
+    Weight, peft,
 };
 
 /// The base as far as settings depend on it.
@@ -256,8 +256,8 @@ pub trait AdapterMethod: Debug {
     fn to_peft(&self, fan_in_fan_out: bool) -> Map<String, Value>;
 
     /// How its files lie in an adapter's directory.
-    fn layout(&self) -> Layout {
-        Layout::Peft
+    fn layout(&self) -> &'static Layout {
+        &peft::LAYOUT
     }
 
     /// With what the names of an adapter's tensors say and its configuration does not; `None` where that says everything.
@@ -293,6 +293,11 @@ pub trait AdapterMethod: Debug {
     /// Whether they do so of an output layer that is tied to the word embeddings as well, which has a weight of its own from then on.
     fn changes_tied(&self) -> bool {
         self.changes_base()
+    }
+
+    /// What an adapter in PEFT's files asks for that other programs than PEFT do not do, in words that begin with `it does not`.
+    fn only_in_peft(&self) -> Option<String> {
+        None
     }
 
     /// The tensors of an adapter as [`Self::written`] describes it, on the base as its files have it. `starts` is what was taken

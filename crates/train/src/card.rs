@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use lora::Layout;
+use lora::Package;
 use serde_json::json;
 
 use crate::output::{counted, thousands};
@@ -29,7 +29,7 @@ pub(crate) struct Card {
     /// PEFT's tag for adapters of it.
     tag: Option<String>,
     /// Whose files it has.
-    layout: Layout,
+    package: &'static Package,
     train: (String, usize),
     valid: Option<(String, usize)>,
     /// Where the run writes its adapter.
@@ -52,7 +52,7 @@ impl Card {
             revision: plan.base.commit.clone(),
             method: plan.method_in_words(),
             tag: plan.method.peft_type().map(str::to_lowercase),
-            layout: plan.method.layout(),
+            package: &plan.method.layout().package,
             train: dataset(&plan.train),
             valid: plan.valid.as_deref().map(dataset),
             place: plan.output_dir.join("adapter").display().to_string(),
@@ -104,11 +104,7 @@ impl Card {
             text.push_str(&format!("base_model: {}\n", json!(self.base)));
             tags.push(format!("base_model:adapter:{}", self.base));
         }
-        let library = match self.layout {
-            Layout::Peft => "peft",
-            // The Hub's name for `adapters`.
-            Layout::AdapterHub => "adapter-transformers",
-        };
+        let library = self.package.library;
         text.push_str(&format!("library_name: {library}\npipeline_tag: {}\ntags:\n", self.task.pipeline));
         tags.extend(self.tag.clone());
         tags.extend(["transformers", "kindling"].map(str::to_string));
@@ -158,10 +154,7 @@ impl Card {
         };
         let command =
             format!("kindling {command} --model {} --adapter {}{example}", quoted(&base), quoted(&self.place));
-        let library = match self.layout {
-            Layout::Peft => "PEFT",
-            Layout::AdapterHub => "AdapterHub's `adapters`",
-        };
+        let library = self.package.name;
         format!(
             "\n## Use\n\nWith kindling:\n\n{}\nWith Transformers and {library}:\n\n{}",
             fenced("sh", &command),
@@ -188,15 +181,7 @@ impl Card {
             arguments.push_str(", num_labels=1");
         }
         let adapter = json!(self.place);
-        let (import, load) = match self.layout {
-            Layout::Peft => {
-                ("from peft import PeftModel", format!("model = PeftModel.from_pretrained(base, {adapter})"))
-            }
-            Layout::AdapterHub => (
-                "import adapters",
-                format!("adapters.init(base)\nbase.load_adapter({adapter}, use_safetensors=True, set_active=True)"),
-            ),
-        };
+        let (import, load) = (self.package.import, (self.package.load)(&adapter.to_string()));
         format!(
             "{import}\nfrom transformers import {class}, AutoTokenizer\n\n\
              base = {class}.from_pretrained({arguments})\n\
@@ -207,10 +192,7 @@ impl Card {
 
     fn training(&self) -> String {
         let (file, examples) = &self.train;
-        let version = match self.layout {
-            Layout::Peft => "PEFT 0.21.2",
-            Layout::AdapterHub => "adapters 1.3.0",
-        };
+        let version = self.package.version;
         format!(
             "\n## Training\n\nOn {}, {}, with these settings:\n\n{}\n### Framework versions\n\n- {version}\n",
             code(file),
@@ -292,7 +274,7 @@ mod tests {
             revision: None,
             method: "LoRA, r 8".to_string(),
             tag: Some("lora".to_string()),
-            layout: Layout::Peft,
+            package: &lora::Method::default().layout().package,
             train: ("train: a.csv".to_string(), 900),
             valid: Some(("valid.csv".to_string(), 100)),
             place: "runs/my run/adapter".to_string(),
@@ -338,7 +320,8 @@ mod tests {
 
     #[test]
     fn an_adapter_in_adapterhubs_files_is_loaded_by_its_package() {
-        let text = Card { tag: None, layout: Layout::AdapterHub, ..card() }.text((10, 2000), None);
+        let package = &lora::Method::named("adapter").expect("a method").layout().package;
+        let text = Card { tag: None, package, ..card() }.text((10, 2000), None);
         assert!(text.contains("library_name: adapter-transformers\n") && !text.contains("PEFT"), "{text}");
         let loaded =
             "adapters.init(base)\nbase.load_adapter(\"runs/my run/adapter\", use_safetensors=True, set_active=True)\n";

@@ -224,8 +224,8 @@ impl FactoredAdapter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peft::{PeftConfig, TENSOR_FILE, to_bytes};
-    use crate::{Layout, LoraConfig};
+    use crate::LoraConfig;
+    use crate::peft::{LAYOUT, PeftConfig, TENSOR_FILE, to_bytes};
 
     /// An adapter of q, of rank 3 and scale 2, and v, of rank 2 and scale 4, with a head.
     fn adapter() -> FactoredAdapter {
@@ -254,7 +254,7 @@ mod tests {
 
     fn read(method: &Method, tensors: &[(String, TensorData)]) -> FactoredAdapter {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(tensors.iter(), Layout::Peft).unwrap()).unwrap();
+        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(tensors.iter(), &LAYOUT).unwrap()).unwrap();
         FactoredAdapter::new(method, &AdapterTensors::read(directory.path(), method).unwrap()).unwrap()
     }
 

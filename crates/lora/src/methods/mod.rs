@@ -8,29 +8,35 @@ mod lora;
 mod none;
 
 use std::ops::{Deref, Range};
+use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use kernels::Phase;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::peft::{ConfigError, Keys};
+use crate::peft::{self, ConfigError, Keys};
 use crate::settings::Setting;
-use crate::{AdapterMethod, ForwardContext, Projection};
+use crate::{AdapterMethod, ForwardContext, Layout, Projection};
 
 pub use bitfit::BitFit;
 pub use bottleneck::{Bottleneck, BottleneckConfig, Placement};
 pub use full::Full;
 pub use ia3::{Ia3, Ia3Config};
-pub(crate) use lora::mlx;
 pub use lora::{Init, Lora, LoraConfig, LoraEmbedding};
 pub use none::HeadAlone;
 
 /// One line a method: its module, its variant with the type of its settings, and the layers it builds, if any. A module
 /// has `NAME`, `OTHER_NAMES`, `SUMMARY`, `PEFT_TYPE` and `SETTINGS`; its settings are an [`AdapterMethod`] and have `from_peft`; a layer has
-/// `forward`, and of linear layers `forward_rows`.
+/// `forward`, and of linear layers `forward_rows`. A method whose files are not PEFT's names their [`Layout`], and one whose adapters
+/// other programs have too those of a [`Foreign`].
 macro_rules! methods {
-    ($($module:ident: $variant:ident($config:ident) $(linear($linear:ident))? $(embedding($embedding:ident))? $(residual($residual:ident))?;)+) => {
+    ($(
+        $module:ident: $variant:ident($config:ident)
+            $(linear($linear:ident))? $(embedding($embedding:ident))? $(residual($residual:ident))?
+            $(layout($layout:path))? $(foreign($foreign:path))?;
+    )+) => {
         /// How a model is trained, or was.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "method", rename_all = "lowercase")]
@@ -94,6 +100,12 @@ macro_rules! methods {
 
         /// The `peft_type`s of adapters that can be read.
         pub(crate) const PEFT_TYPES: &[Option<&str>] = &[$($module::PEFT_TYPE),+];
+
+        /// The layouts of files that adapters are read from and written in, PEFT's first.
+        pub(crate) static LAYOUTS: &[&Layout] = &[&peft::LAYOUT, $($(&$layout,)?)+];
+
+        /// The files of other programs that are read as PEFT's.
+        pub(crate) static FOREIGN: &[Foreign] = &[$($($foreign,)?)+];
 
         /// What a linear layer carries besides its own weight.
         #[derive(Module, Debug)]
@@ -165,12 +177,25 @@ macro_rules! methods {
 }
 
 methods! {
-    lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding);
+    lora: Lora(LoraConfig) linear(Lora) embedding(LoraEmbedding) foreign(lora::MLX);
     ia3: Ia3(Ia3Config) linear(Ia3);
     bitfit: BitFit(BitFit);
-    bottleneck: Adapter(BottleneckConfig) residual(Bottleneck);
+    bottleneck: Adapter(BottleneckConfig) residual(Bottleneck) layout(bottleneck::LAYOUT);
     full: Full(Full);
     none: None(HeadAlone);
+}
+
+/// What stands in a configuration, by its keys.
+type Configuration = Map<String, Value>;
+
+/// The files of another program, of an adapter that PEFT has too.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    pub(crate) tensor_file: &'static str,
+    /// The keys that PEFT would have written for these of the configuration at this path; `None` where they are not that program's.
+    pub(crate) keys: fn(&Path, &Configuration) -> Option<Configuration>,
+    /// The name that PEFT gives to a tensor, and whether that lies the other way round there.
+    pub(crate) renamed: fn(&str) -> (String, bool),
 }
 
 /// What people call a method, or a variant of one that is a setting here.
@@ -224,11 +249,6 @@ impl Method {
     /// Every tensor is trained.
     pub fn full() -> Self {
         Self::Full(Box::default())
-    }
-
-    /// Of an adapter in AdapterHub's files, from the keys under `config`; `is_old` is a file of the package's forerunner.
-    pub(crate) fn from_adapterhub(keys: &mut Keys<'_>, is_old: bool) -> Result<Self, ConfigError> {
-        Ok(Self::Adapter(Box::new(BottleneckConfig::from_adapterhub(keys, is_old)?)))
     }
 
     /// What is meant by a word that is no method's name.

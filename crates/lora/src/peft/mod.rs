@@ -5,12 +5,14 @@
 
 mod config;
 mod joined;
+mod layout;
 mod programs;
 mod tensors;
 
 pub use config::{ConfigError, PeftConfig};
 pub(crate) use config::{Keys, integer, is_off, number, shown, some_list, some_names, sorted, written_targets};
 pub(crate) use joined::{Joined, is_joined};
+pub use layout::LAYOUT;
 pub use programs::{Program, programs};
 pub use tensors::{AdapterTensors, TensorError, damage, from_bytes, to_bytes};
 

@@ -108,10 +108,7 @@ impl<'a> Facts<'a> {
         if self.has_other_updates || self.low_rank.is_empty() {
             found.push("it knows no other method than LoRA".to_string());
         }
-        if self.config.method.changes_base() {
-            let start = self.keys.get("init_lora_weights").and_then(Value::as_str).unwrap_or_default();
-            found.push(format!("it does not take the start out of the base (init_lora_weights: {start:?})"));
-        }
+        found.extend(self.config.method.only_in_peft());
         found
     }
 
@@ -136,8 +133,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::Layout;
-    use crate::peft::{TENSOR_FILE, to_bytes};
+    use crate::peft::{LAYOUT, TENSOR_FILE, to_bytes};
 
     /// An adapter with these keys beside `r`, 2, and `lora_alpha`, 4, on two modules, of ranks 2 and `rank`.
     fn obstacles(keys: &str, rank: usize, others: &[(&str, &[usize])]) -> [Vec<String>; 3] {
@@ -152,7 +148,7 @@ mod tests {
             data("v.lora_B.weight", &[5, rank]),
         ];
         tensors.extend(others.iter().map(|(name, shape)| data(name, shape)));
-        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(tensors.iter(), Layout::Peft).unwrap()).unwrap();
+        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(tensors.iter(), &LAYOUT).unwrap()).unwrap();
         let tensors = AdapterTensors::read(directory.path(), &config.method).unwrap();
         let programs: [Program; 3] = programs(&config, &tensors).try_into().unwrap();
         assert_eq!(programs.each_ref().map(|program| program.name), ["PEFT", "vLLM", "llama.cpp"]);
@@ -200,7 +196,7 @@ mod tests {
         let config = PeftConfig::from_json(Path::new("adapter_config.json"), text).expect("a valid configuration");
         let directory = tempfile::tempdir().unwrap();
         let vector = ("q.ia3_l".to_string(), TensorData::zeros::<f32, _>([5, 1]));
-        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes([vector].iter(), Layout::Peft).unwrap()).unwrap();
+        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes([vector].iter(), &LAYOUT).unwrap()).unwrap();
         let tensors = AdapterTensors::read(directory.path(), &config.method).unwrap();
         let found = programs(&config, &tensors);
         assert!(found[0].obstacles.is_empty());

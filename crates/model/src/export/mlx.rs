@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use burn::tensor::TensorData;
-use lora::{Beyond, InMlx, Plan};
+use lora::Plan;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
@@ -90,8 +90,10 @@ fn tensors(all: &[Factors<'_>], rank: usize, scale: f64) -> Tensors {
         let mut b = transposed(&factors.scaled_b(scale), d_output, factors.rank);
         b.resize(rank * d_output, 0.0);
         tensors.insert(format!("{module}.lora_b"), (vec![rank, d_output], b));
-        if let Some((Beyond { mlx: Some(InMlx { ending, .. }), .. }, values)) = &factors.beyond {
-            tensors.insert(format!("{module}{ending}"), (vec![values.len()], values.clone()));
+        if let Some((beyond, values)) = &factors.beyond
+            && let Some(mlx) = beyond.mlx
+        {
+            tensors.insert(format!("{module}{}", mlx.ending), (vec![values.len()], values.clone()));
         }
     }
     tensors

@@ -3,6 +3,7 @@
 
 use std::path::{Component, Path};
 
+use lora::Layout;
 use serde::Deserialize;
 
 use crate::companions::{goes_with_weights, is_of_tokenizer};
@@ -16,10 +17,6 @@ pub enum Wanted {
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-const ADAPTER: &str = "adapter_model.safetensors";
-/// In AdapterHub's layout, with a head that is trained beside it.
-const ADAPTERHUB: &str = "adapter.safetensors";
-const ADAPTERHUB_HEAD: [&str; 2] = ["head_config.json", "model_head.safetensors"];
 
 /// Any of these is enough of a tokenizer to say that one has been fetched.
 const VOCABULARY: [&str; 8] = [
@@ -65,7 +62,7 @@ impl Wanted {
     pub(super) fn beside(self, files: &[String]) -> Vec<&str> {
         let wanted = |file: &&str| match self {
             Self::Model => is_of_tokenizer(file) || goes_with_weights(file),
-            Self::Adapter => is_of_tokenizer(file) || *file == "kindling.json" || ADAPTERHUB_HEAD.contains(file),
+            Self::Adapter => is_of_tokenizer(file) || *file == "kindling.json" || is_beside_adapter(file),
         };
         files.iter().map(String::as_str).filter(wanted).collect()
     }
@@ -99,9 +96,9 @@ impl Wanted {
 
     /// The file that the weights are in or found by.
     fn root(self, has: &dyn Fn(&str) -> bool) -> Result<&'static str, Lack> {
-        let (safe, pickles): (&[&str], &[&str]) = match self {
-            Self::Model => (&[SINGLE, INDEX], &["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"]),
-            Self::Adapter => (&[ADAPTER, ADAPTERHUB], &["adapter_model.bin", "pytorch_adapter.bin"]),
+        let (safe, pickles): (Vec<&str>, Vec<&str>) = match self {
+            Self::Model => (vec![SINGLE, INDEX], vec!["pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt"]),
+            Self::Adapter => Layout::all().iter().map(|layout| (layout.tensor_file, layout.pickle.file)).unzip(),
         };
         let pickle = || pickles.iter().find(|file| has(file)).map(|file| Lack::Pickled(file));
         safe.iter()
@@ -121,6 +118,12 @@ impl Wanted {
             Self::Adapter => "an adapter has adapter_config.json and adapter_model.safetensors",
         }
     }
+}
+
+/// Whether a layout of adapters' files has this one for what is trained in full.
+fn is_beside_adapter(file: &str) -> bool {
+    let mut beside = Layout::all().iter().filter_map(|layout| layout.beside.as_ref());
+    beside.any(|beside| [beside.tensor_file, beside.config_file].contains(&file))
 }
 
 fn is_file_name(name: &str) -> bool {

@@ -174,9 +174,9 @@ pub(crate) enum ConfigError {
     ))]
     NoSuchScore { place: String, task: Task, best: Best },
 
-    #[error("{place}: method `none` trains the classification head alone, and task `{task}` has none")]
+    #[error("{place}: method `{method}` trains {trained}, and task `{task}` has none")]
     #[diagnostic(help("set `adapter.method` to `lora` or `full`"))]
-    NothingToTrain { place: String, task: Task },
+    NothingToTrain { place: String, method: &'static str, trained: String, task: Task },
 
     #[error("{place}: an adapter on random weights could never be used again, for they are not kept")]
     #[diagnostic(help("set `adapter.method = \"full\"` to train a model from nothing"))]

@@ -75,7 +75,8 @@ fn task(loaded: &Loaded) -> Result<(), ConfigError> {
         return Err(ConfigError::NoSuchScore { place: loaded.place("train.best"), task, best });
     }
     if task.vocabulary && config.adapter.method.backward_pass() == BackwardPass::Head {
-        return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), task });
+        let (method, trained) = (config.adapter.method.name(), config.adapter.method.describe());
+        return Err(ConfigError::NothingToTrain { place: loaded.place("adapter.method"), method, trained, task });
     }
     if config.model.weights == Weights::Random && !config.adapter.method.trains_all() {
         let place = loaded.place("model.weights");

@@ -180,7 +180,7 @@ pub(super) fn begin(directory: &Directory, starts: &HashMap<String, TensorData>)
     }
     let tensors: Vec<(String, TensorData)> = starts.iter().map(|(name, data)| (name.clone(), data.clone())).collect();
     let path = path.join(START);
-    let bytes = lora::peft::to_bytes(tensors.iter(), lora::Layout::Peft)
+    let bytes = lora::peft::to_bytes(tensors.iter(), &lora::peft::LAYOUT)
         .map_err(|error| Error::Checkpoint { path: path.clone(), reason: error.to_string() })?;
     disk::write(&path, &bytes).map_err(|source| Error::Write { path, source })
 }

@@ -1,15 +1,41 @@
-//! `adapter_config.json` of a bottleneck adapter: the keys of `BnConfig` in AdapterHub's `adapters` under `config`, and what the
-//! package says of the base.
+//! The files of a bottleneck adapter as the `adapters` package of AdapterHub has them (1.3): what is trained in full is in files of its
+//! own, as a prediction head, and `adapter_config.json` has the keys of `BnConfig` under `config`, and what the package says of the base.
 
 use serde_json::{Map, Value, json};
 
 use super::{BottleneckConfig, Placement};
-use crate::Base;
+use crate::files::{Beside, Pickle};
 use crate::method::UnreadKeys;
-use crate::peft::{ConfigError, Keys, number};
+use crate::methods::Method;
+use crate::peft::{ConfigError, Keys, PeftConfig, number};
+use crate::{Base, Layout, Package};
 
 /// The version of `adapters` whose format is written.
 const VERSION: &str = "adapters.1.3.0";
+
+pub(in crate::methods) static LAYOUT: Layout = Layout {
+    tensor_file: "adapter.safetensors",
+    beside: Some(Beside { tensor_file: "model_head.safetensors", config_file: "head_config.json", config: head_json }),
+    prefix: "",
+    described: "such an adapter is a directory with adapter_config.json and adapter.safetensors, as kindling writes it, and AdapterHub's `adapters` with use_safetensors=True",
+    pickle: Pickle {
+        file: "pytorch_adapter.bin",
+        again: "load it in Python with model.load_adapter(DIR) and save it again with model.save_adapter(DIR, NAME, use_safetensors=True)",
+    },
+    is_own: |keys| keys.peek("config").is_some_and(Value::is_object),
+    read,
+    keys: |config| Map::from_iter([("model_name".to_string(), json!(config.base_model))]),
+    package: Package {
+        // The Hub's name for `adapters`.
+        library: "adapter-transformers",
+        name: "AdapterHub's `adapters`",
+        version: "adapters 1.3.0",
+        import: "import adapters",
+        load: |adapter| {
+            format!("adapters.init(base)\nbase.load_adapter({adapter}, use_safetensors=True, set_active=True)")
+        },
+    },
+};
 
 /// What the files say of the base.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,7 +87,7 @@ pub(super) const UNREAD: UnreadKeys = UnreadKeys { unsupported: UNSUPPORTED, ign
 
 impl BottleneckConfig {
     /// From the keys under `config`; `is_old` is a file of the package's forerunner, which named the two forms of GELU otherwise.
-    pub(in crate::methods) fn from_adapterhub(keys: &mut Keys<'_>, is_old: bool) -> Result<Self, ConfigError> {
+    fn from_adapterhub(keys: &mut Keys<'_>, is_old: bool) -> Result<Self, ConfigError> {
         if let Some(other) = keys.peek("architecture").filter(|it| !it.is_null()) {
             return Err(keys.unsupported(
                 "architecture",
@@ -147,6 +173,34 @@ impl BottleneckConfig {
         });
         keys.as_object().cloned().unwrap_or_default()
     }
+}
+
+/// The keys of the adapter are under `config`.
+fn read(mut keys: Keys<'_>) -> Result<PeftConfig, ConfigError> {
+    let map = keys.take("config").and_then(|config| config.as_object().cloned()).unwrap_or_default();
+    let mut own = Keys { file: keys.file, map, notes: Vec::new() };
+    // Those of the package's forerunner, adapter-transformers, had none at first.
+    let is_old = keys.text("version")?.is_none();
+    let method = Method::Adapter(Box::new(BottleneckConfig::from_adapterhub(&mut own, is_old)?));
+    own.refuse_the_rest(method.unread_keys())?;
+    let (base_model, notes) = (keys.text("model_name")?, own.notes);
+    let (revision, task_type, peft_version, auto_mapping) = (None, None, None, None);
+    Ok(PeftConfig { method, base_model, revision, task_type, peft_version, fan_in_fan_out: false, auto_mapping, notes })
+}
+
+/// `head_config.json` of a model with one head, which has no name and no settings.
+fn head_json(config: &PeftConfig, labels: &[String]) -> String {
+    let mut keys = config.keys(false);
+    let of_number = ["LABEL_0".to_string()];
+    let labels = if labels.is_empty() { &of_number } else { labels };
+    let ids = labels.iter().enumerate().map(|(id, label)| (label.clone(), json!(id)));
+    keys.insert("config".to_string(), Value::Null);
+    keys.insert("name".to_string(), Value::Null);
+    keys.insert("label2id".to_string(), Value::Object(ids.collect::<Map<_, _>>()));
+    keys.insert("num_labels".to_string(), json!(labels.len()));
+    let mut file = Value::Object(keys);
+    file.sort_all_objects();
+    format!("{file:#}")
 }
 
 fn placement(keys: &mut Keys<'_>) -> Result<Placement, ConfigError> {

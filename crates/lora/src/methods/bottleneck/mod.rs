@@ -22,6 +22,7 @@ use crate::targets::saves;
 use crate::trained::{TrainedTensors, normal};
 use crate::{AdapterMethod, Base, Error, Layout, Selector, Settings, TargetConfig, TargetError, Update};
 
+pub(super) use adapterhub::LAYOUT;
 pub use layer::Bottleneck;
 use network::Network;
 
@@ -202,8 +203,8 @@ impl AdapterMethod for BottleneckConfig {
         self.write_adapterhub()
     }
 
-    fn layout(&self) -> Layout {
-        Layout::AdapterHub
+    fn layout(&self) -> &'static Layout {
+        &LAYOUT
     }
 
     /// The configuration does not name the modules of the file beside the adapter.

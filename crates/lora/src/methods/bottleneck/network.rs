@@ -3,7 +3,7 @@
 use crate::Form;
 
 /// `down: [inner, d]`, an activation function, `up: [d, inner]`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Network {
     pub(super) down: String,
     pub(super) up: String,

@@ -16,7 +16,7 @@ pub(super) enum Side {
 }
 
 /// The values are of the inputs or of the outputs, whose bias they multiply too; `transposed` is as the weight lies.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Scaling {
     pub(super) vector: String,
     pub(super) of: Side,

@@ -168,10 +168,25 @@ proptest! {
                 let factor = factors[if of == Side::Outputs { at / d_input } else { at % d_input }];
                 prop_assert_eq!(found, base * factor);
             }
-            assert_expected(&scaling(of, false), (&it.weight, &found), &file, it.rows)?;
             let lying = folded(&scaling(of, true), &transposed(&it.weight), &file, it.rows);
             assert_near(&transposed(&lying), &found)?;
-            assert_expected(&scaling(of, true), (&transposed(&it.weight), &lying), &file, it.rows)?;
+        }
+    }
+}
+
+proptest! {
+    // Each case writes files.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_is_expected_by_the_file_alone_is_what_is_multiplied(it in drawn()) {
+        for (of, count) in [(Side::Inputs, it.weight.shape()[1]), (Side::Outputs, it.weight.shape()[0])] {
+            let factors: Vec<f32> = (0..count).map(|at| 0.5 + at as f32).collect();
+            let file = adapter(&[("v", &TensorData::new(factors, [count, 1]))]);
+            for (lies_so, weight) in [(false, it.weight.clone()), (true, transposed(&it.weight))] {
+                let merged = folded(&scaling(of, lies_so), &weight, &file, it.rows);
+                assert_expected(&scaling(of, lies_so), (&weight, &merged), &file, it.rows)?;
+            }
         }
     }
 }

@@ -7,10 +7,11 @@ use burn::tensor::TensorData;
 use super::check::Stretched;
 use super::sum::{Adding, Sum};
 use crate::peft::AdapterTensors;
-use crate::{Beyond, Expected, Fold, Form, InMlx, ThinFactors};
+use crate::update::InMlx;
+use crate::{Beyond, Expected, Fold, Form, ThinFactors};
 
 /// The sum, and then the lengths, `[d_output]`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Lengths {
     pub(super) sum: Sum,
     pub(super) lengths: String,

@@ -8,18 +8,21 @@ use serde_json::{Map, Value, json};
 
 use super::lengths::IN_MLX;
 use super::{LINEAR, MAGNITUDE};
+use crate::methods::Foreign;
 use crate::peft::PREFIX;
 use crate::read_regular;
 
+pub(in crate::methods) const MLX: Foreign = Foreign { tensor_file: TENSORS, keys, renamed };
+
 /// The tensors in an adapter's directory.
-pub(crate) const TENSORS: &str = "adapters.safetensors";
+const TENSORS: &str = "adapters.safetensors";
 
 /// What the names of A, B and DoRA's lengths end in, there and here.
 const ENDINGS: [(&str, &str); 3] = [(".lora_a", LINEAR[0]), (".lora_b", LINEAR[1]), (IN_MLX.ending, MAGNITUDE)];
 
 /// The keys that PEFT would have written for these of mlx-lm, whose file lies beside its tensors; `None` where they are no such
 /// adapter's.
-pub(crate) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String, Value>> {
+fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String, Value>> {
     let is_dora = match keys.get("fine_tune_type").and_then(Value::as_str) {
         Some("lora") => false,
         Some(word) if word == IN_MLX.fine_tune_type => true,
@@ -41,7 +44,7 @@ pub(crate) fn keys(file: &Path, keys: &Map<String, Value>) -> Option<Map<String,
 }
 
 /// The name that PEFT gives to a tensor, and whether it lies the other way round there.
-pub(crate) fn renamed(name: &str) -> (String, bool) {
+fn renamed(name: &str) -> (String, bool) {
     let found = |(there, here): &(&str, &str)| name.strip_suffix(there).map(|module| format!("{module}{here}"));
     match ENDINGS.iter().find_map(found) {
         Some(renamed) => (format!("{}{renamed}", PREFIX), !name.ends_with(ENDINGS[2].0)),

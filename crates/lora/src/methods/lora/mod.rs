@@ -5,7 +5,7 @@ mod init;
 mod layers;
 mod lengths;
 mod magnitude;
-pub(crate) mod mlx;
+mod mlx;
 mod peft;
 mod ranks;
 mod settings;
@@ -34,6 +34,7 @@ pub use init::Init;
 pub use layers::{Lora, LoraEmbedding};
 use lengths::Lengths;
 use magnitude::{MAGNITUDE, Magnitude};
+pub(super) use mlx::MLX;
 pub(super) use peft::UNREAD;
 pub(super) use settings::SETTINGS;
 use sum::Sum;
@@ -293,6 +294,12 @@ impl AdapterMethod for LoraConfig {
 
     fn changes_base(&self) -> bool {
         self.init.is_part_of_base()
+    }
+
+    fn only_in_peft(&self) -> Option<String> {
+        let start = self.init.name();
+        let unknown = || format!("it does not take the start out of the base (init_lora_weights: {start:?})");
+        self.changes_base().then(unknown)
     }
 
     /// The plain adapter of one with magnitudes would be refused there.

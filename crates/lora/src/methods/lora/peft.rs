@@ -146,8 +146,9 @@ fn bias(keys: &mut Keys<'_>) -> Result<BiasMode, ConfigError> {
         Some("none") => Ok(BiasMode::None),
         Some("all") => Ok(BiasMode::All),
         Some("lora_only") => Ok(BiasMode::LoraOnly),
-        Some(other) => Err(ConfigError::Bias {
+        Some(other) => Err(ConfigError::UnknownWord {
             file: keys.file.to_owned(),
+            key: "bias",
             found: other.to_owned(),
             suggestion: suggestion(other, ["none", "all", "lora_only"]),
         }),

@@ -9,7 +9,7 @@ use crate::peft::AdapterTensors;
 use crate::{Expected, Fold, Form, ThinFactors};
 
 /// `scale * B·A` is added, or that transposed, as the weight lies: `a: [r, d_input]`, `b: [d_output, r]`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Sum {
     pub(super) a: String,
     pub(super) b: String,

@@ -19,9 +19,10 @@ pub enum ConfigError {
     #[error("`{key}` in {}: {found} is not {expected}", file.display())]
     #[diagnostic(help("correct the value, or copy the adapter again"))]
     Value { file: PathBuf, key: String, found: String, expected: &'static str },
-    #[error("`bias` in {}: unknown value `{found}`", file.display())]
-    Bias {
+    #[error("`{key}` in {}: unknown value `{found}`", file.display())]
+    UnknownWord {
         file: PathBuf,
+        key: &'static str,
         found: String,
         #[help]
         suggestion: String,

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use indexmap::IndexSet;
-use serde_json::Value;
 
 use super::keys::{Keys, shown};
 use super::{ConfigError, PeftConfig};
-use crate::methods::{Method, PEFT_TYPES, mlx};
+use crate::Layout;
+use crate::methods::{FOREIGN, Method, PEFT_TYPES};
 
 impl PeftConfig {
     /// # Errors
@@ -15,15 +15,14 @@ impl PeftConfig {
     /// implement or do not know, unless they are off (null, false or empty).
     pub fn from_json(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut keys = Keys::parse(file, text)?;
-        if let Some(of_mlx) = mlx::keys(file, &keys.map) {
-            keys.map = of_mlx;
+        if let Some(of_peft) = FOREIGN.iter().find_map(|foreign| (foreign.keys)(file, &keys.map)) {
+            keys.map = of_peft;
         }
-        if keys.peek("peft_type").is_none()
-            && let Some(Value::Object(map)) = keys.peek("config")
-        {
-            let own = Keys { file, map: map.clone(), notes: Vec::new() };
-            return Self::of_adapterhub(&mut keys, own);
-        }
+        (Layout::of(&keys).read)(keys)
+    }
+
+    /// As PEFT writes it.
+    pub(crate) fn of_peft(mut keys: Keys<'_>) -> Result<Self, ConfigError> {
         let method = keys.method()?;
         let mut config = Self {
             base_model: keys.text("base_model_name_or_path")?,
@@ -39,17 +38,6 @@ impl PeftConfig {
         keys.refuse_the_rest(config.method.unread_keys())?;
         config.notes = keys.notes;
         Ok(config)
-    }
-
-    /// As AdapterHub's `adapters` writes it: `own` are the keys of the adapter, under `config`, and `keys` those around them.
-    fn of_adapterhub(keys: &mut Keys<'_>, mut own: Keys<'_>) -> Result<Self, ConfigError> {
-        // Those of the package's forerunner, adapter-transformers, had none at first.
-        let is_old = keys.text("version")?.is_none();
-        let method = Method::from_adapterhub(&mut own, is_old)?;
-        own.refuse_the_rest(method.unread_keys())?;
-        let (base_model, notes) = (keys.text("model_name")?, own.notes);
-        let (revision, task_type, peft_version, auto_mapping) = (None, None, None, None);
-        Ok(Self { method, base_model, revision, task_type, peft_version, fan_in_fan_out: false, auto_mapping, notes })
     }
 }
 

@@ -12,7 +12,7 @@ const IGNORED: &[&str] = &["inference_mode", "runtime_config"];
 
 impl Keys<'_> {
     /// Whatever is left must be off, or have no bearing on the adapter.
-    pub(super) fn refuse_the_rest(&mut self, unread: UnreadKeys) -> Result<(), ConfigError> {
+    pub(crate) fn refuse_the_rest(&mut self, unread: UnreadKeys) -> Result<(), ConfigError> {
         for (key, value) in self.map.iter().filter(|(_, value)| !is_off(value)) {
             if let Some((_, reason)) = unread.unsupported.iter().find(|(unsupported, _)| unsupported == key) {
                 return Err(self.unsupported(key, value, reason));

@@ -3,11 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{PeftConfig, is_not_empty};
-use crate::Layout;
 use crate::config::{Names, Targets};
-
-/// The version of PEFT whose format is written.
-const PEFT_VERSION: &str = "0.21.2";
 
 impl PeftConfig {
     /// The file as PEFT writes it: every key, sorted at every level, sets as sorted lists. `fan_in_fan_out` is true for
@@ -20,18 +16,7 @@ impl PeftConfig {
 
     pub(crate) fn keys(&self, fan_in_fan_out: bool) -> Map<String, Value> {
         let mut keys = self.method.to_peft(fan_in_fan_out);
-        let of_all = match self.method.layout() {
-            Layout::Peft => json!({
-                "auto_mapping": self.auto_mapping,
-                "base_model_name_or_path": self.base_model,
-                "inference_mode": true,
-                "peft_version": PEFT_VERSION,
-                "revision": self.revision,
-                "task_type": self.task_type,
-            }),
-            Layout::AdapterHub => json!({ "model_name": self.base_model }),
-        };
-        keys.extend(of_all.as_object().cloned().unwrap_or_default());
+        keys.extend((self.method.layout().keys)(self));
         keys
     }
 }

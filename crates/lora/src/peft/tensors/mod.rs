@@ -13,7 +13,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use suggest::nearest_module;
 
-use crate::methods::mlx;
+use crate::files::Pickle;
+use crate::methods::{FOREIGN, Foreign};
 use crate::peft::PREFIX;
 use crate::{Layout, Method, TakenApart, Update};
 
@@ -47,20 +48,18 @@ pub struct AdapterTensors {
 }
 
 impl AdapterTensors {
-    /// Reads the tensors of an adapter of this method from the files of a directory, or what mlx-lm has in their place.
+    /// Reads the tensors of an adapter of this method from the files of a directory, or what another program has in their place.
     pub fn read(directory: &Path, method: &Method) -> Result<Self, TensorError> {
         let layout = method.layout();
-        let [own, of_mlx] = [layout.tensor_file(), mlx::TENSORS].map(|name| directory.join(name));
-        let is_mlx = !own.exists() && of_mlx.exists();
-        let file = if is_mlx { of_mlx } else { own };
-        if !file.exists() {
-            return Err(without_file(directory, layout));
-        }
+        let there = |name: &str| Some(directory.join(name)).filter(|file| file.exists());
+        let foreign = || FOREIGN.iter().find_map(|foreign| Some((there(foreign.tensor_file)?, Some(foreign))));
+        let found = there(layout.tensor_file).map(|own| (own, None)).or_else(foreign);
+        let (file, foreign) = found.ok_or_else(|| without_file(directory, layout))?;
         let mut stored = read_file(&file)?;
-        if is_mlx {
-            stored = stored.into_iter().map(from_mlx).collect();
+        if let Some(foreign) = foreign {
+            stored = stored.into_iter().map(|tensor| as_in_peft(foreign, tensor)).collect();
         }
-        let beside = layout.module_file().map(|name| directory.join(name)).filter(|file| file.exists());
+        let beside = layout.beside.as_ref().and_then(|beside| there(beside.tensor_file));
         if let Some(beside) = beside {
             stored.extend(read_file(&beside)?);
         }
@@ -104,7 +103,7 @@ impl AdapterTensors {
 
     /// The name in the file.
     fn full(&self, name: &str) -> String {
-        format!("{}{name}", self.method.layout().prefix())
+        format!("{}{name}", self.method.layout().prefix)
     }
 
     /// Adds what the user should know of the adapter.
@@ -309,15 +308,15 @@ impl AdapterTensors {
     }
 }
 
-fn without_file(directory: &Path, layout: Layout) -> TensorError {
-    let (pickle, again) = layout.pickle();
+fn without_file(directory: &Path, layout: &Layout) -> TensorError {
+    let Pickle { file: pickle, again } = layout.pickle;
     let help = match directory.join(pickle).exists() {
         true => format!(
             "{pickle} is a Python pickle, which can run any code when it is read, so kindling does not: {again}"
         ),
-        false => layout.described().to_string(),
+        false => layout.described.to_string(),
     };
-    TensorError::NoFile { directory: directory.into(), file: layout.tensor_file(), help }
+    TensorError::NoFile { directory: directory.into(), file: layout.tensor_file, help }
 }
 
 fn read_file(file: &Path) -> Result<Vec<(String, Stored)>, TensorError> {
@@ -338,9 +337,9 @@ fn read_file(file: &Path) -> Result<Vec<(String, Stored)>, TensorError> {
     Ok(stored)
 }
 
-/// A tensor of mlx-lm as PEFT has it.
-fn from_mlx((name, mut stored): (String, Stored)) -> (String, Stored) {
-    let (name, is_turned) = mlx::renamed(&name);
+/// A tensor of another program as PEFT has it.
+fn as_in_peft(foreign: &Foreign, (name, mut stored): (String, Stored)) -> (String, Stored) {
+    let (name, is_turned) = (foreign.renamed)(&name);
     if let (true, &[rows, columns]) = (is_turned, stored.shape.as_slice()) {
         stored.values = (0..columns).flat_map(|it| stored.values.iter().skip(it).step_by(columns).copied()).collect();
         stored.shape = vec![columns, rows];
@@ -359,16 +358,16 @@ fn to_f32(view: &TensorView<'_>) -> Option<Vec<f32>> {
     })
 }
 
-/// The file that PEFT, or AdapterHub, would write for these tensors, given under their names in the model. Sorted, so that the
+/// The file of this layout for these tensors, given under their names in the model. Sorted, so that the
 /// same adapter is the same bytes.
 pub fn to_bytes<'a>(
     tensors: impl Iterator<Item = &'a (String, TensorData)>,
-    layout: Layout,
+    layout: &Layout,
 ) -> Result<Vec<u8>, SafeTensorError> {
     let mut views = Vec::new();
     for (name, data) in tensors {
         let view = TensorView::new(Dtype::F32, data.shape().to_vec(), data.as_bytes())?;
-        views.push((format!("{}{name}", layout.prefix()), view));
+        views.push((format!("{}{name}", layout.prefix), view));
     }
     views.sort_by(|left, right| left.0.cmp(&right.0));
     safetensors::serialize(views, Some(HashMap::from([("format".to_string(), "pt".to_string())])))
@@ -455,13 +454,13 @@ mod tests {
     fn what_is_written_is_read_again_sorted_and_with_pefts_prefix() {
         let data = |values: Vec<f32>| TensorData::new(values, [2]);
         let tensors = [("b.bias".to_string(), data(vec![1.0, 2.0])), ("a.bias".to_string(), data(vec![3.0, 4.0]))];
-        let bytes = to_bytes(tensors.iter(), Layout::Peft).unwrap();
+        let bytes = to_bytes(tensors.iter(), &crate::peft::LAYOUT).unwrap();
         let read = SafeTensors::deserialize(&bytes).unwrap();
         assert_eq!(
             read.tensor("base_model.model.a.bias").unwrap().data(),
             [3.0_f32.to_le_bytes(), 4.0_f32.to_le_bytes()].concat()
         );
         let reversed = [tensors[1].clone(), tensors[0].clone()];
-        assert_eq!(bytes, to_bytes(reversed.iter(), Layout::Peft).unwrap());
+        assert_eq!(bytes, to_bytes(reversed.iter(), &crate::peft::LAYOUT).unwrap());
     }
 }

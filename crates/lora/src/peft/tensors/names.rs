@@ -13,7 +13,7 @@ pub(super) fn rename(
     method: &Method,
     notes: &mut Vec<String>,
 ) -> IndexMap<String, Stored> {
-    let prefix = method.layout().prefix();
+    let prefix = method.layout().prefix;
     let mut tensors = IndexMap::new();
     let (mut unprefixed, mut wrapped) = (false, false);
     let mut copies = Vec::new();
