@@ -7,7 +7,8 @@ use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
 
 use super::lengths::IN_MLX;
-use super::{LINEAR, MAGNITUDE};
+use super::magnitude::MAGNITUDE;
+use super::names::LINEAR;
 use crate::methods::Foreign;
 use crate::peft::PREFIX;
 use crate::read_regular;

@@ -1,11 +1,13 @@
 //! LoRA (Hu et al. 2021, arXiv 2106.09685), and DoRA with it. Reference: `LoraConfig`, `lora.Linear` and `lora.Embedding` in PEFT.
 
 mod check;
+mod experts;
 mod init;
 mod layers;
 mod lengths;
 mod magnitude;
 mod mlx;
+mod names;
 mod peft;
 mod ranks;
 mod settings;
@@ -35,6 +37,7 @@ pub use layers::{Lora, LoraEmbedding};
 use lengths::Lengths;
 use magnitude::{MAGNITUDE, Magnitude};
 pub(super) use mlx::MLX;
+use names::{EMBEDDING, LINEAR};
 pub(super) use peft::UNREAD;
 pub(super) use settings::SETTINGS;
 use sum::Sum;
@@ -196,25 +199,7 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn check(&self) -> Result<(), TargetError> {
-        const RANK: &str = "a rank (1 or more)";
-        const FINITE: &str = "a finite number";
-        let number = |key: String, found: f64, expected| Err(TargetError::Number { key, found, expected });
-        if self.r == 0 {
-            return number("r".to_owned(), 0.0, RANK);
-        }
-        if !self.alpha.is_finite() {
-            return number("alpha".to_owned(), self.alpha, FINITE);
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return number("dropout".to_owned(), self.dropout, "a probability below 1");
-        }
-        if let Some((key, _)) = self.rank_pattern.iter().find(|(_, rank)| **rank == 0) {
-            return number(format!("rank_pattern.\"{key}\""), 0.0, RANK);
-        }
-        if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
-            return number(format!("alpha_pattern.\"{key}\""), *alpha, FINITE);
-        }
-        self.ranks().and(self.alphas()).map(drop)
+        self.check_numbers()
     }
 
     fn check_kind(&self, module: &str, kind: Kind) -> Result<(), TargetError> {
@@ -389,33 +374,7 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn check_joined(&self, module: &str, paired: bool) -> Result<(), TargetError> {
-        let wrong = |key: &'static str, problem: String, help| Err(TargetError::Setting { key, problem, help });
-        if self.use_dora {
-            let problem = format!("`{module}` cannot be decomposed so");
-            return wrong("use_dora", problem, |_| {
-                "PEFT has no DoRA on experts and routers: adapt attention alone".to_string()
-            });
-        }
-        if self.dropout != 0.0 {
-            let problem = format!("{} with `{module}` as a target", self.dropout);
-            return wrong("dropout", problem, |name| {
-                format!("PEFT has no dropout on experts and routers: set {} to 0.0", name("dropout"))
-            });
-        }
-        if self.use_rslora && paired {
-            let problem = format!("`{module}` cannot be scaled so");
-            return wrong("use_rslora", problem, |_| {
-                "PEFT joins the adapters of an expert with another scale: use `alpha` alone".to_owned()
-            });
-        }
-        if self.rank_and_alpha(module, Settings::New)? != (self.r, self.alpha) {
-            let key = if self.rank_pattern.is_empty() { "alpha_pattern" } else { "rank_pattern" };
-            let problem = format!("`{module}` cannot have a rank or an alpha of its own");
-            return wrong(key, problem, |_| {
-                "PEFT joins the adapters of all experts of a layer: let it match none of theirs".to_owned()
-            });
-        }
-        Ok(())
+        self.check_expert(module, paired)
     }
 
     /// B of a linear layer and A of an embedding, which start at zero and stay there only if no gradient ever reaches them.
@@ -427,19 +386,8 @@ impl AdapterMethod for LoraConfig {
         "every B of the adapter is zero"
     }
 
-    /// `M.lora_A.default.weight` is `M.lora_A.weight`, and `M.lora_magnitude_vector.default.weight` `M.lora_magnitude_vector`.
     fn plain_name(&self, tensor: &str) -> String {
-        if let Some((module, _)) = tensor.split_once(&format!("{MAGNITUDE}.")) {
-            return format!("{module}{MAGNITUDE}");
-        }
-        for factor in [".lora_A.", ".lora_B."] {
-            if let Some((module, rest)) = tensor.split_once(factor)
-                && let Some((_, parameter)) = rest.split_once('.')
-            {
-                return format!("{module}{factor}{parameter}");
-            }
-        }
-        tensor.to_string()
+        names::plain(tensor)
     }
 
     fn wrong_shape(
@@ -448,34 +396,13 @@ impl AdapterMethod for LoraConfig {
         shape: &[usize],
         shape_of: &dyn Fn(&str) -> Option<Vec<usize>>,
     ) -> Option<String> {
-        if tensor.ends_with(MAGNITUDE) {
-            return (!matches!(shape, &[length] if length > 0)).then(|| "a vector, [d_output]".to_string());
-        }
-        // Of an embedding A and B lie as of a linear layer: [rank, rows] and [width, rank].
-        let endings = [LINEAR, EMBEDDING].into_iter().find(|endings| endings.iter().any(|it| tensor.ends_with(it)))?;
-        let &[rows, columns] = shape else { return Some("a matrix".to_string()) };
-        if rows == 0 || columns == 0 {
-            return Some("a matrix that is not empty".to_string());
-        }
-        // A is as high as B is wide.
-        let a = format!("{}{}", tensor.strip_suffix(endings[1])?, endings[0]);
-        let rank = *shape_of(&a)?.first()?;
-        (rank != columns).then(|| format!("[{rows}, {rank}]: the rank of `{}{a}` is {rank}", crate::peft::PREFIX))
+        names::wrong_shape(tensor, shape, shape_of)
     }
 
     fn rank_side(&self, tensor: &str) -> Option<usize> {
-        let is = |ending: &str| tensor.ends_with(ending);
-        match (is(LINEAR[0]) || is(EMBEDDING[0]), is(LINEAR[1]) || is(EMBEDDING[1])) {
-            (true, _) => Some(0),
-            (_, true) => Some(1),
-            _ => None,
-        }
+        names::rank_side(tensor)
     }
 }
-
-/// What the names of A and B end in, of a linear layer and of an embedding.
-const LINEAR: [&str; 2] = [".lora_A.weight", ".lora_B.weight"];
-const EMBEDDING: [&str; 2] = [".lora_embedding_A", ".lora_embedding_B"];
 
 #[cfg(test)]
 mod tests;

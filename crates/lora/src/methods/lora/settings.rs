@@ -2,7 +2,8 @@
 
 use std::ops::Bound;
 
-use super::Init;
+use super::{Init, LoraConfig};
+use crate::TargetError;
 use crate::config::BiasMode;
 use crate::settings::{EXCLUDE_MODULES, MODULES_TO_SAVE, Setting, SettingKind, TARGET_MODULES};
 
@@ -71,3 +72,29 @@ pub(in crate::methods) const SETTINGS: &[Setting] = &[
         "LoRA+: the learning rate of adapters on embeddings, in place of `train.learning_rate`; PEFT's `loraplus_lr_embedding`",
     ),
 ];
+
+impl LoraConfig {
+    /// # Errors
+    /// A number out of its range, or an expression that is none.
+    pub(super) fn check_numbers(&self) -> Result<(), TargetError> {
+        const RANK: &str = "a rank (1 or more)";
+        const FINITE: &str = "a finite number";
+        let number = |key: String, found: f64, expected| Err(TargetError::Number { key, found, expected });
+        if self.r == 0 {
+            return number("r".to_owned(), 0.0, RANK);
+        }
+        if !self.alpha.is_finite() {
+            return number("alpha".to_owned(), self.alpha, FINITE);
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return number("dropout".to_owned(), self.dropout, "a probability below 1");
+        }
+        if let Some((key, _)) = self.rank_pattern.iter().find(|(_, rank)| **rank == 0) {
+            return number(format!("rank_pattern.\"{key}\""), 0.0, RANK);
+        }
+        if let Some((key, alpha)) = self.alpha_pattern.iter().find(|(_, alpha)| !alpha.is_finite()) {
+            return number(format!("alpha_pattern.\"{key}\""), *alpha, FINITE);
+        }
+        self.ranks().and(self.alphas()).map(drop)
+    }
+}
