@@ -75,7 +75,7 @@ impl TrainedTensors {
         }
     }
 
-    /// A tensor of an adapter: from the file, else `initial`.
+    /// A tensor of an adapter: from the file; `initial` where there is none.
     pub(crate) fn parameter<const D: usize>(
         &mut self,
         name: &str,
@@ -85,6 +85,10 @@ impl TrainedTensors {
     ) -> Result<Param<Tensor<D>>, Error> {
         let value = match self.value(name, shape, device)? {
             Some(value) => value,
+            // An error when all have been asked for. Until then it takes no memory, however large a rank the configuration has.
+            None if self.values.as_ref().is_some_and(|adapter| adapter.lacks(name)) => {
+                Tensor::<D>::zeros([1; D], device).expand(shape)
+            }
             None => initial(),
         };
         Ok(self.train(name.to_string(), Part::Adapter, value))
@@ -159,4 +163,26 @@ pub(crate) fn normal(count: u64, deviation: f64, key: u64) -> Vec<f32> {
             (deviation * radius * (std::f64::consts::TAU * uniform(angles, i)).cos()) as f32
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Method;
+    use crate::peft::{LAYOUT, TENSOR_FILE, to_bytes};
+
+    #[test]
+    fn a_tensor_that_the_file_lacks_takes_no_memory_before_it_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = [("k.lora_A.weight".to_string(), TensorData::zeros::<f32, _>([2, 3]))];
+        std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(other.iter(), &LAYOUT).unwrap()).unwrap();
+        let adapter = AdapterTensors::read(directory.path(), &Method::default()).unwrap();
+        let mut tensors = TrainedTensors::new(Some(adapter), 0);
+        let shape = [1 << 40, 48];
+        let initial = || panic!("it is not a new adapter");
+        let a = tensors.parameter("q.lora_A.weight", shape, &Device::flex(), initial).unwrap();
+        assert_eq!(a.val().dims(), shape);
+        let error = tensors.values.unwrap().finish(["q.lora_A.weight"].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("missing:\n    base_model.model.q.lora_A.weight"), "{error}");
+    }
 }

@@ -232,6 +232,11 @@ impl AdapterTensors {
         }
     }
 
+    /// Whether there is no such tensor of an adapter.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        !self.tensors.contains_key(name)
+    }
+
     /// Takes the values of all these tensors that there are, which must be the same.
     pub(crate) fn take_alike(&mut self, names: &[String], shape: &[usize]) -> Result<Option<Alike>, TensorError> {
         let mut alike: Option<Alike> = None;
