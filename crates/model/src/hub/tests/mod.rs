@@ -47,7 +47,7 @@ impl Hub {
             offline: false,
             attempts: 3,
             pause: Duration::from_millis(1),
-            patience: Duration::from_secs(10),
+            patience: Duration::from_secs(60),
         };
         Self { server, cache, settings }
     }
