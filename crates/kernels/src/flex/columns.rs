@@ -59,14 +59,14 @@ impl<'a> NewColumns<'a> {
         Columns::from(matrix.as_mut_ptr().cast::<f32>(), rows, stride, width).into_iter().map(Self).collect()
     }
 
-    /// As many values as there are columns.
-    pub(super) fn write(&mut self, row: usize, values: &[f32]) {
+    pub(super) fn row(&mut self, row: usize) -> &mut [MaybeUninit<f32>] {
         let Columns { place, rows, width, stride, .. } = self.0;
-        assert!(row < rows && values.len() == width, "a matrix has its rows alone, and columns a value each");
-        // SAFETY: the row lies within the matrix, which is borrowed for `'a`; its columns are of this value alone.
+        assert!(row < rows, "a matrix has its rows alone");
+        // SAFETY: the row lies within the matrix, which is borrowed for `'a`; its columns are of this value alone, which is
+        // borrowed as long as the row.
         #[expect(unsafe_code, reason = "values of these columns; see SAFETY")]
         unsafe {
-            std::ptr::copy_nonoverlapping(values.as_ptr(), place.add(row * stride), width);
+            std::slice::from_raw_parts_mut(place.add(row * stride).cast(), width)
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
             NewColumns::of(&mut made, stride, width).par_iter_mut().enumerate().for_each(|(block, columns)| {
                 for row in 0..rows {
                     let from = row * stride + block * width;
-                    columns.write(row, &expected[from..(from + width).min((row + 1) * stride)]);
+                    columns.row(row).write_copy_of_slice(&expected[from..(from + width).min((row + 1) * stride)]);
                 }
             });
             // SAFETY: they were zeros at first.

@@ -11,6 +11,7 @@ use burn::tensor::Shape;
 use super::columns::{Columns, NewColumns};
 use super::filled::filled;
 use super::matrix::{Factor, Matrix};
+use super::prefetch::{Cache, ROWS_AHEAD, prefetch};
 use super::product::{Dropped, PANEL, Start, Term, product, serial};
 use super::{CHUNK, changed, lora_linear, tensor, vector_of, with_rows};
 use crate::dora_linear::{Forward, Gradient, composed, composed_backward, composed_input_backward};
@@ -74,10 +75,7 @@ pub(crate) fn forward(
                 let rows = first..rows.end.min(first + TOGETHER);
                 let of_down = of_down.part(rows.clone(), 0..r);
                 serial(Factor::Plain(of_down), Factor::Transposed(of_b), 1.0, &mut update, PANEL, Start::Zero);
-                join(rows, dropped, mask.keep(), of_outputs, &mut update, output);
-                for (row, update) in (first..).zip(update.chunks_exact(PANEL)).take(dropped.len() / PANEL) {
-                    direction.write(row, &update[..outputs.len()]);
-                }
+                join(rows, [dropped, &update], mask.keep(), of_outputs, output, direction);
             }
         },
     );
@@ -162,6 +160,11 @@ pub(crate) fn backward(
     let d_factors = filled((0..blocks).map(|block| outputs(block).len()), |block, sums| {
         let outputs = outputs(block);
         for row in 0..rows {
+            if row + ROWS_AHEAD < rows {
+                for matrix in [of_direction, upstream] {
+                    prefetch(&matrix.row(row + ROWS_AHEAD)[outputs.clone()], Cache::First);
+                }
+            }
             add_products(&of_direction.row(row)[outputs.clone()], &upstream.row(row)[outputs.clone()], sums);
         }
     });
@@ -206,24 +209,24 @@ with_wide_vectors! {
 }
 
 with_wide_vectors! {
-    /// Of a base's output for all entries, for the dropped ones, and an update: what the layer gives, and, in place of the update, its
-    /// direction.
+    /// Of a base's output for all entries, for the dropped ones, and an update: what the layer gives, and its direction.
     fn join(
         rows: Range<usize>,
-        dropped: &[f32],
+        parts: [&[f32]; 2],
         keep: f32,
         of_outputs: [&[f32]; 2],
-        update: &mut [f32],
         output: &mut Columns<'_>,
+        direction: &mut NewColumns<'_>,
     ) {
-        let [factors, bias] = of_outputs;
-        for ((row, dropped), update) in rows.zip(dropped.chunks_exact(PANEL)).zip(update.chunks_exact_mut(PANEL)) {
+        let ([dropped, update], [factors, bias]) = (parts.map(|it| it.chunks_exact(PANEL)), of_outputs);
+        for ((row, dropped), update) in rows.zip(dropped).zip(update) {
             let of_outputs = factors.iter().zip(bias);
-            let of_row = output.row(row).iter_mut().zip(update).zip(dropped).zip(of_outputs);
-            for (((base, direction), dropped), (factor, bias)) in of_row {
+            let of_row = output.row(row).iter_mut().zip(direction.row(row)).zip(dropped.iter().zip(update)).zip(of_outputs);
+            for (((base, direction), (dropped, update)), (factor, bias)) in of_row {
                 let kept = keep * (*base - dropped);
-                *direction += kept;
-                *base += *direction * factor - kept + bias;
+                let whole = update + kept;
+                direction.write(whole);
+                *base += whole * factor - kept + bias;
             }
         }
     }

@@ -7,6 +7,9 @@ pub(super) enum Cache {
     Second,
 }
 
+/// How many rows before their turn to ask for pieces of rows that lie far apart: fewer come too late, more drive out what is in use.
+pub(super) const ROWS_AHEAD: usize = 8;
+
 /// Asks for values before they are read, where the processor would hardly see which they are.
 #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "other processors find them themselves"))]
 pub(super) fn prefetch<T>(values: &[T], cache: Cache) {
