@@ -55,6 +55,11 @@ impl<'a> Judge<'a> {
         Self { target, allowed: ALLOWED }
     }
 
+    /// With another time for each input: where code is not optimised, or a machine has other work, only a hang is told.
+    pub fn allowing(self, allowed: Duration) -> Self {
+        Self { allowed, ..self }
+    }
+
     pub fn check(self, input: &[u8]) -> Result<(), Fault> {
         let is_compressed = matches!(self.target.form, Form::Gzip(_) | Form::Parquet);
         let (memory, times) = if is_compressed { (MEMORY_UNPACKED, TIME_UNPACKED) } else { (0, 1) };
@@ -96,9 +101,9 @@ impl<'a> Campaign<'a> {
         Self { judge: Judge::new(target), seeds: (target.seeds)(), faults: BTreeMap::new() }
     }
 
-    /// With another time for each input: where code is not optimised, or a machine has other work, only a hang is told.
+    /// As [`Judge::allowing`].
     pub fn allowing(self, allowed: Duration) -> Self {
-        Self { judge: Judge { allowed, ..self.judge }, ..self }
+        Self { judge: self.judge.allowing(allowed), ..self }
     }
 
     /// The seeds themselves, then the inputs of these numbers.

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use fuzz_targets::{Campaign, CountingAllocator, all, named};
+use fuzz_targets::{Archive, Campaign, CountingAllocator, Judge, all, named};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -75,4 +75,18 @@ targets! {
     target_modules_are_read_or_refused: "target-modules", 500;
     gguf_is_read_or_refused: "gguf", 1000;
     requests_are_answered_or_refused: "requests", 300;
+}
+
+/// Such a value of JSON takes twenty times its bytes: trees of them must not lie beside one another.
+#[test]
+fn lists_of_short_texts_in_a_tokenizer_json_take_little_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let pairs = vec![r#"["a","b"]"#; 120_000].join(",");
+    for merges in [format!(r#""merges":[{pairs}]"#), format!(r#""merges":[],"other":[{pairs}]"#)] {
+        let model = format!(r#"{{"type":"BPE","vocab":{{"a":0,"b":1,"ab":2}},{merges}}}"#);
+        let document = format!(r#"{{"version":"1.0","model":{model}}}"#);
+        let input = Archive(vec![("tokenizer.json".to_owned(), document.into_bytes())]).bytes();
+        let target = named("tokenizer-json").expect("a target");
+        assert_eq!(Judge::new(&target).allowing(HANG).check(&input), Ok(()));
+    }
 }

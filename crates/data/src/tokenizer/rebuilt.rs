@@ -4,8 +4,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tokenizers::{AddedToken, PostProcessorWrapper, Tokenizer};
+use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, Tokenizer};
 
 use super::class::Class;
 use super::config::Config;
@@ -29,21 +30,28 @@ fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
     let mut document: Value = serde_json::from_slice(saved)?;
     check_tables(&document["normalizer"])?;
     check_pieces(&document["model"]["vocab"])?;
-    let added = document["added_tokens"].as_array().cloned().unwrap_or_default();
-    let class = match model(config, &document["model"]) {
-        Some(model) => {
-            around(config, &mut document);
-            document["model"] = model;
-            document["added_tokens"] = json!([]);
-            config.class
-        }
-        None => Class::AsSaved,
-    };
-    let mut tokenizer: Tokenizer = match class {
-        Class::AsSaved => Tokenizer::from_bytes(saved)?,
-        _ => serde_json::from_value(document)?,
-    };
-    tokenizer.add_tokens(config.added_tokens(&added, class == Class::AsSaved))?;
+    // A vocabulary is most of a file, and the library reads what is in a tokenizer through several trees of it: it is read apart.
+    let empty = json!({"type": "BPE", "vocab": {}, "merges": []});
+    let model = document.get_mut("model").map(|model| std::mem::replace(model, empty));
+    let (class, model) = model.map_or((Class::AsSaved, None), |model| {
+        let (class, model) = of_class(config, model);
+        (class, Some(model))
+    });
+    let added = document.get_mut("added_tokens").map(|added| std::mem::replace(added, json!([])));
+    if class != Class::AsSaved {
+        around(config, &mut document);
+    }
+    let mut tokenizer: Tokenizer = serde_json::from_value(document)?;
+    if let Some(model) = model {
+        tokenizer.with_model(read_model(model)?);
+    }
+    let added = added.unwrap_or_else(|| json!([]));
+    if class == Class::AsSaved {
+        let tokens: Vec<SavedToken> = serde_json::from_value(added.clone())?;
+        tokenizer.add_tokens(tokens.into_iter().map(|saved| saved.token))?;
+    }
+    let added = added.as_array().map_or(&[][..], Vec::as_slice);
+    tokenizer.add_tokens(config.added_tokens(added, class == Class::AsSaved))?;
     if class == Class::Qwen2 {
         tokenizer.add_tokens(config.special_tokens().map(|token| AddedToken::from(token.content, true)))?;
     }
@@ -53,6 +61,30 @@ fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
     // A special token that is written in a text is text then.
     tokenizer.set_encode_special_tokens(config.flag("split_special_tokens").unwrap_or(false));
     Ok(tokenizer)
+}
+
+/// One of `added_tokens`.
+#[derive(Deserialize)]
+struct SavedToken {
+    #[serde(rename = "id")]
+    _id: u32,
+    #[serde(flatten)]
+    token: AddedToken,
+}
+
+/// The model of a `tokenizer.json`, which is used up meanwhile. One that does not say its type is what it looks like.
+fn read_model(mut saved: Value) -> tokenizers::Result<ModelWrapper> {
+    let kind = saved["type"].as_str().unwrap_or_default().to_owned();
+    if let ("BPE" | "WordPiece" | "WordLevel" | "Unigram", Some(model)) = (kind.as_str(), saved.as_object_mut()) {
+        model.remove("type");
+    }
+    Ok(match kind.as_str() {
+        "BPE" => ModelWrapper::BPE(serde_json::from_value(saved)?),
+        "WordPiece" => ModelWrapper::WordPiece(serde_json::from_value(saved)?),
+        "WordLevel" => ModelWrapper::WordLevel(serde_json::from_value(saved)?),
+        "Unigram" => ModelWrapper::Unigram(serde_json::from_value(saved)?),
+        _ => serde_json::from_value(saved)?,
+    })
 }
 
 /// The tables of a normalizer, whose offsets the library trusts.
@@ -83,29 +115,39 @@ fn check_pieces(pieces: &Value) -> tokenizers::Result<()> {
     }
 }
 
-/// The model that the class makes of a vocabulary; `None` for a class that takes the file as it is, or a vocabulary of
-/// another kind, which the class could not take.
-fn model(config: &Config, saved: &Value) -> Option<Value> {
+/// The model that the class makes of a vocabulary; what was saved for a class that takes the file as it is, or where the vocabulary is
+/// of another kind, which the class could not take.
+fn of_class(config: &Config, mut saved: Value) -> (Class, Value) {
+    let Some(mut model) = around_vocabulary(config, &saved) else {
+        return (Class::AsSaved, saved);
+    };
+    model["vocab"] = saved["vocab"].take();
+    if model["type"] == "BPE" {
+        model["merges"] = saved["merges"].take();
+    }
+    (config.class, model)
+}
+
+/// Such a model without its vocabulary.
+fn around_vocabulary(config: &Config, saved: &Value) -> Option<Value> {
     let vocabulary = &saved["vocab"];
     let byte_pairs = |fuse_unk: bool, byte_fallback: bool| {
         (vocabulary.is_object() && saved["merges"].is_array()).then(|| {
             json!({
                 "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
                 "end_of_word_suffix": null, "fuse_unk": fuse_unk, "byte_fallback": byte_fallback, "ignore_merges": false,
-                "vocab": vocabulary, "merges": saved["merges"],
             })
         })
     };
     let unigram = |unknown: Value| {
-        let model = json!({"type": "Unigram", "unk_id": unknown, "byte_fallback": false, "vocab": vocabulary});
-        vocabulary.is_array().then_some(model)
+        vocabulary.is_array().then(|| json!({"type": "Unigram", "unk_id": unknown, "byte_fallback": false}))
     };
     match config.class {
         Class::AsSaved | Class::Other => None,
         Class::Bert => vocabulary.is_object().then(|| {
             json!({
                 "type": "WordPiece", "unk_token": config.text("unk_token"), "continuing_subword_prefix": "##",
-                "max_input_chars_per_word": 100, "vocab": vocabulary,
+                "max_input_chars_per_word": 100,
             })
         }),
         Class::Gpt2 | Class::GptNeoX | Class::Qwen2 | Class::Roberta => byte_pairs(false, false),
