@@ -117,6 +117,26 @@ fn gradient_checkpointing_does_not_change_a_bit_where_all_layers_read_one_table(
 }
 
 #[test]
+fn gradient_checkpointing_does_not_change_a_bit_where_dora_is_on_one_of_several_layers_with_the_same_input() {
+    let project = Project::new();
+    for target in ["query", "key"] {
+        let tensors = |checkpointing: bool| {
+            let run = format!("{target}-{checkpointing}");
+            let sets = [
+                "train.max_steps=4".to_string(),
+                "adapter.use_dora=true".to_string(),
+                format!("adapter.target_modules=[\"{target}\"]"),
+                format!("train.gradient_checkpointing={checkpointing}"),
+                format!("output_dir={run}"),
+            ];
+            project.train(&sets.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).done();
+            std::fs::read(project.path(&format!("{run}/adapter/adapter_model.safetensors"))).unwrap()
+        };
+        assert!(tensors(true) == tensors(false), "{target}");
+    }
+}
+
+#[test]
 fn the_class_of_xlm_roberta_is_written_by_its_own_name() {
     let project = Project::new().copy("xlm-roberta-cls/model", "xlm");
     train(&project, &["--set", "model.path=xlm", "--set", "adapter.method=full"]);

@@ -313,6 +313,27 @@ fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
     };
     refused(&|it| it.remove(|name| name == format!("{of}.absmax")), &format!("`{of}.absmax` is missing"));
     refused(&|it| it.remove(|name| name == of), &format!("`{of}` is missing"));
+    let scales = format!("{of}.nested_absmax");
+    refused(&|it| it.fill(&scales, f32::NAN), &format!("`{scales}` has scales that are NaN or infinite"));
+}
+
+#[test]
+fn a_start_is_no_part_of_factors_that_are_not_those_of_training() {
+    let project = bert("nf4");
+    project.train(&["--quiet", "--set", "adapter.init=pissa", "--set", "adapter.r=3"]).done();
+    let warning = "warning: run/adapter: trained on what its start had left of the base in nf4, which cannot be told from its new factors: they stand on the whole base in nf4";
+    for made in [
+        &["resize", "run", "--rank", "5", "-o", "made"][..],
+        &["resize", "run", "--energy", "1", "-o", "made"],
+        &["combine", "run", "run", "--method", "linear", "--weights", "0.5,0.5", "-o", "made"],
+    ] {
+        let ran = project.run(made).done();
+        assert!(warnings(&ran).iter().all(|line| *line == warning) && !warnings(&ran).is_empty(), "{}", ran.stderr);
+        assert_eq!(project.json_of("made/kindling.json")["base"]["quantised"]["residual"], Value::Null, "{made:?}");
+        let answers = loss(&project, &["--model", "bert", "--adapter", "made", "--set", "model.dtype=nf4"]);
+        assert!(answers.is_finite(), "{made:?}");
+        std::fs::remove_dir_all(project.path("made")).unwrap();
+    }
 }
 
 #[test]

@@ -17,6 +17,9 @@ use model::{Features, Model, Tokens};
 
 use crate::{StepOutput, Task};
 
+/// More than the operations from a parameter to where it is used: DoRA's lengths go through one.
+const DEEPER: usize = 4;
+
 /// The examples of one forward pass, and what their randomness derives from.
 #[derive(Debug, Clone)]
 pub struct MicroBatch {
@@ -131,7 +134,7 @@ impl TrainableModel {
             if layerwise.trains_below(layer) { input.require_grad() } else { input }
         };
         let mut hidden = input_of(layerwise.layers());
-        let features = layerwise.last_layer(hidden.clone());
+        let features = layerwise.last_layer(above(&hidden));
         let (item, of_output) =
             self.backward_of_head(&features, &Asked::to_train(input), LOGITS_AT_ONCE, &mut gradients);
         let output = features.into_hidden();
@@ -139,7 +142,7 @@ impl TrainableModel {
         for layer in (0..layerwise.layers()).rev() {
             let Some(of_output) = of_input else { break };
             hidden = input_of(layer);
-            let output = layerwise.layer(layer, hidden.clone());
+            let output = layerwise.layer(layer, above(&hidden));
             of_input = self.backward(output, of_output, Some(&hidden), &mut gradients);
         }
         if let Some(of_embeddings) = of_input {
@@ -186,6 +189,12 @@ impl TrainableModel {
         gradients.accumulate(self, GradientsParams::from_grads(below, self));
         of_input
     }
+}
+
+/// The input of a layer, deeper in burn's graph than anything that is computed of parameters alone, as it is where the layers below it
+/// are in the graph too: burn goes back by depth, and in this order adds up what comes to a tensor that several modules read.
+fn above(input: &Tensor<2>) -> Tensor<2> {
+    (0..DEEPER).fold(input.clone(), |hidden, _| hidden.reshape(input.dims()))
 }
 
 /// A batch as a model on this device reads it.

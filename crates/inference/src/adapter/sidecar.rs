@@ -133,6 +133,14 @@ impl Sidecar {
         Self { trained: None, ..self }
     }
 
+    /// The same for factors that are not those of training: what the adapter started with cannot be told from the rest any more.
+    pub fn with_new_factors(mut self) -> Self {
+        if let Some(quantised) = &mut self.base.quantised {
+            quantised.residual = false;
+        }
+        self.untrained()
+    }
+
     /// The version that wrote it.
     pub fn version(&self) -> &str {
         &self.kindling

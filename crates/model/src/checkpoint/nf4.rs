@@ -96,6 +96,13 @@ impl Checkpoint {
         if !has_scales {
             return Err(format!("its scales are not those of [{rows}, {columns}]"));
         }
+        let (ending, scales) = match &nf4.nested {
+            Some((nested, offset)) => (NESTED_ABSMAX, [floats(&self.bytes(nested)), vec![*offset]].concat()),
+            None => (ABSMAX, floats(&self.bytes(&nf4.absmax))),
+        };
+        if !scales.iter().all(|scale| scale.is_finite()) {
+            return Err(format!("`{name}{ending}` has scales that are NaN or infinite"));
+        }
         let known = [&kernels::NF4_VALUES[..], &kernels::dynamic_map()[..]];
         for ((map, known), ending) in maps.iter().zip(known).zip([MAP, NESTED_MAP]) {
             let values = map.as_ref().map(|map| floats(&self.bytes(map)));

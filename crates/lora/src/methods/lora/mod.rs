@@ -301,7 +301,7 @@ impl AdapterMethod for LoraConfig {
     }
 
     fn taken_apart(&self, tensors: Vec<(String, TensorData)>) -> Option<TakenApart> {
-        let (tensors, starts) = start::apart(tensors);
+        let (tensors, starts) = start::apart(tensors)?;
         Some(TakenApart { method: Method::Lora(Box::new(self.clone().halved())), tensors, starts })
     }
 

@@ -163,8 +163,18 @@ pub(super) fn plain(
     tensors.into_iter().map(doubled).collect()
 }
 
-/// The opposite of [`plain`]: the tensors as they were trained, and what they started with on linear layers.
-pub(super) fn apart(tensors: Vec<(String, TensorData)>) -> (Vec<(String, TensorData)>, HashMap<String, TensorData>) {
+/// Tensors as they were trained, and what they started with on linear layers.
+type Apart = (Vec<(String, TensorData)>, HashMap<String, TensorData>);
+
+/// The opposite of [`plain`]; `None` where a rank is odd, so that there is no start in it.
+pub(super) fn apart(tensors: Vec<(String, TensorData)>) -> Option<Apart> {
+    let is_odd = |(name, data): &(String, TensorData)| {
+        let side = (0..2).find(|n| name.ends_with(LINEAR[*n]) || name.ends_with(EMBEDDING[*n]));
+        side.and_then(|side| data.shape().get(side)).is_some_and(|rank| rank % 2 == 1)
+    };
+    if tensors.iter().any(is_odd) {
+        return None;
+    }
     let mut starts = HashMap::new();
     let halves = |(name, data): (String, TensorData)| {
         let is = |n: usize| name.ends_with(LINEAR[n]) || name.ends_with(EMBEDDING[n]);
@@ -188,7 +198,7 @@ pub(super) fn apart(tensors: Vec<(String, TensorData)>) -> (Vec<(String, TensorD
         (name, TensorData::new(trained, half))
     };
     let trained = tensors.into_iter().map(halves).collect();
-    (trained, starts)
+    Some((trained, starts))
 }
 
 #[cfg(test)]

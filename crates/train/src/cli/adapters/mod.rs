@@ -117,6 +117,17 @@ pub(super) fn not_factored(directory: &Path, method: &Method, error: FactorsErro
     }
 }
 
+/// Says what its new factors do to an adapter that was trained on what its start had left of a quantised base.
+fn warn_of_start(named: &Named, output: &Output) {
+    let quantised = named.adapter.sidecar.as_ref().and_then(|sidecar| sidecar.base.quantised);
+    if let Some(base) = quantised.filter(|quantised| quantised.residual) {
+        output.warn(&format!(
+            "{}: trained on what its start had left of the base in {base}, which cannot be told from its new factors: they stand on the whole base in {base}",
+            named.directory.display()
+        ));
+    }
+}
+
 /// Writes an adapter, reads it again and compares.
 fn write(
     directory: &NewDirectory,
@@ -126,7 +137,7 @@ fn write(
     tokenizer: &Path,
 ) -> Result<(), Failure> {
     let card = card(&config, made);
-    let sidecar = sidecar.map(Sidecar::untrained);
+    let sidecar = sidecar.map(Sidecar::with_new_factors);
     let files = AdapterFiles { config, tensors: new.tensors, sidecar, card: &card, tokenizer };
     let written = files.write(directory.path()).and_then(|()| files.verify(directory.path()));
     written.map_err(|error| directory.named(error.into()))

@@ -8,7 +8,7 @@ use inference::ModelFiles;
 use lora::{Cut, Resized};
 use serde_json::{Value, json};
 
-use super::{DataArguments, Measured, Named, per_cent, write};
+use super::{DataArguments, Measured, Named, per_cent, warn_of_start, write};
 use crate::cli::Failure;
 use crate::cli::new_directory::NewDirectory;
 use crate::output::{Output, thousands};
@@ -62,6 +62,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     let Some((new, modules)) = named.factored.resized(cut) else {
         return Err(Failure::message(format!("the updates of {shown} have no singular values in f64")));
     };
+    warn_of_start(&named, output);
     let config = named.config(&new)?;
     let before: usize = named.adapter.tensors.names().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     let after: usize = new.tensors.iter().map(|(_, data)| data.num_elements()).sum();
