@@ -13,7 +13,7 @@ use inference::{ModelFiles, Pipeline};
 use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
 use serde_json::json;
 
-use super::open::{check_unquantised, check_unwritten, open};
+use super::open::{check_mergeable, check_unquantised, check_unwritten, open};
 use super::{Failure, ModelArguments};
 use crate::output::{Output, counted};
 
@@ -80,6 +80,9 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if is_adapter && inputs.adapter.is_none() {
         let message = format!("{} is a whole model: there is no adapter to export", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
+    }
+    if let Some(adapter) = &inputs.adapter {
+        check_mergeable(adapter, "exported")?;
     }
     if !is_adapter {
         check_unquantised(&inputs.model)?;
