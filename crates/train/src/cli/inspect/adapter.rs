@@ -34,9 +34,10 @@ impl Inspected {
         let shapes: Vec<(&str, &[usize])> = adapter.tensors.names().collect();
         let elements = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let tensors = shapes.iter().map(|(name, shape)| (name.to_string(), json!(shape))).collect();
-        let programs = programs(&adapter.config, &adapter.tensors);
-        let (settings, is_part_of_base) = (adapter.method.shown(), adapter.method.changes_base());
         let base = base(&adapter, directory, model)?;
+        let is_tied = |module: &str| base.as_ref().is_some_and(|base| base.is_tied(module));
+        let programs = programs(&adapter.config, &adapter.tensors, is_tied);
+        let (settings, is_part_of_base) = (adapter.method.shown(), adapter.method.changes_base());
         let mut is_known = true;
         if is_part_of_base {
             // By themselves its tensors are not what it changes.
