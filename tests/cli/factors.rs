@@ -113,6 +113,10 @@ fn a_page_shows_an_adapter_and_another_two_and_replaces_no_other_file() {
         "error: run.toml is in the way: it is no page of kindling's\nhelp: name another file with --html FILE",
     );
     assert!(project.read("run.toml").starts_with("output_dir"));
+    project.run(&["inspect", "first", "--html", "nowhere/page.html"]).refused(
+        "error: cannot write nowhere/page.html: entity not found\n\
+         help: make the place writable, or name another file with --html FILE",
+    );
     project.run(&["inspect", "bert", "--html", "page.html"]).refused(
         "error: `--html` shows an adapter, and bert is none\nhelp: leave it out; of a run `kindling report` makes a page",
     );
