@@ -142,7 +142,7 @@ fn bottlenecks_are_compared_with_other_methods() {
 }
 
 #[test]
-fn merging_is_refused_before_anything_is_written() {
+fn merging_and_exporting_are_refused_before_anything_is_written() {
     let project = Project::new();
     project.train(&ADAPTER).done();
     project.run(&["merge", "--run", "run", "--output", "merged"]).refused(
@@ -150,6 +150,13 @@ fn merging_is_refused_before_anything_is_written() {
          help: use it beside its base, with --adapter",
     );
     assert!(!project.path("merged").exists());
+    for format in [&["--format", "gguf"][..], &["--format", "gguf", "--adapter-only"], &["--format", "mlx"]] {
+        project.run(&[&["export", "--run", "run", "-o", "exported"], format].concat()).refused(
+            "error: run/adapter cannot be exported: a bottleneck adapter is a network with an activation function of its own, which no weight of the base can take in\n\
+             help: use it beside its base, with --adapter",
+        );
+        assert!(!project.path("exported").exists(), "{format:?}");
+    }
 }
 
 #[test]

@@ -324,6 +324,26 @@ fn what_cannot_be_exported_so_is_refused_by_name() {
 }
 
 #[test]
+fn a_base_with_other_weights_is_refused_unless_it_is_meant() {
+    let project = Project::decoder("llama-lm");
+    project.train(&["--quiet"]).done();
+    let project = project.tensors("bert/model.safetensors", |tensors| tensors.add_to_first("model.norm.weight", 0.5));
+    let said = "the weights of [DIR]/bert have changed since the adapter run/adapter was trained";
+    for format in [&["--format", "gguf"][..], &["--format", "gguf", "--adapter-only"], &["--format", "mlx"]] {
+        let arguments = [&["export", "--run", "run", "-o", "out"], format].concat();
+        project.run(&arguments).refused(&format!(
+            "error: {said}\n\
+             help: give the model that it was trained on with --model, or export all the same with --allow-other-base"
+        ));
+        assert!(!project.path("out").exists(), "{format:?}");
+    }
+    let meant = ["export", "--run", "run", "-o", "out", "--format", "gguf", "--allow-other-base"];
+    let ran = project.run(&meant).done();
+    assert!(ran.stderr.contains(&format!("warning: {said}\n")), "{}", ran.stderr);
+    assert!(project.path("out").exists());
+}
+
+#[test]
 fn settings_that_llama_cpp_computes_otherwise_are_refused_by_their_key() {
     let help = "help: llama.cpp computes it otherwise: this model has no form in GGUF";
     let scaling = json!({ "rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0 });

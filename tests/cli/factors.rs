@@ -66,6 +66,36 @@ fn an_adapter_is_shown_with_who_can_load_it_and_its_singular_values() {
 }
 
 #[test]
+fn an_adapter_of_mlx_is_loaded_by_mlx_alone() {
+    let project = Project::new().copy("llama-lm/model", "llama").copy("llama-lm/adapter", "adapter");
+    let arguments = ["export", "--model", "llama", "--adapter", "adapter", "--format", "mlx", "-o", "mlx", "--quiet"];
+    project.run(&arguments).done();
+    let loaded_by = &inspect(&project, &["mlx"])["loaded_by"];
+    assert_eq!(loaded_by["mlx-lm"], json!({ "loads": true, "obstacles": [] }));
+    for other in ["PEFT", "vLLM", "llama.cpp"] {
+        let obstacles = json!(["it does not read the files of mlx-lm"]);
+        assert_eq!(loaded_by[other], json!({ "loads": false, "obstacles": obstacles }), "{other}");
+    }
+}
+
+#[test]
+fn what_llama_cpp_has_no_form_for_on_a_tied_base_is_told() {
+    let project = Project::decoder("llama3-rope-tied-bf16");
+    project.train(&["--quiet", "--set", "adapter.target_modules=[\"lm_head\"]"]).done();
+    let loaded_by = &inspect(&project, &["run/adapter"])["loaded_by"];
+    assert_eq!(loaded_by["PEFT"]["loads"], true);
+    assert_eq!(
+        loaded_by["llama.cpp"]["obstacles"],
+        json!(["it has no update of `lm_head`, which is the output layer and the word embeddings"])
+    );
+    let alone = ["export", "--run", "run", "--format", "gguf", "--adapter-only", "-o", "out", "--quiet"];
+    project.run(&alone).refused(
+        "error: the adapter has factors on `lm_head`, which is the output layer and the word embeddings, which an adapter alone has no form for in GGUF\n\
+         help: export it merged into its base: leave out `--adapter-only`",
+    );
+}
+
+#[test]
 fn a_page_shows_an_adapter_and_another_two_and_replaces_no_other_file() {
     let project = with_classifier().copy("../factors/first", "first").copy("../factors/second", "second");
     project.run(&["inspect", "adapter", "--html", "page.html"]).done();
@@ -83,6 +113,10 @@ fn a_page_shows_an_adapter_and_another_two_and_replaces_no_other_file() {
         "error: run.toml is in the way: it is no page of kindling's\nhelp: name another file with --html FILE",
     );
     assert!(project.read("run.toml").starts_with("output_dir"));
+    project.run(&["inspect", "first", "--html", "nowhere/page.html"]).refused(
+        "error: cannot write nowhere/page.html: entity not found\n\
+         help: make the place writable, or name another file with --html FILE",
+    );
     project.run(&["inspect", "bert", "--html", "page.html"]).refused(
         "error: `--html` shows an adapter, and bert is none\nhelp: leave it out; of a run `kindling report` makes a page",
     );

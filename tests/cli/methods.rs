@@ -41,6 +41,39 @@ fn an_ia3_adapter_is_saved_as_peft_writes_it() {
 }
 
 #[test]
+fn the_size_of_an_ia3_adapter_is_that_of_what_a_merge_changes() {
+    for (project, count) in [(Project::new(), 12), (Project::decoder("gpt2-lm"), 4)] {
+        project.train(&IA3).done();
+        project.run(&["merge", "--run", "run", "--output", "merged"]).done();
+        let values = |directory: &str, name: &str| -> Vec<f64> {
+            let tensors = Tensors::read(&project.path(&format!("{directory}/model.safetensors")));
+            tensors.bytes(name).chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+        };
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let shown = project.run(&["inspect", "run/adapter", "--json"]).done().document();
+        let updates = shown["updates"].as_array().unwrap();
+        assert_eq!(updates.len(), count);
+        for update in updates {
+            let name = format!("{}.weight", update["module"].as_str().unwrap());
+            let (base, merged) = (values("bert", &name), values("merged", &name));
+            let moved = norm(&mut base.iter().zip(&merged).map(|(base, merged)| merged - base));
+            let (found, share) = (update["frobenius"].as_f64().unwrap(), update["relative"].as_f64().unwrap());
+            assert!((found - moved).abs() < 1e-4 * moved && moved > 0.001, "{name}: {found} {moved}");
+            assert!((share - moved / norm(&mut base.iter().copied())).abs() < 1e-4, "{name}: {share}");
+        }
+        // What cannot be known without the base is left out.
+        std::fs::rename(project.path("bert"), project.path("elsewhere")).unwrap();
+        let alone = project.run(&["inspect", "run/adapter", "--json"]).done().document();
+        assert_eq!(alone["updates"], json!([]));
+        let text = project.run(&["inspect", "run/adapter"]).done().stdout;
+        let told = "what it changes is known on its base alone: name that with --model\n";
+        assert!(text.ends_with(told), "{text}");
+        let named = ["inspect", "run/adapter", "--model", "elsewhere", "--json"];
+        assert_eq!(project.run(&named).done().document()["updates"], shown["updates"]);
+    }
+}
+
+#[test]
 fn a_merged_ia3_adapter_answers_as_base_and_adapter_do() {
     for (project, bias) in [
         (Project::new(), "bert.encoder.layer.1.attention.self.key.bias"),

@@ -315,6 +315,12 @@ fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
     refused(&|it| it.remove(|name| name == of), &format!("`{of}` is missing"));
     let scales = format!("{of}.nested_absmax");
     refused(&|it| it.fill(&scales, f32::NAN), &format!("`{scales}` has scales that are NaN or infinite"));
+    // As many values as no machine can count.
+    let state = format!("{of}.quant_state.bitsandbytes__nf4");
+    refused(
+        &|it| it.replace_text(&state, "[32, 64]", "[4611686018427387904, 4611686018427387904]"),
+        &format!("`{of}` has not the codes of [4611686018427387904, 4611686018427387904]"),
+    );
 }
 
 #[test]

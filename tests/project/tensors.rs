@@ -91,6 +91,15 @@ impl Tensors {
         stored.bytes[row * width..][..width].as_chunks_mut().0.fill(value.to_le_bytes());
     }
 
+    /// Replaces a text in a tensor of bytes that holds one.
+    pub(crate) fn replace_text(&mut self, name: &str, from: &str, to: &str) {
+        let stored = &mut self.0[name];
+        let text = String::from_utf8(std::mem::take(&mut stored.bytes)).unwrap();
+        assert!(text.contains(from), "{name}: {text}");
+        stored.bytes = text.replace(from, to).into_bytes();
+        stored.shape = vec![stored.bytes.len()];
+    }
+
     /// Adds a tensor under a second name.
     pub(crate) fn copy(&mut self, name: &str, second: &str) {
         let stored = self.0[name].clone();

@@ -191,6 +191,7 @@ type Configuration = Map<String, Value>;
 /// The files of another program, of an adapter that PEFT has too.
 #[derive(Debug)]
 pub(crate) struct Foreign {
+    pub(crate) program: &'static str,
     pub(crate) tensor_file: &'static str,
     /// The keys that PEFT would have written for these of the configuration at this path; `None` where they are not that program's.
     pub(crate) keys: fn(&Path, &Configuration) -> Option<Configuration>,

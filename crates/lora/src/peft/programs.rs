@@ -14,13 +14,24 @@ pub struct Program {
 }
 
 /// As of PEFT 0.21, vLLM 0.11 (`lora/peft_helper.py`) and llama.cpp's `convert_lora_to_gguf.py`.
-pub fn programs(config: &PeftConfig, tensors: &AdapterTensors) -> Vec<Program> {
-    let facts = Facts::new(config, tensors);
+/// `is_tied` tells of a module whether it is word embeddings and output layer at once, as far as the base is known.
+pub fn programs(config: &PeftConfig, tensors: &AdapterTensors, is_tied: impl Fn(&str) -> bool) -> Vec<Program> {
+    if let Some(program) = tensors.program() {
+        return with_files_of(program);
+    }
+    let facts = Facts::new(config, tensors, is_tied);
     vec![
         Program { name: "PEFT", obstacles: facts.of_peft() },
         Program { name: "vLLM", obstacles: facts.of_vllm() },
         Program { name: "llama.cpp", obstacles: facts.of_llama_cpp() },
     ]
+}
+
+/// For an adapter in the files of one program, which no other reads.
+fn with_files_of(own: &'static str) -> Vec<Program> {
+    let other = |name| Program { name, obstacles: vec![format!("it does not read the files of {own}")] };
+    let own = Program { name: own, obstacles: Vec::new() };
+    [own].into_iter().chain(["PEFT", "vLLM", "llama.cpp"].map(other)).collect()
 }
 
 struct Facts<'a> {
@@ -34,11 +45,13 @@ struct Facts<'a> {
     beyond: Option<&'static str>,
     /// The first tensor that is no part of an update, such as a head's.
     other_tensor: Option<String>,
+    /// The first module with factors that is word embeddings and output layer at once.
+    tied: Option<String>,
 }
 
 impl<'a> Facts<'a> {
-    fn new(config: &'a PeftConfig, tensors: &AdapterTensors) -> Self {
-        let (mut low_rank, mut has_other_updates, mut beyond) = (Vec::new(), false, None);
+    fn new(config: &'a PeftConfig, tensors: &AdapterTensors, is_tied: impl Fn(&str) -> bool) -> Self {
+        let (mut low_rank, mut has_other_updates, mut beyond, mut tied) = (Vec::new(), false, None, None);
         for update in tensors.updates() {
             let Some(factors) = update.form.thin_factors() else {
                 has_other_updates = true;
@@ -46,6 +59,7 @@ impl<'a> Facts<'a> {
             };
             low_rank.push((tensors.shape(factors.a).map_or(0, |shape| shape[0]), factors.scale));
             beyond = beyond.or(factors.beyond.map(|beyond| beyond.method));
+            tied = tied.or_else(|| is_tied(&update.module).then(|| update.module.clone()));
         }
         let is_other = |name: &&str| config.method.module_of(name).is_none();
         let mut others = tensors.names().map(|(name, _)| name).filter(is_other);
@@ -56,6 +70,7 @@ impl<'a> Facts<'a> {
             has_other_updates,
             beyond,
             other_tensor: others.next().map(str::to_owned),
+            tied,
         }
     }
 
@@ -89,6 +104,9 @@ impl<'a> Facts<'a> {
         let mut found = self.of_lora();
         if let Some(tensor) = &self.other_tensor {
             found.push(format!("it loads no heads and no biases (`{tensor}`)"));
+        }
+        if let Some(module) = &self.tied {
+            found.push(format!("it has no update of `{module}`, which is the output layer and the word embeddings"));
         }
         // It divides alpha by the rank of each tensor.
         let alpha = self.number("lora_alpha");
@@ -135,8 +153,17 @@ mod tests {
     use super::*;
     use crate::peft::{LAYOUT, TENSOR_FILE, to_bytes};
 
-    /// An adapter with these keys beside `r`, 2, and `lora_alpha`, 4, on two modules, of ranks 2 and `rank`.
     fn obstacles(keys: &str, rank: usize, others: &[(&str, &[usize])]) -> [Vec<String>; 3] {
+        obstacles_beside(|_| false, keys, rank, others)
+    }
+
+    /// An adapter with these keys beside `r`, 2, and `lora_alpha`, 4, on two modules, of ranks 2 and `rank`.
+    fn obstacles_beside(
+        is_tied: impl Fn(&str) -> bool,
+        keys: &str,
+        rank: usize,
+        others: &[(&str, &[usize])],
+    ) -> [Vec<String>; 3] {
         let text = format!(r#"{{"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q", "v"]{keys}}}"#);
         let config = PeftConfig::from_json(Path::new("adapter_config.json"), &text).expect("a valid configuration");
         let directory = tempfile::tempdir().unwrap();
@@ -150,7 +177,7 @@ mod tests {
         tensors.extend(others.iter().map(|(name, shape)| data(name, shape)));
         std::fs::write(directory.path().join(TENSOR_FILE), to_bytes(tensors.iter(), &LAYOUT).unwrap()).unwrap();
         let tensors = AdapterTensors::read(directory.path(), &config.method).unwrap();
-        let programs: [Program; 3] = programs(&config, &tensors).try_into().unwrap();
+        let programs: [Program; 3] = programs(&config, &tensors, is_tied).try_into().unwrap();
         assert_eq!(programs.each_ref().map(|program| program.name), ["PEFT", "vLLM", "llama.cpp"]);
         programs.map(|program| program.obstacles)
     }
@@ -166,6 +193,13 @@ mod tests {
     #[test]
     fn a_plain_adapter_of_a_language_model_is_loaded_by_all() {
         assert_eq!(obstacles(r#", "task_type": "CAUSAL_LM""#, 2, &[]), [none(), none(), none()]);
+    }
+
+    #[test]
+    fn factors_on_a_tied_output_layer_are_not_of_llama_cpp() {
+        let tied = one("it has no update of `v`, which is the output layer and the word embeddings");
+        let found = obstacles_beside(|module| module == "v", r#", "task_type": "CAUSAL_LM""#, 2, &[]);
+        assert_eq!(found, [none(), none(), tied]);
     }
 
     #[test]
@@ -198,7 +232,7 @@ mod tests {
         let vector = ("q.ia3_l".to_string(), TensorData::zeros::<f32, _>([5, 1]));
         std::fs::write(directory.path().join(TENSOR_FILE), to_bytes([vector].iter(), &LAYOUT).unwrap()).unwrap();
         let tensors = AdapterTensors::read(directory.path(), &config.method).unwrap();
-        let found = programs(&config, &tensors);
+        let found = programs(&config, &tensors, |_| false);
         assert!(found[0].obstacles.is_empty());
         assert_eq!(found[1].obstacles, one("it knows no other method than LoRA"));
         assert_eq!(found[2].obstacles, found[1].obstacles);

@@ -77,14 +77,16 @@ impl Checkpoint {
         };
         expected("`blocksize`", state.blocksize, 64)?;
         let &[rows, columns] = &state.shape[..] else { return Err("its shape is not that of a matrix".to_string()) };
-        let count = rows * columns;
-        let blocks = count.div_ceil(64);
         let codes = self.entries.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        let no_codes = || format!("`{name}` has not the codes of [{rows}, {columns}]");
+        // The JSON may say anything.
+        let count = rows.checked_mul(columns).ok_or_else(no_codes)?;
+        let blocks = count.div_ceil(64);
         let is = |entry: &Entry, dtype: Dtype, count: usize| {
             entry.dtype == dtype && entry.shape.iter().product::<usize>() == count
         };
         if !is(codes, Dtype::U8, count.div_ceil(2)) {
-            return Err(format!("`{name}` has not the codes of [{rows}, {columns}]"));
+            return Err(no_codes());
         }
         let has_scales = match &nf4.nested {
             Some((nested, _)) => {

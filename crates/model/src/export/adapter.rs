@@ -131,7 +131,7 @@ fn planned(
     let unfit = |what: String| Error::from(ExportError::AdapterForm { what, format: FORMAT });
     let found = described.find(module).filter(|(name, _)| is_applied(name));
     let (name, layout) = found.ok_or_else(|| unfit(format!("factors on `{module}`")))?;
-    if pretrained.ties_word_embeddings() && pretrained.is_embedding(module) {
+    if pretrained.is_tied(module) {
         return Err(unfit(format!("factors on `{module}`, which is the output layer and the word embeddings")));
     }
     let (rank, d_input, d_output) = (factors.rank, factors.d_input(), factors.d_output());

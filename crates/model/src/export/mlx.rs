@@ -38,8 +38,7 @@ pub fn export_adapter_mlx(
     let adapter: HashMap<String, TensorData> = plan.tensors_written(model).into_iter().collect();
     let all = all_factors(plan, &adapter, |what| ExportError::MlxForm { what })?;
     let unfit = |what: String| Error::from(ExportError::MlxForm { what });
-    let is_tied = |it: &&Factors<'_>| pretrained.ties_word_embeddings() && pretrained.is_embedding(&it.update.module);
-    if let Some(tied) = all.iter().find(is_tied) {
+    if let Some(tied) = all.iter().find(|it| pretrained.is_tied(&it.update.module)) {
         let module = &tied.update.module;
         return Err(unfit(format!("factors on `{module}`, which is the output layer and the word embeddings")));
     }

@@ -92,6 +92,11 @@ impl Pretrained {
             || self.variant.vocabulary().is_some_and(|output| output.module == module)
     }
 
+    /// Whether a module is both, or stands for both.
+    pub fn is_tied(&self, module: &str) -> bool {
+        self.ties.tied && self.is_embedding(module)
+    }
+
     /// Takes the number of tokens from an adapter that brings word embeddings of its own, with the output layer if there is
     /// one: from then on everything is as if `config.json` said so.
     pub fn adopt_vocabulary(&mut self, adapter: &AdapterTensors) {

@@ -13,7 +13,7 @@ use inference::{ModelFiles, Pipeline};
 use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
 use serde_json::json;
 
-use super::open::{check_unquantised, check_unwritten, open};
+use super::open::{check_mergeable, check_unquantised, check_unwritten, load, other_base, read};
 use super::{Failure, ModelArguments};
 use crate::output::{Output, counted};
 
@@ -40,6 +40,9 @@ pub(super) struct Arguments {
     /// With gguf: the adapter alone, for `llama-cli --lora` beside the base
     #[arg(long)]
     adapter_only: bool,
+    /// Export although the adapter was trained on other weights than these, a quantised copy of them for example
+    #[arg(long)]
+    allow_other_base: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -81,12 +84,25 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         let message = format!("{} is a whole model: there is no adapter to export", inputs.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     }
+    if let Some(adapter) = &inputs.adapter {
+        check_mergeable(adapter, "exported")?;
+    }
     if !is_adapter {
         check_unquantised(&inputs.model)?;
     }
     // Whatever kind of base it was trained on: what is written are the values of the files.
     let as_stored = ["model.dtype=auto".to_string()];
-    let opened = open(&inputs, None, (&as_stored, &[]), &Device::flex(), output)?;
+    let saved = read(&inputs, None)?;
+    match other_base(&saved, &inputs) {
+        Some(other) if arguments.allow_other_base => output.warn(&other),
+        Some(other) => {
+            let help =
+                "give the model that it was trained on with --model, or export all the same with --allow-other-base";
+            return Err(Failure::usage(other, help));
+        }
+        None => {}
+    }
+    let opened = load(saved, &inputs, (&as_stored, &[]), &Device::flex(), output)?;
     let kind = arguments.dtype.map_or_else(
         || default_type(&opened, is_adapter),
         |dtype| match dtype {

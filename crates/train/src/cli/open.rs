@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use data::{ColumnKey, ColumnNames, ColumnRole};
-use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved};
+use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved, method_of};
 use model::{Frozen, Pretrained};
 use serde_json::{Map, Value};
 use tasks::{TaskName, Use};
@@ -52,6 +52,18 @@ pub(super) fn check_unquantised(directory: &Path) -> Result<(), Failure> {
             let message =
                 format!("{} is in {}, which has no room for an update", directory.display(), quantisation.name());
             Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// # Errors
+/// The adapter is of a method that no weight takes in. `done` is what cannot be done with it for that.
+pub(super) fn check_mergeable(adapter: &Path, done: &str) -> Result<(), Failure> {
+    match method_of(adapter)?.why_not_merged() {
+        Some(reason) => {
+            let message = format!("{} cannot be {done}: {reason}", adapter.display());
+            Err(Failure::usage(message, "use it beside its base, with --adapter"))
         }
         None => Ok(()),
     }

@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         [one] => report::html(one),
         several => report::compared(several),
     };
-    write(&target, &page.map_err(Failure::running)?, output)?;
+    write(&target, &page.map_err(Failure::running)?, "-o", output)?;
     if output.json() && target != Path::new("-") {
         let runs: Vec<_> = reports.iter().map(Report::summary).collect();
         output.result(&serde_json::to_string(&json!({ "report": target, "runs": runs }))?)?;
@@ -102,10 +102,10 @@ pub(super) fn write_page(path: &Path, page: &str, option: &str, output: &Output)
             format!("name another file with {option} FILE"),
         ));
     }
-    write(path, page, output)
+    write(path, page, option, output)
 }
 
-fn write(path: &Path, page: &str, output: &Output) -> Result<(), Failure> {
+fn write(path: &Path, page: &str, option: &str, output: &Output) -> Result<(), Failure> {
     if path == Path::new("-") {
         return Ok(output.result(page.trim_end())?);
     }
@@ -117,7 +117,7 @@ fn write(path: &Path, page: &str, output: &Output) -> Result<(), Failure> {
     };
     written.map_err(|error| {
         let message = format!("cannot write {}: {}", path.display(), error.kind());
-        Failure::usage(message, "make the place writable, or name another file with -o FILE")
+        Failure::usage(message, format!("make the place writable, or name another file with {option} FILE"))
     })?;
     if !output.json() {
         output.say(&format!("written: {}", output.bold(&path.display().to_string())));

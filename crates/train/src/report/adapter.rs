@@ -14,7 +14,7 @@ use crate::output::counted;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ModuleUpdate {
     pub(crate) module: String,
-    /// The Frobenius norm; of a scaling the root of the mean square of its values less one.
+    /// The Frobenius norm.
     pub(crate) norm: f64,
     /// Over that of the weight, where that is known.
     pub(crate) relative: Option<f64>,

@@ -13,7 +13,7 @@ use crate::methods::Foreign;
 use crate::peft::PREFIX;
 use crate::read_regular;
 
-pub(in crate::methods) const MLX: Foreign = Foreign { tensor_file: TENSORS, keys, renamed };
+pub(in crate::methods) const MLX: Foreign = Foreign { program: "mlx-lm", tensor_file: TENSORS, keys, renamed };
 
 /// The tensors in an adapter's directory.
 const TENSORS: &str = "adapters.safetensors";

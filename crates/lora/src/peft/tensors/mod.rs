@@ -45,6 +45,8 @@ pub struct AdapterTensors {
     method: Method,
     tensors: IndexMap<String, Stored>,
     notes: Vec<String>,
+    /// Whose files they are, if they are in another program's than the method has.
+    program: Option<&'static str>,
 }
 
 impl AdapterTensors {
@@ -68,7 +70,7 @@ impl AdapterTensors {
         let tensors = names::rename(stored, method, &mut notes);
         let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
         let method = method.of_tensors(&names).unwrap_or_else(|| method.clone());
-        let tensors = Self { tensors, file, method, notes };
+        let tensors = Self { tensors, file, method, notes, program: foreign.map(|foreign| foreign.program) };
         tensors.check_shapes()?;
         tensors.check_values()?;
         Ok(tensors)
@@ -109,6 +111,11 @@ impl AdapterTensors {
     /// Adds what the user should know of the adapter.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
+    }
+
+    /// The program that the files are of, which alone reads them, if they are not those that the method has.
+    pub(crate) fn program(&self) -> Option<&'static str> {
+        self.program
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use inference::{Adapter, ModelFiles, recorded_base};
 use lora::peft::{Program, programs};
-use lora::{Factors, Spectrum};
+use lora::{Factors, Spectrum, Update};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
@@ -34,9 +34,10 @@ impl Inspected {
         let shapes: Vec<(&str, &[usize])> = adapter.tensors.names().collect();
         let elements = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let tensors = shapes.iter().map(|(name, shape)| (name.to_string(), json!(shape))).collect();
-        let programs = programs(&adapter.config, &adapter.tensors);
-        let (settings, is_part_of_base) = (adapter.method.shown(), adapter.method.changes_base());
         let base = base(&adapter, directory, model)?;
+        let is_tied = |module: &str| base.as_ref().is_some_and(|base| base.is_tied(module));
+        let programs = programs(&adapter.config, &adapter.tensors, is_tied);
+        let (settings, is_part_of_base) = (adapter.method.shown(), adapter.method.changes_base());
         let mut is_known = true;
         if is_part_of_base {
             // By themselves its tensors are not what it changes.
@@ -55,7 +56,8 @@ impl Inspected {
 
     /// Whether what it changes cannot be told without its base, which is not at hand.
     pub(super) fn needs_base(&self) -> bool {
-        self.adapter.method.changes_base()
+        let has_scalings = || self.adapter.tensors.updates().iter().any(|update| update.form.is_relative());
+        self.adapter.method.changes_base() || self.updates.is_empty() && has_scalings()
     }
 
     pub(super) fn document(&self) -> Value {
@@ -80,14 +82,11 @@ fn program(program: &Program) -> (String, Value) {
 }
 
 fn update(update: &ModuleUpdate) -> Value {
-    let Some(spectrum) = &update.spectrum else {
-        return json!({ "module": update.module, "relative": update.relative });
-    };
-    let mut document = json!({
-        "module": update.module, "frobenius": update.norm, "relative": update.relative,
-        "singular_values": spectrum.singular_values,
-    });
-    ranks(spectrum, &mut document);
+    let mut document = json!({ "module": update.module, "frobenius": update.norm, "relative": update.relative });
+    if let Some(spectrum) = &update.spectrum {
+        document["singular_values"] = json!(spectrum.singular_values);
+        ranks(spectrum, &mut document);
+    }
     document
 }
 
@@ -128,31 +127,40 @@ fn check_base(adapter: &Adapter, model: &Path, base: &Pretrained) -> Result<(), 
 
 fn updates(adapter: &Adapter, directory: &Path, base: Option<&Pretrained>) -> Result<Vec<ModuleUpdate>, Failure> {
     let (updates, data) = (adapter.tensors.updates(), adapter.tensors.data());
-    let on_base = match base.filter(|_| updates.iter().any(|update| update.form.depends_on_weight())) {
+    let on_base = match base.filter(|_| updates.iter().any(needs_weight)) {
         // A base that the adapter is not for tells nothing of it.
         Some(base) => Adapter::updates_on(directory, base).unwrap_or_default(),
         None => Vec::new(),
     };
-    let low_rank = lora::spectra(&data, &updates).into_iter().map(|spectrum: Spectrum| {
-        let weight = base.map(|base| base.weight_norm(&spectrum.module)).transpose()?.flatten();
-        // How far it changes its weight, where that is not the low-rank product alone.
-        let of_weight =
-            on_base.iter().find(|update| update.module == spectrum.module && update.form.depends_on_weight());
-        let moved = match (of_weight, base) {
+    // How far it changes its weight, where that is not the low-rank product alone.
+    let moved = |module: &str| -> Result<Option<f64>, Failure> {
+        let of_weight = on_base.iter().find(|update| update.module == module && needs_weight(update));
+        Ok(match (of_weight, base) {
             (Some(update), Some(base)) => base.moved(update, &data)?,
             _ => None,
-        };
-        let norm = moved.unwrap_or_else(|| spectrum.frobenius());
-        let relative = weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight);
-        Ok(ModuleUpdate { module: spectrum.module.clone(), norm, relative, spectrum: Some(spectrum) })
-    });
-    let mut found = low_rank.collect::<Result<Vec<_>, Failure>>()?;
-    let scalings = lora::update_sizes(&data, &updates).into_iter().filter(|size| size.is_relative);
-    found.extend(scalings.map(|size| ModuleUpdate {
-        module: size.module,
-        norm: size.norm,
-        relative: Some(size.norm),
-        spectrum: None,
-    }));
+        })
+    };
+    let share = |module: &str, norm: f64| -> Result<Option<f64>, Failure> {
+        let weight = base.map(|base| base.weight_norm(module)).transpose()?.flatten();
+        Ok(weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight))
+    };
+    let mut found = Vec::new();
+    for spectrum in lora::spectra(&data, &updates) {
+        let module = spectrum.module.clone();
+        let norm = moved(&module)?.unwrap_or_else(|| spectrum.frobenius());
+        found.push(ModuleUpdate { relative: share(&module, norm)?, module, norm, spectrum: Some(spectrum) });
+    }
+    for Update { module, .. } in updates.iter().filter(|update| update.form.is_relative()) {
+        // By itself a scaling says nothing of how large the change is.
+        if let Some(norm) = moved(module)? {
+            let relative = share(module, norm)?;
+            found.push(ModuleUpdate { module: module.clone(), norm, relative, spectrum: None });
+        }
+    }
     Ok(found)
+}
+
+/// Whether how much an update changes is known beside its weight alone.
+fn needs_weight(update: &Update) -> bool {
+    update.form.depends_on_weight() || update.form.is_relative()
 }

@@ -113,7 +113,7 @@ impl Pair {
 
 fn factored(path: &Path, model: Option<&Path>) -> Result<FactoredAdapter, Failure> {
     let inspected = Inspected::read(path, model)?;
-    if inspected.needs_base() {
+    if inspected.adapter.method.changes_base() {
         let message = format!("what {} changes is known on its base alone, which is not there", path.display());
         return Err(Failure::usage(message, "name its base with --model"));
     }

@@ -12,13 +12,13 @@ use model::{Merge, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_voc
 use serde_json::{Value, json};
 
 use super::new_directory::{NewDirectory, unwritten};
-use super::open::{check_unquantised, check_unwritten, load, other_base, read};
+use super::open::{check_mergeable, check_unquantised, check_unwritten, load, other_base, read};
 use super::size::size;
 use super::{Failure, ModelArguments};
 use crate::output::Output;
 use crate::run::with_dtype;
 use check::{Check, Probe, check_files, verify};
-use inference::{ModelFiles, Pipeline, Saved, Sidecar, copy_beside, method_of, not_finite};
+use inference::{ModelFiles, Pipeline, Saved, Sidecar, copy_beside, not_finite};
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
 const LOSS_TO_WARN_OF: f64 = 0.05;
@@ -117,10 +117,7 @@ fn located(arguments: &Arguments, output: &Output) -> Result<Vec<ModelFiles>, Fa
 fn read_all(inputs: &[ModelFiles], arguments: &Arguments, output: &Output) -> Result<Saved, Failure> {
     let mut all = Vec::with_capacity(inputs.len());
     for files in inputs {
-        if let Some(reason) = method_of(files.trained())?.why_not_merged() {
-            let message = format!("{} cannot be merged: {reason}", files.trained().display());
-            return Err(Failure::usage(message, "use it beside its base, with --adapter"));
-        }
+        check_mergeable(files.trained(), "merged")?;
         let saved = read(files, None)?;
         match other_base(&saved, files) {
             Some(other) if arguments.allow_other_base => output.warn(&other),
