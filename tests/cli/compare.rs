@@ -85,6 +85,15 @@ fn the_table_has_what_the_runs_and_their_answers_say() {
 }
 
 #[test]
+fn a_set_key_that_one_of_the_methods_has_is_passed_over_for_the_others() {
+    let project = project();
+    let arguments = ["compare", "run.toml", "--quiet", "--methods", "lora,ia3", "--set", "train.max_steps=2"];
+    project.run(&[&arguments[..], &["--set", "adapter.r=5"]].concat()).done();
+    assert!(project.read("run-comparison/lora/seed-42.toml").contains("\nr = 5\n"));
+    assert!(!project.read("run-comparison/ia3/seed-42.toml").contains("\nr = "));
+}
+
+#[test]
 fn a_comparison_that_was_stopped_goes_on_and_ends_as_the_undisturbed_one() {
     let [undisturbed, stopped] = [project(), project()];
     undisturbed.run(&TWO).done();

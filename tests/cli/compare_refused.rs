@@ -128,6 +128,11 @@ fn what_is_wrong_with_a_candidate_is_said_at_the_option_that_asks_for_it() {
         "error: candidate `full`: `--set model.dtype=int8`: what is kept in int8 is frozen, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or `model.dtype` to a float type, or leave `model.dtype` out",
     );
+    refused(
+        &["--methods", "full,ia3", "--set", "adapter.r=5"],
+        "error: candidate `full`: `--set adapter.r=5`: method `full` has no key `r`\n\
+         help: remove it, or set `adapter.method = \"lora\"`",
+    );
     let decoder = Project::decoder("mistral-lm").replace("run.toml", "[data]\n", "[data]\nvalid = \"train.jsonl\"\n");
     decoder.run(&["compare", "run.toml", "--quiet", "--methods", "lora,bitfit"]).refused(
         "warning: 32 rows of the validation part of [DIR]/train.jsonl stand in the training part of [DIR]/train.jsonl too \

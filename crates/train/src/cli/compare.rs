@@ -131,7 +131,7 @@ impl Evaluated {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let varied: Vec<Varied> = arguments.vary.iter().map(|vary| Varied::parse(vary)).collect::<Result<_, _>>()?;
     let here = std::env::current_dir()?;
-    let own = config::load_candidate(&arguments.config, &arguments.set, &[], &here)?;
+    let own = config::load_candidate(&arguments.config, &arguments.set, &[], &arguments.methods, &here)?;
     let found = candidates(&arguments.methods, &varied, own.config.adapter.method.name()).map_err(Failure::input)?;
     check_rates(arguments, &varied, &own)?;
     check_lengths(arguments, &varied, &own)?;
@@ -140,7 +140,8 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     check_place(&place.root, arguments.resume)?;
 
     let load = |candidate: Candidate| -> Result<(Candidate, Loaded), Failure> {
-        match config::load_candidate(&arguments.config, &arguments.set, &candidate.choices, &here) {
+        let (choices, methods) = (&candidate.choices, &arguments.methods);
+        match config::load_candidate(&arguments.config, &arguments.set, choices, methods, &here) {
             Ok(loaded) => Ok((candidate, loaded)),
             Err(error) => Err(of_candidate(Failure::from(error), &candidate, false)),
         }

@@ -74,12 +74,13 @@ pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Re
     load_text(&read(file, working_directory)?, file, sets, working_directory)
 }
 
-/// As `load`, of the candidate of a comparison that has these choices: keys of the file that its method does not have are passed
-/// over, for they are there for another candidate.
+/// As `load`, of the candidate of a comparison of `methods` that has these choices: keys that its method does not have are passed
+/// over, for they are there for another candidate. Of `sets` only those are that another of `methods` has.
 pub(crate) fn load_candidate(
     file: &Path,
     sets: &[String],
     choices: &[Choice],
+    methods: &[String],
     working_directory: &Path,
 ) -> Result<Loaded, ConfigError> {
     let text = read(file, working_directory)?;
@@ -88,8 +89,14 @@ pub(crate) fn load_candidate(
         put(&mut entries, choice.entry()?);
     }
     let method = method(entries.iter().find(|entry| entry.key.dotted() == "adapter.method").map(|entry| &entry.value));
+    let is_of_another = |key: &Key| methods.iter().filter_map(|name| Method::named(name)).any(|it| has(&it, key.name));
     entries.retain(|Entry { key, place, .. }| {
-        key.table != "adapter" || has(&method, key.name) || !matches!(place, Place::File { .. })
+        let is_foreign = key.table == "adapter" && !has(&method, key.name);
+        match place {
+            Place::File { .. } => !is_foreign,
+            Place::Set(_) => !(is_foreign && is_of_another(key)),
+            Place::Vary(_) | Place::Choice { .. } => true,
+        }
     });
     complete(entries, file, working_directory)
 }

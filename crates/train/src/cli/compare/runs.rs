@@ -76,8 +76,8 @@ impl Runner<'_> {
 
     fn load(&self, planned: &Planned, sets: &[String]) -> Result<Loaded, Failure> {
         let sets: Vec<String> = self.arguments.set.iter().chain(sets).cloned().collect();
-        let choices = &planned.candidate.choices;
-        Ok(config::load_candidate(&self.arguments.config, &sets, choices, &std::env::current_dir()?)?)
+        let (choices, methods) = (&planned.candidate.choices, &self.arguments.methods);
+        Ok(config::load_candidate(&self.arguments.config, &sets, choices, methods, &std::env::current_dir()?)?)
     }
 
     /// Of the first seed: made once, and kept.
