@@ -234,6 +234,13 @@ fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_compari
         "error: two has a comparison in it\n\
          help: `--resume` goes on with it; `--output-dir DIR` makes another elsewhere",
     );
+    let other =
+        ["compare", "run.toml", "--vary", "adapter.r=2,8", "--set", "train.max_steps=2", "-o", "two", "--quiet"];
+    project.run(&[&other[..], &["--resume"]].concat()).refused(
+        "error: the comparison was begun otherwise: two/candidates.json has `r 2`, `r 4`, now it would have `r 2`, `r 8`\n\
+         help: resume it with the configuration and the options it was begun with, or name another directory with \
+         `--output-dir DIR`",
+    );
     let ran = project.run(&[&two[..], &["--resume", "--set", "train.batch_size=2"]].concat());
     assert_eq!(ran.status, Some(2));
     assert!(

@@ -138,6 +138,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     check_data(&varied, &own)?;
     let place = Place { root: root(arguments, &own) };
     check_place(&place.root, arguments.resume)?;
+    check_candidates(&place, &found)?;
 
     let load = |candidate: Candidate| -> Result<(Candidate, Loaded), Failure> {
         let (choices, methods) = (&candidate.choices, &arguments.methods);
@@ -241,6 +242,28 @@ fn check_place(root: &Path, resume: bool) -> Result<(), Failure> {
             "name another directory with `--output-dir DIR`",
         )),
     }
+}
+
+/// In their order too, for the first is what the others are compared with.
+fn check_candidates(place: &Place, found: &[Candidate]) -> Result<(), Failure> {
+    let file = place.candidates();
+    // Neither one that begins now nor one of an earlier version has it.
+    let Ok(text) = std::fs::read(&file) else { return Ok(()) };
+    let begun: Vec<String> = serde_json::from_slice(&text).map_err(|_| damaged(&file))?;
+    let asked: Vec<String> = found.iter().map(|candidate| candidate.name.clone()).collect();
+    if begun == asked {
+        return Ok(());
+    }
+    let listed = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Err(begun_otherwise(&file, &listed(&begun), &listed(&asked)))
+}
+
+/// A comparison is resumed as it was begun: its runs would not compare otherwise.
+fn begun_otherwise(file: &Path, found: &str, asked: &str) -> Failure {
+    Failure::usage(
+        format!("the comparison was begun otherwise: {} has {found}, now it would have {asked}", file.display()),
+        "resume it with the configuration and the options it was begun with, or name another directory with `--output-dir DIR`",
+    )
 }
 
 /// Plans every candidate before the first one is trained, so that what is wrong with the last is found now.
