@@ -74,6 +74,7 @@ fn the_table_has_what_the_runs_and_their_answers_say() {
         assert!((row["spread"].as_f64().unwrap() - spread).abs() < 1e-12);
         let table = project.read("run-comparison/table.md");
         assert!(table.contains(&format!("| {name} | {mean:.4} ± {spread:.4} |")), "{table}");
+        assert!(!table.contains("thresholds"), "{table}");
         means.push(mean);
     }
     let difference = &document["differences"][0];

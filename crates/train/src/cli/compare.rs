@@ -358,7 +358,7 @@ fn results(
         }
         judged.push(of_seeds);
     }
-    Ok(Results::new(outcomes, &judged, (examples, common.prompts), common.task.definition().best[0]))
+    Ok(Results::new(outcomes, &judged, (examples, common.prompts), common.task.as_ref()))
 }
 
 fn damaged(file: &Path) -> Failure {
