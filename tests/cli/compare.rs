@@ -95,6 +95,16 @@ fn a_set_key_that_one_of_the_methods_has_is_passed_over_for_the_others() {
 }
 
 #[test]
+fn a_set_key_may_need_one_that_is_varied() {
+    let project = project();
+    let ratios = ["compare", "run.toml", "--quiet", "--vary", "adapter.lora_plus_ratio=0,16"];
+    let sets = ["--set", "adapter.lora_plus_lr_embedding=1e-5", "--set", "train.max_steps=2"];
+    project.run(&[&ratios[..], &sets[..]].concat()).done();
+    let plus = project.read("run-comparison/lora_plus_ratio-16/seed-42.toml");
+    assert!(plus.contains("\nlora_plus_ratio = 16.0\nlora_plus_lr_embedding = 1e-5\n"), "{plus}");
+}
+
+#[test]
 fn a_comparison_that_was_stopped_goes_on_and_ends_as_the_undisturbed_one() {
     let [undisturbed, stopped] = [project(), project()];
     undisturbed.run(&TWO).done();

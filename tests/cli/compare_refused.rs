@@ -130,7 +130,7 @@ fn what_is_wrong_with_a_candidate_is_said_at_the_option_that_asks_for_it() {
     );
     refused(
         &["--methods", "full,ia3", "--set", "adapter.r=5"],
-        "error: candidate `full`: `--set adapter.r=5`: method `full` has no key `r`\n\
+        "error: `--set adapter.r=5`: method `full` has no key `r`\n\
          help: remove it, or set `adapter.method = \"lora\"`",
     );
     let decoder = Project::decoder("mistral-lm").replace("run.toml", "[data]\n", "[data]\nvalid = \"train.jsonl\"\n");

@@ -131,30 +131,30 @@ impl Evaluated {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let varied: Vec<Varied> = arguments.vary.iter().map(|vary| Varied::parse(vary)).collect::<Result<_, _>>()?;
     let here = std::env::current_dir()?;
-    let own = config::load_candidate(&arguments.config, &arguments.set, &[], &arguments.methods, &here)?;
-    let found = candidates(&arguments.methods, &varied, own.config.adapter.method.name()).map_err(Failure::input)?;
-    check_rates(arguments, &varied, &own)?;
-    check_lengths(arguments, &varied, &own)?;
-    check_data(&varied, &own)?;
-    let place = Place { root: root(arguments, &own) };
+    let load = |candidate: &Candidate, is_first: bool| -> Result<Loaded, Failure> {
+        let (choices, methods) = (&candidate.choices, &arguments.methods);
+        config::load_candidate(&arguments.config, &arguments.set, choices, methods, &here)
+            .map_err(|error| of_candidate(Failure::from(error), candidate, is_first))
+    };
+    let own = config::method_of(&arguments.config, &arguments.set, &here)?;
+    let found = candidates(&arguments.methods, &varied, own.name()).map_err(Failure::input)?;
+    // What is asked of it here all candidates have in common.
+    let first = load(&found[0], true)?;
+    check_rates(arguments, &varied, &first)?;
+    check_lengths(arguments, &varied, &first)?;
+    check_data(&varied, &first)?;
+    let place = Place { root: root(arguments, &first) };
     check_place(&place.root, arguments.resume)?;
     check_candidates(&place, &found)?;
 
-    let load = |candidate: Candidate| -> Result<(Candidate, Loaded), Failure> {
-        let (choices, methods) = (&candidate.choices, &arguments.methods);
-        match config::load_candidate(&arguments.config, &arguments.set, choices, methods, &here) {
-            Ok(loaded) => Ok((candidate, loaded)),
-            Err(error) => Err(of_candidate(Failure::from(error), &candidate, false)),
-        }
-    };
-    let loaded: Vec<_> = found.into_iter().map(load).collect::<Result<_, _>>()?;
+    let loaded = |candidate: Candidate| load(&candidate, false).map(|loaded| (candidate, loaded));
+    let loaded: Vec<_> = found.into_iter().map(loaded).collect::<Result<_, _>>()?;
     let (planned, common) = plan(loaded, arguments, output)?;
 
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
     std::fs::create_dir_all(&place.root).map_err(|error| cannot_write(&place.root, &error))?;
-    let first = own.config.seed;
-    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first + n).collect();
+    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first.config.seed + n).collect();
     let mut runner = Runner { place: &place, arguments, interrupter: &interrupter, output };
     let Some(outcomes) = runner.all(&planned, &seeds)? else {
         let again = "the same command with `--resume` goes on";
