@@ -74,6 +74,7 @@ fn the_table_has_what_the_runs_and_their_answers_say() {
         assert!((row["spread"].as_f64().unwrap() - spread).abs() < 1e-12);
         let table = project.read("run-comparison/table.md");
         assert!(table.contains(&format!("| {name} | {mean:.4} ± {spread:.4} |")), "{table}");
+        assert!(!table.contains("thresholds"), "{table}");
         means.push(mean);
     }
     let difference = &document["differences"][0];
@@ -82,6 +83,25 @@ fn the_table_has_what_the_runs_and_their_answers_say() {
     // LoRA's own keys are passed over for the other, and each trains what its method trains.
     let parameters = |n: usize| document["candidates"][n]["trainable_parameters"].as_u64().unwrap();
     assert!(parameters(0) < parameters(1) && project.read("run-comparison/lora/seed-43.toml").contains("r = 4"));
+}
+
+#[test]
+fn a_set_key_that_one_of_the_methods_has_is_passed_over_for_the_others() {
+    let project = project();
+    let arguments = ["compare", "run.toml", "--quiet", "--methods", "lora,ia3", "--set", "train.max_steps=2"];
+    project.run(&[&arguments[..], &["--set", "adapter.r=5"]].concat()).done();
+    assert!(project.read("run-comparison/lora/seed-42.toml").contains("\nr = 5\n"));
+    assert!(!project.read("run-comparison/ia3/seed-42.toml").contains("\nr = "));
+}
+
+#[test]
+fn a_set_key_may_need_one_that_is_varied() {
+    let project = project();
+    let ratios = ["compare", "run.toml", "--quiet", "--vary", "adapter.lora_plus_ratio=0,16"];
+    let sets = ["--set", "adapter.lora_plus_lr_embedding=1e-5", "--set", "train.max_steps=2"];
+    project.run(&[&ratios[..], &sets[..]].concat()).done();
+    let plus = project.read("run-comparison/lora_plus_ratio-16/seed-42.toml");
+    assert!(plus.contains("\nlora_plus_ratio = 16.0\nlora_plus_lr_embedding = 1e-5\n"), "{plus}");
 }
 
 #[test]

@@ -128,6 +128,11 @@ fn what_is_wrong_with_a_candidate_is_said_at_the_option_that_asks_for_it() {
         "error: candidate `full`: `--set model.dtype=int8`: what is kept in int8 is frozen, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or `model.dtype` to a float type, or leave `model.dtype` out",
     );
+    refused(
+        &["--methods", "full,ia3", "--set", "adapter.r=5"],
+        "error: `--set adapter.r=5`: method `full` has no key `r`\n\
+         help: remove it, or set `adapter.method = \"lora\"`",
+    );
     let decoder = Project::decoder("mistral-lm").replace("run.toml", "[data]\n", "[data]\nvalid = \"train.jsonl\"\n");
     decoder.run(&["compare", "run.toml", "--quiet", "--methods", "lora,bitfit"]).refused(
         "warning: 32 rows of the validation part of [DIR]/train.jsonl stand in the training part of [DIR]/train.jsonl too \
@@ -228,6 +233,13 @@ fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_compari
     project.run(&two).refused(
         "error: two has a comparison in it\n\
          help: `--resume` goes on with it; `--output-dir DIR` makes another elsewhere",
+    );
+    let other =
+        ["compare", "run.toml", "--vary", "adapter.r=2,8", "--set", "train.max_steps=2", "-o", "two", "--quiet"];
+    project.run(&[&other[..], &["--resume"]].concat()).refused(
+        "error: the comparison was begun otherwise: two/candidates.json has `r 2`, `r 4`, now it would have `r 2`, `r 8`\n\
+         help: resume it with the configuration and the options it was begun with, or name another directory with \
+         `--output-dir DIR`",
     );
     let ran = project.run(&[&two[..], &["--resume", "--set", "train.batch_size=2"]].concat());
     assert_eq!(ran.status, Some(2));

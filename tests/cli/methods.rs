@@ -183,6 +183,13 @@ fn what_lora_plus_cannot_mean_is_refused() {
     );
     refused(
         "lora",
+        "adapter.lora_plus_lr_embedding=1e-5",
+        "error: `--set adapter.lora_plus_lr_embedding=1e-5`: `adapter.lora_plus_ratio` is not set\n\
+         help: `lora_plus_lr_embedding` does nothing without it: set `lora_plus_ratio`, for example `lora_plus_ratio = 16`, \
+         or remove `lora_plus_lr_embedding`",
+    );
+    refused(
+        "lora",
         "adapter.lora_plus_ration=16",
         "error: `--set adapter.lora_plus_ration=16`: unknown key\nhelp: did you mean `lora_plus_ratio`?",
     );

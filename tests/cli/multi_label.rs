@@ -200,6 +200,18 @@ fn the_thresholds_of_the_validation_data_are_kept_and_used() {
 }
 
 #[test]
+fn a_comparison_says_which_thresholds_its_scores_and_its_intervals_have() {
+    let project = learnable();
+    let ran = project.run(&["compare", "run.toml", "--quiet", "--vary", "adapter.r=2,4"]).done();
+    let said = "The scores are at thresholds of 0.5; intervals and differences are at the fitted thresholds, with which the \
+                models answer.";
+    assert!(ran.stdout.ends_with(&format!("\n{said}\n")), "{}", ran.stdout);
+    let table = project.read("run-comparison/table.md");
+    assert!(table.ends_with(&format!("\n\n{said}\n")), "{table}");
+    assert!(project.read("run-comparison/report.html").contains(&format!("<p class=\"note\">{said}</p>")));
+}
+
+#[test]
 fn cells_are_divided_by_the_separator_that_they_have() {
     let plan = |name: &str, data: &str| {
         let project = learnable().file(name, data).replace("run.toml", "\nvalid = \"train.jsonl\"", "");

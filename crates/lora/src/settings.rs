@@ -14,6 +14,8 @@ pub struct Setting {
     pub kind: SettingKind,
     /// A value to show where the default says nothing, as TOML and JSON write it; empty where it does.
     pub example: &'static str,
+    /// The key without which it does nothing, and a value of that to show.
+    pub needs: Option<(&'static str, &'static str)>,
     /// What it does, for documents.
     pub effect: &'static str,
 }
@@ -43,7 +45,7 @@ pub enum SettingKind {
 
 impl Setting {
     pub(crate) const fn new(name: &'static str, kind: SettingKind, effect: &'static str) -> Self {
-        Self { name, alias: None, kind, example: "", effect }
+        Self { name, alias: None, kind, example: "", needs: None, effect }
     }
 
     pub(crate) const fn such_as(self, example: &'static str) -> Self {
@@ -52,6 +54,10 @@ impl Setting {
 
     pub(crate) const fn called(self, alias: &'static str) -> Self {
         Self { alias: Some(alias), ..self }
+    }
+
+    pub(crate) const fn needing(self, other: &'static str, example: &'static str) -> Self {
+        Self { needs: Some((other, example)), ..self }
     }
 
     /// Whether it says which modules are meant, or which of them is meant how: two ways to say that are the same if they

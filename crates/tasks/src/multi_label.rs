@@ -197,6 +197,12 @@ impl Task for MultiLabelClassification {
         Box::new(f1_micro_of(&sets("label"), &sets("predicted")))
     }
 
+    fn judged_otherwise(&self) -> Option<&'static str> {
+        Some(
+            "The scores are at thresholds of 0.5; intervals and differences are at the fitted thresholds, with which the models answer.",
+        )
+    }
+
     fn expected(&self, batch: &Batch, _: &Tokenizer) -> Expected {
         let first = truths(&batch.targets, self.names.len()).next().map_or_else(|| json!([]), |it| self.named(&it));
         let names = first.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();

@@ -100,6 +100,11 @@ pub trait Task: Debug + Send + Sync {
         })
     }
 
+    /// How [`Task::judged`] differs from the same score of an evaluation while a model is trained, in a sentence.
+    fn judged_otherwise(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What the model is to answer to the first sequence of a batch, for people and for programs.
     fn expected(&self, batch: &Batch, tokenizer: &Tokenizer) -> Expected;
 

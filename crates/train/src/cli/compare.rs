@@ -131,28 +131,30 @@ impl Evaluated {
 pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
     let varied: Vec<Varied> = arguments.vary.iter().map(|vary| Varied::parse(vary)).collect::<Result<_, _>>()?;
     let here = std::env::current_dir()?;
-    let own = config::load_candidate(&arguments.config, &arguments.set, &[], &here)?;
-    let found = candidates(&arguments.methods, &varied, own.config.adapter.method.name()).map_err(Failure::input)?;
-    check_rates(arguments, &varied, &own)?;
-    check_lengths(arguments, &varied, &own)?;
-    check_data(&varied, &own)?;
-    let place = Place { root: root(arguments, &own) };
-    check_place(&place.root, arguments.resume)?;
-
-    let load = |candidate: Candidate| -> Result<(Candidate, Loaded), Failure> {
-        match config::load_candidate(&arguments.config, &arguments.set, &candidate.choices, &here) {
-            Ok(loaded) => Ok((candidate, loaded)),
-            Err(error) => Err(of_candidate(Failure::from(error), &candidate, false)),
-        }
+    let load = |candidate: &Candidate, is_first: bool| -> Result<Loaded, Failure> {
+        let (choices, methods) = (&candidate.choices, &arguments.methods);
+        config::load_candidate(&arguments.config, &arguments.set, choices, methods, &here)
+            .map_err(|error| of_candidate(Failure::from(error), candidate, is_first))
     };
-    let loaded: Vec<_> = found.into_iter().map(load).collect::<Result<_, _>>()?;
+    let own = config::method_of(&arguments.config, &arguments.set, &here)?;
+    let found = candidates(&arguments.methods, &varied, own.name()).map_err(Failure::input)?;
+    // What is asked of it here all candidates have in common.
+    let first = load(&found[0], true)?;
+    check_rates(arguments, &varied, &first)?;
+    check_lengths(arguments, &varied, &first)?;
+    check_data(&varied, &first)?;
+    let place = Place { root: root(arguments, &first) };
+    check_place(&place.root, arguments.resume)?;
+    check_candidates(&place, &found)?;
+
+    let loaded = |candidate: Candidate| load(&candidate, false).map(|loaded| (candidate, loaded));
+    let loaded: Vec<_> = found.into_iter().map(loaded).collect::<Result<_, _>>()?;
     let (planned, common) = plan(loaded, arguments, output)?;
 
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
     std::fs::create_dir_all(&place.root).map_err(|error| cannot_write(&place.root, &error))?;
-    let first = own.config.seed;
-    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first + n).collect();
+    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first.config.seed + n).collect();
     let mut runner = Runner { place: &place, arguments, interrupter: &interrupter, output };
     let Some(outcomes) = runner.all(&planned, &seeds)? else {
         let again = "the same command with `--resume` goes on";
@@ -240,6 +242,28 @@ fn check_place(root: &Path, resume: bool) -> Result<(), Failure> {
             "name another directory with `--output-dir DIR`",
         )),
     }
+}
+
+/// In their order too, for the first is what the others are compared with.
+fn check_candidates(place: &Place, found: &[Candidate]) -> Result<(), Failure> {
+    let file = place.candidates();
+    // Neither one that begins now nor one of an earlier version has it.
+    let Ok(text) = std::fs::read(&file) else { return Ok(()) };
+    let begun: Vec<String> = serde_json::from_slice(&text).map_err(|_| damaged(&file))?;
+    let asked: Vec<String> = found.iter().map(|candidate| candidate.name.clone()).collect();
+    if begun == asked {
+        return Ok(());
+    }
+    let listed = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Err(begun_otherwise(&file, &listed(&begun), &listed(&asked)))
+}
+
+/// A comparison is resumed as it was begun: its runs would not compare otherwise.
+fn begun_otherwise(file: &Path, found: &str, asked: &str) -> Failure {
+    Failure::usage(
+        format!("the comparison was begun otherwise: {} has {found}, now it would have {asked}", file.display()),
+        "resume it with the configuration and the options it was begun with, or name another directory with `--output-dir DIR`",
+    )
 }
 
 /// Plans every candidate before the first one is trained, so that what is wrong with the last is found now.
@@ -334,7 +358,7 @@ fn results(
         }
         judged.push(of_seeds);
     }
-    Ok(Results::new(outcomes, &judged, (examples, common.prompts), common.task.definition().best[0]))
+    Ok(Results::new(outcomes, &judged, (examples, common.prompts), common.task.as_ref()))
 }
 
 fn damaged(file: &Path) -> Failure {

@@ -17,6 +17,11 @@ impl Place {
         self.root.join(Self::RESULTS)
     }
 
+    /// The names of what is compared, in their order.
+    pub(crate) fn candidates(&self) -> PathBuf {
+        self.root.join("candidates.json")
+    }
+
     pub(crate) fn table(&self) -> PathBuf {
         self.root.join("table.md")
     }

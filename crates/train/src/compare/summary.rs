@@ -4,9 +4,9 @@ use std::fmt;
 
 use indexmap::IndexMap;
 use serde::Serialize;
-use tasks::Judged;
 use tasks::metrics::interval::Interval;
 use tasks::metrics::{GenerationScores, Score};
+use tasks::{Judged, Task};
 
 use super::Outcome;
 use super::outcome::median;
@@ -82,6 +82,8 @@ pub(crate) struct Results {
     pub(crate) prompts: usize,
     pub(crate) candidates: Vec<Summary>,
     pub(crate) differences: Vec<Difference>,
+    /// What they are of, where that is not what the scores are of.
+    pub(crate) remark: Option<&'static str>,
     /// Of each candidate, in the order of the seeds.
     pub(crate) outcomes: Vec<Vec<Outcome>>,
 }
@@ -105,13 +107,14 @@ impl Results {
         outcomes: Vec<Vec<Outcome>>,
         judged: &[Vec<Judged>],
         (examples, prompts): (usize, usize),
-        score: &'static Score,
+        task: &dyn Task,
     ) -> Self {
+        let score = task.definition().best[0];
         let candidates: Vec<Summary> =
             outcomes.iter().zip(judged).map(|(runs, judged)| summary(runs, judged, examples, score)).collect();
         let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
         let differences = differences(&names, judged, examples, score);
-        Self { score, examples, prompts, differences, candidates, outcomes }
+        Self { score, examples, prompts, differences, remark: task.judged_otherwise(), candidates, outcomes }
     }
 }
 

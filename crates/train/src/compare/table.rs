@@ -21,6 +21,7 @@ pub(crate) fn text(results: &Results) -> Vec<String> {
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     lines.push(String::new());
     lines.extend(results.differences.iter().map(|difference| difference.words.clone()));
+    lines.extend(results.remark.map(str::to_owned));
     lines
 }
 
@@ -38,6 +39,7 @@ pub(crate) fn markdown(results: &Results) -> String {
         text += "\n";
         text.extend(results.differences.iter().map(|difference| format!("- {}\n", difference.words)));
     }
+    text.extend(results.remark.map(|remark| format!("\n{remark}\n")));
     text
 }
 

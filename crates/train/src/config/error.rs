@@ -206,6 +206,12 @@ pub(crate) enum ConfigError {
     ))]
     PatternWithoutLayers { place: String },
 
+    #[error("{place}: `adapter.{other}` is not set")]
+    #[diagnostic(help(
+        "`{name}` does nothing without it: set `{other}`, for example `{other} = {example}`, or remove `{name}`"
+    ))]
+    Alone { place: String, name: &'static str, other: &'static str, example: &'static str },
+
     #[error("{place}: `adapter.target_modules` is \"all-linear\", which means every layer")]
     #[diagnostic(help(
         "remove `layers`, or write `target_modules` as a list of names, for example `target_modules = [\"query\", \"value\"]`"

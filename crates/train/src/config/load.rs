@@ -74,12 +74,13 @@ pub(crate) fn load(file: &Path, sets: &[String], working_directory: &Path) -> Re
     load_text(&read(file, working_directory)?, file, sets, working_directory)
 }
 
-/// As `load`, of the candidate of a comparison that has these choices: keys of the file that its method does not have are passed
-/// over, for they are there for another candidate.
+/// As `load`, of the candidate of a comparison of `methods` that has these choices: keys that its method does not have are passed
+/// over, for they are there for another candidate. Of `sets` only those are that another of `methods` has.
 pub(crate) fn load_candidate(
     file: &Path,
     sets: &[String],
     choices: &[Choice],
+    methods: &[String],
     working_directory: &Path,
 ) -> Result<Loaded, ConfigError> {
     let text = read(file, working_directory)?;
@@ -87,11 +88,26 @@ pub(crate) fn load_candidate(
     for choice in choices {
         put(&mut entries, choice.entry()?);
     }
-    let method = method(entries.iter().find(|entry| entry.key.dotted() == "adapter.method").map(|entry| &entry.value));
+    let method = written_method(&entries);
+    let is_of_another = |key: &Key| methods.iter().filter_map(|name| Method::named(name)).any(|it| has(&it, key.name));
     entries.retain(|Entry { key, place, .. }| {
-        key.table != "adapter" || has(&method, key.name) || !matches!(place, Place::File { .. })
+        let is_foreign = key.table == "adapter" && !has(&method, key.name);
+        match place {
+            Place::File { .. } => !is_foreign,
+            Place::Set(_) => !(is_foreign && is_of_another(key)),
+            Place::Vary(_) | Place::Choice { .. } => true,
+        }
     });
     complete(entries, file, working_directory)
+}
+
+/// The method that `file` and `sets` name, whatever else they say.
+///
+/// # Errors
+/// What is wrong with the text, a key or a value.
+pub(crate) fn method_of(file: &Path, sets: &[String], working_directory: &Path) -> Result<Method, ConfigError> {
+    let text = read(file, working_directory)?;
+    Ok(written_method(&entries(&text, file, sets)?))
 }
 
 /// As `load`, of the text that `file` has or will have.
@@ -118,6 +134,10 @@ fn entries(text: &str, file: &Path, sets: &[String]) -> Result<Vec<Entry>, Confi
 fn put(entries: &mut Vec<Entry>, entry: Entry) {
     entries.retain(|earlier| !std::ptr::eq(earlier.key, entry.key));
     entries.push(entry);
+}
+
+fn written_method(entries: &[Entry]) -> Method {
+    method(entries.iter().find(|entry| entry.key.dotted() == "adapter.method").map(|entry| &entry.value))
 }
 
 /// The method that is written so; `keys.rs` lets no other names through.

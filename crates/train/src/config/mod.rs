@@ -24,7 +24,7 @@ mod written;
 pub(crate) use error::ConfigError;
 pub(crate) use files::Files;
 pub(crate) use legs::Leg;
-pub(crate) use load::{Loaded, load, load_candidate, load_text};
+pub(crate) use load::{Loaded, load, load_candidate, load_text, method_of};
 pub(crate) use paths::absolute;
 pub(crate) use vary::{Choice, Varied};
 pub(crate) use words::{Compute, Dtype, SaveDtype, Schedule, Weights};

@@ -5,7 +5,7 @@ use lora::{BackwardPass, Method, Names, Targets};
 use tasks::TaskName;
 
 use super::error::ConfigError;
-use super::keys::{KEYS, Key, has, with_key};
+use super::keys::{KEYS, Key, dotted, has, with_key};
 use super::load::Loaded;
 use super::words::Weights;
 
@@ -15,6 +15,7 @@ pub(super) fn combinations(loaded: &Loaded) -> Result<(), ConfigError> {
     task(loaded)?;
     quantised(loaded)?;
     layers(loaded)?;
+    dependent(loaded)?;
     text(loaded)?;
     validation(loaded)?;
     length(loaded)?;
@@ -117,6 +118,25 @@ fn layers(loaded: &Loaded) -> Result<(), ConfigError> {
         }
         _ => Ok(()),
     }
+}
+
+/// A key that does nothing without another. Its default is nobody's wish: it stands in files that write every key.
+fn dependent(loaded: &Loaded) -> Result<(), ConfigError> {
+    for setting in lora::settings_of(loaded.config.adapter.method.name()) {
+        let Some((other, example)) = setting.needs else { continue };
+        let key = dotted("adapter", setting.name);
+        let is_alone = loaded.written.contains(&key) && !loaded.written.contains(&dotted("adapter", other));
+        if is_alone && !has_default(loaded, &key) {
+            let place = loaded.place(&key);
+            return Err(ConfigError::Alone { place, name: setting.name, other, example });
+        }
+    }
+    Ok(())
+}
+
+fn has_default(loaded: &Loaded, key: &str) -> bool {
+    let config = loaded.config.to_table();
+    Key::find(key).is_some_and(|key| key.value(&config) == key.default().as_ref())
 }
 
 fn text(loaded: &Loaded) -> Result<(), ConfigError> {

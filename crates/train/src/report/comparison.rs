@@ -25,6 +25,8 @@ pub(crate) struct Comparison<'a> {
     pub(crate) note: String,
     /// The differences in words.
     pub(crate) found: Vec<&'a str>,
+    /// What they are of, where that is not what the scores are of.
+    pub(crate) remark: Option<&'a str>,
     pub(crate) candidates: Vec<Candidate<'a>>,
 }
 
@@ -58,6 +60,7 @@ struct Page<'a> {
     generated: &'a [&'a str],
     note: &'a str,
     found: &'a [&'a str],
+    remark: Option<&'a str>,
     rows: Vec<Row<'a>>,
     ends: (String, String),
     parameters: Option<Figure>,
@@ -118,6 +121,7 @@ impl Comparison<'_> {
             generated: &self.generated,
             note: &self.note,
             found: &self.found,
+            remark: self.remark,
             rows: self.candidates.iter().enumerate().map(|(n, candidate)| candidate.row(n, &range)).collect(),
             ends: (significant(range.start, 3), significant(range.end, 3)),
             parameters: self.parameters()?,
@@ -289,6 +293,7 @@ mod tests {
             generated: vec!["BLEU", "ROUGE-L"],
             note: "accuracy on 40 examples".to_string(),
             found: vec!["b against a: +1 points"],
+            remark: None,
             candidates,
         };
         comparison.html().expect("plain data")

@@ -69,8 +69,9 @@ pub(in crate::methods) const SETTINGS: &[Setting] = &[
     Setting::new(
         "lora_plus_lr_embedding",
         SettingKind::Number(Bound::Included(0.0), Bound::Unbounded),
-        "LoRA+: the learning rate of adapters on embeddings, in place of `train.learning_rate`; PEFT's `loraplus_lr_embedding`",
-    ),
+        "LoRA+: the learning rate of adapters on embeddings, in place of `train.learning_rate`; PEFT's `loraplus_lr_embedding`; needs `lora_plus_ratio`",
+    )
+    .needing("lora_plus_ratio", "16"),
 ];
 
 impl LoraConfig {

@@ -20,6 +20,7 @@ pub(super) fn html(results: &Results, planned: &[Planned], place: &Place) -> Res
         note: note(results),
         generated: results.generated().iter().map(|score| score.name).collect(),
         found: results.differences.iter().map(|difference| difference.words.as_str()).collect(),
+        remark: results.remark,
         candidates,
     };
     comparison.html().map_err(Failure::running)

@@ -25,6 +25,7 @@ impl Runner<'_> {
     pub(super) fn all(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<Option<Vec<Vec<Outcome>>>, Failure> {
         let mut outcomes: Vec<Vec<Outcome>> = planned.iter().map(|_| Vec::new()).collect();
         self.record(&outcomes)?;
+        self.remember(planned)?;
         for (n, seed) in seeds.iter().enumerate() {
             for (m, candidate) in planned.iter().enumerate() {
                 let Some(loaded) = self.configure(candidate, *seed)? else { return Ok(None) };
@@ -48,6 +49,16 @@ impl Runner<'_> {
             true => Ok(()),
             false => write(&self.place.results(), text.as_bytes()),
         }
+    }
+
+    /// Writes what is compared, where it is not yet: `--resume` goes on with the same candidates.
+    fn remember(&self, planned: &[Planned]) -> Result<(), Failure> {
+        let file = self.place.candidates();
+        if file.exists() {
+            return Ok(());
+        }
+        let names: Vec<&str> = planned.iter().map(|planned| planned.candidate.name.as_str()).collect();
+        write(&file, &serde_json::to_vec(&names)?)
     }
 
     /// The configuration of a run, written where it is not yet: with its seed, the rate that was found and the steps that fit
@@ -76,8 +87,8 @@ impl Runner<'_> {
 
     fn load(&self, planned: &Planned, sets: &[String]) -> Result<Loaded, Failure> {
         let sets: Vec<String> = self.arguments.set.iter().chain(sets).cloned().collect();
-        let choices = &planned.candidate.choices;
-        Ok(config::load_candidate(&self.arguments.config, &sets, choices, &std::env::current_dir()?)?)
+        let (choices, methods) = (&planned.candidate.choices, &self.arguments.methods);
+        Ok(config::load_candidate(&self.arguments.config, &sets, choices, methods, &std::env::current_dir()?)?)
     }
 
     /// Of the first seed: made once, and kept.
@@ -248,19 +259,11 @@ fn steps_of(metrics: &Path) -> u64 {
     text.lines().filter(|line| line.contains("\"event\":\"step\"")).count() as u64
 }
 
-/// A comparison is resumed as it was begun: its runs would not compare otherwise.
+/// By the first line that differs.
 fn changed(file: &Path, found: &str, asked: &str) -> Failure {
     let line = |text: &str, other: &str| {
         let others: Vec<&str> = other.lines().collect();
         text.lines().find(|line| !others.contains(line)).map_or("nothing".to_string(), |line| format!("`{line}`"))
     };
-    Failure::usage(
-        format!(
-            "the comparison was begun otherwise: {} has {}, now it would have {}",
-            file.display(),
-            line(found, asked),
-            line(asked, found)
-        ),
-        "resume it with the configuration and the options it was begun with, or name another directory with `--output-dir DIR`",
-    )
+    super::begun_otherwise(file, &line(found, asked), &line(asked, found))
 }

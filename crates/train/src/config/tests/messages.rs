@@ -301,6 +301,12 @@ fn combinations_that_mean_nothing_are_refused() {
          help: `layers_pattern` names the list whose indices `layers` are: set `layers`, for example `layers = [0, 1]`, or remove it"
     );
     assert_eq!(
+        message(&lora("lora_plus_lr_embedding = 1e-5\n"), &[]),
+        "`adapter.lora_plus_lr_embedding` in configs/sst2.toml, line 6: `adapter.lora_plus_ratio` is not set\n\
+         help: `lora_plus_lr_embedding` does nothing without it: set `lora_plus_ratio`, for example `lora_plus_ratio = 16`, \
+         or remove `lora_plus_lr_embedding`"
+    );
+    assert_eq!(
         message(&lora("layers = 0\ntarget_modules = \".*query\"\n"), &[]),
         "`adapter.layers` in configs/sst2.toml, line 6: `adapter.target_modules` is a regular expression, which chooses the layers itself\n\
          help: remove `layers`, or write `target_modules` as a list of names, for example `target_modules = [\"query\", \"value\"]`"

@@ -55,6 +55,13 @@ fn what_is_not_written_has_its_default() {
 }
 
 #[test]
+fn a_rate_of_embeddings_is_read_with_a_ratio_or_as_the_default() {
+    for lines in ["lora_plus_lr_embedding = 1e-6", "lora_plus_ratio = 0.0\nlora_plus_lr_embedding = 1e-5"] {
+        loaded(&format!("{MINIMAL}[adapter]\n{lines}\n"), &[]);
+    }
+}
+
+#[test]
 fn a_written_configuration_loads_as_the_same() {
     let everything = r#"
 seed = 7
