@@ -266,9 +266,11 @@ fn a_weight_that_is_no_number_is_named_where_results_are_none() {
     project.run(&["predict", "--model", "bert", "x"]).refused(&expected("bert"));
     project.run(&["eval", "--model", "bert", "--data", "train.jsonl", "--json", "--quiet"]).refused(&expected("bert"));
     project.train(&["--dry-run"]).refused(&expected("[DIR]/bert"));
-    let ran = project.train(&["--quiet"]);
-    assert!(ran.stderr.ends_with(&format!("{}\n", expected("[DIR]/bert"))), "{}", ran.stderr);
-    assert_eq!(ran.status, Some(2));
+    for arguments in [&["--quiet"][..], &["--quiet", "--find-lr"]] {
+        let ran = project.train(arguments);
+        assert!(ran.stderr.ends_with(&format!("{}\n", expected("[DIR]/bert"))), "{}", ran.stderr);
+        assert_eq!(ran.status, Some(2));
+    }
     let merge = ["merge", "--model", "bert", "--adapter", "adapter", "--output", "merged", "--quiet"];
     project.run(&merge).refused(&expected("bert"));
     assert!(!project.path("merged").exists());

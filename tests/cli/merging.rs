@@ -166,6 +166,11 @@ fn several_adapters_leave_a_base_in_half_precision_in_its_type_and_may_untie_it(
     let [base, merged] = ["base", "merged"].map(|it| Tensors::read(&project.path(&format!("{it}/model.safetensors"))));
     assert_eq!(merged.bytes("model.embed_tokens.weight"), base.bytes("model.embed_tokens.weight"));
     assert_ne!(merged.bytes("lm_head.weight"), base.bytes("model.embed_tokens.weight"));
+    // What has become of the output layer is a part of the difference, though the base has it under another name.
+    let extract = ["extract", "--base", "base", "--tuned", "merged", "--rank", "4", "-o", "extracted", "--json"];
+    let document = project.run(&extract).done().document();
+    let left_out = document["left_out"].as_array().unwrap();
+    assert!(left_out.iter().any(|it| it["tensor"] == "lm_head.weight"), "{document}");
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(crate) fn find_learning_rate(plan: &RunPlan, mut progress: impl FnMut(usize,
         let rate = rate(step - 1);
         if curve.add(rate, loss / divisor) == Goes::Off {
             if curve.tried.is_empty() {
-                return Err(Error::NotANumber { step, what: "the loss", places: Vec::new() });
+                return Err(super::blame(plan, Error::NotANumber { step, what: "the loss", places: Vec::new() }));
             }
             break;
         }

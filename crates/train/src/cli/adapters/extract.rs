@@ -1,6 +1,6 @@
 //! `kindling extract`: LoRA from the difference of two checkpoints.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -282,12 +282,7 @@ impl Two {
     fn difference(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>), Failure> {
         let lacks = || not_one_model(format!("`{name}` is not in {}", self.located.name));
         let (before, after) = (self.base.values(name)?.ok_or_else(lacks)?, self.of_tuned(name)?);
-        let [of_base, of_tuned] = [&before, &after].map(|data| data.shape().to_vec());
-        if of_base != of_tuned {
-            return Err(not_one_model(format!("`{name}` is {of_base:?} before and {of_tuned:?} after")));
-        }
-        let difference = after.iter::<f32>().zip(before.iter::<f32>()).map(|(after, before)| after - before);
-        Ok((difference.collect(), of_base))
+        between(name, &before, &after)
     }
 
     fn of_tuned(&self, name: &str) -> Result<TensorData, Failure> {
@@ -300,13 +295,14 @@ impl Two {
         let adapted: HashSet<String> = plan.updates().iter().map(Update::weight).collect();
         let saved: HashSet<&str> = plan.parameters().iter().map(|parameter| parameter.name.as_str()).collect();
         let mut left_out = BTreeMap::new();
-        for (name, ..) in self.base.tensors() {
-            let is_kept = adapted.contains(&name) || saved.contains(name.as_str());
-            // Of a head that the other model does not have there is no difference.
-            if is_kept || self.tuned.values(&name)?.is_none() {
+        let of_both = [&self.base, &self.tuned].into_iter().flat_map(|model| model.tensors());
+        for name in of_both.map(|(name, ..)| name).collect::<BTreeSet<_>>() {
+            if adapted.contains(&name) || saved.contains(name.as_str()) {
                 continue;
             }
-            let (difference, _) = self.difference(&name)?;
+            // Of a head that the other model does not have there is no difference.
+            let (Some(before), Some(after)) = (read(&self.base, &name)?, read(&self.tuned, &name)?) else { continue };
+            let (difference, _) = between(&name, &before, &after)?;
             let energy: f64 = difference.iter().map(|value| f64::from(*value).powi(2)).sum();
             if energy > 0.0 {
                 left_out.insert(name, energy);
@@ -331,6 +327,26 @@ impl Two {
         sidecar.iter_mut().for_each(|sidecar| sidecar.base = base.clone());
         Ok((base, sidecar))
     }
+}
+
+/// The values of a tensor. The output layer of a tied model stands under the name of its word embeddings.
+fn read(model: &Pretrained, name: &str) -> Result<Option<TensorData>, Failure> {
+    if let Some(values) = model.values(name)? {
+        return Ok(Some(values));
+    }
+    let is_tied = |name: &str| name.strip_suffix(".weight").is_some_and(|module| model.is_tied(module));
+    let twin = model.tensors().into_iter().map(|(name, ..)| name).find(|twin| is_tied(name) && is_tied(twin));
+    Ok(twin.map(|twin| model.values(&twin)).transpose()?.flatten())
+}
+
+/// What a tensor has become less what it was, and its shape.
+fn between(name: &str, before: &TensorData, after: &TensorData) -> Result<(Vec<f32>, Vec<usize>), Failure> {
+    let [of_base, of_tuned] = [before, after].map(|data| data.shape().to_vec());
+    if of_base != of_tuned {
+        return Err(not_one_model(format!("`{name}` is {of_base:?} before and {of_tuned:?} after")));
+    }
+    let difference = after.iter::<f32>().zip(before.iter::<f32>()).map(|(after, before)| after - before);
+    Ok((difference.collect(), of_base))
 }
 
 fn not_one_model(message: String) -> Failure {
