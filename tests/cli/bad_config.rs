@@ -153,7 +153,7 @@ fn a_misspelt_target_module_is_named_with_its_neighbour() {
 fn a_target_of_another_architecture_is_refused_with_the_modules_there_are() {
     Project::new().train(&["--set", "adapter.target_modules=[\"q_proj\"]"]).refused(
         "error: `--set adapter.target_modules=[\"q_proj\"]`: no module is named `q_proj`\n\
-         help: known: query, key, value, dense, classifier",
+         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense, classifier",
     );
 }
 
@@ -161,7 +161,7 @@ fn a_target_of_another_architecture_is_refused_with_the_modules_there_are() {
 fn a_target_expression_that_matches_nothing_is_refused() {
     Project::new().config("[adapter]\ntarget_modules = '.*\\.qurey'").train(&[]).refused(
         "error: `adapter.target_modules` in run.toml, line 13: no module matches `.*\\.qurey`\n\
-         help: it must match the whole path; known: query, key, value, dense, classifier",
+         help: it must match the whole path; known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense, classifier",
     );
 }
 

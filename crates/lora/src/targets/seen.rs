@@ -12,7 +12,8 @@ pub(super) const TARGET_MODULES: &str = "target_modules";
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) path: String,
-    pub(super) kind: Kind,
+    /// Whether the method adapts modules of its kind.
+    pub(super) is_adaptable: bool,
     /// By `exclude_modules` or `modules_to_save`, so that a target may name it without adapting it.
     pub(super) kept_out: bool,
 }
@@ -36,7 +37,8 @@ pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
 /// The error for a module to be saved that is none of those asked about.
 pub(crate) fn unknown_saved(name: &str, asked: &[(String, Kind)]) -> TargetError {
     const KEY: &str = "modules_to_save";
-    let seen = |(path, kind): &(String, Kind)| Seen { path: path.clone(), kind: *kind, kept_out: false };
+    // It is said of methods without targets.
+    let seen = |(path, _): &(String, Kind)| Seen { path: path.clone(), is_adaptable: false, kept_out: false };
     let seen: Vec<Seen> = asked.iter().map(seen).collect();
     TargetError::UnknownModule { key: KEY, suggestion: nearest(KEY, name, &seen), name: name.to_string() }
 }
@@ -62,14 +64,14 @@ fn nearest(key: &str, name: &str, seen: &[Seen]) -> String {
 /// What an entry under this key could have meant.
 fn candidates<'a>(key: &str, seen: &'a [Seen]) -> impl Iterator<Item = &'a str> + use<'a> {
     let targets_only = key == TARGET_MODULES;
-    seen.iter()
-        .filter(move |seen| !targets_only || matches!(seen.kind, Kind::Linear | Kind::OutputLinear))
-        .map(|seen| seen.path.as_str())
+    seen.iter().filter(move |seen| seen.is_adaptable || !targets_only).map(|seen| seen.path.as_str())
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::LoraConfig;
     use crate::config::Names;
+    use crate::targets::Kind;
     use crate::targets::fixtures::*;
 
     #[test]
@@ -77,7 +79,8 @@ mod tests {
         let (message, help) = refusal(&list(&["qurey", "value"]), &bert());
         assert_eq!(message, "`target_modules`: no module is named `qurey`");
         assert_eq!(help, "did you mean `query`?");
-        assert_eq!(refusal(&list(&["q_proj"]), &bert()).1, "known: query, key, value, dense, classifier");
+        let known = "known: word_embeddings, query, key, value, dense, classifier";
+        assert_eq!(refusal(&list(&["q_proj"]), &bert()).1, known);
         assert_eq!(
             refusal(&list(&["attention.self"]), &bert()).1,
             "`attention.self` only holds others; name those: query, key, value"
@@ -89,13 +92,33 @@ mod tests {
     }
 
     #[test]
+    fn an_embedding_is_suggested_where_the_method_adapts_embeddings() {
+        let gpt2 = few(&[
+            ("transformer.wte", Kind::Embedding),
+            ("transformer.wpe", Kind::Embedding),
+            ("transformer.h.0.attn.c_attn", Kind::Linear),
+        ]);
+        assert_eq!(
+            refusal(&list(&["wtee"]), &gpt2),
+            ("`target_modules`: no module is named `wtee`".to_owned(), "did you mean `wte`?".to_owned())
+        );
+        assert_eq!(refusal(&list(&["embed_token"]), &llama(1)).1, "did you mean `embed_tokens`?");
+        assert_eq!(
+            refusal(&list(&["embeddings"]), &bert()).1,
+            "`embeddings` only holds others; name those: word_embeddings"
+        );
+        let dora = LoraConfig { targets: list(&["wtee"]), use_dora: true, ..LoraConfig::default() };
+        assert_eq!(refusal(&dora, &gpt2).1, "known: c_attn");
+    }
+
+    #[test]
     fn a_pattern_without_a_module_is_refused() {
         let (message, help) = refusal(&pattern("query"), &bert());
         assert_eq!(message, "`target_modules`: no module matches `query`");
         assert_eq!(help, r#"a string is an expression for the whole path: write ["query"] or ".*\.query""#);
         assert_eq!(
             refusal(&pattern(".*q_proj"), &bert()).1,
-            "it must match the whole path; known: query, key, value, dense, classifier"
+            "it must match the whole path; known: word_embeddings, query, key, value, dense, classifier"
         );
     }
 

@@ -158,7 +158,8 @@ impl Selector {
         }
         let (saved, whole_segments) = self.saved_by(path);
         let kept_out = excluded || whole_segments;
-        self.seen.push(Seen { path: path.to_owned(), kind, kept_out });
+        let is_adaptable = self.method.check_kind(path, kind).is_ok();
+        self.seen.push(Seen { path: path.to_owned(), is_adaptable, kept_out });
 
         let targeted = self.targeted(path, kind, kept_out)?;
         match (saved, targeted) {

@@ -152,6 +152,12 @@ fn embeddings_are_refused_by_name() {
     );
 }
 
+#[test]
+fn no_embedding_is_suggested() {
+    let config = Method::Ia3(Box::new(ia3(&["word_embedding"], &[])));
+    assert_eq!(refusal(config, &bert()).1, "known: query, key, value, dense, classifier");
+}
+
 fn scaling(of: Side, transposed: bool) -> Update {
     Update::new("m", Scaling { vector: "v".to_string(), of, transposed })
 }
