@@ -41,6 +41,48 @@ fn an_ia3_adapter_is_saved_as_peft_writes_it() {
 }
 
 #[test]
+fn the_report_of_an_ia3_run_has_the_norms_that_inspect_has() {
+    for project in [Project::new(), Project::decoder("gpt2-lm")] {
+        project.train(&IA3).done();
+        let numbers = |document: &Value, norm: &str| -> Vec<(String, f64, f64)> {
+            let number = |update: &Value| {
+                let module = update["module"].as_str().unwrap().to_string();
+                (module, update[norm].as_f64().unwrap(), update["relative"].as_f64().unwrap())
+            };
+            let mut found: Vec<_> = document["updates"].as_array().unwrap().iter().map(number).collect();
+            found.sort_by(|one, other| one.0.cmp(&other.0));
+            found
+        };
+        let inspected = numbers(&project.run(&["inspect", "run/adapter", "--json"]).done().document(), "frobenius");
+        let reported = numbers(&project.json_of("run/report.json"), "norm");
+        assert!(!reported.is_empty() && reported.len() == inspected.len(), "{reported:?} {inspected:?}");
+        for ((module, norm, share), expected) in reported.iter().zip(&inspected) {
+            assert_eq!(module, &expected.0);
+            let is_near = |found: &f64, expected: f64| (found - expected).abs() < 1e-6 * expected;
+            assert!(is_near(norm, expected.1) && is_near(share, expected.2), "{module}: {norm} {share} {expected:?}");
+        }
+    }
+}
+
+#[test]
+fn an_ia3_adapter_that_is_opened_is_told_by_how_far_its_vectors_are_from_one() {
+    let project = Project::new();
+    project.train(&IA3).done();
+    let tensors = Tensors::read(&project.path("run/adapter/adapter_model.safetensors"));
+    let mean_square = |name: &str| {
+        let values = tensors.bytes(name).chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())));
+        let squares: Vec<f64> = values.map(|value| (value - 1.0).powi(2)).collect();
+        squares.iter().sum::<f64>() / squares.len() as f64
+    };
+    let squares: Vec<f64> = tensors.names().filter(|name| name.ends_with(".ia3_l")).map(mean_square).collect();
+    let distance = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
+    let told = project.run(&["predict", "--input", "train.jsonl", "--run", "run"]).done().stderr;
+    let expected =
+        format!("adapter run/adapter: 14 tensors, 12 modules, vectors {distance:.4} from one (root mean square)\n");
+    assert!(told.contains(&expected), "{told}, not {expected}");
+}
+
+#[test]
 fn the_size_of_an_ia3_adapter_is_that_of_what_a_merge_changes() {
     for (project, count) in [(Project::new(), 12), (Project::decoder("gpt2-lm"), 4)] {
         project.train(&IA3).done();

@@ -22,8 +22,9 @@ pub fn spectra(tensors: &HashMap<String, TensorData>, updates: &[Update]) -> Vec
 pub struct UpdateSize {
     pub module: String,
     /// Of an addition its Frobenius norm, also where lengths are set after it, whose share only the weight tells; of a scaling
-    /// the root of the mean square of its values less one, which is a share of the weight already.
+    /// the root of the mean square of its values less one.
     pub norm: f64,
+    /// Whether it is that of a scaling.
     pub is_relative: bool,
 }
 

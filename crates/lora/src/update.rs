@@ -53,7 +53,7 @@ pub trait Form: Debug + Send + Sync {
         Some(Factors::named(self.measured_by()?, adapter)?.norm())
     }
 
-    /// Whether that is a share of the weight.
+    /// Whether that is no norm but how far a scaling is from one, so that the norm is the weight's to tell.
     fn is_relative(&self) -> bool {
         false
     }

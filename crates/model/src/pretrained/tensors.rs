@@ -79,7 +79,7 @@ impl Pretrained {
     }
 
     /// The Frobenius norm of what an update changes of its module's weight, of one whose size [depends on
-    /// that](lora::Form::depends_on_weight); `None` if the weight or a tensor of the update is not there.
+    /// that](lora::Form::depends_on_weight) or [is a share of it](lora::Form::is_relative); `None` if the weight or a tensor of the update is not there.
     pub fn moved(&self, update: &Update, adapter: &HashMap<String, TensorData>) -> Result<Option<f64>, Error> {
         let Some((checkpoint, _, entry)) = self.find(&update.weight()) else { return Ok(None) };
         let Some(weight) = checkpoint.wide(entry)? else { return Ok(None) };

@@ -255,7 +255,12 @@ fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
     }
     let total = sizes.iter().map(|size| size.norm * size.norm).sum::<f64>().sqrt();
     let modules = counted(sizes.len(), "module", "modules");
-    output.say(&format!("adapter {}: {tensors}, {modules}, norm of the update {total:.4}", directory.display()));
+    // What a scaling changes of its weight would take reading that.
+    let size = match sizes.iter().all(|size| size.is_relative) {
+        true => format!("vectors {:.4} from one (root mean square)", total / (sizes.len() as f64).sqrt()),
+        false => format!("norm of the update {total:.4}"),
+    };
+    output.say(&format!("adapter {}: {tensors}, {modules}, {size}", directory.display()));
     let is_all = !plan.updates().iter().any(|update| update.form.depends_on_weight());
     if total == 0.0 && is_all {
         output.warn(&format!("{}: the model answers as its base does", plan.method().without_effect()));

@@ -136,8 +136,8 @@ pub(crate) enum Severity {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Update {
     pub(crate) module: String,
-    /// Frobenius norm of the update.
+    /// Frobenius norm of what the update changes of the weight.
     pub(crate) norm: f64,
-    /// The same divided by the norm of the weight it is added to.
+    /// The same divided by the norm of the weight.
     pub(crate) relative: Option<f64>,
 }

@@ -167,20 +167,19 @@ fn finding(finding: &data::Finding) -> Finding {
     }
 }
 
-/// The norm of each module's update, alone and over that of its weight.
+/// The norm of what each module's update changes of its weight, alone and over that of the weight, as `kindling inspect` has
+/// them: by itself a scaling says neither, and without its weight it is left out.
 fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec<Update>, Error> {
     let tensors = adapter.tensors(model).into_iter().collect();
-    let sizes = lora::update_sizes(&tensors, adapter.updates());
-    let update = |UpdateSize { module, norm, is_relative }: UpdateSize| {
-        let of_weight =
-            adapter.updates().iter().find(|update| update.module == module && update.form.depends_on_weight());
+    let mut found = Vec::new();
+    for UpdateSize { module, norm, is_relative } in lora::update_sizes(&tensors, adapter.updates()) {
+        let needs_weight =
+            |update: &&lora::Update| update.module == module && (is_relative || update.form.depends_on_weight());
+        let of_weight = adapter.updates().iter().find(needs_weight);
         let moved = of_weight.map(|update| plan.pretrained.moved(update, &tensors)).transpose()?.flatten();
-        let norm = moved.unwrap_or(norm);
-        let relative = match is_relative {
-            true => Some(norm),
-            false => plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0).map(|weight| norm / weight),
-        };
-        Ok(Update { relative, module, norm })
-    };
-    sizes.into_iter().map(update).collect()
+        let Some(norm) = moved.or((!is_relative).then_some(norm)) else { continue };
+        let weight = plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0);
+        found.push(Update { relative: weight.map(|weight| norm / weight), module, norm });
+    }
+    Ok(found)
 }
