@@ -132,7 +132,9 @@ fn an_initialisation_that_does_not_exist_is_refused_with_the_nearest() {
         with(&format!("init = \"{init}\"")).train(&[]).refused(&message);
     };
     refused("pisa", "did you mean `pissa`? (default, gaussian, pissa, pissa_niter_N, olora)");
-    refused("pissa_niter_0", "the N of `pissa_niter_N` is an integer from 1 to 4294967295");
+    for out_of_range in ["pissa_niter_0", "pissa_niter_101", "pissa_niter_4294967295"] {
+        refused(out_of_range, "the N of `pissa_niter_N` is an integer from 1 to 100");
+    }
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! The list of keys, in the order of the file, with what each takes; and what a message says about a
 //! key that is not in it.
 
-use std::num::NonZeroU32;
 use std::ops::Bound;
 use std::sync::LazyLock;
 
-use lora::{Known, Method, Setting};
+use lora::{Init, Known, Method, Setting};
 use toml::{Table, Value};
 
 use super::error::ConfigError;
@@ -185,7 +184,7 @@ impl Key {
         let word = word.to_owned();
         let is_numbered = |known: &&&str| known.strip_suffix('N').is_some_and(|stem| word.starts_with(stem));
         let suggestion = match words.iter().find(is_numbered) {
-            Some(known) => format!("the N of `{known}` is an integer from 1 to {}", u32::MAX),
+            Some(known) => format!("the N of `{known}` is an integer from 1 to {}", Init::MOST_ITERATIONS),
             None => match Method::known_as(&word).filter(|_| self.table == "adapter" && self.name == "method") {
                 Some(known) => as_settings(known),
                 None => suggestion(&word, words),
@@ -195,11 +194,11 @@ impl Key {
     }
 }
 
-/// Whether a word is this one, where `_N` at its end stands for any number of at least 1: `pissa_niter_16`.
+/// Whether a word is this one, where `_N` at its end stands for a number of iterations: `pissa_niter_16`.
 fn is_word(word: &str, known: &str) -> bool {
     let number = known.strip_suffix('N').filter(|stem| stem.ends_with('_')).and_then(|stem| word.strip_prefix(stem));
     match number {
-        Some(number) => number.parse::<NonZeroU32>().is_ok_and(|parsed| parsed.to_string() == number),
+        Some(number) => (1..=Init::MOST_ITERATIONS).any(|possible| possible.to_string() == number),
         None => word == known,
     }
 }

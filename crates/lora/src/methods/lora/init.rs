@@ -26,8 +26,11 @@ pub enum Init {
 const ITERATIONS: &str = "pissa_niter_";
 
 impl Init {
-    /// Those that an adapter can be started with; N is a number of at least 1.
+    /// Those that an adapter can be started with; N is a number from 1 to [`Self::MOST_ITERATIONS`].
     pub const NAMES: &[&str] = &["default", "gaussian", "pissa", "pissa_niter_N", "olora"];
+
+    /// The largest N. PEFT's examples have 16; with some hundreds the exact decomposition is as fast.
+    pub const MOST_ITERATIONS: u32 = 100;
 
     /// Whether A and B start as a part of the weight, which is left without it.
     pub(super) fn is_part_of_base(self) -> bool {
@@ -44,7 +47,11 @@ impl Init {
             "pissa" => Self::Pissa { iterations: None },
             "olora" => Self::Olora,
             "mica" => Self::Mica,
-            _ => Self::Pissa { iterations: Some(name.strip_prefix(ITERATIONS)?.parse().ok()?) },
+            _ => {
+                let iterations: NonZeroU32 = name.strip_prefix(ITERATIONS)?.parse().ok()?;
+                let is_possible = iterations.get() <= Self::MOST_ITERATIONS;
+                return is_possible.then_some(Self::Pissa { iterations: Some(iterations) });
+            }
         })
     }
 
@@ -84,7 +91,9 @@ mod tests {
         for name in names {
             assert_eq!(Init::named(&name).map(Init::name), Some(name));
         }
-        for wrong in ["pissa_niter_", "pissa_niter_0", "pissa_niter_-1", "pissa_niter_1.5", "Pissa"] {
+        assert!(Init::named("pissa_niter_100").is_some());
+        for wrong in ["pissa_niter_", "pissa_niter_0", "pissa_niter_101", "pissa_niter_-1", "pissa_niter_1.5", "Pissa"]
+        {
             assert_eq!(Init::named(wrong), None, "{wrong}");
         }
     }

@@ -58,7 +58,7 @@ pub(in crate::methods) const SETTINGS: &[Setting] = &[
     Setting::new(
         "init",
         SettingKind::Word(Init::NAMES),
-        "Initial values. `default`: A Kaiming uniform, B zero; `gaussian`: A normal with standard deviation `1 / r`, B zero; `pissa`: the `r` largest singular triplets of the weight, which are taken out of the frozen base; `pissa_niter_N`: the same approximately and faster, by N subspace iterations from a random start; `olora`: from the weight's QR decomposition, likewise; PEFT's `init_lora_weights`",
+        "Initial values. `default`: A Kaiming uniform, B zero; `gaussian`: A normal with standard deviation `1 / r`, B zero; `pissa`: the `r` largest singular triplets of the weight, which are taken out of the frozen base; `pissa_niter_N`: the same approximately and faster, by N subspace iterations, 100 at most, from a random start; `olora`: from the weight's QR decomposition, likewise; PEFT's `init_lora_weights`",
     )
     .called("init_lora_weights"),
     Setting::new(

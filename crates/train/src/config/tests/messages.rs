@@ -98,9 +98,10 @@ fn an_unknown_initialisation_is_named_with_the_nearest() {
         ("pisa", format!("did you mean `pissa`? ({all})")),
         ("olra", format!("did you mean `olora`? ({all})")),
         ("orthogonal", format!("expected one of: {all}")),
-        ("pissa_niter_0", "the N of `pissa_niter_N` is an integer from 1 to 4294967295".to_owned()),
-        ("pissa_niter_", "the N of `pissa_niter_N` is an integer from 1 to 4294967295".to_owned()),
-        ("pissa_niter_4.5", "the N of `pissa_niter_N` is an integer from 1 to 4294967295".to_owned()),
+        ("pissa_niter_0", "the N of `pissa_niter_N` is an integer from 1 to 100".to_owned()),
+        ("pissa_niter_", "the N of `pissa_niter_N` is an integer from 1 to 100".to_owned()),
+        ("pissa_niter_4.5", "the N of `pissa_niter_N` is an integer from 1 to 100".to_owned()),
+        ("pissa_niter_101", "the N of `pissa_niter_N` is an integer from 1 to 100".to_owned()),
     ] {
         assert_eq!(
             message_of("adapter", &format!("init = \"{word}\"")),
