@@ -23,4 +23,7 @@ pub enum Error {
     #[error("`{tensor}` of the base has no decomposition in f32: its values are too large")]
     #[diagnostic(help("start without one: `{init}` is one of the initialisations that take a part of the base"))]
     NoDecomposition { tensor: String, init: String },
+    /// As [`Plan::interrupted_by`](crate::Plan::interrupted_by) was asked to; no model was built.
+    #[error("interrupted")]
+    Interrupted,
 }

@@ -13,6 +13,7 @@ mod factors;
 mod files;
 mod forward_context;
 mod frozen_weight;
+mod interruption;
 mod linear;
 mod method;
 pub mod methods;

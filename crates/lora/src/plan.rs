@@ -8,6 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::Quantisation;
 
+use crate::interruption::Interruption;
 use crate::peft::{self, AdapterTensors, Joined, STANDARD_HEADS};
 use crate::targets::{layer_of, saves, unknown_saved};
 use crate::trained::{TrainedTensors, normal};
@@ -82,6 +83,12 @@ impl Plan {
     /// again as it was: [`Self::starts`].
     pub fn with_starts(mut self, starts: HashMap<String, TensorData>) -> Self {
         self.tensors.starts.extend(starts);
+        self
+    }
+
+    /// To build no further module that takes long once this is so: loading ends with [`Error::Interrupted`].
+    pub fn interrupted_by(mut self, is_asked_for: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.tensors.interruption = Interruption::new(is_asked_for);
         self
     }
 

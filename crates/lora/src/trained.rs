@@ -8,6 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use kernels::{hash_text, mix, uniform};
 
 use crate::Error;
+use crate::interruption::Interruption;
 use crate::peft::AdapterTensors;
 
 /// What a trained tensor is a part of.
@@ -61,6 +62,7 @@ pub struct TrainedTensors {
     pub(crate) starts: HashMap<String, TensorData>,
     /// Some of what is left of the base was rounded to half precision.
     pub(crate) rounds_base: bool,
+    pub(crate) interruption: Interruption,
 }
 
 impl TrainedTensors {
@@ -72,6 +74,7 @@ impl TrainedTensors {
             replacements: Vec::new(),
             starts: HashMap::new(),
             rounds_base: false,
+            interruption: Interruption::default(),
         }
     }
 

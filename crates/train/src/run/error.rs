@@ -179,6 +179,11 @@ fn examples(places: &[Place]) -> String {
 }
 
 impl Error {
+    /// Whether nothing is wrong but that it was to stop while its model was loaded.
+    pub(super) fn is_interruption(&self) -> bool {
+        matches!(self, Self::Model(model::Error::Adapter(lora::Error::Interrupted)))
+    }
+
     /// What other rooms could not write is a file of the run, and there is more to say of it.
     pub(super) fn of_run(self) -> Self {
         match self {

@@ -54,7 +54,7 @@ pub(crate) struct RangeTest {
 /// Where the model cannot be loaded, or the loss of the first step is not a number.
 pub(crate) fn find_learning_rate(plan: &RunPlan, mut progress: impl FnMut(usize, usize)) -> Result<RangeTest, Error> {
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let (mut model, loaded) = load(plan, HashMap::new(), &device)?;
+    let (mut model, loaded) = load(plan, HashMap::new(), &device, None)?;
     let mut optimizer = adamw(&plan.config.train, &loaded.plan);
     // The sampler goes on into further epochs, so that a short run is tested as thoroughly.
     let batches = TrainingBatches {

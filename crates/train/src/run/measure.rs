@@ -37,7 +37,7 @@ pub(crate) struct Measured {
 /// Takes a few steps of the run, writes nothing, and forgets what was learnt. The time is that of the steps which are not done.
 pub(crate) fn measure(plan: &RunPlan, done: usize) -> Result<Measured, Error> {
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let (mut model, loaded) = load(plan, HashMap::new(), &device)?;
+    let (mut model, loaded) = load(plan, HashMap::new(), &device, None)?;
     let (step_seconds, tokens) = steps(plan, &mut model, &loaded.plan);
     // Steps differ in length: what is measured is the time of a token.
     let mean = plan.tokens_of_step();

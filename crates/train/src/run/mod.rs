@@ -13,6 +13,8 @@ mod executor;
 #[cfg(test)]
 mod faults;
 mod find_lr;
+#[cfg(test)]
+mod interrupted;
 mod legs;
 mod loader;
 mod measure;
@@ -156,7 +158,14 @@ pub(crate) fn run(
     if plan.method.changes_base() && starts.is_empty() {
         output.say("decomposing the weights that the adapter starts from");
     }
-    let (model, loaded) = load(plan, starts, &device)?;
+    // Several workers agree on where they stop, which is after a step.
+    let interrupter = (!workers.are_several()).then_some(&options.interrupter);
+    let (model, loaded) = match load(plan, starts, &device, interrupter) {
+        Err(error) if error.is_interruption() => {
+            return Ok(Outcome::Interrupted { step: resumed.map_or(0, |state| state.step) });
+        }
+        loaded => loaded?,
+    };
     tell(&loaded, output);
     let journal = directory.map(|directory| Journal::open(plan, directory, resumed.as_ref())).transpose()?;
     let heard = if options.dashboard { output.silenced() } else { output.clone() };
@@ -258,11 +267,13 @@ fn refuse_own_inputs(plan: &RunPlan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The model of the plan on a device, as the learner takes it; `starts` is what the run took out of the base when it began.
+/// The model of the plan on a device, as the learner takes it; `starts` is what the run took out of the base when it began. Where
+/// it is taken out now, `interrupter` ends that between two modules.
 fn load(
     plan: &RunPlan,
     starts: HashMap<String, TensorData>,
     device: &burn::tensor::Device,
+    interrupter: Option<&Interrupter>,
 ) -> Result<(TrainableModel, model::Loaded), Error> {
     let adapter_plan = plan.adapter_plan().map_err(|error| match error {
         crate::prepare::Error::Adapter(error) => Error::Adapter(error),
@@ -270,6 +281,10 @@ fn load(
         other => Error::Learner(other.to_string()),
     })?;
     let adapter_plan = adapter_plan.with_starts(starts);
+    let adapter_plan = match interrupter.cloned() {
+        Some(interrupter) => adapter_plan.interrupted_by(move || interrupter.should_stop()),
+        None => adapter_plan,
+    };
     let (model, loaded) = plan.pretrained.load(adapter_plan, plan.task.outputs(), plan.frozen, Values::Read, device)?;
     let (checkpointing, precision) = (plan.config.train.gradient_checkpointing, plan.precision);
     Ok((TrainableModel { checkpointing, precision, ..TrainableModel::new(model, plan.task.clone()) }, loaded))

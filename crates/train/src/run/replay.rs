@@ -102,7 +102,10 @@ pub(crate) fn replay(
         }
     };
     let device = plan.device.clone().autodiff().gradient_checkpointing();
-    let (model, loaded) = load(plan, starts, &device)?;
+    let (model, loaded) = match load(plan, starts, &device, Some(&interrupter)) {
+        Err(error) if error.is_interruption() => return Ok(false),
+        loaded => loaded?,
+    };
     let from = (stretch.from > 0).then(|| directory.checkpoint(stretch.from));
     let journal = Journal::open(plan, directory, None)?;
     let save = save::Saver::new(plan, &identity).with_origins(plan);

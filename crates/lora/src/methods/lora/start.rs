@@ -78,6 +78,7 @@ pub(super) fn take_out(
     let [a, b] = match kept {
         [Some(a), Some(b)] => [a, b],
         _ => {
+            tensors.interruption.check()?;
             let key = tensors.key(site.path);
             let factors = factors(init, &weight, [d_output, d_input], (rank, scale), key);
             factors.ok_or_else(|| Error::NoDecomposition { tensor: of_base(), init: init.name() })?

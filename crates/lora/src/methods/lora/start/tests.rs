@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 
 use super::*;
+use crate::interruption::Interruption;
 use crate::{AdapterMethod, Settings};
 
 const PISSA: Init = Init::Pissa { iterations: None };
@@ -81,6 +82,24 @@ fn off(
 
 fn frobenius(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
+}
+
+#[test]
+fn an_interruption_is_noticed_before_a_weight_is_decomposed() {
+    let (config, base) = (config(PISSA, 2, 4.0, false), weight([6, 4], 3, DType::F32));
+    for is_interrupted in [false, true] {
+        let mut tensors = fresh();
+        tensors.interruption = Interruption::new(move || is_interrupted);
+        let found = started(&config, &base, Orientation::OutIn, &mut tensors);
+        assert_eq!(matches!(found, Err(Error::Interrupted)), is_interrupted, "{:?}", found.err());
+    }
+    // What was taken out before takes no decomposition.
+    let mut before = fresh();
+    started(&config, &base, Orientation::OutIn, &mut before).expect("a decomposition");
+    let mut tensors = fresh();
+    tensors.starts = before.starts;
+    tensors.interruption = Interruption::new(|| true);
+    started(&config, &base, Orientation::OutIn, &mut tensors).expect("none is needed");
 }
 
 proptest! {
