@@ -144,6 +144,26 @@ fn a_comparison_that_was_stopped_goes_on_and_ends_as_the_undisturbed_one() {
     assert_eq!(stopped.read("run-comparison/results.jsonl"), before);
 }
 
+#[test]
+fn a_comparison_gets_more_seeds_and_keeps_the_runs_that_it_has() {
+    let [at_once, grown] = [project(), project()];
+    at_once.run(&TWO).done();
+    let one = ["compare", "run.toml", "--methods", "lora,full"];
+    grown.run(&one).done();
+    let first = grown.read("run-comparison/lora/seed-42/metrics.jsonl");
+    let ran = grown.run(&[&TWO[..], &["--resume"]].concat()).done();
+    assert!(!ran.stderr.contains("(2 of 4)") && ran.stderr.contains("(3 of 4)"), "{}", ran.stderr);
+    assert_eq!(grown.read("run-comparison/lora/seed-42/metrics.jsonl"), first, "a finished run is not repeated");
+    assert_eq!(results(&grown), results(&at_once));
+    // With fewer again runs would be missing from the table.
+    let before = grown.read("run-comparison/results.jsonl");
+    grown.run(&[&one[..], &["--resume"]].concat()).refused(
+        "error: run-comparison has runs with the seed 43, which would be left out\n\
+         help: `--seeds 2` goes on with all of them; `--output-dir DIR` makes another comparison elsewhere",
+    );
+    assert_eq!(grown.read("run-comparison/results.jsonl"), before);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_is_passed_on_and_the_run_in_progress_saves_its_last_step() {

@@ -1,7 +1,7 @@
 //! `kindling compare`: what is refused, before the first run.
 
 use super::compare::{TWO, project};
-use crate::project::Project;
+use crate::project::{Project, Ran};
 
 #[track_caller]
 fn refused(arguments: &[&str], expected: &str) {
@@ -236,10 +236,20 @@ fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_compari
     );
     let other =
         ["compare", "run.toml", "--vary", "adapter.r=2,8", "--set", "train.max_steps=2", "-o", "two", "--quiet"];
-    project.run(&[&other[..], &["--resume"]].concat()).refused(
-        "error: the comparison was begun otherwise: two/candidates.json has `r 2`, `r 4`, now it would have `r 2`, `r 8`\n\
-         help: resume it with the configuration and the options it was begun with, or name another directory with \
-         `--output-dir DIR`",
+    let otherwise = |ran: Ran, differs: &str| {
+        ran.refused(&format!(
+            "error: the comparison was begun otherwise: two/comparison.json has {differs}\n\
+             help: resume it with the configuration and the options it was begun with, or name another directory with \
+             `--output-dir DIR`"
+        ));
+    };
+    let resumed = |options: &[&str]| project.run(&[&two[..], &["--resume"], options].concat());
+    otherwise(project.run(&[&other[..], &["--resume"]].concat()), "`r 2`, `r 4`, now it would have `r 2`, `r 8`");
+    otherwise(resumed(&["--find-lr"]), "no `--find-lr`, now it would have `--find-lr`");
+    otherwise(resumed(&["--budget", "90m"]), "no `--budget`, now it would have `--budget 90m`");
+    resumed(&["--set", "seed=43"]).refused(
+        "error: two has runs with the seed 42, which would be left out\n\
+         help: resume it with the `seed` it was begun with; `--output-dir DIR` makes another comparison elsewhere",
     );
     let ran = project.run(&[&two[..], &["--resume", "--set", "train.batch_size=2"]].concat());
     assert_eq!(ran.status, Some(2));
@@ -252,6 +262,31 @@ fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_compari
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn what_was_found_for_a_rate_or_a_budget_is_not_mixed_with_another() {
+    let project = project();
+    let begun = ["compare", "run.toml", "--vary", "adapter.r=2,4", "--quiet"];
+    let (of_time, of_rates) = (["-o", "time", "--budget", "0.1s"], ["-o", "rates", "--find-lr"]);
+    project.run(&[&begun[..], &of_time].concat()).done();
+    project.run(&[&begun[..], &of_rates].concat()).done();
+    for (options, differs) in [
+        (
+            &["-o", "time", "--budget", "0.2s"][..],
+            "time/comparison.json has `--budget 0.1s`, now it would have `--budget 0.2s`",
+        ),
+        (&["-o", "time"][..], "time/comparison.json has `--budget 0.1s`, now it would have no `--budget`"),
+        (&["-o", "rates"][..], "rates/comparison.json has `--find-lr`, now it would have no `--find-lr`"),
+    ] {
+        project.run(&[&begun[..], options, &["--resume"]].concat()).refused(&format!(
+            "error: the comparison was begun otherwise: {differs}\n\
+             help: resume it with the configuration and the options it was begun with, or name another directory with \
+             `--output-dir DIR`"
+        ));
+    }
+    project.run(&[&begun[..], &of_time, &["--resume"]].concat()).done();
+    project.run(&[&begun[..], &of_rates, &["--resume"]].concat()).done();
 }
 
 #[test]

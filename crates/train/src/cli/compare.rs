@@ -1,5 +1,6 @@
 //! `kindling compare`: the same data and the same order for several methods or settings, and which is worth it.
 
+mod begun;
 mod page;
 mod runs;
 
@@ -22,6 +23,7 @@ use crate::config::{self, Loaded, Varied};
 use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
 use crate::workers::Workers;
+use begun::{Begun, check_seeds};
 use runs::Runner;
 
 /// Train the same data with several methods or settings, and compare scores, memory, time and size
@@ -58,7 +60,7 @@ pub(super) struct Arguments {
     /// Where to compute; overrides train.device
     #[arg(long, value_name = "D")]
     pub(super) device: Option<String>,
-    /// Go on with an interrupted comparison: finished runs are not repeated
+    /// Go on with an interrupted comparison, or add runs to one with more --seeds: finished runs are not repeated
     #[arg(long)]
     resume: bool,
     /// The directory of the comparison; default: the configuration's output_dir with -comparison after it
@@ -145,7 +147,10 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     check_data(&varied, &first)?;
     let place = Place { root: root(arguments, &first) };
     check_place(&place.root, arguments.resume)?;
-    check_candidates(&place, &found)?;
+    let begun = Begun::with(arguments, &found);
+    begun.check(&place)?;
+    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first.config.seed + n).collect();
+    check_seeds(&place, &found, &seeds)?;
 
     let loaded = |candidate: Candidate| load(&candidate, false).map(|loaded| (candidate, loaded));
     let loaded: Vec<_> = found.into_iter().map(loaded).collect::<Result<_, _>>()?;
@@ -154,8 +159,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
     std::fs::create_dir_all(&place.root).map_err(|error| cannot_write(&place.root, &error))?;
-    let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first.config.seed + n).collect();
-    let mut runner = Runner { place: &place, arguments, interrupter: &interrupter, output };
+    let mut runner = Runner { place: &place, begun: &begun, arguments, interrupter: &interrupter, output };
     let Some(outcomes) = runner.all(&planned, &seeds)? else {
         let again = "the same command with `--resume` goes on";
         output.say(&format!("interrupted, what is done is kept in {}: {again}", place.root.display()));
@@ -242,28 +246,6 @@ fn check_place(root: &Path, resume: bool) -> Result<(), Failure> {
             "name another directory with `--output-dir DIR`",
         )),
     }
-}
-
-/// In their order too, for the first is what the others are compared with.
-fn check_candidates(place: &Place, found: &[Candidate]) -> Result<(), Failure> {
-    let file = place.candidates();
-    // Neither one that begins now nor one of an earlier version has it.
-    let Ok(text) = std::fs::read(&file) else { return Ok(()) };
-    let begun: Vec<String> = serde_json::from_slice(&text).map_err(|_| damaged(&file))?;
-    let asked: Vec<String> = found.iter().map(|candidate| candidate.name.clone()).collect();
-    if begun == asked {
-        return Ok(());
-    }
-    let listed = |names: &[String]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    Err(begun_otherwise(&file, &listed(&begun), &listed(&asked)))
-}
-
-/// A comparison is resumed as it was begun: its runs would not compare otherwise.
-fn begun_otherwise(file: &Path, found: &str, asked: &str) -> Failure {
-    Failure::usage(
-        format!("the comparison was begun otherwise: {} has {found}, now it would have {asked}", file.display()),
-        "resume it with the configuration and the options it was begun with, or name another directory with `--output-dir DIR`",
-    )
 }
 
 /// Plans every candidate before the first one is trained, so that what is wrong with the last is found now.

@@ -1,5 +1,6 @@
 //! How long every candidate may train: so many steps, or as many as it takes in so many seconds.
 
+use std::fmt;
 use std::str::FromStr;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +15,18 @@ impl Budget {
         match self {
             Self::Steps(steps) => steps,
             Self::Seconds(seconds) => ((seconds / step_seconds) as usize).clamp(1, u32::MAX as usize),
+        }
+    }
+}
+
+/// As it is read, in the largest unit that is a whole number of them.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps(steps) => write!(f, "{steps}"),
+            Self::Seconds(seconds) if seconds % 3600.0 == 0.0 => write!(f, "{}h", seconds / 3600.0),
+            Self::Seconds(seconds) if seconds % 60.0 == 0.0 => write!(f, "{}m", seconds / 60.0),
+            Self::Seconds(seconds) => write!(f, "{seconds}s"),
         }
     }
 }
@@ -57,6 +70,16 @@ mod tests {
         assert_eq!(budget("2h"), Ok(Budget::Seconds(7200.0)));
         for wrong in ["", "0", "-3", "1.5", "0s", "10 d", "s", "inf", "nans"] {
             assert!(budget(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_it_is_read() {
+        for (text, written) in
+            [("200", "200"), ("90s", "90s"), ("1.5m", "90s"), ("15m", "15m"), ("7200s", "2h"), ("0.2s", "0.2s")]
+        {
+            let budget: Budget = text.parse().unwrap();
+            assert_eq!((budget.to_string().as_str(), written.parse()), (written, Ok(budget)));
         }
     }
 

@@ -17,9 +17,9 @@ impl Place {
         self.root.join(Self::RESULTS)
     }
 
-    /// The names of what is compared, in their order.
-    pub(crate) fn candidates(&self) -> PathBuf {
-        self.root.join("candidates.json")
+    /// What it was begun with.
+    pub(crate) fn begun(&self) -> PathBuf {
+        self.root.join("comparison.json")
     }
 
     pub(crate) fn table(&self) -> PathBuf {
@@ -46,6 +46,13 @@ impl Place {
 
     pub(crate) fn run(&self, candidate: &Candidate, seed: u64) -> PathBuf {
         self.of(candidate).join(format!("seed-{seed}"))
+    }
+
+    /// Those of the runs that are there.
+    pub(crate) fn seeds(&self, candidate: &Candidate) -> Vec<u64> {
+        let entries = std::fs::read_dir(self.of(candidate)).into_iter().flatten().flatten();
+        let runs = entries.filter(|entry| entry.path().is_dir());
+        runs.filter_map(|run| run.file_name().to_str()?.strip_prefix("seed-")?.parse().ok()).collect()
     }
 
     pub(crate) fn config(&self, candidate: &Candidate, seed: u64) -> PathBuf {

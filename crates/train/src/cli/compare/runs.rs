@@ -6,6 +6,7 @@ use std::path::Path;
 use burn::train::Interrupter;
 use serde_json::{Value, json};
 
+use super::begun::{Begun, begun_otherwise};
 use super::{Arguments, Failure, Planned, write};
 use crate::compare::{Child, Ended, Known, Outcome, Place, lines};
 use crate::config::{self, Loaded};
@@ -15,6 +16,7 @@ use crate::run::RangeTest;
 
 pub(super) struct Runner<'a> {
     pub(super) place: &'a Place,
+    pub(super) begun: &'a Begun,
     pub(super) arguments: &'a Arguments,
     pub(super) interrupter: &'a Interrupter,
     pub(super) output: &'a Output,
@@ -25,7 +27,7 @@ impl Runner<'_> {
     pub(super) fn all(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<Option<Vec<Vec<Outcome>>>, Failure> {
         let mut outcomes: Vec<Vec<Outcome>> = planned.iter().map(|_| Vec::new()).collect();
         self.record(&outcomes)?;
-        self.remember(planned)?;
+        self.begun.remember(self.place)?;
         for (n, seed) in seeds.iter().enumerate() {
             for (m, candidate) in planned.iter().enumerate() {
                 let Some(loaded) = self.configure(candidate, *seed)? else { return Ok(None) };
@@ -49,16 +51,6 @@ impl Runner<'_> {
             true => Ok(()),
             false => write(&self.place.results(), text.as_bytes()),
         }
-    }
-
-    /// Writes what is compared, where it is not yet: `--resume` goes on with the same candidates.
-    fn remember(&self, planned: &[Planned]) -> Result<(), Failure> {
-        let file = self.place.candidates();
-        if file.exists() {
-            return Ok(());
-        }
-        let names: Vec<&str> = planned.iter().map(|planned| planned.candidate.name.as_str()).collect();
-        write(&file, &serde_json::to_vec(&names)?)
     }
 
     /// The configuration of a run, written where it is not yet: with its seed, the rate that was found and the steps that fit
@@ -265,5 +257,5 @@ fn changed(file: &Path, found: &str, asked: &str) -> Failure {
         let others: Vec<&str> = other.lines().collect();
         text.lines().find(|line| !others.contains(line)).map_or("nothing".to_string(), |line| format!("`{line}`"))
     };
-    super::begun_otherwise(file, &line(found, asked), &line(asked, found))
+    begun_otherwise(file, &line(found, asked), &line(asked, found))
 }
