@@ -210,6 +210,38 @@ fn an_output_layer_is_quantised_where_it_is_asked_for() {
 }
 
 #[test]
+fn an_output_layer_is_kept_otherwise_than_in_training_where_that_alone_is_asked_for() {
+    for (trained, asked, kinds) in
+        [(false, true, "nf4, not in nf4 with its output layer"), (true, false, "nf4 with its output layer, not in nf4")]
+    {
+        let written = format!("quantize_output = {trained}\n\n[data]");
+        let project = gpt2("nf4").replace("run.toml", "[data]", &written);
+        project.train(&["--quiet"]).done();
+        let set = format!("model.quantize_output={asked}");
+        let alone = ["--run", "run", "--set", &set];
+        let found = loss(&project, &alone);
+        assert_eq!(found, loss(&project, &[&alone[..], &["--set", "model.dtype=nf4"]].concat()));
+        assert_ne!(found, loss(&project, &["--run", "run"]));
+        let expected = format!("warning: the adapter run/adapter was trained on a base in {kinds}");
+        for command in
+            [&["eval", "--data", "train.jsonl"][..], &["generate", "--prompt", "a fine", "--max-new-tokens", "4"]]
+        {
+            assert_eq!(warnings(&project.run(&[command, &alone].concat()).done()), [expected.as_str()]);
+        }
+        // What was remembered does not count where a float type is asked for.
+        let ran =
+            project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", "model.dtype=f32", "--set", &set]);
+        match asked {
+            true => ran.refused(
+                "error: `--set model.quantize_output=true` cannot be used here\n\
+                 help: it needs `--set model.dtype=int8` or `--set model.dtype=nf4`",
+            ),
+            false => assert_eq!(ran.status, Some(0), "{}", ran.stderr),
+        }
+    }
+}
+
+#[test]
 fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
     let project = saved_in_nf4();
     let codes = loss(&project, &["--model", "bert"]);
@@ -367,8 +399,14 @@ fn what_cannot_be_is_refused_with_what_to_do() {
     );
     eval("model.quantize_output=true").refused(
         "error: `--set model.quantize_output=true` cannot be used here\n\
+         help: leave it out: a model for sequence-classification has no output layer over words",
+    );
+    let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--set", "model.quantize_output=true"];
+    decoder("gpt2-lm").run(&eval).refused(
+        "error: `--set model.quantize_output=true` cannot be used here\n\
          help: it needs `--set model.dtype=int8` or `--set model.dtype=nf4`",
     );
+    let eval = |set: &str| Project::new().run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
     eval("model.quantize_output=yes").refused(
         "error: `--set model.quantize_output=yes` cannot be used here\n\
          help: expected true or false",
