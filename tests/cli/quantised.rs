@@ -267,10 +267,23 @@ fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in nf4, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
     );
-    project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", "model.dtype=int8"]).refused(
-        "error: bert is in nf4 already, and cannot be brought to int8\n\
+    for dtype in ["int8", "f32", "f16", "bf16"] {
+        let set = format!("model.dtype={dtype}");
+        let refused = |named: &str| {
+            format!(
+                "error: {named} is in nf4 already, and cannot be brought to {dtype}\n\
+                 help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from"
+            )
+        };
+        project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", &set]).refused(&refused("bert"));
+        project.train(&["--overwrite", "--set", &set]).refused(&refused("[DIR]/bert"));
+        project.train(&["--overwrite", "--dry-run", "--set", &set]).refused(&refused("[DIR]/bert"));
+    }
+    project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", "model.dtype=f32"]).refused(
+        "error: [DIR]/bert is in nf4 already, and cannot be brought to f32\n\
          help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
     );
+    assert_eq!(loss(&project, &["--model", "bert", "--set", "model.dtype=auto"]), codes);
 }
 
 #[test]
@@ -301,11 +314,14 @@ fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in int8, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
     );
-    let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--adapter", "adapter", "--set", "model.dtype=nf4"];
-    project.run(&eval).refused(
-        "error: bert is in int8 already, and cannot be brought to nf4\n\
-         help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
-    );
+    for dtype in ["nf4", "f32"] {
+        let set = format!("model.dtype={dtype}");
+        let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--adapter", "adapter", "--set", &set];
+        project.run(&eval).refused(&format!(
+            "error: bert is in int8 already, and cannot be brought to {dtype}\n\
+             help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from"
+        ));
+    }
 }
 
 #[test]
