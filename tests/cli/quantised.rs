@@ -159,6 +159,11 @@ fn a_run_says_how_its_base_is_kept_and_an_adapter_remembers_it() {
     let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
     assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": "nf4", "output": false }));
     assert!(project.read("run/report.html").contains("bert (BertForSequenceClassification), kept in nf4"));
+    let inspected = |project: &Project| project.run(&["inspect", "run/adapter"]).done().stdout;
+    let shown = inspected(&project);
+    assert!(shown.contains("\nbase dtype            nf4\n") && !shown.contains("quantize output"), "{shown}");
+    let document = project.run(&["inspect", "run", "--json"]).done().document();
+    assert_eq!((&document["base_dtype"], &document["quantize_output"]), (&json!("nf4"), &json!(false)));
 
     // Without a word as it was trained, and with one otherwise.
     let eval = |set: &[&str]| project.run(&[&["eval", "--data", "train.jsonl", "--run", "run"], set].concat()).done();
@@ -173,6 +178,7 @@ fn a_run_says_how_its_base_is_kept_and_an_adapter_remembers_it() {
     let ran = plain.run(&["predict", "--run", "run", "--set", "model.dtype=int8", "a fine film"]).done();
     assert_eq!(warnings(&ran), ["warning: the adapter run/adapter was trained on a base in a float type, not in int8"]);
     assert!(line(&plain, "end").get("base_dtype").is_none());
+    assert!(!inspected(&plain).contains("base dtype"));
 }
 
 #[test]
@@ -200,6 +206,10 @@ fn an_output_layer_is_quantised_where_it_is_asked_for() {
         project.train(&["--quiet"]).done();
         let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
         assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": set, "output": true }));
+        let shown = project.run(&["inspect", "run", "--html", "page.html"]).done().stdout;
+        assert!(shown.contains(&format!("\nbase dtype            {set}\nquantize output       true\n")), "{shown}");
+        let page = project.read("page.html");
+        assert!(page.contains("Base kept in") && page.contains(&format!("{set} with its output layer")));
         let ran = project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", &dtype]).done();
         let expected = format!(
             "warning: the adapter run/adapter was trained on a base in {set} with its output layer, not in {set}"

@@ -83,12 +83,17 @@ pub(super) fn check_unwritten(pretrained: &Pretrained) -> Result<(), Failure> {
 
 /// What there is to say where an adapter was trained on other weights than those of the model.
 pub(super) fn other_base(saved: &Saved, files: &ModelFiles) -> Option<String> {
-    let (base, adapter) = (saved.other_base()?, files.adapter.as_ref()?.display());
-    let model = files.model.display();
-    Some(match Path::new(base) == files.model {
+    Some(other_weights(saved.other_base()?, files.adapter.as_ref()?, &files.model))
+}
+
+/// The same of an adapter by the name of the base that it records.
+pub(super) fn other_weights(base: &str, adapter: &Path, model: &Path) -> String {
+    let is_changed = Path::new(base) == model;
+    let (adapter, model) = (adapter.display(), model.display());
+    match is_changed {
         true => format!("the weights of {model} have changed since the adapter {adapter} was trained"),
         false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
-    })
+    }
 }
 
 /// Puts the model together, and says what there is to know of it.

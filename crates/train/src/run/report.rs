@@ -178,7 +178,10 @@ fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec
         let norm = moved.unwrap_or(norm);
         let relative = match is_relative {
             true => Some(norm),
-            false => plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0).map(|weight| norm / weight),
+            false => {
+                let weight = plan.pretrained.weight_norm(&module)?;
+                weight.filter(|weight| *weight > 0.0 && weight.is_finite()).map(|weight| norm / weight)
+            }
         };
         Ok(Update { relative, module, norm })
     };
