@@ -360,6 +360,24 @@ fn a_damaged_checkpoint_in_int8_names_its_tensor() {
 }
 
 #[test]
+fn the_scales_of_a_checkpoint_in_nf4_are_read_by_its_own_map() {
+    let scaled = |factors: &[(&str, f32)]| {
+        saved_in_nf4().tensors("bert/model.safetensors", |tensors| {
+            let names: Vec<String> = tensors.names().map(str::to_string).collect();
+            for (ending, factor) in factors {
+                names.iter().filter(|name| name.ends_with(*ending)).for_each(|name| tensors.scale(name, *factor));
+            }
+        })
+    };
+    // A map of twice the values, for scales of half of them: the same products to the bit.
+    let [map, nested] = [(".nested_quant_map", 2.0), (".nested_absmax", 0.5)];
+    let [as_saved, same, other] =
+        [&[][..], &[map, nested], &[map]].map(|factors| loss(&scaled(factors), &["--model", "bert"]));
+    assert_eq!(same, as_saved);
+    assert_ne!(other, as_saved);
+}
+
+#[test]
 fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
     let of = "model.layers.0.mlp.down_proj.weight";
     let refused = |change: &dyn Fn(&mut Tensors), reason: &str| {
@@ -373,6 +391,13 @@ fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
     refused(&|it| it.remove(|name| name == of), &format!("`{of}` is missing"));
     let scales = format!("{of}.nested_absmax");
     refused(&|it| it.fill(&scales, f32::NAN), &format!("`{scales}` has scales that are NaN or infinite"));
+    let map = format!("{of}.quant_map");
+    refused(&|it| it.add_to_first(&map, 0.5), &format!("`{map}` has -0.5 at 0, where bitsandbytes has -1"));
+    refused(&|it| it.zeros(&map, &[15]), &format!("`{map}` has not 16 values in F32"));
+    let map = format!("{of}.nested_quant_map");
+    let wrong = format!("`{map}` has not 256 finite values in F32");
+    refused(&|it| it.zeros(&map, &[255]), &wrong);
+    refused(&|it| it.fill(&map, f32::NAN), &wrong);
     // As many values as no machine can count.
     let state = format!("{of}.quant_state.bitsandbytes__nf4");
     refused(
