@@ -335,6 +335,25 @@ fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
 }
 
 #[test]
+fn what_a_checkpoint_in_nf4_has_left_in_floats_stays_so() {
+    let whole = Tensors::read(&decoder("llama-lm").path("bert/model.safetensors"));
+    let left = "model.layers.1.mlp.down_proj.weight";
+    let project = saved_in_nf4().tensors("bert/model.safetensors", |tensors| {
+        tensors.remove(|name| name.starts_with(left));
+        tensors.take_from(&whole, left, left);
+    });
+    let as_stored = loss(&project, &["--model", "bert"]);
+    assert_ne!(as_stored, loss(&saved_in_nf4(), &["--model", "bert"]));
+    assert_eq!(loss(&project, &["--model", "bert", "--set", "model.dtype=nf4"]), as_stored);
+
+    // An adapter meets the base that it was trained on.
+    let project = project.replace("run.toml", "[data]", "[data]\nvalid = \"train.jsonl\"");
+    project.train(&["--quiet"]).done();
+    let (again, evaluations) = (loss(&project, &["--run", "run"]), evaluations(&project));
+    assert!(evaluations.iter().any(|loss| (loss - again).abs() < 1e-5), "{again}, {evaluations:?}");
+}
+
+#[test]
 fn a_damaged_checkpoint_in_int8_names_its_tensor() {
     let module = "bert.encoder.layer.0.output.dense";
     let refused = |change: &dyn Fn(&mut Tensors), reason: &str| {
@@ -443,7 +462,9 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         "error: `--set model.quantize_output=true`: task `sequence-classification` has no key `quantize_output`\n\
          help: remove it, or set a `model.task` that has it: masked-lm, causal-lm",
     );
-    let eval = |set: &str| Project::new().run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
+    let eval_of =
+        |project: Project, set: &str| project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
+    let eval = |set: &str| eval_of(Project::new(), set);
     eval("model.dtype=int7").refused(
         "error: `--set model.dtype=int7` cannot be used here\n\
          help: did you mean `int8`?",
@@ -452,12 +473,10 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         "error: `--set model.quantize_output=true` cannot be used here\n\
          help: leave it out: a model for sequence-classification has no output layer over words",
     );
-    let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--set", "model.quantize_output=true"];
-    decoder("gpt2-lm").run(&eval).refused(
+    eval_of(decoder("gpt2-lm"), "model.quantize_output=true").refused(
         "error: `--set model.quantize_output=true` cannot be used here\n\
          help: it needs `--set model.dtype=int8` or `--set model.dtype=nf4`",
     );
-    let eval = |set: &str| Project::new().run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
     eval("model.quantize_output=yes").refused(
         "error: `--set model.quantize_output=yes` cannot be used here\n\
          help: expected true or false",
