@@ -161,8 +161,8 @@ fn runs_on_other_weights_of_one_name() {
     train(&project, "c");
     for model in [&[][..], &["--model", "bert"]] {
         combine(&project, &[&["a", "c"], model].concat()).refused(
-            "error: a/adapter and c/adapter are adapters of different bases\n\
-             help: combine adapters that were trained on the same weights; if they were, and only the name differs, name the base with --model",
+            "error: a/adapter and c/adapter are adapters of different bases: `base.fingerprint` in their kindling.json differs\n\
+             help: combine adapters that were trained on the same weights",
         );
     }
 }

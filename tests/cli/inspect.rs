@@ -1,4 +1,5 @@
-//! `kindling inspect` of runs whose result is not what it changed: whole models, and adapters that started as a part of the base.
+//! `kindling inspect` of runs whose result is not what it changed: whole models, and adapters that started as a part of the base; and of
+//! adapters beside a base that is not theirs, or is damaged.
 
 use burn::tensor::DType;
 use serde_json::{Value, json};
@@ -164,4 +165,58 @@ fn a_run_that_started_as_a_part_of_the_base_says_so_and_shows_its_updates_of_the
             assert!(relative > 0.0 && relative < 0.2 && rank > 1.0 && rank <= 8.0, "{init}: {update}");
         }
     }
+}
+
+#[test]
+fn an_adapter_beside_other_weights_than_those_of_training_is_warned_of() {
+    let project = Project::new().copy("bert-cls/model", "other").tensors("other/model.safetensors", |tensors| {
+        tensors.add_to_first("bert.embeddings.word_embeddings.weight", 1.0);
+    });
+    project.train(&["--quiet"]).done();
+    let warned = |arguments: &[&str]| project.run(&[&["inspect"], arguments].concat()).done().stderr;
+    assert_eq!(warned(&["run"]), "");
+    let expected = "warning: the adapter run/adapter was trained on other weights ([DIR]/bert) than those of other\n";
+    assert_eq!(warned(&["run", "--model", "other"]), expected);
+    assert_eq!(warned(&["run/adapter", "--model", "other", "--json"]), expected);
+    assert_eq!(warned(&["run", "run", "--model", "other"]), expected.repeat(2));
+    std::fs::copy(project.path("other/model.safetensors"), project.path("bert/model.safetensors")).unwrap();
+    assert_eq!(
+        warned(&["run"]),
+        "warning: the weights of [DIR]/bert have changed since the adapter run/adapter was trained\n"
+    );
+}
+
+#[test]
+fn a_weight_of_the_base_that_is_not_finite_is_told_of_and_large_ones_are_finite() {
+    let query = |layer: usize| format!("bert.encoder.layer.{layer}.attention.self.query");
+    let filled = |layers: &[usize], value: f32| {
+        Project::with_adapter().tensors("bert/model.safetensors", |tensors| {
+            layers.iter().for_each(|layer| tensors.fill_row(&format!("{}.weight", query(*layer)), 2, value));
+        })
+    };
+    let inspect = ["inspect", "adapter", "--model", "bert"];
+    for (layers, value, have) in [
+        (&[0][..], f32::INFINITY, "has"),
+        (&[0][..], f32::NAN, "has"),
+        (&[0, 1][..], f32::NEG_INFINITY, "and 1 other weight have"),
+    ] {
+        let project = filled(layers, value);
+        let ran = project.run(&inspect).done();
+        let expected = format!(
+            "warning: bert: `{}.weight` {have} values that are not finite numbers, of which no change is a share\n",
+            query(0)
+        );
+        assert_eq!(ran.stderr, expected);
+        assert!(!ran.stdout.contains(" 0.00%"), "{}", ran.stdout);
+        let document = project.run(&[&inspect[..], &["--json"]].concat()).done().document();
+        for update in document["updates"].as_array().unwrap() {
+            let is_damaged = layers.iter().any(|layer| update["module"] == query(*layer));
+            assert_eq!(update["relative"].is_null(), is_damaged, "{update}");
+        }
+    }
+    // Its square is beyond f32.
+    let ran = filled(&[0], 1e30).run(&[&inspect[..], &["--json"]].concat()).done();
+    let document = ran.document();
+    let update = document["updates"].as_array().unwrap().iter().find(|update| update["module"] == query(0)).unwrap();
+    assert!(ran.stderr.is_empty() && update["relative"].as_f64().unwrap() > 0.0, "{} {update}", ran.stderr);
 }

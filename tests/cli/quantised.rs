@@ -159,6 +159,11 @@ fn a_run_says_how_its_base_is_kept_and_an_adapter_remembers_it() {
     let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
     assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": "nf4", "output": false }));
     assert!(project.read("run/report.html").contains("bert (BertForSequenceClassification), kept in nf4"));
+    let inspected = |project: &Project| project.run(&["inspect", "run/adapter"]).done().stdout;
+    let shown = inspected(&project);
+    assert!(shown.contains("\nbase dtype            nf4\n") && !shown.contains("quantize output"), "{shown}");
+    let document = project.run(&["inspect", "run", "--json"]).done().document();
+    assert_eq!((&document["base_dtype"], &document["quantize_output"]), (&json!("nf4"), &json!(false)));
 
     // Without a word as it was trained, and with one otherwise.
     let eval = |set: &[&str]| project.run(&[&["eval", "--data", "train.jsonl", "--run", "run"], set].concat()).done();
@@ -173,6 +178,7 @@ fn a_run_says_how_its_base_is_kept_and_an_adapter_remembers_it() {
     let ran = plain.run(&["predict", "--run", "run", "--set", "model.dtype=int8", "a fine film"]).done();
     assert_eq!(warnings(&ran), ["warning: the adapter run/adapter was trained on a base in a float type, not in int8"]);
     assert!(line(&plain, "end").get("base_dtype").is_none());
+    assert!(!inspected(&plain).contains("base dtype"));
 }
 
 #[test]
@@ -200,12 +206,48 @@ fn an_output_layer_is_quantised_where_it_is_asked_for() {
         project.train(&["--quiet"]).done();
         let sidecar: Value = serde_json::from_str(&project.read("run/adapter/kindling.json")).unwrap();
         assert_eq!(sidecar["base"]["quantised"], json!({ "dtype": set, "output": true }));
+        let shown = project.run(&["inspect", "run", "--html", "page.html"]).done().stdout;
+        assert!(shown.contains(&format!("\nbase dtype            {set}\nquantize output       true\n")), "{shown}");
+        let page = project.read("page.html");
+        assert!(page.contains("Base kept in") && page.contains(&format!("{set} with its output layer")));
         let ran = project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", &dtype]).done();
         let expected = format!(
             "warning: the adapter run/adapter was trained on a base in {set} with its output layer, not in {set}"
         );
         assert_eq!(warnings(&ran), [expected]);
         project.run(&["generate", "--run", "run", "--prompt", "a fine", "--max-new-tokens", "4"]).done();
+    }
+}
+
+#[test]
+fn an_output_layer_is_kept_otherwise_than_in_training_where_that_alone_is_asked_for() {
+    for (trained, asked, kinds) in
+        [(false, true, "nf4, not in nf4 with its output layer"), (true, false, "nf4 with its output layer, not in nf4")]
+    {
+        let written = format!("quantize_output = {trained}\n\n[data]");
+        let project = gpt2("nf4").replace("run.toml", "[data]", &written);
+        project.train(&["--quiet"]).done();
+        let set = format!("model.quantize_output={asked}");
+        let alone = ["--run", "run", "--set", &set];
+        let found = loss(&project, &alone);
+        assert_eq!(found, loss(&project, &[&alone[..], &["--set", "model.dtype=nf4"]].concat()));
+        assert_ne!(found, loss(&project, &["--run", "run"]));
+        let expected = format!("warning: the adapter run/adapter was trained on a base in {kinds}");
+        for command in
+            [&["eval", "--data", "train.jsonl"][..], &["generate", "--prompt", "a fine", "--max-new-tokens", "4"]]
+        {
+            assert_eq!(warnings(&project.run(&[command, &alone].concat()).done()), [expected.as_str()]);
+        }
+        // What was remembered does not count where a float type is asked for.
+        let ran =
+            project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", "model.dtype=f32", "--set", &set]);
+        match asked {
+            true => ran.refused(
+                "error: `--set model.quantize_output=true` cannot be used here\n\
+                 help: it needs `--set model.dtype=int8` or `--set model.dtype=nf4`",
+            ),
+            false => assert_eq!(ran.status, Some(0), "{}", ran.stderr),
+        }
     }
 }
 
@@ -235,10 +277,23 @@ fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in nf4, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
     );
-    project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", "model.dtype=int8"]).refused(
-        "error: bert is in nf4 already, and cannot be brought to int8\n\
+    for dtype in ["int8", "f32", "f16", "bf16"] {
+        let set = format!("model.dtype={dtype}");
+        let refused = |named: &str| {
+            format!(
+                "error: {named} is in nf4 already, and cannot be brought to {dtype}\n\
+                 help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from"
+            )
+        };
+        project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", &set]).refused(&refused("bert"));
+        project.train(&["--overwrite", "--set", &set]).refused(&refused("[DIR]/bert"));
+        project.train(&["--overwrite", "--dry-run", "--set", &set]).refused(&refused("[DIR]/bert"));
+    }
+    project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", "model.dtype=f32"]).refused(
+        "error: [DIR]/bert is in nf4 already, and cannot be brought to f32\n\
          help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
     );
+    assert_eq!(loss(&project, &["--model", "bert", "--set", "model.dtype=auto"]), codes);
 }
 
 #[test]
@@ -269,11 +324,33 @@ fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in int8, and `adapter.method = \"full\"` trains it\n\
          help: set `adapter.method = \"lora\"` to train an adapter on it, or take the unquantised checkpoint",
     );
-    let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--adapter", "adapter", "--set", "model.dtype=nf4"];
-    project.run(&eval).refused(
-        "error: bert is in int8 already, and cannot be brought to nf4\n\
-         help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
-    );
+    for dtype in ["nf4", "f32"] {
+        let set = format!("model.dtype={dtype}");
+        let eval = ["eval", "--data", "train.jsonl", "--model", "bert", "--adapter", "adapter", "--set", &set];
+        project.run(&eval).refused(&format!(
+            "error: bert is in int8 already, and cannot be brought to {dtype}\n\
+             help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from"
+        ));
+    }
+}
+
+#[test]
+fn what_a_checkpoint_in_nf4_has_left_in_floats_stays_so() {
+    let whole = Tensors::read(&decoder("llama-lm").path("bert/model.safetensors"));
+    let left = "model.layers.1.mlp.down_proj.weight";
+    let project = saved_in_nf4().tensors("bert/model.safetensors", |tensors| {
+        tensors.remove(|name| name.starts_with(left));
+        tensors.take_from(&whole, left, left);
+    });
+    let as_stored = loss(&project, &["--model", "bert"]);
+    assert_ne!(as_stored, loss(&saved_in_nf4(), &["--model", "bert"]));
+    assert_eq!(loss(&project, &["--model", "bert", "--set", "model.dtype=nf4"]), as_stored);
+
+    // An adapter meets the base that it was trained on.
+    let project = project.replace("run.toml", "[data]", "[data]\nvalid = \"train.jsonl\"");
+    project.train(&["--quiet"]).done();
+    let (again, evaluations) = (loss(&project, &["--run", "run"]), evaluations(&project));
+    assert!(evaluations.iter().any(|loss| (loss - again).abs() < 1e-5), "{again}, {evaluations:?}");
 }
 
 #[test]
@@ -302,6 +379,24 @@ fn a_damaged_checkpoint_in_int8_names_its_tensor() {
 }
 
 #[test]
+fn the_scales_of_a_checkpoint_in_nf4_are_read_by_its_own_map() {
+    let scaled = |factors: &[(&str, f32)]| {
+        saved_in_nf4().tensors("bert/model.safetensors", |tensors| {
+            let names: Vec<String> = tensors.names().map(str::to_string).collect();
+            for (ending, factor) in factors {
+                names.iter().filter(|name| name.ends_with(*ending)).for_each(|name| tensors.scale(name, *factor));
+            }
+        })
+    };
+    // A map of twice the values, for scales of half of them: the same products to the bit.
+    let [map, nested] = [(".nested_quant_map", 2.0), (".nested_absmax", 0.5)];
+    let [as_saved, same, other] =
+        [&[][..], &[map, nested], &[map]].map(|factors| loss(&scaled(factors), &["--model", "bert"]));
+    assert_eq!(same, as_saved);
+    assert_ne!(other, as_saved);
+}
+
+#[test]
 fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
     let of = "model.layers.0.mlp.down_proj.weight";
     let refused = |change: &dyn Fn(&mut Tensors), reason: &str| {
@@ -315,6 +410,13 @@ fn a_damaged_checkpoint_in_nf4_names_its_tensor() {
     refused(&|it| it.remove(|name| name == of), &format!("`{of}` is missing"));
     let scales = format!("{of}.nested_absmax");
     refused(&|it| it.fill(&scales, f32::NAN), &format!("`{scales}` has scales that are NaN or infinite"));
+    let map = format!("{of}.quant_map");
+    refused(&|it| it.add_to_first(&map, 0.5), &format!("`{map}` has -0.5 at 0, where bitsandbytes has -1"));
+    refused(&|it| it.zeros(&map, &[15]), &format!("`{map}` has not 16 values in F32"));
+    let map = format!("{of}.nested_quant_map");
+    let wrong = format!("`{map}` has not 256 finite values in F32");
+    refused(&|it| it.zeros(&map, &[255]), &wrong);
+    refused(&|it| it.fill(&map, f32::NAN), &wrong);
     // As many values as no machine can count.
     let state = format!("{of}.quant_state.bitsandbytes__nf4");
     refused(
@@ -360,12 +462,18 @@ fn what_cannot_be_is_refused_with_what_to_do() {
         "error: `--set model.quantize_output=true`: task `sequence-classification` has no key `quantize_output`\n\
          help: remove it, or set a `model.task` that has it: masked-lm, causal-lm",
     );
-    let eval = |set: &str| Project::new().run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
+    let eval_of =
+        |project: Project, set: &str| project.run(&["eval", "--data", "train.jsonl", "--model", "bert", "--set", set]);
+    let eval = |set: &str| eval_of(Project::new(), set);
     eval("model.dtype=int7").refused(
         "error: `--set model.dtype=int7` cannot be used here\n\
          help: did you mean `int8`?",
     );
     eval("model.quantize_output=true").refused(
+        "error: `--set model.quantize_output=true` cannot be used here\n\
+         help: leave it out: a model for sequence-classification has no output layer over words",
+    );
+    eval_of(decoder("gpt2-lm"), "model.quantize_output=true").refused(
         "error: `--set model.quantize_output=true` cannot be used here\n\
          help: it needs `--set model.dtype=int8` or `--set model.dtype=nf4`",
     );

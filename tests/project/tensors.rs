@@ -84,6 +84,13 @@ impl Tensors {
         self.0[name].bytes.as_chunks_mut().0.fill(value.to_le_bytes());
     }
 
+    /// Multiplies every value of a tensor in f32.
+    pub(crate) fn scale(&mut self, name: &str, factor: f32) {
+        for bytes in self.0[name].bytes.as_chunks_mut::<4>().0 {
+            *bytes = (f32::from_le_bytes(*bytes) * factor).to_le_bytes();
+        }
+    }
+
     /// Sets every value of one row of a matrix in f32.
     pub(crate) fn fill_row(&mut self, name: &str, row: usize, value: f32) {
         let stored = &mut self.0[name];

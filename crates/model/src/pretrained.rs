@@ -260,15 +260,16 @@ impl Pretrained {
     }
 
     /// # Errors
-    /// Matrices that the checkpoint has quantised are asked for in another kind.
+    /// Matrices that the checkpoint has quantised are asked for in another kind, or in floats.
     fn check_quantisation(&self, frozen: Frozen) -> Result<(), LoadError> {
-        match (frozen, self.quantisation()) {
-            (Frozen::Quantised { quantisation: asked, .. }, Some(stored)) if asked != stored => {
-                let (directory, stored, asked) = (self.directory.clone(), stored.name(), asked.name());
-                Err(LoadError::OtherQuantisation { directory, stored, asked })
-            }
-            (Frozen::Quantised { .. } | Frozen::AsStored | Frozen::As(_), _) => Ok(()),
-        }
+        let Some(stored) = self.quantisation() else { return Ok(()) };
+        let asked = match frozen {
+            Frozen::AsStored => return Ok(()),
+            Frozen::Quantised { quantisation, .. } if quantisation == stored => return Ok(()),
+            Frozen::Quantised { quantisation, .. } => quantisation.name(),
+            Frozen::As(dtype) => dtype.name(),
+        };
+        Err(LoadError::OtherQuantisation { directory: self.directory.clone(), stored: stored.name(), asked })
     }
 
     /// Whether the checkpoint has all of the head that it was opened for.

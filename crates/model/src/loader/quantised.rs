@@ -51,7 +51,8 @@ impl Loader<'_> {
         }
         let Frozen::Quantised { quantisation, output } = self.build.frozen else { return None };
         let is_meant = match owner {
-            Owner::Linear => true,
+            // As in Transformers, what a quantised checkpoint has left in floats stays so.
+            Owner::Linear => self.build.pretrained.quantisation().is_none(),
             Owner::Output => output,
             Owner::Other => false,
         };

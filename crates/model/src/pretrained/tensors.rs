@@ -60,14 +60,21 @@ impl Pretrained {
         tensors
     }
 
-    /// The Frobenius norm of a module's weight; `None` if the checkpoint has none of that name.
+    /// The Frobenius norm of a module's weight, which is infinite or NaN where a value of it is; `None` if the checkpoint has none of
+    /// that name.
     pub fn weight_norm(&self, module: &str) -> Result<Option<f64>, Error> {
         let Some((checkpoint, name, entry)) = self.find(&format!("{module}.weight")) else { return Ok(None) };
         if entry.shape.len() != 2 || checkpoint.quantisation(name).is_some() {
             return Ok(None);
         }
         let weight = checkpoint.tensor::<2>(name, entry, &Device::flex())?.cast(DType::F32);
-        Ok(Some(f64::from(weight.square().sum().sqrt().into_scalar::<f32>())))
+        let norm = f64::from(weight.square().sum().sqrt().into_scalar::<f32>());
+        if norm.is_finite() {
+            return Ok(Some(norm));
+        }
+        // Squares of large values are beyond f32.
+        let values = checkpoint.wide(entry)?.unwrap_or_default();
+        Ok(Some(values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()))
     }
 
     /// The values of the tensor that Transformers calls `name`, in f32; `None` where there is none.

@@ -83,12 +83,17 @@ pub(super) fn check_unwritten(pretrained: &Pretrained) -> Result<(), Failure> {
 
 /// What there is to say where an adapter was trained on other weights than those of the model.
 pub(super) fn other_base(saved: &Saved, files: &ModelFiles) -> Option<String> {
-    let (base, adapter) = (saved.other_base()?, files.adapter.as_ref()?.display());
-    let model = files.model.display();
-    Some(match Path::new(base) == files.model {
+    Some(other_weights(saved.other_base()?, files.adapter.as_ref()?, &files.model))
+}
+
+/// The same of an adapter by the name of the base that it records.
+pub(super) fn other_weights(base: &str, adapter: &Path, model: &Path) -> String {
+    let is_changed = Path::new(base) == model;
+    let (adapter, model) = (adapter.display(), model.display());
+    match is_changed {
         true => format!("the weights of {model} have changed since the adapter {adapter} was trained"),
         false => format!("the adapter {adapter} was trained on other weights ({base}) than those of {model}"),
-    })
+    }
 }
 
 /// Puts the model together, and says what there is to know of it.
@@ -99,7 +104,7 @@ pub(super) fn load(
     device: &Device,
     output: &Output,
 ) -> Result<Pipeline, Failure> {
-    let overrides = overrides(sets, keys)?;
+    let overrides = overrides(&saved, sets, keys)?;
     if let (Some([trained, opened]), Some(adapter)) = (saved.other_kind(&overrides), &files.adapter) {
         let kind = |kind: Option<QuantisedBase>| kind.map_or("a float type".to_string(), |kind| kind.to_string());
         let (adapter, trained, opened) = (adapter.display(), kind(trained), kind(opened));
@@ -156,7 +161,7 @@ pub(super) fn keys_of_input(usage: Use) -> Vec<&'static str> {
 }
 
 /// What `--set` arguments say instead of a model's files.
-fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
+fn overrides(saved: &Saved, sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
     let (mut columns, mut settings, mut max_length) = (Vec::new(), Map::new(), None);
     for set in sets.iter().filter(|set| of_model(set).is_none()) {
         let (key, value) = parsed(set, keys, &OF_MODEL)?;
@@ -174,7 +179,7 @@ fn overrides(sets: &[String], keys: &[&str]) -> Result<Overrides, Failure> {
             },
         }
     }
-    Ok(Overrides { columns, settings, max_length, frozen: frozen(sets)? })
+    Ok(Overrides { columns, settings, max_length, frozen: frozen(saved, sets)? })
 }
 
 /// The keys of `[model]` that `--set` overrides of a trained model.
@@ -189,8 +194,8 @@ fn of_model(set: &str) -> Option<(&'static str, &str)> {
     Some((key, value.trim().trim_matches('"')))
 }
 
-/// How frozen weights are kept, where `--set` arguments say it.
-fn frozen(sets: &[String]) -> Result<Option<Frozen>, Failure> {
+/// How frozen weights are kept, where `--set` arguments say it. What they do not say of the two keys stays as it was in training.
+fn frozen(saved: &Saved, sets: &[String]) -> Result<Option<Frozen>, Failure> {
     let (mut dtype, mut output) = (None, None);
     for set in sets {
         match of_model(set) {
@@ -198,18 +203,27 @@ fn frozen(sets: &[String]) -> Result<Option<Frozen>, Failure> {
                 Some(named) => dtype = Some(named),
                 None => return Err(cannot_be_used(set, suggest::suggestion(word, Dtype::NAMES.iter().copied()))),
             },
-            Some((_, "true")) => output = Some(set),
-            Some((_, "false")) => output = None,
+            Some((key, "true")) if !saved.task().has(key) => {
+                let help = format!("leave it out: a model for {} has no output layer over words", saved.task());
+                return Err(cannot_be_used(set, help));
+            }
+            Some((_, "true")) => output = Some((true, set)),
+            Some((_, "false")) => output = Some((false, set)),
             Some(_) => return Err(cannot_be_used(set, "expected true or false".to_string())),
             None => {}
         }
     }
-    match (dtype, output) {
-        (Some(dtype), _) if dtype.quantisation().is_some() => Ok(Some(dtype.frozen(output.is_some()))),
-        (_, Some(set)) => {
+    let quantisation = match (dtype, saved.frozen(&Overrides::default())) {
+        (Some(dtype), _) => dtype.quantisation(),
+        (None, Frozen::Quantised { quantisation, .. }) => Some(quantisation),
+        (None, Frozen::AsStored | Frozen::As(_)) => None,
+    };
+    match (output, quantisation) {
+        (Some((output, _)), Some(quantisation)) => Ok(Some(Frozen::Quantised { quantisation, output })),
+        (Some((true, set)), None) => {
             Err(cannot_be_used(set, "it needs `--set model.dtype=int8` or `--set model.dtype=nf4`".to_string()))
         }
-        (dtype, None) => Ok(dtype.map(|dtype| dtype.frozen(false))),
+        (Some((false, _)), None) | (None, _) => Ok(dtype.map(|dtype| dtype.frozen(false))),
     }
 }
 

@@ -178,7 +178,7 @@ fn updates(plan: &RunPlan, model: &TrainableModel, adapter: &Plan) -> Result<Vec
         let of_weight = adapter.updates().iter().find(needs_weight);
         let moved = of_weight.map(|update| plan.pretrained.moved(update, &tensors)).transpose()?.flatten();
         let Some(norm) = moved.or((!is_relative).then_some(norm)) else { continue };
-        let weight = plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0);
+        let weight = plan.pretrained.weight_norm(&module)?.filter(|weight| *weight > 0.0 && weight.is_finite());
         found.push(Update { relative: weight.map(|weight| norm / weight), module, norm });
     }
     Ok(found)

@@ -242,11 +242,19 @@ fn check_bases(named: &[Named], model: Option<&Path>) -> Result<(), Failure> {
             },
         };
         if !is_same {
-            let [first, other] = [first, other].map(|named| named.directory.display().to_string());
-            return Err(Failure::usage(
-                format!("{first} and {other} are adapters of different bases"),
-                "combine adapters that were trained on the same weights; if they were, and only the name differs, name the base with --model",
-            ));
+            let [first, other] = [first, other].map(|named| named.directory.display());
+            let message = format!("{first} and {other} are adapters of different bases");
+            return Err(match recorded {
+                // Of one of them the base that is named would be another.
+                [Some(_), Some(_)] => Failure::usage(
+                    format!("{message}: `base.fingerprint` in their kindling.json differs"),
+                    "combine adapters that were trained on the same weights",
+                ),
+                _ => Failure::usage(
+                    message,
+                    "combine adapters that were trained on the same weights; if they were, and only the name differs, name the base with --model",
+                ),
+            });
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use inference::{Adapter, ModelFiles, recorded_base};
+use inference::{Adapter, ModelFiles, QuantisedBase, recorded_base};
 use lora::peft::{Program, programs};
 use lora::{Factors, Spectrum, Update};
 use model::Pretrained;
@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::Failure;
 use crate::cli::adapters::base_of;
+use crate::cli::open::other_weights;
+use crate::output::{Output, counted};
 use crate::report::ModuleUpdate;
 
 /// An adapter that was looked at.
@@ -29,12 +31,17 @@ pub(super) const SHARES: [(&str, f64); 2] = [("rank_90", 0.9), ("rank_99", 0.99)
 
 impl Inspected {
     /// `model` is the base, which otherwise is where the adapter says, if it is there.
-    pub(super) fn read(directory: &Path, model: Option<&Path>) -> Result<Self, Failure> {
+    pub(super) fn read(directory: &Path, model: Option<&Path>, output: &Output) -> Result<Self, Failure> {
         let mut adapter = Adapter::read(directory, None)?;
         let shapes: Vec<(&str, &[usize])> = adapter.tensors.names().collect();
         let elements = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let tensors = shapes.iter().map(|(name, shape)| (name.to_string(), json!(shape))).collect();
         let base = base(&adapter, directory, model)?;
+        if let (Some(base), Some(sidecar)) = (&base, &adapter.sidecar)
+            && sidecar.base.fingerprint != base.fingerprint()
+        {
+            output.warn(&other_weights(&sidecar.base.path, directory, base.directory()));
+        }
         let is_tied = |module: &str| base.as_ref().is_some_and(|base| base.is_tied(module));
         let programs = programs(&adapter.config, &adapter.tensors, is_tied);
         let (settings, is_part_of_base) = (adapter.method.shown(), adapter.method.changes_base());
@@ -50,7 +57,7 @@ impl Inspected {
             check_base(&adapter, model, base)?;
         }
         let directory = directory.to_path_buf();
-        let updates = if is_known { updates(&adapter, &directory, base.as_ref())? } else { Vec::new() };
+        let updates = if is_known { updates(&adapter, &directory, base.as_ref(), output)? } else { Vec::new() };
         Ok(Self { directory, adapter, programs, updates, elements, tensors, settings })
     }
 
@@ -60,13 +67,20 @@ impl Inspected {
         self.adapter.method.changes_base() || self.updates.is_empty() && has_scalings()
     }
 
+    /// How the matrices of its base were quantised in training.
+    pub(super) fn quantised(&self) -> Option<QuantisedBase> {
+        self.adapter.sidecar.as_ref()?.base.quantised
+    }
+
     pub(super) fn document(&self) -> Value {
         let Self { adapter, .. } = self;
+        let quantised = self.quantised();
         let loaded_by: Map<String, Value> = self.programs.iter().map(program).collect();
         let mut document = Map::from_iter([("method".to_string(), json!(adapter.method.name()))]);
         document.extend(self.settings.clone());
         let of_all = json!({
             "modules_to_save": adapter.method.modules_to_save(), "base": adapter.config.base_model,
+            "base_dtype": quantised.map(|base| base.dtype.name()), "quantize_output": quantised.map(|base| base.output),
             "labels": adapter.sidecar.as_ref().map(|sidecar| &sidecar.labels),
             "fitted": adapter.sidecar.as_ref().map(|sidecar| &sidecar.fitted).filter(|fitted| !fitted.is_empty()),
             "loaded_by": loaded_by, "trainable_parameters": self.elements, "tensors": self.tensors,
@@ -125,7 +139,12 @@ fn check_base(adapter: &Adapter, model: &Path, base: &Pretrained) -> Result<(), 
     Ok(())
 }
 
-fn updates(adapter: &Adapter, directory: &Path, base: Option<&Pretrained>) -> Result<Vec<ModuleUpdate>, Failure> {
+fn updates(
+    adapter: &Adapter,
+    directory: &Path,
+    base: Option<&Pretrained>,
+    output: &Output,
+) -> Result<Vec<ModuleUpdate>, Failure> {
     let (updates, data) = (adapter.tensors.updates(), adapter.tensors.data());
     let on_base = match base.filter(|_| updates.iter().any(needs_weight)) {
         // A base that the adapter is not for tells nothing of it.
@@ -140,9 +159,14 @@ fn updates(adapter: &Adapter, directory: &Path, base: Option<&Pretrained>) -> Re
             _ => None,
         })
     };
-    let share = |module: &str, norm: f64| -> Result<Option<f64>, Failure> {
-        let weight = base.map(|base| base.weight_norm(module)).transpose()?.flatten();
-        Ok(weight.filter(|weight| *weight > 0.0).map(|weight| norm / weight))
+    let mut not_finite = Vec::new();
+    let mut share = |module: &str, norm: f64| -> Result<Option<f64>, Failure> {
+        let Some(weight) = base.map(|base| base.weight_norm(module)).transpose()?.flatten() else { return Ok(None) };
+        if !weight.is_finite() {
+            not_finite.push(format!("{module}.weight"));
+            return Ok(None);
+        }
+        Ok((weight > 0.0).then(|| norm / weight))
     };
     let mut found = Vec::new();
     for spectrum in lora::spectra(&data, &updates) {
@@ -156,6 +180,14 @@ fn updates(adapter: &Adapter, directory: &Path, base: Option<&Pretrained>) -> Re
             let relative = share(module, norm)?;
             found.push(ModuleUpdate { module: module.clone(), norm, relative, spectrum: None });
         }
+    }
+    if let (Some(base), [first, others @ ..]) = (base, &not_finite[..]) {
+        let have = match others {
+            [] => format!("`{first}` has"),
+            [..] => format!("`{first}` and {} have", counted(others.len(), "other weight", "other weights")),
+        };
+        let base = base.directory().display();
+        output.warn(&format!("{base}: {have} values that are not finite numbers, of which no change is a share"));
     }
     Ok(found)
 }

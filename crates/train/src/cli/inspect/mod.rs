@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let path = directory_of(given)?;
     let model = arguments.model.as_deref();
     let found = match &arguments.other {
-        Some(other) => two([path, directory_of(other)?], model)?,
+        Some(other) => two([path, directory_of(other)?], model, output)?,
         None => one(path, model, output)?,
     };
     if let Some(file) = &arguments.html {
@@ -94,7 +94,7 @@ fn one(path: &Path, model: Option<&Path>, output: &Output) -> Result<Found, Fail
     let has = |name: &str| path.join(name).exists();
     let is_run = has("config.toml") && has("metrics.jsonl");
     if has("adapter_config.json") {
-        let inspected = Inspected::read(path, model)?;
+        let inspected = Inspected::read(path, model, output)?;
         let document = inspected.document();
         return Ok(Found {
             lines: text(&document, obstacles(&inspected), Vec::new(), of_adapter(&inspected)),
@@ -124,7 +124,7 @@ fn one(path: &Path, model: Option<&Path>, output: &Output) -> Result<Found, Fail
     ))
 }
 
-fn two(paths: [&Path; 2], model: Option<&Path>) -> Result<Found, Failure> {
+fn two(paths: [&Path; 2], model: Option<&Path>, output: &Output) -> Result<Found, Failure> {
     let adapter = |path: &Path| {
         let of_run = path.join("adapter");
         match of_run.join("adapter_config.json").exists() {
@@ -133,7 +133,7 @@ fn two(paths: [&Path; 2], model: Option<&Path>) -> Result<Found, Failure> {
         }
     };
     let [left, right] = paths.map(adapter);
-    let pair = Pair::read([&left, &right], model)?;
+    let pair = Pair::read([&left, &right], model, output)?;
     let page = PairPage { names: &pair.names, modules: &pair.modules, cosine: pair.cosine, alone: &pair.alone };
     let page = page.html().map_err(Failure::running)?;
     Ok(Found { document: pair.document(), lines: pair.lines(), page: Some(page) })
@@ -157,6 +157,7 @@ fn page(inspected: &Inspected) -> Result<String, Failure> {
     let facts = [
         ("Method", Some(adapter.method.describe())),
         ("Base", base),
+        ("Base kept in", inspected.quantised().map(|base| base.to_string())),
         ("Task", adapter.task().map(|task| task.to_string())),
         ("Saved whole", Some(adapter.method.modules_to_save().join(", ")).filter(|modules| !modules.is_empty())),
     ];
@@ -213,7 +214,7 @@ fn of_run(directory: &Path, model: Option<&Path>, output: &Output) -> Result<Fou
         "best_evaluation": best.map(scores), "last_evaluation": run.evaluations.last().map(scores),
     });
     let adapter = directory.join("adapter");
-    let adapter = adapter.is_dir().then(|| Inspected::read(&adapter, model)).transpose()?;
+    let adapter = adapter.is_dir().then(|| Inspected::read(&adapter, model, output)).transpose()?;
     let (made, details) = match &adapter {
         Some(adapter) => (adapter.document(), of_adapter(adapter)),
         None if directory.join("model").is_dir() => of_model(&directory.join("model"), model, output)?,
@@ -262,6 +263,8 @@ fn text(document: &Value, obstacles: Vec<String>, table: Vec<String>, details: V
         let shown = match (key.as_str(), value) {
             // Evaluations are a table below.
             ("updates" | "moved" | "best_evaluation" | "last_evaluation", _) | (_, Value::Null) => continue,
+            // As it is where nothing is said.
+            ("quantize_output", Value::Bool(false)) => continue,
             ("tensors", Value::Object(tensors)) => thousands(tensors.len()),
             ("loaded_by", Value::Object(programs)) => {
                 let is_loaded = |(_, program): &(&String, &Value)| program["loads"] == true;

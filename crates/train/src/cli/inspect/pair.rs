@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::adapter::Inspected;
 use crate::cli::Failure;
 use crate::cli::adapters::not_factored;
-use crate::output::counted;
+use crate::output::{Output, counted};
 use crate::report::ModulePair;
 
 /// Two adapters that were compared.
@@ -22,8 +22,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn read(paths: [&Path; 2], model: Option<&Path>) -> Result<Self, Failure> {
-        let [left, right] = paths.map(|path| factored(path, model));
+    pub(super) fn read(paths: [&Path; 2], model: Option<&Path>, output: &Output) -> Result<Self, Failure> {
+        let [left, right] = paths.map(|path| factored(path, model, output));
         let (left, right) = (left?, right?);
         let names = paths.map(|path| path.display().to_string());
         let mut modules = Vec::new();
@@ -111,8 +111,8 @@ impl Pair {
     }
 }
 
-fn factored(path: &Path, model: Option<&Path>) -> Result<FactoredAdapter, Failure> {
-    let inspected = Inspected::read(path, model)?;
+fn factored(path: &Path, model: Option<&Path>, output: &Output) -> Result<FactoredAdapter, Failure> {
+    let inspected = Inspected::read(path, model, output)?;
     if inspected.adapter.method.changes_base() {
         let message = format!("what {} changes is known on its base alone, which is not there", path.display());
         return Err(Failure::usage(message, "name its base with --model"));
