@@ -461,6 +461,21 @@ fn methods_and_parts_without_a_form_are_refused_for_an_adapter_alone() {
     );
 }
 
+#[test]
+fn directories_that_lead_to_the_file_are_made() {
+    let project = llama().file("file", "mine");
+    let export = ["export", "--model", "llama", "--quiet", "--format"];
+    project.run(&[&export[..], &["gguf", "-o", "new/place/llama.gguf"]].concat()).done();
+    assert_eq!(project.names("new/place"), ["llama.gguf"]);
+    for arguments in [&["gguf", "-o", "file/out"][..], &["mlx", "--adapter", "llama-adapter", "-o", "file/out"]] {
+        project.run(&[&export[..], arguments].concat()).failed(
+            "error: cannot write file/out: not a directory\n\
+             help: a part of the path is a file: name another place; nothing that existed was touched",
+        );
+    }
+    assert_eq!(project.read("file"), "mine");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_nothing_behind() {

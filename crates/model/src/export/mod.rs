@@ -7,6 +7,7 @@ mod mlx;
 mod model;
 mod pooling;
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 pub use adapter::export_adapter_gguf;
@@ -61,8 +62,8 @@ pub enum ExportError {
     #[diagnostic(transparent)]
     Vocabulary(#[from] gguf::VocabularyError),
     #[error("cannot write {}: {source}", file.display())]
-    #[diagnostic(help("free space or make the place writable; nothing that existed was touched"))]
-    Write { file: PathBuf, source: std::io::Error },
+    #[diagnostic(help("{}; nothing that existed was touched", remedy(source)))]
+    Write { file: PathBuf, source: io::Error },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Gguf(#[from] gguf::Error),
@@ -78,5 +79,14 @@ impl ExportError {
             self,
             Self::Write { .. } | Self::Differs { .. } | Self::Gguf(gguf::Error::Write(_) | gguf::Error::Read(_))
         )
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotADirectory => "a part of the path is a file: name another place",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "make the place writable",
+        _ => "free space or make the place writable",
     }
 }
