@@ -80,6 +80,32 @@ fn weights_that_lie_transposed_are_extracted_too() {
 }
 
 #[test]
+fn an_adapter_on_one_end_of_tied_embeddings_keeps_half_of_their_difference() {
+    let model = "qwen3-lm/model";
+    let project = Project::new().copy(model, "base").copy(model, "tied").tensors("tied/model.safetensors", |tensors| {
+        tensors.add_to_first("model.embed_tokens.weight", 1.0);
+    });
+    let extract = |output: &str, targets: &str| {
+        let arguments = ["extract", "--base", "base", "--tuned", "tied", "--rank", "2", "-o", output, "--json"];
+        project.run(&[&arguments[..], &["--target-modules", targets]].concat()).done().document()
+    };
+    for (target, module, other) in
+        [("embed_tokens", "model.embed_tokens", "lm_head.weight"), ("lm_head", "lm_head", "model.embed_tokens.weight")]
+    {
+        let document = extract(target, target);
+        let [kept, left] = [&document["modules"], &document["left_out"]].map(|list| list.as_array().unwrap().clone());
+        assert_eq!((kept.len(), left.len()), (1, 1), "{document}");
+        assert_eq!((&kept[0]["module"], &left[0]["tensor"]), (&json!(module), &json!(other)));
+        let norms = [&kept[0], &left[0]].map(|it| it["norm"].as_f64().unwrap());
+        assert!((norms[0] - norms[1]).abs() < 1e-6 && norms[0] > 0.9, "{document}");
+        assert!((document["kept"].as_f64().unwrap() - 0.5).abs() < 1e-3, "{document}");
+    }
+    let document = extract("both", "embed_tokens,lm_head");
+    assert_eq!((document["modules"].as_array().unwrap().len(), &document["left_out"]), (2, &json!([])));
+    assert!(document["kept"].as_f64().unwrap() > 0.999, "{document}");
+}
+
+#[test]
 fn models_that_are_not_one_are_refused() {
     let project = trained().copy("roberta-cls/model", "roberta");
     let run = |arguments: &[&str]| project.run(&[&["extract", "-o", "extracted"], arguments].concat());

@@ -280,8 +280,9 @@ impl Two {
 
     /// Of a tensor that both have, with its shape.
     fn difference(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>), Failure> {
-        let lacks = || not_one_model(format!("`{name}` is not in {}", self.located.name));
-        let (before, after) = (self.base.values(name)?.ok_or_else(lacks)?, self.of_tuned(name)?);
+        let lacks = |place: String| not_one_model(format!("`{name}` is not in {place}"));
+        let before = read(&self.base, name)?.ok_or_else(|| lacks(self.located.name.clone()))?;
+        let after = read(&self.tuned, name)?.ok_or_else(|| lacks(self.tuned.directory().display().to_string()))?;
         between(name, &before, &after)
     }
 
@@ -296,7 +297,12 @@ impl Two {
         let saved: HashSet<&str> = plan.parameters().iter().map(|parameter| parameter.name.as_str()).collect();
         let mut left_out = BTreeMap::new();
         let of_both = [&self.base, &self.tuned].into_iter().flat_map(|model| model.tensors());
-        for name in of_both.map(|(name, ..)| name).collect::<BTreeSet<_>>() {
+        let mut names: BTreeSet<String> = of_both.map(|(name, ..)| name).collect();
+        // With an adapter on one end of what was tied the other end stays as it was.
+        if plan.updates().iter().any(|update| self.base.is_tied(&update.module)) {
+            names.extend(self.base.tied_weights().into_iter().flatten());
+        }
+        for name in names {
             if adapted.contains(&name) || saved.contains(name.as_str()) {
                 continue;
             }
