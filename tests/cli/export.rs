@@ -208,6 +208,73 @@ fn an_encoder_keeps_its_classifier_and_has_its_words_marked() {
     assert_eq!((&tokens[2], &tokens[15]), (&json!("[CLS]"), &json!("\u{2581}a")));
 }
 
+/// A `BertModel` with its pooler, as sentence-transformers keeps one; `prefix` is before the names of its tensors.
+fn without_head(prefix: &str) -> Project {
+    Project::new().json("bert/config.json", "architectures", json!(["BertModel"])).tensors(
+        "bert/model.safetensors",
+        |tensors| {
+            tensors.remove(|name| name.starts_with("classifier."));
+            tensors.rename(|name| format!("{prefix}{}", name.strip_prefix("bert.").unwrap_or(name)));
+        },
+    )
+}
+
+#[test]
+fn an_encoder_without_a_head_is_exported_for_its_embeddings() {
+    let project = without_head("").file("bert/1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#);
+    let document = export(&project, &["--model", "bert", "--json"]).done().document();
+    let bytes = std::fs::metadata(project.path("out")).unwrap().len();
+    let file = Gguf::read(&project.path("out"));
+    let expected = json!({
+        "output": "out", "format": "gguf", "dtype": "f32", "tensors": file.names().len(), "bytes": bytes, "notes": [],
+    });
+    assert_eq!(document, expected);
+    for (key, value) in [
+        ("general.architecture", json!("bert")),
+        ("general.name", json!("bert")),
+        ("bert.pooling_type", json!(1)),
+        ("bert.attention.causal", json!(false)),
+        ("tokenizer.ggml.model", json!("bert")),
+        ("tokenizer.ggml.token_type_count", json!(2)),
+    ] {
+        assert_eq!(file.metadata[key], value, "{key}");
+    }
+    assert!(!file.metadata.contains_key("bert.classifier.output_labels"));
+    let tokens = file.metadata["tokenizer.ggml.tokens"].as_array().unwrap();
+    assert_eq!((&tokens[2], &tokens[15]), (&json!("[CLS]"), &json!("\u{2581}a")));
+    // The pooler is of no embedding.
+    assert!(!file.names().iter().any(|name| name.starts_with("cls")), "{:?}", file.names());
+    let stored = |name: &str| tensor(&project, "bert/model.safetensors", name);
+    assert_eq!(file.values("token_embd.weight"), stored("embeddings.word_embeddings.weight"));
+    assert_eq!(file.values("blk.2.ffn_down.bias"), stored("encoder.layer.2.output.dense.bias"));
+    // Under the names that its tensors have below a head it is the same file.
+    let prefixed = without_head("bert.").file("bert/1_Pooling/config.json", r#"{"pooling_mode_mean_tokens": true}"#);
+    export(&prefixed, &["--model", "bert"]).done();
+    assert!(std::fs::read(prefixed.path("out")).unwrap() == std::fs::read(project.path("out")).unwrap());
+}
+
+#[test]
+fn what_pools_the_embeddings_is_told_or_asked_for() {
+    let project = without_head("");
+    let document = export(&project, &["--model", "bert", "--json"]).done().document();
+    let note = "no 1_Pooling/config.json says how the vectors of tokens become an embedding: choose it in llama.cpp with \
+                `--pooling mean`, `cls` or `last`";
+    assert_eq!(document["notes"], json!([note]));
+    assert!(!Gguf::read(&project.path("out")).metadata.contains_key("bert.pooling_type"));
+    let project = without_head("").file("bert/1_Pooling/config.json", r#"{"pooling_mode_max_tokens": true}"#);
+    export(&project, &["--model", "bert"]).refused(
+        "error: bert/1_Pooling/config.json has `pooling_mode_max_tokens`, which llama.cpp does not compute\n\
+         help: it pools by the mean, or takes the first or the last token; without this file the model is exported, and llama.cpp's `--pooling` chooses",
+    );
+    assert!(!project.path("out").exists());
+    // A classifier that has lost its head is no encoder.
+    let project = without_head("").json("bert/config.json", "architectures", json!(["BertForSequenceClassification"]));
+    export(&project, &["--model", "bert"]).refused(
+        "error: bert has no trained classification head (no classifier.weight, classifier.bias)\n\
+         help: give the adapter that was trained on it with --adapter, or fine-tune it first with `kindling train`",
+    );
+}
+
 #[test]
 fn an_adapter_for_mlx_has_transposed_factors() {
     let project = llama();
@@ -392,6 +459,21 @@ fn methods_and_parts_without_a_form_are_refused_for_an_adapter_alone() {
         "error: the adapter has `score.weight` beside its factors, which has no form in an adapter of mlx-lm\n\
          help: merge it with `kindling merge`, which mlx-lm's `mlx_lm.convert` reads, or train it without that part",
     );
+}
+
+#[test]
+fn directories_that_lead_to_the_file_are_made() {
+    let project = llama().file("file", "mine");
+    let export = ["export", "--model", "llama", "--quiet", "--format"];
+    project.run(&[&export[..], &["gguf", "-o", "new/place/llama.gguf"]].concat()).done();
+    assert_eq!(project.names("new/place"), ["llama.gguf"]);
+    for arguments in [&["gguf", "-o", "file/out"][..], &["mlx", "--adapter", "llama-adapter", "-o", "file/out"]] {
+        project.run(&[&export[..], arguments].concat()).failed(
+            "error: cannot write file/out: not a directory\n\
+             help: a part of the path is a file: name another place; nothing that existed was touched",
+        );
+    }
+    assert_eq!(project.read("file"), "mine");
 }
 
 #[cfg(unix)]

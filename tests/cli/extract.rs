@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::project::Project;
+use crate::project::tensors::Tensors;
 
 /// With `tuned`, a run of all weights.
 fn trained() -> Project {
@@ -80,6 +81,64 @@ fn weights_that_lie_transposed_are_extracted_too() {
 }
 
 #[test]
+fn an_adapter_on_one_end_of_tied_embeddings_keeps_half_of_their_difference() {
+    let model = "qwen3-lm/model";
+    let project = Project::new().copy(model, "base").copy(model, "tied").tensors("tied/model.safetensors", |tensors| {
+        tensors.add_to_first("model.embed_tokens.weight", 1.0);
+    });
+    let extract = |output: &str, targets: &str| {
+        let arguments = ["extract", "--base", "base", "--tuned", "tied", "--rank", "2", "-o", output, "--json"];
+        project.run(&[&arguments[..], &["--target-modules", targets]].concat()).done().document()
+    };
+    for (target, module, other) in
+        [("embed_tokens", "model.embed_tokens", "lm_head.weight"), ("lm_head", "lm_head", "model.embed_tokens.weight")]
+    {
+        let document = extract(target, target);
+        let [kept, left] = [&document["modules"], &document["left_out"]].map(|list| list.as_array().unwrap().clone());
+        assert_eq!((kept.len(), left.len()), (1, 1), "{document}");
+        assert_eq!((&kept[0]["module"], &left[0]["tensor"]), (&json!(module), &json!(other)));
+        let norms = [&kept[0], &left[0]].map(|it| it["norm"].as_f64().unwrap());
+        assert!((norms[0] - norms[1]).abs() < 1e-6 && norms[0] > 0.9, "{document}");
+        assert!((document["kept"].as_f64().unwrap() - 0.5).abs() < 1e-3, "{document}");
+    }
+    let document = extract("both", "embed_tokens,lm_head");
+    assert_eq!((document["modules"].as_array().unwrap().len(), &document["left_out"]), (2, &json!([])));
+    assert!(document["kept"].as_f64().unwrap() > 0.999, "{document}");
+}
+
+#[test]
+fn layers_that_peft_would_take_for_an_experts_get_no_adapter() {
+    let model = "qwen3-moe-lm/model";
+    let project =
+        Project::new().copy(model, "base").copy(model, "tuned").tensors("tuned/model.safetensors", |tensors| {
+            for module in ["0.self_attn.q_proj", "0.mlp.experts.2.down_proj", "1.mlp.up_proj"] {
+                tensors.add_to_first(&format!("model.layers.{module}.weight"), 1.0);
+            }
+        });
+    let run = |arguments: &[&str]| {
+        project.run(&[&["extract", "--base", "base", "--tuned", "tuned", "--rank", "8"], arguments].concat())
+    };
+    let ran = run(&["-o", "extracted"]).done();
+    let warning = "warning: there is no adapter on `model.layers.1.mlp.gate_proj`, `model.layers.1.mlp.up_proj`, \
+                   `model.layers.1.mlp.down_proj`: PEFT would take it for one of an expert\n";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    let lost = "warning: 1 tensor of the difference is in no adapter, 33.3% of its energy\n";
+    assert!(ran.stderr.contains(lost), "{}", ran.stderr);
+    // A router of four experts has four rows, and in PEFT the rank of the experts.
+    let config: Value = serde_json::from_str(&project.read("extracted/adapter_config.json")).unwrap();
+    assert_eq!((&config["r"], &config["rank_pattern"]), (&json!(8), &json!({})));
+    let tensors = Tensors::read(&project.path("extracted/adapter_model.safetensors"));
+    assert_eq!(tensors.shape("base_model.model.model.layers.0.mlp.gate.lora_A.weight"), [8, 32]);
+    assert!(!tensors.names().any(|name| name.contains("layers.1.mlp")));
+    // Named with those of experts they get none either, and there is nothing else to name by it.
+    run(&["-o", "named", "--target-modules", "gate_proj,up_proj,down_proj"]).done();
+    run(&["-o", "alone", "--target-modules", "mlp.gate_proj"]).refused(
+        "error: `--target-modules`: `model.layers.1.mlp.gate_proj` is no expert's, and PEFT would take its adapter for one\n\
+         help: name other linear layers with `--target-modules`, those of attention for example",
+    );
+}
+
+#[test]
 fn models_that_are_not_one_are_refused() {
     let project = trained().copy("roberta-cls/model", "roberta");
     let run = |arguments: &[&str]| project.run(&[&["extract", "-o", "extracted"], arguments].concat());
@@ -94,6 +153,10 @@ fn models_that_are_not_one_are_refused() {
         .refused("error: `--rank 0` would keep nothing of the difference\nhelp: give a rank of 1 or more");
     run(&["--base", "bert", "--tuned", "run", "--rank", "4", "--target-modules", "qurey"])
         .refused("error: `--target-modules`: no module is named `qurey`\nhelp: did you mean `query`?");
+    run(&["--base", "bert", "--tuned", "run", "--rank", "4", "--target-modules", "LayerNorm"]).refused(
+        "error: `--target-modules`: LoRA is on linear layers and embeddings: not on `bert.embeddings.LayerNorm`\n\
+         help: name other linear layers with `--target-modules`, those of attention for example",
+    );
     assert!(!project.path("extracted").exists());
 
     let project = project.copy("bert-cls/model", "narrow").tensors("narrow/model.safetensors", |tensors| {

@@ -235,6 +235,23 @@ fn tensors_that_are_no_numbers_or_alone() {
     ));
 }
 
+#[test]
+fn a_place_below_a_file_is_none() {
+    let project = with_two().file("file", "mine");
+    for command in [
+        &["resize", "first", "--rank", "2"][..],
+        &["combine", "first", "second"],
+        &["extract", "--base", "bert", "--tuned", "bert", "--rank", "2"],
+        &["merge", "--model", "bert", "--adapter", "first"],
+    ] {
+        project.run(&[command, &["--output", "file/out", "--quiet"]].concat()).refused(
+            "error: cannot write file/out: not a directory\n\
+             help: name a directory in a place that can be written with --output",
+        );
+    }
+    assert_eq!(project.read("file"), "mine");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_nothing_behind_and_everything_as_it_was() {

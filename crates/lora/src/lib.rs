@@ -34,7 +34,7 @@ pub use embedding::Embedding;
 pub use error::Error;
 pub use factors::{
     Angles, Combination, CombineError, Cut, FactoredAdapter, Factors, FactorsError, LowRank, MajoritySign, Module,
-    NewAdapter, Resized, Spectrum, ThinSvd, Weighted, approximated, combined, principal_angles,
+    NewAdapter, Resized, Spectrum, ThinSvd, Weighted, approximated, combined, fill_up_experts, principal_angles,
 };
 pub use files::{Layout, Package, files};
 pub use forward_context::ForwardContext;

@@ -277,6 +277,15 @@ impl Pretrained {
         self.checkpoint.is_some() && self.new_parts().is_empty()
     }
 
+    /// Whether the checkpoint is an encoder without a head, by its tensors and the class that `config.json` names, and of an
+    /// architecture that is exported so.
+    pub fn is_encoder_alone(&self) -> bool {
+        let class = self.config.values().get("architectures").and_then(|classes| classes.get(0)?.as_str());
+        // Where the class has a head, its tensors are lost.
+        let has_no_head = class.is_none_or(|class| !class.contains("For"));
+        self.exports().encoder.is_some() && has_no_head && self.checkpoint.is_some() && !self.has_head()
+    }
+
     /// An adapter for a base that is loaded already and stays as it is. Of the checkpoint's values those alone are read that belong
     /// to a classifier's head, which each adapter has of its own; a vocabulary's is the base's. `plan` has the adapter's tensors,
     /// and `frozen` is how the base is kept.

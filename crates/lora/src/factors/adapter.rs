@@ -135,17 +135,23 @@ impl FactoredAdapter {
         others: IndexMap<String, TensorData>,
     ) -> NewAdapter {
         assert_eq!(factors.len(), modules.len(), "factors for each module");
-        let joined = |n: &usize| is_joined(&modules[*n].path);
-        let highest = (0..factors.len()).filter(joined).map(|n| factors[n][0].shape()[0]).max();
-        for n in (0..factors.len()).filter(joined) {
-            factors[n] = filled_up(&factors[n], highest.unwrap_or(0));
-        }
+        fill_up_experts(&modules.iter().map(|module| module.path.as_str()).collect::<Vec<_>>(), &mut factors);
         let ranks: Vec<(String, usize)> =
             modules.iter().zip(&factors).map(|(it, [a, _])| (it.path.clone(), a.shape()[0])).collect();
         let method = self.method.with_ranks(&ranks, targets).expect("it was asked before");
         let own =
             modules.iter().zip(factors).flat_map(|(module, factors)| module.names.clone().into_iter().zip(factors));
         NewAdapter { method, tensors: own.chain(others).collect() }
+    }
+}
+
+/// Gives the experts and routers among these modules the highest rank of theirs, with zeros: PEFT has one for all of them. The factors
+/// are A and B of each module.
+pub fn fill_up_experts(paths: &[&str], factors: &mut [[TensorData; 2]]) {
+    let joined = |n: &usize| is_joined(paths[*n]);
+    let highest = (0..factors.len()).filter(joined).map(|n| factors[n][0].shape()[0]).max();
+    for n in (0..factors.len()).filter(joined) {
+        factors[n] = filled_up(&factors[n], highest.unwrap_or(0));
     }
 }
 

@@ -16,7 +16,7 @@ use faer::Mat;
 
 use crate::Update;
 
-pub use adapter::{Cut, FactoredAdapter, FactorsError, Module, NewAdapter, Resized};
+pub use adapter::{Cut, FactoredAdapter, FactorsError, Module, NewAdapter, Resized, fill_up_experts};
 pub use angles::{Angles, principal_angles};
 pub use combination::{Combination, MajoritySign, Weighted};
 pub use combined::{CombineError, combined};

@@ -77,7 +77,7 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
     max_positions: |config| Ok(config.parse::<BertConfig>()?.max_position_embeddings),
     activations: |config| Ok(check(config)?.activations()),
     load: |loader, config| Ok(AnyBackbone::Bert(BertModel::load(loader, config, &check(config)?, 0)?)),
-    exports: Exports::gguf(gguf),
+    exports: Exports { encoder: Some(gguf_encoder), ..Exports::gguf(gguf) },
     variants: &[
         Variant {
             head: Head::SequenceClassification,
@@ -132,13 +132,34 @@ pub(crate) static ARCHITECTURE: Architecture = Architecture {
 
 /// As llama.cpp has it: an encoder for embeddings, or with the head of a sequence classifier one that ranks (`--pooling rank`).
 fn gguf(config: &Config, head: Head) -> Result<GgufModel, ConfigError> {
+    let mut model = gguf_encoder(config)?;
+    match head {
+        // The official converter leaves the pooler out; llama.cpp computes it where it is there.
+        Head::SequenceClassification => {
+            model.modules.extend(exports::modules(&[("bert.pooler.dense", "cls"), ("classifier", "cls.output")]));
+            model.settings.push(("pooling_type", Value::U32(RANK)));
+            model.left_out = &[];
+        }
+        Head::MaskedLm => {
+            model.left_out = &["cls.", "bert.pooler."];
+            let note = "llama.cpp has no place for a masked-language-model head: the file is the encoder below it";
+            model.notes.push(note.into());
+        }
+        // Its head is no name that the table has.
+        Head::TokenClassification | Head::CausalLm => {}
+    }
+    Ok(model)
+}
+
+/// Embeddings and layers. The pooler of `BertModel` is of no embedding of a text: sentence-transformers leaves it out, too.
+fn gguf_encoder(config: &Config) -> Result<GgufModel, ConfigError> {
     let parsed = check(config)?;
     if parsed.hidden_act != "gelu" {
         let message = format!("`hidden_act` is `{}`", parsed.hidden_act);
         return Err(config.wrong(message, "llama.cpp computes `gelu`: this model has no form in GGUF"));
     }
     let number = |value: usize| Value::U32(value as u32);
-    let mut settings = vec![
+    let settings = vec![
         ("block_count", number(parsed.num_hidden_layers)),
         ("context_length", number(parsed.max_position_embeddings)),
         ("embedding_length", number(parsed.hidden_size)),
@@ -147,7 +168,7 @@ fn gguf(config: &Config, head: Head) -> Result<GgufModel, ConfigError> {
         ("attention.layer_norm_epsilon", Value::F32(parsed.layer_norm_eps as f32)),
         ("attention.causal", Value::Bool(false)),
     ];
-    let mut modules = exports::modules(&[
+    let modules = exports::modules(&[
         ("bert.embeddings.word_embeddings", "token_embd"),
         ("bert.embeddings.position_embeddings", "position_embd"),
         ("bert.embeddings.token_type_embeddings", "token_types"),
@@ -161,35 +182,19 @@ fn gguf(config: &Config, head: Head) -> Result<GgufModel, ConfigError> {
         ("bert.encoder.layer.*.output.dense", "blk.*.ffn_down"),
         ("bert.encoder.layer.*.output.LayerNorm", "blk.*.layer_output_norm"),
     ]);
-    let (mut left_out, mut notes): (&[&str], Vec<String>) = (&[], Vec::new());
-    match head {
-        // The official converter leaves the pooler out; llama.cpp computes it where it is there.
-        Head::SequenceClassification => {
-            modules.extend(exports::modules(&[("bert.pooler.dense", "cls"), ("classifier", "cls.output")]));
-            settings.push(("pooling_type", number(RANK)));
-        }
-        Head::MaskedLm => {
-            left_out = &["cls.", "bert.pooler."];
-            notes.push(
-                "llama.cpp has no place for a masked-language-model head: the file is the encoder below it".into(),
-            );
-        }
-        // Its head is no name that the table has.
-        Head::TokenClassification | Head::CausalLm => {}
-    }
     Ok(GgufModel {
         architecture: "bert",
         settings,
         metadata: vec![("tokenizer.ggml.token_type_count", number(parsed.type_vocab_size))],
         modules,
-        left_out,
+        left_out: &["bert.pooler."],
         added: Vec::new(),
-        notes,
+        notes: Vec::new(),
     })
 }
 
 /// `LLAMA_POOLING_TYPE_RANK`
-const RANK: usize = 4;
+const RANK: u32 = 4;
 
 impl BertConfig {
     /// Dropout before the output layer of a classifier.

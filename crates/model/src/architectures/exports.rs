@@ -10,6 +10,8 @@ use crate::head::Head;
 pub(crate) struct Exports {
     /// For llama.cpp; `None` where it does not have the architecture, or where nobody has compared it there.
     pub(crate) gguf: Option<DescribeGguf>,
+    /// For llama.cpp without any head: of encoders, whose embeddings are of use there.
+    pub(crate) encoder: Option<DescribeEncoder>,
     /// Whether mlx-lm has the architecture under the names that Transformers gives its modules.
     pub(crate) mlx: bool,
 }
@@ -18,16 +20,20 @@ pub(crate) struct Exports {
 /// What llama.cpp computes otherwise than `config.json` asks for.
 pub(crate) type DescribeGguf = fn(&Config, Head) -> Result<GgufModel, ConfigError>;
 
+/// # Errors
+/// What llama.cpp computes otherwise than `config.json` asks for.
+pub(crate) type DescribeEncoder = fn(&Config) -> Result<GgufModel, ConfigError>;
+
 impl Exports {
-    pub(crate) const NONE: Self = Self { gguf: None, mlx: false };
+    pub(crate) const NONE: Self = Self { gguf: None, encoder: None, mlx: false };
 
     /// For both.
     pub(crate) const fn both(gguf: DescribeGguf) -> Self {
-        Self { gguf: Some(gguf), mlx: true }
+        Self { gguf: Some(gguf), encoder: None, mlx: true }
     }
 
     pub(crate) const fn gguf(gguf: DescribeGguf) -> Self {
-        Self { gguf: Some(gguf), mlx: false }
+        Self { gguf: Some(gguf), encoder: None, mlx: false }
     }
 }
 

@@ -7,7 +7,7 @@ use gguf::{Reader, TensorInfo, Value, Writer};
 
 use super::{ExportError, Exported};
 use crate::Error;
-use crate::files::OutputFile;
+use crate::files::{OutputFile, create_parents};
 
 /// A tensor that is to be in the file.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Planned<S> {
     pub(super) source: S,
 }
 
-/// Writes a file and compares it. `values` computes the values of a tensor as they lie in the file; it is asked for each twice,
+/// Writes a file, with the directories that lead there, and compares it. `values` computes the values of a tensor as they lie in the file; it is asked for each twice,
 /// so that no two of them are in memory.
 pub(super) fn write<S>(
     path: &Path,
@@ -30,6 +30,7 @@ pub(super) fn write<S>(
         gguf::Error::Write(source) => failed(source),
         other => other.into(),
     };
+    create_parents(path).map_err(failed)?;
     let mut output = OutputFile::create(path).map_err(failed)?;
     let infos = tensors.iter().map(|tensor| tensor.info.clone()).collect();
     let mut writer = Writer::new(BufWriter::new(&mut output), metadata, infos).map_err(of_writer)?;

@@ -5,12 +5,15 @@ mod adapter;
 mod file;
 mod mlx;
 mod model;
+mod pooling;
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 pub use adapter::export_adapter_gguf;
 pub use mlx::export_adapter_mlx;
-pub use model::export_gguf;
+pub use model::{export_encoder_gguf, export_gguf};
+pub(crate) use pooling::is_of_embeddings;
 
 /// What was exported.
 #[derive(Debug)]
@@ -45,12 +48,22 @@ pub enum ExportError {
         "merge it with `kindling merge`, which mlx-lm's `mlx_lm.convert` reads, or train it without that part"
     ))]
     MlxForm { what: String },
+    #[error("{}: {what}", file.display())]
+    #[diagnostic(help(
+        "it is sentence-transformers' file of the pooling: copy it again, or remove it and choose in llama.cpp"
+    ))]
+    PoolingFile { file: PathBuf, what: String },
+    #[error("{} has {what}, which llama.cpp does not compute", file.display())]
+    #[diagnostic(help(
+        "it pools by the mean, or takes the first or the last token; without this file the model is exported, and llama.cpp's `--pooling` chooses"
+    ))]
+    Pooling { file: PathBuf, what: String },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Vocabulary(#[from] gguf::VocabularyError),
     #[error("cannot write {}: {source}", file.display())]
-    #[diagnostic(help("free space or make the place writable; nothing that existed was touched"))]
-    Write { file: PathBuf, source: std::io::Error },
+    #[diagnostic(help("{}; nothing that existed was touched", remedy(source)))]
+    Write { file: PathBuf, source: io::Error },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Gguf(#[from] gguf::Error),
@@ -66,5 +79,14 @@ impl ExportError {
             self,
             Self::Write { .. } | Self::Differs { .. } | Self::Gguf(gguf::Error::Write(_) | gguf::Error::Read(_))
         )
+    }
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotADirectory => "a part of the path is a file: name another place",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space",
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "make the place writable",
+        _ => "free space or make the place writable",
     }
 }

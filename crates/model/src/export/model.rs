@@ -1,10 +1,11 @@
-//! A whole model as a GGUF file, with an adapter folded in where there is one.
+//! A whole model as a GGUF file, with an adapter folded in where there is one, or an encoder without a head.
 
 use std::path::Path;
 
 use gguf::{TensorInfo, TensorType, Value, Vocabulary};
 
 use super::file::{self, Planned};
+use super::pooling;
 use super::{ExportError, Exported};
 use crate::Error;
 use crate::architectures::{GgufModel, Layout};
@@ -23,12 +24,44 @@ const WIDE: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 /// finite number or does not fit the type; the file cannot be written.
 pub fn export_gguf(
     merge: &Merge<'_>,
-    (tokenizer, special, chat_template): (&serde_json::Value, &[(&str, u32)], Option<&str>),
-    (kind, name, labels): (TensorType, &str, &[String]),
+    vocabulary: Written<'_>,
+    named: (TensorType, &str, &[String]),
+    path: &Path,
+) -> Result<Exported, Error> {
+    write(merge, merge.pretrained().gguf()?, vocabulary, named, path)
+}
+
+/// Writes an [encoder without a head](Pretrained::is_encoder_alone) for llama.cpp, as [`export_gguf`] does a model with one. How the
+/// vectors of its tokens become an embedding is what sentence-transformers says beside it.
+///
+/// # Errors
+/// Those of [`export_gguf`], and a pooling that llama.cpp does not have.
+pub fn export_encoder_gguf(
+    merge: &Merge<'_>,
+    vocabulary: Written<'_>,
+    (kind, name): (TensorType, &str),
     path: &Path,
 ) -> Result<Exported, Error> {
     let pretrained = merge.pretrained();
-    let model = pretrained.gguf()?;
+    let mut model = pretrained.gguf_encoder()?;
+    match pooling::read(pretrained.directory())? {
+        Some(pooling) => model.settings.push(("pooling_type", Value::U32(pooling))),
+        None => model.notes.push(pooling::UNSAID.to_owned()),
+    }
+    model.notes.extend(pooling::further(pretrained.directory()));
+    write(merge, model, vocabulary, (kind, name, &[]), path)
+}
+
+/// `tokenizer.json`, the ids of special tokens by their roles, and the chat template.
+type Written<'a> = (&'a serde_json::Value, &'a [(&'a str, u32)], Option<&'a str>);
+
+fn write(
+    merge: &Merge<'_>,
+    model: GgufModel,
+    (tokenizer, special, chat_template): Written<'_>,
+    (kind, name, labels): (TensorType, &str, &[String]),
+    path: &Path,
+) -> Result<Exported, Error> {
     let mut notes = model.notes.clone();
     let tensors = planned(merge, &model, kind, &mut notes)?;
     let rows = tensors.iter().find(|tensor| tensor.info.name == "token_embd.weight");
@@ -143,5 +176,13 @@ impl Pretrained {
             return Err(self.no_export("GGUF", |exports| exports.gguf.is_some()));
         };
         Ok(describe(self.parsed_config(), self.head())?)
+    }
+
+    /// The encoder without a head as llama.cpp has it.
+    fn gguf_encoder(&self) -> Result<GgufModel, Error> {
+        let Some(describe) = self.exports().encoder else {
+            return Err(self.no_export("GGUF", |exports| exports.encoder.is_some()));
+        };
+        Ok(describe(self.parsed_config())?)
     }
 }

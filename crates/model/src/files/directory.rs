@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{TEMPORARY, Unfinished, disk, parent, sync_directory};
+use super::{TEMPORARY, Unfinished, create_parents, disk, parent, sync_directory};
 
 /// A directory that is being written under another name, and takes its own in [`finish`](Self::finish). Dropped before, it
 /// is removed.
@@ -21,12 +21,12 @@ impl OutputDirectory {
     /// Makes the temporary directory beside `path`, and the directories that lead there.
     ///
     /// # Errors
-    /// If anything is at `path`, be it a link to nothing.
+    /// If anything is at `path`, be it a link to nothing, or no directory on the way there.
     pub fn create(path: &Path) -> io::Result<Self> {
         if fs::symlink_metadata(path).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        disk::create_dir_all(parent(path))?;
+        create_parents(path)?;
         let temporary = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempdir_in(parent(path))?;
         let unfinished = Unfinished::new(temporary.path());
         Ok(Self { path: path.into(), temporary, _unfinished: unfinished })
@@ -65,6 +65,8 @@ mod tests {
         assert_eq!(fs::read_dir(place.path().join("new")).unwrap().count(), 1);
         let again = OutputDirectory::create(&path).unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        let below_a_file = OutputDirectory::create(&path.join("a/merged")).unwrap_err();
+        assert_eq!(below_a_file.kind(), io::ErrorKind::NotADirectory);
     }
 
     #[cfg(unix)]

@@ -166,6 +166,15 @@ fn temporary(directory: &Path, existing: Option<&Metadata>) -> io::Result<NamedT
     Ok(file)
 }
 
+/// Makes the directories that lead to `path`.
+pub(crate) fn create_parents(path: &Path) -> io::Result<()> {
+    disk::create_dir_all(parent(path)).map_err(|error| match error.kind() {
+        // Not `path` does, but what stands where a directory is to be.
+        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    })
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

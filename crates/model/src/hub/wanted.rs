@@ -7,6 +7,7 @@ use lora::Layout;
 use serde::Deserialize;
 
 use crate::companions::{goes_with_weights, is_of_tokenizer};
+use crate::export::is_of_embeddings;
 
 /// What a repository is fetched as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Wanted {
     /// that has them has everything.
     pub(super) fn beside(self, files: &[String]) -> Vec<&str> {
         let wanted = |file: &&str| match self {
-            Self::Model => is_of_tokenizer(file) || goes_with_weights(file),
+            Self::Model => is_of_tokenizer(file) || goes_with_weights(file) || is_of_embeddings(file),
             Self::Adapter => is_of_tokenizer(file) || *file == "kindling.json" || is_beside_adapter(file),
         };
         files.iter().map(String::as_str).filter(wanted).collect()
@@ -142,6 +143,7 @@ mod tests {
     #[test]
     fn a_model_is_its_config_tokenizer_licence_and_safetensors() {
         let files = [
+            "1_Pooling/config.json",
             "README.md",
             "LICENSE",
             "additional_chat_templates/tool_use.jinja",
@@ -149,6 +151,7 @@ mod tests {
             "generation_config.json",
             "model.safetensors",
             "modeling_tiny.py",
+            "modules.json",
             "onnx/model.onnx",
             "pytorch_model.bin",
             "spiece.model",
@@ -158,15 +161,17 @@ mod tests {
         assert_eq!(first(Wanted::Model, &files), Ok(vec!["config.json"]));
         let listed = files.map(str::to_owned);
         let beside = [
+            "1_Pooling/config.json",
             "LICENSE",
             "additional_chat_templates/tool_use.jinja",
             "generation_config.json",
+            "modules.json",
             "spiece.model",
             "tokenizer.json",
             "vocab.txt",
         ];
         assert_eq!(Wanted::Model.beside(&listed), beside);
-        assert_eq!(Wanted::Adapter.beside(&listed), [beside[1], beside[3], beside[4], beside[5]]);
+        assert_eq!(Wanted::Adapter.beside(&listed), [beside[2], beside[5], beside[6], beside[7]]);
         let has = |file: &str| files.contains(&file);
         assert_eq!(Wanted::Model.weights(&has, Path::new("/nowhere")), Ok(vec!["model.safetensors".to_string()]));
     }

@@ -97,6 +97,12 @@ impl Pretrained {
         self.ties.tied && self.is_embedding(module)
     }
 
+    /// The weights of the word embeddings and of the output layer, where these are one.
+    pub fn tied_weights(&self) -> Option<[String; 2]> {
+        let output = self.variant.vocabulary().filter(|_| self.ties.tied)?;
+        Some([self.word_embeddings(), format!("{}.weight", output.module)])
+    }
+
     /// Takes the number of tokens from an adapter that brings word embeddings of its own, with the output layer if there is
     /// one: from then on everything is as if `config.json` said so.
     pub fn adopt_vocabulary(&mut self, adapter: &AdapterTensors) {

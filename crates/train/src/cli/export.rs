@@ -7,10 +7,14 @@ use std::time::SystemTime;
 use burn::tensor::{DType, Device};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use data::Tokenizer;
 use data::language::ChatTemplate;
 use gguf::TensorType;
-use inference::{ModelFiles, Pipeline};
-use model::{Exported, Merge, Types, export_adapter_gguf, export_adapter_mlx, export_gguf};
+use inference::{ModelFiles, Pipeline, WrittenFiles};
+use model::{
+    Exported, Frozen, Merge, Pretrained, Types, export_adapter_gguf, export_adapter_mlx, export_encoder_gguf,
+    export_gguf,
+};
 use serde_json::json;
 
 use super::open::{check_mergeable, check_unquantised, check_unwritten, load, other_base, read};
@@ -90,6 +94,15 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     if !is_adapter {
         check_unquantised(&inputs.model)?;
     }
+    if inputs.adapter.is_none() {
+        let pretrained = Pretrained::open(&inputs.model, Pretrained::head_of(&inputs.model)?)?;
+        if pretrained.is_encoder_alone() {
+            let kind = kind(arguments, &pretrained, false);
+            let exported = encoder(&pretrained, &inputs, kind, (&arguments.output, output))?;
+            tell(arguments, kind, &exported, output)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     // Whatever kind of base it was trained on: what is written are the values of the files.
     let as_stored = ["model.dtype=auto".to_string()];
     let saved = read(&inputs, None)?;
@@ -103,15 +116,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         None => {}
     }
     let opened = load(saved, &inputs, (&as_stored, &[]), &Device::flex(), output)?;
-    let kind = arguments.dtype.map_or_else(
-        || default_type(&opened, is_adapter),
-        |dtype| match dtype {
-            Type::F32 => TensorType::F32,
-            Type::F16 => TensorType::F16,
-            Type::Bf16 => TensorType::Bf16,
-            Type::Q8_0 => TensorType::Q8_0,
-        },
-    );
+    let kind = kind(arguments, &opened.pretrained, is_adapter);
     let exported = match (arguments.format, is_adapter) {
         (Format::Gguf, false) => whole_model(&opened, &inputs, kind, &arguments.output)?,
         (Format::Gguf, true) => {
@@ -131,22 +136,61 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
 /// With its adapter folded in where it has one.
 fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &Path) -> Result<Exported, Failure> {
     let merge = Merge::new(&opened.pretrained, &opened.loaded.plan, &opened.model.model, Types::All(DType::F32))?;
-    let directory = inputs.tokenizer_directory();
-    let special = opened.tokenizer.special_roles(directory, &inputs.model)?;
-    // The date is for templates that are rendered, which this one is not.
-    let template = ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH)?;
-    let vocabulary = (&opened.tokenizer.to_json(), special.as_slice(), template.as_ref().map(ChatTemplate::text));
+    let vocabulary = Vocabulary::of(&opened.tokenizer, inputs)?;
     let labels = opened.task.label_names();
-    let exported = export_gguf(&merge, vocabulary, (kind, &name(inputs.trained()), labels), path)?;
+    let exported = export_gguf(&merge, vocabulary.parts(), (kind, &name(inputs.trained()), labels), path)?;
     check_unwritten(&opened.pretrained).inspect_err(|_| drop(std::fs::remove_file(path)))?;
     Ok(exported)
 }
 
-fn default_type(opened: &Pipeline, is_adapter: bool) -> TensorType {
-    match opened.pretrained.dtype() {
-        DType::F16 if !is_adapter => TensorType::F16,
-        DType::BF16 if !is_adapter => TensorType::Bf16,
-        _ => TensorType::F32,
+/// An encoder without a head, which no task is for: its embeddings are what it answers in llama.cpp.
+fn encoder(
+    pretrained: &Pretrained,
+    inputs: &ModelFiles,
+    kind: TensorType,
+    (path, output): (&Path, &Output),
+) -> Result<Exported, Failure> {
+    WrittenFiles::check_model(&inputs.model)?.iter().for_each(|note| output.warn(note));
+    let (model, loaded) = pretrained.load_base(0, Frozen::AsStored, &Device::flex())?;
+    crate::run::tell(&loaded, output);
+    let merge = Merge::new(pretrained, &loaded.plan, &model, Types::All(DType::F32))?;
+    let vocabulary = Vocabulary::of(&inputs.tokenizer()?, inputs)?;
+    let exported = export_encoder_gguf(&merge, vocabulary.parts(), (kind, &name(inputs.trained())), path)?;
+    check_unwritten(pretrained).inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    Ok(exported)
+}
+
+/// What a file for llama.cpp says of the tokenizer.
+struct Vocabulary {
+    tokenizer: serde_json::Value,
+    special: Vec<(&'static str, u32)>,
+    template: Option<ChatTemplate>,
+}
+
+impl Vocabulary {
+    fn of(tokenizer: &Tokenizer, inputs: &ModelFiles) -> Result<Self, Failure> {
+        let directory = inputs.tokenizer_directory();
+        let special = tokenizer.special_roles(directory, &inputs.model)?;
+        // The date is for templates that are rendered, which this one is not.
+        let template = ChatTemplate::from_dir(directory, SystemTime::UNIX_EPOCH)?;
+        Ok(Self { tokenizer: tokenizer.to_json(), special, template })
+    }
+
+    fn parts(&self) -> (&serde_json::Value, &[(&str, u32)], Option<&str>) {
+        (&self.tokenizer, &self.special, self.template.as_ref().map(ChatTemplate::text))
+    }
+}
+
+/// What was asked for, or the type of the base; an adapter alone is small.
+fn kind(arguments: &Arguments, pretrained: &Pretrained, is_adapter: bool) -> TensorType {
+    match (arguments.dtype, pretrained.dtype()) {
+        (Some(Type::F32), _) => TensorType::F32,
+        (Some(Type::F16), _) => TensorType::F16,
+        (Some(Type::Bf16), _) => TensorType::Bf16,
+        (Some(Type::Q8_0), _) => TensorType::Q8_0,
+        (None, DType::F16) if !is_adapter => TensorType::F16,
+        (None, DType::BF16) if !is_adapter => TensorType::Bf16,
+        (None, _) => TensorType::F32,
     }
 }
 

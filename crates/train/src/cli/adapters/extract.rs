@@ -9,7 +9,8 @@ use clap::Args;
 use inference::{BaseRecord, ModelFiles, Sidecar, WrittenFiles, resolved};
 use lora::peft::PeftConfig;
 use lora::{
-    LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, Targets, ThinFactors, Update, approximated,
+    LoraConfig, LowRank, Method, Names, NewAdapter, Plan, TargetConfig, TargetError, Targets, ThinFactors, Update,
+    approximated, fill_up_experts,
 };
 use model::{Frozen, Pretrained, Values};
 use serde_json::json;
@@ -39,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     /// The same model after training: a directory, a run that trained all weights, or an id on the Hub
     #[arg(long, value_name = "M2")]
     tuned: PathBuf,
-    /// Rank of the adapter; a module whose smaller side is below it gets that
+    /// Rank of the adapter; a module whose smaller side is below it gets that, but for experts and routers, which have one rank
     #[arg(long, value_name = "R")]
     rank: usize,
     /// Modules that get an adapter, by name or by the end of it; default: every linear layer but the output layer
@@ -83,7 +84,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     let mut measured = Measured::new(&arguments.data);
     measured.add("tuned", &ModelFiles { model: tuned.clone(), adapter: None }, output)?;
 
-    let plan = two.plan(arguments)?;
+    let plan = two.plan(arguments, output)?;
     let (tensors, kept) = two.factors(&plan, arguments.rank, output)?;
     let left_out = two.left_out(&plan)?;
     let all = kept.iter().map(|module| module.energy).sum::<f64>() + left_out.values().sum::<f64>();
@@ -157,9 +158,11 @@ fn say(
         per_cent(share)
     ));
     if !left_out.is_empty() {
-        let (tensors, energy) = (counted(left_out.len(), "tensor", "tensors"), left_out.values().sum::<f64>());
-        output
-            .warn(&format!("{tensors} of the difference are in no adapter, {} of its energy", per_cent(energy / all)));
+        let (tensors, energy) = (
+            counted(left_out.len(), "tensor of the difference is", "tensors of the difference are"),
+            left_out.values().sum::<f64>(),
+        );
+        output.warn(&format!("{tensors} in no adapter, {} of its energy", per_cent(energy / all)));
     }
     Ok(())
 }
@@ -203,17 +206,47 @@ impl Two {
         Ok(Self { base, tuned: of_tuned, located, task })
     }
 
-    /// What an adapter of that rank would be on the base, by shapes alone.
-    fn plan(&self, arguments: &Arguments) -> Result<Plan, Failure> {
+    /// What an adapter of that rank would be on the base, by shapes alone. A layer that PEFT would take for an expert's, in a mixture
+    /// that has layers without experts, gets none.
+    fn plan(&self, arguments: &Arguments, output: &Output) -> Result<Plan, Failure> {
+        let mut apart: Vec<String> = Vec::new();
+        loop {
+            let error = match self.planned(arguments, &apart) {
+                Ok(plan) => {
+                    if !apart.is_empty() {
+                        let named: Vec<String> = apart.iter().map(|module| format!("`{module}`")).collect();
+                        let named = named.join(", ");
+                        output
+                            .warn(&format!("there is no adapter on {named}: PEFT would take it for one of an expert"));
+                    }
+                    return Ok(plan);
+                }
+                Err(model::Error::Adapter(lora::Error::Target(error))) => error,
+                Err(other) => return Err(other.into()),
+            };
+            match error {
+                TargetError::TakenForExpert { module } => apart.push(module),
+                // Nothing else was named.
+                error => {
+                    let module = apart.into_iter().next();
+                    let error = module.map_or(error, |module| TargetError::TakenForExpert { module });
+                    return Err(no_targets(&error, arguments));
+                }
+            }
+        }
+    }
+
+    fn planned(&self, arguments: &Arguments, apart: &[String]) -> Result<Plan, model::Error> {
         let target_modules = match arguments.target_modules.is_empty() {
             true => Targets::AllLinear,
             false => Targets::Names(Names::List(arguments.target_modules.clone())),
         };
+        let exclude_modules = (!apart.is_empty()).then(|| Names::List(apart.to_vec()));
         let method = Method::Lora(Box::new(LoraConfig {
             r: arguments.rank,
             alpha: arguments.rank as f64,
             dropout: 0.0,
-            targets: TargetConfig { target_modules, ..TargetConfig::default() },
+            targets: TargetConfig { target_modules, exclude_modules, ..TargetConfig::default() },
             ..LoraConfig::default()
         }));
         let mut heads: Vec<String> = self.task.modules_to_save.iter().map(|module| module.to_string()).collect();
@@ -221,33 +254,31 @@ impl Two {
         let plan = Plan::new(resolved(&method, &self.base, &heads), None, 0)?;
         let values = self.tuned.head_classes().unwrap_or(0);
         let device = Device::flex();
-        let loaded = self.base.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &device);
-        let (_, loaded) = loaded.map_err(|error| match error {
-            model::Error::Adapter(lora::Error::Target(target)) => {
-                let name = |_: &str| "`--target-modules`".to_string();
-                let help = target.help_with(&name).unwrap_or_else(|| "name modules of the model".to_string());
-                Failure::usage(target.message_with(&name), help)
-            }
-            other => other.into(),
-        })?;
+        let (_, loaded) = self.base.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &device)?;
         Ok(loaded.plan)
     }
 
     /// The tensors of the adapter, and what they keep.
     fn factors(&self, plan: &Plan, rank: usize, output: &Output) -> Result<(Tensors, Vec<Kept>), Failure> {
-        let (mut tensors, mut kept) = (Vec::new(), Vec::new());
-        let mut own = HashSet::new();
+        let (mut names, mut factors, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         let bar = output.bar(plan.updates().len() as u64, "decomposing {bar:30} {pos}/{len}");
         for update in plan.updates() {
             let Some(ThinFactors { a, b, transposed, .. }) = update.form.thin_factors() else { continue };
             let (found, rank) = self.low_rank(update, transposed, rank)?;
             let energy = found.norm.powi(2);
             kept.push(Kept { module: update.module.clone(), rank, share: found.kept, energy });
-            own.extend([a, b]);
-            tensors.extend([a, b].map(str::to_owned).into_iter().zip(found.factors));
+            names.push([a, b]);
+            factors.push(found.factors);
             bar.inc(1);
         }
         bar.finish_and_clear();
+        fill_up_experts(&kept.iter().map(|it: &Kept| it.module.as_str()).collect::<Vec<_>>(), &mut factors);
+        kept.iter_mut().zip(&factors).for_each(|(kept, [a, _])| kept.rank = a.shape()[0]);
+        let own: HashSet<&str> = names.iter().flatten().copied().collect();
+        let mut tensors: Tensors = Vec::new();
+        for (names, factors) in names.iter().zip(factors) {
+            tensors.extend(names.map(str::to_owned).into_iter().zip(factors));
+        }
         for parameter in plan.parameters().iter().filter(|parameter| !own.contains(parameter.name.as_str())) {
             let values = self.of_tuned(&parameter.name)?;
             if values.shape().to_vec() != parameter.shape {
@@ -280,8 +311,9 @@ impl Two {
 
     /// Of a tensor that both have, with its shape.
     fn difference(&self, name: &str) -> Result<(Vec<f32>, Vec<usize>), Failure> {
-        let lacks = || not_one_model(format!("`{name}` is not in {}", self.located.name));
-        let (before, after) = (self.base.values(name)?.ok_or_else(lacks)?, self.of_tuned(name)?);
+        let lacks = |place: String| not_one_model(format!("`{name}` is not in {place}"));
+        let before = read(&self.base, name)?.ok_or_else(|| lacks(self.located.name.clone()))?;
+        let after = read(&self.tuned, name)?.ok_or_else(|| lacks(self.tuned.directory().display().to_string()))?;
         between(name, &before, &after)
     }
 
@@ -296,7 +328,12 @@ impl Two {
         let saved: HashSet<&str> = plan.parameters().iter().map(|parameter| parameter.name.as_str()).collect();
         let mut left_out = BTreeMap::new();
         let of_both = [&self.base, &self.tuned].into_iter().flat_map(|model| model.tensors());
-        for name in of_both.map(|(name, ..)| name).collect::<BTreeSet<_>>() {
+        let mut names: BTreeSet<String> = of_both.map(|(name, ..)| name).collect();
+        // With an adapter on one end of what was tied the other end stays as it was.
+        if plan.updates().iter().any(|update| self.base.is_tied(&update.module)) {
+            names.extend(self.base.tied_weights().into_iter().flatten());
+        }
+        for name in names {
             if adapted.contains(&name) || saved.contains(name.as_str()) {
                 continue;
             }
@@ -327,6 +364,23 @@ impl Two {
         sidecar.iter_mut().for_each(|sidecar| sidecar.base = base.clone());
         Ok((base, sidecar))
     }
+}
+
+/// No module gets an adapter, or one gets none that was named. Of the settings that choose modules `--target-modules` alone is an option
+/// here, and it may not have been given.
+fn no_targets(error: &TargetError, arguments: &Arguments) -> Failure {
+    let name = |_: &str| "`--target-modules`".to_string();
+    let message = match arguments.target_modules.is_empty() {
+        true => error.to_string(),
+        false => error.message_with(&name),
+    };
+    let is_of_names = matches!(
+        error,
+        TargetError::EmptyName { .. } | TargetError::UnknownModule { .. } | TargetError::ExpertsInPart { .. }
+    );
+    let help = error.help_with(&name).filter(|_| is_of_names);
+    let other = || "name other linear layers with `--target-modules`, those of attention for example".to_string();
+    Failure::usage(message, help.unwrap_or_else(other))
 }
 
 /// The values of a tensor. The output layer of a tied model stands under the name of its word embeddings.
