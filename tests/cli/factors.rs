@@ -319,3 +319,37 @@ fn heads_that_differ_become_their_mean() {
          help: of values a mean is made: give weights that sum to 1",
     );
 }
+
+#[test]
+fn texts_that_are_cut_off_are_told_of_as_eval_tells_of_them() {
+    let long = json!({ "text": "a ".repeat(600), "label": 0 });
+    let tuned = |project: Project| {
+        project.copy("bert-cls/model", "tuned").tensors("tuned/model.safetensors", |tensors| {
+            tensors.add_to_first("bert.encoder.layer.0.attention.self.query.weight", 1.0);
+        })
+    };
+    let project = tuned(with_classifier().file("long.jsonl", format!("{long}\n")));
+    for command in [
+        &["eval", "--model", "bert", "--adapter", "adapter"][..],
+        &["resize", "adapter", "--rank", "1", "-o", "cut"],
+        &["combine", "adapter", "cut", "-o", "both"],
+        &["extract", "--base", "bert", "--tuned", "tuned", "--rank", "2", "-o", "extracted"],
+    ] {
+        let ran = project.run(&[command, &["--data", "long.jsonl"]].concat()).done();
+        let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+        assert_eq!(warnings, ["warning: 1 text was truncated"], "{command:?}");
+    }
+}
+
+#[test]
+fn a_directory_without_its_name_is_named_by_no_warning() {
+    let project = Project::new();
+    project.train(&["--quiet"]).done();
+    let project = project.tensors("bert/model.safetensors", |tensors| {
+        tensors.add_to_first("bert.encoder.layer.0.attention.self.query.weight", 0.5);
+    });
+    let ran = project.run(&["resize", "run", "--rank", "1", "-o", "cut", "--data", "train.jsonl"]).done();
+    let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let changed = "warning: the weights of [DIR]/bert have changed since the adapter run/adapter was trained";
+    assert_eq!(warnings, [changed]);
+}

@@ -17,8 +17,8 @@ pub(super) struct Planned<S> {
     pub(super) source: S,
 }
 
-/// Writes a file, with the directories that lead there, and compares it. `values` computes the values of a tensor as they lie in the file; it is asked for each twice,
-/// so that no two of them are in memory.
+/// Writes a file, with the directories that lead there, and compares it. `values` computes the values of a tensor as they lie in the
+/// file; it is asked for each twice, so that no two of them are in memory.
 pub(super) fn write<S>(
     path: &Path,
     metadata: &[(String, Value)],

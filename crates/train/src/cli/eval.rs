@@ -110,12 +110,13 @@ pub(super) fn run(arguments: &Arguments, workers: &Workers, output: &Output) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The scores of a model on a file, for a command that shows them beside others.
-pub(super) fn scores_on(file: &Path, pipeline: &Pipeline, output: &Output) -> Result<(Scores, usize), Failure> {
+/// The scores of a model on a file, for a command that shows them beside others, with how many examples there are and how many texts of
+/// them were truncated.
+pub(super) fn scores_on(file: &Path, pipeline: &Pipeline, output: &Output) -> Result<(Scores, usize, usize), Failure> {
     let mut scorer = Scorer::new(&pipeline.model, &*pipeline.task, &pipeline.pretrained);
-    let (examples, _) = score_file(file, pipeline, &mut scorer, output, None)?;
+    let (examples, truncated) = score_file(file, pipeline, &mut scorer, output, None)?;
     check_unwritten(&pipeline.pretrained)?;
-    Ok((scorer.evaluation.scores(), examples))
+    Ok((scorer.evaluation.scores(), examples, truncated))
 }
 
 /// Every example with what came of it, where that is wanted.

@@ -37,6 +37,11 @@ impl NewDirectory {
         self.directory.path()
     }
 
+    /// The name that it is to have.
+    pub(super) fn output(&self) -> &Path {
+        &self.output
+    }
+
     /// What failed, with the name that the directory was to have.
     pub(super) fn named(&self, failure: Failure) -> Failure {
         let message = failure.to_string();

@@ -23,9 +23,7 @@ pub(super) fn print(
     output: &Output,
 ) -> Result<(), Failure> {
     let scores = evaluation.scores();
-    if truncated > 0 {
-        output.warn(&format!("{} truncated", counted(truncated, "text was", "texts were")));
-    }
+    warn_of_truncated(truncated, output);
     if output.json() {
         let mut document = json!({ "loss": scores.loss(), "examples": examples, "tokens": evaluation.targets() });
         if let (Value::Object(keys), Value::Object(scores)) = (&mut document, serde_json::to_value(scores)?) {
@@ -56,6 +54,12 @@ pub(super) fn print(
         }
     }
     Ok(())
+}
+
+pub(super) fn warn_of_truncated(texts: usize, output: &Output) {
+    if texts > 0 {
+        output.warn(&format!("{} truncated", counted(texts, "text was", "texts were")));
+    }
 }
 
 /// A line for each class that occurs, then the confusions; nothing for a task without classes.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use inference::{ModelFiles, recorded_base};
+use inference::recorded_base;
 use lora::{Combination, CombineError, FactoredAdapter, MajoritySign, combined};
 use serde_json::json;
 
@@ -121,8 +121,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     let words = format!("combined of {} ({})", counted(named.len(), "adapter", "adapters"), arguments.method.name());
     write(&directory, (config, new), sidecar, &words, &first.directory)?;
     if let Some(files) = &first.files {
-        let files = ModelFiles { model: files.model.clone(), adapter: Some(directory.path().to_path_buf()) };
-        measured.add("combined", &files, output)?;
+        measured.add_made("combined", (&files.model, &directory), output)?;
     }
     directory.finish()?;
     if output.json() {

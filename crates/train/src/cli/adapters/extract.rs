@@ -109,8 +109,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     let has_tokenizer = tuned.join("tokenizer.json").exists();
     let tokenizer = if has_tokenizer { tuned.as_path() } else { two.located.directory.as_path() };
     write(&directory, (config, NewAdapter { method, tensors }), sidecar, "extracted from two models", tokenizer)?;
-    let files = ModelFiles { model: two.located.directory.clone(), adapter: Some(directory.path().to_path_buf()) };
-    measured.add("extracted", &files, output)?;
+    measured.add_made("extracted", (&two.located.directory, &directory), output)?;
     [&two.base, &two.tuned].into_iter().try_for_each(check_unwritten)?;
     directory.finish()?;
     say(arguments, &kept, (&left_out, all), &measured, output)?;

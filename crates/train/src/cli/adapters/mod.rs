@@ -7,8 +7,9 @@ pub(super) mod resize;
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use clap::Args;
-use inference::{Adapter, AdapterFiles, ModelFiles, Sidecar};
+use inference::{Adapter, AdapterFiles, ModelFiles, Pipeline, Sidecar};
 use lora::peft::PeftConfig;
 use lora::{FactoredAdapter, FactorsError, Method, NewAdapter};
 use model::Pretrained;
@@ -16,7 +17,8 @@ use serde_json::{Map, Value, json};
 use tasks::metrics::Scores;
 
 use super::new_directory::NewDirectory;
-use super::open::{all_keys, open};
+use super::open::{all_keys, load, open, read};
+use super::scores::warn_of_truncated;
 use super::source::{adapter_of, with_adapter};
 use super::{DeviceArgument, Failure, eval};
 use crate::device::DeviceName;
@@ -166,12 +168,14 @@ fn card(config: &PeftConfig, made: &str) -> String {
 struct Measured<'a> {
     arguments: &'a DataArguments,
     examples: usize,
+    /// The most texts that one of them had truncated.
+    truncated: usize,
     of: Vec<(String, Scores)>,
 }
 
 impl<'a> Measured<'a> {
     fn new(arguments: &'a DataArguments) -> Self {
-        Self { arguments, examples: 0, of: Vec::new() }
+        Self { arguments, examples: 0, truncated: 0, of: Vec::new() }
     }
 
     fn is_wanted(&self) -> bool {
@@ -180,11 +184,46 @@ impl<'a> Measured<'a> {
 
     /// Does nothing without a file.
     fn add(&mut self, name: &str, files: &ModelFiles, output: &Output) -> Result<(), Failure> {
-        let Some(file) = &self.arguments.data else { return Ok(()) };
-        let device = DeviceName::parse(&self.arguments.device.device, None)?.open()?;
-        // What there is to say of the files was said, and one of them is not in its place yet.
+        if !self.is_wanted() {
+            return Ok(());
+        }
+        let device = self.device()?;
+        // What there is to say of the files was said.
         let pipeline = open(files, None, (&self.arguments.set, &all_keys()), &device, &output.silenced())?;
-        let (scores, examples) = eval::scores_on(file, &pipeline, output)?;
+        self.score(name, &pipeline, output)
+    }
+
+    /// The same of an adapter on this base that has not its own name yet, by which it is called all the same. That its base has other weights
+    /// by now was said of those that it was made of.
+    fn add_made(
+        &mut self,
+        name: &str,
+        (model, adapter): (&Path, &NewDirectory),
+        output: &Output,
+    ) -> Result<(), Failure> {
+        if !self.is_wanted() {
+            return Ok(());
+        }
+        let files = ModelFiles { model: model.to_path_buf(), adapter: Some(adapter.path().to_path_buf()) };
+        let saved = read(&files, None).map_err(|failure| adapter.named(failure))?;
+        let shown = ModelFiles { adapter: Some(adapter.output().to_path_buf()), ..files };
+        let device = self.device()?;
+        let pipeline = load(saved, &shown, (&self.arguments.set, &all_keys()), &device, &output.silenced());
+        self.score(name, &pipeline.map_err(|failure| adapter.named(failure))?, output)
+    }
+
+    fn device(&self) -> Result<Device, Failure> {
+        Ok(DeviceName::parse(&self.arguments.device.device, None)?.open()?)
+    }
+
+    fn score(&mut self, name: &str, pipeline: &Pipeline, output: &Output) -> Result<(), Failure> {
+        let Some(file) = &self.arguments.data else { return Ok(()) };
+        let (scores, examples, truncated) = eval::scores_on(file, pipeline, output)?;
+        // Of models that cut texts off at one length it is said once.
+        if truncated > self.truncated {
+            warn_of_truncated(truncated, output);
+            self.truncated = truncated;
+        }
         self.examples = examples;
         self.of.push((name.to_string(), scores));
         Ok(())

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use inference::ModelFiles;
 use lora::{Cut, Resized};
 use serde_json::{Value, json};
 
@@ -72,8 +71,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     };
     write(&directory, (config, new), named.adapter.sidecar.clone(), &made, &named.directory)?;
     if let Some(files) = &named.files {
-        let files = ModelFiles { model: files.model.clone(), adapter: Some(directory.path().to_path_buf()) };
-        measured.add("after", &files, output)?;
+        measured.add_made("after", (&files.model, &directory), output)?;
     }
     directory.finish()?;
     let shown = arguments.output.display().to_string();
