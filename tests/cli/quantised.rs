@@ -252,6 +252,24 @@ fn an_output_layer_is_kept_otherwise_than_in_training_where_that_alone_is_asked_
 }
 
 #[test]
+fn what_a_start_has_left_is_quantised_again_with_or_without_the_output_layer() {
+    // Steps that move nothing: the two runs differ in the output layer alone.
+    let runs = [false, true].map(|output| {
+        let written = format!("quantize_output = {output}\n\n[data]");
+        let project = gpt2("nf4").replace("run.toml", "[data]", &written);
+        let still = ["--set", "adapter.init=pissa", "--set", "adapter.r=3", "--set", "train.learning_rate=1e-12"];
+        project.train(&[&["--quiet"][..], &still].concat()).done();
+        (output, project)
+    });
+    for ((trained, project), (other, as_trained)) in [(&runs[0], &runs[1]), (&runs[1], &runs[0])] {
+        let set = format!("model.quantize_output={other}");
+        let found = loss(project, &["--run", "run", "--set", &set]);
+        let expected = loss(as_trained, &["--run", "run"]);
+        assert!((found - expected).abs() < 1e-6, "{trained}: {found} {expected}");
+    }
+}
+
+#[test]
 fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
     let project = saved_in_nf4();
     let codes = loss(&project, &["--model", "bert"]);

@@ -58,14 +58,15 @@ impl Adapter {
         Ok(Self { config, method, tensors, sidecar, starts: HashMap::new() })
     }
 
-    /// For a base that is kept so. If the adapter was trained on what its start had left of the base, quantised in the same way, the
-    /// start is to be taken out again before the rest is quantised, so that the model is the one that was trained.
+    /// For a base that is kept so. If the adapter was trained on what its start had left of the base, in the same type, the
+    /// start is to be taken out again before the rest is quantised, so that its layers are those that were trained.
     pub fn as_trained(mut self, base: &Pretrained, frozen: Frozen) -> Self {
         let trained_on = self.sidecar.as_ref().and_then(|sidecar| sidecar.base.quantised);
         let Some(quantised) = trained_on.filter(|quantised| quantised.residual) else { return self };
-        let is_the_same =
-            QuantisedBase::of(frozen, base.quantisation()).map(QuantisedBase::frozen) == Some(quantised.frozen());
-        if is_the_same && let Some((method, starts)) = self.tensors.take_apart(&self.method) {
+        let kept = QuantisedBase::of(frozen, base.quantisation());
+        if kept.is_some_and(|kept| kept.dtype == quantised.dtype)
+            && let Some((method, starts)) = self.tensors.take_apart(&self.method)
+        {
             (self.method, self.starts) = (method, starts);
         }
         self
