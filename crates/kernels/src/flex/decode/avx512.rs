@@ -13,6 +13,7 @@ use half::bf16;
 use super::form::{Form, Sums, sums};
 use super::nf4::{self, dots};
 use super::portable::widened;
+use crate::flex::quantised::Scales;
 use crate::quantised::VALUES;
 
 pub(super) static FORM: Form = Form {
@@ -94,14 +95,14 @@ fn load_codes(codes: &[u8]) -> __m512i {
 /// Of the lower eight words those of one block, of the others those of the next.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn scale(scales: &[f32], group: usize) -> __m512 {
-    let (first, second) = (scales[2 * group], scales.get(2 * group + 1).copied().unwrap_or(0.0));
+fn scale(scales: &Scales<'_>, group: usize) -> __m512 {
+    let [first, second] = [0, 1].map(|half| scales.get(2 * group + half).unwrap_or(0.0));
     _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(first), _mm512_set1_ps(second))
 }
 
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "pointers into slices, whose lengths the body asserts")]
-unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
+unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &Scales<'_>, sums: &mut [[f32; ROWS]]) {
     // SAFETY: the body reads and writes within the slices.
     unsafe {
         let values = _mm512_loadu_ps(VALUES.as_ptr());

@@ -48,7 +48,7 @@ fn along_rows(form: &Form, x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32
             values[row * width + output - outputs.start] = sum + bias.map_or(0.0, |bias| bias[output]);
         };
         match &arranged {
-            Some(arranged) => arranged.products(&form.nf4, &weight, outputs.clone(), &mut scratch.scales, write),
+            Some(arranged) => arranged.products(&form.nf4, &weight, outputs.clone(), write),
             None => products(form, x, &weight, outputs.clone(), scratch, write),
         }
     });
@@ -60,8 +60,6 @@ fn along_rows(form: &Form, x: Matrix<'_>, weight: Stored<'_>, bias: Option<&[f32
 struct Scratch {
     /// Two rows of the weight in f32, where they have to be widened.
     wide: [Vec<f32>; 2],
-    /// Scales of the blocks of some rows.
-    scales: Vec<f32>,
 }
 
 /// The products of all left rows with some rows of the weight: `write` is told the left row, the output, and the sum.

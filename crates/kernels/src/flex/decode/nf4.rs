@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::OUTPUTS;
 use super::form::Form;
 use crate::flex::matrix::{Matrix, Stored};
+use crate::flex::quantised::Scales;
 
 /// The loops of a kind of vectors, by left rows.
 pub(super) struct Dots {
@@ -24,7 +25,7 @@ pub(super) struct Dots {
 /// # Safety
 /// The processor has the vectors of the form.
 pub(super) type Run<const ROWS: usize> =
-    unsafe fn(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]);
+    unsafe fn(left: [&[f32]; ROWS], codes: &[u8], scales: &Scales<'_>, sums: &mut [[f32; ROWS]]);
 
 /// Left rows as the loops for nf4 take them.
 pub(super) struct Arranged {
@@ -40,7 +41,7 @@ impl Arranged {
     pub(super) fn new(form: &Form, x: Matrix<'_>, weight: &Stored<'_>) -> Option<Self> {
         let Dots { group, arrange, .. } = form.nf4;
         let columns = x.columns();
-        weight.nf4()?.blocks(0, columns, &mut Vec::new())?;
+        weight.nf4()?.blocks(0, columns)?;
         let width = columns.next_multiple_of(group);
         let mut padded = vec![0.0; width];
         let mut values = vec![0.0; x.rows() * width];
@@ -57,12 +58,11 @@ impl Arranged {
         dots: &Dots,
         weight: &Stored<'_>,
         outputs: Range<usize>,
-        scales: &mut Vec<f32>,
         mut write: impl FnMut(usize, usize, f32),
     ) {
         let (start, count) = (outputs.start * self.columns, outputs.len() * self.columns);
-        let codes = weight.nf4().and_then(|nf4| nf4.blocks(start, count, scales));
-        let codes = codes.expect("a weight in nf4 whose rows are whole blocks");
+        let blocks = weight.nf4().and_then(|nf4| nf4.blocks(start, count));
+        let (codes, scales) = &blocks.expect("a weight in nf4 whose rows are whole blocks");
         let mut first = 0;
         while first < self.rows {
             let outputs = outputs.clone();
@@ -80,7 +80,7 @@ impl Arranged {
         run: Run<ROWS>,
         first: usize,
         codes: &[u8],
-        scales: &[f32],
+        scales: &Scales<'_>,
         outputs: Range<usize>,
         write: &mut impl FnMut(usize, usize, f32),
     ) -> usize {
@@ -121,8 +121,8 @@ macro_rules! dots {
         let bytes = $codes.len() / $sums.len();
         let groups = bytes.div_ceil(4 * $lanes);
         assert!($left.iter().all(|row| row.len() == groups * 8 * $lanes), "left rows are laid out for these codes");
-        let of_weight = $codes.chunks_exact(bytes).zip($scales.chunks_exact(2 * bytes / $crate::quantised::BLOCK));
-        for ((codes, scales), of_output) in of_weight.zip($sums) {
+        for (output, (codes, of_output)) in $codes.chunks_exact(bytes).zip($sums).enumerate() {
+            let scales = $scales.of_row(output, 2 * bytes / $crate::quantised::BLOCK);
             let mut totals = [$zero; $rows];
             for (group, codes) in codes.chunks(4 * $lanes).enumerate() {
                 let mut codes = $load_codes(codes);
@@ -135,7 +135,7 @@ macro_rules! dots {
                     }
                     codes = $shift(codes);
                 }
-                let scale = $scale(scales, group);
+                let scale = $scale(&scales, group);
                 for row in 0..$rows {
                     totals[row] = $multiply_add($add(sums[row][0], sums[row][1]), scale, totals[row]);
                 }

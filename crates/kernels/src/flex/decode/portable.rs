@@ -4,6 +4,7 @@ use half::bf16;
 
 use super::form::{Form, Sums, sums};
 use super::nf4::{self, dots};
+use crate::flex::quantised::Scales;
 use crate::quantised::VALUES;
 
 pub(super) static FORM: Form = Form {
@@ -98,12 +99,12 @@ fn shift(codes: Codes) -> Codes {
 
 /// Half a block.
 #[inline(always)]
-fn scale(scales: &[f32], group: usize) -> Four {
-    [scales[group / 2]; 4]
+fn scale(scales: &Scales<'_>, group: usize) -> Four {
+    [scales.get(group / 2).unwrap_or(0.0); 4]
 }
 
 #[expect(unsafe_code, reason = "pointers into slices, whose lengths the body asserts")]
-unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
+unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &Scales<'_>, sums: &mut [[f32; ROWS]]) {
     // SAFETY: the body reads and writes within the slices.
     unsafe {
         dots!(

@@ -3,6 +3,7 @@
 use super::form::SUMS;
 use super::*;
 use crate::Simd;
+use crate::flex::quantised::{Absmax, Scales};
 
 /// Whole numbers of eighths: with so few of them every sum is exact, in whatever order.
 fn eighths(count: usize, seed: usize) -> Vec<f32> {
@@ -63,6 +64,7 @@ fn a_sum_runs_in_the_order_that_is_written_down() {
 /// The loops for nf4 with vectors of 16 words, by arrays: what [`super::avx512`] computes, on any processor.
 mod words {
     use super::super::nf4::dots;
+    use crate::flex::quantised::Scales;
     use crate::quantised::VALUES;
 
     type Sixteen = [f32; 16];
@@ -85,8 +87,8 @@ mod words {
         std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|at| byte(4 * word + at))))
     }
 
-    fn scale(scales: &[f32], group: usize) -> Sixteen {
-        std::array::from_fn(|word| scales.get(2 * group + word / 8).copied().unwrap_or(0.0))
+    fn scale(scales: &Scales<'_>, group: usize) -> Sixteen {
+        std::array::from_fn(|word| scales.get(2 * group + word / 8).unwrap_or(0.0))
     }
 
     fn multiply_add(left: Sixteen, right: Sixteen, sum: Sixteen) -> Sixteen {
@@ -97,7 +99,12 @@ mod words {
         std::array::from_fn(|word| left[word] + right[word])
     }
 
-    pub(super) fn dot<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &[f32], sums: &mut [[f32; ROWS]]) {
+    pub(super) fn dot<const ROWS: usize>(
+        left: [&[f32]; ROWS],
+        codes: &[u8],
+        scales: &Scales<'_>,
+        sums: &mut [[f32; ROWS]],
+    ) {
         let look_up = |codes: [u32; 16]| codes.map(|code| VALUES[(code & 0xf) as usize]);
         let shift = |codes: [u32; 16]| codes.map(|code| code >> 4);
         // SAFETY: the body reads and writes within the slices.
@@ -163,6 +170,7 @@ fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
                 }
             }
         };
+        let scales = Scales { absmax: Absmax::Plain(&scales), blocks: 0..scales.len() };
         let rows = laid(128, nf4::arrange::<16>);
         let (mut four, mut one) = ([[0.0; 4]; OUTPUTS], [[0.0; 1]; OUTPUTS]);
         words::dot([0, 1, 2, 3].map(|row: usize| &rows[row][..]), &codes, &scales, &mut four);
@@ -184,5 +192,40 @@ fn nf4_is_looked_up_where_it_lies_by_every_form_and_by_vectors_of_16_words() {
             assert_eq!(four.map(|of_output| [of_output[1], of_output[2]]), two, "{simd}");
             assert_eq!(four.map(|of_output| [of_output[3]]), one, "{simd}");
         }
+    }
+}
+
+#[test]
+fn scales_that_are_quantised_in_turn_are_as_if_they_lay_there_in_floats() {
+    use crate::quantised::{BLOCK, DYNAMIC_MAP, NESTED_BLOCK};
+    /// Rows of the weight, of which the first begins shortly before its scales have another scale.
+    const OUTPUTS: usize = 3;
+    let (first, blocks, offset) = (NESTED_BLOCK - 5, 13, 0.037);
+    let codes: Vec<u8> = (0..OUTPUTS * blocks * BLOCK / 2).map(|at| (at * 37 % 251) as u8).collect();
+    let of_blocks: Vec<u8> = (0..first + OUTPUTS * blocks).map(|at| (at * 101 % 256) as u8).collect();
+    let nested = thirds(2, 5);
+    let floats: Vec<f32> = of_blocks
+        .iter()
+        .enumerate()
+        .map(|(at, code)| DYNAMIC_MAP[usize::from(*code)] * nested[at / NESTED_BLOCK] + offset)
+        .collect();
+    let blocks_used = first..floats.len();
+    let absmax = [Absmax::Nested { codes: &of_blocks, scales: &nested, offset }, Absmax::Plain(&floats)];
+    let row = thirds(blocks * BLOCK, 3);
+    for simd in Simd::available() {
+        let dots = &Form::of(simd).nf4;
+        let mut laid = vec![0.0; row.len().next_multiple_of(dots.group)];
+        let padded = [&row[..], &vec![0.0; laid.len() - row.len()]].concat();
+        (dots.arrange)(&padded, &mut laid);
+        let [found, expected] = absmax.map(|absmax| {
+            let (scales, mut sums) = (Scales { absmax, blocks: blocks_used.clone() }, [[0.0; 2]; OUTPUTS]);
+            // SAFETY: the processor has the vectors.
+            #[expect(unsafe_code, reason = "functions for certain processors; see SAFETY")]
+            unsafe {
+                (dots.two)([&laid, &laid], &codes, &scales, &mut sums);
+            }
+            sums.map(|of_output| of_output.map(f32::to_bits))
+        });
+        assert_eq!(found, expected, "{simd}");
     }
 }

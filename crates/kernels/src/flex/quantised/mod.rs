@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::avx2::{look_up, tables};
-pub(super) use self::nf4::{Absmax, Nf4};
+pub(super) use self::nf4::{Absmax, Nf4, Scales};
 use super::matrix::{Factor, Stored};
 use super::{CHUNK, tensor, widen};
 use crate::wide::with_wide_vectors;

@@ -21,24 +21,6 @@ pub(in crate::flex) enum Absmax<'a> {
 }
 
 impl Absmax<'_> {
-    /// The scales of blocks that follow one another.
-    fn of_all(&self, blocks: Range<usize>, to: &mut Vec<f32>) {
-        match self {
-            Self::Plain(scales) => to.extend_from_slice(&scales[blocks]),
-            Self::Nested { codes, scales, offset } => {
-                let map = &*DYNAMIC_MAP;
-                let mut first = blocks.start;
-                while first < blocks.end {
-                    let group = first / NESTED_BLOCK;
-                    let end = blocks.end.min((group + 1) * NESTED_BLOCK);
-                    let scale = scales[group];
-                    to.extend(codes[first..end].iter().map(|code| map[usize::from(*code)] * scale + offset));
-                    first = end;
-                }
-            }
-        }
-    }
-
     #[inline]
     fn of(&self, block: usize) -> f32 {
         match self {
@@ -47,6 +29,27 @@ impl Absmax<'_> {
                 DYNAMIC_MAP[usize::from(codes[block])] * scales[block / NESTED_BLOCK] + offset
             }
         }
+    }
+}
+
+/// The scales of blocks that follow one another.
+#[derive(Clone)]
+pub(in crate::flex) struct Scales<'a> {
+    pub absmax: Absmax<'a>,
+    pub blocks: Range<usize>,
+}
+
+impl Scales<'_> {
+    /// Those of so many blocks, after as many others as `index` says.
+    #[inline]
+    pub(in crate::flex) fn of_row(&self, index: usize, count: usize) -> Self {
+        let first = self.blocks.start + index * count;
+        Self { absmax: self.absmax, blocks: first..first + count }
+    }
+
+    #[inline]
+    pub(in crate::flex) fn get(&self, index: usize) -> Option<f32> {
+        (index < self.blocks.len()).then(|| self.absmax.of(self.blocks.start + index))
     }
 }
 
@@ -81,16 +84,15 @@ impl<'a> Nf4<'a> {
         unpack(codes, absmax, to);
     }
 
-    /// The codes of so many values from `start` on, and the scales of their blocks in f32; `None` where no block begins there or ends
-    /// with them.
-    pub(in crate::flex) fn blocks(&self, start: usize, count: usize, scales: &mut Vec<f32>) -> Option<&'a [u8]> {
+    /// The codes of so many values from `start` on, and the scales of their blocks; `None` where no block begins there or ends with
+    /// them.
+    pub(in crate::flex) fn blocks(&self, start: usize, count: usize) -> Option<(&'a [u8], Scales<'a>)> {
         let first = self.first + start;
         if !first.is_multiple_of(BLOCK) || !count.is_multiple_of(BLOCK) {
             return None;
         }
-        scales.clear();
-        self.absmax.of_all(first / BLOCK..(first + count) / BLOCK, scales);
-        Some(&self.codes[first / 2..(first + count) / 2])
+        let scales = Scales { absmax: self.absmax, blocks: first / BLOCK..(first + count) / BLOCK };
+        Some((&self.codes[first / 2..(first + count) / 2], scales))
     }
 }
 
