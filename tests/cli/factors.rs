@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::project::Project;
+use crate::project::tensors::Tensors;
 
 /// Adapters that PEFT wrote, on the project's BERT.
 fn with_two() -> Project {
@@ -352,4 +353,43 @@ fn a_directory_without_its_name_is_named_by_no_warning() {
     let warnings: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("warning: ")).collect();
     let changed = "warning: the weights of [DIR]/bert have changed since the adapter run/adapter was trained";
     assert_eq!(warnings, [changed]);
+}
+
+#[test]
+fn other_weights_than_those_of_training_are_warned_of() {
+    let project = Project::new().copy("bert-cls/model", "other").tensors("other/model.safetensors", |tensors| {
+        tensors.add_to_first("bert.embeddings.word_embeddings.weight", 1.0);
+    });
+    project.train(&["--quiet"]).done();
+    let warning = "warning: the adapter run/adapter was trained on other weights ([DIR]/bert) than those of other";
+    for (output, command, count) in [
+        ("cut", &["resize", "run", "--rank", "1"][..], 1),
+        ("measured", &["resize", "run", "--rank", "1", "--data", "train.jsonl"][..], 1),
+        ("both", &["combine", "run", "run"][..], 2),
+    ] {
+        let warned = |model: &str, output: &str| {
+            let ran = project.run(&[command, &["--model", model, "-o", output]].concat()).done();
+            ran.stderr.lines().filter(|line| line.starts_with("warning: ")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(warned("other", output), vec![warning; count], "{command:?}");
+        assert!(warned("bert", &format!("{output}-of-bert")).is_empty(), "{command:?}");
+    }
+}
+
+#[test]
+fn an_adapter_of_a_bare_encoder_fits_the_base_with_a_head() {
+    let bare =
+        |tensors: &mut Tensors| tensors.rename(|name| name.replace("base_model.model.bert.", "base_model.model."));
+    for (fixture, base) in [("../factors/first", "bert-cls/model"), ("bert-dora/adapter", "bert-dora/model")] {
+        let project = Project::new().copy(fixture, "whole").copy(fixture, "bare").copy(base, "base");
+        let project = project.tensors("bare/adapter_model.safetensors", bare);
+        let sizes = |adapter: &str| -> Vec<(f64, f64)> {
+            let document = inspect(&project, &[adapter, "--model", "base"]);
+            let updates = document["updates"].as_array().unwrap().iter();
+            updates.map(|it| (it["frobenius"].as_f64().unwrap(), it["relative"].as_f64().unwrap())).collect()
+        };
+        assert_eq!(sizes("bare"), sizes("whole"));
+    }
+    let project = with_two().tensors("first/adapter_model.safetensors", bare);
+    project.run(&["resize", "first", "--rank", "2", "--model", "bert", "-o", "cut"]).done();
 }

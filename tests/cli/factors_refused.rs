@@ -101,7 +101,7 @@ fn adapters_of_other_ranks_targets_or_bases() {
          help: they are adapters of different bases: combine those of one"
     ));
     moved.run(&["inspect", "other", "--model", "bert"]).refused(&format!(
-        "error: `{module}.weight` is [48, 48] in bert, and the adapter is for [48, 40]\n\
+        "error: `{module}.weight` is [48, 48] in bert, and [48, 40] in the adapter other\n\
          help: name the base that the adapter was trained on with --model"
     ));
     moved.run(&["inspect", "first", "other"]).refused(&format!(
@@ -165,6 +165,36 @@ fn runs_on_other_weights_of_one_name() {
              help: combine adapters that were trained on the same weights",
         );
     }
+}
+
+#[test]
+fn a_base_that_the_adapter_is_not_for() {
+    let module = "bert.encoder.layer.0.attention.self.query";
+    let help = "help: name the base that the adapter was trained on with --model";
+    let project = with_two().copy("roberta-cls/model", "roberta").copy("../factors/other", "narrow");
+    let project = project.tensors("narrow/adapter_model.safetensors", |tensors| {
+        tensors.zeros(&format!("base_model.model.{module}.lora_A.weight"), &[2, 40]);
+    });
+    let lacks = |adapter: &str| {
+        format!("error: roberta has no `{module}.weight`, which is changed by the adapter {adapter}\n{help}")
+    };
+    let nowhere = "error: ./nowhere has no config.json\n\
+                   help: a model is a directory with config.json, model.safetensors and a tokenizer, as on the Hugging Face Hub";
+    let narrow = format!("error: `{module}.weight` is [48, 48] in bert, and [48, 40] in the adapter narrow\n{help}");
+    for (adapter, model, expected) in
+        [("first", "roberta", &*lacks("first")), ("first", "./nowhere", nowhere), ("narrow", "bert", &*narrow)]
+    {
+        resize(&project, &[adapter, "--rank", "1", "--model", model]).refused(expected);
+        combine(&project, &[adapter, "second", "--model", model]).refused(expected);
+        project.run(&["inspect", adapter, "--model", model]).refused(expected);
+    }
+    // Layers that a smaller model does not have.
+    let shallow = with_two().tensors("bert/model.safetensors", |tensors| {
+        tensors.remove(|name| name == "bert.encoder.layer.1.attention.self.value.weight");
+    });
+    combine(&shallow, &["second", "first", "--model", "bert"]).refused(&format!(
+        "error: bert has no `bert.encoder.layer.1.attention.self.value.weight`, which is changed by the adapter second\n{help}"
+    ));
 }
 
 #[test]

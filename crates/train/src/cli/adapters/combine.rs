@@ -8,7 +8,7 @@ use inference::recorded_base;
 use lora::{Combination, CombineError, FactoredAdapter, MajoritySign, combined};
 use serde_json::json;
 
-use super::{DataArguments, Measured, Named, warn_of_start, write};
+use super::{DataArguments, Measured, Named, warn_of_base, write};
 use crate::cli::Failure;
 use crate::cli::new_directory::NewDirectory;
 use crate::output::{Output, counted};
@@ -109,7 +109,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
             measured.add(&shown.display().to_string(), files, output)?;
         }
     }
-    named.iter().for_each(|named| warn_of_start(named, output));
+    named.iter().for_each(|named| warn_of_base(named, output));
     let first = &named[0];
     let config = first.config(&new)?;
     let sidecar = first.adapter.sidecar.clone().map(|mut sidecar| {

@@ -1,6 +1,7 @@
 //! Commands that make an adapter of others, or of two models. What they have in common is here: opening what there is, scores before
 //! and after, and writing what is made, which is read again and compared before it gets its name.
 
+mod base;
 pub(super) mod combine;
 pub(super) mod extract;
 pub(super) mod resize;
@@ -12,7 +13,6 @@ use clap::Args;
 use inference::{Adapter, AdapterFiles, ModelFiles, Pipeline, Sidecar};
 use lora::peft::PeftConfig;
 use lora::{FactoredAdapter, FactorsError, Method, NewAdapter};
-use model::Pretrained;
 use serde_json::{Map, Value, json};
 use tasks::metrics::Scores;
 
@@ -23,6 +23,8 @@ use super::source::{adapter_of, with_adapter};
 use super::{DeviceArgument, Failure, eval};
 use crate::device::DeviceName;
 use crate::output::{Output, counted};
+
+pub(super) use base::{base_of, check_base, name_in, other_base};
 
 /// What a change costs.
 #[derive(Debug, Args)]
@@ -45,6 +47,8 @@ struct Named {
     /// On its base as that is stored.
     adapter: Adapter,
     factored: FactoredAdapter,
+    /// What there is to say where its base has other weights by now, unless opening both says it.
+    other_base: Option<String>,
 }
 
 impl Named {
@@ -59,14 +63,20 @@ impl Named {
     ) -> Result<Self, Failure> {
         let directory = adapter_of(named, output)?;
         let mut adapter = Adapter::read(&directory, None)?;
-        let needs_base = needs_base || model.is_some() || adapter.method.changes_base();
-        let files = needs_base.then(|| with_adapter(directory.clone(), model, output)).transpose()?;
-        if let Some(files) = files.as_ref().filter(|_| adapter.method.changes_base()) {
-            adapter = Adapter::read_plain(&directory, &base_of(&adapter, files)?)?;
+        let is_looked_at = model.is_some() || adapter.method.changes_base();
+        let files = (needs_base || is_looked_at).then(|| with_adapter(directory.clone(), model, output)).transpose()?;
+        let mut other = None;
+        if let Some(files) = files.as_ref().filter(|_| is_looked_at) {
+            let base = base_of(&adapter, files)?;
+            if adapter.method.changes_base() {
+                adapter = Adapter::read_plain(&directory, &base)?;
+            }
+            check_base(&adapter, &directory, &files.model, &base)?;
+            other = other_base(&adapter, &directory, &base).filter(|_| !needs_base);
         }
         let factored = FactoredAdapter::new(&adapter.method, &adapter.tensors);
         let factored = factored.map_err(|error| not_factored(&directory, &adapter.method, error, verb))?;
-        Ok(Self { directory, files, adapter, factored })
+        Ok(Self { directory, files, adapter, factored, other_base: other })
     }
 
     /// What `adapter_config.json` of another adapter on the same base says, with this method. A directory that is meant from this adapter
@@ -81,17 +91,6 @@ impl Named {
         }
         Ok(config)
     }
-}
-
-/// The base, with the head that the adapter is for.
-pub(super) fn base_of(adapter: &Adapter, files: &ModelFiles) -> Result<Pretrained, Failure> {
-    let head = match adapter.task() {
-        Some(task) => task.head,
-        None => Pretrained::head_of(&files.model)?,
-    };
-    let mut pretrained = Pretrained::open(&files.model, head)?;
-    pretrained.adopt_vocabulary(&adapter.tensors);
-    Ok(pretrained)
 }
 
 pub(super) fn not_factored(directory: &Path, method: &Method, error: FactorsError, verb: &str) -> Failure {
@@ -119,8 +118,12 @@ pub(super) fn not_factored(directory: &Path, method: &Method, error: FactorsErro
     }
 }
 
-/// Says what its new factors do to an adapter that was trained on what its start had left of a quantised base.
-fn warn_of_start(named: &Named, output: &Output) {
+/// Says what there is to know of its base: that it has other weights by now, and what its new factors do to an adapter that was trained
+/// on what its start had left of a quantised one.
+fn warn_of_base(named: &Named, output: &Output) {
+    if let Some(other) = &named.other_base {
+        output.warn(other);
+    }
     let quantised = named.adapter.sidecar.as_ref().and_then(|sidecar| sidecar.base.quantised);
     if let Some(base) = quantised.filter(|quantised| quantised.residual) {
         output.warn(&format!(

@@ -7,7 +7,7 @@ use clap::Args;
 use lora::{Cut, Resized};
 use serde_json::{Value, json};
 
-use super::{DataArguments, Measured, Named, per_cent, warn_of_start, write};
+use super::{DataArguments, Measured, Named, per_cent, warn_of_base, write};
 use crate::cli::Failure;
 use crate::cli::new_directory::NewDirectory;
 use crate::output::{Output, thousands};
@@ -61,7 +61,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     let Some((new, modules)) = named.factored.resized(cut) else {
         return Err(Failure::message(format!("the updates of {shown} have no singular values in f64")));
     };
-    warn_of_start(&named, output);
+    warn_of_base(&named, output);
     let config = named.config(&new)?;
     let before: usize = named.adapter.tensors.names().map(|(_, shape)| shape.iter().product::<usize>()).sum();
     let after: usize = new.tensors.iter().map(|(_, data)| data.num_elements()).sum();

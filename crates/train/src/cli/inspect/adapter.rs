@@ -1,16 +1,17 @@
 //! What an adapter is: its settings, who can load it, and what it changes.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::TensorData;
 use inference::{Adapter, ModelFiles, QuantisedBase, recorded_base};
 use lora::peft::{Program, programs};
-use lora::{Factors, Spectrum, Update};
+use lora::{Spectrum, Update};
 use model::Pretrained;
 use serde_json::{Map, Value, json};
 
 use crate::cli::Failure;
-use crate::cli::adapters::base_of;
-use crate::cli::open::other_weights;
+use crate::cli::adapters::{base_of, check_base, name_in, other_base};
 use crate::output::{Output, counted};
 use crate::report::ModuleUpdate;
 
@@ -37,10 +38,8 @@ impl Inspected {
         let elements = shapes.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
         let tensors = shapes.iter().map(|(name, shape)| (name.to_string(), json!(shape))).collect();
         let base = base(&adapter, directory, model)?;
-        if let (Some(base), Some(sidecar)) = (&base, &adapter.sidecar)
-            && sidecar.base.fingerprint != base.fingerprint()
-        {
-            output.warn(&other_weights(&sidecar.base.path, directory, base.directory()));
+        if let Some(other) = base.as_ref().and_then(|base| other_base(&adapter, directory, base)) {
+            output.warn(&other);
         }
         let is_tied = |module: &str| base.as_ref().is_some_and(|base| base.is_tied(module));
         let programs = programs(&adapter.config, &adapter.tensors, is_tied);
@@ -54,7 +53,7 @@ impl Inspected {
             }
         }
         if let (Some(model), Some(base)) = (model, &base) {
-            check_base(&adapter, model, base)?;
+            check_base(&adapter, directory, model, base)?;
         }
         let directory = directory.to_path_buf();
         let updates = if is_known { updates(&adapter, &directory, base.as_ref(), output)? } else { Vec::new() };
@@ -123,22 +122,6 @@ fn base(adapter: &Adapter, directory: &Path, model: Option<&Path>) -> Result<Opt
     Ok(recorded.and_then(|model| base_of(adapter, &files(model)).ok()))
 }
 
-/// The weights are of the size that the adapter is for.
-fn check_base(adapter: &Adapter, model: &Path, base: &Pretrained) -> Result<(), Failure> {
-    let (data, shapes) = (adapter.tensors.data(), base.tensors());
-    for update in adapter.tensors.updates() {
-        let Some([d_output, d_input]) = Factors::of(&update, &data).map(|factors| factors.shape()) else { continue };
-        let Some((name, found, _)) = shapes.iter().find(|(name, ..)| *name == update.weight()) else { continue };
-        let is_same = found[..] == [d_output, d_input] || found[..] == [d_input, d_output];
-        if !is_same {
-            let message =
-                format!("`{name}` is {found:?} in {}, and the adapter is for [{d_output}, {d_input}]", model.display());
-            return Err(Failure::usage(message, "name the base that the adapter was trained on with --model"));
-        }
-    }
-    Ok(())
-}
-
 fn updates(
     adapter: &Adapter,
     directory: &Path,
@@ -151,17 +134,23 @@ fn updates(
         Some(base) => Adapter::updates_on(directory, base).unwrap_or_default(),
         None => Vec::new(),
     };
+    let in_base = |name: &str| base.map_or_else(|| name.to_string(), |base| name_in(base, name));
+    let needed = data.iter().filter(|_| !on_base.is_empty());
+    let data_on_base: HashMap<String, TensorData> =
+        needed.map(|(name, values)| (in_base(name), values.clone())).collect();
     // How far it changes its weight, where that is not the low-rank product alone.
     let moved = |module: &str| -> Result<Option<f64>, Failure> {
+        let module = in_base(module);
         let of_weight = on_base.iter().find(|update| update.module == module && needs_weight(update));
         Ok(match (of_weight, base) {
-            (Some(update), Some(base)) => base.moved(update, &data)?,
+            (Some(update), Some(base)) => base.moved(update, &data_on_base)?,
             _ => None,
         })
     };
     let mut not_finite = Vec::new();
     let mut share = |module: &str, norm: f64| -> Result<Option<f64>, Failure> {
-        let Some(weight) = base.map(|base| base.weight_norm(module)).transpose()?.flatten() else { return Ok(None) };
+        let module = in_base(module);
+        let Some(weight) = base.map(|base| base.weight_norm(&module)).transpose()?.flatten() else { return Ok(None) };
         if !weight.is_finite() {
             not_finite.push(format!("{module}.weight"));
             return Ok(None);
