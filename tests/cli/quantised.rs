@@ -463,6 +463,27 @@ fn a_start_is_no_part_of_factors_that_are_not_those_of_training() {
 }
 
 #[test]
+fn adapters_on_bases_of_other_kinds_are_combined_with_a_word_on_which_is_recorded() {
+    let project = bert("nf4");
+    project.train(&["--quiet"]).done();
+    project.train(&["--quiet", "--set", "model.dtype=f32", "--set", "output_dir=plain"]).done();
+    let combined = |first: &str, second: &str| {
+        let ran = project.run(&["combine", first, second, "-o", "made"]).done();
+        let recorded = project.json_of("made/kindling.json")["base"]["quantised"]["dtype"].clone();
+        std::fs::remove_dir_all(project.path("made")).unwrap();
+        (warnings(&ran).join("\n"), recorded)
+    };
+    let warning = |first: &str, recorded: &str, second: &str, other: &str| {
+        format!(
+            "warning: {first}/adapter was trained on a base in {recorded}, {second}/adapter on one in {other}: what is written records {recorded}, as the first does"
+        )
+    };
+    assert_eq!(combined("run", "plain"), (warning("run", "nf4", "plain", "a float type"), json!("nf4")));
+    assert_eq!(combined("plain", "run"), (warning("plain", "a float type", "run", "nf4"), Value::Null));
+    assert_eq!(combined("run", "run"), (String::new(), json!("nf4")));
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_what_to_do() {
     bert("int8").train(&["--set", "adapter.method=full"]).refused(
         "error: `model.dtype` in run.toml, line 5: what is kept in int8 is frozen, and `adapter.method = \"full\"` trains it\n\

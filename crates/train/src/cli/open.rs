@@ -96,6 +96,11 @@ pub(super) fn other_weights(base: &str, adapter: &Path, model: &Path) -> String 
     }
 }
 
+/// What the weights of a base are kept in, for messages.
+pub(super) fn kind_of_base(quantised: Option<QuantisedBase>) -> String {
+    quantised.map_or("a float type".to_string(), |quantised| quantised.to_string())
+}
+
 /// Puts the model together, and says what there is to know of it.
 pub(super) fn load(
     saved: Saved,
@@ -106,8 +111,7 @@ pub(super) fn load(
 ) -> Result<Pipeline, Failure> {
     let overrides = overrides(&saved, sets, keys)?;
     if let (Some([trained, opened]), Some(adapter)) = (saved.other_kind(&overrides), &files.adapter) {
-        let kind = |kind: Option<QuantisedBase>| kind.map_or("a float type".to_string(), |kind| kind.to_string());
-        let (adapter, trained, opened) = (adapter.display(), kind(trained), kind(opened));
+        let (adapter, trained, opened) = (adapter.display(), kind_of_base(trained), kind_of_base(opened));
         output.warn(&format!("the adapter {adapter} was trained on a base in {trained}, not in {opened}"));
     }
     let pipeline = saved.load(&overrides, device).map_err(|error| match error {

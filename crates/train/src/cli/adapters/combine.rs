@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{DataArguments, Measured, Named, warn_of_base, write};
 use crate::cli::Failure;
 use crate::cli::new_directory::NewDirectory;
+use crate::cli::open::kind_of_base;
 use crate::output::{Output, counted};
 
 /// Combine several LoRA adapters of one base into one
@@ -110,6 +111,7 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
         }
     }
     named.iter().for_each(|named| warn_of_base(named, output));
+    warn_of_kinds(&named, output);
     let first = &named[0];
     let config = first.config(&new)?;
     let sidecar = first.adapter.sidecar.clone().map(|mut sidecar| {
@@ -276,6 +278,20 @@ fn check_tasks(named: &[Named]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Says which base is recorded, as the first adapter has it, where others were trained on one of another kind.
+fn warn_of_kinds(named: &[Named], output: &Output) {
+    let kind = |named: &Named| Some(kind_of_base(named.adapter.sidecar.as_ref()?.base.quantised));
+    let Some(recorded) = kind(&named[0]) else { return };
+    for other in &named[1..] {
+        if let Some(trained_on) = kind(other).filter(|kind| *kind != recorded) {
+            let (first, other) = (named[0].directory.display(), other.directory.display());
+            output.warn(&format!(
+                "{first} was trained on a base in {recorded}, {other} on one in {trained_on}: what is written records {recorded}, as the first does"
+            ));
+        }
+    }
 }
 
 fn cannot_combine(error: CombineError, named: &[Named], arguments: &Arguments) -> Failure {
