@@ -198,6 +198,27 @@ fn a_base_that_the_adapter_is_not_for() {
 }
 
 #[test]
+fn weights_that_are_too_large() {
+    let project = with_two();
+    for (method, weights) in [
+        (&["linear"][..], "1e308,1e308"),
+        (&["cat"][..], "1e308,1e308"),
+        (&["cat"][..], "1e76,1e76"),
+        (&["svd"][..], "1e308,-1e308"),
+        (&["svd"][..], "1e76,1e76"),
+        (&["ties", "--density", "0.5"][..], "1e308,1e308"),
+        (&["dare_linear", "--density", "0.5"][..], "1e308,1e308"),
+        (&["dare_ties", "--density", "0.5"][..], "1e308,1e308"),
+    ] {
+        let weights = format!("--weights={weights}");
+        combine(&project, &[&["first", "second", weights.as_str(), "--method"], method].concat()).refused(
+            "error: with these weights the update of `bert.encoder.layer.0.attention.self.query` has values that are not finite\n\
+             help: give smaller numbers with --weights, as in --weights 0.7,0.3",
+        );
+    }
+}
+
+#[test]
 fn adapters_with_other_heads() {
     let project = Project::with_adapter()
         .json("adapter/adapter_config.json", "base_model_name_or_path", json!("bert"))

@@ -25,6 +25,7 @@ pub enum CombineError {
     Shape { tensor: String, n: usize, found: Vec<usize>, first: Vec<usize> },
     #[error("`{tensor}` is a value and no difference: the weights have to sum to 1, and come to {sum}")]
     Weights { tensor: String, sum: f64 },
+    /// Those of the adapters are: the weights are too large.
     #[error("the update of `{module}` has values that are not finite")]
     NotFinite { module: String },
 }
@@ -44,9 +45,11 @@ pub fn combined(
     let modules = modules(adapters)?;
     check_rank(adapters, &modules, method)?;
     let others = others(adapters, weights)?;
+    let is_finite = |factors: &[TensorData; 2]| factors.iter().all(|factor| factor.iter::<f32>().all(f32::is_finite));
     let factors = modules.iter().map(|(path, of_module)| {
         let parts: Vec<Weighted<'_>> = of_module.iter().map(|(n, module)| module.weighted(weights[*n])).collect();
-        method.of(path, &parts).ok_or_else(|| CombineError::NotFinite { module: (*path).to_owned() })
+        let combined = method.of(path, &parts).filter(is_finite);
+        combined.ok_or_else(|| CombineError::NotFinite { module: (*path).to_owned() })
     });
     let factors = factors.collect::<Result<_, _>>()?;
     let of_any: Vec<&Module> = modules.values().map(|of_module| of_module[0].1).collect();

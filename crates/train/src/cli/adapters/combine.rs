@@ -334,8 +334,9 @@ fn cannot_combine(error: CombineError, named: &[Named], arguments: &Arguments) -
             ),
             "of values a mean is made: give weights that sum to 1",
         ),
-        CombineError::NotFinite { module } => {
-            Failure::message(format!("the combined update of `{module}` has values that are not finite"))
-        }
+        CombineError::NotFinite { module } => Failure::usage(
+            format!("with these weights the update of `{module}` has values that are not finite"),
+            "give smaller numbers with --weights, as in --weights 0.7,0.3",
+        ),
     }
 }
