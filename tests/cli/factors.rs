@@ -393,3 +393,17 @@ fn an_adapter_of_a_bare_encoder_fits_the_base_with_a_head() {
     let project = with_two().tensors("first/adapter_model.safetensors", bare);
     project.run(&["resize", "first", "--rank", "2", "--model", "bert", "-o", "cut"]).done();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_of_a_page_as_of_every_file() {
+    let project = with_two();
+    let before = project.names(".");
+    project.run_short_of_space(1, &["inspect", "first", "--html", "page.html"]).failed(
+        "error: cannot write page.html: file too large\nhelp: free space, or name another file with --html FILE",
+    );
+    project.run(&["inspect", "first", "--html", "/dev/full"]).failed(
+        "error: cannot write /dev/full: no storage space\nhelp: free space, or name another file with --html FILE",
+    );
+    assert_eq!(project.names("."), before);
+}

@@ -1,6 +1,6 @@
 //! `kindling report`: the page of a run made again from its directory, or one page of several runs.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -95,8 +95,9 @@ fn is_page(contents: &[u8]) -> bool {
 
 /// Writes a page of another command, in place of one of kindling's at most. `option` names the file.
 pub(super) fn write_page(path: &Path, page: &str, option: &str, output: &Output) -> Result<(), Failure> {
-    let is_foreign = std::fs::read(path).is_ok_and(|found| !is_page(&found));
-    if path.is_dir() || path.symlink_metadata().is_ok_and(|found| found.is_file()) && is_foreign {
+    // A device is not read: it may have no end.
+    let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+    if path.is_dir() || is_file && std::fs::read(path).is_ok_and(|found| !is_page(&found)) {
         return Err(Failure::usage(
             format!("{} is in the way: it is no page of kindling's", path.display()),
             format!("name another file with {option} FILE"),
@@ -117,7 +118,13 @@ fn write(path: &Path, page: &str, option: &str, output: &Output) -> Result<(), F
     };
     written.map_err(|error| {
         let message = format!("cannot write {}: {}", path.display(), error.kind());
-        Failure::usage(message, format!("make the place writable, or name another file with {option} FILE"))
+        let elsewhere = format!("name another file with {option} FILE");
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                Failure::with_help(message, format!("free space, or {elsewhere}"))
+            }
+            _ => Failure::usage(message, format!("make the place writable, or {elsewhere}")),
+        }
     })?;
     if !output.json() {
         output.say(&format!("written: {}", output.bold(&path.display().to_string())));
