@@ -117,6 +117,8 @@ struct DeviceArgument {
 }
 
 pub(crate) fn main() -> ExitCode {
+    #[cfg(unix)]
+    signals::ignore_file_size_limit();
     let cli = Cli::try_parse().unwrap_or_else(|error| workers::exit_once(&harmless(error)));
     let output = Output::new(cli.common.quiet, cli.common.json);
     let output = workers::of_launcher(output);

@@ -21,6 +21,15 @@ pub(super) fn listen() -> Result<(), Failure> {
     })
 }
 
+/// From here on a file that may grow no further (`ulimit -f`) is an error of the call that writes to it. The signal would end the process
+/// before it has said so and removed what is unfinished.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "what is done about a signal is set; see SAFETY")]
+pub(super) fn ignore_file_size_limit() {
+    // SAFETY: no handler is set, so nothing runs when the signal comes.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// The complaint about threads that cannot be started.
 pub(super) fn no_thread(error: &impl std::fmt::Display) -> Failure {
     let help = "the system allows no more: start fewer with `--threads N`, or raise its limit (`ulimit -u`)";
