@@ -62,11 +62,14 @@ fn mean(judged: &[Judged], drawn: &[usize]) -> f64 {
 
 /// `lora against full: -0.3 points, 95 % interval -1.1 to 0.5: `, without the verdict.
 fn words([name, against]: [&str; 2], difference: f64, (low, high): Interval, score: &Score) -> String {
-    let shown = |value: f64| match score.span {
-        Span::Share => format!("{:.1}", clean(100.0 * value, 1)),
-        Span::Hundred => format!("{:.1}", clean(value, 1)),
-        Span::Correlation | Span::Open => format!("{:.4}", clean(value, 4)),
+    let (scale, digits) = match score.span {
+        Span::Share => (100.0, 1),
+        Span::Hundred => (1.0, 1),
+        Span::Correlation | Span::Open => (1.0, 4),
     };
+    let [difference, low, high] = [difference, low, high].map(|value| scale * value);
+    let digits = digits_apart_from_zero((low, high), digits);
+    let shown = |value: f64| format!("{:.digits$}", clean(value, digits));
     let unit = match score.span {
         Span::Share | Span::Hundred => "points".to_owned(),
         Span::Correlation | Span::Open => format!("in {}", score.name),
@@ -80,9 +83,20 @@ fn words([name, against]: [&str; 2], difference: f64, (low, high): Interval, sco
     )
 }
 
+/// So many digits that an interval without 0 does not end at 0 as it is written; one that begins nearer to 0 than `MOST_DIGITS` tell is 0 but for
+/// rounding.
+fn digits_apart_from_zero((low, high): Interval, digits: usize) -> usize {
+    let nearest = if low > 0.0 { low } else { high };
+    let holds_zero = low <= 0.0 && high >= 0.0;
+    let is_apart = |digits: &usize| holds_zero || clean(nearest, *digits) != 0.0;
+    (digits..=MOST_DIGITS).find(is_apart).unwrap_or(digits)
+}
+
+const MOST_DIGITS: usize = 9;
+
 /// Not `-0.0`.
-fn clean(value: f64, digits: i32) -> f64 {
-    let scale = 10f64.powi(digits);
+fn clean(value: f64, digits: usize) -> f64 {
+    let scale = 10f64.powi(digits as i32);
     (value * scale).round() / scale + 0.0
 }
 
@@ -121,6 +135,25 @@ mod tests {
         let found = differences(&["full", "lora"], &[reference, mixed], 200, &ACCURACY);
         assert!(!found[0].shown && found[0].interval.0 > 0.0, "{:?}", found[0]);
         assert!(found[0].words.ends_with(": no difference shown, for the seeds disagree"), "{}", found[0].words);
+    }
+
+    #[test]
+    fn an_end_that_would_be_written_as_0_has_the_digits_that_the_verdict_needs() {
+        let said = |difference: f64, interval: Interval, score: &Score| words(["b", "a"], difference, interval, score);
+        assert_eq!(
+            said(0.0011, (0.0003, 0.0026), &ACCURACY),
+            "b against a: +0.11 points, 95 % interval 0.03 to 0.26: "
+        );
+        assert_eq!(
+            said(-0.0011, (-0.0026, -0.0003), &ACCURACY),
+            "b against a: -0.11 points, 95 % interval -0.26 to -0.03: "
+        );
+        assert_eq!(
+            said(0.00009, (0.00003, 0.0002), &LOSS),
+            "b against a: +0.00009 in loss, 95 % interval 0.00003 to 0.00020: "
+        );
+        // Where it holds 0 the verdict is clear.
+        assert_eq!(said(0.0011, (-0.0003, 0.0026), &ACCURACY), "b against a: +0.1 points, 95 % interval 0.0 to 0.3: ");
     }
 
     #[test]
