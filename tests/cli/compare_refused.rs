@@ -1,5 +1,7 @@
 //! `kindling compare`: what is refused, before the first run.
 
+use serde_json::Value;
+
 use super::compare::{TWO, project};
 use crate::project::{Project, Ran};
 
@@ -247,10 +249,9 @@ fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_compari
     otherwise(project.run(&[&other[..], &["--resume"]].concat()), "`r 2`, `r 4`, now it would have `r 2`, `r 8`");
     otherwise(resumed(&["--find-lr"]), "no `--find-lr`, now it would have `--find-lr`");
     otherwise(resumed(&["--budget", "90m"]), "no `--budget`, now it would have `--budget 90m`");
-    resumed(&["--set", "seed=43"]).refused(
-        "error: two has runs with the seed 42, which would be left out\n\
-         help: resume it with the `seed` it was begun with; `--output-dir DIR` makes another comparison elsewhere",
-    );
+    otherwise(resumed(&["--set", "seed=43"]), "`seed = 42`, now it would have `seed = 43`");
+    // The run of seed 42 would be among these, and what was found out before the runs would be of another seed.
+    otherwise(resumed(&["--set", "seed=41", "--seeds", "2"]), "`seed = 42`, now it would have `seed = 41`");
     let ran = project.run(&[&two[..], &["--resume", "--set", "train.batch_size=2"]].concat());
     assert_eq!(ran.status, Some(2));
     assert!(
@@ -262,6 +263,56 @@ fn what_lies_in_the_directory_is_neither_replaced_nor_mixed_with_another_compari
         "{}",
         ran.stderr
     );
+    // One of an earlier version, which did not write the seed, nor what the data and the base are.
+    let project =
+        project.json("two/comparison.json", "seed", Value::Null).json("two/comparison.json", "inputs", Value::Null);
+    project.run(&[&two[..], &["--resume", "--set", "seed=43"]].concat()).refused(
+        "error: two has runs with the seed 42, which would be left out\n\
+         help: resume it with the `seed` it was begun with; `--output-dir DIR` makes another comparison elsewhere",
+    );
+    project.run(&[&two[..], &["--resume"]].concat()).done();
+}
+
+#[test]
+fn runs_of_other_data_or_of_another_base_are_not_mixed() {
+    let project = project();
+    let rows = project.read("train.jsonl");
+    let project =
+        project.file("valid.jsonl", &rows).replace("run.toml", "valid = \"train.jsonl\"", "valid = \"valid.jsonl\"");
+    let two = ["compare", "run.toml", "--vary", "adapter.r=2,4", "--set", "train.max_steps=2", "-o", "two", "--quiet"];
+    let resumed = [&two[..], &["--resume"]].concat();
+    project.run(&two).done();
+    let before = project.read("two/results.jsonl");
+    let changed = |project: &Project, what: &str, files: &str| {
+        let ran = project.run(&resumed);
+        let expected = format!(
+            "error: {what} of candidate `r 2` changed since the comparison in two was begun: its runs would not compare\n\
+             help: put {files} back as they were, or name another directory with `--output-dir DIR`\n"
+        );
+        // After a warning of rows that are in both files.
+        assert!(ran.stderr.ends_with(&expected), "{}", ran.stderr);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+        assert_eq!(project.read("two/results.jsonl"), before);
+    };
+    let data = "the files of `data.train` and `data.valid` and the tokenizer";
+    // As many examples, in another order: they would be paired with others.
+    let reversed: String = rows.lines().rev().map(|line| format!("{line}\n")).collect();
+    let project = project.file("valid.jsonl", &reversed);
+    changed(&project, "the data", data);
+    let fewer: String = rows.lines().take(24).map(|line| format!("{line}\n")).collect();
+    let project = project.file("valid.jsonl", fewer);
+    changed(&project, "the data", data);
+    let project = project.file("valid.jsonl", &rows);
+
+    let whole = std::fs::read(project.path("bert/model.safetensors")).unwrap();
+    let project = project.tensors("bert/model.safetensors", |tensors| {
+        tensors.fill_row("bert.embeddings.word_embeddings.weight", 0, 0.5);
+    });
+    changed(&project, "the base model", "the files of `model.path`");
+    // As it was, it goes on.
+    let project = project.file("bert/model.safetensors", whole);
+    project.run(&resumed).done();
+    assert_eq!(project.read("two/results.jsonl"), before);
 }
 
 #[test]

@@ -22,6 +22,7 @@ use crate::compare::{Budget, Candidate, FEWEST, Outcome, Place, Results, candida
 use crate::config::{self, Loaded, Varied};
 use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
+use crate::run::Identity;
 use crate::workers::Workers;
 use begun::{Begun, check_seeds};
 use runs::Runner;
@@ -73,6 +74,8 @@ struct Planned {
     candidate: Candidate,
     loaded: Loaded,
     trainable_parameters: usize,
+    /// With the configuration's seed, which may split the data.
+    identity: Identity,
 }
 
 /// What all candidates have in common.
@@ -147,7 +150,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     check_data(&varied, &first)?;
     let place = Place { root: root(arguments, &first) };
     check_place(&place.root, arguments.resume)?;
-    let begun = Begun::with(arguments, &found);
+    let begun = Begun::with(arguments, &found, first.config.seed);
     begun.check(&place)?;
     let seeds: Vec<u64> = (0..u64::from(arguments.seeds)).map(|n| first.config.seed + n).collect();
     check_seeds(&place, &found, &seeds)?;
@@ -155,6 +158,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     let loaded = |candidate: Candidate| load(&candidate, false).map(|loaded| (candidate, loaded));
     let loaded: Vec<_> = found.into_iter().map(loaded).collect::<Result<_, _>>()?;
     let (planned, common) = plan(loaded, arguments, output)?;
+    let begun = begun.of(&planned);
 
     let interrupter = Interrupter::new();
     signals::stop_instead(&interrupter);
@@ -275,7 +279,7 @@ fn plan(
             }
         }
         let trainable_parameters = shapes.plan.trainable_elements();
-        planned.push(Planned { candidate, loaded, trainable_parameters });
+        planned.push(Planned { candidate, loaded, trainable_parameters, identity: plan.identity() });
     }
     Ok((planned, common.expect("there are two candidates at least")))
 }

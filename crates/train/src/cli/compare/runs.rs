@@ -26,6 +26,9 @@ impl Runner<'_> {
     /// Seed by seed, so that what is interrupted has something of each candidate. `None`: it was interrupted.
     pub(super) fn all(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<Option<Vec<Vec<Outcome>>>, Failure> {
         let mut outcomes: Vec<Vec<Outcome>> = planned.iter().map(|_| Vec::new()).collect();
+        if !self.is_as_begun(planned, seeds)? {
+            return Ok(None);
+        }
         self.record(&outcomes)?;
         self.begun.remember(self.place)?;
         for (n, seed) in seeds.iter().enumerate() {
@@ -38,6 +41,18 @@ impl Runner<'_> {
             }
         }
         Ok(Some(outcomes))
+    }
+
+    /// Looks at what is there before any run: at configurations first, by whose keys more is told than by what came of them.
+    /// `false`: it was interrupted.
+    fn is_as_begun(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<bool, Failure> {
+        for (planned, seed) in planned.iter().flat_map(|planned| seeds.iter().map(move |seed| (planned, *seed))) {
+            if self.place.config(&planned.candidate, seed).exists() && self.configure(planned, seed)?.is_none() {
+                return Ok(false);
+            }
+        }
+        self.begun.check_inputs(self.place)?;
+        Ok(true)
     }
 
     /// Writes `results.jsonl` with what there is.
