@@ -351,3 +351,95 @@ fn scores_of_written_answers_stand_beside_the_loss() {
     assert!(document["candidates"][0].get("generated").is_none(), "{document}");
     assert!(project.read("without/table.md").starts_with("| candidate | loss | 95 % interval | parameters |"));
 }
+
+/// The first step has the first four examples, and an `adapter.alpha` of 1e37 lets its gradient overflow.
+fn diverging() -> Project {
+    project().config("shuffle = false")
+}
+
+const OVERFLOW: &str =
+    "step 1: the gradient's norm is not a number (examples in lines 1, 2, 3, 4 of the training data)";
+
+#[test]
+fn a_candidate_that_diverges_has_no_score_and_the_others_go_on() {
+    let project = diverging();
+    let arguments = ["compare", "run.toml", "--vary", "adapter.alpha=8,1e38,16"];
+    let ran = project.run(&[&arguments[..], &["--json", "--quiet"]].concat()).done();
+    let warning = format!("warning: alpha 1e38, seed 42: {OVERFLOW}; the candidate has no score\n");
+    assert!(ran.stderr.ends_with(&warning), "{}", ran.stderr);
+    let (document, runs) = (ran.document(), json_lines(&project, "run-comparison/results.jsonl"));
+    let names = |key: &str, name: &str| -> Vec<String> {
+        document[key].as_array().unwrap().iter().map(|it| it[name].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(names("candidates", "name"), ["alpha 8", "alpha 16"]);
+    assert_eq!(names("differences", "candidate"), ["alpha 16"]);
+    assert_eq!(names("runs", "candidate"), ["alpha 8", "alpha 1e38", "alpha 16"]);
+    assert_eq!(document["runs"], Value::from(runs.clone()));
+    assert_eq!((runs[1]["error"].as_str(), runs[1]["seed"].as_u64()), (Some(OVERFLOW), Some(42)));
+    let table = project.read("run-comparison/table.md");
+    assert!(table.contains("\n| alpha 1e38 | – | – | – | – | – | – | – |\n"), "{table}");
+    assert!(table.contains(&format!("\n- alpha 1e38 has no score: {OVERFLOW} (seed 42)\n")), "{table}");
+    let page = project.read("run-comparison/report.html");
+    assert!(page.contains("<li>alpha 1e38 has no score: step 1: the gradient"), "{page}");
+
+    // It would come to the same again.
+    let resumed = [&arguments[..], &["--resume"]].concat();
+    let again = project.run(&resumed).done();
+    assert!(!again.stderr.contains(" of 3)") && again.stderr.contains(&warning), "{}", again.stderr);
+    assert_eq!(json_lines(&project, "run-comparison/results.jsonl"), runs);
+    std::fs::remove_dir_all(project.path("run-comparison/alpha-1e38/seed-42")).unwrap();
+    let again = project.run(&resumed).done();
+    assert!(again.stderr.contains("alpha 1e38, seed 42 (2 of 3)\n"), "{}", again.stderr);
+    assert_eq!(json_lines(&project, "run-comparison/results.jsonl"), runs);
+}
+
+#[test]
+fn without_the_first_candidate_there_are_no_differences_and_without_all_no_results() {
+    let project = diverging();
+    let first = ["compare", "run.toml", "--vary", "adapter.alpha=1e38,8,16", "-o", "first", "--json", "--quiet"];
+    let document = project.run(&first).done().document();
+    assert_eq!(document["differences"], Value::Array(Vec::new()));
+    assert_eq!(document["candidates"].as_array().unwrap().len(), 2);
+    let found = format!(
+        "\n- alpha 1e38 has no score: {OVERFLOW} (seed 42)\n\
+         - no differences are computed: the others would be compared with alpha 1e38, which has no score\n"
+    );
+    let table = project.read("first/table.md");
+    assert!(table.ends_with(&found), "{table}");
+
+    let all = project.run(&["compare", "run.toml", "--vary", "adapter.alpha=1e37,1e38", "-o", "all", "--quiet"]);
+    let expected = format!(
+        "error: no candidate in all has a score (alpha 1e37: {OVERFLOW}; alpha 1e38: {OVERFLOW})\n\
+         help: a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this: compare with it in \
+         another directory, `--output-dir DIR`\n"
+    );
+    assert!(all.stderr.ends_with(&expected), "{}", all.stderr);
+    assert_eq!((all.status, all.stdout.as_str()), (Some(1), ""));
+    assert_eq!(json_lines(&project, "all/results.jsonl").len(), 2);
+}
+
+#[test]
+fn a_run_that_was_damaged_is_removed_and_trained_again() {
+    let project = project();
+    let two = ["compare", "run.toml", "--vary", "adapter.r=2,4", "--set", "train.max_steps=2"];
+    project.run(&two).done();
+    let (before, run) = (results(&project), "run-comparison/r-2/seed-42");
+    let resumed = [&two[..], &["--resume", "--quiet"]].concat();
+    let help = format!("help: remove {run}: `--resume` trains it again\n");
+    let refused = |project: &Project, error: &str| {
+        let ran = project.run(&resumed);
+        // After a warning of rows that are in the training data too.
+        assert!(ran.stderr.ends_with(&format!("{error}\n{help}")), "{}", ran.stderr);
+        assert_eq!((ran.status, ran.stdout.as_str()), (Some(2), ""));
+    };
+    let project = project.file(&format!("{run}/report.json"), "{");
+    refused(&project, &format!("error: {run}/report.json: EOF while parsing an object at line 1 column 1"));
+    let project = project.without(&format!("{run}/report.json"));
+    refused(&project, &format!("error: {run} has nothing about its end (report.json)"));
+    // Neither finished nor to be gone on with: `train` would name `--overwrite`, which a comparison has not.
+    let project = project.truncate(&format!("{run}/metrics.jsonl"), 0);
+    refused(&project, "and none before it is whole");
+    std::fs::remove_dir_all(project.path(run)).unwrap();
+    project.run(&resumed).done();
+    assert_eq!(results(&project), before);
+}

@@ -18,7 +18,7 @@ use tasks::{Judged, Task};
 
 use super::failure::{Failure, INTERRUPTED};
 use super::signals;
-use crate::compare::{Budget, Candidate, FEWEST, Outcome, Place, Results, candidates, lines, markdown, text};
+use crate::compare::{Budget, Candidate, Diverged, FEWEST, Place, Ran, Results, candidates, lines, markdown, text};
 use crate::config::{self, Loaded, Varied};
 use crate::output::{Output, counted, thousands};
 use crate::prepare::RunPlan;
@@ -164,15 +164,18 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     signals::stop_instead(&interrupter);
     std::fs::create_dir_all(&place.root).map_err(|error| cannot_write(&place.root, &error))?;
     let mut runner = Runner { place: &place, begun: &begun, arguments, interrupter: &interrupter, output };
-    let Some(outcomes) = runner.all(&planned, &seeds)? else {
+    let Some(ran) = runner.all(&planned, &seeds)? else {
         let again = "the same command with `--resume` goes on";
         output.say(&format!("interrupted, what is done is kept in {}: {again}", place.root.display()));
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    let results = results(&place, &planned, &seeds, outcomes, &common)?;
+    let results = results(&place, &planned, &seeds, &ran, &common)?;
+    if results.candidates.is_empty() {
+        return Err(no_scores(&results, &place));
+    }
     write(&place.table(), markdown(&results).as_bytes())?;
     write(&place.page(), page::html(&results, &planned, &place)?.as_bytes())?;
-    say(&results, &place, output)?;
+    say(&results, &ran, &place, output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -328,12 +331,19 @@ fn results(
     place: &Place,
     planned: &[Planned],
     seeds: &[u64],
-    outcomes: Vec<Vec<Outcome>>,
+    ran: &[Vec<Ran>],
     common: &Common,
 ) -> Result<Results, Failure> {
+    let (mut outcomes, mut diverged) = (Vec::new(), Vec::new());
     let mut judged: Vec<Vec<Judged>> = Vec::new();
     let mut examples = common.examples;
-    for Planned { candidate, .. } in planned {
+    for (Planned { candidate, .. }, ran) in planned.iter().zip(ran) {
+        let without_score: Vec<Diverged> = ran.iter().filter_map(Ran::diverged).cloned().collect();
+        if !without_score.is_empty() {
+            diverged.push(without_score);
+            continue;
+        }
+        outcomes.push(ran.iter().filter_map(Ran::outcome).cloned().collect());
         let mut of_seeds = Vec::new();
         for seed in seeds {
             let file = place.examples(candidate, *seed);
@@ -344,7 +354,19 @@ fn results(
         }
         judged.push(of_seeds);
     }
-    Ok(Results::new(outcomes, &judged, (examples, common.prompts), common.task.as_ref()))
+    let results = Results::new(outcomes, &judged, (examples, common.prompts), common.task.as_ref());
+    Ok(results.with_diverged(diverged, &planned[0].candidate.name))
+}
+
+/// Every candidate has a run that diverged.
+fn no_scores(results: &Results, place: &Place) -> Failure {
+    let first = |runs: &Vec<Diverged>| format!("{}: {}", runs[0].candidate, runs[0].error);
+    let errors: Vec<String> = results.diverged.iter().map(first).collect();
+    Failure::with_help(
+        format!("no candidate in {} has a score ({})", place.root.display(), errors.join("; ")),
+        "a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this: compare with it in another \
+         directory, `--output-dir DIR`",
+    )
 }
 
 fn damaged(file: &Path) -> Failure {
@@ -352,13 +374,13 @@ fn damaged(file: &Path) -> Failure {
     Failure::usage(message, "remove it: `--resume` makes it again")
 }
 
-fn say(results: &Results, place: &Place, output: &Output) -> Result<(), Failure> {
+fn say(results: &Results, ran: &[Vec<Ran>], place: &Place, output: &Output) -> Result<(), Failure> {
     if output.json() {
         let document = json!({
             "output_dir": place.root, "score": results.score.key, "examples": results.examples,
             "prompts": results.prompts,
             "candidates": results.candidates, "differences": results.differences,
-            "runs": results.outcomes.iter().flatten().collect::<Vec<_>>(),
+            "runs": ran.iter().flatten().collect::<Vec<_>>(),
         });
         return Ok(output.result(&serde_json::to_string(&document)?)?);
     }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use burn::train::Interrupter;
 
+use crate::run::Error;
+
 #[derive(Debug)]
 pub(crate) struct Child {
     arguments: Vec<OsString>,
@@ -73,6 +75,12 @@ fn joined(thread: JoinHandle<String>) -> String {
 }
 
 impl Ended {
+    /// What became no number in the training that it was.
+    pub(crate) fn diverged(&self) -> Option<String> {
+        let (error, _) = self.error()?;
+        (self.status != Some(0) && Error::says_not_a_number(&error)).then_some(error)
+    }
+
     /// The error that it said, and what it advised.
     pub(crate) fn error(&self) -> Option<(String, Option<String>)> {
         let (_, said) =

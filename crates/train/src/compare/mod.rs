@@ -17,7 +17,7 @@ mod table;
 pub(crate) use budget::Budget;
 pub(crate) use candidates::{Candidate, candidates};
 pub(crate) use child::{Child, Ended};
-pub(crate) use outcome::{Known, Outcome, lines};
+pub(crate) use outcome::{Diverged, Known, Outcome, Ran, lines};
 pub(crate) use paired::FEWEST;
 pub(crate) use place::Place;
 pub(crate) use summary::{Results, Summary};

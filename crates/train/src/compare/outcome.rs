@@ -1,4 +1,4 @@
-//! What came of a run: a line of `results.jsonl`.
+//! How a run ended, and what came of it: a line of `results.jsonl`.
 
 use std::path::Path;
 
@@ -7,6 +7,54 @@ use serde_json::{Map, Value};
 use tasks::metrics::{Score, Scores};
 
 use crate::report::Report;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Ran {
+    Finished(Outcome),
+    Diverged(Diverged),
+}
+
+impl Ran {
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Self::Finished(outcome) => Some(outcome),
+            Self::Diverged(_) => None,
+        }
+    }
+
+    pub(crate) fn diverged(&self) -> Option<&Diverged> {
+        match self {
+            Self::Finished(_) => None,
+            Self::Diverged(diverged) => Some(diverged),
+        }
+    }
+}
+
+/// A run whose loss or gradient became no number: it has no score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Diverged {
+    pub(crate) candidate: String,
+    pub(crate) run: String,
+    pub(crate) method: String,
+    pub(crate) seed: u64,
+    pub(crate) learning_rate: f64,
+    /// `step 9: the loss is not a number`
+    pub(crate) error: String,
+}
+
+impl Diverged {
+    pub(crate) fn new(run: &Path, error: String, known: Known<'_>) -> Self {
+        Self {
+            candidate: known.candidate.to_owned(),
+            run: run.display().to_string(),
+            method: known.method.to_owned(),
+            seed: known.seed,
+            learning_rate: known.learning_rate,
+            error,
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Outcome {

@@ -59,6 +59,11 @@ impl Place {
         self.of(candidate).join(format!("seed-{seed}.toml"))
     }
 
+    /// What became no number in a run, and when.
+    pub(crate) fn diverged(&self, candidate: &Candidate, seed: u64) -> PathBuf {
+        self.of(candidate).join(format!("seed-{seed}.diverged.json"))
+    }
+
     /// What the trained model answers to each example.
     pub(crate) fn examples(&self, candidate: &Candidate, seed: u64) -> PathBuf {
         self.of(candidate).join(format!("seed-{seed}.jsonl"))

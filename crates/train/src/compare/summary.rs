@@ -8,9 +8,9 @@ use tasks::metrics::interval::Interval;
 use tasks::metrics::{GenerationScores, Score};
 use tasks::{Judged, Task};
 
-use super::Outcome;
 use super::outcome::median;
 use super::paired::{self, Difference, differences};
+use super::{Diverged, Outcome};
 
 /// A candidate's row of the table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -86,6 +86,10 @@ pub(crate) struct Results {
     pub(crate) remark: Option<&'static str>,
     /// Of each candidate, in the order of the seeds.
     pub(crate) outcomes: Vec<Vec<Outcome>>,
+    /// Of each candidate that has no score, for runs of it diverged: these runs. It is none of `candidates`.
+    pub(crate) diverged: Vec<Vec<Diverged>>,
+    /// The candidate that the others would be compared with, where it has no score.
+    lost_reference: Option<String>,
 }
 
 impl Results {
@@ -114,8 +118,36 @@ impl Results {
             outcomes.iter().zip(judged).map(|(runs, judged)| summary(runs, judged, examples, score)).collect();
         let names: Vec<&str> = candidates.iter().map(|candidate| candidate.name.as_str()).collect();
         let differences = differences(&names, judged, examples, score);
-        Self { score, examples, prompts, differences, remark: task.judged_otherwise(), candidates, outcomes }
+        let remark = task.judged_otherwise();
+        let (diverged, lost_reference) = (Vec::new(), None);
+        Self { score, examples, prompts, differences, remark, candidates, outcomes, diverged, lost_reference }
     }
+
+    /// With candidates that have no score. Where `reference`, with which the others are to be compared, is one of them, there
+    /// are no differences.
+    pub(crate) fn with_diverged(mut self, diverged: Vec<Vec<Diverged>>, reference: &str) -> Self {
+        if diverged.iter().flatten().any(|run| run.candidate == reference) {
+            self.differences.clear();
+            self.lost_reference = Some(reference.to_owned());
+        }
+        Self { diverged, ..self }
+    }
+
+    /// In words: the differences, and which candidates have no score.
+    pub(crate) fn found(&self) -> Vec<String> {
+        let differences = self.differences.iter().map(|difference| difference.words.clone());
+        let lost = self.lost_reference.iter().map(|name| {
+            format!("no differences are computed: the others would be compared with {name}, which has no score")
+        });
+        differences.chain(self.diverged.iter().map(|runs| without_score(runs))).chain(lost).collect()
+    }
+}
+
+/// `lora has no score: step 9: the loss is not a number (seed 42)`
+fn without_score(runs: &[Diverged]) -> String {
+    let seeds: Vec<String> = runs.iter().map(|run| run.seed.to_string()).collect();
+    let seeds = format!("{} {}", if runs.len() == 1 { "seed" } else { "seeds" }, seeds.join(", "));
+    format!("{} has no score: {} ({seeds})", runs[0].candidate, runs[0].error)
 }
 
 fn summary(runs: &[Outcome], judged: &[Judged], examples: usize, score: &Score) -> Summary {

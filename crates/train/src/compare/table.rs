@@ -20,7 +20,7 @@ pub(crate) fn text(results: &Results) -> Vec<String> {
     };
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     lines.push(String::new());
-    lines.extend(results.differences.iter().map(|difference| difference.words.clone()));
+    lines.extend(results.found());
     lines.extend(results.remark.map(str::to_owned));
     lines
 }
@@ -35,9 +35,10 @@ pub(crate) fn markdown(results: &Results) -> String {
     text += &format!("|---{}|\n", "|--:".repeat(rows[0].len() - 1));
     text.extend(rows[1..].iter().map(|row| line(row)));
     text += &format!("\n{}\n", note(results));
-    if !results.differences.is_empty() {
+    let found = results.found();
+    if !found.is_empty() {
         text += "\n";
-        text.extend(results.differences.iter().map(|difference| format!("- {}\n", difference.words)));
+        text.extend(found.iter().map(|line| format!("- {line}\n")));
     }
     text.extend(results.remark.map(|remark| format!("\n{remark}\n")));
     text
@@ -73,9 +74,17 @@ fn rows(results: &Results) -> Vec<Vec<String>> {
     head.extend(generated.iter().map(|score| score.name));
     head.extend(results.steps_differ().then_some("steps"));
     head.extend(["parameters", "peak memory", "step", "size", "rate"]);
-    let head = head.into_iter().map(str::to_string).collect();
+    let head: Vec<String> = head.into_iter().map(str::to_string).collect();
     let row = |candidate| row(candidate, &generated, results.steps_differ());
-    std::iter::once(head).chain(results.candidates.iter().map(row)).collect()
+    let without_score = |name: &str| {
+        let mut row = vec!["–".to_string(); head.len()];
+        row[0] = name.to_owned();
+        row
+    };
+    let mut rows: Vec<Vec<String>> = results.candidates.iter().map(row).collect();
+    rows.extend(results.diverged.iter().map(|runs| without_score(&runs[0].candidate)));
+    rows.insert(0, head);
+    rows
 }
 
 fn row(candidate: &Summary, generated: &[&Score], with_steps: bool) -> Vec<String> {

@@ -23,7 +23,7 @@ pub(crate) struct Comparison<'a> {
     pub(crate) generated: Vec<&'a str>,
     /// What the figures are.
     pub(crate) note: String,
-    /// The differences in words.
+    /// The differences in words, and which candidates have no score.
     pub(crate) found: Vec<&'a str>,
     /// What they are of, where that is not what the scores are of.
     pub(crate) remark: Option<&'a str>,

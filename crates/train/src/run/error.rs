@@ -203,6 +203,12 @@ impl Error {
         }
     }
 
+    /// Whether a message is that of [`Self::NotANumber`], as another process said it.
+    pub(crate) fn says_not_a_number(message: &str) -> bool {
+        let step = message.strip_prefix("step ").and_then(|rest| rest.split_once(": "));
+        step.is_some_and(|(step, what)| step.parse::<usize>().is_ok() && what.contains(" is not a number"))
+    }
+
     /// Whether what was asked for was wrong, rather than something that happened on the way.
     pub(crate) fn is_of_input(&self) -> bool {
         match self {
@@ -275,6 +281,10 @@ mod tests {
             Error::NotANumber { step: 5, what: "the loss", places }.to_string()
         };
         assert_eq!(says("a.csv", &[]), "step 5: the loss is not a number");
+        assert!(Error::says_not_a_number(&says("a.csv", &[])) && Error::says_not_a_number(&says("a.csv", &[3, 18])));
+        assert!(!Error::says_not_a_number(
+            "after 5 steps `lora_A` has had no gradient: the adapter is not being trained"
+        ));
         assert_eq!(
             says("a.csv", &[18]),
             "step 5: the loss is not a number (the example in line 18 of the training data)"

@@ -10,16 +10,19 @@ use crate::run::RangeTest;
 
 pub(super) fn html(results: &Results, planned: &[Planned], place: &Place) -> Result<String, Failure> {
     let mut candidates = Vec::new();
+    let has_score = |planned: &&Planned| results.candidates.iter().any(|it| it.name == planned.candidate.name);
+    let planned = planned.iter().filter(has_score);
     for ((summary, outcomes), planned) in results.candidates.iter().zip(&results.outcomes).zip(planned) {
         candidates.push(candidate(summary, outcomes, results, planned, place)?);
     }
     let name = place.root.file_name().unwrap_or(place.root.as_os_str()).to_string_lossy();
+    let found = results.found();
     let comparison = Comparison {
         title: name.into_owned(),
         score: results.score.name,
         note: note(results),
         generated: results.generated().iter().map(|score| score.name).collect(),
-        found: results.differences.iter().map(|difference| difference.words.as_str()).collect(),
+        found: found.iter().map(String::as_str).collect(),
         remark: results.remark,
         candidates,
     };

@@ -1,6 +1,7 @@
 //! The runs of a comparison, each in a process of its own, one after another.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::train::Interrupter;
@@ -8,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::begun::{Begun, begun_otherwise};
 use super::{Arguments, Failure, Planned, write};
-use crate::compare::{Child, Ended, Known, Outcome, Place, lines};
+use crate::compare::{Child, Diverged, Ended, Known, Outcome, Place, Ran, lines};
 use crate::config::{self, Loaded};
 use crate::output::{Output, duration};
-use crate::report::Report;
+use crate::report::{OpenError, Report};
 use crate::run::RangeTest;
 
 pub(super) struct Runner<'a> {
@@ -22,25 +23,34 @@ pub(super) struct Runner<'a> {
     pub(super) output: &'a Output,
 }
 
+/// How training ended.
+#[derive(Debug)]
+enum Trained {
+    Interrupted,
+    Finished,
+    /// What became no number.
+    Diverged(String),
+}
+
 impl Runner<'_> {
     /// Seed by seed, so that what is interrupted has something of each candidate. `None`: it was interrupted.
-    pub(super) fn all(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<Option<Vec<Vec<Outcome>>>, Failure> {
-        let mut outcomes: Vec<Vec<Outcome>> = planned.iter().map(|_| Vec::new()).collect();
+    pub(super) fn all(&mut self, planned: &[Planned], seeds: &[u64]) -> Result<Option<Vec<Vec<Ran>>>, Failure> {
+        let mut all: Vec<Vec<Ran>> = planned.iter().map(|_| Vec::new()).collect();
         if !self.is_as_begun(planned, seeds)? {
             return Ok(None);
         }
-        self.record(&outcomes)?;
+        self.record(&all)?;
         self.begun.remember(self.place)?;
         for (n, seed) in seeds.iter().enumerate() {
             for (m, candidate) in planned.iter().enumerate() {
                 let Some(loaded) = self.configure(candidate, *seed)? else { return Ok(None) };
                 let place = (n * planned.len() + m + 1, seeds.len() * planned.len());
-                let Some(outcome) = self.one(candidate, &loaded, *seed, place)? else { return Ok(None) };
-                outcomes[m].push(outcome);
-                self.record(&outcomes)?;
+                let Some(ran) = self.one(candidate, &loaded, *seed, place)? else { return Ok(None) };
+                all[m].push(ran);
+                self.record(&all)?;
             }
         }
-        Ok(Some(outcomes))
+        Ok(Some(all))
     }
 
     /// Looks at what is there before any run: at configurations first, by whose keys more is told than by what came of them.
@@ -56,10 +66,10 @@ impl Runner<'_> {
     }
 
     /// Writes `results.jsonl` with what there is.
-    fn record(&self, outcomes: &[Vec<Outcome>]) -> Result<(), Failure> {
+    fn record(&self, all: &[Vec<Ran>]) -> Result<(), Failure> {
         let mut text = String::new();
-        for outcome in outcomes.iter().flatten() {
-            text += &format!("{}\n", serde_json::to_string(outcome)?);
+        for ran in all.iter().flatten() {
+            text += &format!("{}\n", serde_json::to_string(ran)?);
         }
         // One that was interrupted keeps the lines it had until all of its runs have been looked at.
         match text.is_empty() && Place::is_comparison(&self.place.root) {
@@ -168,31 +178,35 @@ impl Runner<'_> {
         planned: &Planned,
         loaded: &Loaded,
         seed: u64,
-        (number, all): (usize, usize),
-    ) -> Result<Option<Outcome>, Failure> {
+        place: (usize, usize),
+    ) -> Result<Option<Ran>, Failure> {
         let Planned { candidate, trainable_parameters, .. } = planned;
-        let (run, config) = (self.place.run(candidate, seed), self.place.config(candidate, seed));
+        let (run, examples) = (self.place.run(candidate, seed), self.place.examples(candidate, seed));
         let name = format!("{}, seed {seed}", candidate.name);
-        let finished = || Report::open(&run).ok().filter(|report| report.finished);
-        if finished().is_none() {
-            self.output.say(&format!("{} ({number} of {all})", self.output.bold(&name)));
-            let mut arguments = self.command(&["train"], &config);
-            arguments.extend(["--set".into(), set("output_dir", &run)]);
-            arguments.extend(["--quiet", "--until-input-ends"].map(Into::into));
-            if run.exists() {
-                arguments.push("--resume".into());
-            }
-            let metrics = run.join("metrics.jsonl");
-            let bar = self.output.bar(0, "{msg} step {pos} {spinner}");
-            bar.set_message(name.clone());
-            let ended = self.child(arguments, &name, || bar.set_position(steps_of(&metrics)))?;
-            bar.finish_and_clear();
-            if ended.is_none() {
-                return Ok(None);
+        let known = Known {
+            candidate: &candidate.name,
+            method: loaded.config.adapter.method.name(),
+            seed,
+            learning_rate: loaded.config.train.learning_rate,
+            trainable_parameters: *trainable_parameters,
+        };
+        let is_finished = match Report::open(&run) {
+            Ok(report) => report.finished,
+            // `train --resume` would leave it as it is.
+            Err(error @ OpenError::Record { .. }) => return Err(unreadable(error, &run)),
+            Err(_) => false,
+        };
+        if !is_finished {
+            match self.trained(planned, seed, &name, place)? {
+                Trained::Interrupted => return Ok(None),
+                Trained::Finished => {}
+                Trained::Diverged(error) => {
+                    self.output.warn(&format!("{name}: {error}; the candidate has no score"));
+                    return Ok(Some(Ran::Diverged(Diverged::new(&run, error, known))));
+                }
             }
         }
-        let report = Report::open(&run).map_err(Failure::input)?;
-        let examples = self.place.examples(candidate, seed);
+        let report = Report::open(&run).map_err(|error| unreadable(error, &run))?;
         if lines(&examples).is_none() {
             let mut arguments: Vec<OsString> = vec!["eval".into(), "--run".into(), run.clone().into()];
             arguments.extend(["--per-example".into(), examples.into(), "--quiet".into(), "--json".into()]);
@@ -202,20 +216,59 @@ impl Runner<'_> {
                 return Ok(None);
             }
         }
-        let known = Known {
-            candidate: &candidate.name,
-            method: loaded.config.adapter.method.name(),
-            seed,
-            learning_rate: loaded.config.train.learning_rate,
-            trainable_parameters: *trainable_parameters,
-        };
         let outcome = Outcome::of(&report, known).ok_or_else(|| {
-            let message = format!("{} has no evaluation in its metrics", run.display());
-            Failure::usage(message, "remove the directory: `--resume` trains it again")
+            let lacks = match report.record.end.is_none() {
+                true => "nothing about its end (report.json)",
+                false => "no evaluation in its metrics",
+            };
+            Failure::usage(format!("{} has {lacks}", run.display()), removal(&run))
         })?;
         let score = outcome.scores.to_string();
         self.output.say(&format!("{name}: {score} ({})", duration(outcome.seconds)));
-        Ok(Some(outcome))
+        Ok(Some(Ran::Finished(outcome)))
+    }
+
+    /// Trains or goes on; a run that diverged would come to the same again, and is left as it is while it is there.
+    fn trained(
+        &self,
+        planned: &Planned,
+        seed: u64,
+        name: &str,
+        (number, all): (usize, usize),
+    ) -> Result<Trained, Failure> {
+        let candidate = &planned.candidate;
+        let (run, config) = (self.place.run(candidate, seed), self.place.config(candidate, seed));
+        let kept = self.place.diverged(candidate, seed);
+        if let Some(error) = error_in(&kept).filter(|_| run.exists()) {
+            return Ok(Trained::Diverged(error));
+        }
+        // What a model answered that was there before is not what this one will.
+        let examples = self.place.examples(candidate, seed);
+        match std::fs::remove_file(&examples) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(super::cannot_write(&examples, &error)),
+            Ok(()) | Err(_) => {}
+        }
+        self.output.say(&format!("{} ({number} of {all})", self.output.bold(name)));
+        let mut arguments = self.command(&["train"], &config);
+        arguments.extend(["--set".into(), set("output_dir", &run)]);
+        arguments.extend(["--quiet", "--until-input-ends"].map(Into::into));
+        if run.exists() {
+            arguments.push("--resume".into());
+        }
+        let metrics = run.join("metrics.jsonl");
+        let bar = self.output.bar(0, "{msg} step {pos} {spinner}");
+        bar.set_message(name.to_owned());
+        let ended = self.ended(arguments, name, || bar.set_position(steps_of(&metrics)))?;
+        bar.finish_and_clear();
+        let Some(ended) = ended else { return Ok(Trained::Interrupted) };
+        match ended.diverged() {
+            Some(error) => {
+                write(&kept, json!({ "error": error }).to_string().as_bytes())?;
+                Ok(Trained::Diverged(error))
+            }
+            None if ended.status == Some(0) => Ok(Trained::Finished),
+            None => Err(of_run(failed(&ended, name), &run)),
+        }
     }
 
     fn command(&self, command: &[&str], file: &Path) -> Vec<OsString> {
@@ -228,30 +281,66 @@ impl Runner<'_> {
     }
 
     /// `None`: it was interrupted.
-    fn child(&self, mut arguments: Vec<OsString>, name: &str, tick: impl FnMut()) -> Result<Option<Ended>, Failure> {
+    fn child(&self, arguments: Vec<OsString>, name: &str, tick: impl FnMut()) -> Result<Option<Ended>, Failure> {
+        match self.ended(arguments, name, tick)? {
+            Some(ended) if ended.status != Some(0) => Err(failed(&ended, name)),
+            ended => Ok(ended),
+        }
+    }
+
+    /// However it ended. `None`: it was interrupted.
+    fn ended(&self, mut arguments: Vec<OsString>, name: &str, tick: impl FnMut()) -> Result<Option<Ended>, Failure> {
         arguments.extend(["--threads".into(), rayon::current_num_threads().to_string().into()]);
         let ended = Child::new(arguments).run(self.interrupter, tick).map_err(|error| {
             let help = "the system may allow no more processes or threads: raise its limit (`ulimit -u`)";
             Failure::with_help(format!("cannot start a process for {name}: {error}"), help)
         })?;
-        match ended.status {
-            Some(0) => Ok(Some(ended)),
-            Some(130) => Ok(None),
-            _ if self.interrupter.should_stop() => Ok(None),
-            status => Err(failed(&ended, status, name)),
-        }
+        Ok(match ended.status {
+            Some(0) => Some(ended),
+            Some(130) => None,
+            _ if self.interrupter.should_stop() => None,
+            _ => Some(ended),
+        })
     }
 }
 
-fn failed(ended: &Ended, status: Option<i32>, name: &str) -> Failure {
+fn failed(ended: &Ended, name: &str) -> Failure {
     let again = "the same command with `--resume` goes on with this run".to_string();
-    match (ended.error(), status) {
+    match (ended.error(), ended.status) {
         (Some((error, help)), Some(2)) => Failure::usage(format!("{name}: {error}"), help.unwrap_or(again)),
         (Some((error, help)), _) => Failure::with_help(format!("{name}: {error}"), help.unwrap_or(again)),
         (None, _) => {
             Failure::with_help(format!("{name}: the process ended without a word, as where memory runs out"), again)
         }
     }
+}
+
+/// A comparison has no `--overwrite`, with which `train` starts over.
+fn of_run(failure: Failure, run: &Path) -> Failure {
+    match failure.help() {
+        Some(help) if help.contains("`--overwrite`") => failure.advising(removal(run)),
+        Some(_) | None => failure,
+    }
+}
+
+/// Of a run there is more to be done about a damaged file than of one that is only shown.
+fn unreadable(error: OpenError, run: &Path) -> Failure {
+    match error {
+        OpenError::Record { .. } | OpenError::Metrics { .. } => Failure::usage(error.to_string(), removal(run)),
+        OpenError::Missing { .. } | OpenError::NotARun { .. } | OpenError::Read { .. } | OpenError::Newer { .. } => {
+            Failure::input(error)
+        }
+    }
+}
+
+fn removal(run: &Path) -> String {
+    format!("remove {}: `--resume` trains it again", run.display())
+}
+
+/// That of a run that diverged.
+fn error_in(file: &Path) -> Option<String> {
+    let kept: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    kept["error"].as_str().map(str::to_owned)
 }
 
 fn set(key: &str, path: &Path) -> OsString {
