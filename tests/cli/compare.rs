@@ -410,8 +410,8 @@ fn without_the_first_candidate_there_are_no_differences_and_without_all_no_resul
     let all = project.run(&["compare", "run.toml", "--vary", "adapter.alpha=1e37,1e38", "-o", "all", "--quiet"]);
     let expected = format!(
         "error: no candidate in all has a score (alpha 1e37: {OVERFLOW}; alpha 1e38: {OVERFLOW})\n\
-         help: a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this: compare with it in \
-         another directory, `--output-dir DIR`\n"
+         help: a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this: compare with it \
+         elsewhere, `--output-dir DIR`\n"
     );
     assert!(all.stderr.ends_with(&expected), "{}", all.stderr);
     assert_eq!((all.status, all.stdout.as_str()), (Some(1), ""));

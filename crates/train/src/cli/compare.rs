@@ -360,12 +360,12 @@ fn results(
 
 /// Every candidate has a run that diverged.
 fn no_scores(results: &Results, place: &Place) -> Failure {
-    let first = |runs: &Vec<Diverged>| format!("{}: {}", runs[0].candidate, runs[0].error);
-    let errors: Vec<String> = results.diverged.iter().map(first).collect();
+    let first = results.diverged.iter().map(|runs| format!("{}: {}", runs[0].candidate, runs[0].error));
+    let errors: Vec<String> = first.collect();
     Failure::with_help(
         format!("no candidate in {} has a score ({})", place.root.display(), errors.join("; ")),
-        "a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this: compare with it in another \
-         directory, `--output-dir DIR`",
+        "a lower `train.learning_rate`, a warm-up or a lower `train.max_grad_norm` usually mends this: compare with it elsewhere, \
+         `--output-dir DIR`",
     )
 }
 
