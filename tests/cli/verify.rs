@@ -80,6 +80,68 @@ fn the_first_step_and_key_that_differ_are_named() {
 }
 
 #[test]
+fn a_line_that_the_run_did_not_write_is_named() {
+    let mut project = trained();
+    let metrics = project.read("run/metrics.jsonl");
+    let lines: Vec<&str> = metrics.lines().collect();
+    let last = lines.len();
+    let scores = r#""loss":0.1,"accuracy":1.0,"f1_macro":1.0,"matthews":1.0"#;
+    let evaluation = |step: &str| format!("{{\"event\":\"eval\",{step}\"split\":\"valid\",{scores}}}");
+    let without_step = "has no whole number above 0 as `step`";
+    for (line, reason) in [
+        (evaluation("\"step\":6.0,"), without_step),
+        (evaluation(""), without_step),
+        (evaluation("\"step\":1000,"), "is of step 1000, and the newest checkpoint of step 6"),
+        ("{\"event\":".to_string(), "is no JSON object"),
+    ] {
+        for (place, reason) in [(last - 1, reason), (last, "is behind the one that ends the run")] {
+            let mut changed = lines.clone();
+            changed.insert(place, &line);
+            project = project.file("run/metrics.jsonl", changed.join("\n") + "\n");
+            let ran = verify(&project, &["run"]);
+            assert_eq!(ran.status, Some(1), "{line}");
+            let expected = format!(
+                "error: run/metrics.jsonl is not as the run wrote it: line {} {reason}\nhelp: put it back from a backup",
+                place + 1
+            );
+            assert_eq!(last_lines(&ran, 2), expected);
+            // Whichever steps are asked for.
+            let ran = verify(&project, &["run", "--steps", "1", "--json"]);
+            assert_eq!(ran.status, Some(1), "{line}");
+            let key = format!("line {} of metrics.jsonl", place + 1);
+            let expected = json!({ "step": null, "key": key, "then": line, "now": null });
+            assert_eq!(ran.document()["first_difference"], expected);
+        }
+    }
+    project = project.file("run/metrics.jsonl", lines[..last - 1].join("\n") + "\n");
+    let ran = verify(&project, &["run"]);
+    assert_eq!(ran.status, Some(1));
+    assert_eq!(
+        last_lines(&ran, 2),
+        "error: run/metrics.jsonl is not as the run wrote it: it has no line that ends the run, and by report.json the run has ended\n\
+         help: put it back from a backup; if the run was killed when it ended, resume it"
+    );
+}
+
+#[test]
+fn a_line_of_no_step_is_not_shown_as_step_0() {
+    let project = trained();
+    let metrics = project.read("run/metrics.jsonl");
+    let evaluation = metrics.lines().find(|line| line.contains("\"eval\"")).unwrap();
+    let mut changed: Vec<String> = metrics.lines().map(str::to_string).collect();
+    let place = changed.len() - 1;
+    changed.insert(place, evaluation.replace("\"step\":3,", "\"step\":6.0,"));
+    let project = project.file("run/metrics.jsonl", changed.join("\n") + "\n");
+    for command in ["inspect", "report"] {
+        project.run(&[command, "run"]).refused(&format!(
+            "error: run/metrics.jsonl, line {}: `step` is not a whole number\n\
+             help: kindling writes one JSON object a line: the file was changed or damaged; copy the run again",
+            place + 1
+        ));
+    }
+}
+
+#[test]
 fn a_value_of_the_adapter_that_differs_is_named() {
     let project = trained();
     let tensor = "bert.encoder.layer.0.attention.self.query.lora_A.weight";

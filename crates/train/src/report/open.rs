@@ -176,10 +176,12 @@ impl Metrics {
         let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
         let count = |key: &str| line[key].as_u64().unwrap_or(0) as usize;
+        // What is no step of the run is not counted as one.
+        let step = || line["step"].as_u64().map(|step| step as usize).ok_or("`step` is not a whole number");
         self.ended = false;
         match line["event"].as_str() {
             Some("step") => self.steps.push(Step {
-                step: count("step"),
+                step: step()?,
                 epoch: number("epoch"),
                 loss: number("loss"),
                 learning_rate: number("learning_rate"),
@@ -189,7 +191,7 @@ impl Metrics {
             }),
             Some("eval") => {
                 let scores: Scores = serde_json::from_value(line.clone()).map_err(|error| error.to_string())?;
-                self.evaluations.push(Evaluation { step: count("step"), scores });
+                self.evaluations.push(Evaluation { step: step()?, scores });
             }
             Some("end") => self.ended = true,
             // What a later version adds is none of this page's.
@@ -215,6 +217,19 @@ mod tests {
         assert!(added(&[step, end]).is_ok_and(|metrics| metrics.ended && metrics.steps[0].loss == 0.25));
         assert!(added(&[end, step]).is_ok_and(|metrics| !metrics.ended));
         assert!(added(&["{\"event\":\"eval\",\"step\":1}"]).is_err());
+    }
+
+    #[test]
+    fn a_line_of_no_step_is_refused() {
+        for step in ["", r#","step":8.0"#, r#","step":-1"#, r#","step":"8""#] {
+            for scores in [
+                r#""event":"step","loss":0.5"#,
+                r#""event":"eval","loss":0.5,"accuracy":1.0,"f1_macro":1.0,"matthews":1.0"#,
+            ] {
+                let reason = added(&[&format!("{{{scores}{step}}}")]).err();
+                assert_eq!(reason.as_deref(), Some("`step` is not a whole number"), "{scores}{step}");
+            }
+        }
     }
 
     #[test]

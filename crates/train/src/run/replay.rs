@@ -21,7 +21,9 @@ pub(crate) struct Recorded {
     state: Option<RunState>,
     /// Of those that are whole, ascending.
     checkpoints: Vec<usize>,
-    /// Those that are not, with what is wrong.
+    /// The step of the newest one, whole or not; 0 where there is none.
+    pub(crate) newest: usize,
+    /// Those that are not whole, with what is wrong.
     pub(crate) damaged: Vec<(PathBuf, String)>,
 }
 
@@ -36,7 +38,9 @@ impl Recorded {
     /// Looks at the run in `place`, and leaves it as it is.
     pub(crate) fn open(place: &Path) -> Result<Self, Error> {
         let (mut checkpoints, mut damaged, mut state) = (Vec::new(), Vec::new(), None);
-        for step in recorded_checkpoints(place)? {
+        let steps = recorded_checkpoints(place)?;
+        let newest = steps.last().copied().unwrap_or_default();
+        for step in steps {
             let path = checkpoint(place, step);
             match read_state(&path) {
                 Ok(found) => {
@@ -46,7 +50,7 @@ impl Recorded {
                 Err(reason) => damaged.push((path, reason)),
             }
         }
-        Ok(Self { place: place.into(), state, checkpoints, damaged })
+        Ok(Self { place: place.into(), state, checkpoints, newest, damaged })
     }
 
     /// The step of the newest checkpoint.
@@ -135,7 +139,7 @@ mod tests {
         let identity = Identity { base: String::new(), data: String::new() };
         let state = Some(RunState { step: 24, ..RunState::new(identity) });
         let (checkpoints, damaged) = (vec![16, 20, 24], Vec::new());
-        let run = Recorded { place: PathBuf::new(), state, checkpoints, damaged };
+        let run = Recorded { place: PathBuf::new(), state, checkpoints, newest: 24, damaged };
         let stretch = |steps, best| run.stretch(steps, best).map(|stretch| (stretch.from, stretch.until));
         assert_eq!(stretch(None, Some(15)), Some((0, 24)));
         assert_eq!(stretch(Some(4), Some(15)), Some((20, 24)));

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod differences;
+mod lines;
 mod run;
 
 use std::path::PathBuf;

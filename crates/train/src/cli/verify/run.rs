@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Arguments;
 use super::differences::{self, Difference};
+use super::lines::{self, Foreign};
 use crate::cli::failure::{Failure, INTERRUPTED};
 use crate::cli::signals;
 use crate::config::{self, Loaded};
@@ -46,6 +47,9 @@ pub(super) fn verify(arguments: &Arguments, output: &Output) -> Result<ExitCode,
     let verified = Verified { place, result: result.as_deref(), sidecar: sidecar.as_ref(), best, stretch, plan: &plan };
     if let Some(difference) = recorded.identity().and_then(|then| of_inputs(then, &plan)) {
         return verified.differs(&difference, output);
+    }
+    if let Some(foreign) = lines::foreign(&metrics(place)?, recorded.newest, lines::has_ended(place)) {
+        return verified.has_foreign(foreign, output);
     }
     let (steps, from) = (counted(stretch.until - stretch.from, "step", "steps"), stretch.from);
     match from {
@@ -89,6 +93,12 @@ fn configuration(place: &Path, directory: &Path) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
+fn metrics(run: &Path) -> Result<String, Failure> {
+    let path = run.join("metrics.jsonl");
+    std::fs::read_to_string(&path)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display()), "put it back from a copy"))
+}
+
 /// What the run was trained on is no longer what its configuration leads to.
 fn of_inputs(then: &run::Identity, plan: &RunPlan) -> Option<Difference> {
     let now = plan.identity();
@@ -116,12 +126,6 @@ impl Verified<'_> {
     }
 
     fn difference(&self) -> Result<Option<Difference>, Failure> {
-        let metrics = |run: &Path| {
-            let path = run.join("metrics.jsonl");
-            std::fs::read_to_string(&path).map_err(|error| {
-                Failure::usage(format!("cannot read {}: {error}", path.display()), "put it back from a copy")
-            })
-        };
         let again = &self.plan.output_dir;
         if let Some(difference) = differences::of_metrics(&metrics(self.place)?, &metrics(again)?, self.stretch) {
             return Ok(Some(difference));
@@ -151,10 +155,11 @@ impl Verified<'_> {
     }
 
     fn differs(&self, difference: &Difference, output: &Output) -> Result<ExitCode, Failure> {
+        let Difference { step, key, then, now } = difference;
         if output.json() {
+            let difference = json!({ "step": step, "key": key, "then": then, "now": now });
             return self.document(Some(difference), output, ExitCode::from(1));
         }
-        let Difference { step, key, then, now } = difference;
         let shown = self.place.display();
         let message = match step {
             0 => format!("{shown} cannot be repeated: {key} is no longer what it was ({then}, now {now})"),
@@ -173,16 +178,21 @@ impl Verified<'_> {
         Err(Failure::with_help(message, help))
     }
 
-    fn document(
-        &self,
-        difference: Option<&Difference>,
-        output: &Output,
-        status: ExitCode,
-    ) -> Result<ExitCode, Failure> {
-        let first = difference.map(|it| json!({ "step": it.step, "key": it.key, "then": it.then, "now": it.now }));
+    fn has_foreign(&self, foreign: Foreign, output: &Output) -> Result<ExitCode, Failure> {
+        if output.json() {
+            let key = format!("line {} of metrics.jsonl", foreign.line);
+            let difference = json!({ "step": null, "key": key, "then": foreign.text, "now": null });
+            return self.document(Some(difference), output, ExitCode::from(1));
+        }
+        let path = self.place.join("metrics.jsonl");
+        let message = format!("{} is not as the run wrote it: {}", path.display(), foreign.words);
+        Err(Failure::with_help(message, foreign.help))
+    }
+
+    fn document(&self, first: Option<Value>, output: &Output, status: ExitCode) -> Result<ExitCode, Failure> {
         let covered = self.covers_result() && self.result.is_some();
         output.result(&serde_json::to_string(&json!({
-            "run": self.place, "from_step": self.stretch.from, "to_step": self.stretch.until, "agrees": difference.is_none(),
+            "run": self.place, "from_step": self.stretch.from, "to_step": self.stretch.until, "agrees": first.is_none(),
             "first_difference": first, "result_step": self.best, "result_compared": covered, "reasons": self.reasons(),
         }))?)?;
         Ok(status)
