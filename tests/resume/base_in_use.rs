@@ -15,7 +15,7 @@ fn a_base_that_changes_under_a_run_is_named_and_nothing_of_it_is_saved() {
     let undisturbed = Experiment::new(60);
     undisturbed.train(&[]);
     let help = "help: put it back as it was, then continue with `--resume`: the last checkpoint is complete\n";
-    let changes: [(&str, &str, Change); 4] = [
+    let changes: [(&str, &str, Change); 5] = [
         ("was cut short while it was in use\n", "help: put it back as it was, and start again\n", |file| {
             File::options().write(true).open(file).unwrap().set_len(0).unwrap();
         }),
@@ -23,6 +23,14 @@ fn a_base_that_changes_under_a_run_is_named_and_nothing_of_it_is_saved() {
             let mut file = File::options().write(true).open(file).unwrap();
             file.seek(SeekFrom::End(-4)).unwrap();
             file.write_all(&[1, 2, 3, 4]).unwrap();
+        }),
+        // The same, and the file has the time that it had.
+        ("was written to while the run was using it\n", help, |file| {
+            let mut file = File::options().write(true).open(file).unwrap();
+            let then = file.metadata().unwrap().modified().unwrap();
+            file.seek(SeekFrom::End(-4)).unwrap();
+            file.write_all(&[1, 2, 3, 4]).unwrap();
+            file.set_modified(then).unwrap();
         }),
         ("was replaced while the run was using it\n", help, |file| {
             let other = file.with_file_name("other");
