@@ -60,6 +60,8 @@ pub(crate) enum Kind {
     Whole,
     /// A redirection to the same path below another repository's name.
     Renamed(&'static str),
+    /// A redirection to the same path behind this address.
+    Redirected(String),
     /// This text as a whole answer.
     Text(&'static str),
 }
@@ -233,6 +235,9 @@ impl State {
             Some(Kind::Renamed(old)) => {
                 let place = request.path.replacen(old, &self.id, 1);
                 return Answer::new(307, &[("location", &place)], "");
+            }
+            Some(Kind::Redirected(place)) => {
+                return Answer::new(302, &[("location", &format!("{place}{}", request.path))], "");
             }
             _ => {}
         }

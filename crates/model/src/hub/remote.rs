@@ -15,6 +15,9 @@ use super::{HubError, HubId, Settings};
 /// A wait longer than this is told rather than waited for.
 const LONGEST_PAUSE: u64 = 60;
 
+/// More redirections than this in a row lead nowhere.
+const REDIRECTIONS: usize = 10;
+
 pub(super) struct Remote<'a> {
     agent: Agent,
     id: &'a HubId,
@@ -58,7 +61,6 @@ impl<'a> Remote<'a> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .https_only(settings.is_encrypted())
-            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
             .user_agent(concat!("kindling/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .proxy(proxy)
@@ -148,22 +150,37 @@ impl<'a> Remote<'a> {
         file: Option<&str>,
         range: Option<String>,
     ) -> Result<Response<Body>, HubError> {
-        // The Hub tells the hash of a file in LFS while it sends on, so a HEAD is not sent on.
-        let redirects = if method == Method::HEAD { 0 } else { 10 };
-        let mut request = Request::builder().method(method).uri(url);
-        if let Some(token) = self.settings.sent_token() {
+        let mut place = url.to_string();
+        for _ in 0..=REDIRECTIONS {
+            let response = self.ask_at(&method, &place, range.as_deref())?;
+            match response.status().as_u16() {
+                // The Hub tells the hash of a file in LFS while it sends on, so a HEAD is not sent on.
+                301 | 302 | 303 | 307 | 308 if method != Method::HEAD => {
+                    let location = header(response.headers(), "location").unwrap_or_default();
+                    place = resolved(&place, &location);
+                    if location.is_empty() || !is_web_address(&place) {
+                        return Err(answer(url, format!("it redirects to `{location}`")));
+                    }
+                }
+                200..400 => return Ok(response),
+                status => return Err(self.refusal(url, status, response.headers(), file)),
+            }
+        }
+        Err(self.unreachable(&ureq::Error::TooManyRedirects))
+    }
+
+    /// One request, of which no redirection is followed: `ureq` would send the token to every port of the Hub's host.
+    fn ask_at(&self, method: &Method, place: &str, range: Option<&str>) -> Result<Response<Body>, HubError> {
+        let mut request = Request::builder().method(method).uri(place);
+        if let Some(token) = self.settings.sent_token().filter(|_| is_of_one_origin(place, &self.settings.endpoint)) {
             request = request.header("authorization", token.authorization());
         }
         if let Some(range) = range {
             request = request.header("range", range);
         }
-        let request = request.body(()).map_err(|error| answer(url, error.to_string()))?;
-        let request = self.agent.configure_request(request).max_redirects(redirects).build();
-        let response = self.agent.run(request).map_err(|error| self.unreachable(&error))?;
-        match response.status().as_u16() {
-            200..400 => Ok(response),
-            status => Err(self.refusal(url, status, response.headers(), file)),
-        }
+        let request = request.body(()).map_err(|error| answer(place, error.to_string()))?;
+        let request = self.agent.configure_request(request).max_redirects(0).build();
+        self.agent.run(request).map_err(|error| self.unreachable(&error))
     }
 
     /// What an answer means that is none. The Hub says it in a header; mirrors may only have a status.
@@ -316,6 +333,35 @@ fn origin(endpoint: &str) -> &str {
     endpoint[host..].find('/').map_or(endpoint, |path| &endpoint[..host + path])
 }
 
+/// Whether two addresses have scheme, host and port in common.
+fn is_of_one_origin(one: &str, other: &str) -> bool {
+    let origin = |address: &str| {
+        let uri: Uri = address.parse().ok()?;
+        let is_encrypted = uri.scheme_str()? == "https";
+        let port = uri.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
+        Some((is_encrypted, uri.host()?.to_ascii_lowercase(), port))
+    };
+    origin(one).is_some_and(|one| origin(other) == Some(one))
+}
+
+/// Where a redirection leads to: it names an address, one without its scheme, a path from the root, or one from where it stands.
+fn resolved(from: &str, location: &str) -> String {
+    let (location, _) = location.split_once('#').unwrap_or((location, ""));
+    let is_scheme = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if location.starts_with("//") {
+        let (scheme, _) = from.split_once("//").unwrap_or_default();
+        format!("{scheme}{location}")
+    } else if location.starts_with('/') {
+        format!("{}{location}", origin(from))
+    } else if location.split_once(':').is_some_and(|(scheme, _)| is_scheme(scheme)) {
+        location.to_string()
+    } else {
+        let (path, _) = from.split_once('?').unwrap_or((from, ""));
+        let (directory, _) = path.rsplit_once('/').unwrap_or_default();
+        format!("{directory}/{location}")
+    }
+}
+
 /// Percent-encoded as one part of a path: a branch may be called `feature/x`.
 fn encoded(part: &str) -> String {
     part.bytes().fold(String::new(), |mut out, byte| {
@@ -343,6 +389,41 @@ mod tests {
             assert_eq!(config.https_only(), https_only, "{endpoint}");
             assert!(!config.tls_config().disable_verification());
             assert!(matches!(config.tls_config().root_certs(), RootCerts::WebPki));
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (one, other) in [
+            ("https://hub.example/a?b", "https://HUB.example:443"),
+            ("http://127.0.0.1/a", "http://127.0.0.1:80/b"),
+            ("http://[::1]:8080", "http://[::1]:8080/a"),
+        ] {
+            assert!(is_of_one_origin(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("https://hub.example", "https://hub.example:8443"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8081"),
+            ("https://hub.example", "http://hub.example"),
+            ("https://hub.example", "https://cdn.hub.example"),
+            ("https://hub.example", "https://hub.example@other.example"),
+            ("/a", "/a"),
+        ] {
+            assert!(!is_of_one_origin(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_leads_to_an_address() {
+        let from = "http://hub.example:8080/org/tiny/resolve/main/a.json?x=/y";
+        for (location, expected) in [
+            ("https://cdn.example/b?c#d", "https://cdn.example/b?c"),
+            ("//cdn.example/b", "http://cdn.example/b"),
+            ("/b?next=http://x", "http://hub.example:8080/b?next=http://x"),
+            ("b.json", "http://hub.example:8080/org/tiny/resolve/main/b.json"),
+            ("file:///etc/passwd", "file:///etc/passwd"),
+        ] {
+            assert_eq!(resolved(from, location), expected);
         }
     }
 }

@@ -117,6 +117,23 @@ fn the_token_is_shown_to_the_hub_and_not_to_where_it_redirects() {
 }
 
 #[test]
+fn the_token_stays_with_its_port_and_goes_along_within_the_hub() {
+    let (mut hub, other) = (Hub::model(), Hub::model());
+    hub.settings.token = Token::new("hf_secret");
+    // Another program on the same host.
+    hub.server.fault("/api/", 1, Kind::Redirected(other.server.endpoint()));
+    hub.fetch("org/tiny").unwrap();
+    assert_eq!(hub.server.requests()[0].authorization.as_deref(), Some("Bearer hf_secret"));
+    let elsewhere = other.server.requests();
+    assert_eq!(elsewhere.len(), 1, "{elsewhere:?}");
+    assert_eq!(elsewhere[0].authorization, None);
+    hub.server.fault("old/name", 1, Kind::Renamed("old/name"));
+    hub.fetch("old/name").unwrap_err();
+    let within: Vec<Option<String>> = hub.server.requests().into_iter().take(2).map(|it| it.authorization).collect();
+    assert_eq!(within, vec![Some("Bearer hf_secret".to_string()); 2]);
+}
+
+#[test]
 fn no_more_is_fetched_than_was_announced() {
     let hub = Hub::model();
     hub.server.fault("/lfs/", ALWAYS, Kind::Longer(64 << 20));

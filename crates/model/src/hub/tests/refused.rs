@@ -120,6 +120,26 @@ fn what_is_no_hub_is_not_taken_for_one() {
 }
 
 #[test]
+fn redirections_that_lead_nowhere_are_named() {
+    let hub = Hub::model();
+    hub.server.fault("/api/", ALWAYS, Kind::Redirected(hub.server.endpoint()));
+    assert_eq!(
+        hub.complaint(TYPED),
+        "error: cannot reach HUB: too many redirects\nhelp: check the network; behind a proxy set HTTPS_PROXY, for a mirror \
+         HF_ENDPOINT; there is no directory `org/tiny`, and the cache of the Hub lacks revision `main`"
+    );
+    assert_eq!(hub.server.requests().len(), 11);
+    hub.server.heal();
+    hub.server.fault("/api/", ALWAYS, Kind::Redirected("file:///etc/passwd?".to_string()));
+    assert_eq!(
+        hub.complaint(TYPED),
+        "error: HUB/api/models/org/tiny/revision/main answers what no Hub does: it redirects to \
+         `file:///etc/passwd?/api/models/org/tiny/revision/main`\n\
+         help: is HF_ENDPOINT right, and does the network need a login first?"
+    );
+}
+
+#[test]
 fn an_endpoint_that_is_no_address_is_named() {
     let mut hub = Hub::model();
     for typed in ["not a url", "huggingface.co", "ftp://x", "https://", "https://:443", "/hub"] {
