@@ -134,13 +134,27 @@ fn what_neither_the_disk_nor_the_hub_has_is_named_with_both_its_readings() {
 
 #[test]
 fn an_endpoint_without_a_scheme_is_refused() {
-    let (_server, project) = served();
-    let project = project.env("HF_ENDPOINT", "huggingface.co/");
-    predict(&project, BERT).refused(
-        "error: `HF_ENDPOINT` is `huggingface.co`, which is not an http or https address\n\
-         help: set it to an address such as https://huggingface.co, or remove it from the environment: that one is the \
-         default",
-    );
+    // Nor is a password shown.
+    for typed in ["huggingface.co/", "ada:secret@huggingface.co"] {
+        let (_server, project) = served();
+        let project = project.env("HF_ENDPOINT", typed);
+        predict(&project, BERT).refused(
+            "error: `HF_ENDPOINT` is `huggingface.co`, which is not an http or https address\n\
+             help: set it to an address such as https://huggingface.co, or remove it from the environment: that one is the \
+             default",
+        );
+    }
+}
+
+#[test]
+fn a_password_of_the_endpoint_is_not_shown() {
+    let (server, project) = served();
+    let endpoint = server.endpoint();
+    let project = project.env("HF_ENDPOINT", &endpoint.replace("http://", "http://ada:secret@"));
+    predict(&project, "kindling/tny").refused(&format!(
+        "error: `kindling/tny` is neither a directory here nor a repository at {endpoint}\n\
+         help: check the spelling; if it is private, set HF_TOKEN to a token that may read it, or run `hf auth login`"
+    ));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ureq::http::Uri;
 /// How the Hub is used.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `HF_ENDPOINT`, without a slash at its end.
+    /// `HF_ENDPOINT`, without a slash at its end and without a name and a password: they are not sent, and messages show the rest.
     pub endpoint: String,
     /// `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
     pub cache: PathBuf,
@@ -54,7 +54,7 @@ impl Settings {
             .and_then(|token| Token::new(&token));
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
         Self {
-            endpoint: endpoint.trim_end_matches('/').into(),
+            endpoint: without_userinfo(endpoint.trim_end_matches('/')),
             cache: path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE")).unwrap_or_else(|| home.join("hub")),
             token: token.filter(|_| !switch("HF_HUB_DISABLE_IMPLICIT_TOKEN")),
             offline: switch("HF_HUB_OFFLINE") || switch("TRANSFORMERS_OFFLINE"),
@@ -101,6 +101,18 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
+}
+
+/// An address without the name and the password before its host. Of what is no address all before an `@` goes: the password may be at
+/// fault.
+fn without_userinfo(address: &str) -> String {
+    let (scheme, rest) = address.split_at(address.find("://").map_or(0, |scheme| scheme + 3));
+    let end = match address.parse::<Uri>() {
+        Ok(_) => rest.find(['/', '?', '#']).unwrap_or(rest.len()),
+        Err(_) => rest.len(),
+    };
+    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}{}", &rest[host..])
 }
 
 /// `~/x` as the shell would have written it: a variable set in a file has not been through one.
@@ -177,6 +189,22 @@ mod tests {
             "hub.example",
         ] {
             assert!(!is_sent(endpoint), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_has_no_password() {
+        for (typed, expected) in [
+            ("https://ada:pass@hub.example/hf/", "https://hub.example/hf"),
+            ("http://ada@127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("https://hub.example/a@b", "https://hub.example/a@b"),
+            // No addresses: a space, no scheme, another scheme.
+            ("https://ada:pa s/s@hub.example", "https://hub.example"),
+            ("ada:pass@hub.example", "hub.example"),
+            ("ftp://ada:pass@hub.example", "ftp://hub.example"),
+            ("not a url", "not a url"),
+        ] {
+            assert_eq!(read(&[("HF_ENDPOINT", typed)]).endpoint, expected);
         }
     }
 
