@@ -125,7 +125,14 @@ fn metrics_that_were_cut_are_not_filled_up() {
     let output = run.experiment.output(&["--resume"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("metrics.jsonl has 10 bytes, and had "), "{said}");
+    let state = fs::read_to_string(run.newest().join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    let (length, step) = (&state["metrics_length"], &state["step"]);
+    let expected = format!(
+        "error: cannot resume: runs/run/metrics.jsonl is damaged: it has 10 bytes, and had {length} at step {step}\nhelp: the \
+         checkpoint of step {step} is whole: put metrics.jsonl back from a backup, or start over with `--overwrite`\n"
+    );
+    assert!(said.ends_with(&expected), "{said}");
     assert_eq!(fs::metadata(run.experiment.run().join("metrics.jsonl")).unwrap().len(), 10);
 }
 
@@ -137,10 +144,34 @@ fn a_bit_that_flipped_in_the_metrics_is_found() {
     let output = run.experiment.output(&["--resume"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(
-        said.contains("is damaged (metrics.jsonl is not as it was written), and none before it is whole"),
-        "{said}"
+    let step = *run.experiment.checkpoints().last().unwrap();
+    let expected = format!(
+        "error: cannot resume: runs/run/metrics.jsonl is damaged: it is not as it was written up to step {step}\nhelp: the \
+         checkpoint of step {step} is whole: put metrics.jsonl back from a backup, or start over with `--overwrite`\n"
     );
+    assert!(said.ends_with(&expected), "{said}");
+    // Put back, as the message says.
+    flip(&path, 100);
+    run.experiment.train(&["--resume"]);
+}
+
+#[test]
+fn damage_of_the_metrics_behind_a_checkpoint_leaves_that_one() {
+    let run = Interrupted::new();
+    let path = run.experiment.run().join("metrics.jsonl");
+    let checkpoints = run.experiment.checkpoints();
+    let [.., before, newest] = checkpoints[..] else { panic!("{checkpoints:?}") };
+    let state = fs::read_to_string(run.newest().join("state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    flip(&path, usize::try_from(state["metrics_length"].as_u64().unwrap()).unwrap() - 10);
+    let output = run.experiment.output(&["--resume"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let warning = format!(
+        "warning: runs/run/metrics.jsonl is damaged (it is not as it was written up to step {newest}): resuming from \
+         runs/run/checkpoints/step-{before}\n"
+    );
+    assert!(said.contains(&warning), "{said}");
 }
 
 #[test]

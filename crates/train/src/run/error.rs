@@ -61,6 +61,11 @@ pub(crate) enum Error {
     #[error("cannot resume: the checkpoint {} is damaged ({reason}), and none before it is whole", path.display())]
     #[diagnostic(help("put its files back from a copy, or start over with `--overwrite`"))]
     Damaged { path: PathBuf, reason: String },
+    #[error("cannot resume: {} is damaged: {reason}", path.display())]
+    #[diagnostic(help(
+        "the checkpoint of step {step} is whole: put metrics.jsonl back from a backup, or start over with `--overwrite`"
+    ))]
+    Metrics { path: PathBuf, reason: String, step: usize },
     #[error("cannot resume: {}, the best result so far (step {step}), {reason}", path.display())]
     #[diagnostic(help("put it back from a copy, or start over with `--overwrite`: a run cannot end without it"))]
     Best { path: PathBuf, step: usize, reason: String },
@@ -220,6 +225,7 @@ impl Error {
             | Self::OwnConfig { .. }
             | Self::Record { .. }
             | Self::Damaged { .. }
+            | Self::Metrics { .. }
             | Self::Best { .. }
             | Self::SetInLeg { .. }
             | Self::OwnInput { .. }

@@ -177,16 +177,21 @@ fn newest_whole(place: &Path) -> Result<Option<usize>, Error> {
     Ok(directory.checkpoints().into_iter().rev().find(|step| usable(&directory, *step).is_ok()))
 }
 
-/// The state of a checkpoint that can be gone on from; otherwise what is wrong with it.
-fn usable(directory: &Directory, step: usize) -> Result<RunState, String> {
-    let state = read_state(&directory.checkpoint(step))?;
-    let length = std::fs::metadata(directory.path("metrics.jsonl")).map_or(0, |found| found.len());
+/// The state of a checkpoint that can be gone on from; otherwise what is wrong with it, or with the metrics up to its step.
+fn usable(directory: &Directory, step: usize) -> Result<RunState, Error> {
+    let checkpoint = directory.checkpoint(step);
+    let state = read_state(&checkpoint).map_err(|reason| Error::Damaged { path: checkpoint, reason })?;
+    let path = directory.path("metrics.jsonl");
+    let length = std::fs::metadata(&path).map_or(0, |found| found.len());
     if length < state.metrics_length {
-        return Err(format!("metrics.jsonl has {length} bytes, and had {} then", state.metrics_length));
+        let reason = format!("it has {length} bytes, and had {} at step {step}", state.metrics_length);
+        return Err(Error::Metrics { path, reason, step });
     }
-    let found = sha256_of_beginning(&directory.path("metrics.jsonl"), state.metrics_length);
+    let found = sha256_of_beginning(&path, state.metrics_length);
     match &state.metrics_sha256 {
-        Some(then) if found.as_ref().ok() != Some(then) => Err("metrics.jsonl is not as it was written".to_string()),
+        Some(then) if found.as_ref().ok() != Some(then) => {
+            Err(Error::Metrics { path, reason: format!("it is not as it was written up to step {step}"), step })
+        }
         Some(_) | None => Ok(state),
     }
 }
@@ -229,24 +234,32 @@ pub(super) fn newest_state(
     Ok(Some(state))
 }
 
-/// The newest checkpoint that is whole; those that are not are named.
+/// The newest checkpoint that can be gone on from; what is wrong with the newest of all is told.
 fn newest_usable(directory: &Directory, steps: &[usize], output: &Output) -> Result<RunState, Error> {
-    let mut damage = None;
+    let mut damages = Vec::new();
     for step in steps.iter().rev() {
-        let path = directory.checkpoint(*step);
         match usable(directory, *step) {
             Ok(state) => {
-                if let Some(Error::Damaged { path, reason }) = damage {
-                    let before = directory.checkpoint(state.step);
-                    let (path, before) = (path.display(), before.display());
-                    output.warn(&format!("the checkpoint {path} is damaged ({reason}): resuming from {before}"));
+                let wrong = match damages.first() {
+                    Some(Error::Damaged { path, reason }) => {
+                        Some(format!("the checkpoint {} is damaged ({reason})", path.display()))
+                    }
+                    Some(Error::Metrics { path, reason, .. }) => {
+                        Some(format!("{} is damaged ({reason})", path.display()))
+                    }
+                    _ => None,
+                };
+                if let Some(wrong) = wrong {
+                    output.warn(&format!("{wrong}: resuming from {}", directory.checkpoint(state.step).display()));
                 }
                 return Ok(state);
             }
-            Err(reason) => damage = damage.or(Some(Error::Damaged { path, reason })),
+            Err(damage) => damages.push(damage),
         }
     }
-    Err(damage.expect("there is a checkpoint, and none is whole"))
+    // With the metrics put back a checkpoint can be gone on from.
+    let metrics = damages.iter().position(|damage| matches!(damage, Error::Metrics { .. }));
+    Err(damages.swap_remove(metrics.unwrap_or(0)))
 }
 
 pub(super) fn is_free(key: &str) -> bool {
