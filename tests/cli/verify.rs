@@ -195,19 +195,68 @@ fn data_or_a_base_that_is_another_one_cannot_be_repeated() {
 #[test]
 fn an_adapter_is_compared_with_its_files_data_base_and_settings() {
     let project = trained();
+    let step = project.json_of("run/adapter/kindling.json")["trained"]["step"].clone();
     let ran = verify(&project, &["run/adapter", "--data", "train.jsonl", "--data", "valid.jsonl"]).done();
     assert_eq!(
         ran.stderr,
-        "files         5 files as written\n\
-         data          train.jsonl is what it was trained or validated on\n\
-         data          valid.jsonl is what it was trained or validated on\n\
-         base          [DIR]/bert is what it was trained on\n\
-         configuration [DIR]/run/config.toml has the settings that it was trained with\n\
-         executable    this one\n\
-         run/adapter matches its record in everything that was compared\n"
+        format!(
+            "files         5 files as written\n\
+             data          train.jsonl is what it was trained or validated on\n\
+             data          valid.jsonl is what it was trained or validated on\n\
+             base          [DIR]/bert is what it was trained on\n\
+             configuration [DIR]/run/config.toml has the settings that it was trained with\n\
+             step          {step}, not compared: only training again tells\n\
+             examples      not compared: only training again makes them\n\
+             executable    this one\n\
+             run/adapter matches its record in: files, data, base, configuration; not compared: step, examples\n"
+        )
     );
     let document = verify(&project, &["run/adapter", "--json"]).done().document();
     assert_eq!((&document["agrees"], &document["findings"][1]["agrees"]), (&json!(true), &json!(null)));
+}
+
+/// The adapter's record changed, without the hash of itself.
+fn with_record(project: Project, change: impl FnOnce(&mut serde_json::Value)) -> Project {
+    let mut document = project.json_of("run/adapter/kindling.json");
+    document.as_object_mut().unwrap().remove("sha256");
+    change(&mut document["trained"]);
+    project.file("run/adapter/kindling.json", document.to_string())
+}
+
+#[test]
+fn what_a_record_does_not_name_is_not_said_to_agree() {
+    let project = with_record(trained(), |record| {
+        record["base"] = json!([]);
+        record["data"] = json!([]);
+    });
+    let ran = verify(&project, &["run/adapter"]).done();
+    let step = project.json_of("run/adapter/kindling.json")["trained"]["step"].clone();
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "files         5 files as written\n\
+             data          its record names no file of data\n\
+             base          its record names no file of the base\n\
+             configuration [DIR]/run/config.toml has the settings that it was trained with\n\
+             step          {step}, not compared: only training again tells\n\
+             examples      not compared: only training again makes them\n\
+             executable    this one\n\
+             run/adapter matches its record in: files, configuration; not compared: data, base, step, examples\n"
+        )
+    );
+    let help = "help: what it was trained with has the hashes that its kindling.json has under `trained`";
+    let ran = verify(&project, &["run/adapter", "--data", "train.jsonl", "--base", "bert"]);
+    assert_eq!(ran.status, Some(1));
+    let names = "data: its record names no file of data; base: its record names no file of the base";
+    let expected = format!("error: run/adapter does not match its record: {names}\n{help}");
+    assert_eq!(last_lines(&ran, 2), expected);
+    let project = with_record(trained(), |record| {
+        record["base"].as_array_mut().unwrap().retain(|file| file["name"] != "model.safetensors");
+    });
+    let ran = verify(&project, &["run/adapter"]);
+    assert_eq!(ran.status, Some(1));
+    let names = "base: [DIR]/bert has model.safetensors, which its record does not name";
+    assert_eq!(last_lines(&ran, 2), format!("error: run/adapter does not match its record: {names}\n{help}"));
 }
 
 #[test]

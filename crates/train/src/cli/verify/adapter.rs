@@ -13,6 +13,9 @@ use crate::cli::source::model_of;
 use crate::output::{Output, counted};
 use crate::run;
 
+/// Told, and no part of what is compared.
+const EXECUTABLE: &str = "executable";
+
 /// What was found out of one thing.
 struct Finding {
     what: &'static str,
@@ -47,9 +50,14 @@ pub(super) fn verify(arguments: &Arguments, output: &Output) -> Result<ExitCode,
     findings.extend(of_data(trained, &arguments.data)?);
     findings.push(of_base(trained, arguments, output)?);
     findings.push(of_config(trained, arguments)?);
+    if !trained.origins.init_from.is_empty() {
+        findings.push(Finding::new("init_from", None, "not compared: only training again reads it"));
+    }
+    findings.push(Finding::new("step", None, format!("{}, not compared: only training again tells", trained.step)));
+    findings.push(Finding::new("examples", None, "not compared: only training again makes them"));
     let machines = differences::of_machines(Some(&written.sidecar), &trained.origins.machine.device);
     let words = if machines.is_empty() { "this one".to_string() } else { machines.join("; ") };
-    findings.push(Finding::new("executable", None, words));
+    findings.push(Finding::new(EXECUTABLE, None, words));
 
     let agrees = findings.iter().all(|finding| finding.agrees != Some(false));
     if output.json() {
@@ -71,7 +79,17 @@ pub(super) fn verify(arguments: &Arguments, output: &Output) -> Result<ExitCode,
         .collect();
     match wrong.is_empty() {
         true => {
-            output.say(&format!("{shown} matches its record in everything that was compared"));
+            let names = |agrees: Option<bool>| -> Vec<&str> {
+                let mut names: Vec<&str> = findings
+                    .iter()
+                    .filter(|finding| finding.agrees == agrees && finding.what != EXECUTABLE)
+                    .map(|finding| finding.what)
+                    .collect();
+                names.dedup();
+                names
+            };
+            let (compared, left_out) = (names(Some(true)).join(", "), names(None).join(", "));
+            output.say(&format!("{shown} matches its record in: {compared}; not compared: {left_out}"));
             Ok(ExitCode::SUCCESS)
         }
         false => {
@@ -97,6 +115,10 @@ fn of_files(written: &WrittenFiles, directory: &Path) -> Result<Finding, Failure
 
 fn of_data(trained: &Provenance, given: &[PathBuf]) -> Result<Vec<Finding>, Failure> {
     let known = &trained.origins.data;
+    if known.is_empty() {
+        let agrees = if given.is_empty() { None } else { Some(false) };
+        return Ok(vec![Finding::new("data", agrees, "its record names no file of data")]);
+    }
     let mut found = Vec::new();
     let mut seen = Vec::new();
     for path in given {
@@ -127,17 +149,25 @@ fn of_base(trained: &Provenance, arguments: &Arguments, output: &Output) -> Resu
         Some(base) => Some(model_of(base, output)?),
         None => inference::recorded_base(&arguments.path)?.and_then(|recorded| recorded.directory(&arguments.path)),
     };
+    let known = &trained.origins.base;
+    if known.is_empty() {
+        let agrees = if arguments.base.is_none() { None } else { Some(false) };
+        return Ok(Finding::new("base", agrees, "its record names no file of the base"));
+    }
     let Some(directory) = directory else {
         return Ok(Finding::new("base", None, "not compared: name it with --base"));
     };
     let shown = directory.display();
     let files = Pretrained::open(&directory, Pretrained::head_of(&directory)?)?.files();
     let found: Vec<FileHash> = files.iter().filter_map(|file| FileHash::of(file)).collect();
-    let known = &trained.origins.base;
     let other = known.iter().find(|known| !found.contains(known));
-    Ok(match other {
-        Some(other) => Finding::new("base", false, format!("{shown} has another {}", other.name)),
-        None => Finding::new("base", true, format!("{shown} is what it was trained on")),
+    let unknown = found.iter().find(|found| !known.contains(found));
+    Ok(match (other, unknown) {
+        (Some(other), _) => Finding::new("base", false, format!("{shown} has another {}", other.name)),
+        (None, Some(unknown)) => {
+            Finding::new("base", false, format!("{shown} has {}, which its record does not name", unknown.name))
+        }
+        (None, None) => Finding::new("base", true, format!("{shown} is what it was trained on")),
     })
 }
 
