@@ -1,12 +1,12 @@
 //! A directory that gets its name when all of its files are written.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{TEMPORARY, Unfinished, create_parents, disk, parent, sync_directory};
+use super::{TEMPORARY, Unfinished, create_parents, disk, leftover, parent, sync_directory};
 
 /// A directory that is being written under another name, and takes its own in [`finish`](Self::finish). Dropped before, it
 /// is removed.
@@ -14,6 +14,8 @@ use super::{TEMPORARY, Unfinished, create_parents, disk, parent, sync_directory}
 pub struct OutputDirectory {
     path: PathBuf,
     temporary: TempDir,
+    /// Holds the lock on it. `None` where a directory cannot be opened.
+    _held: Option<File>,
     _unfinished: Unfinished,
 }
 
@@ -27,9 +29,14 @@ impl OutputDirectory {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         create_parents(path)?;
-        let temporary = tempfile::Builder::new().prefix(TEMPORARY.0).suffix(TEMPORARY.1).tempdir_in(parent(path))?;
+        leftover::remove(parent(path));
+        let prefix = format!("{}{}", TEMPORARY.0, leftover::mark());
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(&prefix).suffix(TEMPORARY.1).rand_bytes(leftover::RANDOM);
+        let temporary = builder.tempdir_in(parent(path))?;
+        let held = File::open(temporary.path()).inspect(leftover::hold).ok();
         let unfinished = Unfinished::new(temporary.path());
-        Ok(Self { path: path.into(), temporary, _unfinished: unfinished })
+        Ok(Self { path: path.into(), temporary, _held: held, _unfinished: unfinished })
     }
 
     /// Where to write its files.

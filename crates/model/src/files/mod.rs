@@ -6,6 +6,7 @@
 mod destination;
 mod directory;
 pub mod disk;
+mod leftover;
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -18,7 +19,7 @@ use destination::Destination;
 pub use directory::OutputDirectory;
 pub use disk::sync_directory;
 
-/// The beginning and the end of every temporary file's name; between them are random letters and digits.
+/// The beginning and the end of every temporary file's name; between them are a mark of the running system and random letters and digits.
 const TEMPORARY: (&str, &str) = (".kindling-", ".tmp");
 
 /// A file that is being written and takes its place in [`finish`](Self::finish). Dropped before, it leaves what was there.
@@ -50,7 +51,9 @@ impl OutputFile {
         if existing.is_some() {
             File::options().write(true).open(&path)?;
         }
+        leftover::remove(parent(&path));
         let temporary = temporary(parent(&path), existing.as_ref())?;
+        leftover::hold(temporary.as_file());
         let unfinished = Unfinished::new(temporary.path());
         Ok(Self(Kind::Replacing { path, temporary, _unfinished: unfinished }))
     }
@@ -125,8 +128,13 @@ pub fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> 
 
 /// Whether a file of this name is one that a killed process left unfinished: no other program makes such names.
 pub fn is_temporary(name: &str) -> bool {
-    let random = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
-    random.is_some_and(|random| !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    random_part(name).is_some()
+}
+
+/// What stands between the beginning and the end of such a name.
+fn random_part(name: &str) -> Option<&str> {
+    let random = name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.1)?;
+    (!random.is_empty() && random.bytes().all(|byte| byte.is_ascii_alphanumeric())).then_some(random)
 }
 
 /// Removes the temporary files and directories of this process, which is about to exit without dropping its values.
@@ -140,9 +148,10 @@ pub fn remove_unfinished() {
 
 /// A temporary file for a new file, or for one that is there, whose owner and rights it takes.
 fn temporary(directory: &Path, existing: Option<&Metadata>) -> io::Result<NamedTempFile> {
+    let prefix = format!("{}{}", TEMPORARY.0, leftover::mark());
     let mut builder = tempfile::Builder::new();
     // Opened here and not by tempfile, whose files have mode 0600 and whose errors hide the system's.
-    let file = builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1).make_in(directory, |path| {
+    let file = builder.prefix(&prefix).suffix(TEMPORARY.1).rand_bytes(leftover::RANDOM).make_in(directory, |path| {
         let mut options = File::options();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
