@@ -100,7 +100,8 @@ fn last_change(path: &Path) -> io::Result<SystemTime> {
     Ok(last)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use crate::files::{OutputDirectory, OutputFile};
