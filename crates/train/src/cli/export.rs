@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         check_mergeable(adapter, "exported")?;
     }
     if !is_adapter {
-        check_unquantised(&inputs.model)?;
+        check_unquantised(&inputs)?;
     }
     if inputs.adapter.is_none() {
         let pretrained = Pretrained::open(&inputs.model, Pretrained::head_of(&inputs.model)?)?;

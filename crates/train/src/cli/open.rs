@@ -46,15 +46,23 @@ pub(super) fn read(files: &ModelFiles, usage: Option<Use>) -> Result<Saved, Fail
 
 /// # Errors
 /// The checkpoint's files have quantised matrices, of which no other model is made.
-pub(super) fn check_unquantised(directory: &Path) -> Result<(), Failure> {
-    match Pretrained::open(directory, Pretrained::head_of(directory)?)?.quantisation() {
-        Some(quantisation) => {
-            let message =
-                format!("{} is in {}, which has no room for an update", directory.display(), quantisation.name());
-            Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"))
-        }
-        None => Ok(()),
-    }
+pub(super) fn check_unquantised(files: &ModelFiles) -> Result<(), Failure> {
+    let directory = &files.model;
+    let Some(quantisation) = Pretrained::open(directory, Pretrained::head_of(directory)?)?.quantisation() else {
+        return Ok(());
+    };
+    let (shown, kind) = (directory.display(), quantisation.name());
+    Err(match files.adapter {
+        // To the adapter the codes are other weights than those that they were made from.
+        Some(_) => Failure::usage(
+            format!("{shown} is in {kind}, which has no room for an update"),
+            "name the unquantised checkpoint that it was made from with --model, and give --allow-other-base",
+        ),
+        None => Failure::usage(
+            format!("{shown} is in {kind}, of which no file for llama.cpp is made"),
+            "name the unquantised checkpoint that it was made from with --model",
+        ),
+    })
 }
 
 /// # Errors
@@ -110,10 +118,7 @@ pub(super) fn load(
     output: &Output,
 ) -> Result<Pipeline, Failure> {
     let overrides = overrides(&saved, sets, keys)?;
-    if let (Some([trained, opened]), Some(adapter)) = (saved.other_kind(&overrides), &files.adapter) {
-        let (adapter, trained, opened) = (adapter.display(), kind_of_base(trained), kind_of_base(opened));
-        output.warn(&format!("the adapter {adapter} was trained on a base in {trained}, not in {opened}"));
-    }
+    let other_kind = saved.other_kind(&overrides);
     let pipeline = saved.load(&overrides, device).map_err(|error| match error {
         Error::Length { positions, .. } => {
             let of_length = |set: &&String| set.trim_start().starts_with("data.max_length");
@@ -126,6 +131,11 @@ pub(super) fn load(
         }
         other => other.into(),
     })?;
+    // Of a kind that the base cannot be brought to there is nothing to warn of.
+    if let (Some([trained, opened]), Some(adapter)) = (other_kind, &files.adapter) {
+        let (adapter, trained, opened) = (adapter.display(), kind_of_base(trained), kind_of_base(opened));
+        output.warn(&format!("the adapter {adapter} was trained on a base in {trained}, not in {opened}"));
+    }
     tell(&pipeline.loaded, output);
     if let Some(directory) = &files.adapter {
         say_adapter(directory, &pipeline, output);
@@ -217,17 +227,18 @@ fn frozen(saved: &Saved, sets: &[String]) -> Result<Option<Frozen>, Failure> {
             None => {}
         }
     }
-    let quantisation = match (dtype, saved.frozen(&Overrides::default())) {
-        (Some(dtype), _) => dtype.quantisation(),
-        (None, Frozen::Quantised { quantisation, .. }) => Some(quantisation),
-        (None, Frozen::AsStored | Frozen::As(_)) => None,
+    let (of_training, output_of_training) = match saved.frozen(&Overrides::default()) {
+        Frozen::Quantised { quantisation, output } => (Some(quantisation), output),
+        Frozen::AsStored | Frozen::As(_) => (None, false),
     };
+    let quantisation = dtype.map_or(of_training, Dtype::quantisation);
     match (output, quantisation) {
         (Some((output, _)), Some(quantisation)) => Ok(Some(Frozen::Quantised { quantisation, output })),
         (Some((true, set)), None) => {
             Err(cannot_be_used(set, "it needs `--set model.dtype=int8` or `--set model.dtype=nf4`".to_string()))
         }
-        (Some((false, _)), None) | (None, _) => Ok(dtype.map(|dtype| dtype.frozen(false))),
+        // Of a float type nothing is quantised, whatever of the output layer was in training.
+        (Some((false, _)), None) | (None, _) => Ok(dtype.map(|dtype| dtype.frozen(output_of_training))),
     }
 }
 

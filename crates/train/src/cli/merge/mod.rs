@@ -104,7 +104,7 @@ fn located(arguments: &Arguments, output: &Output) -> Result<Vec<ModelFiles>, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", first.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     }
-    check_unquantised(&first.model)?;
+    check_unquantised(&first)?;
     let mut inputs = vec![first];
     for adapter in arguments.adapters.iter().skip(1) {
         let (model, adapter) = (Some(inputs[0].model.clone()), Some(adapter.clone()));
