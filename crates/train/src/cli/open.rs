@@ -5,8 +5,11 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use data::{ColumnKey, ColumnNames, ColumnRole};
-use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved, method_of};
-use model::{Frozen, Pretrained};
+use inference::{
+    AdapterError, Backbone, Error, LoadedBackbone, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved, method_of,
+};
+use lora::Plan;
+use model::{Frozen, Model, Pretrained};
 use serde_json::{Map, Value};
 use tasks::{TaskName, Use};
 
@@ -138,9 +141,23 @@ pub(super) fn load(
     }
     tell(&pipeline.loaded, output);
     if let Some(directory) = &files.adapter {
-        say_adapter(directory, &pipeline, output);
+        say_adapter(directory, &pipeline.loaded.plan, &pipeline.model.model, output);
     }
     Ok(pipeline)
+}
+
+/// Puts a backbone together, and says what there is to know of it.
+pub(super) fn load_backbone(
+    backbone: Backbone,
+    files: &ModelFiles,
+    output: &Output,
+) -> Result<LoadedBackbone, Failure> {
+    let backbone = backbone.load(&Device::flex())?;
+    tell(&backbone.loaded, output);
+    if let Some(directory) = &files.adapter {
+        say_adapter(directory, &backbone.loaded.plan, &backbone.model, output);
+    }
+    Ok(backbone)
 }
 
 fn other_use(directory: &Path, task: TaskName, wanted: Use) -> Failure {
@@ -274,9 +291,8 @@ fn cannot_be_used(set: &str, help: String) -> Failure {
 }
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
-fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
-    let plan = &pipeline.loaded.plan;
-    let sizes = lora::update_sizes(&plan.tensors_written(&pipeline.model).into_iter().collect(), plan.updates());
+fn say_adapter(directory: &Path, plan: &Plan, model: &Model, output: &Output) {
+    let sizes = lora::update_sizes(&plan.tensors_written(model).into_iter().collect(), plan.updates());
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     // Biases and heads take the places of the base's own: nothing of them is added to a weight.
     if sizes.is_empty() {
