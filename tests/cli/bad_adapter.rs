@@ -174,7 +174,7 @@ fn an_unknown_start_is_refused() {
 fn an_adapter_none_of_whose_targets_the_model_has_is_refused() {
     with_config("target_modules", json!(["q_proj", "v_proj"])).refused(
         "error: adapter/adapter_config.json does not fit the model: `target_modules`: no module is named `q_proj`\n\
-         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense, classifier",
+         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense",
     );
 }
 

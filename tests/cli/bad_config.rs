@@ -153,7 +153,25 @@ fn a_misspelt_target_module_is_named_with_its_neighbour() {
 fn a_target_of_another_architecture_is_refused_with_the_modules_there_are() {
     Project::new().train(&["--set", "adapter.target_modules=[\"q_proj\"]"]).refused(
         "error: `--set adapter.target_modules=[\"q_proj\"]`: no module is named `q_proj`\n\
-         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense, classifier",
+         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense",
+    );
+}
+
+#[test]
+fn a_head_is_neither_a_target_nor_suggested_as_one() {
+    let refused = |target: &str, problem: &str| {
+        let set = format!("adapter.target_modules=[\"{target}\"]");
+        Project::new().train(&["--dry-run", "--set", &set]).refused(&format!("error: `--set {set}`: {problem}"));
+    };
+    refused(
+        "classifer",
+        "no module is named `classifer`\n\
+         help: `classifier` is of the classification head, which is always trained in full; known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense",
+    );
+    refused(
+        "classifier",
+        "no module that `classifier` stands for is adapted\n\
+         help: it is the classification head, which is always trained in full and saved with the adapter: remove `classifier` from `adapter.target_modules`",
     );
 }
 
@@ -161,7 +179,7 @@ fn a_target_of_another_architecture_is_refused_with_the_modules_there_are() {
 fn a_target_expression_that_matches_nothing_is_refused() {
     Project::new().config("[adapter]\ntarget_modules = '.*\\.qurey'").train(&[]).refused(
         "error: `adapter.target_modules` in run.toml, line 13: no module matches `.*\\.qurey`\n\
-         help: it must match the whole path; known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense, classifier",
+         help: it must match the whole path; known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense",
     );
 }
 

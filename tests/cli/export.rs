@@ -254,6 +254,56 @@ fn an_encoder_without_a_head_is_exported_for_its_embeddings() {
 }
 
 #[test]
+fn an_adapter_of_an_encoder_without_a_head_is_merged_and_exported_with_it() {
+    let weights = "adapter/adapter_model.safetensors";
+    let project = without_head("").copy("bert-cls/adapter", "adapter").tensors(weights, |tensors| {
+        tensors.remove(|name| name.contains("classifier"));
+        tensors.rename(|name| name.replace("base_model.model.bert.", "base_model.model."));
+    });
+    let config = "adapter/adapter_config.json";
+    let project =
+        project.json(config, "task_type", json!("FEATURE_EXTRACTION")).json(config, "modules_to_save", Value::Null);
+    let pooling = r#"{"pooling_mode_mean_tokens": true}"#;
+    let project = project.file("bert/1_Pooling/config.json", pooling);
+    let adapter = ["--model", "bert", "--adapter", "adapter"];
+    let ran = project.run(&[&["merge", "--output", "merged"], &adapter[..]].concat()).done();
+    assert!(ran.stderr.contains("\nhidden states differ by at most "), "{}", ran.stderr);
+    assert_eq!(project.json_of("merged/config.json")["architectures"], json!(["BertModel"]));
+    assert_eq!(project.read("merged/1_Pooling/config.json"), pooling);
+    let (file, merged) = (exported(&project, &adapter), exported(&project, &["--model", "merged"]));
+    let base = exported(&project, &["--model", "bert"]);
+    assert_eq!(file.names(), merged.names());
+    assert_eq!(file.metadata["bert.pooling_type"], json!(1));
+    for (name, is_adapted) in [("blk.0.attn_q", true), ("blk.2.attn_v", true), ("blk.1.attn_k", false)] {
+        let name = format!("{name}.weight");
+        assert_eq!(file.values(&name), merged.values(&name), "{name}");
+        assert_eq!(file.values(&name) != base.values(&name), is_adapted, "{name}");
+    }
+    let alone = exported(&project, &[&adapter[..], &["--adapter-only"]].concat());
+    assert_eq!((&alone.metadata["general.type"], alone.names().len()), (&json!("adapter"), 12));
+    let inspected = project.run(&["inspect", "adapter", "--model", "bert"]).done().stdout;
+    assert!(inspected.contains("\nloaded by             PEFT, llama.cpp\n"), "{inspected}");
+}
+
+#[test]
+fn a_backbone_that_llama_cpp_has_no_form_for_is_named_as_that() {
+    let bare = |case: &str, class: &str, prefix: &str| {
+        let project = Project::new().copy(&format!("{case}/model"), "bare");
+        project.json("bare/config.json", "architectures", json!([class])).tensors("bare/model.safetensors", |tensors| {
+            tensors.remove(|name| !name.starts_with(prefix));
+        })
+    };
+    export(&bare("distilbert-cls", "DistilBertModel", "distilbert."), &["--model", "bare"]).refused(
+        "error: a model of the type `distilbert` cannot be exported to GGUF\n\
+         help: exported to GGUF: bert, gpt2, llama, mistral, qwen2, qwen3, smollm3, phi3",
+    );
+    export(&bare("llama-cls", "LlamaModel", "model."), &["--model", "bare"]).refused(
+        "error: bare is of no class with an output layer (config.json: `LlamaModel`), and llama.cpp has its architecture as a language model alone\n\
+         help: export a checkpoint that was saved with its output layer, a `LlamaForCausalLM`",
+    );
+}
+
+#[test]
 fn what_pools_the_embeddings_is_told_or_asked_for() {
     let project = without_head("");
     let document = export(&project, &["--model", "bert", "--json"]).done().document();

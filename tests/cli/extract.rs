@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::project::Project;
+use crate::project::gguf::floats;
 use crate::project::tensors::Tensors;
 
 /// With `tuned`, a run of all weights.
@@ -136,6 +137,75 @@ fn layers_that_peft_would_take_for_an_experts_get_no_adapter() {
         "error: `--target-modules`: `model.layers.1.mlp.gate_proj` is no expert's, and PEFT would take its adapter for one\n\
          help: name other linear layers with `--target-modules`, those of attention for example",
     );
+}
+
+/// Into `directory` a fixture's model without its head, as the class of the backbone has it: without `prefix` in its names.
+fn backbone(project: Project, (case, class, prefix): (&str, &str, &str), directory: &str) -> Project {
+    let weights = format!("{directory}/model.safetensors");
+    let project = project.copy(&format!("{case}/model"), directory);
+    project.json(&format!("{directory}/config.json"), "architectures", json!([class])).tensors(&weights, |tensors| {
+        tensors.remove(|name| !name.starts_with(prefix));
+        tensors.rename(|name| name.strip_prefix(prefix).unwrap().to_string());
+    })
+}
+
+#[test]
+fn of_backbones_without_a_head_an_adapter_has_the_names_of_a_backbone() {
+    for (case, class, prefix, query) in [
+        ("bert-cls", "BertModel", "bert.", "encoder.layer.0.attention.self.query"),
+        ("distilbert-cls", "DistilBertModel", "distilbert.", "transformer.layer.0.attention.q_lin"),
+        ("llama-cls", "LlamaModel", "model.", "layers.0.self_attn.q_proj"),
+    ] {
+        let model = (case, class, prefix);
+        let project = backbone(backbone(Project::new(), model, "base"), model, "tuned");
+        let weight = format!("{query}.weight");
+        let project = project.tensors("tuned/model.safetensors", |tensors| tensors.add_to_first(&weight, 1.0));
+        // Of the decoder's keys and values the rank is that of their rows.
+        let run = |arguments: &[&str]| {
+            project.run(&[&["extract", "--base", "base", "--rank", "20", "-o", "extracted"], arguments].concat())
+        };
+        run(&["--tuned", "base"]).refused(
+            "error: base has the weights of base: there is no difference\n\
+             help: name a model that was trained further than the base with --tuned",
+        );
+        let document = run(&["--tuned", "tuned", "--json"]).done().document();
+        assert!(document["kept"].as_f64().unwrap() > 0.999, "{case}: {document}");
+        assert_eq!(document["left_out"], json!([]), "{case}");
+        let config = project.json_of("extracted/adapter_config.json");
+        assert_eq!(config["task_type"], "FEATURE_EXTRACTION", "{case}");
+        assert!(!config["target_modules"].to_string().contains(prefix), "{case}: {config}");
+        assert_eq!(
+            config["rank_pattern"].as_object().unwrap().len(),
+            if case == "llama-cls" { 4 } else { 0 },
+            "{case}"
+        );
+        let tensors = Tensors::read(&project.path("extracted/adapter_model.safetensors"));
+        assert_eq!(tensors.shape(&format!("base_model.model.{query}.lora_A.weight"))[0], 20, "{case}");
+        let below = format!("base_model.model.{prefix}");
+        assert!(!tensors.names().any(|name| name.starts_with(&below)), "{case}");
+
+        // Merged it is the tuned one.
+        project.run(&["merge", "--model", "base", "--adapter", "extracted", "--output", "merged"]).done();
+        let values = |file: &str, name: &str| floats(Tensors::read(&project.path(file)).bytes(name));
+        let merged = values("merged/model.safetensors", &format!("{prefix}{weight}"));
+        let tuned = values("tuned/model.safetensors", &weight);
+        let largest = merged.iter().zip(&tuned).fold(0_f32, |it, (one, other)| it.max((one - other).abs()));
+        assert!(merged.len() == tuned.len() && largest < 1e-5, "{case}: {largest}");
+    }
+}
+
+#[test]
+fn a_head_that_one_model_lacks_is_named() {
+    let project = backbone(Project::new(), ("bert-cls", "BertModel", "bert."), "tuned");
+    let expected = "error: `classifier.weight` is not in tuned\n\
+                    help: give a model with --base, and the same model after training with --tuned";
+    let arguments = ["extract", "--base", "bert", "--tuned", "tuned", "--rank", "4", "-o", "extracted"];
+    project.run(&arguments).refused(expected);
+    // A class that has a head is no backbone, whoever lost it.
+    let project = project
+        .json("tuned/config.json", "architectures", json!(["BertForSequenceClassification"]))
+        .tensors("bert/model.safetensors", |tensors| tensors.remove(|name| name.starts_with("classifier.")));
+    project.run(&arguments).refused(expected);
 }
 
 #[test]

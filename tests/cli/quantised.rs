@@ -210,10 +210,16 @@ fn an_output_layer_is_quantised_where_it_is_asked_for() {
         assert!(shown.contains(&format!("\nbase dtype            {set}\nquantize output       true\n")), "{shown}");
         let page = project.read("page.html");
         assert!(page.contains("Base kept in") && page.contains(&format!("{set} with its output layer")));
-        let ran = project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", &dtype]).done();
+        // The type alone says nothing of the output layer, which stays as it was in training.
+        let run = ["eval", "--data", "train.jsonl", "--run", "run"];
+        let again = project.run(&[&run[..], &["--set", &dtype]].concat()).done();
+        assert!(warnings(&again).is_empty(), "{}", again.stderr);
+        assert_eq!(again.stdout, project.run(&run).done().stdout);
+        let other = if set == "nf4" { "int8" } else { "nf4" };
         let expected = format!(
-            "warning: the adapter run/adapter was trained on a base in {set} with its output layer, not in {set}"
+            "warning: the adapter run/adapter was trained on a base in {set} with its output layer, not in {other} with its output layer"
         );
+        let ran = project.run(&[&run[..], &["--set", &format!("model.dtype={other}")]].concat()).done();
         assert_eq!(warnings(&ran), [expected]);
         project.run(&["generate", "--run", "run", "--prompt", "a fine", "--max-new-tokens", "4"]).done();
     }
@@ -289,7 +295,7 @@ fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
 
     project.run(&["merge", "--run", "run", "--output", "merged"]).refused(
         "error: [DIR]/bert is in nf4, which has no room for an update\n\
-         help: name the unquantised checkpoint that it was made from with --model",
+         help: name the unquantised checkpoint that it was made from with --model, and give --allow-other-base",
     );
     project.train(&["--overwrite", "--set", "adapter.method=full"]).refused(
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in nf4, and `adapter.method = \"full\"` trains it\n\
@@ -315,6 +321,43 @@ fn a_checkpoint_that_bitsandbytes_saved_is_used_as_it_is() {
 }
 
 #[test]
+fn what_was_trained_on_codes_is_merged_into_what_they_were_made_from() {
+    let project = saved_in_nf4().copy("llama-lm/model", "plain");
+    project.train(&["--quiet"]).done();
+    for (command, output) in
+        [(&["merge", "--output"][..], "merged"), (&["export", "--format", "gguf", "-o"][..], "gguf")]
+    {
+        let of_run = [command, &[output, "--run", "run"]].concat();
+        project.run(&of_run).refused(
+            "error: [DIR]/bert is in nf4, which has no room for an update\n\
+             help: name the unquantised checkpoint that it was made from with --model, and give --allow-other-base",
+        );
+        let ran = project.run(&[&of_run[..], &["--model", "plain", "--allow-other-base"]].concat()).done();
+        let expected = [
+            "warning: the adapter run/adapter was trained on other weights ([DIR]/bert) than those of plain",
+            "warning: the adapter run/adapter was trained on a base in nf4, not in a float type",
+        ];
+        assert_eq!(warnings(&ran), expected, "{output}");
+        assert!(project.path(output).exists(), "{output}");
+    }
+    project.run(&["export", "--format", "gguf", "-o", "other", "--model", "bert"]).refused(
+        "error: bert is in nf4, of which no file for llama.cpp is made\n\
+         help: name the unquantised checkpoint that it was made from with --model",
+    );
+}
+
+#[test]
+fn what_is_refused_is_not_warned_of() {
+    let keys = "path = \"bert\"\ndtype = \"nf4\"\nquantize_output = true";
+    let project = saved_in_nf4().replace("run.toml", "path = \"bert\"", keys);
+    project.train(&["--quiet"]).done();
+    project.run(&["eval", "--data", "train.jsonl", "--run", "run", "--set", "model.dtype=f32"]).refused(
+        "error: [DIR]/bert is in nf4 already, and cannot be brought to f32\n\
+         help: leave `model.dtype` out, or take the unquantised checkpoint that it was made from",
+    );
+}
+
+#[test]
 fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
     let project = saved_in_int8();
     let codes = loss(&project, &["--model", "bert", "--adapter", "adapter"]);
@@ -336,7 +379,7 @@ fn a_checkpoint_that_bitsandbytes_saved_in_int8_is_used_as_it_is() {
     }
     project.run(&["merge", "--run", "run", "--output", "merged"]).refused(
         "error: [DIR]/bert is in int8, which has no room for an update\n\
-         help: name the unquantised checkpoint that it was made from with --model",
+         help: name the unquantised checkpoint that it was made from with --model, and give --allow-other-base",
     );
     project.train(&["--overwrite", "--set", "adapter.method=full"]).refused(
         "error: `model.path` in run.toml, line 4: [DIR]/bert is in int8, and `adapter.method = \"full\"` trains it\n\

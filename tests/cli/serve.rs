@@ -134,7 +134,7 @@ fn an_adapter_that_cannot_share_its_base_is_refused_by_name() {
     );
     serve("bert", "a=distil").refused(
         "error: distil/adapter_config.json does not fit the model: `target_modules`: no module is named `v_lin`\n\
-         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense, classifier",
+         help: known: word_embeddings, position_embeddings, token_type_embeddings, query, key, value, dense",
     );
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 use lora::peft::{self, AdapterTensors, PeftConfig};
 use lora::{Method, Plan, Update};
-use model::{Frozen, Head, Pretrained, Values, is_output_weight};
+use model::{Frozen, Head, Loaded, Pretrained, Values, is_output_weight};
 use sha2::{Digest, Sha256};
 use tasks::TaskName;
 
@@ -95,9 +95,9 @@ impl Adapter {
         if !adapter.method.changes_base() {
             return Ok(adapter);
         }
-        let values = adapter.classes().unwrap_or(0);
+        let classes = adapter.classes();
         let plan = Plan::new(adapter.method, Some(adapter.tensors), 0).map_err(model::Error::from)?;
-        let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::Read, &Device::flex())?;
+        let loaded = loaded(pretrained, plan, classes, Values::Read)?;
         let Self { config, method, tensors, sidecar, starts } = Self::read(directory, Some(pretrained))?;
         let (method, tensors) = loaded.plan.written(method, tensors);
         Ok(Self { config: PeftConfig { method: method.clone(), ..config }, method, tensors, sidecar, starts })
@@ -109,10 +109,9 @@ impl Adapter {
     /// Files that cannot be read, or an adapter that is for another base.
     pub fn updates_on(directory: &Path, pretrained: &Pretrained) -> Result<Vec<Update>, Error> {
         let adapter = Self::read(directory, Some(pretrained))?;
-        let values = adapter.classes().unwrap_or(0);
+        let classes = adapter.classes();
         let plan = adapter.plan(pretrained, Frozen::AsStored).map_err(model::Error::from)?;
-        let (_, loaded) = pretrained.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &Device::flex())?;
-        Ok(loaded.plan.updates().to_vec())
+        Ok(loaded(pretrained, plan, classes, Values::ShapesOnly)?.plan.updates().to_vec())
     }
 
     /// What it was trained for: as its sidecar says, else as far as PEFT's file does.
@@ -135,6 +134,18 @@ impl Adapter {
     pub fn classes(&self) -> Option<usize> {
         self.tensors.names().find(|(name, _)| is_output_weight(name)).and_then(|(_, shape)| shape.first().copied())
     }
+}
+
+/// What comes of loading a base with an adapter whose head has so many classes; with the base's own head, or without one where neither
+/// has it.
+fn loaded(pretrained: &Pretrained, plan: Plan, classes: Option<usize>, values: Values) -> Result<Loaded, Error> {
+    let device = Device::flex();
+    let (_, loaded) = match classes.or_else(|| pretrained.head_classes()) {
+        None if pretrained.is_backbone() => pretrained.load_backbone(plan, Frozen::AsStored, values, &device)?,
+        // A language model has no classes, and a head that is lost is named whatever their number.
+        classes => pretrained.load(plan, classes.unwrap_or(1), Frozen::AsStored, values, &device)?,
+    };
+    Ok(loaded)
 }
 
 /// A method with what depends on the base filled in; `heads` are trained in full whatever it says.

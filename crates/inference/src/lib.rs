@@ -10,6 +10,7 @@
 
 mod adapter;
 mod answers;
+mod backbone;
 mod base;
 mod draft;
 mod error;
@@ -34,6 +35,7 @@ pub use adapter::{
     name_within, recorded_base, resolved, write_adapter,
 };
 pub use answers::not_finite;
+pub use backbone::{Backbone, LoadedBackbone};
 pub use base::{Base, ServedAdapter};
 pub use error::Error;
 pub use files::{DirectoryKind, ModelFiles};

@@ -25,6 +25,8 @@ const ENDINGS: [&str; 3] = [".model", ".spm", ".tiktoken"];
 
 /// The directory of further chat templates, as Transformers writes it.
 const TEMPLATES: &str = "additional_chat_templates";
+/// The directory of the pooling that sentence-transformers keeps beside an encoder.
+const POOLING: &str = "1_Pooling";
 
 /// Words in the names of files about what may be done with a model, and by whom it is.
 const LEGAL: [&str; 9] = [
@@ -69,7 +71,7 @@ pub fn is_vocabulary(path: &str) -> bool {
 /// The files of a checkpoint's directory that `wanted` says yes to, by their paths in it, sorted.
 pub fn files_beside(directory: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for below in ["", TEMPLATES] {
+    for below in ["", TEMPLATES, POOLING] {
         let place = directory.join(below);
         if !place.is_dir() {
             continue;

@@ -36,7 +36,10 @@ pub use checksum::{seal, sealed, sha256};
 pub use companions::{files_beside, goes_with_weights, is_of_tokenizer, is_vocabulary};
 pub use config::ConfigError;
 pub use error::Error;
-pub use export::{ExportError, Exported, export_adapter_gguf, export_adapter_mlx, export_encoder_gguf, export_gguf};
+pub use export::{
+    ExportError, Exported, check_encoder_gguf, export_adapter_gguf, export_adapter_mlx, export_encoder_gguf,
+    export_gguf, is_of_embeddings,
+};
 pub use files::{
     OutputDirectory, OutputFile, disk, is_temporary, remove_unfinished, sync_directory, write_atomically, write_json,
 };

@@ -248,11 +248,22 @@ impl Pretrained {
     /// a classifier's own head answers with.
     pub fn load_base(&self, labels: usize, frozen: Frozen, device: &Device) -> Result<(Model, Loaded), Error> {
         let plan = Plan::new(Method::frozen(), None, 0)?;
-        if self.has_head() {
-            return self.load(plan, labels, frozen, Values::Read, device);
+        match self.has_head() {
+            true => self.load(plan, labels, frozen, Values::Read, device),
+            false => self.load_backbone(plan, frozen, Values::Read, device),
         }
+    }
+
+    /// Builds the model as `plan` says, without a head, whatever of one the checkpoint has.
+    pub fn load_backbone(
+        &self,
+        plan: Plan,
+        frozen: Frozen,
+        values: Values,
+        device: &Device,
+    ) -> Result<(Model, Loaded), Error> {
         self.check_quantisation(frozen)?;
-        let build = Build::new(self, plan, frozen, Values::Read, device);
+        let build = Build::new(self, plan, frozen, values, device);
         build.without_head();
         let backbone = self.build_backbone(&build.root())?;
         let pooling = (self.variant.describe)(&self.config)?.pooling;
@@ -277,13 +288,22 @@ impl Pretrained {
         self.checkpoint.is_some() && self.new_parts().is_empty()
     }
 
-    /// Whether the checkpoint is an encoder without a head, by its tensors and the class that `config.json` names, and of an
-    /// architecture that is exported so.
-    pub fn is_encoder_alone(&self) -> bool {
-        let class = self.config.values().get("architectures").and_then(|classes| classes.get(0)?.as_str());
+    /// Whether the checkpoint is a backbone without a head, by its tensors and the class that `config.json` names. One that was opened
+    /// for a vocabulary is none: its output layer may be its word embeddings.
+    pub fn is_backbone(&self) -> bool {
         // Where the class has a head, its tensors are lost.
-        let has_no_head = class.is_none_or(|class| !class.contains("For"));
-        self.exports().encoder.is_some() && has_no_head && self.checkpoint.is_some() && !self.has_head()
+        let has_no_head = self.written_class().is_none_or(|class| !class.contains("For"));
+        has_no_head && self.head().has_labels() && self.checkpoint.is_some() && !self.has_head()
+    }
+
+    /// The class that `config.json` names.
+    pub(crate) fn written_class(&self) -> Option<&str> {
+        self.config.values().get("architectures").and_then(|classes| classes.get(0)?.as_str())
+    }
+
+    /// The class with this head, where the architecture has one.
+    pub(crate) fn class_with(&self, head: Head) -> Option<&'static str> {
+        Some(self.architecture.variant(head)?.class)
     }
 
     /// An adapter for a base that is loaded already and stays as it is. Of the checkpoint's values those alone are read that belong

@@ -36,7 +36,7 @@ pub enum TargetError {
     #[error("no module matches `{pattern}`")]
     UnmatchedPattern { key: &'static str, pattern: String, suggestion: String },
     #[error("no module that `{name}` stands for is adapted")]
-    WithoutEffect { name: String },
+    WithoutEffect { name: String, of_head: bool },
     #[error("the model has no linear layer to adapt")]
     NothingAdapted,
     #[error("no target is in a layer {layer}")]
@@ -122,6 +122,10 @@ impl TargetError {
             Self::UnknownModule { suggestion, .. }
             | Self::UnmatchedPattern { suggestion, .. }
             | Self::UnusedPattern { suggestion, .. } => suggestion.clone(),
+            Self::WithoutEffect { name: target, of_head: true } => format!(
+                "it is the classification head, which is always trained in full and saved with the adapter: remove `{target}` from {}",
+                name("target_modules")
+            ),
             Self::WithoutEffect { .. } => format!(
                 "each is excluded, saved in full ({}) or outside {}: remove one or the other",
                 name("modules_to_save"),

@@ -12,10 +12,12 @@ pub(super) const TARGET_MODULES: &str = "target_modules";
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) path: String,
-    /// Whether the method adapts modules of its kind.
+    /// Whether the method adapts modules of its kind, and nothing else is said of this one.
     pub(super) is_adaptable: bool,
     /// By `exclude_modules` or `modules_to_save`, so that a target may name it without adapting it.
     pub(super) kept_out: bool,
+    /// Of a classification head, which is trained in full whatever the settings say.
+    pub(super) is_of_head: bool,
 }
 
 /// The error for an entry that found no module.
@@ -27,7 +29,7 @@ pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
             let suggestion = if seen.iter().any(|seen| ends_in(&seen.path, &text)) {
                 format!("a string is an expression for the whole path: write [\"{text}\"] or \".*\\.{text}\"")
             } else {
-                format!("it must match the whole path; {}", module_suggestion(&text, candidates(key, seen)))
+                format!("it must match the whole path; {}", suggested(key, &text, seen))
             };
             TargetError::UnmatchedPattern { key, pattern: text, suggestion }
         }
@@ -38,7 +40,12 @@ pub(super) fn unknown(entry: &Entry, seen: &[Seen]) -> TargetError {
 pub(crate) fn unknown_saved(name: &str, asked: &[(String, Kind)]) -> TargetError {
     const KEY: &str = "modules_to_save";
     // It is said of methods without targets.
-    let seen = |(path, _): &(String, Kind)| Seen { path: path.clone(), is_adaptable: false, kept_out: false };
+    let seen = |(path, _): &(String, Kind)| Seen {
+        path: path.clone(),
+        is_adaptable: false,
+        kept_out: false,
+        is_of_head: false,
+    };
     let seen: Vec<Seen> = asked.iter().map(seen).collect();
     TargetError::UnknownModule { key: KEY, suggestion: nearest(KEY, name, &seen), name: name.to_string() }
 }
@@ -54,11 +61,28 @@ fn nearest(key: &str, name: &str, seen: &[Seen]) -> String {
         let holders = seen.iter().filter(|_| key != TARGET_MODULES).flat_map(|seen| with_ancestors(&seen.path));
         return match suggest::nearest_module(name, holders) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => module_suggestion(name, candidates(key, seen)),
+            None => suggested(key, name, seen),
         };
     }
     let within: Vec<&str> = within.into_iter().collect();
     format!("`{name}` only holds others; name those: {}", within.join(", "))
+}
+
+/// The nearest of what the entry could have meant, or all of it. A head that is nearer is no target.
+fn suggested(key: &str, text: &str, seen: &[Seen]) -> String {
+    let suggestion = module_suggestion(text, candidates(key, seen));
+    let heads = || seen.iter().filter(|seen| key == TARGET_MODULES && seen.is_of_head).map(|seen| seen.path.as_str());
+    let is_candidate = |near: &str| candidates(key, seen).any(|path| path == near || ends_in(path, near));
+    let near = match heads().any(|head| lies_in(head, text)) {
+        true => Some(text),
+        false => suggest::nearest_module(text, candidates(key, seen).chain(heads())).filter(|near| !is_candidate(near)),
+    };
+    match near {
+        Some(near) => {
+            format!("`{near}` is of the classification head, which is always trained in full; {suggestion}")
+        }
+        None => suggestion,
+    }
 }
 
 /// What an entry under this key could have meant.
@@ -70,7 +94,7 @@ fn candidates<'a>(key: &str, seen: &'a [Seen]) -> impl Iterator<Item = &'a str> 
 #[cfg(test)]
 mod tests {
     use crate::LoraConfig;
-    use crate::config::Names;
+    use crate::config::{Names, Targets};
     use crate::targets::Kind;
     use crate::targets::fixtures::*;
 
@@ -120,6 +144,33 @@ mod tests {
             refusal(&pattern(".*q_proj"), &bert()).1,
             "it must match the whole path; known: word_embeddings, query, key, value, dense, classifier"
         );
+    }
+
+    #[test]
+    fn what_is_kept_out_is_not_suggested_as_a_target() {
+        let mut config = list(&["classifer"]);
+        config.modules_to_save = names(&["classifier", "score", "pooler"]);
+        config.exclude_modules = Some(Names::List(names(&["key"])));
+        let known = "known: word_embeddings, query, value, dense";
+        let of_head = "`classifier` is of the classification head, which is always trained in full";
+        assert_eq!(refusal(&config, &bert()).1, format!("{of_head}; {known}"));
+        config.target_modules = Targets::Names(Names::List(names(&["q_proj"])));
+        assert_eq!(refusal(&config, &bert()).1, known);
+        config.target_modules = Targets::Names(Names::List(names(&["keys"])));
+        assert_eq!(refusal(&config, &bert()).1, known);
+        config.target_modules = Targets::Names(Names::Pattern("classifer".to_owned()));
+        assert_eq!(refusal(&config, &bert()).1, format!("it must match the whole path; {of_head}; {known}"));
+        config.target_modules = Targets::Names(Names::List(names(&["qurey"])));
+        assert_eq!(refusal(&config, &bert()).1, "did you mean `query`?");
+
+        let roberta = few(&[
+            ("roberta.query", Kind::Linear),
+            ("classifier.dense", Kind::Linear),
+            ("classifier.out_proj", Kind::OutputLinear),
+        ]);
+        let mut config = list(&["classifier"]);
+        config.modules_to_save = names(&["classifier", "score"]);
+        assert_eq!(refusal(&config, &roberta).1, format!("{of_head}; known: query"));
     }
 
     #[test]

@@ -158,8 +158,9 @@ impl Selector {
         }
         let (saved, whole_segments) = self.saved_by(path);
         let kept_out = excluded || whole_segments;
-        let is_adaptable = self.method.check_kind(path, kind).is_ok();
-        self.seen.push(Seen { path: path.to_owned(), is_adaptable, kept_out });
+        let is_adaptable = self.method.check_kind(path, kind).is_ok() && !excluded && saved.is_none();
+        let is_of_head = saved.as_ref().is_some_and(|entry| STANDARD_HEADS.contains(&entry.as_str()));
+        self.seen.push(Seen { path: path.to_owned(), is_adaptable, kept_out, is_of_head });
 
         let targeted = self.targeted(path, kind, kept_out)?;
         match (saved, targeted) {
@@ -223,9 +224,19 @@ impl Selector {
             return Some(error);
         }
         match idle {
-            Some(entry) => Some(TargetError::WithoutEffect { name: entry.text.clone() }),
+            Some(entry) => {
+                Some(TargetError::WithoutEffect { name: entry.text.clone(), of_head: self.is_of_head(entry) })
+            }
             None => self.matched.is_empty().then_some(TargetError::NothingAdapted),
         }
+    }
+
+    /// Whether all that the target stands for is of a head.
+    fn is_of_head(&self, target: &Entry) -> bool {
+        self.seen
+            .iter()
+            .filter(|seen| target.meaning(&seen.path).is_ok_and(|meaning| meaning != Match::No))
+            .all(|seen| seen.is_of_head)
     }
 }
 

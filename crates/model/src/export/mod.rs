@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 pub use adapter::export_adapter_gguf;
 pub use mlx::export_adapter_mlx;
-pub use model::{export_encoder_gguf, export_gguf};
-pub(crate) use pooling::is_of_embeddings;
+pub use model::{check_encoder_gguf, export_encoder_gguf, export_gguf};
+pub use pooling::is_of_embeddings;
 
 /// What was exported.
 #[derive(Debug)]
@@ -33,6 +33,9 @@ pub enum ExportError {
         #[help]
         help: String,
     },
+    #[error("{} is of no class with an output layer{class}, and llama.cpp has its architecture as a language model alone", directory.display())]
+    #[diagnostic(help("export a checkpoint that was saved with its output layer{whole}"))]
+    NoOutputLayer { directory: PathBuf, class: String, whole: String },
     #[error("{format} has no place for `{tensor}`")]
     NoPlace {
         tensor: String,

@@ -9,6 +9,7 @@ use super::pooling;
 use super::{ExportError, Exported};
 use crate::Error;
 use crate::architectures::{GgufModel, Layout};
+use crate::head::Head;
 use crate::merge::Merge;
 use crate::pretrained::Pretrained;
 
@@ -31,7 +32,7 @@ pub fn export_gguf(
     write(merge, merge.pretrained().gguf()?, vocabulary, named, path)
 }
 
-/// Writes an [encoder without a head](Pretrained::is_encoder_alone) for llama.cpp, as [`export_gguf`] does a model with one. How the
+/// Writes an encoder [without a head](Pretrained::is_backbone) for llama.cpp, as [`export_gguf`] does a model with one. How the
 /// vectors of its tokens become an embedding is what sentence-transformers says beside it.
 ///
 /// # Errors
@@ -50,6 +51,14 @@ pub fn export_encoder_gguf(
     }
     model.notes.extend(pooling::further(pretrained.directory()));
     write(merge, model, vocabulary, (kind, name, &[]), path)
+}
+
+/// Whether [`export_encoder_gguf`] has a form for a [backbone](Pretrained::is_backbone), before its weights are read.
+///
+/// # Errors
+/// llama.cpp does not have the architecture, or has it with an output layer alone.
+pub fn check_encoder_gguf(pretrained: &Pretrained) -> Result<(), Error> {
+    pretrained.gguf_encoder().map(|_| ())
 }
 
 /// `tokenizer.json`, the ids of special tokens by their roles, and the chat template.
@@ -180,9 +189,17 @@ impl Pretrained {
 
     /// The encoder without a head as llama.cpp has it.
     fn gguf_encoder(&self) -> Result<GgufModel, Error> {
-        let Some(describe) = self.exports().encoder else {
-            return Err(self.no_export("GGUF", |exports| exports.encoder.is_some()));
-        };
-        Ok(describe(self.parsed_config())?)
+        match (self.exports().encoder, self.exports().gguf) {
+            (Some(describe), _) => Ok(describe(self.parsed_config())?),
+            (None, Some(_)) => Err(self.no_output_layer().into()),
+            (None, None) => Err(self.no_export("GGUF", |exports| exports.gguf.is_some())),
+        }
+    }
+
+    /// The complaint about a backbone of an architecture that llama.cpp has as a language model alone.
+    fn no_output_layer(&self) -> ExportError {
+        let class = self.written_class().map_or_else(String::new, |class| format!(" (config.json: `{class}`)"));
+        let whole = self.class_with(Head::CausalLm).map_or_else(String::new, |class| format!(", a `{class}`"));
+        ExportError::NoOutputLayer { directory: self.directory().to_path_buf(), class, whole }
     }
 }

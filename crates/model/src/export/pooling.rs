@@ -23,7 +23,7 @@ pub(super) const UNSAID: &str = "no 1_Pooling/config.json says how the vectors o
                                  llama.cpp with `--pooling mean`, `cls` or `last`";
 
 /// Whether a file of a checkpoint says what follows an encoder, to sentence-transformers and here.
-pub(crate) fn is_of_embeddings(path: &str) -> bool {
+pub fn is_of_embeddings(path: &str) -> bool {
     [POOLING, MODULES].contains(&path)
 }
 

@@ -10,14 +10,15 @@ use clap::{Args, ValueEnum};
 use data::Tokenizer;
 use data::language::ChatTemplate;
 use gguf::TensorType;
-use inference::{ModelFiles, Pipeline, WrittenFiles};
+use inference::{Backbone, LoadedBackbone, ModelFiles, Pipeline};
+use lora::Plan;
 use model::{
-    Exported, Frozen, Merge, Pretrained, Types, export_adapter_gguf, export_adapter_mlx, export_encoder_gguf,
-    export_gguf,
+    Exported, Merge, Model, Pretrained, Types, check_encoder_gguf, export_adapter_gguf, export_adapter_mlx,
+    export_encoder_gguf, export_gguf,
 };
 use serde_json::json;
 
-use super::open::{check_mergeable, check_unquantised, check_unwritten, load, other_base, read};
+use super::open::{check_mergeable, check_unquantised, check_unwritten, load, load_backbone, other_base, read};
 use super::{Failure, ModelArguments};
 use crate::output::{Output, counted};
 
@@ -92,16 +93,21 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
         check_mergeable(adapter, "exported")?;
     }
     if !is_adapter {
-        check_unquantised(&inputs.model)?;
+        check_unquantised(&inputs)?;
     }
-    if inputs.adapter.is_none() {
-        let pretrained = Pretrained::open(&inputs.model, Pretrained::head_of(&inputs.model)?)?;
-        if pretrained.is_encoder_alone() {
-            let kind = kind(arguments, &pretrained, false);
-            let exported = encoder(&pretrained, &inputs, kind, (&arguments.output, output))?;
-            tell(arguments, kind, &exported, output)?;
-            return Ok(ExitCode::SUCCESS);
+    if let Some(backbone) = Backbone::read(&inputs)? {
+        let kind = kind(arguments, backbone.pretrained(), is_adapter);
+        if !is_adapter {
+            check_encoder_gguf(backbone.pretrained())?;
         }
+        let LoadedBackbone { pretrained, model, loaded } = load_backbone(backbone, &inputs, output)?;
+        let parts = (&pretrained, &loaded.plan, &model);
+        let exported = match is_adapter {
+            true => adapter_alone(parts, &inputs, kind, arguments)?,
+            false => encoder(parts, &inputs, kind, &arguments.output)?,
+        };
+        tell(arguments, kind, &exported, output)?;
+        return Ok(ExitCode::SUCCESS);
     }
     // Whatever kind of base it was trained on: what is written are the values of the files.
     let as_stored = ["model.dtype=auto".to_string()];
@@ -117,20 +123,28 @@ pub(super) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Fa
     }
     let opened = load(saved, &inputs, (&as_stored, &[]), &Device::flex(), output)?;
     let kind = kind(arguments, &opened.pretrained, is_adapter);
-    let exported = match (arguments.format, is_adapter) {
-        (Format::Gguf, false) => whole_model(&opened, &inputs, kind, &arguments.output)?,
-        (Format::Gguf, true) => {
-            let parts = (&opened.loaded.plan, &opened.model.model);
-            export_adapter_gguf(&opened.pretrained, parts, (kind, &name(inputs.trained())), &arguments.output)?
+    let exported = match is_adapter {
+        true => {
+            let parts = (&opened.pretrained, &opened.loaded.plan, &opened.model.model);
+            adapter_alone(parts, &inputs, kind, arguments)?
         }
-        (Format::Mlx, _) => {
-            let parts = (&opened.loaded.plan, &opened.model.model);
-            let base = inputs.model.display().to_string();
-            export_adapter_mlx(&opened.pretrained, parts, &base, &arguments.output)?
-        }
+        false => whole_model(&opened, &inputs, kind, &arguments.output)?,
     };
     tell(arguments, kind, &exported, output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn adapter_alone(
+    (pretrained, plan, model): (&Pretrained, &Plan, &Model),
+    inputs: &ModelFiles,
+    kind: TensorType,
+    arguments: &Arguments,
+) -> Result<Exported, Failure> {
+    let parts = (plan, model);
+    Ok(match arguments.format {
+        Format::Gguf => export_adapter_gguf(pretrained, parts, (kind, &name(inputs.trained())), &arguments.output)?,
+        Format::Mlx => export_adapter_mlx(pretrained, parts, &inputs.model.display().to_string(), &arguments.output)?,
+    })
 }
 
 /// With its adapter folded in where it has one.
@@ -143,17 +157,15 @@ fn whole_model(opened: &Pipeline, inputs: &ModelFiles, kind: TensorType, path: &
     Ok(exported)
 }
 
-/// An encoder without a head, which no task is for: its embeddings are what it answers in llama.cpp.
+/// An encoder without a head, which no task is for: its embeddings are what it answers in llama.cpp. With its adapter folded in where it
+/// has one.
 fn encoder(
-    pretrained: &Pretrained,
+    (pretrained, plan, model): (&Pretrained, &Plan, &Model),
     inputs: &ModelFiles,
     kind: TensorType,
-    (path, output): (&Path, &Output),
+    path: &Path,
 ) -> Result<Exported, Failure> {
-    WrittenFiles::check_model(&inputs.model)?.iter().for_each(|note| output.warn(note));
-    let (model, loaded) = pretrained.load_base(0, Frozen::AsStored, &Device::flex())?;
-    crate::run::tell(&loaded, output);
-    let merge = Merge::new(pretrained, &loaded.plan, &model, Types::All(DType::F32))?;
+    let merge = Merge::new(pretrained, plan, model, Types::All(DType::F32))?;
     let vocabulary = Vocabulary::of(&inputs.tokenizer()?, inputs)?;
     let exported = export_encoder_gguf(&merge, vocabulary.parts(), (kind, &name(inputs.trained())), path)?;
     check_unwritten(pretrained).inspect_err(|_| drop(std::fs::remove_file(path)))?;

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use data::{ColumnKey, ColumnNames, ColumnRole};
-use inference::{AdapterError, Error, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved, method_of};
-use model::{Frozen, Pretrained};
+use inference::{
+    AdapterError, Backbone, Error, LoadedBackbone, ModelFiles, Overrides, Pipeline, QuantisedBase, Saved, method_of,
+};
+use lora::Plan;
+use model::{Frozen, Model, Pretrained};
 use serde_json::{Map, Value};
 use tasks::{TaskName, Use};
 
@@ -46,15 +49,23 @@ pub(super) fn read(files: &ModelFiles, usage: Option<Use>) -> Result<Saved, Fail
 
 /// # Errors
 /// The checkpoint's files have quantised matrices, of which no other model is made.
-pub(super) fn check_unquantised(directory: &Path) -> Result<(), Failure> {
-    match Pretrained::open(directory, Pretrained::head_of(directory)?)?.quantisation() {
-        Some(quantisation) => {
-            let message =
-                format!("{} is in {}, which has no room for an update", directory.display(), quantisation.name());
-            Err(Failure::usage(message, "name the unquantised checkpoint that it was made from with --model"))
-        }
-        None => Ok(()),
-    }
+pub(super) fn check_unquantised(files: &ModelFiles) -> Result<(), Failure> {
+    let directory = &files.model;
+    let Some(quantisation) = Pretrained::open(directory, Pretrained::head_of(directory)?)?.quantisation() else {
+        return Ok(());
+    };
+    let (shown, kind) = (directory.display(), quantisation.name());
+    Err(match files.adapter {
+        // To the adapter the codes are other weights than those that they were made from.
+        Some(_) => Failure::usage(
+            format!("{shown} is in {kind}, which has no room for an update"),
+            "name the unquantised checkpoint that it was made from with --model, and give --allow-other-base",
+        ),
+        None => Failure::usage(
+            format!("{shown} is in {kind}, of which no file for llama.cpp is made"),
+            "name the unquantised checkpoint that it was made from with --model",
+        ),
+    })
 }
 
 /// # Errors
@@ -110,10 +121,7 @@ pub(super) fn load(
     output: &Output,
 ) -> Result<Pipeline, Failure> {
     let overrides = overrides(&saved, sets, keys)?;
-    if let (Some([trained, opened]), Some(adapter)) = (saved.other_kind(&overrides), &files.adapter) {
-        let (adapter, trained, opened) = (adapter.display(), kind_of_base(trained), kind_of_base(opened));
-        output.warn(&format!("the adapter {adapter} was trained on a base in {trained}, not in {opened}"));
-    }
+    let other_kind = saved.other_kind(&overrides);
     let pipeline = saved.load(&overrides, device).map_err(|error| match error {
         Error::Length { positions, .. } => {
             let of_length = |set: &&String| set.trim_start().starts_with("data.max_length");
@@ -126,11 +134,30 @@ pub(super) fn load(
         }
         other => other.into(),
     })?;
+    // Of a kind that the base cannot be brought to there is nothing to warn of.
+    if let (Some([trained, opened]), Some(adapter)) = (other_kind, &files.adapter) {
+        let (adapter, trained, opened) = (adapter.display(), kind_of_base(trained), kind_of_base(opened));
+        output.warn(&format!("the adapter {adapter} was trained on a base in {trained}, not in {opened}"));
+    }
     tell(&pipeline.loaded, output);
     if let Some(directory) = &files.adapter {
-        say_adapter(directory, &pipeline, output);
+        say_adapter(directory, &pipeline.loaded.plan, &pipeline.model.model, output);
     }
     Ok(pipeline)
+}
+
+/// Puts a backbone together, and says what there is to know of it.
+pub(super) fn load_backbone(
+    backbone: Backbone,
+    files: &ModelFiles,
+    output: &Output,
+) -> Result<LoadedBackbone, Failure> {
+    let backbone = backbone.load(&Device::flex())?;
+    tell(&backbone.loaded, output);
+    if let Some(directory) = &files.adapter {
+        say_adapter(directory, &backbone.loaded.plan, &backbone.model, output);
+    }
+    Ok(backbone)
 }
 
 fn other_use(directory: &Path, task: TaskName, wanted: Use) -> Failure {
@@ -217,17 +244,18 @@ fn frozen(saved: &Saved, sets: &[String]) -> Result<Option<Frozen>, Failure> {
             None => {}
         }
     }
-    let quantisation = match (dtype, saved.frozen(&Overrides::default())) {
-        (Some(dtype), _) => dtype.quantisation(),
-        (None, Frozen::Quantised { quantisation, .. }) => Some(quantisation),
-        (None, Frozen::AsStored | Frozen::As(_)) => None,
+    let (of_training, output_of_training) = match saved.frozen(&Overrides::default()) {
+        Frozen::Quantised { quantisation, output } => (Some(quantisation), output),
+        Frozen::AsStored | Frozen::As(_) => (None, false),
     };
+    let quantisation = dtype.map_or(of_training, Dtype::quantisation);
     match (output, quantisation) {
         (Some((output, _)), Some(quantisation)) => Ok(Some(Frozen::Quantised { quantisation, output })),
         (Some((true, set)), None) => {
             Err(cannot_be_used(set, "it needs `--set model.dtype=int8` or `--set model.dtype=nf4`".to_string()))
         }
-        (Some((false, _)), None) | (None, _) => Ok(dtype.map(|dtype| dtype.frozen(false))),
+        // Of a float type nothing is quantised, whatever of the output layer was in training.
+        (Some((false, _)), None) | (None, _) => Ok(dtype.map(|dtype| dtype.frozen(output_of_training))),
     }
 }
 
@@ -263,9 +291,8 @@ fn cannot_be_used(set: &str, help: String) -> Failure {
 }
 
 /// An adapter that has no effect is worth a word: PEFT's users meet it as a model that learned nothing.
-fn say_adapter(directory: &Path, pipeline: &Pipeline, output: &Output) {
-    let plan = &pipeline.loaded.plan;
-    let sizes = lora::update_sizes(&plan.tensors_written(&pipeline.model).into_iter().collect(), plan.updates());
+fn say_adapter(directory: &Path, plan: &Plan, model: &Model, output: &Output) {
+    let sizes = lora::update_sizes(&plan.tensors_written(model).into_iter().collect(), plan.updates());
     let tensors = counted(plan.parameters().len(), "tensor", "tensors");
     // Biases and heads take the places of the base's own: nothing of them is added to a weight.
     if sizes.is_empty() {

@@ -117,6 +117,21 @@ fn a_target_without_effect_is_refused() {
 }
 
 #[test]
+fn a_head_is_no_target() {
+    let mut config = list(&["query", "classifier"]);
+    config.modules_to_save = names(&["classifier", "score"]);
+    let help = "it is the classification head, which is always trained in full and saved with the adapter: remove `classifier` \
+                from `target_modules`";
+    let message = "`target_modules`: no module that `classifier` stands for is adapted";
+    assert_eq!(refusal(&config, &bert()), (message.to_owned(), help.to_owned()));
+    // One that is saved for another reason may be adapted instead.
+    config.modules_to_save = names(&["key"]);
+    config.target_modules = Targets::Names(Names::List(names(&["query", "key"])));
+    let help = "each is excluded, saved in full (`modules_to_save`) or outside `layers`: remove one or the other";
+    assert_eq!(refusal(&config, &bert()).1, help);
+}
+
+#[test]
 fn no_adapted_module_at_all_is_refused() {
     let mut config = config(Targets::AllLinear);
     config.exclude_modules = Some(Names::Pattern(".*".to_owned()));

@@ -71,6 +71,8 @@ struct Two {
     tuned: Pretrained,
     located: Located,
     task: TaskName,
+    /// Whether both are backbones without a head, in which PEFT names modules without a prefix.
+    are_backbones: bool,
 }
 
 pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<ExitCode, Failure> {
@@ -95,12 +97,14 @@ pub(in crate::cli) fn run(arguments: &Arguments, output: &Output) -> Result<Exit
     }
     let ranks: Vec<(String, usize)> = kept.iter().map(|module| (module.module.clone(), module.rank)).collect();
     let method = plan.method_written().with_ranks(&ranks, None).expect("LoRA has thin factors");
+    let method = if two.are_backbones { two.named_without_prefix(method) } else { method };
+    let tensors: Tensors = tensors.into_iter().map(|(name, values)| (two.named(&name), values)).collect();
     let (base, sidecar) = two.recorded(&tuned)?;
     let config = PeftConfig {
         method: method.clone(),
         base_model: Some(base.path),
         revision: base.revision,
-        task_type: two.task.peft_type.map(str::to_string),
+        task_type: two.peft_type().map(str::to_string),
         peft_version: None,
         fan_in_fan_out: plan.has_conv1d(),
         auto_mapping: None,
@@ -202,7 +206,42 @@ impl Two {
                 type_of(&of_tuned)
             )));
         }
-        Ok(Self { base, tuned: of_tuned, located, task })
+        let are_backbones = [&base, &of_tuned].into_iter().all(Pretrained::is_backbone);
+        Ok(Self { base, tuned: of_tuned, located, task, are_backbones })
+    }
+
+    /// What PEFT calls that which the adapter is for.
+    fn peft_type(&self) -> Option<&'static str> {
+        if self.are_backbones { Some("FEATURE_EXTRACTION") } else { self.task.peft_type }
+    }
+
+    /// A name in the model as PEFT has it.
+    fn named(&self, name: &str) -> String {
+        let bare = name.strip_prefix(self.base.prefix()).filter(|_| self.are_backbones);
+        bare.unwrap_or(name).to_string()
+    }
+
+    /// The method with the names that PEFT has for the modules of a backbone.
+    fn named_without_prefix(&self, mut method: Method) -> Method {
+        let Method::Lora(config) = &mut method else { return method };
+        let TargetConfig { target_modules, exclude_modules, .. } = &mut config.targets;
+        let of_targets = match target_modules {
+            Targets::Names(names) => Some(names),
+            Targets::AllLinear | Targets::Auto => None,
+        };
+        for names in of_targets.into_iter().chain(exclude_modules) {
+            if let Names::List(list) = names {
+                list.iter_mut().for_each(|name| *name = self.named(name));
+            }
+        }
+        // From the start of a path in the expressions, which below a head it is not.
+        let start = format!("^{}", self.base.prefix().replace('.', r"\."));
+        let unanchored = |key: String| key.strip_prefix(&start).map(str::to_string).unwrap_or(key);
+        config.rank_pattern =
+            std::mem::take(&mut config.rank_pattern).into_iter().map(|(key, rank)| (unanchored(key), rank)).collect();
+        config.alpha_pattern =
+            std::mem::take(&mut config.alpha_pattern).into_iter().map(|(key, it)| (unanchored(key), it)).collect();
+        method
     }
 
     /// What an adapter of that rank would be on the base, by shapes alone. A layer that PEFT would take for an expert's, in a mixture
@@ -248,13 +287,17 @@ impl Two {
             targets: TargetConfig { target_modules, exclude_modules, ..TargetConfig::default() },
             ..LoraConfig::default()
         }));
+        let (frozen, values, device) = (Frozen::AsStored, Values::ShapesOnly, Device::flex());
+        if self.are_backbones {
+            let plan = Plan::new(resolved(&method, &self.base, &[]), None, 0)?;
+            return Ok(self.base.load_backbone(plan, frozen, values, &device)?.1.plan);
+        }
         let mut heads: Vec<String> = self.task.modules_to_save.iter().map(|module| module.to_string()).collect();
         heads.extend(self.base.new_modules());
         let plan = Plan::new(resolved(&method, &self.base, &heads), None, 0)?;
-        let values = self.tuned.head_classes().unwrap_or(0);
-        let device = Device::flex();
-        let (_, loaded) = self.base.load(plan, values, Frozen::AsStored, Values::ShapesOnly, &device)?;
-        Ok(loaded.plan)
+        // Of a head that the tuned model lacks the tensors are missed by name, whatever its classes.
+        let classes = self.tuned.head_classes().or_else(|| self.base.head_classes()).unwrap_or(1);
+        Ok(self.base.load(plan, classes, frozen, values, &device)?.1.plan)
     }
 
     /// The tensors of the adapter, and what they keep.

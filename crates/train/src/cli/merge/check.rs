@@ -1,19 +1,19 @@
 //! What a merge has written, read again: every file compared with what it was made of, every tensor with base plus adapter, and the
-//! merged model's logits on probe texts with those of base and adapter, relative to what the adapter does.
+//! merged model's logits on probe texts with those of base and adapter, relative to what the adapter does; of a backbone its hidden states.
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use data::{Batch, Encoded};
+use inference::{Adapter, ModelFiles, Sidecar};
 use lora::peft::AdapterTensors;
 use lora::{Method, Plan};
-use model::{Frozen, Pretrained, Values, verify_merged};
+use model::{Model, Pretrained, verify_merged};
 use serde_json::Value;
+use tasks::host;
 
+use super::trained::{Trained, outputs};
 use crate::cli::Failure;
 use crate::run::difference;
-use inference::{Adapter, ModelFiles, Pipeline, Sidecar};
-use tasks::{MicroBatch, TrainableModel, host};
 
 /// Texts of several kinds. What they are about does not matter: two models are compared on them.
 const TEXTS: [&str; 8] = [
@@ -36,7 +36,7 @@ const LENGTH: usize = 32;
 /// The share of the largest logit that is rounding in the forward pass, whatever the weights.
 const NOISE: f64 = 1e-5;
 
-/// How the logits of a merged model differ from those of base and adapter.
+/// How the logits of a merged model differ from those of base and adapter; of a backbone the hidden states.
 #[derive(Debug, Default)]
 pub(super) struct Check {
     /// Largest difference between the logits of the merged model and of base and adapter.
@@ -45,9 +45,19 @@ pub(super) struct Check {
     pub(super) effect: f64,
     /// Largest logit.
     largest: f64,
+    /// Whether it is of hidden states, for want of logits.
+    of_hidden: bool,
 }
 
 impl Check {
+    /// What was compared, one value and all.
+    pub(super) fn compared(&self) -> [&'static str; 2] {
+        match self.of_hidden {
+            true => ["a value of the hidden states", "hidden states"],
+            false => ["a logit", "logits"],
+        }
+    }
+
     /// The difference as a share of the effect; without an effect as it is.
     pub(super) fn relative(&self) -> f64 {
         if self.effect > 0.0 { self.difference / self.effect } else { self.difference }
@@ -69,10 +79,10 @@ impl Check {
 }
 
 /// What is asked of the models that are compared.
-pub(super) struct Probe(MicroBatch);
+pub(super) struct Probe(Batch);
 
 impl Probe {
-    pub(super) fn new(trained: &Pipeline) -> Result<Self, Failure> {
+    pub(super) fn new(trained: &Trained) -> Result<Self, Failure> {
         let length = trained.max_length.min(LENGTH);
         let mut sequences = Vec::with_capacity(TEXTS.len() + SEQUENCES as usize);
         for text in TEXTS {
@@ -85,38 +95,34 @@ impl Probe {
         }));
         sequences.retain(|sequence| !sequence.ids.is_empty());
         let batch = Batch::from_encoded(&sequences);
-        Ok(Self(MicroBatch::evaluation(Batch { rows: batch.last_tokens(), ..batch })))
+        Ok(Self(Batch { rows: batch.last_tokens(), ..batch }))
     }
 
     /// Compares the model in the directory `merged` with the adapter on its base, and that with the base.
-    pub(super) fn compare(&self, files: &ModelFiles, merged: &Path, trained: &Pipeline) -> Result<Check, Failure> {
-        let (pretrained, device) = (&trained.pretrained, Device::flex());
-        let load = |pretrained: &Pretrained, plan: Plan| -> Result<TrainableModel, Failure> {
-            let classes = trained.task.outputs();
-            let (model, _) = pretrained.load(plan, classes, Frozen::AsStored, Values::Read, &device)?;
-            Ok(TrainableModel::new(model, trained.task.clone()))
-        };
-        let adapted = self.logits(pretrained, &trained.model);
+    pub(super) fn compare(&self, files: &ModelFiles, merged: &Path, trained: &Trained) -> Result<Check, Failure> {
+        let pretrained = &trained.pretrained;
+        let adapted = self.outputs(pretrained, &trained.model);
         let merged = Pretrained::open(merged, pretrained.head())?;
-        let of_merged = self.logits(&merged, &load(&merged, Plan::new(Method::frozen(), None, 0)?)?);
+        let of_merged = self.outputs(&merged, &trained.load(&merged, Plan::new(Method::frozen(), None, 0)?)?);
         // The same head without the updates: what the adapter does is what they change.
         let (method, mut tensors) = adapter_of(files, trained)?;
         tensors.clear_updates();
-        let of_base = self.logits(pretrained, &load(pretrained, Plan::new(method, Some(tensors), 0)?)?);
+        let of_base = self.outputs(pretrained, &trained.load(pretrained, Plan::new(method, Some(tensors), 0)?)?);
         Ok(Check {
             difference: difference(&adapted, &of_merged),
             effect: difference(&adapted, &of_base),
             largest: difference(&adapted, &vec![0.0; adapted.len()]),
+            of_hidden: !trained.model.has_head(),
         })
     }
 
-    fn logits(&self, pretrained: &Pretrained, model: &TrainableModel) -> Vec<f32> {
-        pretrained.sparingly(|| host(model.logits(&self.0)))
+    fn outputs(&self, pretrained: &Pretrained, model: &Model) -> Vec<f32> {
+        pretrained.sparingly(|| host(outputs(model, &self.0)))
     }
 }
 
 /// Reads base, adapter and merged checkpoint again and compares tensor by tensor.
-pub(super) fn verify(files: &ModelFiles, merged: &Path, trained: &Pipeline) -> Result<(), Failure> {
+pub(super) fn verify(files: &ModelFiles, merged: &Path, trained: &Trained) -> Result<(), Failure> {
     let (_, tensors) = adapter_of(files, trained)?;
     let found = verify_merged(&trained.pretrained, &tensors, &trained.loaded.plan, merged);
     found.map_err(|error| match error {
@@ -126,7 +132,7 @@ pub(super) fn verify(files: &ModelFiles, merged: &Path, trained: &Pipeline) -> R
 }
 
 /// The adapter by its files, on the base as its files have it.
-fn adapter_of(files: &ModelFiles, trained: &Pipeline) -> Result<(Method, AdapterTensors), Failure> {
+fn adapter_of(files: &ModelFiles, trained: &Trained) -> Result<(Method, AdapterTensors), Failure> {
     let Adapter { method, tensors, .. } = Adapter::read(files.trained(), Some(&trained.pretrained))?;
     Ok(trained.loaded.plan.written(method, tensors))
 }
@@ -164,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_difference_counts_as_a_share_of_the_effect_and_not_below_what_a_forward_pass_rounds() {
-        let check = |difference, effect| Check { difference, effect, largest: 10.0 };
+        let check = |difference, effect| Check { difference, effect, largest: 10.0, of_hidden: false };
         assert!(check(0.1, 1.0).is_within(0.1) && !check(0.2, 1.0).is_within(0.1));
         // An adapter that does next to nothing.
         assert!(check(1e-4, 1e-5).is_within(0.1) && !check(2e-4, 1e-5).is_within(0.1));
@@ -174,8 +180,8 @@ mod tests {
 
     #[test]
     fn of_several_adapters_the_largest_effect_counts() {
-        let before = Check { difference: 0.5, effect: 2.0, largest: 10.0 };
-        let after = Check { difference: 0.1, effect: 1.0, largest: 12.0 }.after(&before);
+        let before = Check { difference: 0.5, effect: 2.0, largest: 10.0, of_hidden: false };
+        let after = Check { difference: 0.1, effect: 1.0, largest: 12.0, of_hidden: false }.after(&before);
         assert_eq!((after.difference, after.effect, after.relative()), (0.1, 2.0, 0.05));
     }
 }

@@ -2,23 +2,27 @@
 //! those before it made, which is kept in f32, so that values are rounded once. All that was written is read again and compared.
 
 mod check;
+mod trained;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::DType;
 use clap::{Args, ValueEnum};
-use model::{Merge, Pretrained, Types, goes_with_weights, is_of_tokenizer, is_vocabulary, write_json};
+use model::{
+    Merge, Pretrained, Types, goes_with_weights, is_of_embeddings, is_of_tokenizer, is_vocabulary, write_json,
+};
 use serde_json::{Value, json};
 
 use super::new_directory::{NewDirectory, unwritten};
-use super::open::{check_mergeable, check_unquantised, check_unwritten, load, other_base, read};
+use super::open::{check_mergeable, check_unquantised, check_unwritten};
 use super::size::size;
 use super::{Failure, ModelArguments};
 use crate::output::Output;
 use crate::run::with_dtype;
 use check::{Check, Probe, check_files, verify};
-use inference::{ModelFiles, Pipeline, Saved, Sidecar, copy_beside, not_finite};
+use inference::{ModelFiles, Sidecar, copy_beside, not_finite};
+use trained::{Trained, Unloaded};
 
 /// A merge that loses more than this share of what the adapter does is worth a warning.
 const LOSS_TO_WARN_OF: f64 = 0.05;
@@ -104,7 +108,7 @@ fn located(arguments: &Arguments, output: &Output) -> Result<Vec<ModelFiles>, Fa
         let message = format!("{} is a whole model: there is no adapter to merge", first.model.display());
         return Err(Failure::usage(message, "name a run of an adapter with --run, or an adapter with --adapter"));
     }
-    check_unquantised(&first.model)?;
+    check_unquantised(&first)?;
     let mut inputs = vec![first];
     for adapter in arguments.adapters.iter().skip(1) {
         let (model, adapter) = (Some(inputs[0].model.clone()), Some(adapter.clone()));
@@ -114,12 +118,12 @@ fn located(arguments: &Arguments, output: &Output) -> Result<Vec<ModelFiles>, Fa
 }
 
 /// Reads all adapters before the first is merged, and says what of them does not go together. Returns the first.
-fn read_all(inputs: &[ModelFiles], arguments: &Arguments, output: &Output) -> Result<Saved, Failure> {
+fn read_all(inputs: &[ModelFiles], arguments: &Arguments, output: &Output) -> Result<Unloaded, Failure> {
     let mut all = Vec::with_capacity(inputs.len());
     for files in inputs {
         check_mergeable(files.trained(), "merged")?;
-        let saved = read(files, None)?;
-        match other_base(&saved, files) {
+        let unloaded = Unloaded::read(files)?;
+        match unloaded.other_base(files) {
             Some(other) if arguments.allow_other_base => output.warn(&other),
             Some(other) => {
                 let help = match all.is_empty() {
@@ -135,7 +139,7 @@ fn read_all(inputs: &[ModelFiles], arguments: &Arguments, output: &Output) -> Re
             }
             None => {}
         }
-        all.push((saved, files));
+        all.push((unloaded, files));
     }
     for (index, second) in all.iter().enumerate() {
         all[..index].iter().try_for_each(|first| check_pair(first, second))?;
@@ -145,18 +149,21 @@ fn read_all(inputs: &[ModelFiles], arguments: &Arguments, output: &Output) -> Re
 
 /// A merged model has one head, and each of its tensors once.
 fn check_pair(
-    (first, of_first): &(Saved, &ModelFiles),
-    (second, of_second): &(Saved, &ModelFiles),
+    (first, of_first): &(Unloaded, &ModelFiles),
+    (second, of_second): &(Unloaded, &ModelFiles),
 ) -> Result<(), Failure> {
     let [one, other] = [of_first, of_second].map(|files| files.trained().display());
-    if first.task().head != second.task().head {
-        let message = format!("{one} was trained for {}, and {other} for {}", first.task(), second.task());
+    if let (Some(of_one), Some(of_other)) = (first.task(), second.task())
+        && of_one.head != of_other.head
+    {
+        let message = format!("{one} was trained for {of_one}, and {other} for {of_other}");
         let help = "a merged model has one head: merge one of them alone, and the other into the result";
         return Err(Failure::usage(message, help));
     }
+    let before = first.replaced();
     for (name, values) in second.replaced() {
-        if let Some((_, before)) = first.replaced().find(|(before, _)| *before == name)
-            && before != values
+        if let Some((_, before)) = before.iter().find(|(before, _)| *before == name)
+            && *before != values
         {
             let message =
                 format!("both {one} and {other} have a `{name}` in the place of the base's, each another one");
@@ -169,13 +176,13 @@ fn check_pair(
 
 /// Merges one adapter after the other, the last into `directory`.
 fn merge_in_order(
-    first: Saved,
+    first: Unloaded,
     inputs: &[ModelFiles],
     arguments: &Arguments,
     directory: &Path,
     output: &Output,
 ) -> Result<Check, Failure> {
-    let original = Pretrained::open(&inputs[0].model, first.task().head)?;
+    let original = Pretrained::open(&inputs[0].model, first.head())?;
     let mut next = Some(first);
     let mut base = inputs[0].model.clone();
     let mut sidecar = None;
@@ -183,14 +190,11 @@ fn merge_in_order(
     for (index, files) in inputs.iter().enumerate() {
         let is_last = index + 1 == inputs.len();
         let files = ModelFiles { model: base.clone(), ..files.clone() };
-        let saved = match next.take() {
-            Some(saved) => saved,
-            None => read(&files, None)?,
+        let unloaded = match next.take() {
+            Some(unloaded) => unloaded,
+            None => Unloaded::read(&files)?,
         };
-        let device = Device::flex();
-        // Whatever kind of base it was trained on: the merged weights are those of the files with the updates.
-        let as_stored = ["model.dtype=auto".to_string()];
-        let trained = load(saved, &files, (&as_stored, &[]), &device, output)?;
+        let trained = unloaded.load(&files, output)?;
         sidecar = Sidecar::read(files.trained())?.map(Sidecar::untrained).or(sidecar);
         let (place, types) = match is_last {
             true => {
@@ -212,15 +216,15 @@ fn merge_in_order(
 /// The merge of one adapter.
 struct Step<'a> {
     files: &'a ModelFiles,
-    trained: &'a Pipeline,
+    trained: &'a Trained,
     sidecar: Option<&'a Sidecar>,
     directory: &'a Path,
 }
 
 impl Step<'_> {
     fn merge(&self, types: Types<'_>, arguments: &Arguments, output: &Output) -> Result<Check, Failure> {
-        let Pipeline { pretrained, model, loaded, .. } = self.trained;
-        let merge = Merge::new(pretrained, &loaded.plan, &model.model, types)?;
+        let Trained { pretrained, model, loaded, .. } = self.trained;
+        let merge = Merge::new(pretrained, &loaded.plan, model, types)?;
         merge.write(&merge.layout(arguments.max_shard_size)?, self.directory)?;
         let config = self.config(&merge, types);
         let path = self.directory.join("config.json");
@@ -233,7 +237,8 @@ impl Step<'_> {
         verify(self.files, self.directory, self.trained)?;
         let check = Probe::new(self.trained)?.compare(self.files, self.directory, self.trained)?;
         if !check.is_finite() {
-            return Err(not_finite(pretrained, "the merged model's logits").into());
+            let what = if model.has_head() { "the merged model's logits" } else { "the merged model's hidden states" };
+            return Err(not_finite(pretrained, what).into());
         }
         check_unwritten(pretrained)?;
         if merge.unties() {
@@ -245,7 +250,10 @@ impl Step<'_> {
 
     fn config(&self, merge: &Merge<'_>, types: Types<'_>) -> Value {
         let pretrained = &self.trained.pretrained;
-        let mut config = self.trained.task.model_config(pretrained.config(), pretrained.class());
+        let mut config = match &self.trained.task {
+            Some(task) => task.model_config(pretrained.config(), pretrained.class()),
+            None => pretrained.config().clone(),
+        };
         if merge.unties() {
             config["tie_word_embeddings"] = json!(false);
         }
@@ -256,20 +264,22 @@ impl Step<'_> {
     }
 
     /// The tokenizer that the adapter was trained with, and what goes with the base's weights. The base's vocabularies that only
-    /// other programs read are wanted beside an adapter's `tokenizer.json` too. Returns where each file is from.
+    /// other programs read are wanted beside an adapter's `tokenizer.json` too, and of a backbone what pools its embeddings. Returns where each file is from.
     fn copy_companions(&self) -> Result<Vec<(PathBuf, PathBuf)>, Failure> {
         let (merged, tokenizer, base) = (self.directory, self.files.tokenizer_directory(), &self.files.model);
         let mut copied = copy_beside(merged, tokenizer, is_of_tokenizer)?;
         let missing = |file: &str| is_vocabulary(file) && !merged.join(file).exists();
-        copied.extend(copy_beside(merged, base, |file| goes_with_weights(file) || missing(file))?);
+        let pools = |file: &str| self.trained.task.is_none() && is_of_embeddings(file);
+        copied.extend(copy_beside(merged, base, |file| goes_with_weights(file) || missing(file) || pools(file))?);
         Ok(copied)
     }
 }
 
 fn beyond(check: &Check, arguments: &Arguments) -> Failure {
     let message = format!(
-        "rounding the merged weights changes a logit by {:.2} of the adapter's effect, and {} are allowed (`--tolerance`): nothing \
-         was kept",
+        "rounding the merged weights changes {} by {:.2} of the adapter's effect, and {} are allowed (`--tolerance`): nothing was \
+         kept",
+        check.compared()[0],
         check.relative(),
         arguments.tolerance
     );
@@ -289,7 +299,8 @@ fn report(check: &Check, arguments: &Arguments, output: &Output) -> Result<ExitC
     } else {
         output.say(&format!("merged into {}", output.bold(&arguments.output.display().to_string())));
         output.say(&format!(
-            "logits differ by at most {:.1e}, {:.2e} of the adapter's effect",
+            "{} differ by at most {:.1e}, {:.2e} of the adapter's effect",
+            check.compared()[1],
             check.difference,
             check.relative()
         ));
