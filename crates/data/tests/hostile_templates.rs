@@ -230,6 +230,23 @@ fn hostile() -> Vec<(&'static str, String)> {
         ("a long text as a title", often("'a ' * 2000000", "x | title")),
         ("a long text by a method", often("'a' * 4000000", "x.find('b')")),
         ("a long text as an argument", often("'a' * 4000000", "'b'.find(x)")),
+        ("a word wrapped to characters", "{{ ('é' * 2000000) | wordwrap(1) }}".to_owned()),
+        (
+            "lines with a long text between them",
+            "{{ ('a ' * 1000) | wordwrap(1, wrapstring='x' * 4000000) }}".to_owned(),
+        ),
+        ("a long text cut often by %", "{{ ('%(a).0s' * 100000) % {'a': 'x' * 4000000} }}".to_owned()),
+        ("a long text cut often by format", "{{ ('{0!s:.0}' * 100000).format('x' * 4000000) }}".to_owned()),
+        ("many characters stripped", "{{ ('x' * 300000).strip('ѐ' * 300000 ~ 'x') }}".to_owned()),
+        ("many schemes of links", "{{ ('a ' * 100000) | urlize(extra_schemes=['b:'] * 100000) }}".to_owned()),
+        ("links to a long target", "{{ ('www.a.com ' * 1000) | urlize(target='x' * 1000000) }}".to_owned()),
+        ("a long list of nothing joined", often("[''] * 200000", "x | join")),
+        ("a long list of nothing joined by a method", often("[''] * 200000", "''.join(x)")),
+        ("a long list's sum, often", often("[0] * 200000", "x | sum")),
+        ("the keys of a long dict", often("dict.fromkeys(range(90000), 1)", "x.keys()")),
+        ("a long dict as attributes", often("dict.fromkeys(range(90000))", "x | xmlattr")),
+        ("a long name of an attribute", "{{ ([{}] * 200000) | join(attribute='a' * 4000000) }}".to_owned()),
+        ("many attributes to sort by", "{{ ([{}] * 200000) | sort(attribute='a,' * 1000) | length }}".to_owned()),
         ("a message that is raised", "{{ raise_exception('ab' * 4000000) }}".to_owned()),
     ]
 }

@@ -207,6 +207,12 @@ pub(super) fn pay_for_text(state: &State<'_, '_>, value: &Value) -> Result<(), E
     }
 }
 
+/// Where a list is gone through and what comes of it may be nothing.
+pub(super) fn pay_for_items(state: &State<'_, '_>, items: usize) -> Result<(), Error> {
+    // An item is half a step for the engine.
+    state.consume_fuel((items / 2) as u64)
+}
+
 /// Before a text is gone through by what takes far longer for each of its characters.
 pub(super) fn pay_for_characters(state: &State<'_, '_>, text: &str) -> Result<(), Error> {
     state.consume_fuel(text.len() as u64)
