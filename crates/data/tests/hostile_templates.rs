@@ -246,6 +246,17 @@ fn hostile() -> Vec<(&'static str, String)> {
         ("the keys of a long dict", often("dict.fromkeys(range(90000), 1)", "x.keys()")),
         ("a long dict as attributes", often("dict.fromkeys(range(90000))", "x | xmlattr")),
         ("a long name of an attribute", "{{ ([{}] * 200000) | join(attribute='a' * 4000000) }}".to_owned()),
+        ("a long name to map to", "{{ ([{}] * 200000) | map(attribute='a' * 4000000) | list | length }}".to_owned()),
+        (
+            "a long argument of map",
+            "{{ ([''] * 200000) | map('replace', 'a' * 4000000, '') | list | length }}".to_owned(),
+        ),
+        ("a long name to select by", "{{ ([{}] * 200000) | selectattr('a' * 4000000) | list | length }}".to_owned()),
+        ("a long name to reject by", "{{ ([{}] * 200000) | rejectattr('a' * 4000000) | list | length }}".to_owned()),
+        (
+            "a long name to tell apart by",
+            "{{ ([{}] * 200000) | unique(attribute='a' * 4000000) | list | length }}".to_owned(),
+        ),
         ("many attributes to sort by", "{{ ([{}] * 200000) | sort(attribute='a,' * 1000) | length }}".to_owned()),
         ("a message that is raised", "{{ raise_exception('ab' * 4000000) }}".to_owned()),
     ]
