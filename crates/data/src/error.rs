@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Advice;
-use crate::limits::{LONGEST_ROW, MOST_COLUMNS, UNPACKED_PER_BYTE};
+use crate::limits::{LINES_PER_BYTE, LONGEST_ROW, MOST_COLUMNS, PACKED_LINES, UNPACKED_PER_BYTE};
 use crate::place::{Place, name};
 
 fn instead(extension: Option<&str>) -> &'static str {
@@ -56,6 +56,19 @@ pub enum Error {
         name(file)
     ))]
     Unpacked { file: PathBuf },
+    #[error("{}: it unpacks to more than {PACKED_LINES} lines and {LINES_PER_BYTE} for each of its bytes", name(file))]
+    #[diagnostic(help(
+        "text does not compress this well: if you know what it is, unpack it first (`gunzip {}`)",
+        name(file)
+    ))]
+    UnpackedLines { file: PathBuf },
+    #[error("{place}: more than {most} rows")]
+    TooManyRows {
+        place: Place,
+        most: u64,
+        #[help]
+        help: String,
+    },
     #[error("{}: more than {MOST_COLUMNS} columns", name(file))]
     #[diagnostic(help("keep the columns that are needed"))]
     TooManyColumns { file: PathBuf },

@@ -7,6 +7,15 @@ use std::io::{self, Read};
 
 /// Bytes of a line, or of a row of a table whose cells hold line breaks.
 pub(crate) const LONGEST_ROW: usize = 64 << 20;
+/// Rows of a file: several times as many as anybody keeps in one, and some 12 GB of what is remembered of them.
+pub(crate) const MOST_ROWS: u64 = 200_000_000;
+/// Rows of a compressed file and of a Parquet file, whatever its size, and for each of its bytes. Files of texts have a row for ten
+/// bytes or more, lists of words one for four; a few short rows that repeat come to hundreds for a byte.
+pub(crate) const PACKED_ROWS: u64 = 1_000_000;
+const ROWS_PER_BYTE: u64 = 1;
+/// Lines of a compressed file, likewise: blank ones, those within cells and the words of CoNLL are no rows.
+pub(crate) const PACKED_LINES: u64 = 10_000_000;
+pub(crate) const LINES_PER_BYTE: u64 = 10;
 /// Columns of a table, and fields of a schema.
 pub(crate) const MOST_COLUMNS: usize = 100_000;
 /// Fields within fields of a schema.
@@ -24,6 +33,14 @@ pub(crate) fn unpacked_of(packed: u64) -> u64 {
     packed.saturating_mul(UNPACKED_PER_BYTE).saturating_add(UNPACKED)
 }
 
+pub(crate) fn rows_of(packed: u64) -> u64 {
+    packed.saturating_mul(ROWS_PER_BYTE).saturating_add(PACKED_ROWS).min(MOST_ROWS)
+}
+
+fn lines_of(packed: u64) -> u64 {
+    packed.saturating_mul(LINES_PER_BYTE).saturating_add(PACKED_LINES)
+}
+
 /// Of errors that pass through what reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exceeded {
@@ -32,6 +49,7 @@ pub(crate) enum Exceeded {
         line: usize,
     },
     Unpacked,
+    UnpackedLines,
 }
 
 impl Exceeded {
@@ -45,6 +63,7 @@ impl fmt::Display for Exceeded {
         match self {
             Self::Row { line } => write!(f, "the row in line {line} is too long"),
             Self::Unpacked => f.write_str("it unpacks to too much"),
+            Self::UnpackedLines => f.write_str("it unpacks to too many lines"),
         }
     }
 }
@@ -82,12 +101,14 @@ pub(crate) struct Unpacked<D, F> {
     decoder: D,
     packed: F,
     read: u64,
+    /// Line feeds, and carriage returns, which end the lines of some tables alone.
+    ends: [u64; 2],
 }
 
 impl<D, R, F: Fn(&D) -> &Packed<R>> Unpacked<D, F> {
     /// `packed` finds what the decoder reads.
     pub(crate) fn new(decoder: D, packed: F) -> Self {
-        Self { decoder, packed, read: 0 }
+        Self { decoder, packed, read: 0, ends: [0; 2] }
     }
 }
 
@@ -95,9 +116,16 @@ impl<D: Read, R, F: Fn(&D) -> &Packed<R>> Read for Unpacked<D, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.decoder.read(buffer)?;
         self.read += read as u64;
-        match self.read <= unpacked_of((self.packed)(&self.decoder).read) {
+        for (count, end) in self.ends.iter_mut().zip([b'\n', b'\r']) {
+            *count += buffer[..read].iter().filter(|byte| **byte == end).count() as u64;
+        }
+        let packed = (self.packed)(&self.decoder).read;
+        if self.read > unpacked_of(packed) {
+            return Err(Exceeded::Unpacked.into());
+        }
+        match self.ends.iter().all(|count| *count <= lines_of(packed)) {
             true => Ok(read),
-            false => Err(Exceeded::Unpacked.into()),
+            false => Err(Exceeded::UnpackedLines.into()),
         }
     }
 }
@@ -124,5 +152,23 @@ mod tests {
         assert_eq!(io::copy(&mut within, &mut io::sink()).unwrap(), most);
         let error = unpacked.read(&mut [0; 1]).unwrap_err();
         assert_eq!(Exceeded::of(&error), Some(Exceeded::Unpacked));
+    }
+
+    #[test]
+    fn what_unpacks_to_far_more_lines_than_was_read_is_refused() {
+        for end in [b'\n', b'\r'] {
+            let endless = Endless(io::repeat(end), Packed { reader: io::empty(), read: 1000 });
+            let mut unpacked = Unpacked::new(endless, |decoder: &Endless| &decoder.1);
+            let most = lines_of(1000);
+            assert_eq!(most, 10_010_000);
+            assert_eq!(io::copy(&mut (&mut unpacked).take(most), &mut io::sink()).unwrap(), most);
+            let error = unpacked.read(&mut [0; 1]).unwrap_err();
+            assert_eq!(Exceeded::of(&error), Some(Exceeded::UnpackedLines));
+        }
+    }
+
+    #[test]
+    fn rows_are_a_million_and_one_for_each_byte_of_a_packed_file() {
+        assert_eq!([0, 5873, 1 << 40].map(rows_of), [1_000_000, 1_005_873, MOST_ROWS]);
     }
 }

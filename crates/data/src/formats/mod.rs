@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use crate::limits::{Exceeded, Packed, Unpacked};
+use crate::limits::{self, Exceeded, Packed, Unpacked};
 use crate::place::name;
 use crate::record::Record;
 use crate::{Error, Place};
@@ -80,6 +80,12 @@ pub fn lines(
 }
 
 fn open(format: Format, source: Source) -> Result<Records, Error> {
+    let limit = RowLimit::of(format, &source);
+    let rows = opened(format, source)?;
+    Ok(Box::new((1..).zip(rows).map(move |(number, row)| limit.check(number, row?))))
+}
+
+fn opened(format: Format, source: Source) -> Result<Records, Error> {
     match format {
         Format::JsonLines => jsonl::records(source),
         Format::Json => json::records(source),
@@ -88,6 +94,54 @@ fn open(format: Format, source: Source) -> Result<Records, Error> {
         Format::Parquet => parquet::records(source),
         Format::Conll => conll::records(source),
         Format::Text => text::records(source),
+    }
+}
+
+/// How many rows a file may have.
+struct RowLimit {
+    file: PathBuf,
+    format: Format,
+    most: u64,
+    /// The size of a file whose rows may take hardly any bytes.
+    packed: Option<u64>,
+}
+
+impl RowLimit {
+    fn of(format: Format, source: &Source) -> Self {
+        // A pipe has no size to compare with.
+        let size = || fs::metadata(&source.file).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len());
+        let packed = if source.gzip || format == Format::Parquet { size() } else { None };
+        let most = packed.map_or(limits::MOST_ROWS, limits::rows_of);
+        Self { file: source.file.clone(), format, most, packed }
+    }
+
+    /// Of the row with this number, from 1.
+    fn check(&self, number: u64, row: Record) -> Result<Record, Error> {
+        match number <= self.most {
+            true => Ok(row),
+            false => {
+                let place = Place::new(&self.file, row.line);
+                Err(Error::TooManyRows { place, most: self.most, help: self.help() })
+            }
+        }
+    }
+
+    fn help(&self) -> String {
+        if self.packed.is_none() || self.most == limits::MOST_ROWS {
+            return "split it into several files: `data.train` takes a list of them".to_owned();
+        }
+        let rows = limits::PACKED_ROWS;
+        match self.format {
+            Format::Parquet => format!(
+                "a Parquet file has {rows} rows and one for each of its bytes at most: if these many are meant, write them \
+                 as JSON lines (.jsonl)"
+            ),
+            _ => format!(
+                "a compressed file has {rows} rows and one for each of its bytes at most: if these many are meant, unpack it \
+                 first (`gunzip {}`)",
+                name(&self.file)
+            ),
+        }
     }
 }
 
@@ -181,6 +235,7 @@ impl Source {
         match Exceeded::of(&source) {
             Some(Exceeded::Row { line }) => return Error::LongRow { place: Place::line(&self.file, line) },
             Some(Exceeded::Unpacked) => return Error::Unpacked { file },
+            Some(Exceeded::UnpackedLines) => return Error::UnpackedLines { file },
             None => {}
         }
         if self.gzip && source.raw_os_error().is_none() {

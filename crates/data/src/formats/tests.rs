@@ -330,6 +330,59 @@ fn rows_that_are_alike_are_no_bomb() {
     assert_eq!(read("a.csv.gz", &packed).unwrap().len(), 500_000);
 }
 
+/// Of a small compressed file: millions of rows would take minutes.
+#[test]
+fn rows_are_limited_by_the_size_of_a_compressed_file() {
+    let packed = zip(&[b"text,label\n".to_vec(), b"a,b\na,c\n".repeat(600_000)].concat());
+    let most = 1_000_000 + packed.len();
+    assert!(packed.len() < 20_000, "{}", packed.len());
+    let (_dir, path) = file("a.csv.gz", &packed);
+    let shown = path.display();
+    let message = format!("{shown}, line {}: more than {most} rows", most + 2);
+    let help = format!(
+        "a compressed file has 1000000 rows and one for each of its bytes at most: if these many are meant, unpack it first \
+         (`gunzip {shown}`)"
+    );
+    let mut last = records(&path).unwrap().skip(most - 1);
+    assert!(last.next().unwrap().is_ok());
+    let error = last.next().unwrap().unwrap_err();
+    assert_eq!((error.to_string(), error.help().unwrap().to_string()), (message, help));
+    assert!(last.next().is_none());
+    let found: Vec<_> = super::lines(&path, None).unwrap().skip(most - 1).map(|row| row.is_ok()).collect();
+    assert_eq!(found, [true, false], "nothing comes behind the error where rows are answered one by one");
+}
+
+#[test]
+fn what_to_do_about_too_many_rows_depends_on_the_file() {
+    let says = |name: &str, format, most, packed| {
+        let limit = RowLimit { file: name.into(), format, most, packed };
+        let row = || Record { line: 7, fields: indexmap::IndexMap::new() };
+        assert!(limit.check(most, row()).is_ok());
+        let error = limit.check(most + 1, row()).unwrap_err();
+        (error.to_string(), error.help().unwrap().to_string())
+    };
+    let split = "split it into several files: `data.train` takes a list of them";
+    let of_text = says("a.jsonl", Format::JsonLines, limits::MOST_ROWS, None);
+    assert_eq!(of_text, ("a.jsonl, line 7: more than 200000000 rows".to_owned(), split.to_owned()));
+    assert_eq!(says("a.csv.gz", Format::Csv, limits::MOST_ROWS, Some(1 << 40)).1, split);
+    let parquet = says("a.parquet", Format::Parquet, 1_000_900, Some(900));
+    let help = "a Parquet file has 1000000 rows and one for each of its bytes at most: if these many are meant, write them \
+                as JSON lines (.jsonl)";
+    assert_eq!(parquet, ("a.parquet, row 7: more than 1000900 rows".to_owned(), help.to_owned()));
+}
+
+#[test]
+fn blank_lines_of_a_compressed_file_are_limited() {
+    let packed = zip(&[b"{}\n".to_vec(), vec![b'\n'; 11_000_000]].concat());
+    assert!(packed.len() < 20_000, "{}", packed.len());
+    for name in ["a.jsonl.gz", "a.csv.gz", "a.tsv.gz", "a.txt.gz", "a.conll.gz"] {
+        let message = format!("{name}: it unpacks to more than 10000000 lines and 10 for each of its bytes");
+        let help =
+            format!("text does not compress this well: if you know what it is, unpack it first (`gunzip {name}`)");
+        assert_eq!(fails(name, &packed), (message, help));
+    }
+}
+
 /// Of a small compressed file: 65 MB of one character in 65 kB.
 #[test]
 fn a_row_that_is_too_long_is_refused_in_a_compressed_file() {

@@ -61,7 +61,7 @@ pub(super) fn bounds(
     Ok(place(start, 0)?..place(stop, length)?)
 }
 
-pub(super) fn call_map(value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
+pub(super) fn call_map(state: &State<'_, '_>, value: &Value, method: &str, args: &[Value]) -> Result<Value, Error> {
     if CHANGE_DICTS.contains(&method) {
         return Err(refused(method, "dict"));
     }
@@ -76,6 +76,7 @@ pub(super) fn call_map(value: &Value, method: &str, args: &[Value]) -> Result<Va
         }
         "keys" | "values" | "items" => {
             let [] = bind(args, [])?;
+            limits::pay_for_items(state, value.len().unwrap_or(0))?;
             View::of(value, method)
         }
         "copy" => {

@@ -2,10 +2,12 @@
 
 mod spec;
 
+use std::collections::HashMap;
+
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::limits::Text;
+use super::limits::{self, Text};
 use super::{invalid, text};
 pub(super) use spec::formatted;
 
@@ -15,15 +17,17 @@ const DEEPEST: usize = 2;
 /// The values of the fields: by number, or by name.
 pub(super) struct Values<'a> {
     pub(super) positional: &'a [Value],
-    pub(super) named: Vec<(String, Value)>,
+    pub(super) named: HashMap<String, Value>,
     /// The next of the fields without a number; `None` after one with a number.
     next: Option<usize>,
     numbered: bool,
+    /// Bytes of the texts that `!r` and the like made so far.
+    converted: usize,
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(positional: &'a [Value], named: Vec<(String, Value)>) -> Self {
-        Self { positional, named, next: Some(0), numbered: false }
+    pub(super) fn new(positional: &'a [Value], named: HashMap<String, Value>) -> Self {
+        Self { positional, named, next: Some(0), numbered: false, converted: 0 }
     }
 
     fn get(&mut self, name: &str) -> Result<Value, Error> {
@@ -42,10 +46,8 @@ impl<'a> Values<'a> {
             self.numbered = true;
             return self.positional(name.parse().map_err(|_| invalid("too many decimal digits in format string"))?);
         }
-        let named = self.named.iter().find(|(known, _)| known == name);
-        named
-            .map(|(_, value)| value.clone())
-            .ok_or_else(|| invalid(format!("the format names `{name}`, which is not given")))
+        let named = self.named.get(name).cloned();
+        named.ok_or_else(|| invalid(format!("the format names `{name}`, which is not given")))
     }
 
     fn positional(&self, index: usize) -> Result<Value, Error> {
@@ -128,6 +130,11 @@ fn field(field: &str, values: &mut Values<'_>, depth: usize) -> Result<String, E
         Some("a") => Value::from(text::ascii(&value)?),
         Some(other) => return Err(invalid(format!("unknown conversion specifier `{other}`"))),
     };
+    if conversion.is_some() {
+        // It is written as a whole even if its format cuts it.
+        values.converted += value.as_str().map_or(0, str::len);
+        limits::check_length(values.converted)?;
+    }
     formatted(&value, &spec)
 }
 

@@ -6,6 +6,7 @@
 use minijinja::value::{Kwargs, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
+use super::arguments::Args;
 use super::containers::View;
 use super::rewrite::{ATTRIBUTE, COMPARED, CONTAINER, READ, VARIABLE};
 
@@ -144,14 +145,35 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     });
     environment.add_filter("unique", |state: &mut State<'_, '_>, value: Value, named: Kwargs| {
         weigh(state, &value)?;
+        pay_for_each(state, &value, named.peek::<Option<Value>>("attribute")?.as_ref())?;
         minijinja::filters::unique(state, value, named)
     });
+    environment.add_filter("map", |state: &mut State<'_, '_>, value: Value, args: Args| {
+        pay_for_each(state, &value, args.0.iter().map(|argument| &**argument))?;
+        minijinja::filters::map(state, value, args)
+    });
+    environment.add_filter(
+        "selectattr",
+        |state: &mut State<'_, '_>, value: Value, attribute: String, test: Option<String>, args: Args| {
+            pay_for_each(state, &value, [&Value::from(attribute.as_str())])?;
+            minijinja::filters::selectattr(state, value, attribute.into(), test.map(Into::into), args)
+        },
+    );
+    environment.add_filter(
+        "rejectattr",
+        |state: &mut State<'_, '_>, value: Value, attribute: String, test: Option<String>, args: Args| {
+            pay_for_each(state, &value, [&Value::from(attribute.as_str())])?;
+            minijinja::filters::rejectattr(state, value, attribute.into(), test.map(Into::into), args)
+        },
+    );
     environment.add_filter("min", |state: &mut State<'_, '_>, value: Value, named: Kwargs| {
         weigh(state, &value)?;
+        pay_for_each(state, &value, named.peek::<Option<Value>>("attribute")?.as_ref())?;
         minijinja::filters::min(state, value, named)
     });
     environment.add_filter("max", |state: &mut State<'_, '_>, value: Value, named: Kwargs| {
         weigh(state, &value)?;
+        pay_for_each(state, &value, named.peek::<Option<Value>>("attribute")?.as_ref())?;
         minijinja::filters::max(state, value, named)
     });
 }
@@ -205,6 +227,32 @@ pub(super) fn pay_for_text(state: &State<'_, '_>, value: &Value) -> Result<(), E
         0 => Ok(()),
         steps => state.consume_fuel(steps as u64),
     }
+}
+
+/// Before texts, names of attributes and arguments of filters, are gone through once for each item of a list.
+fn pay_for_each<'a>(
+    state: &State<'_, '_>,
+    list: &Value,
+    texts: impl IntoIterator<Item = &'a Value>,
+) -> Result<(), Error> {
+    let mut weight = Weight::default();
+    texts.into_iter().try_for_each(|text| weight.add(text, 0))?;
+    let steps = weight.bytes / BYTES_OF_STEP;
+    if steps == 0 {
+        return Ok(());
+    }
+    let items = match list.len() {
+        Some(items) => items,
+        // Two lists that were joined.
+        None => list.try_iter().map_or(0, |items| items.take(MOST_ITEMS).count()),
+    };
+    state.consume_fuel(items.saturating_mul(steps) as u64)
+}
+
+/// Where a list is gone through and what comes of it may be nothing.
+pub(super) fn pay_for_items(state: &State<'_, '_>, items: usize) -> Result<(), Error> {
+    // An item is half a step for the engine.
+    state.consume_fuel((items / 2) as u64)
 }
 
 /// Before a text is gone through by what takes far longer for each of its characters.

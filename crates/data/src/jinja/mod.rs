@@ -117,7 +117,7 @@ fn method(state: &mut State<'_, '_>, value: &Value, method: &str, args: &[Value]
         ValueKind::String => strings::call(state, value, method, args),
         ValueKind::Number | ValueKind::Bool => numbers::call(value, method, args),
         ValueKind::Bytes => strings::call_bytes(value, method, args),
-        ValueKind::Map => containers::call_map(value, method, args),
+        ValueKind::Map => containers::call_map(state, value, method, args),
         ValueKind::Seq => containers::call_list(state, value, method, args),
         _ => Err(Error::from(ErrorKind::UnknownMethod)),
     }

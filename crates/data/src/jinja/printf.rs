@@ -3,7 +3,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Error, Value};
 
-use super::limits::Text;
+use super::limits::{self, Text};
 use super::numbers::{self, Number};
 use super::{invalid, text};
 
@@ -26,6 +26,8 @@ struct Values<'a> {
     items: Vec<Value>,
     next: usize,
     by_name: bool,
+    /// Bytes of the texts that precisions cut so far.
+    cut: usize,
 }
 
 impl<'a> Values<'a> {
@@ -34,7 +36,7 @@ impl<'a> Values<'a> {
             true => whole.try_iter()?.collect(),
             false => vec![whole.clone()],
         };
-        Ok(Self { whole, items, next: 0, by_name: false })
+        Ok(Self { whole, items, next: 0, by_name: false, cut: 0 })
     }
 
     fn next(&mut self) -> Result<Value, Error> {
@@ -123,7 +125,7 @@ fn conversion<'a>(mut rest: &'a str, values: &mut Values<'_>, text: &mut Text) -
         return Ok(rest);
     }
     let value = named.map_or_else(|| values.next(), Ok)?;
-    text.push_str(&converted(&value, kind, flags, width, precision)?)?;
+    text.push_str(&converted(&value, kind, flags, width, precision, &mut values.cut)?)?;
     Ok(rest)
 }
 
@@ -158,15 +160,32 @@ fn length<'a>(rest: &'a str, values: &mut Values<'_>) -> Result<(Option<i64>, &'
     }
 }
 
-fn converted(value: &Value, kind: char, flags: Flags, width: usize, precision: Option<usize>) -> Result<String, Error> {
-    let cut = |text: String| match precision {
-        Some(precision) => text.chars().take(precision).collect(),
-        None => text,
-    };
+fn converted(
+    value: &Value,
+    kind: char,
+    flags: Flags,
+    width: usize,
+    precision: Option<usize>,
+    cut: &mut usize,
+) -> Result<String, Error> {
     let body = match kind {
-        's' => return Ok(padded("", &cut(text::str(value)?), Flags { zero: false, ..flags }, width)),
-        'r' => return Ok(padded("", &cut(text::repr(value)?), Flags { zero: false, ..flags }, width)),
-        'a' => return Ok(padded("", &cut(text::ascii(value)?), Flags { zero: false, ..flags }, width)),
+        's' | 'r' | 'a' => {
+            let text = match kind {
+                's' => text::str(value)?,
+                'r' => text::repr(value)?,
+                _ => text::ascii(value)?,
+            };
+            let text = match precision {
+                Some(precision) => {
+                    // It was made as a whole.
+                    *cut += text.len();
+                    limits::check_length(*cut)?;
+                    text.chars().take(precision).collect()
+                }
+                None => text,
+            };
+            return Ok(padded("", &text, Flags { zero: false, ..flags }, width));
+        }
         'c' => return Ok(padded("", &character(value)?, Flags { zero: false, ..flags }, width)),
         'd' | 'i' | 'u' => {
             let number = Number::of(value).and_then(Number::truncated);

@@ -6,6 +6,8 @@ mod encodings;
 mod lines;
 mod search;
 
+use std::collections::{HashMap, HashSet};
+
 use minijinja::value::Tuple;
 use minijinja::{Error, ErrorKind, State, Value};
 
@@ -40,7 +42,7 @@ pub(super) fn call(state: &State<'_, '_>, value: &Value, method: &str, args: &[V
         "isupper" => text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase),
         "istitle" => cases::is_title(text),
         "isidentifier" => is_identifier(text),
-        _ => return made(text, method, args),
+        _ => return made(state, text, method, args),
     };
     let [] = bind(args, [])?;
     Ok(Value::from(answer))
@@ -51,7 +53,7 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// Methods that give another string, or several.
-fn made(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn made(state: &State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     let made = match method {
         "upper" => text.to_uppercase(),
         "lower" => text.to_lowercase(),
@@ -59,13 +61,13 @@ fn made(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         "swapcase" => cases::swapped(text),
         "title" => titled(text, |c| c.is_alphabetic()),
         "capitalize" => capitalized(text),
-        _ => return with_arguments(text, method, args),
+        _ => return with_arguments(state, text, method, args),
     };
     let [] = bind(args, [])?;
     Ok(Value::from(made))
 }
 
-fn with_arguments(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn with_arguments(state: &State<'_, '_>, text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     Ok(match method {
         "strip" | "lstrip" | "rstrip" => {
             let [characters] = bind(args, [""])?;
@@ -138,16 +140,18 @@ fn with_arguments(text: &str, method: &str, args: &[Value]) -> Result<Value, Err
         }
         "join" => {
             let [items] = bind(args, [""])?;
-            Value::from(joined(text, &required(items, "iterable")?)?)
+            Value::from(joined(state, text, &required(items, "iterable")?)?)
         }
         "format" => {
             let (positional, named) = split(args)?;
-            Value::from(format::format(text, &mut format::Values::new(positional, named))?)
+            Value::from(format::format(text, &mut format::Values::new(positional, named.into_iter().collect()))?)
         }
         "format_map" => {
             let [map] = bind(args, [""])?;
             let named = super::containers::pairs(&required(map, "mapping")?)?;
-            let named = named.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+            limits::pay_for_items(state, named.len())?;
+            let named: HashMap<String, Value> =
+                named.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
             Value::from(format::format(text, &mut format::Values::new(&[], named))?)
         }
         "encode" => {
@@ -175,7 +179,8 @@ pub(super) fn lines_of(text: &str) -> Result<Vec<String>, Error> {
 }
 
 pub(super) fn stripped<'a>(text: &'a str, characters: Option<&str>, method: &str) -> &'a str {
-    let is_off = |c: char| characters.map_or_else(|| is_space(c), |characters| characters.contains(c));
+    let set: Option<HashSet<char>> = characters.map(|characters| characters.chars().collect());
+    let is_off = |c: char| set.as_ref().map_or_else(|| is_space(c), |set| set.contains(&c));
     match method {
         "lstrip" => text.trim_start_matches(is_off),
         "rstrip" => text.trim_end_matches(is_off),
@@ -195,9 +200,11 @@ pub(super) fn justified(text: &str, width: usize, fill: char, method: &str) -> S
     format!("{}{text}{}", fill(before), fill(missing - before))
 }
 
-fn joined(separator: &str, items: &Value) -> Result<String, Error> {
+fn joined(state: &State<'_, '_>, separator: &str, items: &Value) -> Result<String, Error> {
+    let items = text::iterated(items)?;
+    limits::pay_for_items(state, items.len())?;
     let mut text = Text::default();
-    for (index, item) in text::iterated(items)?.iter().enumerate() {
+    for (index, item) in items.iter().enumerate() {
         if index > 0 {
             text.push_str(separator)?;
         }

@@ -100,18 +100,21 @@ fn unescape(text: &str) -> String {
 }
 
 /// ` class="a" id="b"`, without what is none or undefined.
-fn attributes(value: &Value, args: Args) -> Result<Value, Error> {
+fn attributes(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [autospace] = bind(&values(args), ["autospace"])?;
-    let mut written = Vec::new();
-    for (key, value) in pairs(value)?.into_iter().filter(|(_, value)| !value.is_none() && !value.is_undefined()) {
+    let mut written = Text::default();
+    let mut space = if flag(autospace, true) { " " } else { "" };
+    let pairs = pairs(value)?;
+    limits::pay_for_items(state, pairs.len())?;
+    for (key, value) in pairs.into_iter().filter(|(_, value)| !value.is_none() && !value.is_undefined()) {
         let key = text::str(&key)?;
         if key.contains(|c: char| c.is_whitespace() || "/>=".contains(c)) {
             return Err(invalid(format!("invalid character in attribute name: `{key}`")));
         }
-        written.push(format!("{}=\"{}\"", escape(&key)?, escape(&text::str(&value)?)?));
+        written.push_str(&format!("{space}{}=\"{}\"", escape(&key)?, escape(&text::str(&value)?)?))?;
+        space = " ";
     }
-    let space = if flag(autospace, true) && !written.is_empty() { " " } else { "" };
-    Ok(Value::from(format!("{space}{}", written.join(" "))))
+    Ok(Value::from(written.into_string()))
 }
 
 /// A text with `%20` for a space; the pairs of a dict or a list as a query, where it is a `+`.
@@ -127,11 +130,13 @@ fn url_encoded(value: &Value) -> Result<String, Error> {
         }
         _ => return quoted(&text::str(value)?, true),
     };
-    let pair = |(key, value): (Value, Value)| -> Result<String, Error> {
-        let part = |value: &Value| Ok::<String, Error>(quoted(&text::str(value)?, false)?.replace("%20", "+"));
-        Ok(format!("{}={}", part(&key)?, part(&value)?))
-    };
-    Ok(pairs.into_iter().map(pair).collect::<Result<Vec<_>, Error>>()?.join("&"))
+    let part = |value: &Value| Ok::<String, Error>(quoted(&text::str(value)?, false)?.replace("%20", "+"));
+    let mut query = Text::default();
+    for (number, (key, value)) in pairs.iter().enumerate() {
+        let and = if number == 0 { "" } else { "&" };
+        query.push_str(&format!("{and}{}={}", part(key)?, part(value)?))?;
+    }
+    Ok(query.into_string())
 }
 
 fn quoted(text: &str, keep_slashes: bool) -> Result<String, Error> {

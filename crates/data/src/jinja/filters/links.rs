@@ -6,6 +6,7 @@ use fancy_regex::Regex;
 use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, count, flag, given, values};
+use super::super::limits::Text;
 use super::super::text;
 use super::html::escape;
 
@@ -53,20 +54,22 @@ fn urlize(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Er
     let escaped = escape(&text::str(value)?)?;
     // Each word is looked at by several expressions.
     state.consume_fuel((escaped.len() / 8) as u64)?;
-    let mut linked = String::with_capacity(escaped.len());
+    let mut linked = Text::default();
     let mut rest = escaped.as_str();
     while let Some(first) = rest.chars().next() {
         let is_space = char::is_whitespace;
         let end = if is_space(first) { rest.find(|c| !is_space(c)) } else { rest.find(is_space) };
         let (part, behind) = rest.split_at(end.unwrap_or(rest.len()));
         if is_space(first) {
-            linked += part
+            linked.push_str(part)?;
         } else {
-            linked += &word(part, &style)
+            // A word is compared with each of them.
+            state.consume_fuel((style.schemes.len() / 8) as u64)?;
+            linked.push_str(&word(part, &style))?;
         }
         rest = behind;
     }
-    Ok(linked)
+    Ok(linked.into_string())
 }
 
 /// A word, of which brackets before it and punctuation behind it are no part.

@@ -21,8 +21,9 @@ pub(super) fn add_to(environment: &mut Environment<'static>) {
     }
 }
 
-/// `a.b.0` of a value; what is not there is undefined.
-pub(super) fn attribute_of(value: &Value, attribute: &Value) -> Result<Value, Error> {
+/// `a.b.0` of a value; what is not there is undefined. It is asked of each item of a list, so that its length is paid for each time.
+pub(super) fn attribute_of(state: &State<'_, '_>, value: &Value, attribute: &Value) -> Result<Value, Error> {
+    limits::pay_for_text(state, attribute)?;
     let Some(path) = attribute.as_str() else { return value.get_item(attribute) };
     let mut value = value.clone();
     for part in path.split('.') {

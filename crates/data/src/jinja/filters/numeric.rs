@@ -1,7 +1,7 @@
 //! Filters that compute: numbers of texts, roundings, sums.
 
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, Value};
+use minijinja::{Environment, Error, State, Value};
 
 use super::super::arguments::{Args, bind, flag, given, integer, string, values};
 use super::super::numbers::{Number, base, integer_value, parse_float, parse_integer, rounded};
@@ -69,18 +69,20 @@ fn round(value: &Value, args: Args) -> Result<Value, Error> {
     })
 }
 
-fn sum(value: &Value, args: Args) -> Result<Value, Error> {
+fn sum(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error> {
     let [attribute, start] = bind(&values(args), ["attribute", "start"])?;
     if let Some(start) = start.as_ref().filter(|start| start.kind() == ValueKind::Seq) {
-        return joined(start, value, given(attribute));
+        return joined(state, start, value, given(attribute));
     }
     let mut total = match &start {
         Some(start) => Number::of(start).ok_or_else(|| invalid("`start` is no number"))?,
         None => Number::Integer(0),
     };
-    for item in text::iterated(value)? {
+    let items = text::iterated(value)?;
+    limits::pay_for_items(state, items.len())?;
+    for item in items {
         let item = match given(attribute.clone()) {
-            Some(attribute) => attribute_of(&item, &attribute)?,
+            Some(attribute) => attribute_of(state, &item, &attribute)?,
             None => item,
         };
         let unfit = || invalid(format!("{} cannot be added to a number", text::type_name(&item)));
@@ -95,10 +97,12 @@ fn sum(value: &Value, args: Args) -> Result<Value, Error> {
 }
 
 /// The lists of a list as one.
-fn joined(start: &Value, lists: &Value, attribute: Option<Value>) -> Result<Value, Error> {
+fn joined(state: &State<'_, '_>, start: &Value, lists: &Value, attribute: Option<Value>) -> Result<Value, Error> {
     let mut items = text::iterated(start)?;
-    for list in text::iterated(lists)? {
-        let list = attribute.as_ref().map_or(Ok(list.clone()), |attribute| attribute_of(&list, attribute))?;
+    let lists = text::iterated(lists)?;
+    limits::pay_for_items(state, lists.len())?;
+    for list in lists {
+        let list = attribute.as_ref().map_or(Ok(list.clone()), |attribute| attribute_of(state, &list, attribute))?;
         match list.kind() {
             ValueKind::Seq => {
                 items.extend(text::iterated(&list)?);

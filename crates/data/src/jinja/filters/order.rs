@@ -77,11 +77,13 @@ fn sort(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Error
         other => other.into_iter().collect::<Vec<_>>(),
     };
     limits::weigh(state, value)?;
-    let keyed = text::iterated(value)?.into_iter().map(|item| {
+    let items = text::iterated(value)?;
+    limits::check_items(items.len().saturating_mul(attributes.len()))?;
+    let keyed = items.into_iter().map(|item| {
         let keys = match attributes.as_slice() {
             [] => vec![key(item.clone(), case_sensitive)],
             attributes => {
-                let of = |attribute: &Value| Ok(key(attribute_of(&item, attribute)?, case_sensitive));
+                let of = |attribute: &Value| Ok(key(attribute_of(state, &item, attribute)?, case_sensitive));
                 attributes.iter().map(of).collect::<Result<Vec<_>, Error>>()?
             }
         };
@@ -138,7 +140,7 @@ fn group(state: &State<'_, '_>, value: &Value, args: Args) -> Result<Value, Erro
     let (attribute, case_sensitive) = (required(attribute, "attribute")?, flag(case_sensitive, false));
     limits::weigh(state, value)?;
     let keyed = text::iterated(value)?.into_iter().map(|item| {
-        let found = attribute_of(&item, &attribute)?;
+        let found = attribute_of(state, &item, &attribute)?;
         let of = if found.is_undefined() { given(default.clone()).unwrap_or(found) } else { found };
         Ok((vec![key(of.clone(), case_sensitive)], (of, item)))
     });

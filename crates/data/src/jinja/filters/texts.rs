@@ -104,16 +104,18 @@ fn format(value: &Value, args: Args) -> Result<String, Error> {
     printf::format(&text::str(value)?, &values)
 }
 
-fn join(value: &Value, args: Args) -> Result<String, Error> {
+fn join(state: &State<'_, '_>, value: &Value, args: Args) -> Result<String, Error> {
     let [separator, attribute] = bind(&values(args), ["d", "attribute"])?;
     let separator = separator.map_or(Ok(String::new()), |separator| text::str(&separator))?;
+    let items = text::iterated(value)?;
+    limits::pay_for_items(state, items.len())?;
     let mut joined = Text::default();
-    for (index, item) in text::iterated(value)?.iter().enumerate() {
+    for (index, item) in items.iter().enumerate() {
         if index > 0 {
             joined.push_str(&separator)?;
         }
         joined.push_str(&match given(attribute.clone()) {
-            Some(attribute) => text::str(&super::lists::attribute_of(item, &attribute)?)?,
+            Some(attribute) => text::str(&super::lists::attribute_of(state, item, &attribute)?)?,
             None => text::str(item)?,
         })?;
     }
