@@ -15,6 +15,18 @@ pub(crate) const DEEPEST_SCHEMA: usize = 64;
 pub(crate) const MOST_TOKENS: usize = 1 << 23;
 /// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
 pub(crate) const LONGEST_TOKEN: usize = 2048;
+/// Bytes of all regular expressions of a tokenizer but those that list texts: DeepSeek's, the longest known, have some 2,000.
+pub(crate) const LONGEST_EXPRESSIONS: usize = 10_000;
+/// Groups in them that begin with `(?`: each look-around among them costs microseconds at every character.
+pub(crate) const MOST_GROUPS: usize = 50;
+/// Parts of a tokenizer's normalizer, pre-tokenizer, post-processor or decoder: each goes through the whole text.
+pub(crate) const MOST_PARTS: usize = 256;
+/// Parts of a pre-tokenizer that write a text anew, each in up to twice the bytes: bytes as characters, marks for spaces.
+pub(crate) const MOST_REWRITING: usize = 2;
+/// Special tokens that a post-processor puts around a text, and pieces of its templates.
+pub(crate) const MOST_SPECIAL: usize = 1000;
+/// The bytes that a decoder makes of one.
+pub(crate) const DECODED_PER_BYTE: usize = 64;
 /// What a compressed file, the pages of a Parquet file and the texts of its rows may come to, whatever the size of the file, and for
 /// each of its bytes. Rows that begin with one long prompt compress a hundred times and more; deflate at most 1,032 times.
 const UNPACKED: u64 = 256 << 20;

@@ -8,6 +8,7 @@ mod config;
 mod excerpt;
 mod guarded;
 mod least;
+mod parts;
 mod rebuilt;
 mod sentencepiece;
 mod words;
