@@ -27,6 +27,8 @@ pub(crate) const MOST_REWRITING: usize = 2;
 pub(crate) const MOST_SPECIAL: usize = 1000;
 /// The bytes that a decoder makes of one.
 pub(crate) const DECODED_PER_BYTE: usize = 64;
+/// The tokens that end a text.
+pub(crate) const MOST_ENDS: usize = 1000;
 /// What a compressed file, the pages of a Parquet file and the texts of its rows may come to, whatever the size of the file, and for
 /// each of its bytes. Rows that begin with one long prompt compress a hundred times and more; deflate at most 1,032 times.
 const UNPACKED: u64 = 256 << 20;
