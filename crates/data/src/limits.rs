@@ -1,6 +1,7 @@
 //! What a file may ask for, whatever stands in it: the limits of those who read data and tokenizers, in one place. A file that
 //! comes to one of them is an error. Those of templates are in `jinja/limits.rs`; JSON is 127 deep at most, which serde_json sees
-//! to; and a regular expression that backtracks a million times gives up, which fancy-regex does.
+//! to; and a regular expression that backtracks a million times gives up, which fancy-regex does
+//! (`tokenizer/checks.rs` makes an error of it for those of tokenizers).
 
 use std::fmt;
 use std::io::{self, Read};
@@ -29,6 +30,15 @@ pub(crate) const MOST_SPECIAL: usize = 1000;
 pub(crate) const DECODED_PER_BYTE: usize = 64;
 /// The tokens that end a text.
 pub(crate) const MOST_ENDS: usize = 1000;
+/// The bytes that a normalizer may make of a text, however short, and of each of its bytes: compatibility forms (NFKC) have up to 11.
+/// The library keeps 16 bytes for each, in several copies.
+const NORMALIZED: usize = 512 << 10;
+const NORMALIZED_PER_BYTE: usize = 16;
+
+pub(crate) fn normalized_of(text: usize) -> usize {
+    text.saturating_mul(NORMALIZED_PER_BYTE).saturating_add(NORMALIZED)
+}
+
 /// What a compressed file, the pages of a Parquet file and the texts of its rows may come to, whatever the size of the file, and for
 /// each of its bytes. Rows that begin with one long prompt compress a hundred times and more; deflate at most 1,032 times.
 const UNPACKED: u64 = 256 << 20;

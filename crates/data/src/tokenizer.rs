@@ -3,6 +3,7 @@
 
 mod beginning;
 mod bounds;
+mod checks;
 mod class;
 mod config;
 mod excerpt;

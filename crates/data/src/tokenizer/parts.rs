@@ -272,7 +272,10 @@ mod tests {
 
     #[test]
     fn a_decoder_that_multiplies_texts_is_refused() {
-        let replace = |kind: &str, pattern: &str, content: usize| json!({"type": "Replace", "pattern": {kind: pattern}, "content": "a".repeat(content)});
+        let replace = |kind: &str, pattern: &str, content: usize| {
+            let content = "a".repeat(content);
+            json!({"type": "Replace", "pattern": {kind: pattern}, "content": content})
+        };
         let both = |content: usize| {
             let one = replace("String", "a", content);
             json!({"type": "Sequence", "decoders": [one.clone(), one]})

@@ -16,7 +16,7 @@ use super::sentencepiece::charsmap;
 use crate::limits::LONGEST_TOKEN;
 
 /// What Qwen2 splits texts by before it merges bytes.
-const QWEN2: &str =
+pub(super) const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// What SentencePiece writes for a space.
