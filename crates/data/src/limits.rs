@@ -1,6 +1,7 @@
 //! What a file may ask for, whatever stands in it: the limits of those who read data and tokenizers, in one place. A file that
 //! comes to one of them is an error. Those of templates are in `jinja/limits.rs`; JSON is 127 deep at most, which serde_json sees
-//! to; and a regular expression that backtracks a million times gives up, which fancy-regex does.
+//! to; and a regular expression that backtracks a million times gives up, which fancy-regex does
+//! (`tokenizer/checks.rs` makes an error of it for those of tokenizers).
 
 use std::fmt;
 use std::io::{self, Read};
@@ -24,6 +25,29 @@ pub(crate) const DEEPEST_SCHEMA: usize = 64;
 pub(crate) const MOST_TOKENS: usize = 1 << 23;
 /// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
 pub(crate) const LONGEST_TOKEN: usize = 2048;
+/// Bytes of all regular expressions of a tokenizer but those that list texts: DeepSeek's, the longest known, have some 2,000.
+pub(crate) const LONGEST_EXPRESSIONS: usize = 10_000;
+/// Groups in them that begin with `(?`: each look-around among them costs microseconds at every character.
+pub(crate) const MOST_GROUPS: usize = 50;
+/// Parts of a tokenizer's normalizer, pre-tokenizer, post-processor or decoder: each goes through the whole text.
+pub(crate) const MOST_PARTS: usize = 256;
+/// Parts of a pre-tokenizer that write a text anew, each in up to twice the bytes: bytes as characters, marks for spaces.
+pub(crate) const MOST_REWRITING: usize = 2;
+/// Special tokens that a post-processor puts around a text, and pieces of its templates.
+pub(crate) const MOST_SPECIAL: usize = 1000;
+/// The bytes that a decoder makes of one.
+pub(crate) const DECODED_PER_BYTE: usize = 64;
+/// The tokens that end a text.
+pub(crate) const MOST_ENDS: usize = 1000;
+/// The bytes that a normalizer may make of a text, however short, and of each of its bytes: compatibility forms (NFKC) have up to 11.
+/// The library keeps 16 bytes for each, in several copies.
+const NORMALIZED: usize = 512 << 10;
+const NORMALIZED_PER_BYTE: usize = 16;
+
+pub(crate) fn normalized_of(text: usize) -> usize {
+    text.saturating_mul(NORMALIZED_PER_BYTE).saturating_add(NORMALIZED)
+}
+
 /// What a compressed file, the pages of a Parquet file and the texts of its rows may come to, whatever the size of the file, and for
 /// each of its bytes. Rows that begin with one long prompt compress a hundred times and more; deflate at most 1,032 times.
 const UNPACKED: u64 = 256 << 20;

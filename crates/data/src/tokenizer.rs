@@ -3,11 +3,13 @@
 
 mod beginning;
 mod bounds;
+mod checks;
 mod class;
 mod config;
 mod excerpt;
 mod guarded;
 mod least;
+mod parts;
 mod rebuilt;
 mod sentencepiece;
 mod words;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fuzz_targets::{Archive, Campaign, CountingAllocator, Judge, all, named};
+use serde_json::{Value, json};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -88,5 +89,39 @@ fn lists_of_short_texts_in_a_tokenizer_json_take_little_memory() {
         let input = Archive(vec![("tokenizer.json".to_owned(), document.into_bytes())]).bytes();
         let target = named("tokenizer-json").expect("a target");
         assert_eq!(Judge::new(&target).allowing(HANG).check(&input), Ok(()));
+    }
+}
+
+#[test]
+fn parts_of_a_tokenizer_json_that_multiply_take_little_memory() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let replace =
+        |pattern: Value, content: &str| json!({"type": "Replace", "pattern": pattern, "content": content.repeat(50)});
+    let growing = vec![replace(json!({"String": "e"}), "e"); 8];
+    let special = vec![json!({"SpecialToken": {"id": "x", "type_id": 0}}); 10_000];
+    let single = [special, vec![json!({"Sequence": {"id": "A", "type_id": 0}})]].concat();
+    let token = json!({"id": "x", "ids": vec![1; 1000], "tokens": vec!["x"; 1000]});
+    let expression = "(?=a)".repeat(8000);
+    let parts = [
+        ("normalizer", json!({"type": "Sequence", "normalizers": growing})),
+        ("normalizer", replace(json!({"Regex": "e*"}), &"b".repeat(20_000))),
+        ("normalizer", json!({"type": "Prepend", "prepend": "e".repeat(10_000_000)})),
+        ("decoder", json!({"type": "Sequence", "decoders": growing})),
+        (
+            "post_processor",
+            json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": {"x": token}}),
+        ),
+        (
+            "pre_tokenizer",
+            json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false}),
+        ),
+    ];
+    for (part, value) in parts {
+        let model = json!({"type": "WordLevel", "vocab": {"e": 0, "[UNK]": 1}, "unk_token": "[UNK]"});
+        let mut document = json!({"version": "1.0", "model": model});
+        document[part] = value;
+        let input = Archive(vec![("tokenizer.json".to_owned(), document.to_string().into_bytes())]).bytes();
+        let target = named("tokenizer-json").expect("a target");
+        assert_eq!(Judge::new(&target).allowing(HANG).check(&input), Ok(()), "{part}");
     }
 }

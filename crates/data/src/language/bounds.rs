@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::Error;
+use crate::limits::MOST_ENDS;
 use crate::tokenizer::{Tokenizer, read_config};
 
 /// What a checkpoint says of the bounds of its texts.
@@ -23,8 +24,21 @@ impl Bounds {
     /// a list; without it those of `config.json`. The tokenizer's own end token is always among the ends, because it is what
     /// completions end in.
     pub fn of(dir: &Path, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let generation = read_config(&dir.join("generation_config.json"))?;
-        let config = read_config(&dir.join("config.json"))?;
+        let read = |name: &str| -> Result<Value, Error> {
+            let file = dir.join(name);
+            let config = read_config(&file)?;
+            // Each token that is written is compared with all of them.
+            for ends in [&config["eos_token_id"], &config["text_config"]["eos_token_id"]] {
+                let count = ends.as_array().map_or(0, Vec::len);
+                if count > MOST_ENDS {
+                    let source = format!("its `eos_token_id` lists {count} tokens, more than {MOST_ENDS}").into();
+                    return Err(Error::BrokenTokenizer { file, source });
+                }
+            }
+            Ok(config)
+        };
+        let generation = read("generation_config.json")?;
+        let config = read("config.json")?;
         // A model of text and images has the part for text to itself.
         let named = |name: &str| {
             let places = [&generation[name], &config[name], &config["text_config"][name]];
@@ -63,6 +77,23 @@ mod tests {
         assert_eq!(ends("generation_config.json", r#"{"eos_token_id": [5, 1, 3]}"#), [5, 1, 3]);
         fs::write(dir.path().join("generation_config.json"), "{").unwrap();
         assert!(matches!(Bounds::of(dir.path(), &bytes()), Err(Error::BrokenTokenizer { .. })));
+    }
+
+    #[test]
+    fn thousands_of_end_tokens_are_refused() {
+        for (file, nested) in [("config.json", false), ("config.json", true), ("generation_config.json", false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let bounds = |count: usize| {
+                let ends = serde_json::json!({"eos_token_id": (0..count).collect::<Vec<_>>()});
+                let config = if nested { serde_json::json!({"text_config": ends}) } else { ends };
+                fs::write(dir.path().join(file), config.to_string()).unwrap();
+                Bounds::of(dir.path(), &bytes())
+            };
+            assert_eq!(bounds(1000).unwrap().ends.len(), 1000);
+            let Err(Error::BrokenTokenizer { file: named, source }) = bounds(1001) else { panic!("{file} was read") };
+            assert_eq!(named, dir.path().join(file));
+            assert_eq!(source.to_string(), "its `eos_token_id` lists 1001 tokens, more than 1000");
+        }
     }
 
     #[test]

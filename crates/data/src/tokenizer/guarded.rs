@@ -3,6 +3,7 @@
 //! all its parts only as texts come, so that this stands before every one of them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokenizers::{
@@ -10,10 +11,14 @@ use tokenizers::{
     PreTokenizer, PreTokenizerWrapper, Result, Tokenizer,
 };
 
+use super::checks::Checks;
 use crate::guard::quietly;
 
 #[derive(Debug, Clone)]
-pub(super) struct Guarded(Tokenizer);
+pub(super) struct Guarded {
+    tokenizer: Tokenizer,
+    checks: Arc<Checks>,
+}
 
 /// What `work` gives, its panic being an error.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -26,7 +31,8 @@ impl Guarded {
     pub(super) fn new(mut tokenizer: Tokenizer) -> Result<Self> {
         guarded(|| tokenizer.with_truncation(None).map(drop))?;
         tokenizer.with_padding(None);
-        Ok(Self(tokenizer))
+        let checks = Arc::new(Checks::of(&tokenizer));
+        Ok(Self { tokenizer, checks })
     }
 
     pub(super) fn encode_fast<'a>(
@@ -35,21 +41,28 @@ impl Guarded {
         pair: Option<&'a str>,
         add_special_tokens: bool,
     ) -> Result<Encoding> {
-        guarded(|| match pair {
-            Some(pair) => self.0.encode_fast((text, pair), add_special_tokens),
-            None => self.0.encode_fast(text, add_special_tokens),
+        guarded(|| {
+            [Some(text), pair].into_iter().flatten().try_for_each(|text| self.checks.text(&self.tokenizer, text))?;
+            match pair {
+                Some(pair) => self.tokenizer.encode_fast((text, pair), add_special_tokens),
+                None => self.tokenizer.encode_fast(text, add_special_tokens),
+            }
         })
     }
 
     /// With the offsets of the tokens.
     pub(super) fn encode<'a>(&self, input: impl Into<InputSequence<'a>>) -> Result<Encoding> {
-        guarded(|| self.0.encode(input.into(), false))
+        guarded(|| {
+            let input: InputSequence<'a> = input.into();
+            self.checks.input(&self.tokenizer, &input)?;
+            self.tokenizer.encode(input, false)
+        })
     }
 
     /// As `encode`, of a text, but with the spaces that a post-processor would leave out of the offsets, which are bytes.
     pub(super) fn encode_untrimmed(&self, text: &str) -> Result<Encoding> {
         let mut pieces = self.pieces(text)?;
-        let model = self.0.get_model();
+        let model = self.tokenizer.get_model();
         guarded(|| {
             pieces.tokenize(|piece| model.tokenize(piece.get()))?;
             pieces.into_encoding(None, 0, OffsetType::Byte)
@@ -59,8 +72,10 @@ impl Guarded {
     /// What the model is given of a text.
     pub(super) fn pieces(&self, text: &str) -> Result<PreTokenizedString> {
         guarded(|| {
-            let mut pieces = self.0.get_added_vocabulary().extract_and_normalize(self.0.get_normalizer(), text);
-            if let Some(pre_tokenizer) = self.0.get_pre_tokenizer() {
+            self.checks.text(&self.tokenizer, text)?;
+            let mut pieces =
+                self.tokenizer.get_added_vocabulary().extract_and_normalize(self.tokenizer.get_normalizer(), text);
+            if let Some(pre_tokenizer) = self.tokenizer.get_pre_tokenizer() {
                 pre_tokenizer.pre_tokenize(&mut pieces)?;
             }
             Ok(pieces)
@@ -68,13 +83,14 @@ impl Guarded {
     }
 
     pub(super) fn post_process(&self, first: Encoding, second: Option<Encoding>) -> Result<Encoding> {
-        guarded(|| self.0.post_process(first, second, true))
+        guarded(|| self.tokenizer.post_process(first, second, true))
     }
 
     /// The number of special tokens around a text or a pair.
     pub(super) fn special_around(&self, is_pair: bool) -> usize {
-        let count =
-            || Ok(self.0.get_post_processor().map_or(0, |it| tokenizers::PostProcessor::added_tokens(it, is_pair)));
+        let count = || {
+            Ok(self.tokenizer.get_post_processor().map_or(0, |it| tokenizers::PostProcessor::added_tokens(it, is_pair)))
+        };
         guarded(count).unwrap_or(0)
     }
 
@@ -93,45 +109,48 @@ impl Guarded {
                 || twice(&processor["pair"])
                 || processor["processors"].as_array().is_some_and(|all| all.iter().any(repeats))
         }
-        self.0.get_post_processor().and_then(|it| serde_json::to_value(it).ok()).is_some_and(|it| repeats(&it))
+        self.tokenizer.get_post_processor().and_then(|it| serde_json::to_value(it).ok()).is_some_and(|it| repeats(&it))
     }
 
     pub(super) fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
-        guarded(|| self.0.decode(ids, skip_special_tokens))
+        guarded(|| {
+            self.checks.ids(&self.tokenizer, ids, skip_special_tokens)?;
+            self.tokenizer.decode(ids, skip_special_tokens)
+        })
     }
 
     pub(super) fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.0.token_to_id(token)
+        self.tokenizer.token_to_id(token)
     }
 
     pub(super) fn id_to_token(&self, id: u32) -> Option<String> {
-        self.0.id_to_token(id)
+        self.tokenizer.id_to_token(id)
     }
 
     pub(super) fn model(&self) -> &ModelWrapper {
-        self.0.get_model()
+        self.tokenizer.get_model()
     }
 
     pub(super) fn normalizer(&self) -> Option<&NormalizerWrapper> {
-        self.0.get_normalizer()
+        self.tokenizer.get_normalizer()
     }
 
     pub(super) fn pre_tokenizer(&self) -> Option<&PreTokenizerWrapper> {
-        self.0.get_pre_tokenizer()
+        self.tokenizer.get_pre_tokenizer()
     }
 
     /// The largest id and one.
     pub(super) fn vocabulary_size(&self) -> usize {
-        self.0.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1)
+        self.tokenizer.get_vocab(true).values().max().map_or(0, |largest| *largest as usize + 1)
     }
 
     pub(super) fn added_tokens(&self) -> HashMap<u32, AddedToken> {
-        self.0.get_added_tokens_decoder().clone().into_iter().collect()
+        self.tokenizer.get_added_tokens_decoder().clone().into_iter().collect()
     }
 
     pub(super) fn to_json(&self) -> Value {
         // What the library cannot write it has not read either.
-        guarded(|| Ok(serde_json::to_value(&self.0)?)).unwrap_or_default()
+        guarded(|| Ok(serde_json::to_value(&self.tokenizer)?)).unwrap_or_default()
     }
 }
 

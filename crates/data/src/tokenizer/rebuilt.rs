@@ -11,11 +11,12 @@ use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, Tokenizer};
 use super::class::Class;
 use super::config::Config;
 use super::guarded::guarded;
+use super::parts;
 use super::sentencepiece::charsmap;
 use crate::limits::LONGEST_TOKEN;
 
 /// What Qwen2 splits texts by before it merges bytes.
-const QWEN2: &str =
+pub(super) const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// What SentencePiece writes for a space.
@@ -41,6 +42,7 @@ fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
     if class != Class::AsSaved {
         around(config, &mut document);
     }
+    parts::check_expressions(&document)?;
     let mut tokenizer: Tokenizer = serde_json::from_value(document)?;
     if let Some(model) = model {
         tokenizer.with_model(read_model(model)?);
@@ -58,6 +60,7 @@ fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
     if let Some(frame) = frame(class, config, &tokenizer) {
         tokenizer.with_post_processor(Some(serde_json::from_value::<PostProcessorWrapper>(frame)?));
     }
+    parts::check(&tokenizer)?;
     // A special token that is written in a text is text then.
     tokenizer.set_encode_special_tokens(config.flag("split_special_tokens").unwrap_or(false));
     Ok(tokenizer)

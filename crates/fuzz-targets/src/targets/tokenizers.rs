@@ -3,6 +3,7 @@
 
 use data::Tokenizer;
 use data::language::{ChatTemplate, Conversation};
+use serde_json::{Value, json};
 
 use super::checkpoints;
 use super::files::in_directory;
@@ -15,7 +16,7 @@ const TEXTS: [&str; 5] =
 pub(super) fn targets() -> [Target; 4] {
     let of = |name, form, seeds| Target { name, form, seeds, run };
     [
-        of("tokenizer-json", Form::Archive(&[("tokenizer.json", Form::Json)]), small),
+        of("tokenizer-json", Form::Archive(&[("tokenizer.json", Form::Json)]), || [small(), with_parts()].concat()),
         of(
             "tokenizer-config",
             Form::Archive(&[
@@ -57,6 +58,55 @@ fn small() -> Vec<Vec<u8>> {
     cases.iter().map(|name| Archive::read(&corpus::case(name).join("model"), &FILES).bytes()).collect()
 }
 
+/// BERT's with other parts, which changes repeat and lengthen: what they do to a text multiplies.
+fn with_parts() -> Vec<Vec<u8>> {
+    let replace = |kind: &str, pattern: &str, content: &str| json!({"type": "Replace", "pattern": {kind: pattern}, "content": content});
+    let split = |pattern: &str| json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+    let normalizers = json!([
+        {"type": "Prepend", "prepend": "\u{2581}"},
+        replace("String", " ", "\u{2581}"),
+        replace("Regex", "[aeiou]*", "ee"),
+        {"type": "NFKC"},
+        {"type": "ByteLevel"},
+    ]);
+    let pre_tokenizers = json!([
+        split(r"\p{N}{1,3}|[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"),
+        split(r"(?:(m|mm| )+)\1c|b"),
+        {"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true},
+        bytes,
+    ]);
+    let special = json!({"SpecialToken": {"id": "x", "type_id": 0}});
+    let [first, second] = ["A", "B"].map(|id| json!({"Sequence": {"id": id, "type_id": 0}}));
+    let template = json!({
+        "type": "TemplateProcessing", "single": [special, first, special], "pair": [special, first, special, second],
+        "special_tokens": {"x": {"id": "x", "ids": [1, 2, 3], "tokens": ["x", "y", "z"]}},
+    });
+    let decoders = json!([
+        replace("String", "\u{2581}", " "),
+        replace("Regex", "(?<=e)e*|[io]", "ee"),
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+        {"type": "WordPiece", "prefix": "##", "cleanup": true},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+    ]);
+    let parts = [
+        ("normalizer", json!({"type": "Sequence", "normalizers": normalizers})),
+        ("pre_tokenizer", json!({"type": "Sequence", "pretokenizers": pre_tokenizers})),
+        ("post_processor", json!({"type": "Sequence", "processors": [template]})),
+        ("decoder", json!({"type": "Sequence", "decoders": decoders})),
+    ];
+    let bert = corpus::file("tests/fixtures/parity/bert-cls/model/tokenizer.json");
+    let bert: Value = serde_json::from_slice(&bert).expect("JSON");
+    let archive = |(part, value): (&str, Value)| {
+        let mut document = bert.clone();
+        document[part] = value;
+        // Alone: with its class, the parts would be the class's.
+        Archive(vec![("tokenizer.json".to_owned(), document.to_string().into_bytes())]).bytes()
+    };
+    parts.map(archive).to_vec()
+}
+
 fn pieces() -> Vec<Vec<u8>> {
     let files = [
         ("llama", "LlamaTokenizer"),
@@ -67,7 +117,7 @@ fn pieces() -> Vec<Vec<u8>> {
         ("symbols", "PreTrainedTokenizerFast"),
     ];
     let archive = |(name, class): (&str, &str)| {
-        let config = serde_json::json!({ "tokenizer_class": class, "add_bos_token": true, "legacy": false });
+        let config = json!({ "tokenizer_class": class, "add_bos_token": true, "legacy": false });
         let pieces = corpus::file(&format!("tests/fixtures/sentencepiece/{name}.model"));
         let files = [("tokenizer.model", pieces), ("tokenizer_config.json", config.to_string().into_bytes())];
         Archive(files.map(|(name, contents)| (name.to_owned(), contents)).to_vec()).bytes()

@@ -22,3 +22,22 @@ pub(in crate::tokenizer) fn read(table: &[u8]) -> Option<Precompiled> {
         !units.is_empty() && units.iter().enumerate().filter(|(_, unit)| **unit & IS_VALUE == 0).all(is_sound);
     if is_whole { Precompiled::from(table).ok() } else { None }
 }
+
+/// The bytes of the longest text of a sound table.
+pub(in crate::tokenizer) fn longest(table: &[u8]) -> usize {
+    let texts = table.split_first_chunk::<4>().and_then(|(size, rest)| rest.get(u32::from_le_bytes(*size) as usize..));
+    texts.into_iter().flat_map(|texts| texts.split(|byte| *byte == 0)).map(<[u8]>::len).max().unwrap_or(0)
+}
+
+/// The bytes that a table makes of a text at most. Graphemes of up to five bytes are replaced as a whole, others character by
+/// character, both by what the table has for their beginning.
+pub(in crate::tokenizer) fn made(table: &Precompiled, text: &str) -> usize {
+    let from = |(at, character): (usize, char)| {
+        let mut end = (at + 5).min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        table.transform(&text[at..end]).map_or(0, str::len).max(character.len_utf8())
+    };
+    text.char_indices().map(from).sum()
+}

@@ -86,6 +86,23 @@ fn broken_files_are_refused_by_name() {
 }
 
 #[test]
+fn a_table_makes_no_more_of_a_text_than_is_said() {
+    let expected: Value = serde_json::from_slice(&fixture("expected.json")).unwrap();
+    let texts = expected["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
+    let bytes = Model::decode(fixture("t5.model").as_slice()).unwrap().normalizer_spec.unwrap().precompiled_charsmap;
+    let (table, longest) =
+        (charsmap::read(bytes.as_ref().unwrap()).unwrap(), charsmap::longest(bytes.as_ref().unwrap()));
+    assert_eq!(longest, 5);
+    let mut changed = 0;
+    for text in texts {
+        let (made, said) = (table.normalize_string(text), charsmap::made(&table, text));
+        assert!(made.len() <= said && said <= longest * text.len(), "{text:?}: {}, {said}", made.len());
+        changed += usize::from(made != text);
+    }
+    assert!(changed > 0);
+}
+
+#[test]
 fn classes_that_read_such_files_in_ways_of_their_own_are_refused() {
     let dir =
         checkpoint("spiece.model", &fixture("t5.model"), "albert", &json!({"tokenizer_class": "AlbertTokenizer"}));
