@@ -335,7 +335,7 @@ fn rows_that_are_alike_are_no_bomb() {
 fn rows_are_limited_by_the_size_of_a_compressed_file() {
     let packed = zip(&[b"text,label\n".to_vec(), b"a,b\na,c\n".repeat(600_000)].concat());
     let most = 1_000_000 + packed.len();
-    assert!(packed.len() < 20_000, "{}", packed.len());
+    assert!(packed.len() < 100_000, "{}", packed.len());
     let (_dir, path) = file("a.csv.gz", &packed);
     let shown = path.display();
     let message = format!("{shown}, line {}: more than {most} rows", most + 2);
