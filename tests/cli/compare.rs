@@ -436,7 +436,7 @@ fn a_run_that_was_damaged_is_removed_and_trained_again() {
     refused(&project, &format!("error: {run}/report.json: EOF while parsing an object at line 1 column 1"));
     let project = project.without(&format!("{run}/report.json"));
     refused(&project, &format!("error: {run} has nothing about its end (report.json)"));
-    // Neither finished nor to be gone on with: `train` would name `--overwrite`, which a comparison has not.
+    // Neither finished nor resumable: `train` would name `--overwrite`, which a comparison does not have.
     let project = project.truncate(&format!("{run}/metrics.jsonl"), 0);
     refused(&project, &format!("{run}/metrics.jsonl is damaged: it has 0 bytes, and had "));
     std::fs::remove_dir_all(project.path(run)).unwrap();
