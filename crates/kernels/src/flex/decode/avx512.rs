@@ -13,8 +13,8 @@ use half::bf16;
 use super::form::{Form, Sums, sums};
 use super::nf4::{self, dots};
 use super::portable::widened;
-use crate::flex::quantised::Scales;
-use crate::quantised::VALUES;
+use crate::flex::quantised::{Absmax, Scales};
+use crate::quantised::{DYNAMIC_MAP, NESTED_BLOCK, VALUES};
 
 pub(super) static FORM: Form = Form {
     f32: Sums { four: f32::<4, 2>, two: f32::<2, 2>, one: f32::<1, 2> },
@@ -95,33 +95,58 @@ fn load_codes(codes: &[u8]) -> __m512i {
 /// Of the lower eight words those of one block, of the others those of the next.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn scale(scales: &Scales<'_>, group: usize) -> __m512 {
-    let [first, second] = [0, 1].map(|half| scales.get(2 * group + half).unwrap_or(0.0));
+fn both(first: f32, second: f32) -> __m512 {
     _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(first), _mm512_set1_ps(second))
+}
+
+/// The blocks of a group of a row; of an odd number the last stands in for another, beyond which left rows are zero.
+#[inline]
+fn blocks(scales: &Scales<'_>, group: usize) -> [usize; 2] {
+    let first = scales.blocks.start + 2 * group;
+    [first, (first + 1).min(scales.blocks.end - 1)]
 }
 
 #[target_feature(enable = "avx512f")]
 #[expect(unsafe_code, reason = "pointers into slices, whose lengths the body asserts")]
 unsafe fn nf4<const ROWS: usize>(left: [&[f32]; ROWS], codes: &[u8], scales: &Scales<'_>, sums: &mut [[f32; ROWS]]) {
+    macro_rules! with_scale {
+        ($scale:expr) => {
+            dots!(
+                left,
+                codes,
+                scales,
+                sums,
+                ROWS,
+                16,
+                _mm512_setzero_ps(),
+                _mm512_loadu_ps,
+                load_codes,
+                |codes| _mm512_permutexvar_ps(codes, _mm512_loadu_ps(VALUES.as_ptr())),
+                _mm512_srli_epi32::<4>,
+                _mm512_fmadd_ps,
+                _mm512_add_ps,
+                $scale,
+                _mm512_storeu_ps
+            )
+        };
+    }
     // SAFETY: the body reads and writes within the slices.
     unsafe {
-        let values = _mm512_loadu_ps(VALUES.as_ptr());
-        dots!(
-            left,
-            codes,
-            scales,
-            sums,
-            ROWS,
-            16,
-            _mm512_setzero_ps(),
-            _mm512_loadu_ps,
-            load_codes,
-            |codes| _mm512_permutexvar_ps(codes, values),
-            _mm512_srli_epi32::<4>,
-            _mm512_fmadd_ps,
-            _mm512_add_ps,
-            scale,
-            _mm512_storeu_ps
-        )
+        match scales.absmax {
+            Absmax::Plain(absmax) => with_scale!(|row, group| {
+                let [first, second] = blocks(row, group).map(|block| absmax[block]);
+                both(first, second)
+            }),
+            // As vectors, for a value that comes from memory reaches all lanes at once.
+            Absmax::Nested { codes: nested, scales: of_nested, offset } => {
+                let (map, offset) = (&*DYNAMIC_MAP, _mm512_set1_ps(offset));
+                with_scale!(|row, group| {
+                    let [first, second] = blocks(row, group);
+                    let value = both(map[usize::from(nested[first])], map[usize::from(nested[second])]);
+                    let scale = both(of_nested[first / NESTED_BLOCK], of_nested[second / NESTED_BLOCK]);
+                    _mm512_add_ps(_mm512_mul_ps(value, scale), offset)
+                })
+            }
+        }
     }
 }

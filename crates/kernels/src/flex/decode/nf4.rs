@@ -116,7 +116,7 @@ pub(super) fn arrange<const LANES: usize>(row: &[f32], to: &mut [f32]) {
 macro_rules! dots {
     (
         $left:ident, $codes:ident, $scales:ident, $sums:ident, $rows:ident, $lanes:literal, $zero:expr, $load:path,
-        $load_codes:path, $look_up:expr, $shift:path, $multiply_add:path, $add:path, $scale:path, $store:path
+        $load_codes:path, $look_up:expr, $shift:path, $multiply_add:path, $add:path, $scale:expr, $store:path
     ) => {{
         let bytes = $codes.len() / $sums.len();
         let groups = bytes.div_ceil(4 * $lanes);
