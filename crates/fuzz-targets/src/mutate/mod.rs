@@ -2,6 +2,7 @@
 //! every format, as files are damaged so; the others keep a file whole enough to be read further.
 
 mod bytes;
+mod grown;
 mod gzip;
 pub(crate) use gzip::packed;
 mod json;
@@ -35,6 +36,8 @@ pub enum Form {
 
 /// Longer inputs take time without finding more.
 const LONGEST: usize = 1 << 20;
+/// One in so many is made large: each takes the time of a thousand others.
+const LARGE: usize = 1000;
 
 /// Input `number` of a corpus.
 ///
@@ -48,7 +51,7 @@ pub fn mutated(form: Form, seeds: &[Vec<u8>], number: u64) -> Vec<u8> {
         input = changed(form, input, &other, &mut random);
     }
     input.truncate(LONGEST.max(seeds.iter().map(Vec::len).max().unwrap_or(0)));
-    input
+    if random.one_in(LARGE) { grown::grown(form, input, &mut random) } else { input }
 }
 
 /// One change, for a fuzzer with a corpus of its own.

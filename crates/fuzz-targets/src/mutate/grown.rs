@@ -1,0 +1,71 @@
+//! Large inputs: one element of a file again and again. What takes many times the memory of its file shows in megabytes alone, a few
+//! kilobytes of it are within what is allowed to any file.
+
+use super::Form;
+use crate::Archive;
+use crate::random::Random;
+
+const LARGEST: usize = 4 << 20;
+
+/// Elements that take few bytes in a file and many in memory.
+const ELEMENTS: [&str; 16] = [
+    "0,",
+    "{},",
+    "[],",
+    "\"\",",
+    "[[]],",
+    "{\"a\":0},",
+    "\"a\":{},",
+    "\n",
+    ",\n",
+    "a,b\n",
+    "a\tO\n",
+    "a O\n\n",
+    "{}\n",
+    "[a]\n",
+    "a=0\n",
+    "{{a}}",
+];
+
+/// Of forms that are texts; others are left as they are.
+pub(super) fn grown(form: Form, input: Vec<u8>, random: &mut Random) -> Vec<u8> {
+    match form {
+        Form::Archive(forms) => {
+            let mut files = Archive::of(&input);
+            let mut known: Vec<_> = files
+                .0
+                .iter_mut()
+                .filter_map(|(name, contents)| {
+                    let (_, form) = forms.iter().find(|(known, _)| *known == name.as_str())?;
+                    Some((contents, *form))
+                })
+                .collect();
+            let at = random.below(known.len());
+            if let Some((contents, form)) = known.get_mut(at) {
+                **contents = grown(*form, std::mem::take(*contents), random);
+            }
+            files.bytes()
+        }
+        Form::Json | Form::Text | Form::Template | Form::Request => repeated(input, random),
+        Form::Bytes | Form::Safetensors | Form::Protobuf | Form::Parquet | Form::Gzip(_) => input,
+    }
+}
+
+fn repeated(mut input: Vec<u8>, random: &mut Random) -> Vec<u8> {
+    let is_edge = |byte: u8| matches!(byte, b',' | b'[' | b'{' | b'\n' | b'\t' | b' ' | b';' | b'>' | b'}');
+    let edges: Vec<usize> = (1..=input.len()).filter(|at| is_edge(input[at - 1])).collect();
+    let Some(at) = edges.get(random.below(edges.len())).copied() else { return input };
+    let element = match random.one_in(2) {
+        true => random.of(&ELEMENTS).as_bytes(),
+        // Up to where the next one begins.
+        false => {
+            let end =
+                input[at..].iter().position(|byte| *byte == input[at - 1]).map_or(input.len(), |end| at + end + 1);
+            &input[at..end]
+        }
+    };
+    let times = (LARGEST >> random.below(3)).saturating_sub(input.len()) / element.len().max(1);
+    let elements = element.repeat(times);
+    drop(input.splice(at..at, elements));
+    input
+}
