@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use json::TOO_MANY_VALUES;
+
 use crate::Advice;
-use crate::limits::{LINES_PER_BYTE, LONGEST_ROW, MOST_COLUMNS, PACKED_LINES, UNPACKED_PER_BYTE};
+use crate::limits::{LINES_PER_BYTE, LONGEST_ROW, MOST_CELLS, MOST_COLUMNS, PACKED_LINES, UNPACKED_PER_BYTE};
 use crate::place::{Place, name};
 
 fn instead(extension: Option<&str>) -> &'static str {
@@ -69,6 +71,14 @@ pub enum Error {
         #[help]
         help: String,
     },
+    #[error("{place}: {TOO_MANY_VALUES}")]
+    #[diagnostic(help(
+        "each number, list and object in a row takes 72 bytes of memory and more: leave out the columns that are not needed"
+    ))]
+    TooManyValues { place: Place },
+    #[error("{place}: a sentence of more than {MOST_CELLS} words and tags")]
+    #[diagnostic(help("a blank line ends a sentence"))]
+    LongSentence { place: Place },
     #[error("{}: more than {MOST_COLUMNS} columns", name(file))]
     #[diagnostic(help("keep the columns that are needed"))]
     TooManyColumns { file: PathBuf },
@@ -437,7 +447,8 @@ pub enum Error {
     NoTokens { subject: String },
     #[error("the tokenizer failed")]
     #[diagnostic(help(
-        "the text holds what this tokenizer has no token for; tokenizer.json may lack its unknown token"
+        "the cause says at what: a text with what it has no token for (tokenizer.json may lack its unknown token), or a part of \
+         tokenizer.json that makes too much of a text; the checkpoint's own tokenizer.json, fetched again, has neither"
     ))]
     Tokenizing { source: tokenizers::Error },
 
@@ -486,6 +497,7 @@ impl Error {
     pub fn line(&self) -> Option<usize> {
         match self {
             Self::Json { place, .. }
+            | Self::TooManyValues { place }
             | Self::NotAnObject { place, .. }
             | Self::Utf8 { place, .. }
             | Self::Ragged { place, .. }

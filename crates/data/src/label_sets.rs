@@ -42,7 +42,7 @@ impl LabelCell {
                 .ok_or_else(|| no_label(values.iter().find(|value| label(value).is_none()).unwrap_or(&Value::Null))),
             Some(Value::String(text)) => match text.trim() {
                 "" => Ok(Self::List(Vec::new())),
-                text => match serde_json::from_str::<Vec<Value>>(text).ok().and_then(|values| of_list(&values)) {
+                text => match json::parse::<Vec<Value>>(text.as_bytes()).ok().and_then(|values| of_list(&values)) {
                     Some(list) => Ok(list),
                     None => Ok(Self::Text(text.to_owned())),
                 },

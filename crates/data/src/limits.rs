@@ -19,6 +19,8 @@ pub(crate) const PACKED_LINES: u64 = 10_000_000;
 pub(crate) const LINES_PER_BYTE: u64 = 10;
 /// Columns of a table, and fields of a schema.
 pub(crate) const MOST_COLUMNS: usize = 100_000;
+/// Words of a CoNLL sentence, times its columns. Documents without blank lines have thousands.
+pub(crate) const MOST_CELLS: usize = 400_000;
 /// Fields within fields of a schema.
 pub(crate) const DEEPEST_SCHEMA: usize = 64;
 /// The numbers of tokens: a list with a place for each is made, whether or not there is a token.

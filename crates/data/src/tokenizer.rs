@@ -431,7 +431,7 @@ pub(crate) fn read_config(file: &Path) -> Result<Value, Error> {
     if !file.is_file() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&read(file)?).map_err(|error| broken(file, error.into()))
+    json::parse(&read(file)?).map_err(|error| broken(file, error.into()))
 }
 
 /// Tokenizers come in forms that only Python packages read.

@@ -60,7 +60,7 @@ impl Config {
             return Err(ConfigError::Missing { directory: directory.into() });
         }
         let text = lora::read_regular_text(&file).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
-        let values: Value = serde_json::from_str(&text).map_err(|error| Self::syntax(&file, &error))?;
+        let values: Value = json::parse(text.as_bytes()).map_err(|error| Self::syntax(&file, &error))?;
         let config = Self { file, values };
         match config.values {
             Value::Object(_) => Ok(config),

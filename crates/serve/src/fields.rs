@@ -23,7 +23,7 @@ pub(crate) struct Fields {
 
 impl Fields {
     pub(crate) fn parse(body: &[u8], asked: Asked) -> Result<Self, Problem> {
-        match serde_json::from_slice(body) {
+        match json::parse(body) {
             Ok(Value::Object(values)) => Ok(Self { asked, ..Self::of(values) }),
             Ok(other) => Err(Problem::request(format!("the body should be a JSON object, found {}", kind(&other)))),
             Err(error) => Err(Problem::request(format!("the body is no JSON: {error}"))),

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::lines::Lines;
 use super::{Records, Source};
+use crate::limits::MOST_CELLS;
 use crate::record::Record;
 use crate::{Error, Place};
 
@@ -52,7 +53,12 @@ impl Conll {
             if text.starts_with("-DOCSTART-") || columns.is_empty() && is_comment(text, self.shape) {
                 continue;
             }
+            let taken = columns.iter().map(Vec::len).sum::<usize>();
             let cells = self.cells(text)?;
+            if taken + cells.len() > MOST_CELLS {
+                let line = if taken == 0 { self.lines.number } else { first };
+                return Err(Error::LongSentence { place: Place::line(&self.lines.source.file, line) });
+            }
             if columns.is_empty() {
                 first = self.lines.number;
                 columns = vec![Vec::new(); cells.len()];
@@ -178,6 +184,16 @@ mod tests {
         assert_eq!(error.help().unwrap().to_string(), help);
         let error = all("EU\tB-ORG\n\tO\n").unwrap_err();
         assert_eq!(error.to_string(), "train.conll, line 2: column 1 is empty");
+    }
+
+    #[test]
+    fn a_sentence_without_an_end_is_an_error_with_its_first_line() {
+        let sentence = |words: usize| format!("a O\n\n{}", "b O\n".repeat(words));
+        assert_eq!(all(&sentence(MOST_CELLS / 2)).unwrap().len(), 2);
+        let error = all(&sentence(MOST_CELLS / 2 + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "train.conll, line 3: a sentence of more than 400000 words and tags");
+        let error = all(&"b ".repeat(MOST_CELLS + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "train.conll, line 1: a sentence of more than 400000 words and tags");
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl JsonLines {
     fn record(&self) -> Result<Record, Error> {
         let (source, line) = (&self.lines.source, self.lines.number);
         let text = self.lines.text()?.trim_end();
-        let value = serde_json::from_str(text).map_err(|error| source.json_error(line, text, &error, self.help()))?;
+        let value = json::parse(text.as_bytes()).map_err(|error| source.json_error(line, text, &error, self.help()))?;
         match value {
             Value::Object(fields) => Ok(Record { line, fields: fields.into_iter().collect() }),
             other => Err(Error::NotAnObject { place: Place::line(&source.file, line), found: kind(&other) }),

@@ -1,5 +1,5 @@
 //! Files become streams of [`Record`]s. This room opens and unpacks a file; each format has a file of its own. JSON
-//! lines, CSV, TSV, CoNLL and plain text are read row by row however large they are, Parquet page by page, a `.json` array and a
+//! lines, CSV, TSV, CoNLL and plain text are read row by row however large they are, Parquet page by page, the text of a `.json` array and a
 //! compressed Parquet file as a whole.
 
 mod conll;
@@ -265,6 +265,9 @@ impl Source {
             return Error::Json { place, column: slip.column, reason: slip.reason, help: slip.help };
         }
         let reason = error.to_string();
+        if reason.starts_with(::json::TOO_MANY_VALUES) {
+            return Error::TooManyValues { place };
+        }
         // serde_json ends its message with a position, which stands in `place` and `column`.
         let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
         Error::Json { place, column: error.column(), reason, help: help.to_owned() }

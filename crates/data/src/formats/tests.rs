@@ -229,6 +229,45 @@ fn files_without_rows_are_refused() {
 }
 
 #[test]
+fn rows_of_far_more_values_than_bytes_for_them_are_refused_by_place() {
+    let zeros = "0,".repeat(1_000_000);
+    let row = format!("{{\"a\": [{zeros}0]}}");
+    let (message, help) = fails("a.jsonl", format!("{{}}\n{row}\n").as_bytes());
+    assert_eq!(message, "a.jsonl, line 2: too many values for its size");
+    assert!(help.contains("72 bytes"), "{help}");
+    assert_eq!(fails("a.json", format!("[{{}},\n{row}]").as_bytes()).0, "a.json, row 2: too many values for its size");
+    // Of many rows each is small.
+    let rows =
+        read("a.json", format!("{{\"v\": 1, \"data\": [{}{{}}], \"z\": 2}}", "{\"a\":0},".repeat(400_000)).as_bytes());
+    assert_eq!(rows.unwrap().len(), 400_001);
+    let file = zip(format!("[{}{{}}]", "{},".repeat(1_100_000)).as_bytes());
+    let most = 1_000_000 + file.len();
+    assert_eq!(fails("a.json.gz", &file).0, format!("a.json.gz, row {}: more than {most} rows", most + 1));
+}
+
+#[test]
+fn of_a_document_in_json_the_array_under_data_counts() {
+    let rows = vec![(1, json!({"a": 1})), (2, json!({}))];
+    let documents = [
+        r#"[{"a": 1}, {}]"#,
+        r#" {"data" : [ {"a":1} , {} ] } "#,
+        r#"{"version": [1, {"data": []}], "data": [{"a": 1},{}], "more": "]"}"#,
+        r#"{"data": [{}], "d\u0061ta": [{"a": 1},{}]}"#,
+        r#"{"data": 5, "data": [{"a": 1},{}]}"#,
+    ];
+    for document in documents {
+        assert_eq!(read("a.json", document.as_bytes()).unwrap(), rows, "{document}");
+    }
+    let found = |document: &str| fails("a.json", document.as_bytes()).0.rsplit_once("found ").unwrap().1.to_owned();
+    assert_eq!(found(r#"{"data": [{}], "data": {"a": 1}}"#), "an object under `data`");
+    assert_eq!(found(r#"{"data": null}"#), "null under `data`");
+    assert_eq!(found(r#"{"rows": [], "x": {}}"#), "an object (keys: rows, x)");
+    assert_eq!(found("{}"), "an object (keys: )");
+    assert_eq!(found(" 1.5 "), "a fraction");
+    assert_eq!(found("\"a\""), "a string");
+}
+
+#[test]
 fn malformed_json_is_placed() {
     let lines = |second: &str| fails("a.jsonl", format!("{{}}\n{second}\n{{}}").as_bytes());
     assert_eq!(lines("{\"a\": }").0, "a.jsonl, line 2, column 7: malformed JSON: expected value");

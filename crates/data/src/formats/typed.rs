@@ -45,7 +45,7 @@ impl TypedLines {
         let Some(inside) = text.trim_start().strip_prefix('{') else {
             return Ok(Line::Text { line, text: text.to_owned() });
         };
-        match serde_json::from_str(text) {
+        match json::parse(text.as_bytes()) {
             Ok(Value::Object(fields)) => {
                 self.rows = true;
                 Ok(Line::Row(Record { line, fields: fields.into_iter().collect() }))

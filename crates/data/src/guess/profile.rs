@@ -208,7 +208,7 @@ impl Tally {
         self.spaceless += usize::from(words == 1 && text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()));
         if text.trim_start().starts_with('[') {
             self.lists += 1;
-            if let Ok(values) = serde_json::from_str::<Vec<Value>>(text) {
+            if let Ok(values) = json::parse::<Vec<Value>>(text.as_bytes()) {
                 self.items.add(&values);
             }
         }

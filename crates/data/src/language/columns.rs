@@ -198,7 +198,7 @@ fn messages(value: &Value) -> Option<Value> {
     match value {
         Value::Array(_) => Some(value.clone()),
         Value::String(text) if text.trim_start().starts_with('[') => {
-            let parsed: Value = serde_json::from_str(text).ok()?;
+            let parsed: Value = json::parse(text.as_bytes()).ok()?;
             let is_conversation = |list: &Vec<Value>| !list.is_empty() && list.iter().all(is_message);
             parsed.as_array().is_some_and(is_conversation).then_some(parsed)
         }

@@ -226,7 +226,7 @@ impl At<'_> {
         };
         let found = match value {
             Value::Array(values) => return Ok(values.clone()),
-            Value::String(text) if text.trim_start().starts_with('[') => match serde_json::from_str(text) {
+            Value::String(text) if text.trim_start().starts_with('[') => match json::parse(text.as_bytes()) {
                 Ok(values) => return Ok(values),
                 Err(_) => {
                     let problem = format!("column `{column}` is a list, but not one in JSON");

@@ -28,7 +28,7 @@ pub(super) fn open(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenize
 }
 
 fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
-    let mut document: Value = serde_json::from_slice(saved)?;
+    let mut document: Value = json::parse(saved)?;
     check_tables(&document["normalizer"])?;
     check_pieces(&document["model"]["vocab"])?;
     // A vocabulary is most of a file, and the library reads what is in a tokenizer through several trees of it: it is read apart.

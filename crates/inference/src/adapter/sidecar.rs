@@ -121,7 +121,7 @@ impl Sidecar {
         let text =
             lora::read_regular_text(&path).map_err(|source| AdapterError::Read { path: path.clone(), source })?;
         let sidecar: Self =
-            serde_json::from_str(&text).map_err(|source| AdapterError::Sidecar { path: path.clone(), source })?;
+            json::parse(text.as_bytes()).map_err(|source| AdapterError::Sidecar { path: path.clone(), source })?;
         match sidecar.format_version {
             FORMAT_VERSION => Ok(Some((sidecar, text))),
             found => Err(AdapterError::Newer { path, found, known: FORMAT_VERSION }),

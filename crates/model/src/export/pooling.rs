@@ -34,7 +34,7 @@ pub(super) fn read(directory: &Path) -> Result<Option<u32>, ExportError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text.map_err(|error| ExportError::PoolingFile { file: file.clone(), what: error.to_string() })?,
     };
-    let config: Value = serde_json::from_str(&text)
+    let config: Value = json::parse(text.as_bytes())
         .map_err(|error| ExportError::PoolingFile { file: file.clone(), what: error.to_string() })?;
     let modes = modes(&config);
     let found = match &modes[..] {
@@ -68,7 +68,7 @@ fn modes(config: &Value) -> Vec<String> {
 /// The modules after the pooling that no file for llama.cpp has: it norms embeddings itself.
 pub(super) fn further(directory: &Path) -> Option<String> {
     let text = std::fs::read_to_string(directory.join(MODULES)).ok()?;
-    let modules: Value = serde_json::from_str(&text).ok()?;
+    let modules: Value = json::parse(text.as_bytes()).ok()?;
     let names = modules.as_array()?.iter().filter_map(|module| module["type"].as_str()?.rsplit('.').next());
     let others: Vec<String> = names
         .filter(|name| !["Transformer", "Pooling", "Normalize"].contains(name))

@@ -82,7 +82,7 @@ fn parsed(place: &str, arguments: Option<Value>) -> Result<Map<String, Value>, P
     let arguments = match arguments {
         None => return Ok(Map::new()),
         Some(Value::String(text)) if text.is_empty() => return Ok(Map::new()),
-        Some(Value::String(text)) => serde_json::from_str(&text)
+        Some(Value::String(text)) => json::parse(text.as_bytes())
             .map_err(|error| Problem::field(place, format!("`{place}` is no JSON: {error}")))?,
         Some(other) => other,
     };

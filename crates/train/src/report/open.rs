@@ -116,7 +116,7 @@ fn text(path: &Path) -> Result<Option<String>, OpenError> {
 fn record(path: &Path) -> Result<Record, OpenError> {
     let Some(text) = text(path)? else { return Ok(Record::default()) };
     let damaged = |error: serde_json::Error| OpenError::Record { path: path.into(), reason: error.to_string() };
-    let mut value: Value = serde_json::from_str(&text).map_err(damaged)?;
+    let mut value: Value = json::parse(text.as_bytes()).map_err(damaged)?;
     name_sections(&mut value);
     let record: Record = serde_json::from_value(value).map_err(damaged)?;
     let reason = match record.classification() {
@@ -173,7 +173,7 @@ fn metrics(path: &Path) -> Result<Metrics, OpenError> {
 
 impl Metrics {
     fn add(&mut self, line: &str) -> Result<(), String> {
-        let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let line: Value = json::parse(line.as_bytes()).map_err(|error| error.to_string())?;
         let number = |key: &str| line[key].as_f64().unwrap_or(f64::NAN);
         let count = |key: &str| line[key].as_u64().unwrap_or(0) as usize;
         // What is no step of the run is not counted as one.

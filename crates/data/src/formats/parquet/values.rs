@@ -75,7 +75,7 @@ fn is_json(column: &Type) -> bool {
 }
 
 fn json(text: &str) -> Result<Value, Unreadable> {
-    serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))
+    json::parse(text.as_bytes()).map_err(|error| Unreadable(error.to_string()))
 }
 
 /// The type of a list's elements. A list is a group with one repeated child; writers agree today that this child is a

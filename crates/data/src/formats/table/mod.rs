@@ -8,7 +8,7 @@ mod plain;
 mod quoted;
 mod quotes;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub(super) fn records(source: Source, separator: u8) -> Result<Records, Error> {
     let mut reading = Reading::open(&source, &dialect)?;
     let Some(header) = reading.next() else { return Ok(Box::new(std::iter::empty())) };
     let header = Header::new(&source, header?.cells)?;
-    Ok(Box::new(Rows { source, dialect, header, reading, held: VecDeque::new() }))
+    Ok(Box::new(Rows { source, dialect, header, reading, last: None }))
 }
 
 /// A row and the line it begins in.
@@ -119,25 +119,49 @@ struct Rows {
     dialect: Dialect,
     header: Header,
     reading: Reading,
-    /// Empty rows, until it is known whether another follows, and the row that does.
-    held: VecDeque<Row>,
+    /// The line of the last row that is not empty, found where an empty one comes.
+    last: Option<usize>,
 }
 
 impl Iterator for Rows {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.held.back().is_none_or(Row::is_empty) {
-            match self.reading.next()? {
-                Ok(row) => self.held.push_back(row),
-                Err(error) => return Some(Err(error)),
+        let row = match self.reading.next()? {
+            Ok(row) => row,
+            Err(error) => return Some(Err(error)),
+        };
+        if row.is_empty() {
+            let last = match self.last {
+                Some(last) => last,
+                None => match self.last_filled() {
+                    Ok(last) => *self.last.insert(last),
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            if row.line > last {
+                return None;
             }
         }
-        self.held.pop_front().map(|row| self.record(row))
+        Some(self.record(row))
     }
 }
 
 impl Rows {
+    /// Reads the file once more, since the empty rows of a spreadsheet may be many more than can be kept until another row comes.
+    fn last_filled(&self) -> Result<usize, Error> {
+        let (mut reading, mut last) = (Reading::open(&self.source, &self.dialect)?, 0);
+        loop {
+            match reading.next() {
+                None => return Ok(last),
+                Some(Ok(row)) if row.is_empty() => {}
+                Some(Ok(row)) => last = row.line,
+                // It is an error where rows are taken too.
+                Some(Err(_)) => return Ok(usize::MAX),
+            }
+        }
+    }
+
     fn record(&self, row: Row) -> Result<Record, Error> {
         let Row { line, cells, .. } = row;
         if !self.header.shape().fits(cells.len(), filled(&cells)) {

@@ -160,3 +160,19 @@ fn a_pipe_is_read_as_a_file_is() {
         writer.join().unwrap();
     }
 }
+
+#[test]
+fn empty_rows_at_the_end_are_skipped_and_those_before_another_are_rows() {
+    let rows = |content: &str| -> Vec<(usize, String)> {
+        let rows = read("a.csv", content).unwrap();
+        rows.into_iter().map(|(line, row)| (line, row["text"].as_str().unwrap().to_owned())).collect()
+    };
+    let row = |line, text: &str| (line, text.to_owned());
+    let expected = [row(2, "a"), row(3, ""), row(4, " "), row(5, "b")];
+    assert_eq!(rows("text,label\na,0\n,\n ,\nb,1\n"), expected);
+    assert_eq!(rows("text,label\na,0\n,\n ,\nb,1\n,\n , \n,\n"), expected);
+    assert_eq!(rows(&format!("text,label\na,0\n{}", ",\n".repeat(100_000))), [row(2, "a")]);
+    assert_eq!(rows("text,label\na,0\n\"\",\n,\n"), [row(2, "a"), row(3, "")], "somebody wrote the quotes");
+    let torn = "text,label\na,0\n,\n,\nb,1,2\n";
+    assert_eq!(fails("a.csv", torn).0, "a.csv, line 5: 3 cells where the header has 2");
+}

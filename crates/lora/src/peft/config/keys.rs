@@ -18,7 +18,7 @@ pub(crate) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     pub(crate) fn parse(file: &'a Path, text: &str) -> Result<Self, ConfigError> {
-        match serde_json::from_str(text) {
+        match json::parse(text.as_bytes()) {
             Ok(Value::Object(map)) => Ok(Self { file, map, notes: Vec::new() }),
             Ok(_) => Err(ConfigError::NotAnObject { file: file.to_owned() }),
             Err(error) => {
