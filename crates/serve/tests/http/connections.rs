@@ -54,9 +54,10 @@ fn idle_connections_give_their_places_to_new_ones_the_longest_idle_first() {
 
 #[test]
 fn a_request_that_runs_or_comes_keeps_its_place() {
-    let settings = Settings { max_connections: 3, ..Settings::default() };
+    let settings = Settings { max_connections: 3, max_inputs: 200, ..Settings::default() };
     let served = Models::decoder().busy().serve_with(settings);
-    let long = json!({ "prompt": vec!["a lamp is"; 16], "max_tokens": 200, "n": 16, "seed": 1, "stream": true });
+    // Much longer than the places of the others take to become free, half a second each.
+    let long = json!({ "prompt": vec!["a lamp is"; 200], "max_tokens": 200, "n": 16, "seed": 1, "stream": true });
     let mut running = served.begin("/v1/completions", &long);
     running.read_until("\"text\"");
     let mut begun = served.connect();
