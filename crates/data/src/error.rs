@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use json::TOO_MANY_VALUES;
 
 use crate::Advice;
-use crate::limits::{LINES_PER_BYTE, LONGEST_ROW, MOST_CELLS, MOST_COLUMNS, PACKED_LINES, UNPACKED_PER_BYTE};
+use crate::limits::{
+    LINES_PER_BYTE, LONGEST_NAME, LONGEST_ROW, MOST_CELLS, MOST_COLUMNS, MOST_CONLL_COLUMNS, PACKED_LINES,
+    UNPACKED_PER_BYTE,
+};
 use crate::place::{Place, name};
 
 fn instead(extension: Option<&str>) -> &'static str {
@@ -79,6 +82,9 @@ pub enum Error {
     #[error("{place}: a sentence of more than {MOST_CELLS} words and tags")]
     #[diagnostic(help("a blank line ends a sentence"))]
     LongSentence { place: Place },
+    #[error("{place}: more than {MOST_CONLL_COLUMNS} columns")]
+    #[diagnostic(help("a line is a word and its tags; a file of one text a line ends in .txt"))]
+    ManyConllColumns { place: Place },
     #[error("{}: more than {MOST_COLUMNS} columns", name(file))]
     #[diagnostic(help("keep the columns that are needed"))]
     TooManyColumns { file: PathBuf },
@@ -130,6 +136,9 @@ pub enum Error {
     #[error("{place}: `sep={separator}` names no separator")]
     #[diagnostic(help("write a single character, as in `sep=;`, or remove the line"))]
     Separator { place: Place, separator: String },
+    #[error("{}: a column's name has {length} bytes, more than {LONGEST_NAME}", name(file))]
+    #[diagnostic(help("the first line names the columns: does the file lack it?"))]
+    LongColumnName { file: PathBuf, length: usize },
     #[error("{}: two columns are named `{column}`", name(file))]
     #[diagnostic(help("rename one of them in the header"))]
     DuplicateColumn { file: PathBuf, column: String },

@@ -19,14 +19,21 @@ pub(crate) const PACKED_LINES: u64 = 10_000_000;
 pub(crate) const LINES_PER_BYTE: u64 = 10;
 /// Columns of a table, and fields of a schema.
 pub(crate) const MOST_COLUMNS: usize = 100_000;
+/// Bytes of the name of a table's column, which each row has. Questions of a survey have some hundreds.
+pub(crate) const LONGEST_NAME: usize = 2000;
 /// Words of a CoNLL sentence, times its columns. Documents without blank lines have thousands.
-pub(crate) const MOST_CELLS: usize = 400_000;
+pub(crate) const MOST_CELLS: usize = 200_000;
+/// Columns of CoNLL: shared tasks have up to some tens.
+pub(crate) const MOST_CONLL_COLUMNS: usize = 1000;
 /// Fields within fields of a schema.
 pub(crate) const DEEPEST_SCHEMA: usize = 64;
 /// The numbers of tokens: a list with a place for each is made, whether or not there is a token.
 pub(crate) const MOST_TOKENS: usize = 1 << 23;
-/// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token.
+/// Bytes of a token of a Unigram vocabulary, a tree as deep as its longest token, and of an added token.
 pub(crate) const LONGEST_TOKEN: usize = 2048;
+/// Bytes of all added tokens, each as often as it is named: the automaton that finds them takes a hundred for one. Gemma's 6,000 have
+/// 80,000.
+pub(crate) const LONGEST_ADDED: usize = 512 << 10;
 /// Bytes of all regular expressions of a tokenizer but those that list texts: DeepSeek's, the longest known, have some 2,000.
 pub(crate) const LONGEST_EXPRESSIONS: usize = 10_000;
 /// Groups in them that begin with `(?`: each look-around among them costs microseconds at every character.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::lines::Lines;
 use super::{Records, Source};
-use crate::limits::MOST_CELLS;
+use crate::limits::{MOST_CELLS, MOST_CONLL_COLUMNS};
 use crate::record::Record;
 use crate::{Error, Place};
 
@@ -56,8 +56,7 @@ impl Conll {
             let taken = columns.iter().map(Vec::len).sum::<usize>();
             let cells = self.cells(text)?;
             if taken + cells.len() > MOST_CELLS {
-                let line = if taken == 0 { self.lines.number } else { first };
-                return Err(Error::LongSentence { place: Place::line(&self.lines.source.file, line) });
+                return Err(Error::LongSentence { place: Place::line(&self.lines.source.file, first) });
             }
             if columns.is_empty() {
                 first = self.lines.number;
@@ -70,11 +69,15 @@ impl Conll {
     }
 
     fn cells<'a>(&self, text: &'a str) -> Result<Vec<&'a str>, Error> {
+        let most = MOST_CONLL_COLUMNS + 1;
         let cells: Vec<&str> = match is_tabbed(text, self.shape) {
-            true => text.split('\t').map(str::trim).collect(),
-            false => text.split_whitespace().collect(),
+            true => text.split('\t').map(str::trim).take(most).collect(),
+            false => text.split_whitespace().take(most).collect(),
         };
         let place = || Place::line(&self.lines.source.file, self.lines.number);
+        if cells.len() == most {
+            return Err(Error::ManyConllColumns { place: place() });
+        }
         match self.shape {
             Some(Shape { tabs, columns }) if cells.len() != columns => {
                 let divided = if tabs { "tabs divide columns here" } else { "spaces divide columns here" };
@@ -191,9 +194,12 @@ mod tests {
         let sentence = |words: usize| format!("a O\n\n{}", "b O\n".repeat(words));
         assert_eq!(all(&sentence(MOST_CELLS / 2)).unwrap().len(), 2);
         let error = all(&sentence(MOST_CELLS / 2 + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "train.conll, line 3: a sentence of more than 400000 words and tags");
-        let error = all(&"b ".repeat(MOST_CELLS + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "train.conll, line 1: a sentence of more than 400000 words and tags");
+        assert_eq!(error.to_string(), "train.conll, line 3: a sentence of more than 200000 words and tags");
+        assert_eq!(all(&"b ".repeat(MOST_CONLL_COLUMNS)).unwrap().len(), 1);
+        for divided in ["b ", "b\t"] {
+            let error = all(&divided.repeat(MOST_CONLL_COLUMNS + 1)).unwrap_err();
+            assert_eq!(error.to_string(), "train.conll, line 1: more than 1000 columns");
+        }
     }
 
     #[test]

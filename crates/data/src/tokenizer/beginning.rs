@@ -3,7 +3,8 @@
 //! A text is cut between two words, where the tokenizer cuts it as well: its pre-tokenizer ends a piece there, or no token
 //! of its vocabulary reaches over a space. The tokens before the cut are then those of the whole text, as words are tokenised
 //! for themselves. Some tokens before the cut are not counted on all the same, for added tokens may hold spaces. Where a text
-//! offers no such place, it is tokenised as a whole.
+//! offers no such place, any other where the pre-tokenizer ends a piece will do, without the last pieces before it; a text that is
+//! one piece is tokenised as a whole.
 
 use std::ops::Range;
 
@@ -51,9 +52,14 @@ pub(super) fn cut(
     let mut bytes = bytes_of(tokens);
     while bytes.saturating_mul(LONGER) < text.len() - start {
         let searched = start + bytes / 2..start + bytes;
-        if let Some(cut) = between_words(text, searched).filter(|cut| apart(tokenizer, text, *cut).is_some()) {
+        let words = between_words(text, searched.clone()).filter(|cut| apart(tokenizer, text, *cut).is_some());
+        if let Some(cut) = words.or_else(|| between_pieces(tokenizer, text, searched)) {
             let encoding = tokenizer.alone(&text[start..cut])?;
-            if encoding.len() >= tokens + MARGIN {
+            let certain = match words {
+                Some(_) => encoding.len(),
+                None => before_last_pieces(tokenizer, &text[start..cut])?,
+            };
+            if certain >= tokens + MARGIN {
                 return Ok(Some((cut, encoding)));
             }
         }
@@ -82,6 +88,30 @@ pub(super) fn between_words(text: &str, bytes: Range<usize>) -> Option<usize> {
         before.is_some_and(char::is_alphabetic) && behind.is_some_and(char::is_alphabetic)
     };
     searched.rmatch_indices(' ').map(|(at, _)| at).find(|at| is_cut(*at)).map(|at| begin + at)
+}
+
+/// Where the pre-tokenizer ends a piece, in the middle of these bytes, of a text without words between spaces there. What it does before
+/// these bytes may shift where its pieces end, of digits by threes say: the last before the cut are [not counted on](before_last_pieces).
+fn between_pieces(tokenizer: &Tokenizer, text: &str, bytes: Range<usize>) -> Option<usize> {
+    let middle = bytes.start + bytes.len() / 2;
+    let begin = text.ceil_char_boundary(middle - WINDOW.min(middle));
+    let window = &text[begin..text.floor_char_boundary(middle + WINDOW)];
+    let pieces = tokenizer.inner.pieces(window).ok()?;
+    let splits = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    let is_cut = |end: &usize| {
+        let spans = splits.iter().any(|(_, (start, other), _)| start < end && end < other);
+        (1..window.len()).contains(end) && window.is_char_boundary(*end) && !spans
+    };
+    let ends = splits.iter().map(|(_, (_, end), _)| *end).filter(is_cut);
+    ends.min_by_key(|end| end.abs_diff(window.len() / 2)).map(|end| begin + end)
+}
+
+/// The tokens of a text before its last two pieces.
+fn before_last_pieces(tokenizer: &Tokenizer, text: &str) -> Result<usize, Error> {
+    let encoding = tokenizer.inner.encode_untrimmed(text).map_err(|source| Error::Tokenizing { source })?;
+    let pieces = encoding.get_word_ids();
+    let last = pieces.last().copied().flatten().unwrap_or(0);
+    Ok(pieces.iter().take_while(|piece| piece.is_some_and(|piece| piece + 1 < last)).count())
 }
 
 /// `None`: the tokens on both sides of a space may depend on each other.

@@ -1,7 +1,7 @@
 //! What Python writes beside a tokenizer, read as `PreTrainedTokenizerBase` of Transformers 5 reads it: special tokens by their
 //! roles, and the tokens that are added to the vocabulary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -94,13 +94,12 @@ impl Config {
     pub(super) fn added_tokens(&self, saved: &[Value], kept: bool) -> Vec<AddedToken> {
         let mut tokens: Vec<AddedToken> = self.listed(saved).into_values().collect();
         tokens.iter_mut().for_each(|token| token.normalized &= !self.added_match_raw);
-        let mut known: Vec<String> = tokens.iter().map(|token| token.content.clone()).collect();
+        let mut known: HashSet<String> = tokens.iter().map(|token| token.content.clone()).collect();
         if kept {
             known.extend(saved.iter().filter_map(|token| token["content"].as_str()).map(str::to_owned));
         }
         for token in self.special_tokens() {
-            if !known.contains(&token.content) {
-                known.push(token.content.clone());
+            if known.insert(token.content.clone()) {
                 tokens.push(token);
             }
         }
@@ -114,7 +113,7 @@ impl Config {
             let of = |(id, written): (&String, &Value)| Some((number(id)?, token(written, false)?));
             return listed.iter().filter_map(of).collect();
         }
-        let special: Vec<String> = self.special_tokens().map(|token| token.content).collect();
+        let special: HashSet<String> = self.special_tokens().map(|token| token.content).collect();
         let older = self
             .added
             .as_object()

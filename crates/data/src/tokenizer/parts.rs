@@ -4,10 +4,14 @@
 use serde_json::Value;
 use tokenizers::normalizers::Replace;
 use tokenizers::{
-    DecoderWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, PreTokenizerWrapper, Result, Tokenizer,
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessor, PostProcessorWrapper, PreTokenizerWrapper, Result,
+    Tokenizer,
 };
 
-use crate::limits::{DECODED_PER_BYTE, LONGEST_EXPRESSIONS, MOST_GROUPS, MOST_PARTS, MOST_REWRITING, MOST_SPECIAL};
+use crate::limits::{
+    DECODED_PER_BYTE, LONGEST_ADDED, LONGEST_EXPRESSIONS, LONGEST_TOKEN, MOST_GROUPS, MOST_PARTS, MOST_REWRITING,
+    MOST_SPECIAL,
+};
 
 /// The regular expressions of a document, before the library compiles them.
 pub(super) fn check_expressions(document: &Value) -> Result<()> {
@@ -75,6 +79,13 @@ pub(super) fn check(tokenizer: &Tokenizer) -> Result<()> {
         at_most(DECODED_PER_BYTE, made as usize, "its decoder makes", "bytes of one")?;
     }
     Ok(())
+}
+
+/// The tokens beside the vocabulary, each given as often as it is named.
+pub(super) fn check_added<'a>(tokens: impl Iterator<Item = &'a AddedToken> + Clone) -> Result<()> {
+    let lengths = tokens.map(|token| token.content.len());
+    at_most(LONGEST_TOKEN, lengths.clone().max().unwrap_or(0), "an added token has", "bytes")?;
+    at_most(LONGEST_ADDED, lengths.sum(), "its added tokens have", "bytes")
 }
 
 fn check_post_processor(post_processor: &PostProcessorWrapper) -> Result<()> {
@@ -216,6 +227,26 @@ mod tests {
         assert_eq!(refused("post_processor", sequence), many);
         let pieces = "its post-processor has 10002 pieces, more than 1000";
         assert_eq!(refused("post_processor", framed(10_000, 0)), pieces);
+    }
+
+    #[test]
+    fn added_tokens_that_are_long_or_many_are_refused() {
+        let opened = |config: Value| {
+            let files =
+                [("tokenizer.json", &small().to_json().to_string()), ("tokenizer_config.json", &config.to_string())];
+            match Opened::from_dir(dir(&files.map(|(name, text)| (name, text.as_str()))).path()) {
+                Err(Error::BrokenTokenizer { source, .. }) => source.to_string(),
+                Err(error) => panic!("{error:?}"),
+                Ok(_) => String::new(),
+            }
+        };
+        assert_eq!(opened(json!({"pad_token": "x".repeat(LONGEST_TOKEN)})), "");
+        let long = opened(json!({"pad_token": "[],".repeat(683)}));
+        assert_eq!(long, "an added token has 2049 bytes, more than 2048");
+        let tokens = |count: usize| (0..count).map(|n| format!("{n:01024}")).collect::<Vec<_>>();
+        assert_eq!(opened(json!({"additional_special_tokens": tokens(500)})), "");
+        let many = opened(json!({"additional_special_tokens": tokens(520)}));
+        assert!(many.starts_with("its added tokens have 532") && many.ends_with("bytes, more than 524288"), "{many}");
     }
 
     #[test]

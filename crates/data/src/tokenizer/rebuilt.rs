@@ -28,7 +28,7 @@ pub(super) fn open(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenize
 }
 
 fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
-    let mut document: Value = json::parse(saved)?;
+    let mut document = json::value(saved)?;
     check_tables(&document["normalizer"])?;
     check_pieces(&document["model"]["vocab"])?;
     // A vocabulary is most of a file, and the library reads what is in a tokenizer through several trees of it: it is read apart.
@@ -48,14 +48,20 @@ fn built(saved: &[u8], config: &Config) -> tokenizers::Result<Tokenizer> {
         tokenizer.with_model(read_model(model)?);
     }
     let added = added.unwrap_or_else(|| json!([]));
-    if class == Class::AsSaved {
-        let tokens: Vec<SavedToken> = serde_json::from_value(added.clone())?;
-        tokenizer.add_tokens(tokens.into_iter().map(|saved| saved.token))?;
-    }
+    let saved: Vec<SavedToken> = match class {
+        Class::AsSaved => serde_json::from_value(added.clone())?,
+        _ => Vec::new(),
+    };
     let added = added.as_array().map_or(&[][..], Vec::as_slice);
-    tokenizer.add_tokens(config.added_tokens(added, class == Class::AsSaved))?;
-    if class == Class::Qwen2 {
-        tokenizer.add_tokens(config.special_tokens().map(|token| AddedToken::from(token.content, true)))?;
+    let of_config = config.added_tokens(added, class == Class::AsSaved);
+    let special: Vec<AddedToken> = match class {
+        Class::Qwen2 => config.special_tokens().map(|token| AddedToken::from(token.content, true)).collect(),
+        _ => Vec::new(),
+    };
+    let saved: Vec<AddedToken> = saved.into_iter().map(|saved| saved.token).collect();
+    parts::check_added(saved.iter().chain(&of_config).chain(&special))?;
+    for tokens in [saved, of_config, special] {
+        tokenizer.add_tokens(tokens)?;
     }
     if let Some(frame) = frame(class, config, &tokenizer) {
         tokenizer.with_post_processor(Some(serde_json::from_value::<PostProcessorWrapper>(frame)?));

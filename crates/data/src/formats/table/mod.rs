@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{Records, Source};
-use crate::limits::MOST_COLUMNS;
+use crate::limits::{LONGEST_NAME, MOST_COLUMNS};
 use crate::record::Record;
 use crate::{Error, Place};
 use dialect::{Dialect, Quoting};
@@ -37,6 +37,14 @@ struct Row {
 }
 
 impl Row {
+    /// Of cells that are not more than one above the limit.
+    fn new(source: &Source, line: usize, cells: Vec<String>, is_quoted: bool) -> Result<Self, Error> {
+        match cells.len() > MOST_COLUMNS {
+            true => Err(Error::TooManyColumns { file: source.file.clone() }),
+            false => Ok(Self { line, cells, is_quoted }),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         !self.is_quoted && self.cells.iter().all(|cell| is_blank(cell))
     }
@@ -73,8 +81,8 @@ struct Header(Vec<Option<String>>);
 impl Header {
     fn new(source: &Source, cells: Vec<String>) -> Result<Self, Error> {
         let columns: Vec<Option<String>> = cells.into_iter().map(|cell| (!is_blank(&cell)).then_some(cell)).collect();
-        if columns.len() > MOST_COLUMNS {
-            return Err(Error::TooManyColumns { file: source.file.clone() });
+        if let Some(length) = columns.iter().flatten().map(String::len).find(|length| *length > LONGEST_NAME) {
+            return Err(Error::LongColumnName { file: source.file.clone(), length });
         }
         let mut seen = HashSet::new();
         if let Some(name) = columns.iter().flatten().find(|name| !seen.insert(*name)) {

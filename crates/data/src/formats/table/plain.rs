@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 use super::Row;
 use super::dialect::{self, Dialect};
 use crate::formats::{Reader, Source};
-use crate::limits::LONGEST_ROW;
+use crate::limits::{LONGEST_ROW, MOST_COLUMNS};
 use crate::{Error, Place};
 
 pub(super) struct Rows {
@@ -47,11 +47,11 @@ impl Rows {
             if line.is_empty() {
                 continue;
             }
-            let row = str::from_utf8(line).map(|line| line.split(self.separator).map(str::to_owned).collect());
-            return Some(
-                row.map(|cells| Row { line: self.line, cells, is_quoted: false })
-                    .map_err(|error| self.source.utf8_error(self.line, error.valid_up_to() + 1, line)),
-            );
+            let cells = |line: &str| line.split(self.separator).take(MOST_COLUMNS + 1).map(str::to_owned).collect();
+            return Some(match str::from_utf8(line).map(cells) {
+                Ok(cells) => Row::new(&self.source, self.line, cells, false),
+                Err(error) => Err(self.source.utf8_error(self.line, error.valid_up_to() + 1, line)),
+            });
         }
     }
 }

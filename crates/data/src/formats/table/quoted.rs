@@ -8,7 +8,7 @@ use ::csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use super::Row;
 use super::dialect::{self, Dialect};
 use crate::formats::{Reader, Source};
-use crate::limits::{Exceeded, LONGEST_ROW};
+use crate::limits::{Exceeded, LONGEST_ROW, MOST_COLUMNS};
 use crate::{Error, Place};
 
 pub(super) struct Rows {
@@ -42,11 +42,11 @@ impl Rows {
         if let Some((opened, closed)) = torn {
             return Some(Err(Error::TornQuote { place: Place::line(&self.source.file, opened), closed }));
         }
-        Some(self.cells(line).map(|cells| Row { line, cells, is_quoted }))
+        Some(self.cells(line).and_then(|cells| Row::new(&self.source, line, cells, is_quoted)))
     }
 
     fn cells(&self, line: usize) -> Result<Vec<String>, Error> {
-        let cells = self.row.iter().map(|cell| {
+        let cells = self.row.iter().take(MOST_COLUMNS + 1).map(|cell| {
             let text = str::from_utf8(cell);
             text.map(str::to_owned).map_err(|error| self.invalid_utf8(line, cell, error.valid_up_to()))
         });

@@ -176,3 +176,22 @@ fn empty_rows_at_the_end_are_skipped_and_those_before_another_are_rows() {
     let torn = "text,label\na,0\n,\n,\nb,1,2\n";
     assert_eq!(fails("a.csv", torn).0, "a.csv, line 5: 3 cells where the header has 2");
 }
+
+#[test]
+fn a_line_of_nothing_but_separators_is_refused_before_it_becomes_cells() {
+    for (name, separator) in [("a.csv", ","), ("a.tsv", "\t")] {
+        let line = separator.repeat(300_000);
+        for table in [format!("{line}\n"), format!("text{separator}label\na{separator}0\n{line}\n")] {
+            assert_eq!(fails(name, table).0, format!("{name}: more than 100000 columns"));
+        }
+    }
+}
+
+#[test]
+fn a_text_in_place_of_the_header_is_no_name() {
+    let name = |length: usize| format!("{},label\na,0\n", "n".repeat(length));
+    assert_eq!(read("a.csv", name(2000)).unwrap().len(), 1);
+    let (message, help) = fails("a.csv", name(2001));
+    assert_eq!(message, "a.csv: a column's name has 2001 bytes, more than 2000");
+    assert!(help.contains("does the file lack it"), "{help}");
+}

@@ -158,3 +158,26 @@ fn the_length_of_a_text_that_was_not_tokenised_to_its_end_is_a_lower_bound() {
     let short = tokenizer.encode(&"a b ".repeat(500), None, 16).unwrap();
     assert_eq!((short.at_least, short.full_length), (false, 1_002));
 }
+
+#[test]
+fn texts_without_words_are_cut_where_a_piece_ends() {
+    // In pieces of one character, of digits by threes, and of a run.
+    let digits =
+        json!({"type": "Split", "pattern": {"Regex": "[0-9]{1,3}|."}, "behavior": "Isolated", "invert": false});
+    let names: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let model = json!({"type": "BPE", "vocab": vocabulary(&names.iter().map(String::as_str).collect::<Vec<_>>()), "merges": []});
+    let by_threes = tokenizer(model, Value::Null, digits);
+    let number: String =
+        (0..200_000).map(|n: u32| char::from(b'0' + (n.wrapping_mul(2_654_435_761) >> 20) as u8 % 10)).collect();
+    for (tokenizer, text) in [(small(), "}]".repeat(100_000)), (small(), "日本".repeat(40_000)), (by_threes, number)]
+    {
+        for tokens in [16, 500] {
+            let found = super::tokens(&tokenizer, &text, tokens).unwrap().expect("a cut").get_ids().to_vec();
+            let whole = tokenizer.bare(&text).unwrap();
+            assert!(found.len() >= tokens && found.len() < whole.len() / 4, "{} of {}", found.len(), whole.len());
+            assert_eq!(found[..tokens], whole[..tokens]);
+        }
+    }
+    let word = "a".repeat(200_000);
+    assert!(super::tokens(&small(), &word, 16).unwrap().is_none(), "one piece");
+}
