@@ -53,7 +53,7 @@ pub(super) fn grown(form: Form, input: Vec<u8>, random: &mut Random) -> Vec<u8> 
 
 fn repeated(mut input: Vec<u8>, random: &mut Random) -> Vec<u8> {
     let is_edge = |byte: u8| matches!(byte, b',' | b'[' | b'{' | b'\n' | b'\t' | b' ' | b';' | b'>' | b'}');
-    let edges: Vec<usize> = (1..=input.len()).filter(|at| is_edge(input[at - 1])).collect();
+    let edges: Vec<usize> = (1..input.len()).filter(|at| is_edge(input[at - 1])).collect();
     let Some(at) = edges.get(random.below(edges.len())).copied() else { return input };
     let element = match random.one_in(2) {
         true => random.of(&ELEMENTS).as_bytes(),
@@ -68,4 +68,22 @@ fn repeated(mut input: Vec<u8>, random: &mut Random) -> Vec<u8> {
     let elements = element.repeat(times);
     drop(input.splice(at..at, elements));
     input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_repeats_up_to_megabytes_and_the_document_may_still_be_one() {
+        let seed = br#"{"a": [1, 2, {"b": "c"}], "d": null}"#;
+        let large = |form: Form| -> Vec<Vec<u8>> {
+            (0..40).map(|number| grown(form, seed.to_vec(), &mut Random::new(number))).collect()
+        };
+        let documents = large(Form::Json);
+        assert_eq!(documents, large(Form::Json), "a function of the number");
+        assert!(documents.iter().all(|it| (LARGEST / 5..=LARGEST).contains(&it.len())));
+        assert!(documents.iter().any(|it| serde_json::from_slice::<serde_json::Value>(it).is_ok()));
+        assert!(large(Form::Parquet).iter().all(|it| it == seed), "no text");
+    }
 }

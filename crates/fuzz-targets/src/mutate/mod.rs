@@ -34,7 +34,7 @@ pub enum Form {
     Archive(&'static [(&'static str, Form)]),
 }
 
-/// Longer inputs take time without finding more.
+/// Of all but the [large](LARGE) ones: longer inputs of many changes take time without finding more.
 const LONGEST: usize = 1 << 20;
 /// One in so many is made large: each takes the time of a thousand others.
 const LARGE: usize = 1000;
